@@ -1,0 +1,308 @@
+"""Typed client of the Server Manager's REST API.
+
+The CLI, the Client Manager, the training client and the round engine all speak through it. Every
+failure is one of the five kinds of ``core.errors``; a server that cannot be reached is ``Unavailable``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import httpx
+from pydantic import BaseModel, TypeAdapter
+
+from fedops.core import contracts as c
+from fedops.core.errors import FedOpsError, Unavailable, from_kind
+from fedops.tensors import atomic_file
+
+M = TypeVar("M", bound=BaseModel)
+PREFIX = "/api/v1"
+#: Longest time the server holds a long poll open. Seconds.
+LONG_POLL_SECONDS = 25.0
+Signer = Callable[[], Mapping[str, str]]
+
+
+class _Client:
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        signer: Signer | None = None,
+        transport: httpx.BaseTransport | None = None,
+        timeout: float = 30.0,
+        verify: bool | str = True,
+    ) -> None:
+        self.url = url.rstrip("/")
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        self._signer = signer
+        self._http = httpx.Client(
+            base_url=self.url,
+            headers=headers,
+            transport=transport,
+            timeout=timeout,
+            verify=verify,
+            trust_env=False,
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        with self._as_fedops_errors():
+            headers = dict(self._signer()) if self._signer else {}
+            response = self._http.request(method, PREFIX + path, headers=headers, **kwargs)
+        _raise_for_error(response)
+        return response
+
+    @contextmanager
+    def _as_fedops_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise Unavailable(
+                f"cannot reach the Server Manager at {self.url}: {error or type(error).__name__}"
+            ) from None
+
+    def _call(
+        self, reply: type[M], method: str, path: str, body: BaseModel | None = None, **kwargs: Any
+    ) -> M:
+        if body is not None:
+            kwargs["json"] = body.model_dump(mode="json")
+        return _parse(reply, self._send(method, path, **kwargs))
+
+    def _list(self, item: type[M], path: str, **params: Any) -> list[M]:
+        response = self._send("GET", path, params=_given(params))
+        return TypeAdapter(list[item]).validate_python(response.json())  # type: ignore[valid-type]
+
+    def _poll(self, reply: type[M], path: str, wait: float, **params: Any) -> M:
+        timeout = httpx.Timeout(30.0, read=wait + 15.0)
+        return self._call(
+            reply, "GET", path, params=_given({**params, "wait": wait}), timeout=timeout
+        )
+
+    def _upload(self, path: str, file: Path) -> c.ArtifactRef:
+        with file.open("rb") as stream:
+            return _parse(
+                c.ArtifactRef, self._send("PUT", path, content=_blocks(stream), timeout=600.0)
+            )
+
+    def _download(self, path: str, target: Path) -> Path:
+        with (
+            self._as_fedops_errors(),
+            self._http.stream("GET", PREFIX + path, timeout=600.0) as response,
+        ):
+            if response.is_error:
+                response.read()
+                _raise_for_error(response)
+            with atomic_file(target) as file:
+                for block in response.iter_bytes(1 << 20):
+                    file.write(block)
+        return target
+
+
+def _blocks(stream: Any) -> Iterator[bytes]:
+    while block := stream.read(1 << 20):
+        yield block
+
+
+def _given(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in params.items() if value is not None}
+
+
+def _parse(reply: type[M], response: httpx.Response) -> M:
+    try:
+        return reply.model_validate_json(response.content)
+    except ValueError:
+        raise Unavailable(
+            f"{response.request.url} did not answer as a Server Manager does; is this its URL?"
+        ) from None
+
+
+def _raise_for_error(response: httpx.Response) -> None:
+    if not response.is_error:
+        return
+    try:
+        error = c.ErrorReply.model_validate_json(response.content)
+    except ValueError:
+        text = response.text[:200].strip() or response.reason_phrase
+        if response.status_code in (502, 503, 504):
+            raise Unavailable(f"the Server Manager is not available: {text}") from None
+        raise FedOpsError(
+            f"{response.request.method} {response.request.url} answered "
+            f"{response.status_code}: {text}"
+        ) from None
+    raise from_kind(error.kind, error.message)
+
+
+class OperatorClient(_Client):
+    """What an operator may do, with the admin token."""
+
+    def info(self) -> c.ServerInfo:
+        return self._call(c.ServerInfo, "GET", "/info")
+
+    def create_token(self, body: c.TokenCreate) -> c.TokenRead:
+        return self._call(c.TokenRead, "POST", "/tokens", body)
+
+    def tokens(self) -> list[c.TokenRead]:
+        return self._list(c.TokenRead, "/tokens")
+
+    def revoke_token(self, token_id: int) -> c.TokenRead:
+        return self._call(c.TokenRead, "POST", f"/tokens/{token_id}/revoke")
+
+    def devices(self, task: str | None = None) -> list[c.DeviceRead]:
+        return self._list(c.DeviceRead, "/devices", task=task)
+
+    def device(self, device: str) -> c.DeviceRead:
+        return self._call(c.DeviceRead, "GET", f"/devices/{device}")
+
+    def decide_device(self, device: str, decision: str) -> c.DeviceRead:
+        """``decision``: ``approve``, ``reject`` or ``revoke``."""
+        return self._call(c.DeviceRead, "POST", f"/devices/{device}/{decision}")
+
+    def upload_bundle(self, file: Path) -> c.ArtifactRef:
+        return self._upload("/bundles", file)
+
+    def create_task(self, body: c.TaskCreate) -> c.TaskRead:
+        return self._call(c.TaskRead, "POST", "/tasks", body)
+
+    def update_task(self, task: str, body: c.TaskUpdate) -> c.TaskRead:
+        return self._call(c.TaskRead, "PATCH", f"/tasks/{task}", body)
+
+    def archive_task(self, task: str) -> c.TaskRead:
+        return self._call(c.TaskRead, "POST", f"/tasks/{task}/archive")
+
+    def tasks(self) -> list[c.TaskRead]:
+        return self._list(c.TaskRead, "/tasks")
+
+    def task(self, task: str) -> c.TaskRead:
+        return self._call(c.TaskRead, "GET", f"/tasks/{task}")
+
+    def start_run(self, task: str, body: c.RunStart) -> c.RunRead:
+        return self._call(c.RunRead, "POST", f"/tasks/{task}/runs", body)
+
+    def runs(self, task: str | None = None, limit: int = 50) -> list[c.RunRead]:
+        return self._list(c.RunRead, "/runs", task=task, limit=limit)
+
+    def run(self, run_id: int) -> c.RunRead:
+        return self._call(c.RunRead, "GET", f"/runs/{run_id}")
+
+    def rounds(self, run_id: int) -> list[c.RoundRead]:
+        return self._list(c.RoundRead, f"/runs/{run_id}/rounds")
+
+    def metrics(self, run_id: int, name: str | None = None) -> list[c.MetricRead]:
+        return self._list(c.MetricRead, f"/runs/{run_id}/metrics", name=name)
+
+    def stop_run(self, run_id: int) -> c.RunRead:
+        return self._call(c.RunRead, "POST", f"/runs/{run_id}/stop")
+
+    def events(self, after: int = 0, run_id: int | None = None) -> list[c.EventRead]:
+        return self._list(c.EventRead, "/events", after=after, run_id=run_id)
+
+    def models(self, task: str) -> list[c.ModelVersionRead]:
+        return self._list(c.ModelVersionRead, f"/tasks/{task}/models")
+
+    def model(self, task: str, version: str) -> c.ModelVersionRead:
+        """``version``: a number, ``V3`` or an alias such as ``latest``."""
+        return self._call(c.ModelVersionRead, "GET", f"/tasks/{task}/models/{version}")
+
+    def download_model(self, task: str, version: str, target: Path) -> Path:
+        return self._download(f"/tasks/{task}/models/{version}/file", target)
+
+
+class JoinClient(_Client):
+    """What a machine without any credential but a join token may do."""
+
+    def join(self, body: c.JoinRequest) -> c.JoinReply:
+        return self._call(c.JoinReply, "POST", "/join", body)
+
+
+class DeviceClient(_Client):
+    """What a Client Manager does, with its device token."""
+
+    def heartbeat(self, body: c.Heartbeat) -> c.Desired:
+        return self._call(c.Desired, "POST", "/devices/me/heartbeat", body, timeout=10.0)
+
+    def desired(self, after: int, wait: float = LONG_POLL_SECONDS) -> c.Desired:
+        """Answers at once when the desired state is newer than ``after``, else holds the call."""
+        return self._poll(c.Desired, "/devices/me/desired", wait, after=after)
+
+    def records(self, body: c.RecordBatch) -> c.RecordsAccepted:
+        return self._call(c.RecordsAccepted, "POST", "/devices/me/records", body)
+
+    def tasks(self) -> list[c.TaskRead]:
+        """The ready tasks of the server, so that a wrong name can be answered with the right ones."""
+        return self._list(c.TaskRead, "/devices/me/tasks")
+
+    def me(self) -> c.DeviceRead:
+        return self._call(c.DeviceRead, "GET", "/devices/me")
+
+
+class NodeClient(_Client):
+    """What a training client does beside the Fleet API, signed with the node key."""
+
+    def bell(self, epoch: str, after: int, wait: float = LONG_POLL_SECONDS) -> c.NodeBell:
+        """Answers when the bell rang more than ``after`` times or the epoch changed."""
+        return self._poll(c.NodeBell, "/node/bell", wait, epoch=epoch, after=after)
+
+    def hello(self, body: c.NodeHello) -> c.NodeBell:
+        return self._call(c.NodeBell, "POST", "/node/hello", body)
+
+    def upload_slot(self, flower_run_id: str, wait: float = 10.0) -> c.UploadSlot:
+        return self._poll(c.UploadSlot, "/node/upload-slot", wait, flower_run_id=flower_run_id)
+
+    def uploaded(self, body: c.NodeUploaded) -> None:
+        self._send("POST", "/node/uploaded", json=body.model_dump(mode="json"))
+
+
+class EngineClient(_Client):
+    """What the round engine does, with the token of its attempt. A stale attempt gets ``Conflict``."""
+
+    def hello(self, body: c.EngineHello) -> c.AttemptSpec:
+        return self._call(c.AttemptSpec, "POST", "/engine/hello", body)
+
+    def initial_model(self, body: c.ModelInit) -> None:
+        self._send("POST", "/engine/initial-model", json=body.model_dump(mode="json"))
+
+    def upload(self, file: Path) -> c.ArtifactRef:
+        return self._upload("/engine/artifacts", file)
+
+    def download(self, ref: c.ArtifactRef, target: Path) -> Path:
+        return self._download(f"/engine/artifacts/{ref.sha256}", target)
+
+    def candidates(self) -> c.Candidates:
+        return self._call(c.Candidates, "GET", "/engine/candidates")
+
+    def progress(self, body: c.EngineProgress) -> None:
+        self._send("POST", "/engine/progress", json=body.model_dump(mode="json"))
+
+    def begin_round(self, round_: int, body: c.RoundBegin) -> None:
+        self._send("POST", f"/engine/rounds/{round_}/begin", json=body.model_dump(mode="json"))
+
+    def ring(self, body: c.Ring) -> None:
+        self._send("POST", "/engine/ring", json=body.model_dump(mode="json"))
+
+    def signals(self, after: int, wait: float = LONG_POLL_SECONDS) -> c.Signals:
+        """Answers when there are signals beyond ``after`` or the command changes."""
+        return self._poll(c.Signals, "/engine/signals", wait, after=after)
+
+    def pulled(self, reply_to: str) -> None:
+        """The reply is on the engine's disk: its upload slot is free."""
+        self._send("POST", f"/engine/pulled/{reply_to}")
+
+    def commit(self, body: c.RoundCommit) -> c.CommitReply:
+        return self._call(
+            c.CommitReply, "POST", f"/engine/rounds/{body.round}/commit", body, timeout=120.0
+        )
+
+    def finish(self, body: c.EngineFinish) -> None:
+        self._send("POST", "/engine/finish", json=body.model_dump(mode="json"), timeout=120.0)

@@ -1,0 +1,64 @@
+"""Decisions as pure functions of plain values: time and randomness are parameters."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+#: A device is online until this many heartbeat intervals after its last heartbeat.
+HEARTBEAT_PATIENCE = 2.0
+
+
+def is_online(last_heartbeat: float | None, interval: float, now: float) -> bool:
+    """Whether a device counts as present at ``now``."""
+    return last_heartbeat is not None and now < last_heartbeat + HEARTBEAT_PATIENCE * interval
+
+
+@dataclass(frozen=True)
+class SupervisionPolicy:
+    """When a training client that dies is started again, and when it is given up. Seconds."""
+
+    start_seconds: float = 60.0  #: it must say it is ready within this time
+    steady_seconds: float = 60.0  #: after this long a crash counts as the first again
+    backoff_seconds: float = 0.5  #: before the first restart; doubles up to ``backoff_cap``
+    backoff_cap: float = 30.0
+    max_crashes: int = 5  #: crashes in a row before giving up
+    stop_seconds: float = 2.0  #: from SIGTERM to SIGKILL
+
+
+class StepKind(StrEnum):
+    SPAWN = "spawn"
+    WAIT = "wait"
+    GIVE_UP = "give_up"
+
+
+@dataclass(frozen=True)
+class Step:
+    kind: StepKind
+    seconds: float = 0.0
+
+
+def next_step(crashes: int, policy: SupervisionPolicy) -> Step:
+    """What to do after ``crashes`` crashes in a row (0: none yet)."""
+    if crashes == 0:
+        return Step(StepKind.SPAWN)
+    if crashes >= policy.max_crashes:
+        return Step(StepKind.GIVE_UP)
+    delay = policy.backoff_seconds * 2.0 ** (crashes - 1)
+    return Step(StepKind.WAIT, min(delay, policy.backoff_cap))
+
+
+def clients_wanted(
+    eligible: int, clients_per_round: int | None, fraction: float, minimum: int
+) -> int:
+    """How many clients a round asks for: ``clients_per_round`` wins where given."""
+    if clients_per_round is not None:
+        return clients_per_round
+    return max(minimum, int(fraction * eligible))
+
+
+def clients_needed(clients_per_round: int | None, minimum: int, min_available: int) -> int:
+    """How many eligible devices there must be before a round can begin."""
+    if clients_per_round is not None:
+        return max(clients_per_round, min_available)
+    return max(minimum, min_available, 1)

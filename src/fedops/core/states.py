@@ -1,0 +1,157 @@
+"""The state machines, as data. A change of state is checked here and made by compare-and-set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypeVar
+
+from fedops.core.errors import Conflict
+
+
+class RunStatus(StrEnum):
+    """One execution of a task."""
+
+    PENDING = "pending"  #: accepted, not yet given to the engine
+    STARTING = "starting"  #: an attempt was submitted, its ServerApp has not said hello
+    RUNNING = "running"
+    PAUSING = "pausing"
+    PAUSED = "paused"
+    RESUMING = "resuming"  #: a new attempt continues from the last committed round
+    STOPPING = "stopping"
+    COMPLETED = "completed"
+    STOPPED = "stopped"
+    FAILED = "failed"
+
+
+class AttemptStatus(StrEnum):
+    """One Flower run that executes (part of) a run."""
+
+    STARTING = "starting"
+    RUNNING = "running"
+    ENDED = "ended"  #: said goodbye itself
+    LOST = "lost"  #: its process or the SuperLink died
+    CANCELLED = "cancelled"  #: ended by stop or pause
+
+
+class Enrolment(StrEnum):
+    """What the server decided about a device."""
+
+    PENDING = "pending"
+    APPROVED = "approved"
+    REJECTED = "rejected"
+    REVOKED = "revoked"
+
+
+class ProcessStatus(StrEnum):
+    """The training client as its Client Manager sees it."""
+
+    STOPPED = "stopped"
+    STARTING = "starting"
+    IDLE = "idle"
+    TRAINING = "training"
+    EVALUATING = "evaluating"
+    BACKOFF = "backoff"
+    FATAL = "fatal"
+
+
+class TaskStatus(StrEnum):
+    """What is to be learned. "Active" is derived from its runs."""
+
+    DRAFT = "draft"
+    READY = "ready"
+    ARCHIVED = "archived"
+
+
+class ParticipationStatus(StrEnum):
+    """A device's part in one round."""
+
+    SELECTED = "selected"
+    REPLIED = "replied"  #: checked and aggregated
+    REJECTED = "rejected"  #: replied, but the update was refused (see the reason)
+    DROPPED = "dropped"  #: no reply: offline, late, crashed or failed (see the reason)
+
+
+class FailureReason(StrEnum):
+    """Why a run failed."""
+
+    ENGINE_ERROR = "engine_error"
+    TOO_FEW_CLIENTS = "too_few_clients"
+    AGGREGATION_ERROR = "aggregation_error"
+    APP_ERROR = "app_error"
+    TIMEOUT = "timeout"
+
+
+R, A, E, P, T = RunStatus, AttemptStatus, Enrolment, ProcessStatus, TaskStatus
+
+RUN_TRANSITIONS: Mapping[RunStatus, frozenset[RunStatus]] = {
+    R.PENDING: frozenset({R.STARTING, R.STOPPED, R.FAILED}),
+    R.STARTING: frozenset({R.RUNNING, R.RESUMING, R.STOPPING, R.FAILED}),
+    R.RUNNING: frozenset({R.COMPLETED, R.RESUMING, R.PAUSING, R.STOPPING, R.FAILED}),
+    R.PAUSING: frozenset({R.PAUSED, R.STOPPING, R.FAILED}),
+    R.PAUSED: frozenset({R.RESUMING, R.STOPPING, R.FAILED}),
+    R.RESUMING: frozenset({R.RUNNING, R.STOPPING, R.FAILED}),
+    R.STOPPING: frozenset({R.STOPPED, R.COMPLETED, R.FAILED}),
+    R.COMPLETED: frozenset(),
+    R.STOPPED: frozenset(),
+    R.FAILED: frozenset(),
+}
+RUN_TERMINAL = frozenset(s for s, after in RUN_TRANSITIONS.items() if not after)
+RUN_ACTIVE = frozenset(RunStatus) - RUN_TERMINAL
+#: The states in which devices may train for a run.
+RUN_TRAINING = frozenset({R.STARTING, R.RUNNING, R.RESUMING})
+
+ATTEMPT_TRANSITIONS: Mapping[AttemptStatus, frozenset[AttemptStatus]] = {
+    A.STARTING: frozenset({A.RUNNING, A.LOST, A.CANCELLED, A.ENDED}),
+    A.RUNNING: frozenset({A.ENDED, A.LOST, A.CANCELLED}),
+    A.ENDED: frozenset(),
+    A.LOST: frozenset(),
+    A.CANCELLED: frozenset(),
+}
+
+ENROLMENT_TRANSITIONS: Mapping[Enrolment, frozenset[Enrolment]] = {
+    E.PENDING: frozenset({E.APPROVED, E.REJECTED}),
+    E.APPROVED: frozenset({E.REVOKED}),
+    E.REJECTED: frozenset(),
+    E.REVOKED: frozenset(),
+}
+
+PROCESS_TRANSITIONS: Mapping[ProcessStatus, frozenset[ProcessStatus]] = {
+    P.STOPPED: frozenset({P.STARTING}),
+    P.STARTING: frozenset({P.IDLE, P.BACKOFF, P.FATAL, P.STOPPED}),
+    P.IDLE: frozenset({P.TRAINING, P.EVALUATING, P.BACKOFF, P.FATAL, P.STOPPED}),
+    P.TRAINING: frozenset({P.IDLE, P.EVALUATING, P.BACKOFF, P.FATAL, P.STOPPED}),
+    P.EVALUATING: frozenset({P.IDLE, P.TRAINING, P.BACKOFF, P.FATAL, P.STOPPED}),
+    P.BACKOFF: frozenset({P.STARTING, P.FATAL, P.STOPPED}),
+    P.FATAL: frozenset({P.STARTING, P.STOPPED}),
+}
+
+TASK_TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = {
+    T.DRAFT: frozenset({T.READY, T.ARCHIVED}),
+    T.READY: frozenset({T.ARCHIVED}),
+    T.ARCHIVED: frozenset({T.READY}),
+}
+
+S = TypeVar("S", bound=StrEnum)
+
+
+class InvalidTransition(Conflict):
+    """The state machine has no such edge."""
+
+    def __init__(self, current: StrEnum, new: StrEnum, allowed: frozenset[StrEnum]) -> None:
+        after = ", ".join(sorted(allowed)) or "nothing: it is final"
+        super().__init__(
+            f"cannot go from '{current}' to '{new}'; from '{current}' it can go to: {after}"
+        )
+
+
+def can_advance(table: Mapping[S, frozenset[S]], current: S, new: S) -> bool:
+    """Whether ``current -> new`` is allowed. Repeating a state is always allowed."""
+    return new == current or new in table[current]
+
+
+def advance(table: Mapping[S, frozenset[S]], current: S, new: S) -> S:
+    """``new``, or ``InvalidTransition`` when the table has no such edge."""
+    if not can_advance(table, current, new):
+        raise InvalidTransition(current, new, frozenset(table[current]))
+    return new
