@@ -1,0 +1,417 @@
+"""The typed ``config.toml``: every key an app's config may hold, and one message for all mistakes in it.
+
+Knows nothing of models or servers. A ``_target_`` is carried here and resolved elsewhere.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
+
+from fedops.core.contracts import Finite, Name
+from fedops.core.errors import Invalid
+from fedops.core.words import did_you_mean, listed
+
+REDACTED = "***"
+DEFAULT_STRATEGY = "flwr.serverapp.strategy.FedAvg"
+#: Other spellings of ``model_type`` (any case) and the adapter they mean.
+FRAMEWORKS = {
+    "pytorch": "pytorch",
+    "torch": "pytorch",
+    "keras": "keras",
+    "tensorflow": "keras",
+    "tf": "keras",
+    "sklearn": "sklearn",
+    "scikit-learn": "sklearn",
+    "huggingface": "huggingface",
+    "hf": "huggingface",
+    "transformers": "huggingface",
+}
+
+Count = Annotated[int, Field(ge=1)]
+Seconds = Annotated[Finite, Field(gt=0)]
+Share = Annotated[Finite, Field(ge=0, lt=1)]
+
+
+class Section(BaseModel):
+    """A table of the file: types are strict, unknown keys are mistakes."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+
+
+class Step(Section):
+    """Something to call: ``_target_`` is its dotted name, every other key an argument."""
+
+    model_config = ConfigDict(extra="allow")
+
+    #: Empty when the name is given elsewhere (``[tool.fedops.flow]``) and only arguments here.
+    target: str = Field(default="", alias="_target_")
+
+    @property
+    def kwargs(self) -> dict[str, Any]:
+        """The arguments, without ``_target_``."""
+        return dict(self.model_extra or {})
+
+
+def _named(value: Any) -> Any:
+    return {"_target_": value} if isinstance(value, str) else value
+
+
+#: A step that may be given by name alone: ``optimizer = "adam"``.
+Choice = Annotated[Step, BeforeValidator(_named)]
+
+
+class Strategy(Step):
+    """``[server.strategy]``: a Flower strategy by its current or former name."""
+
+    target: str = Field(default=DEFAULT_STRATEGY, alias="_target_", min_length=1)
+
+
+class Partition(Section):
+    """``[dataset.partition]``: split one data set among the devices of one machine, to experiment."""
+
+    scheme: Literal["iid", "dirichlet", "shards", "quantity"] = "iid"
+    #: Of dirichlet (over labels) and quantity (over sizes): the smaller, the more unequal.
+    alpha: Annotated[Finite, Field(gt=0)] = 0.5
+    shards_per_client: Count = 2
+    #: Which part this device takes, from 0. Given on the device, since every device has its own.
+    index: Annotated[int, Field(ge=0)] | None = None
+    of: Count = 1
+    #: Equal on all devices, else their parts overlap. Default: ``random_seed``.
+    seed: Annotated[int, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _index_within(self) -> Partition:
+        if self.index is not None and self.index >= self.of:
+            raise ValueError(f"index = {self.index} must be less than of = {self.of}")
+        return self
+
+
+class Dataset(Section):
+    name: str = ""
+    #: The share of its examples a device keeps for validation, cut by seed.
+    validation_split: Share = 0.2
+    root: str | None = None
+    download: bool = True
+    fallback: Literal["digits"] | None = None
+    partition: Partition | None = None
+
+
+class Xai(Section):
+    enabled: bool = False
+    run_location: Literal["client"] = "client"
+    target_layer_index: int = -1
+    output_dir: str = "outputs/gradcam"
+    #: The layer's name; wins over the index. "auto" leaves it to the index.
+    layer: str = "auto"
+    methods: Annotated[list[str], Field(min_length=1)] = ["gradcam"]
+    when: Literal["before", "every_round", "every_n", "after"] = "every_round"
+    every_n: Count = 5
+    samples: Count = 16
+    explain: Literal["predicted", "true", "both"] = "predicted"
+    upload: Literal["none", "scores", "images"] = "none"
+    models: Literal["global", "local", "both"] = "both"
+    max_seconds: Seconds = 30.0
+
+
+class Wandb(Section):
+    use: bool = False
+    key: str = Field(default="", repr=False)
+    account: str = ""
+    project: str = ""
+
+
+class RoundPolicy(Section):
+    """``[server.round]``: when a round ends, and how many clients it may lose."""
+
+    min_replies: Count | None = None
+    deadline_seconds: Seconds = 600.0
+    #: This share more clients are invited than are needed.
+    over_select: Annotated[Finite, Field(ge=0, le=10)] = 0.0
+    #: How long too few clients are waited for before the run fails.
+    wait_seconds: Seconds = 600.0
+    max_retries: Annotated[int, Field(ge=0)] = 3
+
+
+class Server(Section):
+    #: The Server Manager that the client app joins.
+    url: str | None = None
+    strategy: Strategy = Strategy()
+    round: RoundPolicy = RoundPolicy()
+
+
+class Exchange(Section):
+    """``[exchange]``: what of the model travels. Patterns are shell globs over tensor names."""
+
+    float_buffers: Literal["mean", "local"] = "mean"
+    integer_buffers: Literal["max", "local"] = "max"
+    local: list[str] = []
+    #: The floating-point type that travels; the model's own by default.
+    dtype: Literal["float32", "float16", "bfloat16"] | None = None
+
+
+class Resources(Section):
+    """``[resources]``: what training may use on a device; its owner's ``device.toml`` bounds it."""
+
+    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Count | None = None
+
+
+class Config(Section):
+    random_seed: Annotated[int, Field(ge=0, lt=2**63)] = 42
+    learning_rate: Annotated[Finite, Field(gt=0)] = 0.001
+    #: Which adapter, in any of its spellings. Default: seen from the model.
+    model_type: str | None = None
+    #: The task to work for. "task_id" stands for the only ready task of the server.
+    task_id: Name = "task_id"
+    num_epochs: Count = 1
+    batch_size: Count = 32
+    num_rounds: Count = 1
+    clients_per_round: Count | None = None
+    model: Step = Step()
+    dataset: Dataset = Dataset()
+    data: Step | None = None
+    train: Step | None = None
+    evaluate: Step | None = None
+    validation: Step | None = None
+    optimizer: Choice | None = None
+    loss: Choice | None = None
+    exchange: Exchange = Exchange()
+    resources: Resources = Resources()
+    xai: Xai = Xai()
+    wandb: Wandb = Wandb()
+    server: Server = Server()
+
+    @field_validator("model_type")
+    @classmethod
+    def _known_framework(cls, value: str | None) -> str | None:
+        if value is not None and value.casefold() not in known_frameworks():
+            guess = did_you_mean(value, known_frameworks())
+            raise ValueError(f"must be one of {listed(known_frameworks())} (in any case){guess}")
+        return value
+
+    @property
+    def framework(self) -> str | None:
+        """The adapter's name that ``model_type`` means; None: to be seen from the model."""
+        return known_frameworks()[self.model_type.casefold()] if self.model_type else None
+
+    @property
+    def partition_seed(self) -> int:
+        partition = self.dataset.partition
+        given = partition.seed if partition else None
+        return self.random_seed if given is None else given
+
+
+@cache
+def known_frameworks() -> dict[str, str]:
+    """Spelling (folded) -> adapter, with those that installed packages add."""
+    added = {entry.name.casefold(): entry.name for entry in entry_points(group="fedops.adapters")}
+    return {**FRAMEWORKS, **added}
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+def load_config(path: Path) -> Config:
+    """Read and check a config file.
+
+    Raises:
+        Invalid: it is missing, no TOML, or holds unknown keys or wrong values (all named at once).
+    """
+    return parse_config(read_toml(path), str(path))
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as plain values. ``Invalid`` names the file and the line."""
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Invalid(f"there is no file {path}") from None
+    except OSError as error:
+        raise Invalid(f"cannot read {path}: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise Invalid(f"{path} is no TOML file: it is not UTF-8 text") from None
+    except tomllib.TOMLDecodeError as error:
+        raise Invalid(f"{path} is no valid TOML: {error}") from None
+
+
+def parse_config(data: Mapping[str, Any], where: str) -> Config:
+    """Check plain values; ``where`` (a file, "the overrides") opens the message when they are wrong."""
+    try:
+        config = Config.model_validate(dict(data))
+    except ValidationError as error:
+        lines = [_sentence(detail) for detail in error.errors(include_url=False)]
+    else:
+        lines = [f"{key}: must be a finite number" for key in _not_finite(data)]
+    if lines:
+        raise Invalid(
+            "\n  ".join([f"mistakes in {where}:", *lines]) if lines[1:] else f"{where}: {lines[0]}"
+        )
+    return config
+
+
+def apply_overrides(config: Config, overrides: Sequence[str]) -> Config:
+    """The config with ``key.path=value`` settings applied in order, under the same checks.
+
+    The value is TOML (``30``, ``true``, ``[1, 2]``, ``"text"``) or else a bare string; nothing
+    (``key=``) puts the key back to its default.
+    """
+    data = _dump(config)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not equals or not all(part for part in key.strip().split(".")):
+            raise Invalid(f"the override '{override}' must read key=value, e.g. num_rounds=5")
+        _assign(data, key.strip(), text.strip())
+    return parse_config(data, "the overrides") if overrides else config
+
+
+def to_plain(config: Config) -> dict[str, Any]:
+    """JSON-safe values, fit to be stored, sent and shown: secrets are redacted."""
+    plain = _dump(config)
+    if config.wandb.key:
+        plain["wandb"]["key"] = REDACTED
+    return plain
+
+
+def _dump(config: Config) -> dict[str, Any]:
+    return config.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def _assign(data: dict[str, Any], key: str, text: str) -> None:
+    *tables, last = key.split(".")
+    table = data
+    for name in tables:
+        table = table.setdefault(name, {})
+        if not isinstance(table, dict):
+            raise Invalid(f"the override '{key}' goes into '{name}', which is a value, not a table")
+    if text:
+        table[last] = _value(text)
+    else:
+        table.pop(last, None)
+
+
+def _value(text: str) -> Any:
+    try:
+        table = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return table["value"] if len(table) == 1 else text
+
+
+# --- saying what is wrong --------------------------------------------------------------------
+
+_KINDS = {
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "string_type": "a text in quotes",
+    "list_type": "a list",
+    "model_type": "a table",
+    "dict_type": "a table",
+    "finite_number": "a finite number",
+}
+
+
+def _sentence(detail: Any) -> str:
+    loc = [str(part) for part in detail["loc"]]
+    key, value = ".".join(loc), detail["input"]
+    if detail["type"] == "extra_forbidden":
+        return f"{key}: unknown key{_where_it_belongs(loc)}"
+    shown = key if isinstance(value, dict) else f"{key} = {_shown(key, value)}"
+    if detail["type"] == "literal_error":
+        allowed = get_args(_annotation(loc))
+        guess = did_you_mean(value, allowed) if isinstance(value, str) else ""
+        one_of = "one of " if len(allowed) > 1 else ""
+        return f"{shown}: must be {one_of}{listed(allowed)}{guess}"
+    return f"{shown}: {_problem(detail)}"
+
+
+def _problem(detail: Any) -> str:
+    if detail["type"] in _KINDS:
+        return f"must be {_KINDS[detail['type']]}"
+    if detail["type"] == "value_error":
+        return str(detail["ctx"]["error"])
+    if detail["type"] == "string_pattern_mismatch":
+        return "must be 1 to 63 letters, digits, '.', '_' or '-', the first a letter or digit"
+    return re.sub(r"^(Input|Value|String|List) should", "must", str(detail["msg"]))
+
+
+def _shown(key: str, value: Any) -> str:
+    if key == "wandb.key":
+        return REDACTED
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _where_it_belongs(loc: Sequence[str]) -> str:
+    """The nearest spelling, the section that does have such a key, and what is allowed."""
+    allowed = _keys(_section(loc[:-1]))
+    elsewhere = [path for path in _paths(Config) if path.split(".")[-1] == loc[-1]]
+    guess = did_you_mean(loc[-1], allowed)
+    if not guess and elsewhere:
+        guess = f"; did you mean '{elsewhere[0]}'?"
+    table = f"[{'.'.join(loc[:-1])}]" if len(loc) > 1 else "at the top of the file"
+    return f"{guess or ';'} Allowed {'in ' if len(loc) > 1 else ''}{table}: {listed(allowed)}"
+
+
+def _keys(section: type[BaseModel]) -> list[str]:
+    return [field.alias or name for name, field in section.model_fields.items()]
+
+
+def _paths(section: type[BaseModel], prefix: str = "") -> list[str]:
+    found = []
+    for name, field in section.model_fields.items():
+        inner = _bare(field.annotation)
+        found.append(prefix + (field.alias or name))
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            found += _paths(inner, f"{prefix}{name}.")
+    return found
+
+
+def _section(loc: Sequence[str]) -> type[BaseModel]:
+    annotation = _annotation(loc) if loc else Config
+    return annotation if isinstance(annotation, type) else Config
+
+
+def _annotation(loc: Sequence[str]) -> Any:
+    annotation: Any = Config
+    for part in loc:
+        fields = getattr(annotation, "model_fields", {})
+        annotation = _bare(fields[part].annotation) if part in fields else None
+    return annotation
+
+
+def _bare(annotation: Any) -> Any:
+    """The annotation without ``| None`` and ``Annotated``."""
+    if get_origin(annotation) is Annotated:
+        return _bare(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return _bare(next(arg for arg in get_args(annotation) if arg is not type(None)))
+    return annotation
+
+
+def _not_finite(value: Any, path: str = "") -> list[str]:
+    if isinstance(value, float) and not math.isfinite(value):
+        return [path]
+    items = value.items() if isinstance(value, Mapping) else ()
+    pairs = list(enumerate(value)) if isinstance(value, list) else list(items)
+    return [bad for key, item in pairs for bad in _not_finite(item, f"{path}.{key}".lstrip("."))]
