@@ -1,0 +1,223 @@
+"""Children really end: with their parent, as a tree, and whatever they do to stay."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import psutil
+import pytest
+
+from fedops import processes
+from fedops.core.errors import Conflict
+
+SLEEP = "import time; time.sleep(60)"
+STUBBORN = (
+    "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('up', flush=True); "
+    + SLEEP
+)
+
+
+def gone(pid: int, seconds: float = 5.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        time.sleep(0.02)
+    return False
+
+
+def start_parent(code: str) -> tuple[subprocess.Popen[str], list[int]]:
+    """Run ``code``, which prints the ids of the processes it starts, in a process of its own."""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    return parent, [int(word) for word in parent.stdout.readline().split()]
+
+
+def finish(parent: subprocess.Popen[str]) -> None:
+    parent.kill()
+    parent.wait()
+    assert parent.stdout is not None
+    parent.stdout.close()
+
+
+CHILD_OF_OURS = """
+import subprocess, sys, time
+from fedops.processes import die_with_parent, spawn
+child = '''
+import subprocess, sys, time
+from fedops.processes import die_with_parent
+die_with_parent()
+assert sys.stdin.read() == ""
+grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+print(grandchild.pid, flush=True)
+{busy}
+'''
+p = spawn([sys.executable, "-c", child], stdout=subprocess.PIPE)
+print(p.pid, p.stdout.readline().decode().strip(), flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_child_and_its_children_end_when_the_parent_is_killed() -> None:
+    parent, pids = start_parent(CHILD_OF_OURS.format(busy="time.sleep(60)"))
+    finish(parent)
+    assert len(pids) == 2
+    assert all(gone(pid) for pid in pids)
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs PR_SET_PDEATHSIG")
+def test_a_child_stuck_in_native_code_ends_too() -> None:
+    # PyDLL keeps the interpreter lock while libc waits: no Python thread of the child runs.
+    stuck = "import ctypes, os; ctypes.PyDLL(None).read(os.pipe()[0], b'x', 1)"
+    parent, (child, grandchild) = start_parent(CHILD_OF_OURS.format(busy=stuck))
+    finish(parent)
+    assert gone(child)
+    os.kill(grandchild, signal.SIGKILL)
+
+
+def test_a_parent_that_drops_the_thread_which_spawned_keeps_its_child() -> None:
+    code = '''
+import subprocess, sys, threading, time
+from fedops.processes import spawn
+child = """
+import time
+from fedops.processes import die_with_parent
+die_with_parent()
+print(1, flush=True)
+time.sleep(60)
+"""
+found = []
+def start():
+    p = spawn([sys.executable, "-c", child], stdout=subprocess.PIPE)
+    p.stdout.readline()
+    found.append(p)
+t = threading.Thread(target=start); t.start(); t.join()
+print(found[0].pid, flush=True)
+time.sleep(60)
+'''
+    parent, (child,) = start_parent(code)
+    assert not gone(child, 3.5)
+    finish(parent)
+    assert gone(child)
+
+
+def test_the_tether_ends_a_whole_tree_even_across_sessions(tmp_path: Path) -> None:
+    leaf = f"import os; os.setsid(); {STUBBORN}"
+    program = (
+        "import subprocess, sys, os; "
+        f"p = subprocess.Popen([sys.executable, '-c', {leaf!r}], stdout=subprocess.PIPE); "
+        "p.stdout.readline(); print(os.getpid(), p.pid, flush=True); p.wait()"
+    )
+    command = processes.tethered([sys.executable, "-c", program], grace=0.3)
+    child = processes.spawn(command, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    assert child.stdin is not None
+    pids = [int(word) for word in child.stdout.readline().split()]
+    child.stdin.close()
+    assert child.wait(5) == 128 + signal.SIGTERM
+    child.stdout.close()
+    assert len(pids) == 2
+    assert all(gone(pid) for pid in pids)
+
+
+def test_a_named_tree_is_found_after_its_tether_was_killed() -> None:
+    tree = uuid.uuid4().hex
+    program = (
+        "import subprocess, sys, os, time; "
+        f"p = subprocess.Popen([sys.executable, '-c', {SLEEP!r}], start_new_session=True); "
+        "print(os.getpid(), p.pid, flush=True); time.sleep(60)"
+    )
+    child = processes.spawn(
+        processes.tethered([sys.executable, "-c", program], tree=tree), stdout=subprocess.PIPE
+    )
+    assert child.stdout is not None
+    assert child.stdin is not None
+    pids = [int(word) for word in child.stdout.readline().split()]
+    child.kill()
+    child.wait()
+    processes.end_named_tree(tree, grace=0.5)
+    child.stdout.close()
+    child.stdin.close()
+    assert all(gone(pid) for pid in pids)
+
+
+def test_the_tether_passes_the_exit_code_on_and_names_what_it_cannot_start() -> None:
+    command = processes.tethered([sys.executable, "-c", "raise SystemExit(7)"])
+    with processes.spawn(command) as child:
+        assert child.wait(10) == 7
+    command = processes.tethered(["no-such-program-here"])
+    with processes.spawn(command, stderr=subprocess.PIPE) as child:
+        assert child.stderr is not None
+        said = child.stderr.read().decode().strip()
+    assert said == "cannot start no-such-program-here: No such file or directory"
+
+
+def test_end_tree_kills_what_ignores_sigterm_and_leaves_the_exit_code() -> None:
+    child = processes.spawn([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    assert child.stdin is not None
+    child.stdout.readline()
+    begin = time.monotonic()
+    processes.end_tree(child.pid, grace=0.3)
+    assert 0.3 <= time.monotonic() - begin < 2.0
+    assert child.wait(1) == -signal.SIGKILL
+    child.stdout.close()
+    child.stdin.close()
+
+
+def test_end_tree_of_nothing_is_no_error() -> None:
+    child = subprocess.Popen([sys.executable, "-c", ""])
+    child.wait()
+    processes.end_tree(child.pid)
+
+
+def test_a_leftover_is_ended_but_never_another_process_with_its_number(tmp_path: Path) -> None:
+    noted = tmp_path / "run" / "child.pid"
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    processes.write_pid_file(noted, child.pid)
+    noted.write_text(f"{child.pid} 12345.0\n")
+    assert not processes.end_leftover(noted)
+    assert child.poll() is None
+    processes.write_pid_file(noted, child.pid)
+    assert processes.end_leftover(noted)
+    assert child.wait(2) == -signal.SIGTERM
+    assert not noted.exists()
+    assert not processes.end_leftover(noted)
+
+
+def test_a_lock_is_held_once_and_names_its_holder(tmp_path: Path) -> None:
+    path = tmp_path / "home" / "lock"
+    held = processes.hold_lock(path, "a Client Manager")
+    with pytest.raises(Conflict) as caught:
+        processes.hold_lock(path, "a Client Manager")
+    assert str(os.getpid()) in caught.value.message
+    assert str(path.parent) in caught.value.message
+    held.close()
+    processes.hold_lock(path, "a Client Manager").close()
+
+
+def test_the_environment_of_a_child_has_no_fedops_secret() -> None:
+    base = {
+        "PATH": "/usr/bin",
+        "HOME": "/home/u",
+        "CUDA_VISIBLE_DEVICES": "0",
+        "FEDOPS_MNIST_DIR": "/data",
+        "FEDOPS_JOIN_TOKEN": "x",
+        "FEDOPS_DATABASE_URL": "postgresql://u:p@h/d",
+        "SOMETHING": "fo_admin_abc",
+        processes.TREE_VARIABLE: "outer",
+    }
+    env = processes.clean_env({"EXTRA": "1"}, base)
+    assert sorted(env) == sorted(
+        ["PATH", "HOME", "CUDA_VISIBLE_DEVICES", "FEDOPS_MNIST_DIR", "EXTRA"]
+    )
+    assert env["PATH"].split(os.pathsep) == [str(Path(sys.executable).parent), "/usr/bin"]
