@@ -1,0 +1,55 @@
+# Everything starts here. Each target makes its own .venv when there is none and installs once.
+#   make demo    train a model federatedly on this machine, as separate processes
+#   make test    all tests; what needs a program this machine lacks is skipped, with the reason
+#   make check   formatting, lint, types, import contracts
+#   make bench   the benchmarks
+# Options: PY=python3.12 (the Python to use), ARGS="..." (handed on, e.g. make demo ARGS="--rounds 3").
+
+PY     ?= python3
+VENV   ?= .venv
+ARGS   ?=
+EXTRAS := torch,sklearn,xai,dev
+APP    := apps/mnist-xai
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/.installed
+LOG    := $(VENV)/install.log
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench format clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+demo: $(STAMP)
+	@$(BIN)/fedops demo $(ARGS)
+
+test: $(STAMP)
+	@$(BIN)/python -m pytest -rs $(ARGS)
+
+check: $(STAMP)
+	@echo "check: formatting"       && $(BIN)/ruff format --check --quiet .
+	@echo "check: lint"             && $(BIN)/ruff check --quiet .
+	@echo "check: types"            && $(BIN)/mypy --no-error-summary
+	@echo "check: import contracts" && $(BIN)/lint-imports > $(VENV)/imports.log 2>&1 || { cat $(VENV)/imports.log; exit 1; }
+	@echo "check: all clean"
+
+bench: $(STAMP)
+	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+format: $(STAMP)
+	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
+
+clean:
+	rm -rf $(VENV)
+
+# PIP_CONSTRAINT holds for what builds the package too, which -c alone does not.
+$(STAMP): pyproject.toml constraints.txt $(APP)/pyproject.toml
+	@$(PY) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "FedOps needs Python 3.11 or newer; '$(PY)' is $$($(PY) --version). Try: make PY=python3.12 $(MAKECMDGOALS)"; exit 1; }
+	@test -x $(BIN)/python || { echo "Making $(VENV) ..." && $(PY) -m venv $(VENV); }
+	@echo "Installing FedOps and what it needs into $(VENV): once, some minutes, about 2 GB (log: $(LOG)) ..."
+	@export PIP_CONSTRAINT="$(CURDIR)/constraints.txt" PIP_DISABLE_PIP_VERSION_CHECK=1; \
+	  { $(BIN)/python -m pip install -e ".[$(EXTRAS)]" && \
+	    $(BIN)/python -m pip install --no-deps -e "$(APP)"; } > $(LOG) 2>&1 || \
+	  { tail -n 20 $(LOG); echo "The installation failed; the whole log is in $(LOG)."; exit 1; }
+	@touch $@
