@@ -1,0 +1,87 @@
+"""What surrounds a client's handler on a device: being told to stop, saying what it does, remembering rounds.
+
+The handler of ``flower.apps.make_handler`` is given one ``Device``. The defaults suit a plain Flower node,
+where there is nothing around; the training client gives its own.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from fedops.core.states import ProcessStatus
+from fedops.tensors import Tensors
+
+
+class Reporter(Protocol):
+    """Where a handler says what it does. Never blocks, never fails."""
+
+    def working(self, status: ProcessStatus, task: str, run_id: int, round_: int) -> None:
+        """``training`` or ``evaluating``, from now on. The node itself says when it is idle again."""
+        ...
+
+    def event(self, name: str, text: str, **data: Any) -> None:
+        """Something worth keeping happened. ``data`` may hold ``run_id`` and ``round``."""
+        ...
+
+    def metric(self, name: str, value: float, run_id: int, round_: int) -> None:
+        """One number of one round."""
+        ...
+
+
+class RoundMemory(Protocol):
+    """What a device keeps between rounds. Saving never fails: a full disk becomes an event."""
+
+    def load_state(self, run_id: int, round_: int) -> Tensors | None:
+        """What was saved in the last round of this run *before* ``round_``, so that a repeated round
+        starts from the right state; None when there is none."""
+        ...
+
+    def save_state(self, run_id: int, round_: int, tensors: Tensors) -> None:
+        """Keep what the device itself needs in its next round of this run (tensors that stay local)."""
+        ...
+
+    def save_checkpoint(self, task: str, run_id: int, round_: int, tensors: Tensors) -> None:
+        """Keep the model as it is after this round. The one before stays valid until this one is."""
+        ...
+
+    def load_checkpoint(self, task: str) -> list[Tensors]:
+        """The readable checkpoints of the task, newest first."""
+        ...
+
+
+class NoReporter:
+    """Says nothing to nobody."""
+
+    def working(self, status: ProcessStatus, task: str, run_id: int, round_: int) -> None: ...
+
+    def event(self, name: str, text: str, **data: Any) -> None: ...
+
+    def metric(self, name: str, value: float, run_id: int, round_: int) -> None: ...
+
+
+class NoMemory:
+    """Keeps nothing."""
+
+    def load_state(self, run_id: int, round_: int) -> Tensors | None:
+        return None
+
+    def save_state(self, run_id: int, round_: int, tensors: Tensors) -> None: ...
+
+    def save_checkpoint(self, task: str, run_id: int, round_: int, tensors: Tensors) -> None: ...
+
+    def load_checkpoint(self, task: str) -> list[Tensors]:
+        return []
+
+
+@dataclass
+class Device:
+    """The device a handler runs on."""
+
+    name: str
+    report: Reporter = field(default_factory=NoReporter)
+    memory: RoundMemory = field(default_factory=NoMemory)
+    #: Set when the message in hand is to be abandoned: hand it to ``TrainContext.cancelled``. The node
+    #: replaces it before each message, so read it anew in each call.
+    cancelled: threading.Event = field(default_factory=threading.Event)
