@@ -1,0 +1,115 @@
+"""The database: engines, transactions and migrations. The only place that commits.
+
+SQLite runs in WAL mode. A transaction that writes takes the write lock at its beginning, so that it
+waits for another instead of failing in the middle. ``write`` is on disk when it returns;
+``write(durable=False)`` (heartbeats, progress) may lose its last moments in a power failure, nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
+
+from fedops.core.errors import Unavailable
+from fedops.server import migrate
+from fedops.server.notices import Listener, Notice, take
+
+#: How long a transaction waits for another one's lock. Seconds.
+LOCK_SECONDS = 15.0
+_dump = partial(json.dumps, allow_nan=False, separators=(",", ":"))
+
+
+class Database:
+    """One database, SQLite or PostgreSQL, by its SQLAlchemy URL."""
+
+    def __init__(self, url: str, listener: Listener | None = None) -> None:
+        self.url = make_url(url)
+        self.listener = listener
+        self._durable = self._engine("FULL")
+        self._fast = self._engine("NORMAL") if self.is_sqlite else self._durable
+
+    @property
+    def is_sqlite(self) -> bool:
+        return self.url.get_backend_name() == "sqlite"
+
+    def migrate(self) -> None:
+        """Bring the tables up to date. ``Conflict`` when a newer FedOps made them."""
+        with _as_unavailable(self.where), self._durable.connect() as connection:
+            migrate.upgrade(connection)
+
+    @property
+    def where(self) -> str:
+        """The database as one may show it: without password."""
+        return self.url.render_as_string(hide_password=True)
+
+    def close(self) -> None:
+        self._durable.dispose()
+        self._fast.dispose()
+
+    @contextmanager
+    def read(self) -> Iterator[Session]:
+        """A session that sees one state of the database and changes nothing."""
+        with _as_unavailable(self.where), Session(self._fast) as session:
+            yield session
+
+    @contextmanager
+    def write(self, durable: bool = True) -> Iterator[Session]:
+        """One transaction: committed at the end of the block, undone when the block raises."""
+        engine = self._durable if durable else self._fast
+        bind = engine.execution_options(fedops_write=True)
+        with _as_unavailable(self.where), Session(bind) as session:
+            yield session
+            session.commit()
+            notices = take(session)
+        self._send(notices)
+
+    def _send(self, notices: list[Notice]) -> None:
+        if self.listener:
+            for notice in notices:
+                self.listener(notice)
+
+    def _engine(self, synchronous: str) -> Engine:
+        if not self.is_sqlite:
+            return create_engine(self.url, json_serializer=_dump, pool_pre_ping=True)
+        if self.url.database:
+            Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(
+            self.url,
+            json_serializer=_dump,
+            pool_size=20,
+            max_overflow=60,
+            connect_args={"timeout": LOCK_SECONDS, "check_same_thread": False},
+        )
+        event.listen(engine, "connect", partial(_set_up_sqlite, synchronous))
+        event.listen(engine, "begin", _begin_sqlite)
+        return engine
+
+
+def _set_up_sqlite(synchronous: str, connection: sqlite3.Connection, _: Any) -> None:
+    connection.isolation_level = None  # transactions are begun below, not by the driver
+    for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("fedops_write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+@contextmanager
+def _as_unavailable(where: str) -> Iterator[None]:
+    """A database that is locked, full or away is no bug of ours."""
+    try:
+        yield
+    except (OperationalError, sqlite3.OperationalError) as error:
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        raise Unavailable(f"the database {where} is not available: {cause}") from error

@@ -1,0 +1,394 @@
+"""The database, table by table. SQL on them lives in the use-case modules beside this one.
+
+Times are POSIX seconds, durations seconds. What is derived (presence, "active") is not stored.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Double,
+    Enum,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+from fedops.core.states import (
+    AttemptStatus,
+    Enrolment,
+    FailureReason,
+    ParticipationStatus,
+    RunStatus,
+    TaskStatus,
+)
+
+#: SQLite counts up only columns declared INTEGER.
+BigId = BigInteger().with_variant(Integer, "sqlite")
+
+
+class TokenKind(StrEnum):
+    """Whom a token speaks for."""
+
+    ADMIN = "admin"
+    JOIN = "join"
+    DEVICE = "device"
+    ATTEMPT = "attempt"
+
+
+def _enum(kind: type[StrEnum]) -> Enum:
+    """A text column that holds the values of an enumeration."""
+    return Enum(kind, native_enum=False, length=40, values_callable=lambda e: [m.value for m in e])
+
+
+class Base(DeclarativeBase):
+    """Naming all constraints lets a migration change them on any database."""
+
+    metadata = MetaData(
+        naming_convention={
+            "ix": "ix_%(column_0_label)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 (SQLAlchemy's own interface)
+        float: Double(),
+        dict[str, Any]: JSON(none_as_null=True),
+        dict[str, str]: JSON(none_as_null=True),
+        dict[str, float]: JSON(none_as_null=True),
+        list[str]: JSON(none_as_null=True),
+        TokenKind: _enum(TokenKind),
+        RunStatus: _enum(RunStatus),
+        AttemptStatus: _enum(AttemptStatus),
+        Enrolment: _enum(Enrolment),
+        FailureReason: _enum(FailureReason),
+        ParticipationStatus: _enum(ParticipationStatus),
+        TaskStatus: _enum(TaskStatus),
+    }
+
+
+class MetaRow(Base):
+    """Facts about the server itself."""
+
+    __tablename__ = "server_meta"
+
+    key: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[str] = mapped_column(Text)
+
+
+class TokenRow(Base):
+    """A credential. Only the hash of its secret is kept."""
+
+    __tablename__ = "tokens"
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    kind: Mapped[TokenKind]
+    hash: Mapped[str] = mapped_column(String(64), unique=True)
+    note: Mapped[str] = mapped_column(String(200), default="")
+    created_at: Mapped[float]
+    expires_at: Mapped[float | None]
+    uses_left: Mapped[int | None] = mapped_column(Integer)
+    revoked_at: Mapped[float | None]
+    device_id: Mapped[str | None] = mapped_column(ForeignKey("devices.id"), index=True)
+    attempt_id: Mapped[int | None] = mapped_column(ForeignKey("attempts.id"), index=True)
+
+
+class DeviceRow(Base):
+    """An enrolled machine: what was decided about it, and what it last reported."""
+
+    __tablename__ = "devices"
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    name: Mapped[str] = mapped_column(String(63), unique=True)
+    #: OpenSSH, without comment.
+    public_key: Mapped[str] = mapped_column(String(500))
+    #: sha256 of the key itself, whatever text it came in.
+    fingerprint: Mapped[str] = mapped_column(String(64), unique=True)
+    enrolment: Mapped[Enrolment]
+    info: Mapped[dict[str, Any]]
+    created_at: Mapped[float]
+    decided_at: Mapped[float | None]
+    #: Its Flower node, in this life of the engine.
+    node_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    last_heartbeat_at: Mapped[float | None]
+    #: Whether the log says it is online. Presence itself follows from ``last_heartbeat_at``.
+    noted_online: Mapped[bool] = mapped_column(default=False)
+    #: The training client (core.contracts.ProcessReport), as last reported.
+    process: Mapped[dict[str, Any]]
+    process_at: Mapped[float | None]
+    spool_records: Mapped[int] = mapped_column(BigInteger, default=0)
+    spool_dropped: Mapped[int] = mapped_column(BigInteger, default=0)
+    #: What it asked for that cannot be (core.contracts.Desired.problems).
+    problems: Mapped[list[str]]
+
+
+class MembershipRow(Base):
+    """A device takes part in a task."""
+
+    __tablename__ = "memberships"
+
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    task: Mapped[str] = mapped_column(ForeignKey("tasks.name"), primary_key=True, index=True)
+    since: Mapped[float]
+
+
+class ArtifactRow(Base):
+    """A stored file, named by its content. The bytes are in the artifact store."""
+
+    __tablename__ = "artifacts"
+
+    sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
+    size: Mapped[int] = mapped_column(BigInteger)
+    created_at: Mapped[float]
+
+
+class BundleRow(Base):
+    """An app that was uploaded and found to be one."""
+
+    __tablename__ = "bundles"
+
+    sha256: Mapped[str] = mapped_column(ForeignKey("artifacts.sha256"), primary_key=True)
+    package: Mapped[str] = mapped_column(Text)
+    version: Mapped[str] = mapped_column(Text, default="")
+    created_at: Mapped[float]
+
+
+class TaskRow(Base):
+    """What is to be learned."""
+
+    __tablename__ = "tasks"
+
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    status: Mapped[TaskStatus]
+    description: Mapped[str] = mapped_column(Text, default="")
+    bundle: Mapped[str] = mapped_column(ForeignKey("bundles.sha256"))
+    overrides: Mapped[list[str]]
+    #: The config with the overrides, secrets redacted.
+    config: Mapped[dict[str, Any]]
+    #: The number the next global model version gets. Only ever counted up.
+    next_version: Mapped[int] = mapped_column(Integer, default=0)
+    created_at: Mapped[float]
+    updated_at: Mapped[float]
+
+
+class RunRow(Base):
+    """One execution of a task, with all it was started with."""
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        # One task has at most one run that is not over.
+        Index(
+            "uq_runs_active_task",
+            "task",
+            unique=True,
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    task: Mapped[str] = mapped_column(ForeignKey("tasks.name"), index=True)
+    status: Mapped[RunStatus]
+    status_since: Mapped[float]
+    reason: Mapped[FailureReason | None]
+    #: How it ended, or why it goes on as it does, in words.
+    text: Mapped[str] = mapped_column(Text, default="")
+    bundle: Mapped[str] = mapped_column(ForeignKey("bundles.sha256"))
+    config: Mapped[dict[str, Any]]
+    overrides: Mapped[list[str]]
+    seed: Mapped[int] = mapped_column(BigInteger)
+    rounds: Mapped[int] = mapped_column(Integer)
+    committed_rounds: Mapped[int] = mapped_column(Integer, default=0)
+    #: The version it starts from; None until V0 is made.
+    from_version: Mapped[int | None] = mapped_column(Integer)
+    #: The version it made.
+    version: Mapped[int | None] = mapped_column(Integer)
+    parent: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
+    contract: Mapped[dict[str, Any] | None]
+    dataset: Mapped[str | None] = mapped_column(Text)
+    #: Devices that may not take part, by name, with the reason.
+    refused: Mapped[dict[str, str]]
+    #: Of the newest model, as far as known.
+    metrics: Mapped[dict[str, float]]
+    current_attempt: Mapped[int] = mapped_column(Integer, default=0)
+    #: Attempts lost in a row without a committed round.
+    lost_in_a_row: Mapped[int] = mapped_column(Integer, default=0)
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    ended_at: Mapped[float | None]
+
+
+class AttemptRow(Base):
+    """One Flower run that executes (part of) a run."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (UniqueConstraint("run_id", "number"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), index=True)
+    number: Mapped[int] = mapped_column(Integer)
+    status: Mapped[AttemptStatus]
+    #: The Flower run and the life of the engine it belongs to, once submitted.
+    engine_run_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    generation: Mapped[int | None] = mapped_column(Integer)
+    pid: Mapped[int | None] = mapped_column(BigInteger)
+    reason: Mapped[str | None] = mapped_column(Text)
+    #: What the engine is doing (core.contracts.EngineProgress), and since when.
+    progress: Mapped[dict[str, Any] | None]
+    progress_at: Mapped[float | None]
+    started_at: Mapped[float]
+    ended_at: Mapped[float | None]
+    #: When the engine was told to end what is left of it.
+    cleared_at: Mapped[float | None]
+
+
+class RunDeviceRow(Base):
+    """A device was asked to train in a run, and whether it is quiet again."""
+
+    __tablename__ = "run_devices"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True, index=True)
+    asked_at: Mapped[float]
+    quiet_at: Mapped[float | None]
+
+
+class RoundRow(Base):
+    """One round of a run. It counts once ``committed_at`` is set."""
+
+    __tablename__ = "rounds"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    round: Mapped[int] = mapped_column(Integer, primary_key=True)
+    #: The attempt that began it last, and so the one that committed it.
+    attempt: Mapped[int] = mapped_column(Integer)
+    begun: Mapped[int] = mapped_column(Integer, default=1)
+    started_at: Mapped[float]
+    committed_at: Mapped[float | None]
+    model: Mapped[str | None] = mapped_column(ForeignKey("artifacts.sha256"))
+    strategy_state: Mapped[str | None] = mapped_column(ForeignKey("artifacts.sha256"))
+    seconds: Mapped[float | None]
+    overhead_seconds: Mapped[float | None]
+    timing: Mapped[dict[str, float]]
+    #: Of the model this round made: on the server's data, and (later known) on the clients.
+    metrics: Mapped[dict[str, float]]
+    client_metrics: Mapped[dict[str, float]]
+    train_metrics: Mapped[dict[str, float]]
+
+
+class ParticipationRow(Base):
+    """A device's part in one round, as tried by one attempt."""
+
+    __tablename__ = "participations"
+    __table_args__ = (ForeignKeyConstraint(["run_id", "round"], ["rounds.run_id", "rounds.round"]),)
+
+    run_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    round: Mapped[int] = mapped_column(Integer, primary_key=True)
+    attempt: Mapped[int] = mapped_column(Integer, primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True, index=True)
+    status: Mapped[ParticipationStatus]
+    selection: Mapped[str] = mapped_column(Text, default="")
+    reason: Mapped[str | None] = mapped_column(Text)
+    examples: Mapped[int | None] = mapped_column(BigInteger)
+    seconds: Mapped[float | None]
+    bytes_up: Mapped[int | None] = mapped_column(BigInteger)
+    metrics: Mapped[dict[str, float]]
+
+
+class MetricRow(Base):
+    """One number, with where it comes from."""
+
+    __tablename__ = "metrics"
+    __table_args__ = (Index("ix_metrics_run_id_name", "run_id", "name", "round"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    round: Mapped[int | None] = mapped_column(BigInteger)
+    device_id: Mapped[str | None] = mapped_column(ForeignKey("devices.id"), index=True)
+    #: "server", "clients", "training" or "device".
+    source: Mapped[str] = mapped_column(String(20))
+    name: Mapped[str] = mapped_column(Text)
+    value: Mapped[float]
+    at: Mapped[float]
+
+
+class ModelVersionRow(Base):
+    """A global model version. Never changed, never removed."""
+
+    __tablename__ = "model_versions"
+
+    task: Mapped[str] = mapped_column(ForeignKey("tasks.name"), primary_key=True)
+    version: Mapped[int] = mapped_column(Integer, primary_key=True)
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"), index=True)
+    round: Mapped[int] = mapped_column(Integer)
+    parent: Mapped[int | None] = mapped_column(Integer)
+    sha256: Mapped[str] = mapped_column(ForeignKey("artifacts.sha256"))
+    strategy_state: Mapped[str | None] = mapped_column(ForeignKey("artifacts.sha256"))
+    contract: Mapped[dict[str, Any]]
+    metrics: Mapped[dict[str, float]]
+    lineage: Mapped[dict[str, Any]]
+    created_at: Mapped[float]
+
+
+class AliasRow(Base):
+    """A movable name for a version."""
+
+    __tablename__ = "aliases"
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["task", "version"], ["model_versions.task", "model_versions.version"]
+        ),
+    )
+
+    task: Mapped[str] = mapped_column(String(63), primary_key=True)
+    name: Mapped[str] = mapped_column(String(63), primary_key=True)
+    version: Mapped[int] = mapped_column(Integer)
+    moved_at: Mapped[float]
+
+
+class RecordRow(Base):
+    """One thing a device reported. The key is what keeps a repeated delivery from counting twice."""
+
+    __tablename__ = "device_records"
+    __table_args__ = (Index("ix_device_records_run_id_kind", "run_id", "kind"),)
+
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    kind: Mapped[str] = mapped_column(String(20))
+    run_id: Mapped[int | None] = mapped_column(BigInteger)
+    round: Mapped[int | None] = mapped_column(BigInteger)
+    name: Mapped[str] = mapped_column(Text, default="")
+    value: Mapped[float | None]
+    text: Mapped[str] = mapped_column(Text, default="")
+    data: Mapped[dict[str, Any]]
+    at: Mapped[float]
+    received_at: Mapped[float] = mapped_column(index=True)
+
+
+class EventRow(Base):
+    """What happened. Only ever appended to."""
+
+    __tablename__ = "events"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    at: Mapped[float]
+    who: Mapped[str] = mapped_column(String(100))
+    subject: Mapped[str] = mapped_column(String(100))
+    name: Mapped[str] = mapped_column(String(100))
+    text: Mapped[str] = mapped_column(Text, default="")
+    data: Mapped[dict[str, Any]]
+    run_id: Mapped[int | None] = mapped_column(BigInteger, index=True)

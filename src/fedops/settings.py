@@ -1,0 +1,151 @@
+"""What the environment and the command line decide. The only reader of the environment."""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from fedops.core.errors import Invalid
+
+MIB = 1 << 20
+S = TypeVar("S", bound=BaseSettings)
+_COMMON = SettingsConfigDict(
+    extra="ignore", frozen=True, populate_by_name=True, env_ignore_empty=True
+)
+
+
+def _home(name: str) -> Path:
+    return Path("~/.fedops").expanduser() / name
+
+
+class ServerSettings(BaseSettings):
+    """Of one Server Manager. Environment: ``FEDOPS_SERVER_...`` and ``FEDOPS_DATABASE_URL``."""
+
+    model_config = SettingsConfigDict(env_prefix="FEDOPS_SERVER_", **_COMMON)
+
+    home: Path = Field(default_factory=lambda: _home("server"))
+    host: str = "127.0.0.1"
+    port: int = Field(default=8600, ge=0, le=65_535)
+    #: The address that others reach the server by, when it is not ``http://host:port``.
+    public_url: str | None = None
+    #: Allow an address other than loopback without TLS.
+    insecure: bool = False
+    #: Whether a valid join token approves a device at once.
+    approval: Literal["auto", "manual"] = "auto"
+    heartbeat_seconds: float = Field(default=4.0, gt=0, le=3_600)
+    telemetry_seconds: float = Field(default=10.0, gt=0, le=3_600)
+    #: None: SQLite in the home folder.
+    database_url: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices(
+            "database_url", "FEDOPS_DATABASE_URL", "FEDOPS_SERVER_DATABASE_URL"
+        ),
+    )
+    #: Upper limits of what the server takes in.
+    max_body_bytes: int = Field(default=8 * MIB, ge=1_024)
+    max_bundle_bytes: int = Field(default=64 * MIB, ge=1_024)
+    max_artifact_bytes: int = Field(default=16_384 * MIB, ge=1_024)
+    #: How long an attempt may take to say hello, in seconds.
+    attempt_start_seconds: float = Field(default=90.0, gt=0)
+    #: How long a stopping run waits for its devices to confirm, in seconds.
+    stop_seconds: float = Field(default=10.0, gt=0)
+
+    @property
+    def url(self) -> str:
+        """Where the server is reached."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+
+    @property
+    def database(self) -> str:
+        """The SQLAlchemy URL of the database."""
+        return self.database_url or f"sqlite:///{self.home / 'fedops.db'}"
+
+    @property
+    def attempts_dir(self) -> Path:
+        """Where the ServerApp of an attempt finds its credentials."""
+        return self.home / "attempts"
+
+    @property
+    def admin_token_file(self) -> Path:
+        return self.home / "admin-token"
+
+    def require_safe_binding(self) -> None:
+        """Refuse to serve other machines without TLS unless that was asked for."""
+        if is_loopback(self.host) or self.insecure:
+            return
+        raise Invalid(
+            f"refusing to listen on {self.host} without TLS: tokens would travel in the clear; "
+            "listen on 127.0.0.1, put a TLS proxy before it, or give --insecure on a network you trust"
+        )
+
+
+class ClientSettings(BaseSettings):
+    """Of one Client Manager. Environment: ``FEDOPS_CLIENT_...``."""
+
+    model_config = SettingsConfigDict(env_prefix="FEDOPS_CLIENT_", **_COMMON)
+
+    home: Path = Field(default_factory=lambda: _home("client"))
+    #: The Server Manager's URL; None: the one the device joined.
+    server: str | None = None
+    host: str = "127.0.0.1"
+    port: int = Field(default=8004, ge=0, le=65_535)
+    training_port: int = Field(default=8003, ge=0, le=65_535)
+    #: Upper limit of what waits on disk for the server, in bytes.
+    spool_bytes: int = Field(default=256 * MIB, ge=MIB)
+
+
+class CliSettings(BaseSettings):
+    """Of the command line. Environment: ``FEDOPS_SERVER``, ``FEDOPS_TOKEN``, ``FEDOPS_LOGIN_FILE``."""
+
+    model_config = SettingsConfigDict(env_prefix="FEDOPS_", **_COMMON)
+
+    server: str | None = None
+    token: str | None = None
+    login_file: Path = Field(default_factory=lambda: _home("cli.json"))
+
+
+class EngineSettings(BaseSettings):
+    """Of a ServerApp started by the engine. Environment: ``FEDOPS_ATTEMPTS_DIR``."""
+
+    model_config = SettingsConfigDict(env_prefix="FEDOPS_", **_COMMON)
+
+    attempts_dir: Path | None = None
+
+
+def server_settings(**given: Any) -> ServerSettings:
+    """The server's settings; what is given (and not None) wins over the environment."""
+    return _build(ServerSettings, given)
+
+
+def client_settings(**given: Any) -> ClientSettings:
+    """The client's settings; what is given (and not None) wins over the environment."""
+    return _build(ClientSettings, given)
+
+
+def _build(kind: type[S], given: dict[str, Any]) -> S:
+    try:
+        return kind(**{key: value for key, value in given.items() if value is not None})
+    except ValidationError as error:
+        lines = [f"{_where(kind, item['loc'])}: {item['msg']}" for item in error.errors()]
+        raise Invalid("settings: " + "; ".join(lines)) from None
+
+
+def _where(kind: type[BaseSettings], loc: tuple[int | str, ...]) -> str:
+    name = str(loc[0]) if loc else "settings"
+    prefix = kind.model_config.get("env_prefix", "")
+    return f"{name} (environment: {prefix}{name.upper()})"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can reach ``host``."""
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
