@@ -6,14 +6,12 @@ Knows nothing of models or servers. A ``_target_`` is carried here and resolved 
 from __future__ import annotations
 
 import math
-import re
 import tomllib
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import UnionType
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     BaseModel,
@@ -27,9 +25,9 @@ from pydantic import (
 
 from fedops.core.contracts import Finite, Name
 from fedops.core.errors import Invalid
+from fedops.core.mistakes import REDACTED, sentences
 from fedops.core.words import did_you_mean, listed
 
-REDACTED = "***"
 DEFAULT_STRATEGY = "flwr.serverapp.strategy.FedAvg"
 #: Other spellings of ``model_type`` (any case) and the adapter they mean.
 FRAMEWORKS = {
@@ -45,6 +43,7 @@ FRAMEWORKS = {
     "transformers": "huggingface",
 }
 
+S = TypeVar("S", bound=BaseModel)
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[Finite, Field(gt=0)]
 Share = Annotated[Finite, Field(ge=0, lt=1)]
@@ -254,17 +253,26 @@ def read_toml(path: Path) -> dict[str, Any]:
 
 def parse_config(data: Mapping[str, Any], where: str) -> Config:
     """Check plain values; ``where`` (a file, "the overrides") opens the message when they are wrong."""
-    try:
-        config = Config.model_validate(dict(data))
-    except ValidationError as error:
-        lines = [_sentence(detail) for detail in error.errors(include_url=False)]
-    else:
-        lines = [f"{key}: must be a finite number" for key in _not_finite(data)]
-    if lines:
-        raise Invalid(
-            "\n  ".join([f"mistakes in {where}:", *lines]) if lines[1:] else f"{where}: {lines[0]}"
-        )
+    config = parse_section(Config, data, where)
+    refuse([f"{key}: must be a finite number" for key in _not_finite(data)], where)
     return config
+
+
+def parse_section(section: type[S], data: Mapping[str, Any], where: str) -> S:
+    """``data`` as a model of type ``section``. ``Invalid`` names every mistake at once."""
+    try:
+        return section.model_validate(dict(data))
+    except ValidationError as error:
+        refuse(sentences(error, section), where)
+        raise
+
+
+def refuse(mistakes: Sequence[str], where: str) -> None:
+    """Raise one ``Invalid`` for all mistakes, if there are any."""
+    if len(mistakes) == 1:
+        raise Invalid(f"{where}: {mistakes[0]}")
+    if mistakes:
+        raise Invalid("\n  ".join([f"mistakes in {where}:", *mistakes]))
 
 
 def apply_overrides(config: Config, overrides: Sequence[str]) -> Config:
@@ -313,100 +321,6 @@ def _value(text: str) -> Any:
     except tomllib.TOMLDecodeError:
         return text
     return table["value"] if len(table) == 1 else text
-
-
-# --- saying what is wrong --------------------------------------------------------------------
-
-_KINDS = {
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-    "string_type": "a text in quotes",
-    "list_type": "a list",
-    "model_type": "a table",
-    "dict_type": "a table",
-    "finite_number": "a finite number",
-}
-
-
-def _sentence(detail: Any) -> str:
-    loc = [str(part) for part in detail["loc"]]
-    key, value = ".".join(loc), detail["input"]
-    if detail["type"] == "extra_forbidden":
-        return f"{key}: unknown key{_where_it_belongs(loc)}"
-    shown = key if isinstance(value, dict) else f"{key} = {_shown(key, value)}"
-    if detail["type"] == "literal_error":
-        allowed = get_args(_annotation(loc))
-        guess = did_you_mean(value, allowed) if isinstance(value, str) else ""
-        one_of = "one of " if len(allowed) > 1 else ""
-        return f"{shown}: must be {one_of}{listed(allowed)}{guess}"
-    return f"{shown}: {_problem(detail)}"
-
-
-def _problem(detail: Any) -> str:
-    if detail["type"] in _KINDS:
-        return f"must be {_KINDS[detail['type']]}"
-    if detail["type"] == "value_error":
-        return str(detail["ctx"]["error"])
-    if detail["type"] == "string_pattern_mismatch":
-        return "must be 1 to 63 letters, digits, '.', '_' or '-', the first a letter or digit"
-    return re.sub(r"^(Input|Value|String|List) should", "must", str(detail["msg"]))
-
-
-def _shown(key: str, value: Any) -> str:
-    if key == "wandb.key":
-        return REDACTED
-    if isinstance(value, bool):
-        return str(value).lower()
-    text = f'"{value}"' if isinstance(value, str) else str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _where_it_belongs(loc: Sequence[str]) -> str:
-    """The nearest spelling, the section that does have such a key, and what is allowed."""
-    allowed = _keys(_section(loc[:-1]))
-    elsewhere = [path for path in _paths(Config) if path.split(".")[-1] == loc[-1]]
-    guess = did_you_mean(loc[-1], allowed)
-    if not guess and elsewhere:
-        guess = f"; did you mean '{elsewhere[0]}'?"
-    table = f"[{'.'.join(loc[:-1])}]" if len(loc) > 1 else "at the top of the file"
-    return f"{guess or ';'} Allowed {'in ' if len(loc) > 1 else ''}{table}: {listed(allowed)}"
-
-
-def _keys(section: type[BaseModel]) -> list[str]:
-    return [field.alias or name for name, field in section.model_fields.items()]
-
-
-def _paths(section: type[BaseModel], prefix: str = "") -> list[str]:
-    found = []
-    for name, field in section.model_fields.items():
-        inner = _bare(field.annotation)
-        found.append(prefix + (field.alias or name))
-        if isinstance(inner, type) and issubclass(inner, BaseModel):
-            found += _paths(inner, f"{prefix}{name}.")
-    return found
-
-
-def _section(loc: Sequence[str]) -> type[BaseModel]:
-    annotation = _annotation(loc) if loc else Config
-    return annotation if isinstance(annotation, type) else Config
-
-
-def _annotation(loc: Sequence[str]) -> Any:
-    annotation: Any = Config
-    for part in loc:
-        fields = getattr(annotation, "model_fields", {})
-        annotation = _bare(fields[part].annotation) if part in fields else None
-    return annotation
-
-
-def _bare(annotation: Any) -> Any:
-    """The annotation without ``| None`` and ``Annotated``."""
-    if get_origin(annotation) is Annotated:
-        return _bare(get_args(annotation)[0])
-    if get_origin(annotation) in (Union, UnionType):
-        return _bare(next(arg for arg in get_args(annotation) if arg is not type(None)))
-    return annotation
 
 
 def _not_finite(value: Any, path: str = "") -> list[str]:
