@@ -7,10 +7,11 @@ knows nothing of servers, rounds or Flower. It is stateful: it holds one model, 
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from fedops.config import Exchange, Resources, Step
 from fedops.core.contracts import ParameterContract
 from fedops.tensors import Tensors
 
@@ -49,6 +50,21 @@ class TrainResult:
 class EvalResult:
     examples: int
     metrics: dict[str, float] = field(default_factory=dict)  #: "loss" (mean an example), "accuracy"
+
+
+@dataclass(frozen=True)
+class AdapterOptions:
+    """What a project declares beside its model. An adapter is made as ``Adapter(model, options)``."""
+
+    exchange: Exchange = field(default_factory=Exchange)
+    resources: Resources = field(default_factory=Resources)
+    optimizer: Step | None = None
+    loss: Step | None = None
+    #: The project's own loops, if it names any. Called with what the adapter has to offer, by the
+    #: names of ``steps.OFFERS`` ("model", "train_data", "epochs", ...); they take what they ask for
+    #: and answer in one of the five ways that ``results`` understands.
+    train: Callable[[Mapping[str, Any]], TrainResult] | None = None
+    evaluate: Callable[[Mapping[str, Any]], EvalResult] | None = None
 
 
 class ModelAdapter(Protocol):
