@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import itertools
+import zipfile
 from dataclasses import dataclass, field
 
-from fedops.core.errors import Unavailable
+from fedops.core.errors import Invalid, Unavailable
 
 
 @dataclass
@@ -31,6 +33,9 @@ class FakeEngine:
     ended: dict[str, str] = field(default_factory=dict)
     #: Public key -> node id, of this generation.
     nodes: dict[bytes, str] = field(default_factory=dict)
+    #: Pids of the ServerApps that live; ``kill_process`` takes one out.
+    processes: set[int] = field(default_factory=set)
+    logs: dict[str, str] = field(default_factory=dict)
     #: Refuse what is asked, as an engine that is out of reach does.
     broken: str = ""
     _generation: int = 0
@@ -40,6 +45,10 @@ class FakeEngine:
     @property
     def generation(self) -> int:
         return self._generation
+
+    @property
+    def fleet_url(self) -> str | None:
+        return "http://127.0.0.1:9" if self._up else None
 
     def start(self) -> None:
         if self.broken:
@@ -53,6 +62,7 @@ class FakeEngine:
         self.running.clear()
         self.ended.clear()
         self.nodes.clear()
+        self.processes.clear()
 
     def ensure_healthy(self) -> bool:
         if self._up:
@@ -65,10 +75,14 @@ class FakeEngine:
 
     def register_node(self, public_key: bytes) -> str:
         self._require_up()
+        if not public_key.startswith(b"ecdsa-sha2-"):
+            raise Invalid("this is no node key in OpenSSH form")
         return self.nodes.setdefault(public_key, str(next(self._ids) + 2**62))
 
     def start_run(self, bundle: bytes) -> str:
         self._require_up()
+        if not zipfile.is_zipfile(io.BytesIO(bundle)):
+            raise Invalid("this is no app bundle")
         run_id = str(next(self._ids) + 2**61)
         self.running[run_id] = bundle
         return run_id
@@ -82,6 +96,15 @@ class FakeEngine:
         if engine_run_id in self.running:
             return None
         return self.ended.get(engine_run_id, "finished:unknown")
+
+    def run_log(self, engine_run_id: str) -> str:
+        return self.logs.get(engine_run_id, "")
+
+    def process_alive(self, pid: int) -> bool:
+        return pid in self.processes
+
+    def kill_process(self, pid: int) -> None:
+        self.processes.discard(pid)
 
     # --- what tests do to it ---------------------------------------------------------------------
 

@@ -6,11 +6,19 @@ from typing import Protocol
 
 
 class RunEngine(Protocol):
-    """Starts Flower runs and knows nodes. Every failure is ``Unavailable``."""
+    """Starts Flower runs and knows nodes.
+
+    Every failure is ``Unavailable``, but a bundle or key that it will never take is ``Invalid``.
+    """
 
     @property
     def generation(self) -> int:
         """Grows whenever the engine was restarted: node ids and runs of before are gone."""
+        ...
+
+    @property
+    def fleet_url(self) -> str | None:
+        """Where the Fleet API answers the gateway, on loopback. None while the engine is down."""
         ...
 
     def start(self) -> None:
@@ -43,4 +51,16 @@ class RunEngine(Protocol):
 
     def run_ended(self, engine_run_id: str) -> str | None:
         """None while the run lives, else how it ended ("finished:failed")."""
+        ...
+
+    def run_log(self, engine_run_id: str) -> str:
+        """The last lines that an ended run wrote; empty when they are not known."""
+        ...
+
+    def process_alive(self, pid: int) -> bool:
+        """Whether this is a living process of one of the engine's runs."""
+        ...
+
+    def kill_process(self, pid: int) -> None:
+        """End such a process at once. Gone already is no error."""
         ...
