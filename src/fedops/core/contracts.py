@@ -456,6 +456,8 @@ class EngineProgress(Request):
     detail: str = Field(default="", max_length=500)
     selected: list[str] = Field(default_factory=list)
     replied: list[str] = Field(default_factory=list)
+    #: How many devices must be available for the round, as far as known.
+    needed: int | None = None
 
 
 class RoundBegin(Request):

@@ -1,0 +1,255 @@
+"""Why a run or a device is as it is: one sentence with numbers, from facts, for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fedops.core.contracts import EngineProgress, ProcessReport
+from fedops.core.states import Enrolment, FailureReason, ProcessStatus, RunStatus
+
+#: A message names at most this many devices.
+NAMED = 3
+
+
+def span(seconds: float) -> str:
+    """A duration as people say it: ``41 s``, ``3 min``, ``2 h``, ``5 d``."""
+    seconds = max(seconds, 0.0)
+    for unit, size, limit in (("s", 1, 120), ("min", 60, 7_200), ("h", 3_600, 172_800)):
+        if seconds < limit:
+            return f"{int(seconds / size)} {unit}"
+    return f"{int(seconds / 86_400)} d"
+
+
+def count(number: int, thing: str) -> str:
+    """``1 device``, ``2 devices``."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
+def some(words: Sequence[str]) -> str:
+    """The first few words, and how many more there are."""
+    shown = ", ".join(words[:NAMED])
+    return shown if len(words) <= NAMED else f"{shown} and {len(words) - NAMED} more"
+
+
+# --- devices ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class DeviceFacts:
+    """A device, at one moment."""
+
+    name: str
+    enrolment: Enrolment
+    online: bool
+    #: Since its last heartbeat; None: there was none.
+    last_seen_seconds: float | None
+    process: ProcessReport = ProcessReport()
+    tasks: Sequence[str] = ()
+    problems: Sequence[str] = ()
+
+
+def presence(device: DeviceFacts) -> str:
+    """``online``, ``offline, last seen 41 s ago`` or ``never seen``."""
+    if device.online:
+        return "online"
+    if device.last_seen_seconds is None:
+        return "never seen"
+    return f"offline, last seen {span(device.last_seen_seconds)} ago"
+
+
+def device_why(device: DeviceFacts) -> str:
+    """What a device does, or what it (or we) must do first."""
+    if device.enrolment is Enrolment.PENDING:
+        return f"waiting for approval ('fedops device approve {device.name}'); {presence(device)}"
+    if device.enrolment is not Enrolment.APPROVED:
+        return f"{device.enrolment.value}: it takes part in nothing"
+    if not device.online:
+        return presence(device)
+    if device.problems:
+        return "online, but " + "; ".join(device.problems)
+    if not device.tasks:
+        return "online, but in no task: on the device, 'fedops client run --app PATH --task NAME'"
+    return f"online; {_activity(device.process)}"
+
+
+def _activity(process: ProcessReport) -> str:
+    lasting = span(process.seconds_in_state)
+    if process.status in (ProcessStatus.TRAINING, ProcessStatus.EVALUATING):
+        return f"{process.status.value}{_where(process)} for {lasting}"
+    because = f": {process.reason}" if process.reason else ""
+    sentences = {
+        ProcessStatus.IDLE: "its training client is ready",
+        ProcessStatus.STARTING: f"its training client has been starting for {lasting}",
+        ProcessStatus.STOPPED: f"its training client is stopped{because}",
+        ProcessStatus.BACKOFF: (
+            f"its training client died ({count(process.restarts, 'restart')}) "
+            f"and starts again soon{because}"
+        ),
+        ProcessStatus.FATAL: f"its training client was given up{because}",
+    }
+    return sentences[process.status]
+
+
+def _where(process: ProcessReport) -> str:
+    run = f" in run {process.run_id}" if process.run_id is not None else ""
+    return f" round {process.round}{run}" if process.round is not None else run
+
+
+def unavailable(device: DeviceFacts, task: str, registered: bool, refused: str | None) -> str | None:
+    """Why a device cannot be invited to a round of ``task`` now; None when it can."""
+    process = device.process
+    if refused is not None:
+        return f"refused for this run: {refused}"
+    if not device.online:
+        return presence(device)
+    if not registered:
+        return "online, its node is being registered"
+    if process.status not in _READY:
+        return _activity(process)
+    if process.task is not None and process.task != task:
+        return f"its training client works for task '{process.task}'"
+    return None
+
+
+_READY = (ProcessStatus.IDLE, ProcessStatus.TRAINING, ProcessStatus.EVALUATING)
+
+
+# --- runs ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """A run, at one moment."""
+
+    status: RunStatus
+    rounds: int
+    committed_rounds: int
+    seconds_in_state: float
+    attempt: int = 0
+    #: How many devices a round needs.
+    needed: int = 1
+    devices: Sequence[DeviceFacts] = ()
+    #: Why a device of ``devices`` cannot be invited now, by name.
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+    progress: EngineProgress | None = None
+    progress_seconds: float = 0.0
+    #: Of a stop or pause: the devices asked, and those that did not confirm yet.
+    asked: int = 0
+    unconfirmed: Sequence[str] = ()
+    reason: FailureReason | None = None
+    text: str = ""
+    version: int | None = None
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+def run_why(run: RunFacts) -> str:
+    """What a run is doing or waiting for, or how it ended."""
+    sentences = {
+        RunStatus.PENDING: _pending,
+        RunStatus.STARTING: _starting,
+        RunStatus.RUNNING: _running,
+        RunStatus.PAUSING: _confirming,
+        RunStatus.PAUSED: _paused,
+        RunStatus.RESUMING: _resuming,
+        RunStatus.STOPPING: _confirming,
+        RunStatus.COMPLETED: _completed,
+        RunStatus.STOPPED: _stopped,
+        RunStatus.FAILED: _failed,
+    }
+    return sentences[run.status](run)
+
+
+def _pending(run: RunFacts) -> str:
+    because = f" ({run.text})" if run.text else ""
+    return f"waiting for the engine for {span(run.seconds_in_state)}{because}"
+
+
+def _starting(run: RunFacts) -> str:
+    return f"attempt {run.attempt} has been starting for {span(run.seconds_in_state)}"
+
+
+def _resuming(run: RunFacts) -> str:
+    because = f": {run.text}" if run.text else ""
+    return (
+        f"going on with round {run.committed_rounds + 1} of {run.rounds} in a new attempt, "
+        f"for {span(run.seconds_in_state)}{because}"
+    )
+
+
+def _running(run: RunFacts) -> str:
+    progress = run.progress
+    if progress is None:
+        return f"attempt {run.attempt} is up and prepares {_round(run, run.committed_rounds + 1)}"
+    if progress.phase == "waiting":
+        return _waiting(run, progress)
+    what = f"{_round(run, progress.round)}: {progress.phase}"
+    if progress.phase == "training":
+        return what + _replies(run, progress)
+    if progress.phase == "aggregating" and progress.replied:
+        what += f" {count(len(progress.replied), 'update')}"
+    return f"{what} for {span(run.progress_seconds)}"
+
+
+def _round(run: RunFacts, number: int) -> str:
+    return f"round {number} of {run.rounds}"
+
+
+def _replies(run: RunFacts, progress: EngineProgress) -> str:
+    missing = [name for name in progress.selected if name not in progress.replied]
+    done = len(progress.selected) - len(missing)
+    away = {d.name: presence(d) for d in run.devices if not d.online}
+    waiting = [f"{name} ({away[name]})" for name in missing if name in away]
+    text = f", {done} of {len(progress.selected)} replied"
+    return f"{text}; waiting for {some(waiting)}" if waiting else text
+
+
+def _waiting(run: RunFacts, progress: EngineProgress) -> str:
+    needed = progress.needed or run.needed
+    ready = [d for d in run.devices if d.name not in run.unavailable]
+    online = sum(d.online for d in run.devices)
+    missing = needed - len(ready)
+    if missing <= 0:
+        return f"{_round(run, progress.round)}: choosing among {count(len(ready), 'device')}"
+    reasons = [_missing(d, run.unavailable[d.name]) for d in run.devices if d.name in run.unavailable]
+    text = f"waiting for {missing} more device{'' if missing == 1 else 's'}: "
+    enrolled = max(len(run.devices), needed)
+    text += f"{online} of {enrolled} online"
+    return ", ".join([text, some(reasons)]) if reasons else text
+
+
+def _missing(device: DeviceFacts, why: str) -> str:
+    if not device.online and device.last_seen_seconds is not None:
+        return f"{device.name} last seen {span(device.last_seen_seconds)} ago"
+    return f"{device.name}: {why}"
+
+
+def _confirming(run: RunFacts) -> str:
+    done = run.asked - len(run.unconfirmed)
+    if not run.unconfirmed:
+        return f"{run.status.value}: waiting for the engine to end the round"
+    return f"{run.status.value} {done} of {run.asked}: waiting for {some(list(run.unconfirmed))}"
+
+
+def _paused(run: RunFacts) -> str:
+    return (
+        f"paused for {span(run.seconds_in_state)} after round {run.committed_rounds} of {run.rounds}"
+    )
+
+
+def _completed(run: RunFacts) -> str:
+    made = f"; the global model is V{run.version}" if run.version is not None else ""
+    accuracy = run.metrics.get("accuracy")
+    quality = f" (accuracy {accuracy:.3f})" if accuracy is not None else ""
+    return f"completed {count(run.committed_rounds, 'round')}{made}{quality}"
+
+
+def _stopped(run: RunFacts) -> str:
+    because = f": {run.text}" if run.text else ""
+    return f"stopped after round {run.committed_rounds} of {run.rounds}{because}"
+
+
+def _failed(run: RunFacts) -> str:
+    reason = f" ({run.reason.value})" if run.reason else ""
+    because = f": {run.text}" if run.text else ""
+    return f"failed{reason} after round {run.committed_rounds} of {run.rounds}{because}"
