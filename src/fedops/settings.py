@@ -100,13 +100,15 @@ class ClientSettings(BaseSettings):
 
 
 class CliSettings(BaseSettings):
-    """Of the command line. Environment: ``FEDOPS_SERVER``, ``FEDOPS_TOKEN``, ``FEDOPS_LOGIN_FILE``."""
+    """Of the command line. Environment: ``FEDOPS_SERVER``, ``FEDOPS_TOKEN``, ``FEDOPS_MNIST_DIR``, ..."""
 
     model_config = SettingsConfigDict(env_prefix="FEDOPS_", **_COMMON)
 
     server: str | None = None
     token: str | None = None
     login_file: Path = Field(default_factory=lambda: _home("cli.json"))
+    #: A folder with the four IDX files of MNIST.
+    mnist_dir: Path | None = None
 
 
 class EngineSettings(BaseSettings):
@@ -125,6 +127,11 @@ def server_settings(**given: Any) -> ServerSettings:
 def client_settings(**given: Any) -> ClientSettings:
     """The client's settings; what is given (and not None) wins over the environment."""
     return _build(ClientSettings, given)
+
+
+def cli_settings(**given: Any) -> CliSettings:
+    """The command line's settings; what is given (and not None) wins over the environment."""
+    return _build(CliSettings, given)
 
 
 def _build(kind: type[S], given: dict[str, Any]) -> S:

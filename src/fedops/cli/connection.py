@@ -1,0 +1,92 @@
+"""Which Server Manager an operator's command talks to, and with which token."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from fedops.api import OperatorClient
+from fedops.core.errors import Forbidden, Invalid
+from fedops.settings import CliSettings, ServerSettings, cli_settings, is_loopback, server_settings
+from fedops.tensors import write_atomic
+
+
+@dataclass(frozen=True)
+class Login:
+    url: str
+    token: str
+
+
+@contextmanager
+def operator(server: str | None, token: str | None) -> Iterator[OperatorClient]:
+    """A client of the Server Manager that options, environment or login name."""
+    login = find_login(server, token)
+    with OperatorClient(login.url, token=login.token) as client:
+        yield client
+
+
+def find_login(server: str | None, token: str | None) -> Login:
+    """Options win over the environment, that over 'fedops login', that over a server on this machine.
+
+    A remembered token is sent to the server it was remembered for and to no other.
+    """
+    settings, local = cli_settings(), server_settings()
+    remembered = read_login(settings.login_file)
+    url = server or settings.server or (remembered.url if remembered else local.url)
+    url = normal_url(url)
+    token = token or settings.token or _token_for(url, remembered, local)
+    if token is None:
+        raise Forbidden(
+            f"no token for {url}: use 'fedops login {url} --token T', --token or FEDOPS_TOKEN; "
+            f"the admin token stands in the file 'admin-token' of the server's data folder"
+        )
+    return Login(url, token)
+
+
+def _token_for(url: str, remembered: Login | None, local: ServerSettings) -> str | None:
+    if remembered is not None and remembered.url == url:
+        return remembered.token
+    same_machine = is_loopback(urlsplit(url).hostname or "")
+    if same_machine and urlsplit(url).port == urlsplit(local.url).port:
+        return _local_admin_token(local.admin_token_file)
+    return None
+
+
+def _local_admin_token(file: Path) -> str | None:
+    try:
+        return file.read_text().strip() or None
+    except OSError:
+        return None
+
+
+def normal_url(text: str) -> str:
+    """``127.0.0.1:8600/`` as ``http://127.0.0.1:8600``."""
+    url = text if "://" in text else f"http://{text}"
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise Invalid(f"'{text}' is no URL of a Server Manager; it looks like http://HOST:8600")
+    return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
+
+
+def read_login(file: Path) -> Login | None:
+    """What 'fedops login' stored, if anything."""
+    try:
+        stored = json.loads(file.read_text())
+        return Login(str(stored["url"]), str(stored["token"]))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise Invalid(
+            f"{file} is not readable ({error}); remove it and use 'fedops login' again"
+        ) from None
+
+
+def write_login(login: Login, settings: CliSettings) -> Path:
+    """Remember a login, readable by this user only."""
+    file = settings.login_file
+    write_atomic(file, json.dumps({"url": login.url, "token": login.token}).encode(), mode=0o600)
+    return file

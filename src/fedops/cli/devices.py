@@ -1,0 +1,83 @@
+"""``fedops device``: the enrolled machines."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fedops.cli import options
+from fedops.cli.connection import operator
+from fedops.cli.output import show
+from fedops.console import device_fields, devices_table
+
+app = options.group("Enrolled devices.")
+
+Name = Annotated[str, typer.Argument(metavar="DEVICE", help="The device's name.")]
+
+
+@app.command("list")
+def list_(
+    task: Annotated[
+        str | None, typer.Option("--task", help="Only those that are enrolled in this task.")
+    ] = None,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """List the devices, with what each is doing and why."""
+    with operator(server, token) as client:
+        devices = client.devices(task)
+    show(devices, as_json, devices_table(devices))
+
+
+@app.command("show")
+def show_(
+    name: Name,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show one device."""
+    with operator(server, token) as client:
+        device = client.device(name)
+    show(device, as_json, device_fields(device))
+
+
+@app.command()
+def approve(
+    name: Name,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Let a device that waits for it take part."""
+    _decide(name, "approve", server, token, as_json)
+
+
+@app.command()
+def reject(
+    name: Name,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Refuse a device that waits for approval."""
+    _decide(name, "reject", server, token, as_json)
+
+
+@app.command()
+def revoke(
+    name: Name,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Shut a device out for good: it stops training and its credentials are worthless."""
+    _decide(name, "revoke", server, token, as_json)
+
+
+def _decide(name: str, decision: str, server: str | None, token: str | None, as_json: bool) -> None:
+    with operator(server, token) as client:
+        device = client.decide_device(name, decision)
+    show(device, as_json, f"Device {device.name} is {device.enrolment}.")

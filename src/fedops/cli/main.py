@@ -1,0 +1,133 @@
+"""The ``fedops`` command: what it offers, and how every error leaves it.
+
+Commands are imported when they are asked for, so that ``fedops --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Annotated, Any
+
+import click
+import typer
+from typer.core import TyperGroup
+
+#: Command -> its module, and its line in the help.
+COMMANDS = {
+    "demo": (
+        "fedops.cli.demo",
+        "Train a model federatedly on this machine, as separate processes.",
+    ),
+    "server": ("fedops.cli.server", "Run the Server Manager."),
+    "login": (
+        "fedops.cli.login",
+        "Remember a Server Manager and your token for the other commands.",
+    ),
+    "token": ("fedops.cli.tokens", "Tokens with which devices join: create, list, revoke."),
+    "join": ("fedops.cli.join", "Enrol this machine as a device."),
+    "client": ("fedops.cli.client", "The Client Manager of this device: run, status."),
+    "task": ("fedops.cli.tasks", "What is to be learned: create, list, show, update, archive."),
+    "run": ("fedops.cli.runs", "Executions of a task: start, list, show, why, stop."),
+    "device": ("fedops.cli.devices", "Enrolled devices: list, show, approve, reject, revoke."),
+    "model": ("fedops.cli.models", "Global model versions: list, show, download."),
+}
+
+
+class LazyCommands(TyperGroup):
+    """The commands of ``COMMANDS``, each imported when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        command = typer.main.get_command(importlib.import_module(COMMANDS[cmd_name][0]).app)
+        command.name = cmd_name
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+app = typer.Typer(cls=LazyCommands, add_completion=False, rich_markup_mode=None)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"fedops {version('fedops')}")
+        raise typer.Exit
+
+
+@app.callback(
+    epilog="'fedops COMMAND --help' explains a command. Every command takes --json.",
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+def root(
+    show_version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_show_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+    show_traceback: Annotated[
+        bool, typer.Option("--traceback", help="Show where an internal error happened.")
+    ] = False,
+) -> None:
+    """Federated learning, operated: tasks, runs, devices and global model versions."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; ends the process with the exit code of the error's kind."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        code = app(words, prog_name="fedops", standalone_mode=False)
+    except BaseException as error:
+        sys.exit(_report(error, words))
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _report(error: BaseException, words: list[str]) -> int:
+    """One clear message on stderr, also as JSON on stdout when asked for. Returns the exit code."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else 1
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return 130
+    if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
+        sys.stderr.close()
+        return 0
+    described = _described(error, "--traceback" in words)
+    sys.stderr.write(f"fedops: {described['message']}\n")
+    if "--json" in words:
+        import json
+
+        sys.stdout.write(json.dumps(described) + "\n")
+    return int(getattr(error, "exit_code", 1))
+
+
+def _described(error: BaseException, where: bool) -> dict[str, Any]:
+    from fedops.core.errors import FedOpsError
+
+    if isinstance(error, FedOpsError):
+        kind, message = error.kind, error.message
+    elif isinstance(error, click.ClickException):
+        kind, message = "invalid", _usage(error)
+    else:
+        kind = "error"
+        message = f"internal error: {type(error).__name__}: {error}\n"
+        message += "This is a mistake in FedOps, not yours; "
+        message += "it stands above." if where else "'fedops --traceback ...' shows where it is."
+        if where:
+            traceback.print_exception(error)
+    return {"kind": kind, "error": type(error).__name__, "message": message}
+
+
+def _usage(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    hint = f" ('{context.command_path} --help' shows how)" if context else ""
+    return error.format_message().rstrip(".") + hint

@@ -1,0 +1,91 @@
+"""``fedops model``: the global model versions of a task."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedops.api import OperatorClient
+from fedops.cli import options
+from fedops.cli.connection import operator
+from fedops.cli.output import show
+from fedops.console import bytes_of, model_fields, models_table, version_name
+from fedops.core.errors import Invalid, Unavailable
+from fedops.tensors import sha256_of
+
+app = options.group("Global model versions of a task.")
+
+Task = Annotated[str, typer.Argument(metavar="TASK", help="The task's name.")]
+Version = Annotated[
+    str, typer.Argument(metavar="VERSION", help="V3, 3, or an alias such as latest.")
+]
+
+
+@app.command("list")
+def list_(
+    task: Task,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """List the versions of a task's global model."""
+    with operator(server, token) as client:
+        models = client.models(task)
+    show(models, as_json, models_table(models))
+
+
+@app.command("show")
+def show_(
+    task: Task,
+    version: Version = "latest",
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show one version, with its lineage."""
+    with operator(server, token) as client:
+        model = client.model(task, version)
+    show(model, as_json, model_fields(model))
+
+
+@app.command()
+def download(
+    task: Task,
+    version: Version = "latest",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Default: TASK-VERSION.safetensors, here."),
+    ] = None,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Download a version as a safetensors file, checked against its sha256."""
+    with operator(server, token) as client:
+        model = client.model(task, version)
+        name = version_name(model.version)
+        target = out if out is not None else Path(f"{task}-{name}.safetensors")
+        if target.is_dir():
+            target = target / f"{task}-{name}.safetensors"
+        client.download_model(task, str(model.version), target)
+    if sha256_of(target) != model.sha256:
+        target.unlink()
+        raise Unavailable(f"{name} of {task} arrived damaged (wrong sha256); download it again")
+    show(
+        {"model": model, "path": str(target)},
+        as_json,
+        f"{name} of {task}: {target} ({bytes_of(model.size)}, sha256 {model.sha256})",
+    )
+
+
+def version_number(client: OperatorClient, task: str, version: str) -> int:
+    """The number that ``V3``, ``3`` or an alias stands for."""
+    match = re.fullmatch(r"[vV]?(\d{1,9})", version)
+    if match:
+        return int(match[1])
+    if not re.fullmatch(r"[a-z][a-z0-9-]*", version):
+        raise Invalid(f"'{version}' is no model version; write V3, 3 or an alias such as latest")
+    return client.model(task, version).version

@@ -1,0 +1,41 @@
+"""The options that many commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
+Server = Annotated[
+    str | None,
+    typer.Option(
+        "--server", metavar="URL", help="The Server Manager; default: see 'fedops login'."
+    ),
+]
+Token = Annotated[str | None, typer.Option("--token", help="The admin token to use.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a config key; may be repeated."),
+]
+Home = Annotated[
+    Path | None, typer.Option("--home", metavar="DIR", help="The directory it keeps its data in.")
+]
+
+
+def group(text: str) -> typer.Typer:
+    """A command with subcommands."""
+    return typer.Typer(
+        help=text,
+        no_args_is_help=True,
+        suggest_commands=False,  # click does
+
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+
+
+def single() -> typer.Typer:
+    """A command without subcommands."""
+    return typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)

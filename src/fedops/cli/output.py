@@ -1,0 +1,40 @@
+"""How results reach the user: a table for people, one JSON document for programs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import BaseModel
+from rich.console import Console, RenderableType
+
+#: Piped output is not cut to a terminal's width.
+_PIPE_WIDTH = 200
+
+
+def console() -> Console:
+    """The console of stdout."""
+    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+
+
+def show(value: Any, as_json: bool, *human: RenderableType) -> None:
+    """Print ``value`` as JSON, or what was made of it for people."""
+    if as_json:
+        sys.stdout.write(json.dumps(plain(value), indent=2) + "\n")
+        return
+    out = console()
+    for item in human:
+        out.print(item, soft_wrap=isinstance(item, str))
+
+
+def plain(value: Any) -> Any:
+    """Models, also within lists and dicts, as plain JSON values."""
+    if isinstance(value, BaseModel):
+        return value.model_dump(mode="json")
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [plain(item) for item in value]
+    return value

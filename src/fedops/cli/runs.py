@@ -1,0 +1,128 @@
+"""``fedops run``: executions of a task."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fedops.cli import options
+from fedops.cli.connection import operator
+from fedops.cli.follow import follow, wait_until
+from fedops.cli.models import version_number
+from fedops.cli.output import show
+from fedops.console import rounds_table, run_fields, runs_table, version_name
+from fedops.core import contracts as c
+from fedops.core.errors import FedOpsError, Unavailable
+from fedops.core.states import RUN_TERMINAL, RunStatus
+
+app = options.group("Executions of a task.")
+
+Id = Annotated[int, typer.Argument(metavar="RUN", help="The run's number.")]
+#: A stop is confirmed within ten seconds, or the server goes on without the confirmation.
+_STOP_SECONDS = 30.0
+
+
+@app.command()
+def start(
+    task: Annotated[str, typer.Argument(metavar="TASK", help="The task's name.")],
+    overrides: options.Overrides = None,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", metavar="VERSION", help="Start from V0, V3, ...; default: latest."),
+    ] = None,
+    follow_it: Annotated[
+        bool, typer.Option("--follow", help="Show it as it goes, until it ends.")
+    ] = False,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Start a run of a task.
+
+    --set overrides one key of its config for this run only, for example
+    --set num_rounds=10 --set server.round.deadline_seconds=60.
+    """
+    with operator(server, token) as client:
+        version = None if from_ is None else version_number(client, task, from_)
+        run = client.start_run(task, c.RunStart(overrides=overrides or [], from_version=version))
+        if not follow_it:
+            show(run, as_json, f"Run {run.id} of {task} is {run.status}. {run.why}")
+            return
+        run = follow(client, run.id, quiet=as_json)
+    _require_success(run)
+    show(run, as_json, f"Run {run.id} is {run.status}: model {version_name(run.version)}.")
+
+
+@app.command("list")
+def list_(
+    task: Annotated[str | None, typer.Option("--task", help="Only runs of this task.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="At most this many.")] = 20,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """List runs, the newest first."""
+    with operator(server, token) as client:
+        runs = client.runs(task, limit)
+    show(runs, as_json, runs_table(runs))
+
+
+@app.command("show")
+def show_(
+    run_id: Id,
+    follow_it: Annotated[
+        bool, typer.Option("--follow", help="Show it as it goes, until it ends.")
+    ] = False,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show a run and its rounds."""
+    with operator(server, token) as client:
+        run = follow(client, run_id, quiet=as_json) if follow_it else client.run(run_id)
+        rounds = client.rounds(run_id)
+    value = {
+        **run.model_dump(mode="json"),
+        "round_records": [r.model_dump(mode="json") for r in rounds],
+    }
+    show(value, as_json, run_fields(run), "", rounds_table(rounds))
+
+
+@app.command()
+def why(
+    run_id: Id,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Say in one sentence what a run is doing, waiting for, or how it ended."""
+    with operator(server, token) as client:
+        run = client.run(run_id)
+    value = {"run": run.id, "status": run.status, "reason": run.reason, "why": run.why}
+    show(value, as_json, f"Run {run.id} is {run.status}. {run.why}")
+
+
+@app.command()
+def stop(
+    run_id: Id,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Return when every device has stopped.")
+    ] = True,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Stop a run. Committed rounds stay."""
+    with operator(server, token) as client:
+        run = client.stop_run(run_id)
+        if wait:
+            run = wait_until(client, run_id, RUN_TERMINAL, _STOP_SECONDS)
+    if wait and run.status not in RUN_TERMINAL:
+        raise Unavailable(f"run {run.id} is still {run.status}: {run.why}")
+    show(run, as_json, f"Run {run.id} is {run.status}. {run.why}")
+
+
+def _require_success(run: c.RunRead) -> None:
+    if run.status is RunStatus.FAILED:
+        raise FedOpsError(f"run {run.id} failed ({run.reason}): {run.why}")
