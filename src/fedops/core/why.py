@@ -44,7 +44,7 @@ class DeviceFacts:
     online: bool
     #: Since its last heartbeat; None: there was none.
     last_seen_seconds: float | None
-    process: ProcessReport = ProcessReport()
+    process: ProcessReport = field(default_factory=ProcessReport)
     tasks: Sequence[str] = ()
     problems: Sequence[str] = ()
 
