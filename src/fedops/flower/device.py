@@ -18,7 +18,11 @@ class Reporter(Protocol):
     """Where a handler says what it does. Never blocks, never fails."""
 
     def working(self, status: ProcessStatus, task: str, run_id: int, round_: int) -> None:
-        """``training`` or ``evaluating``, from now on. The node itself says when it is idle again."""
+        """``training`` or ``evaluating``, from now on."""
+        ...
+
+    def idle(self) -> None:
+        """The message in hand is done with. Said by the node, not by the handler."""
         ...
 
     def event(self, name: str, text: str, **data: Any) -> None:
@@ -55,6 +59,8 @@ class NoReporter:
     """Says nothing to nobody."""
 
     def working(self, status: ProcessStatus, task: str, run_id: int, round_: int) -> None: ...
+
+    def idle(self) -> None: ...
 
     def event(self, name: str, text: str, **data: Any) -> None: ...
 
