@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -85,15 +87,20 @@ def load(path: Path) -> Tensors:
     return _views(raw, str(path))
 
 
-def write_atomic(path: Path, data: bytes | memoryview, mode: int = 0o644) -> None:
+def write_atomic(
+    path: Path, data: bytes | memoryview, mode: int = 0o644, *, durable: bool = True
+) -> None:
     """Replace ``path`` by ``data``, or leave it as it was: a reader never sees half a file."""
-    with atomic_file(path, mode) as file:
+    with atomic_file(path, mode, durable=durable) as file:
         file.write(data)
 
 
 @contextmanager
-def atomic_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """An open binary file that becomes ``path`` when the block ends without an error."""
+def atomic_file(path: Path, mode: int = 0o644, *, durable: bool = True) -> Iterator[BinaryIO]:
+    """An open binary file that becomes ``path`` when the block ends without an error.
+
+    Not ``durable``: a power cut may lose it. For files that can be made again.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)
@@ -101,7 +108,8 @@ def atomic_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
         with os.fdopen(fd, "wb") as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                os.fsync(file.fileno())
         temporary.chmod(mode)
         temporary.replace(path)
     except BaseException:
@@ -124,22 +132,140 @@ def _dense(tensors: Mapping[str, npt.NDArray[Any]]) -> Tensors:
 
 def _views(raw: npt.NDArray[np.uint8], where: str) -> Tensors:
     try:
-        (length,) = np.frombuffer(raw[:8].tobytes(), dtype="<u8")
-        if length > min(_HEADER_LIMIT, raw.size - 8):
-            raise ValueError("the header is longer than the data")
-        header = json.loads(raw[8 : 8 + int(length)].tobytes())
-        header.pop("__metadata__", None)
-        body = raw[8 + int(length) :]
-        return {name: _view(body, spec) for name, spec in sorted(header.items())}
+        header = _header(raw[:8].tobytes(), raw.size, lambda n: raw[8 : 8 + n].tobytes())
+        body = raw[8 + header.length :]
+        return {name: _view(body, spec) for name, spec in sorted(header.specs.items())}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Invalid(f"{where} does not hold complete safetensors data: {error}") from None
 
 
-def _view(body: npt.NDArray[np.uint8], spec: dict[str, Any]) -> npt.NDArray[Any]:
-    begin, end = spec["data_offsets"]
-    if not 0 <= begin <= end <= body.size:
-        raise ValueError("a tensor reaches beyond the end")
-    flat = body[begin:end].view(np.dtype(_DTYPES[spec["dtype"]]))
-    array: npt.NDArray[Any] = np.asarray(flat.reshape(spec["shape"]))
+def _view(body: npt.NDArray[np.uint8], stored: _Stored) -> npt.NDArray[Any]:
+    flat = body[stored.begin : stored.end].view(stored.dtype)
+    array: npt.NDArray[Any] = np.asarray(flat.reshape(stored.shape))
     array.flags.writeable = False
     return array
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """Where one tensor lies, counted from the end of the header."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+    @property
+    def size(self) -> int:
+        return (self.end - self.begin) // self.dtype.itemsize
+
+
+@dataclass(frozen=True)
+class _Header:
+    text: bytes
+    specs: dict[str, _Stored]
+
+    @property
+    def length(self) -> int:
+        return len(self.text)
+
+
+def _header(prefix: bytes, size: int, read: Callable[[int], bytes]) -> _Header:
+    (length,) = np.frombuffer(prefix, dtype="<u8")
+    if length > min(_HEADER_LIMIT, size - 8):
+        raise ValueError("the header is longer than the data")
+    text = read(int(length))
+    rows = json.loads(text)
+    rows.pop("__metadata__", None)
+    body = size - 8 - int(length)
+    return _Header(text, {name: _stored(row, body) for name, row in rows.items()})
+
+
+def _stored(row: dict[str, Any], body: int) -> _Stored:
+    begin, end = row["data_offsets"]
+    if not 0 <= begin <= end <= body:
+        raise ValueError("a tensor reaches beyond the end")
+    stored = _Stored(np.dtype(_DTYPES[row["dtype"]]), tuple(row["shape"]), begin, end)
+    size = math.prod(stored.shape) * stored.dtype.itemsize
+    if end - begin != size or any(side < 0 for side in stored.shape):
+        raise ValueError("a tensor's shape does not fit its length")
+    return stored
+
+
+# --- piece by piece --------------------------------------------------------------------------
+
+#: Elements that ``rewrite`` asks for at a time.
+PIECE = 1 << 19
+
+
+class TensorFile(Mapping[str, npt.NDArray[Any]]):
+    """A safetensors file that is read tensor by tensor or piece by piece: only what is read takes memory.
+
+    Raises:
+        Invalid: the file is missing, cut short or no safetensors file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            with path.open("rb") as file:
+                self._header = _header(file.read(8), path.stat().st_size, file.read)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Invalid(f"cannot read the tensors in {path}: {error}") from None
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        stored = self._header.specs[name]
+        return self.piece(name, 0, stored.size).reshape(stored.shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._header.specs)
+
+    def __len__(self) -> int:
+        return len(self._header.specs)
+
+    def dtype(self, name: str) -> np.dtype[Any]:
+        return self._header.specs[name].dtype
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._header.specs[name].shape
+
+    def piece(self, name: str, start: int, stop: int) -> npt.NDArray[Any]:
+        """Elements ``start`` to ``stop`` of a tensor, flat in C order."""
+        stored = self._header.specs[name]
+        count = (min(stop, stored.size) - start) * stored.dtype.itemsize
+        offset = 8 + self._header.length + stored.begin + start * stored.dtype.itemsize
+        raw = np.fromfile(self.path, dtype=np.uint8, count=count, offset=offset)
+        if raw.size != count:
+            raise Invalid(f"cannot read the tensors in {self.path}: it was cut short")
+        return raw.view(stored.dtype)
+
+    def rewrite(self, path: Path, piece: Callable[[str, int, int], npt.NDArray[Any]]) -> str:
+        """Write a file of the same names, dtypes, shapes and layout with the values of ``piece``.
+
+        Atomic, and with memory for one piece. Returns the sha256.
+        """
+        digest = hashlib.sha256()
+        with atomic_file(path) as file:
+
+            def put(data: bytes | memoryview) -> None:
+                file.write(data)
+                digest.update(data)
+
+            put(len(self._header.text).to_bytes(8, "little") + self._header.text)
+            for name, stored in self._by_offset():
+                for start in range(0, stored.size, PIECE):
+                    stop = min(start + PIECE, stored.size)
+                    put(_raw(piece(name, start, stop), name, stored, stop - start))
+        return digest.hexdigest()
+
+    def _by_offset(self) -> list[tuple[str, _Stored]]:
+        return sorted(self._header.specs.items(), key=lambda item: item[1].begin)
+
+
+def _raw(piece: npt.NDArray[Any], name: str, stored: _Stored, size: int) -> memoryview:
+    if piece.dtype != stored.dtype or piece.shape != (size,):
+        raise Invalid(
+            f"'{name}' is {stored.dtype} and {size} values were asked for;"
+            f" got {piece.dtype}{list(piece.shape)}"
+        )
+    return np.ascontiguousarray(piece).view(np.uint8).data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -62,3 +63,27 @@ def clients_needed(clients_per_round: int | None, minimum: int, min_available: i
     if clients_per_round is not None:
         return max(clients_per_round, min_available)
     return max(minimum, min_available, 1)
+
+
+def quorum(wanted: int, min_replies: int | None, minimum: int) -> int:
+    """How many checked replies a round needs: ``min_replies`` wins where given."""
+    needed = minimum if min_replies is None else min_replies
+    return max(1, min(needed, wanted))
+
+
+def client_seed(run_seed: int, device: str, round_: int) -> int:
+    """The seed of everything random that a device does in a round: 63 bits, never negative.
+
+    It depends on the device's name and on nothing else of the device, so that a repeated round, or the
+    same run elsewhere, gives the same update.
+    """
+    return _seed(f"{run_seed}/{device}/{round_}")
+
+
+def draw_seed(run_seed: int, round_: int, retry: int = 0) -> int:
+    """The seed with which the clients of a round are drawn."""
+    return _seed(f"{run_seed}/{round_}/draw/{retry}")
+
+
+def _seed(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) & (2**63 - 1)
