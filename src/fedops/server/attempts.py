@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fedops.core.states import AttemptStatus, RunStatus
+from fedops.config import RoundPolicy
+from fedops.core.errors import Conflict, NotFound
+from fedops.core.states import AttemptStatus, FailureReason, RunStatus
+from fedops.server import events, tokens
+from fedops.server.changes import swap
+from fedops.server.run_states import LIVE, live_attempt, move_attempt, move_run, require_run
+from fedops.server.tables import AttemptRow, RunDeviceRow, RunRow, TokenKind
 
 
 @dataclass(frozen=True)
@@ -36,8 +43,8 @@ class LiveAttempt:
     generation: int | None
     pid: int | None
     started_at: float
-    #: When it last called, whatever it was.
-    seen_at: float
+    #: When it last said something about its progress, else when it was started.
+    heard_at: float
 
 
 @dataclass(frozen=True)
@@ -48,48 +55,149 @@ class EngineRun:
     engine_run_id: str
     generation: int
     pid: int | None
+    ended_at: float
 
 
 def to_submit(session: Session) -> list[int]:
     """Runs that wait for an attempt: pending or resuming, with none alive. Oldest first."""
-    raise NotImplementedError
+    alive = select(AttemptRow.run_id).where(AttemptRow.status.in_(LIVE))
+    query = (
+        select(RunRow.id)
+        .where(RunRow.status.in_((RunStatus.PENDING, RunStatus.RESUMING)))
+        .where(RunRow.id.not_in(alive))
+        .order_by(RunRow.id)
+    )
+    return list(session.scalars(query))
 
 
 def open_attempt(session: Session, run_id: int, now: float) -> Submission:
-    """The next attempt of a run (pending -> starting, resuming stays). ``Conflict`` if it is too late."""
-    raise NotImplementedError
+    """The next attempt of a run (pending -> starting, resuming stays). ``Conflict`` if too late."""
+    run = require_run(session, run_id)
+    if run.status not in (RunStatus.PENDING, RunStatus.RESUMING) or live_attempt(session, run):
+        raise Conflict(f"run {run.id} is {run.status.value}: it takes no new attempt now")
+    number = run.current_attempt + 1
+    if not swap(session, run, "current_attempt", number):
+        raise Conflict(f"run {run.id} got attempt {number} from somebody else")
+    attempt = AttemptRow(
+        run_id=run.id, number=number, status=AttemptStatus.STARTING, started_at=now
+    )
+    session.add(attempt)
+    session.flush()
+    _, secret = tokens.issue(session, TokenKind.ATTEMPT, now, attempt_id=attempt.id)
+    subject = f"attempt {number} of run {run.id}"
+    events.append(session, now, events.SCHEDULER, subject, "attempt.starting", run_id=run.id)
+    if run.status is RunStatus.PENDING:
+        why = f"attempt {number} is given to the engine"
+        move_run(session, run, RunStatus.STARTING, events.SCHEDULER, why, now, started_at=now)
+    return Submission(attempt.id, run.id, number, run.task, run.bundle, secret)
 
 
 def submitted(session: Session, attempt_id: int, engine_run_id: str, generation: int) -> None:
     """The engine accepted the attempt."""
-    raise NotImplementedError
+    attempt = _require(session, attempt_id)
+    attempt.engine_run_id, attempt.generation = engine_run_id, generation
 
 
 def live(session: Session) -> list[LiveAttempt]:
-    """All attempts that are starting or running."""
-    raise NotImplementedError
+    """All attempts that are starting or running, oldest first."""
+    query = (
+        select(AttemptRow, RunRow.status)
+        .join(RunRow, RunRow.id == AttemptRow.run_id)
+        .where(AttemptRow.status.in_(LIVE))
+        .order_by(AttemptRow.id)
+    )
+    return [_live(attempt, status) for attempt, status in session.execute(query)]
+
+
+def _live(attempt: AttemptRow, run_status: RunStatus) -> LiveAttempt:
+    return LiveAttempt(
+        attempt_id=attempt.id,
+        run_id=attempt.run_id,
+        number=attempt.number,
+        status=attempt.status,
+        run_status=run_status,
+        engine_run_id=attempt.engine_run_id,
+        generation=attempt.generation,
+        pid=attempt.pid,
+        started_at=attempt.started_at,
+        heard_at=attempt.progress_at or attempt.started_at,
+    )
 
 
 def lost(session: Session, attempt_id: int, why: str, now: float) -> None:
     """The attempt's process or the engine died: the run resumes, or fails after too many. Repeatable."""
-    raise NotImplementedError
+    attempt = _require(session, attempt_id)
+    if attempt.status not in LIVE:
+        return
+    move_attempt(session, attempt, AttemptStatus.LOST, events.SCHEDULER, why, now)
+    run = require_run(session, attempt.run_id)
+    if run.current_attempt == attempt.number:
+        go_on(session, run, f"attempt {attempt.number} was lost: {why}", now)
+
+
+def go_on(session: Session, run: RunRow, why: str, now: float) -> None:
+    """What becomes of a run whose attempt is over without a result."""
+    who = events.SCHEDULER
+    if run.status is RunStatus.PAUSING:
+        move_run(session, run, RunStatus.PAUSED, who, why, now)
+    if run.status not in (RunStatus.STARTING, RunStatus.RUNNING, RunStatus.RESUMING):
+        return  # stopping: it settles by itself
+    run.lost_in_a_row += 1
+    session.flush()
+    if run.lost_in_a_row > _max_retries(run):
+        text = f"{run.lost_in_a_row} attempts in a row made no round; {why}"
+        reason = FailureReason.ENGINE_ERROR
+        move_run(session, run, RunStatus.FAILED, who, text, now, reason=reason)
+    elif not move_run(session, run, RunStatus.RESUMING, who, why, now):
+        run.text = why
+
+
+def _max_retries(run: RunRow) -> int:
+    given = run.config.get("server", {}).get("round", {}).get("max_retries")
+    return RoundPolicy().max_retries if given is None else int(given)
 
 
 def to_clear(session: Session) -> list[EngineRun]:
     """Attempts that are over, whose run in the engine was not ended yet."""
-    raise NotImplementedError
+    query = (
+        select(AttemptRow)
+        .where(AttemptRow.status.not_in(LIVE), AttemptRow.cleared_at.is_(None))
+        .where(AttemptRow.engine_run_id.is_not(None))
+        .order_by(AttemptRow.id)
+    )
+    return [
+        EngineRun(a.id, a.engine_run_id or "", a.generation or 0, a.pid, a.ended_at or 0.0)
+        for a in session.scalars(query)
+    ]
 
 
 def cleared(session: Session, attempt_id: int, now: float) -> None:
     """The engine holds nothing more of this attempt."""
-    raise NotImplementedError
+    attempt = _require(session, attempt_id)
+    attempt.cleared_at = attempt.cleared_at or now
 
 
 def of_engine_run(session: Session, engine_run_id: str) -> int | None:
     """The live attempt that is this run of the engine."""
-    raise NotImplementedError
+    query = select(AttemptRow.id).where(
+        AttemptRow.engine_run_id == engine_run_id, AttemptRow.status.in_(LIVE)
+    )
+    return session.scalars(query.order_by(AttemptRow.id.desc())).first()
 
 
 def of_device(session: Session, device_id: str) -> list[int]:
     """The live attempts whose run the device was asked to train in."""
-    raise NotImplementedError
+    query = (
+        select(AttemptRow.id)
+        .join(RunDeviceRow, RunDeviceRow.run_id == AttemptRow.run_id)
+        .where(RunDeviceRow.device_id == device_id, AttemptRow.status.in_(LIVE))
+        .order_by(AttemptRow.id)
+    )
+    return list(session.scalars(query))
+
+
+def _require(session: Session, attempt_id: int) -> AttemptRow:
+    attempt = session.get(AttemptRow, attempt_id)
+    if attempt is None:
+        raise NotFound(f"there is no attempt with id {attempt_id}")
+    return attempt

@@ -1,0 +1,115 @@
+"""Rows as the plain facts that ``core.why`` and the policies decide on."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fedops.core.contracts import EngineProgress, ProcessReport
+from fedops.core.policies import clients_needed, is_online
+from fedops.core.states import RUN_TERMINAL, Enrolment, RunStatus
+from fedops.core.why import DeviceFacts, RunFacts, unavailable
+from fedops.server import stops
+from fedops.server.tables import AttemptRow, DeviceRow, MembershipRow, RunRow
+
+#: What Flower's strategies ask for when their arguments do not say.
+FLOWER_MINIMUM = 2
+
+
+def of_device(row: DeviceRow, tasks: Iterable[str], interval: float, now: float) -> DeviceFacts:
+    """A device at ``now``."""
+    seen = row.last_heartbeat_at
+    return DeviceFacts(
+        name=row.name,
+        enrolment=row.enrolment,
+        online=is_online(seen, interval, now),
+        last_seen_seconds=None if seen is None else max(now - seen, 0.0),
+        process=process_of(row, now),
+        tasks=tuple(tasks),
+        problems=tuple(row.problems),
+    )
+
+
+def process_of(row: DeviceRow, now: float) -> ProcessReport:
+    """The training client as last reported, its time in this state counted on."""
+    report = ProcessReport.model_validate(row.process)
+    since = 0.0 if row.process_at is None else max(now - row.process_at, 0.0)
+    return report.model_copy(update={"seconds_in_state": report.seconds_in_state + since})
+
+
+def tasks_by_device(session: Session) -> dict[str, list[str]]:
+    """The tasks each device takes part in, by device id."""
+    found: dict[str, list[str]] = defaultdict(list)
+    query = select(MembershipRow.device_id, MembershipRow.task).order_by(MembershipRow.task)
+    for device_id, task in session.execute(query):
+        found[device_id].append(task)
+    return found
+
+
+def members(session: Session, task: str) -> list[DeviceRow]:
+    """The approved devices of a task, by name."""
+    query = (
+        select(DeviceRow)
+        .join(MembershipRow, MembershipRow.device_id == DeviceRow.id)
+        .where(MembershipRow.task == task, DeviceRow.enrolment == Enrolment.APPROVED)
+        .order_by(DeviceRow.name)
+    )
+    return list(session.scalars(query))
+
+
+def why_not(row: DeviceRow, run: RunRow, interval: float, now: float) -> str | None:
+    """Why a device cannot be invited to the run's next round, if it cannot."""
+    facts = of_device(row, (run.task,), interval, now)
+    return unavailable(facts, run.task, row.node_id is not None, run.refused.get(row.name))
+
+
+def of_run(
+    session: Session, run: RunRow, attempt: AttemptRow | None, interval: float, now: float
+) -> RunFacts:
+    """A run at ``now``."""
+    over = run.status in RUN_TERMINAL
+    devices = [] if over else members(session, run.task)
+    reasons = {d.name: why_not(d, run, interval, now) for d in devices}
+    ending = run.status in (RunStatus.STOPPING, RunStatus.PAUSING)
+    since = attempt.progress_at if attempt else None
+    return RunFacts(
+        status=run.status,
+        rounds=run.rounds,
+        committed_rounds=run.committed_rounds,
+        seconds_in_state=max(now - run.status_since, 0.0),
+        attempt=run.current_attempt,
+        needed=_needed(run),
+        devices=[of_device(d, (run.task,), interval, now) for d in devices],
+        unavailable={name: why for name, why in reasons.items() if why is not None},
+        progress=_progress(attempt),
+        progress_seconds=0.0 if since is None else max(now - since, 0.0),
+        asked=len(stops.asked(session, run.id)) if ending else 0,
+        unconfirmed=stops.unconfirmed(session, run.id, interval, now) if ending else (),
+        reason=run.reason,
+        text=run.text,
+        version=run.version,
+        metrics=run.metrics,
+    )
+
+
+def _progress(attempt: AttemptRow | None) -> EngineProgress | None:
+    if attempt is None or attempt.progress is None:
+        return None
+    return EngineProgress.model_validate(attempt.progress)
+
+
+def _needed(run: RunRow) -> int:
+    strategy = run.config.get("server", {}).get("strategy", {})
+    return clients_needed(
+        run.config.get("clients_per_round"),
+        _number(strategy, "min_fit_clients", "min_train_nodes"),
+        _number(strategy, "min_available_clients", "min_available_nodes"),
+    )
+
+
+def _number(table: dict[str, object], *names: str) -> int:
+    given = [table[name] for name in names if isinstance(table.get(name), int)]
+    return int(str(given[0])) if given else FLOWER_MINIMUM

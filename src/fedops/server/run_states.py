@@ -1,0 +1,132 @@
+"""Changes of state of runs and attempts, with all that follows from them: events and notices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fedops.core.errors import Conflict, NotFound
+from fedops.core.states import (
+    ATTEMPT_TRANSITIONS,
+    RUN_TERMINAL,
+    RUN_TRAINING,
+    RUN_TRANSITIONS,
+    AttemptStatus,
+    InvalidTransition,
+    RunStatus,
+)
+from fedops.server import events
+from fedops.server.changes import move
+from fedops.server.notices import (
+    AttemptOver,
+    AttemptSignal,
+    DeviceChanged,
+    WorkForScheduler,
+    tell,
+)
+from fedops.server.tables import AttemptRow, MembershipRow, RunRow
+
+LIVE = (AttemptStatus.STARTING, AttemptStatus.RUNNING)
+#: In these states a run has (or may have) no use for an attempt.
+_RESTING = RUN_TERMINAL | {RunStatus.PAUSED}
+
+
+def require_run(session: Session, run_id: int) -> RunRow:
+    """The run, or ``NotFound`` naming the newest ones."""
+    run = session.get(RunRow, run_id)
+    if run is None:
+        newest = session.scalars(select(RunRow.id).order_by(RunRow.id.desc()).limit(5)).all()
+        known = ", ".join(str(number) for number in newest)
+        raise NotFound(
+            f"there is no run {run_id}; " + (f"the newest are: {known}" if known else "none yet")
+        )
+    return run
+
+
+def attempt_of(session: Session, run: RunRow) -> AttemptRow | None:
+    """The run's current attempt, live or not."""
+    query = select(AttemptRow).where(
+        AttemptRow.run_id == run.id, AttemptRow.number == run.current_attempt
+    )
+    return session.scalars(query).one_or_none()
+
+
+def live_attempt(session: Session, run: RunRow) -> AttemptRow | None:
+    """The run's attempt that is starting or running."""
+    attempt = attempt_of(session, run)
+    return attempt if attempt and attempt.status in LIVE else None
+
+
+def move_run(
+    session: Session,
+    run: RunRow,
+    new: RunStatus,
+    who: str,
+    why: str,
+    now: float,
+    **values: Any,
+) -> bool:
+    """Take a run to a state, if it is not there yet; log it and tell whom it concerns."""
+    if new in RUN_TERMINAL:
+        values.setdefault("ended_at", now)
+    values.setdefault("text", why)
+    try:
+        before = move(
+            session, run, "status", RUN_TRANSITIONS, new, status_since=now, **values
+        )
+    except InvalidTransition as error:
+        raise Conflict(f"run {run.id}: {error.message}") from None
+    if before is None:
+        return False
+    events.moved(session, now, who, f"run {run.id}", (before, new), why, run.id)
+    _follow_up(session, run, before, new, who, why, now)
+    return True
+
+
+def _follow_up(
+    session: Session,
+    run: RunRow,
+    before: RunStatus,
+    new: RunStatus,
+    who: str,
+    why: str,
+    now: float,
+) -> None:
+    if (before in RUN_TRAINING) != (new in RUN_TRAINING):
+        tell_members(session, run.task)
+    attempt = live_attempt(session, run)
+    if attempt and new in (RunStatus.STOPPING, RunStatus.PAUSING):
+        tell(session, AttemptSignal(attempt.id, "command", text=new.value))
+    if attempt and new in _RESTING:
+        move_attempt(session, attempt, AttemptStatus.CANCELLED, who, why, now)
+    tell(session, WorkForScheduler())
+
+
+def move_attempt(
+    session: Session,
+    attempt: AttemptRow,
+    new: AttemptStatus,
+    who: str,
+    why: str,
+    now: float,
+    **values: Any,
+) -> bool:
+    """Take an attempt to a state, if it is not there yet; log it and free what it held."""
+    if new not in LIVE:
+        values.update(ended_at=now, reason=why or None)
+    before = move(session, attempt, "status", ATTEMPT_TRANSITIONS, new, **values)
+    if before is None:
+        return False
+    subject = f"attempt {attempt.number} of run {attempt.run_id}"
+    events.moved(session, now, who, subject, (before, new), why, attempt.run_id)
+    if new not in LIVE:
+        tell(session, AttemptOver(attempt.id, attempt.run_id), WorkForScheduler())
+    return True
+
+
+def tell_members(session: Session, task: str) -> None:
+    """What the server wants of the task's devices has changed."""
+    query = select(MembershipRow.device_id).where(MembershipRow.task == task)
+    tell(session, *(DeviceChanged(device) for device in session.scalars(query)))
