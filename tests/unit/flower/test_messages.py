@@ -1,0 +1,261 @@
+"""Orders and replies survive Flower's own encoding; what is wrong with a reply is one sentence."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import ml_dtypes
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+
+from fedops.core.contracts import ExchangeRule, ParameterContract, ParameterSpec
+from fedops.core.errors import Invalid
+from fedops.flower.messages import (
+    Measured,
+    Order,
+    ReplyHead,
+    decode_order,
+    encode_order,
+    encode_reply,
+    packed_data,
+    packed_record,
+)
+from fedops.flower.replies import (
+    Breakdown,
+    Checked,
+    Expected,
+    Refusal,
+    check_reply,
+    count_not_finite,
+)
+from fedops.tensors import Tensors, pack, unpack
+
+CONTRACT = ParameterContract(
+    parameters=(
+        ParameterSpec(name="w", shape=(2, 3), dtype="float32", rule=ExchangeRule.MEAN),
+        ParameterSpec(name="h", shape=(2,), dtype="bfloat16", rule=ExchangeRule.MEAN),
+        ParameterSpec(name="n", shape=(), dtype="int64", rule=ExchangeRule.MAX),
+        ParameterSpec(name="own", shape=(4,), dtype="float32", rule=ExchangeRule.LOCAL),
+    )
+)
+GOOD: Tensors = {
+    "w": np.ones((2, 3), np.float32),
+    "h": np.array([1.5, -2], ml_dtypes.bfloat16),
+    "n": np.array(7),
+}
+ORDER = Order(
+    round=3,
+    run_id=5,
+    attempt=2,
+    task="mnist",
+    run_seed=2**62 + 1,
+    config={"num_epochs": 1, "model": {"_target_": "a.B"}},
+    contract=CONTRACT,
+    dataset="MNIST",
+    evaluate=True,
+    strategy={"proximal-mu": 0.25, "note": "x"},
+)
+EXPECTED = Expected("pi-3", 5, 2, 3, CONTRACT)
+HEAD = ReplyHead("pi-3", 5, 2, 3, CONTRACT.fingerprint, "MNIST", 1.5, 0.25)
+
+
+def travelled(message: Message) -> Message:
+    """The message as the other side gets it."""
+    contents = {key: obj.deflate() for key, obj in get_all_nested_objects(message).items()}
+    copy = inflate_object_from_contents(message.object_id, contents)
+    assert isinstance(copy, Message)
+    return copy
+
+
+def order_message() -> Message:
+    return encode_order(ORDER, packed_record(pack(GOOD)), "train", 2**63 + 9, 600.0)
+
+
+def reply(
+    head: ReplyHead = HEAD,
+    tensors: Tensors | None = GOOD,
+    trained: Measured | None = Measured(10, {"train_loss": 0.5}),  # noqa: B008
+    evaluated: Measured | None = None,
+) -> Message:
+    return travelled(encode_reply(order_message(), head, tensors, trained, evaluated))
+
+
+def test_an_order_survives_the_way() -> None:
+    message = travelled(order_message())
+    assert decode_order(message) == ORDER
+    assert message.metadata.dst_node_id == 2**63 + 9
+    got = unpack(packed_data(message.content))
+    assert {name: (a.dtype, a.tobytes()) for name, a in got.items()} == {
+        name: (a.dtype, a.tobytes()) for name, a in GOOD.items()
+    }
+
+
+def test_the_strategy_may_add_numbers_but_not_replace_ours() -> None:
+    order = replace(ORDER, strategy={"proximal-mu": 0.25, "run-id": 99})
+    got = decode_order(encode_order(order, ArrayRecord(), "train", 1, 60.0))
+    assert got.run_id == 5
+    assert got.number("proximal-mu") == 0.25
+    assert got.number("clipping_norm", 3.0) == 3.0
+
+
+@pytest.mark.parametrize("key", ["run-id", "attempt", "config-json", "evaluate"])
+def test_an_order_without_a_key_is_refused(key: str) -> None:
+    message = order_message()
+    del message.content.config_records["config"][key]
+    with pytest.raises(Invalid, match=f"no '{key}'"):
+        decode_order(message)
+
+
+def test_a_message_that_is_none_of_ours_is_refused() -> None:
+    with pytest.raises(Invalid, match="no 'server-round'"):
+        decode_order(Message(RecordDict(), 1, "train"))
+
+
+def test_a_good_reply_passes() -> None:
+    checked, data = check_reply(
+        reply(evaluated=Measured(4, {"loss": 2.0, "accuracy": 0.5})), EXPECTED
+    )
+    assert checked.examples == 10
+    assert checked.seconds == 1.75
+    assert checked.bytes_up == len(data)
+    assert checked.metrics == {"train_loss": 0.5, "eval_loss": 2.0, "eval_accuracy": 0.5}
+    assert data == pack(GOOD)
+
+
+def test_an_evaluation_needs_no_tensors() -> None:
+    message = reply(tensors=None, trained=None, evaluated=Measured(4, {"loss": 2.0}))
+    checked, data = check_reply(message, replace(EXPECTED, trains=False))
+    assert (checked.evaluated, data) == (Measured(4, {"loss": 2.0}), b"")
+
+
+def changed(**tensors: Any) -> Tensors:
+    return {name: array for name, array in {**GOOD, **tensors}.items() if array is not None}
+
+
+@pytest.mark.parametrize(
+    ("tensors", "message"),
+    [
+        (
+            changed(w=np.ones((3, 2), np.float32)),
+            r"'w' is float32\[3, 2\] in it and float32\[2, 3\] in the model",
+        ),
+        (changed(w=np.ones((3,), np.float32)), r"'w' is float32\[3\] in it"),
+        (
+            changed(w=np.ones((2, 3))),
+            r"'w' is float64\[2, 3\] in it and float32\[2, 3\] in the model",
+        ),
+        (changed(n=None), r"it lacks 'n', which is int64\[\] in the model"),
+        (changed(x=np.ones(1)), "it holds 'x', which is no exchanged tensor"),
+        (changed(own=np.ones(4, np.float32)), "it holds 'own', which is no exchanged tensor"),
+        (
+            changed(w=np.array([[1, np.nan, 1], [1, -np.inf, 1]], np.float32)),
+            "2 of 6 values of 'w' are NaN",
+        ),
+        (
+            changed(h=np.array([np.inf, 1], ml_dtypes.bfloat16)),
+            "1 of 2 values of 'h' are NaN or inf",
+        ),
+    ],
+)
+def test_wrong_tensors_are_refused_with_both_sides_shown(tensors: Tensors, message: str) -> None:
+    with pytest.raises(Invalid, match=f"^the reply of device 'pi-3' is refused: {message}"):
+        check_reply(reply(tensors=tensors), EXPECTED)
+
+
+@pytest.mark.parametrize("examples", [0, -3, 2.5, 2**60])
+def test_the_number_of_examples_must_be_positive(examples: Any) -> None:
+    with pytest.raises(Invalid, match="'pi-3' is refused: its number of examples"):
+        check_reply(reply(trained=Measured(examples, {})), EXPECTED)
+
+
+def test_metrics_must_be_finite() -> None:
+    with pytest.raises(Invalid, match="its metric 'train_loss' is nan"):
+        check_reply(reply(trained=Measured(1, {"train_loss": float("nan")})), EXPECTED)
+    with pytest.raises(Invalid, match="its metric 'loss' is inf"):
+        check_reply(reply(evaluated=Measured(1, {"loss": float("inf")})), EXPECTED)
+
+
+def test_examples_must_be_given() -> None:
+    with pytest.raises(Invalid, match="does not say how many examples"):
+        check_reply(reply(trained=None), EXPECTED)
+
+
+@pytest.mark.parametrize(
+    ("head", "message"),
+    [
+        (replace(HEAD, device="pi-4"), "it is for device 'pi-4', and device 'pi-3' was asked"),
+        (replace(HEAD, run_id=6), "it is for run 6, and run 5 was asked"),
+        (replace(HEAD, attempt=1), "it is for attempt 1, and attempt 2 was asked"),
+        (replace(HEAD, round=2), "it is for round 2, and round 3 was asked"),
+        (replace(HEAD, fingerprint="0" * 16), "its model has the fingerprint '0000000000000000'"),
+    ],
+)
+def test_a_reply_to_something_else_is_refused(head: ReplyHead, message: str) -> None:
+    with pytest.raises(Invalid, match=message):
+        check_reply(reply(head), EXPECTED)
+
+
+def test_a_device_may_refuse() -> None:
+    head = replace(HEAD, refused="the model differs", fingerprint="")
+    with pytest.raises(Refusal, match="the model differs"):
+        check_reply(reply(head, None, None), EXPECTED)
+
+
+def test_an_error_reply_is_a_breakdown_of_the_device() -> None:
+    message = Message(Error(1, "ValueError: no such file"), reply_to=order_message())
+    with pytest.raises(Breakdown, match="device 'pi-3': ValueError: no such file"):
+        check_reply(message, EXPECTED)
+
+
+def _cut(content: RecordDict) -> None:
+    data = pack(GOOD)[:-2]
+    content["packed"] = packed_record(data)
+
+
+def _plain(content: RecordDict) -> None:
+    content["packed"] = ArrayRecord({"packed": Array(np.ones(3))})
+
+
+def _two(content: RecordDict) -> None:
+    content["more"] = packed_record(b"")
+
+
+def _none(content: RecordDict) -> None:
+    del content["packed"]
+
+
+def _headless(content: RecordDict) -> None:
+    content["reply"] = ConfigRecord()
+
+
+def _listed(content: RecordDict) -> None:
+    content["metrics"] = MetricRecord({"num-examples": 3, "losses": [1.0, 2.0]})
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (_cut, "safetensors"),
+        (_plain, "the array is no fedops.safetensors"),
+        (_two, "expected the one array"),
+        (_none, "got none"),
+        (_headless, "no 'device' of type str"),
+        (_listed, "its metric 'losses'"),
+    ],
+)
+def test_a_damaged_reply_is_refused(damage: Callable[[RecordDict], None], message: str) -> None:
+    broken = reply()
+    damage(broken.content)
+    with pytest.raises(Invalid, match=message):
+        check_reply(broken, EXPECTED)
+
+
+def test_values_are_counted_over_pieces() -> None:
+    big = np.zeros(1_200_000, np.float32)
+    big[[0, 600_000, -1]] = np.nan
+    assert count_not_finite(big) == 3
+    assert count_not_finite(np.array(3)) == 0
+    assert isinstance(Checked(HEAD, None, None, 0).examples, int)
