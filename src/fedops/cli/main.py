@@ -55,7 +55,9 @@ class LazyCommands(TyperGroup):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
-app = typer.Typer(cls=LazyCommands, add_completion=False, rich_markup_mode=None)
+app = typer.Typer(
+    cls=LazyCommands, no_args_is_help=True, add_completion=False, rich_markup_mode=None
+)
 
 
 def _show_version(wanted: bool) -> None:
@@ -101,6 +103,8 @@ def _report(error: BaseException, words: list[str]) -> int:
     if isinstance(error, BrokenPipeError):  # whoever read our output has seen enough
         sys.stderr.close()
         return 0
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):  # the help has been shown
+        return error.exit_code
     described = _described(error, "--traceback" in words)
     sys.stderr.write(f"fedops: {described['message']}\n")
     if "--json" in words:

@@ -1,0 +1,286 @@
+"""A whole federation on this machine, each part a process of its own, started by the commands a user types.
+
+The demo, the acceptance tests and the benchmarks stand on it. Every child is tethered: it ends with us,
+however we end.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import psutil
+
+from fedops.api import OperatorClient
+from fedops.core import contracts as c
+from fedops.core.errors import FedOpsError, Unavailable, from_kind
+from fedops.processes import clean_env, spawn, tethered
+
+T = TypeVar("T")
+
+#: The ``fedops`` of this very interpreter.
+FEDOPS = (sys.executable, "-m", "fedops.cli")
+START_SECONDS = 60.0
+#: From SIGTERM to SIGKILL of a whole tree, when all is taken down.
+GRACE_SECONDS = 8.0
+
+
+@dataclass
+class Part:
+    """A long-running command of the federation."""
+
+    name: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    @property
+    def running(self) -> bool:
+        return self.process.poll() is None
+
+    def root(self) -> psutil.Process | None:
+        """The command itself, below its tether."""
+        try:
+            children = psutil.Process(self.process.pid).children()
+        except psutil.Error:
+            return None
+        return children[0] if children else None
+
+    def stop(self) -> None:
+        """Ask it to end; ``join`` waits for it."""
+        if self.running:
+            self.process.send_signal(signal.SIGTERM)
+
+    def join(self, seconds: float) -> None:
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:  # closing its stdin makes the tether kill the tree
+            self.process.kill()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+        self.process.wait()
+
+    def last_words(self, lines: int = 15) -> str:
+        """The end of its log."""
+        try:
+            return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+        except OSError:
+            return ""
+
+
+@dataclass
+class Federation:
+    """A Server Manager and its devices under one directory, on free ports of loopback."""
+
+    home: Path
+    #: Set for every child, beside our own environment.
+    env: Mapping[str, str] = field(default_factory=dict)
+    port: int = field(default_factory=lambda: free_port())
+    parts: dict[str, Part] = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def server_home(self) -> Path:
+        return self.home / "server"
+
+    def device_home(self, name: str) -> Path:
+        return self.home / name
+
+    # --- the server -------------------------------------------------------------------------
+
+    def server_command(self, *options: str) -> list[str]:
+        """What starts the Server Manager, as a user types it."""
+        place = ["--home", str(self.server_home), "--port", str(self.port)]
+        return [*FEDOPS, "server", *place, *options]
+
+    def start_server(self, *options: str) -> None:
+        """Start the Server Manager; returns when it answers."""
+        part = self._start("server", self.server_command(*options))
+        self.until("the Server Manager to answer", lambda: self._server_answers(part))
+
+    def _server_answers(self, part: Part) -> bool:
+        if not part.running:
+            raise Unavailable(f"the Server Manager did not start:\n{part.last_words()}")
+        try:
+            with self.operator() as client:
+                client.info()
+        except FedOpsError:
+            return False
+        return True
+
+    @property
+    def admin_token_file(self) -> Path:
+        return self.server_home / "admin-token"
+
+    @property
+    def admin_token(self) -> str:
+        """The admin token that the server wrote at its first start."""
+        try:
+            return self.admin_token_file.read_text().strip()
+        except OSError:
+            raise Unavailable("the Server Manager has not written its admin token yet") from None
+
+    def operator(self) -> OperatorClient:
+        """A client of the server with its admin token."""
+        return OperatorClient(self.url, token=self.admin_token)
+
+    def create_task(self, name: str, app: Path, overrides: Sequence[str] = ()) -> None:
+        """Make a task of an app's folder."""
+        self.admin("task", "create", name, "--app", str(app), *set_options(overrides))
+
+    # --- devices ----------------------------------------------------------------------------
+
+    def join(self, name: str, token: str | None = None) -> None:
+        """Enrol a device, with a token made for it if none is given."""
+        if token is None:
+            with self.operator() as client:
+                token = client.create_token(c.TokenCreate(uses=1, note=name)).token
+        home = str(self.device_home(name))
+        self.command("join", self.url, "--token", str(token), "--name", name, "--home", home)
+
+    def client_command(self, name: str, app: Path, task: str, overrides: Sequence[str]) -> list[str]:
+        """What starts a device's Client Manager, as a user types it."""
+        options = ["--app", str(app), "--task", task, "--home", str(self.device_home(name))]
+        return [*FEDOPS, "client", "run", *options, *set_options(overrides)]
+
+    def start_client(
+        self, name: str, app: Path, task: str, overrides: Sequence[str] = (), **env: str
+    ) -> None:
+        """Start a device's Client Manager; returns at once."""
+        self._start(name, self.client_command(name, app, task, overrides), env)
+
+    def until_online(self, names: Sequence[str], seconds: float = START_SECONDS) -> None:
+        """Wait until devices are seen by the server and their training clients are idle."""
+        with self.operator() as client:
+            self.until(
+                f"{', '.join(names)} to be ready",
+                lambda: all(self._ready(client, name) for name in names),
+                seconds,
+            )
+
+    def _ready(self, client: OperatorClient, name: str) -> bool:
+        part = self.parts.get(name)
+        if part is not None and not part.running:
+            raise Unavailable(f"the client of {name} ended:\n{part.last_words()}")
+        device = client.device(name)
+        return device.online and device.process.status == "idle"
+
+    # --- commands and parts -----------------------------------------------------------------
+
+    def admin(self, *words: str) -> Any:
+        """Run an operator's ``fedops`` command against this server; returns its JSON."""
+        return self.command(*words, "--server", self.url, "--token", self.admin_token)
+
+    def command(self, *words: str) -> Any:
+        """Run a ``fedops`` command to its end; its failure is raised as the error it reports."""
+        done = subprocess.run(
+            [*FEDOPS, *words, "--json"], env=self._env({}), capture_output=True, text=True, check=False
+        )
+        try:
+            document = json.loads(done.stdout)
+        except ValueError:
+            document = {}
+        if done.returncode != 0:
+            message = document.get("message") or done.stderr.strip() or f"exit {done.returncode}"
+            raise from_kind(document.get("kind", "error"), message)
+        return document
+
+    def check_parts(self) -> None:
+        """Raise ``Unavailable`` when a part ended by itself."""
+        for part in self.parts.values():
+            if not part.running:
+                raise Unavailable(f"{part.name} ended unexpectedly:\n{part.last_words()}")
+
+    def _env(self, extra: Mapping[str, str]) -> dict[str, str]:
+        return clean_env({**self.env, **extra})
+
+    def _start(self, name: str, command: list[str], env: Mapping[str, str] | None = None) -> Part:
+        log = self.home / "logs" / f"{name}.log"
+        log.parent.mkdir(parents=True, exist_ok=True)
+        with log.open("ab") as out:
+            process = spawn(
+                tethered(command, grace=GRACE_SECONDS - 3.0),
+                env=self._env(env or {}),
+                stdout=out,
+                stderr=subprocess.STDOUT,
+            )
+        part = self.parts[name] = Part(name, process, log)
+        return part
+
+    def stop(self, name: str) -> None:
+        """End a part and everything it started."""
+        part = self.parts.pop(name)
+        part.stop()
+        part.join(GRACE_SECONDS)
+
+    def close(self) -> None:
+        """End everything."""
+        parts, self.parts = list(self.parts.values()), {}
+        for part in parts:
+            part.stop()
+        deadline = time.monotonic() + GRACE_SECONDS
+        for part in parts:
+            part.join(max(deadline - time.monotonic(), 0.1))
+
+    def until(
+        self,
+        what: str,
+        condition: Callable[[], T | None],
+        seconds: float = START_SECONDS,
+        pause: float = 0.1,
+    ) -> T:
+        """The first true value of ``condition``; ``Unavailable`` when none came in time."""
+        tick, deadline = threading.Event(), time.monotonic() + seconds
+        while not (value := condition()):
+            if time.monotonic() > deadline:
+                raise Unavailable(
+                    f"waited {seconds:.0f} s in vain for {what}; logs: {self.home / 'logs'}"
+                )
+            tick.wait(pause)
+        return value
+
+
+def set_options(overrides: Sequence[str]) -> list[str]:
+    """``--set a=1 --set b=2``."""
+    return [word for override in overrides for word in ("--set", override)]
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def start_detached(command: Sequence[str], log: Path, env: Mapping[str, str]) -> int:
+    """Start a command that outlives us; returns its process id."""
+    with log.open("ab") as out:
+        process = subprocess.Popen(
+            list(command),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.STDOUT,
+            env=clean_env(env),
+            start_new_session=True,
+        )
+    return process.pid
