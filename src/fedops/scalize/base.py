@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from fedops.config import Exchange, Resources, Step
+from fedops.config import Dataset, Exchange, Resources
 from fedops.core.contracts import ParameterContract
 from fedops.tensors import Tensors
 
@@ -52,19 +52,57 @@ class EvalResult:
     metrics: dict[str, float] = field(default_factory=dict)  #: "loss" (mean an example), "accuracy"
 
 
+class TrainLoop(Protocol):
+    """A project's own train function, called by its signature with what there is of ``offers.OFFERS``.
+
+    The adapter offers at least "model", "train_data" and "context"; what the context says is added.
+    """
+
+    def takes(self, key: str) -> bool:
+        """Whether the function asks for this offer, e.g. "proximal_mu" to apply it itself."""
+        ...
+
+    def __call__(
+        self, offers: Mapping[str, Any], adopt: Callable[[Any], bool] = ...
+    ) -> TrainResult:
+        """``adopt`` is told each thing that was returned; true when it was a model, now taken over."""
+        ...
+
+
+class EvaluateLoop(Protocol):
+    """A project's own evaluate function. The adapter offers "model", "data" and "context"."""
+
+    def takes(self, key: str) -> bool: ...
+
+    def __call__(self, offers: Mapping[str, Any]) -> EvalResult: ...
+
+
+@dataclass(frozen=True)
+class Part:
+    """An optimizer or a loss, as the config asks for it."""
+
+    #: A short name ("adam", "mse"), a dotted one, or "" for the adapter's default.
+    target: str = ""
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+    #: The class or function that a dotted name led to.
+    found: Callable[..., Any] | None = None
+
+
 @dataclass(frozen=True)
 class AdapterOptions:
     """What a project declares beside its model. An adapter is made as ``Adapter(model, options)``."""
 
     exchange: Exchange = field(default_factory=Exchange)
     resources: Resources = field(default_factory=Resources)
-    optimizer: Step | None = None
-    loss: Step | None = None
-    #: The project's own loops, if it names any. Called with what the adapter has to offer, by the
-    #: names of ``steps.OFFERS`` ("model", "train_data", "epochs", ...); they take what they ask for
-    #: and answer in one of the five ways that ``results`` understands.
-    train: Callable[[Mapping[str, Any]], TrainResult] | None = None
-    evaluate: Callable[[Mapping[str, Any]], EvalResult] | None = None
+    optimizer: Part | None = None
+    loss: Part | None = None
+    #: The project's own loops, if it names any.
+    train: TrainLoop | None = None
+    evaluate: EvaluateLoop | None = None
+    #: ``[dataset]``: its ``features`` and ``classes`` size models that have no arrays before data.
+    dataset: Dataset = field(default_factory=Dataset)
+    #: Gives the training data, for what the config leaves open. Loads it on the first call.
+    sample: Callable[[], Any] | None = None
 
 
 class ModelAdapter(Protocol):

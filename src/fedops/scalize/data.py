@@ -1,0 +1,226 @@
+"""What a data step may return, understood: training and validation data, and how many examples.
+
+Works on anything indexable by duck typing, so that no framework is imported here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedops.core.errors import Invalid
+
+Indices = npt.NDArray[np.int64]
+_PARTS = {
+    "train": ("train", "training", "trainset", "trainloader", "fit"),
+    "validation": ("validation", "val", "valid", "eval", "dev", "valloader"),
+    "test": ("test", "testing", "testset", "testloader"),
+}
+
+
+@dataclass(frozen=True)
+class DataSplit:
+    """A device's data. A data step may return it, to say which data set it really used."""
+
+    train: Any
+    validation: Any = None
+    #: Name of the data set: devices of one run must agree on it.
+    dataset: str = ""
+    #: Number of training examples.
+    examples: int = 0
+    test: Any = None
+
+
+class Subset:
+    """Some examples of an indexable data set, as an indexable data set."""
+
+    def __init__(self, data: Any, indices: Indices) -> None:
+        self.data, self.indices = data, indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.data[int(self.indices[index])]
+
+
+def is_array(value: Any) -> bool:
+    """An array of any framework, a data frame or a column."""
+    return hasattr(value, "shape") and hasattr(value, "__getitem__") and len(value.shape) > 0
+
+
+def is_pair(value: Any) -> bool:
+    """Examples and labels as two arrays of one length: ``(X, y)``."""
+    return (
+        isinstance(value, tuple)
+        and len(value) == 2
+        and all(is_array(part) for part in value)
+        and len(value[0]) == len(value[1])
+    )
+
+
+def count(data: Any, label: str) -> int:
+    """The number of examples in a loader, a data set, a pair of arrays or a dict of arrays."""
+    try:
+        if _is_loader(data):
+            return len(data.sampler) if hasattr(data.sampler, "__len__") else len(data.dataset)
+        if is_array(data):
+            return int(data.shape[0])
+        if is_pair(data):
+            return count(data[0], label)
+        if isinstance(data, Mapping) and data:
+            return count(next(iter(data.values())), label)
+        return len(data)
+    except TypeError:
+        raise Invalid(
+            f"{label} returned a {type(data).__name__} of unknown length; it must return something that "
+            "has a length, such as a DataLoader, a data set or arrays"
+        ) from None
+
+
+def take(data: Any, indices: Indices) -> Any:
+    """The examples at ``indices``, as the same kind of thing where it can be cut."""
+    if hasattr(data, "iloc"):
+        return data.iloc[indices]
+    if is_array(data):
+        return data[indices]
+    if is_pair(data):
+        return tuple(take(part, indices) for part in data)
+    if isinstance(data, Mapping):
+        return {key: take(part, indices) for key, part in data.items()}
+    if _is_loader(data):
+        return _loader_of(data, take(data.dataset, indices))
+    if isinstance(getattr(data, "tensors", None), tuple):  # a TensorDataset
+        return type(data)(*(tensor[indices] for tensor in data.tensors))
+    return data.select(indices) if hasattr(data, "select") else Subset(data, indices)
+
+
+def cut(total: int, share: float, seed: int) -> tuple[Indices, Indices]:
+    """Random disjoint indices: the larger part, and ``share`` of all, each in ascending order."""
+    order = np.random.default_rng(seed).permutation(total)
+    held_out = int(total * share)
+    return np.sort(order[held_out:]), np.sort(order[:held_out])
+
+
+def as_split(value: Any, dataset: str, validation_split: float, seed: int, label: str) -> DataSplit:
+    """What a data step returned, as a ``DataSplit``. One data set is cut in two by ``seed``.
+
+    Raises:
+        Invalid: it is nothing that can be trained on, or there is no example in it.
+    """
+    given = value if isinstance(value, DataSplit) else _parts(value, label)
+    _require(given.train, "training", label)
+    total = count(given.train, label)
+    if given.validation is None and given.test is None and validation_split > 0:
+        given, total = _cut_off(given, total, validation_split, seed)
+    name = given.dataset or dataset
+    if total == 0:
+        raise Invalid(
+            f"this device has no training example of '{name}' and sits out; {label} returned an empty set"
+        )
+    validation = given.validation if given.validation is not None else given.test
+    return DataSplit(given.train, validation, name, total, given.test)
+
+
+def as_validation(value: Any, dataset: str, label: str) -> tuple[Any, str]:
+    """What a server's validation step returned: the data, and the name of its data set."""
+    folded = dict(value) if isinstance(value, Mapping) else {}
+    given = value if isinstance(value, DataSplit) else DataSplit(value)
+    if isinstance(value, Mapping) and (named := _named_parts({"train": (), **folded})):
+        given = named
+    parts = (given.validation, given.test, given.train)
+    data = next((part for part in parts if part is not None), None)
+    _require(data, "validation", label)
+    if count(data, label) == 0:
+        raise Invalid(f"{label} returned an empty set; the server has nothing to evaluate on")
+    return data, given.dataset or dataset
+
+
+def _cut_off(given: DataSplit, total: int, share: float, seed: int) -> tuple[DataSplit, int]:
+    kept, held_out = cut(total, share, seed)
+    if not held_out.size:
+        return given, total
+    train, validation = take(given.train, kept), take(given.train, held_out)
+    return DataSplit(train, validation, given.dataset), int(kept.size)
+
+
+def _parts(value: Any, label: str) -> DataSplit:
+    if isinstance(value, Mapping) and (named := _named_parts(value)):
+        return named
+    if is_pair(value) or not isinstance(value, tuple):
+        return DataSplit(value)
+    parts = _paired(value)
+    if not 1 <= len(parts) <= 3:
+        raise Invalid(
+            f"{label} returned {len(value)} things; it must return one data set, (train, validation), "
+            "(train, validation, test), or a dict with these keys"
+        )
+    train, *held_out = parts
+    validation = held_out[0] if held_out else None
+    return DataSplit(train, validation, test=held_out[1] if len(held_out) == 2 else None)
+
+
+def _named_parts(value: Mapping[Any, Any]) -> DataSplit | None:
+    folded = {str(key).lower().replace("_", ""): part for key, part in value.items()}
+    found = {
+        part: next((folded[name] for name in names if name in folded), None)
+        for part, names in _PARTS.items()
+    }
+    if found["train"] is None:
+        return None
+    name = next(
+        (folded[key] for key in ("dataset", "name") if isinstance(folded.get(key), str)), ""
+    )
+    return DataSplit(found["train"], found["validation"], name, test=found["test"])
+
+
+def _paired(value: Sequence[Any]) -> Sequence[Any]:
+    """Four or six arrays as pairs, in either of the two common orders."""
+    if len(value) not in (4, 6) or not all(is_array(part) for part in value):
+        return value
+    half, lengths = len(value) // 2, [len(part) for part in value]
+    grouped = lengths[:half] == lengths[half:]  # X_train, X_test, y_train, y_test
+    paired = lengths[::2] == lengths[1::2]  # X_train, y_train, X_test, y_test
+    if grouped and paired:
+        grouped = len(value[1].shape) > 1
+    if grouped:
+        return list(zip(value[:half], value[half:], strict=True))
+    return list(zip(value[::2], value[1::2], strict=True))
+
+
+def _require(train: Any, what: str, label: str) -> None:
+    if train is None or isinstance(train, str | bytes | int | float):
+        kind = "nothing" if train is None else f"a {type(train).__name__}"
+        raise Invalid(
+            f"{label} returned {kind} as {what} data; it must return a DataLoader, a data set, or arrays"
+        )
+
+
+def _is_loader(data: Any) -> bool:
+    return hasattr(data, "dataset") and hasattr(data, "sampler")
+
+
+def _loader_of(loader: Any, dataset: Any) -> Any:
+    """A loader like ``loader`` over another data set."""
+    if loader.batch_size is None or type(loader.sampler).__name__ not in _PLAIN_SAMPLERS:
+        raise Invalid(
+            "the data step returned one DataLoader with a sampler of its own, which cannot be cut in "
+            "two; return (train, validation) or set validation_split = 0"
+        )
+    return type(loader)(
+        dataset,
+        batch_size=loader.batch_size,
+        shuffle=type(loader.sampler).__name__ == "RandomSampler",
+        num_workers=loader.num_workers,
+        collate_fn=loader.collate_fn,
+        pin_memory=loader.pin_memory,
+        drop_last=loader.drop_last,
+        generator=loader.generator,
+    )
+
+
+_PLAIN_SAMPLERS = ("RandomSampler", "SequentialSampler")

@@ -1,0 +1,76 @@
+"""A project's own train and evaluate functions, wrapped so that an adapter can call them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fedops.scalize.base import EvalResult, TrainContext, TrainResult
+from fedops.scalize.data import count, is_pair
+from fedops.scalize.results import as_eval_result, as_train_result
+from fedops.scalize.steps import StepCall
+
+#: Told each thing a train function returned; true when it was a model and has been taken over.
+Adopt = Callable[[Any], bool]
+
+
+class OwnTrain:
+    """The train step. The adapter offers ``model``, ``train_data``, ``context`` and what else it has."""
+
+    def __init__(self, call: StepCall, extra: Mapping[str, Any]) -> None:
+        self._call, self._extra = call, extra
+
+    def takes(self, key: str) -> bool:
+        """Whether the function asks for this offer, e.g. ``proximal_mu`` to apply it itself."""
+        return self._call.takes(key)
+
+    def __call__(self, offers: Mapping[str, Any], adopt: Adopt = lambda _: False) -> TrainResult:
+        context, data = offers["context"], offers["train_data"]
+        known = {**self._extra, **_pair(data), **_of_context(context), **offers}
+        value = None
+        for epoch in range(1, (context.epochs if self._call.per_epoch else 1) + 1):
+            context.check()
+            value = _without_models(self._call({**known, "epoch": epoch}), adopt)
+        function, label = self._call.function, self._call.label
+        return as_train_result(value, count(data, "the data step"), function, label)
+
+
+class OwnEvaluate:
+    """The evaluate step. The adapter offers ``model``, ``data``, ``context`` and what else it has."""
+
+    def __init__(self, call: StepCall, extra: Mapping[str, Any]) -> None:
+        self._call, self._extra = call, extra
+
+    def takes(self, key: str) -> bool:
+        return self._call.takes(key)
+
+    def __call__(self, offers: Mapping[str, Any]) -> EvalResult:
+        context, data = offers["context"], offers["data"]
+        known = {**self._extra, **_pair(data), **_of_context(context), **offers}
+        value = self._call(known)
+        examples = count(data, "the data step")
+        return as_eval_result(value, examples, self._call.function, self._call.label)
+
+
+def _of_context(context: TrainContext) -> dict[str, Any]:
+    return {
+        "context": context,
+        "round": context.round,
+        "seed": context.seed,
+        "epochs": context.epochs,
+        "batch_size": context.batch_size,
+        "learning_rate": context.learning_rate,
+        "proximal_mu": context.proximal_mu,
+        "should_stop": context.cancelled.is_set,
+    }
+
+
+def _pair(data: Any) -> dict[str, Any]:
+    return {"x": data[0], "y": data[1]} if is_pair(data) else {}
+
+
+def _without_models(value: Any, adopt: Adopt) -> Any:
+    if not isinstance(value, tuple):
+        return None if value is None or adopt(value) else value
+    rest = tuple(part for part in value if not adopt(part))
+    return rest[0] if len(rest) == 1 else rest or None

@@ -1,0 +1,121 @@
+"""``[tool.fedops]`` of an app's ``pyproject.toml``, and how the app's package becomes importable."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from fedops.config import Section, parse_section, read_toml
+from fedops.core.errors import Invalid
+
+
+class Flow(Section):
+    """``[tool.fedops.flow]``: dotted names of the app's steps."""
+
+    data: str = ""
+    model: str = ""
+    train: str = ""
+    evaluate: str = ""
+    validation: str = ""
+
+
+class Table(Section):
+    """``[tool.fedops]``."""
+
+    #: The app's package, or several modules where it is no package.
+    package: str | list[str] = Field(min_length=1)
+    #: Default: ``<package>/conf/config.toml``.
+    config: str = ""
+    #: Folders, seen from the app's, in which its code lies.
+    path: list[str] = Field(default=[".", "src"], min_length=1)
+    flow: Flow = Flow()
+
+
+@dataclass(frozen=True)
+class Manifest:
+    app_dir: Path
+    app_name: str
+    packages: tuple[str, ...]
+    config_file: Path
+    folders: tuple[Path, ...]
+    flow: Flow
+
+
+def read_manifest(app_dir: Path) -> Manifest:
+    """Read an app folder's ``pyproject.toml``.
+
+    Raises:
+        Invalid: there is no such folder or file, or its ``[tool.fedops]`` is missing or wrong.
+    """
+    folder = app_dir.expanduser().resolve()
+    file = folder / "pyproject.toml"
+    if not folder.is_dir():
+        raise Invalid(f"there is no app folder {folder}")
+    if not file.is_file():
+        raise Invalid(
+            f"{folder} is no app folder: it has no pyproject.toml with a [tool.fedops] table"
+        )
+    pyproject = read_toml(file)
+    tool = _table(pyproject, "tool")
+    if "fedops" not in tool:
+        raise Invalid(
+            f'{file} has no [tool.fedops] table; it needs one with package = "<the package>"'
+        )
+    table = parse_section(Table, _table(tool, "fedops"), f"{file} [tool.fedops]")
+    return _manifest(folder, table, str(_table(pyproject, "project").get("name", folder.name)))
+
+
+def _table(data: Mapping[str, Any], key: str) -> dict[str, Any]:
+    value = data.get(key, {})
+    return value if isinstance(value, dict) else {}
+
+
+def _manifest(folder: Path, table: Table, app_name: str) -> Manifest:
+    packages = (table.package,) if isinstance(table.package, str) else tuple(table.package)
+    config = folder / (table.config or f"{packages[0].replace('.', '/')}/conf/config.toml")
+    if not config.is_file():
+        raise Invalid(f"there is no config file {config}; name it as config in [tool.fedops]")
+    folders = tuple(dict.fromkeys((folder / part).resolve() for part in table.path))
+    return Manifest(folder, app_name, packages, config, folders, table.flow)
+
+
+def make_importable(manifest: Manifest) -> None:
+    """Put the app's folders on the import path, before whatever is installed.
+
+    A package of this name that was imported from elsewhere before is forgotten, so that the next
+    import finds this app's.
+    """
+    for folder in reversed(manifest.folders):
+        if folder.is_dir() and str(folder) not in sys.path[:1]:
+            sys.path[:] = [str(folder), *(part for part in sys.path if part != str(folder))]
+    for package in manifest.packages:
+        here = _where(package, manifest.folders)
+        loaded = sys.modules.get(package)
+        if here and loaded and not _lies_in(loaded, here):
+            _forget(package)
+    importlib.invalidate_caches()
+
+
+def _where(package: str, folders: Sequence[Path]) -> Path | None:
+    relative = Path(*package.split("."))
+    for folder in folders:
+        if (folder / relative).is_dir() or (folder / relative).with_suffix(".py").is_file():
+            return folder
+    return None
+
+
+def _lies_in(module: Any, folder: Path) -> bool:
+    origin = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", [])), "")
+    return Path(origin).resolve().is_relative_to(folder)
+
+
+def _forget(package: str) -> None:
+    for name in [n for n in sys.modules if n == package or n.startswith(f"{package}.")]:
+        del sys.modules[name]

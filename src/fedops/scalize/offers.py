@@ -1,0 +1,132 @@
+"""What each step of a project may be given, and by which parameter names it asks for it: pure data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Something a step may ask for, by one of these parameter names (case and ``_`` aside)."""
+
+    key: str
+    words: str
+    names: tuple[str, ...]
+    #: Names of annotated types that mean it, when the parameter's own name says nothing.
+    types: tuple[str, ...] = ()
+
+
+_SPLITS = ("loader", "dataloader", "data", "dataset", "set", "dl", "ds", "iter", "dataiter")
+
+
+def _data_names(*prefixes: str) -> tuple[str, ...]:
+    return tuple(prefix + end for prefix in prefixes for end in _SPLITS)
+
+
+_CONFIG = Offer(
+    "config", "the config", ("config", "cfg", "conf", "args", "settings", "hparams"), ("Config",)
+)
+_SEED = Offer("seed", "the seed", ("seed", "randomseed", "randomstate", "rngseed"))
+_BATCH_SIZE = Offer("batch_size", "batch_size", ("batchsize", "bs", "minibatchsize"))
+_NAME = Offer("dataset_name", "[dataset] name", ("datasetname", "name"))
+_MODEL = Offer(
+    "model",
+    "the model",
+    ("model", "net", "network", "module", "classifier", "regressor", "estimator", "clf"),
+    ("Module", "Model", "Sequential", "BaseEstimator", "PreTrainedModel"),
+)
+_DEVICE = Offer("device", "the device", ("device", "dev"), ("device",))
+_LOSS = Offer(
+    "loss",
+    "the loss",
+    ("loss", "criterion", "lossfn", "lossfunction", "lossfunc", "losscriterion", "objective"),
+    ("_Loss", "Loss"),
+)
+_CONTEXT = Offer("context", "the round's context", ("context", "ctx"), ("TrainContext",))
+_ROUND = Offer("round", "the round", ("round", "serverround", "currentround", "rnd"))
+_DATA_TYPES = ("DataLoader", "Dataset", "TensorDataset", "Subset", "Sequence")
+_X = ("x", "features", "inputs")
+_Y = ("y", "labels", "targets", "target")
+
+_DATA_STEP = (
+    Offer("dataset", "[dataset]", ("dataset", "datasetconfig", "dataconfig"), ("Dataset",)),
+    _NAME,
+    Offer("root", "[dataset] root", ("root", "dataroot", "datadir", "datapath", "rootdir")),
+    Offer("partition", "[dataset.partition]", ("partition",), ("Partition",)),
+    Offer(
+        "partition_index",
+        "dataset.partition.index",
+        ("partitionid", "partitionindex", "clientid", "clientindex", "cid"),
+    ),
+    Offer(
+        "partitions", "dataset.partition.of", ("numpartitions", "numclients", "nclients", "parts")
+    ),
+    Offer(
+        "validation_split",
+        "validation_split",
+        ("validationsplit", "valsplit", "validationratio", "valratio", "valfraction"),
+    ),
+    _BATCH_SIZE,
+    _SEED,
+    _CONFIG,
+)
+
+#: What each step may ask for. Where a name occurs twice, the first offer has it.
+OFFERS: dict[str, tuple[Offer, ...]] = {
+    "model": (_NAME, _SEED, _CONFIG),
+    "data": _DATA_STEP,
+    "validation": _DATA_STEP,
+    "train": (
+        _MODEL,
+        Offer(
+            "train_data",
+            "the training data",
+            (*_data_names("train", "training", ""), "batches", "train"),
+            _DATA_TYPES,
+        ),
+        Offer(
+            "validation_data",
+            "the validation data",
+            _data_names("val", "valid", "validation", "test", "eval"),
+        ),
+        Offer("x", "the training examples", ("xtrain", "trainx", *_X)),
+        Offer("y", "the training labels", ("ytrain", "trainy", *_Y)),
+        Offer(
+            "epochs",
+            "num_epochs",
+            ("epochs", "numepochs", "nepochs", "maxepochs", "localepochs", "numlocalepochs"),
+        ),
+        Offer("epoch", "the number of the epoch", ("epoch", "epochindex", "epochnumber")),
+        _BATCH_SIZE,
+        Offer("learning_rate", "learning_rate", ("learningrate", "lr", "eta")),
+        Offer(
+            "optimizer", "the optimizer", ("optimizer", "optimiser", "optim", "opt"), ("Optimizer",)
+        ),
+        _LOSS,
+        _DEVICE,
+        _SEED,
+        _ROUND,
+        Offer("proximal_mu", "FedProx's mu", ("proximalmu", "mu", "proxmu")),
+        Offer("should_stop", "a function that tells whether to stop", ("shouldstop", "isstopped")),
+        _CONTEXT,
+        _CONFIG,
+    ),
+    "evaluate": (
+        _MODEL,
+        Offer(
+            "data",
+            "the evaluation data",
+            _data_names("test", "testing", "val", "valid", "validation", "eval", "evaluation", ""),
+            _DATA_TYPES,
+        ),
+        Offer("x", "the evaluation examples", ("xtest", "testx", "xval", *_X)),
+        Offer("y", "the evaluation labels", ("ytest", "testy", "yval", *_Y)),
+        _BATCH_SIZE,
+        _LOSS,
+        _DEVICE,
+        _SEED,
+        _ROUND,
+        _CONTEXT,
+        _CONFIG,
+    ),
+}
