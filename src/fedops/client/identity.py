@@ -1,0 +1,177 @@
+"""Who this device is: its data dir, its node key, its token, and the signature its node makes."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from fedops.core.errors import Invalid, NotFound
+from fedops.tensors import write_atomic
+
+
+@dataclass(frozen=True)
+class Home:
+    """The data dir of one device: the names of all that lies in it."""
+
+    path: Path
+
+    @property
+    def identity(self) -> Path:
+        return self.path / "device.json"
+
+    @property
+    def node_key(self) -> Path:
+        return self.path / "node-key.pem"
+
+    @property
+    def device_config(self) -> Path:
+        return self.path / "device.toml"
+
+    @property
+    def local_token(self) -> Path:
+        return self.path / "local-token"
+
+    @property
+    def local_api(self) -> Path:
+        """Where the local API of the running Client Manager listens."""
+        return self.path / "local-api.json"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "lock"
+
+    @property
+    def child_pid(self) -> Path:
+        return self.path / "training-client.pid"
+
+    @property
+    def spool(self) -> Path:
+        return self.path / "spool.db"
+
+    @property
+    def logs(self) -> Path:
+        return self.path / "logs"
+
+    @property
+    def rounds(self) -> Path:
+        return self.path / "rounds"
+
+    def create(self) -> None:
+        """Make the directory, for this user only."""
+        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def make_local_token(self) -> str:
+        """The secret that the local ports ask for; made once."""
+        if not self.local_token.exists():
+            write_secret(self.local_token, secrets.token_urlsafe(32))
+        return self.local_token.read_text().strip()
+
+
+@dataclass(frozen=True)
+class Identity:
+    """What enrolment gave this device."""
+
+    server: str
+    device_id: str
+    name: str
+    token: str
+
+    def save(self, home: Home) -> None:
+        write_secret(home.identity, json.dumps(asdict(self), indent=2) + "\n")
+
+
+def load_identity(home: Home) -> Identity:
+    """The identity of a device that has joined.
+
+    Raises:
+        NotFound: it has not joined yet.
+        Invalid: the file was damaged.
+    """
+    try:
+        return Identity(**json.loads(home.identity.read_text()))
+    except FileNotFoundError:
+        raise NotFound(
+            f"this device has not joined a server yet: there is no {home.identity}; "
+            "run 'fedops join URL --token TOKEN'"
+        ) from None
+    except (ValueError, TypeError) as error:
+        raise Invalid(f"{home.identity} is damaged: {error}; remove it and join again") from None
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Replace a file that only this user may read."""
+    write_atomic(path, text.encode(), mode=0o600)
+
+
+# --- the node key ------------------------------------------------------------------------------
+
+
+def load_or_make_key(home: Home) -> ec.EllipticCurvePrivateKey:
+    """The device's node key (EC P-384). Made before enrolment, so that a repeated join presents the same."""
+    if not home.node_key.exists():
+        key = ec.generate_private_key(ec.SECP384R1())
+        write_secret(home.node_key, _as_pem(key))
+    return load_key(home.node_key)
+
+
+def load_key(path: Path) -> ec.EllipticCurvePrivateKey:
+    """Read a node key.
+
+    Raises:
+        Invalid: there is none, or it is no EC key.
+    """
+    try:
+        key = serialization.load_pem_private_key(path.read_bytes(), password=None)
+    except (OSError, ValueError, TypeError) as error:
+        raise Invalid(f"cannot read the node key {path}: {error}") from None
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise Invalid(f"the node key {path} is no elliptic curve key")
+    return key
+
+
+def public_openssh(key: ec.EllipticCurvePrivateKey) -> str:
+    """The public half as it is handed to the server."""
+    encoded = key.public_key().public_bytes(
+        serialization.Encoding.OpenSSH, serialization.PublicFormat.OpenSSH
+    )
+    return encoded.decode()
+
+
+def _as_pem(key: ec.EllipticCurvePrivateKey) -> str:
+    return key.private_bytes(
+        serialization.Encoding.PEM,
+        serialization.PrivateFormat.PKCS8,
+        serialization.NoEncryption(),
+    ).decode()
+
+
+class NodeSigner:
+    """The three headers a Flower node proves itself with: key, time, signature over the time.
+
+    ``server_time`` is the server's clock as far as known, so that a wrong clock here does no harm.
+    """
+
+    def __init__(self, key: ec.EllipticCurvePrivateKey, server_time: Callable[[], float]) -> None:
+        pem = key.public_key().public_bytes(
+            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+        )
+        self._key = key
+        self._public = b64encode(pem).decode()
+        self._server_time = server_time
+
+    def __call__(self) -> dict[str, str]:
+        timestamp = datetime.fromtimestamp(self._server_time(), UTC).isoformat()
+        signature = self._key.sign(timestamp.encode("ascii"), ec.ECDSA(hashes.SHA256()))
+        return {
+            "flwr-public-key": self._public,
+            "flwr-timestamp": timestamp,
+            "flwr-signature": b64encode(signature).decode(),
+        }
