@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from fedops.config import RoundPolicy
 from fedops.core.errors import Conflict, NotFound
-from fedops.core.states import AttemptStatus, FailureReason, RunStatus
+from fedops.core.states import RUN_TERMINAL, AttemptStatus, FailureReason, RunStatus
 from fedops.server import events, tokens
 from fedops.server.changes import swap
 from fedops.server.run_states import LIVE, live_attempt, move_attempt, move_run, require_run
@@ -52,6 +52,7 @@ class EngineRun:
     """What the engine may still execute of an attempt that is over."""
 
     attempt_id: int
+    status: AttemptStatus
     engine_run_id: str
     generation: int
     pid: int | None
@@ -124,25 +125,38 @@ def _live(attempt: AttemptRow, run_status: RunStatus) -> LiveAttempt:
     )
 
 
-def lost(session: Session, attempt_id: int, why: str, now: float) -> None:
-    """The attempt's process or the engine died: the run resumes, or fails after too many. Repeatable."""
+def lost(session: Session, attempt_id: int, why: str, now: float, *, counts: bool = True) -> None:
+    """The attempt's process or the engine died: the run resumes, or fails after too many. Repeatable.
+
+    ``counts`` False: neither the run nor its app can have been the cause.
+    """
     attempt = _require(session, attempt_id)
     if attempt.status not in LIVE:
         return
     move_attempt(session, attempt, AttemptStatus.LOST, events.SCHEDULER, why, now)
     run = require_run(session, attempt.run_id)
     if run.current_attempt == attempt.number:
-        go_on(session, run, f"attempt {attempt.number} was lost: {why}", now)
+        go_on(session, run, f"attempt {attempt.number} was lost: {why}", now, counts=counts)
 
 
-def go_on(session: Session, run: RunRow, why: str, now: float) -> None:
+def refused(session: Session, attempt_id: int, why: str, now: float) -> None:
+    """The engine will never take this app: the run fails."""
+    attempt = _require(session, attempt_id)
+    move_attempt(session, attempt, AttemptStatus.CANCELLED, events.SCHEDULER, why, now)
+    run = require_run(session, attempt.run_id)
+    if run.status not in RUN_TERMINAL:
+        reason = FailureReason.APP_ERROR
+        move_run(session, run, RunStatus.FAILED, events.SCHEDULER, why, now, reason=reason)
+
+
+def go_on(session: Session, run: RunRow, why: str, now: float, *, counts: bool = True) -> None:
     """What becomes of a run whose attempt is over without a result."""
     who = events.SCHEDULER
     if run.status is RunStatus.PAUSING:
         move_run(session, run, RunStatus.PAUSED, who, why, now)
     if run.status not in (RunStatus.STARTING, RunStatus.RUNNING, RunStatus.RESUMING):
         return  # stopping: it settles by itself
-    run.lost_in_a_row += 1
+    run.lost_in_a_row += int(counts)
     session.flush()
     if run.lost_in_a_row > _max_retries(run):
         text = f"{run.lost_in_a_row} attempts in a row made no round; {why}"
@@ -166,7 +180,9 @@ def to_clear(session: Session) -> list[EngineRun]:
         .order_by(AttemptRow.id)
     )
     return [
-        EngineRun(a.id, a.engine_run_id or "", a.generation or 0, a.pid, a.ended_at or 0.0)
+        EngineRun(
+            a.id, a.status, a.engine_run_id or "", a.generation or 0, a.pid, a.ended_at or 0.0
+        )
         for a in session.scalars(query)
     ]
 

@@ -147,11 +147,14 @@ class Doorbell:
             return NodeBell(epoch=self.epoch, count=self._bells.get(node_id, 0))
 
     async def wait_bell(self, node_id: str, epoch: str, after: int, wait: float) -> NodeBell:
-        """The bell, at once when it rang since ``after`` or when ``epoch`` is of another life."""
+        """The bell, at once when it rang since ``after`` or when ``epoch`` is of another life.
+
+        A node that got another id asks with the count of the old one, so any other count is news.
+        """
 
         def ready() -> int | None:
             count = self._bells.get(node_id, 0)
-            return count if epoch != self.epoch or count > after else None
+            return count if epoch != self.epoch or count != after else None
 
         await self._until(("node", node_id), ready, wait)
         return self.bell(node_id)
