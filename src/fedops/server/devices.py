@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
 
-from fedops.core.states import Enrolment
+from fedops.core.contracts import Desired, DeviceInfo, DeviceRead
+from fedops.core.errors import NotFound
+from fedops.core.policies import is_online
+from fedops.core.states import RUN_TRAINING, Enrolment
+from fedops.core.why import device_why, span
+from fedops.core.words import did_you_mean
+from fedops.server import attempts, events, facts
+from fedops.server.notices import DeviceChanged, DeviceGone, tell
+from fedops.server.tables import DeviceRow, MembershipRow, RunRow
+from fedops.settings import ServerSettings
 
 
 @dataclass(frozen=True)
@@ -23,31 +34,165 @@ class DeviceKey:
     node_id: str | None
 
 
+# --- nodes -----------------------------------------------------------------------------------
+
+
 def approved_keys(session: Session) -> list[DeviceKey]:
     """The devices whose nodes may take part, by name."""
-    raise NotImplementedError
+    query = select(DeviceRow).where(DeviceRow.enrolment == Enrolment.APPROVED)
+    return [_key(row) for row in session.scalars(query.order_by(DeviceRow.name))]
 
 
 def by_fingerprint(session: Session, fingerprint: str) -> DeviceKey | None:
     """The device with this node key, whatever its enrolment."""
-    raise NotImplementedError
+    query = select(DeviceRow).where(DeviceRow.fingerprint == fingerprint)
+    row = session.scalars(query).one_or_none()
+    return _key(row) if row else None
 
 
 def by_node_id(session: Session, node_id: str) -> DeviceKey | None:
     """The device that has this node id in this life of the engine."""
-    raise NotImplementedError
+    row = session.scalars(select(DeviceRow).where(DeviceRow.node_id == node_id)).first()
+    return _key(row) if row else None
 
 
 def set_node_id(session: Session, device_id: str, node_id: str | None) -> None:
     """The engine knows the device's node under this id now (tells the device)."""
-    raise NotImplementedError
+    row = session.get_one(DeviceRow, device_id)
+    if row.node_id != node_id:
+        row.node_id = node_id
+        tell(session, DeviceChanged(device_id))
 
 
 def forget_node_ids(session: Session) -> None:
     """The engine was started anew: no node id of before is valid."""
-    raise NotImplementedError
+    known = select(DeviceRow.id).where(DeviceRow.node_id.is_not(None))
+    tell(session, *(DeviceChanged(device_id) for device_id in session.scalars(known)))
+    session.execute(update(DeviceRow).values(node_id=None))
+
+
+def _key(row: DeviceRow) -> DeviceKey:
+    return DeviceKey(
+        device_id=row.id,
+        name=row.name,
+        enrolment=row.enrolment,
+        public_key=row.public_key.encode(),
+        fingerprint=row.fingerprint,
+        node_id=row.node_id,
+    )
+
+
+# --- what the server wants -------------------------------------------------------------------
+
+
+def desired(
+    session: Session, device_id: str, settings: ServerSettings, revision: int, now: float
+) -> Desired:
+    """What the server wants of a device. ``revision`` must be read before the session is begun."""
+    row = session.get_one(DeviceRow, device_id)
+    return Desired(
+        revision=revision,
+        enrolment=row.enrolment,
+        node_id=row.node_id,
+        tasks=tasks_of(session, device_id),
+        runs=_runs_of(session, row),
+        heartbeat_seconds=settings.heartbeat_seconds,
+        telemetry_seconds=settings.telemetry_seconds,
+        server_time=now,
+        problems=row.problems,
+    )
+
+
+def tasks_of(session: Session, device_id: str) -> list[str]:
+    """The tasks a device takes part in, by name."""
+    query = select(MembershipRow.task).where(MembershipRow.device_id == device_id)
+    return sorted(session.scalars(query))
+
+
+def _runs_of(session: Session, row: DeviceRow) -> list[int]:
+    """The runs a device may train in now."""
+    if row.enrolment is not Enrolment.APPROVED:
+        return []
+    query = (
+        select(RunRow.id, RunRow.refused)
+        .join(MembershipRow, MembershipRow.task == RunRow.task)
+        .where(MembershipRow.device_id == row.id, RunRow.status.in_(RUN_TRAINING))
+        .order_by(RunRow.id)
+    )
+    return [run_id for run_id, refused in session.execute(query) if row.name not in refused]
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+def require(session: Session, device: str) -> DeviceRow:
+    """A device by name or id. ``NotFound`` names those there are."""
+    query = select(DeviceRow).where(or_(DeviceRow.name == device, DeviceRow.id == device))
+    row = session.scalars(query).first()
+    if row is None:
+        names = session.scalars(select(DeviceRow.name).order_by(DeviceRow.name)).all()
+        raise NotFound(f"there is no device '{device}'{_known(device, names)}")
+    return row
+
+
+def _known(wanted: str, names: Sequence[str]) -> str:
+    if not names:
+        return "; none has joined yet ('fedops join' on a device)"
+    return did_you_mean(wanted, names) or f"; there are: {', '.join(names[:20])}"
+
+
+def listed(
+    session: Session, settings: ServerSettings, now: float, task: str | None = None
+) -> list[DeviceRead]:
+    """All devices, or those of a task, by name."""
+    tasks = facts.tasks_by_device(session)
+    rows = session.scalars(select(DeviceRow).order_by(DeviceRow.name)).all()
+    chosen = rows if task is None else [row for row in rows if task in tasks.get(row.id, [])]
+    return [_read(row, tasks.get(row.id, []), settings, now) for row in chosen]
+
+
+def get(session: Session, device: str, settings: ServerSettings, now: float) -> DeviceRead:
+    """One device, by name or id."""
+    row = require(session, device)
+    return _read(row, tasks_of(session, row.id), settings, now)
+
+
+def _read(row: DeviceRow, tasks: list[str], settings: ServerSettings, now: float) -> DeviceRead:
+    found = facts.of_device(row, tasks, settings.heartbeat_seconds, now)
+    return DeviceRead(
+        id=row.id,
+        name=row.name,
+        enrolment=row.enrolment,
+        online=found.online,
+        last_seen_at=row.last_heartbeat_at,
+        last_seen_seconds=found.last_seen_seconds,
+        tasks=tasks,
+        process=found.process,
+        info=DeviceInfo.model_validate(row.info),
+        created_at=row.created_at,
+        why=device_why(found),
+    )
+
+
+# --- coming and going ------------------------------------------------------------------------
 
 
 def note_offline(session: Session, interval: float, now: float) -> list[str]:
     """For the sweeper: log each device that went offline, once, and tell who waits for it."""
-    raise NotImplementedError
+    gone = []
+    for row in session.scalars(select(DeviceRow).where(DeviceRow.noted_online)).all():
+        if is_online(row.last_heartbeat_at, interval, now):
+            continue
+        row.noted_online = False
+        seconds = now - (row.last_heartbeat_at or row.created_at)
+        why = f"no heartbeat for {span(seconds)}"
+        events.append(session, now, events.SWEEPER, f"device {row.name}", "device.offline", why)
+        tell_gone(session, row, f"offline, {why}")
+        gone.append(row.name)
+    return gone
+
+
+def tell_gone(session: Session, row: DeviceRow, why: str) -> None:
+    """Nothing more will come from this device: whoever waits for it must hear."""
+    waiting = tuple(attempts.of_device(session, row.id))
+    tell(session, DeviceGone(row.id, row.name, row.node_id, waiting, why))

@@ -386,9 +386,9 @@ class EventRow(Base):
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     at: Mapped[float]
-    who: Mapped[str] = mapped_column(String(100))
-    subject: Mapped[str] = mapped_column(String(100))
-    name: Mapped[str] = mapped_column(String(100))
+    who: Mapped[str] = mapped_column(Text)
+    subject: Mapped[str] = mapped_column(Text)
+    name: Mapped[str] = mapped_column(Text)
     text: Mapped[str] = mapped_column(Text, default="")
     data: Mapped[dict[str, Any]]
     run_id: Mapped[int | None] = mapped_column(BigInteger, index=True)

@@ -1,0 +1,110 @@
+"""Runs as operators start, see and stop them."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from fedops.config import Config, parse_config
+from fedops.core.contracts import RunStart
+from fedops.core.errors import Conflict, Invalid
+from fedops.core.states import RUN_TERMINAL, RunStatus, TaskStatus
+from fedops.server import events, models, stops, tasks
+from fedops.server.notices import WorkForScheduler, tell
+from fedops.server.run_states import move_run, require_run
+from fedops.server.tables import ModelVersionRow, RunRow, TaskRow
+from fedops.settings import ServerSettings
+
+MAX_ROUNDS = 1_000_000
+
+
+def start(session: Session, task: str, body: RunStart, now: float) -> int:
+    """A new run of a task. ``Conflict`` when it has one going on; one of racing starts wins."""
+    row = tasks.require(session, task)
+    if row.status is not TaskStatus.READY:
+        raise Conflict(f"task '{task}' is {row.status.value}: it takes no new run")
+    active = tasks.active_run(session, task)
+    if active is not None:
+        raise Conflict(_busy(task, active))
+    run = _snapshot(session, row, body, now)
+    try:
+        with session.begin_nested():
+            session.add(run)
+    except IntegrityError:
+        raise Conflict(_busy(task, tasks.active_run(session, task))) from None
+    origin = f"V{run.from_version}" if run.from_version is not None else "a new initial model"
+    why = f"{run.rounds} rounds from {origin}, seed {run.seed}"
+    subject = f"run {run.id}"
+    events.append(session, now, events.OPERATOR, subject, "run.pending", why, run.id)
+    tell(session, WorkForScheduler())
+    return run.id
+
+
+def _busy(task: str, run_id: int | None) -> str:
+    which = f"run {run_id}" if run_id is not None else "a run"
+    return f"task '{task}' has {which} going on; a task has one active run: wait for it or stop it"
+
+
+def _snapshot(session: Session, task: TaskRow, body: RunStart, now: float) -> RunRow:
+    """All the run will use, fixed at its start."""
+    base = parse_config(task.config, f"the config of task '{task.name}'")
+    plain = tasks.effective(base, body.overrides, task.name)
+    config = parse_config(plain, "the effective config")
+    origin = _origin(session, task.name, body.from_version)
+    return RunRow(
+        task=task.name,
+        status=RunStatus.PENDING,
+        status_since=now,
+        bundle=task.bundle,
+        config=plain,
+        overrides=[*task.overrides, *body.overrides],
+        seed=config.random_seed,
+        rounds=_rounds(config),
+        from_version=origin.version if origin else None,
+        contract=origin.contract if origin else None,
+        refused={},
+        metrics={},
+        created_at=now,
+    )
+
+
+def _rounds(config: Config) -> int:
+    if config.num_rounds > MAX_ROUNDS:
+        raise Invalid(f"num_rounds = {config.num_rounds}: at most {MAX_ROUNDS} rounds in a run")
+    return config.num_rounds
+
+
+def _origin(session: Session, task: str, wanted: int | None) -> ModelVersionRow | None:
+    """The version to start from: the one asked for, else ``latest``, else V0, else none yet."""
+    if wanted is not None:
+        return models.find(session, task, f"V{wanted}")
+    latest = models.aliases(session, task).get(models.LATEST, 0)
+    return session.get(ModelVersionRow, (task, latest))
+
+
+def request_stop(session: Session, run_id: int, settings: ServerSettings, now: float) -> None:
+    """Stop a run: at once when nothing was started, else once engine and devices are quiet."""
+    run = require_run(session, run_id)
+    if run.status in RUN_TERMINAL:
+        raise Conflict(f"run {run.id} is {run.status.value} already")
+    who, why = events.OPERATOR, "stopped by the operator"
+    if run.status is RunStatus.PENDING:
+        move_run(session, run, RunStatus.STOPPED, who, why, now)
+    elif move_run(session, run, RunStatus.STOPPING, who, why, now):
+        stops.ask_again(session, run.id)
+        stops.settle(session, run, settings, now)
+
+
+def ids(session: Session, task: str | None, limit: int) -> list[int]:
+    """The newest runs, of one task or all."""
+    query = select(RunRow.id).order_by(RunRow.id.desc()).limit(limit)
+    if task is not None:
+        tasks.require(session, task)
+        query = query.where(RunRow.task == task)
+    return list(session.scalars(query))
+
+
+def active_count(session: Session) -> int:
+    """How many runs are not over."""
+    return len(session.scalars(select(RunRow.id).where(RunRow.ended_at.is_(None))).all())
