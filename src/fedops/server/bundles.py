@@ -65,7 +65,9 @@ def _check_entries(archive: zipfile.ZipFile) -> None:
         raise Invalid(f"the app bundle unpacks to more than {MAX_UNPACKED >> 20} MiB")
     for entry in entries:
         if not _inside(entry.filename):
-            raise Invalid(f"the app bundle holds '{entry.filename[:200]}', a path that leads out of it")
+            raise Invalid(
+                f"the app bundle holds '{entry.filename[:200]}', a path that leads out of it"
+            )
         if stat.S_ISLNK(entry.external_attr >> 16):
             raise Invalid(f"the app bundle holds a symbolic link: '{entry.filename[:200]}'")
 

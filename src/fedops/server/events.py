@@ -29,9 +29,7 @@ def append(
 ) -> None:
     """Log that something happened."""
     session.add(
-        EventRow(
-            at=now, who=who, subject=subject, name=name, text=text, data=data, run_id=run_id
-        )
+        EventRow(at=now, who=who, subject=subject, name=name, text=text, data=data, run_id=run_id)
     )
 
 

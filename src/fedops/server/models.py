@@ -17,9 +17,7 @@ LATEST = "latest"
 _NUMBER = re.compile(r"[vV]?(\d{1,9})")
 
 
-def create(
-    session: Session, task: str, now: float, who: str, **values: Any
-) -> ModelVersionRow:
+def create(session: Session, task: str, now: float, who: str, **values: Any) -> ModelVersionRow:
     """The task's next version. Its number is counted up in the database and never used again."""
     number = session.scalars(
         update(TaskRow)
@@ -37,9 +35,7 @@ def create(
     return row
 
 
-def move_alias(
-    session: Session, task: str, name: str, version: int, now: float, who: str
-) -> None:
+def move_alias(session: Session, task: str, name: str, version: int, now: float, who: str) -> None:
     """Let an alias name another version."""
     row = session.get(AliasRow, (task, name))
     before = row.version if row else None
@@ -55,7 +51,9 @@ def move_alias(
 
 def aliases(session: Session, task: str) -> dict[str, int]:
     """Where the task's aliases point."""
-    return {a.name: a.version for a in session.scalars(select(AliasRow).where(AliasRow.task == task))}
+    return {
+        a.name: a.version for a in session.scalars(select(AliasRow).where(AliasRow.task == task))
+    }
 
 
 def find(session: Session, task: str, version: str) -> ModelVersionRow:
@@ -82,7 +80,9 @@ def _known(session: Session, task: str) -> str:
 def unknown_task(session: Session, name: str) -> str:
     """What to say of a task that does not exist: those that do."""
     known = session.scalars(select(TaskRow.name).order_by(TaskRow.name).limit(20)).all()
-    there = "there are: " + ", ".join(f"'{task}'" for task in known) if known else "there is none yet"
+    there = (
+        "there are: " + ", ".join(f"'{task}'" for task in known) if known else "there is none yet"
+    )
     return f"there is no task '{name}'; {there}"
 
 

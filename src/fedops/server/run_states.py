@@ -73,9 +73,7 @@ def move_run(
         values.setdefault("ended_at", now)
     values.setdefault("text", why)
     try:
-        before = move(
-            session, run, "status", RUN_TRANSITIONS, new, status_since=now, **values
-        )
+        before = move(session, run, "status", RUN_TRANSITIONS, new, status_since=now, **values)
     except InvalidTransition as error:
         raise Conflict(f"run {run.id}: {error.message}") from None
     if before is None:

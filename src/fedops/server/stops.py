@@ -41,9 +41,7 @@ def unconfirmed(session: Session, run_id: int, interval: float, now: float) -> l
 
 def ask_again(session: Session, run_id: int) -> None:
     """From now on, every device must confirm (anew) that it is quiet."""
-    session.execute(
-        update(RunDeviceRow).where(RunDeviceRow.run_id == run_id).values(quiet_at=None)
-    )
+    session.execute(update(RunDeviceRow).where(RunDeviceRow.run_id == run_id).values(quiet_at=None))
 
 
 def note(
@@ -73,9 +71,7 @@ def settle(session: Session, run: RunRow, settings: ServerSettings, now: float) 
     if waited < settings.stop_seconds and (waiting or not engine_quiet):
         return False
     why = "every device confirmed" if not waiting else f"no word from {', '.join(waiting)}"
-    return move_run(
-        session, run, _SETTLES_AS[run.status], events.SERVER, why, now, text=run.text
-    )
+    return move_run(session, run, _SETTLES_AS[run.status], events.SERVER, why, now, text=run.text)
 
 
 def settle_all(session: Session, settings: ServerSettings, now: float) -> list[int]:

@@ -55,7 +55,9 @@ def create(session: Session, body: TaskCreate, config: Config, now: float) -> Ta
 
 
 def _taken(name: str) -> str:
-    return f"task '{name}' exists already; change it with 'fedops task update', or take another name"
+    return (
+        f"task '{name}' exists already; change it with 'fedops task update', or take another name"
+    )
 
 
 def effective(config: Config, overrides: Sequence[str], task: str) -> dict[str, Any]:
@@ -92,9 +94,7 @@ def archive(session: Session, name: str, now: float) -> TaskRead:
     active = active_run(session, name)
     if active is not None:
         raise Conflict(f"task '{name}' has run {active} going on; stop it first")
-    before = move(
-        session, row, "status", TASK_TRANSITIONS, TaskStatus.ARCHIVED, updated_at=now
-    )
+    before = move(session, row, "status", TASK_TRANSITIONS, TaskStatus.ARCHIVED, updated_at=now)
     if before is not None:
         states = (before, TaskStatus.ARCHIVED)
         events.moved(session, now, events.OPERATOR, f"task {name}", states, "asked for")
