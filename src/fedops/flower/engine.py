@@ -260,7 +260,10 @@ def _register(client: ControlHttpClient, key: bytes) -> int:
             raise
     # Registered before, but the answer got lost.
     nodes = client.ListNodes(ListNodesRequest()).nodes_info
-    return next(int(n.node_id) for n in nodes if n.public_key == key)
+    known = [int(node.node_id) for node in nodes if node.public_key == key]
+    if not known:
+        raise Unavailable("the SuperLink knows this node key, but not its node")
+    return known[0]
 
 
 def _log_of(client: ControlHttpClient, run_id: int) -> str:

@@ -139,11 +139,17 @@ def lost(session: Session, attempt_id: int, why: str, now: float, *, counts: boo
         go_on(session, run, f"attempt {attempt.number} was lost: {why}", now, counts=counts)
 
 
+def cancelled(session: Session, attempt_id: int, why: str, now: float) -> None:
+    """Nothing executes the attempt any more, and nothing shall. Repeatable."""
+    attempt = _require(session, attempt_id)
+    if attempt.status in LIVE:
+        move_attempt(session, attempt, AttemptStatus.CANCELLED, events.SCHEDULER, why, now)
+
+
 def refused(session: Session, attempt_id: int, why: str, now: float) -> None:
     """The engine will never take this app: the run fails."""
-    attempt = _require(session, attempt_id)
-    move_attempt(session, attempt, AttemptStatus.CANCELLED, events.SCHEDULER, why, now)
-    run = require_run(session, attempt.run_id)
+    cancelled(session, attempt_id, why, now)
+    run = require_run(session, _require(session, attempt_id).run_id)
     if run.status not in RUN_TERMINAL:
         reason = FailureReason.APP_ERROR
         move_run(session, run, RunStatus.FAILED, events.SCHEDULER, why, now, reason=reason)

@@ -1,0 +1,62 @@
+"""A thread that repeats a step: at a steady beat, and at once when woken."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from fedops.core.errors import FedOpsError
+
+logger = logging.getLogger("fedops.server.worker")
+
+
+class Worker:
+    """Runs ``step`` until it is stopped. What a step raises is logged and does not end it."""
+
+    def __init__(self, name: str, step: Callable[[], None], seconds: float) -> None:
+        self._name = name
+        self._step = step
+        self._seconds = seconds
+        self._wake = threading.Event()
+        self._ending = threading.Event()
+        self._complaint = ""
+        self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """Take the next step now."""
+        self._wake.set()
+
+    def end(self) -> None:
+        """Let the loop end after the step it is in. Does not wait."""
+        self._ending.set()
+        self._wake.set()
+
+    @property
+    def ending(self) -> bool:
+        return self._ending.is_set()
+
+    def join(self, seconds: float) -> None:
+        """Wait until it has ended."""
+        if self._thread.is_alive():
+            self._thread.join(seconds)
+
+    def _loop(self) -> None:
+        while not self._ending.is_set():
+            self._wake.clear()
+            self._try_step()
+            self._wake.wait(self._seconds)
+
+    def _try_step(self) -> None:
+        try:
+            self._step()
+            self._complaint = ""
+        except FedOpsError as error:
+            if error.message != self._complaint:  # once, not at every beat
+                logger.warning("%s: %s", self._name, error.message)
+            self._complaint = error.message
+        except Exception:
+            logger.exception("%s: a step failed; the next one follows", self._name)
