@@ -55,7 +55,9 @@ def _cell(value: Any) -> str:
 
 
 @contextmanager
-def running(command: Sequence[str], log: Path, env: Mapping[str, str]) -> Iterator[subprocess.Popen]:
+def running(
+    command: Sequence[str], log: Path, env: Mapping[str, str]
+) -> Iterator[subprocess.Popen]:
     """A long-running command, ended with all it started when the block ends."""
     with log.open("ab") as out:
         process = spawn(

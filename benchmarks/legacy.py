@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import sys
@@ -47,7 +48,7 @@ def server(address: str, rounds: int) -> None:
     fl.server.start_server(server_address=address, config=config, strategy=strategy)
     strategy.ticks.append(time.monotonic())
     ticks = strategy.ticks
-    sys.stdout.write(json.dumps([b - a for a, b in zip(ticks, ticks[1:], strict=False)]) + "\n")
+    sys.stdout.write(json.dumps([b - a for a, b in itertools.pairwise(ticks)]) + "\n")
 
 
 def main() -> None:

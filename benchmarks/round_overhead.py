@@ -111,7 +111,9 @@ def legacy_rounds(place: Path, rounds: int) -> list[float]:
             client = [sys.executable, script, "client", port, str(rounds)]
             stack.enter_context(running(client, place / "client.log", env))
         server = [sys.executable, script, "server", port, str(rounds)]
-        done = subprocess.run(server, env=clean_env(env), check=True, capture_output=True, text=True)
+        done = subprocess.run(
+            server, env=clean_env(env), check=True, capture_output=True, text=True
+        )
     return list(json.loads(done.stdout.splitlines()[-1]))[1:]
 
 

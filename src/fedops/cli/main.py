@@ -16,6 +16,8 @@ import click
 import typer
 from typer.core import TyperGroup
 
+from fedops.core.words import did_you_mean
+
 #: Command -> its module, and its line in the help.
 COMMANDS = {
     "demo": (
@@ -49,6 +51,13 @@ class LazyCommands(TyperGroup):
         command = typer.main.get_command(importlib.import_module(COMMANDS[cmd_name][0]).app)
         command.name = cmd_name
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS:
+            ctx.fail(f"No such command '{args[0]}'{did_you_mean(args[0], COMMANDS)}")
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

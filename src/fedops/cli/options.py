@@ -30,7 +30,6 @@ def group(text: str) -> typer.Typer:
         help=text,
         no_args_is_help=True,
         suggest_commands=False,  # click does
-
         add_completion=False,
         pretty_exceptions_enable=False,
     )

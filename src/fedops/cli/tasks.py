@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from pathlib import Path
 from typing import Annotated
@@ -15,7 +16,6 @@ from fedops.cli.output import show
 from fedops.console import task_fields, tasks_table
 from fedops.core import contracts as c
 from fedops.core.errors import Invalid
-from fedops.flower.apps import build_bundle
 
 app = options.group("What is to be learned: an app, its config, its devices and its runs.")
 
@@ -116,6 +116,8 @@ def archive(
 
 def upload(client: OperatorClient, folder: Path) -> str:
     """Pack an app's folder and upload it; returns the bundle's sha256."""
+    from fedops.flower.apps import build_bundle  # Flower takes a second to import
+
     bundle = build_bundle(folder)
     with tempfile.TemporaryDirectory(prefix="fedops-") as place:
         file = Path(place) / "app.fab"
@@ -125,8 +127,6 @@ def upload(client: OperatorClient, folder: Path) -> str:
 
 def named(name: str) -> str:
     """The name, when a task may have it."""
-    import re
-
     if not re.fullmatch(c.NAME_PATTERN, name):
         raise Invalid(
             f"'{name}' cannot be a task's name: it is letters, digits, '.', '_' and '-', "

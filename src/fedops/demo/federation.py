@@ -91,7 +91,10 @@ class Federation:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        tb: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -158,7 +161,9 @@ class Federation:
         home = str(self.device_home(name))
         self.command("join", self.url, "--token", str(token), "--name", name, "--home", home)
 
-    def client_command(self, name: str, app: Path, task: str, overrides: Sequence[str]) -> list[str]:
+    def client_command(
+        self, name: str, app: Path, task: str, overrides: Sequence[str]
+    ) -> list[str]:
         """What starts a device's Client Manager, as a user types it."""
         options = ["--app", str(app), "--task", task, "--home", str(self.device_home(name))]
         return [*FEDOPS, "client", "run", *options, *set_options(overrides)]
@@ -194,7 +199,11 @@ class Federation:
     def command(self, *words: str) -> Any:
         """Run a ``fedops`` command to its end; its failure is raised as the error it reports."""
         done = subprocess.run(
-            [*FEDOPS, *words, "--json"], env=self._env({}), capture_output=True, text=True, check=False
+            [*FEDOPS, *words, "--json"],
+            env=self._env({}),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         try:
             document = json.loads(done.stdout)

@@ -1,5 +1,6 @@
 """FedAvg.start over clients that do no work; notes when each round begins and ends."""
 
+import itertools
 import json
 import time
 from pathlib import Path
@@ -27,5 +28,5 @@ def main(grid: Grid, context: Context) -> None:
     strategy = Ticking(min_train_nodes=nodes, min_evaluate_nodes=nodes, min_available_nodes=nodes)
     strategy.start(grid=grid, initial_arrays=ArrayRecord(initial()), num_rounds=rounds)
     ticks.append(time.monotonic())
-    seconds = [after - before for before, after in zip(ticks, ticks[1:], strict=False)]
+    seconds = [after - before for before, after in itertools.pairwise(ticks)]
     Path(str(context.run_config["out"])).write_text(json.dumps(seconds))

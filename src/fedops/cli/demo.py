@@ -1,0 +1,59 @@
+"""``fedops demo``: see it work."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from fedops.cli import options
+from fedops.cli.output import console
+from fedops.demo.screen import Screen
+from fedops.demo.show import Demo, Plan
+
+app = options.single()
+
+
+@app.command()
+def demo(
+    devices: Annotated[
+        int, typer.Option("--devices", min=1, max=64, help="How many devices take part.")
+    ] = 3,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How many rounds to train.")] = 5,
+    mnist: Annotated[
+        Path | None,
+        typer.Option("--mnist", metavar="DIR", help="A folder with MNIST's four IDX files."),
+    ] = None,
+    home: Annotated[
+        Path | None,
+        typer.Option("--home", metavar="DIR", help="Where everything is kept; default: a new one."),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed, the same model.")] = 42,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave the server up at the end.")] = False,
+    app_folder: Annotated[
+        Path | None,
+        typer.Option("--app", metavar="PATH", help="The app; default: apps/mnist-xai."),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Train a model federatedly on this machine: a Server Manager, a Flower SuperLink and, for
+    each device, a Client Manager with its training client, all of them processes of their own.
+
+    The data is MNIST: from --mnist or FEDOPS_MNIST_DIR, else downloaded, else scikit-learn's
+    handwritten digits. Ctrl-C ends everything at any moment.
+    """
+    signal.signal(signal.SIGTERM, _interrupt)
+    plan = Plan(devices, rounds, seed, mnist, home, app_folder, keep)
+    screen = Screen(Console(stderr=True, highlight=False) if as_json else console())
+    report = Demo(plan, screen).run()
+    if as_json:
+        sys.stdout.write(json.dumps(report) + "\n")
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt

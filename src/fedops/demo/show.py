@@ -1,0 +1,237 @@
+"""The demo: one command that federates a model over real processes and shows how it goes."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from fedops.console import accuracy_of, loss_of, version_name
+from fedops.core import contracts as c
+from fedops.core.errors import Conflict, FedOpsError, NotFound
+from fedops.core.states import RUN_TERMINAL, ParticipationStatus, RunStatus
+from fedops.demo.census import Census
+from fedops.demo.data import DataSource, choose
+from fedops.demo.federation import Federation, start_detached
+from fedops.demo.screen import Screen
+from fedops.scalize.project import Project
+
+TASK = "mnist-demo"
+#: A file that says: this directory is a demo's. Holds the process id of a server that was kept.
+MARKER = ".fedops-demo"
+SNIPPET = """\
+from safetensors.torch import load_file
+from {module} import {name}
+
+model = {name}({arguments})
+model.load_state_dict(load_file("{path}"))"""
+#: How unevenly the labels are spread over the devices: Dirichlet's alpha, smaller is more uneven.
+ALPHA = 0.5
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the user asked for."""
+
+    devices: int = 3
+    rounds: int = 5
+    seed: int = 42
+    mnist: Path | None = None
+    home: Path | None = None
+    app: Path | None = None
+    keep: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        return [f"device-{number}" for number in range(1, self.devices + 1)]
+
+    @property
+    def overrides(self) -> list[str]:
+        """What the demo changes in the app's config for its run."""
+        return [
+            "batch_size=32",
+            f"clients_per_round={self.devices}",
+            f"num_rounds={self.rounds}",
+            f"random_seed={self.seed}",
+        ]
+
+    def device_overrides(self, index: int, data: DataSource) -> list[str]:
+        """What differs on each device: which part of the data is its own."""
+        return [
+            "dataset.partition.scheme=dirichlet",
+            f"dataset.partition.alpha={ALPHA}",
+            f"dataset.partition.index={index}",
+            f"dataset.partition.of={self.devices}",
+            f"dataset.partition.seed={self.seed}",
+            *data.overrides,
+        ]
+
+
+@dataclass
+class Demo:
+    """One showing of the demo."""
+
+    plan: Plan
+    screen: Screen
+    home: Path = field(init=False)
+    app: Path = field(init=False)
+    census: Census = field(default_factory=Census)
+
+    def __post_init__(self) -> None:
+        self.app = self.plan.app or find_app()
+        Project.open(self.app)  # a mistake in it is said before anything starts
+        self.home = prepare_home(self.plan.home)
+
+    def run(self) -> dict[str, Any]:
+        """Show it; returns what ``--json`` prints. Leaves no process behind, whatever happens."""
+        began = time.monotonic()
+        data = choose(self.plan.mnist)
+        self.screen.opening(self.plan, data, self.home)
+        # One thread each: the devices share this machine's cores.
+        env = {"OMP_NUM_THREADS": "1", **data.env}
+        with Federation(self.home, env) as federation, self.screen:
+            self._bring_up(federation, data)
+            run = self._train(federation, data)
+            report = self._report(federation, run)
+        report["total_seconds"] = round(time.monotonic() - began, 2)
+        kept = self._keep(federation, env) if self.plan.keep else None
+        self.screen.closing(report, self._snippet(report), federation, kept)
+        return report
+
+    def _keep(self, federation: Federation, env: Mapping[str, str]) -> int:
+        """Start the server again, on its data, so that it outlives us; returns its process id."""
+        log = self.home / "logs" / "server.log"
+        pid = start_detached(federation.server_command(), log, env)
+        (self.home / MARKER).write_text(str(pid))
+        return pid
+
+    def _snippet(self, report: Mapping[str, Any]) -> str:
+        model = Project.open(self.app).config.model
+        module, _, name = model.target.rpartition(".")
+        arguments = ", ".join(f"{key}={value!r}" for key, value in model.kwargs.items())
+        return SNIPPET.format(
+            module=module, name=name, arguments=arguments, path=report["model_path"]
+        )
+
+    def _bring_up(self, federation: Federation, data: DataSource) -> None:
+        self.screen.say("starting the Server Manager and its SuperLink")
+        federation.start_server()
+        self.screen.say(f"creating the task and enrolling {self.plan.devices} devices")
+        with federation.operator() as operator:
+            body = c.TokenCreate(uses=self.plan.devices, note="demo")
+            token = operator.create_token(body).token
+        with ThreadPoolExecutor(self.plan.devices + 1) as pool:
+            jobs = [pool.submit(federation.create_task, TASK, self.app, data.overrides)]
+            for index, name in enumerate(self.plan.names):
+                jobs.append(pool.submit(self._enrol, federation, name, index, str(token), data))
+            for job in jobs:
+                job.result()
+
+    def _enrol(
+        self, federation: Federation, name: str, index: int, token: str, data: DataSource
+    ) -> None:
+        federation.join(name, token)
+        federation.start_client(name, self.app, TASK, self.plan.device_overrides(index, data))
+
+    def _train(self, federation: Federation, data: DataSource) -> c.RunRead:
+        with federation.operator() as operator:
+            start = c.RunStart(overrides=[*self.plan.overrides, *data.overrides])
+            run = operator.start_run(TASK, start)
+            self.screen.say(f"run {run.id} started")
+
+            def look() -> c.RunRead | None:
+                federation.check_parts()
+                self.census.take(federation)
+                current = operator.run(run.id)
+                self.screen.update(current, operator.rounds(run.id), operator.devices())
+                return current if current.status in RUN_TERMINAL else None
+
+            ended = federation.until("the run to end", look, seconds=3_600.0, pause=0.4)
+        if ended.status is not RunStatus.COMPLETED:
+            raise FedOpsError(
+                f"the run ended as {ended.status}: {ended.why} (logs: {self.home / 'logs'})"
+            )
+        return ended
+
+    def _report(self, federation: Federation, run: c.RunRead) -> dict[str, Any]:
+        with federation.operator() as operator:
+            rounds = operator.rounds(run.id)
+            model = operator.model(TASK, str(run.version))
+            path = self.home / f"{TASK}-{version_name(run.version)}.safetensors"
+            operator.download_model(TASK, str(run.version), path)
+        records = [round_record(round_) for round_ in rounds]
+        return {
+            "dataset": model.lineage.get("dataset"),
+            "devices": self.plan.devices,
+            "rounds": records,
+            "final_accuracy": run.metrics.get("accuracy"),
+            "model_version": version_name(run.version),
+            "model_path": str(path),
+            "model_sha256": model.sha256,
+            "total_seconds": 0.0,
+            "processes": self.census.listed(),
+        }
+
+
+def round_record(round_: c.RoundRead) -> dict[str, Any]:
+    """A round as ``--json`` shows it."""
+    return {
+        "round": round_.round,
+        "accuracy": accuracy_of(round_),
+        "loss": loss_of(round_),
+        "seconds": round_.seconds,
+        "overhead_seconds": round_.overhead_seconds,
+        "participants": replied(round_.participations),
+    }
+
+
+def replied(participations: Sequence[c.ParticipationRead]) -> list[str]:
+    """The devices whose update is part of the round's model."""
+    return sorted(p.device for p in participations if p.status is ParticipationStatus.REPLIED)
+
+
+def find_app() -> Path:
+    """``apps/mnist-xai`` of the checkout this package was installed from.
+
+    Raises:
+        NotFound: the package was installed without its checkout.
+    """
+    folder = Path(__file__).resolve().parents[3] / "apps" / "mnist-xai"
+    if not (folder / "pyproject.toml").is_file():
+        raise NotFound(
+            "the demo's app is not installed with the package; clone the repository and "
+            "'pip install -e .' there, or give the app's folder with --app PATH"
+        )
+    return folder
+
+
+def prepare_home(home: Path | None) -> Path:
+    """The demo's own directory, empty: what an earlier demo left there is removed.
+
+    Raises:
+        Conflict: the directory holds something else, or an earlier demo's server still runs on it.
+    """
+    if home is None:
+        return Path(tempfile.mkdtemp(prefix="fedops-demo-"))
+    home = home.expanduser().resolve()
+    marker = home / MARKER
+    if marker.exists():
+        _require_gone(home, marker.read_text().strip())
+        shutil.rmtree(home)
+    elif home.exists() and any(home.iterdir()):
+        raise Conflict(f"{home} is not empty and not of an earlier demo; give another --home")
+    home.mkdir(parents=True, exist_ok=True)
+    marker.touch()
+    return home
+
+
+def _require_gone(home: Path, pid: str) -> None:
+    if pid and psutil.pid_exists(int(pid)):
+        raise Conflict(f"an earlier demo's server still runs on {home}; end it with: kill {pid}")

@@ -1,0 +1,94 @@
+"""Times, versions and names, as users type them and as they are shown."""
+
+import pytest
+
+from fedops.cli.models import version_number
+from fedops.cli.tasks import config_lines, named
+from fedops.cli.tokens import seconds
+from fedops.console import bytes_of, participants, round_line
+from fedops.core import contracts as c
+from fedops.core.errors import Invalid
+from fedops.core.states import ParticipationStatus
+
+
+@pytest.mark.parametrize(
+    ("text", "value"), [("90", 90), ("90s", 90), ("30m", 1800), ("1.5h", 5400), ("7d", 604_800)]
+)
+def test_times(text: str, value: float) -> None:
+    assert seconds(text) == value
+
+
+@pytest.mark.parametrize("text", ["", "0", "-1h", "soon", "1w", "1h30m"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(Invalid, match="is no time"):
+        seconds(text)
+
+
+@pytest.mark.parametrize(("text", "value"), [("V3", 3), ("v0", 0), ("12", 12)])
+def test_versions_by_number_need_no_server(text: str, value: int) -> None:
+    assert version_number(None, "task", text) == value  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("text", ["", "V", "-1", "V1.5", "La test"])
+def test_what_is_no_version_is_refused(text: str) -> None:
+    with pytest.raises(Invalid, match="is no model version"):
+        version_number(None, "task", text)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["", "a b", "-a", "ä", "a" * 64, "a/b"])
+def test_task_names(name: str) -> None:
+    assert named("mnist-1.0_x") == "mnist-1.0_x"
+    with pytest.raises(Invalid, match="cannot be a task's name"):
+        named(name)
+
+
+@pytest.mark.parametrize(
+    ("size", "text"), [(0, "0 B"), (999, "999 B"), (1_800_000, "1.8 MB"), (5e12, "5000.0 GB")]
+)
+def test_sizes(size: float, text: str) -> None:
+    assert bytes_of(size) == text
+
+
+def test_a_config_is_shown_the_way_set_takes_it() -> None:
+    config: dict[str, object] = {"batch_size": 32, "dataset": {"name": "MNIST", "root": None}}
+    assert config_lines(config) == "batch_size = 32\ndataset.name = MNIST"
+
+
+def a_round(**metrics: float) -> c.RoundRead:
+    def part(device: str, status: ParticipationStatus, reason: str | None) -> c.ParticipationRead:
+        return c.ParticipationRead(
+            device=device,
+            status=status,
+            selection="all",
+            reason=reason,
+            examples=1,
+            seconds=1.0,
+            bytes_up=1,
+            metrics={},
+        )
+
+    return c.RoundRead(
+        round=2,
+        attempt=1,
+        started_at=0.0,
+        committed_at=1.0,
+        seconds=1.25,
+        overhead_seconds=0.5,
+        timing={"training": 0.75},
+        metrics=metrics,
+        participations=[
+            part("pi-1", ParticipationStatus.REPLIED, None),
+            part("pi-2", ParticipationStatus.DROPPED, "went offline"),
+        ],
+    )
+
+
+def test_a_round_in_one_line_names_who_dropped_out_and_why() -> None:
+    line = round_line(a_round(accuracy=0.9, loss=0.25), 5)
+    assert line.startswith("round 2/5: accuracy 0.9000, loss 0.2500, 1.2 s")
+    assert "training 0.75" in line
+    assert participants(a_round()) == "pi-1; pi-2 dropped: went offline"
+
+
+def test_a_metric_that_is_missing_is_a_dash_not_a_zero() -> None:
+    assert "accuracy -, loss -" in round_line(a_round(), 5)
