@@ -1,0 +1,121 @@
+"""What the device keeps of its rounds: a checkpoint of the model, and the state it needs next time.
+
+Every file is whole or not there, carries its own digest in its name, and is checked before it is used.
+State is kept per (run, round), so that a repeated round starts from what it started from before.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from fedops.core.errors import Invalid
+from fedops.tensors import Tensors, load, pack, sha256_of, write_atomic
+
+logger = logging.getLogger("fedops.client.rounds")
+
+CHECKPOINTS_KEPT = 2
+#: An interrupted round is done again from the round before; one more for good measure.
+STATES_KEPT = 3
+RUNS_KEPT = 5
+_NAME = re.compile(r"run-(\d+)-round-(\d+)-([0-9a-f]{16})\.safetensors")
+
+Event = Callable[..., None]
+
+
+class RoundFiles:
+    """A ``RoundMemory`` in a directory. Saving never raises: what goes wrong becomes an event."""
+
+    def __init__(self, root: Path, event: Event) -> None:
+        self._root = root
+        self._event = event
+        for unfinished in root.glob("*/*/.*"):
+            unfinished.unlink(missing_ok=True)
+
+    # --- state -------------------------------------------------------------------------------------
+
+    def load_state(self, run_id: int, round_: int) -> Tensors | None:
+        for found_round, path in self._files(self._state_dir(run_id)):
+            if found_round < round_ and (tensors := self._read(path)) is not None:
+                return tensors
+        return None
+
+    def save_state(self, run_id: int, round_: int, tensors: Tensors) -> None:
+        if self._save(self._state_dir(run_id), run_id, round_, tensors, "state"):
+            self._prune(self._state_dir(run_id), STATES_KEPT)
+            self._prune_runs()
+
+    def _state_dir(self, run_id: int) -> Path:
+        return self._root / "state" / f"run-{run_id:08d}"
+
+    def _prune_runs(self) -> None:
+        for old in sorted((self._root / "state").iterdir())[:-RUNS_KEPT]:
+            shutil.rmtree(old, ignore_errors=True)
+
+    # --- checkpoints -------------------------------------------------------------------------------
+
+    def save_checkpoint(self, task: str, run_id: int, round_: int, tensors: Tensors) -> None:
+        folder = self._checkpoint_dir(task)
+        if self._save(folder, run_id, round_, tensors, "checkpoint"):
+            self._prune(folder, CHECKPOINTS_KEPT)
+
+    def load_checkpoint(self, task: str) -> list[Tensors]:
+        found = (self._read(path) for _, path in self._files(self._checkpoint_dir(task)))
+        return [tensors for tensors in found if tensors is not None]
+
+    def _checkpoint_dir(self, task: str) -> Path:
+        return self._root / "checkpoints" / task
+
+    # --- files -------------------------------------------------------------------------------------
+
+    def _save(self, folder: Path, run_id: int, round_: int, tensors: Tensors, what: str) -> bool:
+        try:
+            data = pack(tensors)
+            digest = hashlib.sha256(data).hexdigest()[:16]
+            path = folder / f"run-{run_id:08d}-round-{round_:06d}-{digest}.safetensors"
+            write_atomic(path, data)
+        except (OSError, Invalid) as error:
+            self._say(
+                f"{what}_not_saved",
+                f"the {what} of round {round_} was not saved, the one before stays valid: {error}",
+                run_id=run_id,
+                round=round_,
+            )
+            return False
+        for other in folder.glob(f"run-{run_id:08d}-round-{round_:06d}-*.safetensors"):
+            if other != path:  # of an earlier try of the same round
+                other.unlink(missing_ok=True)
+        return True
+
+    def _read(self, path: Path) -> Tensors | None:
+        try:
+            if sha256_of(path)[:16] == path.stem[-16:]:
+                return load(path)
+            problem = "its content does not match its digest"
+        except (OSError, Invalid) as error:
+            problem = str(error)
+        self._say("file_damaged", f"{path.name} is not used: {problem}")
+        return None
+
+    def _files(self, folder: Path) -> Iterator[tuple[int, Path]]:
+        """Round and path of the files in a folder, newest first."""
+        try:
+            names = sorted((path.name for path in folder.iterdir()), reverse=True)
+        except OSError:
+            return
+        for name in names:
+            if match := _NAME.fullmatch(name):
+                yield int(match[2]), folder / name
+
+    def _prune(self, folder: Path, keep: int) -> None:
+        for _, path in list(self._files(folder))[keep:]:
+            path.unlink(missing_ok=True)
+
+    def _say(self, name: str, text: str, **data: Any) -> None:
+        logger.warning("%s", text)
+        self._event(name, text, **data)
