@@ -52,6 +52,8 @@ class EngineRun:
     """What the engine may still execute of an attempt that is over."""
 
     attempt_id: int
+    run_id: int
+    number: int
     status: AttemptStatus
     engine_run_id: str
     generation: int
@@ -185,12 +187,20 @@ def to_clear(session: Session) -> list[EngineRun]:
         .where(AttemptRow.engine_run_id.is_not(None))
         .order_by(AttemptRow.id)
     )
-    return [
-        EngineRun(
-            a.id, a.status, a.engine_run_id or "", a.generation or 0, a.pid, a.ended_at or 0.0
-        )
-        for a in session.scalars(query)
-    ]
+    return [_engine_run(attempt) for attempt in session.scalars(query)]
+
+
+def _engine_run(attempt: AttemptRow) -> EngineRun:
+    return EngineRun(
+        attempt_id=attempt.id,
+        run_id=attempt.run_id,
+        number=attempt.number,
+        status=attempt.status,
+        engine_run_id=attempt.engine_run_id or "",
+        generation=attempt.generation or 0,
+        pid=attempt.pid,
+        ended_at=attempt.ended_at or 0.0,
+    )
 
 
 def cleared(session: Session, attempt_id: int, now: float) -> None:

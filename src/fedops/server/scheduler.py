@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from fedops.core.engine import RunEngine
 from fedops.core.errors import Conflict, FedOpsError, Invalid, Unavailable
 from fedops.core.states import AttemptStatus, RunStatus
-from fedops.server import attempts, devices
+from fedops.server import attempts, devices, engine_calls
 from fedops.server.artifacts import ArtifactStore
 from fedops.server.attempt_files import AttemptFiles
 from fedops.server.attempts import EngineRun, LiveAttempt, Submission
@@ -83,6 +85,7 @@ class Scheduler:
         files: AttemptFiles,
         doorbell: Doorbell,
         *,
+        spool: Path,
         start_seconds: float = 90.0,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -92,6 +95,7 @@ class Scheduler:
         self._artifacts = artifacts
         self._files = files
         self._doorbell = doorbell
+        self._spool = spool
         self._start_seconds = start_seconds
         self._clock = clock
         self._monotonic = monotonic
@@ -271,6 +275,8 @@ class Scheduler:
         for left in over:
             if self._is_gone(left):
                 self._files.remove(left.engine_run_id)
+                folder = engine_calls.spool_dir(self._spool, left.run_id, left.number)
+                shutil.rmtree(folder, ignore_errors=True)
                 with self._db.write() as session:
                     attempts.cleared(session, left.attempt_id, self._clock())
                 self._doorbell.forget(left.attempt_id)

@@ -1,0 +1,421 @@
+"""The scheduler and the sweeper against a real database and a fake engine."""
+
+from __future__ import annotations
+
+import io
+import json
+import stat
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from fedops.config import parse_config
+from fedops.core.contracts import (
+    EngineFinish,
+    EngineHello,
+    Heartbeat,
+    JoinRequest,
+    RunStart,
+    TaskCreate,
+    TokenCreate,
+)
+from fedops.core.errors import Unavailable
+from fedops.core.states import AttemptStatus, FailureReason, RunStatus
+from fedops.server import (
+    bundles,
+    devices,
+    engine_calls,
+    enrolment,
+    finishes,
+    heartbeats,
+    run_states,
+    runs,
+    tasks,
+    tokens,
+)
+from fedops.server.artifacts import LocalArtifacts
+from fedops.server.attempt_files import AttemptFiles
+from fedops.server.db import Database
+from fedops.server.doorbell import Doorbell
+from fedops.server.scheduler import Scheduler
+from fedops.server.sweeper import Sweeper
+from fedops.server.tables import AttemptRow, RunRow
+from fedops.settings import ServerSettings
+from fedops.testing import FakeClock, FakeEngine
+
+
+@dataclass
+class World:
+    """A server without HTTP."""
+
+    home: Path
+    engine: FakeEngine = field(default_factory=FakeEngine)
+    clock: FakeClock = field(default_factory=FakeClock)
+    doorbell: Doorbell = field(default_factory=Doorbell)
+
+    def __post_init__(self) -> None:
+        self.settings = ServerSettings(home=self.home)
+        self.db = Database(self.settings.database)
+        self.db.migrate()
+        self.artifacts = LocalArtifacts(self.home / "artifacts")
+        self.files = AttemptFiles(self.settings.attempts_dir, "http://127.0.0.1:1")
+        self.scheduler = self.new_scheduler()
+        self.sweeper = Sweeper(self.db, self.settings, self.clock)
+
+    def new_scheduler(self) -> Scheduler:
+        return Scheduler(
+            self.db,
+            self.engine,
+            self.artifacts,
+            self.files,
+            self.doorbell,
+            spool=self.home,
+            start_seconds=60.0,
+            clock=self.clock,
+            monotonic=self.clock,
+        )
+
+    def step(self, seconds: float = 0.25, times: int = 1) -> None:
+        """Time passes, and the scheduler and the sweeper look."""
+        for _ in range(times):
+            self.clock.advance(seconds)
+            self.scheduler.step()
+            self.sweeper.step()
+
+    def start_run(self, bundle: bytes | None = None, name: str = "digits") -> int:
+        upload = self.artifacts.begin()
+        upload.write(bundle or a_zip())
+        ref = upload.finish()
+        config = parse_config({"num_rounds": 3}, "test")
+        with self.db.write() as session:
+            bundles.register(session, ref, bundles.Bundle("pkg", "1", config), self.clock())
+            body = TaskCreate(name=name, bundle=ref.sha256)
+            tasks.create(session, body, lambda _: config, self.clock())
+            return runs.start(session, name, RunStart(), self.clock())
+
+    def run(self, run_id: int) -> RunRow:
+        with self.db.read() as session:
+            return run_states.require_run(session, run_id)
+
+    def attempt(self, run_id: int) -> AttemptRow:
+        with self.db.read() as session:
+            found = run_states.attempt_of(session, run_states.require_run(session, run_id))
+            assert found is not None
+            return found
+
+    def hello(self, run_id: int, pid: int) -> None:
+        """The ServerApp of the current attempt is up."""
+        self.engine.processes.add(pid)
+        with self.db.write() as session:
+            body = EngineHello(pid=pid)
+            engine_calls.hello(session, self.attempt(run_id).id, body, self.home, self.clock())
+
+    def stop(self, run_id: int) -> None:
+        with self.db.write() as session:
+            runs.request_stop(session, run_id, self.settings, self.clock())
+
+    def join(self, name: str) -> str:
+        """A new approved device; returns its id."""
+        key = ec.generate_private_key(ec.SECP384R1()).public_key()
+        text = key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+        with self.db.write() as session:
+            token = tokens.create_join(session, TokenCreate(), self.clock()).token or ""
+            body = JoinRequest(token=token, name=name, public_key=text)
+            return enrolment.join(session, body, self.settings, self.clock()).device_id
+
+    def beat(self, device_id: str, body: Heartbeat) -> None:
+        with self.db.write() as session:
+            heartbeats.beat(session, device_id, body, self.settings, self.clock())
+
+    def node_ids(self) -> dict[str, str | None]:
+        with self.db.read() as session:
+            return {key.name: key.node_id for key in devices.approved_keys(session)}
+
+
+def a_zip(content: str = "app") -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("app.py", content)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    made = World(tmp_path)
+    yield made
+    made.db.close()
+
+
+# --- beginning -------------------------------------------------------------------------------
+
+
+def test_a_pending_run_is_handed_to_the_engine(world: World) -> None:
+    run_id = world.start_run()
+    world.step()
+    assert world.run(run_id).status is RunStatus.STARTING
+    attempt = world.attempt(run_id)
+    assert attempt.engine_run_id in world.engine.running
+    file = world.settings.attempts_dir / f"{attempt.engine_run_id}.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    content = json.loads(file.read_text())
+    assert content["token"].startswith("fo_attempt_")
+    assert (content["server_url"], content["run_id"], content["attempt"]) == (
+        "http://127.0.0.1:1",
+        run_id,
+        1,
+    )
+    world.hello(run_id, 4711)
+    world.step(times=5)
+    assert world.run(run_id).status is RunStatus.RUNNING
+    assert world.attempt(run_id).number == 1
+
+
+def test_two_tasks_run_at_once(world: World) -> None:
+    first, second = world.start_run(), world.start_run(a_zip("other"), "letters")
+    world.step()
+    assert {world.run(r).status for r in (first, second)} == {RunStatus.STARTING}
+    assert len(world.engine.running) == 2
+
+
+def test_an_app_that_the_engine_never_takes_fails_the_run(world: World) -> None:
+    run_id = world.start_run(b"no zip")
+    world.step()
+    run = world.run(run_id)
+    assert (run.status, run.reason) == (RunStatus.FAILED, FailureReason.APP_ERROR)
+    assert "bundle" in run.text
+
+
+def test_a_serverapp_that_does_not_begin_in_time_is_given_up(world: World) -> None:
+    run_id = world.start_run()
+    world.step(21, times=4)
+    assert world.run(run_id).status is RunStatus.RESUMING
+    assert "did not begin within 60 s" in world.run(run_id).text
+    assert world.attempt(run_id).number == 2
+
+
+def test_a_serverapp_that_ends_before_it_began_leaves_its_last_words(world: World) -> None:
+    run_id = world.start_run()
+    world.step()
+    engine_run_id = world.attempt(run_id).engine_run_id or ""
+    world.engine.logs[engine_run_id] = "ImportError: no module named torch"
+    world.engine.end_run(engine_run_id, "finished:failed")
+    world.step(1.0)
+    assert "no module named torch" in world.run(run_id).text
+
+
+# --- losing ----------------------------------------------------------------------------------
+
+
+def test_a_killed_serverapp_is_noticed_in_the_next_step_and_followed_by_another(
+    world: World,
+) -> None:
+    run_id = world.start_run()
+    world.step()
+    first = world.attempt(run_id)
+    world.hello(run_id, 4711)
+    world.engine.processes.discard(4711)
+    world.step()
+    assert world.attempt(run_id).number == 2
+    assert world.run(run_id).status is RunStatus.RESUMING
+    assert first.engine_run_id not in world.engine.running
+    world.step()
+    assert not (world.settings.attempts_dir / f"{first.engine_run_id}.json").exists()
+    world.hello(run_id, 4712)
+    assert world.run(run_id).status is RunStatus.RUNNING
+
+
+def test_a_lost_attempt_is_killed_before_the_next_begins(world: World) -> None:
+    run_id = world.start_run()
+    world.step()
+    world.hello(run_id, 4711)
+    with world.db.write() as session:  # whoever else decides so
+        run = run_states.require_run(session, run_id)
+        attempt = run_states.attempt_of(session, run)
+        assert attempt is not None
+        who, why = "test", "lost"
+        run_states.move_attempt(session, attempt, AttemptStatus.LOST, who, why, world.clock())
+        run_states.move_run(session, run, RunStatus.RESUMING, who, why, world.clock())
+    world.step()
+    assert 4711 not in world.engine.processes
+    assert world.attempt(run_id).number == 2
+
+
+def test_attempts_that_are_always_lost_fail_the_run_with_the_last_words(world: World) -> None:
+    run_id = world.start_run()
+    for number in range(1, 5):
+        world.step(30)
+        assert world.attempt(run_id).number == number
+        world.engine.logs[world.attempt(run_id).engine_run_id or ""] = "out of memory"
+        world.hello(run_id, number)
+        world.engine.processes.clear()
+        world.step()
+    run = world.run(run_id)
+    assert (run.status, run.reason) == (RunStatus.FAILED, FailureReason.ENGINE_ERROR)
+    assert "out of memory" in run.text
+
+
+def test_a_run_that_is_lost_at_once_again_and_again_pauses_in_between(world: World) -> None:
+    run_id = world.start_run()
+    for pid in range(2):
+        world.step()
+        world.hello(run_id, pid)
+        world.engine.processes.clear()
+    world.step()
+    assert (world.attempt(run_id).number, world.attempt(run_id).status) == (2, AttemptStatus.LOST)
+    world.step(0.5)
+    assert world.attempt(run_id).number == 3
+
+
+def test_when_the_engine_dies_everything_goes_on_in_its_next_life(world: World) -> None:
+    device = world.join("pi-1")
+    run_id = world.start_run()
+    world.step()
+    world.hello(run_id, 4711)
+    before, revision = world.node_ids()["pi-1"], world.doorbell.revision(device)
+    assert before is not None
+    world.engine.crash()
+    world.step(1.0)
+    after = world.node_ids()["pi-1"]
+    assert after not in (None, before)
+    assert world.doorbell.bell(before).count == 1
+    assert world.doorbell.revision(device) >= revision
+    assert world.attempt(run_id).number == 2
+    assert world.attempt(run_id).engine_run_id in world.engine.running
+    assert "engine died" in world.run(run_id).text
+
+
+def test_a_run_waits_while_the_engine_cannot_be_started(world: World) -> None:
+    run_id = world.start_run()
+    world.engine.broken = "flower-superlink is not installed"
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="not installed"):
+            world.scheduler.step()
+    world.scheduler.step()  # now it waits before it tries again
+    assert world.run(run_id).status is RunStatus.PENDING
+    world.engine.broken = ""
+    world.step(20)
+    assert world.run(run_id).status is RunStatus.STARTING
+
+
+def test_an_engine_that_stays_down_leaves_no_attempt_that_looks_alive(world: World) -> None:
+    run_id = world.start_run()
+    world.step()
+    world.hello(run_id, 4711)
+    world.engine.crash()
+    world.engine.broken = "no memory"
+    world.clock.advance(1.0)
+    with pytest.raises(Unavailable):
+        world.scheduler.step()
+    assert world.attempt(run_id).status is AttemptStatus.LOST
+    assert world.run(run_id).status is RunStatus.RESUMING
+    world.engine.broken = ""
+    world.step(20)
+    assert world.attempt(run_id).number == 2
+
+
+def test_after_a_restart_of_the_server_runs_go_on_and_it_is_not_held_against_them(
+    world: World,
+) -> None:
+    run_id = world.start_run()
+    world.step()
+    world.hello(run_id, 4711)
+    left = world.settings.attempts_dir / "123.json.part"
+    left.touch()
+    world.engine.stop()
+    for number in range(2, 8):
+        world.scheduler = world.new_scheduler()
+        world.step()
+        assert world.attempt(run_id).number == number
+    assert not left.exists()
+    assert world.run(run_id).lost_in_a_row == 0
+    assert "restarted" in world.run(run_id).text
+
+
+# --- stopping --------------------------------------------------------------------------------
+
+
+def test_a_stopped_run_that_does_not_end_by_itself_is_ended(world: World) -> None:
+    run_id = world.start_run()
+    world.step()
+    world.hello(run_id, 4711)
+    engine_run_id = world.attempt(run_id).engine_run_id
+    world.stop(run_id)
+    world.step(0.5)
+    assert (engine_run_id in world.engine.running, 4711 in world.engine.processes) == (True, True)
+    world.step(1.0)
+    assert (engine_run_id in world.engine.running, 4711 in world.engine.processes) == (False, True)
+    world.step(1.0)
+    assert 4711 not in world.engine.processes
+    assert world.run(run_id).status is RunStatus.STOPPED
+    assert world.attempt(run_id).status is AttemptStatus.CANCELLED
+    world.step(times=3)
+    assert world.attempt(run_id).cleared_at is not None
+    assert world.attempt(run_id).number == 1
+
+
+def test_a_stopped_run_that_says_goodbye_is_left_to_end(world: World) -> None:
+    run_id = world.start_run()
+    world.step()
+    world.hello(run_id, 4711)
+    world.stop(run_id)
+    with world.db.write() as session:
+        body, attempt_id = EngineFinish(outcome="stopped"), world.attempt(run_id).id
+        finishes.finish(session, attempt_id, body, world.settings, world.clock())
+    assert world.run(run_id).status is RunStatus.STOPPED
+    world.step(4.0)
+    assert 4711 in world.engine.processes
+    world.step(2.0)
+    assert 4711 not in world.engine.processes
+    assert world.attempt(run_id).status is AttemptStatus.ENDED
+    assert world.engine.running == {}
+
+
+def test_a_run_stopped_while_it_starts_never_runs(world: World) -> None:
+    run_id = world.start_run()
+    world.step()
+    world.stop(run_id)
+    world.step(1.0, times=3)
+    assert world.run(run_id).status is RunStatus.STOPPED
+    assert world.engine.running == {}
+
+
+def test_the_spool_of_an_attempt_goes_with_it(world: World) -> None:
+    run_id = world.start_run()
+    world.step()
+    world.hello(run_id, 4711)
+    spool = engine_calls.spool_dir(world.home, run_id, 1)
+    spool.mkdir(parents=True)
+    (spool / "update").touch()
+    world.engine.processes.clear()
+    world.step(times=2)
+    assert not spool.exists()
+
+
+# --- devices ---------------------------------------------------------------------------------
+
+
+def test_approved_devices_get_node_ids_all_of_them(world: World) -> None:
+    for number in range(60):
+        world.join(f"pi-{number}")
+    world.step()
+    assert sum(node is not None for node in world.node_ids().values()) == 50
+    world.step()
+    assert len(set(world.node_ids().values()) - {None}) == 60
+
+
+def test_a_device_that_fell_silent_is_noted_once(world: World) -> None:
+    device = world.join("pi-1")
+    world.beat(device, Heartbeat())
+    world.step(5.0)
+    with world.db.read() as session:
+        assert devices.get(session, "pi-1", world.settings, world.clock()).online
+    world.step(5.0, times=3)
+    with world.db.read() as session:
+        row = devices.require(session, "pi-1")
+        assert not row.noted_online
+        assert not devices.get(session, "pi-1", world.settings, world.clock()).online
