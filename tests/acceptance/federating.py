@@ -1,0 +1,91 @@
+"""What the acceptance tests share: a small app, enrolled devices, and a look at what is left."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import psutil
+
+from fedops.core import contracts as c
+from fedops.core.states import RUN_TERMINAL, RunStatus
+from fedops.demo.federation import Federation
+
+TINY = Path(__file__).parent / "apps" / "tiny"
+QUIET = {"OMP_NUM_THREADS": "1"}
+#: Ending everything takes a moment: SIGTERM first, SIGKILL after the grace.
+GONE_SECONDS = 10.0
+
+
+def enrol(
+    federation: Federation,
+    names: Sequence[str],
+    task: str,
+    faults: Mapping[str, str] | None = None,
+    ready: bool = True,
+) -> None:
+    """Join devices and start their clients; returns when all are idle."""
+    for index, name in enumerate(names):
+        federation.join(name)
+        overrides = [f"dataset.partition.index={index}", f"dataset.partition.of={len(names)}"]
+        fault = (faults or {}).get(name, "")
+        federation.start_client(name, TINY, task, overrides, TINY_FAULT=fault)
+    if ready:
+        federation.until_online(names)
+
+
+def until(
+    federation: Federation, run_id: int, *wanted: RunStatus, seconds: float = 90.0
+) -> c.RunRead:
+    """The run, once it is in one of the states wanted; ends early when it is terminal."""
+    with federation.operator() as operator:
+
+        def look() -> c.RunRead | None:
+            run = operator.run(run_id)
+            return run if run.status in {*wanted, *RUN_TERMINAL} else None
+
+        run = federation.until(f"run {run_id} to be {wanted}", look, seconds)
+    assert run.status in wanted, f"run {run_id} is {run.status}: {run.why}"
+    return run
+
+
+def complete(federation: Federation, task: str, *overrides: str) -> c.RunRead:
+    """Run a task to its end."""
+    with federation.operator() as operator:
+        run = operator.start_run(task, c.RunStart(overrides=list(overrides)))
+    return until(federation, run.id, RunStatus.COMPLETED)
+
+
+def until_round(federation: Federation, run_id: int, round_: int) -> None:
+    """Wait until devices train in a round."""
+    with federation.operator() as operator:
+
+        def training() -> bool:
+            rounds = operator.rounds(run_id)
+            begun = any(r.round == round_ for r in rounds)
+            busy = [d for d in operator.devices() if d.process.status == "training"]
+            return begun and bool(busy)
+
+        federation.until(f"round {round_} of run {run_id}", training)
+
+
+def processes_of(home: Path) -> list[str]:
+    """The command lines of all processes that have to do with a directory."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            words = " ".join(process.cmdline())
+            if str(home) in words or str(home) in process.cwd():
+                found.append(f"{process.pid} {words}")
+        except psutil.Error:
+            continue
+    return found
+
+
+def until_gone(home: Path) -> list[str]:
+    """What is still there of a directory's processes after the time they have to end."""
+    deadline = time.monotonic() + GONE_SECONDS
+    while (left := processes_of(home)) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return left

@@ -1,0 +1,169 @@
+"""Runs over real devices: versions, two tasks at once, stop, and what a device can do wrong."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from federating import QUIET, TINY, complete, enrol, until, until_round
+
+from fedops.core import contracts as c
+from fedops.core.errors import FedOpsError
+from fedops.core.states import ParticipationStatus, RunStatus
+from fedops.demo.federation import Federation
+from fedops.tensors import load, sha256_of
+
+NAMES = ["ada", "bob"]
+
+
+@pytest.fixture(scope="module")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
+    """Two devices, each enrolled in the tasks ``first`` and ``second``."""
+    with Federation(tmp_path_factory.mktemp("federation"), QUIET) as made:
+        made.start_server()
+        made.create_task("first", TINY)
+        made.create_task("second", TINY)
+        enrol(made, NAMES, "first")
+        yield made
+
+
+def rounds_of(federation: Federation, run: c.RunRead) -> list[c.RoundRead]:
+    with federation.operator() as operator:
+        return operator.rounds(run.id)
+
+
+def test_two_runs_give_two_versions_and_both_files_stay_intact(
+    federation: Federation, tmp_path: Path
+) -> None:
+    first = complete(federation, "first", "num_rounds=2")
+    second = complete(federation, "first", "num_rounds=1")
+    with federation.operator() as operator:
+        models = {m.version: m for m in operator.models("first")}
+        assert sorted(models) == [0, 1, 2]
+        assert (first.version, second.version) == (1, 2)
+        assert (models[1].parent, models[2].parent) == (0, 1)
+        assert "latest" in models[2].aliases
+        for version, model in models.items():
+            file = operator.download_model("first", f"V{version}", tmp_path / f"{version}")
+            assert sha256_of(file) == model.sha256
+            assert sorted(load(file)) == ["hidden.bias", "hidden.weight", "out.bias", "out.weight"]
+    assert len({model.sha256 for model in models.values()}) == 3
+
+
+def test_each_participation_is_on_record(federation: Federation) -> None:
+    run = complete(federation, "first", "num_rounds=2")
+    for record in rounds_of(federation, run):
+        assert [p.device for p in record.participations] == NAMES
+        for part in record.participations:
+            assert part.status is ParticipationStatus.REPLIED
+            assert part.examples == 120
+            assert part.selection
+            assert (part.bytes_up or 0) > 100
+        assert record.overhead_seconds is not None
+        assert record.seconds is not None
+        assert 0 <= record.overhead_seconds <= record.seconds
+
+
+def test_the_same_seed_gives_the_same_model(federation: Federation) -> None:
+    digests = set()
+    for _ in range(2):
+        with federation.operator() as operator:
+            start = c.RunStart(overrides=["num_rounds=2", "random_seed=7"], from_version=0)
+            run = until(federation, operator.start_run("first", start).id, RunStatus.COMPLETED)
+            digests.add(operator.model("first", str(run.version)).sha256)
+    assert len(digests) == 1
+
+
+def test_stop_ends_all_training_within_five_seconds(federation: Federation) -> None:
+    with federation.operator() as operator:
+        start = c.RunStart(overrides=["num_rounds=50", "train.seconds=120"])
+        run = operator.start_run("first", start)
+        until_round(federation, run.id, 1)
+        began = time.monotonic()
+        federation.admin("run", "stop", str(run.id))
+        took = time.monotonic() - began
+        assert operator.run(run.id).status is RunStatus.STOPPED
+        assert took < 5.0
+        assert all(d.process.status != "training" for d in operator.devices())
+    complete(federation, "first", "num_rounds=1")
+
+
+def test_a_killed_training_client_is_restarted_and_the_run_completes(
+    federation: Federation,
+) -> None:
+    with federation.operator() as operator:
+        start = c.RunStart(overrides=["num_rounds=2", "train.seconds=3"])
+        run = operator.start_run("first", start)
+        until_round(federation, run.id, 1)
+        pid = operator.device("ada").process.pid
+        assert pid is not None
+        psutil.Process(pid).kill()
+        ended = until(federation, run.id, RunStatus.COMPLETED)
+        first = next(r for r in operator.rounds(run.id) if r.round == 1)
+        ada = next(p for p in first.participations if p.device == "ada")
+        assert operator.device("ada").process.restarts >= 1
+        assert operator.device("ada").process.pid != pid
+    assert ended.committed_rounds == 2
+    assert ada.status is ParticipationStatus.REPLIED
+    assert ada.reason, "the participation must say what happened"
+
+
+def test_one_task_has_one_active_run(federation: Federation) -> None:
+    with federation.operator() as operator:
+        run = operator.start_run("first", c.RunStart(overrides=["train.seconds=60"]))
+        with pytest.raises(FedOpsError, match=str(run.id)) as refused:
+            federation.admin("run", "start", "first")
+        assert refused.value.kind == "conflict"
+        operator.stop_run(run.id)
+    until(federation, run.id, RunStatus.STOPPED)
+
+
+def test_two_tasks_at_once_each_with_its_own_devices(federation: Federation) -> None:
+    enrol(federation, ["cleo", "dora"], "second")
+    with federation.operator() as operator:
+        slow = c.RunStart(overrides=["num_rounds=3", "train.seconds=1"])
+        runs = [operator.start_run(task, slow) for task in ("first", "second")]
+        both = federation.until(
+            "both runs at once",
+            lambda: all(operator.run(r.id).status is RunStatus.RUNNING for r in runs),
+        )
+        assert both
+    for run, names in zip(runs, (NAMES, ["cleo", "dora"]), strict=True):
+        until(federation, run.id, RunStatus.COMPLETED)
+        for record in rounds_of(federation, run):
+            assert [p.device for p in record.participations] == names
+
+
+@pytest.mark.parametrize(
+    ("fault", "says"),
+    [
+        ("nan", "out.bias"),
+        ("shape", "out.bias"),
+        ("zero", "0"),
+        ("negative", "-5"),
+        ("model", "hidden"),
+    ],
+)
+def test_a_device_that_does_wrong_is_named_and_the_run_goes_on_with_the_others(
+    federation: Federation, fault: str, says: str
+) -> None:
+    task = f"fault-{fault}"
+    federation.create_task(task, TINY)
+    good, bad = [f"{fault}-1", f"{fault}-2"], f"{fault}-bad"
+    enrol(federation, [*good, bad], task, faults={bad: fault}, ready=False)
+    federation.until_online(good)
+    with federation.operator() as operator:
+        federation.until(f"{bad} to be online", lambda: operator.device(bad).online)
+    run = complete(
+        federation, task, "num_rounds=2", "clients_per_round=3", "server.round.min_replies=2"
+    )
+    first = rounds_of(federation, run)[0]
+    parts = {p.device: p for p in first.participations}
+    assert [parts[name].status for name in good] == [ParticipationStatus.REPLIED] * 2
+    assert parts[bad].status in (ParticipationStatus.REJECTED, ParticipationStatus.DROPPED)
+    assert says in (parts[bad].reason or "")
+    for name in [*good, bad]:
+        federation.stop(name)
