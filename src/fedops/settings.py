@@ -61,6 +61,13 @@ class ServerSettings(BaseSettings):
         return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
 
     @property
+    def local_url(self) -> str:
+        """Where processes on this machine reach the server."""
+        any_address = self.host in ("0.0.0.0", "::")
+        host = "127.0.0.1" if any_address else self.host
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    @property
     def database(self) -> str:
         """The SQLAlchemy URL of the database."""
         return self.database_url or f"sqlite:///{self.home / 'fedops.db'}"

@@ -52,6 +52,10 @@ class ArtifactStore(Protocol):
         """The file. ``NotFound`` when it is not there."""
         ...
 
+    def remove(self, sha256: str) -> None:
+        """Forget a file. Not being there is no error."""
+        ...
+
 
 class LocalArtifacts:
     """Artifacts in a folder: ``ab/cdef...`` under its root."""
@@ -70,6 +74,10 @@ class LocalArtifacts:
         if not found.is_file():
             raise NotFound(f"there is no artifact {sha256}")
         return found
+
+    def remove(self, sha256: str) -> None:
+        if _DIGEST.fullmatch(sha256):
+            _place(self.root, sha256).unlink(missing_ok=True)
 
     def clean(self) -> None:
         """Remove what uploads of an earlier life left unfinished."""
@@ -141,6 +149,11 @@ def record(session: Session, ref: ArtifactRef, now: float) -> None:
         return
     with suppress(IntegrityError), session.begin_nested():
         session.add(ArtifactRow(sha256=ref.sha256, size=ref.size, created_at=now))
+
+
+def is_known(session: Session, sha256: str) -> bool:
+    """Whether a file was uploaded to stay."""
+    return session.get(ArtifactRow, sha256) is not None
 
 
 def require(session: Session, sha256: str, what: str) -> ArtifactRef:

@@ -8,7 +8,7 @@ import struct
 import tomllib
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -124,18 +124,30 @@ def _text(data: Mapping[str, Any], key: str, where: str) -> str:
 # --- use cases -------------------------------------------------------------------------------
 
 
-def register(session: Session, ref: ArtifactRef, bundle: Bundle, now: float) -> None:
-    """Know an uploaded bundle. Repeating is harmless."""
+def register(
+    session: Session, ref: ArtifactRef, store: artifacts.ArtifactStore, now: float
+) -> None:
+    """Know an uploaded bundle, or remove what is none. Repeating is harmless."""
+    if session.get(BundleRow, ref.sha256) is not None:
+        return
+    try:
+        bundle = read(store.path(ref.sha256))
+    except Invalid:
+        if not artifacts.is_known(session, ref.sha256):
+            store.remove(ref.sha256)
+        raise
     artifacts.record(session, ref, now)
-    if session.get(BundleRow, ref.sha256) is None:
-        session.add(
-            BundleRow(
-                sha256=ref.sha256, package=bundle.package, version=bundle.version, created_at=now
-            )
-        )
+    session.add(
+        BundleRow(sha256=ref.sha256, package=bundle.package, version=bundle.version, created_at=now)
+    )
 
 
 def require(session: Session, sha256: str) -> None:
     """``Invalid`` when there is no such bundle."""
     if session.get(BundleRow, sha256) is None:
         raise Invalid(f"there is no app bundle {sha256} on this server: upload it first")
+
+
+def config_from(store: artifacts.ArtifactStore) -> Callable[[str], Config]:
+    """How the config of a stored bundle is read."""
+    return lambda sha256: read(store.path(sha256)).config

@@ -72,7 +72,7 @@ def _enrol(session: Session, body: JoinRequest, key: keys.NodeKey, now: float) -
 
 def _free_name(session: Session, wanted: str) -> str:
     """The name, or the first of ``name-2``, ``name-3``, ... that no device has."""
-    taken = set(session.scalars(select(DeviceRow.name)))
+    taken = {"me", *session.scalars(select(DeviceRow.name))}  # "me" has another meaning in URLs
     suffixes = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
     names = (wanted[: _NAME_LENGTH - len(suffix)] + suffix for suffix in suffixes)
     return next(name for name in names if name not in taken)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from sqlalchemy import select
@@ -19,6 +19,9 @@ from fedops.server.changes import move
 from fedops.server.run_states import tell_members
 from fedops.server.tables import RunRow, TaskRow
 
+#: Reads the config that a stored app bundle (its sha256) holds.
+ConfigOf = Callable[[str], Config]
+
 
 def require(session: Session, name: str) -> TaskRow:
     """The task, or ``NotFound`` naming those there are."""
@@ -28,8 +31,8 @@ def require(session: Session, name: str) -> TaskRow:
     return row
 
 
-def create(session: Session, body: TaskCreate, config: Config, now: float) -> TaskRead:
-    """A new task. ``config`` is what its app bundle holds."""
+def create(session: Session, body: TaskCreate, config_of: ConfigOf, now: float) -> TaskRead:
+    """A new task."""
     bundles.require(session, body.bundle)
     if session.get(TaskRow, body.name) is not None:
         raise Conflict(_taken(body.name))
@@ -39,7 +42,7 @@ def create(session: Session, body: TaskCreate, config: Config, now: float) -> Ta
         description=body.description,
         bundle=body.bundle,
         overrides=body.overrides,
-        config=effective(config, body.overrides, body.name),
+        config=effective(config_of(body.bundle), body.overrides, body.name),
         created_at=now,
         updated_at=now,
     )
@@ -66,9 +69,9 @@ def effective(config: Config, overrides: Sequence[str], task: str) -> dict[str, 
 
 
 def update(
-    session: Session, name: str, body: TaskUpdate, config: Config | None, now: float
+    session: Session, name: str, body: TaskUpdate, config_of: ConfigOf, now: float
 ) -> TaskRead:
-    """Change what later runs will use. ``config``: of the bundle the task has after this."""
+    """Change what later runs will use. A run that goes on keeps what it began with."""
     row = require(session, name)
     if row.status is TaskStatus.ARCHIVED:
         raise Conflict(f"task '{name}' is archived")
@@ -79,8 +82,8 @@ def update(
         row.overrides = body.overrides
     if body.description is not None:
         row.description = body.description
-    if config is not None:
-        row.config = effective(config, row.overrides, name)
+    if body.bundle is not None or body.overrides is not None:
+        row.config = effective(config_of(row.bundle), row.overrides, name)
     row.updated_at = now
     changed = ", ".join(sorted(body.model_dump(exclude_none=True))) or "nothing"
     events.append(session, now, events.OPERATOR, f"task {name}", "task.updated", changed)

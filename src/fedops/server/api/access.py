@@ -1,0 +1,85 @@
+"""Who asks: the bearer token of a request as a principal of the right kind."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import Depends, Path, Query, Request
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+
+from fedops.api import LONG_POLL_SECONDS
+from fedops.core.contracts import NAME_PATTERN, ErrorReply
+from fedops.core.errors import Forbidden
+from fedops.server.services import Services
+from fedops.server.tokens import Principal, Unauthorized
+
+_bearer = HTTPBearer(auto_error=False, description="An admin, device or attempt token.")
+_WHOSE = {
+    "admin": "the admin token",
+    "device": "the token of a device",
+    "attempt": "the token of an attempt",
+    "join": "a join token",
+}
+
+
+def _services(request: Request) -> Services:
+    found: Services = request.app.state.services
+    return found
+
+
+Server = Annotated[Services, Depends(_services)]
+
+
+def _principal(
+    services: Server,
+    bearer: Annotated[HTTPAuthorizationCredentials | None, Depends(_bearer)],
+) -> Principal:
+    if bearer is None or not bearer.credentials:
+        raise Unauthorized(
+            "this needs a token: send 'Authorization: Bearer TOKEN' "
+            "(the file 'admin-token' in the server's folder holds the admin token)"
+        )
+    return services.authenticate(bearer.credentials)
+
+
+Anyone = Annotated[Principal, Depends(_principal)]
+
+
+def _require(principal: Principal, kind: str) -> Principal:
+    if principal.kind.value != kind:
+        raise Forbidden(
+            f"this takes {_WHOSE[kind]}; what was sent is {_WHOSE[principal.kind.value]}"
+        )
+    return principal
+
+
+def _admin(principal: Anyone) -> Principal:
+    return _require(principal, "admin")
+
+
+def _device(principal: Anyone) -> str:
+    return _require(principal, "device").device_id or ""
+
+
+def _attempt(principal: Anyone) -> int:
+    return _require(principal, "attempt").attempt_id or 0
+
+
+#: For routers whose every endpoint is the operator's.
+ADMIN = Depends(_admin)
+#: The id of the device, or of the attempt, that asks.
+DeviceId = Annotated[str, Depends(_device)]
+AttemptId = Annotated[int, Depends(_attempt)]
+
+MAX_ID = 2**63 - 1
+RunId = Annotated[int, Path(ge=1, le=MAX_ID)]
+Named = Annotated[str, Path(pattern=NAME_PATTERN)]
+NameFilter = Annotated[str | None, Query(pattern=NAME_PATTERN)]
+After = Annotated[int, Query(ge=0, le=MAX_ID)]
+Wait = Annotated[float, Query(ge=0, le=LONG_POLL_SECONDS * 2, allow_inf_nan=False)]
+
+#: What every endpoint may answer beside its result.
+ERRORS: dict[int | str, dict[str, object]] = {
+    "4XX": {"model": ErrorReply, "description": "What is wrong, where, and what to do."},
+    "5XX": {"model": ErrorReply, "description": "Something the server needs is out of reach."},
+}

@@ -1,0 +1,200 @@
+"""The Server Manager put together: one FastAPI app from settings and an engine."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+
+from fastapi import APIRouter, FastAPI, Request
+from starlette.exceptions import HTTPException
+from starlette.routing import BaseRoute, Match
+from starlette.types import Scope
+
+from fedops.api import PREFIX
+from fedops.core.engine import RunEngine
+from fedops.core.errors import NotFound
+from fedops.server import devices, gateway
+from fedops.server.admin import ensure_admin_token
+from fedops.server.api import device_side, engine, errors, node, operating, runs, tasks
+from fedops.server.api import devices as device_routes
+from fedops.server.artifacts import LocalArtifacts
+from fedops.server.attempt_files import AttemptFiles
+from fedops.server.db import Database
+from fedops.server.devices import DeviceKey
+from fedops.server.dispatch import Dispatch
+from fedops.server.doorbell import Doorbell
+from fedops.server.gateway import FleetGateway
+from fedops.server.node_auth import NodeAuth
+from fedops.server.scheduler import Scheduler
+from fedops.server.services import DashboardSource, Services
+from fedops.server.sweeper import Sweeper
+from fedops.settings import ServerSettings
+
+logger = logging.getLogger("fedops.server")
+#: How long a worker may take to end. Seconds.
+JOIN_SECONDS = 10.0
+_ANYTHING = "/api/{path:path}"
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+
+
+@dataclass(frozen=True)
+class ServerManager:
+    """The parts that live as long as the server."""
+
+    services: Services
+    scheduler: Scheduler
+    sweeper: Sweeper
+    gateway: FleetGateway
+
+    def open(self) -> None:
+        """Make the home folder, the database and the admin token ready."""
+        services = self.services
+        services.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        services.db.migrate()
+        ensure_admin_token(services.db, services.settings.admin_token_file, services.clock())
+
+    def start(self) -> None:
+        self.scheduler.worker.start()
+        self.sweeper.worker.start()
+
+    async def close(self) -> None:
+        """End everything that was started, the waiting first."""
+        self.services.doorbell.close()
+        for worker in (self.scheduler.worker, self.sweeper.worker):
+            worker.end()
+        await self.gateway.close()
+        await asyncio.to_thread(self._close_blocking)
+
+    def _close_blocking(self) -> None:
+        self.scheduler.worker.join(JOIN_SECONDS)
+        self.sweeper.worker.join(JOIN_SECONDS)
+        self.services.engine.stop()
+        self.services.db.close()
+
+
+def assemble(
+    settings: ServerSettings, run_engine: RunEngine, clock: Callable[[], float] = time.time
+) -> ServerManager:
+    """Connect the parts. Nothing is started or written yet."""
+    db = Database(settings.database)
+    artifacts = LocalArtifacts(settings.home / "artifacts")
+    doorbell = Doorbell()
+    node_auth = NodeAuth(lambda: _approved_keys(db), clock)
+    files = AttemptFiles(settings.attempts_dir, settings.local_url)
+    scheduler = Scheduler(
+        db,
+        run_engine,
+        artifacts,
+        files,
+        doorbell,
+        spool=settings.home,
+        start_seconds=settings.attempt_start_seconds,
+        clock=clock,
+    )
+    db.listener = Dispatch(doorbell, node_auth, scheduler.worker.wake)
+    services = Services(settings, db, artifacts, doorbell, node_auth, run_engine, clock)
+    fleet = FleetGateway(node_auth, lambda: run_engine.fleet_url)
+    return ServerManager(services, scheduler, Sweeper(db, settings, clock), fleet)
+
+
+def _approved_keys(db: Database) -> list[DeviceKey]:
+    with db.read() as session:
+        return devices.approved_keys(session)
+
+
+def create_app(
+    settings: ServerSettings,
+    run_engine: RunEngine,
+    *,
+    clock: Callable[[], float] = time.time,
+    workers: bool = True,
+    dashboard: bool = False,
+) -> FastAPI:
+    """The Server Manager's app. ``workers``: whether scheduler and sweeper run with it."""
+    manager = assemble(settings, run_engine, clock)
+    app = FastAPI(
+        title="FedOps Server Manager",
+        version="v1",
+        docs_url="/api/docs",
+        redoc_url=None,
+        openapi_url="/api/openapi.json",
+        lifespan=_lifespan(manager, workers),
+    )
+    app.state.services, app.state.manager = manager.services, manager
+    errors.install(app)
+    _add_routes(app)
+    app.mount(gateway.MOUNT, manager.gateway)
+    if dashboard:
+        _add_dashboard(app, manager.services)
+    return app
+
+
+def _lifespan(
+    manager: ServerManager, workers: bool
+) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        await asyncio.to_thread(manager.open)
+        if workers:
+            manager.start()
+        try:
+            yield
+        finally:
+            await manager.close()
+
+    return lifespan
+
+
+def _add_routes(app: FastAPI) -> None:
+    for router in (
+        operating.router,
+        device_side.router,  # before the operators' devices: "me" is no device's name
+        device_routes.joining,
+        device_routes.router,
+        tasks.router,
+        runs.router,
+        engine.router,
+        node.router,
+    ):
+        app.include_router(router, prefix=PREFIX)
+    app.include_router(_plain)
+    # The dashboard answers every path that is nobody else's; below /api that would mislead.
+    app.add_api_route(_ANYTHING, _nothing_here, methods=list(_METHODS), include_in_schema=False)
+
+
+_plain = APIRouter(tags=["server"])
+
+
+@_plain.get("/health")
+def health(request: Request) -> dict[str, str]:
+    """Whether the server and its database answer. Needs no token."""
+    with request.app.state.services.db.read() as session:
+        session.connection()
+    return {"status": "ok"}
+
+
+async def _nothing_here(request: Request) -> None:
+    routes = request.app.router.routes
+    allowed = [method for method in _METHODS if _takes(routes, request.scope, method)]
+    if allowed:
+        text = f"{request.url.path} takes {', '.join(allowed)}, not {request.method}"
+        raise HTTPException(405, text, headers={"allow": ", ".join(allowed)})
+    raise NotFound(f"there is nothing at {request.url.path}; see /api/docs")
+
+
+def _takes(routes: list[BaseRoute], scope: Scope, method: str) -> bool:
+    asked = {**scope, "method": method}
+    return any(
+        route.matches(asked)[0] is Match.FULL and getattr(route, "path", "") != _ANYTHING
+        for route in routes
+    )
+
+
+def _add_dashboard(app: FastAPI, services: Services) -> None:
+    from fedops.server.dashboard.page import mount  # slow to import, and not always wanted
+
+    mount(app, DashboardSource(services))
