@@ -106,7 +106,7 @@ class Home:
             ui.label("FedOps").classes("fo-brand")
             self._summary = ui.label().classes("fo-hint")
             ui.space()
-            ui.link("API", "/docs", new_tab=True)
+            ui.link("API", "/api/docs", new_tab=True)
             ui.link("Sign out", "/sign-out")
         with ui.element("div").classes("fo-grid"):
             self._device_card = ui.column().classes("fo-card")
