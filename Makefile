@@ -15,7 +15,7 @@ STAMP  := $(VENV)/.installed
 LOG    := $(VENV)/install.log
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format clean
+.PHONY: help demo test check bench format docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -38,6 +38,9 @@ bench: $(STAMP)
 
 format: $(STAMP)
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
+
+docs: $(STAMP)
+	@$(BIN)/python docs/reference/generate.py
 
 clean:
 	rm -rf $(VENV)

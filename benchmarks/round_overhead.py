@@ -16,41 +16,20 @@ from pathlib import Path
 
 import httpx
 from common import HERE, median, options, report, running, say
+from idle import QUIET, idle_federation, run_to_end
 
-from fedops.core import contracts as c
-from fedops.core.states import RUN_TERMINAL, RunStatus
-from fedops.demo.federation import Federation, free_port
+from fedops.demo.federation import free_port
 from fedops.processes import clean_env
 
 DEVICES = 2
-QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "OMP_NUM_THREADS": "1"}
 
 
 def fedops_rounds(place: Path, rounds: int) -> list[float]:
     """Seconds between the commits of successive rounds of a FedOps run."""
-    app = HERE / "apps" / "idle"
-    names = [f"device-{number + 1}" for number in range(DEVICES)]
-    with Federation(place, QUIET) as federation:
-        federation.start_server()
-        federation.create_task("idle", app)
-        for name in names:
-            federation.join(name)
-            federation.start_client(name, app, "idle")
-        federation.until_online(names)
-        with federation.operator() as operator:
-            run = operator.start_run("idle", c.RunStart(overrides=[f"num_rounds={rounds}"]))
-            ended = federation.until(
-                "the run to end", lambda: _ended(operator.run(run.id)), seconds=600.0
-            )
-            if ended.status is not RunStatus.COMPLETED:
-                raise SystemExit(f"the FedOps run is {ended.status}: {ended.why}")
-            records = operator.rounds(run.id)
+    with idle_federation(place, DEVICES) as federation:
+        records = run_to_end(federation, [f"num_rounds={rounds}"])
     commits = [record.committed_at for record in records if record.committed_at is not None]
     return [after - before for before, after in itertools.pairwise(commits)]
-
-
-def _ended(run: c.RunRead) -> c.RunRead | None:
-    return run if run.status in RUN_TERMINAL else None
 
 
 def stock_rounds(place: Path, rounds: int) -> list[float]:

@@ -1,0 +1,308 @@
+"""Writes cli.md, config.md, settings.md and api.md from the code; ``make docs`` runs it, a test compares.
+
+What a key means stands beside it in the code: a ``#:`` comment above the field.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
+
+import click
+import typer
+from pydantic import BaseModel
+from pydantic_core import PydanticUndefined
+
+from fedops import config, settings
+from fedops.cli.main import COMMANDS
+
+HERE = Path(__file__).resolve().parent
+_TYPES: dict[Any, str] = {
+    str: "text",
+    int: "integer",
+    float: "number",
+    bool: "true or false",
+    Path: "path",
+}
+NOTE = "<!-- Written by docs/reference/generate.py: change the code, then 'make docs'. -->\n"
+
+ABOUT_COMMANDS = """\
+Every command takes `--json` and then prints one JSON document on stdout, nothing else. A failure is
+one message on stderr (with `--json` also a document with `kind`, `error` and `message` on stdout)
+and an exit code by its kind:
+"""
+ABOUT_LOGIN = """
+The Server Manager and the token are found in this order: `--server` and `--token`; `FEDOPS_SERVER`
+and `FEDOPS_TOKEN`; what `fedops login` remembered; the admin token of a server on this machine. A
+remembered token is sent only to the server it was remembered for.
+"""
+ABOUT_CONFIG = """\
+The config of an app: what is trained, and how. Every key may be overridden for one run with `fedops run
+start TASK --set key=value`, for a task with `fedops task create --set`, and what concerns a
+device alone (`dataset`, `resources`, `wandb`, `xai`) on that device with `fedops client run --set`.
+The run stores the config it really used. An unknown key is a mistake; all mistakes are named at
+once. A *step* is a table with `_target_`, the dotted name of something to call, and any arguments.
+"""
+ABOUT_API = """\
+Under `/api/v1`, JSON in and out; the running server shows the whole schema at `/api/docs`. Every call
+carries `Authorization: Bearer TOKEN`, but for `/health`; what a node calls is signed with its key
+instead. An error is `{kind, error, message}` with the status of its kind. `fedops.api` is a typed
+client of it.
+"""
+
+
+# --- commands --------------------------------------------------------------------------------
+
+
+def cli_page() -> str:
+    """Every command with its arguments and options."""
+    parts = [
+        "# Commands\n",
+        NOTE,
+        ABOUT_COMMANDS,
+        *_exit_codes(),
+        ABOUT_LOGIN,
+    ]
+    for name, (module, line) in COMMANDS.items():
+        command = typer.main.get_command(importlib.import_module(module).app)
+        parts.append(f"\n## fedops {name}\n\n{line}\n")
+        if isinstance(command, click.Group):
+            parts += [
+                _command(f"fedops {name} {sub}", c, "###") for sub, c in command.commands.items()
+            ]
+        else:
+            parts.append(_command(f"fedops {name}", command, ""))
+    return "\n".join(parts)
+
+
+def _exit_codes() -> Iterator[str]:
+    from fedops.core.errors import KINDS, FedOpsError
+
+    yield "| exit | kind | meaning |\n|---|---|---|"
+    yield "| 0 | | done |"
+    yield f"| {FedOpsError.exit_code} | error | the run failed, or a mistake of FedOps' own |"
+    for kind, cls in sorted(KINDS.items(), key=lambda item: item[1].exit_code):
+        yield f"| {cls.exit_code} | {kind} | {_first_line(cls)} |"
+    yield "| 130 | | interrupted |"
+
+
+def _command(title: str, command: click.Command, heading: str) -> str:
+    arguments = [p for p in command.params if isinstance(p, click.Argument)]
+    flags = [p for p in command.params if isinstance(p, click.Option)]
+    words = [(p.metavar or str(p.name)).upper() for p in arguments]
+    words = [w if p.required else f"[{w}]" for w, p in zip(words, arguments, strict=True)]
+    lines = [f"{heading} {title}\n"] if heading else []
+    lines += [f"```console\n$ {' '.join([title, *words])}\n```\n", _text(command.help), ""]
+    rows = [(f"`{w}`", str(getattr(p, "help", ""))) for w, p in zip(words, arguments, strict=True)]
+    rows += [(f"`{_option(p)}`", _option_help(p)) for p in flags if not p.hidden]
+    return "\n".join([*lines, "| | |\n|---|---|", *(f"| {a} | {_cell(b)} |" for a, b in rows), ""])
+
+
+def _option(option: click.Option) -> str:
+    names = ", ".join([*option.opts, *option.secondary_opts])
+    return names if option.is_flag else f"{names} {option.metavar or 'VALUE'}"
+
+
+def _option_help(option: click.Option) -> str:
+    default = option.default
+    shown = "" if option.is_flag or default in (None, "", []) else f" Default: {default}."
+    return (option.help or "") + shown
+
+
+def _text(text: str | None) -> str:
+    return inspect.cleandoc(text or "").replace("\b", "")
+
+
+# --- fields of models ------------------------------------------------------------------------
+
+
+def config_page() -> str:
+    """Every key of config.toml."""
+    parts = [
+        "# config.toml\n",
+        NOTE,
+        ABOUT_CONFIG,
+    ]
+    for title, model in _tables(config.Config, ""):
+        parts.append(f"## {f'[{title}]' if title else 'Top level'}\n")
+        if title:
+            parts.append(_about(model))
+        parts.append(_field_table(model, lambda name: f"`{name}`"))
+    return "\n".join(part for part in parts if part)
+
+
+def _about(model: type[BaseModel]) -> str:
+    """The docstring of a table of its own, without its name."""
+    line = _first_line(model) if "``[" in (model.__doc__ or "") else ""
+    text = line.partition(": ")[2]
+    return text[:1].upper() + text[1:] + "\n" if text else ""
+
+
+def _tables(model: type[BaseModel], path: str) -> Iterator[tuple[str, type[BaseModel]]]:
+    yield path, model
+    for name, field in model.model_fields.items():
+        inner = _section(field.annotation)
+        if inner is not None:
+            yield from _tables(inner, f"{path}.{name}".lstrip("."))
+
+
+def _section(annotation: Any) -> type[BaseModel] | None:
+    """The table a field holds, unless it is a step (whose keys are free)."""
+    choices = getattr(annotation, "__args__", (annotation,))
+    for choice in choices:
+        if isinstance(choice, type) and issubclass(choice, config.Section):
+            return None if issubclass(choice, config.Step) else choice
+    return None
+
+
+def settings_page() -> str:
+    """Every environment variable."""
+    parts = [
+        "# Settings\n",
+        NOTE,
+        "What the environment decides. An option of the command line wins over it.\n",
+    ]
+    for model in (settings.ServerSettings, settings.ClientSettings, settings.CliSettings):
+        prefix = str(model.model_config.get("env_prefix", ""))
+        title = {
+            "ServerSettings": "Server",
+            "ClientSettings": "Client",
+            "CliSettings": "Command line",
+        }
+        parts.append(f"## {title[model.__name__]}\n")
+        parts.append(_field_table(model, lambda name, p=prefix: f"`{p}{name.upper()}`"))
+    return "\n".join(parts)
+
+
+def _field_table(model: type[BaseModel], shown: Callable[[str], str]) -> str:
+    comments = _comments(model)
+    rows = ["| key | type | default | |\n|---|---|---|---|"]
+    for name, field in model.model_fields.items():
+        if _section(field.annotation) is not None:
+            continue
+        label = _own_variable(field) or shown(field.alias or name)
+        kind, default = _type(field.annotation), _default(field)
+        rows.append(f"| {label} | {kind} | {default} | {_cell(comments.get(name, ''))} |")
+    return "\n".join(rows) + "\n"
+
+
+def _own_variable(field: Any) -> str | None:
+    """The environment variable of a field that does not follow the prefix."""
+    choices = getattr(field.validation_alias, "choices", [])
+    return next((f"`{name}`" for name in choices if str(name).isupper()), None)
+
+
+def _type(annotation: Any) -> str:
+    return _cell(_words(annotation))
+
+
+def _words(annotation: Any) -> str:
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _words(arguments[0])
+    if origin is Literal:
+        return " or ".join(f'`"{value}"`' for value in arguments)
+    if origin is list:
+        return f"list of {_words(arguments[0])}"
+    if origin in (Union, UnionType):
+        return " or ".join(_words(part) for part in arguments if part is not type(None))
+    if isinstance(annotation, type) and issubclass(annotation, config.Step):
+        return "step"
+    return _TYPES.get(annotation, str(annotation))
+
+
+def _default(field: Any) -> str:
+    if field.default_factory is not None:
+        value = field.get_default(call_default_factory=True)
+        home = str(Path.home())
+        return f"`{str(value).replace(home, '~')}`" if isinstance(value, Path) else "-"
+    if field.default in (PydanticUndefined, None, ""):
+        return "-"
+    if isinstance(field.default, BaseModel):
+        target = getattr(field.default, "target", "")
+        return f"`{target}`" if target else "-"
+    default = field.default
+    return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def _comments(model: type[BaseModel]) -> dict[str, str]:
+    """Field -> its ``#:`` comment."""
+    found: dict[str, str] = {}
+    for cls in reversed(model.__mro__[:-1]):
+        if not cls.__module__.startswith("fedops"):
+            continue
+        pending: list[str] = []
+        for line in inspect.getsource(cls).splitlines():
+            stripped = line.strip()
+            if stripped.startswith("#:"):
+                pending.append(stripped[2:].strip())
+                continue
+            name = re.match(r"(\w+)\s*:", stripped)
+            if name and pending:
+                found[name[1]] = " ".join(pending)
+            pending = []
+    return found
+
+
+# --- the REST API ----------------------------------------------------------------------------
+
+
+def api_page() -> str:
+    """Every path of the API."""
+    from fedops.server.app import create_app
+    from fedops.testing import FakeEngine
+
+    # Nothing is opened or written before the app is started.
+    document = create_app(settings.server_settings(home=HERE), FakeEngine()).openapi()
+    parts = [
+        "# REST API\n",
+        NOTE,
+        ABOUT_API,
+    ]
+    groups: dict[str, list[str]] = {}
+    for path, methods in document["paths"].items():
+        for method, operation in methods.items():
+            tag = (operation.get("tags") or ["other"])[0]
+            line = operation.get("description") or operation.get("summary") or ""
+            text = _cell(line.split("\n\n")[0].replace("\n", " "))
+            groups.setdefault(tag, []).append(f"| `{method.upper()} {path}` | {text} |")
+    for tag, rows in groups.items():
+        parts.append("\n".join([f"## {tag}\n", "| | |\n|---|---|", *rows, ""]))
+    return "\n".join(parts)
+
+
+def _first_line(thing: Any) -> str:
+    return (inspect.getdoc(thing) or "").split("\n")[0]
+
+
+def _cell(text: str) -> str:
+    return text.replace("``", "`").replace("|", "\\|").strip()
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "cli.md": cli_page,
+    "config.md": config_page,
+    "settings.md": settings_page,
+    "api.md": api_page,
+}
+
+
+def page(name: str) -> str:
+    """A page's text, as it should be."""
+    return re.sub(r"\n{3,}", "\n\n", PAGES[name]()).strip() + "\n"
+
+
+def main() -> None:
+    """Write all pages."""
+    for name in sys.argv[1:] or PAGES:
+        (HERE / name).write_text(page(name))
+
+
+if __name__ == "__main__":
+    main()
