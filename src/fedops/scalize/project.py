@@ -156,6 +156,8 @@ class Project:
             loss=make_part("loss", self.manifest, self.config, self.trust),
             train=OwnTrain(train, extra) if train else None,
             evaluate=OwnEvaluate(evaluate, extra) if evaluate else None,
+            dataset=self.config.dataset,
+            sample=lambda: self.load_data().train,
         )
 
     def _validation_data(self) -> Any:
