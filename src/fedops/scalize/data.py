@@ -170,7 +170,7 @@ def _named_parts(value: Mapping[Any, Any]) -> DataSplit | None:
         part: next((folded[name] for name in names if name in folded), None)
         for part, names in _PARTS.items()
     }
-    if found["train"] is None:
+    if not any(name in folded for name in _PARTS["train"]):
         return None
     name = next(
         (folded[key] for key in ("dataset", "name") if isinstance(folded.get(key), str)), ""

@@ -59,7 +59,9 @@ _DATA_STEP = (
         ("partitionid", "partitionindex", "clientid", "clientindex", "cid"),
     ),
     Offer(
-        "partitions", "dataset.partition.of", ("numpartitions", "numclients", "nclients", "parts")
+        "partitions",
+        "dataset.partition.of",
+        ("partitions", "numpartitions", "numclients", "nclients", "parts"),
     ),
     Offer(
         "validation_split",

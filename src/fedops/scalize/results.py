@@ -82,7 +82,7 @@ def _number(value: Any) -> float | None:
     if isinstance(value, list):
         return _number(value[-1]) if value else None
     try:
-        return float(value)
+        return float(value.item() if hasattr(value, "item") else value)
     except (TypeError, ValueError, RuntimeError):
         return None
 

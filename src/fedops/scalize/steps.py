@@ -177,7 +177,7 @@ def _annotation(parameter: inspect.Parameter) -> str:
     if annotation is inspect.Parameter.empty:
         return ""
     text = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
-    return str(text).split("[")[0].split("|")[0].strip().split(".")[-1]
+    return str(text).strip("'\"").split("[")[0].split("|")[0].strip().split(".")[-1]
 
 
 def _fitted(value: Any, parameter: inspect.Parameter) -> Any:
@@ -191,7 +191,7 @@ def _fitted(value: Any, parameter: inspect.Parameter) -> Any:
 
 
 def _cannot_fill(kind: str, name: str) -> str:
-    known = [offer.names[0] for offer in OFFERS[kind]]
+    known = [offer.key for offer in OFFERS[kind]]
     return (
         f"nothing to pass for its parameter '{name}'; give it under [{kind}] in the config, give it a "
         f"default, or name it after what a {kind} step can get: {listed(known)}"

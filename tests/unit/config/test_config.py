@@ -120,7 +120,7 @@ def test_the_wandb_key_is_never_shown(config: Config) -> None:
         ("model.note=1\nbatch_size=3", lambda c: c.batch_size == 128),
     ],
 )
-def test_overrides(config: Config, override: str, read) -> None:  # type: ignore[no-untyped-def]
+def test_overrides(config: Config, override: str, read) -> None:
     assert read(apply_overrides(config, [override]))
 
 

@@ -1,0 +1,178 @@
+"""What a data step may return, in every common form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch.utils.data import DataLoader, IterableDataset, SequentialSampler, TensorDataset
+from torch.utils.data import Subset as TorchSubset
+
+from fedops.core.errors import Invalid
+from fedops.scalize.data import DataSplit, as_split, as_validation, count, cut
+
+X, Y = np.arange(40.0).reshape(20, 2), np.arange(20)
+TX, TY = X[:5], Y[:5]
+
+
+def split(value: Any, share: float = 0.25, seed: int = 1) -> DataSplit:
+    return as_split(value, "toy", share, seed, "the data step")
+
+
+def numbers(data: Any) -> list[int]:
+    if isinstance(data, tuple):
+        return [int(label) for label in data[1]]
+    source = data.dataset if isinstance(data, DataLoader) else data
+    return [int(source[index][1]) for index in range(len(source))]
+
+
+def tensors() -> TensorDataset:
+    return TensorDataset(torch.tensor(X), torch.tensor(Y))
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        (X, Y),
+        tensors(),
+        TorchSubset(tensors(), range(20)),
+        DataLoader(tensors(), batch_size=3),
+        [(X[i], Y[i]) for i in range(20)],
+        DataSplit(tensors()),
+        {"train": tensors()},
+    ],
+    ids=["arrays", "tensors", "subset", "loader", "list", "split", "dict"],
+)
+def test_one_data_set_is_cut_by_the_seed(value: Any) -> None:
+    first, again, other = split(value), split(value), split(value, seed=2)
+    assert (first.examples, count(first.train, ""), count(first.validation, "")) == (15, 15, 5)
+    assert sorted(numbers(first.train) + numbers(first.validation)) == list(range(20))
+    assert numbers(first.validation) == numbers(again.validation)
+    assert numbers(first.validation) != numbers(other.validation)
+
+
+def test_a_loader_stays_the_loader_it_was() -> None:
+    order = torch.Generator()
+    cut_loader = split(
+        DataLoader(tensors(), 4, shuffle=True, generator=order, drop_last=True)
+    ).train
+    assert (cut_loader.batch_size, cut_loader.drop_last) == (4, True)
+    assert cut_loader.generator is order
+    assert type(cut_loader.sampler).__name__ == "RandomSampler"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        ((X, Y), (TX, TY)),
+        (X, Y, TX, TY),
+        (X, TX, Y, TY),
+        {"train": (X, Y), "val": (TX, TY)},
+        {"training": (X, Y), "test": (TX, TY)},
+        DataSplit((X, Y), (TX, TY)),
+    ],
+)
+def test_what_is_split_already_stays_so(value: Any) -> None:
+    found = split(value)
+    assert (found.examples, found.dataset) == (20, "toy")
+    assert numbers(found.train) == Y.tolist()
+    assert numbers(found.validation) == TY.tolist()
+
+
+def test_three_parts() -> None:
+    found = split((tensors(), [(1, 1)], [(2, 2), (3, 3)]))
+    assert (count(found.validation, ""), count(found.test, "")) == (1, 2)
+
+
+def test_four_arrays_of_one_length_go_by_their_dimensions() -> None:
+    assert numbers(split((X, X + 1, Y, Y + 1)).validation) == (Y + 1).tolist()
+    assert numbers(split((X, Y, X + 1, Y + 1)).validation) == (Y + 1).tolist()
+
+
+def test_data_frames_are_cut_by_rows() -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": X[:, 0]}, index=range(100, 120))
+    found = split((frame, pandas.Series(Y, index=frame.index)))
+    assert found.train[0].shape == (15, 1)
+    assert (found.train[0].index == found.train[1].index).all()
+
+
+def test_a_step_may_name_the_data_set_it_really_used() -> None:
+    assert split(DataSplit(tensors(), dataset="digits")).dataset == "digits"
+    assert split({"train": tensors(), "dataset": "digits"}).dataset == "digits"
+
+
+def test_no_share_means_no_validation() -> None:
+    assert split(tensors(), share=0.0).validation is None
+    assert split((X[:2], Y[:2]), share=0.25).validation is None
+
+
+@pytest.mark.parametrize(
+    "value", [[], (X[:0], Y[:0]), TensorDataset(torch.zeros(0, 1)), DataSplit([])]
+)
+def test_a_device_without_examples_sits_out(value: Any) -> None:
+    with pytest.raises(Invalid, match="no training example of 'toy' and sits out"):
+        split(value)
+
+
+class Stream(IterableDataset[int]):
+    def __iter__(self) -> Any:
+        return iter(range(3))
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (None, "returned nothing as training data"),
+        ("mnist", "returned a str as training data"),
+        (3, "returned a int as training data"),
+        ((x for x in range(3)), "generator of unknown length"),
+        (DataLoader(Stream()), "of unknown length"),
+        ((1, 2, 3, 4), "returned 4 things"),
+        ({"train": None}, "returned nothing"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_told(value: Any, said: str) -> None:
+    with pytest.raises(Invalid, match=said):
+        split(value)
+
+
+def test_a_loader_with_a_sampler_of_its_own_is_not_cut() -> None:
+    class Weighted(SequentialSampler):
+        pass
+
+    with pytest.raises(Invalid, match="validation_split = 0"):
+        split(DataLoader(tensors(), sampler=Weighted(tensors())))
+
+
+def test_a_sampler_tells_the_number_of_examples() -> None:
+    sampler = torch.utils.data.SubsetRandomSampler(range(7))
+    assert count(DataLoader(tensors(), sampler=sampler), "") == 7
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        ((TX, TY), "toy"),
+        (DataSplit((TX, TY), dataset="digits"), "digits"),
+        ({"validation": (TX, TY), "dataset": "digits"}, "digits"),
+        ({"test": (TX, TY)}, "toy"),
+        (DataSplit((X, Y), (TX, TY)), "toy"),
+    ],
+)
+def test_the_servers_validation_data(value: Any, name: str) -> None:
+    data, dataset = as_validation(value, "toy", "it")
+    assert (numbers(data), dataset) == (TY.tolist(), name)
+
+
+def test_the_servers_validation_data_must_be_some() -> None:
+    with pytest.raises(Invalid, match="empty set"):
+        as_validation((X[:0], Y[:0]), "toy", "it")
+
+
+def test_cut_is_disjoint_and_complete() -> None:
+    kept, held_out = cut(11, 0.2, 3)
+    assert (len(kept), len(held_out)) == (9, 2)
+    assert sorted([*kept, *held_out]) == list(range(11))
