@@ -111,7 +111,8 @@ class FlowerEngine:
             self._sickness = self._superlink.sickness()
             if self._sickness is None:
                 return True
-            logger.warning("the SuperLink is restarted: %s", self._sickness)
+            if self._generation:
+                logger.warning("the SuperLink is restarted: %s", self._sickness)
             self.start()
             return False
 

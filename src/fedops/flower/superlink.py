@@ -33,8 +33,8 @@ START_SECONDS = 60.0
 HEALTH_SECONDS = 2.0
 #: A SuperLink that lives but does not answer so many checks in a row is taken for hung.
 MAX_SILENT_CHECKS = 5
-#: Between SIGTERM and SIGKILL when it is ended.
-GRACE_SECONDS = 1.0
+#: Between SIGTERM and SIGKILL when it is ended: it keeps nothing that could be lost.
+GRACE_SECONDS = 0.2
 LOG_BYTES = 5_000_000
 #: What flower-superexec is called on its command line.
 SUPEREXEC = "flower-superexec"
