@@ -57,4 +57,5 @@ def require_idx_files(folder: Path) -> None:
 
 
 def _has(folder: Path, name: str) -> bool:
-    return (folder / name).is_file() or (folder / f"{name}.gz").is_file()
+    spellings = (name, name.replace("-idx", ".idx"))
+    return any((folder / f"{stem}{end}").is_file() for stem in spellings for end in ("", ".gz"))
