@@ -110,6 +110,9 @@ class Dataset(Section):
     root: str | None = None
     download: bool = True
     fallback: Literal["digits"] | None = None
+    #: What a model without a shape of its own (scikit-learn) is sized by, on machines without data.
+    features: Count | None = None
+    classes: Annotated[list[int | str], Field(min_length=1)] | None = None
     partition: Partition | None = None
 
 
