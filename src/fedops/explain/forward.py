@@ -1,0 +1,76 @@
+"""A classifier seen as scores for classes, whatever the last layer of the model gives.
+
+Two or more outputs are one score a class. A single output is the score of class 1 of two.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fedops.core.errors import Invalid
+
+
+def scores(model: nn.Module, inputs: Tensor) -> Tensor:
+    """One row of class scores a sample: what is explained.
+
+    Raises:
+        Invalid: the model's output is no such table.
+    """
+    output = _table(model(inputs))
+    if output.ndim == 1 and len(output) == len(inputs):
+        output = output[:, None]
+    if output.ndim != 2 or len(output) != len(inputs) or not output.is_floating_point():
+        raise Invalid(
+            f"the model gives {_shape(output)} for {len(inputs)} samples; an explanation needs "
+            "a classifier: one row of class scores for every sample"
+        )
+    return torch.cat([-output, output], 1) / 2 if output.shape[1] == 1 else output
+
+
+def of_class(table: Tensor, targets: Tensor) -> Tensor:
+    """The score that each row gives to its class."""
+    return table.gather(1, targets[:, None])[:, 0]
+
+
+def probabilities(table: Tensor) -> Tensor:
+    """Rows that sum to 1. Rows that already are probabilities are left as they are."""
+    table = table.float()
+    sums = table.sum(1)
+    if bool((table >= 0).all()) and bool(
+        torch.isclose(sums, torch.ones_like(sums), atol=1e-4).all()
+    ):
+        return table
+    return torch.softmax(table, 1)
+
+
+def placed(model: nn.Module, inputs: Tensor) -> Tensor:
+    """The inputs on the device and in the floating-point type of the model's weights."""
+    weight = next((p for p in model.parameters() if p.is_floating_point()), None)
+    return inputs if weight is None else inputs.to(weight.device, weight.dtype)
+
+
+def rows_a_pass(inputs: Tensor, floats: int = 400_000) -> int:
+    """How many samples of this size go through the model at once without using much memory."""
+    return max(1, min(256, floats // max(1, inputs[0].numel())))
+
+
+def _table(output: Any) -> Tensor:
+    """The tensor of scores in what a model returns."""
+    if isinstance(output, dict) and "logits" in output:
+        output = output["logits"]
+    output = getattr(output, "logits", output)
+    if isinstance(output, tuple | list) and output:
+        output = output[0]
+    if not isinstance(output, Tensor):
+        raise Invalid(
+            f"the model returns {type(output).__name__}; an explanation needs a classifier "
+            "that returns a tensor of class scores"
+        )
+    return output
+
+
+def _shape(output: Tensor) -> str:
+    return f"{str(output.dtype).removeprefix('torch.')}{list(output.shape)}"

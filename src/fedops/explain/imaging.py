@@ -1,0 +1,136 @@
+"""An image classifier explained, round after round, on the probes of this device."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fedops.core.errors import Invalid
+from fedops.explain import capture, forward, layers, maps, methods
+from fedops.explain.bench import Bench, Weights
+from fedops.explain.budget import Budget, OutOfTime
+from fedops.explain.faithfulness import FULL, LIGHT
+from fedops.explain.maps import Classes, MapSet, Predictions, Subject
+from fedops.explain.measure import quality
+from fedops.explain.options import Options
+from fedops.explain.probes import Probes
+from fedops.explain.snapshot import Key, Raw, Snapshot
+
+
+@dataclass
+class Findings:
+    """All that was computed in one round, before it is drawn and written."""
+
+    models: list[str]
+    predictions: dict[str, Predictions] = field(default_factory=dict)
+    maps: dict[Key, MapSet] = field(default_factory=dict)
+    quality: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    complete: bool = True
+
+
+class ImageExplainer:
+    """Computes; knows nothing of folders and pictures. Everything is checked when it is made."""
+
+    def __init__(self, model: nn.Module, options: Options, found: Probes) -> None:
+        self.options = options
+        self.methods = [methods.make(name) for name in options.methods]
+        self._bench = Bench(model)
+        self.layer, self._layer = self._resolve(forward.placed(self._bench.model, found.inputs[:1]))
+        self.probes = self._usable(found)
+        self._inputs = forward.placed(self._bench.model, self.probes.inputs)
+        self._absent = self._inputs.amin((0, 2, 3), keepdim=True)
+
+    def compute(self, weights: Mapping[str, Weights], budget: Budget, full: bool) -> Findings:
+        """Explain each of the models, then measure how good the maps are, while there is time."""
+        found = Findings(list(weights))
+        with capture.watched(self._bench.model, budget.check):
+            try:
+                for name, values in weights.items():
+                    self._bench.load(values)
+                    self._explain(name, found, budget)
+                for name, values in weights.items():
+                    self._bench.load(values)
+                    self._measure(name, found, budget, full)
+            except OutOfTime:
+                found.complete = False
+        return found
+
+    def snapshot(self, found: Findings) -> Snapshot:
+        """The raw maps, to be kept."""
+        raws = {key: Raw(one.values, one.targets, one.done) for key, one in found.maps.items()}
+        return Snapshot(self.probes.digest, self.layer, self.probes.indices, raws)
+
+    def _resolve(self, sample: Tensor) -> tuple[str, nn.Module | None]:
+        if not any(method.needs_layer for method in self.methods):
+            return "", None
+        wanted = self.options.layer, self.options.target_layer_index
+        return layers.resolve(self._bench.model, sample, *wanted)
+
+    def _usable(self, found: Probes) -> Probes:
+        """The probes whose label is a class of the model."""
+        with torch.no_grad():
+            table = forward.scores(
+                self._bench.model, forward.placed(self._bench.model, found.inputs[:1])
+            )
+        classes = table.shape[1]
+        keep = [row for row, label in enumerate(found.labels) if label < classes]
+        lost = len(found) - len(keep)
+        if not keep:
+            raise Invalid(
+                f"no sample's label is one of the model's {classes} classes (0 to {classes - 1})"
+            )
+        note = f"{lost} samples skipped: their label is none of the model's {classes} classes"
+        return found.only(keep, note) if lost else found
+
+    def _subject(self, budget: Budget) -> Subject:
+        return Subject(
+            self._bench.model, self._inputs, self._absent, self._layer, self.options.seed, budget
+        )
+
+    def _explain(self, name: str, found: Findings, budget: Budget) -> None:
+        note = _noter(found, name, self.probes)
+        subject = self._subject(budget)
+        said = maps.predict(subject, note)
+        found.predictions[name] = said
+        good = [int(row) for row in np.flatnonzero(said.good)]
+        for method in self.methods:
+            for role in self.options.roles:
+                one = maps.explain(subject, method, role, self._targets(role, said), good, note)
+                found.maps[name, method.name, role] = one
+        found.notes += _flat_notes(name, found.maps)
+
+    def _targets(self, role: str, said: Predictions) -> Classes:
+        return said.predicted if role == "predicted" else self.probes.labels
+
+    def _measure(self, name: str, found: Findings, budget: Budget, full: bool) -> None:
+        budget.check()
+        for method in self.methods:
+            maps_ = found.maps[name, method.name, self.options.roles[0]]
+            result = quality(self._subject(budget), method, maps_, FULL if full else LIGHT)
+            found.quality.setdefault(name, {})[method.name] = result.measures
+            found.complete &= result.complete
+
+
+def _noter(found: Findings, model: str, chosen: Probes) -> Callable[[int, str], None]:
+    def note(row: int, text: str) -> None:
+        found.notes.append(f"sample {chosen.indices[row]} skipped for the {model} model: {text}")
+
+    return note
+
+
+def _flat_notes(model: str, found: Mapping[Key, MapSet]) -> list[str]:
+    lines = []
+    for (name, method, role), one in found.items():
+        count = int(one.flat.sum())
+        if name == model and count:
+            lines.append(
+                f"{count} of {int(one.done.sum())} {method} maps of the {model} model ({role} class) "
+                "are flat: nothing at this layer speaks for the class"
+            )
+    return lines

@@ -1,0 +1,172 @@
+"""The contact sheet: for every probe the input and, model beside model, heat and overlay."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Literal
+
+from PIL import Image, ImageDraw, ImageFont
+
+from fedops.explain import picture
+from fedops.explain.picture import Heat
+
+SIDE = 112  #: of one panel in pixels
+_GAP, _MARGIN, _CAPTION, _BETWEEN = 6, 20, 22, 30
+_PAPER, _INK, _FAINT, _WRONG = (255, 255, 255), (25, 25, 25), (110, 110, 110), (178, 55, 0)
+_LINE = (215, 215, 215)
+
+
+@dataclass(frozen=True)
+class View:
+    """What one model made of one sample."""
+
+    heat: Heat | None  #: small, scaled; None when there was no time or the sample failed
+    text: str  #: "7 (98 %)"
+    right: bool
+    remark: str = ""  #: "flat map"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One sample: its input and a view for each model."""
+
+    input: Image.Image
+    text: str
+    views: dict[str, View] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a sheet's heat is drawn."""
+
+    signed: bool = False
+    enlarge: Literal["linear", "nearest"] = "linear"
+
+
+def draw(
+    title: str, subtitle: str, rows: Sequence[Row], models: Sequence[str], style: Style
+) -> Image.Image:
+    """The whole sheet, rows in as many blocks side by side as make it handy."""
+    blocks = 1 if len(rows) <= 4 else 2 if len(rows) <= 20 else 3
+    per_block = -(-len(rows) // blocks)
+    width = _block_width(len(models))
+    tall = SIDE + _CAPTION
+    head = 84
+    size = (
+        2 * _MARGIN + blocks * width + (blocks - 1) * _BETWEEN,
+        head + 24 + per_block * tall + _MARGIN + 24,
+    )
+    sheet = Image.new("RGB", size, _PAPER)
+    pen = ImageDraw.Draw(sheet)
+    pen.text((_MARGIN, 16), title, fill=_INK, font=_font(20))
+    pen.text((_MARGIN, 46), subtitle, fill=_FAINT, font=_font(13))
+    for number in range(blocks):
+        left = _MARGIN + number * (width + _BETWEEN)
+        _headings(pen, left, head, models)
+        part = rows[number * per_block : (number + 1) * per_block]
+        for line, row in enumerate(part):
+            _draw_row(sheet, pen, (left, head + 24 + line * tall), row, models, style)
+    _legend(sheet, pen, size, style)
+    return sheet
+
+
+def strip(row: Row, model: str, style: Style, side: int = SIDE) -> Image.Image:
+    """One sample of one model by itself: input, heat, overlay."""
+    view = row.views[model]
+    base = picture.enlarged(row.input, side)
+    panels = [base]
+    if view.heat is not None:
+        panels += _heat_and_overlay(row.input, view.heat, style, side)
+    result = Image.new("RGB", (len(panels) * (base.width + 4) - 4, base.height), _PAPER)
+    for number, panel in enumerate(panels):
+        result.paste(panel, (number * (base.width + 4), 0))
+    return result
+
+
+def _block_width(models: int) -> int:
+    return SIDE + models * 2 * (SIDE + _GAP) + models * _GAP
+
+
+def _lefts(left: int, number: int) -> tuple[int, int]:
+    """Where the heat and the overlay of a model stand."""
+    start = left + SIDE + 2 * _GAP + number * (2 * (SIDE + _GAP) + _GAP)
+    return start, start + SIDE + _GAP
+
+
+def _headings(pen: ImageDraw.ImageDraw, left: int, top: int, models: Sequence[str]) -> None:
+    pen.text((left, top), "input", fill=_FAINT, font=_font(13))
+    for number, model in enumerate(models):
+        heat, overlay = _lefts(left, number)
+        pen.text((heat, top), f"{model}: heat", fill=_FAINT, font=_font(13))
+        pen.text((overlay, top), f"{model}: overlay", fill=_FAINT, font=_font(13))
+
+
+def _draw_row(
+    sheet: Image.Image,
+    pen: ImageDraw.ImageDraw,
+    corner: tuple[int, int],
+    row: Row,
+    models: Sequence[str],
+    style: Style,
+) -> None:
+    left, top = corner
+    sheet.paste(picture.enlarged(row.input, SIDE), corner)
+    pen.text((left, top + SIDE + 1), row.text, fill=_INK, font=_font(13))
+    for number, model in enumerate(models):
+        view = row.views.get(model)
+        if view is not None:
+            _draw_view(sheet, pen, _lefts(left, number), top, row.input, view, style)
+
+
+def _draw_view(
+    sheet: Image.Image,
+    pen: ImageDraw.ImageDraw,
+    lefts: tuple[int, int],
+    top: int,
+    source: Image.Image,
+    view: View,
+    style: Style,
+) -> None:
+    if view.heat is None:
+        pen.rectangle((lefts[0], top, lefts[1] + SIDE - 1, top + SIDE - 1), outline=_LINE)
+        pen.text(
+            (lefts[0] + 8, top + 8), view.remark or "not explained", fill=_FAINT, font=_font(13)
+        )
+    else:
+        panels = _heat_and_overlay(source, view.heat, style, SIDE)
+        for left, panel in zip(lefts, panels, strict=True):
+            sheet.paste(panel, (left, top))
+    mark = "" if view.right else "wrong: "
+    remark = f" · {view.remark}" if view.remark and view.heat is not None else ""
+    ink = _INK if view.right else _WRONG
+    pen.text((lefts[0], top + SIDE + 1), f"{mark}{view.text}{remark}", fill=ink, font=_font(13))
+
+
+def _heat_and_overlay(
+    source: Image.Image, heat: Heat, style: Style, side: int
+) -> tuple[Image.Image, Image.Image]:
+    """Both in the pixels of the input, enlarged as it is."""
+    large = picture.spread(heat, source.size, style.enlarge)
+    return (
+        picture.enlarged(picture.coloured(large, style.signed), side),
+        picture.enlarged(picture.overlaid(source, large, style.signed), side),
+    )
+
+
+def _legend(
+    sheet: Image.Image, pen: ImageDraw.ImageDraw, size: tuple[int, int], style: Style
+) -> None:
+    top = size[1] - _MARGIN - 14
+    words = ("against", "for the class") if style.signed else ("no evidence", "most evidence")
+    pen.text((_MARGIN, top - 1), words[0], fill=_FAINT, font=_font(13))
+    left = _MARGIN + 8 + int(pen.textlength(words[0], font=_font(13)))
+    sheet.paste(picture.scale_bar(160, 12, style.signed), (left, top + 2))
+    note = f"{words[1]}     every map is scaled to its own maximum"
+    pen.text((left + 168, top - 1), note, fill=_FAINT, font=_font(13))
+
+
+@cache
+def _font(size: int) -> ImageFont.ImageFont | ImageFont.FreeTypeFont:
+    return ImageFont.load_default(size)

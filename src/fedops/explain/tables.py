@@ -1,0 +1,201 @@
+"""A model of tables explained, round after round, on the probes of this device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fedops.core.errors import Invalid
+from fedops.core.words import listed
+from fedops.explain import faithfulness, probes, sanity
+from fedops.explain.base import FloatArray
+from fedops.explain.bench import Bench, Weights
+from fedops.explain.budget import Budget, OutOfTime
+from fedops.explain.faithfulness import FULL, LIGHT, Effort
+from fedops.explain.options import Options
+from fedops.explain.predictor import Array, classes, predictor
+from fedops.explain.report import rounded
+from fedops.explain.snapshot import Key, Raw, Snapshot
+from fedops.explain.tabular import METHODS, TableJob
+
+REFERENCE = 256
+
+
+@dataclass
+class TableFindings:
+    """All that was computed in one round."""
+
+    models: list[str]
+    said: dict[str, Array] = field(default_factory=dict)
+    maps: dict[Key, Raw] = field(default_factory=dict)
+    quality: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    complete: bool = True
+
+
+class TableExplainer:
+    """Computes; knows nothing of folders and pictures. Everything is checked when it is made."""
+
+    layer = ""
+
+    def __init__(self, model: Any, options: Options, data: Any, numbers: bool) -> None:
+        wrong = [name for name in options.methods if name not in METHODS]
+        if wrong:
+            raise Invalid(
+                f"{listed(wrong)} explains images, and the samples of this task are rows of a table; "
+                f"choose from {listed(METHODS)} as xai.methods"
+            )
+        self.options, self.numbers = options, numbers
+        self.probes = probes.choose(data, options.samples, options.seed, not numbers)
+        self._reference = probes.choose(data, REFERENCE, options.seed + 1, not numbers)
+        self._named = classes(model)
+        self._bench = Bench(model) if isinstance(model, nn.Module) else None
+        self._columns(model, self._reference.labels)
+        self._predict_checked(model)
+        self.features = int(self.probes.inputs.shape[1])
+
+    def compute(self, weights: Mapping[str, Any], budget: Budget, full: bool) -> TableFindings:
+        """Explain each of the models, then measure how good the explanations are, in time."""
+        found = TableFindings(list(weights))
+        try:
+            for name, values in weights.items():
+                self._explain(name, self._take(values), found, budget)
+            for name, values in weights.items():
+                self._measure(name, self._take(values), found, budget, FULL if full else LIGHT)
+        except OutOfTime:
+            found.complete = False
+        return found
+
+    def snapshot(self, found: TableFindings) -> Snapshot:
+        """The raw values, to be kept."""
+        return Snapshot(self.probes.digest, "", self.probes.indices, found.maps)
+
+    def label(self, column: int) -> int:
+        """The class that an output stands for."""
+        return column if self._named is None else int(self._named[column])
+
+    def _take(self, weights: Weights | Any) -> Any:
+        """The model with these weights. Estimators are explained as they are given."""
+        if self._bench is None:
+            if isinstance(weights, Mapping):
+                raise Invalid("give the fitted estimator itself: tensors alone make none")
+            return weights
+        self._bench.load(weights)
+        return self._bench.model
+
+    def _predict_checked(self, model: Any) -> None:
+        try:
+            predictor(model if self._bench is None else self._bench.model, self.numbers)(
+                self.probes.inputs[:1].numpy()
+            )
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise Invalid(
+                f"the model does not accept a row of {self.probes.inputs.shape[1]} features: {error}"
+            ) from None
+
+    def _columns(self, model: Any, labels: Array) -> Array:
+        """Which output stands for each label."""
+        named = classes(model)
+        if self.numbers:
+            return np.zeros(len(labels), dtype=np.int64)
+        if named is None:
+            return labels.astype(np.int64)
+        unknown = sorted({float(one) for one in labels} - set(named))
+        if unknown:
+            raise Invalid(f"the model knows no class {unknown[0]:g}; it was fitted for {named}")
+        return np.array([named.index(float(one)) for one in labels], dtype=np.int64)
+
+    def _explain(self, name: str, model: Any, found: TableFindings, budget: Budget) -> None:
+        budget.check()
+        said = predictor(model, self.numbers)(self.probes.inputs.numpy())
+        found.said[name] = said
+        for method in self.options.methods:
+            for role in self.options.roles:
+                found.maps[name, method, role] = self._raw(model, said, method, role, budget)
+
+    def _raw(self, model: Any, said: Array, method: str, role: str, budget: Budget) -> Raw:
+        columns = self._targets(model, said, role)
+        values = METHODS[method](self._job(model, columns, budget))
+        columns = columns if len(values) == len(columns) else np.zeros(1, np.int64)
+        return Raw(values, columns, np.ones(len(values), np.bool_))
+
+    def _targets(self, model: Any, said: Array, role: str) -> Array:
+        best = np.asarray(said.argmax(1), dtype=np.int64)
+        return best if role == "predicted" else self._columns(model, self.probes.labels)
+
+    def _job(self, model: Any, columns: Array, budget: Budget) -> TableJob:
+        answers = (
+            self._reference.labels if self.numbers else self._columns(model, self._reference.labels)
+        )
+        return TableJob(
+            predictor(model, self.numbers),
+            self.probes.inputs.numpy(),
+            columns,
+            self._reference.inputs.numpy(),
+            answers,
+            self.numbers,
+            self.options.seed,
+            budget.check,
+        )
+
+    def _measure(
+        self, name: str, model: Any, found: TableFindings, budget: Budget, effort: Effort
+    ) -> None:
+        for method in self.options.methods:
+            budget.check()
+            raw = found.maps[name, method, self.options.roles[0]]
+            measures = found.quality.setdefault(name, {}).setdefault(method, {})
+            measures["samples"] = len(self.probes)
+            columns = self._targets(model, found.said[name], self.options.roles[0])
+            if not self.numbers:
+                measures |= self._faithful(self._job(model, columns, budget), raw, effort)
+            if self._bench is not None:
+                measures |= self._sane(method, columns, raw, budget)
+
+    def _faithful(self, job: TableJob, raw: Raw, effort: Effort) -> dict[str, float]:
+        """Deletion and insertion of features: absent ones have the mean of the reference set."""
+        rows = torch.from_numpy(job.rows).double()[:, None, None, :]
+        fill = torch.from_numpy(job.reference).double().mean(0).expand_as(rows)
+        values = torch.from_numpy(np.ascontiguousarray(np.broadcast_to(raw.values, job.rows.shape)))
+        predict = _chance(job)
+        steps = min(effort.steps, job.rows.shape[1])
+
+        def areas(order: Tensor) -> Tensor:
+            both = faithfulness.deletion_and_insertion(predict, rows, fill, order, steps)
+            return torch.stack([both[0].mean(), both[1].mean()])
+
+        mine = areas(faithfulness.ranked(values))
+        orders = [
+            areas(faithfulness.shuffled(len(rows), rows.shape[-1], job.seed + number))
+            for number in range(effort.random_orders)
+        ]
+        chance = torch.stack(orders).mean(0)
+        names = ("deletion", "insertion")
+        scores = {name: float(mine[i]) for i, name in enumerate(names)}
+        return rounded(
+            scores | {f"{name}_random": float(chance[i]) for i, name in enumerate(names)}
+        )
+
+    def _sane(self, method: str, columns: Array, raw: Raw, budget: Budget) -> dict[str, Any]:
+        assert self._bench is not None
+        model = self._bench.model
+
+        def again() -> FloatArray:
+            return np.asarray(METHODS[method](self._job(model, columns, budget)), np.float32)
+
+        seeds = [self.options.seed]
+        score = sanity.cascade(model, again, raw.values, seeds, every_layer=False)[-1]
+        return {"sanity": round(score, 6)}
+
+
+def _chance(job: TableJob) -> Any:
+    def predict(rows: Tensor, which: Tensor) -> Tensor:
+        said = torch.from_numpy(job.asked(rows[:, 0, 0, :].numpy()))
+        return said[torch.arange(len(said)), torch.from_numpy(job.columns)[which]]
+
+    return predict
