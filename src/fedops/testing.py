@@ -8,6 +8,7 @@ import zipfile
 from dataclasses import dataclass, field
 
 from fedops.core.errors import Invalid, Unavailable
+from fedops.scalize.conformance import check_adapter as check_adapter
 
 
 @dataclass

@@ -65,8 +65,11 @@ class _Case:
     seed: int = 7
 
     def adapter(self) -> ModelAdapter:
+        """A fresh adapter, rounded to what travels where that is less precise than the model."""
         seed_everything(self.seed)
-        return self.make(self.seed)
+        adapter = self.make(self.seed)
+        adapter.set_tensors(adapter.get_tensors())
+        return adapter
 
     def federated_round(self) -> Tensors:
         """Server's model -> wire -> client trains -> wire -> the mean of one -> server."""
@@ -81,6 +84,10 @@ class _Case:
 def _federated(adapter: ModelAdapter) -> Tensors:
     tensors = adapter.get_tensors()
     return {spec.name: tensors[spec.name] for spec in adapter.contract.federated}
+
+
+def _snapshot(adapter: ModelAdapter) -> Tensors:
+    return {name: np.array(array) for name, array in adapter.get_tensors().items()}
 
 
 def _promise_contract(case: _Case) -> None:
@@ -108,7 +115,7 @@ def _promise_contract(case: _Case) -> None:
 
 def _promise_copies(case: _Case) -> None:
     adapter = case.adapter()
-    before, tensors = adapter.get_tensors(), adapter.get_tensors()
+    before, tensors = _snapshot(adapter), adapter.get_tensors()
     for name, array in tensors.items():
         _claim(array.flags.writeable, f"get_tensors gave a read-only array for '{name}'")
         array[...] = np.ones((), array.dtype)
@@ -129,7 +136,7 @@ def _promise_round_trip(case: _Case) -> None:
     _same(adapter.get_tensors(), sent, "what came over the wire")
     adapter.set_tensors({name: _not_contiguous(array) for name, array in sent.items()})
     _same(adapter.get_tensors(), sent, "arrays that are not contiguous")
-    kept, (name, one) = adapter.get_tensors(), next(iter(sent.items()))
+    kept, (name, one) = _snapshot(adapter), next(iter(sent.items()))
     adapter.set_tensors({name: np.ones_like(one)})
     _same(adapter.get_tensors(), {**kept, name: np.ones_like(one)}, "setting one tensor alone")
 
@@ -160,7 +167,7 @@ def _not_contiguous(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _promise_refusal(case: _Case) -> None:
     adapter = case.adapter()
-    before = adapter.get_tensors()
+    before = _snapshot(adapter)
     first, *_ = adapter.contract.parameters
     array = before[first.name]
     good = {name: _any_values(a, 1) for name, a in before.items() if name != first.name}
@@ -184,7 +191,7 @@ def _refuses(adapter: ModelAdapter, tensors: Tensors, both_sides: tuple[str, ...
 
 def _promise_evaluate(case: _Case) -> None:
     adapter, undisturbed = case.adapter(), case.adapter()
-    before = adapter.get_tensors()
+    before = _snapshot(adapter)
     first = _evaluate(adapter, case)
     _same(adapter.get_tensors(), before, "evaluate changed the model")
     again = _evaluate(adapter, case)
@@ -219,9 +226,9 @@ def _evaluate(adapter: ModelAdapter, case: _Case) -> EvalResult:
 
 def _promise_train(case: _Case) -> None:
     adapter = case.adapter()
-    before = adapter.get_tensors()
+    before = _snapshot(adapter)
     result = adapter.train(case.data, case.context)
-    after = adapter.get_tensors()
+    after = _snapshot(adapter)
     _claim(result.examples > 0, "train counted no example")
     _claim(
         all(math.isfinite(value) for value in result.metrics.values()),
