@@ -31,7 +31,10 @@ COMMANDS = {
     ),
     "token": ("fedops.cli.tokens", "Tokens with which devices join: create, list, revoke."),
     "join": ("fedops.cli.join", "Enrol this machine as a device."),
-    "client": ("fedops.cli.client", "The Client Manager of this device: run, status."),
+    "client": (
+        "fedops.cli.client",
+        "The Client Manager of this device: run, status, stop, restart.",
+    ),
     "task": ("fedops.cli.tasks", "What is to be learned: create, list, show, update, archive."),
     "run": ("fedops.cli.runs", "Executions of a task: start, list, show, why, stop."),
     "device": ("fedops.cli.devices", "Enrolled devices: list, show, approve, reject, revoke."),

@@ -32,7 +32,9 @@ def server(
     home: options.Home = None,
     approval: Annotated[
         Approval | None,
-        typer.Option("--approval", help="Whether a valid join token is enough (auto, the default)."),
+        typer.Option(
+            "--approval", help="Whether a valid join token is enough (auto, the default)."
+        ),
     ] = None,
     insecure: Annotated[
         bool,
