@@ -14,20 +14,19 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from fedops.config import parse_config
+from fedops.config import parse_config, to_plain
 from fedops.core.contracts import (
     EngineFinish,
     EngineHello,
     Heartbeat,
     JoinRequest,
     RunStart,
-    TaskCreate,
     TokenCreate,
 )
 from fedops.core.errors import Unavailable
-from fedops.core.states import AttemptStatus, FailureReason, RunStatus
+from fedops.core.states import AttemptStatus, FailureReason, RunStatus, TaskStatus
 from fedops.server import (
-    bundles,
+    artifacts,
     devices,
     engine_calls,
     enrolment,
@@ -35,7 +34,6 @@ from fedops.server import (
     heartbeats,
     run_states,
     runs,
-    tasks,
     tokens,
 )
 from fedops.server.artifacts import LocalArtifacts
@@ -44,7 +42,7 @@ from fedops.server.db import Database
 from fedops.server.doorbell import Doorbell
 from fedops.server.scheduler import Scheduler
 from fedops.server.sweeper import Sweeper
-from fedops.server.tables import AttemptRow, RunRow
+from fedops.server.tables import AttemptRow, BundleRow, RunRow, TaskRow
 from fedops.settings import ServerSettings
 from fedops.testing import FakeClock, FakeEngine
 
@@ -91,11 +89,24 @@ class World:
         upload = self.artifacts.begin()
         upload.write(bundle or a_zip())
         ref = upload.finish()
-        config = parse_config({"num_rounds": 3}, "test")
+        now = self.clock()
+        config = to_plain(parse_config({"num_rounds": 3}, "test"))
         with self.db.write() as session:
-            bundles.register(session, ref, bundles.Bundle("pkg", "1", config), self.clock())
-            body = TaskCreate(name=name, bundle=ref.sha256)
-            tasks.create(session, body, lambda _: config, self.clock())
+            artifacts.record(session, ref, now)
+            session.add(BundleRow(sha256=ref.sha256, package="pkg", created_at=now))
+            session.flush()
+            session.add(
+                TaskRow(
+                    name=name,
+                    status=TaskStatus.READY,
+                    bundle=ref.sha256,
+                    overrides=[],
+                    config=config,
+                    created_at=now,
+                    updated_at=now,
+                )
+            )
+            session.flush()
             return runs.start(session, name, RunStart(), self.clock())
 
     def run(self, run_id: int) -> RunRow:

@@ -122,6 +122,7 @@ class Scheduler:
         with self._db.write() as session:
             devices.forget_node_ids(session)
             for left in attempts.to_clear(session):
+                self._remove_files(left)
                 attempts.cleared(session, left.attempt_id, self._clock())
         self._begun = True
 
@@ -274,12 +275,15 @@ class Scheduler:
             over = attempts.to_clear(session)
         for left in over:
             if self._is_gone(left):
-                self._files.remove(left.engine_run_id)
-                folder = engine_calls.spool_dir(self._spool, left.run_id, left.number)
-                shutil.rmtree(folder, ignore_errors=True)
+                self._remove_files(left)
                 with self._db.write() as session:
                     attempts.cleared(session, left.attempt_id, self._clock())
                 self._doorbell.forget(left.attempt_id)
+
+    def _remove_files(self, left: EngineRun) -> None:
+        self._files.remove(left.engine_run_id)
+        folder = engine_calls.spool_dir(self._spool, left.run_id, left.number)
+        shutil.rmtree(folder, ignore_errors=True)
 
     def _is_gone(self, left: EngineRun) -> bool:
         if not self._is_here(left):
