@@ -1,0 +1,236 @@
+"""A Server Manager on a free port with a fake engine and clock, and hands to work it with."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from cryptography.hazmat.primitives import serialization as ser
+from cryptography.hazmat.primitives.asymmetric import ec
+from serving import serving
+
+from fedops import tensors
+from fedops.api import DeviceClient, EngineClient, JoinClient, OperatorClient
+from fedops.core import contracts as c
+from fedops.core.states import ParticipationStatus, ProcessStatus
+from fedops.server import attempts
+from fedops.server.app import ServerManager, create_app
+from fedops.settings import ServerSettings
+from fedops.testing import FakeClock, FakeEngine
+
+PYPROJECT = """
+[project]
+name = "toy"
+version = "1.2.3"
+[tool.fedops]
+package = "toy"
+config = "toy/conf/config.toml"
+"""
+CONFIG = """
+random_seed = 7
+num_rounds = 3
+clients_per_round = 2
+[wandb]
+use = false
+key = "a secret of mine"
+"""
+CONTRACT = c.ParameterContract(
+    parameters=(
+        c.ParameterSpec(name="w", shape=(2,), dtype="float32", rule=c.ExchangeRule.MEAN),
+    )
+)
+
+
+def bundle(**files: str | None) -> bytes:
+    """An app bundle; ``files`` replace, add or (None) leave out entries."""
+    entries: dict[str, str | None] = {
+        "pyproject.toml": PYPROJECT,
+        "toy/__init__.py": "",
+        "toy/conf/config.toml": CONFIG,
+    }
+    entries |= files
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, text in entries.items():
+            if text is not None:
+                archive.writestr(zipfile.ZipInfo(name), text)
+    return buffer.getvalue()
+
+
+def public_key() -> str:
+    """A fresh node key's public half."""
+    key = ec.generate_private_key(ec.SECP384R1()).public_key()
+    return key.public_bytes(ser.Encoding.OpenSSH, ser.PublicFormat.OpenSSH).decode()
+
+
+@dataclass
+class World:
+    """One server, and who talks to it."""
+
+    url: str
+    manager: ServerManager
+    clock: FakeClock
+    folder: Path
+    _counter: Iterator[int] = field(default_factory=itertools.count)
+    _open: list[object] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        token = self.manager.services.settings.admin_token_file.read_text().strip()
+        self.operator = OperatorClient(self.url, token=token)
+        self._open.append(self.operator)
+
+    def close(self) -> None:
+        for client in self._open:
+            client.close()  # type: ignore[attr-defined]
+
+    def with_token(self, token: str | None) -> OperatorClient:
+        client = OperatorClient(self.url, token=token)
+        self._open.append(client)
+        return client
+
+    def join_token(self, uses: int = 1, expires: float = 60.0) -> str:
+        body = c.TokenCreate(uses=uses, expires_in_seconds=expires)
+        token = self.operator.create_token(body).token
+        assert token
+        return token
+
+    def join(
+        self, name: str, key: str | None = None, token: str | None = None
+    ) -> tuple[c.JoinReply, DeviceClient]:
+        """Enrol a device."""
+        body = c.JoinRequest(
+            token=token or self.join_token(), name=name, public_key=key or public_key()
+        )
+        with JoinClient(self.url) as client:
+            reply = client.join(body)
+        device = DeviceClient(self.url, token=reply.device_token)
+        self._open.append(device)
+        return reply, device
+
+    def task(self, name: str = "mnist", overrides: list[str] | None = None) -> c.TaskRead:
+        """A task made of the toy bundle."""
+        ref = self.upload(bundle())
+        body = c.TaskCreate(name=name, bundle=ref.sha256, overrides=overrides or [])
+        return self.operator.create_task(body)
+
+    def upload(self, data: bytes) -> c.ArtifactRef:
+        return self.operator.upload_bundle(self.file(data))
+
+    def file(self, data: bytes) -> Path:
+        path = self.folder / f"file-{next(self._counter)}"
+        path.write_bytes(data)
+        return path
+
+    def model(self, value: float) -> Path:
+        """A model file whose content depends on ``value``."""
+        return self.file(tensors.pack({"w": np.full(2, value, dtype=np.float32)}))
+
+    def ready_devices(
+        self, *names: str, task: str = "mnist"
+    ) -> dict[str, DeviceClient]:
+        """Devices that are members of the task, online, registered, and have an idle client."""
+        found = {}
+        for name in names:
+            reply, device = self.join(name)
+            device.heartbeat(idle(task))
+            self.register(reply.device_id)
+            found[name] = device
+        return found
+
+    def register(self, device_id: str) -> None:
+        from fedops.server import devices
+
+        with self.manager.services.db.write() as session:
+            devices.set_node_id(session, device_id, str(2**62 + next(self._counter)))
+
+    def open_attempt(self, run_id: int) -> tuple[int, EngineClient]:
+        """What the scheduler does: submit the run's next attempt."""
+        with self.manager.services.db.write() as session:
+            made = attempts.open_attempt(session, run_id, self.clock())
+        with self.manager.services.db.write() as session:
+            attempts.submitted(session, made.attempt_id, str(2**60 + made.attempt_id), 1)
+        engine = EngineClient(self.url, token=made.token)
+        self._open.append(engine)
+        return made.attempt_id, engine
+
+    def running(self, task: str = "mnist") -> tuple[c.RunRead, EngineClient]:
+        """A run whose engine said hello and that has an initial model."""
+        run = self.operator.start_run(task, c.RunStart())
+        _, engine = self.open_attempt(run.id)
+        spec = engine.hello(c.EngineHello(pid=4711))
+        if spec.model is None:
+            ref = engine.upload(self.model(0.0))
+            engine.initial_model(c.ModelInit(model=ref.sha256, contract=CONTRACT))
+        return self.operator.run(run.id), engine
+
+    def do_round(
+        self, engine: EngineClient, number: int, *devices: str, value: float | None = None
+    ) -> c.RoundCommit:
+        """Begin and commit a round of these devices."""
+        engine.begin_round(number, c.RoundBegin(selected=dict.fromkeys(devices, "all of them")))
+        commit = self.commit(engine, number, *devices, value=value)
+        engine.commit(commit)
+        return commit
+
+    def commit(
+        self, engine: EngineClient, number: int, *devices: str, value: float | None = None
+    ) -> c.RoundCommit:
+        ref = engine.upload(self.model(float(number) if value is None else value))
+        return c.RoundCommit(
+            round=number,
+            model=ref.sha256,
+            strategy_state=None,
+            metrics={"accuracy": number / 10},
+            client_metrics={"loss": 1 / number},
+            train_metrics={"loss": 0.5},
+            participations=[replied(name) for name in devices],
+            seconds=1.0,
+            overhead_seconds=0.1,
+            timing={"training": 0.8},
+            dataset="MNIST",
+        )
+
+
+def replied(name: str, examples: int = 100) -> c.ParticipationReport:
+    return c.ParticipationReport(
+        device=name,
+        status=ParticipationStatus.REPLIED,
+        examples=examples,
+        seconds=0.5,
+        bytes_up=1000,
+        metrics={"train_loss": 0.25},
+    )
+
+
+def idle(task: str = "mnist", quiet: list[int] | None = None) -> c.Heartbeat:
+    process = c.ProcessReport(status=ProcessStatus.IDLE, pid=1, task=task)
+    return c.Heartbeat(tasks=[task], process=process, quiet_runs=quiet or [])
+
+
+def training(run_id: int, number: int = 1, task: str = "mnist") -> c.Heartbeat:
+    process = c.ProcessReport(
+        status=ProcessStatus.TRAINING, pid=1, task=task, run_id=run_id, round=number
+    )
+    return c.Heartbeat(tasks=[task], process=process)
+
+
+@contextmanager
+def managing(folder: Path, database_url: str | None = None, **settings: object) -> Iterator[World]:
+    """A world, in a folder of its own."""
+    clock = FakeClock()
+    made = ServerSettings(home=folder / "server", database_url=database_url, **settings)  # type: ignore[arg-type]
+    app = create_app(made, FakeEngine(), clock=clock, workers=False)
+    (folder / "files").mkdir(exist_ok=True)
+    with serving(app) as port:
+        url = f"http://127.0.0.1:{port}"
+        world = World(url, app.state.manager, clock, folder / "files")
+        try:
+            yield world
+        finally:
+            world.close()

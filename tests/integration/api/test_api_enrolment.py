@@ -1,0 +1,261 @@
+"""Tokens, joining, approval, presence: over HTTP, on a real database."""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+
+import httpx
+import pytest
+from managing import World, idle, managing, public_key
+
+from fedops.api import JoinClient
+from fedops.core import contracts as c
+from fedops.core.errors import Conflict, Forbidden, Invalid, NotFound
+from fedops.core.states import Enrolment, ProcessStatus
+
+
+def _join(world: World, token: str, name: str = "pi", key: str | None = None) -> c.JoinReply:
+    with JoinClient(world.url) as client:
+        body = c.JoinRequest(token=token, name=name, public_key=key or public_key())
+        return client.join(body)
+
+
+def test_admin_token_is_kept_in_a_private_file(world: World) -> None:
+    file = world.manager.services.settings.admin_token_file
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert world.operator.info().devices == 0
+
+
+def test_a_restart_keeps_the_admin_token(tmp_path: Path) -> None:
+    with managing(tmp_path) as first:
+        token = first.manager.services.settings.admin_token_file.read_text()
+    with managing(tmp_path) as second:
+        assert second.manager.services.settings.admin_token_file.read_text() == token
+        assert second.operator.info().devices == 0
+
+
+@pytest.mark.parametrize(
+    ("token", "status", "words"),
+    [(None, 401, "needs a token"), ("fo_admin_wrong", 401, "not known here")],
+)
+def test_without_a_valid_token_nothing_is_answered(
+    world: World, token: str | None, status: int, words: str
+) -> None:
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    for path in ("info", "tokens", "devices", "devices/me", "tasks", "runs", "engine/candidates"):
+        answer = httpx.get(f"{world.url}/api/v1/{path}", headers=headers)
+        assert answer.status_code == status, path
+        assert answer.json()["kind"] == "forbidden"
+        assert words in answer.json()["message"]
+    assert httpx.get(f"{world.url}/health").json() == {"status": "ok"}
+
+
+def test_a_token_of_another_kind_is_refused(world: World) -> None:
+    reply, device = world.join("pi")
+    with pytest.raises(Forbidden, match="takes the admin token; what was sent is the token of a device"):
+        world.with_token(reply.device_token).tasks()
+    join_token = world.join_token()
+    with pytest.raises(Forbidden, match="what was sent is a join token"):
+        world.with_token(join_token).tasks()
+    assert device.me().name == "pi"
+
+
+def test_a_join_token_says_why_it_is_not_valid(world: World) -> None:
+    token = world.join_token(uses=1, expires=60)
+    _join(world, token, "first")
+    with pytest.raises(Forbidden, match="is used up"):
+        _join(world, token, "second")
+    late = world.join_token(expires=60)
+    world.clock.advance(61)
+    with pytest.raises(Forbidden, match="expired 1 s ago"):
+        _join(world, late)
+    with pytest.raises(Forbidden, match="not known here"):
+        _join(world, "fo_join_nonsense")
+    revoked = world.operator.create_token(c.TokenCreate())
+    assert world.operator.revoke_token(revoked.id).revoked
+    with pytest.raises(Forbidden, match="was revoked"):
+        _join(world, revoked.token or "")
+    assert [d.name for d in world.operator.devices()] == ["first"]
+
+
+def test_tokens_are_listed_without_secrets_and_revoked_by_id(world: World) -> None:
+    made = world.operator.create_token(c.TokenCreate(uses=3, note="lab"))
+    assert made.token
+    listed = world.operator.tokens()
+    assert [(t.kind, t.uses_left, t.note, t.token) for t in listed] == [
+        ("join", 3, "lab", None),
+        ("admin", None, "made at the server's start", None),
+    ]
+    with pytest.raises(NotFound, match="no token 99"):
+        world.operator.revoke_token(99)
+    with pytest.raises(Forbidden, match="only admin token"):
+        world.operator.revoke_token(listed[1].id)
+
+
+def test_joining_approves_at_once_and_names_are_unique(world: World) -> None:
+    first, device = world.join("pi")
+    second, _ = world.join("pi")
+    third, _ = world.join("pi")
+    assert (first.name, second.name, third.name) == ("pi", "pi-2", "pi-3")
+    assert first.enrolment is Enrolment.APPROVED
+    assert device.me().why == "never seen"
+
+
+def test_the_same_key_joins_as_the_same_device_with_a_new_token(world: World) -> None:
+    key = public_key()
+    first, old = world.join("pi", key)
+    again, new = world.join("other", key + " some comment")
+    assert (again.device_id, again.name) == (first.device_id, "pi")
+    assert new.me().name == "pi"
+    with pytest.raises(Forbidden, match="was revoked"):
+        old.me()
+    assert len(world.operator.devices()) == 1
+
+
+@pytest.mark.parametrize("key", ["nonsense", "ssh-ed25519 AAAA", "-----BEGIN PUBLIC KEY-----"])
+def test_a_public_key_must_be_one(world: World, key: str) -> None:
+    token = world.join_token()
+    with pytest.raises(Invalid, match="public key"):
+        _join(world, token, key=key)
+    _join(world, token)  # the refused attempt did not use the token up
+
+
+def test_the_name_me_is_kept_for_the_api(world: World) -> None:
+    reply, _ = world.join("me")
+    assert reply.name == "me-2"
+    assert world.operator.device("me-2").id == reply.device_id
+
+
+def test_manual_approval(tmp_path: Path) -> None:
+    with managing(tmp_path, approval="manual") as world:
+        world.task()
+        reply, device = world.join("pi")
+        assert reply.enrolment is Enrolment.PENDING
+        desired = device.heartbeat(idle())
+        assert (desired.enrolment, desired.runs) == (Enrolment.PENDING, [])
+        assert "waiting for approval ('fedops device approve pi')" in device.me().why
+        assert world.operator.decide_device("pi", "approve").enrolment is Enrolment.APPROVED
+        assert device.desired(after=0).enrolment is Enrolment.APPROVED
+        world.operator.decide_device("pi", "approve")  # repeating is harmless
+        with pytest.raises(Conflict, match="cannot go from 'approved' to 'rejected'"):
+            world.operator.decide_device("pi", "reject")
+
+
+def test_a_revoked_device_is_told_and_stays_out(world: World) -> None:
+    key = public_key()
+    _, device = world.join("pi", key)
+    world.operator.decide_device("pi", "revoke")
+    assert device.heartbeat(c.Heartbeat()).enrolment is Enrolment.REVOKED
+    with pytest.raises(Forbidden, match="is revoked: nothing is taken"):
+        device.records(c.RecordBatch(records=[]))
+    with pytest.raises(Forbidden, match="was revoked: it cannot join again"):
+        world.join("pi", key)
+    with pytest.raises(Conflict, match="it is final"):
+        world.operator.decide_device("pi", "approve")
+
+
+def test_an_unknown_device_names_the_known(world: World) -> None:
+    with pytest.raises(NotFound, match="none has joined yet"):
+        world.operator.device("pi")
+    world.join("pi-4")
+    with pytest.raises(NotFound, match="did you mean 'pi-4'"):
+        world.operator.device("pi-5")
+    with pytest.raises(Invalid, match="decision: input should be 'approve', 'reject' or 'revoke'"):
+        world.operator.decide_device("pi-4", "destroy")
+
+
+def test_presence_follows_heartbeats_and_is_logged_once(world: World) -> None:
+    _, device = world.join("pi")
+    device.heartbeat(c.Heartbeat())
+    assert world.operator.device("pi").online
+    world.clock.advance(7.9)
+    world.manager.sweeper.step()
+    assert world.operator.device("pi").online
+    world.clock.advance(0.2)
+    for _ in range(3):
+        world.manager.sweeper.step()
+    seen = world.operator.device("pi")
+    assert not seen.online
+    assert seen.why == "offline, last seen 8 s ago"
+    device.heartbeat(c.Heartbeat())
+    names = [e.name for e in world.operator.events()]
+    assert names.count("device.online") == 2
+    assert names.count("device.offline") == 1
+
+
+def test_a_device_enters_and_leaves_tasks_by_heartbeat(world: World) -> None:
+    world.task("mnist")
+    _, device = world.join("pi")
+    desired = device.heartbeat(c.Heartbeat(tasks=["mnist", "mnits"]))
+    assert desired.tasks == ["mnist"]
+    assert desired.problems == [
+        "there is no task 'mnits' on the server; did you mean 'mnist'? (the server's tasks: mnist)"
+    ]
+    assert "did you mean 'mnist'" in world.operator.device("pi").why
+    assert world.operator.task("mnist").devices == ["pi"]
+    assert [d.name for d in world.operator.devices(task="mnist")] == ["pi"]
+    desired = device.heartbeat(c.Heartbeat())
+    assert (desired.tasks, desired.problems) == ([], [])
+    assert "in no task" in world.operator.device("pi").why
+
+
+def test_the_process_is_shown_with_its_reason(world: World) -> None:
+    world.task()
+    _, device = world.join("pi")
+    process = c.ProcessReport(
+        status=ProcessStatus.FATAL, reason="no module named torch", restarts=5
+    )
+    device.heartbeat(c.Heartbeat(tasks=["mnist"], process=process))
+    assert world.operator.device("pi").why == (
+        "online; its training client was given up: no module named torch"
+    )
+    event = next(e for e in world.operator.events() if e.name == "device.fatal")
+    assert (event.text, event.data) == (
+        "no module named torch",
+        {"before": "stopped", "after": "fatal"},
+    )
+
+
+def test_records_count_once(world: World) -> None:
+    world.task()
+    world.ready_devices("pi")
+    run = world.operator.start_run("mnist", c.RunStart())
+    _, device = world.join("other")
+    batch = c.RecordBatch(
+        records=[
+            c.DeviceRecord(
+                id="metric-1", kind=c.RecordKind.METRIC, run_id=run.id, round=1, name="loss", value=0.5
+            ),
+            c.DeviceRecord(id="event-001", kind=c.RecordKind.EVENT, name="checkpoint", text="kept"),
+            c.DeviceRecord(id="metric-2", kind=c.RecordKind.METRIC, run_id=77, name="x", value=1),
+            c.DeviceRecord(id="metric-3", kind=c.RecordKind.METRIC, run_id=run.id, name="x"),
+            c.DeviceRecord(id="log-0001", kind=c.RecordKind.LOG, text="hello", data={"a": [1, None]}),
+        ]
+    )
+    first = device.records(batch)
+    assert (first.accepted, first.duplicates) == (3, 0)
+    assert first.refused == [
+        "metric-2: there is no run 77",
+        "metric-3: the metric 'x' has no value",
+    ]
+    again = device.records(batch)
+    assert (again.accepted, again.duplicates) == (0, 3)
+    assert [(m.device, m.source, m.value) for m in world.operator.metrics(run.id, "loss")] == [
+        ("other", "device", 0.5)
+    ]
+    assert [e.text for e in world.operator.events() if e.name == "checkpoint"] == ["kept"]
+
+
+def test_desired_is_held_until_it_changes(world: World) -> None:
+    world.task()
+    _, device = world.join("pi")
+    first = device.heartbeat(idle())
+    same = device.desired(after=first.revision, wait=0.2)
+    assert same.revision == first.revision
+    run = world.operator.start_run("mnist", c.RunStart())
+    assert device.desired(after=first.revision, wait=0).runs == []  # pending: nobody trains yet
+    world.open_attempt(run.id)
+    news = device.desired(after=first.revision, wait=5)
+    assert news.revision > first.revision
+    assert news.runs == [run.id]
