@@ -92,13 +92,14 @@ class Partition(Section):
     shards_per_client: Count = 2
     #: Which part this device takes, from 0. Given on the device, since every device has its own.
     index: Annotated[int, Field(ge=0)] | None = None
-    of: Count = 1
+    #: How many parts there are.
+    of: Count | None = None
     #: Equal on all devices, else their parts overlap. Default: ``random_seed``.
     seed: Annotated[int, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
     def _index_within(self) -> Partition:
-        if self.index is not None and self.index >= self.of:
+        if self.index is not None and self.of is not None and self.index >= self.of:
             raise ValueError(f"index = {self.index} must be less than of = {self.of}")
         return self
 

@@ -28,6 +28,7 @@ def evaluate(message: Message, context: Context) -> Message:
 def _handler(device: str) -> Callable[[Message, Context], Message]:
     """Model and data stay loaded for as long as the process lives."""
     from fedops.flower.apps import make_handler
+    from fedops.flower.device import Device
     from fedops.scalize.project import Project
 
-    return make_handler(Project.open(APP_DIR), device)
+    return make_handler(Project.open(APP_DIR), Device(device))

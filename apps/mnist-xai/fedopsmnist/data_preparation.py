@@ -43,7 +43,7 @@ def load_data(dataset: Dataset, seed: int) -> DataSplit:
     """The device's training examples: all of them, or its part under ``[dataset.partition]``."""
     images, labels, name = read("train", dataset)
     part = dataset.partition
-    if part is not None and part.index is not None:
+    if part is not None and part.index is not None and part.of is not None:
         parts = partition(
             part.scheme,
             labels,
@@ -56,9 +56,13 @@ def load_data(dataset: Dataset, seed: int) -> DataSplit:
     return DataSplit(as_tensors(images, labels), dataset=name)
 
 
-def load_validation_data(dataset: Dataset) -> DataSplit:
-    """The test examples, on which the server judges the global model."""
-    images, labels, name = read("test", dataset)
+def load_validation_data(dataset: Dataset) -> DataSplit | None:
+    """The test examples, on which the server judges the global model; None where they are not at hand."""
+    try:
+        images, labels, name = read("test", dataset)
+    except Unavailable as error:
+        log.warning("the global model is judged on the clients only: %s", error)
+        return None
     return DataSplit(as_tensors(images, labels), dataset=name)
 
 

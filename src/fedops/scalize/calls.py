@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 from hydra.utils import instantiate
 from omegaconf.errors import OmegaConfBaseException
 
-from fedops.config import Config, Step, to_plain
+from fedops.config import Config, Dataset, Step, to_plain
 from fedops.core.errors import Forbidden, Invalid
 from fedops.core.mistakes import REDACTED
 from fedops.scalize.base import Part
@@ -71,18 +71,24 @@ def check_network_config(plain: Mapping[str, Any], trust: Trust, where: str) -> 
 
 
 def merge_owned(config: Config, local: Config) -> Config:
-    """What belongs to the device is taken from its own config: paths, secrets, the server's address."""
-    root = local.dataset.root if local.dataset.root is not None else config.dataset.root
+    """What belongs to the device is taken from its own config: paths, secrets, its part of the data."""
     key = local.wandb.key if config.wandb.key in ("", REDACTED) else config.wandb.key
+    url = local.server.url or config.server.url
     return config.model_copy(
         update={
-            "dataset": config.dataset.model_copy(update={"root": root}),
+            "dataset": _owned_dataset(config.dataset, local.dataset),
             "wandb": config.wandb.model_copy(update={"key": key}),
-            "server": config.server.model_copy(
-                update={"url": local.server.url or config.server.url}
-            ),
+            "server": config.server.model_copy(update={"url": url}),
         }
     )
+
+
+def _owned_dataset(dataset: Dataset, local: Dataset) -> Dataset:
+    partition, own = dataset.partition, local.partition
+    if partition and own and partition.index is None:
+        partition = partition.model_copy(update={"index": own.index})
+    root = local.root if local.root is not None else dataset.root
+    return dataset.model_copy(update={"root": root, "partition": partition})
 
 
 def make_call(kind: str, manifest: Manifest, config: Config, trust: Trust) -> StepCall | None:

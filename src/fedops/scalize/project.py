@@ -122,11 +122,15 @@ class Project:
         return self._loaded[key]
 
     def load_validation_data(self) -> tuple[Any, str] | None:
-        """The server's validation data and the name of its data set, if the app has such a step."""
+        """The server's validation data and the name of its data set.
+
+        None when the app has no such step, or the step says (by None) that there is none here.
+        """
         call = self.call("validation")
         if call is None:
             return None
-        return as_validation(call(self._data_offers()), self._dataset_name, call.label)
+        value = call(self._data_offers())
+        return None if value is None else as_validation(value, self._dataset_name, call.label)
 
     def describe(self) -> list[str]:
         """One line per step: what is called, and what it gets."""
@@ -194,10 +198,10 @@ class Project:
 
     def _check_partition(self) -> None:
         partition = self.config.dataset.partition
-        if partition is not None and partition.index is None:
+        if partition is not None and (partition.index is None or partition.of is None):
             raise Invalid(
-                f"[dataset.partition] splits the data in {partition.of}, but does not say which part is "
-                "this device's; set dataset.partition.index on the device, from 0"
+                "[dataset.partition] needs to know how many parts there are and which is this device's; "
+                "set dataset.partition.of, and on the device dataset.partition.index, from 0"
             )
 
     def _data_key(self, call: StepCall) -> str:

@@ -77,8 +77,7 @@ def resolve(target: str, where: str, roots: Sequence[Path] = ()) -> Any:
     for position, name in enumerate(rest):
         if not hasattr(found, name):
             owner = ".".join(parts[: len(parts) - len(rest) + position])
-            public = [n for n in dir(found) if not n.startswith("_")]
-            raise Invalid(f"{where}: '{owner}' has no '{name}'{did_you_mean(name, public)}")
+            raise Invalid(f"{where}: '{owner}' has no '{name}'{did_you_mean(name, _names(found))}")
         found = getattr(found, name)
     if not callable(found):
         raise Invalid(
@@ -92,10 +91,6 @@ def _import_longest(parts: list[str], where: str, roots: Sequence[Path]) -> tupl
         name = ".".join(parts[:length])
         if _exists(name, where, roots):
             return _import(name, where, roots), parts[length:]
-    siblings = _submodules(parts[0], where, roots)
-    if siblings:
-        guess = did_you_mean(parts[1], siblings)
-        raise Invalid(f"{where}: package '{parts[0]}' has no module '{parts[1]}'{guess}")
     raise Invalid(
         f"{where}: there is no module '{parts[0]}'; looked in "
         f"{', '.join(map(str, roots)) or 'the installed packages'} and among the installed packages"
@@ -114,12 +109,11 @@ def _exists(name: str, where: str, roots: Sequence[Path]) -> bool:
         raise _import_failed(name, where, error, roots) from None
 
 
-def _submodules(package: str, where: str, roots: Sequence[Path]) -> list[str]:
-    if not _exists(package, where, roots):
-        return []
-    found = _import(package, where, roots)
+def _names(found: Any) -> list[str]:
+    """What could have been meant: public attributes, and the modules of a package."""
     folders = [Path(folder) for folder in getattr(found, "__path__", [])]
-    return [file.stem for folder in folders for file in sorted(folder.glob("*.py"))] or [package]
+    modules = [file.stem for folder in folders for file in sorted(folder.glob("[!_]*.py"))]
+    return [name for name in dir(found) if not name.startswith("_")] + modules
 
 
 def _import(name: str, where: str, roots: Sequence[Path]) -> Any:

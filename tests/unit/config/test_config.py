@@ -148,7 +148,7 @@ def test_overrides_are_checked_together_and_leave_the_original(config: Config) -
         ("xai.when=beforee", ["'every_round'", "did you mean 'before'?"]),
         ("model_type=Pytroch", ["'keras'", "did you mean 'pytorch'?"]),
         ("dataset.validation_split=1.0", ["must be less than 1"]),
-        ("dataset.partition.index=3", ["index = 3 must be less than of = 1"]),
+        ("dataset.partition={index=3, of=3}", ["index = 3 must be less than of = 3"]),
         ("task_id=../up", ["letters, digits"]),
         ("xai.enabled=1", ["xai.enabled = 1: must be true or false"]),
         ("xai=3", ["xai = 3: must be a table"]),
