@@ -15,6 +15,7 @@ import numpy as np
 import pooch
 import pytest
 import torch
+from flwr.app import Context, RecordDict
 from flwr.cli.build import build_fab_from_disk
 
 from fedops.config import Dataset, load_config
@@ -97,6 +98,41 @@ def test_every_step_is_explained() -> None:
 
 def test_flower_can_bundle_it() -> None:
     assert build_fab_from_disk(APP).startswith(b"PK")
+
+
+def context_of(node_config: dict[str, Any] | None = None, **run_config: Any) -> Context:
+    return Context(1, 2, node_config or {}, RecordDict(), run_config)
+
+
+@pytest.mark.parametrize(
+    ("mode", "words"),
+    [("sever", "did you mean 'server'?"), ("simulation", "fedops client run")],
+)
+def test_the_mode_decides_what_the_server_app_is(mode: str, words: str) -> None:
+    from fedopsmnist.launcher_app import app
+
+    grid: Any = None
+    assert words in said(Invalid, app, grid, context_of(mode=mode))
+
+
+def test_mode_server_is_the_round_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    import fedopsmnist.launcher_app as launcher
+
+    started: list[Context] = []
+    monkeypatch.setattr(launcher, "run_server", lambda _, context: started.append(context))
+    grid: Any = None
+    launcher.app(grid, given := context_of(mode="server"))
+    assert started == [given]
+
+
+def test_a_flower_node_may_have_a_part_of_the_data() -> None:
+    from fedopsmnist.client_app import _part
+
+    assert _part(context_of()) == ()
+    part = _part(context_of({"partition-id": 1, "num-partitions": 4}))
+    partition = open_app(*part).config.dataset.partition
+    assert partition is not None
+    assert (partition.index, partition.of) == (1, 4)
 
 
 # --- data ------------------------------------------------------------------------------------

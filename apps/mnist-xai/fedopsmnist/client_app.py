@@ -9,6 +9,9 @@ from pathlib import Path
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from fedops.flower.apps import make_handler
+from fedops.scalize.project import Project
+
 APP_DIR = Path(__file__).resolve().parents[1]
 
 app = ClientApp()
@@ -16,19 +19,26 @@ app = ClientApp()
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    return _handler(f"node-{context.node_id}")(message, context)
+    return _handler(f"node-{context.node_id}", _part(context))(message, context)
 
 
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
-    return _handler(f"node-{context.node_id}")(message, context)
+    return _handler(f"node-{context.node_id}", _part(context))(message, context)
 
 
 @cache
-def _handler(device: str) -> Callable[[Message, Context], Message]:
+def _handler(name: str, part: tuple[str, ...]) -> Callable[[Message, Context], Message]:
     """Model and data stay loaded for as long as the process lives."""
-    from fedops.flower.apps import make_handler
-    from fedops.flower.device import Device
-    from fedops.scalize.project import Project
+    return make_handler(Project.open(APP_DIR, part), name)
 
-    return make_handler(Project.open(APP_DIR), Device(device))
+
+def _part(context: Context) -> tuple[str, ...]:
+    """Which part of the data this node takes, where Flower says so (in a simulation)."""
+    node = context.node_config
+    if "partition-id" not in node or "num-partitions" not in node:
+        return ()
+    return (
+        f"dataset.partition.of={node['num-partitions']}",
+        f"dataset.partition.index={node['partition-id']}",
+    )

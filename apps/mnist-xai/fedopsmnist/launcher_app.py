@@ -7,6 +7,7 @@ from flwr.serverapp import Grid, ServerApp
 
 from fedops.core.errors import Invalid
 from fedops.core.words import did_you_mean
+from fedops.flower.apps import run_server
 
 MODES = ("client", "server", "simulation")
 
@@ -17,8 +18,6 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     mode = str(context.run_config.get("mode", "client"))
     if mode == "server":
-        from fedops.flower.apps import run_server
-
         run_server(grid, context)
         return
     if mode not in MODES:
