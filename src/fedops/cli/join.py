@@ -9,6 +9,7 @@ import typer
 from fedops.cli import options
 from fedops.cli.connection import normal_url
 from fedops.cli.output import show
+from fedops.client.join import PATIENCE_SECONDS
 from fedops.client.join import join as enrol
 from fedops.settings import client_settings
 
@@ -24,12 +25,16 @@ def join(
     name: Annotated[
         str | None, typer.Option("--name", help="The device's name; default: the host's.")
     ] = None,
+    wait: Annotated[
+        float,
+        typer.Option("--wait", min=0, help="How long to go on trying to reach it, in seconds."),
+    ] = PATIENCE_SECONDS,
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
     """Enrol this machine as a device. Once: its key and token are kept in its data directory."""
     settings = client_settings(home=home)
-    joined = enrol(normal_url(url), token, name, settings.home)
+    joined = enrol(normal_url(url), token, name, settings.home, patience=wait)
     value = {
         "device": joined.identity.name,
         "server": joined.identity.server,
