@@ -65,11 +65,19 @@ def refusal(config: Config, *overrides: str) -> str:
 def test_every_value_of_the_document_arrives(config: Config) -> None:
     assert (config.random_seed, config.learning_rate, config.num_epochs) == (42, 0.001, 1)
     assert (config.batch_size, config.num_rounds, config.clients_per_round) == (128, 2, 1)
-    assert (config.model_type, config.framework, config.task_id) == ("Pytorch", "pytorch", "task_id")
+    assert (config.model_type, config.framework, config.task_id) == (
+        "Pytorch",
+        "pytorch",
+        "task_id",
+    )
     assert config.model.target == "fedopsmnist.models.MNISTClassifier"
     assert config.model.kwargs == {"output_size": 10}
     assert (config.dataset.name, config.dataset.validation_split) == ("MNIST", 0.2)
-    assert (config.xai.enabled, config.xai.run_location, config.xai.layer) == (True, "client", "conv2")
+    assert (config.xai.enabled, config.xai.run_location, config.xai.layer) == (
+        True,
+        "client",
+        "conv2",
+    )
     assert (config.xai.target_layer_index, config.xai.output_dir) == (-1, "outputs/gradcam")
     assert (config.wandb.use, config.wandb.account) == (False, "your wandb account")
     assert (config.wandb.key, config.wandb.project) == ("your wandb api key", "MNIST_task_id")
