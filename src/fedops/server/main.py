@@ -27,6 +27,8 @@ logger = logging.getLogger("fedops.server")
 LOCK = "server.lock"
 #: How long requests that are under way may take when the server ends. Seconds.
 GRACE_SECONDS = 3
+#: Longer than our clients keep an idle connection, so that none is closed while one sends on it.
+KEEP_ALIVE_SECONDS = 30
 #: Each device holds two long polls and a connection or two for what it says.
 OPEN_FILES = 16_384
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -161,6 +163,7 @@ def _serve(app: FastAPI, listener: socket.socket) -> None:
         access_log=False,
         log_config=None,
         server_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
         lifespan="on",
     )
