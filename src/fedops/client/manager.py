@@ -251,7 +251,7 @@ class ClientManager:
     def _take_enrolment(self, enrolment: Enrolment) -> None:
         name = self._identity.name
         if enrolment is Enrolment.PENDING:
-            logger.info("waiting for an operator to approve '%s' ('fedops device approve')", name)
+            logger.info("waiting for an operator: 'fedops device approve %s'", name)
         elif enrolment in (Enrolment.REJECTED, Enrolment.REVOKED):
             self._refused(Forbidden(f"device '{name}' was {enrolment} by the operator"))
 

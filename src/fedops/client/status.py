@@ -49,7 +49,7 @@ def stop_client(home: Path) -> None:
 
 
 def restart_training(home: Path) -> None:
-    """Let a training client that was given up try again.
+    """Start the training client anew, also when it was given up.
 
     Raises:
         Conflict: no Client Manager runs.

@@ -39,6 +39,8 @@ logger = logging.getLogger("fedops.client.supervisor")
 #: After the child ended, how long its last words may take to arrive. Seconds.
 _LAST_WORDS_SECONDS = 1.0
 _LINE_BYTES = 1 << 20
+#: The states that a child says of itself; the others are found here.
+_SAID = (ProcessStatus.IDLE, ProcessStatus.TRAINING, ProcessStatus.EVALUATING)
 
 Message = Mapping[str, Any]
 
@@ -126,7 +128,7 @@ class Supervisor:
         self._queue.put(_Wish("replace", reason, crash, self._life))
 
     def restart(self) -> None:
-        """Start a child that was given up, or one that waits for its turn, now."""
+        """Start a fresh child now, also when it was given up or waits for its turn."""
         self._queue.put(_Wish("restart"))
 
     def report(self) -> ProcessReport:
@@ -273,9 +275,11 @@ class Supervisor:
         if item is None:
             reason = f"it was not ready within {self._policy.start_seconds:.0f} s"
             return _Wish("replace", reason, crash=True)
-        if isinstance(item, _Wish) and (item.kind == "stop" or item.life == self._life):
-            return item
-        return None
+        if not isinstance(item, _Wish):
+            return None
+        if item.kind == "restart":
+            return _Wish("replace", "a restart was asked for")
+        return item if item.kind == "stop" or item.life == self._life else None
 
     def _next(self, deadline: float | None) -> _Wish | _Said | _Ended | None:
         """The next item of the queue, or None when the deadline passed."""
@@ -313,7 +317,7 @@ class Supervisor:
             status = ProcessStatus(str(message.get("status")))
         except ValueError:
             return
-        if can_advance(PROCESS_TRANSITIONS, self._report.status, status):
+        if status in _SAID and can_advance(PROCESS_TRANSITIONS, self._report.status, status):
             self._set(
                 status,
                 task=message.get("task"),

@@ -127,6 +127,8 @@ def main(arguments: Sequence[str] | None = None, build: Build = build_handler) -
     raw, descriptor = sys.argv[1:] if arguments is None else arguments
     die_with_parent()
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    for chatty in ("httpx", "httpcore", "uvicorn"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _terminate)
     report = ReportPipe(int(descriptor))

@@ -1,0 +1,42 @@
+"""A Client Manager as a process, with the training client of the tests: HOME APP [OPTION=VALUE ...]."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+
+from fedops.client.manager import Options, manage
+from fedops.core.errors import FedOpsError
+from fedops.core.policies import SupervisionPolicy
+from fedops.settings import client_settings
+
+CHILD = Path(__file__).with_name("training_child.py")
+
+
+def main() -> int:
+    home, app, *words = sys.argv[1:]
+    given = dict(word.split("=", 1) for word in words)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    options = Options(
+        Path(app),
+        given.get("tasks", "mnist").split(",") if given.get("tasks", "mnist") else [],
+        echo=lambda line: print(f"training client | {line}", flush=True),
+        end_when_given_up="end" in given,
+        policy=SupervisionPolicy(
+            start_seconds=float(given.get("start_seconds", 20)), backoff_seconds=0.1
+        ),
+        training_command=(sys.executable, str(CHILD)),
+    )
+    settings = client_settings(home=Path(home), port=0, training_port=0)
+    try:
+        manage(settings, options)
+    except FedOpsError as error:
+        print(f"fedops: {error.message}", file=sys.stderr, flush=True)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,472 @@
+"""The Client Manager and its training client as real processes, against a server on loopback."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from fake_manager_server import FakeServer, eventually, fake_server, metrics
+
+from fedops.client.join import join
+from fedops.client.status import client_status, restart_training, stop_client
+from fedops.core.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
+
+PROGRAM = Path(__file__).with_name("client_process.py")
+
+
+@dataclass
+class Running:
+    """One Client Manager process."""
+
+    home: Path
+    process: subprocess.Popen[str]
+    log: Path
+
+    @property
+    def text(self) -> str:
+        return self.log.read_text()
+
+    def wait(self, seconds: float = 10.0) -> int:
+        return self.process.wait(seconds)
+
+
+@dataclass
+class Device:
+    """A joined device and the Client Managers that were started on it."""
+
+    server: FakeServer
+    url: str
+    home: Path
+    app: Path
+    started: list[Running] = field(default_factory=list)
+
+    def start(self, *options: str, **env: str) -> Running:
+        log = self.home.parent / f"manager-{len(self.started)}.log"
+        with log.open("w") as file:
+            process = subprocess.Popen(
+                [sys.executable, str(PROGRAM), str(self.home), str(self.app), *options],
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                text=True,
+                env={**os.environ, **env},
+            )
+        self.started.append(Running(self.home, process, log))
+        return self.started[-1]
+
+    def until(self, status: str, seconds: float = 20.0) -> dict[str, Any]:
+        """Wait until the server was told that the training client is in this state."""
+        eventually(
+            lambda: self.server.process.get("status") == status,
+            seconds,
+            f"not {status}: {self.server.process}\n{self.started[-1].text}",
+        )
+        return self.server.process
+
+    def child(self) -> int:
+        return int((self.home / "training-client.pid").read_text().split()[0])
+
+    def mode(self, mode: str) -> None:
+        (self.app / "mode").write_text(mode)
+
+
+@pytest.fixture
+def device(tmp_path: Path) -> Iterator[Device]:
+    with fake_server() as (server, url):
+        home, app = tmp_path / "home", tmp_path / "app"
+        app.mkdir()
+        join(url, "good", "pi-1", home)
+        device = Device(server, url, home, app)
+        yield device
+        for running in device.started:
+            if running.process.poll() is None:
+                running.process.terminate()
+                running.process.wait(15)
+
+
+def gone(pid: int, seconds: float) -> bool:
+    """Whether a process ends in time; one that nobody has reaped yet has ended."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
+                return True
+        except psutil.NoSuchProcess:
+            return True
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.02)
+
+
+def alive(pid: int) -> bool:
+    return not gone(pid, 0.0)
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+# --- joining -----------------------------------------------------------------------------------
+
+
+def test_joining_once(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with fake_server() as (server, url):
+        first = join(url + "/", "good", "pi-1", home)
+        assert first.message == f"joined {url} as 'pi-1'"
+        again = join(url, "anything", "other", home)
+        assert again.message == f"already joined {url} as 'pi-1'; nothing to do"
+        assert len(server.joins) == 1
+        assert server.joins[0]["public_key"].startswith("ecdsa-sha2-nistp384 ")
+        with pytest.raises(Conflict, match="--home"):
+            join("http://127.0.0.1:1", "good", "pi-1", home)
+    assert mode_of(home) == 0o700
+    assert mode_of(home / "device.json") == 0o600
+    assert mode_of(home / "node-key.pem") == 0o600
+    assert "[limits]" in (home / "device.toml").read_text()
+
+
+def test_a_join_that_failed_is_repeated_with_the_same_key(tmp_path: Path) -> None:
+    with fake_server() as (server, url):
+        with pytest.raises(Forbidden, match="wrong, expired or used up"):
+            join(url, "bad", "pi-1", tmp_path)
+        key = (tmp_path / "node-key.pem").read_bytes()
+        (tmp_path / "device.toml").write_text("[limits]\nthreads = 1\n")
+        server.desired["enrolment"] = "pending"
+        assert "approve" in join(url, "good", "pi-1", tmp_path).message
+        assert (tmp_path / "node-key.pem").read_bytes() == key
+        assert (tmp_path / "device.toml").read_text() == "[limits]\nthreads = 1\n"
+
+
+def test_an_unreachable_server_is_tried_for_a_while(tmp_path: Path) -> None:
+    pauses: list[float] = []
+    with pytest.raises(Unavailable, match="gave up after 5 s"):
+        join("http://127.0.0.1:9", "good", "pi-1", tmp_path, patience=5, sleep=pauses.append)
+    assert len(pauses) == 4
+    with pytest.raises(Invalid, match="http://"):
+        join("127.0.0.1:9", "good", "pi-1", tmp_path)
+    with pytest.raises(Invalid, match="--name"):
+        join("http://127.0.0.1:9", "good", "my device", tmp_path)
+    with pytest.raises(NotFound, match="fedops join"):
+        client_status(tmp_path)
+
+
+# --- one life ------------------------------------------------------------------------------------
+
+
+def test_rounds_metrics_events_and_a_good_end(device: Device) -> None:
+    server = device.server
+    (device.home / "device.toml").write_text("[limits]\nmax_epochs = 3\n")
+    manager = device.start(FEDOPS_ADMIN_TOKEN="fo_admin_secret")
+    device.until("idle")
+    assert client_status(device.home).why.endswith(" s, no run is active")
+    server.bump(runs=[7])
+    for round_ in (1, 2):
+        server.ask(7, round_, num_epochs=9)
+        eventually(lambda n=round_: len(server.replies) == n)
+    assert metrics(server.replies[1])["epochs"] == 3
+    assert metrics(server.replies[1])["checkpoints"] == 2
+    assert {m.content["arrays"]["packed"].numpy()[0] for m in server.replies} == {1.0}
+    assert [h["node_id"] for h in server.hellos] == [server.desired["node_id"]]
+
+    eventually(lambda: [r["name"] for r in server.records.values()].count("loss") == 2)
+    began = [(e["run_id"], e["round"]) for e in server.events("began")]
+    assert began == [(7, 1), (7, 2)]
+    assert len(server.events("value_lowered")) == 1
+    eventually(lambda: "device" in server.order)
+    telemetry = next(r for r in server.records.values() if r["kind"] == "telemetry")
+    assert telemetry["data"]["cpu_percent"] >= 0
+    assert telemetry["data"]["training_memory_mb"] > 10
+    status = client_status(device.home)
+    assert status.server.reachable
+    assert status.server.runs == [7]
+    assert status.process.pid == device.child()
+
+    child = device.child()
+    manager.process.send_signal(signal.SIGTERM)
+    assert manager.wait(5) == 0
+    assert not alive(child)
+    assert "training client | clean" in manager.text
+    assert "clean" in (device.home / "logs" / "training-client.log").read_text()
+    assert server.process["status"] == "stopped"
+    logs = "\n".join(r["text"] for r in server.records.values() if r["kind"] == "log")
+    assert "clean" in logs
+    ended = client_status(device.home)
+    assert not ended.running
+    assert "fedops client run" in ended.why
+
+
+def test_the_owner_can_keep_logs_and_telemetry(device: Device) -> None:
+    (device.home / "device.toml").write_text("[uploads]\nlogs = false\ntelemetry = false\n")
+    device.start()
+    device.until("idle")
+    device.server.bump(runs=[1])
+    device.server.ask(1, 1)
+    eventually(lambda: "loss" in device.server.order)
+    time.sleep(2.5)
+    assert {r["kind"] for r in device.server.records.values()} == {"event", "metric"}
+
+
+# --- stopping ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("deaf", [False, True])
+def test_a_stopped_run_is_quiet_within_five_seconds(device: Device, deaf: bool) -> None:
+    server = device.server
+    device.start()
+    device.until("idle")
+    child = device.child()
+    server.bump(runs=[7])
+    server.ask(7, 1, seconds=60, deaf=deaf)
+    assert device.until("training")["run_id"] == 7
+    begin = time.monotonic()
+    server.bump(runs=[])
+    eventually(lambda: 7 in server.last["quiet_runs"], 5.0)
+    assert time.monotonic() - begin < 5.0
+    assert not server.replies
+    device.until("idle")
+    assert (device.child() == child) is (not deaf)
+    server.bump(runs=[8])
+    server.ask(8, 1)
+    eventually(lambda: server.replies)
+    if deaf:  # ended on purpose: nothing that counts as a crash
+        assert "went on" in server.events("training_client_ended")[0]["text"]
+
+
+def test_sigterm_ends_a_child_that_ignores_it(device: Device) -> None:
+    device.mode("stubborn")
+    manager = device.start()
+    device.until("idle")
+    device.server.bump(runs=[7])
+    device.server.ask(7, 1, seconds=60, deaf=True)
+    device.until("training")
+    child = device.child()
+    begin = time.monotonic()
+    stop_client(device.home)
+    assert manager.wait(8) == 0
+    assert time.monotonic() - begin < 6
+    assert not alive(child)
+
+
+# --- crashes -------------------------------------------------------------------------------------
+
+
+def test_kill_9_of_the_training_client(device: Device) -> None:
+    server = device.server
+    device.start()
+    device.until("idle")
+    server.bump(runs=[7])
+    server.ask(7, 3, seconds=60)
+    device.until("training")
+    child = device.child()
+    os.kill(child, signal.SIGKILL)
+    eventually(lambda: len(server.hellos) == 2)
+    device.until("idle")
+    assert device.child() != child
+    assert server.process["restarts"] == 1
+    (ended,) = eventually(lambda: server.events("training_client_ended"))
+    assert "memory" in ended["text"]
+    assert (ended["run_id"], ended["round"]) == (7, 3)
+    server.ask(7, 3)
+    eventually(lambda: server.replies)
+
+
+def test_kill_9_of_the_manager(device: Device) -> None:
+    server = device.server
+    manager = device.start()
+    device.until("idle")
+    server.bump(runs=[7])
+    server.ask(7, 1, seconds=60, deaf=True)
+    device.until("training")
+    child = device.child()
+    manager.process.kill()
+    manager.process.wait()
+    begin = time.monotonic()
+    assert gone(child, 5.0)
+    assert time.monotonic() - begin < 5.0
+    assert not client_status(device.home).running
+    device.start()
+    server.heartbeats.clear()
+    eventually(lambda: len(server.hellos) == 2)
+    assert device.child() != child
+    server.ask(7, 1)
+    eventually(lambda: server.replies)
+
+
+def test_a_client_that_crashes_at_import_is_given_up_with_its_reason(device: Device) -> None:
+    device.mode("crash")
+    device.start()
+    process = device.until("fatal", 60)
+    assert process["reason"] == (
+        "it ended with code 1: ModuleNotFoundError: No module named 'torchh'"
+    )
+    assert process["restarts"] == 4
+    eventually(lambda: device.server.events("training_client_given_up"))
+    assert "given up" in client_status(device.home).why
+    device.mode("")
+    restart_training(device.home)
+    device.until("idle")
+
+
+def test_a_mistake_of_the_users_is_given_up_at_once(device: Device) -> None:
+    device.mode("invalid")
+    manager = device.start("end=1")
+    assert manager.wait(20) == 1
+    message = "the training client is given up: config.toml: learning_rat: unknown key"
+    assert f"fedops: {message}" in manager.text
+    assert "Traceback" not in manager.text
+
+
+def test_a_client_that_never_gets_ready_is_started_again(device: Device) -> None:
+    device.mode("silent")
+    device.start("start_seconds=1.5")
+    assert "not ready within 2 s" in device.until("backoff")["reason"]
+
+
+def test_a_client_that_eats_too_much_memory_is_ended(device: Device) -> None:
+    (device.home / "device.toml").write_text("[limits]\nmemory_mb = 600\n")
+    device.start()
+    device.until("idle")
+    device.server.bump(runs=[7])
+    device.server.ask(7, 1, eat_mb=700)
+    (ended,) = eventually(lambda: device.server.events("training_client_ended"))
+    assert "memory_mb = 600" in ended["text"]
+    device.until("idle")
+
+
+# --- the server goes and comes ---------------------------------------------------------------------
+
+
+def test_a_server_that_is_away_does_not_disturb_training(device: Device) -> None:
+    server = device.server
+    manager = device.start()
+    device.until("idle")
+    server.bump(runs=[7])
+    server.ask(7, 1, seconds=4)
+    device.until("training")
+    server.down = True
+    time.sleep(5)
+    status = client_status(device.home)
+    assert status.server.reachable is False
+    assert "out of reach" in status.why
+    assert status.process.restarts == 0
+    server.down = False
+    eventually(lambda: server.replies)
+    eventually(lambda: "loss" in server.order)
+    assert manager.text.count("training goes on, trying again") == 1
+    assert manager.text.count("is reachable") == 2
+
+
+def test_records_arrive_once_and_in_order_though_answers_get_lost(device: Device) -> None:
+    server = device.server
+    server.lost_answers = 3
+    device.start()
+    device.until("idle")
+    server.bump(runs=[7])
+    for round_ in range(1, 6):
+        server.ask(7, round_)
+    eventually(lambda: server.order.count("loss") == 5)
+    rounds = [r["round"] for r in server.records.values() if r["name"] == "loss"]
+    assert rounds == [1, 2, 3, 4, 5]
+
+
+def test_a_server_away_at_the_start_is_waited_for(device: Device) -> None:
+    device.server.down = True
+    manager = device.start()
+    eventually(lambda: "trying again" in manager.text)
+    device.server.down = False
+    device.until("idle")
+
+
+def test_a_revoked_device_stops_and_says_so(device: Device) -> None:
+    manager = device.start()
+    device.until("idle")
+    device.server.bump(runs=[7])
+    device.server.ask(7, 1, seconds=60)
+    device.until("training")
+    child = device.child()
+    device.server.forbidden = "device 'pi-1' was revoked"
+    assert manager.wait(10) == 3
+    assert "device 'pi-1' was revoked" in manager.text
+    assert "Traceback" not in manager.text
+    assert not alive(child)
+
+
+def test_a_pending_device_waits_for_approval(device: Device) -> None:
+    device.server.desired.update(enrolment="pending", node_id=None)
+    manager = device.start()
+    eventually(lambda: "fedops device approve pi-1" in manager.text)
+    assert "approve" in client_status(device.home).why
+    device.server.bump(enrolment="approved", node_id="5", runs=[])
+    eventually(lambda: [h["node_id"] for h in device.server.hellos] == ["5"])
+    device.server.bump(enrolment="rejected")
+    assert manager.wait(10) == 3
+
+
+# --- mistakes ------------------------------------------------------------------------------------
+
+
+def test_an_unknown_task_lists_the_ready_ones(device: Device) -> None:
+    device.server.ready_tasks = ["mnist", "cifar"]
+    manager = device.start("tasks=mnits")
+    assert manager.wait(20) == 4
+    assert "no ready task 'mnits'; did you mean 'mnist'?; ready tasks: 'cifar', 'mnist'" in (
+        manager.text
+    )
+
+
+def test_two_managers_on_one_data_dir(device: Device) -> None:
+    first = device.start()
+    device.until("idle")
+    second = device.start()
+    assert second.wait(10) == 5
+    assert f"a Client Manager is already running on {device.home}" in second.text
+    assert str(first.process.pid) in second.text
+    assert len(second.text.splitlines()) == 1
+
+
+def test_a_broken_device_toml_is_one_message(device: Device) -> None:
+    (device.home / "device.toml").write_text("[limits]\nthread = 2\nnice = 40\n")
+    manager = device.start()
+    assert manager.wait(10) == 2
+    assert "did you mean 'threads'?" in manager.text
+    assert "limits.nice = 40" in manager.text
+
+
+# --- the local ports -------------------------------------------------------------------------------
+
+
+def test_the_local_ports_answer_only_to_loopback_names_and_the_token(device: Device) -> None:
+    device.start()
+    device.until("idle")
+    token = (device.home / "local-token").read_text()
+    assert mode_of(device.home / "local-token") == 0o600
+    status = client_status(device.home)
+    assert status.url is not None
+    assert status.training_url is not None
+    good = {"authorization": f"Bearer {token}"}
+    for url, path in ((status.url, "/status"), (status.training_url, "/online")):
+        assert httpx.get(url + path, headers=good).status_code == 200
+        assert httpx.get(url + path).status_code == 403
+        wrong = {"authorization": "Bearer wrong"}
+        assert httpx.get(url + path, headers=wrong).status_code == 403
+        rebound = httpx.get(url + path, headers={**good, "host": "evil.example:8004"})
+        assert rebound.status_code == 403
+        assert "loopback" in rebound.json()["message"]
+        assert httpx.get(url + path, headers={**good, "host": "localhost"}).status_code == 200
+    info = httpx.get(status.url + "/info", headers=good).json()
+    assert info["device"] == "pi-1"
+    assert "fo_device" not in json.dumps(info) + status.model_dump_json()
+    bad = httpx.post(status.training_url + "/start", headers=good, json={"node_id": [1]})
+    assert bad.status_code == 422
