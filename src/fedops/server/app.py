@@ -55,6 +55,7 @@ class ServerManager:
         services = self.services
         services.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         services.db.migrate()
+        services.artifacts.clean()
         ensure_admin_token(services.db, services.settings.admin_token_file, services.clock())
 
     def start(self) -> None:

@@ -56,6 +56,10 @@ class ArtifactStore(Protocol):
         """Forget a file. Not being there is no error."""
         ...
 
+    def clean(self) -> None:
+        """Remove what uploads of an earlier life left unfinished."""
+        ...
+
 
 class LocalArtifacts:
     """Artifacts in a folder: ``ab/cdef...`` under its root."""
@@ -80,7 +84,6 @@ class LocalArtifacts:
             _place(self.root, sha256).unlink(missing_ok=True)
 
     def clean(self) -> None:
-        """Remove what uploads of an earlier life left unfinished."""
         for left in (self.root / "incoming").glob("*"):
             left.unlink(missing_ok=True)
 

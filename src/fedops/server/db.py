@@ -25,6 +25,8 @@ from fedops.server.notices import Listener, Notice, take
 
 #: How long a transaction waits for another one's lock. Seconds.
 LOCK_SECONDS = 15.0
+#: Of SQLite, exactly this class (not one below it): the file is damaged or no database.
+_DAMAGED = sqlite3.DatabaseError
 _dump = partial(json.dumps, allow_nan=False, separators=(",", ":"))
 
 
@@ -107,9 +109,12 @@ def _begin_sqlite(connection: Connection) -> None:
 
 @contextmanager
 def _as_unavailable(where: str) -> Iterator[None]:
-    """A database that is locked, full or away is no bug of ours."""
+    """A database that is locked, full, damaged or away is no bug of ours."""
     try:
         yield
-    except (OperationalError, sqlite3.OperationalError) as error:
-        cause = error.orig if isinstance(error, DBAPIError) else error
-        raise Unavailable(f"the database {where} is not available: {cause}") from error
+    except DBAPIError as error:
+        if not isinstance(error, OperationalError) and type(error.orig) is not _DAMAGED:
+            raise
+        raise Unavailable(f"the database {where} is not available: {error.orig}") from error
+    except sqlite3.DatabaseError as error:  # while setting up a connection
+        raise Unavailable(f"the database {where} is not available: {error}") from error

@@ -41,9 +41,7 @@ use = false
 key = "a secret of mine"
 """
 CONTRACT = c.ParameterContract(
-    parameters=(
-        c.ParameterSpec(name="w", shape=(2,), dtype="float32", rule=c.ExchangeRule.MEAN),
-    )
+    parameters=(c.ParameterSpec(name="w", shape=(2,), dtype="float32", rule=c.ExchangeRule.MEAN),)
 )
 
 
@@ -131,9 +129,7 @@ class World:
         """A model file whose content depends on ``value``."""
         return self.file(tensors.pack({"w": np.full(2, value, dtype=np.float32)}))
 
-    def ready_devices(
-        self, *names: str, task: str = "mnist"
-    ) -> dict[str, DeviceClient]:
+    def ready_devices(self, *names: str, task: str = "mnist") -> dict[str, DeviceClient]:
         """Devices that are members of the task, online, registered, and have an idle client."""
         found = {}
         for name in names:

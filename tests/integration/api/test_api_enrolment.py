@@ -53,7 +53,9 @@ def test_without_a_valid_token_nothing_is_answered(
 
 def test_a_token_of_another_kind_is_refused(world: World) -> None:
     reply, device = world.join("pi")
-    with pytest.raises(Forbidden, match="takes the admin token; what was sent is the token of a device"):
+    with pytest.raises(
+        Forbidden, match="takes the admin token; what was sent is the token of a device"
+    ):
         world.with_token(reply.device_token).tasks()
     join_token = world.join_token()
     with pytest.raises(Forbidden, match="what was sent is a join token"):
@@ -225,12 +227,19 @@ def test_records_count_once(world: World) -> None:
     batch = c.RecordBatch(
         records=[
             c.DeviceRecord(
-                id="metric-1", kind=c.RecordKind.METRIC, run_id=run.id, round=1, name="loss", value=0.5
+                id="metric-1",
+                kind=c.RecordKind.METRIC,
+                run_id=run.id,
+                round=1,
+                name="loss",
+                value=0.5,
             ),
             c.DeviceRecord(id="event-001", kind=c.RecordKind.EVENT, name="checkpoint", text="kept"),
             c.DeviceRecord(id="metric-2", kind=c.RecordKind.METRIC, run_id=77, name="x", value=1),
             c.DeviceRecord(id="metric-3", kind=c.RecordKind.METRIC, run_id=run.id, name="x"),
-            c.DeviceRecord(id="log-0001", kind=c.RecordKind.LOG, text="hello", data={"a": [1, None]}),
+            c.DeviceRecord(
+                id="log-0001", kind=c.RecordKind.LOG, text="hello", data={"a": [1, None]}
+            ),
         ]
     )
     first = device.records(batch)

@@ -26,7 +26,9 @@ def _lose(world: World, attempt_id: int, why: str = "its process died") -> None:
 def test_a_run_from_start_to_a_new_model(world: World) -> None:
     world.task()
     world.ready_devices("a", "b")
-    started = world.operator.start_run("mnist", c.RunStart(overrides=["num_rounds=2", "random_seed=9"]))
+    started = world.operator.start_run(
+        "mnist", c.RunStart(overrides=["num_rounds=2", "random_seed=9"])
+    )
     assert (started.status, started.rounds, started.seed) == (RunStatus.PENDING, 2, 9)
     assert (started.config["num_rounds"], started.config["random_seed"]) == (2, 9)
     assert world.operator.task("mnist").active_run == started.id
@@ -60,7 +62,11 @@ def test_rounds_show_their_clients_and_the_metrics_of_the_model_they_made(world:
     world.do_round(engine, 1, "a", "b")
     world.do_round(engine, 2, "a", "b")
     first, second = world.operator.rounds(run.id)
-    assert first.metrics == {"accuracy": 0.1, "loss": 0.5, "train_loss": 0.5}  # loss: said in round 2
+    assert first.metrics == {
+        "accuracy": 0.1,
+        "loss": 0.5,
+        "train_loss": 0.5,
+    }  # loss: said in round 2
     assert second.metrics == {"accuracy": 0.2, "train_loss": 0.5}
     assert (second.seconds, second.overhead_seconds, second.timing) == (1.0, 0.1, {"training": 0.8})
     assert [(p.device, p.status, p.selection, p.examples) for p in first.participations] == [
@@ -193,7 +199,7 @@ def test_a_commit_is_checked(world: World) -> None:
         engine.begin_round(1, c.RoundBegin(selected={"nobody": "x"}))
     engine.begin_round(1, c.RoundBegin(selected={"a": "x"}))
     good = world.commit(engine, 1, "a")
-    with pytest.raises(NotFound, match="the model 0000.* was not uploaded"):
+    with pytest.raises(NotFound, match=r"the model 0000.* was not uploaded"):
         engine.commit(good.model_copy(update={"model": "0" * 64}))
     with pytest.raises(Invalid, match="device 'b' was not selected for round 1"):
         engine.commit(good.model_copy(update={"participations": [replied("b")]}))

@@ -48,10 +48,16 @@ def _evil(name: str, mode: int = 0) -> bytes:
         (_evil("toy/link", stat.S_IFLNK | 0o777), "holds a symbolic link: 'toy/link'"),
         (bundle(**{"pyproject.toml": None}), "has no pyproject.toml"),
         (bundle(**{"pyproject.toml": "not [toml"}), "pyproject.toml is no valid TOML"),
-        (bundle(**{"pyproject.toml": "[project]\nname='x'"}), r"pyproject.toml has no table \[tool\]"),
+        (
+            bundle(**{"pyproject.toml": "[project]\nname='x'"}),
+            r"pyproject.toml has no table \[tool\]",
+        ),
         (bundle(**{"pyproject.toml": "[tool.other]"}), r"\[tool\] has no table \[fedops\]"),
         (bundle(**{"pyproject.toml": "[tool.fedops]\npackage='toy'"}), "'config' is missing"),
-        (bundle(**{"pyproject.toml": "[tool.fedops]\npackage=3\nconfig='x'"}), "'package' is missing"),
+        (
+            bundle(**{"pyproject.toml": "[tool.fedops]\npackage=3\nconfig='x'"}),
+            "'package' is missing",
+        ),
         (
             bundle(**{"pyproject.toml": "[tool.fedops]\npackage='toy'\nconfig='../x.toml'"}),
             "leads out of the app",
@@ -61,13 +67,14 @@ def _evil(name: str, mode: int = 0) -> bytes:
             "no folder toys/",
         ),
         (bundle(**{"toy/conf/config.toml": None}), "has no toy/conf/config.toml"),
-        (bundle(**{"toy/conf/config.toml": "num_round = 3"}), "num_round: unknown key; did you mean"),
+        (
+            bundle(**{"toy/conf/config.toml": "num_round = 3"}),
+            "num_round: unknown key; did you mean",
+        ),
         (bundle(**{"toy/conf/config.toml": "num_rounds = 0"}), "num_rounds = 0: must be"),
     ],
 )
-def test_what_is_no_bundle_is_refused_and_not_kept(
-    world: World, data: bytes, words: str
-) -> None:
+def test_what_is_no_bundle_is_refused_and_not_kept(world: World, data: bytes, words: str) -> None:
     with pytest.raises(Invalid, match=words):
         world.upload(data)
     root = world.manager.services.settings.home / "artifacts"
@@ -126,8 +133,8 @@ def test_a_task_needs_its_bundle_and_valid_overrides(world: World) -> None:
     with pytest.raises(Invalid, match="no app bundle 0000"):
         world.operator.create_task(c.TaskCreate(name="x", bundle="0" * 64))
     ref = world.upload(bundle())
+    body = c.TaskCreate(name="x", bundle=ref.sha256, overrides=["num_rounds=0"])
     with pytest.raises(Invalid, match="num_rounds = 0: must be"):
-        body = c.TaskCreate(name="x", bundle=ref.sha256, overrides=["num_rounds=0"])
         world.operator.create_task(body)
     with pytest.raises(Invalid, match="must read key=value"):
         world.operator.create_task(c.TaskCreate(name="x", bundle=ref.sha256, overrides=["rounds"]))

@@ -1,0 +1,234 @@
+"""The sentences that say why."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from fedops.core.contracts import EngineProgress, ProcessReport
+from fedops.core.states import Enrolment, FailureReason, ProcessStatus, RunStatus
+from fedops.core.why import (
+    DeviceFacts,
+    RunFacts,
+    count,
+    device_why,
+    presence,
+    run_why,
+    some,
+    span,
+    unavailable,
+)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [
+        (-3, "0 s"),
+        (0.9, "0 s"),
+        (41.7, "41 s"),
+        (119, "119 s"),
+        (120, "2 min"),
+        (7_199, "119 min"),
+        (7_200, "2 h"),
+        (172_799, "47 h"),
+        (172_800, "2 d"),
+    ],
+)
+def test_spans(seconds: float, text: str) -> None:
+    assert span(seconds) == text
+
+
+def test_counts_and_lists() -> None:
+    assert (count(1, "device"), count(2, "device")) == ("1 device", "2 devices")
+    assert some(["a", "b", "c"]) == "a, b, c"
+    assert some(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
+
+
+def _device(name: str = "pi-3", **values: object) -> DeviceFacts:
+    process = ProcessReport(status=ProcessStatus.IDLE, task="mnist")
+    facts = DeviceFacts(name, Enrolment.APPROVED, True, 1.0, process, ("mnist",))
+    return replace(facts, **values)  # type: ignore[arg-type]
+
+
+def _process(status: ProcessStatus, **values: object) -> ProcessReport:
+    return ProcessReport(status=status, seconds_in_state=12.3, **values)  # type: ignore[arg-type]
+
+
+def test_presence() -> None:
+    assert presence(_device()) == "online"
+    assert presence(_device(online=False, last_seen_seconds=41)) == "offline, last seen 41 s ago"
+    assert presence(_device(online=False, last_seen_seconds=None)) == "never seen"
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        (
+            {"enrolment": Enrolment.PENDING},
+            "waiting for approval ('fedops device approve pi-3'); online",
+        ),
+        ({"enrolment": Enrolment.REJECTED}, "rejected: it takes part in nothing"),
+        ({"enrolment": Enrolment.REVOKED}, "revoked: it takes part in nothing"),
+        ({"online": False, "last_seen_seconds": 200}, "offline, last seen 3 min ago"),
+        ({"problems": ("there is no task 'x'",)}, "online, but there is no task 'x'"),
+        (
+            {"tasks": ()},
+            "online, but in no task: on the device, 'fedops client run --app PATH --task NAME'",
+        ),
+        ({}, "online; its training client is ready"),
+        (
+            {"process": _process(ProcessStatus.TRAINING, run_id=7, round=3)},
+            "online; training round 3 in run 7 for 12 s",
+        ),
+        ({"process": _process(ProcessStatus.EVALUATING)}, "online; evaluating for 12 s"),
+        (
+            {"process": _process(ProcessStatus.STARTING)},
+            "online; its training client has been starting for 12 s",
+        ),
+        ({"process": _process(ProcessStatus.STOPPED)}, "online; its training client is stopped"),
+        (
+            {"process": _process(ProcessStatus.BACKOFF, restarts=1, reason="killed (9)")},
+            "online; its training client died (1 restart) and starts again soon: killed (9)",
+        ),
+        (
+            {"process": _process(ProcessStatus.FATAL, reason="no module named toy")},
+            "online; its training client was given up: no module named toy",
+        ),
+    ],
+)
+def test_devices(values: dict[str, object], text: str) -> None:
+    assert device_why(_device(**values)) == text
+
+
+@pytest.mark.parametrize("status", ProcessStatus)
+def test_every_process_status_has_a_sentence(status: ProcessStatus) -> None:
+    assert device_why(_device(process=_process(status))).startswith("online; ")
+
+
+def test_whether_a_device_can_be_invited() -> None:
+    assert unavailable(_device(), "mnist", True, None) is None
+    training = _device(process=_process(ProcessStatus.TRAINING, task="mnist"))
+    assert unavailable(training, "mnist", True, None) is None
+    cases = [
+        (_device(), True, "another data set", "refused for this run: another data set"),
+        (_device(online=False), True, None, "offline, last seen 1 s ago"),
+        (_device(), False, None, "online, its node is being registered"),
+        (
+            _device(process=_process(ProcessStatus.STARTING)),
+            True,
+            None,
+            "its training client has been starting for 12 s",
+        ),
+        (
+            _device(process=_process(ProcessStatus.IDLE, task="other")),
+            True,
+            None,
+            "its training client works for task 'other'",
+        ),
+    ]
+    for device, registered, refused, why in cases:
+        assert unavailable(device, "mnist", registered, refused) == why
+
+
+AWAY = _device("pi-3", online=False, last_seen_seconds=41)
+THREE = (_device("pi-1"), _device("pi-2"), AWAY)
+BASE = RunFacts(RunStatus.RUNNING, rounds=5, committed_rounds=2, seconds_in_state=3.0, attempt=1)
+
+
+def _progress(phase: str, **values: object) -> EngineProgress:
+    return EngineProgress.model_validate({"phase": phase, "round": 3, **values})
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [
+        ({"status": RunStatus.PENDING}, "waiting for the engine for 3 s"),
+        (
+            {"status": RunStatus.PENDING, "text": "the engine is down"},
+            "waiting for the engine for 3 s (the engine is down)",
+        ),
+        ({"status": RunStatus.STARTING}, "attempt 1 has been starting for 3 s"),
+        (
+            {"status": RunStatus.RESUMING, "text": "attempt 1 was lost: killed"},
+            "going on with round 3 of 5 in a new attempt, for 3 s: attempt 1 was lost: killed",
+        ),
+        ({}, "attempt 1 is up and prepares round 3 of 5"),
+        (
+            {
+                "progress": _progress("waiting"),
+                "needed": 3,
+                "devices": THREE,
+                "unavailable": {"pi-3": presence(AWAY)},
+            },
+            "waiting for 1 more device: 2 of 3 online, pi-3 last seen 41 s ago",
+        ),
+        (
+            {"progress": _progress("waiting", needed=2)},
+            "waiting for 2 more devices: 0 of 2 online",
+        ),
+        (
+            {"progress": _progress("waiting"), "needed": 2, "devices": THREE},
+            "round 3 of 5: choosing among 3 devices",
+        ),
+        (
+            {
+                "progress": _progress(
+                    "training", selected=["pi-1", "pi-2", "pi-3"], replied=["pi-1"]
+                ),
+                "devices": THREE,
+            },
+            "round 3 of 5: training, 1 of 3 replied; "
+            "waiting for pi-3 (offline, last seen 41 s ago)",
+        ),
+        (
+            {
+                "progress": _progress(
+                    "training", selected=["pi-1", "pi-2"], replied=["pi-1", "pi-2"]
+                )
+            },
+            "round 3 of 5: training, 2 of 2 replied",
+        ),
+        (
+            {"progress": _progress("aggregating", replied=["a", "b"]), "progress_seconds": 2.5},
+            "round 3 of 5: aggregating 2 updates for 2 s",
+        ),
+        (
+            {"progress": _progress("committing"), "progress_seconds": 0.1},
+            "round 3 of 5: committing for 0 s",
+        ),
+        (
+            {"status": RunStatus.STOPPING, "asked": 3, "unconfirmed": ("pi-3",)},
+            "stopping 2 of 3: waiting for pi-3",
+        ),
+        (
+            {"status": RunStatus.PAUSING, "asked": 3},
+            "pausing: waiting for the engine to end the round",
+        ),
+        ({"status": RunStatus.PAUSED}, "paused for 3 s after round 2 of 5"),
+        (
+            {"status": RunStatus.COMPLETED, "version": 4, "metrics": {"accuracy": 0.9316}},
+            "completed 2 rounds; the global model is V4 (accuracy 0.932)",
+        ),
+        ({"status": RunStatus.COMPLETED}, "completed 2 rounds"),
+        (
+            {"status": RunStatus.STOPPED, "text": "stopped by the operator"},
+            "stopped after round 2 of 5: stopped by the operator",
+        ),
+        (
+            {
+                "status": RunStatus.FAILED,
+                "reason": FailureReason.TOO_FEW_CLIENTS,
+                "text": "1 of 2 devices for 600 s",
+            },
+            "failed (too_few_clients) after round 2 of 5: 1 of 2 devices for 600 s",
+        ),
+    ],
+)
+def test_runs(values: dict[str, object], text: str) -> None:
+    assert run_why(replace(BASE, **values)) == text  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("status", RunStatus)
+def test_every_run_status_has_a_sentence(status: RunStatus) -> None:
+    assert run_why(replace(BASE, status=status))

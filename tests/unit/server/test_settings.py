@@ -1,0 +1,78 @@
+"""Settings: given values, environment, defaults."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fedops.core.errors import Invalid
+from fedops.settings import EngineSettings, client_settings, is_loopback, server_settings
+
+
+@pytest.fixture(autouse=True)
+def _clean(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SERVER_HOME", "SERVER_PORT", "SERVER_HOST", "DATABASE_URL", "CLIENT_HOME"):
+        monkeypatch.delenv(f"FEDOPS_{name}", raising=False)
+
+
+def test_defaults() -> None:
+    settings = server_settings()
+    assert (settings.host, settings.port, settings.approval) == ("127.0.0.1", 8600, "auto")
+    assert settings.url == "http://127.0.0.1:8600"
+    assert settings.home == Path("~/.fedops/server").expanduser()
+    assert settings.database == f"sqlite:///{settings.home}/fedops.db"
+    assert (client_settings().port, client_settings().training_port) == (8004, 8003)
+
+
+def test_what_is_given_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDOPS_SERVER_PORT", "9000")
+    monkeypatch.setenv("FEDOPS_DATABASE_URL", "postgresql+psycopg://me@here/db")
+    assert server_settings().port == 9000
+    assert server_settings(port=None).port == 9000
+    assert server_settings(port=9001).port == 9001
+    assert server_settings().database == "postgresql+psycopg://me@here/db"
+    assert server_settings(database_url="sqlite://").database == "sqlite://"
+
+
+def test_mistakes_name_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDOPS_SERVER_PORT", "many")
+    with pytest.raises(Invalid, match=r"port \(environment: FEDOPS_SERVER_PORT\)"):
+        server_settings()
+    with pytest.raises(Invalid, match="approval"):
+        server_settings(port=1, approval="perhaps")
+
+
+@pytest.mark.parametrize(
+    ("host", "local"),
+    [
+        ("127.0.0.1", True),
+        ("127.8.8.8", True),
+        ("::1", True),
+        ("localhost", True),
+        ("0.0.0.0", False),
+        ("192.168.1.4", False),
+        ("example.org", False),
+    ],
+)
+def test_only_loopback_is_served_without_tls(host: str, local: bool) -> None:
+    assert is_loopback(host) is local
+    settings = server_settings(host=host)
+    if local:
+        settings.require_safe_binding()
+    else:
+        with pytest.raises(Invalid, match=f"refusing to listen on {host} without TLS"):
+            settings.require_safe_binding()
+        server_settings(host=host, insecure=True).require_safe_binding()
+
+
+def test_urls() -> None:
+    assert server_settings(host="::1", port=1).url == "http://[::1]:1"
+    public = server_settings(host="0.0.0.0", port=1, public_url="https://fed.example/")
+    assert public.url == "https://fed.example"
+    assert public.local_url == "http://127.0.0.1:1"
+
+
+def test_the_engine_finds_its_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDOPS_ATTEMPTS_DIR", "/data/attempts")
+    assert EngineSettings().attempts_dir == Path("/data/attempts")
