@@ -82,7 +82,7 @@ def check_reply(message: Message, expected: Expected) -> tuple[Checked, bytes]:
         Invalid: the reply is wrong, with the device and what is wrong named.
     """
     if message.has_error():
-        raise Breakdown(f"device '{expected.device}': {message.error.reason or 'unknown error'}")
+        raise Breakdown(message.error.reason or "it failed without a word")
     try:
         return _check(message, expected)
     except Invalid as error:

@@ -70,6 +70,7 @@ def _build(
         name, given = _former_class(name, given, f"{package}.".startswith("flwr.server."))
         cls = _flower_class(name, where)
         _check_arguments(cls, given, where)
+        given = {**_own_defaults(cls), **given}
     else:
         cls = _own_class(target, roots, where)
     given = {key: _value(value, roots, f"{where} {key}") for key, value in given.items()}
@@ -138,6 +139,12 @@ def _check_arguments(cls: Any, given: Mapping[str, Any], where: str) -> None:
     missing = [n for n in valid if parameters[n].default is empty and n not in given]
     if missing:
         raise Invalid(f"{where}: {cls.__name__} needs {listed(missing)}")
+
+
+def _own_defaults(cls: Any) -> dict[str, Any]:
+    """Flower's default of two available clients would overrule ``clients_per_round = 1``."""
+    known = inspect.signature(cls).parameters
+    return {"min_available_nodes": 1} if "min_available_nodes" in known else {}
 
 
 def _value(value: Any, roots: Sequence[Path], where: str) -> Any:

@@ -1,0 +1,125 @@
+"""Making a round count: the model and the strategy's state stored, then one commit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from fedops.algorithms.aggregation import mean_metrics
+from fedops.core.contracts import RoundCommit
+from fedops.core.errors import FedOpsError
+from fedops.flower.exchange import Exchange
+from fedops.flower.global_model import GlobalModel
+from fedops.flower.lines import Lines
+from fedops.flower.replies import Checked
+from fedops.flower.strategies import RunStrategy
+from fedops.tensors import save
+
+
+@dataclass
+class Timing:
+    """Where the time of a round goes."""
+
+    began: float = field(default_factory=time.monotonic)
+    spent: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def measure(self, part: str) -> Iterator[None]:
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            self.spent[part] = self.spent.get(part, 0.0) + time.monotonic() - begin
+
+    @property
+    def seconds(self) -> float:
+        return time.monotonic() - self.began
+
+    def split(self, slowest: Checked | None) -> dict[str, float]:
+        """The parts by name, given the client that took longest."""
+        trained = slowest.head.train_seconds if slowest else 0.0
+        evaluated = slowest.head.evaluate_seconds if slowest else 0.0
+        spent = {part: self.spent.get(part, 0.0) for part in ("waiting", "exchange", "aggregation")}
+        return {
+            "waiting": spent["waiting"],
+            "transfer": max(0.0, spent["exchange"] - trained - evaluated),
+            "training": trained,
+            "aggregation": spent["aggregation"],
+            "evaluation": evaluated + self.spent.get("evaluation", 0.0),
+        }
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A round that is to be committed."""
+
+    round: int
+    model: GlobalModel
+    exchange: Exchange
+    timing: Timing
+    metrics: Mapping[str, float]
+    dataset: str
+    refused: Mapping[str, str]
+
+
+class Committer:
+    """Stores what a round made."""
+
+    def __init__(self, lines: Lines, strategy: RunStrategy, spool: Path) -> None:
+        self._lines = lines
+        self._strategy = strategy
+        self._spool = spool
+
+    def commit(self, finished: Finished) -> str:
+        """Commit a round. Returns the Server Manager's command.
+
+        Raises:
+            OSError: the disk is full.
+        """
+        self._store(finished.model.path, finished.model.sha256)
+        body = self._body(finished, self._store_state())
+        return self._lines.ask(lambda api: api.commit(body)).command
+
+    def _store(self, path: Path, sha256: str) -> str:
+        stored = self._lines.ask(lambda api: api.upload(path)).sha256
+        if stored != sha256:
+            raise FedOpsError(f"{path.name} arrived damaged at the Server Manager")
+        return stored
+
+    def _store_state(self) -> str | None:
+        state = self._strategy.export_state()
+        if not state:
+            return None
+        path = self._spool / "strategy.safetensors"
+        return self._store(path, save(state, path))
+
+    def _body(self, finished: Finished, state: str | None) -> RoundCommit:
+        replies = finished.exchange.checked
+        slowest = max(replies, key=lambda reply: reply.seconds, default=None)
+        seconds = finished.timing.seconds
+        return RoundCommit(
+            round=finished.round,
+            model=finished.model.sha256,
+            strategy_state=state,
+            metrics=dict(finished.metrics),
+            client_metrics=client_metrics(replies),
+            train_metrics=mean_metrics(
+                [(r.examples, r.trained.metrics) for r in replies if r.trained]
+            ),
+            participations=finished.exchange.reports(),
+            seconds=seconds,
+            overhead_seconds=max(0.0, seconds - (slowest.seconds if slowest else 0.0)),
+            timing=finished.timing.split(slowest),
+            dataset=finished.dataset or None,
+            refused=dict(finished.refused),
+        )
+
+
+def client_metrics(replies: list[Checked]) -> dict[str, float]:
+    """The received model's metrics on the clients that evaluated it."""
+    return mean_metrics(
+        [(r.evaluated.examples, r.evaluated.metrics) for r in replies if r.evaluated]
+    )

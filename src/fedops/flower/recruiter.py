@@ -1,0 +1,158 @@
+"""Who takes part in a round: waiting for enough clients, choosing among them, and what each is told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from flwr.app import ConfigRecordValues
+
+from fedops.algorithms.selection import Selector
+from fedops.core.contracts import Candidate, RoundBegin
+from fedops.core.policies import draw_seed
+from fedops.core.states import FailureReason
+from fedops.flower.endings import Leave, RunFailed
+from fedops.flower.exchange import Asked, Exchange
+from fedops.flower.global_model import GlobalModel
+from fedops.flower.inbox import OUTCOMES
+from fedops.flower.lines import Lines
+from fedops.flower.messages import Order
+from fedops.flower.round_rules import draw, why_waiting
+from fedops.flower.run_setup import Setup
+
+_LOOK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Called:
+    """The clients that a try of a round calls on."""
+
+    asked: dict[str, Asked]
+    available: int  #: how many could have been called, those that replied before included
+
+
+class Recruiter:
+    """Finds the clients of each round of an attempt."""
+
+    def __init__(self, setup: Setup, lines: Lines, selector: Selector) -> None:
+        self._setup = setup
+        self._rules = setup.rules
+        self._lines = lines
+        self._selector = selector
+        self._candidates: list[Candidate] = []
+        #: Device -> why it cannot take part in this run.
+        self.refused: dict[str, str] = dict(setup.spec.refused)
+
+    def gather(self, exchange: Exchange, say: Callable[[str], None]) -> dict[str, Candidate]:
+        """Wait until there are enough clients. Returns those available, by name.
+
+        Raises:
+            RunFailed: there were too few for too long.
+        """
+        patience = self._rules.policy.wait_seconds
+        deadline = time.monotonic() + patience
+        while True:
+            ready = self.available()
+            present = ready.keys() | exchange.replies.keys()
+            if len(present) >= self._rules.needed:
+                return ready
+            why = why_waiting(self._rules.needed, present, self._candidates, self.refused)
+            say(why)
+            if time.monotonic() > deadline:
+                text = f"gave up after {patience:.0f} s: {why}"
+                raise RunFailed(FailureReason.TOO_FEW_CLIENTS, text)
+            exchange.handle(self._lines.inbox.take(_LOOK_SECONDS))
+
+    def available(self) -> dict[str, Candidate]:
+        """The devices that can be asked now."""
+        reply = self._lines.ask(lambda api: api.candidates())
+        if reply.command in OUTCOMES:
+            raise Leave(OUTCOMES[reply.command])
+        self._candidates = reply.candidates
+        return {
+            candidate.device: candidate
+            for candidate in reply.candidates
+            if candidate.unavailable is None and candidate.device not in self.refused
+        }
+
+    def call(
+        self,
+        round_: int,
+        retry: int,
+        ready: Mapping[str, Candidate],
+        exchange: Exchange,
+        model: GlobalModel,
+        dataset: str,
+    ) -> Called:
+        """Choose as many clients as it takes, besides those that replied or are at it, and announce them."""
+        rng = np.random.default_rng(draw_seed(self._setup.spec.seed, round_, retry))
+        available = len(ready.keys() | exchange.replies.keys())
+        chosen = self._choose(ready, exchange, self._rules.invited(available), rng)
+        told = self._setup.strategy.configure(
+            round_, model.averaged, [int(ready[name].node_id) for name in chosen]
+        )
+        names = [name for name in chosen if int(ready[name].node_id) in told]
+        evaluators = self._evaluators(names, available, exchange, rng)
+        asked = {
+            name: Asked(
+                int(ready[name].node_id),
+                self.order(
+                    round_, model, dataset, name in evaluators, told[int(ready[name].node_id)]
+                ),
+                chosen[name],
+            )
+            for name in names
+        }
+        selected = {**exchange.reasons, **{name: a.reason for name, a in asked.items()}}
+        self._lines.ask(lambda api: api.begin_round(round_, RoundBegin(selected=selected)))
+        return Called(asked, available)
+
+    def _choose(
+        self,
+        ready: Mapping[str, Candidate],
+        exchange: Exchange,
+        invited: int,
+        rng: np.random.Generator,
+    ) -> dict[str, str]:
+        at_it = [device for device in exchange.present if device in ready]
+        settled = {*exchange.replies, *at_it}
+        tried = set(exchange.devices)
+        pool = [candidate for name, candidate in ready.items() if name not in settled]
+        fresh = [candidate for candidate in pool if candidate.device not in tried]
+        again = [candidate for candidate in pool if candidate.device in tried]
+        chosen = draw(self._selector, [fresh, again], invited - len(settled), rng)
+        return dict(sorted(chosen.items()))
+
+    def _evaluators(
+        self, names: Sequence[str], available: int, exchange: Exchange, rng: np.random.Generator
+    ) -> set[str]:
+        """Those who evaluate the model before they train on it."""
+        everyone = len(names) + len(exchange.devices)
+        count = self._setup.strategy.numbers.evaluators(available, everyone)
+        order = rng.permutation(len(names))
+        return {names[i] for i in order[: max(0, count - exchange.evaluators)]}
+
+    def order(
+        self,
+        round_: int,
+        model: GlobalModel,
+        dataset: str,
+        evaluate: bool,
+        told: Mapping[str, ConfigRecordValues],
+    ) -> Order:
+        """What a client is asked to do in a round."""
+        spec = self._setup.spec
+        return Order(
+            round=round_,
+            run_id=spec.run_id,
+            attempt=spec.attempt,
+            task=spec.task,
+            run_seed=spec.seed,
+            config=self._setup.plain_config,
+            contract=model.contract,
+            dataset=dataset,
+            evaluate=evaluate,
+            strategy=told,
+        )

@@ -1,0 +1,610 @@
+"""The round engine from the first message to the last commit, with clients that do what clients do."""
+
+import errno
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from flwr.app import Context, Message
+from paper_federation import (
+    Conflict,
+    PaperFederation,
+    Unavailable,
+    examples,
+    plain_rounds,
+)
+
+from fedops import tensors as tensors_module
+from fedops.core.contracts import ParticipationReport, RoundCommit
+from fedops.core.states import FailureReason, ParticipationStatus
+from fedops.flower import exchange
+from fedops.flower.endings import Leave, Lost, RunFailed, Superseded
+from fedops.flower.messages import decode_order, packed_record
+from fedops.tensors import Tensors, pack, unpack
+
+THREE = ["pi-1", "pi-2", "pi-3"]
+AT_LEAST_ONE = {"strategy": {"_target_": "FedAvg", "min_fit_clients": 1}}
+AT_LEAST_TWO = {"strategy": {"_target_": "FedAvg", "min_fit_clients": 2}}
+Make = Callable[..., PaperFederation]
+
+
+@pytest.fixture
+def federation(tmp_path: Path) -> Any:
+    made: list[PaperFederation] = []
+
+    def make(*devices: str, name: str = "one", **config: Any) -> PaperFederation:
+        made.append(PaperFederation(tmp_path / name, **config))
+        (tmp_path / name).mkdir()
+        made[-1].add(*devices)
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.server.close()
+
+
+def rounds_of(**policy: Any) -> dict[str, Any]:
+    return {"round": policy}
+
+
+def same(one: Tensors, other: Tensors) -> bool:
+    return {k: a.tobytes() for k, a in sorted(one.items())} == {
+        k: a.tobytes() for k, a in sorted(other.items())
+    }
+
+
+def model(federation: PaperFederation, commit: int = -1) -> Tensors:
+    return federation.server.tensors(federation.server.commits[commit].model)
+
+
+def participation(commit: RoundCommit, device: str) -> ParticipationReport:
+    return next(p for p in commit.participations if p.device == device)
+
+
+# --- all goes well -----------------------------------------------------------------------------
+
+
+def test_every_round_equals_a_plain_loop_bit_for_bit(federation: Make) -> None:
+    fed = federation(*THREE, num_rounds=3, clients_per_round=3)
+    fed.play()
+    expected = plain_rounds(fed, THREE, 3)
+    assert [c.round for c in fed.server.commits] == [1, 2, 3]
+    assert all(same(model(fed, i), expected[i]) for i in range(3))
+
+
+def test_what_a_commit_says(federation: Make) -> None:
+    fed = federation(*THREE, clients_per_round=3)
+    fed.validation = (examples(1, 5), "lines")
+    final = fed.play()
+    commit = fed.server.commits[-1]
+    assert set(commit.metrics) == {"loss"} == set(commit.client_metrics) == set(final)
+    assert set(commit.train_metrics) == {"train_loss"}
+    assert commit.dataset == "lines"
+    assert commit.strategy_state is None
+    assert set(commit.timing) == {"waiting", "transfer", "training", "aggregation", "evaluation"}
+    assert 0 <= commit.overhead_seconds <= commit.seconds
+    assert sum(commit.timing.values()) <= commit.seconds + 0.01
+    report = participation(commit, "pi-2")
+    assert (report.status, report.examples, report.reason) == (ParticipationStatus.REPLIED, 5, None)
+    assert report.bytes_up == len(pack({k: a for k, a in model(fed).items() if k != "own"}))
+    assert "train_loss" in report.metrics
+
+
+def test_clients_are_told_apart_from_those_who_evaluate(federation: Make) -> None:
+    strategy = {"_target_": "FedAvg", "fraction_evaluate": 1e-6, "min_evaluate_clients": 1}
+    fed = federation(*THREE, clients_per_round=3, server={"strategy": strategy})
+    fed.play()
+    for commit in fed.server.commits:
+        assert sum("eval_loss" in p.metrics for p in commit.participations) == 1
+
+
+def test_nobody_evaluates_when_the_fraction_is_nothing(federation: Make) -> None:
+    strategy = {"_target_": "FedAvg", "fraction_evaluate": 0.0}
+    fed = federation(*THREE, clients_per_round=3, server={"strategy": strategy})
+    assert fed.play() == {}
+    assert fed.server.commits[-1].client_metrics == {}
+    assert len(fed.grid.pushed) == 6
+
+
+def test_slots_are_freed_and_nothing_is_left_with_flower(federation: Make) -> None:
+    fed = federation(*THREE, clients_per_round=3)
+    fed.play()
+    assert len(fed.server.freed) == len(set(fed.server.freed)) == len(fed.grid.pushed)
+    assert fed.grid.unpulled == []
+    assert {node for ring in fed.server.rung for node in ring} == {str(n) for n in fed.grid.nodes}
+
+
+def test_only_the_last_round_stays_on_disk(federation: Make) -> None:
+    fed = federation(*THREE, clients_per_round=3, num_rounds=3)
+    fed.play()
+    names = sorted(p.name for p in (fed.folder / "spool" / "attempt-1").iterdir())
+    assert names == ["final", "model-00003.safetensors", "round-00003", "start.safetensors"][
+        1:
+    ] or ("model-00002.safetensors" not in names and "round-00002" not in names)
+
+
+def test_clients_are_drawn_by_seed(federation: Make) -> None:
+    drawn = []
+    for name in ("one", "two"):
+        fed = federation(*THREE, "pi-4", "pi-5", name=name, clients_per_round=2, num_rounds=4)
+        fed.play()
+        drawn.append(fed.server.begun)
+    assert drawn[0] == drawn[1]
+    assert len({frozenset(selected) for _, selected in drawn[0]}) > 1
+    assert all(len(selected) == 2 for _, selected in drawn[0])
+    assert "drawn uniformly: 2 of 5" in next(iter(drawn[0][0][1].values()))
+
+
+def test_fedprox_reaches_the_clients(federation: Make) -> None:
+    seen: list[float] = []
+    strategy = {"_target_": "FedProx", "proximal_mu": 0.5}
+    fed = federation(num_rounds=1, clients_per_round=1, server={"strategy": strategy})
+    handler = fed.handler("pi-1")
+
+    def watch(message: Message, context: Context) -> Message:
+        seen.append(decode_order(message).number("proximal-mu"))
+        return handler(message, context)
+
+    fed.grid.add("pi-1", watch)
+    fed.play()
+    assert seen[0] == 0.5
+
+
+def test_a_robust_strategy_gets_every_reply(federation: Make) -> None:
+    fed = federation(*THREE, clients_per_round=3, server={"strategy": {"_target_": "FedMedian"}})
+    fed.play()
+    first = plain_rounds(fed, THREE, 1)[0]
+    assert not same(model(fed, 0), first)
+    assert model(fed, 0)["steps"] == first["steps"]
+
+
+# --- a run that is continued -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("strategy", ["FedAvg", "FedAdam", "FedAvgM", "FedYogi"])
+def test_a_continued_run_equals_an_undisturbed_one(federation: Make, strategy: str) -> None:
+    arguments = {"server_momentum": 0.9} if strategy == "FedAvgM" else {}
+    server = {"strategy": {"_target_": strategy, **arguments}}
+    straight = federation(*THREE, name="a", num_rounds=4, clients_per_round=3, server=server)
+    straight.play()
+
+    broken = federation(*THREE, name="b", num_rounds=4, clients_per_round=3, server=server)
+    for _ in range(3):
+        broken.server.on_commit = lambda _: broken.server.failing["commit"].append(
+            Conflict("killed")
+        )
+        broken.server.failing["commit"].clear()
+        with pytest.raises(Superseded):
+            broken.play()
+    broken.server.failing["commit"].clear()
+    broken.server.on_commit = lambda _: None
+    broken.play()
+
+    assert [c.round for c in broken.server.commits] == [1, 2, 3, 4]
+    assert [c.model for c in broken.server.commits] == [c.model for c in straight.server.commits]
+    states = [[c.strategy_state for c in fed.server.commits] for fed in (straight, broken)]
+    assert states[0] == states[1]
+    assert (states[0][0] is None) == (strategy == "FedAvg")
+
+
+def test_a_finished_run_that_is_asked_again_only_evaluates(federation: Make) -> None:
+    fed = federation(*THREE, clients_per_round=3)
+    fed.play()
+    assert set(fed.play()) == {"loss"}
+    assert len(fed.server.commits) == 2
+
+
+def test_local_tensors_are_kept_per_round_on_the_device(federation: Make) -> None:
+    fed = federation(*THREE, clients_per_round=3)
+    fed.play()
+    states = fed.memories["pi-1"].states
+    assert [round_ for _, round_ in sorted(states)] == [0, 1, 2]
+    assert [float(states[5, r]["own"][0]) for r in (0, 1, 2)] == [1.0, 0.5, 0.25]
+    assert model(fed)["own"].tolist() == [1.0, 1.0]
+
+
+# --- clients that do not reply -----------------------------------------------------------------
+
+
+def silent(message: Message, context: Context) -> None:
+    return None
+
+
+def test_a_straggler_is_recorded_and_asked_again_next_round(federation: Make) -> None:
+    policy = rounds_of(deadline_seconds=0.6, min_replies=2)
+    fed = federation("pi-1", "pi-2", clients_per_round=3, server=policy)
+    fed.grid.add("slow", silent)
+    fed.play()
+    for commit in fed.server.commits:
+        report = participation(commit, "slow")
+        assert report.status is ParticipationStatus.DROPPED
+        assert report.reason == "no reply before the deadline of the round"
+    assert fed.grid.pushed.count("slow") == 2
+
+
+def test_a_late_reply_is_put_away(federation: Make) -> None:
+    policy = rounds_of(deadline_seconds=0.5, min_replies=1)
+    fed = federation("pi-1", num_rounds=2, clients_per_round=2, server=policy)
+    handler, first, released = fed.handler("late"), [True], threading.Event()
+
+    def late(message: Message, context: Context) -> Message:
+        if first.pop() if first else False:
+            released.wait(10)
+        return handler(message, context)
+
+    fed.server.on_commit = lambda commit: released.set()
+    fed.grid.add("late", late)
+    fed.play()
+    assert participation(fed.server.commits[0], "late").status is ParticipationStatus.DROPPED
+    assert participation(fed.server.commits[1], "late").status is ParticipationStatus.REPLIED
+    assert fed.grid.unpulled == []
+
+
+def test_a_device_that_says_hello_is_asked_again(federation: Make) -> None:
+    straight = federation(*THREE, name="a", clients_per_round=3)
+    straight.play()
+    fed = federation("pi-1", "pi-2", name="b", clients_per_round=3)
+    handler, crashes = fed.handler("pi-3"), [True]
+
+    def crashing(message: Message, context: Context) -> Message | None:
+        if crashes:
+            crashes.pop()
+            fed.server.signal("hello", "pi-3")
+            return None
+        return handler(message, context)
+
+    fed.grid.add("pi-3", crashing)
+    fed.play()
+    assert fed.server.commits[-1].model == straight.server.commits[-1].model
+    report = participation(fed.server.commits[0], "pi-3")
+    assert report.status is ParticipationStatus.REPLIED
+    assert report.reason == "its training client started anew and was asked again"
+
+
+def test_the_round_goes_on_without_a_device_that_went_offline(
+    federation: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "GONE_GRACE_SECONDS", 0.2)
+    fed = federation("pi-1", "pi-2", num_rounds=1, clients_per_round=3)
+
+    def leaving(message: Message, context: Context) -> None:
+        fed.server.signal("gone", "pi-3", text="offline, last seen 9 s ago")
+
+    fed.grid.add("pi-3", leaving)
+    fed.play()
+    report = participation(fed.server.commits[0], "pi-3")
+    assert (report.status, report.reason) == (
+        ParticipationStatus.DROPPED,
+        "offline, last seen 9 s ago",
+    )
+    assert fed.server.commits[0].seconds < 5
+
+
+def test_a_device_that_comes_back_in_time_takes_part(
+    federation: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "GONE_GRACE_SECONDS", 5.0)
+    fed = federation("pi-1", num_rounds=1, clients_per_round=2)
+    handler = fed.handler("pi-2")
+
+    def coming_back(message: Message, context: Context) -> Message:
+        fed.server.signal("gone", "pi-2", text="offline")
+        return handler(message, context)
+
+    fed.grid.add("pi-2", coming_back)
+    fed.play()
+    assert participation(fed.server.commits[0], "pi-2").status is ParticipationStatus.REPLIED
+
+
+def test_another_client_takes_the_place_of_one_that_is_gone(
+    federation: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exchange, "GONE_GRACE_SECONDS", 0.1)
+    policy = rounds_of(min_replies=2)
+    fed = federation("pi-1", num_rounds=1, clients_per_round=2, server=policy)
+    spare = fed.handler("pi-3")
+
+    def leaving(message: Message, context: Context) -> None:
+        fed.server.unavailable["pi-2"] = "offline"
+        fed.grid.add("pi-3", spare)
+        fed.server.signal("gone", "pi-2", text="offline")
+
+    fed.grid.add("pi-2", leaving)
+    fed.play()
+    commit = fed.server.commits[0]
+    statuses = {p.device: p.status.value for p in commit.participations}
+    assert statuses == {"pi-1": "replied", "pi-2": "dropped", "pi-3": "replied"}
+    assert (
+        fed.grid.pushed.count("pi-1") == 2
+    )  # the round and the final evaluation: its reply was kept
+    assert set(fed.server.begun[-1][1]) == {"pi-1", "pi-2", "pi-3"}
+
+
+def test_over_selection_ends_the_round_with_the_replies_wanted(federation: Make) -> None:
+    policy = rounds_of(over_select=0.5, min_replies=2)
+    fed = federation("pi-1", "pi-2", num_rounds=1, clients_per_round=2, server=policy)
+    fed.grid.add("pi-3", silent)
+    fed.play()
+    commit = fed.server.commits[0]
+    assert participation(commit, "pi-3").reason == "the round was complete with 2 replies"
+
+
+def test_too_few_replies_end_the_run_after_the_retries(federation: Make) -> None:
+    policy = rounds_of(deadline_seconds=0.2, min_replies=2, max_retries=1)
+    fed = federation("pi-1", clients_per_round=2, server=policy)
+    fed.grid.add("pi-2", silent)
+    with pytest.raises(RunFailed) as failed:
+        fed.play()
+    assert failed.value.reason is FailureReason.TOO_FEW_CLIENTS
+    assert failed.value.text == (
+        "round 1 got 1 of the 2 replies it needs in 2 tries: pi-2: no reply before the deadline of the round"
+    )
+
+
+# --- clients that reply wrongly ----------------------------------------------------------------
+
+
+def spoilt(handler: Any, spoil: Callable[[Tensors, Message], None]) -> Any:
+    def answer(message: Message, context: Context) -> Message:
+        reply = handler(message, context)
+        if "packed" in reply.content:
+            arrays = {
+                k: a.copy() for k, a in unpack(reply.content["packed"]["packed"].data).items()
+            }
+            spoil(arrays, reply)
+            reply.content["packed"] = packed_record(pack(arrays))
+        return reply
+
+    return answer
+
+
+def _nan(arrays: Tensors, reply: Message) -> None:
+    arrays["w"][1] = np.nan
+
+
+def _shape(arrays: Tensors, reply: Message) -> None:
+    arrays["w"] = arrays["w"].reshape(1, 3)
+
+
+def _nothing(arrays: Tensors, reply: Message) -> None:
+    reply.content["metrics"]["num-examples"] = 0
+
+
+def _negative(arrays: Tensors, reply: Message) -> None:
+    reply.content["metrics"]["num-examples"] = -5
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (_nan, "the reply of device 'bad' is refused: 1 of 3 values of 'w' are NaN or infinite"),
+        (
+            _shape,
+            "the reply of device 'bad' is refused: 'w' is float32[1, 3] in it and float32[3] in the model",
+        ),
+        (
+            _nothing,
+            "the reply of device 'bad' is refused: its number of examples is 0, and must be",
+        ),
+        (
+            _negative,
+            "the reply of device 'bad' is refused: its number of examples is -5, and must be",
+        ),
+    ],
+)
+def test_a_wrong_update_is_rejected_and_the_round_goes_on(
+    federation: Make, spoil: Callable[[Tensors, Message], None], reason: str
+) -> None:
+    fed = federation("pi-1", "pi-2", num_rounds=1, clients_per_round=3)
+    fed.grid.add("bad", spoilt(fed.handler("bad"), spoil))
+    fed.play()
+    commit = fed.server.commits[0]
+    report = participation(commit, "bad")
+    assert report.status is ParticipationStatus.REJECTED
+    assert report.reason is not None
+    assert report.reason.startswith(reason)
+    assert same(model(fed), plain_rounds(fed, ["pi-1", "pi-2"], 1)[0])
+    assert "bad" not in commit.refused
+
+
+def test_a_device_with_another_model_is_refused_for_the_run(federation: Make) -> None:
+    fed = federation("pi-1", "pi-2", server=AT_LEAST_TWO)
+    fed.add("other", size=4)
+    fed.play()
+    assert fed.server.commits[0].refused == {
+        "other": "its model (here) differs from the run's (there):"
+        " 'w': float32[4] (mean) here, float32[3] (mean) there"
+    }
+    assert participation(fed.server.commits[0], "other").status is ParticipationStatus.REJECTED
+    assert fed.grid.pushed.count("other") == 1
+    assert len(fed.server.commits) == 2
+
+
+def test_the_odd_data_set_out_is_refused(federation: Make) -> None:
+    fed = federation("pi-1", "pi-2", server=AT_LEAST_TWO)
+    fed.add("a-digits", dataset="digits")
+    fed.play()
+    assert fed.server.commits[0].refused == {
+        "a-digits": "its data set is 'digits', and the run's is 'lines'"
+    }
+    assert fed.server.commits[0].dataset == "lines"
+    assert same(model(fed, 0), plain_rounds(fed, ["pi-1", "pi-2"], 1)[0])
+
+
+def test_the_servers_data_set_says_what_the_run_is_about(federation: Make) -> None:
+    fed = federation(num_rounds=1, server=AT_LEAST_ONE)
+    fed.validation = (examples(1, 5), "digits")
+    fed.add("pi-1", "pi-2")
+    fed.add("pi-3", dataset="digits")
+    fed.play()
+    assert set(fed.server.commits[0].refused) == {"pi-1", "pi-2"}
+
+
+def test_a_device_without_data_sits_out(federation: Make) -> None:
+    fed = federation("pi-1", "pi-2", num_rounds=1)
+    fed.add("empty", data=[])
+    fed.play()
+    assert fed.server.commits[0].refused == {"empty": "this device has no example to train on"}
+
+
+def test_a_client_that_fails_is_recorded_with_its_words(federation: Make) -> None:
+    def failing(message: Message, context: Context) -> Message:
+        raise ValueError("no such column")
+
+    fed = federation("pi-1", num_rounds=1, clients_per_round=2, server=AT_LEAST_ONE)
+    fed.grid.add("pi-2", failing)
+    fed.play()
+    report = participation(fed.server.commits[0], "pi-2")
+    assert report.status is ParticipationStatus.DROPPED
+    assert report.reason == "ValueError: no such column"
+
+
+def test_a_run_whose_clients_all_fail_ends_with_their_words(federation: Make) -> None:
+    def failing(message: Message, context: Context) -> Message:
+        raise ValueError("no such column")
+
+    fed = federation(clients_per_round=1)
+    fed.grid.add("pi-1", failing)
+    with pytest.raises(RunFailed, match="in 4 tries: pi-1: ValueError: no such column") as f:
+        fed.play()
+    assert f.value.reason is FailureReason.APP_ERROR
+
+
+# --- too few clients, stop, pause --------------------------------------------------------------
+
+
+def test_too_few_clients_are_waited_for_with_a_reason_and_then_given_up(federation: Make) -> None:
+    fed = federation("pi-1", clients_per_round=3, server=rounds_of(wait_seconds=0.5))
+    fed.add("pi-2")
+    fed.server.unavailable["pi-2"] = "offline, last seen 41 s ago"
+    with pytest.raises(RunFailed) as failed:
+        fed.play()
+    why = "waiting for 2 more clients: 1 of 3 available; pi-2: offline, last seen 41 s ago"
+    assert failed.value.reason is FailureReason.TOO_FEW_CLIENTS
+    assert failed.value.text == f"gave up after 0 s: {why}"
+    assert any(p.phase == "waiting" and p.detail == why for p in fed.server.progresses)
+    assert fed.grid.pushed == []
+
+
+def test_a_round_begins_when_there_are_enough_clients(federation: Make) -> None:
+    fed = federation("pi-1", num_rounds=1, clients_per_round=2)
+    playing = fed.play_aside()
+    fed.until(lambda: any(p.phase == "waiting" for p in fed.server.progresses))
+    fed.add("pi-2")
+    assert playing.end() is None
+    assert fed.server.commits[0].timing["waiting"] > 0.1
+
+
+@pytest.mark.parametrize(("command", "outcome"), [("stop", "stopped"), ("pause", "paused")])
+@pytest.mark.parametrize("devices", [[], ["pi-1"]])
+def test_a_command_ends_the_attempt_at_once(
+    federation: Make, command: str, outcome: str, devices: list[str]
+) -> None:
+    fed = federation(clients_per_round=1)
+    for device in devices:
+        fed.grid.add(device, silent)
+    playing = fed.play_aside()
+    fed.until(lambda: fed.server.progresses and (not devices or fed.grid.pushed))
+    fed.server.order(command)
+    error = playing.end(3)
+    assert isinstance(error, Leave)
+    assert error.outcome == outcome
+
+
+def test_a_command_with_the_commit_ends_after_it(federation: Make) -> None:
+    fed = federation("pi-1", clients_per_round=1, num_rounds=5)
+    fed.server.on_commit = lambda commit: fed.server.order("pause")
+    with pytest.raises(Leave):
+        fed.play()
+    assert len(fed.server.commits) == 1
+
+
+# --- the rest of the world fails ---------------------------------------------------------------
+
+
+def test_a_server_that_is_away_for_a_moment_is_waited_for(federation: Make) -> None:
+    fed = federation(*THREE, clients_per_round=3)
+    gone = [Unavailable("cannot reach the Server Manager")] * 2
+    for name in ("candidates", "upload", "commit", "signals", "progress"):
+        fed.server.failing[name] = list(gone)
+    fed.play()
+    assert len(fed.server.commits) == 2
+
+
+def test_a_server_that_stays_away_ends_the_attempt(federation: Make) -> None:
+    fed = federation("pi-1", clients_per_round=1)
+    fed.server.failing["candidates"] = [Unavailable("away")] * 100
+    with pytest.raises(Unavailable):
+        fed.play(patience=0.3)
+
+
+def test_a_superseded_attempt_ends_quietly_while_it_waits(federation: Make) -> None:
+    fed = federation(clients_per_round=1)
+    fed.grid.add("pi-1", silent)
+    playing = fed.play_aside()
+    fed.until(lambda: fed.grid.pushed)
+    fed.server.failing["signals"] = [Conflict("attempt 2 is current")]
+    fed.server.signal("hello", "somebody")
+    assert isinstance(playing.end(5), Superseded)
+
+
+def test_the_end_of_flower_is_noticed(federation: Make) -> None:
+    fed = federation(clients_per_round=1)
+    fed.grid.add("pi-1", silent)
+    playing = fed.play_aside()
+    fed.until(lambda: fed.grid.pushed)
+    fed.grid.dead = RuntimeError("no such run")
+    assert isinstance(playing.end(5), Lost)
+
+
+def test_a_strategy_that_gives_no_model_fails_the_run(federation: Make) -> None:
+    fed = federation("pi-1", clients_per_round=1, server={"strategy": {"_target_": "Bulyan"}})
+    with pytest.raises(
+        RunFailed, match="round 1: the strategy Bulyan gave no model from 1 replies"
+    ) as failed:
+        fed.play()
+    assert failed.value.reason is FailureReason.AGGREGATION_ERROR
+
+
+def test_a_strategy_that_diverges_is_stopped_before_it_is_committed(federation: Make) -> None:
+    strategy = {"_target_": "FedAvgM", "server_learning_rate": 1e38, "server_momentum": 0.9}
+    fed = federation("pi-1", num_rounds=9, clients_per_round=1, server={"strategy": strategy})
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(RunFailed, match=r"FedAvgM made .* NaN or infinite"),
+    ):
+        fed.play()
+
+
+def test_a_full_disk_fails_the_run_and_leaves_what_was_committed(
+    federation: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fed = federation("pi-1", num_rounds=3, clients_per_round=1)
+    whole = tensors_module.atomic_file
+
+    def full(path: Path, *args: Any, **kwargs: Any) -> Any:
+        if path.name == "model-00002.safetensors":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return whole(path, *args, **kwargs)
+
+    monkeypatch.setattr(tensors_module, "atomic_file", full)
+    with pytest.raises(RunFailed, match="No space left on device") as failed:
+        fed.play()
+    assert failed.value.reason is FailureReason.ENGINE_ERROR
+    assert len(fed.server.commits) == 1
+    assert same(model(fed), plain_rounds(fed, ["pi-1"], 1)[0])
+
+
+def test_a_model_that_does_not_fit_the_app_is_refused(federation: Make) -> None:
+    fed = federation("pi-1", clients_per_round=1)
+    fed.play()
+    other = federation("pi-1", name="two", clients_per_round=1)
+    other.server.initial, other.server.artifacts = fed.server.initial, fed.server.artifacts
+    other.project = lambda **changed: PaperFederation.project(other, size=7, **changed)  # type: ignore[method-assign]
+    with pytest.raises(
+        RunFailed, match=r"'w': float32\[7\] \(mean\) here, float32\[3\] \(mean\) there"
+    ):
+        other.play()
