@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import http.client
 import logging
 import socket
 import subprocess
@@ -11,7 +12,6 @@ import threading
 import time
 from pathlib import Path
 
-import httpx
 import psutil
 
 from fedops.core.errors import Unavailable
@@ -181,11 +181,14 @@ class SuperLink:
             return f"it did not answer {self._silent_checks} health checks in a row"
 
     def _answers(self, timeout: float) -> bool:
+        connection = http.client.HTTPConnection(HOST, self.port, timeout=timeout)
         try:
-            with httpx.Client(timeout=timeout, trust_env=False) as client:
-                return client.get(f"http://{self.address}/health").status_code == httpx.codes.OK
-        except httpx.TransportError:
+            connection.request("GET", "/health")
+            return connection.getresponse().status == http.HTTPStatus.OK
+        except (OSError, http.client.HTTPException):
             return False
+        finally:
+            connection.close()
 
     def _find_superexec(self) -> psutil.Process | None:
         for child in self._descendants():

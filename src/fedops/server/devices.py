@@ -37,9 +37,11 @@ class DeviceKey:
 # --- nodes -----------------------------------------------------------------------------------
 
 
-def approved_keys(session: Session) -> list[DeviceKey]:
-    """The devices whose nodes may take part, by name."""
+def approved_keys(session: Session, *, unregistered: bool = False) -> list[DeviceKey]:
+    """The devices whose nodes may take part, by name; or only those that have no node id yet."""
     query = select(DeviceRow).where(DeviceRow.enrolment == Enrolment.APPROVED)
+    if unregistered:
+        query = query.where(DeviceRow.node_id.is_(None))
     return [_key(row) for row in session.scalars(query.order_by(DeviceRow.name))]
 
 

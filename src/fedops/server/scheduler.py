@@ -170,8 +170,8 @@ class Scheduler:
     def _register_nodes(self) -> None:
         """Make the keys of approved devices known, and tell the devices their node ids."""
         with self._db.read() as session:
-            keys = devices.approved_keys(session)
-        new = [k for k in keys if not k.node_id and k.device_id not in self._memory.refused_keys]
+            keys = devices.approved_keys(session, unregistered=True)
+        new = [key for key in keys if key.device_id not in self._memory.refused_keys]
         if not new:
             return
         found = [(k.device_id, self._node_id(k)) for k in new[:REGISTRATIONS]]
