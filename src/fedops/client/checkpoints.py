@@ -10,6 +10,7 @@ import hashlib
 import logging
 import re
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ class RoundFiles:
     def __init__(self, root: Path, event: Event) -> None:
         self._root = root
         self._event = event
+        self._later = _Later()
         for unfinished in root.glob("*/*/.*"):
             unfinished.unlink(missing_ok=True)
 
@@ -60,11 +62,20 @@ class RoundFiles:
     # --- checkpoints -------------------------------------------------------------------------------
 
     def save_checkpoint(self, task: str, run_id: int, round_: int, tensors: Tensors) -> None:
+        """Nobody waits for a checkpoint: it is written while the reply is on its way."""
+        self._later.do(lambda: self._save_checkpoint(task, run_id, round_, tensors))
+
+    def _save_checkpoint(self, task: str, run_id: int, round_: int, tensors: Tensors) -> None:
         folder = self._checkpoint_dir(task)
         if self._save(folder, run_id, round_, tensors, "checkpoint"):
             self._prune(folder, CHECKPOINTS_KEPT)
 
+    def flush(self, seconds: float = 10.0) -> None:
+        """Wait until what was to be saved is saved."""
+        self._later.wait(seconds)
+
     def load_checkpoint(self, task: str) -> list[Tensors]:
+        self.flush()
         found = (self._read(path) for _, path in self._files(self._checkpoint_dir(task)))
         return [tensors for tensors in found if tensors is not None]
 
@@ -119,3 +130,36 @@ class RoundFiles:
     def _say(self, name: str, text: str, **data: Any) -> None:
         logger.warning("%s", text)
         self._event(name, text, **data)
+
+
+class _Later:
+    """Does the newest thing asked for, in a thread. What it had no time for is left out."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._next: Callable[[], None] | None = None
+        self._busy = False
+
+    def do(self, work: Callable[[], None]) -> None:
+        with self._changed:
+            self._next = work
+            if not self._busy:
+                self._busy = True
+                threading.Thread(target=self._run, name="checkpoints", daemon=True).start()
+
+    def wait(self, seconds: float) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: not self._busy, seconds)
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                work, self._next = self._next, None
+                if work is None:
+                    self._busy = False
+                    self._changed.notify_all()
+                    return
+            try:
+                work()
+            except Exception:
+                logger.exception("a checkpoint could not be written")

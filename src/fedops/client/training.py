@@ -81,7 +81,8 @@ def serve(args: TrainingArgs, report: ReportPipe, build: Build) -> None:
     home, clock = Home(args.home), ServerClock()
     owner = load_device_config(home.device_config)
     os.nice(owner.limits.nice)
-    device = Device(args.device, report=report, memory=RoundFiles(home.rounds, event=report.event))
+    memory = RoundFiles(home.rounds, event=report.event)
+    device = Device(args.device, report=report, memory=memory)
     signer = NodeSigner(load_key(home.node_key), clock)
     node = WarmNode(
         Fleet(args.server, signer),
@@ -97,7 +98,10 @@ def serve(args: TrainingArgs, report: ReportPipe, build: Build) -> None:
     report.ready(local.port)
     report.idle()
     logger.info("training client of '%s' is ready on port %d", args.device, local.port)
-    node.run()
+    try:
+        node.run()
+    finally:
+        memory.flush(1.0)
 
 
 def local_app(node: WarmNode, report: ReportPipe, clock: ServerClock, token: str) -> FastAPI:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +63,7 @@ def test_old_states_checkpoints_and_runs_are_pruned(files: RoundFiles, tmp_path:
         for round_ in range(1, 6):
             files.save_state(run, round_, model(round_))
             files.save_checkpoint("mnist", run, round_, model(round_))
+    files.flush()
     runs = sorted(path.name for path in (tmp_path / "rounds" / "state").iterdir())
     assert runs == [f"run-{n:08d}" for n in range(4, 9)]
     assert value(files.load_state(8, 4)) == 3
@@ -71,7 +73,9 @@ def test_old_states_checkpoints_and_runs_are_pruned(files: RoundFiles, tmp_path:
 
 def test_checkpoints_come_newest_first_and_per_task(files: RoundFiles) -> None:
     files.save_checkpoint("mnist", 1, 9, model(9))
+    files.flush()
     files.save_checkpoint("mnist", 2, 1, model(1))
+    files.flush()
     files.save_checkpoint("other", 3, 1, model(3))
     assert [value(t) for t in files.load_checkpoint("mnist")] == [1, 9]
     assert files.load_checkpoint("none") == []
@@ -92,7 +96,9 @@ def test_a_damaged_file_is_skipped_with_an_event(
     files: RoundFiles, events: Events, tmp_path: Path, damage: Any
 ) -> None:
     files.save_checkpoint("mnist", 1, 1, model(1))
+    files.flush()
     files.save_checkpoint("mnist", 1, 2, model(2))
+    files.flush()
     newest = max(tmp_path.rglob("*.safetensors"))
     damage(newest)
     assert [value(t) for t in files.load_checkpoint("mnist")] == [1]
@@ -103,12 +109,14 @@ def test_a_full_disk_leaves_the_one_before_and_goes_on(
     files: RoundFiles, events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files.save_checkpoint("mnist", 1, 1, model(1))
+    files.flush()
 
     def full(path: Path, data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoints, "write_atomic", full)
     files.save_checkpoint("mnist", 1, 2, model(2))
+    files.flush()
     files.save_state(1, 2, model(2))
     assert events.names == ["checkpoint_not_saved", "state_not_saved"]
     assert [value(t) for t in files.load_checkpoint("mnist")] == [1]
@@ -118,8 +126,29 @@ def test_what_a_killed_process_left_half_written_is_removed(
     tmp_path: Path, events: Events, files: RoundFiles
 ) -> None:
     files.save_checkpoint("mnist", 1, 1, model(1))
+    files.flush()
     half = tmp_path / "rounds" / "checkpoints" / "mnist" / ".run-1.safetensors.x7"
     half.write_bytes(b"half")
     again = RoundFiles(tmp_path / "rounds", events)
     assert not half.exists()
     assert len(again.load_checkpoint("mnist")) == 1
+
+
+def test_nobody_waits_for_a_checkpoint_and_the_newest_wins(
+    files: RoundFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, written = threading.Event(), []
+    real = checkpoints.write_atomic
+
+    def slow(path: Path, data: bytes) -> None:
+        assert gate.wait(10)
+        written.append(path.name[:22])
+        real(path, data)
+
+    monkeypatch.setattr(checkpoints, "write_atomic", slow)
+    for round_ in range(1, 6):
+        files.save_checkpoint("mnist", 1, round_, model(round_))
+    assert written == []
+    gate.set()
+    assert value(files.load_checkpoint("mnist")[0]) == 5
+    assert len(written) <= 2
