@@ -65,7 +65,8 @@ def trust_of_server(manifest: Manifest, local: Config) -> Trust:
 def check_network_config(plain: Mapping[str, Any], trust: Trust, where: str) -> None:
     """Refuse names that are not allowed, and interpolations (they could read the environment)."""
     for path, target in targets_in(plain):
-        trust.check(target, f"{where}: {path}")
+        if target:  # none: the app's own file names the step, only its arguments are here
+            trust.check(target, f"{where}: {path}")
     for path in interpolations_in(plain):
         raise Forbidden(f"{where}: {path} holds '${{', which a config from the server may not")
 
