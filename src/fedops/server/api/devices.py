@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 from fastapi import APIRouter
 
 from fedops.core.contracts import DeviceRead, JoinReply, JoinRequest
 from fedops.server import devices, enrolment
 from fedops.server.api.access import ADMIN, ERRORS, Named, NameFilter, Server
 from fedops.server.api.routing import StrictRoute
+from fedops.server.services import Services
 
 router = APIRouter(
     tags=["devices"], dependencies=[ADMIN], route_class=StrictRoute, responses=ERRORS
@@ -31,11 +30,25 @@ def get_device(device: Named, server: Server) -> DeviceRead:
         return devices.get(session, device, server.settings, server.clock())
 
 
-@router.post("/devices/{device}/{decision}")
-def decide_device(
-    device: Named, decision: Literal["approve", "reject", "revoke"], server: Server
-) -> DeviceRead:
-    """Approve or reject a device that waits, or revoke an approved one for good."""
+@router.post("/devices/{device}/approve")
+def approve_device(device: Named, server: Server) -> DeviceRead:
+    """Let a device that waits take part."""
+    return _decide(server, device, "approve")
+
+
+@router.post("/devices/{device}/reject")
+def reject_device(device: Named, server: Server) -> DeviceRead:
+    """Turn a device that waits away, for good."""
+    return _decide(server, device, "reject")
+
+
+@router.post("/devices/{device}/revoke")
+def revoke_device(device: Named, server: Server) -> DeviceRead:
+    """Take an approved device out, for good."""
+    return _decide(server, device, "revoke")
+
+
+def _decide(server: Services, device: str, decision: str) -> DeviceRead:
     with server.db.write() as session:
         enrolment.decide(session, device, decision, server.clock())
     return get_device(device, server)
