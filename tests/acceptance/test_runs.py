@@ -145,6 +145,7 @@ def test_two_tasks_at_once_each_with_its_own_devices(federation: Federation) -> 
         ("zero", "0"),
         ("negative", "-5"),
         ("model", "hidden"),
+        ("raise", "the disk of this device is on fire"),
     ],
 )
 def test_a_device_that_does_wrong_is_named_and_the_run_goes_on_with_the_others(

@@ -5,6 +5,7 @@ import time
 
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from fedops.scalize.base import TrainResult
 
@@ -28,14 +29,16 @@ def load_data(partition_index=0):
     generator = torch.Generator().manual_seed(1000 + (partition_index or 0))
     labels = torch.arange(160) % 2
     points = torch.randn(160, 2, generator=generator) * 0.5 + (labels * 2 - 1)[:, None]
-    return torch.utils.data.TensorDataset(points, labels)
+    return TensorDataset(points, labels)
 
 
-def train(model, train_loader, epochs, learning_rate, should_stop, seconds=0.0):
+def train(model, train_data, epochs, batch_size, learning_rate, should_stop, seconds=0.0):
     """Plain SGD, then ``seconds`` of pretended work."""
+    if FAULT == "raise":
+        raise RuntimeError("the disk of this device is on fire")
     model.train()
     for _ in range(epochs):
-        for points, labels in train_loader:
+        for points, labels in DataLoader(train_data, batch_size=batch_size, shuffle=True):
             loss = nn.functional.cross_entropy(model(points), labels)
             model.zero_grad()
             loss.backward()
@@ -45,7 +48,7 @@ def train(model, train_loader, epochs, learning_rate, should_stop, seconds=0.0):
     until = time.monotonic() + seconds
     while time.monotonic() < until and not should_stop():
         time.sleep(0.02)
-    return _spoiled(model, TrainResult(120, {"loss": float(loss.detach())}))
+    return _spoiled(model, TrainResult(len(train_data), {"loss": float(loss.detach())}))
 
 
 def _spoiled(model, result):
@@ -58,14 +61,13 @@ def _spoiled(model, result):
     return result
 
 
-def evaluate(model, loader):
+@torch.no_grad()
+def evaluate(model, data):
     """Mean loss and accuracy."""
     model.eval()
-    loss = right = count = 0
-    with torch.no_grad():
-        for points, labels in loader:
-            scores = model(points)
-            loss += float(nn.functional.cross_entropy(scores, labels, reduction="sum"))
-            right += int((scores.argmax(1) == labels).sum())
-            count += len(labels)
-    return {"loss": loss / count, "accuracy": right / count}
+    points, labels = next(iter(DataLoader(data, batch_size=len(data))))
+    scores = model(points)
+    return {
+        "loss": float(nn.functional.cross_entropy(scores, labels)),
+        "accuracy": float((scores.argmax(1) == labels).float().mean()),
+    }
