@@ -24,10 +24,13 @@ class AttemptFiles:
 
     def prepare(self) -> None:
         """An empty folder: what an earlier life left in it is worthless."""
-        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._folder.chmod(0o700)
-        for left in self._folder.glob("*.json*"):
-            left.unlink(missing_ok=True)
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._folder.chmod(0o700)
+            for left in self._folder.glob("*.json*"):
+                left.unlink(missing_ok=True)
+        except OSError as error:
+            raise Unavailable(f"cannot use {self._folder}: {error.strerror}") from error
 
     def write(self, engine_run_id: str, attempt: Submission) -> None:
         """Hand over; the file appears whole."""

@@ -27,7 +27,9 @@ from fedops.server.worker import Worker
 
 logger = logging.getLogger("fedops.server.scheduler")
 
+#: From step to step while attempts live, and while none does. What is asked for wakes it anyway.
 STEP_SECONDS = 0.25
+IDLE_SECONDS = 1.0
 #: How often the engine is asked whether it is well, and about runs whose process is not known yet.
 HEALTH_SECONDS = 1.0
 #: From "stop" to ending the Flower run, and to killing its process.
@@ -195,6 +197,7 @@ class Scheduler:
     def _watch(self) -> None:
         with self._db.read() as session:
             live = attempts.live(session)
+        self.worker.seconds = STEP_SECONDS if live else IDLE_SECONDS
         for attempt in live:
             if attempt.run_status is RunStatus.STOPPING:
                 self._end(attempt)
@@ -326,6 +329,7 @@ class Scheduler:
             attempts.submitted(session, submission.attempt_id, engine_run_id, generation)
         # Only now can the ServerApp call, so that it never does before we know it.
         self._files.write(engine_run_id, submission)
+        self.worker.seconds = STEP_SECONDS
         logger.info("attempt %d of run %d is submitted", submission.number, submission.run_id)
 
     # --- pauses between the attempts of a run --------------------------------------------------------

@@ -17,7 +17,8 @@ class Worker:
     def __init__(self, name: str, step: Callable[[], None], seconds: float) -> None:
         self._name = name
         self._step = step
-        self._seconds = seconds
+        #: From the end of a step to the next. A step may set it.
+        self.seconds = seconds
         self._wake = threading.Event()
         self._ending = threading.Event()
         self._complaint = ""
@@ -48,7 +49,7 @@ class Worker:
         while not self._ending.is_set():
             self._wake.clear()
             self._try_step()
-            self._wake.wait(self._seconds)
+            self._wake.wait(self.seconds)
 
     def _try_step(self) -> None:
         try:
