@@ -54,13 +54,18 @@ def is_array(value: Any) -> bool:
 
 
 def is_pair(value: Any) -> bool:
-    """Examples and labels as two arrays of one length: ``(X, y)``."""
-    return (
-        isinstance(value, tuple)
-        and len(value) == 2
-        and all(is_array(part) for part in value)
-        and len(value[0]) == len(value[1])
-    )
+    """Examples and labels of one length: ``(X, y)``, where X may be a dict or list of inputs."""
+    if not (isinstance(value, tuple) and len(value) == 2 and is_array(value[1])):
+        return False
+    inputs = _inputs(value[0])
+    size = value[1].shape[0]
+    return bool(inputs) and all(is_array(part) and part.shape[0] == size for part in inputs)
+
+
+def _inputs(x: Any) -> list[Any]:
+    if isinstance(x, Mapping):
+        return list(x.values())
+    return x if isinstance(x, list) else [x]
 
 
 def count(data: Any, label: str) -> int:
@@ -71,7 +76,7 @@ def count(data: Any, label: str) -> int:
         if is_array(data):
             return int(data.shape[0])
         if is_pair(data):
-            return count(data[0], label)
+            return int(data[1].shape[0])
         if isinstance(data, Mapping) and data:
             return count(next(iter(data.values())), label)
         return len(data)
@@ -89,7 +94,9 @@ def take(data: Any, indices: Indices) -> Any:
     if is_array(data):
         return data[indices]
     if is_pair(data):
-        return tuple(take(part, indices) for part in data)
+        several = isinstance(data[0], list)
+        x = [take(part, indices) for part in data[0]] if several else take(data[0], indices)
+        return x, take(data[1], indices)
     if isinstance(data, Mapping):
         return {key: take(part, indices) for key, part in data.items()}
     if _is_loader(data):
@@ -151,7 +158,8 @@ def _cut_off(given: DataSplit, total: int, share: float, seed: int) -> tuple[Dat
 def _parts(value: Any, label: str) -> DataSplit:
     if isinstance(value, Mapping) and (named := _named_parts(value)):
         return named
-    if is_pair(value) or not isinstance(value, tuple):
+    arrays = isinstance(value, list) and len(value) in (4, 6) and all(map(is_array, value))
+    if is_pair(value) or not (isinstance(value, tuple) or arrays):
         return DataSplit(value)
     parts = _paired(value)
     if not 1 <= len(parts) <= 3:
@@ -182,7 +190,7 @@ def _paired(value: Sequence[Any]) -> Sequence[Any]:
     """Four or six arrays as pairs, in either of the two common orders."""
     if len(value) not in (4, 6) or not all(is_array(part) for part in value):
         return value
-    half, lengths = len(value) // 2, [len(part) for part in value]
+    half, lengths = len(value) // 2, [part.shape[0] for part in value]
     grouped = lengths[:half] == lengths[half:]  # X_train, X_test, y_train, y_test
     paired = lengths[::2] == lengths[1::2]  # X_train, y_train, X_test, y_test
     if grouped and paired:

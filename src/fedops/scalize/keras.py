@@ -37,7 +37,8 @@ class KerasAdapter:
     def __init__(self, model: Any, options: AdapterOptions) -> None:
         self.model = model
         self._options = options
-        _build(model, options)
+        #: What is not known without data, for whoever has none; "" when nothing.
+        self.from_data = _build(model, options)
         self._variables = named_variables(model)
         infos = _infos(model, self._variables)
         self._contract = build_contract(infos, options.exchange)
@@ -170,17 +171,22 @@ def _proximal_gradients(optimizer: Any, model: Any, mu: float) -> Iterator[None]
 # --- building and compiling ------------------------------------------------------------------
 
 
-def _build(model: Any, options: AdapterOptions) -> None:
+def _build(model: Any, options: AdapterOptions) -> str:
     """Give a model that was never called its weights, from the data step if need be."""
+    told = ""
     if not model.built and options.sample is not None:
         args, _ = _arguments(options.sample(), None)
-        with kept_random_state():
-            model(_first_example(args[0]))
+        model(_first_example(args[0]))
+        told = (
+            "the model got its weights from the first example of this machine's data; build it in the model "
+            "step, so that the server, which has no data, can make it too"
+        )
     if not model.weights:
         raise Invalid(
             "the Keras model has no weights yet; build it in the model step, with a keras.Input or "
             "model.build((None, number_of_features))"
         )
+    return told
 
 
 def _first_example(x: Any) -> Any:

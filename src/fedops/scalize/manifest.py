@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -35,6 +36,8 @@ class Table(Section):
     config: str = ""
     #: Folders, seen from the app's, in which its code lies.
     path: list[str] = Field(default=[".", "src"], min_length=1)
+    #: Folder, seen from the app's, that the code's relative paths start from. Default: left as it is.
+    workdir: str = ""
     flow: Flow = Flow()
 
 
@@ -46,6 +49,7 @@ class Manifest:
     config_file: Path
     folders: tuple[Path, ...]
     flow: Flow
+    workdir: Path | None = None
 
 
 def read_manifest(app_dir: Path) -> Manifest:
@@ -83,15 +87,18 @@ def _manifest(folder: Path, table: Table, app_name: str) -> Manifest:
     if not config.is_file():
         raise Invalid(f"there is no config file {config}; name it as config in [tool.fedops]")
     folders = tuple(dict.fromkeys((folder / part).resolve() for part in table.path))
-    return Manifest(folder, app_name, packages, config, folders, table.flow)
+    workdir = (folder / table.workdir).resolve() if table.workdir else None
+    return Manifest(folder, app_name, packages, config, folders, table.flow, workdir)
 
 
 def make_importable(manifest: Manifest) -> None:
     """Put the app's folders on the import path, before whatever is installed.
 
     A package of this name that was imported from elsewhere before is forgotten, so that the next
-    import finds this app's.
+    import finds this app's. Where the manifest names a ``workdir``, the process goes there.
     """
+    if manifest.workdir and manifest.workdir.is_dir():
+        os.chdir(manifest.workdir)
     for folder in reversed(manifest.folders):
         if folder.is_dir() and str(folder) not in sys.path[:1]:
             sys.path[:] = [str(folder), *(part for part in sys.path if part != str(folder))]

@@ -44,6 +44,19 @@ class SklearnAdapter:
         self._own_dtypes = {name: array.dtype.name for name, array in self._arrays().items()}
 
     @property
+    def from_data(self) -> str:
+        """What the config does not say and this machine's data did; "" when it says it all."""
+        features, classes = self._inputs.features, list(self._inputs.classes or ())
+        dataset = self._options.dataset
+        if dataset.features and (dataset.classes or not classes):
+            return ""
+        labels = f" and classes = {classes}" if classes else ""
+        return (
+            f"the size of the model was read off this machine's data; write features = {features}{labels} "
+            "under [dataset], so that the server, which has no data, can make it too"
+        )
+
+    @property
     def contract(self) -> ParameterContract:
         return self._contract
 

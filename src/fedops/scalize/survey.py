@@ -56,6 +56,9 @@ class Function:
     returns: str = ""  #: the annotation, dotted
     #: Dotted names of what the ``return`` statements call, or of the classes of what they return.
     gives: tuple[str, ...] = ()
+    #: How many things a ``return a, b`` lists.
+    elements: int = 1
+    answers: bool = False  #: whether it returns anything
 
     @property
     def target(self) -> str:
@@ -72,10 +75,16 @@ class Class:
     parameters: tuple[Parameter, ...]
     line: int
     file: Path
+    #: Annotated fields and their defaults, as of a dataclass.
+    fields: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def target(self) -> str:
         return f"{self.module}.{self.name}"
+
+    @property
+    def needs_nothing(self) -> bool:
+        return not any(p.required for p in self.parameters)
 
 
 @dataclass
@@ -105,6 +114,22 @@ class Survey:
 
     def calls_of(self, target: str) -> list[Call]:
         return [call for call in self.calls if call.target == target]
+
+    def value_of(self, node: ast.expr) -> Any:
+        """The plain value of an expression: written out, a constant, or an option (``args.lr``)."""
+        if (value := plain_value(node)) is not None:
+            return value
+        if isinstance(node, ast.Name):
+            return self.constants.get(node.id)
+        return self.named_value(node.attr) if isinstance(node, ast.Attribute) else None
+
+    def named_value(self, name: str) -> Any:
+        """What the project uses for a setting of this name: an option, a constant, a field."""
+        for known in (self.options, self.constants, self.fields):
+            for spelling in (name, name.upper()):
+                if known.get(spelling) is not None:
+                    return known[spelling]
+        return None
 
 
 def survey(project: Path) -> Survey:
@@ -167,7 +192,7 @@ def _look_at(seen: Survey, file: Path) -> None:
     seen.imports |= names.imported
     _collect_definitions(seen, tree, names, file)
     _collect_calls(seen, tree, names)
-    _collect_values(seen, tree)
+    _collect_values(seen, tree, module)
 
 
 class _Names:
@@ -231,8 +256,21 @@ def _function(node: ast.FunctionDef, names: _Names, file: Path) -> Function:
         line=node.lineno,
         file=file,
         returns=names.dotted(node.returns),
-        gives=tuple(dict.fromkeys(_gives(node, names))),
+        gives=tuple(dict.fromkeys(filter(None, _gives(node, names)))),
+        elements=max([1, *_elements(node)]),
+        answers=any(_answers(inner) for inner in ast.walk(node)),
     )
+
+
+def _elements(node: ast.FunctionDef) -> Iterator[int]:
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Return) and isinstance(inner.value, ast.Tuple):
+            yield len(inner.value.elts)
+
+
+def _answers(node: ast.AST) -> bool:
+    given = node.value if isinstance(node, ast.Return) else None
+    return given is not None and not (isinstance(given, ast.Constant) and given.value is None)
 
 
 def _class(node: ast.ClassDef, names: _Names, file: Path) -> Class:
@@ -241,9 +279,27 @@ def _class(node: ast.ClassDef, names: _Names, file: Path) -> Class:
         module=names.module,
         name=node.name,
         bases=tuple(filter(None, (names.dotted(base) for base in node.bases))),
-        parameters=_parameters(inits[0], names)[1:] if inits else (),
+        parameters=_parameters(inits[0], names)[1:] if inits else _field_parameters(node, names),
         line=node.lineno,
         file=file,
+        fields=_plain_fields(node),
+    )
+
+
+def _field_parameters(node: ast.ClassDef, names: _Names) -> tuple[Parameter, ...]:
+    """The parameters of a dataclass; nothing for other classes."""
+    decorators = [d.func if isinstance(d, ast.Call) else d for d in node.decorator_list]
+    if not any(names.dotted(d).endswith("dataclass") for d in decorators):
+        return ()
+    return tuple(
+        Parameter(
+            item.target.id,
+            names.dotted(item.annotation),
+            item.value is None,
+            plain_value(item.value),
+        )
+        for item in node.body
+        if isinstance(item, ast.AnnAssign) and isinstance(item.target, ast.Name)
     )
 
 
@@ -299,20 +355,14 @@ def _option(args: list[ast.expr], kwargs: Mapping[str, ast.expr]) -> dict[str, A
     return {name: plain_value(kwargs.get("default"))}
 
 
-def _collect_values(seen: Survey, tree: ast.Module) -> None:
-    module = module_of(seen, tree)
+def _collect_values(seen: Survey, tree: ast.Module, module: str) -> None:
     for node in tree.body:
         if isinstance(node, ast.Assign) and len(node.targets) == 1:
             target, value = node.targets[0], plain_value(node.value)
             if isinstance(target, ast.Name) and value is not None:
                 seen.constants[target.id] = value
-        if module and _does_work(node):
+        if _does_work(node):
             seen.busy.setdefault(module, node.lineno)
-
-
-def module_of(seen: Survey, tree: ast.Module) -> str:
-    """The module that was looked at last (definitions and calls carry its name)."""
-    return seen.calls[-1].module if seen.calls and tree.body else ""
 
 
 def _does_work(node: ast.stmt) -> bool:
@@ -320,9 +370,10 @@ def _does_work(node: ast.stmt) -> bool:
     if isinstance(node, ast.For | ast.While):
         return True
     called = node.value if isinstance(node, ast.Expr | ast.Assign) else None
-    name = getattr(getattr(called, "func", None), "attr", None) or getattr(
-        getattr(called, "func", None), "id", ""
-    )
+    if not isinstance(called, ast.Call):
+        return False
+    name = called.func.attr if isinstance(called.func, ast.Attribute) else ""
+    name = called.func.id if isinstance(called.func, ast.Name) else name
     return name in {"fit", "train", "main", "parse_args", "backward"}
 
 
