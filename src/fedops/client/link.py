@@ -22,8 +22,7 @@ from fedops.core.errors import FedOpsError, Forbidden, Invalid, NotFound
 logger = logging.getLogger("fedops.client")
 
 HEARTBEAT_SECONDS = 4.0  #: until the server says otherwise
-_RETRY_CAP = 10.0
-_SEND_CAP = 30.0
+_RETRY_CAP = 4.0
 #: Two heartbeats that changes ask for are at least this far apart. Seconds.
 _MIN_GAP = 0.1
 
@@ -190,13 +189,13 @@ class Link:
     # --- the spool ---------------------------------------------------------------------------------
 
     def _send(self) -> None:
-        pauses = _backoff(_SEND_CAP)
+        pauses = _backoff(_RETRY_CAP)
         while not self._stopped.is_set():
             if not self._spool.wait(1.0) or not self._reached.wait(1.0):
                 continue
             try:
                 self.send_batch()
-                pauses = _backoff(_SEND_CAP)
+                pauses = _backoff(_RETRY_CAP)
             except (FedOpsError, sqlite3.Error) as error:
                 if self._stopped.is_set():
                     return

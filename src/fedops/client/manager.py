@@ -259,7 +259,8 @@ class ClientManager:
         """The server wants nothing more of us: training stops, and so do we."""
         self.end(
             Forbidden(
-                f"training stopped, the server at {self._url} refuses this device: {error.message}"
+                f"training stopped, the server at {self._url} refuses this device: {error.message}; "
+                "to join anew, give 'fedops join' another data dir with --home"
             )
         )
 

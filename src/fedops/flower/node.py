@@ -192,11 +192,11 @@ class WarmNode:
     def _listen(self, node_id: int) -> None:
         """Wake the loop whenever the bell of this node id rings."""
         heard = NodeBell(epoch="", count=0)
-        pauses = _backoff()
+        pauses = _backoff(cap=2.0)
         while self._is_current(node_id):
             try:
                 bell = self._api.bell(heard.epoch, heard.count)
-                pauses = _backoff()
+                pauses = _backoff(cap=2.0)
             except FedOpsError:
                 self._stopped.wait(next(pauses))
                 continue
