@@ -29,6 +29,8 @@ class Job:
     absent: Tensor
     layer: nn.Module | None = None
     seed: int = 0
+    #: Whether a rough answer will do, because it is only compared with another.
+    rough: bool = False
     #: Raises ``budget.OutOfTime``. Also asked before every pass through the model.
     check: Callable[[], None] = lambda: None
 

@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 Array = npt.NDArray[Any]
 TOP = 0.1
+WORST = 0.125
 #: A series needs this many values before a jump can be told from its usual course.
 WARM_UP = 2
-#: An increase of distance below this is no alarm, however calm the series was.
-LEAST_JUMP = 0.15
-_SPREADS = 5.0
+#: A jump is at least this many times the usual distance, and at least this much more.
+TIMES, LEAST = 2.0, 0.1
 _MEMORY = 10
 
 
@@ -30,12 +30,10 @@ class Similarity:
     cosine: float
     jaccard: float
     spearman: float
+    #: The mean 1 - cosine of the samples that changed most: what an alarm looks at, because a
+    #: shortcut shows in the samples that have it, which may be few.
+    worst: float
     samples: int
-
-    @property
-    def distance(self) -> float:
-        """1 - cosine: what an alarm looks at."""
-        return 1.0 - self.cosine
 
 
 def compare(first: Array, second: Array) -> Similarity | None:
@@ -43,10 +41,13 @@ def compare(first: Array, second: Array) -> Similarity | None:
     if len(first) == 0 or first.shape != second.shape:
         return None
     pairs = [(a.ravel(), b.ravel()) for a, b in zip(first, second, strict=True)]
+    cosines = np.array([cosine(a, b) for a, b in pairs])
+    few = max(1, round(WORST * len(pairs)))
     return Similarity(
-        float(np.mean([cosine(a, b) for a, b in pairs])),
+        float(cosines.mean()),
         float(np.mean([jaccard(a, b) for a, b in pairs])),
         float(np.mean([spearman(a, b) for a, b in pairs])),
+        float(1.0 - np.sort(cosines)[:few].mean()),
         len(pairs),
     )
 
@@ -77,13 +78,14 @@ def spearman(a: Array, b: Array) -> float:
 
 
 def is_jump(history: Sequence[float], distance: float) -> bool:
-    """Whether a distance leaves the usual course of its series (the newest last)."""
+    """Whether a distance leaves the usual course of its series (the newest last).
+
+    Models and their maps change much in the first rounds, and less and less later: a decline is usual.
+    """
     if len(history) < WARM_UP:
         return False
-    recent = np.asarray(history[-_MEMORY:])
-    middle = float(np.median(recent))
-    spread = 1.4826 * float(np.median(np.abs(recent - middle)))
-    return distance > middle + max(_SPREADS * spread, LEAST_JUMP)
+    usual = float(np.median(history[-_MEMORY:]))
+    return distance > max(TIMES * usual, usual + LEAST)
 
 
 def _top(values: Array, share: float) -> set[int]:

@@ -17,7 +17,6 @@ class _Pair:
     series: str
     since: Place
     method: str
-    explains: str
     first: Raw
     second: Raw
 
@@ -33,24 +32,31 @@ class Watch:
         self._series = Series(archive.folder if archive else None)
         self._last: tuple[Place, Snapshot] | None = None
 
-    def look(self, place: Place, now: Snapshot) -> list[DriftRow]:
-        """The new rows of all series, marked where they jump, and kept."""
+    def look(self, place: Place, now: Snapshot, yardstick: str) -> list[DriftRow]:
+        """The new rows of all series, kept. Alarms are raised on the maps of one method only."""
         rows = [self._row(place, now, pair) for pair in self._pairs(place, now)]
-        found = [replace(r, alarm=self._series.is_jump(r)) for r in rows if r is not None]
+        found = [
+            replace(row, alarm=row.method == yardstick and self._series.is_jump(row))
+            for row in rows
+            if row is not None
+        ]
         self._series.append(found)
         self._last = (place, now)
         return found
 
     def _pairs(self, place: Place, now: Snapshot) -> list[_Pair]:
+        """Maps of the true class: it is the same in every round and for every model."""
         pairs = []
         before = self._before(place, now)
         for (model, method, role), raw in now.maps.items():
+            if role != "true":
+                continue
             earlier = before[1].maps.get((model, method, role)) if before else None
             if before and earlier:
-                pairs.append(_Pair(f"{model} over rounds", before[0], method, role, earlier, raw))
+                pairs.append(_Pair(f"{model} over rounds", before[0], method, earlier, raw))
             other = now.maps.get(("global", method, role))
             if model == "local" and other:
-                pairs.append(_Pair("local to global", place, method, role, other, raw))
+                pairs.append(_Pair("local to global", place, method, other, raw))
         return pairs
 
     def _before(self, place: Place, now: Snapshot) -> tuple[Place, Snapshot] | None:
@@ -63,25 +69,19 @@ class Watch:
         return self._last if same else None
 
     def _row(self, place: Place, now: Snapshot, pair: _Pair) -> DriftRow | None:
-        """None when there is no sample that both explain for the same class."""
+        """None when there is no sample that both explain."""
         both = pair.first.done & pair.second.done
-        same = both & (pair.first.targets == pair.second.targets)
-        likeness = drift.compare(pair.first.values[same], pair.second.values[same])
+        likeness = drift.compare(pair.first.values[both], pair.second.values[both])
         if likeness is None:
             return None
         return DriftRow(
             run=place.run,
             round=place.round,
             method=pair.method,
-            explains=pair.explains,
             series=pair.series,
             since=pair.since.order,
             probe=now.probe,
             layer=now.layer,
-            cosine=likeness.cosine,
-            jaccard=likeness.jaccard,
-            spearman=likeness.spearman,
-            samples=likeness.samples,
-            class_changed=int((both & ~same).sum()),
+            **vars(likeness),
             alarm=False,
         )

@@ -241,8 +241,8 @@ class Explainer:
 
     def _remember(self, report: ExplainReport, snapshot: Snapshot, kept: bool) -> None:
         snapshot.save(report.folder / FILE)
-        watch = self._watch if kept else Watch(None)
-        report.drift = watch.look(Place(report.run, report.round), snapshot)
+        watch, place = self._watch if kept else Watch(None), Place(report.run, report.round)
+        report.drift = watch.look(place, snapshot, self._engine.yardstick)
         report.alarms = [_alarm(row) for row in report.drift if row.alarm]
 
 
@@ -278,4 +278,7 @@ def _alarm(row: DriftRow) -> str:
         if row.series == "local to global"
         else f"the {row.series.split()[0]} model looks elsewhere than in round {row.since[1]}"
     )
-    return f"round {row.round}: {what} ({row.method}: cosine {row.cosine:.2f}, top tenth {row.jaccard:.0%})"
+    return (
+        f"round {row.round}: {what} for some samples ({row.method} maps of the true class: mean cosine "
+        f"{row.cosine:.2f}, {1 - row.worst:.2f} for the samples that changed most)"
+    )

@@ -30,6 +30,22 @@ def scores(model: nn.Module, inputs: Tensor) -> Tensor:
     return torch.cat([-output, output], 1) / 2 if output.shape[1] == 1 else output
 
 
+def count_classes(model: nn.Module, sample: Tensor) -> int:
+    """How many classes the model tells apart, seen from one sample.
+
+    Raises:
+        Invalid: it does not accept such a sample, or is no classifier.
+    """
+    try:
+        with torch.no_grad():
+            return scores(model, sample).shape[1]
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise Invalid(
+            f"the model does not accept a sample of shape {list(sample.shape[1:])}: "
+            f"{str(error).strip().splitlines()[0]}"
+        ) from None
+
+
 def of_class(table: Tensor, targets: Tensor) -> Tensor:
     """The score that each row gives to its class."""
     return table.gather(1, targets[:, None])[:, 0]

@@ -49,10 +49,11 @@ class SmoothGrad:
     def explain(self, job: Job) -> Maps:
         method = captum_attr().Saliency(lambda x: forward.scores(job.model, x))
         total = torch.zeros_like(job.inputs)
-        for copy in range(self.copies):
+        copies = 5 if job.rough else self.copies
+        for copy in range(copies):
             noisy = _leaf(job.inputs + self._noise(job, copy))
             total += method.attribute(noisy, target=job.targets, abs=False).detach()
-        return Maps(finite((total / self.copies).abs().amax(1)))
+        return Maps(finite((total / copies).abs().amax(1)))
 
     def _noise(self, job: Job, copy: int) -> Tensor:
         low, high = job.inputs.amin((1, 2, 3)), job.inputs.amax((1, 2, 3))
@@ -69,7 +70,7 @@ class IntegratedGradients:
     signed: bool = True
     enlarge: Literal["linear", "nearest"] = "nearest"
     group: int = 4
-    steps: int = 64
+    steps: int = 128
     most_steps: int = 1024
     tolerance: float = 1e-3
 
@@ -77,8 +78,8 @@ class IntegratedGradients:
         inputs, absent = job.inputs, job.absent.expand_as(job.inputs)
         maps = torch.zeros_like(inputs)
         missing = torch.full((len(inputs),), float("inf"), device=inputs.device)
-        steps = self.steps
-        while bool((missing > self.tolerance).any()) and steps <= self.most_steps:
+        steps, most = (32, 32) if job.rough else (self.steps, self.most_steps)
+        while bool((missing > self.tolerance).any()) and steps <= most:
             rows = (missing > self.tolerance).nonzero()[:, 0]
             targets = job.targets[rows]
             maps[rows] = self._integrate(job, inputs[rows], absent[rows], targets, steps)

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor, nn
 
 from fedops.core.errors import Invalid
 from fedops.explain import capture, forward, layers, maps, methods
+from fedops.explain.base import Method
 from fedops.explain.bench import Bench, Weights
 from fedops.explain.budget import Budget, OutOfTime
+from fedops.explain.cam import Cam, layercam
 from fedops.explain.faithfulness import FULL, LIGHT
-from fedops.explain.maps import Classes, MapSet, Predictions, Subject
+from fedops.explain.maps import MapSet, Predictions, Subject
 from fedops.explain.measure import quality
 from fedops.explain.options import Options
 from fedops.explain.probes import Probes
 from fedops.explain.snapshot import Key, Raw, Snapshot
+
+#: Drift is watched on LayerCAM: of all maps it changes least from one seed of training to another.
+_WATCHED = Cam("layercam", layercam)
 
 
 @dataclass
@@ -41,8 +44,9 @@ class ImageExplainer:
         self.options = options
         self.methods = [methods.make(name) for name in options.methods]
         self._bench = Bench(model)
-        self.layer, self._layer = self._resolve(forward.placed(self._bench.model, found.inputs[:1]))
-        self.probes = self._usable(found)
+        sample = forward.placed(self._bench.model, found.inputs[:1])
+        self.probes = _usable(found, forward.count_classes(self._bench.model, sample))
+        self.layer, self._layer = self._resolve(sample)
         self._inputs = forward.placed(self._bench.model, self.probes.inputs)
         self._absent = self._inputs.amin((0, 2, 3), keepdim=True)
 
@@ -61,6 +65,11 @@ class ImageExplainer:
                 found.complete = False
         return found
 
+    @property
+    def yardstick(self) -> str:
+        """The method whose changes raise alarms: LayerCAM where there is a layer, for it is steady."""
+        return _WATCHED.name if self._layer is not None else self.methods[0].name
+
     def snapshot(self, found: Findings) -> Snapshot:
         """The raw maps, to be kept."""
         raws = {key: Raw(one.values, one.targets, one.done) for key, one in found.maps.items()}
@@ -72,22 +81,6 @@ class ImageExplainer:
         wanted = self.options.layer, self.options.target_layer_index
         return layers.resolve(self._bench.model, sample, *wanted)
 
-    def _usable(self, found: Probes) -> Probes:
-        """The probes whose label is a class of the model."""
-        with torch.no_grad():
-            table = forward.scores(
-                self._bench.model, forward.placed(self._bench.model, found.inputs[:1])
-            )
-        classes = table.shape[1]
-        keep = [row for row, label in enumerate(found.labels) if label < classes]
-        lost = len(found) - len(keep)
-        if not keep:
-            raise Invalid(
-                f"no sample's label is one of the model's {classes} classes (0 to {classes - 1})"
-            )
-        note = f"{lost} samples skipped: their label is none of the model's {classes} classes"
-        return found.only(keep, note) if lost else found
-
     def _subject(self, budget: Budget) -> Subject:
         return Subject(
             self._bench.model, self._inputs, self._absent, self._layer, self.options.seed, budget
@@ -98,15 +91,28 @@ class ImageExplainer:
         subject = self._subject(budget)
         said = maps.predict(subject, note)
         found.predictions[name] = said
-        good = [int(row) for row in np.flatnonzero(said.good)]
         for method in self.methods:
-            for role in self.options.roles:
-                one = maps.explain(subject, method, role, self._targets(role, said), good, note)
-                found.maps[name, method.name, role] = one
-        found.notes += _flat_notes(name, found.maps)
+            self._explain_by(name, method, self.options.roles, found, subject, note)
+        found.notes += _flat_notes(name, self.options.roles, found.maps)
+        if self._layer is not None and _WATCHED.name not in self.options.methods:
+            self._explain_by(name, _WATCHED, (), found, subject, note)
 
-    def _targets(self, role: str, said: Predictions) -> Classes:
-        return said.predicted if role == "predicted" else self.probes.labels
+    def _explain_by(
+        self,
+        name: str,
+        method: Method,
+        roles: Sequence[str],
+        found: Findings,
+        subject: Subject,
+        note: maps.Note,
+    ) -> None:
+        """The classes asked for, and the true one besides: it is what drift is seen on."""
+        said = found.predictions[name]
+        targets = {"predicted": said.predicted, "true": self.probes.labels}
+        done: MapSet | None = None
+        for role in dict.fromkeys((*roles, "true")):
+            done = maps.explain(subject, method, targets[role], said.good, note, done)
+            found.maps[name, method.name, role] = done
 
     def _measure(self, name: str, found: Findings, budget: Budget, full: bool) -> None:
         budget.check()
@@ -117,18 +123,30 @@ class ImageExplainer:
             found.complete &= result.complete
 
 
-def _noter(found: Findings, model: str, chosen: Probes) -> Callable[[int, str], None]:
+def _usable(found: Probes, classes: int) -> Probes:
+    """The probes whose label is a class of the model."""
+    keep = [row for row, label in enumerate(found.labels) if label < classes]
+    lost = len(found) - len(keep)
+    if not keep:
+        raise Invalid(
+            f"no sample's label is one of the model's {classes} classes (0 to {classes - 1})"
+        )
+    note = f"{lost} samples skipped: their label is none of the model's {classes} classes"
+    return found.only(keep, note) if lost else found
+
+
+def _noter(found: Findings, model: str, chosen: Probes) -> maps.Note:
     def note(row: int, text: str) -> None:
         found.notes.append(f"sample {chosen.indices[row]} skipped for the {model} model: {text}")
 
     return note
 
 
-def _flat_notes(model: str, found: Mapping[Key, MapSet]) -> list[str]:
+def _flat_notes(model: str, roles: Sequence[str], found: Mapping[Key, MapSet]) -> list[str]:
     lines = []
     for (name, method, role), one in found.items():
         count = int(one.flat.sum())
-        if name == model and count:
+        if name == model and role in roles and count:
             lines.append(
                 f"{count} of {int(one.done.sum())} {method} maps of the {model} model ({role} class) "
                 "are flat: nothing at this layer speaks for the class"

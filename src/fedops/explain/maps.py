@@ -18,6 +18,8 @@ from fedops.explain.budget import Budget, OutOfTime
 
 Flags = npt.NDArray[np.bool_]
 Classes = npt.NDArray[np.int64]
+#: Says why a sample is left out.
+Note = Callable[[int, str], None]
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,7 @@ class Subject:
     seed: int
     budget: Budget
 
-    def job(self, rows: list[int], targets: Classes) -> Job:
+    def job(self, rows: list[int], targets: Classes, rough: bool = False) -> Job:
         """These rows, each explained for its class."""
         return Job(
             self.model,
@@ -40,6 +42,7 @@ class Subject:
             self.absent,
             self.layer,
             self.seed,
+            rough,
             self.budget.check,
         )
 
@@ -61,8 +64,6 @@ class Predictions:
 class MapSet:
     """Raw maps of all probes by one method for one choice of classes."""
 
-    method: str
-    explains: str
     targets: Classes
     values: FloatArray = field(default_factory=lambda: np.zeros((0, 0, 0), np.float32))
     done: Flags = field(default_factory=lambda: np.zeros(0, np.bool_))
@@ -75,10 +76,17 @@ class MapSet:
         spread = np.ptp(self.values.reshape(len(self.values), -1), axis=1)
         return np.asarray(self.done & (spread == 0))
 
+    def take_over(self, other: MapSet) -> None:
+        """Maps that another set has for the same class."""
+        same = other.done & (other.targets == self.targets)
+        self.values = np.where(same[:, None, None], other.values, np.float32(0))
+        self.done = same.copy()
+        self.incomplete = np.where(same, other.incomplete, np.float32(np.nan))
+
     def put(self, rows: list[int], maps: Maps) -> None:
         """Keep the maps of some rows."""
         values = maps.values.numpy()
-        if not self.values.size:
+        if self.values.shape[1:] != values.shape[1:]:
             self.values = np.zeros((len(self.targets), *values.shape[1:]), np.float32)
         self.values[rows] = values
         self.done[rows] = True
@@ -86,41 +94,47 @@ class MapSet:
             self.incomplete[rows] = maps.completeness.numpy()
 
 
-def predict(subject: Subject, notes: Callable[[int, str], None]) -> Predictions:
+def predict(subject: Subject, note: Note) -> Predictions:
     """Class probabilities of all probes; a sample that fails alone is left out with a note."""
-    count = len(subject.inputs)
+    failed: list[int] = []
     try:
-        table = _probabilities(subject, list(range(count)))
+        table = _probabilities(subject, list(range(len(subject.inputs))))
     except OutOfTime:
         raise
     except Exception:
-        table = _one_by_one(subject, notes)
+        table = _one_by_one(subject, note, failed)
     good = np.asarray(np.isfinite(table).all(axis=1))
-    for row in np.flatnonzero(~good & ~np.isnan(table).all(1)):
-        notes(int(row), "the model's output is not finite")
+    for row in np.flatnonzero(~good):
+        if row not in failed:
+            note(int(row), "the model's output is not finite")
     return Predictions(table, good)
 
 
 def explain(
     subject: Subject,
     method: Method,
-    explains: str,
     targets: Classes,
-    rows: list[int],
-    notes: Callable[[int, str], None],
+    good: Flags,
+    note: Note,
+    known: MapSet | None = None,
 ) -> MapSet:
-    """Maps of the given rows. Ends early, with what is done, when the time is over."""
-    count = len(targets)
-    result = MapSet(method.name, explains, targets)
-    result.done = np.zeros(count, np.bool_)
-    result.incomplete = np.full(count, np.nan, np.float32)
+    """Maps of the good samples. Ends early, with what is done, when the time is over.
+
+    Maps of ``known`` are taken over for samples whose class is the same.
+    """
+    result = MapSet(targets)
+    result.done = np.zeros(len(targets), np.bool_)
+    result.incomplete = np.full(len(targets), np.nan, np.float32)
+    if known is not None:
+        result.take_over(known)
+    rows = [int(row) for row in np.flatnonzero(good & ~result.done)]
     for start in range(0, len(rows), method.group):
         try:
-            _put_group(result, subject, method, rows[start : start + method.group], notes)
+            _put_group(result, subject, method, rows[start : start + method.group], note)
         except OutOfTime:
             break
     if not result.values.size:
-        result.values = np.zeros((count, 1, 1), np.float32)
+        result.values = np.zeros((len(targets), 1, 1), np.float32)
     return result
 
 
@@ -139,7 +153,7 @@ def _put_group(
     subject: Subject,
     method: Method,
     rows: list[int],
-    notes: Callable[[int, str], None],
+    note: Note,
 ) -> None:
     subject.budget.check()
     try:
@@ -148,10 +162,10 @@ def _put_group(
         raise
     except Exception as error:
         if len(rows) == 1:
-            notes(rows[0], f"{method.name} failed: {_first_line(error)}")
+            note(rows[0], f"{method.name} failed: {_first_line(error)}")
             return
         for row in rows:
-            _put_group(result, subject, method, [row], notes)
+            _put_group(result, subject, method, [row], note)
 
 
 def _probabilities(subject: Subject, rows: list[int]) -> FloatArray:
@@ -164,7 +178,7 @@ def _probabilities(subject: Subject, rows: list[int]) -> FloatArray:
     return np.asarray(torch.cat(parts).numpy(), dtype=np.float32)
 
 
-def _one_by_one(subject: Subject, notes: Callable[[int, str], None]) -> FloatArray:
+def _one_by_one(subject: Subject, note: Note, failed: list[int]) -> FloatArray:
     found: dict[int, FloatArray] = {}
     last: Exception | None = None
     for row in range(len(subject.inputs)):
@@ -174,7 +188,8 @@ def _one_by_one(subject: Subject, notes: Callable[[int, str], None]) -> FloatArr
             raise
         except Exception as error:
             last = error
-            notes(row, f"the model fails on it: {_first_line(error)}")
+            failed.append(row)
+            note(row, f"the model fails on it: {_first_line(error)}")
     if not found and last is not None:
         raise Invalid(f"the model fails on every sample: {_first_line(last)}") from last
     classes = len(next(iter(found.values())))

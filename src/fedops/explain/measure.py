@@ -17,8 +17,8 @@ from fedops.explain.faithfulness import Effort
 from fedops.explain.maps import MapSet, Subject, as_large_as
 from fedops.explain.report import rounded
 
-#: A map may keep at most this rank correlation when all weights are random.
-SANE = 0.2
+#: Methods that take many samples at once are quick enough to be repeated for every layer.
+_QUICK, _FEW = 32, 4
 
 
 @dataclass(frozen=True)
@@ -65,14 +65,16 @@ def _sane(
     subject: Subject, method: Method, found: MapSet, rows: list[int], effort: Effort
 ) -> Mapping[str, Any]:
     def again() -> FloatArray:
-        maps = method.explain(subject.job(rows, found.targets)).values
-        return np.asarray(maps.numpy(), dtype=np.float32)
+        job = subject.job(rows, found.targets, rough=True)
+        return np.asarray(method.explain(job).values.numpy(), dtype=np.float32)
 
-    each_layer = effort.cascade and method.group >= len(rows)
-    seeds = [subject.seed + number for number in range(effort.random_models)]
-    scores = sanity.cascade(subject.model, again, found.values[rows], seeds, each_layer)
-    measures: dict[str, Any] = {"sanity": round(scores[-1], 6), "sane": scores[-1] <= SANE}
-    if each_layer:
+    quick = method.group >= _QUICK
+    rows = rows if quick else rows[:_FEW]
+    seeds = [subject.seed + number for number in range(effort.random_models if quick else 1)]
+    every_layer = effort.cascade and quick
+    scores = sanity.cascade(subject.model, again, found.values[rows], seeds, every_layer)
+    measures: dict[str, Any] = {"sanity": round(scores[-1], 6), "sane": scores[-1] <= sanity.SANE}
+    if every_layer:
         measures["sanity_by_layer"] = [round(score, 6) for score in scores]
     return measures
 

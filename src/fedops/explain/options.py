@@ -67,7 +67,7 @@ class Options:
             given = {name: getattr(section, name) for name in known if hasattr(section, name)}
         if isinstance(given.get("methods"), list):
             given["methods"] = tuple(given["methods"])
-        return cls(**{"seed": seed, **given})
+        return cls(**{"enabled": False, "seed": seed, **given})
 
     @property
     def roles(self) -> tuple[str, ...]:

@@ -66,7 +66,8 @@ class KernelShap:
     def explain(self, job: Job) -> Maps:
         shape = (min(self.cells, job.inputs.shape[2]), min(self.cells, job.inputs.shape[3]))
         players = shape[0] * shape[1]
-        drawn = coalitions(players, max(self.coalitions, 8 * players), job.generator())
+        count = 4 * players if job.rough else max(self.coalitions, 8 * players)
+        drawn = coalitions(players, count, job.generator())
         maps = [self._one(job, row, drawn, shape) for row in range(len(job.inputs))]
         return Maps(finite(torch.stack(maps)))
 
@@ -101,14 +102,15 @@ def coalitions(players: int, count: int, generator: torch.Generator) -> Tensor:
 def shapley(value: Callable[[Tensor], Tensor], drawn: Tensor, rows: int) -> Tensor:
     """Shapley values of the players by KernelSHAP. They sum to the value of all over none."""
     players = drawn.shape[1]
-    none, all_ = value(torch.tensor([[0.0] * players, [1.0] * players])).double().cpu()
-    whole = all_ - none
+    ends = value(torch.tensor([[0.0] * players, [1.0] * players])).double().cpu()
+    none, whole = ends[0], ends[1] - ends[0]
     if players == 1:
-        return whole.float()[None]
+        return torch.stack([whole]).float()
     gains = torch.cat([value(part).double().cpu() for part in torch.split(drawn, rows)]) - none
     z = drawn.double()
     s = z.T @ z / len(z) + 1e-9 * torch.eye(players, dtype=torch.float64)
     b = z.T @ gains / len(z)
     solved = torch.linalg.solve(s, torch.stack([b, torch.ones_like(b)], 1))
     excess = (solved[:, 0].sum() - whole) / solved[:, 1].sum()
-    return (solved[:, 0] - excess * solved[:, 1]).float()
+    phi: Tensor = solved[:, 0] - excess * solved[:, 1]
+    return phi.float()

@@ -52,9 +52,11 @@ def scaled(raw: npt.NDArray[np.float32], signed: bool) -> Heat:
 
 
 def spread(heat: Heat, size: tuple[int, int], enlarge: Literal["linear", "nearest"]) -> Heat:
-    """A small map as large as a picture of ``size`` (width, height)."""
+    """A small map as large as a picture of ``size`` (width, height), still reaching 1."""
     how = Image.Resampling.BILINEAR if enlarge == "linear" else Image.Resampling.NEAREST
-    return np.asarray(Image.fromarray(heat).resize(size, how))
+    large: Heat = np.asarray(Image.fromarray(heat).resize(size, how), dtype=np.float32)
+    strongest = float(np.abs(large).max())
+    return large / np.float32(strongest) if strongest > 0 else large
 
 
 def coloured(heat: Heat, signed: bool) -> Image.Image:
@@ -65,7 +67,7 @@ def coloured(heat: Heat, signed: bool) -> Image.Image:
 def overlaid(picture: Image.Image, heat: Heat, signed: bool) -> Image.Image:
     """Heat over the picture in grey: where there is none, the picture shines through."""
     grey = _DIMMED * np.asarray(picture.convert("L"), dtype=np.float32)[:, :, None]
-    share = (_STRONGEST * np.sqrt(np.abs(heat)))[:, :, None]
+    share = (_STRONGEST * np.minimum(1.5 * np.abs(heat), 1))[:, :, None]
     mixed = grey * (1 - share) + _colours(heat, signed).astype(np.float32) * share
     return Image.fromarray(mixed.astype(np.uint8))
 

@@ -72,11 +72,12 @@ class ExplainReport:
                 numbers = {k: v for k, v in measures.items() if isinstance(v, float)}
                 found |= {f"xai/{model}/{method}/{k}": v for k, v in numbers.items()}
         for row in self.drift:
-            name = f"xai/{row.series.replace(' ', '_')}/{row.method}/{row.explains}"
+            name = f"xai/{row.series.replace(' ', '_')}/{row.method}"
             found |= {
                 f"{name}/cosine": row.cosine,
                 f"{name}/jaccard": row.jaccard,
                 f"{name}/spearman": row.spearman,
+                f"{name}/worst": row.worst,
                 f"{name}/alarm": float(row.alarm),
             }
         return {name: round(value, 6) for name, value in found.items()}

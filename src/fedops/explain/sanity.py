@@ -16,6 +16,9 @@ from torch import Tensor, nn
 from fedops.explain.base import FloatArray
 from fedops.explain.drift import spearman
 
+#: A map may keep at most this rank correlation when all weights are random.
+SANE = 0.2
+
 
 def cascade(
     model: nn.Module,

@@ -32,7 +32,6 @@ class DriftRow:
     run: int
     round: int
     method: str
-    explains: str
     #: "global over rounds", "local over rounds" or "local to global"
     series: str
     #: The run and round compared with; the same for "local to global".
@@ -42,15 +41,14 @@ class DriftRow:
     cosine: float
     jaccard: float
     spearman: float
+    worst: float
     samples: int
-    #: Samples left out because the class to explain is another one now.
-    class_changed: int
     alarm: bool
 
     @property
     def key(self) -> tuple[str, ...]:
         """Rows with the same key belong to one series: other probes or layers start a new one."""
-        return self.series, self.method, self.explains, self.probe, self.layer
+        return self.series, self.method, self.probe, self.layer
 
     @property
     def place(self) -> Place:
@@ -70,9 +68,9 @@ class Series:
         self.rows = list(_read(self._path)) if self._path else []
 
     def history(self, key: tuple[str, ...], before: Place) -> list[float]:
-        """The distances of a series before a place, in order. A repeated round counts once."""
+        """The worst distances of a series before a place, in order. A repeated round counts once."""
         found = {
-            row.place.order: 1.0 - row.cosine
+            row.place.order: row.worst
             for row in self.rows
             if row.key == key and row.place.order < before.order
         }
@@ -80,7 +78,7 @@ class Series:
 
     def is_jump(self, row: DriftRow) -> bool:
         """Whether a new row leaves the usual course of its series."""
-        return drift.is_jump(self.history(row.key, row.place), 1.0 - row.cosine)
+        return drift.is_jump(self.history(row.key, row.place), row.worst)
 
     def append(self, rows: Iterable[DriftRow]) -> None:
         """Keep rows, in memory and in the file."""

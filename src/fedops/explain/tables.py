@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,8 +20,9 @@ from fedops.explain.faithfulness import FULL, LIGHT, Effort
 from fedops.explain.options import Options
 from fedops.explain.predictor import Array, classes, predictor
 from fedops.explain.report import rounded
+from fedops.explain.sanity import SANE
 from fedops.explain.snapshot import Key, Raw, Snapshot
-from fedops.explain.tabular import METHODS, TableJob
+from fedops.explain.tabular import METHODS, TableJob, of_columns
 
 REFERENCE = 256
 
@@ -75,6 +76,11 @@ class TableExplainer:
         """The raw values, to be kept."""
         return Snapshot(self.probes.digest, "", self.probes.indices, found.maps)
 
+    @property
+    def yardstick(self) -> str:
+        """The method whose changes raise alarms."""
+        return self.options.methods[0]
+
     def label(self, column: int) -> int:
         """The class that an output stands for."""
         return column if self._named is None else int(self._named[column])
@@ -114,30 +120,24 @@ class TableExplainer:
         budget.check()
         said = predictor(model, self.numbers)(self.probes.inputs.numpy())
         found.said[name] = said
+        job = self._job(model, budget)
         for method in self.options.methods:
-            for role in self.options.roles:
-                found.maps[name, method, role] = self._raw(model, said, method, role, budget)
-
-    def _raw(self, model: Any, said: Array, method: str, role: str, budget: Budget) -> Raw:
-        columns = self._targets(model, said, role)
-        values = METHODS[method](self._job(model, columns, budget))
-        columns = columns if len(values) == len(columns) else np.zeros(1, np.int64)
-        return Raw(values, columns, np.ones(len(values), np.bool_))
+            values = METHODS[method](job)
+            for role in dict.fromkeys((*self.options.roles, "true")):
+                columns = self._targets(model, said, role)
+                found.maps[name, method, role] = _raw(values, columns)
 
     def _targets(self, model: Any, said: Array, role: str) -> Array:
         best = np.asarray(said.argmax(1), dtype=np.int64)
         return best if role == "predicted" else self._columns(model, self.probes.labels)
 
-    def _job(self, model: Any, columns: Array, budget: Budget) -> TableJob:
-        answers = (
-            self._reference.labels if self.numbers else self._columns(model, self._reference.labels)
-        )
+    def _job(self, model: Any, budget: Budget) -> TableJob:
+        labels = self._reference.labels
         return TableJob(
             predictor(model, self.numbers),
             self.probes.inputs.numpy(),
-            columns,
             self._reference.inputs.numpy(),
-            answers,
+            labels if self.numbers else self._columns(model, labels),
             self.numbers,
             self.options.seed,
             budget.check,
@@ -146,56 +146,68 @@ class TableExplainer:
     def _measure(
         self, name: str, model: Any, found: TableFindings, budget: Budget, effort: Effort
     ) -> None:
+        job = self._job(model, budget)
+        columns = self._targets(model, found.said[name], self.options.roles[0])
         for method in self.options.methods:
             budget.check()
             raw = found.maps[name, method, self.options.roles[0]]
             measures = found.quality.setdefault(name, {}).setdefault(method, {})
             measures["samples"] = len(self.probes)
-            columns = self._targets(model, found.said[name], self.options.roles[0])
             if not self.numbers:
-                measures |= self._faithful(self._job(model, columns, budget), raw, effort)
+                measures |= _faithful(job, columns, raw, effort)
             if self._bench is not None:
-                measures |= self._sane(method, columns, raw, budget)
+                measures |= self._sane(method, columns, raw, job)
 
-    def _faithful(self, job: TableJob, raw: Raw, effort: Effort) -> dict[str, float]:
-        """Deletion and insertion of features: absent ones have the mean of the reference set."""
-        rows = torch.from_numpy(job.rows).double()[:, None, None, :]
-        fill = torch.from_numpy(job.reference).double().mean(0).expand_as(rows)
-        values = torch.from_numpy(np.ascontiguousarray(np.broadcast_to(raw.values, job.rows.shape)))
-        predict = _chance(job)
-        steps = min(effort.steps, job.rows.shape[1])
-
-        def areas(order: Tensor) -> Tensor:
-            both = faithfulness.deletion_and_insertion(predict, rows, fill, order, steps)
-            return torch.stack([both[0].mean(), both[1].mean()])
-
-        mine = areas(faithfulness.ranked(values))
-        orders = [
-            areas(faithfulness.shuffled(len(rows), rows.shape[-1], job.seed + number))
-            for number in range(effort.random_orders)
-        ]
-        chance = torch.stack(orders).mean(0)
-        names = ("deletion", "insertion")
-        scores = {name: float(mine[i]) for i, name in enumerate(names)}
-        return rounded(
-            scores | {f"{name}_random": float(chance[i]) for i, name in enumerate(names)}
-        )
-
-    def _sane(self, method: str, columns: Array, raw: Raw, budget: Budget) -> dict[str, Any]:
+    def _sane(self, method: str, columns: Array, raw: Raw, job: TableJob) -> dict[str, Any]:
         assert self._bench is not None
-        model = self._bench.model
 
         def again() -> FloatArray:
-            return np.asarray(METHODS[method](self._job(model, columns, budget)), np.float32)
+            return np.asarray(of_columns(METHODS[method](job), columns), np.float32)
 
-        seeds = [self.options.seed]
-        score = sanity.cascade(model, again, raw.values, seeds, every_layer=False)[-1]
-        return {"sanity": round(score, 6)}
+        score = sanity.cascade(self._bench.model, again, raw.values, [job.seed], every_layer=False)[
+            -1
+        ]
+        return {"sanity": round(score, 6), "sane": score <= SANE}
 
 
-def _chance(job: TableJob) -> Any:
+def _raw(values: Array, columns: Array) -> Raw:
+    chosen = of_columns(values, columns)
+    targets = columns if len(chosen) == len(columns) else np.zeros(1, np.int64)
+    return Raw(chosen, targets, np.ones(len(chosen), np.bool_))
+
+
+def _faithful(job: TableJob, columns: Array, raw: Raw, effort: Effort) -> dict[str, float]:
+    """Deletion and insertion of features: absent ones have the mean of the reference set."""
+    rows = torch.from_numpy(job.rows).double()[:, None, None, :]
+    fill = torch.from_numpy(job.reference).double().mean(0).expand_as(rows)
+    values = torch.from_numpy(np.ascontiguousarray(np.broadcast_to(raw.values, job.rows.shape)))
+    predict = _chance(job, columns)
+
+    def areas(order: Tensor) -> Tensor:
+        both = faithfulness.deletion_and_insertion(predict, rows, fill, order, effort.steps)
+        return torch.stack([area.mean() for area in both])
+
+    mine = areas(faithfulness.ranked(values))
+    orders = [
+        areas(faithfulness.shuffled(len(rows), rows.shape[-1], job.seed + number))
+        for number in range(effort.random_orders)
+    ]
+    chance = torch.stack(orders).mean(0)
+    return rounded(
+        {
+            "deletion": float(mine[0]),
+            "deletion_random": float(chance[0]),
+            "insertion": float(mine[1]),
+            "insertion_random": float(chance[1]),
+        }
+    )
+
+
+def _chance(job: TableJob, columns: Array) -> Callable[[Tensor, Tensor], Tensor]:
+    """p(class to explain) of rows that are shaped as pictures."""
+
     def predict(rows: Tensor, which: Tensor) -> Tensor:
         said = torch.from_numpy(job.asked(rows[:, 0, 0, :].numpy()))
-        return said[torch.arange(len(said)), torch.from_numpy(job.columns)[which]]
+        return said[torch.arange(len(said)), torch.from_numpy(columns)[which]]
 
     return predict

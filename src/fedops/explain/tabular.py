@@ -29,7 +29,6 @@ class TableJob:
 
     predict: Predict
     rows: Array  #: [samples, features]
-    columns: Array  #: the output to explain of each row
     reference: Array  #: [more samples, features]
     answers: Array  #: the true column of each reference row, or the true number
     numbers: bool
@@ -56,18 +55,21 @@ def permutation(job: TableJob) -> Array:
 
 
 def shap(job: TableJob) -> Array:
-    """[samples, features]. Draws from numpy's global random state, seeded here."""
+    """[samples, features, outputs]. Draws from numpy's global random state, seeded here."""
     np.random.seed(job.seed % 2**32)
     explainer = library("shap").KernelExplainer(job.asked, job.reference[:BACKGROUND])
-    features = job.rows.shape[1]
-    count = min(_MOST_COALITIONS, 2 * features + 512)
+    count = min(_MOST_COALITIONS, 2 * job.rows.shape[1] + 512)
     values = explainer.shap_values(job.rows, nsamples=count, silent=True, l1_reg=False)
-    table = np.asarray(values)
-    chosen = table if table.ndim == 2 else table[np.arange(len(table)), :, job.columns]
-    return np.asarray(chosen, dtype=np.float32)
+    table = np.asarray(values, dtype=np.float32)
+    return table[:, :, None] if table.ndim == 2 else table
 
 
 METHODS: dict[str, Callable[[TableJob], Array]] = {"permutation": permutation, "shap": shap}
+
+
+def of_columns(values: Array, columns: Array) -> Array:
+    """The values for one output of each sample; values for the whole model as they are."""
+    return values if values.ndim == 2 else values[np.arange(len(values)), :, columns]
 
 
 class _Estimator:
