@@ -80,7 +80,8 @@ def _add_and_fail(db: Database) -> None:
 
 
 def test_no_number_that_is_none_gets_into_json(db: Database) -> None:
-    with pytest.raises(sa.exc.StatementError, match="Out of range float"), db.write() as session:
+    refused = (sa.exc.StatementError, ValueError)  # which of them is the driver's choice
+    with pytest.raises(refused, match="Out of range float"), db.write() as session:
         session.add(_task("x", config={"a": float("nan")}))
 
 
