@@ -105,7 +105,8 @@ def atomic_file(path: Path, mode: int = 0o644, *, durable: bool = True) -> Itera
     fd, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)
     try:
-        with os.fdopen(fd, "wb") as file:
+        os.close(fd)
+        with temporary.open("wb") as file:
             yield file
             file.flush()
             if durable:

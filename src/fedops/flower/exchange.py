@@ -17,8 +17,7 @@ from fedops.flower.global_model import Spooled
 from fedops.flower.inbox import Fetched
 from fedops.flower.lines import Lines
 from fedops.flower.messages import TRAIN, Order, encode_order
-from fedops.flower.replies import Breakdown, Checked, Expected, Refusal, check_reply
-from fedops.tensors import write_atomic
+from fedops.flower.replies import Breakdown, Checked, Expected, Refusal, take_in
 
 logger = logging.getLogger("fedops.engine")
 
@@ -208,11 +207,8 @@ class Exchange:
         return Expected(device, order.run_id, order.attempt, order.round, order.contract, trains)
 
     def _take_in(self, message: Message, expected: Expected, node_id: int) -> Spooled:
-        checked, data = check_reply(message, expected)
         path = self._spool / f"{expected.device}.safetensors"
-        if expected.trains:
-            write_atomic(path, data, durable=False)
-        return Spooled(checked, node_id, path)
+        return Spooled(take_in(message, expected, path), node_id, path)
 
     def _on_fetched(self, fetched: Fetched) -> None:
         current = self._lines.fetcher.settle(fetched)

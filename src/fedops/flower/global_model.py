@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from flwr.app import ArrayRecord
 
 from fedops.algorithms.aggregation import max_of, mean_metrics, mean_of, weighted_mean
 from fedops.core.contracts import ExchangeRule, ParameterContract
 from fedops.core.errors import Invalid
+from fedops.flower.messages import in_pieces, packed_record, pieces_of_file
 from fedops.flower.replies import Checked, count_not_finite
 from fedops.flower.strategies import Contribution, RunStrategy
 from fedops.tensors import TensorFile, Tensors, pack
@@ -62,13 +64,13 @@ class GlobalModel:
     def size(self) -> int:
         return self.path.stat().st_size
 
-    def packed(self) -> bytes:
+    def record(self) -> ArrayRecord:
         """The tensors that travel, as they do."""
         federated = [spec.name for spec in self.contract.federated]
         file = self.file
         if set(federated) == set(file):
-            return self.path.read_bytes()
-        return pack({name: file[name] for name in federated})
+            return packed_record(pieces_of_file(self.path))
+        return packed_record(in_pieces(pack({name: file[name] for name in federated})))
 
     def averaged(self) -> Tensors:
         """The tensors that strategies work on."""

@@ -30,7 +30,6 @@ from fedops.flower.messages import (
     decode_order,
     decode_tensors,
     encode_reply,
-    packed_data,
 )
 from fedops.scalize.base import ModelAdapter, TrainContext
 from fedops.scalize.data import DataSplit
@@ -141,7 +140,7 @@ class ClientHandler:
         except (Invalid, Forbidden) as error:
             raise Unfit(str(error)) from None
         _compare(order, adapter, data)
-        received = decode_tensors(packed_data(message.content))
+        received = decode_tensors(message)
         trained_before = order.round - (message.metadata.message_type != EVALUATE)
         adapter.set_tensors({**received, **self._own_state(order, trained_before)})
         return _Work(order, project.config, adapter, data, received)

@@ -1,14 +1,17 @@
 """What server and clients say to each other, as Flower messages.
 
-Flower's cost is per object, so all tensors of a message travel as safetensors bytes in one ``Array``.
+Flower's cost is per object, so all tensors of a message travel together as safetensors bytes. They are cut
+into pieces of the size that Flower sends at a time: whoever receives them needs memory for them once, not
+three times as with one large array.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from flwr.app import (
@@ -25,7 +28,7 @@ from fedops.core.contracts import ParameterContract
 from fedops.core.errors import Invalid
 from fedops.tensors import Tensors, pack, unpack
 
-#: The names of the records in a message, and of the one array in an ``ArrayRecord``.
+#: The names of the records in a message.
 PACKED, CONFIG, METRICS, EVAL_METRICS, REPLY = (
     "packed",
     "config",
@@ -34,36 +37,50 @@ PACKED, CONFIG, METRICS, EVAL_METRICS, REPLY = (
     "reply",
 )
 STYPE = "fedops.safetensors"
+#: What Flower makes one object of.
+PIECE_BYTES = 5 * 1024 * 1024
 EXAMPLES = "num-examples"
 TRAIN, EVALUATE = "train", "evaluate"
 
 
-# --- tensors in one array --------------------------------------------------------------------
+# --- tensors as pieces of safetensors ----------------------------------------------------------
 
 
-def packed_record(data: bytes) -> ArrayRecord:
-    """Safetensors bytes as the one array of a message."""
-    return ArrayRecord({PACKED: Array("uint8", (len(data),), STYPE, data)})
+def packed_record(pieces: Iterable[bytes]) -> ArrayRecord:
+    """Safetensors bytes, in pieces, as the arrays of a message."""
+    return ArrayRecord(
+        {f"{i:05}": Array("uint8", (len(p),), STYPE, p) for i, p in enumerate(pieces)}
+    )
 
 
-def packed_data(content: RecordDict) -> bytes:
-    """The safetensors bytes of a message.
+def in_pieces(data: bytes) -> Iterator[bytes]:
+    """Bytes cut into pieces that are sent one by one."""
+    view = memoryview(data)
+    return (bytes(view[i : i + PIECE_BYTES]) for i in range(0, max(len(data), 1), PIECE_BYTES))
+
+
+def pieces_of_file(path: Path) -> Iterator[bytes]:
+    """The same of a file, of which no more than a piece is read at a time."""
+    with path.open("rb") as file:
+        while piece := file.read(PIECE_BYTES):
+            yield piece
+
+
+def packed_pieces(content: RecordDict) -> list[bytes]:
+    """The safetensors bytes of a message, in pieces.
 
     Raises:
         Invalid: it holds other arrays, or none.
     """
-    arrays = {
-        f"{name}/{key}": a for name, r in content.array_records.items() for key, a in r.items()
-    }
-    if list(arrays) != [f"{PACKED}/{PACKED}"]:
-        raise Invalid(f"expected the one array '{PACKED}/{PACKED}', got {sorted(arrays) or 'none'}")
-    (array,) = arrays.values()
-    header = (array.dtype, tuple(array.shape), array.stype)
-    if header != ("uint8", (len(array.data),), STYPE):
-        raise Invalid(
-            f"the array is no {STYPE} of {len(array.data)} bytes: its header says {header}"
-        )
-    return array.data
+    arrays = dict(content.array_records.get(PACKED, ArrayRecord()))
+    names = [f"{i:05}" for i in range(len(arrays))]
+    if not arrays or len(content.array_records) != 1 or list(arrays) != names:
+        raise Invalid(f"it must hold the pieces of '{PACKED}' and no other arrays")
+    for array in arrays.values():
+        header = (array.dtype, tuple(array.shape), array.stype)
+        if header != ("uint8", (len(array.data),), STYPE):
+            raise Invalid(f"an array of {len(array.data)} bytes is no {STYPE}: it says {header}")
+    return [array.data for array in arrays.values()]
 
 
 # --- from server to client -------------------------------------------------------------------
@@ -202,7 +219,7 @@ def encode_reply(
     """The answer to ``message``."""
     content = RecordDict({REPLY: head.record()})
     if tensors is not None:
-        content[PACKED] = packed_record(pack(tensors))
+        content[PACKED] = packed_record(in_pieces(pack(tensors)))
     if trained is not None:
         content[METRICS] = trained.record()
     if evaluated is not None:
@@ -248,9 +265,9 @@ def decode_measured(content: RecordDict, name: str) -> Measured | None:
     return Measured(examples, {key: float(value) for key, value in metrics.items()})
 
 
-def decode_tensors(data: bytes) -> Tensors:
-    """The tensors of a message as views of its bytes."""
-    return unpack(data)
+def decode_tensors(message: Message) -> Tensors:
+    """The tensors of a message."""
+    return unpack(b"".join(packed_pieces(message.content)))
 
 
 def _typed(record: ConfigRecord, kinds: Mapping[str, type]) -> dict[str, Any]:

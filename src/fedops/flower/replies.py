@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,10 +20,9 @@ from fedops.flower.messages import (
     ReplyHead,
     decode_head,
     decode_measured,
-    decode_tensors,
-    packed_data,
+    packed_pieces,
 )
-from fedops.tensors import PIECE, Tensors
+from fedops.tensors import PIECE, TensorFile, atomic_file
 
 
 class Refusal(Exception):
@@ -73,8 +74,8 @@ class Checked:
         return own | {f"eval_{name}": value for name, value in seen.items()}
 
 
-def check_reply(message: Message, expected: Expected) -> tuple[Checked, bytes]:
-    """The reply without its tensors, and its safetensors bytes (none when none were expected).
+def take_in(message: Message, expected: Expected, path: Path) -> Checked:
+    """Check a reply and put its tensors in a file (none when it was to evaluate only).
 
     Raises:
         Refusal: the device cannot take part in the run.
@@ -84,12 +85,12 @@ def check_reply(message: Message, expected: Expected) -> tuple[Checked, bytes]:
     if message.has_error():
         raise Breakdown(message.error.reason or "it failed without a word")
     try:
-        return _check(message, expected)
+        return _take_in(message, expected, path)
     except Invalid as error:
         raise Invalid(f"the reply of device '{expected.device}' is refused: {error}") from None
 
 
-def _check(message: Message, expected: Expected) -> tuple[Checked, bytes]:
+def _take_in(message: Message, expected: Expected, path: Path) -> Checked:
     content = message.content
     head = decode_head(content)
     _check_origin(head, expected)
@@ -97,13 +98,24 @@ def _check(message: Message, expected: Expected) -> tuple[Checked, bytes]:
         raise Refusal(head.refused)
     evaluated = decode_measured(content, EVAL_METRICS)
     if not expected.trains:
-        return Checked(head, None, evaluated, 0), b""
+        return Checked(head, None, evaluated, 0)
     trained = decode_measured(content, METRICS)
     if trained is None:
         raise Invalid("it does not say how many examples it was trained on")
-    data = packed_data(content)
-    check_tensors(decode_tensors(data), expected.contract)
-    return Checked(head, trained, evaluated, len(data)), data
+    pieces = packed_pieces(content)
+    with atomic_file(path, durable=False) as file:
+        file.writelines(pieces)
+        file.flush()
+        check_tensors(_opened(Path(file.name)), expected.contract)
+    return Checked(head, trained, evaluated, sum(map(len, pieces)))
+
+
+def _opened(path: Path) -> TensorFile:
+    try:
+        return TensorFile(path)
+    except Invalid as error:
+        text = str(error).partition(": ")[2]
+        raise Invalid(f"it does not hold complete safetensors data: {text}") from None
 
 
 def _check_origin(head: ReplyHead, expected: Expected) -> None:
@@ -122,32 +134,33 @@ def _check_origin(head: ReplyHead, expected: Expected) -> None:
         )
 
 
-def check_tensors(tensors: Tensors, contract: ParameterContract) -> None:
+def check_tensors(file: TensorFile, contract: ParameterContract) -> None:
     """Exactly the tensors of the contract that travel, each with its shape and dtype, all finite."""
     specs = {spec.name: spec for spec in contract.federated}
-    if unknown := sorted(tensors.keys() - specs.keys()):
+    if unknown := sorted(file.keys() - specs.keys()):
         raise Invalid(f"it holds '{unknown[0]}', which is no exchanged tensor of the model")
     for name, spec in specs.items():
-        if name not in tensors:
+        if name not in file:
             raise Invalid(f"it lacks '{name}', which is {_described(spec)} in the model")
-        _check_tensor(tensors[name], spec)
+        _check_tensor(file, spec)
 
 
-def _check_tensor(array: npt.NDArray[Any], spec: ParameterSpec) -> None:
-    if (array.dtype.name, array.shape) != (spec.dtype, spec.shape):
-        got = f"{array.dtype.name}{list(array.shape)}"
+def _check_tensor(file: TensorFile, spec: ParameterSpec) -> None:
+    dtype, shape = file.dtype(spec.name).name, file.shape(spec.name)
+    if (dtype, shape) != (spec.dtype, spec.shape):
+        got = f"{dtype}{list(shape)}"
         raise Invalid(f"'{spec.name}' is {got} in it and {_described(spec)} in the model")
-    if bad := count_not_finite(array):
-        raise Invalid(f"{bad} of {array.size} values of '{spec.name}' are NaN or infinite")
+    size = math.prod(shape)
+    pieces = (file.piece(spec.name, i, i + PIECE) for i in range(0, size, PIECE))
+    if bad := sum(count_not_finite(piece) for piece in pieces):
+        raise Invalid(f"{bad} of {size} values of '{spec.name}' are NaN or infinite")
 
 
-def count_not_finite(array: npt.NDArray[Any]) -> int:
-    """How many values of a tensor are NaN or infinite; looked at piece by piece."""
-    if array.dtype.kind in "iub":
+def count_not_finite(values: npt.NDArray[Any]) -> int:
+    """How many values are NaN or infinite."""
+    if values.dtype.kind in "iub":
         return 0
-    flat = array.reshape(-1)
-    pieces = (flat[i : i + PIECE] for i in range(0, flat.size, PIECE))
-    return sum(piece.size - int(np.count_nonzero(np.isfinite(piece))) for piece in pieces)
+    return values.size - int(np.count_nonzero(np.isfinite(values)))
 
 
 def _described(spec: ParameterSpec) -> str:

@@ -23,7 +23,7 @@ from fedops.flower.exchange import Asked, Exchange, Terms
 from fedops.flower.fetcher import LARGE
 from fedops.flower.inbox import OUTCOMES
 from fedops.flower.lines import Lines
-from fedops.flower.messages import EVALUATE, packed_record
+from fedops.flower.messages import EVALUATE
 from fedops.flower.recruiter import Recruiter
 from fedops.flower.run_setup import Setup
 
@@ -115,7 +115,7 @@ class RoundEngine:
         exchange = Exchange(
             self._lines,
             self._setup.spool / f"round-{round_:05}",
-            lambda: packed_record(self._model.packed()),
+            self._model.record,
             on_change=lambda now: self._say_training(round_, now),
         )
         for retry in range(self._rules.policy.max_retries + 1):
@@ -191,7 +191,7 @@ class RoundEngine:
         exchange = Exchange(
             self._lines,
             self._setup.spool / "final",
-            lambda: packed_record(self._model.packed()),
+            self._model.record,
             kind=EVALUATE,
         )
         self._say("evaluating", round_, f"the final model on {len(asked)} clients")

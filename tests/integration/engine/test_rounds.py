@@ -22,8 +22,8 @@ from fedops.core.contracts import ParticipationReport, RoundCommit
 from fedops.core.states import FailureReason, ParticipationStatus
 from fedops.flower import exchange
 from fedops.flower.endings import Leave, Lost, RunFailed, Superseded
-from fedops.flower.messages import decode_order, packed_record
-from fedops.tensors import Tensors, pack, unpack
+from fedops.flower.messages import decode_order, decode_tensors, in_pieces, packed_record
+from fedops.tensors import Tensors, pack
 
 THREE = ["pi-1", "pi-2", "pi-3"]
 AT_LEAST_ONE = {"strategy": {"_target_": "FedAvg", "min_fit_clients": 1}}
@@ -351,11 +351,9 @@ def spoilt(handler: Any, spoil: Callable[[Tensors, Message], None]) -> Any:
     def answer(message: Message, context: Context) -> Message:
         reply = handler(message, context)
         if "packed" in reply.content:
-            arrays = {
-                k: a.copy() for k, a in unpack(reply.content["packed"]["packed"].data).items()
-            }
+            arrays = {k: a.copy() for k, a in decode_tensors(reply).items()}
             spoil(arrays, reply)
-            reply.content["packed"] = packed_record(pack(arrays))
+            reply.content["packed"] = packed_record(in_pieces(pack(arrays)))
         return reply
 
     return answer

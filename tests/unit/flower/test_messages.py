@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -14,13 +15,16 @@ from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_conte
 from fedops.core.contracts import ExchangeRule, ParameterContract, ParameterSpec
 from fedops.core.errors import Invalid
 from fedops.flower.messages import (
+    PIECE_BYTES,
     Measured,
     Order,
     ReplyHead,
     decode_order,
+    decode_tensors,
     encode_order,
     encode_reply,
-    packed_data,
+    in_pieces,
+    packed_pieces,
     packed_record,
 )
 from fedops.flower.replies import (
@@ -28,10 +32,10 @@ from fedops.flower.replies import (
     Checked,
     Expected,
     Refusal,
-    check_reply,
     count_not_finite,
+    take_in,
 )
-from fedops.tensors import Tensors, pack, unpack
+from fedops.tensors import Tensors, pack
 
 CONTRACT = ParameterContract(
     parameters=(
@@ -71,7 +75,7 @@ def travelled(message: Message) -> Message:
 
 
 def order_message() -> Message:
-    return encode_order(ORDER, packed_record(pack(GOOD)), "train", 2**63 + 9, 600.0)
+    return encode_order(ORDER, packed_record(in_pieces(pack(GOOD))), "train", 2**63 + 9, 600.0)
 
 
 def reply(
@@ -87,10 +91,17 @@ def test_an_order_survives_the_way() -> None:
     message = travelled(order_message())
     assert decode_order(message) == ORDER
     assert message.metadata.dst_node_id == 2**63 + 9
-    got = unpack(packed_data(message.content))
+    got = decode_tensors(message)
     assert {name: (a.dtype, a.tobytes()) for name, a in got.items()} == {
         name: (a.dtype, a.tobytes()) for name, a in GOOD.items()
     }
+
+
+def test_what_is_large_travels_in_pieces() -> None:
+    data = np.random.default_rng(0).bytes(2 * PIECE_BYTES + 1)
+    record = packed_record(in_pieces(data))
+    assert [len(array.data) for array in record.values()] == [PIECE_BYTES, PIECE_BYTES, 1]
+    assert b"".join(packed_pieces(RecordDict({"packed": record}))) == data
 
 
 def test_the_strategy_may_add_numbers_but_not_replace_ours() -> None:
@@ -114,10 +125,10 @@ def test_a_message_that_is_none_of_ours_is_refused() -> None:
         decode_order(Message(RecordDict(), 1, "train"))
 
 
-def test_a_good_reply_passes() -> None:
-    checked, data = check_reply(
-        reply(evaluated=Measured(4, {"loss": 2.0, "accuracy": 0.5})), EXPECTED
-    )
+def test_a_good_reply_passes(tmp_path: Path) -> None:
+    message = reply(evaluated=Measured(4, {"loss": 2.0, "accuracy": 0.5}))
+    checked = take_in(message, EXPECTED, tmp_path / "reply")
+    data = (tmp_path / "reply").read_bytes()
     assert checked.examples == 10
     assert checked.seconds == 1.75
     assert checked.bytes_up == len(data)
@@ -125,10 +136,11 @@ def test_a_good_reply_passes() -> None:
     assert data == pack(GOOD)
 
 
-def test_an_evaluation_needs_no_tensors() -> None:
+def test_an_evaluation_needs_no_tensors(tmp_path: Path) -> None:
     message = reply(tensors=None, trained=None, evaluated=Measured(4, {"loss": 2.0}))
-    checked, data = check_reply(message, replace(EXPECTED, trains=False))
-    assert (checked.evaluated, data) == (Measured(4, {"loss": 2.0}), b"")
+    checked = take_in(message, replace(EXPECTED, trains=False), tmp_path / "reply")
+    assert checked.evaluated == Measured(4, {"loss": 2.0})
+    assert list(tmp_path.iterdir()) == []
 
 
 def changed(**tensors: Any) -> Tensors:
@@ -160,27 +172,29 @@ def changed(**tensors: Any) -> Tensors:
         ),
     ],
 )
-def test_wrong_tensors_are_refused_with_both_sides_shown(tensors: Tensors, message: str) -> None:
+def test_wrong_tensors_are_refused_with_both_sides_shown(
+    tensors: Tensors, message: str, tmp_path: Path
+) -> None:
     with pytest.raises(Invalid, match=f"^the reply of device 'pi-3' is refused: {message}"):
-        check_reply(reply(tensors=tensors), EXPECTED)
+        take_in(reply(tensors=tensors), EXPECTED, tmp_path / "reply")
 
 
 @pytest.mark.parametrize("examples", [0, -3, 2.5, 2**60])
-def test_the_number_of_examples_must_be_positive(examples: Any) -> None:
+def test_the_number_of_examples_must_be_positive(examples: Any, tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="'pi-3' is refused: its number of examples"):
-        check_reply(reply(trained=Measured(examples, {})), EXPECTED)
+        take_in(reply(trained=Measured(examples, {})), EXPECTED, tmp_path / "reply")
 
 
-def test_metrics_must_be_finite() -> None:
+def test_metrics_must_be_finite(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="its metric 'train_loss' is nan"):
-        check_reply(reply(trained=Measured(1, {"train_loss": float("nan")})), EXPECTED)
+        take_in(reply(trained=Measured(1, {"train_loss": float("nan")})), EXPECTED, tmp_path)
     with pytest.raises(Invalid, match="its metric 'loss' is inf"):
-        check_reply(reply(evaluated=Measured(1, {"loss": float("inf")})), EXPECTED)
+        take_in(reply(evaluated=Measured(1, {"loss": float("inf")})), EXPECTED, tmp_path)
 
 
-def test_examples_must_be_given() -> None:
+def test_examples_must_be_given(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="does not say how many examples"):
-        check_reply(reply(trained=None), EXPECTED)
+        take_in(reply(trained=None), EXPECTED, tmp_path / "reply")
 
 
 @pytest.mark.parametrize(
@@ -193,34 +207,44 @@ def test_examples_must_be_given() -> None:
         (replace(HEAD, fingerprint="0" * 16), "its model has the fingerprint '0000000000000000'"),
     ],
 )
-def test_a_reply_to_something_else_is_refused(head: ReplyHead, message: str) -> None:
+def test_a_reply_to_something_else_is_refused(
+    head: ReplyHead, message: str, tmp_path: Path
+) -> None:
     with pytest.raises(Invalid, match=message):
-        check_reply(reply(head), EXPECTED)
+        take_in(reply(head), EXPECTED, tmp_path / "reply")
 
 
-def test_a_device_may_refuse() -> None:
+def test_a_device_may_refuse(tmp_path: Path) -> None:
     head = replace(HEAD, refused="the model differs", fingerprint="")
     with pytest.raises(Refusal, match="the model differs"):
-        check_reply(reply(head, None, None), EXPECTED)
+        take_in(reply(head, None, None), EXPECTED, tmp_path / "reply")
 
 
-def test_an_error_reply_is_a_breakdown_of_the_device() -> None:
+def test_an_error_reply_is_a_breakdown_of_the_device(tmp_path: Path) -> None:
     message = Message(Error(1, "ValueError: no such file"), reply_to=order_message())
     with pytest.raises(Breakdown, match=r"^ValueError: no such file"):
-        check_reply(message, EXPECTED)
+        take_in(message, EXPECTED, tmp_path / "reply")
 
 
 def _cut(content: RecordDict) -> None:
     data = pack(GOOD)[:-2]
-    content["packed"] = packed_record(data)
+    content["packed"] = packed_record(in_pieces(data))
 
 
 def _plain(content: RecordDict) -> None:
     content["packed"] = ArrayRecord({"packed": Array(np.ones(3))})
 
 
+def _lying(content: RecordDict) -> None:
+    content["packed"] = ArrayRecord({"00000": Array(np.ones(3))})
+
+
+def _out_of_order(content: RecordDict) -> None:
+    content["packed"] = ArrayRecord(dict(reversed(packed_record([b"a", b"b"]).items())))
+
+
 def _two(content: RecordDict) -> None:
-    content["more"] = packed_record(b"")
+    content["more"] = packed_record([b""])
 
 
 def _none(content: RecordDict) -> None:
@@ -239,18 +263,22 @@ def _listed(content: RecordDict) -> None:
     ("damage", "message"),
     [
         (_cut, "safetensors"),
-        (_plain, "the array is no fedops.safetensors"),
-        (_two, "expected the one array"),
-        (_none, "got none"),
+        (_plain, "it must hold the pieces of 'packed'"),
+        (_lying, "is no fedops.safetensors: it says"),
+        (_out_of_order, "it must hold the pieces"),
+        (_two, "and no other arrays"),
+        (_none, "it must hold the pieces"),
         (_headless, "no 'device' of type str"),
         (_listed, "its metric 'losses'"),
     ],
 )
-def test_a_damaged_reply_is_refused(damage: Callable[[RecordDict], None], message: str) -> None:
+def test_a_damaged_reply_is_refused(
+    damage: Callable[[RecordDict], None], message: str, tmp_path: Path
+) -> None:
     broken = reply()
     damage(broken.content)
     with pytest.raises(Invalid, match=message):
-        check_reply(broken, EXPECTED)
+        take_in(broken, EXPECTED, tmp_path / "reply")
 
 
 def test_values_are_counted_over_pieces() -> None:
