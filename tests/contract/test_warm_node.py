@@ -356,6 +356,7 @@ def test_a_message_waits_for_word_that_its_run_may_be_worked_for(bench: Bench) -
     number = bench.ask(1, run=7)
     eventually(lambda: bench.node._in_hand and bench.node._in_hand.run_id == 7)
     assert not bench.trainer.calls
+    bench.node.assign(bench.node_id, [3])
     bench.node.assign(bench.node_id, [7])
     assert bench.answer(number)["said"] == {"calls": 1}
 

@@ -68,6 +68,9 @@ class _Wish:
     life: int = 0  #: of ``replace``: which child is meant
 
 
+_NO_WISH = _Wish("replace")
+
+
 @dataclass(frozen=True)
 class _Said:
     life: int
@@ -254,13 +257,16 @@ class Supervisor:
         self, child: subprocess.Popen[bytes], threads: list[threading.Thread], begin: float
     ) -> _Life:
         """Take what comes from the queue until the child has ended."""
-        end, fatal = _Wish("replace"), ""
+        end, fatal = _NO_WISH, ""
         deadline: float | None = begin + self._policy.start_seconds
         while True:
             item = self._next(deadline)
             if isinstance(item, _Said) and item.life == self._life:
-                deadline = None if item.message.get("kind") == "state" else deadline
-                fatal = self._take(item.message) or fatal
+                if item.message.get("kind") != "state":
+                    fatal = self._take(item.message) or fatal
+                elif end is _NO_WISH:  # what it says of itself while it is ended is no state of its
+                    deadline = None
+                    self._take(item.message)
             elif isinstance(item, _Ended) and item.life == self._life:
                 for thread in threads:
                     thread.join(_LAST_WORDS_SECONDS)

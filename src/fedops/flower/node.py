@@ -121,9 +121,14 @@ class WarmNode:
                 if new is not None:
                     threading.Thread(target=self._listen, args=(new,), daemon=True).start()
                     threading.Thread(target=self._beat, args=(new,), daemon=True).start()
-            self._runs = None if runs is None else frozenset(runs)
+            before, self._runs = self._runs, None if runs is None else frozenset(runs)
             working = self._in_hand.run_id if self._in_hand else None
-            if working is not None and self._runs is not None and working not in self._runs:
+            # Work that waits for leave still (it was not allowed before either) goes on waiting.
+            if (
+                working is not None
+                and _allows(before, working)
+                and not _allows(self._runs, working)
+            ):
                 self._device.cancelled.set()
             self._changed.notify_all()
 
@@ -222,39 +227,38 @@ class WarmNode:
     # --- one message ---------------------------------------------------------------------------------
 
     def _serve(self, node_id: int, pulled: Pulled) -> None:
-        """Handle one message from its objects to its delivered reply. Never raises."""
-        asked = Asked(None, 0, 0, pulled.message.metadata.message_type)
-        cancelled = self._take(asked)
+        """Handle one message from its objects to its delivered reply."""
+        self._take(Asked(None, 0, 0, pulled.message.metadata.message_type))
         try:
-            message = self._insist(lambda: self._fleet.fetch(node_id, pulled, cancelled))
-            asked = Asked.of(message)
-            if self._is_repetition(asked, message) or not self._is_admitted(asked):
-                return
-            self._work(node_id, message, asked)
+            self._handle(node_id, pulled)
         except RunOver as over:
-            self._drop(asked, str(over), "run_over")
+            self._drop(str(over), "run_over")
         except (FleetError, FedOpsError) as error:
             self._lost = True  # so that the engine sends it again, should it still want it
-            self._drop(asked, str(error), "reply_dropped")
+            self._drop(str(error), "reply_dropped")
         except Exception as error:
             logger.exception("a message could not be handled")
             self._lost = True
-            self._drop(asked, f"{type(error).__name__}: {error}", "reply_dropped")
-        finally:
-            self._done()
-
-    def _take(self, asked: Asked) -> threading.Event:
-        with self._changed:
-            cancelled = self._device.cancelled = threading.Event()
-            self._in_hand = asked
-            if self._stopped.is_set():
-                cancelled.set()
-        return cancelled
-
-    def _done(self) -> None:
+            self._drop(f"{type(error).__name__}: {error}", "reply_dropped")
         with self._changed:
             self._in_hand = None
-        self._device.report.idle()
+        self._device.report.idle()  # not when the process is being ended: that is no idleness
+
+    def _handle(self, node_id: int, pulled: Pulled) -> None:
+        cancelled = self._device.cancelled
+        message = self._insist(lambda: self._fleet.fetch(node_id, pulled, cancelled))
+        asked = Asked.of(message)
+        with self._changed:
+            self._in_hand = asked
+        if not self._is_repetition(asked, message) and self._is_admitted(asked):
+            self._work(node_id, message, asked)
+
+    def _take(self, asked: Asked) -> None:
+        with self._changed:
+            self._device.cancelled = threading.Event()
+            self._in_hand = asked
+            if self._stopped.is_set():
+                self._device.cancelled.set()
 
     def _is_repetition(self, asked: Asked, message: Message) -> bool:
         """Whether the same was asked twice before our answer could be known there."""
@@ -266,16 +270,15 @@ class WarmNode:
     def _is_admitted(self, asked: Asked) -> bool:
         """Whether we may work for the run; the word on it may come a moment after its message."""
 
-        def decided() -> bool:
-            return self._runs is None or asked.run_id in self._runs or self._stopped.is_set()
-
+        run_id = asked.run_id
+        if run_id is None:
+            return True
         with self._changed:
-            self._in_hand = asked
-            if asked.run_id is None:
-                return True
-            if self._changed.wait_for(decided, timeout=ADMISSION_SECONDS):
+            if self._changed.wait_for(
+                lambda: _allows(self._runs, run_id) or self._stopped.is_set(), ADMISSION_SECONDS
+            ):
                 return not self._stopped.is_set()
-        self._drop(asked, f"this device may not train for run {asked.run_id} now", "run_over")
+        self._drop(f"this device may not train for run {asked.run_id} now", "run_over")
         return False
 
     def _work(self, node_id: int, message: Message, asked: Asked) -> None:
@@ -354,8 +357,9 @@ class WarmNode:
         if self._device.cancelled.is_set():
             raise RunOver("its run was stopped")
 
-    def _drop(self, asked: Asked, why: str, name: str) -> None:
-        if not self._stopped.is_set():
+    def _drop(self, why: str, name: str) -> None:
+        asked = self._in_hand
+        if asked is not None and not self._stopped.is_set():
             text = f"dropped a message of round {asked.round}: {why}"
             self._device.report.event(name, text, **asked.labels)
 
@@ -371,6 +375,10 @@ class WarmNode:
         if self._away:
             self._away = ""
             logger.info("messages come and go again")
+
+
+def _allows(runs: frozenset[int] | None, run_id: int) -> bool:
+    return runs is None or run_id in runs
 
 
 def _config(message: Message) -> ConfigRecord:
