@@ -75,7 +75,7 @@ def openssh_key() -> bytes:
     return key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
 
 
-def eventually(check: Callable[[], object], seconds: float = 20.0) -> None:
+def eventually(check: Callable[[], object], seconds: float = 90.0) -> None:
     deadline = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < deadline, "it did not come about"
@@ -173,20 +173,20 @@ def test_killing_serverapp_and_superlink(real: FlowerEngine, bundle: bytes, tmp_
     first, _ = note(attempts, real.start_run(bundle))
     assert real.process_alive(first)
     real.kill_process(first)
-    eventually(lambda: not real.process_alive(first), 2)
+    eventually(lambda: not real.process_alive(first), 10)
     assert real.ensure_healthy()  # a dead ServerApp is no sickness of the engine
 
     second, _ = note(attempts, real.start_run(bundle))
     generation = real.generation
     program("flower-superlink", real).kill()
-    eventually(lambda: not real.ensure_healthy(), 5)
+    eventually(lambda: not real.ensure_healthy(), 30)
     assert real.generation == generation + 1
     assert gone(second)
     assert real.ensure_healthy()
     third, _ = note(attempts, real.start_run(bundle))
 
     program("flower-superexec", real).send_signal(signal.SIGKILL)
-    eventually(lambda: not real.ensure_healthy(), 5)
+    eventually(lambda: not real.ensure_healthy(), 30)
     assert gone(third)
     note(attempts, real.start_run(bundle))
 
@@ -223,7 +223,7 @@ def test_what_a_killed_server_left_behind_is_ended(
     heir = FlowerEngine(tmp_path / "engine", tmp_path / "attempts")
     heir.start()
     try:
-        eventually(lambda: gone(left), 2)
+        eventually(lambda: gone(left), 10)
         assert heir.ensure_healthy()
         heir.stop()
         assert family(heir) == []

@@ -157,7 +157,7 @@ class ServerProcess:
     def operator(self) -> OperatorClient:
         return OperatorClient(self.url, token=(self.home / "admin-token").read_text().strip())
 
-    def end(self, signal_number: signal.Signals = signal.SIGTERM, seconds: float = 15.0) -> int:
+    def end(self, signal_number: signal.Signals = signal.SIGTERM, seconds: float = 30.0) -> int:
         """Send a signal and wait for the end; returns the exit code."""
         process, self._process = self._process, None
         if process is None:
@@ -222,7 +222,7 @@ def server_process(home: Path) -> Iterator[ServerProcess]:
             process.kill()
 
 
-def eventually(check: Callable[[], object], seconds: float = 40.0) -> None:
+def eventually(check: Callable[[], object], seconds: float = 100.0) -> None:
     """Wait until it is so."""
     deadline = time.monotonic() + seconds
     while not check():
