@@ -99,6 +99,7 @@ class Order:
     contract: ParameterContract
     dataset: str = ""  #: what the run's data set is called, once known
     evaluate: bool = False  #: whether to evaluate the received model (before training on it)
+    retry: int = 0  #: how often the round was tried before: a new try is no repetition of the last
     strategy: Mapping[str, ConfigRecordValues] = field(default_factory=dict)
 
     def record(self) -> ConfigRecord:
@@ -114,6 +115,7 @@ class Order:
                 "contract-json": self.contract.model_dump_json(),
                 "dataset": self.dataset,
                 "evaluate": self.evaluate,
+                "retry": self.retry,
             }
         )
 
@@ -144,6 +146,7 @@ def decode_order(message: Message) -> Order:
             "contract-json": str,
             "dataset": str,
             "evaluate": bool,
+            "retry": int,
         },
     )
     try:
@@ -160,6 +163,7 @@ def decode_order(message: Message) -> Order:
         config=config,
         contract=contract,
         dataset=known["dataset"],
+        retry=known["retry"],
         evaluate=known["evaluate"],
         strategy={key: value for key, value in record.items() if key not in known},
     )

@@ -60,6 +60,7 @@ class Asked:
     attempt: int
     round: int
     type: str
+    retry: int = 0
 
     @classmethod
     def of(cls, message: Message) -> Asked:
@@ -70,6 +71,7 @@ class Asked:
             int(str(config.get("attempt", 0))),
             int(str(config.get("server-round", 0))),
             message.metadata.message_type,
+            int(str(config.get("retry", 0))),
         )
 
     @property
@@ -101,6 +103,7 @@ class WarmNode:
         self._changed = threading.Condition()
         self._stopped = threading.Event()
         self._node_id: int | None = None
+        self._online: int | None = None
         self._runs: frozenset[int] | None = None
         self._rung = True
         self._lost = True  # what an earlier process of this device had in hand
@@ -178,6 +181,9 @@ class WarmNode:
             if node_id is None:
                 self._changed.wait_for(self._has_news, timeout=self._poll_seconds)
                 return
+        if self._online != node_id:  # before anything is expected of the node
+            self._fleet.heartbeat(node_id, ONLINE_SECONDS)
+            self._online = node_id
         if self._lost:
             self._api.hello(NodeHello(node_id=str(node_id)))
             self._lost = False
@@ -213,13 +219,13 @@ class WarmNode:
 
     def _beat(self, node_id: int) -> None:
         """Keep the node online in Flower's eyes."""
-        while self._is_current(node_id):
-            pause = ONLINE_SECONDS / 2
+        pause = ONLINE_SECONDS / 3
+        while not self._stopped.wait(pause) and self._is_current(node_id):
             try:
                 self._fleet.heartbeat(node_id, ONLINE_SECONDS)
+                pause = ONLINE_SECONDS / 3
             except FleetError:
                 pause = 2.0
-            self._stopped.wait(pause)
 
     def _is_current(self, node_id: int) -> bool:
         return self._node_id == node_id and not self._stopped.is_set()

@@ -99,7 +99,12 @@ class Recruiter:
             name: Asked(
                 int(ready[name].node_id),
                 self.order(
-                    round_, model, dataset, name in evaluators, told[int(ready[name].node_id)]
+                    round_,
+                    model,
+                    dataset,
+                    name in evaluators,
+                    told[int(ready[name].node_id)],
+                    retry,
                 ),
                 chosen[name],
             )
@@ -141,6 +146,7 @@ class Recruiter:
         dataset: str,
         evaluate: bool,
         told: Mapping[str, ConfigRecordValues],
+        retry: int = 0,
     ) -> Order:
         """What a client is asked to do in a round."""
         spec = self._setup.spec
@@ -155,4 +161,5 @@ class Recruiter:
             dataset=dataset,
             evaluate=evaluate,
             strategy=told,
+            retry=retry,
         )
