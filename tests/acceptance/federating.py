@@ -21,18 +21,16 @@ GONE_SECONDS = 10.0
 def enrol(
     federation: Federation,
     names: Sequence[str],
-    task: str,
+    *tasks: str,
     faults: Mapping[str, str] | None = None,
-    ready: bool = True,
 ) -> None:
     """Join devices and start their clients; returns when all are idle."""
     for index, name in enumerate(names):
         federation.join(name)
         overrides = [f"dataset.partition.index={index}", f"dataset.partition.of={len(names)}"]
         fault = (faults or {}).get(name, "")
-        federation.start_client(name, TINY, task, overrides, TINY_FAULT=fault)
-    if ready:
-        federation.until_online(names)
+        federation.start_client(name, TINY, *tasks, overrides=overrides, TINY_FAULT=fault)
+    federation.until_online(names, seconds=60.0 + 15.0 * len(names))
 
 
 def until(

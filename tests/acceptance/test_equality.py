@@ -71,7 +71,7 @@ def federated(tmp_path_factory: pytest.TempPathFactory) -> Tensors:
         federation.create_task("mnist", find_app(), ["dataset.fallback=digits"])
         for index, name in enumerate(NAMES):
             federation.join(name)
-            federation.start_client(name, find_app(), "mnist", device_overrides(index))
+            federation.start_client(name, find_app(), "mnist", overrides=device_overrides(index))
         federation.until_online(NAMES)
         with federation.operator() as operator:
             run = operator.start_run("mnist", c.RunStart(overrides=RUN))

@@ -157,7 +157,7 @@ def test_two_client_managers_on_one_data_folder(server: Federation) -> None:
     server.join("single")
     server.start_client("single", TINY, "twice")
     server.until_online(["single"])
-    done = fails(*server.client_command("single", TINY, "twice", [])[len(FEDOPS) :])
+    done = fails(*server.client_command("single", TINY, ["twice"])[len(FEDOPS) :])
     assert done.returncode == Conflict.exit_code
     assert "already running" in done.stderr
     server.stop("single")
@@ -166,7 +166,7 @@ def test_two_client_managers_on_one_data_folder(server: Federation) -> None:
 def test_a_client_of_an_unknown_task_is_told_the_right_ones(server: Federation) -> None:
     server.create_task("known", TINY)
     server.join("lost")
-    done = fails(*server.client_command("lost", TINY, "knwon", [])[len(FEDOPS) :])
+    done = fails(*server.client_command("lost", TINY, ["knwon"])[len(FEDOPS) :])
     assert done.returncode == NotFound.exit_code
     assert "knwon" in done.stderr
     assert "known" in done.stderr.replace("knwon", "")

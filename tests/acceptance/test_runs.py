@@ -21,12 +21,13 @@ NAMES = ["ada", "bob"]
 
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
-    """Two devices, each enrolled in the tasks ``first`` and ``second``."""
+    """Two devices, enrolled in the tasks ``first`` and ``faults``."""
     with Federation(tmp_path_factory.mktemp("federation"), QUIET) as made:
         made.start_server()
         made.create_task("first", TINY)
         made.create_task("second", TINY)
-        enrol(made, NAMES, "first")
+        made.create_task("faults", TINY)
+        enrol(made, NAMES, "first", "faults")
         yield made
 
 
@@ -137,34 +138,56 @@ def test_two_tasks_at_once_each_with_its_own_devices(federation: Federation) -> 
             assert [p.device for p in record.participations] == names
 
 
-@pytest.mark.parametrize(
-    ("fault", "says"),
-    [
-        ("nan", "out.bias"),
-        ("shape", "out.bias"),
-        ("zero", "0"),
-        ("negative", "-5"),
-        ("model", "hidden"),
-        ("raise", "the disk of this device is on fire"),
-    ],
-)
-def test_a_device_that_does_wrong_is_named_and_the_run_goes_on_with_the_others(
-    federation: Federation, fault: str, says: str
-) -> None:
-    task = f"fault-{fault}"
-    federation.create_task(task, TINY)
-    good, bad = [f"{fault}-1", f"{fault}-2"], f"{fault}-bad"
-    enrol(federation, [*good, bad], task, faults={bad: fault}, ready=False)
-    federation.until_online(good)
-    with federation.operator() as operator:
-        federation.until(f"{bad} to be online", lambda: operator.device(bad).online)
+#: What goes wrong on a device -> what its participation says about it.
+FAULTS = {
+    "nan": "out.bias",
+    "shape": "out.bias",
+    "zero": "0",
+    "negative": "-5",
+    "model": "hidden",
+    "raise": "the disk of this device is on fire",
+}
+
+
+@pytest.fixture(scope="module")
+def faulty_rounds(federation: Federation) -> list[c.RoundRead]:
+    """A run over the two good devices and one for each fault."""
+    bad = {f"bad-{fault}": fault for fault in FAULTS}
+    enrol(federation, list(bad), "faults", faults=bad)
+    everyone = len(NAMES) + len(bad)
     run = complete(
-        federation, task, "num_rounds=2", "clients_per_round=3", "server.round.min_replies=2"
+        federation,
+        "faults",
+        "num_rounds=2",
+        f"clients_per_round={everyone}",
+        "server.round.min_replies=2",
     )
-    first = rounds_of(federation, run)[0]
-    parts = {p.device: p for p in first.participations}
-    assert [parts[name].status for name in good] == [ParticipationStatus.REPLIED] * 2
-    assert parts[bad].status in (ParticipationStatus.REJECTED, ParticipationStatus.DROPPED)
-    assert says in (parts[bad].reason or "")
-    for name in [*good, bad]:
+    for name in bad:
         federation.stop(name)
+    return rounds_of(federation, run)
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_device_that_does_wrong_is_named_with_the_reason(
+    faulty_rounds: list[c.RoundRead], fault: str
+) -> None:
+    parts = {p.device: p for p in faulty_rounds[0].participations}
+    bad = parts[f"bad-{fault}"]
+    assert bad.status in (ParticipationStatus.REJECTED, ParticipationStatus.DROPPED)
+    assert FAULTS[fault] in (bad.reason or "")
+
+
+def test_the_round_goes_on_with_the_others(faulty_rounds: list[c.RoundRead]) -> None:
+    assert [record.round for record in faulty_rounds] == [1, 2]
+    for record in faulty_rounds:
+        replied = [p for p in record.participations if p.status is ParticipationStatus.REPLIED]
+        assert [p.device for p in replied] == NAMES
+        assert record.committed_at is not None
+
+
+def test_a_round_in_which_everybody_failed_is_tried_again(federation: Federation) -> None:
+    federation.create_task("again", TINY)
+    enrol(federation, ["eve"], "again", faults={"eve": "once"})
+    run = complete(federation, "again", "num_rounds=2", "clients_per_round=1")
+    for record in rounds_of(federation, run):
+        assert [p.status for p in record.participations] == [ParticipationStatus.REPLIED]

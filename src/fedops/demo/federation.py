@@ -162,17 +162,18 @@ class Federation:
         self.command("join", self.url, "--token", str(token), "--name", name, "--home", home)
 
     def client_command(
-        self, name: str, app: Path, task: str, overrides: Sequence[str]
+        self, name: str, app: Path, tasks: Sequence[str], overrides: Sequence[str] = ()
     ) -> list[str]:
         """What starts a device's Client Manager, as a user types it."""
-        options = ["--app", str(app), "--task", task, "--home", str(self.device_home(name))]
+        options = ["--app", str(app), "--home", str(self.device_home(name))]
+        options += [word for task in tasks for word in ("--task", task)]
         return [*FEDOPS, "client", "run", *options, *set_options(overrides)]
 
     def start_client(
-        self, name: str, app: Path, task: str, overrides: Sequence[str] = (), **env: str
+        self, name: str, app: Path, *tasks: str, overrides: Sequence[str] = (), **env: str
     ) -> None:
         """Start a device's Client Manager; returns at once."""
-        self._start(name, self.client_command(name, app, task, overrides), env)
+        self._start(name, self.client_command(name, app, tasks, overrides), env)
 
     def until_online(self, names: Sequence[str], seconds: float = START_SECONDS) -> None:
         """Wait until devices are seen by the server and their training clients are idle."""

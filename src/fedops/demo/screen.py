@@ -19,7 +19,7 @@ from fedops.core import contracts as c
 if TYPE_CHECKING:
     from fedops.demo.data import DataSource
     from fedops.demo.federation import Federation
-    from fedops.demo.show import Plan
+    from fedops.demo.plan import Plan
 
 
 class Screen:

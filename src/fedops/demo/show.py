@@ -20,6 +20,7 @@ from fedops.core.states import RUN_TERMINAL, ParticipationStatus, RunStatus
 from fedops.demo.census import Census
 from fedops.demo.data import DataSource, choose
 from fedops.demo.federation import Federation, start_detached
+from fedops.demo.plan import Plan
 from fedops.demo.screen import Screen
 from fedops.scalize.project import Project
 
@@ -32,46 +33,6 @@ from {module} import {name}
 
 model = {name}({arguments})
 model.load_state_dict(load_file("{path}"))"""
-#: How unevenly the labels are spread over the devices: Dirichlet's alpha, smaller is more uneven.
-ALPHA = 0.5
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What the user asked for."""
-
-    devices: int = 3
-    rounds: int = 5
-    seed: int = 42
-    mnist: Path | None = None
-    home: Path | None = None
-    app: Path | None = None
-    keep: bool = False
-
-    @property
-    def names(self) -> list[str]:
-        return [f"device-{number}" for number in range(1, self.devices + 1)]
-
-    @property
-    def overrides(self) -> list[str]:
-        """What the demo changes in the app's config for its run."""
-        return [
-            "batch_size=32",
-            f"clients_per_round={self.devices}",
-            f"num_rounds={self.rounds}",
-            f"random_seed={self.seed}",
-        ]
-
-    def device_overrides(self, index: int, data: DataSource) -> list[str]:
-        """What differs on each device: which part of the data is its own."""
-        return [
-            "dataset.partition.scheme=dirichlet",
-            f"dataset.partition.alpha={ALPHA}",
-            f"dataset.partition.index={index}",
-            f"dataset.partition.of={self.devices}",
-            f"dataset.partition.seed={self.seed}",
-            *data.overrides,
-        ]
 
 
 @dataclass
@@ -138,7 +99,8 @@ class Demo:
         self, federation: Federation, name: str, index: int, token: str, data: DataSource
     ) -> None:
         federation.join(name, token)
-        federation.start_client(name, self.app, TASK, self.plan.device_overrides(index, data))
+        overrides = self.plan.device_overrides(index, data)
+        federation.start_client(name, self.app, TASK, overrides=overrides)
 
     def _train(self, federation: Federation, data: DataSource) -> c.RunRead:
         with federation.operator() as operator:

@@ -10,6 +10,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from fedops.scalize.base import TrainResult
 
 FAULT = os.environ.get("TINY_FAULT", "")
+_failed = set()
 
 
 class Model(nn.Module):
@@ -32,9 +33,12 @@ def load_data(partition_index=0):
     return TensorDataset(points, labels)
 
 
-def train(model, train_data, epochs, batch_size, learning_rate, should_stop, seconds=0.0):
+def train(
+    model, train_data, epochs, batch_size, learning_rate, should_stop, seed, round, seconds=0.0
+):
     """Plain SGD, then ``seconds`` of pretended work."""
-    if FAULT == "raise":
+    if FAULT == "raise" or (FAULT == "once" and (seed, round) not in _failed):
+        _failed.add((seed, round))
         raise RuntimeError("the disk of this device is on fire")
     model.train()
     for _ in range(epochs):
