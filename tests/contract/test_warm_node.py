@@ -218,6 +218,11 @@ class Bench:
         self.node_id = self.engine.register_node(public_openssh(self.key).encode())
         return self.node_id
 
+    def enlist(self, runs: list[int] | None) -> None:
+        """Register the node and wait until it is there: Flower refuses replies of absent nodes."""
+        self.node.assign(self.register(), runs)
+        eventually(lambda: self.node._online == int(self.node_id))
+
     def ask(self, round_: int, run: int = 1, floats: int = 1000, ring: bool = True) -> int:
         number = self.asked
         self.asked += 1
@@ -285,7 +290,7 @@ def test_the_private_client_is_pinned_to_this_flower() -> None:
 
 def test_rounds_are_answered_and_announced(bench: Bench) -> None:
     run = bench.start_run()
-    bench.node.assign(bench.register(), [1])
+    bench.enlist([1])
     eventually(lambda: bench.api.hellos == [bench.node_id])
     bench.api.refusals = 2
     for round_ in (1, 2, 3):
@@ -313,7 +318,7 @@ def test_a_wrong_clock_does_no_harm(bench: Bench, monkeypatch: pytest.MonkeyPatc
         return datetime.fromtimestamp(time.time() + 3 * 86_400, UTC)
 
     bench.start_run()
-    bench.node.assign(bench.register(), None)
+    bench.enlist(None)
     monkeypatch.setattr("flwr.app.message.message.now", later)
     assert bench.answer(bench.ask(1))["said"] == {"calls": 1}
 
@@ -322,7 +327,7 @@ def test_what_the_handler_raises_is_told_to_the_server(
     bench: Bench, capfd: pytest.CaptureFixture[str]
 ) -> None:
     bench.start_run()
-    bench.node.assign(bench.register(), [1])
+    bench.enlist([1])
     for failure in (ValueError("bad data\nin line 3"), SystemExit(4), MemoryError()):
         bench.trainer.failure = failure
         answer = bench.answer(bench.ask(len(bench.trainer.calls) + 1))
@@ -335,7 +340,7 @@ def test_what_the_handler_raises_is_told_to_the_server(
 
 def test_stopped_work_is_abandoned_and_the_next_is_done(bench: Bench) -> None:
     bench.start_run()
-    bench.node.assign(bench.register(), [1, 2])
+    bench.enlist([1, 2])
     bench.trainer.gate.clear()
     first = bench.ask(1, run=1)
     eventually(lambda: bench.trainer.calls)
@@ -352,7 +357,7 @@ def test_stopped_work_is_abandoned_and_the_next_is_done(bench: Bench) -> None:
 
 def test_a_message_waits_for_word_that_its_run_may_be_worked_for(bench: Bench) -> None:
     bench.start_run()
-    bench.node.assign(bench.register(), [])
+    bench.enlist([])
     number = bench.ask(1, run=7)
     eventually(lambda: bench.node._in_hand and bench.node._in_hand.run_id == 7)
     assert not bench.trainer.calls
@@ -363,7 +368,7 @@ def test_a_message_waits_for_word_that_its_run_may_be_worked_for(bench: Bench) -
 
 def test_the_same_asked_twice_at_once_is_done_once(bench: Bench) -> None:
     bench.start_run()
-    bench.node.assign(bench.register(), [1])
+    bench.enlist([1])
     eventually(lambda: bench.api.hellos)
     bench.ask(1, ring=False)
     bench.ask(1)
@@ -378,7 +383,7 @@ def test_a_dead_run_and_a_new_superlink_are_outlived(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = bench.start_run()
-    bench.node.assign(bench.register(), [1])
+    bench.enlist([1])
     bench.trainer.gate.clear()
     bench.ask(1)
     eventually(lambda: bench.trainer.calls)
@@ -394,9 +399,8 @@ def test_a_dead_run_and_a_new_superlink_are_outlived(
     with pytest.raises(NodeUnknown):
         bench.fleet.pull(int(old))
     bench.runs.clear()
-    bench.api.hellos.clear()
     bench.start_run()
-    bench.node.assign(bench.register(), [1])
+    bench.enlist([1])
     assert bench.node_id != old
     assert bench.answer(bench.ask(2))["said"] == {"calls": 2}
 
@@ -404,7 +408,7 @@ def test_a_dead_run_and_a_new_superlink_are_outlived(
 def test_a_silent_server_is_tried_again_and_hello_is_said_once_it_is_back(bench: Bench) -> None:
     bench.api.broken = True
     bench.start_run()
-    bench.node.assign(bench.register(), [1])
+    bench.enlist([1])
     number = bench.ask(1)
     time.sleep(0.5)
     assert not bench.trainer.calls
