@@ -139,7 +139,7 @@ def _subtitle(explainer: ImageExplainer, method: Method, role: str) -> str:
 
 
 def _class(number: int, classes: Sequence[str]) -> str:
-    return classes[number] if number < len(classes) else str(number)
+    return str(classes[number]) if number < len(classes) else str(number)
 
 
 def _plain(name: str) -> str:

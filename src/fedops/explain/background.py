@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import threading
 from collections.abc import Callable, Mapping
@@ -114,5 +115,5 @@ def _copied(model: Any) -> Any:
     if isinstance(model, nn.Module):
         return {name: value.detach().clone() for name, value in model.state_dict().items()}
     if isinstance(model, Mapping):
-        return {name: value.copy() for name, value in model.items()}
+        return {name: copy.deepcopy(value) for name, value in model.items()}
     return model

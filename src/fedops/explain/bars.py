@@ -67,11 +67,10 @@ def _bars(
     places = np.arange(len(top))
     thick = 0.8 / len(strength)
     for number, (model, values) in enumerate(strength.items()):
-        panel.barh(
-            places + number * thick, values[top], thick, color=_COLOURS[number % 2], label=model
-        )
-    panel.set_yticks(places + 0.4 - thick / 2, list(names))
-    panel.invert_yaxis()
+        middles = places - 0.4 + (number + 0.5) * thick
+        panel.barh(middles, values[top], thick, color=_COLOURS[number % 2], label=model)
+    panel.set_yticks(places, list(names))
+    panel.set_ylim(len(top) - 0.5, -0.5)
     panel.set_xlabel(words)
     panel.legend(frameon=False, loc="lower right")
     panel.spines[["top", "right"]].set_visible(False)
@@ -117,4 +116,4 @@ def _said(explainer: TableExplainer, said: Any, number: int) -> dict[str, Any]:
 
 
 def _name(number: int, features: Sequence[str]) -> str:
-    return features[number] if number < len(features) else f"feature {number}"
+    return str(features[number]) if number < len(features) else f"feature {number}"

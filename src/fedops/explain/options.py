@@ -93,7 +93,7 @@ class Options:
         cut = {name: value for name, value in wanted.items() if value != getattr(self, name)}
         lines = [
             f"xai.{name} = {getattr(self, name)!r} of the task became {value!r}: "
-            "the device's owner allows no more (device.toml)"
+            "the owner of this device allows no more (device.toml)"
             for name, value in cut.items()
         ]
         return replace(self, **cut), lines
@@ -115,28 +115,13 @@ class Options:
 
 @dataclass(frozen=True)
 class Limits:
-    """What the owner of a device allows (``[xai]`` of ``device.toml``). No deployment changes it."""
+    """What the owner of a device allows (its ``device.toml``). No deployment changes it."""
 
     enabled: bool = True
-    #: Scores may travel when the task asks for them, pictures of local data only by the owner's word.
-    upload: str = "scores"
+    #: What may leave the device at most: nothing, unless the owner says so.
+    upload: str = "none"
     samples: int | None = None
     max_seconds: float | None = None
-
-    @classmethod
-    def of(cls, section: Mapping[str, Any], where: str = "device.toml") -> Limits:
-        """From the owner's table.
-
-        Raises:
-            Invalid: an unknown key or a value that is not allowed.
-        """
-        known = {field.name for field in fields(cls)}
-        wrong = [f"unknown key '{k}'{did_you_mean(k, known)}" for k in section.keys() - known]
-        limits = cls(**{k: v for k, v in section.items() if k in known})
-        wrong += _limit_mistakes(limits)
-        if wrong:
-            raise Invalid(f"the [xai] section of {where} is wrong: " + "; ".join(sorted(wrong)))
-        return limits
 
 
 def _mistakes(options: Options) -> list[str]:
@@ -168,19 +153,6 @@ def _method_mistakes(methods: object) -> list[str]:
         return ["methods must be a list of names, such as ['gradcam']"]
     twice = sorted({m for m in methods if methods.count(m) > 1})
     return [f"methods names {listed(twice)} more than once"] if twice else []
-
-
-def _limit_mistakes(limits: Limits) -> list[str]:
-    wrong = []
-    if not _is_a(bool, limits.enabled):
-        wrong.append("enabled must be true or false")
-    if limits.upload not in CHOICES["upload"]:
-        wrong.append(f"upload = {limits.upload!r} is not one of {listed(CHOICES['upload'])}")
-    if limits.samples is not None and (not _is_int(limits.samples) or limits.samples < 1):
-        wrong.append("samples must be a whole number of 1 or more")
-    if limits.max_seconds is not None and not _is_positive(limits.max_seconds):
-        wrong.append("max_seconds must be a number above 0")
-    return wrong
 
 
 def _is_a(kind: type, value: object) -> bool:

@@ -52,7 +52,7 @@ class Snapshot:
     def load(cls, path: Path) -> Snapshot | None:
         """What ``save`` wrote, or None when the file is missing or damaged."""
         try:
-            with np.load(path, allow_pickle=False) as data:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
                 arrays = dict(data)
             keys = [tuple(n.split("/")[:3]) for n in arrays if n.endswith("/values")]
             return cls(

@@ -180,7 +180,7 @@ def _faithful(job: TableJob, columns: Array, raw: Raw, effort: Effort) -> dict[s
     """Deletion and insertion of features: absent ones have the mean of the reference set."""
     rows = torch.from_numpy(job.rows).double()[:, None, None, :]
     fill = torch.from_numpy(job.reference).double().mean(0).expand_as(rows)
-    values = torch.from_numpy(np.ascontiguousarray(np.broadcast_to(raw.values, job.rows.shape)))
+    values = torch.from_numpy(np.array(np.broadcast_to(raw.values, job.rows.shape)))
     predict = _chance(job, columns)
 
     def areas(order: Tensor) -> Tensor:

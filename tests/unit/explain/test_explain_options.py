@@ -97,7 +97,7 @@ def test_when_an_explanation_is_due(when: str, rounds: list[int]) -> None:
 
 def test_the_owner_bounds_what_a_task_asks() -> None:
     asked = Options(upload="images", samples=100, max_seconds=60)
-    options, lines = asked.within(Limits(samples=8, max_seconds=5))
+    options, lines = asked.within(Limits(upload="scores", samples=8, max_seconds=5))
     assert (options.upload, options.samples, options.max_seconds) == ("scores", 8, 5)
     assert len(lines) == 3
     assert "xai.upload = 'images' of the task became 'scores'" in lines[0]
@@ -116,17 +116,8 @@ def test_the_owner_may_forbid_it() -> None:
     assert len(lines) == 1
 
 
-def test_limits_from_the_owners_file() -> None:
-    assert Limits.of({"upload": "images", "max_seconds": 2}) == Limits(
-        upload="images", max_seconds=2
-    )
-    assert Limits.of({}).upload == "scores"
-    with pytest.raises(
-        Invalid, match=r"device.toml is wrong: unknown key 'uplod'; did you mean 'upload'"
-    ):
-        Limits.of({"uplod": "none"})
-    with pytest.raises(Invalid, match="enabled must be true or false; samples must be"):
-        Limits.of({"enabled": 1, "samples": "many"})
+def test_nothing_leaves_unless_the_owner_says_so() -> None:
+    assert Options(upload="scores").within(Limits())[0].upload == "none"
 
 
 def test_output_stays_inside_the_clients_folder() -> None:
