@@ -11,7 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from flwr.app import Context, Message
-from flwr.cli.build import build_fab_from_disk
+from flwr.cli.build import build_fab_from_files
+from flwr.cli.utils import collect_files
 from flwr.common.config import get_project_dir
 from flwr.serverapp import Grid
 from pydantic import BaseModel, ValidationError
@@ -27,6 +28,7 @@ from fedops.flower.lines import EngineApi, Lines
 from fedops.flower.patience import PATIENCE_SECONDS, Patience
 from fedops.flower.rounds import RoundEngine
 from fedops.flower.run_setup import prepare
+from fedops.scalize.carry import carried_files
 from fedops.scalize.project import Project
 
 logger = logging.getLogger("fedops.engine")
@@ -172,6 +174,7 @@ def build_bundle(app_dir: Path) -> bytes:
     """
     Project.open(app_dir)  # says what is wrong with it in our words
     try:
-        return bytes(build_fab_from_disk(app_dir))
+        files = collect_files(app_dir.expanduser().resolve())
+        return bytes(build_fab_from_files({**files, **carried_files(app_dir)})[0])
     except (ValueError, OSError) as error:
         raise Invalid(f"{app_dir} cannot be bundled as a Flower app: {error}") from None

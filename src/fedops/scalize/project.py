@@ -29,6 +29,7 @@ from fedops.scalize.calls import (
 from fedops.scalize.data import DataSplit, as_split, as_validation
 from fedops.scalize.loops import OwnEvaluate, OwnTrain
 from fedops.scalize.manifest import Manifest, read_manifest
+from fedops.scalize.parting import part_of
 from fedops.scalize.randomness import kept_random_state, seed_everything
 from fedops.scalize.steps import Lazy, StepCall
 
@@ -172,9 +173,12 @@ class Project:
         with kept_random_state():
             seed_everything(seed)
             value = call(self._data_offers())
-        return as_split(
-            value, self._dataset_name, self.config.dataset.validation_split, seed, call.label
-        )
+        dataset = self.config.dataset
+        split = as_split(value, self._dataset_name, dataset.validation_split, seed, call.label)
+        sees_to_it = any(call.takes(key) for key in ("dataset", "partition", "partition_index"))
+        if dataset.partition is None or sees_to_it:
+            return split
+        return part_of(split, dataset.partition, self.config.partition_seed, call.label)
 
     @property
     def _dataset_name(self) -> str:

@@ -82,6 +82,8 @@ def _describe(archive: zipfile.ZipFile) -> Bundle:
     project = _toml(archive, "pyproject.toml")
     tool = _table(_table(project, "tool", "pyproject.toml"), "fedops", "pyproject.toml [tool]")
     where = "pyproject.toml [tool.fedops]"
+    several = tool.get("package")  # the app's own package first, then the modules that it runs
+    tool = {**tool, "package": several[0]} if isinstance(several, list) and several else tool
     package, config = _text(tool, "package", where), _text(tool, "config", where)
     if not _inside(config):
         raise Invalid(f"{where}: config = '{config}' leads out of the app")
