@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fedops.core import contracts as c
-from fedops.core.states import Enrolment, ProcessStatus, RunStatus
+from fedops.core.states import Enrolment, ParticipationStatus, ProcessStatus, RunStatus
 
 COLOURS: Mapping[str, str] = {
     RunStatus.RUNNING: "cyan",
@@ -29,8 +29,17 @@ COLOURS: Mapping[str, str] = {
     "offline": "red",
     "online": "green",
 }
-#: How the seconds of a round are shown, in this order, with what the engine calls them.
-TIMES = ("waiting", "transfer", "training", "aggregation")
+#: What the seconds of a round went into, as the engine names it, and the column's title.
+TIMES = {
+    "waiting": "WAIT",
+    "transfer": "TRANSFER",
+    "training": "TRAIN",
+    "aggregation": "AGGREGATE",
+    "evaluation": "EVALUATE",
+}
+
+
+_TAKING_PART = (ParticipationStatus.SELECTED, ParticipationStatus.REPLIED)
 
 
 def table(*columns: str, right: Sequence[str] = ()) -> Table:
@@ -292,8 +301,10 @@ def time_split(round_: c.RoundRead) -> dict[str, float]:
 
 
 def rounds_table(rounds: Sequence[c.RoundRead]) -> RenderableType:
-    right = ("ROUND", "ACCURACY", "LOSS", "SECONDS", *(name.upper() for name in TIMES))
-    result = table(*right, "CLIENTS", right=right)
+    """Fits a terminal of 80 columns; whoever did not take part is named below."""
+    titles = ("ROUND", "ACCURACY", "LOSS", "SECONDS", *TIMES.values(), "CLIENTS")
+    result = table(*titles, right=titles)
+    result.padding = (0, 1, 0, 0)
     for round_ in rounds:
         result.add_row(
             str(round_.round),
@@ -301,20 +312,27 @@ def rounds_table(rounds: Sequence[c.RoundRead]) -> RenderableType:
             number(loss_of(round_)),
             number(round_.seconds, 1),
             *(number(value, 2) for value in time_split(round_).values()),
-            participants(round_),
+            f"{len(_good(round_))} of {len(round_.participations)}",
         )
-    return result
+    missing = [f"round {r.round}: {text}" for r in rounds for text in _bad(r)]
+    return Group(result, *missing)
 
 
 def participants(round_: c.RoundRead) -> str:
     """``pi-1, pi-2; pi-3 dropped: went offline``."""
-    good = [p.device for p in round_.participations if p.status in ("replied", "selected")]
-    bad = [
+    return "; ".join([", ".join(_good(round_)), *_bad(round_)])
+
+
+def _good(round_: c.RoundRead) -> list[str]:
+    return [p.device for p in round_.participations if p.status in _TAKING_PART]
+
+
+def _bad(round_: c.RoundRead) -> list[str]:
+    return [
         f"{p.device} {p.status}" + (f": {p.reason}" if p.reason else "")
         for p in round_.participations
-        if p.status not in ("replied", "selected")
+        if p.status not in _TAKING_PART
     ]
-    return "; ".join([", ".join(good), *bad]) if bad else ", ".join(good)
 
 
 def run_view(
@@ -322,9 +340,9 @@ def run_view(
 ) -> RenderableType:
     """A run as it goes: its state, its devices, its rounds."""
     head = Text.assemble(
-        (f"Run {run.id} of {run.task}: ", "bold"),
+        (f"Run {run.id} of {run.task} is ", "bold"),
         coloured(run.status),
-        f", round {min(run.committed_rounds + 1, run.rounds)} of {run.rounds}. {run.why}",
+        f". {run.why}",
     )
     committed = [round_ for round_ in rounds if round_.committed_at is not None]
     return Group(head, "", _device_lines(devices), "", rounds_table(committed))

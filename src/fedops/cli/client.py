@@ -53,7 +53,8 @@ def run(
         format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
         datefmt="%H:%M:%S",
     )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    for name in ("httpx", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     run_client(settings, folder, tasks or [], overrides or [], echo=_echo)
     show({"home": str(settings.home), "ended": True}, as_json, "The Client Manager has ended.")
 

@@ -13,8 +13,8 @@ from rich.console import Console
 
 from fedops.cli import options
 from fedops.cli.output import console
-from fedops.demo.screen import Screen
 from fedops.demo.plan import Plan
+from fedops.demo.screen import Screen
 from fedops.demo.show import Demo
 
 app = options.single()
