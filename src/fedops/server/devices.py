@@ -14,7 +14,7 @@ from fedops.core.policies import is_online
 from fedops.core.states import RUN_TRAINING, Enrolment
 from fedops.core.why import device_why, span
 from fedops.core.words import did_you_mean
-from fedops.server import attempts, events, facts
+from fedops.server import attempts, events, facts, readiness
 from fedops.server.notices import DeviceChanged, DeviceGone, tell
 from fedops.server.tables import DeviceRow, MembershipRow, RunRow
 from fedops.settings import ServerSettings
@@ -64,6 +64,9 @@ def set_node_id(session: Session, device_id: str, node_id: str | None) -> None:
     if row.node_id != node_id:
         row.node_id = node_id
         tell(session, DeviceChanged(device_id))
+    if node_id is not None:
+        waiting = readiness.waiting_attempts(session, row)
+        readiness.tell_ready(session, row, (w.attempt_id for w in waiting))
 
 
 def forget_node_ids(session: Session) -> None:

@@ -173,12 +173,12 @@ def candidates(
 ) -> Candidates:
     """The task's devices, by name: each with its history in this run, and why it cannot be invited."""
     _, run = fenced(session, attempt_id, lock=False)
-    history = _history(session, run.id)
+    history, interval = _history(session, run.id), settings.heartbeat_seconds
     found = [
         Candidate(
             device=row.name,
             node_id=row.node_id or "",
-            unavailable=facts.why_not(row, run, settings.heartbeat_seconds, now),
+            unavailable=facts.why_not(row, run.task, run.refused, interval, now),
             **_summary(history.get(row.id, [])),
         )
         for row in facts.members(session, run.task)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -60,10 +60,12 @@ def members(session: Session, task: str) -> list[DeviceRow]:
     return list(session.scalars(query))
 
 
-def why_not(row: DeviceRow, run: RunRow, interval: float, now: float) -> str | None:
-    """Why a device cannot be invited to the run's next round, if it cannot."""
-    facts = of_device(row, (run.task,), interval, now)
-    return unavailable(facts, run.task, row.node_id is not None, run.refused.get(row.name))
+def why_not(
+    row: DeviceRow, task: str, refused: Mapping[str, str], interval: float, now: float
+) -> str | None:
+    """Why a device cannot be invited to the next round of a run of ``task``, if it cannot."""
+    facts = of_device(row, (task,), interval, now)
+    return unavailable(facts, task, row.node_id is not None, refused.get(row.name))
 
 
 def of_run(
@@ -72,7 +74,7 @@ def of_run(
     """A run at ``now``."""
     over = run.status in RUN_TERMINAL
     devices = [] if over else members(session, run.task)
-    reasons = {d.name: why_not(d, run, interval, now) for d in devices}
+    reasons = {d.name: why_not(d, run.task, run.refused, interval, now) for d in devices}
     ending = run.status in (RunStatus.STOPPING, RunStatus.PAUSING)
     since = attempt.progress_at if attempt else None
     return RunFacts(

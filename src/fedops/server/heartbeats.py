@@ -6,13 +6,12 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import Heartbeat, ProcessReport
-from fedops.core.states import Enrolment, ProcessStatus
+from fedops.core.states import ProcessStatus
 from fedops.core.why import span
-from fedops.server import events, facts, stops, tasks
+from fedops.server import events, readiness, stops, tasks
 from fedops.server.devices import tasks_of
-from fedops.server.notices import AttemptSignal, DeviceChanged, tell
-from fedops.server.run_states import LIVE
-from fedops.server.tables import AttemptRow, DeviceRow, MembershipRow, RunRow, TaskRow
+from fedops.server.notices import DeviceChanged, tell
+from fedops.server.tables import DeviceRow, MembershipRow, TaskRow
 from fedops.settings import ServerSettings
 
 #: Changes of the training client that belong in the log; the others come with every round.
@@ -24,15 +23,18 @@ def beat(
 ) -> None:
     """A device says that it is there, and how it is."""
     row = session.get_one(DeviceRow, device_id)
-    ready_before = _ready_for(session, row, settings, now)
+    waiting = readiness.waiting_attempts(session, row)
+    before = readiness.could_invite(row, waiting, settings, now)
     _note_online(session, row, now)
     _note_process(session, row, body.process, now)
     row.last_heartbeat_at = now
     row.spool_records, row.spool_dropped = body.spool_records, body.spool_dropped
-    _enter_tasks(session, row, body.tasks, now)
+    if _enter_tasks(session, row, body.tasks, now):
+        waiting = readiness.waiting_attempts(session, row)
     session.flush()
     stops.note(session, device_id, body, settings, now)
-    _tell_ready(session, row, _ready_for(session, row, settings, now) - ready_before)
+    ready = readiness.could_invite(row, waiting, settings, now)
+    readiness.tell_ready(session, row, ready - before)
 
 
 def _note_online(session: Session, row: DeviceRow, now: float) -> None:
@@ -55,11 +57,14 @@ def _note_process(session: Session, row: DeviceRow, report: ProcessReport, now: 
     row.process, row.process_at = report.model_dump(mode="json"), now
 
 
-def _enter_tasks(session: Session, row: DeviceRow, wanted: list[str], now: float) -> None:
-    """Make the device a member of exactly the tasks it asks for, as far as that can be."""
+def _enter_tasks(session: Session, row: DeviceRow, wanted: list[str], now: float) -> bool:
+    """Make the device a member of exactly the tasks it asks for, as far as that can be.
+
+    Whether that changed anything.
+    """
     current = set(tasks_of(session, row.id))
     if set(wanted) == current and not row.problems:
-        return
+        return False
     problems = tasks.unready(session, sorted(set(wanted)))
     known = set(session.scalars(select(TaskRow.name).where(TaskRow.name.in_(wanted))))
     for task in sorted(known - current):
@@ -69,39 +74,14 @@ def _enter_tasks(session: Session, row: DeviceRow, wanted: list[str], now: float
         chosen = (MembershipRow.device_id == row.id, MembershipRow.task == task)
         session.execute(delete(MembershipRow).where(*chosen))
         _log_membership(session, row, "left", task, now)
-    if known != current or problems != row.problems:
-        row.problems = problems
-        tell(session, DeviceChanged(row.id))
+    if known == current and problems == row.problems:
+        return False
+    row.problems = problems
+    tell(session, DeviceChanged(row.id))
+    session.flush()
+    return True
 
 
 def _log_membership(session: Session, row: DeviceRow, what: str, task: str, now: float) -> None:
     subject = f"device {row.name}"
     events.append(session, now, subject, subject, f"device.{what}_task", f"task {task}", task=task)
-
-
-# --- runs that wait for it -------------------------------------------------------------------
-
-
-def _ready_for(session: Session, row: DeviceRow, settings: ServerSettings, now: float) -> set[int]:
-    """The live attempts that could invite the device now."""
-    if row.enrolment is not Enrolment.APPROVED:
-        return set()
-    query = (
-        select(AttemptRow.id, RunRow)
-        .join(RunRow, RunRow.id == AttemptRow.run_id)
-        .join(MembershipRow, MembershipRow.task == RunRow.task)
-        .where(MembershipRow.device_id == row.id, AttemptRow.status.in_(LIVE))
-    )
-    interval = settings.heartbeat_seconds
-    return {
-        attempt_id
-        for attempt_id, run in session.execute(query)
-        if facts.why_not(row, run, interval, now) is None
-    }
-
-
-def _tell_ready(session: Session, row: DeviceRow, attempt_ids: set[int]) -> None:
-    """A round that waits for devices should look again."""
-    text = f"device {row.name} is ready"
-    signals = [AttemptSignal(i, "command", row.name, text) for i in sorted(attempt_ids)]
-    tell(session, *signals)

@@ -38,9 +38,14 @@ def me(device_id: DeviceId, server: Server) -> DeviceRead:
 @router.post("/heartbeat")
 def heartbeat(body: Heartbeat, device_id: DeviceId, server: Server) -> Desired:
     """Still here. The answer is what the server wants."""
+    now = server.clock()
+    revision = server.doorbell.revision(device_id)  # before the transaction, as above
     with server.db.write(durable=False) as session:
-        heartbeats.beat(session, device_id, body, server.settings, server.clock())
-    return _desired(server, device_id)
+        heartbeats.beat(session, device_id, body, server.settings, now)
+        wanted = devices.desired(session, device_id, server.settings, revision, now)
+    # When this very heartbeat changed what is wanted, the revision has moved on with it.
+    changed = server.doorbell.revision(device_id) != revision
+    return _desired(server, device_id) if changed else wanted
 
 
 @router.get("/desired")

@@ -1,0 +1,57 @@
+"""Which rounds wait for a device, and how they learn that it can be invited."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fedops.core.states import Enrolment
+from fedops.server import facts
+from fedops.server.notices import AttemptSignal, tell
+from fedops.server.run_states import LIVE
+from fedops.server.tables import AttemptRow, DeviceRow, MembershipRow, RunRow
+from fedops.settings import ServerSettings
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """A live attempt of a task the device is in."""
+
+    attempt_id: int
+    task: str
+    refused: dict[str, str]
+
+
+def waiting_attempts(session: Session, row: DeviceRow) -> list[Waiting]:
+    """The attempts that may want the device."""
+    if row.enrolment is not Enrolment.APPROVED:
+        return []
+    query = (
+        select(AttemptRow.id, RunRow.task, RunRow.refused)
+        .join(RunRow, RunRow.id == AttemptRow.run_id)
+        .join(MembershipRow, MembershipRow.task == RunRow.task)
+        .where(MembershipRow.device_id == row.id, AttemptRow.status.in_(LIVE))
+    )
+    return [Waiting(*found) for found in session.execute(query)]
+
+
+def could_invite(
+    row: DeviceRow, waiting: Iterable[Waiting], settings: ServerSettings, now: float
+) -> set[int]:
+    """The attempts that could invite the device as it is now."""
+    interval = settings.heartbeat_seconds
+    return {
+        w.attempt_id
+        for w in waiting
+        if facts.why_not(row, w.task, w.refused, interval, now) is None
+    }
+
+
+def tell_ready(session: Session, row: DeviceRow, attempt_ids: Iterable[int]) -> None:
+    """A round that waits for devices should look again."""
+    text = f"device {row.name} is ready"
+    signals = [AttemptSignal(i, "command", row.name, text) for i in sorted(attempt_ids)]
+    tell(session, *signals)
