@@ -86,9 +86,11 @@ class Strategy(Step):
 class Partition(Section):
     """``[dataset.partition]``: split one data set among the devices of one machine, to experiment."""
 
+    #: How the examples are divided.
     scheme: Literal["iid", "dirichlet", "shards", "quantity"] = "iid"
     #: Of dirichlet (over labels) and quantity (over sizes): the smaller, the more unequal.
     alpha: Annotated[Finite, Field(gt=0)] = 0.5
+    #: Of shards: how many pieces of the data, sorted by label, each device gets.
     shards_per_client: Count = 2
     #: Which part this device takes, from 0. Given on the device, since every device has its own.
     index: Annotated[int, Field(ge=0)] | None = None
@@ -105,57 +107,82 @@ class Partition(Section):
 
 
 class Dataset(Section):
+    #: What the data is called. Devices of one run must agree on it.
     name: str = ""
     #: The share of its examples a device keeps for validation, cut by seed.
     validation_split: Share = 0.2
+    #: The folder the data is in, on each device.
     root: str | None = None
+    #: Whether the app may fetch the data when it is not there.
     download: bool = True
+    #: What to use when the data cannot be had: scikit-learn's handwritten digits, named as such.
     fallback: Literal["digits"] | None = None
     #: What a model without a shape of its own (scikit-learn) is sized by, on machines without data.
     features: Count | None = None
+    #: The labels there are, for the same purpose.
     classes: Annotated[list[int | str], Field(min_length=1)] | None = None
     partition: Partition | None = None
 
 
 class Xai(Section):
+    #: Whether the device explains its predictions.
     enabled: bool = False
+    #: Where: explanations are computed on the device.
     run_location: Literal["client"] = "client"
+    #: Which of the model's convolutions is looked at, counted as Python counts: -1 is the last.
     target_layer_index: int = -1
+    #: Where the pictures go.
     output_dir: str = "outputs/gradcam"
     #: The layer's name; wins over the index. "auto" leaves it to the index.
     layer: str = "auto"
+    #: By which methods.
     methods: Annotated[list[str], Field(min_length=1)] = ["gradcam"]
+    #: At which rounds.
     when: Literal["before", "every_round", "every_n", "after"] = "every_round"
+    #: Of ``when = "every_n"``.
     every_n: Count = 5
+    #: How many examples, chosen once per device.
     samples: Count = 16
+    #: The class that is explained.
     explain: Literal["predicted", "true", "both"] = "predicted"
+    #: What may leave the device; its owner's ``device.toml`` has the last word.
     upload: Literal["none", "scores", "images"] = "none"
+    #: Which model: the one received, the one trained here, or both.
     models: Literal["global", "local", "both"] = "both"
+    #: How long explaining may take a round.
     max_seconds: Seconds = 30.0
 
 
 class Wandb(Section):
+    #: Whether metrics also go to Weights & Biases.
     use: bool = False
+    #: The API key. Never leaves the device, never shown.
     key: str = Field(default="", repr=False)
+    #: The account (entity) there.
     account: str = ""
+    #: The project there.
     project: str = ""
 
 
 class RoundPolicy(Section):
     """``[server.round]``: when a round ends, and how many clients it may lose."""
 
+    #: With so many replies a round counts when its deadline has passed.
     min_replies: Count | None = None
+    #: How long the clients of a round have.
     deadline_seconds: Seconds = 600.0
     #: This share more clients are invited than are needed.
     over_select: Annotated[Finite, Field(ge=0, le=10)] = 0.0
     #: How long too few clients are waited for before the run fails.
     wait_seconds: Seconds = 600.0
+    #: How often a round with too few replies is tried again.
     max_retries: Annotated[int, Field(ge=0)] = 3
 
 
 class Server(Section):
     #: The Server Manager that the client app joins.
     url: str | None = None
+    #: Flower's strategy, by its current or former name, with its arguments.
     strategy: Strategy = Strategy()
     round: RoundPolicy = RoundPolicy()
 
@@ -163,8 +190,11 @@ class Server(Section):
 class Exchange(Section):
     """``[exchange]``: what of the model travels. Patterns are shell globs over tensor names."""
 
+    #: Floating-point state that is not trained, such as running means.
     float_buffers: Literal["mean", "local"] = "mean"
+    #: Counters and other integers.
     integer_buffers: Literal["max", "local"] = "max"
+    #: Tensors that stay on the device.
     local: list[str] = []
     #: The floating-point type that travels; the model's own by default.
     dtype: Literal["float32", "float16", "bfloat16"] | None = None
@@ -173,28 +203,43 @@ class Exchange(Section):
 class Resources(Section):
     """``[resources]``: what training may use on a device; its owner's ``device.toml`` bounds it."""
 
+    #: Where the model is trained.
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    #: How many CPU threads training may use.
     threads: Count | None = None
 
 
 class Config(Section):
+    #: Of the whole run: initial model, choice of clients, training on each device.
     random_seed: Annotated[int, Field(ge=0, lt=2**63)] = 42
+    #: Of each client's optimizer.
     learning_rate: Annotated[Finite, Field(gt=0)] = 0.001
     #: Which adapter, in any of its spellings. Default: seen from the model.
     model_type: str | None = None
     #: The task to work for. "task_id" stands for the only ready task of the server.
     task_id: Name = "task_id"
+    #: How often each client goes through its data in a round.
     num_epochs: Count = 1
+    #: Examples a step.
     batch_size: Count = 32
+    #: Rounds of a run.
     num_rounds: Count = 1
+    #: How many clients a round has; without it the strategy's fraction and minimum decide.
     clients_per_round: Count | None = None
+    #: What makes the model.
     model: Step = Step()
     dataset: Dataset = Dataset()
+    #: What loads the device's data. Steps are mostly named in ``[tool.fedops.flow]``.
     data: Step | None = None
+    #: What trains the model on it; without it the adapter's own loop.
     train: Step | None = None
+    #: What evaluates the model; without it the adapter's own loop.
     evaluate: Step | None = None
+    #: What loads the server's own data to judge the global model on.
     validation: Step | None = None
+    #: Of the adapter's own loop, by name or as a step.
     optimizer: Choice | None = None
+    #: Of the adapter's own loop, by name or as a step.
     loss: Choice | None = None
     exchange: Exchange = Exchange()
     resources: Resources = Resources()
