@@ -97,6 +97,19 @@ def test_signals_are_kept_until_they_were_seen() -> None:
     asyncio.run(scenario())
 
 
+def test_an_attempt_may_allow_more_or_fewer_uploads_at_a_time() -> None:
+    async def scenario() -> None:
+        bell = Doorbell()
+        bell.allow_slots(1, 1)
+        assert await bell.acquire_slot(1, "a", 1)
+        b = asyncio.create_task(bell.acquire_slot(1, "b", 30))
+        assert await later(b)
+        bell.allow_slots(1, 2)
+        assert await asyncio.wait_for(b, 2)
+
+    asyncio.run(scenario())
+
+
 def test_two_nodes_upload_at_a_time_and_the_others_in_order_of_asking() -> None:
     async def scenario() -> None:
         bell = Doorbell()

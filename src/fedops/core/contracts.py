@@ -464,6 +464,8 @@ class RoundBegin(Request):
     """The clients of a round, with the reason for each."""
 
     selected: dict[str, str]
+    #: How many of them may upload at a time: bounds what must be held in memory. None: as ever.
+    upload_slots: int | None = Field(default=None, ge=1, le=64)
 
 
 class Ring(Request):

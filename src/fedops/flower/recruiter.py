@@ -111,7 +111,8 @@ class Recruiter:
             for name in names
         }
         selected = {**exchange.reasons, **{name: a.reason for name, a in asked.items()}}
-        self._lines.ask(lambda api: api.begin_round(round_, RoundBegin(selected=selected)))
+        begin = RoundBegin(selected=selected, upload_slots=self._lines.fetcher.at_once)
+        self._lines.ask(lambda api: api.begin_round(round_, begin))
         return Called(asked, available)
 
     def _choose(

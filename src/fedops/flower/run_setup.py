@@ -44,7 +44,8 @@ class Setup:
     config: Config
     strategy: RunStrategy
     model: GlobalModel
-    adapter: ModelAdapter
+    #: Evaluates on the validation data. None when there is none: a model less in memory.
+    adapter: ModelAdapter | None
     spool: Path
     validation: tuple[Any, str] | None = None
     plain_config: dict[str, Any] = field(default_factory=dict)
@@ -60,7 +61,7 @@ class Setup:
 
     def evaluate(self, model: GlobalModel, round_: int) -> dict[str, float]:
         """The model's metrics on the server's validation data. Empty when it has none."""
-        if self.validation is None:
+        if self.validation is None or self.adapter is None:
             return {}
         self.adapter.set_tensors(load(model.path))
         result = self.adapter.evaluate(self.validation[0], self._context(round_))
@@ -99,7 +100,8 @@ def prepare(
     except (Invalid, Forbidden) as error:
         raise RunFailed(FailureReason.APP_ERROR, str(error)) from None
     plain = to_plain(project.config)
-    return Setup(spec, project.config, strategy, model, adapter, spool, validation, plain)
+    kept = adapter if validation is not None else None
+    return Setup(spec, project.config, strategy, model, kept, spool, validation, plain)
 
 
 def _fresh_spool(parent: Path, attempt: int) -> Path:

@@ -36,6 +36,12 @@ MAX_SILENT_CHECKS = 5
 #: Between SIGTERM and SIGKILL when it is ended: it keeps nothing that could be lost.
 GRACE_SECONDS = 0.2
 LOG_BYTES = 5_000_000
+#: glibc: give large blocks back at once. Else what held one round's updates stays with the process.
+MALLOC = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": "1048576",
+    "MALLOC_TRIM_THRESHOLD_": "131072",
+}
 #: What flower-superexec is called on its command line.
 SUPEREXEC = "flower-superexec"
 
@@ -112,6 +118,7 @@ class SuperLink:
     def _env(self) -> dict[str, str]:
         env = {name: value for name, value in clean_env().items() if not name.startswith("FLWR_")}
         return env | {
+            **MALLOC,
             "FLWR_HOME": str(self.home / "flwr"),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",

@@ -45,6 +45,8 @@ class _Attempt:
     queue: deque[_Queued] = field(default_factory=deque)
     replies: dict[str, str] = field(default_factory=dict)
     over: bool = False
+    #: How many may hold a slot at a time; None: the doorbell's own number.
+    allowed: int | None = None
 
 
 class Doorbell:
@@ -260,15 +262,22 @@ class Doorbell:
             return
         now = self._clock()
         attempt.slots = {n: ends for n, ends in attempt.slots.items() if ends > now}
+        allowed = attempt.allowed or self._slots
         waiting: deque[_Queued] = deque()
         for queued in attempt.queue:
-            if queued.node_id in attempt.slots or len(attempt.slots) < self._slots:
+            if queued.node_id in attempt.slots or len(attempt.slots) < allowed:
                 attempt.slots[queued.node_id] = now + self._lease
                 queued.granted = True
                 queued.wake()
             else:
                 waiting.append(queued)
         attempt.queue = waiting
+
+    def allow_slots(self, attempt_id: int, count: int | None) -> None:
+        """How many nodes may upload to an attempt at a time, from now on (None: as ever)."""
+        with self._lock:
+            self._attempts.setdefault(attempt_id, _Attempt()).allowed = count
+            self._settle(attempt_id)
 
     def release_slot(self, attempt_id: int, node_id: str) -> None:
         """The node's upload is over, whatever became of it."""

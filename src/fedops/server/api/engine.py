@@ -98,6 +98,7 @@ def begin_round(
     """The clients of a round are chosen."""
     with server.db.write() as session:
         rounds.begin(session, attempt, number, body, server.clock())
+    server.doorbell.allow_slots(attempt, body.upload_slots)
     return Response(status_code=DONE)
 
 
