@@ -293,6 +293,37 @@ def test_the_time_is_bounded_and_what_is_done_is_written(
     assert explainer.run(slow, round=2, deadline=clock() + 1).seconds["total"] <= 2
 
 
+def test_explaining_keeps_within_its_share_of_the_time(
+    model: Cnn, data: Any, tmp_path: Path
+) -> None:
+    clock = FakeClock()
+
+    class Slow(Cnn):
+        def forward(self, x: Tensor) -> Tensor:
+            clock.advance(0.01)
+            return super().forward(x)
+
+    slow = Slow()
+    slow.load_state_dict(model.state_dict())
+    explainer = Explainer.open(slow, Options(samples=4), data, folder=tmp_path, clock=clock)
+    first = explainer.run(slow, slow, round=1)
+    assert first.files
+    assert first.quality["local"]["gradcam"]["round"] == 1
+    clock.advance(0.5)
+    second = explainer.run(slow, slow, round=2)
+    assert second.files == []
+    assert second.sheets == first.sheets
+    assert (second.folder / second.sheets[0]).is_file()
+    assert second.quality == first.quality
+    assert any("brief, to keep within xai.max_share" in note for note in second.notes)
+    assert second.drift
+    clock.advance(60)
+    third = explainer.run(slow, slow, round=3)
+    assert third.files
+    assert third.quality["local"]["gradcam"]["round"] == 3
+    assert explainer.run(slow, slow, round=4, full=True).files
+
+
 def test_a_folder_that_cannot_be_written_to(model: Cnn, data: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(Unavailable, match=r"cannot be written to .*file.*set xai.output_dir"):

@@ -24,13 +24,19 @@ class Album:
     sheets: list[str] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
     samples: list[dict[str, Any]] = field(default_factory=list)
+    singles: bool = True
 
 
 def draw(
-    folder: Path, title: str, explainer: ImageExplainer, found: Findings, classes: Sequence[str]
+    folder: Path,
+    title: str,
+    explainer: ImageExplainer,
+    found: Findings,
+    classes: Sequence[str],
+    singles: bool = True,
 ) -> Album:
-    """Draw everything into ``folder``."""
-    album = Album()
+    """Draw everything into ``folder``; without ``singles`` the contact sheets only."""
+    album = Album(singles=singles)
     inputs = picture.as_pictures(explainer.probes.inputs)
     for method in explainer.methods:
         for role in explainer.options.roles:
@@ -53,13 +59,13 @@ def _draw_sheet(
     rows = []
     for number, image in enumerate(inputs):
         label = int(explainer.probes.labels[number])
-        row = Row(image, f"true {_class(label, classes)}")
+        row = Row(picture.enlarged(image, sheet.SIDE), f"true {_class(label, classes)}")
         for model in found.models:
             said, maps = found.predictions.get(model), found.maps.get((model, method.name, role))
-            row.views[model] = _view(said, maps, number, label, style, classes)
+            row.views[model] = _view(said, maps, number, label, style, classes, image)
             if said is not None and said.good[number] and maps is not None:
                 entry = _entry(explainer, model, method.name, role, said, maps, number)
-                entry["png"] = _save_strip(folder, row, model, style, entry, album)
+                entry["png"] = _save_strip(folder, row, model, entry, album)
                 album.samples.append(entry)
         rows.append(row)
     name = f"sheet-{_plain(method.name)}-{role}.png"
@@ -75,19 +81,21 @@ def _view(
     label: int,
     style: Style,
     classes: Sequence[str],
+    image: Image.Image,
 ) -> View:
     if said is None:
-        return View(None, "", True, "no time left")
+        return View((), "", True, "no time left")
     if not said.good[number]:
-        return View(None, "", True, "skipped")
+        return View((), "", True, "skipped")
     best = int(said.predicted[number])
     text = f"{_class(best, classes)} ({said.probabilities[number, best]:.0%})"
     if best != label:
         text += f", true {_class(label, classes)} ({said.probabilities[number, label]:.0%})"
     if maps is None or not maps.done[number]:
-        return View(None, text, best == label, "not explained")
+        return View((), text, best == label, "not explained")
     heat = picture.scaled(maps.values[number], style.signed)
-    return View(heat, text, best == label, "flat map" if maps.flat[number] else "")
+    panels = sheet.heat_and_overlay(image, heat, style)
+    return View(panels, text, best == label, "flat map" if maps.flat[number] else "")
 
 
 def _entry(
@@ -123,12 +131,12 @@ def _entry(
 
 
 def _save_strip(
-    folder: Path, row: Row, model: str, style: Style, entry: dict[str, Any], album: Album
+    folder: Path, row: Row, model: str, entry: dict[str, Any], album: Album
 ) -> str | None:
-    if "not explained" in entry["flags"]:
+    if not album.singles or "not explained" in entry["flags"]:
         return None
     name = f"{model}-{_plain(entry['method'])}-{entry['explains']}-{entry['index']}.png"
-    _save(sheet.strip(row, model, style), folder / name)
+    _save(sheet.strip(row, model), folder / name)
     album.files.append(name)
     return name
 

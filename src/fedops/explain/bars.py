@@ -30,10 +30,11 @@ def draw(
     explainer: TableExplainer,
     found: TableFindings,
     features: Sequence[str],
+    singles: bool = True,
 ) -> Album:
-    """Draw everything into ``folder``."""
+    """Draw everything into ``folder``. There are no pictures of single rows."""
     names = [_name(number, features) for number in range(explainer.features)]
-    album = Album(samples=_entries(explainer, found, names))
+    album = Album(samples=_entries(explainer, found, names), singles=singles)
     for method in explainer.options.methods:
         for role in explainer.options.roles if method == "shap" else explainer.options.roles[:1]:
             raws = {m: r for m in found.models if (r := found.maps.get((m, method, role)))}

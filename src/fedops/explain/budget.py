@@ -26,8 +26,3 @@ class Budget:
         """Raise ``OutOfTime`` when the time is over."""
         if self.spent >= self.seconds:
             raise OutOfTime
-
-    def part(self, share: float) -> Budget:
-        """A budget of a share of what is left, never beyond this one's end."""
-        left = max(0.0, self.seconds - self.spent)
-        return Budget(left * share, self._clock)

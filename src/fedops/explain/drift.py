@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
 TOP = 0.1
 WORST = 0.125
 #: A series needs this many values before a jump can be told from its usual course.
@@ -40,41 +41,37 @@ def compare(first: Array, second: Array) -> Similarity | None:
     """How alike two sets of maps [samples, ...] are. None without samples or with other sizes."""
     if len(first) == 0 or first.shape != second.shape:
         return None
-    pairs = [(a.ravel(), b.ravel()) for a, b in zip(first, second, strict=True)]
-    cosines = np.array([cosine(a, b) for a, b in pairs])
-    few = max(1, round(WORST * len(pairs)))
+    a, b = first.reshape(len(first), -1), second.reshape(len(second), -1)
+    cosines = cosine(a, b)
+    few = max(1, round(WORST * len(a)))
     return Similarity(
         float(cosines.mean()),
-        float(np.mean([jaccard(a, b) for a, b in pairs])),
-        float(np.mean([spearman(a, b) for a, b in pairs])),
+        float(jaccard(a, b).mean()),
+        float(spearman(a, b).mean()),
         float(1.0 - np.sort(cosines)[:few].mean()),
-        len(pairs),
+        len(a),
     )
 
 
-def cosine(a: Array, b: Array) -> float:
-    a, b = a.astype(np.float64), b.astype(np.float64)
-    norms = float(np.linalg.norm(a)) * float(np.linalg.norm(b))
-    if norms == 0.0:
-        return _both_flat(not a.any(), not b.any())
-    return float(np.clip(a @ b / norms, -1.0, 1.0))
+def cosine(a: Array, b: Array) -> Floats:
+    """Of each row of ``a`` and the same row of ``b``."""
+    return _cosine(a.astype(np.float64), b.astype(np.float64))
 
 
-def jaccard(a: Array, b: Array, share: float = TOP) -> float:
-    """Of the cells in either top share, how many are in both. Cells without heat are in none."""
+def spearman(a: Array, b: Array) -> Floats:
+    """The correlation of the ranks in each row; equal values share the mean of their ranks."""
+    first, second = (_ranks(values) for values in (a, b))
+    middle = (a.shape[1] + 1) / 2
+    return _cosine(first - middle, second - middle)
+
+
+def jaccard(a: Array, b: Array, share: float = TOP) -> Floats:
+    """Of the cells in either top share of a row, how many are in both. Cells without heat are in none."""
     first, second = _top(a, share), _top(b, share)
-    if not first or not second:
-        return _both_flat(not first, not second)
-    return len(first & second) / len(first | second)
-
-
-def spearman(a: Array, b: Array) -> float:
-    ranks = [_ranks(values) for values in (a, b)]
-    first, second = (r - r.mean() for r in ranks)
-    norms = float(np.linalg.norm(first)) * float(np.linalg.norm(second))
-    if norms == 0.0:
-        return _both_flat(not first.any(), not second.any())
-    return float(np.clip(first @ second / norms, -1.0, 1.0))
+    either = (first | second).sum(1)
+    both = (first & second).sum(1)
+    alike = both / np.maximum(either, 1)
+    return np.where(either == 0, 1.0, alike)
 
 
 def is_jump(history: Sequence[float], distance: float) -> bool:
@@ -88,20 +85,34 @@ def is_jump(history: Sequence[float], distance: float) -> bool:
     return distance > max(TIMES * usual, usual + LEAST)
 
 
-def _top(values: Array, share: float) -> set[int]:
-    count = max(1, round(share * values.size))
-    order = np.argsort(-values, kind="stable")[:count]
-    lowest = values.min() if values.size else 0
-    return {int(i) for i in order if values[i] > lowest}
+def _cosine(a: Floats, b: Floats) -> Floats:
+    lengths = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
+    flat = lengths[0] == 0, lengths[1] == 0
+    with np.errstate(divide="ignore", invalid="ignore"):
+        unit = a / lengths[0][:, None], b / lengths[1][:, None]
+        found = np.clip((unit[0] * unit[1]).sum(1), -1.0, 1.0)
+    alike: Floats = np.where(flat[0] | flat[1], (flat[0] & flat[1]).astype(np.float64), found)
+    return alike
 
 
-def _ranks(values: Array) -> npt.NDArray[np.float64]:
-    """Ranks from 1; equal values share the mean of theirs."""
-    _, places, counts = np.unique(values, return_inverse=True, return_counts=True)
-    ends = np.cumsum(counts)
-    shared: npt.NDArray[np.float64] = (ends - (counts - 1) / 2.0)[places.ravel()]
-    return shared
+def _top(values: Array, share: float) -> npt.NDArray[np.bool_]:
+    count = max(1, round(share * values.shape[1]))
+    order = np.argsort(-values, axis=1, kind="stable")[:, :count]
+    marks = np.zeros(values.shape, np.bool_)
+    np.put_along_axis(marks, order, True, axis=1)
+    return np.asarray(marks & (values > values.min(axis=1, keepdims=True)))
 
 
-def _both_flat(first: bool, second: bool) -> float:
-    return 1.0 if first and second else 0.0
+def _ranks(values: Array) -> Floats:
+    """Ranks from 1 in each row; equal values share the mean of theirs."""
+    order = np.argsort(values, axis=1, kind="stable")
+    in_order = np.take_along_axis(values, order, axis=1)
+    rises = in_order[:, 1:] != in_order[:, :-1]
+    edge = np.ones((len(values), 1), np.bool_)
+    places = np.broadcast_to(np.arange(values.shape[1]), values.shape)
+    first = np.maximum.accumulate(np.where(np.hstack([edge, rises]), places, 0), axis=1)
+    ends = np.where(np.hstack([rises, edge]), places, values.shape[1])
+    last = np.minimum.accumulate(ends[:, ::-1], axis=1)[:, ::-1]
+    ranks = np.empty(values.shape, np.float64)
+    np.put_along_axis(ranks, order, (first + last) / 2.0 + 1.0, axis=1)
+    return ranks

@@ -23,9 +23,11 @@ from fedops.explain import album, keep, pool, probes
 from fedops.explain.archive import Archive, prepare
 from fedops.explain.budget import Budget
 from fedops.explain.driftwatch import Watch
+from fedops.explain.faithfulness import FULL, LIGHT, Effort
 from fedops.explain.imaging import ImageExplainer
 from fedops.explain.methods import canonical
 from fedops.explain.options import Limits, Options
+from fedops.explain.pace import Pace
 from fedops.explain.predictor import predicts_numbers
 from fedops.explain.report import ExplainReport
 from fedops.explain.series import DriftRow, Place
@@ -33,9 +35,13 @@ from fedops.explain.snapshot import FILE, Snapshot
 from fedops.explain.tables import TableExplainer
 
 log = logging.getLogger("fedops.explain")
+_BRIEF = (
+    "brief, to keep within xai.max_share of the time: no single pictures, quality as measured last"
+)
 Engine = ImageExplainer | TableExplainer
-#: Pictures of the findings: folder, title, engine, findings, names of classes or features.
-Draw = Callable[[Path, str, Any, Any, Sequence[str]], album.Album]
+#: Pictures of the findings: folder, title, engine, findings, names of classes or features, and whether
+#: there is time for single ones.
+Draw = Callable[[Path, str, Any, Any, Sequence[str], bool], album.Album]
 
 
 class Explainer:
@@ -53,7 +59,8 @@ class Explainer:
         self.options = engine.options
         self._engine, self._draw, self._archive = engine, draw, archive
         self._names, self._notes, self._clock = tuple(names), list(notes), clock
-        self._watch = Watch(archive)
+        self._watch, self._pace = Watch(archive), Pace(engine.options.max_share, clock)
+        self._quality: dict[str, Any] = {}
 
     @classmethod
     def open(
@@ -122,14 +129,18 @@ class Explainer:
 
         Models are modules of the architecture given to ``open`` or named arrays of their weights.
         ``deadline`` is a moment of the clock; ``xai.max_seconds`` holds besides. ``full`` measures
-        the quality on all samples, else on a few. ``out_dir`` takes the files of this run instead of
-        the folder of the round; nothing is then compared with earlier rounds.
+        the quality on all samples, else on a few. A round that would make explaining take more than
+        its share of the time (``max_share``) goes without single pictures, and its report repeats the
+        quality measured last. ``out_dir`` takes the files of this run instead of the folder of the
+        round; nothing is then compared with earlier rounds.
 
         Raises:
             Invalid: the weights do not fit, or no sample can be explained.
             Unavailable: the files cannot be written.
         """
         begin, place = self._clock(), Place(run, round)
+        brief = not (self._pace.begin() or full or out_dir is not None)
+        effort = None if brief else FULL if full else LIGHT
         weights = self._chosen(model_global, model_local)
         folder = self._folder(place, out_dir)
         seconds = self.options.max_seconds
@@ -138,9 +149,12 @@ class Explainer:
         report = self._blank(place, folder)
         with keep.kept_randomness() if keep_randomness else nullcontext():
             try:
-                self._explain(report, weights, Budget(seconds, self._clock), full, out_dir is None)
+                budget = Budget(seconds, self._clock)
+                self._explain(report, weights, budget, effort, out_dir is None)
             except OSError as error:
                 raise Unavailable(f"explanations cannot be written to {folder}: {error}") from None
+            finally:
+                self._pace.spend(self._clock() - begin)
         return report
 
     def attempt(
@@ -220,17 +234,26 @@ class Explainer:
         )
 
     def _explain(
-        self, report: ExplainReport, weights: dict[str, Any], budget: Budget, full: bool, kept: bool
+        self,
+        report: ExplainReport,
+        weights: dict[str, Any],
+        budget: Budget,
+        effort: Effort | None,
+        kept: bool,
     ) -> None:
-        found: Any = self._engine.compute(weights, budget, full)
+        found: Any = self._engine.compute(weights, budget, effort)
         report.seconds["compute"] = budget.spent
-        drawn = self._draw(report.folder, _title(report), self._engine, found, self._names)
+        title, singles = _title(report), effort is not None
+        drawn = self._draw(report.folder, title, self._engine, found, self._names, singles)
         report.seconds["draw"] = budget.spent - report.seconds["compute"]
         report.sheets, report.files, report.samples = drawn.sheets, drawn.files, drawn.samples
-        report.quality, report.complete = found.quality, found.complete
+        report.complete = found.complete
+        report.quality = self._known_quality(found.quality, report.round)
         report.notes += found.notes
         self._remember(report, self._engine.snapshot(found), kept)
         report.seconds["total"] = budget.spent
+        if effort is None:
+            report.notes.append(_BRIEF)
         if not report.complete:
             report.notes.append(
                 f"the time was over after {budget.seconds:.3g} s; the rest is left out"
@@ -238,6 +261,14 @@ class Explainer:
         report.write()
         if kept and self._archive:
             self._archive.prune()
+
+    def _known_quality(self, new: dict[str, Any], round: int) -> dict[str, Any]:
+        """The newest measures of every model, and the round they are of."""
+        for model, methods in new.items():
+            self._quality[model] = {
+                method: {**measures, "round": round} for method, measures in methods.items()
+            }
+        return dict(self._quality)
 
     def _remember(self, report: ExplainReport, snapshot: Snapshot, kept: bool) -> None:
         snapshot.save(report.folder / FILE)

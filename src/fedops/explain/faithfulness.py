@@ -11,7 +11,7 @@ stands beside the area of random orders, the same for every round.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 
 import torch
@@ -35,11 +35,22 @@ class Effort:
     random_models: int = 5
     #: Whether weights are randomised layer by layer, or all at once only.
     cascade: bool = True
+    #: Whether every model is measured, or the last one only.
+    every_model: bool = True
 
 
 #: Beside training, every round; and where there is time.
-LIGHT = Effort(samples=4, steps=8, random_orders=1, random_models=3, cascade=False)
+LIGHT = Effort(
+    samples=4, steps=6, random_orders=1, random_models=3, cascade=False, every_model=False
+)
 FULL = Effort()
+
+
+def measured(models: Sequence[str], effort: Effort | None) -> Sequence[str]:
+    """The models whose explanations are measured."""
+    if effort is None:
+        return ()
+    return models if effort.every_model else models[-1:]
 
 
 def ranked(maps: Tensor) -> Tensor:

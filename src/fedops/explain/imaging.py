@@ -14,7 +14,7 @@ from fedops.explain.base import Method
 from fedops.explain.bench import Bench, Weights
 from fedops.explain.budget import Budget, OutOfTime
 from fedops.explain.cam import Cam, layercam
-from fedops.explain.faithfulness import FULL, LIGHT
+from fedops.explain.faithfulness import LIGHT, Effort, measured
 from fedops.explain.maps import MapSet, Predictions, Subject
 from fedops.explain.measure import quality
 from fedops.explain.options import Options
@@ -50,17 +50,22 @@ class ImageExplainer:
         self._inputs = forward.placed(self._bench.model, self.probes.inputs)
         self._absent = self._inputs.amin((0, 2, 3), keepdim=True)
 
-    def compute(self, weights: Mapping[str, Weights], budget: Budget, full: bool) -> Findings:
-        """Explain each of the models, then measure how good the maps are, while there is time."""
+    def compute(
+        self, weights: Mapping[str, Weights], budget: Budget, effort: Effort | None
+    ) -> Findings:
+        """Explain each of the models, then measure how good the maps are, while there is time.
+
+        Without an effort the quality is not measured.
+        """
         found = Findings(list(weights))
         with capture.watched(self._bench.model, budget.check):
             try:
                 for name, values in weights.items():
                     self._bench.load(values)
                     self._explain(name, found, budget)
-                for name, values in weights.items():
-                    self._bench.load(values)
-                    self._measure(name, found, budget, full)
+                for name in measured(found.models, effort):
+                    self._bench.load(weights[name])
+                    self._measure(name, found, budget, effort or LIGHT)
             except OutOfTime:
                 found.complete = False
         return found
@@ -114,11 +119,11 @@ class ImageExplainer:
             done = maps.explain(subject, method, targets[role], said.good, note, done)
             found.maps[name, method.name, role] = done
 
-    def _measure(self, name: str, found: Findings, budget: Budget, full: bool) -> None:
+    def _measure(self, name: str, found: Findings, budget: Budget, effort: Effort) -> None:
         budget.check()
         for method in self.methods:
             maps_ = found.maps[name, method.name, self.options.roles[0]]
-            result = quality(self._subject(budget), method, maps_, FULL if full else LIGHT)
+            result = quality(self._subject(budget), method, maps_, effort)
             found.quality.setdefault(name, {})[method.name] = result.measures
             found.complete &= result.complete
 

@@ -41,6 +41,8 @@ class Options:
     models: str = "both"
     upload: str = "none"
     max_seconds: float = 30.0
+    #: Of the time that rounds take: beyond it, single pictures and quality scores wait a round.
+    max_share: float = 0.05
     #: Pictures of older rounds are removed; the series of scores stays.
     keep_rounds: int = 50
     seed: int = 42
@@ -139,6 +141,8 @@ def _mistakes(options: Options) -> list[str]:
         wrong.append("target_layer_index must be a whole number (-1 is the last convolution)")
     if not _is_positive(options.max_seconds):
         wrong.append("max_seconds must be a number above 0")
+    if not _is_positive(options.max_share):
+        wrong.append("max_share must be a number above 0")
     if not _is_a(str, options.layer) or not options.layer:
         wrong.append("layer must be a layer's name or 'auto'")
     return wrong + _method_mistakes(options.methods)

@@ -38,8 +38,8 @@ def cascade(
 
 def correlation(before: FloatArray, after: FloatArray) -> float:
     """The mean Spearman correlation of two sets of maps."""
-    pairs = zip(before, after, strict=True)
-    return float(np.mean([spearman(one.ravel(), other.ravel()) for one, other in pairs]))
+    pair = (maps.reshape(len(maps), -1) for maps in (before, after))
+    return float(spearman(*pair).mean())
 
 
 def _one_cascade(

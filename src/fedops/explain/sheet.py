@@ -22,7 +22,8 @@ _LINE = (215, 215, 215)
 class View:
     """What one model made of one sample."""
 
-    heat: Heat | None  #: small, scaled; None when there was no time or the sample failed
+    #: Heat and overlay, as large as they are shown; none when there was no time or the sample failed.
+    panels: tuple[Image.Image, ...]
     text: str  #: "7 (98 %)"
     right: bool
     remark: str = ""  #: "flat map"
@@ -30,7 +31,7 @@ class View:
 
 @dataclass(frozen=True)
 class Row:
-    """One sample: its input and a view for each model."""
+    """One sample: its input, as large as it is shown, and a view for each model."""
 
     input: Image.Image
     text: str
@@ -43,6 +44,15 @@ class Style:
 
     signed: bool = False
     enlarge: Literal["linear", "nearest"] = "linear"
+
+
+def heat_and_overlay(source: Image.Image, heat: Heat, style: Style) -> tuple[Image.Image, ...]:
+    """Both in the pixels of the input, enlarged as it is."""
+    large = picture.spread(heat, source.size, style.enlarge)
+    return (
+        picture.enlarged(picture.coloured(large, style.signed), SIDE),
+        picture.enlarged(picture.overlaid(source, large, style.signed), SIDE),
+    )
 
 
 def draw(
@@ -67,21 +77,18 @@ def draw(
         _headings(pen, left, head, models)
         part = rows[number * per_block : (number + 1) * per_block]
         for line, row in enumerate(part):
-            _draw_row(sheet, pen, (left, head + 24 + line * tall), row, models, style)
+            _draw_row(sheet, pen, (left, head + 24 + line * tall), row, models)
     _legend(sheet, pen, size, style)
     return sheet
 
 
-def strip(row: Row, model: str, style: Style, side: int = SIDE) -> Image.Image:
+def strip(row: Row, model: str) -> Image.Image:
     """One sample of one model by itself: input, heat, overlay."""
-    view = row.views[model]
-    base = picture.enlarged(row.input, side)
-    panels = [base]
-    if view.heat is not None:
-        panels += _heat_and_overlay(row.input, view.heat, style, side)
-    result = Image.new("RGB", (len(panels) * (base.width + 4) - 4, base.height), _PAPER)
+    panels = [row.input, *row.views[model].panels]
+    width, height = row.input.size
+    result = Image.new("RGB", (len(panels) * (width + 4) - 4, height), _PAPER)
     for number, panel in enumerate(panels):
-        result.paste(panel, (number * (base.width + 4), 0))
+        result.paste(panel, (number * (width + 4), 0))
     return result
 
 
@@ -109,50 +116,30 @@ def _draw_row(
     corner: tuple[int, int],
     row: Row,
     models: Sequence[str],
-    style: Style,
 ) -> None:
     left, top = corner
-    sheet.paste(picture.enlarged(row.input, SIDE), corner)
+    sheet.paste(row.input, corner)
     pen.text((left, top + SIDE + 1), row.text, fill=_INK, font=_font(13))
     for number, model in enumerate(models):
         view = row.views.get(model)
         if view is not None:
-            _draw_view(sheet, pen, _lefts(left, number), top, row.input, view, style)
+            _draw_view(sheet, pen, _lefts(left, number), top, view)
 
 
 def _draw_view(
-    sheet: Image.Image,
-    pen: ImageDraw.ImageDraw,
-    lefts: tuple[int, int],
-    top: int,
-    source: Image.Image,
-    view: View,
-    style: Style,
+    sheet: Image.Image, pen: ImageDraw.ImageDraw, lefts: tuple[int, int], top: int, view: View
 ) -> None:
-    if view.heat is None:
-        pen.rectangle((lefts[0], top, lefts[1] + SIDE - 1, top + SIDE - 1), outline=_LINE)
-        pen.text(
-            (lefts[0] + 8, top + 8), view.remark or "not explained", fill=_FAINT, font=_font(13)
-        )
-    else:
-        panels = _heat_and_overlay(source, view.heat, style, SIDE)
-        for left, panel in zip(lefts, panels, strict=True):
+    if view.panels:
+        for left, panel in zip(lefts, view.panels, strict=True):
             sheet.paste(panel, (left, top))
+    else:
+        pen.rectangle((lefts[0], top, lefts[1] + SIDE - 1, top + SIDE - 1), outline=_LINE)
+        words = view.remark or "not explained"
+        pen.text((lefts[0] + 8, top + 8), words, fill=_FAINT, font=_font(13))
     mark = "" if view.right else "wrong: "
-    remark = f" · {view.remark}" if view.remark and view.heat is not None else ""
+    remark = f" · {view.remark}" if view.remark and view.panels else ""
     ink = _INK if view.right else _WRONG
     pen.text((lefts[0], top + SIDE + 1), f"{mark}{view.text}{remark}", fill=ink, font=_font(13))
-
-
-def _heat_and_overlay(
-    source: Image.Image, heat: Heat, style: Style, side: int
-) -> tuple[Image.Image, Image.Image]:
-    """Both in the pixels of the input, enlarged as it is."""
-    large = picture.spread(heat, source.size, style.enlarge)
-    return (
-        picture.enlarged(picture.coloured(large, style.signed), side),
-        picture.enlarged(picture.overlaid(source, large, style.signed), side),
-    )
 
 
 def _legend(

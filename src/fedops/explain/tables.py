@@ -16,7 +16,7 @@ from fedops.explain import faithfulness, probes, sanity
 from fedops.explain.base import FloatArray
 from fedops.explain.bench import Bench, Weights
 from fedops.explain.budget import Budget, OutOfTime
-from fedops.explain.faithfulness import FULL, LIGHT, Effort
+from fedops.explain.faithfulness import LIGHT, Effort
 from fedops.explain.options import Options
 from fedops.explain.predictor import Array, classes, predictor
 from fedops.explain.report import rounded
@@ -60,14 +60,17 @@ class TableExplainer:
         self._predict_checked(model)
         self.features = int(self.probes.inputs.shape[1])
 
-    def compute(self, weights: Mapping[str, Any], budget: Budget, full: bool) -> TableFindings:
+    def compute(
+        self, weights: Mapping[str, Any], budget: Budget, effort: Effort | None
+    ) -> TableFindings:
         """Explain each of the models, then measure how good the explanations are, in time."""
         found = TableFindings(list(weights))
         try:
             for name, values in weights.items():
                 self._explain(name, self._take(values), found, budget)
-            for name, values in weights.items():
-                self._measure(name, self._take(values), found, budget, FULL if full else LIGHT)
+            for name in faithfulness.measured(found.models, effort):
+                model = self._take(weights[name])
+                self._measure(name, model, found, budget, effort or LIGHT)
         except OutOfTime:
             found.complete = False
         return found

@@ -82,10 +82,12 @@ def rows(count: int) -> list[Row]:
     heat = np.zeros((14, 14), np.float32)
     heat[2, 2] = 1
     views = {
-        "global": View(heat, "7 (98%)", True),
-        "local": View(None, "", True, "skipped"),
+        "global": View(
+            sheet.heat_and_overlay(Image.new("RGB", (28, 28)), heat, Style()), "7 (98%)", True
+        ),
+        "local": View((), "", True, "skipped"),
     }
-    return [Row(Image.new("RGB", (28, 28)), "true 7", views) for _ in range(count)]
+    return [Row(Image.new("RGB", (112, 112)), "true 7", views) for _ in range(count)]
 
 
 @pytest.mark.parametrize("count", [1, 4, 5, 16, 40])
@@ -98,6 +100,5 @@ def test_a_sheet_has_room_for_every_row(count: int) -> None:
 
 
 def test_a_strip_shows_one_sample() -> None:
-    style = Style()
-    assert sheet.strip(rows(1)[0], "global", style).size == (3 * 112 + 8, 112)
-    assert sheet.strip(rows(1)[0], "local", style).size == (112, 112)
+    assert sheet.strip(rows(1)[0], "global").size == (3 * 112 + 8, 112)
+    assert sheet.strip(rows(1)[0], "local").size == (112, 112)
