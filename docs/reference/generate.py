@@ -18,6 +18,7 @@ import click
 import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
+from pydantic_settings import BaseSettings
 
 from fedops import config, settings
 from fedops.cli.main import COMMANDS
@@ -168,14 +169,15 @@ def settings_page() -> str:
         NOTE,
         "What the environment decides. An option of the command line wins over it.\n",
     ]
-    for model in (settings.ServerSettings, settings.ClientSettings, settings.CliSettings):
+    for model in vars(settings).values():
+        if (
+            not (inspect.isclass(model) and issubclass(model, BaseSettings))
+            or model is BaseSettings
+        ):
+            continue
         prefix = str(model.model_config.get("env_prefix", ""))
-        title = {
-            "ServerSettings": "Server",
-            "ClientSettings": "Client",
-            "CliSettings": "Command line",
-        }
-        parts.append(f"## {title[model.__name__]}\n")
+        title = _first_line(model).removeprefix("Of ").partition(".")[0]
+        parts.append(f"## {title[:1].upper()}{title[1:]}\n")
         parts.append(_field_table(model, lambda name, p=prefix: f"`{p}{name.upper()}`"))
     return "\n".join(parts)
 

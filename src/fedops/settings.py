@@ -27,8 +27,11 @@ class ServerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="FEDOPS_SERVER_", **_COMMON)
 
+    #: Where everything is kept.
     home: Path = Field(default_factory=lambda: _home("server"))
+    #: The address to listen on.
     host: str = "127.0.0.1"
+    #: The port to listen on; 0: any free one.
     port: int = Field(default=8600, ge=0, le=65_535)
     #: The address that others reach the server by, when it is not ``http://host:port``.
     public_url: str | None = None
@@ -36,7 +39,9 @@ class ServerSettings(BaseSettings):
     insecure: bool = False
     #: Whether a valid join token approves a device at once.
     approval: Literal["auto", "manual"] = "auto"
+    #: How often a device says that it is there.
     heartbeat_seconds: float = Field(default=4.0, gt=0, le=3_600)
+    #: How often a device measures itself.
     telemetry_seconds: float = Field(default=10.0, gt=0, le=3_600)
     #: None: SQLite in the home folder.
     database_url: str | None = Field(
@@ -45,9 +50,11 @@ class ServerSettings(BaseSettings):
             "database_url", "FEDOPS_DATABASE_URL", "FEDOPS_SERVER_DATABASE_URL"
         ),
     )
-    #: Upper limits of what the server takes in.
+    #: The largest request the server takes in.
     max_body_bytes: int = Field(default=8 * MIB, ge=1_024)
+    #: The largest app bundle.
     max_bundle_bytes: int = Field(default=64 * MIB, ge=1_024)
+    #: The largest model or other file.
     max_artifact_bytes: int = Field(default=16_384 * MIB, ge=1_024)
     #: How long an attempt may take to say hello, in seconds.
     attempt_start_seconds: float = Field(default=90.0, gt=0)
@@ -96,11 +103,15 @@ class ClientSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="FEDOPS_CLIENT_", **_COMMON)
 
+    #: Where everything is kept.
     home: Path = Field(default_factory=lambda: _home("client"))
     #: The Server Manager's URL; None: the one the device joined.
     server: str | None = None
+    #: The address of the local ports.
     host: str = "127.0.0.1"
+    #: The Client Manager's local port; the next free one if it is taken.
     port: int = Field(default=8004, ge=0, le=65_535)
+    #: The training client's local port; the next free one if it is taken.
     training_port: int = Field(default=8003, ge=0, le=65_535)
     #: Upper limit of what waits on disk for the server, in bytes.
     spool_bytes: int = Field(default=256 * MIB, ge=MIB)
@@ -111,11 +122,29 @@ class CliSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="FEDOPS_", **_COMMON)
 
+    #: The Server Manager that operators' commands talk to.
     server: str | None = None
+    #: The admin token they use.
     token: str | None = None
+    #: Where ``fedops login`` keeps what it was told.
     login_file: Path = Field(default_factory=lambda: _home("cli.json"))
     #: A folder with the four IDX files of MNIST.
     mnist_dir: Path | None = None
+
+
+class AppSettings(BaseSettings):
+    """Of a client app that Flower started. Environment: ``FEDOPS_SERVER``, ``FEDOPS_JOIN_TOKEN``, ..."""
+
+    model_config = SettingsConfigDict(env_prefix="FEDOPS_", **_COMMON)
+
+    #: The Server Manager that this machine is to be a device of.
+    server: str | None = None
+    #: With it the machine is enrolled, if it is new.
+    join_token: str | None = Field(default=None, repr=False)
+    #: The device's name; default: the host's.
+    device_name: str | None = None
+    #: The task to take part in.
+    task_id: str | None = None
 
 
 class EngineSettings(BaseSettings):
@@ -123,6 +152,7 @@ class EngineSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="FEDOPS_", **_COMMON)
 
+    #: Where the attempts' credentials are. The Server Manager sets it.
     attempts_dir: Path | None = None
 
 
@@ -139,6 +169,11 @@ def client_settings(**given: Any) -> ClientSettings:
 def cli_settings(**given: Any) -> CliSettings:
     """The command line's settings; what is given (and not None) wins over the environment."""
     return _build(CliSettings, given)
+
+
+def app_settings(**given: Any) -> AppSettings:
+    """A client app's settings; what is given (and not None) wins over the environment."""
+    return _build(AppSettings, given)
 
 
 def _build(kind: type[S], given: dict[str, Any]) -> S:
