@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 from flwr.app import Context, Message
@@ -19,18 +19,23 @@ app = ClientApp()
 
 @app.train()
 def train(message: Message, context: Context) -> Message:
-    return _handler(f"node-{context.node_id}", _part(context))(message, context)
+    return _handler(_name(context), _part(context))(message, context)
 
 
 @app.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
-    return _handler(f"node-{context.node_id}", _part(context))(message, context)
+    return _handler(_name(context), _part(context))(message, context)
 
 
-@cache
+@lru_cache(maxsize=8)
 def _handler(name: str, part: tuple[str, ...]) -> Callable[[Message, Context], Message]:
-    """Model and data stay loaded for as long as the process lives."""
+    """Model and data stay loaded in this process, of the nodes that it served last."""
     return make_handler(Project.open(APP_DIR, part), name)
+
+
+def _name(context: Context) -> str:
+    """What the node is called. With a part of the data its name, and so its seed, is always the same."""
+    return f"client-{context.node_config.get('partition-id', context.node_id)}"
 
 
 def _part(context: Context) -> tuple[str, ...]:
