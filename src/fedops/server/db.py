@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -27,6 +28,8 @@ from fedops.server.notices import Listener, Notice, take
 LOCK_SECONDS = 15.0
 #: Of SQLite, exactly this class (not one below it): the file is damaged or no database.
 _DAMAGED = sqlite3.DatabaseError
+#: A reading transaction of PostgreSQL sees what was there at its beginning, as SQLite's does anyway.
+_ONE_STATE = {"isolation_level": "REPEATABLE READ"}
 _dump = partial(json.dumps, allow_nan=False, separators=(",", ":"))
 
 
@@ -38,6 +41,8 @@ class Database:
         self.listener = listener
         self._durable = self._engine("FULL")
         self._fast = self._engine("NORMAL") if self.is_sqlite else self._durable
+        # SQLite has one writer. Waiting for it here wakes at once; its own waiting sleeps and tries.
+        self._writing = threading.Lock()
 
     @property
     def is_sqlite(self) -> bool:
@@ -60,7 +65,8 @@ class Database:
     @contextmanager
     def read(self) -> Iterator[Session]:
         """A session that sees one state of the database and changes nothing."""
-        with _as_unavailable(self.where), Session(self._fast) as session:
+        bind = self._fast if self.is_sqlite else self._fast.execution_options(**_ONE_STATE)
+        with _as_unavailable(self.where), Session(bind) as session:
             yield session
 
     @contextmanager
@@ -68,11 +74,25 @@ class Database:
         """One transaction: committed at the end of the block, undone when the block raises."""
         engine = self._durable if durable else self._fast
         bind = engine.execution_options(fedops_write=True)
-        with _as_unavailable(self.where), Session(bind) as session:
+        with _as_unavailable(self.where), self._turn(), Session(bind) as session:
             yield session
             session.commit()
             notices = take(session)
         self._send(notices)
+
+    @contextmanager
+    def _turn(self) -> Iterator[None]:
+        if not self.is_sqlite:
+            yield
+            return
+        if not self._writing.acquire(timeout=LOCK_SECONDS):
+            raise Unavailable(
+                f"the database {self.where} is busy: no turn to write within {LOCK_SECONDS:.0f} s"
+            )
+        try:
+            yield
+        finally:
+            self._writing.release()
 
     def _send(self, notices: list[Notice]) -> None:
         if self.listener:
