@@ -19,7 +19,7 @@ from fedops.core.engine import RunEngine
 from fedops.core.errors import NotFound
 from fedops.server import devices, gateway
 from fedops.server.admin import ensure_admin_token
-from fedops.server.api import device_side, engine, errors, node, operating, runs, tasks
+from fedops.server.api import device_side, docs, engine, errors, node, operating, runs, tasks
 from fedops.server.api import devices as device_routes
 from fedops.server.artifacts import LocalArtifacts
 from fedops.server.attempt_files import AttemptFiles
@@ -120,9 +120,9 @@ def create_app(
     app = FastAPI(
         title="FedOps Server Manager",
         version="v1",
-        docs_url="/api/docs",
+        docs_url=None,
         redoc_url=None,
-        openapi_url="/api/openapi.json",
+        openapi_url=docs.OPENAPI_URL,
         lifespan=_lifespan(manager, workers),
     )
     app.state.services, app.state.manager = manager.services, manager
@@ -163,6 +163,7 @@ def _add_routes(app: FastAPI) -> None:
     ):
         app.include_router(router, prefix=PREFIX)
     app.include_router(_plain)
+    app.include_router(docs.router)
     # The dashboard answers every path that is nobody else's; below /api that would mislead.
     app.add_api_route(_ANYTHING, _nothing_here, methods=list(_METHODS), include_in_schema=False)
 

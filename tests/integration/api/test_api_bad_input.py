@@ -180,4 +180,9 @@ def test_the_description_of_the_api_is_complete(world: World) -> None:
     document = httpx.get(f"{world.url}/api/openapi.json").json()
     paths = set(document["paths"])
     assert {"/api/v1/engine/rounds/{round}/commit", "/api/v1/node/bell", "/health"} <= paths
-    assert httpx.get(f"{world.url}/api/docs").status_code == 200
+    page = httpx.get(f"{world.url}/api/docs")
+    assert page.status_code == 200
+    assert all(path in page.text for path in paths)
+    assert "<b>RoundCommit</b>" in page.text
+    assert "http://" not in page.text  # it works without a network
+    assert "https://" not in page.text
