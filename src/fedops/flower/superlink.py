@@ -8,6 +8,7 @@ import http.client
 import logging
 import socket
 import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -15,6 +16,7 @@ from pathlib import Path
 import psutil
 
 from fedops.core.errors import Unavailable
+from fedops.flower import superlink_process
 from fedops.processes import (
     TREE_VARIABLE,
     clean_env,
@@ -98,7 +100,7 @@ class SuperLink:
 
     def _spawn(self) -> None:
         command = [
-            "flower-superlink",
+            *(sys.executable, superlink_process.__file__, "flower-superlink"),
             "--insecure",
             "--disable-runtime-dependency-installation",
             *("--host", HOST, "--port", str(self.port)),
