@@ -40,9 +40,11 @@ class Examination:
             self._run()
         except FedOpsError as error:
             self.report["problems"].append(_helped(error.message))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             words = explain(error, [self.app_dir, self.app_dir.parent])
-            self.report["problems"].append(f"the check failed: {words}")
+            ended = isinstance(error, SystemExit)
+            what = "the project ended the process that imported it" if ended else "the check failed"
+            self.report["problems"].append(f"{what}: {words}")
         self.report["ok"] = not self.report["problems"]
         return self.report
 
@@ -187,9 +189,10 @@ def _helped(message: str) -> str:
 
 def main(app_dir: str, answer: str) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
+    sys.argv = sys.argv[:1]  # a project that reads its command line when imported finds it empty
     report = Examination(Path(app_dir)).run()
     Path(answer).write_text(json.dumps(report), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1], sys.argv[2])

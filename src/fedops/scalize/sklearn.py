@@ -88,7 +88,8 @@ class SklearnAdapter:
                     {"model": self.model, "data": data, "context": context}
                 )
             x, y = _pair(data)
-            return EvalResult(count(data, "the data step"), self._score(x, y))
+            with _quiet():
+                return EvalResult(count(data, "the data step"), self._score(x, y))
 
     # --- training ---------------------------------------------------------------------------------
 
@@ -215,7 +216,7 @@ def _refuse_proximal(context: TrainContext) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """One round need not converge, and made-up rows surely do not."""
+    """One round need not converge, made-up rows surely do not, and a class may have no example yet."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
