@@ -163,6 +163,11 @@ class Wandb(Section):
     #: The project there.
     project: str = ""
 
+    @property
+    def secret(self) -> str:
+        """The key, if it is one, and not what stands in its place."""
+        return "" if self.key.startswith("your ") or self.key == REDACTED else self.key
+
 
 class RoundPolicy(Section):
     """``[server.round]``: when a round ends, and how many clients it may lose."""

@@ -24,6 +24,7 @@ from fedops.client.identity import Home, NodeSigner, load_key
 from fedops.client.local_api import LocalServer, bind, make_app
 from fedops.client.orders import Assignment, Online, StopOrder, TrainingArgs
 from fedops.client.reporting import ReportPipe
+from fedops.client.wandb_log import WandbReporter, rounds_to_wandb
 from fedops.core.errors import FedOpsError, Unavailable
 from fedops.flower.device import Device
 from fedops.flower.fleet import Fleet
@@ -73,6 +74,8 @@ def build_handler(args: TrainingArgs, device: Device) -> Handler:
     from fedops.scalize.project import Project
 
     project = Project.open(args.app_dir, args.overrides)
+    if project.config.wandb.use:  # the device's own word, not a run's
+        device.report = rounds_to_wandb(device, project.config, Home(args.home))
     return make_handler(project, device)
 
 
@@ -102,6 +105,8 @@ def serve(args: TrainingArgs, report: ReportPipe, build: Build) -> None:
         node.run()
     finally:
         memory.flush(1.0)
+        if isinstance(device.report, WandbReporter):
+            device.report.close()
 
 
 def local_app(node: WarmNode, report: ReportPipe, clock: ServerClock, token: str) -> FastAPI:

@@ -12,8 +12,9 @@ from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from fedops.core.mistakes import without_secret
 from fedops.core.states import (
     AttemptStatus,
     Enrolment,
@@ -29,6 +30,8 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 #: A JSON number that is really one: neither NaN nor infinite.
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+#: A ``key=value`` for a config. Secrets are a device's own: they are taken out on both sides.
+Override = Annotated[str, AfterValidator(without_secret)]
 
 
 class Request(BaseModel):
@@ -252,13 +255,13 @@ class TaskCreate(Request):
 
     name: Name
     bundle: Digest
-    overrides: list[str] = Field(default_factory=list)
+    overrides: list[Override] = Field(default_factory=list)
     description: str = Field(default="", max_length=2_000)
 
 
 class TaskUpdate(Request):
     bundle: Digest | None = None
-    overrides: list[str] | None = None
+    overrides: list[Override] | None = None
     description: str | None = Field(default=None, max_length=2_000)
 
 
@@ -278,7 +281,7 @@ class TaskRead(Reply):
 class RunStart(Request):
     """Start a run of a task. ``from_version`` None means the task's ``latest``, else V0."""
 
-    overrides: list[str] = Field(default_factory=list)
+    overrides: list[Override] = Field(default_factory=list)
     from_version: int | None = Field(default=None, ge=0)
 
 

@@ -25,6 +25,19 @@ _KINDS = {
     "finite_number": "a finite number",
 }
 
+#: An override that gives a secret, alone or within its table: up to the value, the value.
+_SECRET_OVERRIDE = re.compile(
+    r"""(^\s*wandb\.key\s*=\s*)(.+)$ | ((?<=[{,\s])key\s*=\s*)("[^"]*"|'[^']*')""",
+    re.VERBOSE | re.DOTALL,
+)
+
+
+def without_secret(override: str) -> str:
+    """A ``key=value`` override as it may be sent, stored and shown."""
+    if not override.lstrip().startswith("wandb"):
+        return override
+    return _SECRET_OVERRIDE.sub(lambda m: f'{m[1] or m[3]}"{REDACTED}"', override)
+
 
 def sentences(error: ValidationError, root: type[BaseModel]) -> list[str]:
     """One sentence for each mistake; ``root`` is the model that was validated."""

@@ -30,6 +30,7 @@ from fedops.flower.rounds import RoundEngine
 from fedops.flower.run_setup import prepare
 from fedops.scalize.carry import carried_files
 from fedops.scalize.project import Project
+from fedops.scalize.secrecy import config_without_secret
 
 logger = logging.getLogger("fedops.engine")
 
@@ -172,9 +173,10 @@ def build_bundle(app_dir: Path) -> bytes:
     Raises:
         Invalid: it is no app folder, or Flower does not accept it.
     """
-    Project.open(app_dir)  # says what is wrong with it in our words
+    project = Project.open(app_dir)  # says what is wrong with it in our words
+    changed = {**carried_files(app_dir), **config_without_secret(project)}
     try:
         files = collect_files(app_dir.expanduser().resolve())
-        return bytes(build_fab_from_files({**files, **carried_files(app_dir)})[0])
+        return bytes(build_fab_from_files({**files, **changed})[0])
     except (ValueError, OSError) as error:
         raise Invalid(f"{app_dir} cannot be bundled as a Flower app: {error}") from None
