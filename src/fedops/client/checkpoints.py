@@ -79,6 +79,15 @@ class RoundFiles:
         found = (self._read(path) for _, path in self._files(self._checkpoint_dir(task)))
         return [tensors for tensors in found if tensors is not None]
 
+    def newest_checkpoint(self, fits: Callable[[Tensors], bool]) -> Tensors | None:
+        self.flush()
+        paths = [p for p in self._root.glob("checkpoints/*/*") if _NAME.fullmatch(p.name)]
+        for path in sorted(paths, key=lambda p: p.stat().st_mtime_ns, reverse=True):
+            tensors = self._read(path)
+            if tensors is not None and fits(tensors):
+                return tensors
+        return None
+
     def _checkpoint_dir(self, task: str) -> Path:
         return self._root / "checkpoints" / task
 

@@ -7,6 +7,7 @@ where there is nothing around; the training client gives its own.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -54,6 +55,10 @@ class RoundMemory(Protocol):
         """The readable checkpoints of the task, newest first."""
         ...
 
+    def newest_checkpoint(self, fits: Callable[[Tensors], bool]) -> Tensors | None:
+        """The newest readable checkpoint of any task that fits; None when there is none."""
+        ...
+
 
 class NoReporter:
     """Says nothing to nobody."""
@@ -79,6 +84,9 @@ class NoMemory:
 
     def load_checkpoint(self, task: str) -> list[Tensors]:
         return []
+
+    def newest_checkpoint(self, fits: Callable[[Tensors], bool]) -> Tensors | None:
+        return None
 
 
 @dataclass

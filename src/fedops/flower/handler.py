@@ -31,6 +31,7 @@ from fedops.flower.messages import (
     decode_tensors,
     encode_reply,
 )
+from fedops.flower.restore import restore
 from fedops.scalize.base import ModelAdapter, TrainContext
 from fedops.scalize.data import DataSplit
 from fedops.tensors import Tensors
@@ -104,7 +105,8 @@ class ClientHandler:
 
     def warm_up(self) -> None:
         """Load the model of the app as it is configured here, so that the first message finds it."""
-        self._warm_model(self._project, self._project.config.random_seed)
+        seed = self._project.config.random_seed
+        restore(self._warm_model(self._project, seed).adapter, self._device.memory, seed)
 
     def __call__(self, message: Message, context: Context) -> Message:
         """The reply. What goes wrong in training is raised."""

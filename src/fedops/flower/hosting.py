@@ -1,4 +1,4 @@
-"""What a ServerApp of ours sets up in the process that Flower gives it: its log, its errors, its end.
+"""What a ServerApp of ours sets up in the process that Flower gives it: its words, its errors, its end.
 
 Flower keeps what is printed, logs every exception with its traceback, and ends a process hard five seconds
 after asking it to; what Ray has started would then be left running.
@@ -8,16 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import shlex
 import sys
 from collections.abc import Callable
 
 import psutil
+from flwr.app import Context
 from flwr.supercore.exit import add_exit_handler
 
-from fedops.core.errors import FedOpsError
+from fedops.core.errors import FedOpsError, Invalid
 
 #: From SIGTERM to SIGKILL.
 GRACE_SECONDS = 1.0
+
+
+def overrides_of(context: Context) -> list[str]:
+    """The run config's ``set``: overrides of the app's config, parted by spaces, quoted as in a shell."""
+    text = str(context.run_config.get("set", ""))
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise Invalid(f"run config: set = '{text}' is not quoted right: {error}") from None
 
 
 def log_to_flower() -> None:

@@ -19,7 +19,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid
 
 from fedops.core.errors import FedOpsError
-from fedops.flower.hosting import on_leaving
+from fedops.flower.hosting import on_leaving, overrides_of
 from fedops.flower.terminal import Stream, find_stream
 from fedops.processes import clean_env, end_tree, spawn
 from fedops.settings import app_settings
@@ -43,7 +43,8 @@ def run_launcher(grid: Grid, context: Context, app_dir: Path, module: str) -> No
     Raises:
         FedOpsError: the Client Manager ended with an error; the message is its reason.
     """
-    command = [sys.executable, "-m", module, "--tethered", *_overrides(context)]
+    options = [word for override in overrides_of(context) for word in ("--set", override)]
+    command = [sys.executable, "-m", module, "--tethered", *options]
     stream = find_stream(grid.run.fab_id.rsplit("/", 1)[-1], grid.run.pending_at)
     child = Child(command, _environment(context), app_dir)
     on_leaving(child.end)
@@ -75,11 +76,6 @@ def _touch(grid: Grid) -> None:
 
 def _say(text: str) -> None:
     sys.stdout.write(f"{text}\n")
-
-
-def _overrides(context: Context) -> list[str]:
-    text = str(context.run_config.get("set", ""))
-    return [word for override in text.split() for word in ("--set", override)]
 
 
 def _environment(context: Context) -> dict[str, str]:

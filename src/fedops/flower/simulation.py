@@ -25,7 +25,7 @@ from fedops.core.errors import FedOpsError, Invalid, Unavailable
 from fedops.core.policies import draw_seed
 from fedops.flower.committer import client_metrics
 from fedops.flower.global_model import GlobalModel, Spooled
-from fedops.flower.hosting import log_to_flower, on_leaving
+from fedops.flower.hosting import log_to_flower, on_leaving, overrides_of
 from fedops.flower.messages import EVALUATE, TRAIN, Order, decode_head, encode_order
 from fedops.flower.replies import Breakdown, Checked, Expected, Refusal, take_in
 from fedops.flower.run_setup import Setup
@@ -48,7 +48,7 @@ def run_simulation(grid: Grid, context: Context, app_dir: Path) -> dict[str, flo
     """
     log_to_flower()
     on_leaving()
-    project = Project.open(app_dir, str(context.run_config.get("set", "")).split())
+    project = Project.open(app_dir, overrides_of(context))
     with tempfile.TemporaryDirectory(prefix="fedops-simulation-") as folder:
         simulation = Simulation(grid, prepare(project, Path(folder)))
         return simulation.run()
