@@ -96,7 +96,9 @@ def _where(process: ProcessReport) -> str:
     return f" round {process.round}{run}" if process.round is not None else run
 
 
-def unavailable(device: DeviceFacts, task: str, registered: bool, refused: str | None) -> str | None:
+def unavailable(
+    device: DeviceFacts, task: str, registered: bool, refused: str | None
+) -> str | None:
     """Why a device cannot be invited to a round of ``task`` now; None when it can."""
     process = device.process
     if refused is not None:
@@ -211,7 +213,9 @@ def _waiting(run: RunFacts, progress: EngineProgress) -> str:
     missing = needed - len(ready)
     if missing <= 0:
         return f"{_round(run, progress.round)}: choosing among {count(len(ready), 'device')}"
-    reasons = [_missing(d, run.unavailable[d.name]) for d in run.devices if d.name in run.unavailable]
+    reasons = [
+        _missing(d, run.unavailable[d.name]) for d in run.devices if d.name in run.unavailable
+    ]
     text = f"waiting for {missing} more device{'' if missing == 1 else 's'}: "
     enrolled = max(len(run.devices), needed)
     text += f"{online} of {enrolled} online"
@@ -232,9 +236,7 @@ def _confirming(run: RunFacts) -> str:
 
 
 def _paused(run: RunFacts) -> str:
-    return (
-        f"paused for {span(run.seconds_in_state)} after round {run.committed_rounds} of {run.rounds}"
-    )
+    return f"paused for {span(run.seconds_in_state)} after round {run.committed_rounds} of {run.rounds}"
 
 
 def _completed(run: RunFacts) -> str:
