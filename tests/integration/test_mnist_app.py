@@ -106,7 +106,7 @@ def context_of(node_config: dict[str, Any] | None = None, **run_config: Any) -> 
 
 @pytest.mark.parametrize(
     ("mode", "words"),
-    [("sever", "did you mean 'server'?"), ("simulation", "fedops client run")],
+    [("sever", "did you mean 'server'?"), ("nothing", "one of client, server, simulation")],
 )
 def test_the_mode_decides_what_the_server_app_is(mode: str, words: str) -> None:
     from fedopsmnist.launcher_app import app
@@ -118,8 +118,10 @@ def test_the_mode_decides_what_the_server_app_is(mode: str, words: str) -> None:
 def test_mode_server_is_the_round_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     import fedopsmnist.launcher_app as launcher
 
+    from fedops.flower import apps
+
     started: list[Context] = []
-    monkeypatch.setattr(launcher, "run_server", lambda _, context: started.append(context))
+    monkeypatch.setattr(apps, "run_server", lambda _, context: started.append(context))
     grid: Any = None
     launcher.app(grid, given := context_of(mode="server"))
     assert started == [given]

@@ -21,6 +21,7 @@ from fedops.api import EngineClient
 from fedops.core.contracts import AttemptSpec, EngineFinish, EngineHello, EngineProgress
 from fedops.core.errors import FedOpsError, Invalid, Unavailable
 from fedops.core.states import FailureReason
+from fedops.flower.context_memory import ContextMemory
 from fedops.flower.device import Device
 from fedops.flower.endings import Leave, Lost, RunFailed, Superseded
 from fedops.flower.handler import ClientHandler
@@ -49,7 +50,7 @@ def make_handler(project: Project, device: Device | str) -> Callable[[Message, C
     name stands for a plain Flower node.
     """
     if isinstance(device, str):
-        return ClientHandler(project, Device(device))
+        return _on_plain_node(project, Device(device))
     handler = ClientHandler(project, device)
     try:
         handler.warm_up()
@@ -57,6 +58,16 @@ def make_handler(project: Project, device: Device | str) -> Callable[[Message, C
         logger.warning("%s", error)
         device.report.event("app_problem", error.message)
     return handler
+
+
+def _on_plain_node(project: Project, device: Device) -> Callable[[Message, Context], Message]:
+    handler = ClientHandler(project, device)
+
+    def handle(message: Message, context: Context) -> Message:
+        device.memory = ContextMemory(context.state)
+        return handler(message, context)
+
+    return handle
 
 
 # --- the server side ---------------------------------------------------------------------------

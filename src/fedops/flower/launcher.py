@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+import uuid
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -21,7 +22,7 @@ from flwr.serverapp import Grid
 from fedops.core.errors import FedOpsError
 from fedops.flower.hosting import on_leaving, overrides_of
 from fedops.flower.terminal import Stream, find_stream
-from fedops.processes import clean_env, end_tree, spawn
+from fedops.processes import TREE_VARIABLE, clean_env, end_named_tree, end_tree, spawn
 from fedops.settings import app_settings
 
 #: What the lines of the two processes begin with.
@@ -103,8 +104,13 @@ class Child:
     """The Client Manager. What it prints goes to our output, line by line, with a prefix."""
 
     def __init__(self, command: Sequence[str], env: Mapping[str, str], cwd: Path) -> None:
+        self._tree = f"launcher-{uuid.uuid4().hex}"
         self._process: subprocess.Popen[bytes] = spawn(
-            command, env=env, cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+            command,
+            env={**env, TREE_VARIABLE: self._tree},
+            cwd=cwd,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
         )
         self._last: deque[str] = deque(maxlen=_LAST_LINES)
         self._ended = threading.Event()
@@ -128,6 +134,7 @@ class Child:
             if not self._ended.is_set():
                 self.asked_to_end = True
                 end_tree(self._process.pid, GRACE_SECONDS)
+            end_named_tree(self._tree, grace=0.0)  # what it may have left
             if self._process.stdin is not None:
                 self._process.stdin.close()
         self._reader.join(1.0)
