@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from fedops.core.errors import FedOpsError, Invalid
+from fedops.core.policies import client_seed
 from fedops.scalize.base import ModelAdapter, TrainContext
 from fedops.scalize.data import DataSplit, count, take
 from fedops.scalize.exchange import is_floating
@@ -100,9 +101,8 @@ class Examination:
         self, project: Project, client: ModelAdapter, server: ModelAdapter, split: DataSplit
     ) -> None:
         config = project.config
-        context = TrainContext(
-            1, config.random_seed, config.num_epochs, config.batch_size, config.learning_rate
-        )
+        seed = client_seed(config.random_seed, "check", 1)  # as large as a device's
+        context = TrainContext(1, seed, config.num_epochs, config.batch_size, config.learning_rate)
         part, share = _part_of(split, config.batch_size)
         sent = pack(federated(server))
         client.set_tensors(unpack(sent))

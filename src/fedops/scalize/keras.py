@@ -110,9 +110,8 @@ class KerasAdapter:
             moved = start.copy()
             moved.flat[-1] = (context.round - 1) * _DRAWS_A_ROUND % 2**31
             _assign(variable, moved)
-        if self._compiled and keras.backend.backend() == "torch":
-            # With torch, the first fit after compiling draws random numbers that later ones do not.
-            # The other backends would have to trace the model anew, so there it is left as it is.
+        if self._compiled:
+            # The first fit after compiling draws random numbers that later ones do not.
             self.model.compile(**self._compiled)
         self._reset_optimizer(context)
 

@@ -56,7 +56,7 @@ def _of_context(context: TrainContext) -> dict[str, Any]:
     return {
         "context": context,
         "round": context.round,
-        "seed": context.seed,
+        "seed": context.seed % 2**32,  # more is too much for numpy, and for whoever passes it on
         "epochs": context.epochs,
         "batch_size": context.batch_size,
         "learning_rate": context.learning_rate,

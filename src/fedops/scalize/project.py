@@ -101,7 +101,11 @@ class Project:
         with kept_random_state():
             seed_everything(seed)
             model = call(
-                {"seed": seed, "dataset_name": self.config.dataset.name, "config": self.config}
+                {
+                    "seed": seed % 2**32,
+                    "dataset_name": self.config.dataset.name,
+                    "config": self.config,
+                }
             )
         adapter: ModelAdapter = find_adapter(self.config.framework, model, call.label)(
             model, options
@@ -196,7 +200,7 @@ class Project:
             "partitions": partition.of if partition else 1,
             "validation_split": dataset.validation_split,
             "batch_size": self.config.batch_size,
-            "seed": self.config.partition_seed,
+            "seed": self.config.partition_seed % 2**32,
             "config": self.config,
         }
 
