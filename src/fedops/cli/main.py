@@ -24,6 +24,8 @@ COMMANDS = {
         "fedops.cli.demo",
         "Train a model federatedly on this machine, as separate processes.",
     ),
+    "init": ("fedops.cli.init", "Write an app beside an existing project, which stays as it is."),
+    "check": ("fedops.cli.check", "Try an app: one tiny local round, and what is wrong."),
     "server": ("fedops.cli.server", "Run the Server Manager."),
     "login": (
         "fedops.cli.login",
