@@ -15,6 +15,7 @@ import pytest
 from federating import until_gone
 
 from fedops.demo.federation import FEDOPS
+from fedops.demo.show import find_app
 from fedops.processes import clean_env
 from fedops.settings import cli_settings
 
@@ -88,10 +89,14 @@ def test_every_part_is_a_process_of_its_own(report: dict) -> None:
 def test_the_model_file_loads_into_ones_own_class(report: dict) -> None:
     path = Path(report["model_path"])
     assert hashlib.sha256(path.read_bytes()).hexdigest() == report["model_sha256"]
-    snippet = report["stderr"].split("Use it in your own code:\n")[1].split("\n\n")[0]
+    snippet = report["stderr"].split("Use it in your own code:\n")[1].split("\n\nLook again")[0]
     check = "\nimport torch\nprint(model(torch.zeros(1, 1, 28, 28)).shape)"
     done = subprocess.run(
-        [sys.executable, "-c", snippet + check], capture_output=True, text=True, check=False
+        [sys.executable, "-c", snippet + check],
+        cwd=find_app(),  # where the class is importable, installed or not
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.stdout.strip() == "torch.Size([1, 10])", done.stderr
 

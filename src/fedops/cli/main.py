@@ -95,7 +95,7 @@ def root(
         bool, typer.Option("--traceback", help="Show where an internal error happened.")
     ] = False,
 ) -> None:
-    """Federated learning, operated: tasks, runs, devices and global model versions."""
+    """Federated learning, operated."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

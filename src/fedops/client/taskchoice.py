@@ -23,4 +23,6 @@ def choose_tasks(wanted: Sequence[str], ready: Sequence[str], server: str) -> li
         return list(dict.fromkeys(wanted))
     if len(ready) == 1:
         return list(ready)
-    raise NotFound(f"which task? Name it (--task, or task_id in the run config); at {server}: {there}")
+    raise NotFound(
+        f"which task? Name it (--task, or task_id in the run config); at {server}: {there}"
+    )

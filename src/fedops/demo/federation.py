@@ -86,6 +86,8 @@ class Federation:
     env: Mapping[str, str] = field(default_factory=dict)
     port: int = field(default_factory=lambda: free_port())
     parts: dict[str, Part] = field(default_factory=dict)
+    _commands: set[subprocess.Popen[bytes]] = field(default_factory=set)
+    _closed: bool = False
 
     def __enter__(self) -> Self:
         return self
@@ -130,6 +132,21 @@ class Federation:
         except FedOpsError:
             return False
         return True
+
+    def keep_server(self) -> int:
+        """Start the Server Manager so that it outlives us; returns its process id when it answers."""
+        with (self.home / "logs" / "server.log").open("ab") as out:
+            process = subprocess.Popen(
+                self.server_command(),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                env=self._env({}),
+                start_new_session=True,
+            )
+        part = Part("server", process, self.home / "logs" / "server.log")
+        self.until("the Server Manager to answer", lambda: self._server_answers(part))
+        return process.pid
 
     @property
     def admin_token_file(self) -> Path:
@@ -199,21 +216,38 @@ class Federation:
 
     def command(self, *words: str) -> Any:
         """Run a ``fedops`` command to its end; its failure is raised as the error it reports."""
-        done = subprocess.run(
-            [*FEDOPS, *words, "--json"],
-            env=self._env({}),
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        code, out, err = self._run([*FEDOPS, *words, "--json"])
         try:
-            document = json.loads(done.stdout)
+            document = json.loads(out)
         except ValueError:
             document = {}
-        if done.returncode != 0:
-            message = document.get("message") or done.stderr.strip() or f"exit {done.returncode}"
+        if code != 0:
+            message = document.get("message") or err.strip() or f"exit {code}"
             raise from_kind(document.get("kind", "error"), message)
         return document
+
+    def _run(self, command: list[str]) -> tuple[int, str, str]:
+        """Exit code, stdout and stderr of a command that ends with us, should we end first."""
+        self._require_open()
+        process = spawn(
+            tethered(command, grace=1.0),
+            env=self._env({}),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        tie, process.stdin = process.stdin, None  # communicate would cut it
+        self._commands.add(process)
+        try:
+            out, err = process.communicate()
+        finally:
+            self._commands.discard(process)
+            if tie is not None:
+                tie.close()
+        return process.returncode, out.decode(), err.decode()
+
+    def _require_open(self) -> None:
+        if self._closed:
+            raise Unavailable("the federation is being taken down")
 
     def check_parts(self) -> None:
         """Raise ``Unavailable`` when a part ended by itself."""
@@ -225,6 +259,7 @@ class Federation:
         return clean_env({**self.env, **extra})
 
     def _start(self, name: str, command: list[str], env: Mapping[str, str] | None = None) -> Part:
+        self._require_open()
         log = self.home / "logs" / f"{name}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
         with log.open("ab") as out:
@@ -244,7 +279,10 @@ class Federation:
         part.join(GRACE_SECONDS)
 
     def close(self) -> None:
-        """End everything."""
+        """End everything, for good."""
+        self._closed = True
+        for command in list(self._commands):
+            command.terminate()
         parts, self.parts = list(self.parts.values()), {}
         for part in parts:
             part.stop()
@@ -280,17 +318,3 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
-
-
-def start_detached(command: Sequence[str], log: Path, env: Mapping[str, str]) -> int:
-    """Start a command that outlives us; returns its process id."""
-    with log.open("ab") as out:
-        process = subprocess.Popen(
-            list(command),
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            env=clean_env(env),
-            start_new_session=True,
-        )
-    return process.pid

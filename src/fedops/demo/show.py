@@ -19,7 +19,7 @@ from fedops.core.errors import Conflict, FedOpsError, NotFound
 from fedops.core.states import RUN_TERMINAL, ParticipationStatus, RunStatus
 from fedops.demo.census import Census
 from fedops.demo.data import DataSource, choose
-from fedops.demo.federation import Federation, start_detached
+from fedops.demo.federation import Federation
 from fedops.demo.plan import Plan
 from fedops.demo.screen import Screen
 from fedops.scalize.project import Project
@@ -43,33 +43,33 @@ class Demo:
     screen: Screen
     home: Path = field(init=False)
     app: Path = field(init=False)
+    data: DataSource = field(init=False)
     census: Census = field(default_factory=Census)
 
     def __post_init__(self) -> None:
         self.app = self.plan.app or find_app()
         Project.open(self.app)  # a mistake in it is said before anything starts
+        self.data = choose(self.plan.mnist)
         self.home = prepare_home(self.plan.home)
 
     def run(self) -> dict[str, Any]:
         """Show it; returns what ``--json`` prints. Leaves no process behind, whatever happens."""
         began = time.monotonic()
-        data = choose(self.plan.mnist)
-        self.screen.opening(self.plan, data, self.home)
+        self.screen.opening(self.plan, self.data, self.home)
         # One thread each: the devices share this machine's cores.
-        env = {"OMP_NUM_THREADS": "1", **data.env}
+        env = {"OMP_NUM_THREADS": "1", **self.data.env}
         with Federation(self.home, env) as federation, self.screen:
-            self._bring_up(federation, data)
-            run = self._train(federation, data)
-            report = self._report(federation, run)
+            self._bring_up(federation)
+            report = self._report(federation, self._train(federation))
         report["total_seconds"] = round(time.monotonic() - began, 2)
-        kept = self._keep(federation, env) if self.plan.keep else None
+        kept = self._keep(federation) if self.plan.keep else None
         self.screen.closing(report, self._snippet(report), federation, kept)
         return report
 
-    def _keep(self, federation: Federation, env: Mapping[str, str]) -> int:
-        """Start the server again, on its data, so that it outlives us; returns its process id."""
-        log = self.home / "logs" / "server.log"
-        pid = start_detached(federation.server_command(), log, env)
+    def _keep(self, federation: Federation) -> int:
+        """Start the server again, on its data; returns its process id."""
+        self.screen.say("starting the Server Manager again, to stay")
+        pid = federation.keep_server()
         (self.home / MARKER).write_text(str(pid))
         return pid
 
@@ -81,7 +81,7 @@ class Demo:
             module=module, name=name, arguments=arguments, path=report["model_path"]
         )
 
-    def _bring_up(self, federation: Federation, data: DataSource) -> None:
+    def _bring_up(self, federation: Federation) -> None:
         self.screen.say("starting the Server Manager and its SuperLink")
         federation.start_server()
         self.screen.say(f"creating the task and enrolling {self.plan.devices} devices")
@@ -89,22 +89,24 @@ class Demo:
             body = c.TokenCreate(uses=self.plan.devices, note="demo")
             token = operator.create_token(body).token
         with ThreadPoolExecutor(self.plan.devices + 1) as pool:
-            jobs = [pool.submit(federation.create_task, TASK, self.app, data.overrides)]
+            jobs = [pool.submit(federation.create_task, TASK, self.app, self.data.overrides)]
             for index, name in enumerate(self.plan.names):
-                jobs.append(pool.submit(self._enrol, federation, name, index, str(token), data))
-            for job in jobs:
-                job.result()
+                jobs.append(pool.submit(self._enrol, federation, name, index, str(token)))
+            try:
+                for job in jobs:
+                    job.result()
+            except BaseException:  # what the other threads wait for must end first
+                federation.close()
+                raise
 
-    def _enrol(
-        self, federation: Federation, name: str, index: int, token: str, data: DataSource
-    ) -> None:
+    def _enrol(self, federation: Federation, name: str, index: int, token: str) -> None:
         federation.join(name, token)
-        overrides = self.plan.device_overrides(index, data)
+        overrides = self.plan.device_overrides(index, self.data)
         federation.start_client(name, self.app, TASK, overrides=overrides)
 
-    def _train(self, federation: Federation, data: DataSource) -> c.RunRead:
+    def _train(self, federation: Federation) -> c.RunRead:
         with federation.operator() as operator:
-            start = c.RunStart(overrides=[*self.plan.overrides, *data.overrides])
+            start = c.RunStart(overrides=[*self.plan.overrides, *self.data.overrides])
             run = operator.start_run(TASK, start)
             self.screen.say(f"run {run.id} started")
 
