@@ -114,8 +114,10 @@ def test_ctrl_c_leaves_no_process_behind(after: float, tmp_path: Path) -> None:
     time.sleep(after)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
-    assert process.returncode == 130, err
-    assert "Traceback" not in err
+    # In the first moments it is the interpreter that ends, before a command has begun.
+    begun = "files:" in err
+    assert process.returncode == 130 or not begun, err
+    assert "Traceback" not in err or not begun
     assert out == ""
     assert until_gone(home) == []
 
