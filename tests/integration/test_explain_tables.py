@@ -123,7 +123,7 @@ def test_a_pytorch_model_of_rows(tmp_path: Path) -> None:
         model, Options(methods=BOTH, samples=6), rows(seed=1), folder=tmp_path
     )
     weights = {name: value.detach().numpy() for name, value in model.state_dict().items()}
-    report = explainer.run(weights, model, round=1)
+    report = explainer.run(weights, model, round=1, full=True)
     assert next(iter(report.samples[0]["features"])) == "feature 0"
     assert "sanity" in report.quality["global"]["permutation"]
     assert all(row.cosine == pytest.approx(1, abs=1e-5) for row in report.drift)
