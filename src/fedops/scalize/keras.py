@@ -231,7 +231,8 @@ def _named(part: Part | None, module: Any, what: str) -> Any:
 
 
 def _metrics_for(loss: Any) -> list[str]:
-    name = loss if isinstance(loss, str) else type(loss).__name__
+    # Keras gives a function or an object for the same short name.
+    name = loss if isinstance(loss, str) else getattr(loss, "__name__", type(loss).__name__)
     return ["accuracy"] if "entropy" in name.lower() else []
 
 
