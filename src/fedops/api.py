@@ -205,6 +205,20 @@ class OperatorClient(_Client):
     def stop_run(self, run_id: int) -> c.RunRead:
         return self._call(c.RunRead, "POST", f"/runs/{run_id}/stop")
 
+    def pause_run(self, run_id: int) -> c.RunRead:
+        return self._call(c.RunRead, "POST", f"/runs/{run_id}/pause")
+
+    def resume_run(self, run_id: int) -> c.RunRead:
+        return self._call(c.RunRead, "POST", f"/runs/{run_id}/resume")
+
+    def extend_run(self, run_id: int, body: c.RunExtend) -> c.RunRead:
+        """A new run that adds rounds to one that is over."""
+        return self._call(c.RunRead, "POST", f"/runs/{run_id}/extend", body)
+
+    def retry_run(self, run_id: int, body: c.RunRetry | None = None) -> c.RunRead:
+        """A new run that does what is left of one that failed or was stopped."""
+        return self._call(c.RunRead, "POST", f"/runs/{run_id}/retry", body or c.RunRetry())
+
     def events(self, after: int = 0, run_id: int | None = None) -> list[c.EventRead]:
         return self._list(c.EventRead, "/events", after=after, run_id=run_id)
 

@@ -19,6 +19,7 @@ COLOURS: Mapping[str, str] = {
     RunStatus.COMPLETED: "green",
     RunStatus.FAILED: "red",
     RunStatus.STOPPED: "yellow",
+    RunStatus.PAUSED: "yellow",
     ProcessStatus.TRAINING: "cyan",
     ProcessStatus.EVALUATING: "cyan",
     ProcessStatus.IDLE: "green",
@@ -251,10 +252,12 @@ def _or_dash(value: Any) -> str:
 def runs_table(runs: Sequence[c.RunRead]) -> RenderableType:
     if not runs:
         return "No run yet: 'fedops run start TASK' starts one."
-    result = table("RUN", "TASK", "STATUS", "ROUNDS", "ACCURACY", "MODEL", "WHY", right=("RUN",))
+    titles = ("RUN", "PARENT", "TASK", "STATUS", "ROUNDS", "ACCURACY", "MODEL", "WHY")
+    result = table(*titles, right=("RUN", "PARENT"))
     for run in runs:
         result.add_row(
             str(run.id),
+            _or_dash(run.parent),
             run.task,
             coloured(run.status),
             f"{run.committed_rounds}/{run.rounds}",
@@ -272,6 +275,7 @@ def run_fields(run: c.RunRead) -> RenderableType:
             "task": run.task,
             "status": coloured(run.status),
             "why": run.why,
+            "goes on from": _parent(run),
             "rounds": f"{run.committed_rounds} of {run.rounds} committed",
             "seed": run.seed,
             "model": f"{version_name(run.from_version)} -> {version_name(run.version)}",
@@ -281,6 +285,10 @@ def run_fields(run: c.RunRead) -> RenderableType:
             "attempts": ", ".join(_attempt(a) for a in run.attempts),
         }
     )
+
+
+def _parent(run: c.RunRead) -> str:
+    return "" if run.parent is None else f"run {run.parent}, from round {run.first_round} on"
 
 
 def _attempt(attempt: c.AttemptRead) -> str:

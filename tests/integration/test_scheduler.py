@@ -130,6 +130,14 @@ class World:
         with self.db.write() as session:
             runs.request_stop(session, run_id, self.settings, self.clock())
 
+    def pause(self, run_id: int) -> None:
+        with self.db.write() as session:
+            runs.request_pause(session, run_id, self.settings, self.clock())
+
+    def resume(self, run_id: int) -> None:
+        with self.db.write() as session:
+            runs.request_resume(session, run_id, self.clock())
+
     def join(self, name: str) -> str:
         """A new approved device; returns its id."""
         key = ec.generate_private_key(ec.SECP384R1()).public_key()
@@ -393,6 +401,47 @@ def test_a_run_stopped_while_it_starts_never_runs(world: World) -> None:
     world.step(1.0, times=3)
     assert world.run(run_id).status is RunStatus.STOPPED
     assert world.engine.running == {}
+
+
+def test_a_paused_run_that_does_not_end_by_itself_is_ended_and_goes_on_when_resumed(
+    world: World,
+) -> None:
+    run_id = world.start_run()
+    world.step()
+    world.hello(run_id, 4711)
+    world.pause(run_id)
+    world.step(0.5)
+    assert 4711 in world.engine.processes
+    world.step(2.0, times=2)
+    assert 4711 not in world.engine.processes
+    assert world.run(run_id).status is RunStatus.PAUSED
+    assert world.attempt(run_id).status is AttemptStatus.CANCELLED
+    world.step(times=3)
+    assert (world.engine.running, world.attempt(run_id).number) == ({}, 1)
+    world.resume(run_id)
+    world.step()
+    world.hello(run_id, 4712)
+    assert (world.run(run_id).status, world.attempt(run_id).number) == (RunStatus.RUNNING, 2)
+
+
+@pytest.mark.parametrize("moment", ["pausing", "paused", "resuming"])
+def test_a_restarted_server_keeps_a_pause_and_goes_on_by_itself(world: World, moment: str) -> None:
+    run_id = world.start_run()
+    world.step()
+    world.hello(run_id, 4711)
+    world.pause(run_id)
+    if moment != "pausing":
+        world.step(2.0, times=3)
+    if moment == "resuming":
+        world.resume(run_id)
+    assert world.run(run_id).status == moment
+    world.engine.stop()
+    world.scheduler = world.new_scheduler()
+    world.step(times=2)
+    expected = RunStatus.RESUMING if moment == "resuming" else RunStatus.PAUSED
+    assert world.run(run_id).status is expected
+    assert world.attempt(run_id).number == (2 if moment == "resuming" else 1)
+    assert len(world.engine.running) == (1 if moment == "resuming" else 0)
 
 
 def test_the_spool_of_an_attempt_goes_with_it(world: World) -> None:

@@ -19,6 +19,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a config key; may be repeated."),
 ]
+Follow = Annotated[bool, typer.Option("--follow", help="Show it as it goes, until it ends.")]
 Home = Annotated[
     Path | None, typer.Option("--home", metavar="DIR", help="The directory it keeps its data in.")
 ]

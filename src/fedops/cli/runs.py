@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from fedops.api import OperatorClient
 from fedops.cli import options
 from fedops.cli.connection import operator
 from fedops.cli.follow import follow, wait_until
@@ -19,7 +20,11 @@ from fedops.core.states import RUN_TERMINAL, RunStatus
 app = options.group("Executions of a task.")
 
 Id = Annotated[int, typer.Argument(metavar="RUN", help="The run's number.")]
-#: A stop is confirmed within ten seconds, or the server goes on without the confirmation.
+CurrentApp = Annotated[
+    bool,
+    typer.Option("--current-app", help="With the task's app as it is now, not as that run had it."),
+]
+#: A stop or pause is confirmed within ten seconds, or the server goes on without the confirmation.
 _STOP_SECONDS = 30.0
 
 
@@ -31,9 +36,7 @@ def start(
         str | None,
         typer.Option("--from", metavar="VERSION", help="Start from V0, V3, ...; default: latest."),
     ] = None,
-    follow_it: Annotated[
-        bool, typer.Option("--follow", help="Show it as it goes, until it ends.")
-    ] = False,
+    follow_it: options.Follow = False,
     server: options.Server = None,
     token: options.Token = None,
     as_json: options.Json = False,
@@ -45,13 +48,8 @@ def start(
     """
     with operator(server, token) as client:
         version = None if from_ is None else version_number(client, task, from_)
-        run = client.start_run(task, c.RunStart(overrides=overrides or [], from_version=version))
-        if not follow_it:
-            show(run, as_json, f"Run {run.id} of {task} is {run.status}. {run.why}")
-            return
-        run = follow(client, run.id, quiet=as_json)
-    _require_success(run)
-    show(run, as_json, f"Run {run.id} is {run.status}: model {version_name(run.version)}.")
+        body = c.RunStart(overrides=overrides or [], from_version=version)
+        _show_going(client, client.start_run(task, body), follow_it, as_json)
 
 
 @app.command("list")
@@ -71,9 +69,7 @@ def list_(
 @app.command("show")
 def show_(
     run_id: Id,
-    follow_it: Annotated[
-        bool, typer.Option("--follow", help="Show it as it goes, until it ends.")
-    ] = False,
+    follow_it: options.Follow = False,
     server: options.Server = None,
     token: options.Token = None,
     as_json: options.Json = False,
@@ -121,6 +117,86 @@ def stop(
     if wait and run.status not in RUN_TERMINAL:
         raise Unavailable(f"run {run.id} is still {run.status}: {run.why}")
     show(run, as_json, f"Run {run.id} is {run.status}. {run.why}")
+
+
+@app.command()
+def pause(
+    run_id: Id,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="Return when every device is quiet.")
+    ] = True,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Pause a run. Committed rounds stay; a round that is under way is done again later."""
+    resting = {RunStatus.PAUSED, *RUN_TERMINAL}
+    with operator(server, token) as client:
+        run = client.pause_run(run_id)
+        if wait:
+            run = wait_until(client, run_id, resting, _STOP_SECONDS)
+    if wait and run.status is not RunStatus.PAUSED:
+        raise Unavailable(f"run {run.id} is {run.status}, not paused: {run.why}")
+    show(run, as_json, f"Run {run.id} is {run.status}. {run.why}")
+
+
+@app.command()
+def resume(
+    run_id: Id,
+    follow_it: options.Follow = False,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Let a paused run go on from its last committed round."""
+    with operator(server, token) as client:
+        _show_going(client, client.resume_run(run_id), follow_it, as_json)
+
+
+@app.command()
+def extend(
+    run_id: Id,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How many more rounds.")],
+    overrides: options.Overrides = None,
+    current_app: CurrentApp = False,
+    follow_it: options.Follow = False,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Add rounds to a run that is over: a new run that goes on from its last model.
+
+    It has that run's config and app, and its strategy's state as long as the strategy is the same.
+    """
+    body = c.RunExtend(rounds=rounds, overrides=overrides or [], current_app=current_app)
+    with operator(server, token) as client:
+        _show_going(client, client.extend_run(run_id, body), follow_it, as_json)
+
+
+@app.command()
+def retry(
+    run_id: Id,
+    overrides: options.Overrides = None,
+    current_app: CurrentApp = False,
+    follow_it: options.Follow = False,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Do what is left of a run that failed or was stopped: a new run from its last committed round."""
+    body = c.RunRetry(overrides=overrides or [], current_app=current_app)
+    with operator(server, token) as client:
+        _show_going(client, client.retry_run(run_id, body), follow_it, as_json)
+
+
+def _show_going(client: OperatorClient, run: c.RunRead, follow_it: bool, as_json: bool) -> None:
+    """Show a run that was just begun; followed: once it has ended."""
+    if not follow_it:
+        show(run, as_json, f"Run {run.id} of {run.task} is {run.status}. {run.why}")
+        return
+    run = follow(client, run.id, quiet=as_json)
+    _require_success(run)
+    show(run, as_json, f"Run {run.id} is {run.status}: model {version_name(run.version)}.")
 
 
 def _require_success(run: c.RunRead) -> None:

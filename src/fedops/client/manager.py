@@ -126,6 +126,7 @@ class ClientManager:
         self._error: FedOpsError | None = None
         self._enrolment: Enrolment | None = None
         self._problems: list[str] = []
+        self._runs: set[int] = set()
         self._client = DeviceClient(self._url, token=identity.token)
         self._spool = Spool(home.spool, settings.spool_bytes)
         self._output = Output(home.logs / "training-client.log", options.echo)
@@ -247,6 +248,9 @@ class ClientManager:
                 logger.warning("the server says: %s", problem)
         self._problems = desired.problems
         self._steering.want(desired)
+        over, self._runs = self._runs - set(desired.runs), set(desired.runs)
+        if over:  # somebody waits for our word that we are quiet
+            self._link.beat_now()
 
     def _take_enrolment(self, enrolment: Enrolment) -> None:
         name = self._identity.name

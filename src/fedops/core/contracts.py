@@ -285,6 +285,23 @@ class RunStart(Request):
     from_version: int | None = Field(default=None, ge=0)
 
 
+class RunExtend(Request):
+    """A new run that goes on for more rounds where one that is over ended."""
+
+    rounds: int = Field(ge=1, le=1_000_000)
+    overrides: list[Override] = Field(default_factory=list)
+    #: With the task's app as it is now, in place of the one that run had.
+    current_app: bool = False
+
+
+class RunRetry(Request):
+    """A new run that does the rest of one that failed or was stopped."""
+
+    overrides: list[Override] = Field(default_factory=list)
+    #: With the task's app as it is now, in place of the one that run had.
+    current_app: bool = False
+
+
 class ParticipationRead(Reply):
     device: str
     status: ParticipationStatus
@@ -332,7 +349,10 @@ class RunRead(Reply):
     config: dict[str, Any]
     from_version: int | None
     version: int | None
+    #: The run that this one extends or retries.
     parent: int | None
+    #: Its first round: those before are its parent's.
+    first_round: int = 1
     metrics: dict[str, float]
     created_at: float
     started_at: float | None

@@ -85,12 +85,12 @@ class FailureReason(StrEnum):
 R, A, E, P, T = RunStatus, AttemptStatus, Enrolment, ProcessStatus, TaskStatus
 
 RUN_TRANSITIONS: Mapping[RunStatus, frozenset[RunStatus]] = {
-    R.PENDING: frozenset({R.STARTING, R.STOPPED, R.FAILED}),
-    R.STARTING: frozenset({R.RUNNING, R.RESUMING, R.STOPPING, R.FAILED}),
+    R.PENDING: frozenset({R.STARTING, R.PAUSED, R.STOPPED, R.FAILED}),
+    R.STARTING: frozenset({R.RUNNING, R.RESUMING, R.PAUSING, R.STOPPING, R.FAILED}),
     R.RUNNING: frozenset({R.COMPLETED, R.RESUMING, R.PAUSING, R.STOPPING, R.FAILED}),
     R.PAUSING: frozenset({R.PAUSED, R.STOPPING, R.FAILED}),
     R.PAUSED: frozenset({R.RESUMING, R.STOPPING, R.FAILED}),
-    R.RESUMING: frozenset({R.RUNNING, R.STOPPING, R.FAILED}),
+    R.RESUMING: frozenset({R.RUNNING, R.PAUSING, R.STOPPING, R.FAILED}),
     R.STOPPING: frozenset({R.STOPPED, R.COMPLETED, R.FAILED}),
     R.COMPLETED: frozenset(),
     R.STOPPED: frozenset(),
@@ -100,6 +100,8 @@ RUN_TERMINAL = frozenset(s for s, after in RUN_TRANSITIONS.items() if not after)
 RUN_ACTIVE = frozenset(RunStatus) - RUN_TERMINAL
 #: The states in which devices may train for a run.
 RUN_TRAINING = frozenset({R.STARTING, R.RUNNING, R.RESUMING})
+#: The states in which a run keeps its devices from other runs: until they are confirmed to be quiet.
+RUN_HOLDING = RUN_TRAINING | {R.PAUSING, R.STOPPING}
 
 ATTEMPT_TRANSITIONS: Mapping[AttemptStatus, frozenset[AttemptStatus]] = {
     A.STARTING: frozenset({A.RUNNING, A.LOST, A.CANCELLED, A.ENDED}),

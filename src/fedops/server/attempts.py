@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from fedops.config import RoundPolicy
 from fedops.core.errors import Conflict, NotFound
-from fedops.core.states import RUN_TERMINAL, AttemptStatus, FailureReason, RunStatus
+from fedops.core.states import RUN_TERMINAL, RUN_TRAINING, AttemptStatus, FailureReason, RunStatus
 from fedops.server import events, tokens
 from fedops.server.changes import swap
 from fedops.server.run_states import LIVE, live_attempt, move_attempt, move_run, require_run
@@ -91,7 +91,7 @@ def open_attempt(session: Session, run_id: int, now: float) -> Submission:
     events.append(session, now, events.SCHEDULER, subject, "attempt.starting", run_id=run.id)
     if run.status is RunStatus.PENDING:
         why = f"attempt {number} is given to the engine"
-        move_run(session, run, RunStatus.STARTING, events.SCHEDULER, why, now, started_at=now)
+        move_run(session, run, RunStatus.STARTING, events.SCHEDULER, why, now)
     return Submission(attempt.id, run.id, number, run.task, run.bundle, secret)
 
 
@@ -160,10 +160,8 @@ def refused(session: Session, attempt_id: int, why: str, now: float) -> None:
 def go_on(session: Session, run: RunRow, why: str, now: float, *, counts: bool = True) -> None:
     """What becomes of a run whose attempt is over without a result."""
     who = events.SCHEDULER
-    if run.status is RunStatus.PAUSING:
-        move_run(session, run, RunStatus.PAUSED, who, why, now)
-    if run.status not in (RunStatus.STARTING, RunStatus.RUNNING, RunStatus.RESUMING):
-        return  # stopping: it settles by itself
+    if run.status not in RUN_TRAINING:
+        return  # stopping or pausing: it settles by itself, once its devices are quiet
     run.lost_in_a_row += int(counts)
     session.flush()
     if run.lost_in_a_row > _max_retries(run):

@@ -111,10 +111,12 @@ def spool_dir(home: Path, run_id: int, attempt: int) -> Path:
 
 
 def _start_from(session: Session, run: RunRow) -> tuple[ArtifactRef | None, ArtifactRef | None]:
-    """The model to go on with, and the strategy's state: the last round's, else a version's model."""
-    if run.committed_rounds:
+    """The model to go on with, and the strategy's state: the last round's, its parent's, a version's."""
+    if run.committed_rounds >= run.first_round:
         last = session.get_one(RoundRow, (run.id, run.committed_rounds))
         return _ref(session, last.model), _ref(session, last.strategy_state)
+    if run.start_model is not None:
+        return _ref(session, run.start_model), _ref(session, run.start_state)
     if run.from_version is None:
         return None, None
     version = session.get_one(ModelVersionRow, (run.task, run.from_version))

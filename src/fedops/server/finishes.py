@@ -91,7 +91,9 @@ def _lineage(session: Session, run: RunRow) -> dict[str, Any]:
     contract: dict[str, Any] = run.contract or {}
     return {
         "run": run.id,
+        "parent_run": run.parent,
         "rounds": run.rounds,
+        "first_round": run.first_round,
         "seed": run.seed,
         "bundle": run.bundle,
         "config": run.config,

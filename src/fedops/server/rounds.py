@@ -126,7 +126,11 @@ def commit(session: Session, attempt_id: int, body: RoundCommit, now: float) -> 
 
 
 def _require_same(session: Session, run: RunRow, body: RoundCommit) -> None:
-    done = session.get_one(RoundRow, (run.id, body.round))
+    done = session.get(RoundRow, (run.id, body.round))
+    if done is None:
+        raise Conflict(
+            f"round {body.round} is of run {run.parent}, which run {run.id} goes on from"
+        )
     if done.model != body.model:
         raise Conflict(
             f"round {body.round} of run {run.id} is committed with model {str(done.model)[:12]}, "

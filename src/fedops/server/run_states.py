@@ -72,6 +72,9 @@ def move_run(
     if new in RUN_TERMINAL:
         values.setdefault("ended_at", now)
     values.setdefault("text", why)
+    if new in RUN_TRAINING and run.status not in RUN_TRAINING:
+        values.setdefault("queued_at", now)
+        values.setdefault("started_at", run.started_at or now)
     try:
         before = move(session, run, "status", RUN_TRANSITIONS, new, status_since=now, **values)
     except InvalidTransition as error:

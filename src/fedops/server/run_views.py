@@ -78,6 +78,7 @@ def _read(
         from_version=run.from_version,
         version=run.version,
         parent=run.parent,
+        first_round=run.first_round,
         metrics=run.metrics,
         created_at=run.created_at,
         started_at=run.started_at,

@@ -1,4 +1,4 @@
-"""Runs as operators start, see and stop them."""
+"""Runs as operators start, stop, pause and resume them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from fedops.config import Config, parse_config
 from fedops.core.contracts import RunStart
 from fedops.core.errors import Conflict, Invalid
-from fedops.core.states import RUN_TERMINAL, RunStatus, TaskStatus
+from fedops.core.states import RUN_TERMINAL, RUN_TRANSITIONS, RunStatus, TaskStatus
 from fedops.server import events, models, stops, tasks
 from fedops.server.notices import WorkForScheduler, tell
 from fedops.server.run_states import move_run, require_run
@@ -21,24 +21,34 @@ MAX_ROUNDS = 1_000_000
 
 def start(session: Session, task: str, body: RunStart, now: float) -> int:
     """A new run of a task. ``Conflict`` when it has one going on; one of racing starts wins."""
+    row = require_free(session, task)
+    run = _snapshot(session, row, body, now)
+    origin = f"V{run.from_version}" if run.from_version is not None else "a new initial model"
+    add(session, run, f"{run.rounds} rounds from {origin}, seed {run.seed}")
+    return run.id
+
+
+def require_free(session: Session, task: str) -> TaskRow:
+    """The task, if it takes a new run now."""
     row = tasks.require(session, task)
     if row.status is not TaskStatus.READY:
         raise Conflict(f"task '{task}' is {row.status.value}: it takes no new run")
     active = tasks.active_run(session, task)
     if active is not None:
         raise Conflict(_busy(task, active))
-    run = _snapshot(session, row, body, now)
+    return row
+
+
+def add(session: Session, run: RunRow, why: str) -> None:
+    """Keep a new run, for the scheduler to begin. ``Conflict`` when another came first."""
     try:
         with session.begin_nested():
             session.add(run)
     except IntegrityError:
-        raise Conflict(_busy(task, tasks.active_run(session, task))) from None
-    origin = f"V{run.from_version}" if run.from_version is not None else "a new initial model"
-    why = f"{run.rounds} rounds from {origin}, seed {run.seed}"
-    subject = f"run {run.id}"
-    events.append(session, now, events.OPERATOR, subject, "run.pending", why, run.id)
+        raise Conflict(_busy(run.task, tasks.active_run(session, run.task))) from None
+    at, subject = run.created_at, f"run {run.id}"
+    events.append(session, at, events.OPERATOR, subject, "run.pending", why, run.id)
     tell(session, WorkForScheduler())
-    return run.id
 
 
 def _busy(task: str, run_id: int | None) -> str:
@@ -60,7 +70,7 @@ def _snapshot(session: Session, task: TaskRow, body: RunStart, now: float) -> Ru
         config=plain,
         overrides=[*task.overrides, *body.overrides],
         seed=config.random_seed,
-        rounds=_rounds(config),
+        rounds=rounds_of(config),
         from_version=origin.version if origin else None,
         contract=origin.contract if origin else None,
         refused={},
@@ -69,7 +79,8 @@ def _snapshot(session: Session, task: TaskRow, body: RunStart, now: float) -> Ru
     )
 
 
-def _rounds(config: Config) -> int:
+def rounds_of(config: Config) -> int:
+    """How many rounds a run of this config has."""
     if config.num_rounds > MAX_ROUNDS:
         raise Invalid(f"num_rounds = {config.num_rounds}: at most {MAX_ROUNDS} rounds in a run")
     return config.num_rounds
@@ -88,12 +99,54 @@ def request_stop(session: Session, run_id: int, settings: ServerSettings, now: f
     run = require_run(session, run_id)
     if run.status in RUN_TERMINAL:
         raise Conflict(f"run {run.id} is {run.status.value} already")
-    who, why = events.OPERATOR, "stopped by the operator"
-    if run.status is RunStatus.PENDING:
+    who, why, before = events.OPERATOR, "stopped by the operator", run.status
+    if before is RunStatus.PENDING:
         move_run(session, run, RunStatus.STOPPED, who, why, now)
     elif move_run(session, run, RunStatus.STOPPING, who, why, now):
-        stops.ask_again(session, run.id)
+        if before not in _ASKED:
+            stops.ask_again(session, run.id)
         stops.settle(session, run, settings, now)
+
+
+#: The devices of such a run were told to be quiet when it came to this.
+_ASKED = (RunStatus.PAUSING, RunStatus.PAUSED)
+
+
+def request_pause(session: Session, run_id: int, settings: ServerSettings, now: float) -> None:
+    """Pause a run: at once when nothing was started, else once engine and devices are quiet. Repeatable."""
+    run = require_run(session, run_id)
+    if run.status in _ASKED:
+        return
+    who, why = events.OPERATOR, "paused by the operator"
+    if run.status is RunStatus.PENDING:
+        move_run(session, run, RunStatus.PAUSED, who, why, now)
+        return
+    _require_edge(run, RunStatus.PAUSING, "paused")
+    move_run(session, run, RunStatus.PAUSING, who, why, now)
+    stops.ask_again(session, run.id)
+    stops.settle(session, run, settings, now)
+
+
+def request_resume(session: Session, run_id: int, now: float) -> None:
+    """Let a paused run go on, with a new attempt from its last committed round. Repeatable."""
+    run = require_run(session, run_id)
+    if run.status is RunStatus.RESUMING:
+        return
+    if run.status is not RunStatus.PAUSED:
+        raise Conflict(_not_now(run, "resumed", [RunStatus.PAUSED]))
+    who, why = events.OPERATOR, "resumed by the operator"
+    move_run(session, run, RunStatus.RESUMING, who, why, now, lost_in_a_row=0)
+
+
+def _require_edge(run: RunRow, new: RunStatus, what: str) -> None:
+    if new not in RUN_TRANSITIONS[run.status]:
+        able = [state for state, after in RUN_TRANSITIONS.items() if new in after]
+        raise Conflict(_not_now(run, what, able))
+
+
+def _not_now(run: RunRow, what: str, able: list[RunStatus]) -> str:
+    states = " or ".join(state.value for state in able)
+    return f"run {run.id} is {run.status.value}: only a run that is {states} can be {what}"
 
 
 def ids(session: Session, task: str | None, limit: int) -> list[int]:

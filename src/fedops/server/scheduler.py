@@ -199,7 +199,7 @@ class Scheduler:
             live = attempts.live(session)
         self.worker.seconds = STEP_SECONDS if live else IDLE_SECONDS
         for attempt in live:
-            if attempt.run_status is RunStatus.STOPPING:
+            if attempt.run_status in (RunStatus.STOPPING, RunStatus.PAUSING):
                 self._end(attempt)
             elif (why := self._what_ended(attempt)) is not None:
                 self._lose(attempt, why)
@@ -243,15 +243,16 @@ class Scheduler:
         self._pause_run(attempt.run_id)
 
     def _end(self, attempt: LiveAttempt) -> None:
-        """Its run is stopped, and it was told so; when it does not end by itself, end it."""
+        """Its run is stopped or paused, and it was told so; when it does not end by itself, end it."""
         now = self._monotonic()
         waited = now - self._memory.ending.setdefault(attempt.attempt_id, now)
         if waited >= STOP_SECONDS and self._is_here(attempt) and attempt.engine_run_id:
             pid = attempt.pid if waited >= KILL_SECONDS else None
             self._stop_in_engine(attempt.engine_run_id, pid)
         if self._is_quiet(attempt):
+            why = f"the run is {attempt.run_status.value}"
             with self._db.write() as session:
-                attempts.cancelled(session, attempt.attempt_id, "the run is stopped", self._clock())
+                attempts.cancelled(session, attempt.attempt_id, why, self._clock())
 
     def _is_quiet(self, attempt: LiveAttempt) -> bool:
         if not attempt.engine_run_id or not self._is_here(attempt):

@@ -216,7 +216,13 @@ class RunRow(Base):
     from_version: Mapped[int | None] = mapped_column(Integer)
     #: The version it made.
     version: Mapped[int | None] = mapped_column(Integer)
+    #: The run that it extends or retries, its first own round, and what it found there.
     parent: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
+    first_round: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
+    start_model: Mapped[str | None] = mapped_column(ForeignKey("artifacts.sha256"))
+    start_state: Mapped[str | None] = mapped_column(ForeignKey("artifacts.sha256"))
+    #: Since when it is in the queue for its devices: who began earlier has them.
+    queued_at: Mapped[float | None]
     contract: Mapped[dict[str, Any] | None]
     dataset: Mapped[str | None] = mapped_column(Text)
     #: Devices that may not take part, by name, with the reason.

@@ -36,8 +36,8 @@ DESIGN = {
         running: completed
         starting running paused: resuming
         resuming: running
-        running: pausing
-        pausing: paused
+        starting running resuming: pausing
+        pending pausing: paused
         pending: stopped
         starting running pausing paused resuming: stopping
         stopping: stopped completed

@@ -1,13 +1,13 @@
-"""Runs as operators start, watch and stop them."""
+"""Runs as operators start, watch and control them."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Body, Query
 
-from fedops.core.contracts import MetricRead, RoundRead, RunRead, RunStart
-from fedops.server import run_views, runs
+from fedops.core.contracts import MetricRead, RoundRead, RunExtend, RunRead, RunRetry, RunStart
+from fedops.server import run_views, runs, successors
 from fedops.server.api.access import ADMIN, ERRORS, Named, NameFilter, RunId, Server
 from fedops.server.api.routing import StrictRoute
 from fedops.server.services import Services
@@ -50,6 +50,40 @@ def stop_run(run_id: RunId, server: Server) -> RunRead:
     with server.db.write() as session:
         runs.request_stop(session, run_id, server.settings, server.clock())
     return _run(server, run_id)
+
+
+@router.post("/runs/{run_id}/pause")
+def pause_run(run_id: RunId, server: Server) -> RunRead:
+    """Pause a run. It is ``paused`` once the engine and every device are quiet; its rounds stay."""
+    with server.db.write() as session:
+        runs.request_pause(session, run_id, server.settings, server.clock())
+    return _run(server, run_id)
+
+
+@router.post("/runs/{run_id}/resume")
+def resume_run(run_id: RunId, server: Server) -> RunRead:
+    """Let a paused run go on from its last committed round."""
+    with server.db.write() as session:
+        runs.request_resume(session, run_id, server.clock())
+    return _run(server, run_id)
+
+
+@router.post("/runs/{run_id}/extend", status_code=201)
+def extend_run(run_id: RunId, body: RunExtend, server: Server) -> RunRead:
+    """Add rounds to a run that is over: a new run, with that one as its parent."""
+    with server.db.write() as session:
+        made = successors.extend(session, run_id, body, server.clock())
+    return _run(server, made)
+
+
+@router.post("/runs/{run_id}/retry", status_code=201)
+def retry_run(
+    run_id: RunId, server: Server, body: Annotated[RunRetry | None, Body()] = None
+) -> RunRead:
+    """Do the rest of a run that failed or was stopped: a new run, with that one as its parent."""
+    with server.db.write() as session:
+        made = successors.retry(session, run_id, body or RunRetry(), server.clock())
+    return _run(server, made)
 
 
 @router.get("/runs/{run_id}/rounds")
