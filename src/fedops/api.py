@@ -16,7 +16,7 @@ from pydantic import BaseModel, TypeAdapter
 
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError, Unavailable, from_kind
-from fedops.tensors import atomic_file
+from fedops.files import atomic_file
 
 M = TypeVar("M", bound=BaseModel)
 PREFIX = "/api/v1"

@@ -20,6 +20,7 @@ from flwr.cli.build import build_fab_from_disk
 from fedops.core.engine import RunEngine
 from fedops.core.errors import Invalid, Unavailable
 from fedops.flower.engine import FlowerEngine
+from fedops.flower.superlink import SuperLink
 from fedops.processes import TREE_VARIABLE
 from fedops.testing import FakeEngine
 
@@ -100,7 +101,7 @@ def real(tmp_path: Path) -> Iterator[FlowerEngine]:
 
 def flower(home: Path) -> FlowerEngine:
     (home / "attempts").mkdir()
-    return FlowerEngine(home / "engine", home / "attempts")
+    return FlowerEngine(SuperLink(home / "engine", home / "attempts"))
 
 
 # --- both ------------------------------------------------------------------------------------
@@ -220,7 +221,7 @@ def test_what_a_killed_server_left_behind_is_ended(
 ) -> None:
     (tmp_path / "attempts" / "hold").touch()
     left, _ = note(tmp_path / "attempts", real.start_run(bundle))
-    heir = FlowerEngine(tmp_path / "engine", tmp_path / "attempts")
+    heir = FlowerEngine(SuperLink(tmp_path / "engine", tmp_path / "attempts"))
     heir.start()
     try:
         eventually(lambda: gone(left), 10)
@@ -234,7 +235,7 @@ def test_what_a_killed_server_left_behind_is_ended(
 def test_a_superlink_that_cannot_start_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    engine = FlowerEngine(tmp_path / "engine", tmp_path, start_seconds=0.05)
+    engine = FlowerEngine(SuperLink(tmp_path / "engine", tmp_path, start_seconds=0.05))
     with pytest.raises(Unavailable, match=r"did not answer within .*superlink\.log"):
         engine.start()
     assert "down" in engine.why()

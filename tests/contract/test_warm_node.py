@@ -28,6 +28,7 @@ from fedops.flower.device import Device, NoReporter
 from fedops.flower.engine import FlowerEngine
 from fedops.flower.fleet import Away, Fleet, NodeUnknown
 from fedops.flower.node import WarmNode
+from fedops.flower.superlink import SuperLink
 from fedops.scalize.base import Cancelled
 
 PYPROJECT = """
@@ -265,7 +266,7 @@ def bundle(tmp_path_factory: pytest.TempPathFactory) -> bytes:
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FlowerEngine]:
     home = tmp_path_factory.mktemp("server")
     (home / "attempts").mkdir()
-    engine = FlowerEngine(home / "engine", home / "attempts")
+    engine = FlowerEngine(SuperLink(home / "engine", home / "attempts"))
     engine.start()
     yield engine
     engine.stop()

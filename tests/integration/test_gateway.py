@@ -29,6 +29,7 @@ from starlette.routing import Mount
 
 from fedops.core.states import Enrolment
 from fedops.flower.engine import FlowerEngine
+from fedops.flower.superlink import SuperLink
 from fedops.server.devices import DeviceKey
 from fedops.server.gateway import METHODS, FleetGateway
 from fedops.server.keys import parse
@@ -312,7 +313,7 @@ def test_a_node_that_hangs_up_leaves_the_gateway_well(fleet: Fleet) -> None:
 
 
 def test_a_flower_node_reaches_a_real_superlink(tmp_path: Path) -> None:
-    engine = FlowerEngine(tmp_path / "engine", tmp_path)
+    engine = FlowerEngine(SuperLink(tmp_path / "engine", tmp_path))
     engine.start()
     try:
         key = ec.generate_private_key(CURVE)

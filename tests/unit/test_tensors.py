@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fedops import tensors
+from fedops import files, tensors
 from fedops.core.errors import Invalid
 
 TRANSPOSED = np.arange(6, dtype=np.float32).reshape(2, 3).T
@@ -74,10 +74,10 @@ def test_a_cut_message_is_refused(cut: int) -> None:
 def test_a_file_is_the_old_or_the_new_never_half(tmp_path: Path) -> None:
     path = tmp_path / "deep" / "model.safetensors"
     digest = tensors.save({"x": np.ones(3)}, path)
-    assert tensors.sha256_of(path) == digest
+    assert files.sha256_of(path) == digest
 
     def fail_in_the_middle() -> None:
-        with tensors.atomic_file(path) as file:
+        with files.atomic_file(path) as file:
             file.write(b"half")
             raise OSError("no space left on device")
 

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from fedops.api import OperatorClient
 from fedops.core.errors import Forbidden, Invalid
+from fedops.files import write_atomic
 from fedops.settings import CliSettings, ServerSettings, cli_settings, is_loopback, server_settings
-from fedops.tensors import write_atomic
 
 
 @dataclass(frozen=True)

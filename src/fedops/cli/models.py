@@ -14,7 +14,7 @@ from fedops.cli.connection import operator
 from fedops.cli.output import show
 from fedops.console import bytes_of, model_fields, models_table, version_name
 from fedops.core.errors import Invalid, Unavailable
-from fedops.tensors import sha256_of
+from fedops.files import sha256_of
 
 app = options.group("Global model versions of a task.")
 

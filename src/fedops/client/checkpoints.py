@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from fedops.core.errors import Invalid
-from fedops.tensors import Tensors, load, pack, sha256_of, write_atomic
+from fedops.files import sha256_of, write_atomic
+from fedops.tensors import Tensors, load, pack
 
 logger = logging.getLogger("fedops.client.rounds")
 

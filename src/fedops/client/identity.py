@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedops.core.errors import Invalid, NotFound
-from fedops.tensors import write_atomic
+from fedops.files import write_atomic
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fedops.explain.series import DriftRow
-from fedops.tensors import write_atomic
+from fedops.files import write_atomic
 
 FILE = "report.json"
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedops.tensors import atomic_file
+from fedops.files import atomic_file
 
 FILE = "maps.npz"
 #: The model, the method, and which class of a sample is explained.

@@ -62,8 +62,8 @@ class _ControlError(Exception):
 class FlowerEngine:
     """A ``RunEngine``: one SuperLink, disposable; everything durable is on our side."""
 
-    def __init__(self, home: Path, attempts_dir: Path, start_seconds: float = 60.0) -> None:
-        self._superlink = SuperLink(home, attempts_dir, start_seconds)
+    def __init__(self, superlink: SuperLink) -> None:
+        self._superlink = superlink
         self._client: ControlHttpClient | None = None
         self._generation = 0
         self._nodes: dict[bytes, str] = {}
@@ -83,7 +83,8 @@ class FlowerEngine:
     def start(self) -> None:
         with self._lock:
             self._forget()
-            self._superlink.stop()
+            if not self._superlink.launched:
+                self._superlink.stop()
             # Runs and nodes of before are gone anyway; so are the apps it had unpacked.
             shutil.rmtree(self._apps_dir, ignore_errors=True)
             self._superlink.start()

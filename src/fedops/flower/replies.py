@@ -13,6 +13,7 @@ from flwr.app import Message
 
 from fedops.core.contracts import ParameterContract, ParameterSpec
 from fedops.core.errors import Invalid
+from fedops.files import atomic_file
 from fedops.flower.messages import (
     EVAL_METRICS,
     METRICS,
@@ -22,7 +23,7 @@ from fedops.flower.messages import (
     decode_measured,
     packed_pieces,
 )
-from fedops.tensors import PIECE, TensorFile, atomic_file
+from fedops.tensors import PIECE, TensorFile
 
 
 class Refusal(Exception):

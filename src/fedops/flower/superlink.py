@@ -56,6 +56,8 @@ class SuperLink:
     ) -> None:
         self.home = home
         self.port = 0
+        #: Whether a start is under way that nobody waits for yet.
+        self.launched = False
         self._attempts_dir = attempts_dir
         self._start_seconds = start_seconds
         # The name outlives us: what a killed Server Manager left behind is found by it.
@@ -81,8 +83,11 @@ class SuperLink:
 
     # --- starting and ending ---------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start it and return when it answers. What an earlier one left behind is ended first."""
+    def launch(self) -> None:
+        """Begin to start it and return at once; ``start`` then waits for what is under way.
+
+        What an earlier one left behind is ended first.
+        """
         with self._lock:
             self.stop()
             self._cancelled.clear()
@@ -90,6 +95,14 @@ class SuperLink:
             self._end_leftovers()
             self.port = _free_port()
             self._spawn()
+            self.launched = True
+
+    def start(self) -> None:
+        """Start it and return when it answers."""
+        with self._lock:
+            if not self.launched:
+                self.launch()
+            self.launched = False
             self._wait_until_up()
         logger.info("the SuperLink is up on %s (pid %d)", self.address, self._pid())
 
@@ -160,6 +173,7 @@ class SuperLink:
     def stop(self) -> None:
         """End it and every process it started."""
         with self._lock:
+            self.launched = False
             process, self._process, self._superexec = self._process, None, None
             if process is None:
                 return

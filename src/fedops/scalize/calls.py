@@ -6,10 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from hydra.errors import HydraException
-from hydra.utils import instantiate
-from omegaconf.errors import OmegaConfBaseException
-
 from fedops.config import Config, Dataset, Step, to_plain
 from fedops.core.errors import Forbidden, Invalid
 from fedops.core.mistakes import REDACTED
@@ -128,8 +124,17 @@ def _arguments(kind: str, step: Step, manifest: Manifest, trust: Trust) -> dict[
     """The step's arguments; those that are themselves ``_target_`` tables are instantiated."""
     for path, target in targets_in(step.kwargs):
         _resolve(target, f"[{kind}] {path}", manifest, trust)
+    return _instantiated(kind, step.kwargs) if step.kwargs else {}
+
+
+def _instantiated(kind: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
+    # Only here: most steps have no arguments, and every process of ours would import it.
+    from hydra.errors import HydraException
+    from hydra.utils import instantiate
+    from omegaconf.errors import OmegaConfBaseException
+
     try:
-        return dict(instantiate(step.kwargs, _convert_="all")) if step.kwargs else {}
+        return dict(instantiate(kwargs, _convert_="all"))
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ or error
         raise Invalid(f"[{kind}]: an argument cannot be made: {explain(cause)}") from None

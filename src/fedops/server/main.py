@@ -5,33 +5,19 @@ from __future__ import annotations
 import contextlib
 import errno
 import logging
-import signal
 import socket
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Callable, Sequence
 from typing import Any
 
-import uvicorn
-from fastapi import FastAPI
-
-from fedops.core.engine import RunEngine
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid
+from fedops.flower.superlink import SuperLink
 from fedops.processes import hold_lock
-from fedops.server.app import ServerManager, create_app
 from fedops.settings import ServerSettings
 
-logger = logging.getLogger("fedops.server")
-
 LOCK = "server.lock"
-#: How long requests that are under way may take when the server ends. Seconds.
-GRACE_SECONDS = 3
-#: Longer than our clients keep an idle connection, so that none is closed while one sends on it.
-KEEP_ALIVE_SECONDS = 30
 #: Each device holds two long polls and a connection or two for what it says.
 OPEN_FILES = 16_384
-_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 Say = Callable[[str], None]
 
@@ -49,16 +35,23 @@ def run(settings: ServerSettings, say: Say = print) -> None:
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         set_up_logging()
         _raise_open_files()
-        app = create_app(settings, _flower(settings), dashboard=True)
-        _open(app)
-        _introduce(settings, say)
-        _serve(app, listener)
+        superlink = SuperLink(settings.home / "engine", settings.attempts_dir)
+        held.callback(superlink.stop)
+        with contextlib.suppress(OSError):  # it is started again later, and then it is told why not
+            superlink.launch()
+        _serve(settings, superlink, listener, say)
 
 
-def _flower(settings: ServerSettings) -> RunEngine:
-    from fedops.flower.engine import FlowerEngine  # takes a second to import
+def _serve(
+    settings: ServerSettings, superlink: SuperLink, listener: socket.socket, say: Say
+) -> None:
+    # Only here, since these take two seconds to import, in which the SuperLink comes up.
+    from fedops.flower.engine import FlowerEngine
+    from fedops.server.serving import open_app, serve
 
-    return FlowerEngine(settings.home / "engine", settings.attempts_dir)
+    app = open_app(settings, FlowerEngine(superlink))
+    _introduce(settings, say)
+    serve(app, listener)
 
 
 def _make_home(settings: ServerSettings) -> None:
@@ -69,16 +62,6 @@ def _make_home(settings: ServerSettings) -> None:
             f"cannot use {settings.home} as the server's folder: {error.strerror}; "
             "give another one with --home"
         ) from None
-
-
-def _open(app: FastAPI) -> None:
-    """Do what can fail for a reason the user can act on before the server is up."""
-    manager: ServerManager = app.state.manager
-    try:
-        manager.open()
-    except FedOpsError:
-        manager.services.db.close()
-        raise
 
 
 def _introduce(settings: ServerSettings, say: Say) -> None:
@@ -125,53 +108,7 @@ def _cannot_bind(host: str, port: int, error: OSError) -> FedOpsError:
     return Invalid(f"cannot listen on {host}:{port}: {error.strerror}; is it this machine's?")
 
 
-# --- serving ---------------------------------------------------------------------------------
-
-
-class _Server(uvicorn.Server):
-    """Ends in order: first those who wait for news are let go, then requests, then the rest."""
-
-    def __init__(self, config: uvicorn.Config, let_go: Callable[[], None]) -> None:
-        super().__init__(config)
-        self._let_go = let_go
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._let_go()
-        await super().shutdown(sockets)
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        # uvicorn would raise the signal again at the end, and so cut off what ends our children.
-        def handle(number: int, frame: FrameType | None) -> None:
-            logger.info("ending on %s", signal.Signals(number).name)
-            self.handle_exit(number, frame)
-
-        before = {number: signal.signal(number, handle) for number in _SIGNALS}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        self.should_exit = True  # a second signal hastens nothing: the end takes seconds anyway
-
-
-def _serve(app: FastAPI, listener: socket.socket) -> None:
-    config = uvicorn.Config(
-        app,
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        lifespan="on",
-    )
-    manager: ServerManager = app.state.manager
-    server = _Server(config, manager.services.doorbell.close)
-    server.run(sockets=[listener])
-    if not server.started:
-        raise FedOpsError("the Server Manager could not start; see the log above")
+# --- the process -------------------------------------------------------------------------------
 
 
 def set_up_logging() -> None:

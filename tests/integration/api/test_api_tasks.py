@@ -11,7 +11,7 @@ import httpx
 import pytest
 from managing import CONFIG, World, bundle, managing
 
-from fedops import tensors
+from fedops import files, tensors
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, Invalid, NotFound
 from fedops.core.states import TaskStatus
@@ -193,7 +193,7 @@ def test_two_runs_make_two_versions_and_both_files_stay(world: World) -> None:
     }
     for version, value in ((first, 1.0), (second, 2.0)):
         file = world.operator.download_model("mnist", str(version.version), world.folder / "model")
-        assert tensors.sha256_of(file) == version.sha256
+        assert files.sha256_of(file) == version.sha256
         assert file.stat().st_size == version.size
         assert tensors.load(file)["w"].tolist() == [value, value]
 

@@ -25,6 +25,7 @@ from fedops.core import contracts as c
 from fedops.core.contracts import ExchangeRule, ParameterContract, ParameterSpec
 from fedops.core.errors import Conflict, Invalid, Unavailable
 from fedops.core.policies import client_seed
+from fedops.files import sha256_of
 from fedops.flower.device import Device, NoMemory
 from fedops.flower.handler import ClientHandler
 from fedops.flower.lines import Lines
@@ -32,7 +33,7 @@ from fedops.flower.rounds import RoundEngine
 from fedops.flower.run_setup import prepare
 from fedops.scalize.base import EvalResult, TrainContext, TrainResult
 from fedops.scalize.data import DataSplit
-from fedops.tensors import Tensors, load, sha256_of
+from fedops.tensors import Tensors, load
 
 # --- a model -----------------------------------------------------------------------------------
 

@@ -136,12 +136,12 @@ def test_fedprox_adds_mu_times_the_distance_to_every_gradient() -> None:
     assert not np.allclose(adapter.get_tensors()["dense/kernel"], weight, atol=1e-3)
 
 
-@pytest.mark.parametrize("name", ["sparse_categorical_crossentropy", "SparseCategoricalCrossentropy"])
+@pytest.mark.parametrize(
+    "name", ["sparse_categorical_crossentropy", "SparseCategoricalCrossentropy"]
+)
 def test_the_config_can_give_optimizer_and_loss(name: str) -> None:
     model = keras.Sequential([keras.Input((4,)), layers.Dense(3, activation="softmax")])
-    options = AdapterOptions(
-        optimizer=Part("rmsprop"), loss=Part(name)
-    )
+    options = AdapterOptions(optimizer=Part("rmsprop"), loss=Part(name))
     adapter = KerasAdapter(model, options)
     result = adapter.train((X, Y), CONTEXT)
     assert set(result.metrics) == {"loss", "accuracy"}
