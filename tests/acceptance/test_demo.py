@@ -107,18 +107,16 @@ def test_it_says_what_it_overrides_and_how_to_look_again(report: dict) -> None:
     assert "fedops server --home" in text
 
 
-@pytest.mark.parametrize("after", [0.5, 3.0, 9.0, 15.0])
+@pytest.mark.parametrize("after", [1.0, 3.0, 9.0, 15.0])
 def test_ctrl_c_leaves_no_process_behind(after: float, tmp_path: Path) -> None:
     home = tmp_path / "home"
     process = start_demo(home, "--devices", "2")
     time.sleep(after)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
-    # In the first moments it is the interpreter that ends, before a command has begun.
-    # A shell shows both as 130.
-    interrupted_early = process.returncode == -signal.SIGINT and "files:" not in err
-    assert interrupted_early or process.returncode == 130, err
-    assert interrupted_early or "Traceback" not in err
+    # While the command is still loaded, the signal itself ends it. A shell shows both as 130.
+    assert process.returncode in (130, -signal.SIGINT), err
+    assert "Traceback" not in err
     assert out == ""
     assert until_gone(home) == []
 
