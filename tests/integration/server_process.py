@@ -27,7 +27,7 @@ from fedops.core.errors import FedOpsError
 from fedops.server.main import run
 from fedops.settings import server_settings
 try:
-    run(server_settings(home=sys.argv[1], port=int(sys.argv[2]), host=sys.argv[3]))
+    run(server_settings(home=sys.argv[1], port=int(sys.argv[2]), host=sys.argv[3]), print)
 except FedOpsError as error:
     sys.exit(f"{error.kind}: {error.message}")
 """

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from fedops.client.join import join_request
 from fedops.config import parse_config, to_plain
 from fedops.core.contracts import (
+    DeviceInfo,
     EngineFinish,
     EngineHello,
     Heartbeat,
-    JoinRequest,
     RunStart,
     TokenCreate,
 )
@@ -140,11 +140,10 @@ class World:
 
     def join(self, name: str) -> str:
         """A new approved device; returns its id."""
-        key = ec.generate_private_key(ec.SECP384R1()).public_key()
-        text = key.public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+        key = ec.generate_private_key(ec.SECP384R1())
         with self.db.write() as session:
             token = tokens.create_join(session, TokenCreate(), self.clock()).token or ""
-            body = JoinRequest(token=token, name=name, public_key=text)
+            body = join_request(token, name, key, DeviceInfo())
             return enrolment.join(session, body, self.settings, self.clock()).device_id
 
     def beat(self, device_id: str, body: Heartbeat) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from fedops.cli import options
 from fedops.cli.output import console, show
-from fedops.settings import server_settings
+from fedops.settings import ServerSettings, server_settings
 
 app = options.single()
 
@@ -61,14 +61,12 @@ def server(
         insecure=insecure or None,
         public_url=public_url,
     )
-    lines: list[str] = []
 
-    def say(line: str) -> None:
-        if not as_json:
-            console().print(line, soft_wrap=True)
+    def announce(up: ServerSettings) -> None:
+        if as_json:
+            show({"url": up.url, "admin_token_file": str(up.admin_token_file)}, True)
             return
-        lines.append(line)
-        if len(lines) == 2:
-            show({"url": lines[0].split()[-1], "admin_token_file": lines[1].split()[-1]}, True)
+        console().print(f"Server Manager on {up.url}", soft_wrap=True)
+        console().print(f"The admin token is in {up.admin_token_file}", soft_wrap=True)
 
-    run(settings, say)
+    run(settings, announce)

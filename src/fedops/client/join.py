@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import time
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -17,12 +18,15 @@ from pathlib import Path
 
 import httpx
 import psutil
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedops.api import JoinClient
 from fedops.client.device_config import ensure_device_config
 from fedops.client.identity import Home, Identity, load_identity, load_or_make_key, public_openssh
 from fedops.core.contracts import NAME_PATTERN, DeviceInfo, JoinReply, JoinRequest
 from fedops.core.errors import Conflict, Invalid, Unavailable
+from fedops.core.policies import join_statement
 from fedops.core.states import Enrolment
 
 logger = logging.getLogger("fedops.client")
@@ -89,14 +93,23 @@ def join(
     place.create()
     ensure_device_config(place.device_config)
     key = load_or_make_key(place)
-    body = JoinRequest(
-        token=token, name=request_name, public_key=public_openssh(key), info=describe_device()
-    )
+    body = join_request(token, request_name, key, describe_device())
     with JoinClient(url, transport=transport) as client:
         reply = _ask(client, body, patience, sleep)
     identity = Identity(client.url, reply.device_id, reply.name, reply.device_token)
     identity.save(place)
     return Joined(identity, True, reply.enrolment)
+
+
+def join_request(
+    token: str, name: str, key: ec.EllipticCurvePrivateKey, info: DeviceInfo
+) -> JoinRequest:
+    """The request, with the proof that this machine holds the private half of the key."""
+    public = public_openssh(key)
+    proof = key.sign(join_statement(token, public), ec.ECDSA(hashes.SHA256()))
+    return JoinRequest(
+        token=token, name=name, public_key=public, proof=b64encode(proof).decode(), info=info
+    )
 
 
 def _joined_before(home: Home, url: str) -> Joined:

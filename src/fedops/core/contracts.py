@@ -142,11 +142,16 @@ class DeviceInfo(Request):
 
 
 class JoinRequest(Request):
-    """Enrolment: who holds a valid join token hands in the device's public node key (OpenSSH)."""
+    """Enrolment: who holds a valid join token hands in the device's public node key (OpenSSH).
+
+    ``proof``: base64 of the key's signature (ECDSA, SHA-256) over ``policies.join_statement``, so that nobody
+    joins as a device of which they know the public key only.
+    """
 
     token: str = Field(max_length=200)
     name: Name
     public_key: str = Field(max_length=2_000)
+    proof: str = Field(max_length=500)
     info: DeviceInfo = DeviceInfo()
 
 

@@ -85,5 +85,10 @@ def draw_seed(run_seed: int, round_: int, retry: int = 0) -> int:
     return _seed(f"{run_seed}/{round_}/draw/{retry}")
 
 
+def join_statement(token: str, public_key: str) -> bytes:
+    """What a device that joins signs with its node key."""
+    return b"fedops join " + hashlib.sha256(f"{token}\n{public_key}".encode()).digest()
+
+
 def _seed(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) & (2**63 - 1)

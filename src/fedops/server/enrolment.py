@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import JoinReply, JoinRequest, ProcessReport
 from fedops.core.errors import Conflict, Forbidden
+from fedops.core.policies import join_statement
 from fedops.core.states import ENROLMENT_TRANSITIONS, Enrolment, InvalidTransition
 from fedops.server import events, keys, tokens
 from fedops.server.changes import move
@@ -30,6 +31,7 @@ DECISIONS = {
 def join(session: Session, body: JoinRequest, settings: ServerSettings, now: float) -> JoinReply:
     """Enrol a device, or give a device that joins again (the same key) a new token."""
     key = keys.parse(body.public_key.encode())
+    keys.verify(key, join_statement(body.token, body.public_key), body.proof)
     token = tokens.spend(session, body.token, now)
     query = select(DeviceRow).where(DeviceRow.fingerprint == key.fingerprint)
     row = session.scalars(query).one_or_none()

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from base64 import b64decode
 from dataclasses import dataclass
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedops.core.errors import Invalid
+from fedops.core.errors import Forbidden, Invalid
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,16 @@ def parse(data: bytes) -> NodeKey:
         raise Invalid("the public key must be an elliptic-curve key on P-384 (ecdsa-sha2-nistp384)")
     text = key.public_bytes(ser.Encoding.OpenSSH, ser.PublicFormat.OpenSSH).decode()
     return NodeKey(key, text, _fingerprint(key))
+
+
+def verify(key: NodeKey, statement: bytes, signature: str) -> None:
+    """``Forbidden`` unless ``signature`` (base64) is the key's over the statement."""
+    try:
+        key.key.verify(b64decode(signature, validate=True), statement, ec.ECDSA(hashes.SHA256()))
+    except ValueError:
+        raise Forbidden("the signature is not base64") from None
+    except InvalidSignature:
+        raise Forbidden("the signature was not made with the node key that it came with") from None
 
 
 def _fingerprint(key: ec.EllipticCurvePublicKey) -> str:

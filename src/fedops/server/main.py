@@ -19,10 +19,11 @@ LOCK = "server.lock"
 #: Each device holds two long polls and a connection or two for what it says.
 OPEN_FILES = 16_384
 
-Say = Callable[[str], None]
+#: Told the settings that are really used, port included, when everything can begin.
+Announce = Callable[[ServerSettings], None]
 
 
-def run(settings: ServerSettings, say: Say = print) -> None:
+def run(settings: ServerSettings, announce: Announce) -> None:
     """Serve until SIGINT or SIGTERM. ``FedOpsError`` when it cannot begin.
 
     Runs that are going on are not lost: the next start continues them.
@@ -39,18 +40,18 @@ def run(settings: ServerSettings, say: Say = print) -> None:
         held.callback(superlink.stop)
         with contextlib.suppress(OSError):  # it is started again later, and then it is told why not
             superlink.launch()
-        _serve(settings, superlink, listener, say)
+        _serve(settings, superlink, listener, announce)
 
 
 def _serve(
-    settings: ServerSettings, superlink: SuperLink, listener: socket.socket, say: Say
+    settings: ServerSettings, superlink: SuperLink, listener: socket.socket, announce: Announce
 ) -> None:
     # Only here, since these take two seconds to import, in which the SuperLink comes up.
     from fedops.flower.engine import FlowerEngine
     from fedops.server.serving import open_app, serve
 
     app = open_app(settings, FlowerEngine(superlink))
-    _introduce(settings, say)
+    announce(settings)
     serve(app, listener)
 
 
@@ -62,11 +63,6 @@ def _make_home(settings: ServerSettings) -> None:
             f"cannot use {settings.home} as the server's folder: {error.strerror}; "
             "give another one with --home"
         ) from None
-
-
-def _introduce(settings: ServerSettings, say: Say) -> None:
-    say(f"Server Manager on {settings.url}")
-    say(f"The admin token is in {settings.admin_token_file}")
 
 
 # --- the socket ------------------------------------------------------------------------------

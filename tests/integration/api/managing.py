@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec
 from serving import serving
 
 from fedops import tensors
 from fedops.api import DeviceClient, EngineClient, JoinClient, OperatorClient
+from fedops.client.join import join_request
 from fedops.core import contracts as c
 from fedops.core.states import ParticipationStatus, ProcessStatus
 from fedops.server import attempts
@@ -61,10 +61,9 @@ def bundle(**files: str | None) -> bytes:
     return buffer.getvalue()
 
 
-def public_key() -> str:
-    """A fresh node key's public half."""
-    key = ec.generate_private_key(ec.SECP384R1()).public_key()
-    return key.public_bytes(ser.Encoding.OpenSSH, ser.PublicFormat.OpenSSH).decode()
+def node_key() -> ec.EllipticCurvePrivateKey:
+    """A fresh node key."""
+    return ec.generate_private_key(ec.SECP384R1())
 
 
 @dataclass
@@ -99,12 +98,10 @@ class World:
         return token
 
     def join(
-        self, name: str, key: str | None = None, token: str | None = None
+        self, name: str, key: ec.EllipticCurvePrivateKey | None = None, token: str | None = None
     ) -> tuple[c.JoinReply, DeviceClient]:
         """Enrol a device."""
-        body = c.JoinRequest(
-            token=token or self.join_token(), name=name, public_key=key or public_key()
-        )
+        body = join_request(token or self.join_token(), name, key or node_key(), c.DeviceInfo())
         with JoinClient(self.url) as client:
             reply = client.join(body)
         device = DeviceClient(self.url, token=reply.device_token)

@@ -7,18 +7,20 @@ from pathlib import Path
 
 import httpx
 import pytest
-from managing import World, idle, managing, public_key
+from managing import World, idle, managing, node_key
 
 from fedops.api import JoinClient
+from fedops.client.identity import public_openssh
+from fedops.client.join import join_request
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, Forbidden, Invalid, NotFound
 from fedops.core.states import Enrolment, ProcessStatus
 
 
-def _join(world: World, token: str, name: str = "pi", key: str | None = None) -> c.JoinReply:
+def _join(world: World, token: str, name: str = "pi", **changed: str) -> c.JoinReply:
     with JoinClient(world.url) as client:
-        body = c.JoinRequest(token=token, name=name, public_key=key or public_key())
-        return client.join(body)
+        body = join_request(token, name, node_key(), c.DeviceInfo())
+        return client.join(body.model_copy(update=changed))
 
 
 def test_admin_token_is_kept_in_a_private_file(world: World) -> None:
@@ -105,9 +107,9 @@ def test_joining_approves_at_once_and_names_are_unique(world: World) -> None:
 
 
 def test_the_same_key_joins_as_the_same_device_with_a_new_token(world: World) -> None:
-    key = public_key()
+    key = node_key()
     first, old = world.join("pi", key)
-    again, new = world.join("other", key + " some comment")
+    again, new = world.join("other", key)
     assert (again.device_id, again.name) == (first.device_id, "pi")
     assert new.me().name == "pi"
     with pytest.raises(Forbidden, match="was revoked"):
@@ -115,11 +117,21 @@ def test_the_same_key_joins_as_the_same_device_with_a_new_token(world: World) ->
     assert len(world.operator.devices()) == 1
 
 
+def test_who_knows_a_public_key_only_cannot_join_as_its_device(world: World) -> None:
+    key, token = node_key(), world.join_token()
+    world.join("pi", key)
+    for proof in ("", "%%%", join_request(token, "pi", node_key(), c.DeviceInfo()).proof):
+        with pytest.raises(Forbidden, match="signature"):
+            _join(world, token, public_key=public_openssh(key), proof=proof)
+    again, _ = world.join("pi", key, token)  # no refused attempt used the token up
+    assert again.name == "pi"
+
+
 @pytest.mark.parametrize("key", ["nonsense", "ssh-ed25519 AAAA", "-----BEGIN PUBLIC KEY-----"])
 def test_a_public_key_must_be_one(world: World, key: str) -> None:
     token = world.join_token()
     with pytest.raises(Invalid, match="public key"):
-        _join(world, token, key=key)
+        _join(world, token, public_key=key)
     _join(world, token)  # the refused attempt did not use the token up
 
 
@@ -145,7 +157,7 @@ def test_manual_approval(tmp_path: Path) -> None:
 
 
 def test_a_revoked_device_is_told_and_stays_out(world: World) -> None:
-    key = public_key()
+    key = node_key()
     _, device = world.join("pi", key)
     world.operator.decide_device("pi", "revoke")
     assert device.heartbeat(c.Heartbeat()).enrolment is Enrolment.REVOKED

@@ -42,8 +42,7 @@ def a_node(world: World, name: str) -> Node:
     """A device that is ready for the task, and its signed client."""
     key = ec.generate_private_key(ec.SECP384R1())
     public = key.public_key()
-    openssh = public.public_bytes(ser.Encoding.OpenSSH, ser.PublicFormat.OpenSSH).decode()
-    reply, device = world.join(name, key=openssh)
+    reply, device = world.join(name, key)
     device.heartbeat(idle())
     world.register(reply.device_id)
     pem = public.public_bytes(ser.Encoding.PEM, ser.PublicFormat.SubjectPublicKeyInfo)

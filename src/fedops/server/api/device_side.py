@@ -64,6 +64,11 @@ def deliver_records(body: RecordBatch, device_id: DeviceId, server: Server) -> R
 
 @router.get("/tasks")
 def ready_tasks(device_id: DeviceId, server: Server) -> list[TaskRead]:
-    """The tasks there are to take part in."""
+    """The tasks there are to take part in. Of the devices that do, a device sees itself alone."""
     with server.db.read() as session:
-        return tasks.listed(session, ready_only=True)
+        name = devices.get(session, device_id, server.settings, server.clock()).name
+        found = tasks.listed(session, ready_only=True)
+    return [
+        task.model_copy(update={"devices": [d for d in task.devices if d == name]})
+        for task in found
+    ]
