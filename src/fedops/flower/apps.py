@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -119,6 +120,8 @@ def _played(spec: AttemptSpec, lines: Lines, app_dir: Path) -> EngineFinish:
     try:
         lines.tell(EngineProgress(phase="initialising", round=spec.next_round))
         setup = prepare(_project(spec, app_dir), spec, lines, [app_dir])
+        gc.collect()
+        gc.freeze()  # what is here stays: looking for garbage is cheap from now on
         return EngineFinish(outcome="completed", client_metrics=RoundEngine(setup, lines).run())
     except Leave as leave:
         return EngineFinish(outcome=leave.outcome)

@@ -7,6 +7,7 @@ pulled, and a pull that takes too long is left behind.
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
 import time
 from collections import deque
@@ -88,6 +89,8 @@ class Fetcher:
             result, error = None, problem
         except RunNotRunningException:
             result, error = None, Breakdown("Flower has ended the attempt")
+        if self.at_once == 1:
+            gc.collect()  # a large message lies in cycles of Flower's, and the next one comes at once
         self._say_released(job.reply_to)
         self._post(Fetched(job.reply_to, result, error))
 

@@ -210,6 +210,37 @@ def _memberships() -> None:
     op.create_index(op.f("ix_memberships_task"), "memberships", ["task"], unique=False)
 
 
+def _run_status() -> sa.Enum:
+    return sa.Enum(
+        "pending",
+        "starting",
+        "running",
+        "pausing",
+        "paused",
+        "resuming",
+        "stopping",
+        "completed",
+        "stopped",
+        "failed",
+        name="runstatus",
+        native_enum=False,
+        length=40,
+    )
+
+
+def _failure_reason() -> sa.Enum:
+    return sa.Enum(
+        "engine_error",
+        "too_few_clients",
+        "aggregation_error",
+        "app_error",
+        "timeout",
+        name="failurereason",
+        native_enum=False,
+        length=40,
+    )
+
+
 def _runs() -> None:
     op.create_table(
         "runs",
@@ -217,36 +248,13 @@ def _runs() -> None:
         sa.Column("task", sa.String(length=63), nullable=False),
         sa.Column(
             "status",
-            sa.Enum(
-                "pending",
-                "starting",
-                "running",
-                "pausing",
-                "paused",
-                "resuming",
-                "stopping",
-                "completed",
-                "stopped",
-                "failed",
-                name="runstatus",
-                native_enum=False,
-                length=40,
-            ),
+            _run_status(),
             nullable=False,
         ),
         sa.Column("status_since", sa.Double(), nullable=False),
         sa.Column(
             "reason",
-            sa.Enum(
-                "engine_error",
-                "too_few_clients",
-                "aggregation_error",
-                "app_error",
-                "timeout",
-                name="failurereason",
-                native_enum=False,
-                length=40,
-            ),
+            _failure_reason(),
             nullable=True,
         ),
         sa.Column("text", sa.Text(), nullable=False),
@@ -276,6 +284,10 @@ def _runs() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_runs")),
         sqlite_autoincrement=True,
     )
+    _run_indexes()
+
+
+def _run_indexes() -> None:
     op.create_index(op.f("ix_runs_task"), "runs", ["task"], unique=False)
     op.create_index(
         "uq_runs_active_task",
