@@ -222,6 +222,26 @@ class OperatorClient(_Client):
     def events(self, after: int = 0, run_id: int | None = None) -> list[c.EventRead]:
         return self._list(c.EventRead, "/events", after=after, run_id=run_id)
 
+    def run_logs(
+        self,
+        run_id: int,
+        *,
+        device: str | None = None,
+        round: int | None = None,
+        source: str | None = None,
+        after: int = 0,
+        limit: int = 200,
+    ) -> c.LogPage:
+        """What was logged in a run beyond ``after``, oldest first."""
+        chosen = {"device": device, "round": round, "source": source}
+        params = _given({**chosen, "after": after, "limit": limit})
+        return self._call(c.LogPage, "GET", f"/runs/{run_id}/logs", params=params)
+
+    def device_logs(self, device: str, after: int = 0, limit: int = 200) -> c.LogPage:
+        """What a device logged beyond ``after``, oldest first."""
+        params = {"after": after, "limit": limit}
+        return self._call(c.LogPage, "GET", f"/devices/{device}/logs", params=params)
+
     def models(self, task: str) -> list[c.ModelVersionRead]:
         return self._list(c.ModelVersionRead, f"/tasks/{task}/models")
 
@@ -317,6 +337,10 @@ class EngineClient(_Client):
         return self._call(
             c.CommitReply, "POST", f"/engine/rounds/{body.round}/commit", body, timeout=120.0
         )
+
+    def logs(self, body: c.EngineLogs) -> None:
+        """Deliver what was logged. It may be repeated."""
+        self._send("POST", "/engine/logs", json=body.model_dump(mode="json"), timeout=10.0)
 
     def finish(self, body: c.EngineFinish) -> None:
         self._send("POST", "/engine/finish", json=body.model_dump(mode="json"), timeout=120.0)

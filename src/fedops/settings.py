@@ -56,6 +56,10 @@ class ServerSettings(BaseSettings):
     max_bundle_bytes: int = Field(default=64 * MIB, ge=1_024)
     #: The largest model or other file.
     max_artifact_bytes: int = Field(default=16_384 * MIB, ge=1_024)
+    #: How much is kept of the logs of each run, and of each device outside of runs; the oldest go first.
+    log_bytes: int = Field(default=32 * MIB, ge=64 << 10)
+    #: How many of a run's newest round checkpoints are kept, beside the best one.
+    keep_checkpoints: int = Field(default=3, ge=2)
     #: How long an attempt may take to say hello, in seconds.
     attempt_start_seconds: float = Field(default=90.0, gt=0)
     #: How long a stopping run waits for its devices to confirm, in seconds.

@@ -8,8 +8,10 @@ import typer
 
 from fedops.cli import options
 from fedops.cli.connection import operator
+from fedops.cli.logs import stream, write
 from fedops.cli.output import show
 from fedops.console import device_fields, devices_table
+from fedops.core import contracts as c
 
 app = options.group("Enrolled devices.")
 
@@ -42,6 +44,26 @@ def show_(
     with operator(server, token) as client:
         device = client.device(name)
     show(device, as_json, device_fields(device))
+
+
+@app.command()
+def logs(
+    name: Name,
+    follow_it: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show what a device's Client Manager and training client logged.
+
+    With --follow, --json prints one document a line.
+    """
+    with operator(server, token) as client:
+
+        def fetch(after: int, limit: int) -> c.LogPage:
+            return client.device_logs(name, after, limit)
+
+        write(stream(fetch, lambda: False, follow_it), as_json, follow_it)
 
 
 @app.command()

@@ -38,8 +38,11 @@ COMMANDS = {
         "The Client Manager of this device: run, status, stop, restart.",
     ),
     "task": ("fedops.cli.tasks", "What is to be learned: create, list, show, update, archive."),
-    "run": ("fedops.cli.runs", "Executions of a task: start, list, show, why, stop."),
-    "device": ("fedops.cli.devices", "Enrolled devices: list, show, approve, reject, revoke."),
+    "run": ("fedops.cli.runs", "Executions of a task: start, list, show, why, logs, stop."),
+    "device": (
+        "fedops.cli.devices",
+        "Enrolled devices: list, show, logs, approve, reject, revoke.",
+    ),
     "model": ("fedops.cli.models", "Global model versions: list, show, download."),
 }
 

@@ -10,6 +10,7 @@ from fedops.api import OperatorClient
 from fedops.cli import options
 from fedops.cli.connection import operator
 from fedops.cli.follow import follow, wait_until
+from fedops.cli.logs import stream, write
 from fedops.cli.models import version_number
 from fedops.cli.output import show
 from fedops.console import rounds_table, run_fields, runs_table, version_name
@@ -97,6 +98,42 @@ def why(
         run = client.run(run_id)
     value = {"run": run.id, "status": run.status, "reason": run.reason, "why": run.why}
     show(value, as_json, f"Run {run.id} is {run.status}. {run.why}")
+
+
+@app.command()
+def logs(
+    run_id: Id,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="DEVICE", help="Only of this device.")
+    ] = None,
+    round_: Annotated[
+        int | None, typer.Option("--round", min=0, help="Only of this round.")
+    ] = None,
+    source: Annotated[
+        c.LogSource | None, typer.Option("--source", help="Only of this program.")
+    ] = None,
+    follow_it: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the run ends.")
+    ] = False,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show what ServerApp, Client Managers and training clients logged in a run.
+
+    With --follow, --json prints one document a line.
+    """
+    with operator(server, token) as client:
+
+        def fetch(after: int, limit: int) -> c.LogPage:
+            return client.run_logs(
+                run_id, device=device, round=round_, source=source, after=after, limit=limit
+            )
+
+        def over() -> bool:
+            return client.run(run_id).status in RUN_TERMINAL
+
+        write(stream(fetch, over, follow_it), as_json, follow_it)
 
 
 @app.command()

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from fedops.client.device_config import DeviceConfig
-from fedops.client.output import Output
+from fedops.client.loglines import LogLines
 from fedops.client.spool import Spool
 from fedops.client.supervisor import Supervisor
 from fedops.client.telemetry import MIB, Telemetry, memory_of
-from fedops.core.contracts import RecordKind
+from fedops.core.contracts import LogSource, RecordKind
 
 logger = logging.getLogger("fedops.client")
 
@@ -30,13 +30,13 @@ class Housekeeping:
         config: DeviceConfig,
         spool: Spool,
         supervisor: Supervisor,
-        output: Output,
+        logs: Mapping[LogSource, LogLines],
         telemetry_seconds: Callable[[], float],
     ) -> None:
         self._config = config
         self._spool = spool
         self._supervisor = supervisor
-        self._output = output
+        self._logs = logs
         self._telemetry_seconds = telemetry_seconds
         self._telemetry = Telemetry(home)
         self._stopped = threading.Event()
@@ -79,17 +79,17 @@ class Housekeeping:
             self._supervisor.replace(reason, crash=True)
 
     def _keep_logs(self) -> None:
-        lines = self._output.take_waiting()
-        if lines and self._config.may_leave(RecordKind.LOG):
-            report = self._supervisor.report()
-            text = lines[-20_000:]
-            self._spool.put(
-                RecordKind.LOG,
-                "training_client",
-                text=text,
-                run_id=report.run_id,
-                round=report.round,
-            )
+        for source, lines in self._logs.items():
+            for chunk in lines.take():
+                if self._config.may_leave(RecordKind.LOG):
+                    self._spool.put(
+                        RecordKind.LOG,
+                        source,
+                        text=chunk.text,
+                        run_id=chunk.run_id,
+                        round=chunk.round,
+                        at=chunk.at,
+                    )
 
     def _sample(self) -> None:
         if self._config.may_leave(RecordKind.TELEMETRY):

@@ -27,6 +27,7 @@ from fedops.client.housekeeping import Housekeeping
 from fedops.client.identity import Home, Identity, load_identity, write_secret
 from fedops.client.link import Link
 from fedops.client.local_api import LocalServer, bind, make_app
+from fedops.client.loglines import LineHandler, LogLines
 from fedops.client.orders import ClientInfo, ClientStatus, ServerStatus, TrainingArgs
 from fedops.client.output import Echo, Output
 from fedops.client.spool import Spool
@@ -34,7 +35,7 @@ from fedops.client.steering import Steering
 from fedops.client.supervisor import Message, Program, Supervisor
 from fedops.client.taskchoice import choose_tasks
 from fedops.client.words import why
-from fedops.core.contracts import Desired, Heartbeat, ProcessReport, RecordKind
+from fedops.core.contracts import Desired, Heartbeat, LogSource, ProcessReport, RecordKind
 from fedops.core.errors import FedOpsError, Forbidden, Unavailable
 from fedops.core.policies import SupervisionPolicy
 from fedops.core.states import Enrolment, ProcessStatus
@@ -46,6 +47,9 @@ logger = logging.getLogger("fedops.client")
 
 #: How the training client is started: two more arguments follow.
 TRAINING_COMMAND = (sys.executable, "-m", "fedops.client.training")
+#: Whose lines go to the server: neither those of libraries nor (again) the training client's.
+_OURS = logging.getLogger("fedops")
+_SOURCES = (LogSource.CLIENT_MANAGER, LogSource.TRAINING_CLIENT)
 _GOODBYE_SECONDS = 1.5
 _RETRY_SECONDS = 2.0
 
@@ -129,7 +133,10 @@ class ClientManager:
         self._runs: set[int] = set()
         self._client = DeviceClient(self._url, token=identity.token)
         self._spool = Spool(home.spool, settings.spool_bytes)
-        self._output = Output(home.logs / "training-client.log", options.echo)
+        self._logs = {source: LogLines(self._working_for) for source in _SOURCES}
+        self._handler = LineHandler(self._logs[LogSource.CLIENT_MANAGER])
+        training = self._logs[LogSource.TRAINING_CLIENT]
+        self._output = Output(home.logs / "training-client.log", options.echo, training)
         token = home.make_local_token()
         self._supervisor = Supervisor(
             self._program(), self._output, options.policy, self._process_changed, self._process_said
@@ -139,7 +146,7 @@ class ClientManager:
         )
         self._steering = Steering(self._supervisor, token, lambda: self._link.clock_offset)
         self._housekeeping = Housekeeping(
-            home.path, config, self._spool, self._supervisor, self._output, self._telemetry_seconds
+            home.path, config, self._spool, self._supervisor, self._logs, self._telemetry_seconds
         )
         self._local = LocalServer(self._local_app(token), bind(settings.host, settings.port))
 
@@ -166,6 +173,7 @@ class ClientManager:
 
     def run(self) -> None:
         """Run until told to end; raises what made it end, if that is an error."""
+        _OURS.addHandler(self._handler)
         self._local.start()
         here = {"pid": os.getpid(), "url": self._local.url}
         write_secret(self._home.local_api, json.dumps(here) + "\n")
@@ -216,6 +224,7 @@ class ClientManager:
         self._link.stop()
         self._local.stop()
         self._home.local_api.unlink(missing_ok=True)
+        _OURS.removeHandler(self._handler)
         self._output.close()
         self._spool.close()
 
@@ -267,6 +276,14 @@ class ClientManager:
                 "to join anew, give 'fedops join' another data dir with --home"
             )
         )
+
+    def _working_for(self) -> tuple[int | None, int | None]:
+        """The run and round that a line logged now belongs to, as far as that is clear."""
+        report, desired = self._supervisor.report(), self._link.desired
+        if report.run_id is not None:
+            return report.run_id, report.round
+        wanted = desired.runs if desired else []
+        return (wanted[0] if len(wanted) == 1 else None), None
 
     def _telemetry_seconds(self) -> float:
         desired = self._link.desired

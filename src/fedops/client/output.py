@@ -10,11 +10,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from fedops.client.loglines import LogLines
+
 LOG_BYTES = 5 << 20
 _LAST_LINES = 20
 _LINE_BYTES = 8_192
-#: Between two looks of who takes lines for the server, no more than this many are kept.
-_WAITING_LINES = 500
 
 Echo = Callable[[str], None]
 
@@ -48,12 +48,12 @@ class LogFile:
 class Output:
     """Takes in the output of one process after the other. The process never blocks on it."""
 
-    def __init__(self, path: Path, echo: Echo | None = None) -> None:
+    def __init__(self, path: Path, echo: Echo | None = None, lines: LogLines | None = None) -> None:
         self.path = path
         self._log = LogFile(path)
         self._echo = echo
         self._last: deque[str] = deque(maxlen=_LAST_LINES)
-        self._waiting: deque[str] = deque(maxlen=_WAITING_LINES)
+        self._lines = lines
         self._lock = threading.Lock()
 
     def follow(self, stream: IO[bytes]) -> threading.Thread:
@@ -82,8 +82,9 @@ class Output:
             return
         with self._lock:
             self._last.append(line)
-            self._waiting.append(line)
             self._log.write(line)
+        if self._lines is not None:
+            self._lines.add(line)
         if self._echo is not None:
             with contextlib.suppress(Exception):
                 self._echo(line)
@@ -92,13 +93,6 @@ class Output:
         """The last lines of the process followed now or last."""
         with self._lock:
             return list(self._last)[-count:]
-
-    def take_waiting(self) -> str:
-        """The lines since the last call, for the server."""
-        with self._lock:
-            lines = "\n".join(self._waiting)
-            self._waiting.clear()
-        return lines
 
     def close(self) -> None:
         self._log.close()

@@ -30,6 +30,8 @@ RECORD_BYTES = 1 << 18
 #: The order in which kinds are given up; what is not listed never is.
 EXPENDABLE = (RecordKind.TELEMETRY, RecordKind.LOG)
 _HELD_IN_MEMORY = 10_000
+#: A full spool is emptied to this part of its limit.
+_ROOM = 0.95
 _SCHEMA = """
 create table if not exists record (
     seq integer primary key autoincrement,
@@ -75,8 +77,9 @@ class Spool:
         run_id: int | None = None,
         round: int | None = None,
         data: dict[str, Any] | None = None,
+        at: float | None = None,
     ) -> None:
-        """Keep one record until the server has it."""
+        """Keep one record until the server has it. ``at``: when it happened, if not now."""
         if value is not None and not math.isfinite(value):
             value, text = None, text or str(value)  # JSON has no such number
         record = DeviceRecord(
@@ -92,7 +95,7 @@ class Spool:
         if len(str(record.data)) > RECORD_BYTES:
             record = record.model_copy(update={"data": {"cut": "more data than a record may hold"}})
         body = record.model_dump_json(exclude={"id", "kind", "age_seconds"}, exclude_defaults=True)
-        row = (record.id, str(kind), self._clock(), len(body), body)
+        row = (record.id, str(kind), at or self._clock(), len(body), body)
         with self._changed:
             self._held.append(row)
             self._flush()
@@ -126,18 +129,22 @@ class Spool:
             self._dropped += 1
 
     def _make_room(self) -> None:
-        """Drop the oldest records of the least value until the rest fits (lock held)."""
+        """Drop the oldest records of the least value until the rest fits (lock held).
+
+        A little more than that, so that not every record to come has to make room again.
+        """
+        target = int(self._limit * _ROOM)
         for kind in EXPENDABLE:
             rows = self._db.execute(
                 "select seq, size from record where kind = ? order by seq", (str(kind),)
-            ).fetchall()
-            excess, gone = self._bytes - self._limit, []
+            )
+            excess, gone = self._bytes - target, []
             for seq, size in rows:
                 if excess <= 0:
                     break
                 excess -= size
                 gone.append((seq,))
-            self._drop(gone, self._bytes - self._limit - excess)
+            self._drop(gone, self._bytes - target - excess)
             if excess <= 0:
                 return
 

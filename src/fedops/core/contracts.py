@@ -246,6 +246,35 @@ class RecordBatch(Request):
     records: list[DeviceRecord] = Field(max_length=1_000)
 
 
+class LogSource(StrEnum):
+    """Which program logged something."""
+
+    SERVER_APP = "server_app"
+    CLIENT_MANAGER = "client_manager"
+    TRAINING_CLIENT = "training_client"
+
+
+class LogRead(Reply):
+    """Some lines that a program logged together. ``id`` grows in the order they came in."""
+
+    id: int
+    at: float
+    source: str
+    run_id: int | None
+    attempt: int | None
+    round: int | None
+    device: str | None
+    text: str
+
+
+class LogPage(Reply):
+    """Logs from a point on, oldest first. Go on with ``after`` = the last entry's id."""
+
+    entries: list[LogRead]
+    #: How many entries had to go, oldest first, to keep within the bound.
+    dropped: int = 0
+
+
 class RecordsAccepted(Reply):
     accepted: int
     duplicates: int
@@ -560,6 +589,19 @@ class EngineFinish(Request):
     text: str = Field(default="", max_length=4_000)
     #: Of the final model, on the clients, when they evaluated it.
     client_metrics: dict[str, Finite] = Field(default_factory=dict)
+
+
+class EngineLog(Request):
+    """Some lines that the ServerApp logged. The server keeps each ``id`` once."""
+
+    id: str = Field(min_length=8, max_length=64)
+    age_seconds: Finite = Field(default=0.0, ge=0)
+    round: int | None = Field(default=None, ge=0, le=2**31 - 1)
+    text: str = Field(max_length=20_000)
+
+
+class EngineLogs(Request):
+    entries: list[EngineLog] = Field(max_length=200)
 
 
 # --- the node's side (signed with the node key) ----------------------------------------------

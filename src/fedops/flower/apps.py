@@ -18,7 +18,6 @@ from flwr.common.config import get_project_dir
 from flwr.serverapp import Grid
 from pydantic import BaseModel, ValidationError
 
-from fedops.api import EngineClient
 from fedops.core.contracts import AttemptSpec, EngineFinish, EngineHello, EngineProgress
 from fedops.core.errors import FedOpsError, Invalid, Unavailable
 from fedops.core.states import FailureReason
@@ -27,6 +26,7 @@ from fedops.flower.device import Device
 from fedops.flower.endings import Leave, Lost, RunFailed, Superseded
 from fedops.flower.handler import ClientHandler
 from fedops.flower.lines import EngineApi, Lines
+from fedops.flower.log_shipping import LoggedEngineClient, LogShipping
 from fedops.flower.patience import PATIENCE_SECONDS, Patience
 from fedops.flower.rounds import RoundEngine
 from fedops.flower.run_setup import prepare
@@ -86,10 +86,17 @@ class Ticket(BaseModel):
 def run_server(grid: Grid, context: Context, app_dir: Path | None = None) -> None:
     """Execute an attempt: the ServerApp in mode "server". Returns when the run or its part in it is over."""
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     ticket = _read_ticket(context.run_id)
     folder = app_dir or _app_dir(grid)
-    with EngineClient(ticket.server_url, token=ticket.token) as api:
-        execute(grid, api, folder, PATIENCE_SECONDS)
+    with LoggedEngineClient(ticket.server_url, token=ticket.token) as api:
+        shipping = LogShipping(api)
+        logging.getLogger().addHandler(shipping)
+        try:
+            execute(grid, api, folder, PATIENCE_SECONDS)
+        finally:
+            logging.getLogger().removeHandler(shipping)
+            shipping.close()
 
 
 def execute(

@@ -94,6 +94,7 @@ def assemble(
         doorbell,
         spool=settings.home,
         start_seconds=settings.attempt_start_seconds,
+        log_bytes=settings.log_bytes,
         clock=clock,
     )
     db.listener = Dispatch(doorbell, node_auth, scheduler.worker.wake)

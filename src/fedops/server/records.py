@@ -10,15 +10,20 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import DeviceRecord, RecordBatch, RecordKind, RecordsAccepted
 from fedops.core.errors import Forbidden
 from fedops.core.states import Enrolment
-from fedops.server import events
+from fedops.server import events, logs
 from fedops.server.tables import DeviceRow, MetricRow, RecordRow, RunRow
 
 #: SQLite takes a limited number of values in one statement.
 _CHUNK = 500
 
 
-def take_in(session: Session, device_id: str, body: RecordBatch, now: float) -> RecordsAccepted:
-    """Keep the records that are new. Delivering a batch again is harmless."""
+def take_in(
+    session: Session, device_id: str, body: RecordBatch, log_bytes: int, now: float
+) -> RecordsAccepted:
+    """Keep the records that are new. Delivering a batch again is harmless.
+
+    ``log_bytes`` bounds what is kept of the logs of each run.
+    """
     # Locks the device on databases that can (SQLite has one writer anyway): batches come one by one.
     query = select(DeviceRow).where(DeviceRow.id == device_id).with_for_update()
     device = session.scalars(query).one()
@@ -28,16 +33,18 @@ def take_in(session: Session, device_id: str, body: RecordBatch, now: float) -> 
         )
     fresh = _fresh(session, device_id, body.records)
     runs = _known_runs(session, fresh)
-    refused = []
-    for record in fresh:
-        problem = _problem(record, runs)
-        if problem:
-            refused.append(f"{record.id}: {problem}")
-        else:
+    refused = [f"{r.id}: {problem}" for r in fresh if (problem := _problem(r, runs))]
+    good = [record for record in fresh if not _problem(record, runs)]
+    for record in good:
+        if record.kind is not RecordKind.LOG:
             _keep(session, device, record, now)
-    accepted = len(fresh) - len(refused)
+    lines = [logs.of_device(device, r, now) for r in good if r.kind is RecordKind.LOG]
+    known = len(lines) - logs.keep(session, lines, log_bytes)
+    accepted = len(good) - known
     return RecordsAccepted(
-        accepted=accepted, duplicates=len(body.records) - len(fresh), refused=refused
+        accepted=accepted,
+        duplicates=len(body.records) - len(fresh) + known,
+        refused=refused,
     )
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from fedops.core.engine import RunEngine
 from fedops.core.errors import Conflict, FedOpsError, Invalid, Unavailable
 from fedops.core.states import AttemptStatus, RunStatus
-from fedops.server import attempts, devices, engine_calls
+from fedops.server import attempts, devices, engine_calls, logs
 from fedops.server.artifacts import ArtifactStore
 from fedops.server.attempt_files import AttemptFiles
 from fedops.server.attempts import EngineRun, LiveAttempt, Submission
@@ -89,6 +89,7 @@ class Scheduler:
         *,
         spool: Path,
         start_seconds: float = 90.0,
+        log_bytes: int = 32 << 20,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -99,6 +100,7 @@ class Scheduler:
         self._doorbell = doorbell
         self._spool = spool
         self._start_seconds = start_seconds
+        self._log_bytes = log_bytes
         self._clock = clock
         self._monotonic = monotonic
         self._memory = _Memory()
@@ -240,6 +242,9 @@ class Scheduler:
         logger.warning("attempt %d of run %d is lost: %s", attempt.number, attempt.run_id, text)
         with self._db.write() as session:
             attempts.lost(session, attempt.attempt_id, text, self._clock())
+            if log:
+                at, limit = self._clock(), self._log_bytes
+                logs.last_words(session, attempt.attempt_id, log, limit, at)
         self._pause_run(attempt.run_id)
 
     def _end(self, attempt: LiveAttempt) -> None:

@@ -152,6 +152,19 @@ class ArtifactRow(Base):
     sha256: Mapped[str] = mapped_column(String(64), primary_key=True)
     size: Mapped[int] = mapped_column(BigInteger)
     created_at: Mapped[float]
+    #: When the same content was last uploaded again: somebody is about to use it.
+    renewed_at: Mapped[float | None]
+    #: Set when nothing needed it any more and its file was removed.
+    removed_at: Mapped[float | None]
+
+
+class RemovalRow(Base):
+    """A file that a run's retention rule gave up. It is removed unless something else needs it."""
+
+    __tablename__ = "removals"
+
+    sha256: Mapped[str] = mapped_column(ForeignKey("artifacts.sha256"), primary_key=True)
+    since: Mapped[float]
 
 
 class BundleRow(Base):
@@ -162,6 +175,8 @@ class BundleRow(Base):
     sha256: Mapped[str] = mapped_column(ForeignKey("artifacts.sha256"), primary_key=True)
     package: Mapped[str] = mapped_column(Text)
     version: Mapped[str] = mapped_column(Text, default="")
+    #: The Git commit its files were at, as far as known.
+    commit: Mapped[str | None] = mapped_column(String(80))
     created_at: Mapped[float]
 
 
@@ -286,6 +301,8 @@ class RoundRow(Base):
     committed_at: Mapped[float | None]
     model: Mapped[str | None] = mapped_column(ForeignKey("artifacts.sha256"))
     strategy_state: Mapped[str | None] = mapped_column(ForeignKey("artifacts.sha256"))
+    #: When its checkpoint was given up by the retention rule. Its numbers stay.
+    pruned_at: Mapped[float | None]
     seconds: Mapped[float | None]
     overhead_seconds: Mapped[float | None]
     timing: Mapped[dict[str, float]]
@@ -363,6 +380,60 @@ class AliasRow(Base):
     name: Mapped[str] = mapped_column(String(63), primary_key=True)
     version: Mapped[int] = mapped_column(Integer)
     moved_at: Mapped[float]
+
+
+class AliasMoveRow(Base):
+    """Where an alias was moved to, and by whom. ``undone_at``: a rollback took it back."""
+
+    __tablename__ = "alias_moves"
+    __table_args__ = (
+        Index("ix_alias_moves_task_name", "task", "name", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    task: Mapped[str] = mapped_column(ForeignKey("tasks.name"))
+    name: Mapped[str] = mapped_column(String(63))
+    version: Mapped[int] = mapped_column(Integer)
+    who: Mapped[str] = mapped_column(Text)
+    at: Mapped[float]
+    undone_at: Mapped[float | None]
+
+
+class LogRow(Base):
+    """Some lines that a program logged, in the order they came in within their book."""
+
+    __tablename__ = "logs"
+    __table_args__ = (
+        UniqueConstraint("book", "record_id"),
+        Index("ix_logs_book", "book", "id"),
+        Index("ix_logs_device_id", "device_id", "id"),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    #: What they are counted against: "run 3", or "device ID" for lines of no run.
+    book: Mapped[str] = mapped_column(String(80))
+    record_id: Mapped[str] = mapped_column(String(64))
+    #: "server_app", "client_manager" or "training_client".
+    source: Mapped[str] = mapped_column(String(40))
+    run_id: Mapped[int | None] = mapped_column(BigInteger)
+    attempt: Mapped[int | None] = mapped_column(Integer)
+    round: Mapped[int | None] = mapped_column(BigInteger)
+    device_id: Mapped[str | None] = mapped_column(ForeignKey("devices.id"))
+    text: Mapped[str] = mapped_column(Text)
+    size: Mapped[int] = mapped_column(Integer)
+    at: Mapped[float]
+
+
+class LogBookRow(Base):
+    """How much is kept of the logs of a run or device, and how much had to go."""
+
+    __tablename__ = "log_books"
+
+    book: Mapped[str] = mapped_column(String(80), primary_key=True)
+    bytes: Mapped[int] = mapped_column(BigInteger, default=0)
+    dropped: Mapped[int] = mapped_column(BigInteger, default=0)
 
 
 class RecordRow(Base):

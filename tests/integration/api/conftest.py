@@ -4,33 +4,46 @@ from __future__ import annotations
 
 import os
 import sys
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from managing import World, managing
+from postgres import fresh_database
 
-#: A PostgreSQL database that tests may empty, e.g. postgresql+psycopg://user@host/db
+from fedops.server.db import Database
+
+#: A PostgreSQL server on which tests may make databases, e.g. postgresql+psycopg://user@host/db
 POSTGRES = os.environ.get("FEDOPS_TEST_POSTGRES")
 KINDS = ["sqlite", "postgresql"] if POSTGRES else ["sqlite"]
 
 
+@pytest.fixture(scope="session")
+def migrated_template() -> Iterator[str]:
+    """The name of a PostgreSQL database that has the tables and nothing in them."""
+    assert POSTGRES
+    name = f"template_{uuid.uuid4().hex}"
+    with fresh_database(POSTGRES, name) as url:
+        made = Database(url)
+        made.migrate()
+        made.close()
+        yield name
+
+
 @pytest.fixture(params=KINDS)
-def database_url(request: pytest.FixtureRequest) -> str | None:
+def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
     """None: SQLite in the server's folder."""
     if request.param == "sqlite":
-        return None
+        yield None
+        return
     assert POSTGRES
-    engine = sa.create_engine(POSTGRES)
-    with engine.begin() as connection:
-        connection.execute(sa.text("DROP SCHEMA public CASCADE"))
-        connection.execute(sa.text("CREATE SCHEMA public"))
-    engine.dispose()
-    return POSTGRES
+    template = request.getfixturevalue("migrated_template")
+    with fresh_database(POSTGRES, f"test_{uuid.uuid4().hex}", template) as url:
+        yield url
 
 
 @pytest.fixture

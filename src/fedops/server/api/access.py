@@ -76,6 +76,7 @@ RunId = Annotated[int, Path(ge=1, le=MAX_ID)]
 Named = Annotated[str, Path(pattern=NAME_PATTERN)]
 NameFilter = Annotated[str | None, Query(pattern=NAME_PATTERN)]
 After = Annotated[int, Query(ge=0, le=MAX_ID)]
+Limit = Annotated[int, Query(ge=1, le=1_000)]
 Wait = Annotated[float, Query(ge=0, le=LONG_POLL_SECONDS * 2, allow_inf_nan=False)]
 
 #: What every endpoint may answer beside its result.

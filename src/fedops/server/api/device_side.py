@@ -59,7 +59,7 @@ async def desired(device_id: DeviceId, server: Server, after: After = 0, wait: W
 def deliver_records(body: RecordBatch, device_id: DeviceId, server: Server) -> RecordsAccepted:
     """Deliver what the spool holds. A record counts once, however often it is delivered."""
     with server.db.write() as session:
-        return records.take_in(session, device_id, body, server.clock())
+        return records.take_in(session, device_id, body, server.settings.log_bytes, server.clock())
 
 
 @router.get("/tasks")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from fedops.core.contracts import DeviceRead, JoinReply, JoinRequest
-from fedops.server import devices, enrolment
-from fedops.server.api.access import ADMIN, ERRORS, Named, NameFilter, Server
+from fedops.core.contracts import DeviceRead, JoinReply, JoinRequest, LogPage
+from fedops.server import devices, enrolment, logs
+from fedops.server.api.access import ADMIN, ERRORS, After, Limit, Named, NameFilter, Server
 from fedops.server.api.routing import StrictRoute
 from fedops.server.services import Services
 
@@ -28,6 +28,13 @@ def get_device(device: Named, server: Server) -> DeviceRead:
     """One device, by name or id."""
     with server.db.read() as session:
         return devices.get(session, device, server.settings, server.clock())
+
+
+@router.get("/devices/{device}/logs")
+def device_logs(device: Named, server: Server, after: After = 0, limit: Limit = 200) -> LogPage:
+    """What a device's Client Manager and training client logged, oldest first."""
+    with server.db.read() as session:
+        return logs.of_one_device(session, device, after, limit)
 
 
 @router.post("/devices/{device}/approve")

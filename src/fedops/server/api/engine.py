@@ -16,6 +16,7 @@ from fedops.core.contracts import (
     Digest,
     EngineFinish,
     EngineHello,
+    EngineLogs,
     EngineProgress,
     ModelInit,
     Ring,
@@ -24,7 +25,7 @@ from fedops.core.contracts import (
     Signals,
 )
 from fedops.core.errors import Invalid
-from fedops.server import artifacts, engine_calls, finishes, rounds
+from fedops.server import artifacts, engine_calls, finishes, logs, rounds
 from fedops.server.api import transfer
 from fedops.server.api.access import ERRORS, After, AttemptId, Server, Wait
 from fedops.server.api.routing import StrictRoute
@@ -138,6 +139,15 @@ def _command(server: Services, attempt: int) -> engine_calls.Command:
 async def pulled(reply_to: MessageId, attempt: AttemptId, server: Server) -> Response:
     """A reply is on the engine's disk: its upload slot is free."""
     server.doorbell.release_reply(attempt, reply_to)
+    return Response(status_code=DONE)
+
+
+@router.post("/logs", status_code=DONE)
+def deliver_logs(body: EngineLogs, attempt: AttemptId, server: Server) -> Response:
+    """What the ServerApp logged. Delivering it again is harmless."""
+    with server.db.write(durable=False) as session:
+        limit = server.settings.log_bytes
+        logs.of_engine(session, attempt, body.entries, limit, server.clock())
     return Response(status_code=DONE)
 
 

@@ -6,14 +6,23 @@ from typing import Annotated
 
 from fastapi import APIRouter, Body, Query
 
-from fedops.core.contracts import MetricRead, RoundRead, RunExtend, RunRead, RunRetry, RunStart
-from fedops.server import run_views, runs, successors
-from fedops.server.api.access import ADMIN, ERRORS, Named, NameFilter, RunId, Server
+from fedops.core.contracts import (
+    LogPage,
+    LogSource,
+    MetricRead,
+    RoundRead,
+    RunExtend,
+    RunRead,
+    RunRetry,
+    RunStart,
+)
+from fedops.server import logs, run_views, runs, successors
+from fedops.server.api.access import ADMIN, ERRORS, After, Limit, Named, NameFilter, RunId, Server
 from fedops.server.api.routing import StrictRoute
 from fedops.server.services import Services
 
 router = APIRouter(tags=["runs"], dependencies=[ADMIN], route_class=StrictRoute, responses=ERRORS)
-Limit = Annotated[int, Query(ge=1, le=1_000)]
+RoundFilter = Annotated[int | None, Query(alias="round", ge=0, le=2**31 - 1)]
 MetricName = Annotated[str | None, Query(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
 
 
@@ -98,3 +107,26 @@ def list_metrics(run_id: RunId, server: Server, name: MetricName = None) -> list
     """The numbers of a run, in the order they came."""
     with server.db.read() as session:
         return run_views.metrics(session, run_id, name)
+
+
+@router.get("/runs/{run_id}/logs")
+def run_logs(
+    run_id: RunId,
+    server: Server,
+    device: NameFilter = None,
+    number: RoundFilter = None,
+    source: LogSource | None = None,
+    after: After = 0,
+    limit: Limit = 200,
+) -> LogPage:
+    """What ServerApp, Client Managers and training clients logged in a run, oldest first."""
+    with server.db.read() as session:
+        return logs.of_run(
+            session,
+            run_id,
+            device=device,
+            number=number,
+            source=source,
+            after=after,
+            limit=limit,
+        )

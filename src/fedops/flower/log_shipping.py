@@ -1,0 +1,116 @@
+"""What the ServerApp logs, sent to the Server Manager in batches by a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from collections import deque
+from dataclasses import dataclass
+
+from fedops.api import EngineClient
+from fedops.core.contracts import EngineLog, EngineLogs, EngineProgress
+from fedops.core.errors import FedOpsError, Unavailable
+from fedops.core.redaction import redact
+
+#: Between two deliveries. Seconds.
+INTERVAL = 1.0
+#: How many lines wait at most while the server is away; the oldest go, and are counted.
+WAITING = 5_000
+_BATCH_LINES, _LINE_CHARACTERS = 199, 4_000  # and one that says what is left out
+#: What these say would be about the sending itself, or is of no use to anybody.
+_NOT = ("httpx", "httpcore", "urllib3", "hpack", "asyncio", "flwr", __name__)
+
+
+@dataclass(frozen=True)
+class _Line:
+    id: str
+    at: float
+    round: int | None
+    text: str
+
+
+class LoggedEngineClient(EngineClient):
+    """An ``EngineClient`` that knows which round is going on."""
+
+    round: int | None = None
+
+    def progress(self, body: EngineProgress) -> None:
+        self.round = body.round
+        super().progress(body)
+
+
+class LogShipping(logging.Handler):
+    """Takes what is logged in this process; ``close`` delivers what is left.
+
+    The rounds never wait for it: a line is put into memory and nothing else.
+    """
+
+    def __init__(self, api: LoggedEngineClient, interval: float = INTERVAL) -> None:
+        super().__init__(logging.INFO)
+        self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+        self._api = api
+        self._interval = interval
+        self._lines: deque[_Line] = deque()
+        self._left_out = 0
+        self._unsent: EngineLogs | None = None
+        self._guard = threading.Lock()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="log-shipping", daemon=True)
+        self._thread.start()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name.split(".")[0] in _NOT or record.name in _NOT:
+            return
+        try:
+            text = redact(self.format(record))[:_LINE_CHARACTERS]
+        except Exception:  # a line that cannot be formatted must not break who logs it
+            self.handleError(record)
+            return
+        with self._guard:
+            self._lines.append(_Line(uuid.uuid4().hex, time.time(), self._api.round, text))
+            if len(self._lines) > WAITING:
+                self._lines.popleft()
+                self._left_out += 1
+
+    def close(self) -> None:
+        """Deliver what is left, if the server takes it at once."""
+        self._ended.set()
+        self._thread.join(5.0)
+        super().close()
+
+    def _run(self) -> None:
+        while not self._ended.wait(self._interval):
+            self._deliver()
+        self._deliver()
+
+    def _deliver(self) -> None:
+        while (batch := self._unsent or self._next()) is not None:
+            try:
+                self._api.logs(batch)
+            except Unavailable:
+                self._unsent = batch  # the same ids again: the server keeps each once
+                return
+            except FedOpsError:
+                pass  # it will never take this; saying so would be a line to send again
+            self._unsent = None
+
+    def _next(self) -> EngineLogs | None:
+        with self._guard:
+            count = min(len(self._lines), _BATCH_LINES)
+            lines = [self._lines.popleft() for _ in range(count)]
+            left_out, self._left_out = self._left_out, 0
+        if not lines:
+            return None
+        now, entries = time.time(), list[EngineLog]()
+        if left_out:
+            text = f"({left_out} lines before this one are left out)"
+            entries.append(_entry(_Line(uuid.uuid4().hex, lines[0].at, None, text), now))
+        entries += [_entry(line, now) for line in lines]
+        return EngineLogs(entries=entries)
+
+
+def _entry(line: _Line, now: float) -> EngineLog:
+    age = max(now - line.at, 0.0)
+    return EngineLog(id=line.id, age_seconds=age, round=line.round, text=line.text)
