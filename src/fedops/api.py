@@ -90,11 +90,12 @@ class _Client:
             reply, "GET", path, params=_given({**params, "wait": wait}), timeout=timeout
         )
 
-    def _upload(self, path: str, file: Path) -> c.ArtifactRef:
+    def _upload(self, path: str, file: Path, **params: Any) -> c.ArtifactRef:
         with file.open("rb") as stream:
-            return _parse(
-                c.ArtifactRef, self._send("PUT", path, content=_blocks(stream), timeout=600.0)
+            sent = self._send(
+                "PUT", path, content=_blocks(stream), params=_given(params), timeout=600.0
             )
+        return _parse(c.ArtifactRef, sent)
 
     def _download(self, path: str, target: Path) -> Path:
         with (
@@ -169,8 +170,9 @@ class OperatorClient(_Client):
         """``decision``: ``approve``, ``reject`` or ``revoke``."""
         return self._call(c.DeviceRead, "POST", f"/devices/{device}/{decision}")
 
-    def upload_bundle(self, file: Path) -> c.ArtifactRef:
-        return self._upload("/bundles", file)
+    def upload_bundle(self, file: Path, commit: str | None = None) -> c.ArtifactRef:
+        """``commit``: the Git commit that the app's files were at."""
+        return self._upload("/bundles", file, commit=commit)
 
     def create_task(self, body: c.TaskCreate) -> c.TaskRead:
         return self._call(c.TaskRead, "POST", "/tasks", body)
@@ -248,6 +250,33 @@ class OperatorClient(_Client):
     def model(self, task: str, version: str) -> c.ModelVersionRead:
         """``version``: a number, ``V3`` or an alias such as ``latest``."""
         return self._call(c.ModelVersionRead, "GET", f"/tasks/{task}/models/{version}")
+
+    def verify_models(self, task: str | None = None) -> list[c.FileCheck]:
+        """Have the server read the file of every version."""
+        response = self._send(
+            "GET", "/models/verify", params=_given({"task": task}), timeout=3_600.0
+        )
+        return TypeAdapter(list[c.FileCheck]).validate_python(response.json())
+
+    def compare_models(self, task: str, first: str, second: str) -> c.ModelComparison:
+        path = f"/tasks/{task}/models/{first}/compare/{second}"
+        return self._call(c.ModelComparison, "GET", path, timeout=600.0)
+
+    def promote_model(self, task: str, version: str, alias: str = "serving") -> c.ModelVersionRead:
+        path = f"/tasks/{task}/models/{version}/promote"
+        body = c.Promotion(alias=alias)
+        return self._call(c.ModelVersionRead, "POST", path, body, timeout=600.0)
+
+    def rollback_alias(self, task: str, alias: str = "serving") -> c.ModelVersionRead:
+        """Let an alias name what it named before."""
+        return self._call(c.ModelVersionRead, "POST", f"/tasks/{task}/aliases/{alias}/rollback")
+
+    def aliases(self, task: str) -> list[c.AliasRead]:
+        return self._list(c.AliasRead, f"/tasks/{task}/aliases")
+
+    def download_checkpoint(self, run_id: int, round_: int, target: Path) -> Path:
+        """The model that a round made, while it is kept."""
+        return self._download(f"/runs/{run_id}/rounds/{round_}/model", target)
 
     def download_model(self, task: str, version: str, target: Path) -> Path:
         return self._download(f"/tasks/{task}/models/{version}/file", target)

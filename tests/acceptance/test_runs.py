@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -67,6 +69,24 @@ def test_each_participation_is_on_record(federation: Federation) -> None:
         assert record.overhead_seconds is not None
         assert record.seconds is not None
         assert 0 <= record.overhead_seconds <= record.seconds
+
+
+def test_what_the_programs_said_is_kept_by_run_round_and_device(federation: Federation) -> None:
+    run = complete(federation, "first", "num_rounds=2")
+    with federation.operator() as operator:
+
+        def said(**which: Any) -> str:
+            return "\n".join(
+                e.text for e in operator.run_logs(run.id, limit=1_000, **which).entries
+            )
+
+        assert "round 2 of 2 is committed" in said(source="server_app", round=2)
+        trained = f"round 2 of run {run.id}: trained on 120 examples"
+        federation.until("the lines of the devices", lambda: said().count(trained) == 2, 30.0)
+        assert said(device="ada", round=2, source="training_client").count(trained) == 1
+        everything = said() + "".join(e.text for e in operator.device_logs("ada").entries)
+    assert "HTTP Request" not in everything
+    assert not re.search(r"fo_(admin|device|attempt|join)_\w", everything)
 
 
 def test_the_same_seed_gives_the_same_model(federation: Federation) -> None:

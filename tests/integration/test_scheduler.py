@@ -63,7 +63,7 @@ class World:
         self.artifacts = LocalArtifacts(self.home / "artifacts")
         self.files = AttemptFiles(self.settings.attempts_dir, "http://127.0.0.1:1")
         self.scheduler = self.new_scheduler()
-        self.sweeper = Sweeper(self.db, self.settings, self.clock)
+        self.sweeper = Sweeper(self.db, self.settings, self.artifacts, self.clock)
 
     def new_scheduler(self) -> Scheduler:
         return Scheduler(

@@ -43,7 +43,10 @@ COMMANDS = {
         "fedops.cli.devices",
         "Enrolled devices: list, show, logs, approve, reject, revoke.",
     ),
-    "model": ("fedops.cli.models", "Global model versions: list, show, download."),
+    "model": (
+        "fedops.cli.models",
+        "Global model versions: list, show, download, promote, compare, verify.",
+    ),
 }
 
 

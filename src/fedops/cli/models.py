@@ -11,6 +11,7 @@ import typer
 from fedops.api import OperatorClient
 from fedops.cli import options
 from fedops.cli.connection import operator
+from fedops.cli.model_tables import aliases_table, comparison_view
 from fedops.cli.output import show
 from fedops.console import bytes_of, model_fields, models_table, version_name
 from fedops.core.errors import Invalid, Unavailable
@@ -22,6 +23,7 @@ Task = Annotated[str, typer.Argument(metavar="TASK", help="The task's name.")]
 Version = Annotated[
     str, typer.Argument(metavar="VERSION", help="V3, 3, or an alias such as latest.")
 ]
+Alias = Annotated[str, typer.Option("--alias", metavar="ALIAS", help="Which alias.")]
 
 
 @app.command("list")
@@ -79,6 +81,83 @@ def download(
         as_json,
         f"{name} of {task}: {target} ({bytes_of(model.size)}, sha256 {model.sha256})",
     )
+
+
+@app.command()
+def promote(
+    task: Task,
+    version: Version,
+    alias: Alias = "serving",
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Let an alias name a version, once its file is found intact."""
+    with operator(server, token) as client:
+        model = client.promote_model(task, version, alias)
+    show(model, as_json, f"{alias} of {task} is {version_name(model.version)}.")
+
+
+@app.command()
+def rollback(
+    task: Task,
+    alias: Alias = "serving",
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Take back the last promotion: the alias names the version that it named before."""
+    with operator(server, token) as client:
+        model = client.rollback_alias(task, alias)
+    show(model, as_json, f"{alias} of {task} is {version_name(model.version)} again.")
+
+
+@app.command()
+def aliases(
+    task: Task,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """List a task's aliases, and what they named before."""
+    with operator(server, token) as client:
+        found = client.aliases(task)
+    show(found, as_json, aliases_table(found))
+
+
+@app.command()
+def compare(
+    task: Task,
+    first: Annotated[str, typer.Argument(metavar="V1", help="A version or alias.")],
+    second: Annotated[str, typer.Argument(metavar="V2", help="Another.")],
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Compare two versions: metrics, config, and how far apart each tensor is."""
+    with operator(server, token) as client:
+        found = client.compare_models(task, first, second)
+    show(found, as_json, *comparison_view(found))
+
+
+@app.command()
+def verify(
+    task: Annotated[
+        str | None, typer.Argument(metavar="[TASK]", help="The task's name; default: all tasks.")
+    ] = None,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Read every version's file and compare it with its sha256. The exit code is 1 if one is damaged."""
+    with operator(server, token) as client:
+        files = client.verify_models(task)
+    bad = [file for file in files if file.problem]
+    lines = [f"{version_name(f.version)} of {f.task}: {f.problem} ({f.sha256})" for f in bad]
+    good = len(files) - len(bad)
+    show(files, as_json, *lines, f"{good} of {len(files)} versions are intact.")
+    if bad:
+        raise typer.Exit(1)
 
 
 def version_number(client: OperatorClient, task: str, version: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -17,6 +18,7 @@ from fedops.console import rounds_table, run_fields, runs_table, version_name
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError, Unavailable
 from fedops.core.states import RUN_TERMINAL, RunStatus
+from fedops.tensors import sha256_of
 
 app = options.group("Executions of a task.")
 
@@ -134,6 +136,26 @@ def logs(
             return client.run(run_id).status in RUN_TERMINAL
 
         write(stream(fetch, over, follow_it), as_json, follow_it)
+
+
+@app.command()
+def checkpoint(
+    run_id: Id,
+    round_: Annotated[int, typer.Argument(metavar="ROUND", min=1, help="The round's number.")],
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Default: run-RUN-round-ROUND.safetensors."),
+    ] = None,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Download the model that a round made, while it is kept: the newest rounds, and the best."""
+    target = out or Path(f"run-{run_id}-round-{round_}.safetensors")
+    with operator(server, token) as client:
+        client.download_checkpoint(run_id, round_, target)
+    value = {"run": run_id, "round": round_, "path": str(target), "sha256": sha256_of(target)}
+    show(value, as_json, f"The model of round {round_} of run {run_id}: {target}")
 
 
 @app.command()

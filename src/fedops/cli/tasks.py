@@ -13,6 +13,7 @@ from fedops.api import OperatorClient
 from fedops.cli import options
 from fedops.cli.connection import operator
 from fedops.cli.output import show
+from fedops.cli.source import git_commit
 from fedops.console import task_fields, tasks_table
 from fedops.core import contracts as c
 from fedops.core.errors import Invalid
@@ -122,7 +123,7 @@ def upload(client: OperatorClient, folder: Path) -> str:
     with tempfile.TemporaryDirectory(prefix="fedops-") as place:
         file = Path(place) / "app.fab"
         file.write_bytes(bundle)
-        return client.upload_bundle(file).sha256
+        return client.upload_bundle(file, git_commit(folder)).sha256
 
 
 def named(name: str) -> str:

@@ -359,6 +359,9 @@ class RoundRead(Reply):
     timing: dict[str, float]
     metrics: dict[str, float]
     participations: list[ParticipationRead]
+    #: sha256 of the model it made, and whether that checkpoint is kept still.
+    model: str | None = None
+    kept: bool = False
 
 
 class AttemptRead(Reply):
@@ -429,6 +432,76 @@ class ModelVersionRead(Reply):
     lineage: dict[str, Any]
     aliases: list[str]
     created_at: float
+
+
+class Promotion(Request):
+    """The alias that is to name a version."""
+
+    alias: str = Field(default="serving", max_length=63)
+
+
+class AliasMoveRead(Reply):
+    version: int
+    who: str
+    at: float
+    #: When a rollback took it back.
+    undone_at: float | None
+
+
+class AliasRead(Reply):
+    """A movable name for a version, and its newest moves, the newest first."""
+
+    name: str
+    version: int
+    moved_at: float
+    moves: list[AliasMoveRead]
+
+
+class FileCheck(Reply):
+    """Whether the file of a version is what it was. ``problem`` None: it is."""
+
+    task: str
+    version: int
+    sha256: str
+    problem: str | None = None
+
+
+class MetricDifference(Reply):
+    first: float | None
+    second: float | None
+
+
+class ConfigDifference(Reply):
+    first: Any
+    second: Any
+
+
+class TensorDifference(Reply):
+    """A tensor in two models: its shapes (None: absent) and, where they agree, how far apart it is."""
+
+    name: str
+    first: list[int] | None
+    second: list[int] | None
+    #: The Euclidean distance, and that in proportion to the first's norm.
+    distance: float | None = None
+    relative: float | None = None
+    #: The largest difference of one value.
+    largest: float | None = None
+
+
+class ModelComparison(Reply):
+    """What differs between two versions of a task's model."""
+
+    task: str
+    first: int
+    second: int
+    identical: bool
+    metrics: dict[str, MetricDifference]
+    #: Only the keys that differ.
+    config: dict[str, ConfigDifference]
+    tensors: list[TensorDifference]
+    #: Over all tensors that both have.
+    distance: float | None
 
 
 class ServerInfo(Reply):

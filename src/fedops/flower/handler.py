@@ -7,6 +7,7 @@ that a message that comes again gets the same answer.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -35,6 +36,8 @@ from fedops.flower.restore import restore
 from fedops.scalize.base import ModelAdapter, TrainContext
 from fedops.scalize.data import DataSplit
 from fedops.tensors import Tensors
+
+logger = logging.getLogger("fedops.training")
 
 #: Keys of the config that change neither a client's model nor its data.
 _ELSEWHERE = ("clients_per_round", "num_rounds", "server", "task_id", "wandb", "xai")
@@ -197,6 +200,14 @@ class ClientHandler:
         self._say(ProcessStatus.TRAINING, order)
         result = adapter.train(work.data.train, work.context(self._device))
         seconds = time.monotonic() - begin
+        logger.info(
+            "round %d of run %d: trained on %d examples in %.2f s: %s",
+            order.round,
+            order.run_id,
+            result.examples,
+            seconds,
+            {name: round(value, 4) for name, value in result.metrics.items()},
+        )
         tensors = adapter.get_tensors()
         self._keep(order, tensors)
         metrics = {f"train_{name}": value for name, value in result.metrics.items()}

@@ -151,4 +151,7 @@ def _restore(strategy: RunStrategy, spec: AttemptSpec, lines: Lines, spool: Path
 def _download(lines: Lines, ref: ArtifactRef, path: Path) -> None:
     lines.ask(lambda api: api.download(ref, path))
     if (found := sha256_of(path)) != ref.sha256:
-        raise FedOpsError(f"artifact {ref.sha256[:12]} arrived damaged: its digest is {found[:12]}")
+        raise FedOpsError(
+            f"artifact {ref.sha256[:12]} arrived damaged (its sha256 is {found[:12]}): 'fedops model "
+            "verify' tells whether it is damaged on the server; then start from another version"
+        )

@@ -21,6 +21,7 @@ from fedops.server import devices, gateway
 from fedops.server.admin import ensure_admin_token
 from fedops.server.api import device_side, docs, engine, errors, node, operating, runs, tasks
 from fedops.server.api import devices as device_routes
+from fedops.server.api import models as model_routes
 from fedops.server.artifacts import LocalArtifacts
 from fedops.server.attempt_files import AttemptFiles
 from fedops.server.db import Database
@@ -100,7 +101,7 @@ def assemble(
     db.listener = Dispatch(doorbell, node_auth, scheduler.worker.wake)
     services = Services(settings, db, artifacts, doorbell, node_auth, run_engine, clock)
     fleet = FleetGateway(node_auth, lambda: run_engine.fleet_url)
-    return ServerManager(services, scheduler, Sweeper(db, settings, clock), fleet)
+    return ServerManager(services, scheduler, Sweeper(db, settings, artifacts, clock), fleet)
 
 
 def _approved_keys(db: Database) -> list[DeviceKey]:
@@ -158,6 +159,7 @@ def _add_routes(app: FastAPI) -> None:
         device_routes.joining,
         device_routes.router,
         tasks.router,
+        model_routes.router,
         runs.router,
         engine.router,
         node.router,

@@ -22,6 +22,7 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import ArtifactRef
 from fedops.core.errors import Invalid, NotFound, Unavailable
 from fedops.server.tables import ArtifactRow
+from fedops.tensors import sha256_of
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
@@ -120,6 +121,17 @@ class _LocalUpload:
         self._temporary.unlink(missing_ok=True)
 
 
+def problem(store: ArtifactStore, sha256: str) -> str | None:
+    """What is wrong with a stored file, read from its first to its last byte: None, or why not."""
+    try:
+        found = sha256_of(store.path(sha256))
+    except NotFound:
+        return "its file is missing"
+    except OSError as error:
+        return f"its file cannot be read: {error.strerror}"
+    return None if found == sha256 else f"its file is damaged: its sha256 is {found[:12]}..."
+
+
 def _place(root: Path, sha256: str) -> Path:
     return root / sha256[:2] / sha256[2:]
 
@@ -148,7 +160,9 @@ def _disk_errors(where: Path) -> Iterator[None]:
 
 def record(session: Session, ref: ArtifactRef, now: float) -> None:
     """Know that the store holds this file. Repeating is harmless."""
-    if session.get(ArtifactRow, ref.sha256) is not None:
+    row = session.get(ArtifactRow, ref.sha256, with_for_update=True)
+    if row is not None:
+        row.renewed_at, row.removed_at = now, None
         return
     with suppress(IntegrityError), session.begin_nested():
         session.add(ArtifactRow(sha256=ref.sha256, size=ref.size, created_at=now))
@@ -156,12 +170,13 @@ def record(session: Session, ref: ArtifactRef, now: float) -> None:
 
 def is_known(session: Session, sha256: str) -> bool:
     """Whether a file was uploaded to stay."""
-    return session.get(ArtifactRow, sha256) is not None
+    row = session.get(ArtifactRow, sha256)
+    return row is not None and row.removed_at is None
 
 
 def require(session: Session, sha256: str, what: str) -> ArtifactRef:
     """An artifact that was uploaded before, as ``what``."""
     row = session.get(ArtifactRow, sha256)
-    if row is None:
+    if row is None or row.removed_at is not None:
         raise NotFound(f"the {what} {sha256} was not uploaded to this server")
     return ArtifactRef(sha256=row.sha256, size=row.size)

@@ -127,10 +127,19 @@ def _text(data: Mapping[str, Any], key: str, where: str) -> str:
 
 
 def register(
-    session: Session, ref: ArtifactRef, store: artifacts.ArtifactStore, now: float
+    session: Session,
+    ref: ArtifactRef,
+    store: artifacts.ArtifactStore,
+    now: float,
+    commit: str | None = None,
 ) -> None:
-    """Know an uploaded bundle, or remove what is none. Repeating is harmless."""
-    if session.get(BundleRow, ref.sha256) is not None:
+    """Know an uploaded bundle, or remove what is none. Repeating is harmless.
+
+    The first ``commit`` that is named for the same content stays.
+    """
+    known = session.get(BundleRow, ref.sha256)
+    if known is not None:
+        known.commit = known.commit or commit
         return
     try:
         bundle = read(store.path(ref.sha256))
@@ -140,7 +149,13 @@ def register(
         raise
     artifacts.record(session, ref, now)
     session.add(
-        BundleRow(sha256=ref.sha256, package=bundle.package, version=bundle.version, created_at=now)
+        BundleRow(
+            sha256=ref.sha256,
+            package=bundle.package,
+            version=bundle.version,
+            commit=commit,
+            created_at=now,
+        )
     )
 
 

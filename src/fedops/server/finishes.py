@@ -14,7 +14,14 @@ from fedops.server import attempts, models, stops
 from fedops.server.engine_calls import fenced, who
 from fedops.server.rounds import note_client_metrics
 from fedops.server.run_states import move_attempt, move_run, require_run
-from fedops.server.tables import AttemptRow, DeviceRow, ParticipationRow, RoundRow, RunRow
+from fedops.server.tables import (
+    AttemptRow,
+    BundleRow,
+    DeviceRow,
+    ParticipationRow,
+    RoundRow,
+    RunRow,
+)
 from fedops.settings import ServerSettings
 
 
@@ -96,6 +103,7 @@ def _lineage(session: Session, run: RunRow) -> dict[str, Any]:
         "first_round": run.first_round,
         "seed": run.seed,
         "bundle": run.bundle,
+        "commit": session.get_one(BundleRow, run.bundle).commit,
         "config": run.config,
         "from_version": run.from_version,
         "dataset": run.dataset,

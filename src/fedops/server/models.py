@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import ModelVersionRead
 from fedops.core.errors import NotFound
 from fedops.server import events
-from fedops.server.tables import AliasRow, ArtifactRow, ModelVersionRow, TaskRow
+from fedops.server.tables import AliasMoveRow, AliasRow, ArtifactRow, ModelVersionRow, TaskRow
 
 LATEST = "latest"
 _NUMBER = re.compile(r"[vV]?(\d{1,9})")
@@ -35,17 +35,46 @@ def create(session: Session, task: str, now: float, who: str, **values: Any) -> 
     return row
 
 
-def move_alias(session: Session, task: str, name: str, version: int, now: float, who: str) -> None:
-    """Let an alias name another version."""
+def move_alias(
+    session: Session,
+    task: str,
+    name: str,
+    version: int,
+    now: float,
+    who: str,
+    event: str = "alias.moved",
+) -> None:
+    """Let an alias name another version, and remember where it was."""
+    before = point(session, task, name, version, now)
+    session.add(AliasMoveRow(task=task, name=name, version=version, who=who, at=now))
+    log_move(session, task, name, (before, version), now, who, event)
+
+
+def point(session: Session, task: str, name: str, version: int, now: float) -> int | None:
+    """Set an alias. Returns where it was."""
     row = session.get(AliasRow, (task, name))
     before = row.version if row else None
     if row is None:
         session.add(AliasRow(task=task, name=name, version=version, moved_at=now))
     else:
         row.version, row.moved_at = version, now
-    text = f"{name} is V{version}" + (f", was V{before}" if before is not None else "")
+    return before
+
+
+def log_move(
+    session: Session,
+    task: str,
+    name: str,
+    moved: tuple[int | None, int],
+    now: float,
+    who: str,
+    event: str,
+) -> None:
+    """Log from where to where an alias was moved."""
+    before, after = moved
+    text = f"{name} is V{after}" + (f", was V{before}" if before is not None else "")
     events.append(
-        session, now, who, f"alias {task} {name}", "alias.moved", text, before=before, after=version
+        session, now, who, f"alias {task} {name}", event, text, before=before, after=after
     )
 
 
@@ -102,9 +131,13 @@ def listed(session: Session, task: str) -> list[ModelVersionRead]:
 
 def get(session: Session, task: str, version: str) -> ModelVersionRead:
     """One version."""
-    row = find(session, task, version)
+    return read(session, find(session, task, version))
+
+
+def read(session: Session, row: ModelVersionRow) -> ModelVersionRead:
+    """A version as it is shown."""
     artifact = session.get_one(ArtifactRow, row.sha256)
-    return _read(row, artifact.size, aliases(session, task))
+    return _read(row, artifact.size, aliases(session, row.task))
 
 
 def _read(row: ModelVersionRow, size: int, named: dict[str, int]) -> ModelVersionRead:

@@ -145,6 +145,8 @@ def _round(row: RoundRow, participations: list[ParticipationRead]) -> RoundRead:
         timing=row.timing,
         metrics=_metrics(row),
         participations=participations,
+        model=row.model,
+        kept=row.model is not None and row.pruned_at is None,
     )
 
 

@@ -299,8 +299,8 @@ class RoundRow(Base):
     begun: Mapped[int] = mapped_column(Integer, default=1)
     started_at: Mapped[float]
     committed_at: Mapped[float | None]
-    model: Mapped[str | None] = mapped_column(ForeignKey("artifacts.sha256"))
-    strategy_state: Mapped[str | None] = mapped_column(ForeignKey("artifacts.sha256"))
+    model: Mapped[str | None] = mapped_column(ForeignKey("artifacts.sha256"), index=True)
+    strategy_state: Mapped[str | None] = mapped_column(ForeignKey("artifacts.sha256"), index=True)
     #: When its checkpoint was given up by the retention rule. Its numbers stay.
     pruned_at: Mapped[float | None]
     seconds: Mapped[float | None]

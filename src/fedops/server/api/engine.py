@@ -24,8 +24,8 @@ from fedops.core.contracts import (
     RoundCommit,
     Signals,
 )
-from fedops.core.errors import Invalid
-from fedops.server import artifacts, engine_calls, finishes, logs, rounds
+from fedops.core.errors import Invalid, NotFound, Unavailable
+from fedops.server import artifacts, checkpoints, engine_calls, finishes, logs, rounds
 from fedops.server.api import transfer
 from fedops.server.api.access import ERRORS, After, AttemptId, Server, Wait
 from fedops.server.api.routing import StrictRoute
@@ -40,7 +40,11 @@ DONE = 204
 @router.post("/hello")
 def hello(body: EngineHello, attempt: AttemptId, server: Server) -> AttemptSpec:
     """The ServerApp is up. The answer is all it needs to execute or continue the run."""
+    with server.db.read() as session:
+        found = checkpoints.to_resume_from(session, attempt)
+    damaged = checkpoints.find_damaged(server.artifacts, found)
     with server.db.write() as session:
+        checkpoints.step_back(session, attempt, damaged, server.clock())
         return engine_calls.hello(session, attempt, body, server.settings.home, server.clock())
 
 
@@ -68,6 +72,10 @@ def _require_live(server: Services, attempt: int) -> None:
 def _record(server: Services, ref: ArtifactRef) -> ArtifactRef:
     with server.db.write() as session:
         artifacts.record(session, ref, server.clock())
+    try:
+        server.artifacts.path(ref.sha256)
+    except NotFound:  # the same content was given up and removed in this very moment
+        raise Unavailable(f"the file {ref.sha256[:12]} was not kept; upload it again") from None
     return ref
 
 
@@ -110,8 +118,11 @@ def commit_round(
     """A finished round. It counts when this is answered with success, and only then."""
     if body.round != number:
         raise Invalid(f"the path says round {number}, the body round {body.round}")
+    now = server.clock()
     with server.db.write() as session:
-        return rounds.commit(session, attempt, body, server.clock())
+        reply = rounds.commit(session, attempt, body, now)
+        checkpoints.retain(session, attempt, server.settings.keep_checkpoints, now)
+    return reply
 
 
 @router.post("/ring", status_code=DONE)

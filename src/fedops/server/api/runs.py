@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Query
+from fastapi import APIRouter, Body, Path, Query
+from fastapi.responses import FileResponse
 
 from fedops.core.contracts import (
     LogPage,
@@ -16,12 +17,14 @@ from fedops.core.contracts import (
     RunRetry,
     RunStart,
 )
-from fedops.server import logs, run_views, runs, successors
+from fedops.server import checkpoints, logs, run_views, runs, successors
+from fedops.server.api import transfer
 from fedops.server.api.access import ADMIN, ERRORS, After, Limit, Named, NameFilter, RunId, Server
 from fedops.server.api.routing import StrictRoute
 from fedops.server.services import Services
 
 router = APIRouter(tags=["runs"], dependencies=[ADMIN], route_class=StrictRoute, responses=ERRORS)
+RoundNumber = Annotated[int, Path(alias="round", ge=1, le=2**31 - 1)]
 RoundFilter = Annotated[int | None, Query(alias="round", ge=0, le=2**31 - 1)]
 MetricName = Annotated[str | None, Query(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
 
@@ -100,6 +103,14 @@ def list_rounds(run_id: RunId, server: Server) -> list[RoundRead]:
     """The rounds of a run, with the part each device had in them."""
     with server.db.read() as session:
         return run_views.rounds(session, run_id)
+
+
+@router.get("/runs/{run_id}/rounds/{round}/model", response_class=FileResponse)
+def download_checkpoint(run_id: RunId, number: RoundNumber, server: Server) -> FileResponse:
+    """The model that a round made, as safetensors, while it is kept."""
+    with server.db.read() as session:
+        ref = checkpoints.file_of(session, run_id, number)
+    return transfer.send(server.artifacts, ref.sha256, f"run-{run_id}-round-{number}.safetensors")
 
 
 @router.get("/runs/{run_id}/metrics")

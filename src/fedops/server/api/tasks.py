@@ -1,40 +1,41 @@
-"""App bundles and tasks, and the global models that tasks have."""
+"""App bundles and tasks."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse
 
 from fedops.core.contracts import (
     ArtifactRef,
-    ModelVersionRead,
     TaskCreate,
     TaskRead,
     TaskUpdate,
 )
-from fedops.server import bundles, models, tasks
+from fedops.server import bundles, tasks
 from fedops.server.api import transfer
 from fedops.server.api.access import ADMIN, ERRORS, Named, Server
 from fedops.server.api.routing import StrictRoute
 from fedops.server.services import Services
 
 router = APIRouter(tags=["tasks"], dependencies=[ADMIN], route_class=StrictRoute, responses=ERRORS)
-Version = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,63}$")]
+Commit = Annotated[str | None, Query(pattern=r"^[0-9a-f]{7,64}(-dirty)?$")]
 
 
 @router.put("/bundles")
-async def upload_bundle(request: Request, server: Server) -> ArtifactRef:
-    """Upload an app as a zip. The answer's ``sha256`` is what tasks name it by."""
+async def upload_bundle(request: Request, server: Server, commit: Commit = None) -> ArtifactRef:
+    """Upload an app as a zip. The answer's ``sha256`` is what tasks name it by.
+
+    ``commit``: the Git commit that its files were at, for the lineage of what it will train.
+    """
     ref = await transfer.receive(request, server.artifacts, server.settings.max_bundle_bytes)
-    return await run_in_threadpool(_register_bundle, server, ref)
+    return await run_in_threadpool(_register_bundle, server, ref, commit)
 
 
-def _register_bundle(server: Services, ref: ArtifactRef) -> ArtifactRef:
+def _register_bundle(server: Services, ref: ArtifactRef, commit: str | None) -> ArtifactRef:
     with server.db.write() as session:
-        bundles.register(session, ref, server.artifacts, server.clock())
+        bundles.register(session, ref, server.artifacts, server.clock(), commit)
     return ref
 
 
@@ -73,26 +74,3 @@ def archive_task(task: Named, server: Server) -> TaskRead:
     """Put a task away. Its runs and models stay."""
     with server.db.write() as session:
         return tasks.archive(session, task, server.clock())
-
-
-@router.get("/tasks/{task}/models")
-def list_models(task: Named, server: Server) -> list[ModelVersionRead]:
-    """The task's global model versions, oldest first."""
-    with server.db.read() as session:
-        return models.listed(session, task)
-
-
-@router.get("/tasks/{task}/models/{version}")
-def get_model(task: Named, version: Version, server: Server) -> ModelVersionRead:
-    """One version: a number, ``V3``, or an alias such as ``latest``."""
-    with server.db.read() as session:
-        return models.get(session, task, version)
-
-
-@router.get("/tasks/{task}/models/{version}/file", response_class=FileResponse)
-def download_model(task: Named, version: Version, server: Server) -> FileResponse:
-    """The model itself, as safetensors."""
-    with server.db.read() as session:
-        found = models.get(session, task, version)
-    name = f"{task}-V{found.version}.safetensors"
-    return transfer.send(server.artifacts, found.sha256, name)

@@ -18,6 +18,8 @@ def upgrade() -> None:
     op.add_column("artifacts", sa.Column("removed_at", sa.Double(), nullable=True))
     op.add_column("bundles", sa.Column("commit", sa.String(length=80), nullable=True))
     op.add_column("rounds", sa.Column("pruned_at", sa.Double(), nullable=True))
+    for column in ("model", "strategy_state"):
+        op.create_index(op.f(f"ix_rounds_{column}"), "rounds", [column])
     _removals()
     _alias_moves()
     _logs()
@@ -31,6 +33,8 @@ def upgrade() -> None:
 def downgrade() -> None:
     for table in ("log_books", "logs", "alias_moves", "removals"):
         op.drop_table(table)
+    for column in ("model", "strategy_state"):
+        op.drop_index(op.f(f"ix_rounds_{column}"), "rounds")
     for table, columns in (
         ("rounds", ["pruned_at"]),
         ("bundles", ["commit"]),

@@ -1,0 +1,58 @@
+"""The registry as rich tables: aliases and comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rich.console import RenderableType
+
+from fedops.console import moment, number, table, version_name
+from fedops.core import contracts as c
+
+#: A comparison shows the tensors that differ most.
+_TENSORS = 20
+
+
+def aliases_table(aliases: Sequence[c.AliasRead]) -> RenderableType:
+    if not aliases:
+        return "No alias yet: a completed run makes 'latest', 'fedops model promote' others."
+    result = table("ALIAS", "VERSION", "SINCE", "BEFORE")
+    for alias in aliases:
+        before = [version_name(m.version) for m in alias.moves[1:] if m.undone_at is None]
+        result.add_row(
+            alias.name, version_name(alias.version), moment(alias.moved_at), ", ".join(before)
+        )
+    return result
+
+
+def comparison_view(found: c.ModelComparison) -> list[RenderableType]:
+    """Metrics, the config keys that differ, and the tensors that differ most."""
+    first, second = version_name(found.first), version_name(found.second)
+    if found.identical:
+        return [f"{first} and {second} of {found.task} are the same model, byte for byte."]
+    metrics = table("METRIC", first, second, right=(first, second))
+    for name, metric in found.metrics.items():
+        metrics.add_row(name, number(metric.first), number(metric.second))
+    config = table("CONFIG", first, second)
+    for key, values in found.config.items():
+        config.add_row(key, _shown(values.first), _shown(values.second))
+    tensors = table("TENSOR", "SHAPE", "DISTANCE", "RELATIVE", "LARGEST")
+    for tensor in sorted(found.tensors, key=lambda t: -(t.relative or 0.0))[:_TENSORS]:
+        tensors.add_row(
+            tensor.name,
+            _shapes(tensor),
+            *(number(value, 6) for value in (tensor.distance, tensor.relative, tensor.largest)),
+        )
+    more = len(found.tensors) - _TENSORS
+    return [metrics, config, tensors, *([f"and {more} tensors more"] if more > 0 else [])]
+
+
+def _shapes(tensor: c.TensorDifference) -> str:
+    if tensor.first == tensor.second:
+        return str(tensor.first)
+    return " / ".join("absent" if s is None else str(s) for s in (tensor.first, tensor.second))
+
+
+def _shown(value: Any) -> str:
+    return "-" if value is None else str(value)
