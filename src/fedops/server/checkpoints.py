@@ -125,6 +125,7 @@ def _is_needed(session: Session, sha256: str) -> bool:
         select(round_.round)
         .where(or_(round_.model == sha256, round_.strategy_state == sha256))
         .where(round_.pruned_at.is_(None)),
+        select(RunRow.id).where(or_(RunRow.start_model == sha256, RunRow.start_state == sha256)),
         select(BundleRow.package).where(BundleRow.sha256 == sha256),
     )
     return any(session.execute(query.limit(1)).first() is not None for query in queries)
@@ -191,7 +192,7 @@ def step_back(session: Session, attempt_id: int, damaged: dict[int, str], now: f
         subject = f"round {number} of run {run.id}"
         text = f"the checkpoint cannot be used: {problem}"
         events.append(session, now, events.SERVER, subject, "checkpoint.damaged", text, run.id)
-    origin = f"round {after}" if after else "the model that the run began with"
+    origin = f"round {after}" if after >= run.first_round else "what the run began with"
     text = f"goes on from {origin}; rounds {after + 1} to {before} are done again"
     events.append(
         session,
