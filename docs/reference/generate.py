@@ -74,6 +74,8 @@ def cli_page() -> str:
         command = typer.main.get_command(importlib.import_module(module).app)
         parts.append(f"\n## fedops {name}\n\n{line}\n")
         if isinstance(command, click.Group):
+            if command.invoke_without_command:
+                parts.append(_command(f"fedops {name}", command, ""))
             parts += [
                 _command(f"fedops {name} {sub}", c, "###") for sub, c in command.commands.items()
             ]

@@ -26,7 +26,10 @@ COMMANDS = {
     ),
     "init": ("fedops.cli.init", "Write an app beside an existing project, which stays as it is."),
     "check": ("fedops.cli.check", "Try an app: one tiny local round, and what is wrong."),
-    "server": ("fedops.cli.server", "Run the Server Manager."),
+    "server": (
+        "fedops.cli.server",
+        "Run the Server Manager; back up what it keeps, and restore it.",
+    ),
     "login": (
         "fedops.cli.login",
         "Remember a Server Manager and your token for the other commands.",

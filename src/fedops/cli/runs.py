@@ -18,7 +18,7 @@ from fedops.console import rounds_table, run_fields, runs_table, version_name
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError, Unavailable
 from fedops.core.states import RUN_TERMINAL, RunStatus
-from fedops.tensors import sha256_of
+from fedops.files import sha256_of
 
 app = options.group("Executions of a task.")
 

@@ -1,17 +1,19 @@
-"""``fedops server``: run the Server Manager."""
+"""``fedops server``: run the Server Manager, back up what it keeps, bring it back."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from fedops.cli import options
 from fedops.cli.output import console, show
+from fedops.console import bytes_of
 from fedops.settings import ServerSettings, server_settings
 
-app = options.single()
+app = typer.Typer(invoke_without_command=True, add_completion=False, pretty_exceptions_enable=False)
 
 
 class Approval(StrEnum):
@@ -21,8 +23,9 @@ class Approval(StrEnum):
     MANUAL = "manual"
 
 
-@app.command()
+@app.callback()
 def server(
+    context: typer.Context,
     host: Annotated[
         str | None, typer.Option("--host", help="The address to listen on; default: 127.0.0.1.")
     ] = None,
@@ -51,6 +54,9 @@ def server(
     It stays in the foreground; Ctrl-C ends it and all it started. Runs that were going on are
     continued at the next start. --json prints one document when it is up.
     """
+    if context.invoked_subcommand is not None:
+        context.obj = home
+        return
     from fedops.server.main import run  # takes a second or two to import
 
     settings = server_settings(
@@ -70,3 +76,46 @@ def server(
         console().print(f"The admin token is in {up.admin_token_file}", soft_wrap=True)
 
     run(settings, announce)
+
+
+@app.command("backup")
+def backup_(
+    context: typer.Context,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Where to write it; it must be new.")
+    ],
+    home: options.Home = None,
+    as_json: options.Json = False,
+) -> None:
+    """Write all that the server keeps into one file, while it runs or not.
+
+    It holds the admin token: keep it as safe as the server itself. The exit code is 1 when stored files
+    were damaged and had to be left out.
+    """
+    from fedops.server.backup import backup
+
+    report = backup(server_settings(home=home or context.obj), file)
+    lines = [f"left out: {sha256}: {why}" for sha256, why in report.damaged.items()]
+    text = f"{report.path}: {report.files} stored files, {bytes_of(report.size)}"
+    show(report, as_json, text, *lines)
+    if report.damaged:
+        raise typer.Exit(1)
+
+
+@app.command("restore")
+def restore_(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")],
+    home: options.Home = None,
+    as_json: options.Json = False,
+) -> None:
+    """Make the server's folder what it was when the backup was made; the server must not run.
+
+    What is there now is kept in a folder beside it.
+    """
+    from fedops.server.main import LOCK
+    from fedops.server.restore import restore
+
+    report = restore(server_settings(home=home or context.obj), file, LOCK)
+    aside = f"; what was there is in {report.aside}" if report.aside else ""
+    show(report, as_json, f"{report.home} is restored with {report.files} stored files{aside}")

@@ -504,6 +504,23 @@ class ModelComparison(Reply):
     distance: float | None
 
 
+class BackupReport(Reply):
+    """A backup that was written. ``damaged``: stored files (sha256) that it had to leave out, and why."""
+
+    path: str
+    files: int
+    size: int
+    damaged: dict[str, str]
+
+
+class RestoreReport(Reply):
+    """A backup that was brought back. ``aside``: where the data is that was there before."""
+
+    home: str
+    files: int
+    aside: str | None
+
+
 class ServerInfo(Reply):
     version: str
     api: str = "v1"

@@ -8,8 +8,10 @@ waits for another instead of failing in the middle. ``write`` is on disk when it
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -23,6 +25,9 @@ from sqlalchemy.orm import Session
 from fedops.core.errors import Unavailable
 from fedops.server import migrate
 from fedops.server.notices import Listener, Notice, take
+from fedops.server.sqlite_copy import copy_database
+
+logger = logging.getLogger("fedops.server")
 
 #: How long a transaction waits for another one's lock. Seconds.
 LOCK_SECONDS = 15.0
@@ -49,9 +54,33 @@ class Database:
         return self.url.get_backend_name() == "sqlite"
 
     def migrate(self) -> None:
-        """Bring the tables up to date. ``Conflict`` when a newer FedOps made them."""
+        """Bring the tables up to date, after a backup of what there is.
+
+        ``Conflict`` when a newer FedOps made them.
+        """
         with _as_unavailable(self.where), self._durable.connect() as connection:
-            migrate.upgrade(connection)
+            migrate.upgrade(connection, self._back_up)
+
+    def _back_up(self, revision: str) -> None:
+        """Copy the database before it is changed."""
+        if not self.is_sqlite or not self.url.database:
+            logger.warning(
+                "the database %s is brought from revision %s to this program's",
+                self.where,
+                revision,
+            )
+            return
+        file = Path(self.url.database)
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.gmtime())
+        copy = file.parent / "backups" / f"{file.stem}-{revision}-{stamp}.db"
+        try:
+            copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise Unavailable(
+                f"the database cannot be copied to {copy} before it is changed: {error.strerror}"
+            ) from None
+        copy_database(file, copy)
+        logger.info("the database is brought up to date; as it was, it is in %s", copy)
 
     @property
     def where(self) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid
 from fedops.flower.superlink import SuperLink
 from fedops.processes import hold_lock
+from fedops.server.backup_lock import require_finished
 from fedops.settings import ServerSettings
 
 LOCK = "server.lock"
@@ -32,6 +33,7 @@ def run(settings: ServerSettings, announce: Announce) -> None:
     with contextlib.ExitStack() as held:
         _make_home(settings)
         held.enter_context(hold_lock(settings.home / LOCK, "a Server Manager"))
+        require_finished(settings.home)
         listener = held.enter_context(bind(settings.host, settings.port))
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         set_up_logging()

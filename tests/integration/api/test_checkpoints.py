@@ -10,8 +10,8 @@ from managing import World
 from fedops.api import EngineClient
 from fedops.core import contracts as c
 from fedops.core.errors import NotFound
+from fedops.files import sha256_of
 from fedops.server.backup_lock import no_removals
-from fedops.tensors import sha256_of
 
 
 @pytest.fixture
