@@ -28,7 +28,7 @@ COMMANDS = {
     "check": ("fedops.cli.check", "Try an app: one tiny local round, and what is wrong."),
     "server": (
         "fedops.cli.server",
-        "Run the Server Manager; back up what it keeps, and restore it.",
+        "The Server Manager: run, back up, restore.",
     ),
     "login": (
         "fedops.cli.login",
@@ -41,14 +41,14 @@ COMMANDS = {
         "The Client Manager of this device: run, status, stop, restart.",
     ),
     "task": ("fedops.cli.tasks", "What is to be learned: create, list, show, update, archive."),
-    "run": ("fedops.cli.runs", "Executions of a task: start, list, show, why, logs, stop."),
+    "run": ("fedops.cli.runs", "Executions of a task: start, why, logs, pause, stop, extend, ..."),
     "device": (
         "fedops.cli.devices",
         "Enrolled devices: list, show, logs, approve, reject, revoke.",
     ),
     "model": (
         "fedops.cli.models",
-        "Global model versions: list, show, download, promote, compare, verify.",
+        "Global model versions: list, download, promote, compare, verify.",
     ),
 }
 
