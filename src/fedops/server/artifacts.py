@@ -117,7 +117,8 @@ class _LocalUpload:
         return ArtifactRef(sha256=self._hash.hexdigest(), size=self.size)
 
     def abort(self) -> None:
-        self._file.close()
+        with suppress(OSError):  # what is left to be written has no place, and is not wanted
+            self._file.close()
         self._temporary.unlink(missing_ok=True)
 
 
@@ -150,7 +151,7 @@ def _disk_errors(where: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
         what = "the server's disk is full" if full else f"cannot write: {error.strerror}"
         raise Unavailable(f"{what} ({where}); free some space and repeat") from error
 

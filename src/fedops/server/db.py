@@ -20,6 +20,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from fedops.core.errors import Unavailable
@@ -130,7 +131,11 @@ class Database:
 
     def _engine(self, synchronous: str) -> Engine:
         if not self.is_sqlite:
-            return create_engine(self.url, json_serializer=_dump, pool_pre_ping=True)
+            engine = create_engine(
+                self.url, json_serializer=_dump, pool_pre_ping=True, pool_size=20, max_overflow=40
+            )
+            event.listen(engine, "connect", _set_up_postgresql)
+            return engine
         if self.url.database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(
@@ -151,6 +156,12 @@ def _set_up_sqlite(synchronous: str, connection: sqlite3.Connection, _: Any) -> 
         connection.execute(f"PRAGMA {pragma}")
 
 
+def _set_up_postgresql(connection: Any, _: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET lock_timeout = {int(LOCK_SECONDS * 1000)}")
+    connection.commit()
+
+
 def _begin_sqlite(connection: Connection) -> None:
     writes = connection.get_execution_options().get("fedops_write")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
@@ -161,9 +172,21 @@ def _as_unavailable(where: str) -> Iterator[None]:
     """A database that is locked, full, damaged or away is no bug of ours."""
     try:
         yield
+    except PoolTimeout as error:
+        raise Unavailable(f"the database {where} is busy: no connection is free") from error
     except DBAPIError as error:
         if not isinstance(error, OperationalError) and type(error.orig) is not _DAMAGED:
             raise
-        raise Unavailable(f"the database {where} is not available: {error.orig}") from error
+        raise Unavailable(f"the database {where} is not available: {_said(error.orig)}") from error
     except sqlite3.DatabaseError as error:  # while setting up a connection
-        raise Unavailable(f"the database {where} is not available: {error}") from error
+        raise Unavailable(f"the database {where} is not available: {_said(error)}") from error
+
+
+def _said(error: BaseException | None) -> str:
+    """What the database says, and what one can do about it."""
+    text = str(error).strip()
+    if "locked" in text or "lock timeout" in text:
+        return f"{text}; another program holds it: nothing was changed, repeat when it is done"
+    if "full" in text or "disk I/O" in text:
+        return f"{text}; free some space and repeat: nothing was changed"
+    return text

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric import ec
+from fastapi import FastAPI
 from serving import serving
 
 from fedops import tensors
@@ -74,6 +75,7 @@ class World:
     manager: ServerManager
     clock: FakeClock
     folder: Path
+    app: FastAPI
     _counter: Iterator[int] = field(default_factory=itertools.count)
     _open: list[object] = field(default_factory=list)
 
@@ -222,7 +224,7 @@ def managing(folder: Path, database_url: str | None = None, **settings: object) 
     (folder / "files").mkdir(exist_ok=True)
     with serving(app) as port:
         url = f"http://127.0.0.1:{port}"
-        world = World(url, app.state.manager, clock, folder / "files")
+        world = World(url, app.state.manager, clock, folder / "files", app)
         try:
             yield world
         finally:

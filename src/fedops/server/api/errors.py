@@ -17,6 +17,8 @@ from fedops.core.errors import FedOpsError, Invalid, NotFound
 
 logger = logging.getLogger("fedops.server")
 _MOST = 10
+#: What an answer of a status carries beside its body.
+_HEADERS = {401: {"www-authenticate": "Bearer"}, 503: {"retry-after": "2"}}
 
 
 def install(app: FastAPI) -> None:
@@ -41,7 +43,7 @@ def _clean(text: str) -> str:
 
 async def _known(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, FedOpsError)
-    headers = {"www-authenticate": "Bearer"} if error.http_status == 401 else None
+    headers = _HEADERS.get(error.http_status)
     if error.http_status >= 500:
         logger.warning("%s", error.message)
     return reply(error, headers=headers)

@@ -1,0 +1,129 @@
+"""Whatever the API's own description allows, and much that it does not: no answer is an error of ours."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import schemathesis
+from cryptography.hazmat.primitives import serialization as ser
+from cryptography.hazmat.primitives.asymmetric import ec
+from hypothesis import HealthCheck, given, seed, settings
+from hypothesis import strategies as st
+from managing import World, managing
+from schemathesis import GenerationMode
+
+from fedops.client.identity import NodeSigner
+from fedops.core import contracts as c
+from fedops.server import tokens
+from fedops.server.tables import TokenKind
+
+#: For each operation and mode. The whole stays within a minute.
+EXAMPLES = 8
+#: What is there, so that requests get further than "no such task".
+KNOWN = {"task": "mnist", "run_id": 1, "round": 1, "device": "other", "version": "V0"}
+
+
+@dataclass
+class Target:
+    """A server with a run that goes on, and everybody's credentials."""
+
+    world: World
+    key: ec.EllipticCurvePrivateKey
+    device: Mapping[str, str]
+    engine: Mapping[str, str]
+    admin: str = ""
+    #: How often each status was answered.
+    seen: Counter[int] = field(default_factory=Counter)
+
+    def headers(self, path: str) -> Mapping[str, str]:
+        if "/node/" in path:
+            return NodeSigner(self.key, self.world.clock)()
+        if "/devices/me" in path:
+            return self.device
+        if "/engine/" in path:
+            return self.engine
+        return {"authorization": f"Bearer {self.admin}"}
+
+    def renew(self) -> None:
+        """A token of the operator's: one of the requests may have revoked the last."""
+        services = self.world.manager.services
+        with services.db.write() as session:
+            self.admin = tokens.issue(session, TokenKind.ADMIN, self.world.clock())[1]
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    folder: Path = tmp_path_factory.mktemp("fuzz")
+    with managing(folder) as world:
+        key = ec.generate_private_key(ec.SECP384R1())
+        public = key.public_key().public_bytes(ser.Encoding.OpenSSH, ser.PublicFormat.OpenSSH)
+        world.task()
+        reply, _ = world.join("pi", public.decode())
+        world.register(reply.device_id)
+        world.ready_devices("other")
+        _, engine = world.running()
+        engine.begin_round(1, c.RoundBegin(selected={"other": "x"}))
+        device = {"authorization": f"Bearer {reply.device_token}"}
+        attempt = {"authorization": str(engine._http.headers["authorization"])}
+        made = Target(world, key, device, attempt)
+        made.renew()
+        yield made
+
+
+def _send(target: Target, case: Any, known: bool) -> Any:
+    if known:
+        case.path_parameters = {
+            name: KNOWN.get(name, value) for name, value in (case.path_parameters or {}).items()
+        }
+    if case.query and "wait" in case.query:
+        case.query["wait"] = 0  # nobody will ring
+    return case.call(headers={**(case.headers or {}), **target.headers(case.operation.path)})
+
+
+def _try(target: Target, operation: Any, mode: GenerationMode) -> None:
+    @seed(7)
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+        print_blob=False,
+    )
+    @given(case=operation.as_strategy(generation_mode=mode), known=st.booleans())
+    def check(case: Any, known: bool) -> None:
+        answer = _send(target, case, known)
+        if answer.status_code == 401:
+            target.renew()
+            answer = _send(target, case, known)
+        target.seen[answer.status_code] += 1
+        assert answer.status_code < 500, f"{case.as_curl_command()}\n{answer.text}"
+
+    check()
+
+
+@pytest.mark.filterwarnings("ignore")  # of the tools that make the requests, not of ours
+@pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=str)
+def test_no_request_meets_an_error_of_ours(target: Target, mode: GenerationMode) -> None:
+    random.seed(7)
+    app = target.world.app
+    schema = schemathesis.openapi.from_asgi("/api/openapi.json", app)
+    operations = [found.ok() for found in schema.get_all_operations()]
+    assert len(operations) >= 50
+    for operation in operations:
+        if mode is GenerationMode.POSITIVE or _takes_anything(operation):
+            _try(target, operation, mode)
+    if mode is GenerationMode.POSITIVE:
+        assert target.seen[200] > 50, target.seen  # they got somewhere
+    assert target.seen[404] > 10, target.seen
+    assert target.seen[422] > 10, target.seen
+
+
+def _takes_anything(operation: Any) -> bool:
+    """Whether there is something to get wrong in a request."""
+    return bool(operation.body or operation.query or operation.path_parameters)
