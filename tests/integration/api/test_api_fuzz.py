@@ -11,11 +11,10 @@ from typing import Any
 
 import pytest
 import schemathesis
-from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
-from managing import World, managing
+from managing import World, managing, node_key
 from schemathesis import GenerationMode
 
 from fedops.client.identity import NodeSigner
@@ -61,10 +60,9 @@ class Target:
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
     folder: Path = tmp_path_factory.mktemp("fuzz")
     with managing(folder) as world:
-        key = ec.generate_private_key(ec.SECP384R1())
-        public = key.public_key().public_bytes(ser.Encoding.OpenSSH, ser.PublicFormat.OpenSSH)
+        key = node_key()
         world.task()
-        reply, _ = world.join("pi", public.decode())
+        reply, _ = world.join("pi", key)
         world.register(reply.device_id)
         world.ready_devices("other")
         _, engine = world.running()
