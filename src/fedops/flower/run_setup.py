@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from fedops.config import Config, to_plain
 from fedops.core.contracts import ArtifactRef, AttemptSpec, ModelInit
-from fedops.core.errors import FedOpsError, Forbidden, Invalid
+from fedops.core.errors import FedOpsError, Forbidden, Invalid, Unavailable
 from fedops.core.policies import client_seed
 from fedops.core.states import FailureReason
 from fedops.files import sha256_of
@@ -95,7 +95,7 @@ def prepare(
         chosen = project.config.server.strategy
         strategy = make_strategy(chosen.target, chosen.kwargs, roots)
         adapter = project.make_adapter(spec.seed)
-        validation = project.load_validation_data()
+        validation = _validation_data(project)
         model = _starting_model(spec, adapter, lines, spool)
         _restore(strategy, spec, lines, spool)
     except (Invalid, Forbidden) as error:
@@ -103,6 +103,15 @@ def prepare(
     plain = to_plain(project.config)
     kept = adapter if validation is not None else None
     return Setup(spec, project.config, strategy, model, kept, spool, validation, plain)
+
+
+def _validation_data(project: ServerProject) -> tuple[Any, str] | None:
+    try:
+        return project.load_validation_data()
+    except (
+        Unavailable
+    ) as error:  # of the data, e.g. a download: trying the attempt again mends nothing
+        raise Invalid(f"the server's validation data cannot be had: {error.message}") from None
 
 
 def _fresh_spool(parent: Path, attempt: int) -> Path:

@@ -142,6 +142,18 @@ def test_an_app_that_cannot_be_used_fails_the_run(
     assert text in finish.text
 
 
+def test_validation_data_that_cannot_be_had_fails_the_run(world: World) -> None:
+    parts = world.app / "tiny" / "parts.py"
+    mirror = "def held_out():\n    raise Unavailable('the mirror is down')\n"
+    parts.write_text(f"{PARTS}\nfrom fedops.core.errors import Unavailable\n{mirror}")
+    step = '[tool.fedops.flow]\nvalidation = "tiny.parts.held_out"'
+    (world.app / "pyproject.toml").write_text(PYPROJECT.replace("[tool.fedops.flow]", step))
+    finish = world.execute()
+    assert finish is not None
+    assert (finish.outcome, finish.reason) == ("failed", FailureReason.APP_ERROR)
+    assert "validation data cannot be had: the mirror is down" in finish.text
+
+
 def test_a_strategy_that_does_not_exist_fails_the_run(world: World) -> None:
     world.server.config["server"] = {"strategy": {"_target_": "flwr.server.strategy.FedAvgg"}}
     finish = world.execute()
