@@ -22,7 +22,7 @@ from fedops.settings import cli_settings
 
 def start_demo(home: Path, *options: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [*FEDOPS, "demo", "--home", str(home), "--json", *options],
+        [*FEDOPS, "demo", "--home", str(home), "--json", "--no-download", *options],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

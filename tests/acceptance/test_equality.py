@@ -23,13 +23,14 @@ SEED = 7
 ROUNDS = 2
 NAMES = ["device-1", "device-2", "device-3"]
 #: Without a folder of MNIST these are scikit-learn's digits, on both sides.
+DATA = ["dataset.fallback=digits", "dataset.download=false"]
 RUN = ["batch_size=32", f"clients_per_round={len(NAMES)}", f"num_rounds={ROUNDS}"]
-RUN += [f"random_seed={SEED}", "dataset.fallback=digits"]
+RUN += [f"random_seed={SEED}", *DATA]
 
 
 def device_overrides(index: int) -> list[str]:
     return [
-        "dataset.fallback=digits",
+        *DATA,
         "dataset.partition.scheme=dirichlet",
         "dataset.partition.alpha=0.5",
         f"dataset.partition.index={index}",
@@ -68,7 +69,7 @@ def federated(tmp_path_factory: pytest.TempPathFactory) -> Tensors:
     home = tmp_path_factory.mktemp("federation")
     with Federation(home, QUIET) as federation:
         federation.start_server()
-        federation.create_task("mnist", find_app(), ["dataset.fallback=digits"])
+        federation.create_task("mnist", find_app(), DATA)
         for index, name in enumerate(NAMES):
             federation.join(name)
             federation.start_client(name, find_app(), "mnist", overrides=device_overrides(index))

@@ -30,6 +30,13 @@ def demo(
         Path | None,
         typer.Option("--mnist", metavar="DIR", help="A folder with MNIST's four IDX files."),
     ] = None,
+    download: Annotated[
+        bool,
+        typer.Option(
+            "--download/--no-download",
+            help="Whether MNIST may be downloaded; else scikit-learn's digits stand in for it.",
+        ),
+    ] = True,
     home: Annotated[
         Path | None,
         typer.Option("--home", metavar="DIR", help="Where everything is kept; default: a new one."),
@@ -49,7 +56,7 @@ def demo(
     handwritten digits. Ctrl-C ends everything at any moment.
     """
     signal.signal(signal.SIGTERM, _interrupt)
-    plan = Plan(devices, rounds, seed, mnist, home, app_folder, keep)
+    plan = Plan(devices, rounds, seed, mnist, download, home, app_folder, keep)
     screen = Screen(Console(stderr=True, highlight=False) if as_json else console())
     report = Demo(plan, screen).run()
     if as_json:

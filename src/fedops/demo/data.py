@@ -30,7 +30,7 @@ class DataSource:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
-def choose(folder: Path | None) -> DataSource:
+def choose(folder: Path | None, download: bool = True) -> DataSource:
     """The folder given, else the one in the environment, else whatever can be had.
 
     Raises:
@@ -38,6 +38,11 @@ def choose(folder: Path | None) -> DataSource:
     """
     folder = folder or cli_settings().mnist_dir
     if folder is None:
+        if not download:
+            return DataSource(
+                "scikit-learn's handwritten digits, in place of MNIST",
+                overrides=("dataset.fallback=digits", "dataset.download=false"),
+            )
         return DataSource(
             "MNIST, downloaded; without network scikit-learn's handwritten digits",
             overrides=("dataset.fallback=digits",),

@@ -19,6 +19,7 @@ class Plan:
     rounds: int = 5
     seed: int = 42
     mnist: Path | None = None
+    download: bool = True
     home: Path | None = None
     app: Path | None = None
     keep: bool = False
