@@ -8,7 +8,7 @@
 PY     ?= python3
 VENV   ?= .venv
 ARGS   ?=
-EXTRAS := torch,keras,sklearn,huggingface,xai,postgres,dev
+EXTRAS := torch,keras,sklearn,huggingface,xai,simulation,postgres,wandb,dev
 APP    := apps/mnist-xai
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed

@@ -28,6 +28,8 @@ NEEDS = {
     "keras-two-inputs": ("keras",),
     "spam-bayes": ("sklearn",),
     "forecaster": ("torch",),
+    "config-dict": ("torch", "sklearn"),
+    "dataset-class": ("torch",),
 }
 #: Bytes that travel in both directions together: the model's own size, twice, and a header.
 BYTES = {"pytorch-digits": 112_208, "sklearn-cancer": 2_976}

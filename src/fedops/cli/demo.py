@@ -57,7 +57,7 @@ def demo(
     """
     signal.signal(signal.SIGTERM, _interrupt)
     plan = Plan(devices, rounds, seed, mnist, download, home, app_folder, keep)
-    screen = Screen(Console(stderr=True, highlight=False) if as_json else console())
+    screen = Screen(Console(stderr=True, highlight=False) if as_json else console(markup=True))
     report = Demo(plan, screen).run()
     if as_json:
         sys.stdout.write(json.dumps(report) + "\n")

@@ -14,9 +14,10 @@ from rich.console import Console, RenderableType
 _PIPE_WIDTH = 200
 
 
-def console() -> Console:
-    """The console of stdout."""
-    return Console(width=None if sys.stdout.isatty() else _PIPE_WIDTH, highlight=False)
+def console(*, markup: bool = False) -> Console:
+    """The console of stdout. Without ``markup``, what is in brackets is text, such as ``[model]``."""
+    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    return Console(width=width, highlight=False, markup=markup, emoji=False)
 
 
 def show(value: Any, as_json: bool, *human: RenderableType) -> None:

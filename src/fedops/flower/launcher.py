@@ -32,7 +32,7 @@ TRAINING_PREFIX = "training client | "
 ERROR_PREFIX = "fedops: "
 #: From SIGTERM to SIGKILL.
 GRACE_SECONDS = 2.5
-#: How often Flower is asked whether it still wants us.
+#: How often Flower is asked whether it still wants us, and the log's stream whether it is open.
 _LOOK_SECONDS = 0.5
 _LAST_LINES = 40
 PLACEHOLDER = "task_id"
@@ -61,11 +61,18 @@ def _stay(child: Child, grid: Grid, stream: Stream | None) -> None:
     """Wait until the child ends, or nobody waits for it any more."""
     if stream is not None:
         _say("Ctrl-C ends this run; to leave it running, submit it without --stream")
+        _in_thread(_end_with, stream, child)
     while not child.wait(_LOOK_SECONDS):
-        if stream is not None and not stream.open:
-            _say("the log stream was closed: ending")
-            return
         _touch(grid)
+
+
+def _end_with(stream: Stream, child: Child) -> None:
+    """End the child when the stream is closed. Apart from ``_touch``, which may have to wait for Flower."""
+    while not child.wait(_LOOK_SECONDS):
+        if not stream.open:
+            _say("the log stream was closed: ending")
+            child.end()
+            return
 
 
 def _touch(grid: Grid) -> None:

@@ -52,6 +52,10 @@ class EvalResult:
     metrics: dict[str, float] = field(default_factory=dict)  #: "loss" (mean an example), "accuracy"
 
 
+#: Makes a loader of data that gives one example at a time; the second argument: in random order.
+Batch = Callable[[Any, bool], Any]
+
+
 class TrainLoop(Protocol):
     """A project's own train function, called by its signature with what there is of ``offers.OFFERS``.
 
@@ -63,9 +67,15 @@ class TrainLoop(Protocol):
         ...
 
     def __call__(
-        self, offers: Mapping[str, Any], adopt: Callable[[Any], bool] = ...
+        self,
+        offers: Mapping[str, Any],
+        adopt: Callable[[Any], bool] = ...,
+        batch: Batch | None = ...,
     ) -> TrainResult:
-        """``adopt`` is told each thing that was returned; true when it was a model, now taken over."""
+        """``adopt`` is told each thing that was returned; true when it was a model, now taken over.
+
+        ``batch`` is called on data for which the function wants a loader.
+        """
         ...
 
 
@@ -74,7 +84,7 @@ class EvaluateLoop(Protocol):
 
     def takes(self, key: str) -> bool: ...
 
-    def __call__(self, offers: Mapping[str, Any]) -> EvalResult: ...
+    def __call__(self, offers: Mapping[str, Any], batch: Batch | None = ...) -> EvalResult: ...
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ model stays on every device as it was built there. Without PEFT the whole model 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,7 @@ from fedops.core.errors import Invalid
 from fedops.scalize.base import AdapterOptions, EvalResult, TrainContext, TrainResult
 from fedops.scalize.data import count
 from fedops.scalize.exchange import TensorInfo, build_contract, incoming, outgoing
-from fedops.scalize.pytorch_loop import make_loss, make_optimizer, reseed
+from fedops.scalize.pytorch_loop import make_loss, make_optimizer, own_batches, reseed
 from fedops.scalize.randomness import kept_random_state, seed_everything
 from fedops.scalize.steps import Lazy
 from fedops.scalize.torch_tensors import (
@@ -83,7 +84,8 @@ class HuggingFaceAdapter:
         self.model.train()
         with at_every_step(context, anchors, mu):
             if own:
-                return own(self._offers(context) | {"train_data": data}, self._adopt)
+                offers = self._offers(context) | {"train_data": data}
+                return own(offers, self._adopt, partial(own_batches, context))
             with told("training"):
                 return self._train(data, context)
 
@@ -93,7 +95,7 @@ class HuggingFaceAdapter:
             seed_everything(context.seed)
             self.model.eval()
             if own:
-                return own(self._offers(context) | {"data": data})
+                return own(self._offers(context) | {"data": data}, partial(own_batches, context))
             with told("evaluation"):
                 return self._evaluate(data, context)
 

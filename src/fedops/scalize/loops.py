@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from fedops.scalize.base import EvalResult, TrainContext, TrainResult
+from fedops.scalize.base import Batch, EvalResult, TrainContext, TrainResult
 from fedops.scalize.data import count, is_pair
 from fedops.scalize.results import as_eval_result, as_train_result
-from fedops.scalize.steps import StepCall
+from fedops.scalize.steps import Lazy, StepCall
 
 #: Told each thing a train function returned; true when it was a model and has been taken over.
 Adopt = Callable[[Any], bool]
@@ -24,9 +24,15 @@ class OwnTrain:
         """Whether the function asks for this offer, e.g. ``proximal_mu`` to apply it itself."""
         return self._call.takes(key)
 
-    def __call__(self, offers: Mapping[str, Any], adopt: Adopt = lambda _: False) -> TrainResult:
+    def __call__(
+        self,
+        offers: Mapping[str, Any],
+        adopt: Adopt = lambda _: False,
+        batch: Batch | None = None,
+    ) -> TrainResult:
         context, data = offers["context"], offers["train_data"]
         known = {**self._extra, **_pair(data), **_of_context(context), **offers}
+        known |= _batched(self._call, known, batch, train_data=True, validation_data=False)
         value = None
         for epoch in range(1, (context.epochs if self._call.per_epoch else 1) + 1):
             context.check()
@@ -44,9 +50,10 @@ class OwnEvaluate:
     def takes(self, key: str) -> bool:
         return self._call.takes(key)
 
-    def __call__(self, offers: Mapping[str, Any]) -> EvalResult:
+    def __call__(self, offers: Mapping[str, Any], batch: Batch | None = None) -> EvalResult:
         context, data = offers["context"], offers["data"]
         known = {**self._extra, **_pair(data), **_of_context(context), **offers}
+        known |= _batched(self._call, known, batch, data=False)
         value = self._call(known)
         examples = count(data, "the data step")
         return as_eval_result(value, examples, self._call.function, self._call.label)
@@ -63,6 +70,16 @@ def _of_context(context: TrainContext) -> dict[str, Any]:
         "proximal_mu": context.proximal_mu,
         "should_stop": context.cancelled.is_set,
     }
+
+
+def _batched(
+    call: StepCall, known: Mapping[str, Any], batch: Batch | None, **shuffled: bool
+) -> dict[str, Any]:
+    """What the function wants in batches and would get as examples."""
+    wanted = [key for key in shuffled if batch is not None and call.asks_for_batches(key)]
+    values = {key: known.get(key) for key in wanted}
+    values = {k: v.value if isinstance(v, Lazy) else v for k, v in values.items()}
+    return {k: batch(v, shuffled[k]) for k, v in values.items() if batch and v is not None}
 
 
 def _pair(data: Any) -> dict[str, Any]:

@@ -90,7 +90,8 @@ def _chosen(step: str, candidates: list[_Candidate], seen: Survey) -> Choice:
 
 
 _NOTHING = {
-    "data": "no function was found that gives data",
+    "data": "no function was found that gives data, nor a data set class (what is done inside a main() "
+    "cannot be called; def load_data(): return train_set, test_set in a file beside it can)",
     "model": "no model was found: neither a class of a known framework nor a function that makes one",
     "train": "no function was found that trains a given model: the adapter's own loop does",
     "evaluate": "no function was found that evaluates a given model and returns how good it is: the "
@@ -195,7 +196,16 @@ def _data(seen: Survey) -> list[_Candidate]:
         found.append(
             _Candidate(score, function.target, function.module, place, why, function.parameters)
         )
-    return _ranked(found)
+    return _ranked([*found, *_data_sets(seen)])
+
+
+def _data_sets(seen: Survey) -> Iterable[_Candidate]:
+    """The project's own data set classes: what there is where no function gives data."""
+    for cls in seen.subclasses("torch.utils.data.Dataset", "torch.utils.data.dataset.Dataset"):
+        score = -6 + bool(seen.calls_of(cls.target))
+        why = f"a class derived from {next(iter(cls.bases), '')}"
+        place = _place(cls, seen)
+        yield _Candidate(score, cls.target, cls.module, place, why, cls.parameters)
 
 
 def _loops(seen: Survey, step: str, pattern: re.Pattern[str]) -> list[_Candidate]:
@@ -258,7 +268,7 @@ def _fill(
     missing, takes = [], set()
     for parameter in chosen.parameters:
         key = offered(step, parameter)
-        own = _own_settings(parameter, key, seen)
+        own = _own_settings(parameter, key, chosen, seen)
         if own is not None:
             arguments[parameter.name] = own
         elif key == "seed" and step == "data" and parameter.default is not None:
@@ -274,8 +284,10 @@ def _fill(
     return arguments, tuple(missing), frozenset(takes)
 
 
-def _own_settings(parameter: Parameter, key: str, seen: Survey) -> Any:
+def _own_settings(parameter: Parameter, key: str, chosen: _Candidate, seen: Survey) -> Any:
     """The project's own settings object for a parameter that stands for one."""
+    if isinstance(passed := _passed(parameter, chosen, seen), dict):
+        return passed
     cls = next((c for c in seen.classes if c.target == parameter.annotation), None)
     if cls is not None and cls.needs_nothing and key in ("", "config", "dataset"):
         return {"_target_": cls.target}
@@ -287,11 +299,17 @@ def _own_settings(parameter: Parameter, key: str, seen: Survey) -> Any:
 
 def _value(step: str, parameter: Parameter, chosen: _Candidate | None, seen: Survey) -> Any:
     """A plain value that the project itself uses for this parameter."""
-    if chosen is not None:
-        index = [p.name for p in chosen.parameters].index(parameter.name)
-        for call in seen.calls_of(chosen.target):
-            given = call.kwargs.get(parameter.name)
-            given = call.args[index] if given is None and index < len(call.args) else given
-            if given is not None and (value := seen.value_of(given)) is not None:
-                return value
+    if chosen is not None and (value := _passed(parameter, chosen, seen)) is not None:
+        return value
     return seen.named_value(parameter.name)
+
+
+def _passed(parameter: Parameter, chosen: _Candidate, seen: Survey) -> Any:
+    """The plain value that the project's own calls pass for this parameter."""
+    index = [p.name for p in chosen.parameters].index(parameter.name)
+    for call in seen.calls_of(chosen.target):
+        given = call.kwargs.get(parameter.name)
+        given = call.args[index] if given is None and index < len(call.args) else given
+        if given is not None and (value := seen.value_of(given)) is not None:
+            return value
+    return None

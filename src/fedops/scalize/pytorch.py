@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import torch
@@ -11,7 +12,14 @@ from fedops.core.contracts import ParameterContract
 from fedops.core.errors import Invalid
 from fedops.scalize.base import AdapterOptions, EvalResult, TrainContext, TrainResult
 from fedops.scalize.exchange import build_contract, incoming, outgoing
-from fedops.scalize.pytorch_loop import evaluate_loop, make_loss, make_optimizer, reseed, train_loop
+from fedops.scalize.pytorch_loop import (
+    evaluate_loop,
+    make_loss,
+    make_optimizer,
+    own_batches,
+    reseed,
+    train_loop,
+)
 from fedops.scalize.randomness import kept_random_state, seed_everything
 from fedops.scalize.steps import Lazy
 from fedops.scalize.torch_tensors import (
@@ -69,7 +77,8 @@ class PyTorchAdapter:
         anchors = anchors_of(self._contract, self._tensors) if mu else {}
         with at_every_step(context, anchors, mu):
             if own:
-                return own(self._offers(context) | {"train_data": data}, self._adopt)
+                offers = self._offers(context) | {"train_data": data}
+                return own(offers, self._adopt, partial(own_batches, context))
             optimizer = make_optimizer(self.options.optimizer, self.model, context.learning_rate)
             loss = make_loss(self.options.loss)
             with told("training"):
@@ -81,7 +90,7 @@ class PyTorchAdapter:
             seed_everything(context.seed)
             self.model.eval()
             if own:
-                return own(self._offers(context) | {"data": data})
+                return own(self._offers(context) | {"data": data}, partial(own_batches, context))
             loss = make_loss(self.options.loss)
             with told("evaluation"):
                 return evaluate_loop(self.model, data, context, loss, self.device)

@@ -190,6 +190,15 @@ def batches(data: Any, context: TrainContext, shuffle: bool, even: bool = False)
     return DataLoader(dataset, batch_sampler=groups, generator=generator)
 
 
+def own_batches(context: TrainContext, data: Any, shuffle: bool) -> Any:
+    """A loader for a project's own loop, where its data step gave a data set or a pair of arrays."""
+    dataset: Any = _as_tensors(data) if is_pair(data) else data
+    if isinstance(data, DataLoader) or not hasattr(dataset, "__getitem__"):
+        return data
+    generator = torch.Generator().manual_seed(context.seed % 2**63)
+    return DataLoader(dataset, context.batch_size, shuffle=shuffle, generator=generator)
+
+
 def reseed(data: Any, seed: int) -> None:
     """A loader with generators of its own starts anew from ``seed``."""
     for holder in (data, getattr(data, "sampler", None)):

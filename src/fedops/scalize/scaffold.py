@@ -134,7 +134,8 @@ def write(plan: Plan) -> list[Path]:
     for step in ("model", "data"):
         if not plan.steps[step].target:
             raise Invalid(
-                f"{plan.project}: {plan.steps[step].reason}; name it yourself, as <module>.<name>"
+                f"{plan.project}: {plan.steps[step].reason}; name it yourself: "
+                f"--step {step}=<module>.<name>"
             )
     written = []
     for name, text in _files(plan).items():
@@ -187,6 +188,9 @@ def _setting(key: str, seen: Survey, steps: Mapping[str, Choice]) -> tuple[Any, 
 def _sources(seen: Survey, steps: Mapping[str, Choice]) -> Iterator[tuple[Mapping[str, Any], str]]:
     yield seen.options, "the command line's default"
     yield seen.constants, "a constant"
+    for name, values in seen.constants.items():
+        if isinstance(values, dict):
+            yield values, f"a value of {name}"
     for step in ("train", "data"):
         for found in seen.functions:
             if found.target == steps[step].target:

@@ -32,6 +32,10 @@ class Lazy:
         return self._make()
 
 
+#: How the name of a parameter ends that is gone through batch by batch.
+_LOADERS = ("loader", "dl", "iter", "batches")
+
+
 @dataclass(frozen=True)
 class StepCall:
     """One step of the flow, planned. Make it with ``plan``."""
@@ -51,6 +55,14 @@ class StepCall:
     def takes(self, key: str) -> bool:
         """Whether the function asks for this offer."""
         return key in self.passed.values()
+
+    def asks_for_batches(self, key: str) -> bool:
+        """Whether the parameter that gets this offer is, by name or annotation, a loader."""
+        return any(
+            _folded(name).endswith(_LOADERS) or _annotation(self.parameters[name]) == "DataLoader"
+            for name, passed in self.passed.items()
+            if passed == key
+        )
 
     @property
     def per_epoch(self) -> bool:

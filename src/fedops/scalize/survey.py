@@ -388,13 +388,27 @@ def _plain_fields(node: ast.ClassDef) -> dict[str, Any]:
 
 
 def plain_value(node: ast.expr | None) -> Any:
-    """The number, text, truth value or list of those that is written there; else None."""
+    """The number, text, truth value, or list or dict of those that is written there; else None."""
     if node is None:
         return None
     try:
         value = ast.literal_eval(node)
     except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
         return None
+    if isinstance(value, dict):
+        return value if value and _is_plain_dict(value) else None
     items = value if isinstance(value, list | tuple) else [value]
-    plain = all(isinstance(item, bool | int | float | str) for item in items)
+    plain = all(isinstance(item, _PLAIN) for item in items)
     return (list(value) if isinstance(value, tuple) else value) if plain else None
+
+
+_PLAIN = (bool, int, float, str)
+
+
+def _is_plain_dict(value: dict[Any, Any]) -> bool:
+    """Whether it could be a table of a config file."""
+    return all(
+        isinstance(key, str)
+        and (isinstance(item, _PLAIN) or (isinstance(item, dict) and _is_plain_dict(item)))
+        for key, item in value.items()
+    )

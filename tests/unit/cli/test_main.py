@@ -8,8 +8,10 @@ import sys
 import click
 import pytest
 import typer
+from rich.table import Table
 
 from fedops.cli.main import COMMANDS, main
+from fedops.cli.output import show
 from fedops.core.errors import KINDS, FedOpsError
 
 
@@ -152,3 +154,12 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = run(capsys, "--version")
     assert code == 0
     assert out.startswith("fedops 2.")
+
+
+def test_what_is_in_brackets_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table("key [x]")
+    table.add_row("layers[0].weight")
+    show({}, False, "[model] _target_: ...", "a:bomb:b", table)
+    shown = capsys.readouterr().out
+    for words in ("[model] _target_: ...", "a:bomb:b", "key [x]", "layers[0].weight"):
+        assert words in shown

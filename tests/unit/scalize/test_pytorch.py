@@ -22,7 +22,7 @@ from fedops.core.errors import Invalid
 from fedops.scalize.base import AdapterOptions, Cancelled, Part, TrainContext
 from fedops.scalize.loops import OwnEvaluate, OwnTrain
 from fedops.scalize.pytorch import PyTorchAdapter
-from fedops.scalize.steps import plan
+from fedops.scalize.steps import Lazy, plan
 
 
 @pytest.fixture(autouse=True)
@@ -329,8 +329,8 @@ def test_training_stops_when_it_is_told_to() -> None:
 # --- the project's own loops -----------------------------------------------------------------
 
 
-def own_train(model, train_loader, epochs, lr):
-    loader = DataLoader(train_loader, batch_size=8, shuffle=True)
+def own_train(model, train_set, epochs, lr):
+    loader = DataLoader(train_set, batch_size=8, shuffle=True)
     optimizer = torch.optim.SGD(model.parameters(), lr=lr)
     for _ in range(epochs):
         for x, y in loader:
@@ -400,6 +400,29 @@ def test_a_loop_of_one_epoch_is_called_for_each_with_one_optimizer() -> None:
     for epoch in range(3):
         one_epoch(model, data(), optimizer, nn.CrossEntropyLoss(), epoch)
     assert bits(adapter.get_tensors()) == bits(PyTorchAdapter(model).get_tensors())
+
+
+def test_a_loop_over_batches_gets_a_loader_of_examples() -> None:
+    """A data step may give a data set or arrays where the loops want loaders."""
+    seen: list[Any] = []
+
+    def train(model, train_dl, val_loader):
+        seen.extend([train_dl, val_loader])
+
+    def evaluate(model, batches: DataLoader):
+        seen.append(batches)
+        return {"score": len(batches.dataset)}
+
+    adapter = with_own(train, evaluate)
+    adapter.options.train._extra["validation_data"] = Lazy(data)
+    arrays = tuple(tensor.numpy() for tensor in data().tensors)
+    assert adapter.train(arrays, context()).examples == 30
+    assert adapter.evaluate(arrays, context()).metrics == {"score": 30.0}
+    assert [(type(loader), loader.batch_size) for loader in seen] == [(DataLoader, 8)] * 3
+    assert [len(x) for x, _ in seen[0]] == [8, 8, 8, 6]
+    given = DataLoader(data(), batch_size=5)
+    adapter.evaluate(given, context())
+    assert seen[-1] is given
 
 
 def test_a_model_that_is_given_back_is_taken_over() -> None:

@@ -151,6 +151,15 @@ def test_an_empty_project(tmp_path: Path, text: str) -> None:
             "forecaster.engine.fit",
             "forecaster.engine.validate",
         ),
+        ("config-dict", "pytorch", "experiment.get_dataloaders", "experiment.MLP", "", ""),
+        (
+            "dataset-class",
+            "pytorch",
+            "dataset.HouseDataset",
+            "train.PriceRegressor",
+            "train.train_one_epoch",
+            "train.evaluate",
+        ),
     ],
 )
 def test_styles(
@@ -169,6 +178,21 @@ def test_the_projects_own_settings_are_handed_over() -> None:
     args = propose(TUTORIALS / "one-file-torch").steps["train"].arguments["args"]
     assert args["_target_"] == "argparse.Namespace"
     assert (args["log_interval"], args["dry_run"]) == (5, False)
+
+
+def test_a_dict_of_settings_is_handed_over_and_read() -> None:
+    plan = propose(TUTORIALS / "config-dict")
+    config = plan.steps["model"].arguments["config"]
+    assert (config["hidden_dim"], config["dropout"]) == (16, 0.1)
+    assert plan.steps["data"].arguments == {"config": config}
+    assert plan.settings["num_epochs"] == (20, "a value of CONFIG")
+    assert plan.settings["learning_rate"] == (0.01, "a value of CONFIG")
+
+
+def test_without_any_data_to_name_it_says_what_to_do(tmp_path: Path) -> None:
+    text = "from torch import nn\nclass Net(nn.Module): pass\ndef main(): data = [1]\n"
+    with pytest.raises(Invalid, match=r"inside a main\(\).*--step data=<module>.<name>"):
+        init_project(_project(tmp_path, text))
 
 
 def test_a_loop_of_the_adapter_gets_the_authors_loss_and_optimizer() -> None:
