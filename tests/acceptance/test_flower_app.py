@@ -20,6 +20,9 @@ from fedops.core.states import RunStatus
 from fedops.demo.federation import Federation, free_port
 from fedops.demo.show import find_app
 
+#: Each test waits for conditions with limits of its own.
+pytestmark = pytest.mark.timeout(600)
+
 APP = find_app()
 #: From asking for the end until nothing is left.
 END_SECONDS = 5.0
@@ -71,6 +74,7 @@ def devices(federation: Federation) -> list[str]:
 
 def until_ready(federation: Federation, machine: Flower) -> None:
     """The machine is an idle device, and its two processes are there."""
+    federation.until("it to enrol", lambda: "client-1" in devices(federation), 90.0)
     federation.until_online(["client-1"], seconds=90)
     assert machine.processes(MANAGER)
     assert machine.processes(TRAINING)
