@@ -1,5 +1,6 @@
 # Everything starts here. Each target makes its own .venv when there is none and installs once.
 #   make demo    train a model federatedly on this machine, as separate processes
+#   make demo-xai  the same, and each device explains its predictions: ends with a contact sheet
 #   make test    all tests; what needs a program this machine lacks is skipped, with the reason
 #   make check   formatting, lint, types, import contracts
 #   make bench   the benchmarks
@@ -15,10 +16,13 @@ STAMP  := $(VENV)/.installed
 LOG    := $(VENV)/install.log
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench format docs clean
+.PHONY: help demo demo-xai test check bench format docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
+
+demo-xai: $(STAMP)
+	@$(BIN)/fedops demo --xai $(ARGS)
 
 demo: $(STAMP)
 	@$(BIN)/fedops demo $(ARGS)

@@ -8,7 +8,7 @@ import sys
 
 from common import HERE, options
 
-BENCHMARKS = ("round_overhead", "aggregation_memory")
+BENCHMARKS = ("round_overhead", "aggregation_memory", "explain_overhead")
 
 
 def main() -> None:

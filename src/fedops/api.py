@@ -204,6 +204,13 @@ class OperatorClient(_Client):
     def metrics(self, run_id: int, name: str | None = None) -> list[c.MetricRead]:
         return self._list(c.MetricRead, f"/runs/{run_id}/metrics", name=name)
 
+    def explanations(self, run_id: int) -> list[c.ExplanationRead]:
+        return self._list(c.ExplanationRead, f"/runs/{run_id}/explanations")
+
+    def download_explanation(self, run_id: int, device: str, picture: str, target: Path) -> Path:
+        """A contact sheet that the device's owner let go, as a PNG file."""
+        return self._download(f"/runs/{run_id}/explanations/{device}/{picture}", target)
+
     def stop_run(self, run_id: int) -> c.RunRead:
         return self._call(c.RunRead, "POST", f"/runs/{run_id}/stop")
 

@@ -151,6 +151,10 @@ class Xai(Section):
     models: Literal["global", "local", "both"] = "both"
     #: How long explaining may take a round.
     max_seconds: Seconds = 30.0
+    #: Of the time that rounds take: beyond it, a round is explained in brief.
+    max_share: Annotated[Finite, Field(gt=0, le=1)] = 0.05
+    #: Pictures of older rounds are removed; the series of scores stays.
+    keep_rounds: Count = 50
 
 
 class Wandb(Section):

@@ -326,6 +326,35 @@ def rounds_table(rounds: Sequence[c.RoundRead]) -> RenderableType:
     return Group(result, *missing)
 
 
+def explanations_table(found: Sequence[c.ExplanationRead]) -> RenderableType:
+    """The scores that say most: drift (0: no change) and faithfulness (above 0: better than chance)."""
+    titles = ("ROUND", "DEVICE", "DRIFT SINCE", "FROM GLOBAL", "DELETION", "INSERTION", "SANITY")
+    result = table(*titles, right=titles[2:])
+    for one in found:
+        scores = one.scores
+        values = (
+            _score(scores, "local_over_rounds", "worst"),
+            _score(scores, "local_to_global", "worst"),
+            _gain(scores, "deletion_random", "deletion"),
+            _gain(scores, "insertion", "insertion_random"),
+            _score(scores, "local", "sanity"),
+        )
+        result.add_row(str(one.round), one.device, *(number(value, 2) for value in values))
+    said = [f"round {x.round}, {x.device}: {t}" for x in found for t in (*x.alarms, *x.failures)]
+    return Group(result, *said) if found else "No device let anything of its explanations go."
+
+
+def _score(scores: Mapping[str, float], series: str, name: str) -> float | None:
+    """The score of the first method that has it."""
+    parts = ((key.split("/"), value) for key, value in sorted(scores.items()))
+    return next((v for p, v in parts if (p[0], p[-1]) == (series, name) and len(p) == 3), None)
+
+
+def _gain(scores: Mapping[str, float], better: str, worse: str) -> float | None:
+    high, low = _score(scores, "local", better), _score(scores, "local", worse)
+    return None if high is None or low is None else high - low
+
+
 def participants(round_: c.RoundRead) -> str:
     """``pi-1, pi-2; pi-3 dropped: went offline``."""
     return "; ".join([", ".join(_good(round_)), *_bad(round_)])

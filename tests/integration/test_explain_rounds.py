@@ -326,7 +326,7 @@ def test_explaining_keeps_within_its_share_of_the_time(
 
 def test_a_folder_that_cannot_be_written_to(model: Cnn, data: Any, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(Unavailable, match=r"cannot be written to .*file.*set xai.output_dir"):
+    with pytest.raises(Unavailable, match=r"cannot be written to .*file.*xai.output_dir"):
         opened(model, data, tmp_path / "file" / "outputs")
     explainer = opened(model, data, tmp_path / "good")
     with pytest.raises(Unavailable, match="cannot be written to"):

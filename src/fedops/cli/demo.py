@@ -42,6 +42,9 @@ def demo(
         typer.Option("--home", metavar="DIR", help="Where everything is kept; default: a new one."),
     ] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="The same seed, the same model.")] = 42,
+    xai: Annotated[
+        bool, typer.Option("--xai", help="Each device explains its predictions beside the rounds.")
+    ] = False,
     keep: Annotated[bool, typer.Option("--keep", help="Leave the server up at the end.")] = False,
     app_folder: Annotated[
         Path | None,
@@ -56,7 +59,7 @@ def demo(
     handwritten digits. Ctrl-C ends everything at any moment.
     """
     signal.signal(signal.SIGTERM, _interrupt)
-    plan = Plan(devices, rounds, seed, mnist, download, home, app_folder, keep)
+    plan = Plan(devices, rounds, seed, mnist, download, home, app_folder, keep, xai)
     screen = Screen(Console(stderr=True, highlight=False) if as_json else console(markup=True))
     report = Demo(plan, screen).run()
     if as_json:

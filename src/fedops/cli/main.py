@@ -26,6 +26,7 @@ COMMANDS = {
     ),
     "init": ("fedops.cli.init", "Write an app beside an existing project, which stays as it is."),
     "check": ("fedops.cli.check", "Try an app: one tiny local round, and what is wrong."),
+    "explain": ("fedops.cli.explain", "Why a stored model predicts what it does, on local data."),
     "server": (
         "fedops.cli.server",
         "The Server Manager: run, back up, restore.",
@@ -90,7 +91,6 @@ def _show_version(wanted: bool) -> None:
 
 
 @app.callback(
-    epilog="'fedops COMMAND --help' explains a command. Every command takes --json.",
     context_settings={"help_option_names": ["--help", "-h"]},
 )
 def root(
@@ -104,7 +104,7 @@ def root(
         bool, typer.Option("--traceback", help="Show where an internal error happened.")
     ] = False,
 ) -> None:
-    """Federated learning, operated."""
+    """Federated learning, operated. Every command takes --help and --json."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

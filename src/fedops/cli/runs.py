@@ -14,7 +14,7 @@ from fedops.cli.follow import follow, wait_until
 from fedops.cli.logs import stream, write
 from fedops.cli.models import version_number
 from fedops.cli.output import show
-from fedops.console import rounds_table, run_fields, runs_table, version_name
+from fedops.console import explanations_table, rounds_table, run_fields, runs_table, version_name
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError, Unavailable
 from fedops.core.states import RUN_TERMINAL, RunStatus
@@ -256,6 +256,35 @@ def _show_going(client: OperatorClient, run: c.RunRead, follow_it: bool, as_json
     run = follow(client, run.id, quiet=as_json)
     _require_success(run)
     show(run, as_json, f"Run {run.id} is {run.status}: model {version_name(run.version)}.")
+
+
+@app.command()
+def explanations(
+    run_id: Id,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="DIR", help="Save the contact sheets that may leave there."),
+    ] = None,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show what devices let the server know of their explanations: scores, drift, alarms.
+
+    Nothing, unless both the task (xai.upload) and the device's owner (device.toml) allow it.
+    """
+    with operator(server, token) as client:
+        found = client.explanations(run_id)
+        for one in found if out else ():
+            _save_pictures(client, run_id, one, out or Path())
+    show(found, as_json, explanations_table(found))
+
+
+def _save_pictures(client: OperatorClient, run_id: int, one: c.ExplanationRead, out: Path) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    for number, picture in enumerate(one.pictures, start=1):
+        target = out / f"{one.device}-round-{one.round:04d}-{number}.png"
+        client.download_explanation(run_id, one.device, picture, target)
 
 
 def _require_success(run: c.RunRead) -> None:

@@ -27,6 +27,7 @@ from fedops.client.reporting import ReportPipe
 from fedops.client.wandb_log import WandbReporter, rounds_to_wandb
 from fedops.core.errors import FedOpsError, Unavailable
 from fedops.flower.device import Device
+from fedops.flower.explaining import RoundExplanations
 from fedops.flower.fleet import Fleet
 from fedops.flower.node import Handler, WarmNode
 from fedops.processes import die_with_parent
@@ -35,6 +36,8 @@ logger = logging.getLogger("fedops.training")
 
 
 Build = Callable[[TrainingArgs, Device], Handler]
+#: How long the end of the training client may wait for the explanation of its last round.
+_LAST_EXPLANATION_SECONDS = 1.0
 
 
 class Terminated(BaseException):
@@ -85,7 +88,8 @@ def serve(args: TrainingArgs, report: ReportPipe, build: Build) -> None:
     owner = load_device_config(home.device_config)
     os.nice(owner.limits.nice)
     memory = RoundFiles(home.rounds, event=report.event)
-    device = Device(args.device, report=report, memory=memory)
+    explanations = RoundExplanations(home.path, report, owner.uploads.explanations)
+    device = Device(args.device, report=report, memory=memory, explanations=explanations)
     signer = NodeSigner(load_key(home.node_key), clock)
     node = WarmNode(
         Fleet(args.server, signer),
@@ -105,6 +109,7 @@ def serve(args: TrainingArgs, report: ReportPipe, build: Build) -> None:
         node.run()
     finally:
         memory.flush(1.0)
+        explanations.close(_LAST_EXPLANATION_SECONDS)
         if isinstance(device.report, WandbReporter):
             device.report.close()
 

@@ -408,6 +408,21 @@ class MetricRead(Reply):
     at: float
 
 
+class ExplanationRead(Reply):
+    """What the server knows of one device's explanations of one round (0: before any training)."""
+
+    device: str
+    round: int
+    #: By name, such as ``local_to_global/layercam/cosine`` or ``local/gradcam/deletion``.
+    scores: dict[str, float] = Field(default_factory=dict)
+    #: One sentence for each drift series that jumped.
+    alarms: list[str] = Field(default_factory=list)
+    #: Why there is no explanation.
+    failures: list[str] = Field(default_factory=list)
+    #: Ids of the contact sheets that the device's owner let go.
+    pictures: list[str] = Field(default_factory=list)
+
+
 class EventRead(Reply):
     id: int
     at: float

@@ -23,6 +23,7 @@ class Plan:
     home: Path | None = None
     app: Path | None = None
     keep: bool = False
+    xai: bool = False
 
     @property
     def names(self) -> list[str]:
@@ -36,6 +37,7 @@ class Plan:
             f"clients_per_round={self.devices}",
             f"num_rounds={self.rounds}",
             f"random_seed={self.seed}",
+            f"xai.enabled={str(self.xai).lower()}",
         ]
 
     def device_overrides(self, index: int, data: DataSource) -> list[str]:
@@ -46,5 +48,6 @@ class Plan:
             f"dataset.partition.index={index}",
             f"dataset.partition.of={self.devices}",
             f"dataset.partition.seed={self.seed}",
+            f"xai.enabled={str(self.xai).lower()}",
             *data.overrides,
         ]

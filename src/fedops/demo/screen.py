@@ -104,6 +104,8 @@ class Screen:
         )
         say(f"model:     {report['model_path']}", soft_wrap=True)
         say(f"sha256:    {report['model_sha256']}", soft_wrap=True)
+        for sheet in report.get("contact_sheets", ()):
+            say(f"explained: {sheet}", soft_wrap=True)
         say("\nUse it in your own code:")
         say(Text(snippet), soft_wrap=True)
         say("\nLook again:" if kept is None else "\nThe server stays up:")

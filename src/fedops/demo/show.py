@@ -60,11 +60,26 @@ class Demo:
         env = {"OMP_NUM_THREADS": "1", **self.data.env}
         with Federation(self.home, env) as federation, self.screen:
             self._bring_up(federation)
-            report = self._report(federation, self._train(federation))
+            ended = self._train(federation)
+            report = self._report(federation, ended)
+            if self.plan.xai:
+                report["contact_sheets"] = self._contact_sheets(federation, ended)
         report["total_seconds"] = round(time.monotonic() - began, 2)
         kept = self._keep(federation) if self.plan.keep else None
         self.screen.closing(report, self._snippet(report), federation, kept)
         return report
+
+    def _contact_sheets(self, federation: Federation, run: c.RunRead) -> list[str]:
+        """The last round's contact sheet of each device, once its explanation is finished."""
+        self.screen.say("waiting for the explanations of the last round")
+        folder = Project.open(self.app).config.xai.output_dir
+        place = Path(folder) / f"run-{run.id}" / f"round-{run.committed_rounds:04d}"
+        found = []
+        for name in self.plan.names:
+            path = federation.device_home(name) / place
+            federation.until(f"{path}/report.json", (path / "report.json").is_file, 120.0)
+            found += [str(sheet) for sheet in sorted(path.glob("sheet-*.png"))]
+        return found
 
     def _keep(self, federation: Federation) -> int:
         """Start the server again, on its data; returns its process id."""

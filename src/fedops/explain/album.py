@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from fedops.explain import picture, sheet
+from fedops.explain import sheet
 from fedops.explain.base import Method
 from fedops.explain.imaging import Findings, ImageExplainer
 from fedops.explain.maps import MapSet, Predictions
@@ -37,7 +37,7 @@ def draw(
 ) -> Album:
     """Draw everything into ``folder``; without ``singles`` the contact sheets only."""
     album = Album(singles=singles)
-    inputs = picture.as_pictures(explainer.probes.inputs)
+    inputs = sheet.as_pictures(explainer.probes.inputs)
     for method in explainer.methods:
         for role in explainer.options.roles:
             _draw_sheet(folder, title, explainer, found, (method, role), inputs, classes, album)
@@ -59,7 +59,7 @@ def _draw_sheet(
     rows = []
     for number, image in enumerate(inputs):
         label = int(explainer.probes.labels[number])
-        row = Row(picture.enlarged(image, sheet.SIDE), f"true {_class(label, classes)}")
+        row = Row(sheet.enlarged(image, sheet.SIDE), f"true {_class(label, classes)}")
         for model in found.models:
             said, maps = found.predictions.get(model), found.maps.get((model, method.name, role))
             row.views[model] = _view(said, maps, number, label, style, classes, image)
@@ -93,7 +93,7 @@ def _view(
         text += f", true {_class(label, classes)} ({said.probabilities[number, label]:.0%})"
     if maps is None or not maps.done[number]:
         return View((), text, best == label, "not explained")
-    heat = picture.scaled(maps.values[number], style.signed)
+    heat = sheet.scaled(maps.values[number], style.signed)
     panels = sheet.heat_and_overlay(image, heat, style)
     return View(panels, text, best == label, "flat map" if maps.flat[number] else "")
 

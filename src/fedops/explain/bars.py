@@ -11,8 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fedops.explain.album import Album
-from fedops.explain.picture import SIGNED_MAP
-from fedops.explain.snapshot import Raw
+from fedops.explain.archive import Raw
+from fedops.explain.sheet import SIGNED_MAP
 from fedops.explain.tables import TableExplainer, TableFindings
 
 _MOST = 12

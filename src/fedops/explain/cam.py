@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fedops.explain import capture, forward
+from fedops.explain import forward, workbench
 from fedops.explain.base import Job, Maps, finite
 
 Combine = Callable[[Tensor, Tensor], Tensor]
@@ -74,7 +74,7 @@ class Cam:
 
     def explain(self, job: Job) -> Maps:
         assert job.layer is not None
-        a, g = capture.activations_and_gradients(job.model, job.layer, job.inputs, job.targets)
+        a, g = workbench.activations_and_gradients(job.model, job.layer, job.inputs, job.targets)
         return Maps(finite(functional.relu(self.combine(a, g))))
 
 
@@ -90,7 +90,7 @@ class ScoreCam:
 
     def explain(self, job: Job) -> Maps:
         assert job.layer is not None
-        a = capture.activations(job.model, job.layer, job.inputs)
+        a = workbench.activations(job.model, job.layer, job.inputs)
         weights = torch.stack([self._weights(job, a, row) for row in range(len(a))])
         return Maps(finite(functional.relu(_weighted(weights, a))))
 

@@ -1,17 +1,22 @@
 """How much explanations of the same probes differ: between rounds, and between local and global model.
 
 On raw maps: the cosine, the Jaccard index of the top tenth of cells, and Spearman's rank correlation.
-Two flat maps are the same (1); a flat one and another have nothing in common (0).
+Two flat maps are the same (1); a flat one and another have nothing in common (0). The series of a device
+is one JSON line a round and comparison, kept over restarts and runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from fedops.explain.archive import Archive, Place, Raw, Snapshot
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float64]
@@ -116,3 +121,159 @@ def _ranks(values: Array) -> Floats:
     ranks = np.empty(values.shape, np.float64)
     np.put_along_axis(ranks, order, (first + last) / 2.0 + 1.0, axis=1)
     return ranks
+
+
+FILE = "drift.jsonl"
+
+
+@dataclass(frozen=True)
+class DriftRow:
+    """One comparison of explanations of the same probes."""
+
+    run: int
+    round: int
+    method: str
+    #: "global over rounds", "local over rounds" or "local to global"
+    series: str
+    #: The run and round compared with; the same for "local to global".
+    since: tuple[int, int]
+    probe: str
+    layer: str
+    cosine: float
+    jaccard: float
+    spearman: float
+    worst: float
+    samples: int
+    alarm: bool
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Rows with the same key belong to one series: other probes or layers start a new one."""
+        return self.series, self.method, self.probe, self.layer
+
+    @property
+    def place(self) -> Place:
+        return Place(self.run, self.round)
+
+    def plain(self) -> dict[str, Any]:
+        """JSON-safe values."""
+        rounded = {k: round(v, 6) if isinstance(v, float) else v for k, v in asdict(self).items()}
+        return {**rounded, "since": list(self.since)}
+
+
+class Series:
+    """All rows of a device, read once and appended to. Without a folder, none but the new ones."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._path = folder / FILE if folder else None
+        self.rows = list(_read(self._path)) if self._path else []
+
+    def history(self, key: tuple[str, ...], before: Place) -> list[float]:
+        """The worst distances of a series before a place, in order. A repeated round counts once."""
+        found = {
+            row.place.order: row.worst
+            for row in self.rows
+            if row.key == key and row.place.order < before.order
+        }
+        return [found[order] for order in sorted(found)]
+
+    def is_jump(self, row: DriftRow) -> bool:
+        """Whether a new row leaves the usual course of its series."""
+        return is_jump(self.history(row.key, row.place), row.worst)
+
+    def append(self, rows: Iterable[DriftRow]) -> None:
+        """Keep rows, in memory and in the file."""
+        new = list(rows)
+        self.rows.extend(new)
+        lines = "".join(json.dumps(row.plain()) + "\n" for row in new)
+        if lines and self._path:
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(lines)
+
+
+def _read(path: Path) -> Iterable[DriftRow]:
+    if not path.is_file():
+        return
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            data = json.loads(line)
+            yield DriftRow(**{**data, "since": tuple(data["since"])})
+        except (ValueError, TypeError, KeyError):
+            continue  # the last line of a process that was killed
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """Two sets of maps to be compared."""
+
+    series: str
+    since: Place
+    method: str
+    first: Raw
+    second: Raw
+
+
+class Watch:
+    """Remembers the last round, from the archive after a restart, and the series of all rounds.
+
+    Without an archive nothing is remembered or kept.
+    """
+
+    def __init__(self, archive: Archive | None) -> None:
+        self._archive = archive
+        self._series = Series(archive.folder if archive else None)
+        self._last: tuple[Place, Snapshot] | None = None
+
+    def look(self, place: Place, now: Snapshot, yardstick: str) -> list[DriftRow]:
+        """The new rows of all series, kept. Alarms are raised on the maps of one method only."""
+        rows = [self._row(place, now, pair) for pair in self._pairs(place, now)]
+        found = [
+            replace(row, alarm=row.method == yardstick and self._series.is_jump(row))
+            for row in rows
+            if row is not None
+        ]
+        self._series.append(found)
+        self._last = (place, now)
+        return found
+
+    def _pairs(self, place: Place, now: Snapshot) -> list[_Pair]:
+        """Maps of the true class: it is the same in every round and for every model."""
+        pairs = []
+        before = self._before(place, now)
+        for (model, method, role), raw in now.maps.items():
+            if role != "true":
+                continue
+            earlier = before[1].maps.get((model, method, role)) if before else None
+            if before and earlier:
+                pairs.append(_Pair(f"{model} over rounds", before[0], method, earlier, raw))
+            other = now.maps.get(("global", method, role))
+            if model == "local" and other:
+                pairs.append(_Pair("local to global", place, method, other, raw))
+        return pairs
+
+    def _before(self, place: Place, now: Snapshot) -> tuple[Place, Snapshot] | None:
+        """The round before, of the same probes and layer."""
+        if self._last is None or self._last[0].order >= place.order:
+            self._last = self._archive.load_before(place) if self._archive else None
+        if self._last is None:
+            return None
+        same = (self._last[1].probe, self._last[1].layer) == (now.probe, now.layer)
+        return self._last if same else None
+
+    def _row(self, place: Place, now: Snapshot, pair: _Pair) -> DriftRow | None:
+        """None when there is no sample that both explain."""
+        both = pair.first.done & pair.second.done
+        likeness = compare(pair.first.values[both], pair.second.values[both])
+        if likeness is None:
+            return None
+        return DriftRow(
+            run=place.run,
+            round=place.round,
+            method=pair.method,
+            series=pair.series,
+            since=pair.since.order,
+            probe=now.probe,
+            layer=now.layer,
+            **vars(likeness),
+            alarm=False,
+        )

@@ -19,20 +19,17 @@ from typing import Any
 from torch import nn
 
 from fedops.core.errors import FedOpsError, Invalid, Unavailable
-from fedops.explain import album, keep, pool, probes
-from fedops.explain.archive import Archive, prepare
-from fedops.explain.budget import Budget
-from fedops.explain.driftwatch import Watch
+from fedops.explain import album, probes, workbench
+from fedops.explain.archive import MAPS, Archive, Place, Snapshot, prepare
+from fedops.explain.drift import DriftRow, Watch
 from fedops.explain.faithfulness import FULL, LIGHT, Effort
 from fedops.explain.imaging import ImageExplainer
 from fedops.explain.methods import canonical
 from fedops.explain.options import Limits, Options
-from fedops.explain.pace import Pace
-from fedops.explain.predictor import predicts_numbers
 from fedops.explain.report import ExplainReport
-from fedops.explain.series import DriftRow, Place
-from fedops.explain.snapshot import FILE, Snapshot
 from fedops.explain.tables import TableExplainer
+from fedops.explain.tabular import predicts_numbers
+from fedops.explain.timing import Budget, Pace
 
 log = logging.getLogger("fedops.explain")
 _BRIEF = (
@@ -90,7 +87,7 @@ class Explainer:
         methods = tuple(canonical(name) for name in options.methods)
         options = Options(**{**vars(options), "methods": methods})
         archive = Archive(folder, options.keep_rounds) if folder else None
-        with keep.kept_randomness():
+        with workbench.kept_randomness():
             engine, draw = _engine(model, options, data)
         return cls(engine, draw, archive, names, cuts, clock)
 
@@ -147,7 +144,7 @@ class Explainer:
         if deadline is not None:
             seconds = max(0.0, min(seconds, deadline - begin))
         report = self._blank(place, folder)
-        with keep.kept_randomness() if keep_randomness else nullcontext():
+        with workbench.kept_randomness() if keep_randomness else nullcontext():
             try:
                 budget = Budget(seconds, self._clock)
                 self._explain(report, weights, budget, effort, out_dir is None)
@@ -183,7 +180,7 @@ class Explainer:
             )
         except FedOpsError as error:
             failure = error.message
-        except Exception as error:
+        except Exception as error:  # an app's own model may raise anything; training goes on
             log.debug("explanation of round %s", round, exc_info=True)
             failure = f"{type(error).__name__}: {error}"
         log.warning("round %s was not explained: %s", round, failure)
@@ -271,7 +268,7 @@ class Explainer:
         return dict(self._quality)
 
     def _remember(self, report: ExplainReport, snapshot: Snapshot, kept: bool) -> None:
-        snapshot.save(report.folder / FILE)
+        snapshot.save(report.folder / MAPS)
         watch, place = self._watch if kept else Watch(None), Place(report.run, report.round)
         report.drift = watch.look(place, snapshot, self._engine.yardstick)
         report.alarms = [_alarm(row) for row in report.drift if row.alarm]
@@ -284,7 +281,7 @@ def _engine(model: Any, options: Options, data: Any) -> tuple[Engine, Draw]:
             "XAI needs local test data, and this device has none; give [dataset] validation_split a "
             "value above 0, or set xai.enabled = false"
         )
-    numbers = predicts_numbers(model, pool.pool_of(data).labels())
+    numbers = predicts_numbers(model, probes.pool_of(data).labels())
     first = probes.choose(data, options.samples, options.seed, not numbers)
     if probes.kind(first) == "table":
         from fedops.explain import bars  # matplotlib's figures load slowly

@@ -16,8 +16,7 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-
-from fedops.explain.road import filled_in
+from torch.nn import functional
 
 #: p(class) of every picture: pictures [n, c, h, w] and the row of the sample each belongs to [n].
 Predict = Callable[[Tensor, Tensor], Tensor]
@@ -108,15 +107,24 @@ def deletion_and_insertion(
     return deletion, insertion
 
 
-def road(predict: Predict, pictures: Tensor, order: Tensor, seed: int) -> Tensor:
-    """How much more the class loses with the most than with the least relevant pixels removed."""
+def road(
+    predict: Predict,
+    pictures: Tensor,
+    order: Tensor,
+    seed: int,
+    check: Callable[[], None] = lambda: None,
+) -> Tensor:
+    """How much more the class loses with the most than with the least relevant pixels removed.
+
+    ``check`` is called often, and may raise when the time is over.
+    """
     gains = []
     for shares in (ROAD_SHARES,) if pictures.numel() * 8 <= _FLOATS else zip(ROAD_SHARES):
         counts = [max(1, round(order.shape[1] * share)) for share in shares]
         most = [first(order, count, _size(pictures)) for count in counts]
         least = [first(order.flip(1), count, _size(pictures)) for count in counts]
         several = [*most, *least]
-        shown = filled_in(_times(pictures, several), torch.cat(several), seed)
+        shown = filled_in(_times(pictures, several), torch.cat(several), seed, check)
         chances = predict(shown, torch.arange(len(pictures)).repeat(len(several)))
         parts = chances.float().cpu().view(2, len(counts), -1)
         gains.append((parts[1] - parts[0]) / 2)
@@ -124,7 +132,12 @@ def road(predict: Predict, pictures: Tensor, order: Tensor, seed: int) -> Tensor
 
 
 def measure(
-    predict: Predict, pictures: Tensor, maps: Tensor, effort: Effort, seed: int
+    predict: Predict,
+    pictures: Tensor,
+    maps: Tensor,
+    effort: Effort,
+    seed: int,
+    check: Callable[[], None] = lambda: None,
 ) -> Mapping[str, float]:
     """The mean of every measure over the samples. ``maps`` are as large as the pictures."""
     fill = blurred(pictures)
@@ -145,7 +158,7 @@ def measure(
         "deletion_random": torch.stack([pair[0] for pair in chance]).mean(0),
         "insertion": insertion,
         "insertion_random": torch.stack([pair[1] for pair in chance]).mean(0),
-        "road": road(predict, pictures, order, seed),
+        "road": road(predict, pictures, order, seed, check),
     }
     return {name: float(values.mean()) for name, values in found.items()}
 
@@ -165,3 +178,60 @@ def _size(pictures: Tensor) -> tuple[int, int]:
 
 def _times(pictures: Tensor, several: Sized) -> Tensor:
     return pictures.repeat(len(several), 1, 1, 1)
+
+
+NOISE = 0.01
+_ROUNDS = 300
+_ENOUGH = 1e-8  #: of the squared residual: far below the noise
+_NEAR, _FAR = 1 / 6, 1 / 12
+
+
+def filled_in(
+    pictures: Tensor, gone: Tensor, seed: int, check: Callable[[], None] = lambda: None
+) -> Tensor:
+    """The pictures with the pixels marked in ``gone`` [samples, 1, height, width] filled in."""
+    gone = gone.to(pictures.device, torch.float32)
+    if bool(gone.flatten(1).all(1).any()):
+        raise ValueError("at least one pixel must stay")
+    known = pictures.float() * (1 - gone)
+    solved = _solved(gone, known, check)
+    generator = torch.Generator().manual_seed(seed % 2**63)
+    spread = NOISE * (pictures.amax() - pictures.amin()).float()
+    noise = spread * torch.randn(pictures.shape[1:], generator=generator).to(solved)
+    return (known + gone * (solved + noise)).to(pictures.dtype)
+
+
+def _solved(gone: Tensor, known: Tensor, check: Callable[[], None]) -> Tensor:
+    """Conjugate gradients on the removed pixels: degree * x - sum(neighbours) = 0."""
+    degree = _neighbours(torch.ones_like(gone))
+
+    def apply(x: Tensor) -> Tensor:
+        return gone * (degree * x - _neighbours(x))
+
+    residual = gone * _neighbours(known)
+    x = torch.zeros_like(known)
+    direction, power = residual, _dot(residual, residual)
+    enough = _ENOUGH * power.amax().clamp(min=1e-30)
+    for _ in range(_ROUNDS):
+        check()  # on large pictures each of these takes a while
+        if bool((power <= enough).all()):
+            break
+        image = apply(direction)
+        step = power / _dot(direction, image).clamp(min=1e-30)
+        x, residual = x + step * direction, residual - step * image
+        before, power = power, _dot(residual, residual)
+        direction = residual + power / before.clamp(min=1e-30) * direction
+    return x
+
+
+def _neighbours(x: Tensor) -> Tensor:
+    """The weighted sum of the eight neighbours, nothing being outside the picture."""
+    weights = torch.tensor(
+        [[_FAR, _NEAR, _FAR], [_NEAR, 0.0, _NEAR], [_FAR, _NEAR, _FAR]], device=x.device
+    )
+    flat = x.reshape(-1, 1, *x.shape[2:])
+    return functional.conv2d(flat, weights[None, None], padding=1).view(x.shape)
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return (a * b).sum((2, 3), keepdim=True)

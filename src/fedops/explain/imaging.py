@@ -9,17 +9,17 @@ from typing import Any
 from torch import Tensor, nn
 
 from fedops.core.errors import Invalid
-from fedops.explain import capture, forward, layers, maps, methods
+from fedops.explain import forward, layers, maps, methods, workbench
+from fedops.explain.archive import Key, Raw, Snapshot
 from fedops.explain.base import Method
-from fedops.explain.bench import Bench, Weights
-from fedops.explain.budget import Budget, OutOfTime
 from fedops.explain.cam import Cam, layercam
 from fedops.explain.faithfulness import LIGHT, Effort, measured
 from fedops.explain.maps import MapSet, Predictions, Subject
-from fedops.explain.measure import quality
 from fedops.explain.options import Options
 from fedops.explain.probes import Probes
-from fedops.explain.snapshot import Key, Raw, Snapshot
+from fedops.explain.quality import quality
+from fedops.explain.timing import Budget, OutOfTime
+from fedops.explain.workbench import Bench, Weights
 
 #: Drift is watched on LayerCAM: of all maps it changes least from one seed of training to another.
 _WATCHED = Cam("layercam", layercam)
@@ -58,7 +58,7 @@ class ImageExplainer:
         Without an effort the quality is not measured.
         """
         found = Findings(list(weights))
-        with capture.watched(self._bench.model, budget.check):
+        with workbench.watched(self._bench.model, budget.check):
             try:
                 for name, values in weights.items():
                     self._bench.load(values)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fedops.core.errors import Invalid
 from fedops.core.words import did_you_mean, listed
-from fedops.explain import capture, keep
+from fedops.explain import workbench
 
 ADVICE = (
     "choose methods that need no convolution: 'integrated_gradients', 'saliency', 'occlusion' or "
@@ -49,7 +49,9 @@ def _named(model: nn.Module, seen: dict[str, Any], layer: str, convolutions: lis
     eligible = _eligible(mapped, convolutions)
     modules = dict(model.named_modules())
     if not layer or layer not in modules:
-        raise Invalid(f"the model has no layer '{layer}'{did_you_mean(layer, mapped)}{eligible}")
+        guess = did_you_mean(layer, mapped)
+        rest = eligible.removeprefix(".") if guess else eligible
+        raise Invalid(f"the model has no layer '{layer}'{guess}{rest}")
     if layer not in seen:
         raise Invalid(f"layer '{layer}' takes no part in the model's forward pass{eligible}")
     if not _is_map(seen[layer]):
@@ -73,8 +75,8 @@ def _checked(model: nn.Module, name: str, sample: Tensor) -> nn.Module:
     module = model.get_submodule(name)
     target = torch.zeros(1, dtype=torch.long, device=sample.device)
     try:
-        with keep.kept(model):
-            capture.activations_and_gradients(model, module, sample, target)
+        with workbench.kept(model):
+            workbench.activations_and_gradients(model, module, sample, target)
     except Invalid as error:
         raise Invalid(f"layer '{name}' cannot be explained: {error}") from None
     return module
@@ -83,7 +85,7 @@ def _checked(model: nn.Module, name: str, sample: Tensor) -> nn.Module:
 def _trial(model: nn.Module, sample: Tensor) -> dict[str, Any]:
     """What every layer gives in one pass, in the order of the pass (a repeated layer: its last)."""
     seen: dict[str, Any] = {}
-    with keep.kept(model), _recorded(model, seen), torch.no_grad():
+    with workbench.kept(model), _recorded(model, seen), torch.no_grad():
         model(sample)
     return seen
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 from fedops.core.errors import Invalid
 from fedops.explain import forward
 from fedops.explain.base import FloatArray, Job, Maps, Method
-from fedops.explain.budget import Budget, OutOfTime
+from fedops.explain.timing import Budget, OutOfTime
 
 Flags = npt.NDArray[np.bool_]
 Classes = npt.NDArray[np.int64]

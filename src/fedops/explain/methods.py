@@ -12,6 +12,7 @@ from fedops.core.words import did_you_mean, listed
 from fedops.explain.base import Method
 from fedops.explain.cam import CAMS, Cam, ScoreCam
 from fedops.explain.gradients import IntegratedGradients, Saliency, SmoothGrad
+from fedops.explain.imports import captum_attr
 from fedops.explain.perturbation import KernelShap, Occlusion
 
 GROUP = "fedops.explainers"
@@ -25,6 +26,7 @@ _OTHER_NAMES = {
     "ig": "integrated_gradients",
     "permutation_importance": "permutation",
 }
+_BY_CAPTUM = ("integrated_gradients", "occlusion", "saliency", "smoothgrad")
 _REFUSED = ("guided_backprop", "guided_backpropagation", "guided_gradcam", "guided_grad_cam")
 
 BUILT_IN: dict[str, Callable[[], Method]] = {
@@ -60,12 +62,21 @@ def canonical(name: str) -> str:
     by_folded = {one.casefold(): one for one in known()}
     if folded not in by_folded:
         guess = did_you_mean(name, by_folded.values())
-        raise Invalid(f"there is no explanation method '{name}'{guess}. Known: {listed(known())}")
+        end = "" if guess else "."
+        raise Invalid(
+            f"there is no explanation method '{name}'{guess}{end} Known: {listed(known())}"
+        )
     return by_folded[folded]
 
 
 def make(name: str) -> Method:
-    """The method of this (canonical) name. Installed packages may not replace ours."""
+    """The method of this (canonical) name. Installed packages may not replace ours.
+
+    Raises:
+        Invalid: it is none for images, or a library that it needs is not installed.
+    """
+    if name in _BY_CAPTUM:
+        captum_attr()
     if name in BUILT_IN:
         return BUILT_IN[name]()
     for entry in entry_points(group=GROUP, name=name):

@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedops.explain.series import DriftRow
+from fedops.explain.archive import REPORT
+from fedops.explain.drift import DriftRow
 from fedops.files import write_atomic
-
-FILE = "report.json"
 
 
 @dataclass
@@ -54,7 +53,7 @@ class ExplainReport:
     def write(self) -> None:
         """``report.json`` in the folder. The same text wherever the folder lies."""
         plain = {**self.plain(), "folder": self.folder.name}
-        write_atomic(self.folder / FILE, json.dumps(plain, indent=1).encode() + b"\n")
+        write_atomic(self.folder / REPORT, json.dumps(plain, indent=1).encode() + b"\n")
 
     def outgoing_scores(self) -> dict[str, float]:
         """Named numbers that may leave this device: none unless scores or images may."""

@@ -22,8 +22,11 @@ def open_explainer(
     seed: int = 42,
     limits: Limits | None = None,
     names: Sequence[str] = (),
+    kept: bool = True,
 ) -> Explainer | None:
     """An explainer for ``[xai]`` of a config, writing below ``base``; None when XAI is off.
+
+    Without ``kept`` nothing is written but where each ``run`` says.
 
     Raises:
         Invalid: the section, the layer, the model or the data cannot be explained, with what to do.
@@ -40,5 +43,11 @@ def open_explainer(
             "install it with: pip install 'fedops[xai]'"
         ) from None
     return Explainer.open(
-        model, options, data, folder=options.folder(base), seed=seed, limits=limits, names=names
+        model,
+        options,
+        data,
+        folder=options.folder(base) if kept else None,
+        seed=seed,
+        limits=limits,
+        names=names,
     )

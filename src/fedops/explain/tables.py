@@ -12,17 +12,25 @@ from torch import Tensor, nn
 
 from fedops.core.errors import Invalid
 from fedops.core.words import listed
-from fedops.explain import faithfulness, probes, sanity
+from fedops.explain import faithfulness, probes, quality
+from fedops.explain.archive import Key, Raw, Snapshot
 from fedops.explain.base import FloatArray
-from fedops.explain.bench import Bench, Weights
-from fedops.explain.budget import Budget, OutOfTime
 from fedops.explain.faithfulness import LIGHT, Effort
+from fedops.explain.imports import library
 from fedops.explain.options import Options
-from fedops.explain.predictor import Array, classes, predictor
+from fedops.explain.quality import SANE
 from fedops.explain.report import rounded
-from fedops.explain.sanity import SANE
-from fedops.explain.snapshot import Key, Raw, Snapshot
-from fedops.explain.tabular import METHODS, TableJob, of_columns
+from fedops.explain.tabular import (
+    LIBRARIES,
+    METHODS,
+    Array,
+    TableJob,
+    classes,
+    of_columns,
+    predictor,
+)
+from fedops.explain.timing import Budget, OutOfTime
+from fedops.explain.workbench import Bench, Weights
 
 REFERENCE = 256
 
@@ -51,6 +59,8 @@ class TableExplainer:
                 f"{listed(wrong)} explains images, and the samples of this task are rows of a table; "
                 f"choose from {listed(METHODS)} as xai.methods"
             )
+        for name in options.methods:
+            library(LIBRARIES[name])
         self.options, self.numbers = options, numbers
         self.probes = probes.choose(data, options.samples, options.seed, not numbers)
         self._reference = probes.choose(data, REFERENCE, options.seed + 1, not numbers)
@@ -167,9 +177,9 @@ class TableExplainer:
         def again() -> FloatArray:
             return np.asarray(of_columns(METHODS[method](job), columns), np.float32)
 
-        score = sanity.cascade(self._bench.model, again, raw.values, [job.seed], every_layer=False)[
-            -1
-        ]
+        score = quality.cascade(
+            self._bench.model, again, raw.values, [job.seed], every_layer=False
+        )[-1]
         return {"sanity": round(score, 6), "sane": score <= SANE}
 
 

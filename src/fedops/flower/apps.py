@@ -49,6 +49,9 @@ def make_handler(project: Project, device: Device | str) -> Callable[[Message, C
 
     A ``Device`` is one of ours: its app's model is loaded now, and what is wrong with it is reported. A
     name stands for a plain Flower node.
+
+    Raises:
+        Invalid: ``[xai]`` asks for what cannot be done with this model and data.
     """
     if isinstance(device, str):
         return _on_plain_node(project, Device(device))
@@ -58,11 +61,15 @@ def make_handler(project: Project, device: Device | str) -> Callable[[Message, C
     except FedOpsError as error:
         logger.warning("%s", error)
         device.report.event("app_problem", error.message)
+        return handler
+    handler.prepare_explanations()
     return handler
 
 
 def _on_plain_node(project: Project, device: Device) -> Callable[[Message, Context], Message]:
     handler = ClientHandler(project, device)
+    if project.config.xai.enabled:
+        logger.info("explanations are made by FedOps devices only: [xai] is not used here")
 
     def handle(message: Message, context: Context) -> Message:
         device.memory = ContextMemory(context.state)

@@ -11,7 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from fedops.config import Config
 from fedops.core.states import ProcessStatus
+from fedops.scalize.base import ModelAdapter
+from fedops.scalize.data import DataSplit
 from fedops.tensors import Tensors
 
 
@@ -60,6 +63,40 @@ class RoundMemory(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Moment:
+    """A model at one moment of a run."""
+
+    run_id: int
+    round: int
+    adapter: ModelAdapter
+    tensors: Tensors  #: all of the model's, as they are now; never changed later
+
+
+class Explanations(Protocol):
+    """Explains the models of the rounds, beside them. Only ``prepare`` may fail or take time."""
+
+    def prepare(self, config: Config, adapter: ModelAdapter, data: DataSplit) -> None:
+        """Before any training: check what ``[xai]`` of the config asks for.
+
+        Raises:
+            Invalid: it cannot be done, with what to do.
+        """
+        ...
+
+    def received(self, moment: Moment) -> None:
+        """The model that a round's training begins with."""
+        ...
+
+    def trained(self, moment: Moment) -> None:
+        """The model that it ends with."""
+        ...
+
+    def idle(self) -> None:
+        """The reply is delivered: what was seen may be explained now. Said by the node."""
+        ...
+
+
 class NoReporter:
     """Says nothing to nobody."""
 
@@ -89,6 +126,18 @@ class NoMemory:
         return None
 
 
+class NoExplanations:
+    """Explains nothing."""
+
+    def prepare(self, config: Config, adapter: ModelAdapter, data: DataSplit) -> None: ...
+
+    def received(self, moment: Moment) -> None: ...
+
+    def trained(self, moment: Moment) -> None: ...
+
+    def idle(self) -> None: ...
+
+
 @dataclass
 class Device:
     """The device a handler runs on."""
@@ -96,6 +145,7 @@ class Device:
     name: str
     report: Reporter = field(default_factory=NoReporter)
     memory: RoundMemory = field(default_factory=NoMemory)
+    explanations: Explanations = field(default_factory=NoExplanations)
     #: Set when the message in hand is to be abandoned: hand it to ``TrainContext.cancelled``. The node
     #: replaces it before each message, so read it anew in each call.
     cancelled: threading.Event = field(default_factory=threading.Event)

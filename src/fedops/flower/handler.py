@@ -19,10 +19,10 @@ from flwr.app import Context, Message
 from fedops.algorithms.clipping import clip_update
 from fedops.config import Config, to_plain
 from fedops.core.contracts import ExchangeRule
-from fedops.core.errors import Forbidden, Invalid
+from fedops.core.errors import FedOpsError, Forbidden, Invalid
 from fedops.core.policies import client_seed
 from fedops.core.states import ProcessStatus
-from fedops.flower.device import Device
+from fedops.flower.device import Device, Moment
 from fedops.flower.messages import (
     EVALUATE,
     Measured,
@@ -84,6 +84,8 @@ class _Work:
     adapter: ModelAdapter
     data: DataSplit
     received: Tensors
+    #: All that training begins with: what was received, and what stays on the device.
+    first: Tensors
 
     def context(self, device: Device) -> TrainContext:
         return TrainContext(
@@ -110,6 +112,23 @@ class ClientHandler:
         """Load the model of the app as it is configured here, so that the first message finds it."""
         seed = self._project.config.random_seed
         restore(self._warm_model(self._project, seed).adapter, self._device.memory, seed)
+
+    def prepare_explanations(self) -> None:
+        """Check ``[xai]`` as it is configured here against the model and the data, before any training.
+
+        Raises:
+            Invalid: it cannot be done, with what to do.
+        """
+        config = self._project.config
+        if not config.xai.enabled:
+            return
+        try:
+            data = self._project.load_data()
+        except FedOpsError as error:  # a run's config may say more of the data
+            self._device.report.event("app_problem", error.message)
+            return
+        adapter = self._warm_model(self._project, config.random_seed).adapter
+        self._device.explanations.prepare(config, adapter, data)
 
     def __call__(self, message: Message, context: Context) -> Message:
         """The reply. What goes wrong in training is raised."""
@@ -142,13 +161,15 @@ class ClientHandler:
             project = self._project.with_config(order.config)
             adapter = self._warm_model(project, order.run_seed).adapter
             data = project.load_data()
+            _compare(order, adapter, data)
+            self._device.explanations.prepare(project.config, adapter, data)
         except (Invalid, Forbidden) as error:
             raise Unfit(str(error)) from None
-        _compare(order, adapter, data)
         received = decode_tensors(message)
         trained_before = order.round - (message.metadata.message_type != EVALUATE)
-        adapter.set_tensors({**received, **self._own_state(order, trained_before)})
-        return _Work(order, project.config, adapter, data, received)
+        first = {**received, **self._own_state(order, trained_before)}
+        adapter.set_tensors(first)
+        return _Work(order, project.config, adapter, data, received, first)
 
     def _warm_model(self, project: ClientProject, seed: int) -> _Warm:
         plain = {k: v for k, v in to_plain(project.config).items() if k not in _ELSEWHERE}
@@ -196,6 +217,8 @@ class ClientHandler:
 
     def _train(self, work: _Work, head: ReplyHead) -> tuple[Measured, Tensors, ReplyHead]:
         order, adapter = work.order, work.adapter
+        explanations = self._device.explanations
+        explanations.received(Moment(order.run_id, order.round, adapter, work.first))
         begin = time.monotonic()
         self._say(ProcessStatus.TRAINING, order)
         result = adapter.train(work.data.train, work.context(self._device))
@@ -210,6 +233,7 @@ class ClientHandler:
         )
         tensors = adapter.get_tensors()
         self._keep(order, tensors)
+        explanations.trained(Moment(order.run_id, order.round, adapter, tensors))
         metrics = {f"train_{name}": value for name, value in result.metrics.items()}
         self._report(metrics, order)
         update = {spec.name: tensors[spec.name] for spec in adapter.contract.federated}

@@ -249,6 +249,7 @@ class WarmNode:
         with self._changed:
             self._in_hand = None
         self._device.report.idle()  # not when the process is being ended: that is no idleness
+        self._device.explanations.idle()
 
     def _handle(self, node_id: int, pulled: Pulled) -> None:
         cancelled = self._device.cancelled

@@ -19,7 +19,17 @@ from fedops.core.engine import RunEngine
 from fedops.core.errors import NotFound
 from fedops.server import devices, gateway
 from fedops.server.admin import ensure_admin_token
-from fedops.server.api import device_side, docs, engine, errors, node, operating, runs, tasks
+from fedops.server.api import (
+    device_side,
+    docs,
+    engine,
+    errors,
+    explanations,
+    node,
+    operating,
+    runs,
+    tasks,
+)
 from fedops.server.api import devices as device_routes
 from fedops.server.api import models as model_routes
 from fedops.server.artifacts import LocalArtifacts
@@ -161,6 +171,7 @@ def _add_routes(app: FastAPI) -> None:
         tasks.router,
         model_routes.router,
         runs.router,
+        explanations.router,
         engine.router,
         node.router,
     ):

@@ -87,7 +87,8 @@ def _keep(session: Session, device: DeviceRow, record: DeviceRecord, now: float)
         _keep_metric(session, device, record, at)
     if record.kind is RecordKind.EVENT:
         subject = f"device {device.name}"
-        name, data = record.name or "device.event", {"reported": record.data}
+        told = {key: value for key, value in record.data.items() if key != "png"}
+        name, data = record.name or "device.event", {"reported": told}
         events.append(session, at, subject, subject, name, record.text, record.run_id, **data)
 
 

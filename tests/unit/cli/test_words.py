@@ -1,11 +1,12 @@
 """Times, versions and names, as users type them and as they are shown."""
 
 import pytest
+from rich.console import Console
 
 from fedops.cli.models import version_number
 from fedops.cli.tasks import config_lines, named
 from fedops.cli.tokens import seconds
-from fedops.console import bytes_of, participants, round_line
+from fedops.console import bytes_of, explanations_table, participants, round_line
 from fedops.core import contracts as c
 from fedops.core.errors import Invalid
 from fedops.core.states import ParticipationStatus
@@ -92,3 +93,20 @@ def test_a_round_in_one_line_names_who_dropped_out_and_why() -> None:
 
 def test_a_metric_that_is_missing_is_a_dash_not_a_zero() -> None:
     assert "accuracy -, loss -" in round_line(a_round(), 5)
+
+
+def test_explanations_show_drift_and_what_is_better_than_chance() -> None:
+    scores = {
+        "local/gradcam/deletion": 0.25,
+        "local/gradcam/deletion_random": 0.75,
+        "local/gradcam/insertion": 0.5,
+        "local_over_rounds/layercam/worst": 0.125,
+    }
+    one = c.ExplanationRead(device="pi-1", round=2, scores=scores, alarms=["it looks elsewhere"])
+    shown = Console(width=100)
+    with shown.capture() as captured:
+        shown.print(explanations_table([one]))
+    text = captured.get()
+    assert text.splitlines()[2].split() == ["2", "pi-1", "0.12", "-", "0.50", "-", "-"]
+    assert "round 2, pi-1: it looks elsewhere" in text
+    assert "No device let anything" in str(explanations_table([]))

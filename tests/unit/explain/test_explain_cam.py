@@ -7,7 +7,7 @@ from explain_nets import cnn, in_place, pictures
 from torch import Tensor
 from torch.nn import functional
 
-from fedops.explain import cam, capture, methods
+from fedops.explain import cam, methods, workbench
 from fedops.explain.base import Job
 
 A = torch.tensor([[[[1.0, 0], [0, 2]], [[0.0, 1], [1, 0]]]])
@@ -79,7 +79,7 @@ def test_an_operation_in_place_after_the_layer_changes_nothing() -> None:
             module.inplace = False
     after = methods.make("gradcam").explain(job(model, inputs, "features.3")).values
     assert torch.equal(before, after)
-    a, _ = capture.activations_and_gradients(
+    a, _ = workbench.activations_and_gradients(
         model, model.features[3], inputs, torch.zeros(3, dtype=torch.long)
     )
     assert a.min() < 0, "the layer's own output, not that of the ReLU after it"

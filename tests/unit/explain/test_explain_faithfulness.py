@@ -4,8 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedops.explain import faithfulness, road
+from fedops.explain import faithfulness
 from fedops.explain.faithfulness import LIGHT
+from fedops.explain.timing import OutOfTime
 
 WEIGHTS = torch.tensor([4.0, 3.0, 2.0, 1.0]).view(1, 1, 2, 2)
 
@@ -72,8 +73,8 @@ def test_removed_pixels_solve_the_equations_of_their_neighbours() -> None:
     plane = (rows + 2 * columns).view(1, 1, 8, 8)
     gone = torch.zeros(1, 1, 8, 8)
     gone[..., 2:6, 2:6] = 1
-    found = road.filled_in(plane, gone, 0)
-    noise = road.NOISE * float(plane.max())
+    found = faithfulness.filled_in(plane, gone, 0)
+    noise = faithfulness.NOISE * float(plane.max())
     assert (found - plane).abs().max() < 5 * noise
     assert torch.equal(found[gone == 0], plane[gone == 0])
 
@@ -83,8 +84,24 @@ def test_a_single_removed_pixel_is_the_weighted_mean_by_hand() -> None:
     gone = torch.zeros(1, 1, 3, 3)
     gone[..., 1, 1] = 1
     expected = (2 + 4 + 6 + 8) / 6 + (1 + 3 + 7 + 9) / 12
-    solved = road._solved(gone, picture * (1 - gone))
+    solved = faithfulness._solved(gone, picture * (1 - gone), lambda: None)
     assert float(solved[0, 0, 1, 1]) == pytest.approx(expected, abs=1e-5)
+
+
+def test_the_solver_stops_when_the_time_is_over() -> None:
+    """On pictures of 224 x 224 its steps take far longer than a pass through a small model."""
+    asked = []
+
+    def check() -> None:
+        asked.append(len(asked))
+        if len(asked) == 3:
+            raise OutOfTime
+
+    pictures = torch.rand(1, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    order = faithfulness.ranked(pictures.mean(1))
+    with pytest.raises(OutOfTime):
+        faithfulness.road(lambda shown, _rows: shown.mean((1, 2, 3)), pictures, order, 0, check)
+    assert len(asked) == 3
 
 
 def test_road_rewards_the_order_that_matters() -> None:
@@ -104,7 +121,7 @@ def test_road_rewards_the_order_that_matters() -> None:
 
 def test_everything_removed_is_no_picture() -> None:
     with pytest.raises(ValueError, match="at least one pixel"):
-        road.filled_in(torch.ones(1, 1, 3, 3), torch.ones(1, 1, 3, 3), 0)
+        faithfulness.filled_in(torch.ones(1, 1, 3, 3), torch.ones(1, 1, 3, 3), 0)
 
 
 def test_a_good_map_beats_chance_and_a_bad_one_does_not() -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from explain_nets import InPlace, in_place, pictures
 
-from fedops.explain import keep, methods
+from fedops.explain import methods, workbench
 from fedops.explain.base import Job
 
 
@@ -46,7 +46,7 @@ def test_a_method_leaves_the_model_and_the_random_state_alone(name: str) -> None
     model = busy_model()
     before = state_of(model)
     randomness = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
-    with keep.kept(model):
+    with workbench.kept(model):
         assert not any(module.training for module in model.modules())
         methods.make(name).explain(
             Job(
@@ -68,7 +68,7 @@ def test_it_is_restored_after_an_error() -> None:
     before = state_of(model)
 
     def fail_inside() -> None:
-        with keep.kept(model), keep.kept_randomness():
+        with workbench.kept(model), workbench.kept_randomness():
             torch.rand(3), np.random.rand(3), random.random()
             model.features[1].running_mean.add_(1)
             raise ValueError("anything")

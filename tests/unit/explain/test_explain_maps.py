@@ -7,11 +7,11 @@ from explain_nets import cnn, pictures
 from torch import Tensor, nn
 
 from fedops.core.errors import Invalid
-from fedops.explain import capture, maps, measure, methods
+from fedops.explain import maps, methods, quality, workbench
 from fedops.explain.base import Job, Maps
-from fedops.explain.budget import Budget
 from fedops.explain.faithfulness import LIGHT
 from fedops.explain.maps import Subject
+from fedops.explain.timing import Budget
 from fedops.testing import FakeClock
 
 CLASSES = np.array([0, 1, 2, 3], dtype=np.int64)
@@ -130,7 +130,7 @@ def test_every_pass_through_the_model_asks_for_the_time() -> None:
         clock.advance(1)
         budget.check()
 
-    with capture.watched(model, count_and_wait):
+    with workbench.watched(model, count_and_wait):
         found = maps.explain(
             subject(model, pictures(4), budget), methods.make("kernelshap"), CLASSES, ALL, Notes()
         )
@@ -162,7 +162,7 @@ def test_the_quality_of_a_map() -> None:
     one = subject(model, pictures(4))
     found = maps.explain(one, methods.make("hirescam"), CLASSES, ALL, Notes())
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    result = measure.quality(one, methods.make("hirescam"), found, LIGHT)
+    result = quality.quality(one, methods.make("hirescam"), found, LIGHT)
     assert result.complete
     assert set(result.measures) == {
         "samples", "deletion", "deletion_random", "insertion", "insertion_random", "road", "sanity", "sane",
@@ -174,6 +174,6 @@ def test_no_quality_of_nothing() -> None:
     found = maps.explain(
         subject(cnn(), pictures(4)), methods.make("gradcam"), CLASSES, ~ALL, Notes()
     )
-    assert measure.quality(
+    assert quality.quality(
         subject(cnn(), pictures(4)), methods.make("gradcam"), found, LIGHT
     ).measures == {"samples": 0}

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedops.explain.budget import Budget, OutOfTime
-from fedops.explain.pace import Pace
+from fedops.explain.timing import Budget, OutOfTime, Pace
 from fedops.testing import FakeClock
 
 

@@ -1,9 +1,32 @@
-"""How much explaining a device can afford: a small share of the time that its rounds take."""
+"""How long explaining may take: the seconds of one round, and a small share of the time over the rounds."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+
+
+class OutOfTime(Exception):
+    """The time is over. What is finished by now is kept."""
+
+
+class Budget:
+    """Seconds that run from the moment it is made."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.seconds = seconds
+        self._clock = clock
+        self._begin = clock()
+
+    @property
+    def spent(self) -> float:
+        return self._clock() - self._begin
+
+    def check(self) -> None:
+        """Raise ``OutOfTime`` when the time is over."""
+        if self.spent >= self.seconds:
+            raise OutOfTime
+
 
 #: Unused time is saved up for this many seconds at most.
 _MOST_SAVED = 5.0
