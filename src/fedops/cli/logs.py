@@ -13,6 +13,8 @@ from fedops.core import contracts as c
 
 #: Seconds between two looks at the server.
 INTERVAL = 1.0
+#: Devices deliver what they logged a moment later: the last look comes after that.
+SETTLE_SECONDS = 4.0
 _PAGE = 500
 
 #: Entries beyond an id; and whether no more will come.
@@ -20,7 +22,9 @@ Fetch = Callable[[int, int], c.LogPage]
 Over = Callable[[], bool]
 
 
-def stream(fetch: Fetch, over: Over, follow: bool) -> Iterator[c.LogRead]:
+def stream(
+    fetch: Fetch, over: Over, follow: bool, settle: float = SETTLE_SECONDS
+) -> Iterator[c.LogRead]:
     """All entries, oldest first; with ``follow`` until ``over`` and a last look have found no more."""
     after, pause, told = 0, threading.Event(), 0
     while True:

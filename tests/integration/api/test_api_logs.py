@@ -76,10 +76,10 @@ def test_following_ends_with_the_run_and_misses_nothing(world: World) -> None:
         _say(device, _line(f"line {look}", run.id))
         return look == 1
 
-    fetched = stream(
-        lambda after, limit: world.operator.run_logs(run.id, after=after, limit=limit), over, True
-    )
-    entries = list(fetched)
+    def fetch(after: int, limit: int) -> c.LogPage:
+        return world.operator.run_logs(run.id, after=after, limit=limit)
+
+    entries = list(stream(fetch, over, True, settle=0.0))
     assert [e.text for e in entries] == ["line 0", "line 1"]
     (shown,) = lines_of(entries[0])
     assert shown.endswith(" a training_client | line 0")
