@@ -18,9 +18,8 @@ JSON = {"content-type": "application/json"}
 @pytest.fixture
 def raw(world: World) -> httpx.Client:
     token = world.manager.services.settings.admin_token_file.read_text().strip()
-    client = httpx.Client(
-        base_url=f"{world.url}/api/v1", headers={"authorization": f"Bearer {token}"}
-    )
+    headers = {"authorization": f"Bearer {token}"}
+    client = httpx.Client(base_url=f"{world.url}/api/v1", headers=headers, timeout=60.0)
     world._open.append(client)
     return client
 
@@ -106,7 +105,7 @@ def test_long_polls_are_bounded(world: World, value: str) -> None:
     _, device = world.join("pi")
     headers = device._http.headers
     url = f"{world.url}/api/v1/devices/me/desired?after=0&wait={value}"
-    assert "wait" in _refused(httpx.get(url, headers=headers), 422)
+    assert "wait" in _refused(httpx.get(url, headers=headers, timeout=60.0), 422)
 
 
 def test_numbers_that_are_none_never_get_in(world: World) -> None:
@@ -120,10 +119,12 @@ def test_numbers_that_are_none_never_get_in(world: World) -> None:
     for where in ("metrics", "client_metrics", "train_metrics", "timing"):
         for value in (math.nan, math.inf, -math.inf):
             body = json.dumps(good | {where: {"loss": value}})
-            assert "no valid JSON" in _refused(httpx.post(url, content=body, headers=headers), 422)
+            assert "no valid JSON" in _refused(
+                httpx.post(url, content=body, headers=headers, timeout=60.0), 422
+            )
     body = json.dumps(good | {"seconds": 77}).replace("77", "1e400")
     assert "seconds: the number is too large" in _refused(
-        httpx.post(url, content=body, headers=headers), 422
+        httpx.post(url, content=body, headers=headers, timeout=60.0), 422
     )
     assert world.operator.run(run.id).committed_rounds == 0
 
@@ -136,11 +137,11 @@ def test_records_that_carry_bad_data_are_refused_as_a_whole(world: World) -> Non
     url = f"{world.url}/api/v1/devices/me/records"
     bad = body.replace('"data":{}', '"data":{"x": NaN}')
     assert bad != body
-    assert "NaN" in _refused(httpx.post(url, content=bad, headers=headers), 422)
+    assert "NaN" in _refused(httpx.post(url, content=bad, headers=headers, timeout=60.0), 422)
     deep = body.replace('"data":{}', '"data":{"x": ' + "[" * 40 + "]" * 40 + "}")
-    assert "nested" in _refused(httpx.post(url, content=deep, headers=headers), 422)
+    assert "nested" in _refused(httpx.post(url, content=deep, headers=headers, timeout=60.0), 422)
     huge = body.replace('"run_id":null', '"run_id":9223372036854775807')
-    answer = httpx.post(url, content=huge, headers=headers)
+    answer = httpx.post(url, content=huge, headers=headers, timeout=60.0)
     assert answer.json()["refused"] == ["12345678: there is no run 9223372036854775807"]
     assert device.records(c.RecordBatch(records=[good])).accepted == 1
 
@@ -167,6 +168,7 @@ def test_a_broken_upload_leaves_nothing(world: World) -> None:
             f"{world.url}/api/v1/bundles",
             headers={"authorization": f"Bearer {token}"},
             content=blocks(),
+            timeout=60.0,
         )
     root = world.manager.services.settings.home / "artifacts"
     for _ in range(200):  # the server hears of it a moment later
@@ -177,10 +179,10 @@ def test_a_broken_upload_leaves_nothing(world: World) -> None:
 
 
 def test_the_description_of_the_api_is_complete(world: World) -> None:
-    document = httpx.get(f"{world.url}/api/openapi.json").json()
+    document = httpx.get(f"{world.url}/api/openapi.json", timeout=60.0).json()
     paths = set(document["paths"])
     assert {"/api/v1/engine/rounds/{round}/commit", "/api/v1/node/bell", "/health"} <= paths
-    page = httpx.get(f"{world.url}/api/docs")
+    page = httpx.get(f"{world.url}/api/docs", timeout=60.0)
     assert page.status_code == 200
     assert all(path in page.text for path in paths)
     assert "<b>RoundCommit</b>" in page.text

@@ -46,11 +46,11 @@ def test_without_a_valid_token_nothing_is_answered(
 ) -> None:
     headers = {"authorization": f"Bearer {token}"} if token else {}
     for path in ("info", "tokens", "devices", "devices/me", "tasks", "runs", "engine/candidates"):
-        answer = httpx.get(f"{world.url}/api/v1/{path}", headers=headers)
+        answer = httpx.get(f"{world.url}/api/v1/{path}", headers=headers, timeout=60.0)
         assert answer.status_code == status, path
         assert answer.json()["kind"] == "forbidden"
         assert words in answer.json()["message"]
-    assert httpx.get(f"{world.url}/health").json() == {"status": "ok"}
+    assert httpx.get(f"{world.url}/health", timeout=60.0).json() == {"status": "ok"}
 
 
 def test_a_token_of_another_kind_is_refused(world: World) -> None:

@@ -136,7 +136,9 @@ def test_the_lineage_tells_where_a_model_comes_from(world: World) -> None:
     assert made.lineage["devices"] == {"a": {"rounds": 1, "examples": 100}}
     assert made.lineage["config"]["num_rounds"] == 1
     headers = dict(world.operator._http.headers)
-    answer = httpx.put(f"{world.url}/api/v1/bundles?commit=x;y", content=b"", headers=headers)
+    answer = httpx.put(
+        f"{world.url}/api/v1/bundles?commit=x;y", content=b"", headers=headers, timeout=60.0
+    )
     assert answer.status_code == 422
 
 

@@ -90,6 +90,7 @@ def test_an_upload_beyond_the_limit_is_refused(tmp_path: Path, streamed: bool) -
             f"{world.url}/api/v1/bundles",
             headers={"authorization": f"Bearer {token}"},
             content=iter([data]) if streamed else data,
+            timeout=60.0,
         )
         assert answer.status_code == 413
         assert "larger than the 100,000 bytes" in answer.json()["message"]

@@ -53,7 +53,7 @@ def test_a_database_that_another_program_holds(
 
 def _is_refused_for_now(world: World) -> None:
     headers = dict(world.operator._http.headers)
-    answer = httpx.post(f"{world.url}/api/v1/tokens", json={}, headers=headers)
+    answer = httpx.post(f"{world.url}/api/v1/tokens", json={}, headers=headers, timeout=60.0)
     assert answer.status_code == 503
     assert int(answer.headers["retry-after"]) > 0
     assert c.ErrorReply.model_validate_json(answer.content).kind == "unavailable"
