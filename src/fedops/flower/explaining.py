@@ -30,6 +30,7 @@ logger = logging.getLogger("fedops.explain")
 
 #: Of a picture that leaves the device: what a record may hold, less what base64 adds.
 PICTURE_BYTES = 180_000
+_WITHOUT = " (or do without explanations: xai.enabled = false)"
 
 
 @dataclass(frozen=True)
@@ -98,8 +99,12 @@ class RoundExplanations:
 
     def idle(self) -> None:
         wanted, self._next = self._next, None
-        if wanted is not None:
-            wanted()
+        try:
+            if wanted is not None:
+                wanted()
+        except Exception as error:  # nothing here may end the node; most likely there is no memory
+            logger.exception("a round is not explained")
+            self._report.event("explanation_failed", f"{type(error).__name__}: {error}")
 
     def close(self, seconds: float) -> None:
         """Wait a while for what is being explained. Nothing is explained afterwards."""
@@ -127,9 +132,11 @@ class RoundExplanations:
                 limits=limits,
             )
         except FedOpsError as error:
-            raise Invalid(
-                f"[xai] {error.message} (or do without explanations: xai.enabled = false)"
-            ) from None
+            raise Invalid(f"[xai] {error.message}{_WITHOUT}") from None
+        except Exception as error:  # the app's own model and data are tried, and may raise anything
+            logger.exception("the model cannot be explained")
+            what = f"{type(error).__name__}: {error}"
+            raise Invalid(f"[xai] the model cannot be explained: {what}{_WITHOUT}") from None
         assert explainer is not None
         self._say_cuts(config.xai, limits)
         from fedops.explain.background import Background

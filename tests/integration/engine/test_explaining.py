@@ -242,6 +242,25 @@ def test_a_failed_explanation_is_an_event_and_no_failed_round(
     assert "cannot be written to" in text
 
 
+def test_a_model_that_raises_anything_is_a_refusal(tmp_path: Path) -> None:
+    from fedops.config import parse_config
+    from fedops.scalize.data import DataSplit
+
+    class Odd(torch.nn.Module):
+        def forward(self, x: Any) -> Any:
+            raise KeyError("input_ids")
+
+    @dataclass
+    class Holder:
+        model: Any
+
+    config = parse_config({"xai": {"enabled": True}}, "the test")
+    data = DataSplit(None, (torch.rand(4, 1, 8, 8), torch.zeros(4)))
+    holder: Any = Holder(Odd())
+    with pytest.raises(Invalid, match="cannot be explained: KeyError: 'input_ids'"):
+        RoundExplanations(tmp_path, Ear()).prepare(config, holder, data)
+
+
 def test_a_table_of_numbers_is_explained_by_a_copy_of_the_estimator(tmp_path: Path) -> None:
     """What no tensors make whole is copied before and after training."""
     from sklearn.linear_model import LogisticRegression
