@@ -184,6 +184,8 @@ class RoundPolicy(Section):
     over_select: Annotated[Finite, Field(ge=0, le=10)] = 0.0
     #: How long too few clients are waited for before the run fails.
     wait_seconds: Seconds = 600.0
+    #: How long devices are waited for that another run has, before the run fails.
+    queue_seconds: Seconds = 86_400.0
     #: How often a round with too few replies is tried again.
     max_retries: Annotated[int, Field(ge=0)] = 3
 

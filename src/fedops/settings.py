@@ -62,7 +62,15 @@ class ServerSettings(BaseSettings):
     keep_checkpoints: int = Field(default=3, ge=2)
     #: How long an attempt may take to say hello, in seconds.
     attempt_start_seconds: float = Field(default=90.0, gt=0)
-    #: How long a stopping run waits for its devices to confirm, in seconds.
+    #: After so many seconds without a word from its ServerApp an attempt is given up.
+    attempt_silence_seconds: float = Field(default=30.0, gt=0)
+    #: How long the ServerApp may prepare, aggregate, evaluate or commit before its attempt is given up.
+    attempt_work_seconds: float = Field(default=3_600.0, gt=0)
+    #: How long a run waits for the engine before it fails, in seconds.
+    engine_wait_seconds: float = Field(default=3_600.0, gt=0)
+    #: How long a run may be paused before it fails, in seconds.
+    paused_seconds: float = Field(default=2_592_000.0, gt=0)
+    #: How long a stopping or pausing run waits for its devices to confirm, in seconds.
     stop_seconds: float = Field(default=10.0, gt=0)
 
     @property

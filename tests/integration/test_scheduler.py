@@ -19,6 +19,7 @@ from fedops.core.contracts import (
     DeviceInfo,
     EngineFinish,
     EngineHello,
+    EngineProgress,
     Heartbeat,
     RunStart,
     TokenCreate,
@@ -40,6 +41,7 @@ from fedops.server.artifacts import LocalArtifacts
 from fedops.server.attempt_files import AttemptFiles
 from fedops.server.db import Database
 from fedops.server.doorbell import Doorbell
+from fedops.server.pulse import Pulse
 from fedops.server.scheduler import Scheduler
 from fedops.server.sweeper import Sweeper
 from fedops.server.tables import AttemptRow, BundleRow, RunRow, TaskRow
@@ -57,7 +59,10 @@ class World:
     doorbell: Doorbell = field(default_factory=Doorbell)
 
     def __post_init__(self) -> None:
-        self.settings = ServerSettings(home=self.home)
+        self.settings = ServerSettings(
+            home=self.home, attempt_start_seconds=60.0, attempt_work_seconds=900.0
+        )
+        self.pulse = Pulse(self.clock)
         self.db = Database(self.settings.database)
         self.db.migrate()
         self.artifacts = LocalArtifacts(self.home / "artifacts")
@@ -72,8 +77,8 @@ class World:
             self.artifacts,
             self.files,
             self.doorbell,
-            spool=self.home,
-            start_seconds=60.0,
+            self.settings,
+            self.pulse,
             clock=self.clock,
             monotonic=self.clock,
         )
@@ -352,6 +357,112 @@ def test_after_a_restart_of_the_server_runs_go_on_and_it_is_not_held_against_the
     assert not left.exists()
     assert world.run(run_id).lost_in_a_row == 0
     assert "restarted" in world.run(run_id).text
+
+
+# --- what takes too long -------------------------------------------------------------------
+
+
+def _step_and_call(world: World, run_id: int, seconds: float) -> None:
+    """Time passes in small steps, and the ServerApp calls now and then."""
+    for _ in range(int(seconds)):
+        world.pulse.heard(world.attempt(run_id).id)
+        world.step(1.0)
+
+
+def _say(world: World, run_id: int, phase: str) -> None:
+    with world.db.write() as session:
+        body = EngineProgress.model_validate({"phase": phase, "round": 1})
+        engine_calls.progress(session, world.attempt(run_id).id, body, world.clock())
+
+
+def test_a_serverapp_that_falls_silent_is_ended_and_followed_by_another(world: World) -> None:
+    run_id = world.start_run()
+    world.step()
+    world.hello(run_id, 4711)
+    _step_and_call(world, run_id, 60)
+    assert world.attempt(run_id).number == 1
+    world.step(1.0, times=29)
+    assert (world.attempt(run_id).number, 4711 in world.engine.processes) == (1, True)
+    world.step(1.0)
+    assert (world.attempt(run_id).number, 4711 in world.engine.processes) == (2, False)
+    assert "(process 4711) fell silent: last heard 31 s ago, limit 30 s" in world.run(run_id).text
+    world.hello(run_id, 4712)
+    assert world.run(run_id).status is RunStatus.RUNNING
+
+
+def test_silence_while_the_server_itself_stood_still_is_nobodys_fault(world: World) -> None:
+    run_id = world.start_run()
+    world.step()
+    world.hello(run_id, 4711)
+    world.step()
+    world.step(100.0)
+    world.step(1.0, times=29)
+    assert (world.attempt(run_id).number, 4711 in world.engine.processes) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("phase", "limit"), [("aggregating", 900), ("training", 900 + 4 * 600), ("initialising", 900)]
+)
+def test_a_serverapp_that_calls_but_does_not_get_on_is_given_up(
+    world: World, phase: str, limit: int
+) -> None:
+    run_id = world.start_run()
+    world.step()
+    world.hello(run_id, 4711)
+    _say(world, run_id, phase)
+    for _ in range(2):
+        world.clock.advance(limit / 2 - 3)
+        _step_and_call(world, run_id, 3)
+        _say(world, run_id, phase)
+    assert world.attempt(run_id).number == 1
+    _step_and_call(world, run_id, 3)
+    assert world.attempt(run_id).number == 2
+    assert f"does not get on: {phase} in round 1 for" in world.run(run_id).text
+
+
+@pytest.mark.parametrize("state", ["pending", "resuming", "paused"])
+def test_runs_that_wait_too_long_fail_with_what_they_waited_for(world: World, state: str) -> None:
+    run_id = world.start_run()
+    if state != "pending":
+        world.step()
+        world.hello(run_id, 4711)
+        world.pause(run_id)
+        world.step(2.0, times=3)
+    if state == "resuming":
+        world.resume(run_id)
+    limit = {"paused": world.settings.paused_seconds}.get(state, 3_600.0)
+    world.clock.advance(limit - 10)
+    world.sweeper.step()
+    assert world.run(run_id).status == state
+    world.clock.advance(20.0)
+    world.sweeper.step()
+    run = world.run(run_id)
+    assert (run.status, run.reason) == (RunStatus.FAILED, FailureReason.TIMEOUT)
+    assert (
+        "limit 30 d" in run.text if state == "paused" else "for the engine for 60 min" in run.text
+    )
+
+
+def test_the_log_says_why_when_the_reason_changes_and_not_when_only_time_passes(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "fedops.server.runs"):
+        run_id = world.start_run()
+        world.clock.advance(5)
+        for _ in range(3):
+            world.sweeper.step()
+            world.clock.advance(5)
+        world.step()
+        world.hello(run_id, 4711)
+        world.step(3.0)
+        _say(world, run_id, "waiting")
+        world.step(3.0, times=3)
+        world.stop(run_id)
+        world.step(3.0, times=3)
+    lines = [r.message.partition(": ")[0] for r in caplog.records if r.name.endswith(".runs")]
+    said = ["pending", "starting", "running", "running", "stopped"]
+    assert lines == [f"run {run_id} of task digits is {state}" for state in said]
+    assert any("waiting for 2 more devices: 0 of 2" in r.message for r in caplog.records)
 
 
 # --- stopping --------------------------------------------------------------------------------

@@ -256,6 +256,7 @@ class ClientManager:
             if problem not in self._problems:
                 logger.warning("the server says: %s", problem)
         self._problems = desired.problems
+        self._supervisor.work_seconds = desired.work_seconds
         self._steering.want(desired)
         over, self._runs = self._runs - set(desired.runs), set(desired.runs)
         if over:  # somebody waits for our word that we are quiet

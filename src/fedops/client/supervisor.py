@@ -39,8 +39,9 @@ logger = logging.getLogger("fedops.client.supervisor")
 #: After the child ended, how long its last words may take to arrive. Seconds.
 _LAST_WORDS_SECONDS = 1.0
 _LINE_BYTES = 1 << 20
+_WORK = (ProcessStatus.TRAINING, ProcessStatus.EVALUATING)
 #: The states that a child says of itself; the others are found here.
-_SAID = (ProcessStatus.IDLE, ProcessStatus.TRAINING, ProcessStatus.EVALUATING)
+_SAID = (ProcessStatus.IDLE, *_WORK)
 
 Message = Mapping[str, Any]
 
@@ -114,6 +115,8 @@ class Supervisor:
         self._report = ProcessReport()
         self._since = time.monotonic()
         self._life = 0
+        #: How long the child may train or evaluate at a stretch before it is taken for hung. Seconds.
+        self.work_seconds: float | None = None
 
     # --- for other threads -------------------------------------------------------------------------
 
@@ -265,8 +268,8 @@ class Supervisor:
                 if item.message.get("kind") != "state":
                     fatal = self._take(item.message) or fatal
                 elif end is _NO_WISH:  # what it says of itself while it is ended is no state of its
-                    deadline = None
                     self._take(item.message)
+                    deadline = self._work_deadline()
             elif isinstance(item, _Ended) and item.life == self._life:
                 for thread in threads:
                     thread.join(_LAST_WORDS_SECONDS)
@@ -279,13 +282,26 @@ class Supervisor:
     def _wish_to_end(self, item: _Wish | _Said | _Ended | None) -> _Wish | None:
         """The wish to end this child, if the item is one. None as an item: it is not ready in time."""
         if item is None:
-            reason = f"it was not ready within {self._policy.start_seconds:.0f} s"
-            return _Wish("replace", reason, crash=True)
+            return _Wish("replace", self._why_late(), crash=True)
         if not isinstance(item, _Wish):
             return None
         if item.kind == "restart":
             return _Wish("replace", "a restart was asked for")
         return item if item.kind == "stop" or item.life == self._life else None
+
+    def _work_deadline(self) -> float | None:
+        """When the child must be done with what it just began."""
+        if self._report.status not in _WORK or self.work_seconds is None:
+            return None
+        return time.monotonic() + self.work_seconds
+
+    def _why_late(self) -> str:
+        report = self._report
+        if report.status not in _WORK:
+            return f"it was not ready within {self._policy.start_seconds:.0f} s"
+        where = f"round {report.round} of run {report.run_id}"
+        lasting = time.monotonic() - self._since
+        return f"it was {report.status.value} in {where} for {lasting:.0f} s, longer than the run allows"
 
     def _next(self, deadline: float | None) -> _Wish | _Said | _Ended | None:
         """The next item of the queue, or None when the deadline passed."""

@@ -200,6 +200,8 @@ class Desired(Reply):
     tasks: list[str] = Field(default_factory=list)
     #: The runs the device may train in now. It must stop training for any other.
     runs: list[int] = Field(default_factory=list)
+    #: How long the training client may train or evaluate at a stretch, as far as the run says.
+    work_seconds: float | None = None
     heartbeat_seconds: float = 4.0
     telemetry_seconds: float = 10.0
     server_time: float = 0.0
@@ -380,6 +382,9 @@ class RunRead(Reply):
     reason: FailureReason | None
     #: One sentence with numbers: what it is doing or waiting for, or how it ended.
     why: str
+    seconds_in_state: float = 0.0
+    #: How long it may go on as it is now: in this state, or (running) with what its engine is doing.
+    limit_seconds: float | None = None
     rounds: int
     committed_rounds: int
     seed: int
@@ -598,6 +603,8 @@ class Candidate(Reply):
     node_id: str
     #: None when it can be invited now, else why not ("offline, last seen 41 s ago").
     unavailable: str | None = None
+    #: The run that has the device before this one gets it.
+    held_by: int | None = None
     rounds_taken: int = 0
     last_round: int | None = None
     last_seconds: float | None = None

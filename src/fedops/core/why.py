@@ -97,7 +97,11 @@ def _where(process: ProcessReport) -> str:
 
 
 def unavailable(
-    device: DeviceFacts, task: str, registered: bool, refused: str | None
+    device: DeviceFacts,
+    task: str,
+    registered: bool,
+    refused: str | None,
+    held: str | None = None,
 ) -> str | None:
     """Why a device cannot be invited to a round of ``task`` now; None when it can."""
     process = device.process
@@ -105,6 +109,8 @@ def unavailable(
         return f"refused for this run: {refused}"
     if not device.online:
         return presence(device)
+    if held is not None:
+        return held
     if not registered:
         return "online, its node is being registered"
     if process.status not in _READY:
@@ -136,6 +142,8 @@ class RunFacts:
     unavailable: Mapping[str, str] = field(default_factory=dict)
     progress: EngineProgress | None = None
     progress_seconds: float = 0.0
+    #: How long it may go on as it is now: in its state, or (running) in its engine's phase.
+    limit_seconds: float | None = None
     #: Of a stop or pause: the devices asked, and those that did not confirm yet.
     asked: int = 0
     unconfirmed: Sequence[str] = ()
@@ -164,18 +172,18 @@ def run_why(run: RunFacts) -> str:
 
 def _pending(run: RunFacts) -> str:
     because = f" ({run.text})" if run.text else ""
-    return f"waiting for the engine for {span(run.seconds_in_state)}{because}"
+    return f"waiting for the engine for {_lasting(run)}{because}"
 
 
 def _starting(run: RunFacts) -> str:
-    return f"attempt {run.attempt} has been starting for {span(run.seconds_in_state)}"
+    return f"attempt {run.attempt} has been starting for {_lasting(run)}"
 
 
 def _resuming(run: RunFacts) -> str:
     because = f": {run.text}" if run.text else ""
     return (
         f"going on with round {run.committed_rounds + 1} of {run.rounds} in a new attempt, "
-        f"for {span(run.seconds_in_state)}{because}"
+        f"for {_lasting(run)}{because}"
     )
 
 
@@ -184,13 +192,28 @@ def _running(run: RunFacts) -> str:
     if progress is None:
         return f"attempt {run.attempt} is up and prepares {_round(run, run.committed_rounds + 1)}"
     if progress.phase == "waiting":
-        return _waiting(run, progress)
+        return _waiting(run, progress) + _so_long(run)
     what = f"{_round(run, progress.round)}: {progress.phase}"
     if progress.phase == "training":
-        return what + _replies(run, progress)
+        return what + _replies(run, progress) + _so_long(run)
     if progress.phase == "aggregating" and progress.replied:
         what += f" {count(len(progress.replied), 'update')}"
-    return f"{what} for {span(run.progress_seconds)}"
+    return f"{what} for {_within(run.progress_seconds, run.limit_seconds)}"
+
+
+def _within(seconds: float, limit: float | None) -> str:
+    return span(seconds) if limit is None else f"{span(seconds)}, limit {span(limit)}"
+
+
+def _lasting(run: RunFacts) -> str:
+    return _within(run.seconds_in_state, run.limit_seconds)
+
+
+def _so_long(run: RunFacts) -> str:
+    """How long the engine's phase has lasted, when there is a limit to compare it with."""
+    if run.limit_seconds is None:
+        return ""
+    return f"; for {_within(run.progress_seconds, run.limit_seconds)}"
 
 
 def _round(run: RunFacts, number: int) -> str:
@@ -230,13 +253,15 @@ def _missing(device: DeviceFacts, why: str) -> str:
 
 def _confirming(run: RunFacts) -> str:
     done = run.asked - len(run.unconfirmed)
+    limit = "" if run.limit_seconds is None else f"; for {_lasting(run)}"
     if not run.unconfirmed:
-        return f"{run.status.value}: waiting for the engine to end the round"
-    return f"{run.status.value} {done} of {run.asked}: waiting for {some(list(run.unconfirmed))}"
+        return f"{run.status.value}: waiting for the engine to end the round{limit}"
+    whom = some(list(run.unconfirmed))
+    return f"{run.status.value} {done} of {run.asked}: waiting for {whom}{limit}"
 
 
 def _paused(run: RunFacts) -> str:
-    return f"paused for {span(run.seconds_in_state)} after round {run.committed_rounds} of {run.rounds}"
+    return f"paused after round {run.committed_rounds} of {run.rounds}, for {_lasting(run)}"
 
 
 def _completed(run: RunFacts) -> str:

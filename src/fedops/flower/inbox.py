@@ -19,6 +19,9 @@ from fedops.flower.patience import PATIENCE_SECONDS
 
 #: How often Flower is asked whether our run still lives: a stopped run is noticed by any call. Seconds.
 LOOK_SECONDS = 1.0
+#: How long a call for signals is held. Each is a sign of life, so several must fit in the time after which
+#: the Server Manager takes a silent ServerApp for hung. Seconds.
+POLL_SECONDS = 8.0
 _PAUSE_SECONDS = 0.5
 OUTCOMES: dict[str, Literal["stopped", "paused"]] = {"stop": "stopped", "pause": "paused"}
 
@@ -92,7 +95,7 @@ class Inbox:
         after, last, reached = 0, list[Signal](), time.monotonic()
         while not self._closed.is_set():
             try:
-                reply = self._source.signals(after)
+                reply = self._source.signals(after, POLL_SECONDS)
             except Conflict as error:
                 return self._end(Superseded(str(error)))
             except Unavailable as error:

@@ -10,6 +10,7 @@ import numpy as np
 from flwr.app import ConfigRecordValues
 
 from fedops.algorithms.selection import Selector
+from fedops.config import RoundPolicy
 from fedops.core.contracts import Candidate, RoundBegin
 from fedops.core.policies import draw_seed
 from fedops.core.states import FailureReason
@@ -33,6 +34,26 @@ class Called:
     available: int  #: how many could have been called, those that replied before included
 
 
+class _Waiting:
+    """How long clients are waited for: longer for those that other runs have."""
+
+    def __init__(self, policy: RoundPolicy) -> None:
+        self._policy = policy
+        self._began = self._since = time.monotonic()
+
+    def check(self, queues: bool, why: str) -> None:
+        """Wait on, or ``RunFailed``. ``queues``: with the devices of other runs there are enough."""
+        now, policy = time.monotonic(), self._policy
+        if queues:
+            self._since = now
+            if now > self._began + policy.queue_seconds:
+                text = f"gave up after {policy.queue_seconds:.0f} s in the queue: {why}"
+                raise RunFailed(FailureReason.TIMEOUT, text)
+        elif now > self._since + policy.wait_seconds:
+            text = f"gave up after {policy.wait_seconds:.0f} s: {why}"
+            raise RunFailed(FailureReason.TOO_FEW_CLIENTS, text)
+
+
 class Recruiter:
     """Finds the clients of each round of an attempt."""
 
@@ -51,19 +72,38 @@ class Recruiter:
         Raises:
             RunFailed: there were too few for too long.
         """
-        patience = self._rules.policy.wait_seconds
-        deadline = time.monotonic() + patience
+        waiting = _Waiting(self._rules.policy)
         while True:
             ready = self.available()
             present = ready.keys() | exchange.replies.keys()
-            if len(present) >= self._rules.needed:
+            needed = self._needed()
+            if len(present) >= needed:
                 return ready
-            why = why_waiting(self._rules.needed, present, self._candidates, self.refused)
+            why = why_waiting(needed, present, self._candidates, self.refused)
             say(why)
-            if time.monotonic() > deadline:
-                text = f"gave up after {patience:.0f} s: {why}"
-                raise RunFailed(FailureReason.TOO_FEW_CLIENTS, text)
+            queueing = {c.device for c in self._candidates if c.held_by is not None}
+            waiting.check(len(present | queueing) >= needed, why)
             exchange.handle(self._lines.inbox.take(_LOOK_SECONDS))
+
+    def _needed(self) -> int:
+        """How many clients there must be. A device that refuses will not come: nobody waits for it.
+
+        Raises:
+            RunFailed: without those that refuse there are too few for any round.
+        """
+        needed = self._rules.needed
+        enrolled = {candidate.device for candidate in self._candidates}
+        willing = enrolled - self.refused.keys()
+        if len(enrolled) < needed or len(willing) >= needed:
+            return needed
+        least = self._rules.least(len(willing))
+        if len(willing) < least:
+            who = "; ".join(f"{n}: {self.refused[n]}" for n in sorted(enrolled - willing))
+            text = (
+                f"{len(willing)} of {len(enrolled)} devices take part, a round needs {least}: {who}"
+            )
+            raise RunFailed(FailureReason.APP_ERROR, text[:4_000])
+        return len(willing)
 
     def available(self) -> dict[str, Candidate]:
         """The devices that can be asked now."""

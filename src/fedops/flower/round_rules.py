@@ -55,6 +55,10 @@ class RoundRules:
         """How many replies a round must have."""
         return quorum(self.wanted(available), self.policy.min_replies, self.numbers.min_train)
 
+    def least(self, willing: int) -> int:
+        """With how many clients at the least a round makes sense, when all others refuse to take part."""
+        return max(self.quorum(willing), self.numbers.min_available)
+
     def enough(self, available: int) -> int | None:
         """With how many replies a round ends at once; None: with all."""
         return self.wanted(available) if self.policy.over_select > 0 else None

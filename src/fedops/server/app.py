@@ -40,6 +40,7 @@ from fedops.server.dispatch import Dispatch
 from fedops.server.doorbell import Doorbell
 from fedops.server.gateway import FleetGateway
 from fedops.server.node_auth import NodeAuth
+from fedops.server.pulse import Pulse
 from fedops.server.scheduler import Scheduler
 from fedops.server.services import DashboardSource, Services
 from fedops.server.sweeper import Sweeper
@@ -94,7 +95,7 @@ def assemble(
     """Connect the parts. Nothing is started or written yet."""
     db = Database(settings.database)
     artifacts = LocalArtifacts(settings.home / "artifacts")
-    doorbell = Doorbell()
+    doorbell, pulse = Doorbell(), Pulse()
     node_auth = NodeAuth(lambda: _approved_keys(db), clock)
     files = AttemptFiles(settings.attempts_dir, settings.local_url)
     scheduler = Scheduler(
@@ -103,13 +104,12 @@ def assemble(
         artifacts,
         files,
         doorbell,
-        spool=settings.home,
-        start_seconds=settings.attempt_start_seconds,
-        log_bytes=settings.log_bytes,
+        settings,
+        pulse,
         clock=clock,
     )
     db.listener = Dispatch(doorbell, node_auth, scheduler.worker.wake)
-    services = Services(settings, db, artifacts, doorbell, node_auth, run_engine, clock)
+    services = Services(settings, db, artifacts, doorbell, node_auth, run_engine, pulse, clock)
     fleet = FleetGateway(node_auth, lambda: run_engine.fleet_url)
     return ServerManager(services, scheduler, Sweeper(db, settings, artifacts, clock), fleet)
 

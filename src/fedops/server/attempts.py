@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fedops.config import RoundPolicy
+from fedops.core.contracts import EngineProgress
 from fedops.core.errors import Conflict, NotFound
 from fedops.core.states import RUN_TERMINAL, RUN_TRAINING, AttemptStatus, FailureReason, RunStatus
-from fedops.server import events, tokens
+from fedops.server import deadlines, events, tokens
 from fedops.server.changes import swap
 from fedops.server.run_states import LIVE, live_attempt, move_attempt, move_run, require_run
 from fedops.server.tables import AttemptRow, RunDeviceRow, RunRow, TokenKind
+from fedops.settings import ServerSettings
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,10 @@ class LiveAttempt:
     generation: int | None
     pid: int | None
     started_at: float
-    #: When it last said something about its progress, else when it was started.
-    heard_at: float
+    #: What it does, since when, and how long it may, in seconds.
+    phase: str
+    phase_since: float
+    phase_seconds: float
 
 
 @dataclass(frozen=True)
@@ -101,29 +104,32 @@ def submitted(session: Session, attempt_id: int, engine_run_id: str, generation:
     attempt.engine_run_id, attempt.generation = engine_run_id, generation
 
 
-def live(session: Session) -> list[LiveAttempt]:
+def live(session: Session, settings: ServerSettings) -> list[LiveAttempt]:
     """All attempts that are starting or running, oldest first."""
     query = (
-        select(AttemptRow, RunRow.status)
+        select(AttemptRow, RunRow)
         .join(RunRow, RunRow.id == AttemptRow.run_id)
         .where(AttemptRow.status.in_(LIVE))
         .order_by(AttemptRow.id)
     )
-    return [_live(attempt, status) for attempt, status in session.execute(query)]
+    return [_live(attempt, run, settings) for attempt, run in session.execute(query)]
 
 
-def _live(attempt: AttemptRow, run_status: RunStatus) -> LiveAttempt:
+def _live(attempt: AttemptRow, run: RunRow, settings: ServerSettings) -> LiveAttempt:
+    progress = EngineProgress.model_validate(attempt.progress) if attempt.progress else None
     return LiveAttempt(
         attempt_id=attempt.id,
         run_id=attempt.run_id,
         number=attempt.number,
         status=attempt.status,
-        run_status=run_status,
+        run_status=run.status,
         engine_run_id=attempt.engine_run_id,
         generation=attempt.generation,
         pid=attempt.pid,
         started_at=attempt.started_at,
-        heard_at=attempt.progress_at or attempt.started_at,
+        phase=f"{progress.phase} in round {progress.round}" if progress else "beginning",
+        phase_since=attempt.progress_at or attempt.started_at,
+        phase_seconds=deadlines.of_phase(run, progress, settings),
     )
 
 
@@ -173,8 +179,7 @@ def go_on(session: Session, run: RunRow, why: str, now: float, *, counts: bool =
 
 
 def _max_retries(run: RunRow) -> int:
-    given = run.config.get("server", {}).get("round", {}).get("max_retries")
-    return RoundPolicy().max_retries if given is None else int(given)
+    return deadlines.round_policy(run).max_retries
 
 
 def to_clear(session: Session) -> list[EngineRun]:

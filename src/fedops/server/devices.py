@@ -11,12 +11,12 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import Desired, DeviceInfo, DeviceRead
 from fedops.core.errors import NotFound
 from fedops.core.policies import is_online
-from fedops.core.states import RUN_TRAINING, Enrolment
+from fedops.core.states import Enrolment
 from fedops.core.why import device_why, span
 from fedops.core.words import did_you_mean
-from fedops.server import attempts, events, facts, readiness
+from fedops.server import attempts, deadlines, events, facts, readiness, turns
 from fedops.server.notices import DeviceChanged, DeviceGone, tell
-from fedops.server.tables import DeviceRow, MembershipRow, RunRow
+from fedops.server.tables import DeviceRow, MembershipRow
 from fedops.settings import ServerSettings
 
 
@@ -95,12 +95,15 @@ def desired(
 ) -> Desired:
     """What the server wants of a device. ``revision`` must be read before the session is begun."""
     row = session.get_one(DeviceRow, device_id)
+    approved = row.enrolment is Enrolment.APPROVED
+    run = turns.of_device(session, row) if approved else None
     return Desired(
         revision=revision,
         enrolment=row.enrolment,
         node_id=row.node_id,
         tasks=tasks_of(session, device_id),
-        runs=_runs_of(session, row),
+        runs=[run.id] if run else [],
+        work_seconds=deadlines.of_work(run) if run else None,
         heartbeat_seconds=settings.heartbeat_seconds,
         telemetry_seconds=settings.telemetry_seconds,
         server_time=now,
@@ -112,19 +115,6 @@ def tasks_of(session: Session, device_id: str) -> list[str]:
     """The tasks a device takes part in, by name."""
     query = select(MembershipRow.task).where(MembershipRow.device_id == device_id)
     return sorted(session.scalars(query))
-
-
-def _runs_of(session: Session, row: DeviceRow) -> list[int]:
-    """The runs a device may train in now."""
-    if row.enrolment is not Enrolment.APPROVED:
-        return []
-    query = (
-        select(RunRow.id, RunRow.refused)
-        .join(MembershipRow, MembershipRow.task == RunRow.task)
-        .where(MembershipRow.device_id == row.id, RunRow.status.in_(RUN_TRAINING))
-        .order_by(RunRow.id)
-    )
-    return [run_id for run_id, refused in session.execute(query) if row.name not in refused]
 
 
 # --- reading ---------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ from fedops.core.contracts import (
 )
 from fedops.core.errors import Conflict
 from fedops.core.states import RUN_TRAINING, AttemptStatus, ParticipationStatus, RunStatus
-from fedops.server import artifacts, facts, models
+from fedops.server import artifacts, facts, models, turns
 from fedops.server.changes import swap
 from fedops.server.run_states import LIVE, move_attempt, move_run
 from fedops.server.tables import (
@@ -176,11 +176,13 @@ def candidates(
     """The task's devices, by name: each with its history in this run, and why it cannot be invited."""
     _, run = fenced(session, attempt_id, lock=False)
     history, interval = _history(session, run.id), settings.heartbeat_seconds
+    held = turns.held(session, run)
     found = [
         Candidate(
             device=row.name,
             node_id=row.node_id or "",
-            unavailable=facts.why_not(row, run.task, run.refused, interval, now),
+            unavailable=facts.why_not(row, run.task, run.refused, interval, now, held.get(row.id)),
+            held_by=held[row.id].run_id if row.id in held else None,
             **_summary(history.get(row.id, [])),
         )
         for row in facts.members(session, run.task)

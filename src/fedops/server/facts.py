@@ -12,8 +12,10 @@ from fedops.core.contracts import EngineProgress, ProcessReport
 from fedops.core.policies import clients_needed, is_online
 from fedops.core.states import RUN_TERMINAL, Enrolment, RunStatus
 from fedops.core.why import DeviceFacts, RunFacts, unavailable
-from fedops.server import stops
+from fedops.server import deadlines, stops, turns
 from fedops.server.tables import AttemptRow, DeviceRow, MembershipRow, RunRow
+from fedops.server.turns import Holder
+from fedops.settings import ServerSettings
 
 #: What Flower's strategies ask for when their arguments do not say.
 FLOWER_MINIMUM = 2
@@ -61,20 +63,35 @@ def members(session: Session, task: str) -> list[DeviceRow]:
 
 
 def why_not(
-    row: DeviceRow, task: str, refused: Mapping[str, str], interval: float, now: float
+    row: DeviceRow,
+    task: str,
+    refused: Mapping[str, str],
+    interval: float,
+    now: float,
+    holder: Holder | None = None,
 ) -> str | None:
     """Why a device cannot be invited to the next round of a run of ``task``, if it cannot."""
     facts = of_device(row, (task,), interval, now)
-    return unavailable(facts, task, row.node_id is not None, refused.get(row.name))
+    held = holder.why_not() if holder else None
+    return unavailable(facts, task, row.node_id is not None, refused.get(row.name), held)
 
 
 def of_run(
-    session: Session, run: RunRow, attempt: AttemptRow | None, interval: float, now: float
+    session: Session,
+    run: RunRow,
+    attempt: AttemptRow | None,
+    settings: ServerSettings,
+    now: float,
 ) -> RunFacts:
     """A run at ``now``."""
-    over = run.status in RUN_TERMINAL
+    over, interval = run.status in RUN_TERMINAL, settings.heartbeat_seconds
     devices = [] if over else members(session, run.task)
-    reasons = {d.name: why_not(d, run.task, run.refused, interval, now) for d in devices}
+    held = {} if over else turns.held(session, run)
+    reasons = {
+        d.name: why_not(d, run.task, run.refused, interval, now, held.get(d.id)) for d in devices
+    }
+    progress = _progress(attempt)
+    queues = any(d.id in held for d in devices)
     ending = run.status in (RunStatus.STOPPING, RunStatus.PAUSING)
     since = attempt.progress_at if attempt else None
     return RunFacts(
@@ -86,7 +103,8 @@ def of_run(
         needed=_needed(run),
         devices=[of_device(d, (run.task,), interval, now) for d in devices],
         unavailable={name: why for name, why in reasons.items() if why is not None},
-        progress=_progress(attempt),
+        progress=progress,
+        limit_seconds=deadlines.of_run(run, progress, queues, settings),
         progress_seconds=0.0 if since is None else max(now - since, 0.0),
         asked=len(stops.asked(session, run.id)) if ending else 0,
         unconfirmed=stops.unconfirmed(session, run.id, interval, now) if ending else (),

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from fedops.core.errors import Conflict, NotFound
 from fedops.core.states import (
     ATTEMPT_TRANSITIONS,
+    RUN_HOLDING,
     RUN_TERMINAL,
     RUN_TRAINING,
     RUN_TRANSITIONS,
@@ -95,7 +96,7 @@ def _follow_up(
     why: str,
     now: float,
 ) -> None:
-    if (before in RUN_TRAINING) != (new in RUN_TRAINING):
+    if any((before in group) != (new in group) for group in (RUN_TRAINING, RUN_HOLDING)):
         tell_members(session, run.task)
     attempt = live_attempt(session, run)
     if attempt and new in (RunStatus.STOPPING, RunStatus.PAUSING):

@@ -64,13 +64,15 @@ def _read(
     now: float,
 ) -> RunRead:
     current = next((a for a in attempts if a.number == run.current_attempt), None)
-    seen = facts.of_run(session, run, current, settings.heartbeat_seconds, now)
+    seen = facts.of_run(session, run, current, settings, now)
     return RunRead(
         id=run.id,
         task=run.task,
         status=run.status,
         reason=run.reason,
         why=run_why(seen),
+        seconds_in_state=seen.seconds_in_state,
+        limit_seconds=seen.limit_seconds,
         rounds=run.rounds,
         committed_rounds=run.committed_rounds,
         seed=run.seed,

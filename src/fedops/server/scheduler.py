@@ -12,18 +12,20 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from fedops.core.engine import RunEngine
 from fedops.core.errors import Conflict, FedOpsError, Invalid, Unavailable
 from fedops.core.states import AttemptStatus, RunStatus
+from fedops.core.why import span
 from fedops.server import attempts, devices, engine_calls, logs
 from fedops.server.artifacts import ArtifactStore
 from fedops.server.attempt_files import AttemptFiles
 from fedops.server.attempts import EngineRun, LiveAttempt, Submission
 from fedops.server.db import Database
 from fedops.server.doorbell import Doorbell
+from fedops.server.pulse import Pulse
 from fedops.server.worker import Worker
+from fedops.settings import ServerSettings
 
 logger = logging.getLogger("fedops.server.scheduler")
 
@@ -37,6 +39,8 @@ STOP_SECONDS = 1.0
 KILL_SECONDS = 2.0
 #: How long the process of an attempt that said goodbye may take to end.
 GOODBYE_SECONDS = 5.0
+#: A step that comes so late shows that this process itself stood still.
+ABSENCE_SECONDS = 5.0
 #: How many nodes are registered in one step, so that a thousand do not hold up everything else.
 REGISTRATIONS = 50
 LOG_CHARACTERS = 1_500
@@ -65,6 +69,7 @@ class _Memory:
 
     generation: int = -1
     healthy: bool = False
+    step_at: float = float("-inf")
     health_at: float = float("-inf")
     engine: Backoff = field(default_factory=Backoff)
     #: Attempts that end: since when.
@@ -86,10 +91,9 @@ class Scheduler:
         artifacts: ArtifactStore,
         files: AttemptFiles,
         doorbell: Doorbell,
+        settings: ServerSettings,
+        pulse: Pulse,
         *,
-        spool: Path,
-        start_seconds: float = 90.0,
-        log_bytes: int = 32 << 20,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -98,9 +102,9 @@ class Scheduler:
         self._artifacts = artifacts
         self._files = files
         self._doorbell = doorbell
-        self._spool = spool
-        self._start_seconds = start_seconds
-        self._log_bytes = log_bytes
+        self._spool = settings.home
+        self._settings = settings
+        self._pulse = pulse
         self._clock = clock
         self._monotonic = monotonic
         self._memory = _Memory()
@@ -111,6 +115,7 @@ class Scheduler:
         """One pass. Called by the worker, or by a test."""
         if not self._begun:
             self._begin()
+        self._notice_own_absence()
         if not self._engine_is_up():
             return
         self._follow_generation()
@@ -118,6 +123,13 @@ class Scheduler:
         errors = [error for part in parts if (error := _error_of(part))]
         if errors:
             raise errors[0]
+
+    def _notice_own_absence(self) -> None:
+        """When we were held up, we may not have heard those who did call."""
+        now, memory = self._monotonic(), self._memory
+        if now - memory.step_at > ABSENCE_SECONDS:
+            self._pulse.forgive()
+        memory.step_at = now
 
     def _begin(self) -> None:
         """What an earlier life of the server began, nobody executes any more."""
@@ -132,7 +144,7 @@ class Scheduler:
 
     def _lose_all(self, why: str, counts: bool = False) -> None:
         with self._db.write() as session:
-            for attempt in attempts.live(session):
+            for attempt in attempts.live(session, self._settings):
                 attempts.lost(session, attempt.attempt_id, why, self._clock(), counts=counts)
 
     # --- the engine --------------------------------------------------------------------------------
@@ -198,7 +210,7 @@ class Scheduler:
 
     def _watch(self) -> None:
         with self._db.read() as session:
-            live = attempts.live(session)
+            live = attempts.live(session, self._settings)
         self.worker.seconds = STEP_SECONDS if live else IDLE_SECONDS
         for attempt in live:
             if attempt.run_status in (RunStatus.STOPPING, RunStatus.PAUSING):
@@ -206,6 +218,7 @@ class Scheduler:
             elif (why := self._what_ended(attempt)) is not None:
                 self._lose(attempt, why)
         known = {attempt.attempt_id for attempt in live}
+        self._pulse.keep(known)
         for remembered in (self._memory.ending, self._memory.asked):
             for attempt_id in remembered.keys() - known:
                 del remembered[attempt_id]
@@ -217,8 +230,9 @@ class Scheduler:
         if not self._is_here(attempt):
             return "the engine died under it and was restarted"
         if attempt.pid is not None:
-            alive = self._engine.process_alive(attempt.pid)
-            return None if alive else f"its ServerApp (process {attempt.pid}) died"
+            if not self._engine.process_alive(attempt.pid):
+                return f"its ServerApp (process {attempt.pid}) died"
+            return self._why_hung(attempt)
         return self._why_not_started(attempt, attempt.engine_run_id)
 
     def _why_not_started(self, attempt: LiveAttempt, engine_run_id: str) -> str | None:
@@ -228,8 +242,20 @@ class Scheduler:
         asked[attempt.attempt_id] = now
         if (how := self._engine.run_ended(engine_run_id)) is not None:
             return f"its ServerApp ended before it began ({how})"
-        if self._clock() - attempt.started_at > self._start_seconds:
-            return f"its ServerApp did not begin within {self._start_seconds:.0f} s"
+        limit = self._settings.attempt_start_seconds
+        if self._clock() - attempt.started_at > limit:
+            return f"its ServerApp did not begin within {limit:.0f} s"
+        return None
+
+    def _why_hung(self, attempt: LiveAttempt) -> str | None:
+        limit = self._settings.attempt_silence_seconds
+        if (silence := self._pulse.silence(attempt.attempt_id)) > limit:
+            who = f"its ServerApp (process {attempt.pid})"
+            return f"{who} fell silent: last heard {span(silence)} ago, limit {span(limit)}"
+        lasting = self._clock() - attempt.phase_since
+        if lasting > attempt.phase_seconds:
+            what = f"its ServerApp (process {attempt.pid}) does not get on: {attempt.phase}"
+            return f"{what} for {span(lasting)}, limit {span(attempt.phase_seconds)}"
         return None
 
     def _lose(self, attempt: LiveAttempt, why: str) -> None:
@@ -243,7 +269,7 @@ class Scheduler:
         with self._db.write() as session:
             attempts.lost(session, attempt.attempt_id, text, self._clock())
             if log:
-                at, limit = self._clock(), self._log_bytes
+                at, limit = self._clock(), self._settings.log_bytes
                 logs.last_words(session, attempt.attempt_id, log, limit, at)
         self._pause_run(attempt.run_id)
 

@@ -13,6 +13,7 @@ from fedops.server.artifacts import ArtifactStore
 from fedops.server.db import Database
 from fedops.server.doorbell import Doorbell
 from fedops.server.node_auth import NodeAuth
+from fedops.server.pulse import Pulse
 from fedops.server.tables import TokenKind
 from fedops.server.tokens import Principal
 from fedops.settings import ServerSettings
@@ -28,6 +29,7 @@ class Services:
     doorbell: Doorbell
     node_auth: NodeAuth
     engine: RunEngine
+    pulse: Pulse
     clock: Callable[[], float]
 
     def authenticate(self, secret: str) -> Principal:

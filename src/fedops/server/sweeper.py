@@ -1,18 +1,21 @@
-"""The sweeper: notices what time alone brings about: silent devices, stops that are due, files to go."""
+"""The sweeper: notices what time alone brings about: silent devices, passed deadlines, files to go."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-from fedops.server import checkpoints, devices, stops
+from fedops.server import checkpoints, devices, overdue, stops
 from fedops.server.artifacts import ArtifactStore
 from fedops.server.backup_lock import backup_pause
 from fedops.server.db import Database
+from fedops.server.why_log import WhyLog
 from fedops.server.worker import Worker
 from fedops.settings import ServerSettings
 
 SWEEP_SECONDS = 0.5
+#: How often it is looked whether a run waits for something else than before.
+WHY_SECONDS = 2.0
 
 
 class Sweeper:
@@ -29,6 +32,8 @@ class Sweeper:
         self._store = store
         self._settings = settings
         self._clock = clock
+        self._why_log = WhyLog()
+        self._why_at = float("-inf")
         self.worker = Worker("sweeper", self.step, SWEEP_SECONDS)
 
     def step(self) -> None:
@@ -38,7 +43,16 @@ class Sweeper:
             devices.note_offline(session, self._settings.heartbeat_seconds, now)
         with self._db.write() as session:
             stops.settle_all(session, self._settings, now)
+            overdue.end_overdue(session, self._settings, now)
         self._remove_files(now)
+        self._log_why(now)
+
+    def _log_why(self, now: float) -> None:
+        if 0 <= now - self._why_at < WHY_SECONDS:
+            return
+        self._why_at = now
+        with self._db.read() as session:
+            self._why_log.look(session, self._settings, now)
 
     def _remove_files(self, now: float) -> None:
         """Remove the checkpoints that were given up, while no backup copies them."""

@@ -48,7 +48,7 @@ def test_a_run_is_paused_once_engine_and_devices_are_quiet_and_goes_on_later(wor
     devices["c"].heartbeat(idle(quiet=[run.id]))
     seen = world.operator.run(run.id)
     assert (seen.status, seen.committed_rounds) == (RunStatus.PAUSED, 1)
-    assert seen.why.startswith("paused for 0 s after round 1 of 3")
+    assert seen.why == "paused after round 1 of 3, for 0 s, limit 30 d"
     assert world.operator.pause_run(run.id).status is RunStatus.PAUSED  # harmless
     assert world.operator.resume_run(run.id).status is RunStatus.RESUMING
     assert devices["a"].desired(after=0).runs == [run.id]
@@ -143,18 +143,20 @@ ALLOWED = {
 }
 
 
-def _bring_to(world: World, status: RunStatus) -> int:
-    """A run with a committed round (if it got so far) in this state."""
-    devices = world.ready_devices("a", "b")
+def _bring_to(world: World, status: RunStatus, task: str = "mnist") -> int:
+    """A new task's run with a committed round (if it got so far) in this state."""
+    world.task(task)
+    names = (f"{task}-a", f"{task}-b")
+    devices = world.ready_devices(*names, task=task)
     if status in (RunStatus.PENDING, RunStatus.STARTING):
-        run = world.operator.start_run("mnist", c.RunStart())
+        run = world.operator.start_run(task, c.RunStart())
         if status is RunStatus.STARTING:
             world.open_attempt(run.id)
         return run.id
-    run, engine = world.running()
-    world.do_round(engine, 1, "a", "b")
+    run, engine = world.running(task)
+    world.do_round(engine, 1, *names)
     for device in devices.values():
-        device.heartbeat(training(run.id, 2))
+        device.heartbeat(training(run.id, 2, task))
     if status in (RunStatus.PAUSING, RunStatus.PAUSED, RunStatus.RESUMING):
         world.operator.pause_run(run.id)
     if status in (RunStatus.STOPPING, RunStatus.STOPPED):
@@ -162,43 +164,38 @@ def _bring_to(world: World, status: RunStatus) -> int:
     if status in (RunStatus.PAUSED, RunStatus.RESUMING, RunStatus.STOPPED):
         _finish(engine, "paused")
         for device in devices.values():
-            device.heartbeat(idle(quiet=[run.id]))
+            device.heartbeat(idle(task, quiet=[run.id]))
     if status is RunStatus.RESUMING:
         world.operator.resume_run(run.id)
     if status is RunStatus.FAILED:
         engine.finish(c.EngineFinish(outcome="failed", reason=FailureReason.APP_ERROR, text="x"))
     if status is RunStatus.COMPLETED:
         for number in (2, 3):
-            world.do_round(engine, number, "a", "b")
+            world.do_round(engine, number, *names)
         _finish(engine, "completed")
     assert _status(world, run.id) is status
     return run.id
 
 
-@pytest.mark.parametrize("status", RunStatus)
-def test_what_is_not_allowed_is_refused_with_the_state(world: World, status: RunStatus) -> None:
-    world.task()
-    run_id = _bring_to(world, status)
-    for action, call in ACTIONS.items():
-        if status not in ALLOWED[action].split():
+def test_what_is_not_allowed_is_refused_with_the_state(world: World) -> None:
+    for status in RunStatus:
+        run_id = _bring_to(world, status, f"task-{status}")
+        for action in [name for name in ACTIONS if status not in ALLOWED[name].split()]:
             with pytest.raises(Conflict, match=f"run {run_id} is {status}") as refused:
-                call(world.operator, run_id)
+                ACTIONS[action](world.operator, run_id)
             assert refused.value.http_status == 409
-            assert _status(world, run_id) is status
+            assert _status(world, run_id) is status, (status, action)
 
 
-TAKEN = [(action, RunStatus(state)) for action in ALLOWED for state in ALLOWED[action].split()]
-
-
-@pytest.mark.parametrize(("action", "status"), TAKEN)
-def test_what_is_allowed_is_taken(world: World, action: str, status: RunStatus) -> None:
-    world.task()
-    run_id = _bring_to(world, status)
-    seen = ACTIONS[action](world.operator, run_id)
-    if action in ("extend", "retry"):
-        assert (seen.parent, seen.status) == (run_id, RunStatus.PENDING)
-    else:
-        assert (seen.id, str(seen.status)[:4]) == (run_id, action[:4])
+def test_what_is_allowed_is_taken(world: World) -> None:
+    taken = [(action, RunStatus(state)) for action in ACTIONS for state in ALLOWED[action].split()]
+    for action, status in taken:
+        run_id = _bring_to(world, status, f"{action}-{status}")
+        seen = ACTIONS[action](world.operator, run_id)
+        if action in ("extend", "retry"):
+            assert (seen.parent, seen.status) == (run_id, RunStatus.PENDING), (action, status)
+        else:
+            assert (seen.id, str(seen.status)[:4]) == (run_id, action[:4]), (action, status)
 
 
 def test_a_task_with_an_active_run_is_not_put_away(world: World) -> None:
@@ -322,19 +319,99 @@ def test_a_new_app_is_taken_when_asked_for(world: World) -> None:
     assert bundles[1] == fixed.sha256
 
 
-@pytest.mark.parametrize("body", [{}, {"rounds": 0}, {"rounds": 1.5}, {"rounds": 2, "x": 1}])
-def test_bad_bodies_are_refused(world: World, body: dict[str, object]) -> None:
-    world.task()
+def test_bad_bodies_are_refused(world: World) -> None:
     run_id = _bring_to(world, RunStatus.FAILED)
-    with pytest.raises(FedOpsError) as refused:
-        world.operator._send("POST", f"/runs/{run_id}/extend", json=body)
-    assert refused.value.http_status == 422
+    for body in ({}, {"rounds": 0}, {"rounds": 1.5}, {"rounds": 2, "x": 1}):
+        with pytest.raises(FedOpsError) as refused:
+            world.operator._send("POST", f"/runs/{run_id}/extend", json=body)
+        assert refused.value.http_status == 422, body
 
 
 def test_a_retry_that_leaves_no_round_is_refused(world: World) -> None:
-    world.task()
     run_id = _bring_to(world, RunStatus.FAILED)
     with pytest.raises(Conflict, match=r"1 committed rounds, and num_rounds = 1 leaves none"):
         world.operator.retry_run(run_id, c.RunRetry(overrides=["num_rounds=1"]))
     assert _status(world, run_id) in RUN_TERMINAL
     assert world.operator.run(run_id).attempts[0].status is AttemptStatus.ENDED
+
+
+# --- several tasks, one device ---------------------------------------------------------------
+
+
+def _two_tasks(world: World) -> dict[str, object]:
+    """Devices a and b in both tasks, c in the second only."""
+    world.task("one")
+    world.task("two")
+    devices = world.ready_devices("a", "b", "c", task="two")
+    for name in ("a", "b"):
+        _beat(devices[name])
+    return dict(devices)
+
+
+def _beat(device: object) -> c.Desired:
+    process = c.ProcessReport(status="idle", pid=1)
+    wanted: c.Desired = device.heartbeat(  # type: ignore[attr-defined]
+        c.Heartbeat(tasks=["one", "two"], process=process)
+    )
+    return wanted
+
+
+def test_a_device_trains_for_one_run_at_a_time_and_the_other_says_what_it_waits_for(
+    world: World,
+) -> None:
+    devices = _two_tasks(world)
+    first, engine = world.running("one")
+    world.clock.advance(1)
+    second, other = world.running("two")
+    assert _beat(devices["a"]).runs == [first.id]
+    found = {x.device: (x.unavailable, x.held_by) for x in other.candidates().candidates}
+    busy = (f"works for run {first.id} of task 'one' first", first.id)
+    assert found == {"a": busy, "b": busy, "c": (None, None)}
+    assert all(x.unavailable is None for x in engine.candidates().candidates)
+    other.progress(c.EngineProgress(phase="waiting", round=1))
+    assert world.operator.run(second.id).why == (
+        f"waiting for 1 more device: 3 of 3 online, a: {busy[0]}, b: {busy[0]}; for 0 s, limit 24 h"
+    )
+    engine.begin_round(1, c.RoundBegin(selected={"a": "x"}))
+    world.operator.stop_run(first.id)
+    assert _beat(devices["a"]).runs == []  # not before the first run has let it go
+    _finish(engine, "stopped")
+    assert world.operator.run(first.id).status is RunStatus.STOPPED
+    assert devices["a"].desired(after=0).runs == [second.id]  # type: ignore[attr-defined]
+    assert all(x.unavailable is None for x in other.candidates().candidates)
+
+
+def test_a_paused_run_lets_its_devices_go_and_goes_to_the_end_of_the_queue(world: World) -> None:
+    devices = _two_tasks(world)
+    first, engine = world.running("one")
+    world.clock.advance(1)
+    second, _ = world.running("two")
+    world.operator.pause_run(first.id)
+    _finish(engine, "paused")
+    assert world.operator.run(first.id).status is RunStatus.PAUSED
+    assert _beat(devices["a"]).runs == [second.id]
+    world.clock.advance(1)
+    world.operator.resume_run(first.id)
+    assert _beat(devices["a"]).runs == [second.id]
+    _, engine = _spec(world, first.id)
+    assert {x.held_by for x in engine.candidates().candidates} == {second.id}
+    world.operator.stop_run(second.id)
+    world.clock.advance(4)
+    world.manager.sweeper.step()
+    assert _beat(devices["a"]).runs == [first.id]
+
+
+def test_a_device_that_a_run_refused_is_free_for_the_next(world: World) -> None:
+    devices = _two_tasks(world)
+    first, engine = world.running("one")
+    second, other = world.running("two")
+    engine.begin_round(1, c.RoundBegin(selected={"a": "x", "b": "x"}))
+    refused = {"b": "its data set is another one"}
+    engine.commit(world.commit(engine, 1, "a").model_copy(update={"refused": refused}))
+    assert _beat(devices["b"]).runs == [second.id]
+    assert _beat(devices["a"]).runs == [first.id]
+    assert {x.device: x.held_by for x in other.candidates().candidates} == {
+        "a": first.id,
+        "b": None,
+        "c": None,
+    }

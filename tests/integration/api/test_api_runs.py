@@ -141,7 +141,7 @@ def test_candidates_say_why_they_cannot_be_invited(world: World) -> None:
     assert world.operator.run(run.id).why == (
         "waiting for 1 more device: 4 of 5 online, away last seen 30 s ago, "
         "down: its training client died (2 restarts) and starts again soon: killed, "
-        "new: online, its node is being registered and 1 more"
+        "new: online, its node is being registered and 1 more; for 0 s, limit 10 min"
     )
 
 
@@ -163,10 +163,13 @@ def test_why_tells_the_phase_with_numbers(world: World) -> None:
     engine.progress(
         c.EngineProgress(phase="training", round=1, selected=["a", "b", "c"], replied=["a", "b"])
     )
-    assert world.operator.run(run.id).why == "round 1 of 3: training, 2 of 3 replied"
+    assert world.operator.run(run.id).why == (
+        "round 1 of 3: training, 2 of 3 replied; for 0 s, limit 10 min"
+    )
     world.clock.advance(30)
     assert world.operator.run(run.id).why == (
-        "round 1 of 3: training, 2 of 3 replied; waiting for c (offline, last seen 30 s ago)"
+        "round 1 of 3: training, 2 of 3 replied; waiting for c (offline, last seen 30 s ago); "
+        "for 30 s, limit 10 min"
     )
 
 
@@ -395,14 +398,14 @@ def test_a_run_is_stopped_once_engine_and_devices_are_quiet(world: World) -> Non
         device.heartbeat(training(run.id, 2))
     stopping = world.operator.stop_run(run.id)
     assert (stopping.status, stopping.stopping) == (RunStatus.STOPPING, ["a", "b"])
-    assert stopping.why == "stopping 0 of 2: waiting for a, b"
+    assert stopping.why == "stopping 0 of 2: waiting for a, b; for 0 s, limit 10 s"
     assert world.operator.stop_run(run.id).status is RunStatus.STOPPING  # harmless
     heard = engine.signals(after=0, wait=2)
     assert (heard.command, heard.signals[-1].kind) == ("stop", "command")
     assert engine.candidates().command == "stop"
     engine.finish(c.EngineFinish(outcome="stopped"))
     assert devices["a"].heartbeat(idle(quiet=[run.id])).runs == []
-    assert world.operator.run(run.id).why == "stopping 1 of 2: waiting for b"
+    assert world.operator.run(run.id).why == "stopping 1 of 2: waiting for b; for 0 s, limit 10 s"
     devices["b"].heartbeat(training(run.id, 2))
     assert world.operator.run(run.id).stopping == ["b"]
     devices["b"].heartbeat(idle(quiet=[run.id]))

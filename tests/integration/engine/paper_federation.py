@@ -138,6 +138,7 @@ class PaperServer:
         self.seed = seed
         self.node_ids: dict[str, int] = {}
         self.unavailable: dict[str, str] = {}
+        self.held: dict[str, int] = {}
         self.command: str = "continue"
         self.attempt = 1
         self.artifacts: dict[str, bytes] = {}
@@ -234,7 +235,10 @@ class PaperServer:
             command=self.command,  # type: ignore[arg-type]
             candidates=[
                 c.Candidate(
-                    device=name, node_id=str(node_id), unavailable=self.unavailable.get(name)
+                    device=name,
+                    node_id=str(node_id),
+                    unavailable=self.unavailable.get(name),
+                    held_by=self.held.get(name),
                 )
                 for name, node_id in self.node_ids.items()
             ],

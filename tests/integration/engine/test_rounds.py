@@ -471,6 +471,45 @@ def test_a_run_whose_clients_all_fail_ends_with_their_words(federation: Make) ->
     assert f.value.reason is FailureReason.APP_ERROR
 
 
+def test_nobody_waits_for_a_device_that_refuses(federation: Make) -> None:
+    policy = rounds_of(wait_seconds=60)
+    fed = federation("pi-1", "pi-2", num_rounds=2, clients_per_round=3, server=policy)
+    fed.add("pi-3", dataset="digits")
+    fed.play()
+    assert [c.round for c in fed.server.commits] == [1, 2]
+    why = "its data set is 'digits', and the run's is 'lines'"
+    assert fed.server.commits[0].refused == {"pi-3": why}
+    assert [p.device for p in fed.server.commits[1].participations] == ["pi-1", "pi-2"]
+
+
+def test_when_those_who_refuse_leave_too_few_the_run_ends_at_once_and_names_them(
+    federation: Make,
+) -> None:
+    policy = rounds_of(wait_seconds=60, min_replies=3)
+    fed = federation("pi-1", "pi-2", num_rounds=2, clients_per_round=3, server=policy)
+    fed.add("pi-3", dataset="digits")
+    with pytest.raises(RunFailed) as failed:
+        fed.play()
+    assert failed.value.reason is FailureReason.APP_ERROR
+    assert failed.value.text == (
+        "2 of 3 devices take part, a round needs 3: "
+        "pi-3: its data set is 'digits', and the run's is 'lines'"
+    )
+
+
+def test_devices_that_another_run_has_are_waited_for_longer(federation: Make) -> None:
+    policy = rounds_of(wait_seconds=0.2, queue_seconds=1.5)
+    fed = federation("pi-1", clients_per_round=2, server=policy)
+    fed.add("pi-2")
+    fed.server.unavailable["pi-2"] = "works for run 3 of task 'other' first"
+    fed.server.held["pi-2"] = 3
+    with pytest.raises(RunFailed) as failed:
+        fed.play()
+    assert failed.value.reason is FailureReason.TIMEOUT
+    assert failed.value.text.startswith("gave up after 2 s in the queue: waiting for 1 more client")
+    assert "pi-2: works for run 3" in failed.value.text
+
+
 # --- too few clients, stop, pause --------------------------------------------------------------
 
 

@@ -129,6 +129,8 @@ def test_whether_a_device_can_be_invited() -> None:
     ]
     for device, registered, refused, why in cases:
         assert unavailable(device, "mnist", registered, refused) == why
+    busy = "works for run 3 of task 'other' first"
+    assert unavailable(_device(), "mnist", True, None, busy) == busy
 
 
 AWAY = _device("pi-3", online=False, last_seen_seconds=41)
@@ -148,7 +150,28 @@ def _progress(phase: str, **values: object) -> EngineProgress:
             {"status": RunStatus.PENDING, "text": "the engine is down"},
             "waiting for the engine for 3 s (the engine is down)",
         ),
+        (
+            {"status": RunStatus.PENDING, "limit_seconds": 3_600},
+            "waiting for the engine for 3 s, limit 60 min",
+        ),
         ({"status": RunStatus.STARTING}, "attempt 1 has been starting for 3 s"),
+        (
+            {"status": RunStatus.STARTING, "limit_seconds": 90},
+            "attempt 1 has been starting for 3 s, limit 90 s",
+        ),
+        (
+            {"progress": _progress("waiting"), "limit_seconds": 600, "progress_seconds": 12},
+            "waiting for 1 more device: 0 of 1 online; for 12 s, limit 10 min",
+        ),
+        (
+            {
+                "status": RunStatus.PAUSING,
+                "asked": 3,
+                "unconfirmed": ("pi-3",),
+                "limit_seconds": 10,
+            },
+            "pausing 2 of 3: waiting for pi-3; for 3 s, limit 10 s",
+        ),
         (
             {"status": RunStatus.RESUMING, "text": "attempt 1 was lost: killed"},
             "going on with round 3 of 5 in a new attempt, for 3 s: attempt 1 was lost: killed",
@@ -205,7 +228,7 @@ def _progress(phase: str, **values: object) -> EngineProgress:
             {"status": RunStatus.PAUSING, "asked": 3},
             "pausing: waiting for the engine to end the round",
         ),
-        ({"status": RunStatus.PAUSED}, "paused for 3 s after round 2 of 5"),
+        ({"status": RunStatus.PAUSED}, "paused after round 2 of 5, for 3 s"),
         (
             {"status": RunStatus.COMPLETED, "version": 4, "metrics": {"accuracy": 0.9316}},
             "completed 2 rounds; the global model is V4 (accuracy 0.932)",

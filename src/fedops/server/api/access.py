@@ -61,8 +61,10 @@ def _device(principal: Anyone) -> str:
     return _require(principal, "device").device_id or ""
 
 
-def _attempt(principal: Anyone) -> int:
-    return _require(principal, "attempt").attempt_id or 0
+def _attempt(principal: Anyone, services: Server) -> int:
+    attempt_id = _require(principal, "attempt").attempt_id or 0
+    services.pulse.heard(attempt_id)
+    return attempt_id
 
 
 #: For routers whose every endpoint is the operator's.

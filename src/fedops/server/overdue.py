@@ -1,0 +1,34 @@
+"""Runs that waited too long where nobody else looks at the clock: they fail."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fedops.core.states import FailureReason, RunStatus
+from fedops.core.why import span
+from fedops.server import deadlines
+from fedops.server.finishes import end_now
+from fedops.server.run_states import live_attempt
+from fedops.server.tables import RunRow
+from fedops.settings import ServerSettings
+
+_DID = {
+    RunStatus.PENDING: "waited for the engine",
+    RunStatus.RESUMING: "waited for the engine",
+    RunStatus.PAUSED: "was paused",
+}
+
+
+def end_overdue(session: Session, settings: ServerSettings, now: float) -> list[int]:
+    """For the sweeper: fail the runs that waited too long for the engine, or to be resumed."""
+    ended = []
+    for run in session.scalars(select(RunRow).where(RunRow.status.in_(_DID))).all():
+        limit, waited = deadlines.of_run(run, None, False, settings), now - run.status_since
+        if limit is None or waited <= limit or live_attempt(session, run):
+            continue
+        because = f" ({run.text})" if run.text else ""
+        text = f"it {_DID[run.status]} for {span(waited)}, limit {span(limit)}{because}"
+        end_now(session, run.id, FailureReason.TIMEOUT, text, now)
+        ended.append(run.id)
+    return ended
