@@ -201,6 +201,23 @@ def test_a_child_that_never_gets_ready(bench: Bench) -> None:
     assert bench.until(ProcessStatus.FATAL).reason == "it was not ready within 1 s"
 
 
+def test_a_child_that_hangs_in_training_is_ended_with_the_reason(bench: Bench) -> None:
+    policy = SupervisionPolicy(backoff_seconds=60, backoff_cap=60, stop_seconds=0.2)
+    work = 'say(kind="state", status="training", run_id=7, round=3)'
+    supervisor = bench.start(f"time.sleep(0.5)\nsay(**idle)\n{work}\ntime.sleep(60)", policy)
+    supervisor.work_seconds = 1.0
+    reason = bench.until(ProcessStatus.BACKOFF).reason
+    assert reason == "it was training in round 3 of run 7 for 1 s, longer than the run allows"
+
+
+def test_a_child_that_works_on_in_time_is_left_alone(bench: Bench) -> None:
+    work = 'say(kind="state", status="training")\ntime.sleep(0.3)\nsay(**idle)\ntime.sleep(0.2)\n'
+    supervisor = bench.start("time.sleep(0.5)\nsay(**idle)\n" + 3 * work + "time.sleep(60)")
+    supervisor.work_seconds = 5.0
+    assert supervisor.wait_for(lambda r: r.status == "training", 15)
+    assert not supervisor.wait_for(lambda r: r.status in ("backoff", "stopped"), 2.0)
+
+
 def test_a_program_that_is_not_there(bench: Bench) -> None:
     supervisor = bench.start("")
     supervisor.stop()
