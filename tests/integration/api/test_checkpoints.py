@@ -127,7 +127,7 @@ def _next_attempt(world: World, run_id: int) -> tuple[EngineClient, c.AttemptSpe
     from fedops.server import attempts
 
     with world.manager.services.db.write() as session:
-        for live in attempts.live(session):
+        for live in attempts.live(session, world.manager.services.settings):
             attempts.lost(session, live.attempt_id, "killed", world.clock())
     _, engine = world.open_attempt(run_id)
     return engine, engine.hello(c.EngineHello(pid=2))
