@@ -1,0 +1,29 @@
+"""What all contracts share: names, numbers, digests, and the two kinds of document."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+
+from fedops.core.mistakes import without_secret
+
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
+Name = Annotated[str, Field(pattern=NAME_PATTERN)]
+#: A JSON number that is really one: neither NaN nor infinite.
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+#: A ``key=value`` for a config. Secrets are a device's own: they are taken out on both sides.
+Override = Annotated[str, AfterValidator(without_secret)]
+
+
+class Request(BaseModel):
+    """What a client sends: an unknown key is a mistake."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Reply(BaseModel):
+    """What the server answers: an unknown key is from a newer server."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)

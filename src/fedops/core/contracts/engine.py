@@ -1,0 +1,173 @@
+"""Between the Server Manager and the round engine of an attempt."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from fedops.core.contracts.base import Digest, Finite, Reply, Request
+from fedops.core.contracts.parameters import ParameterContract
+from fedops.core.states import FailureReason, ParticipationStatus
+
+
+class ArtifactRef(Reply):
+    """A stored file, named by its content."""
+
+    sha256: str
+    size: int
+
+
+class EngineHello(Request):
+    """The ServerApp of an attempt is up."""
+
+    pid: int
+
+
+class AttemptSpec(Reply):
+    """All an attempt needs to execute or continue a run."""
+
+    run_id: int
+    attempt: int
+    task: str
+    seed: int
+    config: dict[str, Any]
+    rounds: int
+    next_round: int
+    #: The global model to start from (last committed checkpoint, else a version), if any.
+    model: ArtifactRef | None
+    #: Momenta and other state of the strategy after the last committed round, if any.
+    strategy_state: ArtifactRef | None
+    contract: ParameterContract | None
+    #: Name of the data set that the run's devices share, once known.
+    dataset: str | None
+    #: Devices refused for this run, by name, with the reason.
+    refused: dict[str, str]
+    spool_dir: str
+
+
+class ModelInit(Request):
+    """V0: the initial model that the engine made from the seed."""
+
+    model: Digest
+    contract: ParameterContract
+
+
+class Candidate(Reply):
+    """A device that could take part in the next round."""
+
+    device: str
+    node_id: str
+    #: None when it can be invited now, else why not ("offline, last seen 41 s ago").
+    unavailable: str | None = None
+    #: The run that has the device before this one gets it.
+    held_by: int | None = None
+    rounds_taken: int = 0
+    last_round: int | None = None
+    last_seconds: float | None = None
+    last_loss: float | None = None
+
+
+class Candidates(Reply):
+    #: Whether the run may go on: "continue", "stop" or "pause".
+    command: Literal["continue", "stop", "pause"]
+    candidates: list[Candidate]
+
+
+class EngineProgress(Request):
+    """What the engine is doing, for ``why`` and the live views."""
+
+    phase: Literal["waiting", "initialising", "training", "aggregating", "evaluating", "committing"]
+    round: int
+    detail: str = Field(default="", max_length=500)
+    selected: list[str] = Field(default_factory=list)
+    replied: list[str] = Field(default_factory=list)
+    #: How many devices must be available for the round, as far as known.
+    needed: int | None = None
+
+
+class RoundBegin(Request):
+    """The clients of a round, with the reason for each."""
+
+    selected: dict[str, str]
+    #: How many of them may upload at a time: bounds what must be held in memory. None: as ever.
+    upload_slots: int | None = Field(default=None, ge=1, le=64)
+
+
+class Ring(Request):
+    """There is a message for these nodes."""
+
+    node_ids: list[str]
+
+
+class Signal(Reply):
+    """Something the engine waits for. ``sequence`` grows by one per attempt."""
+
+    sequence: int
+    kind: Literal["uploaded", "hello", "gone", "command"]
+    device: str | None = None
+    #: Of ``uploaded``: the id of the reply message, and of the message it answers.
+    message_id: str | None = None
+    reply_to: str | None = None
+    text: str = ""
+
+
+class Signals(Reply):
+    signals: list[Signal]
+    command: Literal["continue", "stop", "pause"]
+
+
+class ParticipationReport(Request):
+    device: str
+    status: ParticipationStatus
+    reason: str | None = Field(default=None, max_length=2_000)
+    examples: int | None = None
+    seconds: Finite | None = None
+    bytes_up: int | None = None
+    metrics: dict[str, Finite] = Field(default_factory=dict)
+
+
+class RoundCommit(Request):
+    """One finished round. It counts when this is answered with success, and only then."""
+
+    round: int = Field(ge=1)
+    model: Digest
+    strategy_state: Digest | None
+    #: Of the model this round made, on the server's validation set ("accuracy", "loss", ...).
+    metrics: dict[str, Finite] = Field(default_factory=dict)
+    #: Of the model this round *received* (made by the round before), on its clients.
+    client_metrics: dict[str, Finite] = Field(default_factory=dict)
+    train_metrics: dict[str, Finite] = Field(default_factory=dict)
+    participations: list[ParticipationReport]
+    seconds: Finite
+    overhead_seconds: Finite
+    timing: dict[str, Finite] = Field(default_factory=dict)
+    dataset: str | None = None
+    refused: dict[str, str] = Field(default_factory=dict)
+
+
+class CommitReply(Reply):
+    command: Literal["continue", "stop", "pause"]
+
+
+class EngineFinish(Request):
+    """The attempt ends by itself."""
+
+    outcome: Literal["completed", "stopped", "paused", "failed"]
+    reason: FailureReason | None = None
+    text: str = Field(default="", max_length=4_000)
+    #: Of the final model, on the clients, when they evaluated it.
+    client_metrics: dict[str, Finite] = Field(default_factory=dict)
+
+
+class EngineLog(Request):
+    """Some lines that the ServerApp logged. The server keeps each ``id`` once."""
+
+    id: str = Field(min_length=8, max_length=64)
+    age_seconds: Finite = Field(default=0.0, ge=0)
+    round: int | None = Field(default=None, ge=0, le=2**31 - 1)
+    text: str = Field(max_length=20_000)
+
+
+class EngineLogs(Request):
+    entries: list[EngineLog] = Field(max_length=200)

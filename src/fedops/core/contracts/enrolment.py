@@ -1,0 +1,63 @@
+"""Tokens, and how a machine becomes a device."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from fedops.core.contracts.base import Finite, Name, Reply, Request
+from fedops.core.states import Enrolment
+
+
+class TokenCreate(Request):
+    """A join token: whoever holds it may enrol a device."""
+
+    expires_in_seconds: Finite = Field(default=86_400.0, gt=0)
+    uses: int = Field(default=1, ge=1, le=1_000_000)
+    note: str = Field(default="", max_length=200)
+
+
+class TokenRead(Reply):
+    id: int
+    kind: Literal["join", "admin"]
+    note: str
+    created_at: float
+    expires_at: float | None
+    uses_left: int | None
+    revoked: bool
+    #: The secret itself: only in the answer to the request that made it.
+    token: str | None = None
+
+
+class DeviceInfo(Request):
+    """What a device says about itself. Shown to operators, trusted for nothing."""
+
+    hostname: str = Field(default="", max_length=255)
+    platform: str = Field(default="", max_length=255)
+    python: str = Field(default="", max_length=64)
+    fedops: str = Field(default="", max_length=64)
+    cpus: int = Field(default=0, ge=0)
+    memory_bytes: int = Field(default=0, ge=0)
+    gpu: str = Field(default="", max_length=255)
+
+
+class JoinRequest(Request):
+    """Enrolment: who holds a valid join token hands in the device's public node key (OpenSSH).
+
+    ``proof``: base64 of the key's signature (ECDSA, SHA-256) over ``policies.join_statement``, so that nobody
+    joins as a device of which they know the public key only.
+    """
+
+    token: str = Field(max_length=200)
+    name: Name
+    public_key: str = Field(max_length=2_000)
+    proof: str = Field(max_length=500)
+    info: DeviceInfo = DeviceInfo()
+
+
+class JoinReply(Reply):
+    device_id: str
+    name: str
+    device_token: str
+    enrolment: Enrolment

@@ -1,0 +1,95 @@
+"""The registry of global model versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from fedops.core.contracts.base import Reply, Request
+
+
+class ModelVersionRead(Reply):
+    """A global model version. Immutable; ``V0`` is the initial model."""
+
+    task: str
+    version: int
+    run_id: int | None
+    round: int
+    parent: int | None
+    sha256: str
+    size: int
+    metrics: dict[str, float]
+    lineage: dict[str, Any]
+    aliases: list[str]
+    created_at: float
+
+
+class Promotion(Request):
+    """The alias that is to name a version."""
+
+    alias: str = Field(default="serving", max_length=63)
+
+
+class AliasMoveRead(Reply):
+    version: int
+    who: str
+    at: float
+    #: When a rollback took it back.
+    undone_at: float | None
+
+
+class AliasRead(Reply):
+    """A movable name for a version, and its newest moves, the newest first."""
+
+    name: str
+    version: int
+    moved_at: float
+    moves: list[AliasMoveRead]
+
+
+class FileCheck(Reply):
+    """Whether the file of a version is what it was. ``problem`` None: it is."""
+
+    task: str
+    version: int
+    sha256: str
+    problem: str | None = None
+
+
+class MetricDifference(Reply):
+    first: float | None
+    second: float | None
+
+
+class ConfigDifference(Reply):
+    first: Any
+    second: Any
+
+
+class TensorDifference(Reply):
+    """A tensor in two models: its shapes (None: absent) and, where they agree, how far apart it is."""
+
+    name: str
+    first: list[int] | None
+    second: list[int] | None
+    #: The Euclidean distance, and that in proportion to the first's norm.
+    distance: float | None = None
+    relative: float | None = None
+    #: The largest difference of one value.
+    largest: float | None = None
+
+
+class ModelComparison(Reply):
+    """What differs between two versions of a task's model."""
+
+    task: str
+    first: int
+    second: int
+    identical: bool
+    metrics: dict[str, MetricDifference]
+    #: Only the keys that differ.
+    config: dict[str, ConfigDifference]
+    tensors: list[TensorDifference]
+    #: Over all tensors that both have.
+    distance: float | None

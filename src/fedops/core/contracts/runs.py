@@ -1,0 +1,168 @@
+"""Tasks and their runs, rounds, metrics and events."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from fedops.core.contracts.base import Digest, Name, Override, Reply, Request
+from fedops.core.states import (
+    AttemptStatus,
+    FailureReason,
+    ParticipationStatus,
+    RunStatus,
+    TaskStatus,
+)
+
+
+class TaskCreate(Request):
+    """A task: its app is a bundle that was uploaded before (its sha256)."""
+
+    name: Name
+    bundle: Digest
+    overrides: list[Override] = Field(default_factory=list)
+    description: str = Field(default="", max_length=2_000)
+
+
+class TaskUpdate(Request):
+    bundle: Digest | None = None
+    overrides: list[Override] | None = None
+    description: str | None = Field(default=None, max_length=2_000)
+
+
+class TaskRead(Reply):
+    name: str
+    status: TaskStatus
+    description: str
+    bundle: str
+    config: dict[str, Any]
+    devices: list[str]
+    active_run: int | None
+    latest_version: int | None
+    created_at: float
+    updated_at: float
+
+
+class RunStart(Request):
+    """Start a run of a task. ``from_version`` None means the task's ``latest``, else V0."""
+
+    overrides: list[Override] = Field(default_factory=list)
+    from_version: int | None = Field(default=None, ge=0)
+
+
+class RunExtend(Request):
+    """A new run that goes on for more rounds where one that is over ended."""
+
+    rounds: int = Field(ge=1, le=1_000_000)
+    overrides: list[Override] = Field(default_factory=list)
+    #: With the task's app as it is now, in place of the one that run had.
+    current_app: bool = False
+
+
+class RunRetry(Request):
+    """A new run that does the rest of one that failed or was stopped."""
+
+    overrides: list[Override] = Field(default_factory=list)
+    #: With the task's app as it is now, in place of the one that run had.
+    current_app: bool = False
+
+
+class ParticipationRead(Reply):
+    device: str
+    status: ParticipationStatus
+    #: Why it was selected.
+    selection: str
+    #: Why it was dropped or rejected, and what else happened (e.g. a restart).
+    reason: str | None
+    examples: int | None
+    seconds: float | None
+    bytes_up: int | None
+    metrics: dict[str, float]
+
+
+class RoundRead(Reply):
+    round: int
+    attempt: int
+    started_at: float
+    committed_at: float | None
+    seconds: float | None
+    overhead_seconds: float | None
+    timing: dict[str, float]
+    metrics: dict[str, float]
+    participations: list[ParticipationRead]
+    #: sha256 of the model it made, and whether that checkpoint is kept still.
+    model: str | None = None
+    kept: bool = False
+
+
+class AttemptRead(Reply):
+    number: int
+    status: AttemptStatus
+    pid: int | None
+    started_at: float
+    ended_at: float | None
+    reason: str | None
+
+
+class RunRead(Reply):
+    id: int
+    task: str
+    status: RunStatus
+    reason: FailureReason | None
+    #: One sentence with numbers: what it is doing or waiting for, or how it ended.
+    why: str
+    seconds_in_state: float = 0.0
+    #: How long it may go on as it is now: in this state, or (running) with what its engine is doing.
+    limit_seconds: float | None = None
+    rounds: int
+    committed_rounds: int
+    seed: int
+    config: dict[str, Any]
+    from_version: int | None
+    version: int | None
+    #: The run that this one extends or retries.
+    parent: int | None
+    #: Its first round: those before are its parent's.
+    first_round: int = 1
+    metrics: dict[str, float]
+    created_at: float
+    started_at: float | None
+    ended_at: float | None
+    stopping: list[str] = Field(default_factory=list)
+    attempts: list[AttemptRead] = Field(default_factory=list)
+
+
+class MetricRead(Reply):
+    run_id: int
+    round: int | None
+    device: str | None
+    source: str
+    name: str
+    value: float
+    at: float
+
+
+class ExplanationRead(Reply):
+    """What the server knows of one device's explanations of one round (0: before any training)."""
+
+    device: str
+    round: int
+    #: By name, such as ``local_to_global/layercam/cosine`` or ``local/gradcam/deletion``.
+    scores: dict[str, float] = Field(default_factory=dict)
+    #: One sentence for each drift series that jumped.
+    alarms: list[str] = Field(default_factory=list)
+    #: Why there is no explanation.
+    failures: list[str] = Field(default_factory=list)
+    #: Ids of the contact sheets that the device's owner let go.
+    pictures: list[str] = Field(default_factory=list)
+
+
+class EventRead(Reply):
+    id: int
+    at: float
+    who: str
+    subject: str
+    name: str
+    text: str
+    data: dict[str, Any]
