@@ -20,6 +20,7 @@ import httpx
 import psutil
 
 from fedops.demo.federation import free_port
+from fedops.processes import TREE_VARIABLE, spawn, tethered
 
 START_SECONDS = 90.0
 _ENDED = "finished:"
@@ -47,8 +48,11 @@ class Flower:
             "RAY_TMPDIR": str(self.home),
             "RAY_USAGE_STATS_ENABLED": "0",
             "UV_OFFLINE": "1",  # nothing may be fetched
+            TREE_VARIABLE: self.home.name,
             **env,
         }
+        # Flower's SuperLink outlives whoever started it. If these tests are killed, the tether ends it.
+        self._tether = spawn(tethered(["sleep", "86400"], grace=0.0, tree=self.home.name))
         self.link = "local"
         self._parts: list[subprocess.Popen[bytes]] = []
 
@@ -161,7 +165,11 @@ class Flower:
         return found
 
     def close(self) -> None:
-        """End everything, Flower's own SuperLink too, which outlives the command that started it."""
+        """End everything, Flower's own SuperLink too."""
+        self._tether.terminate()
+        self._tether.wait()
+        assert self._tether.stdin is not None
+        self._tether.stdin.close()
         for process in self.processes():
             with contextlib.suppress(psutil.Error):
                 process.kill()

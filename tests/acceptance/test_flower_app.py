@@ -162,17 +162,6 @@ def test_a_training_client_that_keeps_dying_fails_the_run(machine: Flower) -> No
     assert "Traceback" not in log
 
 
-def test_the_death_of_the_manager_is_the_runs(federation: Federation, machine: Flower) -> None:
-    run = machine.run(task_id="mnist", set=" ".join(part(1)))
-    until_ready(federation, machine)
-    (manager,) = machine.processes(MANAGER)
-    manager.kill()
-    status, log = machine.ended(run)
-    assert status == "finished:failed"
-    assert "the Client Manager ended with code -9" in log, log
-    assert not machine.processes(MANAGER, TRAINING)
-
-
 # --- the same federation without FedOps' server --------------------------------------------------
 
 

@@ -21,6 +21,7 @@ from flwr.cli.build import build_fab_from_disk
 from fedops.config import Dataset, load_config
 from fedops.core.errors import FedOpsError, Invalid, Unavailable
 from fedops.core.policies import client_seed
+from fedops.flower import modes
 from fedops.scalize.base import ModelAdapter, TrainContext
 from fedops.scalize.data import DataSplit
 from fedops.scalize.project import Project
@@ -116,22 +117,18 @@ def test_the_mode_decides_what_the_server_app_is(mode: str, words: str) -> None:
 
 
 def test_mode_server_is_the_round_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    import fedopsmnist.launcher_app as launcher
-
-    from fedops.flower import apps
+    from fedopsmnist.launcher_app import app
 
     started: list[Context] = []
-    monkeypatch.setattr(apps, "run_server", lambda _, context: started.append(context))
+    monkeypatch.setattr(modes, "run_server", lambda _, context: started.append(context))
     grid: Any = None
-    launcher.app(grid, given := context_of(mode="server"))
+    app(grid, given := context_of(mode="server"))
     assert started == [given]
 
 
 def test_a_flower_node_may_have_a_part_of_the_data() -> None:
-    from fedopsmnist.client_app import _part
-
-    assert _part(context_of()) == ()
-    part = _part(context_of({"partition-id": 1, "num-partitions": 4}))
+    assert modes.node_part(context_of()) == ()
+    part = modes.node_part(context_of({"partition-id": 1, "num-partitions": 4}))
     partition = open_app(*part).config.dataset.partition
     assert partition is not None
     assert (partition.index, partition.of) == (1, 4)

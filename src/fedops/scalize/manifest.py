@@ -103,14 +103,15 @@ def make_importable(manifest: Manifest) -> None:
         if folder.is_dir() and str(folder) not in sys.path[:1]:
             sys.path[:] = [str(folder), *(part for part in sys.path if part != str(folder))]
     for package in manifest.packages:
-        here = _where(package, manifest.folders)
+        here = find_package(package, manifest.folders)
         loaded = sys.modules.get(package)
         if here and loaded and not _lies_in(loaded, here):
             _forget(package)
     importlib.invalidate_caches()
 
 
-def _where(package: str, folders: Sequence[Path]) -> Path | None:
+def find_package(package: str, folders: Sequence[Path]) -> Path | None:
+    """The first of the folders in which a package or module is."""
     relative = Path(*package.split("."))
     for folder in folders:
         if (folder / relative).is_dir() or (folder / relative).with_suffix(".py").is_file():

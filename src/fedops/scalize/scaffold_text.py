@@ -127,7 +127,7 @@ version = "0.1.0"
 description = "The project beside this folder, trained federatedly"
 license = "Apache-2.0"
 requires-python = ">=3.11"
-dependencies = ["fedops>=2.0.0.dev0", "flwr>=1.41,<1.42"]
+dependencies = ["fedops>=2.0.0.dev0", "flwr[simulation]>=1.41,<1.42"]
 
 [tool.setuptools]
 packages = ["{package}"]
@@ -149,19 +149,28 @@ serverapp = "{package}.apps:server"
 clientapp = "{package}.apps:client"
 
 [tool.flwr.app.config]
+# "client": this machine takes part in a task of a FedOps server. "server": the round engine of a task,
+# as the Server Manager submits it. "simulation": federated averaging over Flower's own nodes.
 mode = "client"
-task_id = "task_id"
+task_id = "task_id"  # stands for the only ready task of the server
+server = ""  # the FedOps server, if neither FEDOPS_SERVER nor config.toml names it
+set = ""  # overrides of config.toml: "key=value key=value"
+
+[tool.uv]
+# `flwr run .` syncs the app's dependencies. These come with the environment that `flwr` runs in.
+exclude-dependencies = ["fedops", "flwr", "ray"]
 """
 
 _APPS = '''\
-"""What Flower runs of this app. Devices take part with: fedops client run --app <this folder>"""
+"""What Flower runs of this app. A device takes part with `flwr run .`, or with `fedops client run`."""
 
-from functools import cache
 from pathlib import Path
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid, ServerApp
+
+from fedops.flower.modes import answer, run_by_mode
 
 APP_DIR = Path(__file__).resolve().parents[1]
 
@@ -171,29 +180,15 @@ client = ClientApp()
 
 @server.main()
 def main(grid: Grid, context: Context) -> None:
-    from fedops.core.errors import Invalid
-    from fedops.flower.apps import run_server
-
-    if context.run_config.get("mode") != "server":
-        raise Invalid("this app is run by FedOps: fedops task create --help, fedops client run --help")
-    run_server(grid, context)
+    run_by_mode(grid, context, APP_DIR)
 
 
 @client.train()
 def train(message: Message, context: Context) -> Message:
-    return _handler(f"node-{context.node_id}")(message, context)
+    return answer(message, context, APP_DIR)
 
 
 @client.evaluate()
 def evaluate(message: Message, context: Context) -> Message:
-    return _handler(f"node-{context.node_id}")(message, context)
-
-
-@cache
-def _handler(device: str):
-    """Model and data stay loaded for as long as the process lives."""
-    from fedops.flower.apps import make_handler
-    from fedops.scalize.project import Project
-
-    return make_handler(Project.open(APP_DIR), device)
+    return answer(message, context, APP_DIR)
 '''
