@@ -7,101 +7,51 @@ model stays on every device as it was built there. Without PEFT the whole model 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 from peft import PeftModel
-from torch import nn
 from torch.utils.data import DataLoader
 
 from fedops.core.contracts import ExchangeRule, ParameterContract, ParameterSpec
 from fedops.core.errors import Invalid
 from fedops.scalize.base import AdapterOptions, EvalResult, TrainContext, TrainResult
 from fedops.scalize.data import count
-from fedops.scalize.exchange import TensorInfo, build_contract, incoming, outgoing
-from fedops.scalize.pytorch_loop import make_loss, make_optimizer, own_batches, reseed
-from fedops.scalize.randomness import kept_random_state, seed_everything
-from fedops.scalize.steps import Lazy
-from fedops.scalize.torch_tensors import (
-    anchors_of,
-    at_every_step,
-    dtype_of,
-    from_numpy,
-    infos_of,
-    named_tensors,
-    pick_device,
-    to_numpy,
-    told,
-    unchanged,
-)
+from fedops.scalize.exchange import TensorInfo
+from fedops.scalize.pytorch import PyTorchAdapter
+from fedops.scalize.pytorch_loop import make_optimizer
 from fedops.tensors import Tensors
 
 
-class HuggingFaceAdapter:
+class HuggingFaceAdapter(PyTorchAdapter):
     """One Transformers model, kept warm."""
 
-    def __init__(self, model: Any, options: AdapterOptions) -> None:
-        if not isinstance(model, nn.Module):
-            raise Invalid(
-                f"the model step gave a {type(model).__name__}; it must give a Transformers model"
-            )
-        self._options = options
-        self.device = pick_device(options.resources.accelerator)
-        if options.resources.threads:
-            torch.set_num_threads(options.resources.threads)
-        self.model = model.to(self.device)
-        self._tensors = named_tensors(model)
-        self._own_dtypes = {name: dtype_of(tensor) for name, tensor in self._tensors.items()}
-        infos = infos_of(self._tensors)
-        self._contract = build_contract(infos, options.exchange)
+    wanted = "it must give a Transformers model"
+
+    def __init__(self, model: Any, options: AdapterOptions | None = None) -> None:
+        super().__init__(model, options)
         if isinstance(model, PeftModel):
-            self._contract = _only_trained(self._contract, infos)
-            _require_life(self._contract, self.get_tensors(), "the model step built")
-
-    @property
-    def contract(self) -> ParameterContract:
-        return self._contract
-
-    def get_tensors(self) -> Tensors:
-        arrays = {name: to_numpy(tensor) for name, tensor in self._tensors.items()}
-        return outgoing(self._contract, arrays)
+            _require_life(self.contract, self.get_tensors(), "the model step built")
 
     def set_tensors(self, tensors: Tensors) -> None:
-        arrays = incoming(self._contract, tensors, self._own_dtypes)
-        _require_life(self._contract, arrays, "the global model holds")
-        with torch.no_grad():
-            for name, array in arrays.items():
-                self._tensors[name].copy_(from_numpy(array))
+        _require_life(self.contract, tensors, "the global model holds")
+        super().set_tensors(tensors)
 
-    def train(self, data: Any, context: TrainContext) -> TrainResult:
-        seed_everything(context.seed)
-        reseed(data, context.seed)
-        own = self._options.train
-        mu = 0.0 if own and own.takes("proximal_mu") else context.proximal_mu
-        anchors = anchors_of(self._contract, self._tensors) if mu else {}
-        self.model.train()
-        with at_every_step(context, anchors, mu):
-            if own:
-                offers = self._offers(context) | {"train_data": data}
-                return own(offers, self._adopt, partial(own_batches, context))
-            with told("training"):
-                return self._train(data, context)
+    def _make_contract(self, infos: list[TensorInfo]) -> ParameterContract:
+        contract = super()._make_contract(infos)
+        return _only_trained(contract, infos) if isinstance(self.model, PeftModel) else contract
 
-    def evaluate(self, data: Any, context: TrainContext) -> EvalResult:
-        own = self._options.evaluate
-        with kept_random_state(), unchanged(self.model, self._movable()):
-            seed_everything(context.seed)
-            self.model.eval()
-            if own:
-                return own(self._offers(context) | {"data": data}, partial(own_batches, context))
-            with told("evaluation"):
-                return self._evaluate(data, context)
+    def _movable(self) -> list[torch.Tensor]:
+        """What an evaluation could change; the frozen base is not copied for it."""
+        frozen = (p for p in self.model.parameters() if not p.requires_grad)
+        kept = {id(parameter) for parameter in frozen}
+        state = [*self.model.parameters(), *self.model.buffers()]
+        return [tensor for tensor in state if id(tensor) not in kept]
 
     def _train(self, data: Any, context: TrainContext) -> TrainResult:
         """The default loop: the model's own loss of every batch."""
-        optimizer = make_optimizer(self._options.optimizer, self.model, context.learning_rate)
+        optimizer = make_optimizer(self.options.optimizer, self.model, context.learning_rate)
         loader = _batches(data, context, shuffle=True)
         metrics: dict[str, float] = {}
         for _ in range(context.epochs):
@@ -149,31 +99,6 @@ class HuggingFaceAdapter:
                     f"{type(batch).__name__}; name your own train function in [tool.fedops.flow]"
                 )
             yield {name: value.to(self.device) for name, value in batch.items()}
-
-    def _movable(self) -> list[torch.Tensor]:
-        """What an evaluation could change; the frozen base is not copied for it."""
-        frozen = (p for p in self.model.parameters() if not p.requires_grad)
-        kept = {id(parameter) for parameter in frozen}
-        state = [*self.model.parameters(), *self.model.buffers()]
-        return [tensor for tensor in state if id(tensor) not in kept]
-
-    def _offers(self, context: TrainContext) -> dict[str, Any]:
-        part, rate = self._options.optimizer, context.learning_rate
-        return {
-            "model": self.model,
-            "context": context,
-            "device": self.device,
-            "optimizer": Lazy(lambda: make_optimizer(part, self.model, rate)),
-            "loss": Lazy(lambda: make_loss(self._options.loss) or nn.CrossEntropyLoss()),
-        }
-
-    def _adopt(self, returned: Any) -> bool:
-        """A train function may give back another model of the same build: its weights are taken."""
-        if not isinstance(returned, nn.Module):
-            return False
-        if returned is not self.model:
-            self.set_tensors({n: to_numpy(t) for n, t in named_tensors(returned).items()})
-        return True
 
 
 def _only_trained(contract: ParameterContract, infos: list[TensorInfo]) -> ParameterContract:

@@ -11,7 +11,7 @@ from torch import nn
 from fedops.core.contracts import ParameterContract
 from fedops.core.errors import Invalid
 from fedops.scalize.base import AdapterOptions, EvalResult, TrainContext, TrainResult
-from fedops.scalize.exchange import build_contract, incoming, outgoing
+from fedops.scalize.exchange import TensorInfo, build_contract, incoming, outgoing
 from fedops.scalize.pytorch_loop import (
     evaluate_loop,
     make_loss,
@@ -38,13 +38,18 @@ from fedops.tensors import Tensors
 
 
 class PyTorchAdapter:
-    """Holds one module, warm between rounds, on the device it trains on."""
+    """Holds one module, warm between rounds, on the device it trains on.
+
+    Other kinds of modules have adapters that differ in the few methods below "what kinds of modules differ
+    in".
+    """
+
+    #: What the model step has to give, for who gave something else.
+    wanted = "PyTorch needs a torch.nn.Module"
 
     def __init__(self, model: Any, options: AdapterOptions | None = None) -> None:
         if not isinstance(model, nn.Module):
-            raise Invalid(
-                f"the model step gave a {type(model).__name__}; PyTorch needs a torch.nn.Module"
-            )
+            raise Invalid(f"the model step gave a {type(model).__name__}; {self.wanted}")
         self.options = options or AdapterOptions()
         self.device = pick_device(self.options.resources.accelerator)
         if self.options.resources.threads:
@@ -52,7 +57,7 @@ class PyTorchAdapter:
         self.model = model.to(self.device)
         self._tensors = named_tensors(model)
         self._own_dtypes = {name: dtype_of(tensor) for name, tensor in self._tensors.items()}
-        self._contract = build_contract(infos_of(self._tensors), self.options.exchange)
+        self._contract = self._make_contract(infos_of(self._tensors))
 
     @property
     def contract(self) -> ParameterContract:
@@ -79,21 +84,18 @@ class PyTorchAdapter:
             if own:
                 offers = self._offers(context) | {"train_data": data}
                 return own(offers, self._adopt, partial(own_batches, context))
-            optimizer = make_optimizer(self.options.optimizer, self.model, context.learning_rate)
-            loss = make_loss(self.options.loss)
             with told("training"):
-                return train_loop(self.model, data, context, optimizer, loss, self.device)
+                return self._train(data, context)
 
     def evaluate(self, data: Any, context: TrainContext) -> EvalResult:
         own = self.options.evaluate
-        with kept_random_state(), unchanged(self.model):
+        with kept_random_state(), unchanged(self.model, self._movable()):
             seed_everything(context.seed)
             self.model.eval()
             if own:
                 return own(self._offers(context) | {"data": data}, partial(own_batches, context))
-            loss = make_loss(self.options.loss)
             with told("evaluation"):
-                return evaluate_loop(self.model, data, context, loss, self.device)
+                return self._evaluate(data, context)
 
     def _offers(self, context: TrainContext) -> dict[str, Any]:
         part, rate = self.options.optimizer, context.learning_rate
@@ -113,3 +115,22 @@ class PyTorchAdapter:
             arrays = {name: to_numpy(tensor) for name, tensor in named_tensors(returned).items()}
             self.set_tensors(arrays)
         return True
+
+    # --- what kinds of modules differ in -----------------------------------------------------------
+
+    def _make_contract(self, infos: list[TensorInfo]) -> ParameterContract:
+        return build_contract(infos, self.options.exchange)
+
+    def _movable(self) -> list[torch.Tensor]:
+        """What an evaluation could change."""
+        return [*self.model.parameters(), *self.model.buffers()]
+
+    def _train(self, data: Any, context: TrainContext) -> TrainResult:
+        """The default loop."""
+        optimizer = make_optimizer(self.options.optimizer, self.model, context.learning_rate)
+        loss = make_loss(self.options.loss)
+        return train_loop(self.model, data, context, optimizer, loss, self.device)
+
+    def _evaluate(self, data: Any, context: TrainContext) -> EvalResult:
+        loss = make_loss(self.options.loss)
+        return evaluate_loop(self.model, data, context, loss, self.device)
