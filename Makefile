@@ -4,6 +4,7 @@
 #   make test    all tests; what needs a program this machine lacks is skipped, with the reason
 #   make check   formatting, lint, types, import contracts
 #   make bench   the benchmarks
+#   make chaos   50 runs whose processes are killed, frozen and cut off (ARGS="--schedules 5 --seed 2")
 # Options: PY=python3.12 (the Python to use), ARGS="..." (handed on, e.g. make demo ARGS="--rounds 3").
 
 PY     ?= python3
@@ -16,7 +17,7 @@ STAMP  := $(VENV)/.installed
 LOG    := $(VENV)/install.log
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-xai test check bench format docs clean
+.PHONY: help demo demo-xai test check bench chaos format docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -39,6 +40,9 @@ check: $(STAMP)
 
 bench: $(STAMP)
 	@$(BIN)/python benchmarks/run.py $(ARGS)
+
+chaos: $(STAMP)
+	@$(BIN)/python tests/acceptance/chaos/run.py $(ARGS)
 
 format: $(STAMP)
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .

@@ -8,7 +8,7 @@ import sys
 
 from common import HERE, options
 
-BENCHMARKS = ("round_overhead", "aggregation_memory", "explain_overhead")
+BENCHMARKS = ("round_overhead", "aggregation_memory", "explain_overhead", "many_managers")
 
 
 def main() -> None:

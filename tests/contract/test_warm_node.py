@@ -406,6 +406,25 @@ def test_a_dead_run_and_a_new_superlink_are_outlived(
     assert bench.answer(bench.ask(2))["said"] == {"calls": 2}
 
 
+def test_work_for_a_superlink_that_is_gone_is_dropped_for_its_successors(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.start_run()
+    bench.enlist([1])
+    bench.trainer.gate.clear()
+    bench.ask(1)
+    eventually(lambda: bench.trainer.calls)
+    port = bench.engine._superlink.port
+    monkeypatch.setattr("fedops.flower.superlink._free_port", lambda: port)
+    bench.engine.start()
+    bench.runs.clear()
+    bench.start_run()
+    bench.enlist([1])  # the run goes on, and so does the permission to work for it
+    assert "restarted" in bench.notes.events[0][1]
+    bench.trainer.gate.set()
+    assert bench.answer(bench.ask(1))["said"] == {"calls": 2}
+
+
 def test_a_silent_server_is_tried_again_and_hello_is_said_once_it_is_back(bench: Bench) -> None:
     bench.api.broken = True
     bench.start_run()

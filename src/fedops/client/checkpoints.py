@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from fedops.core.errors import Invalid
+from fedops.failpoints import reached
 from fedops.files import sha256_of, write_atomic
 from fedops.tensors import Tensors, load, pack
 
@@ -99,7 +100,9 @@ class RoundFiles:
             data = pack(tensors)
             digest = hashlib.sha256(data).hexdigest()[:16]
             path = folder / f"run-{run_id:08d}-round-{round_:06d}-{digest}.safetensors"
+            reached(f"client.{what}.before")
             write_atomic(path, data)
+            reached(f"client.{what}.written")
         except (OSError, Invalid) as error:
             self._say(
                 f"{what}_not_saved",

@@ -18,6 +18,7 @@ from fedops.api import DeviceClient
 from fedops.client.spool import Spool
 from fedops.core.contracts import Desired, DeviceRecord, Heartbeat, RecordBatch
 from fedops.core.errors import FedOpsError, Forbidden, Invalid, NotFound
+from fedops.failpoints import reached
 
 logger = logging.getLogger("fedops.client")
 
@@ -213,6 +214,7 @@ class Link:
 
     def _deliver(self, batch: Sequence[DeviceRecord]) -> None:
         reply = self._client.records(RecordBatch(records=list(batch)))
+        reached("manager.records.sent")
         if reply.refused:
             logger.warning("the server refused %d records: %s", len(reply.refused), reply.refused)
         self._spool.done(record.id for record in batch)

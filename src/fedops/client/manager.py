@@ -39,6 +39,7 @@ from fedops.core.contracts import Desired, Heartbeat, LogSource, ProcessReport, 
 from fedops.core.errors import FedOpsError, Forbidden, Unavailable
 from fedops.core.policies import SupervisionPolicy
 from fedops.core.states import Enrolment, ProcessStatus
+from fedops.failpoints import reached
 from fedops.processes import hold_lock
 from fedops.scalize.project import Project
 from fedops.settings import ClientSettings
@@ -315,6 +316,7 @@ class ClientManager:
             self._keep(RecordKind.EVENT, "training_client_ended", message, data)
 
     def _keep(self, kind: RecordKind, name: str, message: Message, data: dict[str, object]) -> None:
+        reached(f"manager.{kind}.heard")
         run_id = message.get("run_id", data.pop("run_id", None))
         round_ = message.get("round", data.pop("round", None))
         self._spool.put(

@@ -24,6 +24,7 @@ from fedops.client.reasons import why_ended
 from fedops.core.contracts import ProcessReport
 from fedops.core.policies import StepKind, SupervisionPolicy, next_step
 from fedops.core.states import PROCESS_TRANSITIONS, ProcessStatus, can_advance
+from fedops.failpoints import reached
 from fedops.processes import (
     TREE_VARIABLE,
     clean_env,
@@ -235,6 +236,7 @@ class Supervisor:
         finally:
             os.close(write_end)
         write_pid_file(self._program.pid_file, child.pid)
+        reached("manager.child.started")
         assert child.stdout is not None
         life = self._life
         threads = [

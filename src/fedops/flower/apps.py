@@ -21,6 +21,7 @@ from pydantic import BaseModel, ValidationError
 from fedops.core.contracts import AttemptSpec, EngineFinish, EngineHello, EngineProgress
 from fedops.core.errors import FedOpsError, Invalid, Unavailable
 from fedops.core.states import FailureReason
+from fedops.failpoints import reached
 from fedops.flower.context_memory import ContextMemory
 from fedops.flower.device import Device
 from fedops.flower.endings import Leave, Lost, RunFailed, Superseded
@@ -112,13 +113,16 @@ def execute(
     """Play the rounds that the Server Manager asks for, and say how it ended."""
     try:
         spec = Patience(patience_seconds).call(lambda: api.hello(EngineHello(pid=os.getpid())))
+        reached("engine.hello")
         lines = Lines.open(grid, api, patience_seconds)
     except Superseded as error:
         logger.info("another attempt took over: %s", error)
         return
     try:
         finish = _played(spec, lines, app_dir)
+        reached("engine.finish.before")
         lines.ask(lambda api: api.finish(finish))
+        reached("engine.finish.after")
     except Superseded as error:
         logger.info("another attempt took over: %s", error)
     finally:

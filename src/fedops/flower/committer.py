@@ -11,6 +11,7 @@ from pathlib import Path
 from fedops.algorithms.aggregation import mean_metrics
 from fedops.core.contracts import RoundCommit
 from fedops.core.errors import FedOpsError
+from fedops.failpoints import reached
 from fedops.flower.exchange import Exchange
 from fedops.flower.global_model import GlobalModel
 from fedops.flower.lines import Lines
@@ -80,8 +81,12 @@ class Committer:
             OSError: the disk is full.
         """
         self._store(finished.model.path, finished.model.sha256)
+        reached("engine.model.stored")
         body = self._body(finished, self._store_state())
-        return self._lines.ask(lambda api: api.commit(body)).command
+        reached("engine.commit.before")
+        command = self._lines.ask(lambda api: api.commit(body)).command
+        reached("engine.commit.after")
+        return command
 
     def _store(self, path: Path, sha256: str) -> str:
         stored = self._lines.ask(lambda api: api.upload(path)).sha256

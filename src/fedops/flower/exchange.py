@@ -13,6 +13,7 @@ from flwr.app import ArrayRecord, Message
 from fedops.core.contracts import ParticipationReport, Signal
 from fedops.core.errors import Invalid
 from fedops.core.states import ParticipationStatus
+from fedops.failpoints import reached
 from fedops.flower.global_model import Spooled
 from fedops.flower.inbox import Fetched
 from fedops.flower.lines import Lines
@@ -208,7 +209,9 @@ class Exchange:
 
     def _take_in(self, message: Message, expected: Expected, node_id: int) -> Spooled:
         path = self._spool / f"{expected.device}.safetensors"
-        return Spooled(take_in(message, expected, path), node_id, path)
+        spooled = Spooled(take_in(message, expected, path), node_id, path)
+        reached("engine.reply.spooled")
+        return spooled
 
     def _on_fetched(self, fetched: Fetched) -> None:
         current = self._lines.fetcher.settle(fetched)

@@ -22,7 +22,12 @@ from fedops.core.contracts import ExchangeRule
 from fedops.core.errors import FedOpsError, Forbidden, Invalid
 from fedops.core.policies import client_seed
 from fedops.core.states import ProcessStatus
+<<<<<<< HEAD
 from fedops.flower.device import Device, Moment
+=======
+from fedops.failpoints import reached
+from fedops.flower.device import Device
+>>>>>>> 2cc837f (Chaos: failpoints, a seeded harness that kills, freezes and cuts off what trains, and what it found)
 from fedops.flower.messages import (
     EVALUATE,
     Measured,
@@ -143,7 +148,7 @@ class ClientHandler:
             head, fingerprint=work.adapter.contract.fingerprint, dataset=work.data.dataset
         )
         trains = message.metadata.message_type != EVALUATE
-        evaluated, head = self._evaluate(work, head)
+        evaluated, head = self._evaluate(work, head, trains)
         if not trains:
             return encode_reply(message, head, evaluated=evaluated)
         trained, tensors, head = self._train(work, head)
@@ -201,7 +206,9 @@ class ClientHandler:
 
     # --- the work --------------------------------------------------------------------------------
 
-    def _evaluate(self, work: _Work, head: ReplyHead) -> tuple[Measured | None, ReplyHead]:
+    def _evaluate(
+        self, work: _Work, head: ReplyHead, trains: bool
+    ) -> tuple[Measured | None, ReplyHead]:
         """The received model's metrics on this device's validation data, if it has any."""
         if work.data.validation is None or not work.order.evaluate:
             return None, head
@@ -211,7 +218,9 @@ class ClientHandler:
         seconds = time.monotonic() - begin
         if result.examples <= 0:
             return None, head
-        self._report({f"eval_{name}": v for name, v in result.metrics.items()}, work.order)
+        metrics = {f"eval_{name}": value for name, value in result.metrics.items()}
+        # They are of the round that made the model: before training that is the last one.
+        self._report(metrics, work.order, work.order.round - trains)
         measured = Measured(result.examples, result.metrics)
         return measured, replace(head, evaluate_seconds=seconds)
 
@@ -232,10 +241,15 @@ class ClientHandler:
             {name: round(value, 4) for name, value in result.metrics.items()},
         )
         tensors = adapter.get_tensors()
+        reached("client.trained")
         self._keep(order, tensors)
+<<<<<<< HEAD
         explanations.trained(Moment(order.run_id, order.round, adapter, tensors))
+=======
+        reached("client.kept")
+>>>>>>> 2cc837f (Chaos: failpoints, a seeded harness that kills, freezes and cuts off what trains, and what it found)
         metrics = {f"train_{name}": value for name, value in result.metrics.items()}
-        self._report(metrics, order)
+        self._report(metrics, order, order.round)
         update = {spec.name: tensors[spec.name] for spec in adapter.contract.federated}
         clipped = _clip(update, work)
         return (
@@ -260,10 +274,10 @@ class ClientHandler:
     def _event(self, name: str, text: str, order: Order) -> None:
         self._device.report.event(name, text, run_id=order.run_id, round=order.round)
 
-    def _report(self, metrics: Mapping[str, float], order: Order) -> None:
+    def _report(self, metrics: Mapping[str, float], order: Order, round_: int) -> None:
         for name, value in metrics.items():
             if math.isfinite(value):
-                self._device.report.metric(name, float(value), order.run_id, order.round)
+                self._device.report.metric(name, float(value), order.run_id, round_)
 
 
 def _local_names(adapter: ModelAdapter) -> list[str]:

@@ -21,6 +21,7 @@ from flwr.common.constant import ErrorCode
 from fedops.api import NodeClient
 from fedops.core.contracts import NodeBell, NodeHello, NodeUploaded
 from fedops.core.errors import FedOpsError, Unavailable
+from fedops.failpoints import reached
 from fedops.flower.device import Device
 from fedops.flower.fleet import (
     Away,
@@ -50,6 +51,7 @@ ADMISSION_SECONDS = 10.0
 #: Clocks and the way there are not exact: what was sent this shortly after our reply may have crossed it.
 _CROSSING_SECONDS = 1.0
 _CONTEXTS_KEPT = 8
+_STOPPED = "its run was stopped"
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,9 @@ class WarmNode:
         self._rung = True
         self._lost = True  # what an earlier process of this device had in hand
         self._in_hand: Asked | None = None
+        #: The node id that the message in hand was sent to, and why it was abandoned.
+        self._in_hand_of = 0
+        self._why_over = ""
         self._answered: tuple[Asked, float] | None = None
         self._contexts: dict[int, Context] = {}
         self._away = ""
@@ -122,6 +127,7 @@ class WarmNode:
                 self._node_id = new
                 self._rung = True
                 if new is not None:
+                    self._abandon_of_another_life(new)
                     threading.Thread(target=self._listen, args=(new,), daemon=True).start()
                     threading.Thread(target=self._beat, args=(new,), daemon=True).start()
             before, self._runs = self._runs, None if runs is None else frozenset(runs)
@@ -132,14 +138,23 @@ class WarmNode:
                 and _allows(before, working)
                 and not _allows(self._runs, working)
             ):
-                self._device.cancelled.set()
+                self._cancel(_STOPPED)
             self._changed.notify_all()
+
+    def _abandon_of_another_life(self, node_id: int) -> None:
+        """A reply to a message for an earlier id of this node reaches nobody: that SuperLink is gone."""
+        if self._in_hand is not None and self._in_hand_of != node_id:
+            self._cancel("the SuperLink that sent it was restarted")
+
+    def _cancel(self, why: str) -> None:
+        self._why_over = why
+        self._device.cancelled.set()
 
     def abandon(self, run_id: int | None = None) -> None:
         """Drop the message in hand, if it is of this run (None: of any)."""
         with self._changed:
             if self._in_hand is not None and run_id in (None, self._in_hand.run_id):
-                self._device.cancelled.set()
+                self._cancel(_STOPPED)
 
     def stop(self) -> None:
         """Make ``run`` return soon."""
@@ -234,7 +249,7 @@ class WarmNode:
 
     def _serve(self, node_id: int, pulled: Pulled) -> None:
         """Handle one message from its objects to its delivered reply."""
-        self._take(Asked(None, 0, 0, pulled.message.metadata.message_type))
+        self._take(node_id, Asked(None, 0, 0, pulled.message.metadata.message_type))
         try:
             self._handle(node_id, pulled)
         except RunOver as over:
@@ -255,17 +270,20 @@ class WarmNode:
         cancelled = self._device.cancelled
         message = self._insist(lambda: self._fleet.fetch(node_id, pulled, cancelled))
         asked = Asked.of(message)
+        reached("client.received")
         with self._changed:
             self._in_hand = asked
         if not self._is_repetition(asked, message) and self._is_admitted(asked):
             self._work(node_id, message, asked)
 
-    def _take(self, asked: Asked) -> None:
+    def _take(self, node_id: int, asked: Asked) -> None:
         with self._changed:
             self._device.cancelled = threading.Event()
-            self._in_hand = asked
+            self._in_hand, self._in_hand_of, self._why_over = asked, node_id, _STOPPED
+            if self._node_id is not None:  # it may have changed since we asked for messages
+                self._abandon_of_another_life(self._node_id)
             if self._stopped.is_set():
-                self._device.cancelled.set()
+                self._cancel(_STOPPED)
 
     def _is_repetition(self, asked: Asked, message: Message) -> bool:
         """Whether the same was asked twice before our answer could be known there."""
@@ -293,7 +311,7 @@ class WarmNode:
         answer = self._answer(message, self._context(message, node_id))
         seconds = time.monotonic() - begin
         if self._device.cancelled.is_set():
-            raise RunOver(f"run {asked.run_id} was stopped")
+            raise RunOver(self._why_over)
         self._deliver(node_id, prepare_reply(answer, message, self._server_time()), seconds)
         self._answered = (asked, self._server_time())
 
@@ -303,10 +321,10 @@ class WarmNode:
             self._apply_owner_limits(message)
             return self._handler(message, context)
         except Cancelled:
-            raise RunOver("its run was stopped") from None
+            raise RunOver(self._why_over) from None
         except (Exception, SystemExit) as error:
             if self._device.cancelled.is_set():
-                raise RunOver("its run was stopped") from None
+                raise RunOver(self._why_over) from None
             if not isinstance(error, FedOpsError):
                 traceback.print_exc()
             reason = str(error) if isinstance(error, FedOpsError) else _in_one_line(error)
@@ -338,7 +356,9 @@ class WarmNode:
         run_id = str(metadata.run_id)
         while not self._insist(lambda: self._api.upload_slot(run_id)).granted:
             self._check_cancelled()
+        reached("client.reply.before")
         self._insist(lambda: self._fleet.push(node_id, reply, seconds, cancelled))
+        reached("client.reply.pushed")
         uploaded = NodeUploaded(
             node_id=str(node_id),
             flower_run_id=run_id,
@@ -346,6 +366,7 @@ class WarmNode:
             reply_to=metadata.reply_to_message_id,
         )
         self._insist(lambda: self._api.uploaded(uploaded))
+        reached("client.reply.announced")
 
     def _insist(self, call: Callable[[], T]) -> T:
         """Try until it works, the message is abandoned, or the failure is of the lasting kind."""
@@ -362,7 +383,7 @@ class WarmNode:
 
     def _check_cancelled(self) -> None:
         if self._device.cancelled.is_set():
-            raise RunOver("its run was stopped")
+            raise RunOver(self._why_over)
 
     def _drop(self, why: str, name: str) -> None:
         asked = self._in_hand

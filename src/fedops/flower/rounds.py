@@ -17,6 +17,7 @@ from fedops.algorithms.selection import Selector, UniformSelector
 from fedops.core.contracts import Candidate, EngineProgress
 from fedops.core.errors import Invalid
 from fedops.core.states import FailureReason
+from fedops.failpoints import reached
 from fedops.flower.committer import Committer, Finished, Timing, client_metrics
 from fedops.flower.endings import Leave, RunFailed
 from fedops.flower.exchange import Asked, Exchange, Terms
@@ -71,7 +72,9 @@ class RoundEngine:
     def _play(self, round_: int) -> Exchange:
         timing = Timing()
         exchange = self._train(round_, timing)
+        reached("engine.replied")
         self._aggregate(round_, exchange, timing)
+        reached("engine.aggregated")
         self._say("evaluating", round_)
         with timing.measure("evaluation"):
             metrics = self._evaluate_here(round_)
@@ -138,7 +141,9 @@ class RoundEngine:
         except Invalid as error:
             raise RunFailed(FailureReason.APP_ERROR, str(error)) from None
         policy = self._rules.policy
+        reached("engine.round.begun")
         exchange.ask(called.asked, ttl=max(3_600.0, 2 * policy.deadline_seconds))
+        reached("engine.asked")
         self._say_training(round_, exchange)
         deadline = time.monotonic() + policy.deadline_seconds
         exchange.collect(Terms(deadline, self._rules.enough(called.available)))

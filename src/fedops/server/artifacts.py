@@ -21,6 +21,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ArtifactRef
 from fedops.core.errors import Invalid, NotFound, Unavailable
+from fedops.failpoints import reached
 from fedops.files import sha256_of
 from fedops.server.tables import ArtifactRow
 
@@ -112,6 +113,7 @@ class _LocalUpload:
             os.fsync(self._file.fileno())
             self._file.close()
             target.parent.mkdir(parents=True, exist_ok=True)
+            reached("server.artifact.synced")
             self._temporary.replace(target)
             _sync_folder(target.parent)
         return ArtifactRef(sha256=self._hash.hexdigest(), size=self.size)

@@ -93,6 +93,18 @@ def _keep(session: Session, device: DeviceRow, record: DeviceRecord, now: float)
 
 
 def _keep_metric(session: Session, device: DeviceRow, record: DeviceRecord, at: float) -> None:
+    """One row for each metric of a round: a round done again replaces what was said of it before."""
+    same = (
+        MetricRow.run_id == record.run_id,
+        MetricRow.name == record.name,
+        MetricRow.round == record.round,
+        MetricRow.source == "device",
+        MetricRow.device_id == device.id,
+    )
+    query = select(MetricRow).where(*same)
+    if record.round is not None and (before := session.scalars(query).first()) is not None:
+        before.value, before.at = record.value or 0.0, at
+        return
     session.add(
         MetricRow(
             run_id=record.run_id,

@@ -16,7 +16,11 @@ from dataclasses import dataclass, field
 from fedops.core.engine import RunEngine
 from fedops.core.errors import Conflict, FedOpsError, Invalid, Unavailable
 from fedops.core.states import AttemptStatus, RunStatus
+<<<<<<< HEAD
 from fedops.core.why import span
+=======
+from fedops.failpoints import reached
+>>>>>>> 2cc837f (Chaos: failpoints, a seeded harness that kills, freezes and cuts off what trains, and what it found)
 from fedops.server import attempts, devices, engine_calls, logs
 from fedops.server.artifacts import ArtifactStore
 from fedops.server.attempt_files import AttemptFiles
@@ -135,6 +139,7 @@ class Scheduler:
         """What an earlier life of the server began, nobody executes any more."""
         self._files.prepare()
         self._lose_all("the Server Manager was restarted")
+        reached("server.resume.lost")
         with self._db.write() as session:
             devices.forget_node_ids(session)
             for left in attempts.to_clear(session):
@@ -268,6 +273,7 @@ class Scheduler:
         logger.warning("attempt %d of run %d is lost: %s", attempt.number, attempt.run_id, text)
         with self._db.write() as session:
             attempts.lost(session, attempt.attempt_id, text, self._clock())
+            reached("server.attempt.lose.inside")
             if log:
                 at, limit = self._clock(), self._settings.log_bytes
                 logs.last_words(session, attempt.attempt_id, log, limit, at)
@@ -343,6 +349,7 @@ class Scheduler:
     def _submit_run(self, run_id: int) -> None:
         with self._db.write() as session:
             submission = attempts.open_attempt(session, run_id, self._clock())
+        reached("server.attempt.opened")
         try:
             self._hand_over(submission)
         except Invalid as error:
@@ -357,10 +364,13 @@ class Scheduler:
         bundle = self._artifacts.path(submission.bundle).read_bytes()
         generation = self._engine.generation
         engine_run_id = self._engine.start_run(bundle)
+        reached("server.attempt.started")
         with self._db.write() as session:
             attempts.submitted(session, submission.attempt_id, engine_run_id, generation)
+        reached("server.attempt.submitted")
         # Only now can the ServerApp call, so that it never does before we know it.
         self._files.write(engine_run_id, submission)
+        reached("server.attempt.handed_over")
         self.worker.seconds = STEP_SECONDS
         logger.info("attempt %d of run %d is submitted", submission.number, submission.run_id)
 

@@ -178,7 +178,7 @@ def test_what_a_client_reports() -> None:
     answer(handler(Device("pi-1", report=ear)), order_message(replace(ORDER, evaluate=True)))
     assert ear.heard == [
         ("evaluating", "lines", 5, 1),
-        ("eval_loss", 5, 1),
+        ("eval_loss", 5, 0),
         ("training", "lines", 5, 1),
         ("train_loss", 5, 1),
     ]

@@ -13,6 +13,7 @@ from fedops.core.contracts import (
     RecordsAccepted,
     TaskRead,
 )
+from fedops.failpoints import reached
 from fedops.server import devices, heartbeats, records, tasks
 from fedops.server.api.access import ERRORS, After, DeviceId, Server, Wait
 from fedops.server.api.routing import StrictRoute
@@ -59,7 +60,11 @@ async def desired(device_id: DeviceId, server: Server, after: After = 0, wait: W
 def deliver_records(body: RecordBatch, device_id: DeviceId, server: Server) -> RecordsAccepted:
     """Deliver what the spool holds. A record counts once, however often it is delivered."""
     with server.db.write() as session:
-        return records.take_in(session, device_id, body, server.settings.log_bytes, server.clock())
+        limit = server.settings.log_bytes
+        accepted = records.take_in(session, device_id, body, limit, server.clock())
+        reached("server.records.inside")
+    reached("server.records.kept")
+    return accepted
 
 
 @router.get("/tasks")

@@ -25,6 +25,7 @@ from fedops.core.contracts import (
     Signals,
 )
 from fedops.core.errors import Invalid, NotFound, Unavailable
+from fedops.failpoints import reached
 from fedops.server import artifacts, checkpoints, engine_calls, finishes, logs, rounds
 from fedops.server.api import transfer
 from fedops.server.api.access import ERRORS, After, AttemptId, Server, Wait
@@ -45,7 +46,9 @@ def hello(body: EngineHello, attempt: AttemptId, server: Server) -> AttemptSpec:
     damaged = checkpoints.find_damaged(server.artifacts, found)
     with server.db.write() as session:
         checkpoints.step_back(session, attempt, damaged, server.clock())
-        return engine_calls.hello(session, attempt, body, server.settings.home, server.clock())
+        spec = engine_calls.hello(session, attempt, body, server.settings.home, server.clock())
+    reached("server.hello.committed")
+    return spec
 
 
 @router.post("/initial-model", status_code=DONE)
@@ -70,8 +73,10 @@ def _require_live(server: Services, attempt: int) -> None:
 
 
 def _record(server: Services, ref: ArtifactRef) -> ArtifactRef:
+    reached("server.artifact.written")
     with server.db.write() as session:
         artifacts.record(session, ref, server.clock())
+    reached("server.artifact.recorded")
     try:
         server.artifacts.path(ref.sha256)
     except NotFound:  # the same content was given up and removed in this very moment
@@ -107,6 +112,8 @@ def begin_round(
     """The clients of a round are chosen."""
     with server.db.write() as session:
         rounds.begin(session, attempt, number, body, server.clock())
+        reached("server.round.begin.inside")
+    reached("server.round.begun")
     server.doorbell.allow_slots(attempt, body.upload_slots)
     return Response(status_code=DONE)
 
@@ -119,9 +126,12 @@ def commit_round(
     if body.round != number:
         raise Invalid(f"the path says round {number}, the body round {body.round}")
     now = server.clock()
+    reached("server.commit.before")
     with server.db.write() as session:
         reply = rounds.commit(session, attempt, body, now)
         checkpoints.retain(session, attempt, server.settings.keep_checkpoints, now)
+        reached("server.commit.inside")
+    reached("server.commit.after")
     return reply
 
 
@@ -167,4 +177,6 @@ def finish(body: EngineFinish, attempt: AttemptId, server: Server) -> Response:
     """The attempt ends by itself. ``completed`` makes the task's next global model version."""
     with server.db.write() as session:
         finishes.finish(session, attempt, body, server.settings, server.clock())
+        reached("server.finish.inside")
+    reached("server.finish.after")
     return Response(status_code=DONE)

@@ -1,0 +1,210 @@
+"""Many Client Managers against one Server Manager, over HTTP: joined, beating, listening and delivering.
+
+One process plays all of them: each has its own key and token, a heartbeat at the interval that the server
+asks for, a long poll for what the server wants, and its telemetry to deliver.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+from common import options, report, say
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from fedops.api import JoinClient, OperatorClient
+from fedops.client.join import describe_device, join_request
+from fedops.core import contracts as c
+from fedops.core.states import ProcessStatus
+from fedops.demo.federation import Federation
+
+DEVICES = 200
+TELEMETRY = {"cpu_percent": 12.5, "memory_mb": 512.0, "disk_free_mb": 20_000.0, "net_bytes": 4_096}
+COLUMNS = ("Managers", "Seconds", "Heartbeats", "Unanswered", "p50 ms", "p99 ms", "Max ms", "CPU %")
+
+
+@dataclass
+class Tally:
+    """What all of them together saw."""
+
+    seconds: list[float] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    records: int = 0
+    news: int = 0
+
+
+@dataclass
+class Manager:
+    """One simulated Client Manager."""
+
+    name: str
+    token: str
+    http: httpx.AsyncClient
+    tally: Tally
+    interval: float = 4.0
+    telemetry: float = 10.0
+    revision: int = 0
+
+    async def live(self, until: float) -> None:
+        """Beat, listen and deliver until the time has come."""
+        listening = asyncio.create_task(self._listen())
+        delivering = asyncio.create_task(self._deliver())
+        await asyncio.sleep(random.uniform(0, self.interval))
+        while time.monotonic() < until:
+            begin = time.monotonic()
+            await self._beat()
+            await asyncio.sleep(max(0.0, begin + self.interval - time.monotonic()))
+        for task in (listening, delivering):
+            task.cancel()
+
+    async def _beat(self) -> None:
+        process = c.ProcessReport(status=ProcessStatus.IDLE, pid=4_711, seconds_in_state=1.0)
+        body = c.Heartbeat(tasks=[], process=process, quiet_runs=[])
+        begin = time.perf_counter()
+        try:
+            answer = await self._call("POST", "/devices/me/heartbeat", body.model_dump_json())
+        except httpx.HTTPError as error:
+            self.tally.failures.append(f"{self.name}: {error!r}")
+            return
+        self.tally.seconds.append(time.perf_counter() - begin)
+        self._take(answer)
+
+    async def _listen(self) -> None:
+        while True:
+            try:
+                path = f"/devices/me/desired?after={self.revision}&wait=25"
+                self._take(await self._call("GET", path))
+                self.tally.news += 1
+            except httpx.HTTPError as error:
+                self.tally.failures.append(f"{self.name}: {error!r}")
+                await asyncio.sleep(1.0)
+
+    async def _deliver(self) -> None:
+        number = 0
+        while True:
+            await asyncio.sleep(self.telemetry * random.uniform(0.8, 1.2))
+            number += 1
+            record = c.DeviceRecord(
+                id=f"{self.name}-{number:06}",
+                kind=c.RecordKind.TELEMETRY,
+                name="device",
+                data=TELEMETRY,
+            )
+            body = c.RecordBatch(records=[record]).model_dump_json()
+            try:
+                await self._call("POST", "/devices/me/records", body)
+                self.tally.records += 1
+            except httpx.HTTPError as error:
+                self.tally.failures.append(f"{self.name}: {error!r}")
+
+    def _take(self, desired: dict[str, Any]) -> None:
+        self.revision = desired["revision"]
+        self.interval = desired["heartbeat_seconds"]
+        self.telemetry = desired["telemetry_seconds"]
+
+    async def _call(self, method: str, path: str, body: str | None = None) -> dict[str, Any]:
+        headers = {"authorization": f"Bearer {self.token}", "content-type": "application/json"}
+        answer = await self.http.request(method, path, content=body, headers=headers)
+        answer.raise_for_status()
+        found: dict[str, Any] = answer.json()
+        return found
+
+
+def enrol(federation: Federation, count: int) -> dict[str, str]:
+    """Join ``count`` devices, each with a key of its own; their tokens by name."""
+    info, tokens = describe_device(), {}
+    with federation.operator() as operator, JoinClient(federation.url) as joiner:
+        secret = str(operator.create_token(c.TokenCreate(uses=count, note="many")).token)
+        for number in range(count):
+            key = ec.generate_private_key(ec.SECP384R1())
+            body = join_request(secret, f"device-{number + 1:04}", key, info)
+            tokens[body.name] = joiner.join(body).device_token
+    return tokens
+
+
+async def live(url: str, tokens: dict[str, str], seconds: float) -> Tally:
+    """All managers together for a while."""
+    tally, limits = Tally(), httpx.Limits(max_connections=None, max_keepalive_connections=None)
+    async with httpx.AsyncClient(base_url=f"{url}/api/v1", timeout=40.0, limits=limits) as http:
+        managers = [Manager(name, token, http, tally) for name, token in tokens.items()]
+        until = time.monotonic() + seconds
+        await asyncio.gather(*(manager.live(until) for manager in managers))
+    return tally
+
+
+def false_offline(operator: OperatorClient, since: int) -> int:
+    """How often a device was taken for offline, though all of them are there."""
+    events = operator.events(after=since)
+    return sum(event.name == "device.offline" for event in events)
+
+
+def cpu_of(federation: Federation) -> float:
+    """CPU seconds of the Server Manager so far, without the SuperLink."""
+    root = federation.parts["server"].root()
+    times = psutil.Process(root.pid).cpu_times() if root else None
+    return times.user + times.system if times else 0.0
+
+
+def measure(place: Path, count: int, seconds: float) -> dict[str, Any]:
+    with Federation(place, {"OMP_NUM_THREADS": "1"}) as federation:
+        federation.start_server()
+        say(f"joining {count} devices ...")
+        tokens = enrol(federation, count)
+        say(f"{count} managers for {seconds:.0f} s ...")
+        cpu = cpu_of(federation)
+        tally = asyncio.run(live(federation.url, tokens, seconds))
+        cpu = cpu_of(federation) - cpu
+        with federation.operator() as operator:
+            offline = false_offline(operator, 0)
+            online = sum(device.online for device in operator.devices())
+    beats = sorted(tally.seconds)
+    return {
+        "managers": count,
+        "seconds": seconds,
+        "heartbeats": len(beats),
+        "unanswered": len(tally.failures),
+        "p50_ms": 1_000 * beats[len(beats) // 2],
+        "p99_ms": 1_000 * beats[int(len(beats) * 0.99)],
+        "max_ms": 1_000 * beats[-1],
+        "cpu_%": 100 * cpu / seconds,
+        "false_offline": offline,
+        "online_at_the_end": online,
+        "records": tally.records,
+        "problems": tally.failures[:5],
+    }
+
+
+def main() -> None:
+    """Exit code 1 when a heartbeat stayed without an answer, or a device was taken for offline."""
+    parser = options(__doc__ or "")
+    parser.add_argument("--managers", type=int, default=DEVICES)
+    chosen = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="fedops-bench-") as place:
+        row = measure(Path(place), chosen.managers, 15.0 if chosen.quick else 120.0)
+    expected = row["online_at_the_end"] == row["managers"] and not row["false_offline"]
+    result = {
+        "benchmark": "many_managers",
+        "what": "Client Managers against one Server Manager, each with heartbeats, a long poll, telemetry",
+        "rows": [row],
+        "ok": not row["unanswered"] and expected,
+        "notes": [
+            f"{row['false_offline']} times a device was taken for offline, "
+            f"{row['online_at_the_end']} of {row['managers']} are online at the end; "
+            f"{row['records']} telemetry records were taken in.",
+            *row["problems"],
+        ],
+    }
+    report(result, chosen.json, COLUMNS)
+    sys.exit(0 if result["ok"] else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,138 @@
+"""What goes wrong when: the faults of each schedule, drawn from a seed so that all cells get their turn."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import product
+
+#: The transitions of a run, each with the points in the code that it is made of.
+TRANSITIONS: dict[str, tuple[str, ...]] = {
+    "submit": (
+        "server.attempt.opened",
+        "server.attempt.started",
+        "server.attempt.submitted",
+        "server.attempt.handed_over",
+    ),
+    "hello": ("server.hello.committed", "engine.hello"),
+    "begin round": ("server.round.begin.inside", "server.round.begun", "engine.round.begun"),
+    "ask": ("engine.asked", "client.received"),
+    "train": ("client.trained", "client.state.before", "client.state.written"),
+    "checkpoint": ("client.kept", "client.checkpoint.before", "client.checkpoint.written"),
+    "reply": ("client.reply.before", "client.reply.pushed", "client.reply.announced"),
+    "aggregate": ("engine.reply.spooled", "engine.replied", "engine.aggregated"),
+    "store": (
+        "server.artifact.synced",
+        "server.artifact.written",
+        "server.artifact.recorded",
+        "engine.model.stored",
+    ),
+    "commit": (
+        "engine.commit.before",
+        "server.commit.before",
+        "server.commit.inside",
+        "server.commit.after",
+        "engine.commit.after",
+    ),
+    "finish": (
+        "engine.finish.before",
+        "server.finish.inside",
+        "server.finish.after",
+        "engine.finish.after",
+    ),
+    "report": (
+        "manager.metric.heard",
+        "server.records.inside",
+        "server.records.kept",
+        "manager.records.sent",
+    ),
+}
+PROCESSES = ("server", "superlink", "serverapp", "manager", "client")
+#: Points that are reached only while something else recovers: a second fault in the wake of a first.
+AFTERSHOCKS = {
+    "server": ("server", "server.resume.lost"),
+    "serverapp": ("server", "server.attempt.lose.inside"),
+    "client": ("manager", "manager.child.started"),
+}
+#: Passed once in an undisturbed run, and not once a round or more often.
+_ONCE = ("server.attempt", "server.hello", "engine.hello", "engine.finish", "server.finish")
+#: Passed at least so often in an undisturbed run of four rounds with two devices.
+_OFTEN = ("client.", "manager.", "engine.reply.spooled", "server.records")
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One thing that goes wrong."""
+
+    process: str
+    #: The transition during which it goes wrong, and the very point.
+    transition: str
+    point: str
+    #: At which pass through the point.
+    number: int
+    how: str  #: "kill", "stop" (freeze for a while) or "cut" (a device's network)
+    seconds: float = 0.0  #: of "stop" and "cut"
+    #: Die by oneself at the point, rather than be killed while whoever is there is held.
+    self_inflicted: bool = False
+
+    @property
+    def action(self) -> str:
+        return "kill" if self.self_inflicted else "hold"
+
+    def __str__(self) -> str:
+        many = f" for {self.seconds:.1f} s" if self.seconds else ""
+        return f"{self.how} {self.process}{many} at {self.point}@{self.number}"
+
+
+def schedules(count: int, seed: int) -> list[list[Fault]]:
+    """The faults of ``count`` schedules: every process dies in every transition before any does twice."""
+    rng = random.Random(seed)
+    cells = _cells(rng)
+    return [_schedule(rng, cells) for _ in range(count)]
+
+
+def _cells(rng: random.Random) -> Iterator[tuple[str, str]]:
+    while True:
+        cells = list(product(PROCESSES, TRANSITIONS))
+        rng.shuffle(cells)
+        yield from cells
+
+
+def _schedule(rng: random.Random, cells: Iterator[tuple[str, str]]) -> list[Fault]:
+    faults = [_kill(rng, *next(cells)), _kill(rng, *next(cells)), _disturb(rng)]
+    wake = AFTERSHOCKS.get(faults[0].process)
+    if wake and rng.random() < 0.3:
+        process, point = wake
+        faults.append(Fault(process, "recover", point, 1, "kill", self_inflicted=True))
+    unique: dict[str, Fault] = {}
+    for fault in faults:  # one point, one fault
+        unique.setdefault(fault.point, fault)
+    return list(unique.values())
+
+
+def _kill(rng: random.Random, process: str, transition: str) -> Fault:
+    point = rng.choice(TRANSITIONS[transition])
+    alone = _owner(point) == process and rng.random() < 0.7
+    return Fault(process, transition, point, _number(rng, point), "kill", 0.0, alone)
+
+
+def _disturb(rng: random.Random) -> Fault:
+    """Something that passes: a frozen process or a network that is away."""
+    how = rng.choice(("stop", "cut"))
+    process = "network" if how == "cut" else rng.choice(PROCESSES)
+    transition = rng.choice(list(TRANSITIONS))
+    point = rng.choice(TRANSITIONS[transition])
+    seconds = rng.choice((0.5, 2.0, 5.0))
+    return Fault(process, transition, point, _number(rng, point), how, seconds)
+
+
+def _number(rng: random.Random, point: str) -> int:
+    if point.startswith(_ONCE):
+        return 1
+    return rng.randint(1, 6 if point.startswith(_OFTEN) else 4)
+
+
+def _owner(point: str) -> str:
+    part = point.split(".")[0]
+    return "serverapp" if part == "engine" else part
