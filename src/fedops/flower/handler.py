@@ -22,12 +22,8 @@ from fedops.core.contracts import ExchangeRule
 from fedops.core.errors import FedOpsError, Forbidden, Invalid
 from fedops.core.policies import client_seed
 from fedops.core.states import ProcessStatus
-<<<<<<< HEAD
-from fedops.flower.device import Device, Moment
-=======
 from fedops.failpoints import reached
-from fedops.flower.device import Device
->>>>>>> 2cc837f (Chaos: failpoints, a seeded harness that kills, freezes and cuts off what trains, and what it found)
+from fedops.flower.device import Device, Moment
 from fedops.flower.messages import (
     EVALUATE,
     Measured,
@@ -243,11 +239,8 @@ class ClientHandler:
         tensors = adapter.get_tensors()
         reached("client.trained")
         self._keep(order, tensors)
-<<<<<<< HEAD
-        explanations.trained(Moment(order.run_id, order.round, adapter, tensors))
-=======
         reached("client.kept")
->>>>>>> 2cc837f (Chaos: failpoints, a seeded harness that kills, freezes and cuts off what trains, and what it found)
+        explanations.trained(Moment(order.run_id, order.round, adapter, tensors))
         metrics = {f"train_{name}": value for name, value in result.metrics.items()}
         self._report(metrics, order, order.round)
         update = {spec.name: tensors[spec.name] for spec in adapter.contract.federated}

@@ -16,11 +16,8 @@ from dataclasses import dataclass, field
 from fedops.core.engine import RunEngine
 from fedops.core.errors import Conflict, FedOpsError, Invalid, Unavailable
 from fedops.core.states import AttemptStatus, RunStatus
-<<<<<<< HEAD
 from fedops.core.why import span
-=======
 from fedops.failpoints import reached
->>>>>>> 2cc837f (Chaos: failpoints, a seeded harness that kills, freezes and cuts off what trains, and what it found)
 from fedops.server import attempts, devices, engine_calls, logs
 from fedops.server.artifacts import ArtifactStore
 from fedops.server.attempt_files import AttemptFiles
