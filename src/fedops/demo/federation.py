@@ -120,8 +120,12 @@ class Federation:
 
     def start_server(self, *options: str) -> None:
         """Start the Server Manager; returns when it answers."""
-        part = self._start("server", self.server_command(*options))
+        part = self.launch_server(*options)
         self.until("the Server Manager to answer", lambda: self._server_answers(part))
+
+    def launch_server(self, *options: str) -> Part:
+        """Begin to start the Server Manager; returns at once."""
+        return self._start("server", self.server_command(*options))
 
     def _server_answers(self, part: Part) -> bool:
         if not part.running:

@@ -79,7 +79,7 @@ class World:
                 time.sleep(RESTART_SECONDS)
                 self.federation.stop(name)
                 if name == "server":
-                    self.federation.start_server()
+                    self.federation.launch_server()
                 else:
                     self._start_manager(name)
 
