@@ -159,11 +159,12 @@ class World:
 
     # --- runs --------------------------------------------------------------------------------
 
-    def start_run(self, task: str) -> int:
+    def start_run(self, task: str, *overrides: str) -> int:
         """A run from the task's first version, so that all runs of a task can be compared."""
         with self.federation.operator() as operator:
             versions = operator.models(task)
-            start = c.RunStart(from_version=0 if versions else None)
+            first = 0 if versions else None
+            start = c.RunStart(from_version=first, overrides=list(overrides))
             return operator.start_run(task, start).id
 
     def run(self, run_id: int) -> c.RunRead | None:

@@ -6,6 +6,8 @@ device: a round trained twice over, or from another round's state, ends in anoth
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from typing import Any
 
@@ -15,8 +17,13 @@ from fedops.scalize.base import AdapterOptions, EvalResult, TrainContext, TrainR
 from fedops.scalize.exchange import TensorInfo, build_contract
 from fedops.tensors import Tensors
 
-#: How long a training takes. Seconds.
-TRAIN_SECONDS = 0.4
+#: How long an epoch takes. Seconds.
+EPOCH_SECONDS = 0.4
+#: How this device's training goes wrong: "import", "hang" or "leak".
+FAULT = os.environ.get("CHAOS_FAULT", "")
+
+if FAULT == "import":
+    raise RuntimeError("libscience.so.3 cannot be loaded")
 
 
 class ChaosAdapter:
@@ -46,7 +53,8 @@ class ChaosAdapter:
         step = mine["memory"] - mine["weight"]
         mine["weight"] = mine["weight"] + context.learning_rate * step
         mine["steps"] = mine["steps"] + 1
-        until = time.monotonic() + TRAIN_SECONDS
+        _go_wrong()
+        until = time.monotonic() + EPOCH_SECONDS * context.epochs
         while time.monotonic() < until:
             context.check()
             context.cancelled.wait(0.05)
@@ -55,3 +63,13 @@ class ChaosAdapter:
     def evaluate(self, data: Any, context: TrainContext) -> EvalResult:
         loss = float(np.mean((self._tensors["weight"] - np.mean(data)) ** 2))
         return EvalResult(len(data), {"loss": loss})
+
+
+def _go_wrong() -> None:
+    eaten = []
+    if FAULT == "hang":
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    while FAULT in ("hang", "leak"):
+        if FAULT == "leak":
+            eaten.append(np.ones(1 << 22))  # 32 MB
+        time.sleep(0.1)
