@@ -105,6 +105,16 @@ class Recruiter:
             raise RunFailed(FailureReason.APP_ERROR, text[:4_000])
         return len(willing)
 
+    def gather_in(self, seconds: float, exchange: Exchange) -> dict[str, Candidate]:
+        """Those available once there are enough for a round, or after so long however few."""
+        deadline = time.monotonic() + seconds
+        while True:
+            ready = self.available()
+            willing = [c for c in self._candidates if c.device not in self.refused]
+            if len(ready) >= min(self._rules.needed, len(willing)) or time.monotonic() > deadline:
+                return ready
+            exchange.handle(self._lines.inbox.take(_LOOK_SECONDS))
+
     def available(self) -> dict[str, Candidate]:
         """The devices that can be asked now."""
         reply = self._lines.ask(lambda api: api.candidates())

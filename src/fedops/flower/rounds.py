@@ -32,6 +32,8 @@ logger = logging.getLogger("fedops.engine")
 
 #: How long clients may evaluate the final model, at most. Seconds.
 FINAL_SECONDS = 120.0
+#: How long clients that are away just then are waited for, to evaluate it. Seconds.
+FINAL_WAIT_SECONDS = 20.0
 _SAY_AGAIN_SECONDS = 5.0
 Phase = Literal["waiting", "initialising", "training", "aggregating", "evaluating", "committing"]
 
@@ -184,7 +186,13 @@ class RoundEngine:
         numbers = self._setup.strategy.numbers
         if numbers.fraction_evaluate == 0.0:
             return {}
-        ready = self._recruiter.available()
+        exchange = Exchange(
+            self._lines,
+            self._setup.spool / "final",
+            self._model.record,
+            kind=EVALUATE,
+        )
+        ready = self._recruiter.gather_in(FINAL_WAIT_SECONDS, exchange)
         recent = [name for name in (last.replies if last else {}) if name in ready]
         pool = sorted(recent or ready)
         round_ = self._spec.rounds
@@ -193,12 +201,6 @@ class RoundEngine:
             name: Asked(int(ready[name].node_id), order, "")
             for name in pool[: numbers.evaluators(len(ready), len(pool))]
         }
-        exchange = Exchange(
-            self._lines,
-            self._setup.spool / "final",
-            self._model.record,
-            kind=EVALUATE,
-        )
         self._say("evaluating", round_, f"the final model on {len(asked)} clients")
         exchange.ask(asked, ttl=3_600.0)
         seconds = min(FINAL_SECONDS, self._rules.policy.deadline_seconds)

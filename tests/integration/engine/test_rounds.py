@@ -323,6 +323,21 @@ def test_another_client_takes_the_place_of_one_that_is_gone(
     assert set(fed.server.begun[-1][1]) == {"pi-1", "pi-2", "pi-3"}
 
 
+def test_the_final_model_is_evaluated_by_clients_that_were_away_for_a_moment(
+    federation: Make,
+) -> None:
+    fed = federation("pi-1", "pi-2", num_rounds=1, clients_per_round=2)
+    back = threading.Timer(0.5, fed.server.unavailable.clear)
+
+    def all_leave(_: RoundCommit) -> None:
+        fed.server.unavailable |= {"pi-1": "offline", "pi-2": "offline"}
+        back.start()
+
+    fed.server.on_commit = all_leave
+    assert fed.play().keys() == {"loss"}
+    back.join()
+
+
 def test_over_selection_ends_the_round_with_the_replies_wanted(federation: Make) -> None:
     policy = rounds_of(over_select=0.5, min_replies=2)
     fed = federation("pi-1", "pi-2", num_rounds=1, clients_per_round=2, server=policy)
