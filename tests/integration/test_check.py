@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -221,3 +223,25 @@ def test_the_environment_keeps_what_frameworks_need() -> None:
     kept = clean_environment()
     assert kept["PATH"] == os.environ["PATH"]
     assert set(kept) <= set(os.environ)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "words"),
+    [
+        ("FedAvgg", ["no strategy 'FedAvgg'", "did you mean 'FedAvg'"]),
+        ('FedAvg"\nfraction_trian = "0.5', ["fraction_trian", "did you mean 'fraction_train'"]),
+    ],
+)
+def test_a_strategy_that_there_is_not(tmp_path: Path, strategy: str, words: list[str]) -> None:
+    project = _made(tmp_path)
+    config = project / "federated" / "config.toml"
+    config.write_text(config.read_text().replace("strategy.FedAvg", f"strategy.{strategy}"))
+    done = subprocess.run(
+        [sys.executable, "-m", "fedops.cli", "check", str(project), "--json"],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, done.stderr
+    problem = _only_problem(CheckReport.model_validate_json(done.stdout))
+    assert "[server.strategy]" in problem
+    assert [word for word in words if word not in problem] == []

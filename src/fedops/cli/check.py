@@ -13,6 +13,7 @@ from fedops.cli.output import console, show
 from fedops.scalize.check import CheckReport, check_project
 
 app = options.single()
+_PROGRAM = "fedops.flower.check_run"
 
 
 @app.command()
@@ -28,10 +29,10 @@ def check(
     Ends with 1 when something is wrong.
     """
     if as_json:
-        report = check_project(path, seconds=seconds)
+        report = check_project(path, seconds=seconds, program=_PROGRAM)
     else:
         with console().status("one tiny round ..."):
-            report = check_project(path, seconds=seconds)
+            report = check_project(path, seconds=seconds, program=_PROGRAM)
     show(report, as_json, *_lines(report))
     if not report.ok:
         raise typer.Exit(1)

@@ -26,6 +26,7 @@ from fedops.scalize.scaffold import FOLDER
 _KEPT = ("HOME", "KERAS_BACKEND", "LANG", "LD_LIBRARY_PATH", "PATH", "SYSTEMROOT", "TEMP", "TMPDIR")
 _PREFIXES = ("CUDA_", "HF_", "LC_", "MKL_", "OMP_", "OPENBLAS_", "TORCH_", "TRANSFORMERS_")
 _TAIL = 15
+PROGRAM = "fedops.scalize.check_run"
 
 
 class CheckedParameter(BaseModel):
@@ -56,11 +57,14 @@ class CheckReport(BaseModel):
     notes: list[str] = []
 
 
-def check_project(path: Path, *, seconds: float = 600.0) -> CheckReport:
-    """Check the app in ``path`` or in its folder ``federated``; never raises for what is wrong with it."""
+def check_project(path: Path, *, seconds: float = 600.0, program: str = PROGRAM) -> CheckReport:
+    """Check the app in ``path`` or in its folder ``federated``; never raises for what is wrong with it.
+
+    ``program`` is the module that is run for it, with what ``check_run`` gets.
+    """
     try:
         app_dir = find_app(path)
-        return CheckReport.model_validate(_examine(app_dir, seconds))
+        return CheckReport.model_validate(_examine(app_dir, seconds, program))
     except FedOpsError as error:
         return CheckReport(app=str(path), problems=[error.message])
 
@@ -84,10 +88,10 @@ def find_app(path: Path) -> Path:
     )
 
 
-def _examine(app_dir: Path, seconds: float) -> dict[str, Any]:
+def _examine(app_dir: Path, seconds: float, program: str) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="fedops-check-") as folder:
         answer, output = Path(folder) / "report.json", Path(folder) / "output.txt"
-        ended = _run([str(app_dir), str(answer)], output, seconds)
+        ended = _run([program, str(app_dir), str(answer)], output, seconds)
         try:
             report = json.loads(answer.read_text(encoding="utf-8"))
             CheckReport.model_validate(report)
@@ -98,9 +102,9 @@ def _examine(app_dir: Path, seconds: float) -> dict[str, Any]:
     return found
 
 
-def _run(arguments: list[str], output: Path, seconds: float) -> int | None:
+def _run(words: list[str], output: Path, seconds: float) -> int | None:
     """Run the examination. Its exit code, or None when it took too long and was ended."""
-    command = [sys.executable, "-I", "-B", "-m", "fedops.scalize.check_run", *arguments]
+    command = [sys.executable, "-I", "-B", "-m", *words]
     with output.open("wb") as file:
         process = subprocess.Popen(
             command,

@@ -27,12 +27,18 @@ from fedops.tensors import Tensors, pack, unpack
 #: How many batches the tiny round trains on.
 BATCHES = 4
 
+Further = Callable[[Project], object]
+
 
 class Examination:
-    """One look at a project, from reading its files to one round on a part of its data."""
+    """One look at a project, from reading its files to one round on a part of its data.
 
-    def __init__(self, app_dir: Path) -> None:
+    ``further`` looks at it too, before anything is trained, and raises a ``FedOpsError`` for what is wrong.
+    """
+
+    def __init__(self, app_dir: Path, further: Further | None = None) -> None:
         self.app_dir = app_dir
+        self.further = further
         self.report: dict[str, Any] = {"app": str(app_dir), "problems": [], "notes": []}
 
     def run(self) -> dict[str, Any]:
@@ -53,6 +59,8 @@ class Examination:
         project = Project.open(self.app_dir)
         self.report["app"] = project.app_name
         self.report["steps"] = project.describe()
+        if self.further is not None:
+            self.further(project)
         first, second = project.make_adapter(self._seed(project)), self._again(project)
         self._describe(first)
         self._compare(first, second)
@@ -187,10 +195,11 @@ def _helped(message: str) -> str:
     return message
 
 
-def main(app_dir: str, answer: str) -> None:
+def main(app_dir: str, answer: str, further: Further | None = None) -> None:
+    """Examine the app, and write the report as JSON into the file ``answer``."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     sys.argv = sys.argv[:1]  # a project that reads its command line when imported finds it empty
-    report = Examination(Path(app_dir)).run()
+    report = Examination(Path(app_dir), further).run()
     Path(answer).write_text(json.dumps(report), encoding="utf-8")
 
 

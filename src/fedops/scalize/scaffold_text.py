@@ -112,7 +112,12 @@ def _table(name: str, values: Mapping[str, Any]) -> str:
 
 
 def _inline(value: Any) -> str:
-    return tomli_w.dumps({"value": value}).removeprefix("value = ").strip().replace("\n", " ")
+    return (
+        tomli_w.dumps({"value": value}, indent=0)
+        .removeprefix("value = ")
+        .strip()
+        .replace("\n", " ")
+    )
 
 
 _PYPROJECT = """\

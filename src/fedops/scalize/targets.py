@@ -12,6 +12,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from fedops.core.errors import Forbidden, Invalid
@@ -113,7 +114,10 @@ def _names(found: Any) -> list[str]:
     """What could have been meant: public attributes, and the modules of a package."""
     folders = [Path(folder) for folder in getattr(found, "__path__", [])]
     modules = [file.stem for folder in folders for file in sorted(folder.glob("[!_]*.py"))]
-    return [name for name in dir(found) if not name.startswith("_")] + modules
+    known = getattr(found, "__dict__", {})
+    public = [name for name in dir(found) if not name.startswith("_")]
+    # Of two that differ in case alone the last is proposed: 'Adam' before the module 'adam'.
+    return modules + sorted(public, key=lambda name: not isinstance(known.get(name), ModuleType))
 
 
 def _import(name: str, where: str, roots: Sequence[Path]) -> Any:
