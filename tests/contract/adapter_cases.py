@@ -194,7 +194,9 @@ def _keras_shared() -> Any:
     class Counting(keras.layers.Layer):
         def build(self, shape: Any) -> None:
             options = {"initializer": "zeros", "trainable": False}
-            self.calls = self.add_weight(shape=(), dtype="int64", name="calls", **options)
+            # JAX has no 64 bits unless it is told so.
+            whole = "int32" if keras.backend.backend() == "jax" else "int64"
+            self.calls = self.add_weight(shape=(), dtype=whole, name="calls", **options)
             self.scale = self.add_weight(shape=(), initializer="ones", name="scale")
 
         def call(self, x: Any, training: bool = False) -> Any:
