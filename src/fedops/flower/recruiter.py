@@ -24,6 +24,9 @@ from fedops.flower.round_rules import draw, why_waiting
 from fedops.flower.run_setup import Setup
 
 _LOOK_SECONDS = 1.0
+#: A device that was asked, did not answer before the deadline, and has had nothing in hand for so long, has
+#: lost the message: it is asked once more. Seconds.
+LOST_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -172,7 +175,11 @@ class Recruiter:
         invited: int,
         rng: np.random.Generator,
     ) -> dict[str, str]:
-        at_it = [device for device in exchange.present if device in ready]
+        at_it = [
+            device
+            for device in exchange.present
+            if device in ready and ready[device].idle_seconds < LOST_SECONDS
+        ]
         settled = {*exchange.replies, *at_it}
         tried = set(exchange.devices)
         pool = [candidate for name, candidate in ready.items() if name not in settled]

@@ -183,6 +183,7 @@ def candidates(
             node_id=row.node_id or "",
             unavailable=facts.why_not(row, run.task, run.refused, interval, now, held.get(row.id)),
             held_by=held[row.id].run_id if row.id in held else None,
+            idle_seconds=facts.idle_seconds(row, now),
             **_summary(history.get(row.id, [])),
         )
         for row in facts.members(session, run.task)

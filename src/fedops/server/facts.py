@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import EngineProgress, ProcessReport
 from fedops.core.policies import clients_needed, is_online
-from fedops.core.states import RUN_TERMINAL, Enrolment, RunStatus
+from fedops.core.states import RUN_TERMINAL, Enrolment, ProcessStatus, RunStatus
 from fedops.core.why import DeviceFacts, RunFacts, unavailable
 from fedops.server import deadlines, stops, turns
 from fedops.server.tables import AttemptRow, DeviceRow, MembershipRow, RunRow
@@ -40,6 +40,12 @@ def process_of(row: DeviceRow, now: float) -> ProcessReport:
     report = ProcessReport.model_validate(row.process)
     since = 0.0 if row.process_at is None else max(now - row.process_at, 0.0)
     return report.model_copy(update={"seconds_in_state": report.seconds_in_state + since})
+
+
+def idle_seconds(row: DeviceRow, now: float) -> float:
+    """How long the training client has had nothing in hand; 0 while it works."""
+    process = process_of(row, now)
+    return process.seconds_in_state if process.status is ProcessStatus.IDLE else 0.0
 
 
 def tasks_by_device(session: Session) -> dict[str, list[str]]:

@@ -139,6 +139,7 @@ class PaperServer:
         self.node_ids: dict[str, int] = {}
         self.unavailable: dict[str, str] = {}
         self.held: dict[str, int] = {}
+        self.idle_seconds: dict[str, float] = {}
         self.command: str = "continue"
         self.attempt = 1
         self.artifacts: dict[str, bytes] = {}
@@ -239,6 +240,7 @@ class PaperServer:
                     node_id=str(node_id),
                     unavailable=self.unavailable.get(name),
                     held_by=self.held.get(name),
+                    idle_seconds=self.idle_seconds.get(name, 0.0),
                 )
                 for name, node_id in self.node_ids.items()
             ],

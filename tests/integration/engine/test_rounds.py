@@ -225,6 +225,25 @@ def test_a_straggler_is_recorded_and_asked_again_next_round(federation: Make) ->
     assert fed.grid.pushed.count("slow") == 2
 
 
+def test_a_device_that_idles_instead_of_answering_is_asked_once_more(federation: Make) -> None:
+    policy = rounds_of(deadline_seconds=1.0)
+    fed = federation("pi-1", "pi-2", num_rounds=1, clients_per_round=2, server=policy)
+    handler, lost = fed.handler("pi-2"), [True]
+
+    def losing(message: Message, context: Context) -> Message | None:
+        if lost:
+            lost.pop()
+            fed.server.idle_seconds["pi-2"] = 30.0
+            return None
+        return handler(message, context)
+
+    fed.grid.add("pi-2", losing)
+    fed.play()
+    assert participation(fed.server.commits[0], "pi-2").status is ParticipationStatus.REPLIED
+    # The last message to each is for the evaluation of the final model.
+    assert (fed.grid.pushed.count("pi-1"), fed.grid.pushed.count("pi-2")) == (2, 3)
+
+
 def test_a_late_reply_is_put_away(federation: Make) -> None:
     policy = rounds_of(deadline_seconds=0.5, min_replies=1)
     fed = federation("pi-1", num_rounds=2, clients_per_round=2, server=policy)

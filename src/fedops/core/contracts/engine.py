@@ -62,6 +62,8 @@ class Candidate(Reply):
     unavailable: str | None = None
     #: The run that has the device before this one gets it.
     held_by: int | None = None
+    #: How long its training client has had nothing in hand. Seconds; 0 while it works or is not known.
+    idle_seconds: float = 0.0
     rounds_taken: int = 0
     last_round: int | None = None
     last_seconds: float | None = None
