@@ -25,6 +25,7 @@ logger = logging.getLogger("fedops.engine")
 #: A device that went offline is waited for so long once it is the only one missing. Seconds.
 GONE_GRACE_SECONDS = 10.0
 _LONGEST_WAIT = 0.5
+_UNKNOWN = "its node has not come to the SuperLink yet"
 
 
 @dataclass(frozen=True)
@@ -133,7 +134,8 @@ class Exchange:
         ids = self._lines.push([self._message(device, arrays) for device in devices])
         for device, id_ in zip(devices, ids, strict=True):
             if id_ is None:
-                self.failed[device] = "Flower does not know its node"
+                # It says hello when it is there; should it stay away, the others go on without it.
+                self._clients[device].gone = (time.monotonic(), _UNKNOWN)
             else:
                 self._clients[device].messages.add(id_)
                 self._device_of[id_] = device

@@ -68,7 +68,8 @@ class Lines:
     def push(self, messages: Sequence[Message]) -> list[str | None]:
         """Hand messages to Flower and ring for them. None for those it did not take."""
         try:
-            ids: list[str | None] = list(self.grid.push_messages(messages))
+            # What was not taken has an empty id, or (by Flower's own word) none.
+            ids = [id_ or None for id_ in self.grid.push_messages(messages)]
         except (Exception, RunNotRunningException) as error:
             raise Lost(f"Flower does not take messages: {error}") from error
         rung = [

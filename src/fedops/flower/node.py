@@ -199,6 +199,7 @@ class WarmNode:
         if self._online != node_id:  # before anything is expected of the node
             self._fleet.heartbeat(node_id, ONLINE_SECONDS)
             self._online = node_id
+            self._lost = True  # what was sent to this id before now, the SuperLink did not take
         if self._lost:
             self._api.hello(NodeHello(node_id=str(node_id)))
             self._lost = False

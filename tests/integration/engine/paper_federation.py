@@ -304,6 +304,8 @@ class PaperGrid(Grid):
         self.nodes: dict[int, tuple[str, Answer]] = {}
         self.dead: BaseException | None = None
         self.pushed: list[str] = []
+        #: Nodes that have not come yet: their messages get an empty id, as Flower's SuperLink gives it.
+        self.strangers: set[int] = set()
         self._replies: dict[str, Message] = {}
         self._count = 0
         self._turn: dict[int, threading.Lock] = defaultdict(threading.Lock)
@@ -317,6 +319,8 @@ class PaperGrid(Grid):
         return [self._push(message) for message in messages]
 
     def _push(self, message: Message) -> str:
+        if message.metadata.dst_node_id in self.strangers:
+            return ""
         self._count += 1
         message_id = f"message-{self._count}"
         message.metadata.__dict__["_message_id"] = message_id

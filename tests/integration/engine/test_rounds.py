@@ -318,6 +318,25 @@ def test_a_device_that_comes_back_in_time_takes_part(
     assert participation(fed.server.commits[0], "pi-2").status is ParticipationStatus.REPLIED
 
 
+def test_a_node_that_comes_to_the_superlink_after_its_message_is_asked_again(
+    federation: Make,
+) -> None:
+    fed = federation("pi-1", num_rounds=1, clients_per_round=2)
+    fed.add("pi-2")
+    fed.grid.strangers.add(fed.server.node_ids["pi-2"])
+
+    def arrive() -> None:
+        fed.grid.strangers.clear()
+        fed.server.signal("hello", "pi-2")
+
+    arriving = threading.Timer(0.5, arrive)
+    arriving.start()
+    fed.play()
+    arriving.join()
+    assert participation(fed.server.commits[0], "pi-2").status is ParticipationStatus.REPLIED
+    assert len(fed.server.begun) == 1, "in one try"
+
+
 def test_another_client_takes_the_place_of_one_that_is_gone(
     federation: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
