@@ -19,7 +19,7 @@ from typing import Any
 
 import httpx
 import psutil
-from common import options, report, say
+from common import HERE, options, report, say
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedops.api import JoinClient, OperatorClient
@@ -29,6 +29,7 @@ from fedops.core.states import ProcessStatus
 from fedops.demo.federation import Federation
 
 DEVICES = 200
+TASK = "idle"
 TELEMETRY = {"cpu_percent": 12.5, "memory_mb": 512.0, "disk_free_mb": 20_000.0, "net_bytes": 4_096}
 COLUMNS = ("Managers", "Seconds", "Heartbeats", "Unanswered", "p50 ms", "p99 ms", "Max ms", "CPU %")
 
@@ -69,7 +70,7 @@ class Manager:
 
     async def _beat(self) -> None:
         process = c.ProcessReport(status=ProcessStatus.IDLE, pid=4_711, seconds_in_state=1.0)
-        body = c.Heartbeat(tasks=[], process=process, quiet_runs=[])
+        body = c.Heartbeat(tasks=[TASK], process=process)
         begin = time.perf_counter()
         try:
             answer = await self._call("POST", "/devices/me/heartbeat", body.model_dump_json())
@@ -163,6 +164,7 @@ def cpu_of(federation: Federation) -> float:
 def measure(place: Path, count: int, seconds: float) -> dict[str, Any]:
     with Federation(place, {"OMP_NUM_THREADS": "1"}) as federation:
         federation.start_server()
+        federation.create_task(TASK, HERE / "apps" / TASK)
         say(f"joining {count} devices ...")
         tokens = enrol(federation, count)
         say(f"{count} managers for {seconds:.0f} s ...")
