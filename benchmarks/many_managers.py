@@ -22,7 +22,7 @@ import psutil
 from common import HERE, options, report, say
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedops.api import JoinClient, OperatorClient
+from fedops.api import JoinClient
 from fedops.client.join import describe_device, join_request
 from fedops.core import contracts as c
 from fedops.core.states import ProcessStatus
@@ -41,7 +41,9 @@ class Tally:
     seconds: list[float] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
     records: int = 0
-    news: int = 0
+    #: How often a device was taken for offline, and how many were online, just before the end.
+    offline: int = 0
+    online: int = 0
 
 
 @dataclass
@@ -56,17 +58,19 @@ class Manager:
     telemetry: float = 10.0
     revision: int = 0
 
-    async def live(self, until: float) -> None:
-        """Beat, listen and deliver until the time has come."""
+    async def live(self) -> None:
+        """Beat, listen and deliver until cancelled."""
         listening = asyncio.create_task(self._listen())
         delivering = asyncio.create_task(self._deliver())
         await asyncio.sleep(random.uniform(0, self.interval))
-        while time.monotonic() < until:
-            begin = time.monotonic()
-            await self._beat()
-            await asyncio.sleep(max(0.0, begin + self.interval - time.monotonic()))
-        for task in (listening, delivering):
-            task.cancel()
+        try:
+            while True:
+                begin = time.monotonic()
+                await self._beat()
+                await asyncio.sleep(max(0.0, begin + self.interval - time.monotonic()))
+        finally:
+            for task in (listening, delivering):
+                task.cancel()
 
     async def _beat(self) -> None:
         process = c.ProcessReport(status=ProcessStatus.IDLE, pid=4_711, seconds_in_state=1.0)
@@ -85,7 +89,6 @@ class Manager:
             try:
                 path = f"/devices/me/desired?after={self.revision}&wait=25"
                 self._take(await self._call("GET", path))
-                self.tally.news += 1
             except httpx.HTTPError as error:
                 self.tally.failures.append(f"{self.name}: {error!r}")
                 await asyncio.sleep(1.0)
@@ -133,9 +136,9 @@ def enrol(federation: Federation, count: int) -> dict[str, str]:
     return tokens
 
 
-async def live(url: str, tokens: dict[str, str], seconds: float) -> Tally:
+async def live(federation: Federation, tokens: dict[str, str], seconds: float) -> Tally:
     """All managers together for a while."""
-    tally, base = Tally(), f"{url}/api/v1"
+    tally, base = Tally(), f"{federation.url}/api/v1"
     context = ssl.create_default_context()  # made once: each costs more than a heartbeat
     async with AsyncExitStack() as stack:
         managers = []
@@ -143,15 +146,24 @@ async def live(url: str, tokens: dict[str, str], seconds: float) -> Tally:
             http = httpx.AsyncClient(base_url=base, timeout=40.0, verify=context)
             await stack.enter_async_context(http)
             managers.append(Manager(name, token, http, tally))
-        until = time.monotonic() + seconds
-        await asyncio.gather(*(manager.live(until) for manager in managers))
+        living = [asyncio.create_task(manager.live()) for manager in managers]
+        await asyncio.sleep(seconds)
+        await asyncio.to_thread(look, federation, tally)  # while they are all still there
+        for task in living:
+            task.cancel()
+        await asyncio.gather(*living, return_exceptions=True)
     return tally
 
 
-def false_offline(operator: OperatorClient, since: int) -> int:
-    """How often a device was taken for offline, though all of them are there."""
-    events = operator.events(after=since)
-    return sum(event.name == "device.offline" for event in events)
+def look(federation: Federation, tally: Tally) -> None:
+    """What the server thinks of the devices."""
+    with federation.operator() as operator:
+        tally.online = sum(device.online for device in operator.devices())
+        after, events = 0, operator.events()
+        while events:
+            tally.offline += sum(event.name == "device.offline" for event in events)
+            after = events[-1].id
+            events = operator.events(after=after)
 
 
 def cpu_of(federation: Federation) -> float:
@@ -169,11 +181,8 @@ def measure(place: Path, count: int, seconds: float) -> dict[str, Any]:
         tokens = enrol(federation, count)
         say(f"{count} managers for {seconds:.0f} s ...")
         cpu = cpu_of(federation)
-        tally = asyncio.run(live(federation.url, tokens, seconds))
+        tally = asyncio.run(live(federation, tokens, seconds))
         cpu = cpu_of(federation) - cpu
-        with federation.operator() as operator:
-            offline = false_offline(operator, 0)
-            online = sum(device.online for device in operator.devices())
     beats = sorted(tally.seconds)
     return {
         "managers": count,
@@ -184,8 +193,8 @@ def measure(place: Path, count: int, seconds: float) -> dict[str, Any]:
         "p99_ms": 1_000 * beats[int(len(beats) * 0.99)],
         "max_ms": 1_000 * beats[-1],
         "cpu_%": 100 * cpu / seconds,
-        "false_offline": offline,
-        "online_at_the_end": online,
+        "false_offline": tally.offline,
+        "online_at_the_end": tally.online,
         "records": tally.records,
         "problems": tally.failures[:5],
     }
