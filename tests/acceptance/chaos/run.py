@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -190,9 +191,9 @@ def _recovery(at: float, account: Account) -> float | None:
 
 
 def play(count: int, seed: int, home: Path, only: Sequence[int] = ()) -> Report:
-    """Play ``count`` schedules of a seed (or ``only`` some of them)."""
+    """Play ``count`` schedules of a seed (or ``only`` some of them). Ctrl-C ends with those played."""
     report = Report()
-    with opened(home) as world:
+    with suppress(KeyboardInterrupt), opened(home) as world:
         chaos = Chaos(world)
         chaos.prepare()
         for number, faults in enumerate(schedules(count, seed)):
