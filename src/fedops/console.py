@@ -292,7 +292,9 @@ def _parent(run: c.RunRead) -> str:
 
 
 def _attempt(attempt: c.AttemptRead) -> str:
-    return f"{attempt.number} {attempt.status}" + (f" ({attempt.reason})" if attempt.reason else "")
+    """What a live one does; how one that is over ended."""
+    why = attempt.why if attempt.ended_at is None else attempt.reason
+    return f"{attempt.number} {attempt.status}" + (f" ({why})" if why else "")
 
 
 def accuracy_of(round_: c.RoundRead) -> float | None:

@@ -125,6 +125,8 @@ class ClientSettings(BaseSettings):
     port: int = Field(default=8004, ge=0, le=65_535)
     #: The training client's local port; the next free one if it is taken.
     training_port: int = Field(default=8003, ge=0, le=65_535)
+    #: How long the training client may take to load its app, model and data, in seconds.
+    start_seconds: float = Field(default=300.0, gt=0)
     #: Upper limit of what waits on disk for the server, in bytes.
     spool_bytes: int = Field(default=256 * MIB, ge=MIB)
 

@@ -65,7 +65,8 @@ class Options:
     echo: Echo | None = None
     #: End with an error when the training client is given up, rather than stay for a later try.
     end_when_given_up: bool = False
-    policy: SupervisionPolicy = field(default_factory=SupervisionPolicy)
+    #: None: the usual one, as far as the settings say nothing else.
+    policy: SupervisionPolicy | None = None
     training_command: Sequence[str] = TRAINING_COMMAND
 
 
@@ -139,8 +140,9 @@ class ClientManager:
         training = self._logs[LogSource.TRAINING_CLIENT]
         self._output = Output(home.logs / "training-client.log", options.echo, training)
         token = home.make_local_token()
+        policy = options.policy or SupervisionPolicy(start_seconds=settings.start_seconds)
         self._supervisor = Supervisor(
-            self._program(), self._output, options.policy, self._process_changed, self._process_said
+            self._program(), self._output, policy, self._process_changed, self._process_said
         )
         self._link = Link(
             self._client, self._spool, self._heartbeat, self._take_desired, self._refused

@@ -116,6 +116,7 @@ class Supervisor:
         self._report = ProcessReport()
         self._since = time.monotonic()
         self._life = 0
+        self._pause_seconds = 0.0
         #: How long the child may train or evaluate at a stretch before it is taken for hung. Seconds.
         self.work_seconds: float | None = None
 
@@ -141,13 +142,23 @@ class Supervisor:
     def report(self) -> ProcessReport:
         """The child as it is now."""
         with self._changed:
-            seconds = round(time.monotonic() - self._since, 3)
-            return self._report.model_copy(update={"seconds_in_state": seconds})
+            seconds, limit = round(time.monotonic() - self._since, 3), self._limit()
+            times = {"seconds_in_state": seconds, "limit_seconds": limit}
+            return self._report.model_copy(update=times)
 
     def wait_for(self, condition: Callable[[ProcessReport], bool], timeout: float) -> bool:
         """Wait until the child's report meets a condition."""
         with self._changed:
             return self._changed.wait_for(lambda: condition(self._report), timeout)
+
+    def _limit(self) -> float | None:
+        """How long the child may go on in this state, in seconds."""
+        limits = {
+            ProcessStatus.STARTING: self._policy.start_seconds,
+            ProcessStatus.BACKOFF: self._pause_seconds,
+            **dict.fromkeys(_WORK, self.work_seconds),
+        }
+        return limits.get(self._report.status)
 
     # --- the thread --------------------------------------------------------------------------------
 
@@ -190,6 +201,7 @@ class Supervisor:
 
     def _pause(self, seconds: float) -> _Wish | None:
         """Wait before the next try; the wish that cut it short, if any."""
+        self._pause_seconds = seconds
         self._set(ProcessStatus.BACKOFF, reason=self._report.reason)
         logger.warning(
             "the training client ended: %s; started again in %.1f s", self._report.reason, seconds
@@ -300,7 +312,8 @@ class Supervisor:
     def _why_late(self) -> str:
         report = self._report
         if report.status not in _WORK:
-            return f"it was not ready within {self._policy.start_seconds:.0f} s"
+            limit = self._policy.start_seconds
+            return f"it was not ready within {limit:.0f} s (FEDOPS_CLIENT_START_SECONDS)"
         where = f"round {report.round} of run {report.run_id}"
         lasting = time.monotonic() - self._since
         return f"it was {report.status.value} in {where} for {lasting:.0f} s, longer than the run allows"

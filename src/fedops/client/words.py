@@ -5,6 +5,7 @@ from __future__ import annotations
 from fedops.client.orders import ClientStatus
 from fedops.core.contracts import ProcessReport
 from fedops.core.states import Enrolment, ProcessStatus
+from fedops.core.why import within
 
 
 def why(status: ClientStatus) -> str:
@@ -20,7 +21,7 @@ def why(status: ClientStatus) -> str:
 
 
 def _process(process: ProcessReport, status: ClientStatus) -> str:
-    seconds = f"{process.seconds_in_state:.0f} s"
+    seconds = within(process.seconds_in_state, process.limit_seconds)
     where = f" round {process.round} of run {process.run_id}" if process.run_id else ""
     reason = f": {process.reason}" if process.reason else ""
     match process.status:

@@ -19,7 +19,7 @@ def is_online(last_heartbeat: float | None, interval: float, now: float) -> bool
 class SupervisionPolicy:
     """When a training client that dies is started again, and when it is given up. Seconds."""
 
-    start_seconds: float = 60.0  #: it must say it is ready within this time
+    start_seconds: float = 300.0  #: it must say it is ready within this time
     steady_seconds: float = 60.0  #: after this long a crash counts as the first again
     backoff_seconds: float = 0.5  #: before the first restart; doubles up to ``backoff_cap``
     backoff_cap: float = 30.0

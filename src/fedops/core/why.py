@@ -6,7 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fedops.core.contracts import EngineProgress, ProcessReport
-from fedops.core.states import Enrolment, FailureReason, ProcessStatus, RunStatus
+from fedops.core.states import (
+    AttemptStatus,
+    Enrolment,
+    FailureReason,
+    ProcessStatus,
+    RunStatus,
+)
 
 #: A message names at most this many devices.
 NAMED = 3
@@ -19,6 +25,11 @@ def span(seconds: float) -> str:
         if seconds < limit:
             return f"{int(seconds / size)} {unit}"
     return f"{int(seconds / 86_400)} d"
+
+
+def within(seconds: float, limit: float | None) -> str:
+    """How long something has lasted, and how long it may: ``12 s, limit 60 s``."""
+    return span(seconds) if limit is None else f"{span(seconds)}, limit {span(limit)}"
 
 
 def count(number: int, thing: str) -> str:
@@ -74,7 +85,7 @@ def device_why(device: DeviceFacts) -> str:
 
 
 def _activity(process: ProcessReport) -> str:
-    lasting = span(process.seconds_in_state)
+    lasting = within(process.seconds_in_state, process.limit_seconds)
     if process.status in (ProcessStatus.TRAINING, ProcessStatus.EVALUATING):
         return f"{process.status.value}{_where(process)} for {lasting}"
     because = f": {process.reason}" if process.reason else ""
@@ -84,11 +95,17 @@ def _activity(process: ProcessReport) -> str:
         ProcessStatus.STOPPED: f"its training client is stopped{because}",
         ProcessStatus.BACKOFF: (
             f"its training client died ({count(process.restarts, 'restart')}) "
-            f"and starts again soon{because}"
+            f"and starts again {_soon(process)}{because}"
         ),
         ProcessStatus.FATAL: f"its training client was given up{because}",
     }
     return sentences[process.status]
+
+
+def _soon(process: ProcessReport) -> str:
+    if process.limit_seconds is None:
+        return "soon"
+    return f"in {span(process.limit_seconds - process.seconds_in_state)}"
 
 
 def _where(process: ProcessReport) -> str:
@@ -198,22 +215,18 @@ def _running(run: RunFacts) -> str:
         return what + _replies(run, progress) + _so_long(run)
     if progress.phase == "aggregating" and progress.replied:
         what += f" {count(len(progress.replied), 'update')}"
-    return f"{what} for {_within(run.progress_seconds, run.limit_seconds)}"
-
-
-def _within(seconds: float, limit: float | None) -> str:
-    return span(seconds) if limit is None else f"{span(seconds)}, limit {span(limit)}"
+    return f"{what} for {within(run.progress_seconds, run.limit_seconds)}"
 
 
 def _lasting(run: RunFacts) -> str:
-    return _within(run.seconds_in_state, run.limit_seconds)
+    return within(run.seconds_in_state, run.limit_seconds)
 
 
 def _so_long(run: RunFacts) -> str:
     """How long the engine's phase has lasted, when there is a limit to compare it with."""
     if run.limit_seconds is None:
         return ""
-    return f"; for {_within(run.progress_seconds, run.limit_seconds)}"
+    return f"; for {within(run.progress_seconds, run.limit_seconds)}"
 
 
 def _round(run: RunFacts, number: int) -> str:
@@ -280,3 +293,34 @@ def _failed(run: RunFacts) -> str:
     reason = f" ({run.reason.value})" if run.reason else ""
     because = f": {run.text}" if run.text else ""
     return f"failed{reason} after round {run.committed_rounds} of {run.rounds}{because}"
+
+
+# --- attempts --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class AttemptFacts:
+    """An attempt, at one moment."""
+
+    status: AttemptStatus
+    pid: int | None
+    #: Since it was made, or since its engine began what it does now.
+    seconds: float
+    #: How long it may go on so before it is given up. None: it is over.
+    limit_seconds: float | None
+    progress: EngineProgress | None = None
+    #: How it ended.
+    reason: str | None = None
+
+
+def attempt_why(attempt: AttemptFacts) -> str:
+    """What an attempt is doing, for how long and how long it may, or how it ended."""
+    lasting = within(attempt.seconds, attempt.limit_seconds)
+    if attempt.status is AttemptStatus.STARTING:
+        return f"its ServerApp has been starting for {lasting}"
+    if attempt.status is AttemptStatus.RUNNING:
+        progress = attempt.progress
+        doing = f"{progress.phase} in round {progress.round}" if progress else "beginning"
+        return f"its ServerApp (process {attempt.pid}) is {doing} for {lasting}"
+    because = f": {attempt.reason}" if attempt.reason else ""
+    return f"{attempt.status.value}{because}"

@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import EngineProgress, ProcessReport
 from fedops.core.policies import clients_needed, is_online
-from fedops.core.states import RUN_TERMINAL, Enrolment, ProcessStatus, RunStatus
-from fedops.core.why import DeviceFacts, RunFacts, unavailable
+from fedops.core.states import RUN_TERMINAL, AttemptStatus, Enrolment, ProcessStatus, RunStatus
+from fedops.core.why import AttemptFacts, DeviceFacts, RunFacts, unavailable
 from fedops.server import deadlines, stops, turns
 from fedops.server.tables import AttemptRow, DeviceRow, MembershipRow, RunRow
 from fedops.server.turns import Holder
@@ -118,6 +118,26 @@ def of_run(
         text=run.text,
         version=run.version,
         metrics=run.metrics,
+    )
+
+
+def of_attempt(
+    run: RunRow, attempt: AttemptRow, settings: ServerSettings, now: float
+) -> AttemptFacts:
+    """An attempt of a run at ``now``."""
+    progress, since, limit = None, attempt.started_at, None
+    if attempt.status is AttemptStatus.STARTING:
+        limit = settings.attempt_start_seconds
+    elif attempt.status is AttemptStatus.RUNNING:
+        progress, since = _progress(attempt), attempt.progress_at or attempt.started_at
+        limit = deadlines.of_phase(run, progress, settings)
+    return AttemptFacts(
+        status=attempt.status,
+        pid=attempt.pid,
+        seconds=max(now - since, 0.0),
+        limit_seconds=limit,
+        progress=progress,
+        reason=attempt.reason,
     )
 
 

@@ -15,7 +15,7 @@ from fedops.core.contracts import (
     RoundRead,
     RunRead,
 )
-from fedops.core.why import run_why
+from fedops.core.why import AttemptFacts, attempt_why, run_why
 from fedops.server import facts
 from fedops.server.run_states import require_run
 from fedops.server.tables import (
@@ -86,11 +86,11 @@ def _read(
         started_at=run.started_at,
         ended_at=run.ended_at,
         stopping=list(seen.unconfirmed),
-        attempts=[_attempt(row) for row in attempts],
+        attempts=[_attempt(row, facts.of_attempt(run, row, settings, now)) for row in attempts],
     )
 
 
-def _attempt(row: AttemptRow) -> AttemptRead:
+def _attempt(row: AttemptRow, seen: AttemptFacts) -> AttemptRead:
     return AttemptRead(
         number=row.number,
         status=row.status,
@@ -98,6 +98,8 @@ def _attempt(row: AttemptRow) -> AttemptRead:
         started_at=row.started_at,
         ended_at=row.ended_at,
         reason=row.reason,
+        why=attempt_why(seen),
+        limit_seconds=seen.limit_seconds,
     )
 
 

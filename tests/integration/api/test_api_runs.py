@@ -284,6 +284,12 @@ def test_a_lost_attempt_is_fenced_and_the_next_goes_on(world: World) -> None:
     assert spec.model.sha256 == done.model
     assert spec.contract == CONTRACT
     assert world.operator.run(run.id).status is RunStatus.RUNNING
+    lost, alive = world.operator.run(run.id).attempts
+    assert lost.why.startswith("lost: ")
+    assert (alive.why, alive.limit_seconds) == (
+        "its ServerApp (process 2) is beginning for 0 s, limit 60 min",
+        3_600.0,
+    )
     world.do_round(second, 2, "a")
     redone = world.operator.rounds(run.id)[1]
     assert (redone.attempt, [p.selection for p in redone.participations]) == (2, ["all of them"])

@@ -7,10 +7,12 @@ from dataclasses import replace
 import pytest
 
 from fedops.core.contracts import EngineProgress, ProcessReport
-from fedops.core.states import Enrolment, FailureReason, ProcessStatus, RunStatus
+from fedops.core.states import AttemptStatus, Enrolment, FailureReason, ProcessStatus, RunStatus
 from fedops.core.why import (
+    AttemptFacts,
     DeviceFacts,
     RunFacts,
+    attempt_why,
     count,
     device_why,
     presence,
@@ -85,6 +87,14 @@ def test_presence() -> None:
         (
             {"process": _process(ProcessStatus.STARTING)},
             "online; its training client has been starting for 12 s",
+        ),
+        (
+            {"process": _process(ProcessStatus.STARTING, limit_seconds=300)},
+            "online; its training client has been starting for 12 s, limit 5 min",
+        ),
+        (
+            {"process": _process(ProcessStatus.BACKOFF, restarts=2, limit_seconds=16)},
+            "online; its training client died (2 restarts) and starts again in 3 s",
         ),
         ({"process": _process(ProcessStatus.STOPPED)}, "online; its training client is stopped"),
         (
@@ -255,3 +265,32 @@ def test_runs(values: dict[str, object], text: str) -> None:
 @pytest.mark.parametrize("status", RunStatus)
 def test_every_run_status_has_a_sentence(status: RunStatus) -> None:
     assert run_why(replace(BASE, status=status))
+
+
+@pytest.mark.parametrize(
+    ("attempt", "text"),
+    [
+        (
+            AttemptFacts(AttemptStatus.STARTING, None, 4.2, 90),
+            "its ServerApp has been starting for 4 s, limit 90 s",
+        ),
+        (
+            AttemptFacts(AttemptStatus.RUNNING, 77, 1.0, 3_600),
+            "its ServerApp (process 77) is beginning for 1 s, limit 60 min",
+        ),
+        (
+            AttemptFacts(
+                AttemptStatus.RUNNING, 77, 9.9, 600, EngineProgress(round=3, phase="training")
+            ),
+            "its ServerApp (process 77) is training in round 3 for 9 s, limit 10 min",
+        ),
+        (AttemptFacts(AttemptStatus.ENDED, 77, 9.9, None), "ended"),
+        (
+            AttemptFacts(AttemptStatus.LOST, 77, 9.9, None, reason="the engine died under it"),
+            "lost: the engine died under it",
+        ),
+        (AttemptFacts(AttemptStatus.CANCELLED, None, 9.9, None), "cancelled"),
+    ],
+)
+def test_attempts(attempt: AttemptFacts, text: str) -> None:
+    assert attempt_why(attempt) == text

@@ -18,6 +18,8 @@ class ProcessReport(Request):
     run_id: int | None = None
     round: int | None = None
     seconds_in_state: Finite = 0.0
+    #: How long it may go on in this state, in seconds. None: as long as it likes.
+    limit_seconds: Finite | None = None
     restarts: int = 0
     reason: str | None = Field(default=None, max_length=2_000)
 
