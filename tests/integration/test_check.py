@@ -32,6 +32,27 @@ def evaluate(model, x, y):
     return {"accuracy": model.score(x, y)}
 """
 
+PICTURES = """\
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv1 = nn.Conv2d(1, 4, 3)
+        self.conv2 = nn.Conv2d(4, 4, 3)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.head(self.conv2(torch.relu(self.conv1(x))).mean((2, 3)))
+
+def load_data():
+    x = torch.rand(60, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+    y = (x[:, 0, 0, 0] > 0.5).long()
+    return TensorDataset(x[:40], y[:40]), TensorDataset(x[40:], y[40:])
+"""
+
 
 def _made(tmp_path: Path, text: str = GOOD) -> Path:
     """A sound project, proposed and written; then its code becomes ``text``."""
@@ -225,6 +246,18 @@ def test_the_environment_keeps_what_frameworks_need() -> None:
     assert set(kept) <= set(os.environ)
 
 
+def _commanded(project: Path) -> CheckReport:
+    """What ``fedops check`` says, which knows the round engine too."""
+    done = subprocess.run(
+        [sys.executable, "-m", "fedops.cli", "check", str(project), "--json"],
+        capture_output=True,
+        text=True,
+    )
+    report = CheckReport.model_validate_json(done.stdout)
+    assert done.returncode == (0 if report.ok else 1), done.stderr
+    return report
+
+
 @pytest.mark.parametrize(
     ("strategy", "words"),
     [
@@ -236,12 +269,33 @@ def test_a_strategy_that_there_is_not(tmp_path: Path, strategy: str, words: list
     project = _made(tmp_path)
     config = project / "federated" / "config.toml"
     config.write_text(config.read_text().replace("strategy.FedAvg", f"strategy.{strategy}"))
-    done = subprocess.run(
-        [sys.executable, "-m", "fedops.cli", "check", str(project), "--json"],
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 1, done.stderr
-    problem = _only_problem(CheckReport.model_validate_json(done.stdout))
+    problem = _only_problem(_commanded(project))
     assert "[server.strategy]" in problem
     assert [word for word in words if word not in problem] == []
+
+
+@pytest.mark.parametrize(
+    ("xai", "words"),
+    [
+        ("layer = 'conv9'", ["[xai]", "conv9", "conv2", "xai.enabled = false"]),
+        ("methods = ['gradcamm']", ["gradcamm", "gradcam"]),
+        ("layer = 'conv1'", []),
+    ],
+)
+def test_explanations_that_cannot_be_made(tmp_path: Path, xai: str, words: list[str]) -> None:
+    pytest.importorskip("captum", reason="explanations need it")
+    project = tmp_path / "pictures"
+    project.mkdir()
+    (project / "pictures.py").write_text(PICTURES)
+    init_project(project)
+    config = project / "federated" / "config.toml"
+    config.write_text(config.read_text() + f"\n[xai]\nenabled = true\n{xai}\n")
+    before = sorted(project.rglob("*"))
+    report = _commanded(project)
+    if words:
+        problem = _only_problem(report)
+        assert [word for word in words if word not in problem] == []
+    else:
+        assert report.problems == []
+    made = {path.name for path in project.rglob("*") if path not in before}
+    assert {name for name in made if "pycache" not in name and not name.endswith(".pyc")} == set()

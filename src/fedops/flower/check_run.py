@@ -1,4 +1,4 @@
-"""The examination behind ``fedops check``, and what only the round engine knows: if there is such a strategy.
+"""The examination behind ``fedops check``, and what only a run would find: its strategy, its explanations.
 
 ``python -m fedops.flower.check_run APP_DIR ANSWER_FILE``
 """
@@ -7,20 +7,26 @@ from __future__ import annotations
 
 import sys
 
+from fedops.flower.explaining import explainer_for
 from fedops.flower.strategy_config import make_strategy
-from fedops.scalize.check_run import main
+from fedops.scalize.base import ModelAdapter
+from fedops.scalize.check_run import Further, main
+from fedops.scalize.data import DataSplit
 from fedops.scalize.project import Project
 
 
-def strategy_of(project: Project) -> None:
-    """Make the strategy that the config names.
+class InARun(Further):
+    """What the round engine and a device look at first."""
 
-    Raises:
-        Invalid: there is no such strategy, or no such argument.
-    """
-    wanted = project.config.server.strategy
-    make_strategy(wanted.target, wanted.kwargs, [project.app_dir])
+    def look_at(self, project: Project) -> None:
+        """Make the strategy that the config names."""
+        wanted = project.config.server.strategy
+        make_strategy(wanted.target, wanted.kwargs, [project.app_dir])
+
+    def look_at_built(self, project: Project, adapter: ModelAdapter, split: DataSplit) -> None:
+        """Open what ``[xai]`` asks for, and write nothing."""
+        explainer_for(project.config, adapter, split, project.app_dir, kept=False)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], strategy_of)
+    main(sys.argv[1], sys.argv[2], InARun())

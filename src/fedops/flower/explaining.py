@@ -24,6 +24,7 @@ from fedops.scalize.data import DataSplit
 if TYPE_CHECKING:
     from fedops.explain.background import Background
     from fedops.explain.explainer import Explainer
+    from fedops.explain.options import Limits
     from fedops.explain.report import ExplainReport
 
 logger = logging.getLogger("fedops.explain")
@@ -41,6 +42,40 @@ class _Opened:
     data: DataSplit
     explainer: Explainer
     beside: Background
+
+
+def explainer_for(
+    config: Config,
+    adapter: ModelAdapter,
+    data: DataSplit,
+    base: Path,
+    limits: Limits | None = None,
+    *,
+    kept: bool = True,
+) -> Explainer | None:
+    """What explains this model on this data, as ``[xai]`` says; None when it is off.
+
+    Raises:
+        Invalid: this model or this data cannot be explained so, with what to do.
+    """
+    from fedops.explain.start import open_explainer
+
+    try:
+        return open_explainer(
+            config.xai,
+            getattr(adapter, "model", None),
+            data.validation if data.test is None else data.test,
+            base=base,
+            seed=config.random_seed,
+            limits=limits,
+            kept=kept,
+        )
+    except FedOpsError as error:
+        raise Invalid(f"[xai] {error.message}{_WITHOUT}") from None
+    except Exception as error:  # the app's own model and data are tried, and may raise anything
+        logger.exception("the model cannot be explained")
+        what = f"{type(error).__name__}: {error}"
+        raise Invalid(f"[xai] the model cannot be explained: {what}{_WITHOUT}") from None
 
 
 class RoundExplanations:
@@ -119,24 +154,9 @@ class RoundExplanations:
 
     def _open(self, key: str, config: Config, adapter: ModelAdapter, data: DataSplit) -> _Opened:
         from fedops.explain.options import Limits
-        from fedops.explain.start import open_explainer
 
         limits = Limits(upload=self._upload)
-        try:
-            explainer = open_explainer(
-                config.xai,
-                getattr(adapter, "model", None),
-                data.validation if data.test is None else data.test,
-                base=self._base,
-                seed=config.random_seed,
-                limits=limits,
-            )
-        except FedOpsError as error:
-            raise Invalid(f"[xai] {error.message}{_WITHOUT}") from None
-        except Exception as error:  # the app's own model and data are tried, and may raise anything
-            logger.exception("the model cannot be explained")
-            what = f"{type(error).__name__}: {error}"
-            raise Invalid(f"[xai] the model cannot be explained: {what}{_WITHOUT}") from None
+        explainer = explainer_for(config, adapter, data, self._base, limits)
         assert explainer is not None
         self._say_cuts(config.xai, limits)
         from fedops.explain.background import Background

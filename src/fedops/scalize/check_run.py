@@ -27,16 +27,22 @@ from fedops.tensors import Tensors, pack, unpack
 #: How many batches the tiny round trains on.
 BATCHES = 4
 
-Further = Callable[[Project], object]
+
+
+class Further:
+    """What others know of a project. Each raises a ``FedOpsError`` for what is wrong."""
+
+    def look_at(self, project: Project) -> None:
+        """Before the model is built."""
+
+    def look_at_built(self, project: Project, adapter: ModelAdapter, split: DataSplit) -> None:
+        """Before anything is trained."""
 
 
 class Examination:
-    """One look at a project, from reading its files to one round on a part of its data.
+    """One look at a project, from reading its files to one round on a part of its data."""
 
-    ``further`` looks at it too, before anything is trained, and raises a ``FedOpsError`` for what is wrong.
-    """
-
-    def __init__(self, app_dir: Path, further: Further | None = None) -> None:
+    def __init__(self, app_dir: Path, further: Further) -> None:
         self.app_dir = app_dir
         self.further = further
         self.report: dict[str, Any] = {"app": str(app_dir), "problems": [], "notes": []}
@@ -59,13 +65,13 @@ class Examination:
         project = Project.open(self.app_dir)
         self.report["app"] = project.app_name
         self.report["steps"] = project.describe()
-        if self.further is not None:
-            self.further(project)
+        self.further.look_at(project)
         first, second = project.make_adapter(self._seed(project)), self._again(project)
         self._describe(first)
         self._compare(first, second)
         split = project.load_data()
         self.report["examples"] = split.examples
+        self.further.look_at_built(project, first, split)
         self._round(project, first, second, split)
         self._validation(project)
 
@@ -199,7 +205,7 @@ def main(app_dir: str, answer: str, further: Further | None = None) -> None:
     """Examine the app, and write the report as JSON into the file ``answer``."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     sys.argv = sys.argv[:1]  # a project that reads its command line when imported finds it empty
-    report = Examination(Path(app_dir), further).run()
+    report = Examination(Path(app_dir), further or Further()).run()
     Path(answer).write_text(json.dumps(report), encoding="utf-8")
 
 

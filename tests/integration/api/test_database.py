@@ -16,7 +16,7 @@ from sqlalchemy.schema import CreateTable
 
 from fedops.core.errors import Conflict, Unavailable
 from fedops.core.states import TASK_TRANSITIONS, InvalidTransition, TaskStatus
-from fedops.server import changes
+from fedops.server import changes, events
 from fedops.server import db as database
 from fedops.server.db import Database
 from fedops.server.notices import DeviceChanged, Notice, tell
@@ -173,6 +173,25 @@ def test_a_move_is_checked_and_says_where_from(db: Database) -> None:
 
 
 # --- SQLite ----------------------------------------------------------------------------------
+
+
+def test_what_is_read_by_its_id_comes_in_the_order_of_ids(db: Database) -> None:
+    seen: list[list[int]] = []
+
+    def add() -> None:
+        with db.write() as session:
+            events.append(session, 1.0, events.SERVER, "server", "second")
+        with db.read() as session:
+            seen.append([event.id for event in events.listed(session)])
+
+    second = threading.Thread(target=add)
+    with db.write() as session:
+        events.append(session, 1.0, events.SERVER, "server", "first")
+        session.flush()  # it has its id now, and nobody sees it yet
+        second.start()
+        second.join(0.3)
+    second.join()
+    assert seen == [[1, 2]]
 
 
 def test_sqlite_is_durable_where_it_must_be(tmp_path: Path) -> None:
