@@ -251,6 +251,10 @@ class OperatorClient(_Client):
         params = {"after": after, "limit": limit}
         return self._call(c.LogPage, "GET", f"/devices/{device}/logs", params=params)
 
+    def device_telemetry(self, device: str, limit: int = 200) -> list[c.TelemetryRead]:
+        """The newest samples of what a device measured of itself, oldest first."""
+        return self._list(c.TelemetryRead, f"/devices/{device}/telemetry", limit=limit)
+
     def models(self, task: str) -> list[c.ModelVersionRead]:
         return self._list(c.ModelVersionRead, f"/tasks/{task}/models")
 

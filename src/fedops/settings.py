@@ -58,6 +58,8 @@ class ServerSettings(BaseSettings):
     max_artifact_bytes: int = Field(default=16_384 * MIB, ge=1_024)
     #: How much is kept of the logs of each run, and of each device outside of runs; the oldest go first.
     log_bytes: int = Field(default=32 * MIB, ge=64 << 10)
+    #: How many days of the devices' telemetry are kept.
+    telemetry_days: float = Field(default=7.0, gt=0)
     #: How many of a run's newest round checkpoints are kept, beside the best one.
     keep_checkpoints: int = Field(default=3, ge=2)
     #: How long an attempt may take to say hello, in seconds.

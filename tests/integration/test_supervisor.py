@@ -198,7 +198,8 @@ def test_replacing_on_purpose_is_no_crash(bench: Bench) -> None:
 def test_a_child_that_never_gets_ready(bench: Bench) -> None:
     policy = SupervisionPolicy(start_seconds=0.6, max_crashes=1, stop_seconds=0.2)
     bench.start("time.sleep(60)", policy)
-    assert bench.until(ProcessStatus.FATAL).reason == "it was not ready within 1 s (FEDOPS_CLIENT_START_SECONDS)"
+    reason = bench.until(ProcessStatus.FATAL).reason
+    assert reason == "it was not ready within 1 s (FEDOPS_CLIENT_START_SECONDS)"
 
 
 def test_a_child_that_hangs_in_training_is_ended_with_the_reason(bench: Bench) -> None:

@@ -10,7 +10,7 @@ from fedops.cli import options
 from fedops.cli.connection import operator
 from fedops.cli.logs import stream, write
 from fedops.cli.output import show
-from fedops.console import device_fields, devices_table
+from fedops.console import device_fields, devices_table, telemetry_table
 from fedops.core import contracts as c
 
 app = options.group("Enrolled devices.")
@@ -64,6 +64,22 @@ def logs(
             return client.device_logs(name, after, limit)
 
         write(stream(fetch, lambda: False, follow_it), as_json, follow_it)
+
+
+@app.command()
+def telemetry(
+    name: Name,
+    last: Annotated[
+        int, typer.Option("--last", min=1, max=1_000, help="How many of the newest samples.")
+    ] = 20,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show what a device measured of itself: CPU, memory, disk, network, GPU, battery."""
+    with operator(server, token) as client:
+        samples = client.device_telemetry(name, last)
+    show(samples, as_json, telemetry_table(samples))
 
 
 @app.command()

@@ -28,7 +28,6 @@ from fedops.tensors import Tensors, pack, unpack
 BATCHES = 4
 
 
-
 class Further:
     """What others know of a project. Each raises a ``FedOpsError`` for what is wrong."""
 

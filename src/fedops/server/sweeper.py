@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from fedops.server import checkpoints, devices, overdue, stops
+from fedops.server import checkpoints, devices, overdue, stops, telemetry
 from fedops.server.artifacts import ArtifactStore
 from fedops.server.backup_lock import backup_pause
 from fedops.server.db import Database
@@ -16,6 +16,9 @@ from fedops.settings import ServerSettings
 SWEEP_SECONDS = 0.5
 #: How often it is looked whether a run waits for something else than before.
 WHY_SECONDS = 2.0
+#: How often it is looked for telemetry that is too old. A chunk goes at a time.
+FORGET_SECONDS = 30.0
+_DAY = 86_400.0
 
 
 class Sweeper:
@@ -33,7 +36,7 @@ class Sweeper:
         self._settings = settings
         self._clock = clock
         self._why_log = WhyLog()
-        self._why_at = float("-inf")
+        self._why_at = self._forgot_at = float("-inf")
         self.worker = Worker("sweeper", self.step, SWEEP_SECONDS)
 
     def step(self) -> None:
@@ -45,6 +48,7 @@ class Sweeper:
             stops.settle_all(session, self._settings, now)
             overdue.end_overdue(session, self._settings, now)
         self._remove_files(now)
+        self._forget_telemetry(now)
         self._log_why(now)
 
     def _log_why(self, now: float) -> None:
@@ -53,6 +57,15 @@ class Sweeper:
         self._why_at = now
         with self._db.read() as session:
             self._why_log.look(session, self._settings, now)
+
+    def _forget_telemetry(self, now: float) -> None:
+        if 0 <= now - self._forgot_at < FORGET_SECONDS:
+            return
+        before = now - self._settings.telemetry_days * _DAY
+        with self._db.write(durable=False) as session:
+            gone = telemetry.forget(session, before)
+        if gone < telemetry.CHUNK:
+            self._forgot_at = now
 
     def _remove_files(self, now: float) -> None:
         """Remove the checkpoints that were given up, while no backup copies them."""

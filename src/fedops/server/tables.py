@@ -440,7 +440,10 @@ class RecordRow(Base):
     """One thing a device reported. The key is what keeps a repeated delivery from counting twice."""
 
     __tablename__ = "device_records"
-    __table_args__ = (Index("ix_device_records_run_id_kind", "run_id", "kind"),)
+    __table_args__ = (
+        Index("ix_device_records_run_id_kind", "run_id", "kind"),
+        Index("ix_device_records_device_id_kind_at", "device_id", "kind", "at"),
+    )
 
     device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
     id: Mapped[str] = mapped_column(String(64), primary_key=True)

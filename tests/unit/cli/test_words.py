@@ -1,12 +1,14 @@
 """Times, versions and names, as users type them and as they are shown."""
 
+import io
+
 import pytest
 from rich.console import Console
 
 from fedops.cli.models import version_number
 from fedops.cli.tasks import config_lines, named
 from fedops.cli.tokens import seconds
-from fedops.console import bytes_of, explanations_table, participants, round_line
+from fedops.console import bytes_of, explanations_table, participants, round_line, telemetry_table
 from fedops.core import contracts as c
 from fedops.core.errors import Invalid
 from fedops.core.states import ParticipationStatus
@@ -110,3 +112,17 @@ def test_explanations_show_drift_and_what_is_better_than_chance() -> None:
     assert text.splitlines()[2].split() == ["2", "pi-1", "0.12", "-", "0.50", "-", "-"]
     assert "round 2, pi-1: it looks elsewhere" in text
     assert "No device let anything" in str(explanations_table([]))
+
+
+def test_telemetry_has_the_columns_that_were_measured() -> None:
+    samples = [
+        c.TelemetryRead(at=1.0, run_id=None, values={"cpu_percent": 12.5}),
+        c.TelemetryRead(at=2.0, run_id=7, values={"cpu_percent": 3, "net_sent_bytes": 2_500_000}),
+    ]
+    screen = Console(width=100, record=True, file=io.StringIO())
+    screen.print(telemetry_table(samples))
+    head, *_, first, second = (line.split() for line in screen.export_text().strip().splitlines())
+    assert head == ["TIME", "RUN", "CPU", "%", "SENT"]
+    assert first[-3:] == ["-", "12.5", "-"]
+    assert second[-4:] == ["7", "3", "2.5", "MB"]
+    assert "No telemetry yet" in str(telemetry_table([]))

@@ -53,6 +53,7 @@ from fedops.core.contracts.records import (
     RecordBatch,
     RecordKind,
     RecordsAccepted,
+    TelemetryRead,
 )
 from fedops.core.contracts.runs import (
     AttemptRead,
@@ -141,6 +142,7 @@ __all__ = [
     "TaskCreate",
     "TaskRead",
     "TaskUpdate",
+    "TelemetryRead",
     "TensorDifference",
     "TokenCreate",
     "TokenRead",

@@ -65,6 +65,16 @@ class LogPage(Reply):
     dropped: int = 0
 
 
+class TelemetryRead(Reply):
+    """What a device measured of itself at one moment."""
+
+    at: float
+    #: The run that it trained for then.
+    run_id: int | None
+    #: By name with unit, such as ``cpu_percent`` or ``memory_free_mb``; what it cannot measure is not there.
+    values: dict[str, Any]
+
+
 class RecordsAccepted(Reply):
     accepted: int
     duplicates: int

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fastapi import APIRouter
 
-from fedops.core.contracts import DeviceRead, JoinReply, JoinRequest, LogPage
-from fedops.server import devices, enrolment, logs
+from fedops.core.contracts import DeviceRead, JoinReply, JoinRequest, LogPage, TelemetryRead
+from fedops.server import devices, enrolment, logs, telemetry
 from fedops.server.api.access import ADMIN, ERRORS, After, Limit, Named, NameFilter, Server
 from fedops.server.api.routing import StrictRoute
 from fedops.server.services import Services
@@ -35,6 +35,13 @@ def device_logs(device: Named, server: Server, after: After = 0, limit: Limit = 
     """What a device's Client Manager and training client logged, oldest first."""
     with server.db.read() as session:
         return logs.of_one_device(session, device, after, limit)
+
+
+@router.get("/devices/{device}/telemetry")
+def device_telemetry(device: Named, server: Server, limit: Limit = 200) -> list[TelemetryRead]:
+    """The newest samples of what a device measured of itself, oldest first."""
+    with server.db.read() as session:
+        return telemetry.newest(session, device, limit)
 
 
 @router.post("/devices/{device}/approve")
