@@ -101,7 +101,8 @@ def run_server(grid: Grid, context: Context, app_dir: Path | None = None) -> Non
         shipping = LogShipping(api)
         logging.getLogger().addHandler(shipping)
         try:
-            execute(grid, api, folder, PATIENCE_SECONDS)
+            with shipping.printed():
+                execute(grid, api, folder, PATIENCE_SECONDS)
         finally:
             logging.getLogger().removeHandler(shipping)
             shipping.close()

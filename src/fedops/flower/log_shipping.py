@@ -1,13 +1,17 @@
-"""What the ServerApp logs, sent to the Server Manager in batches by a thread of its own."""
+"""What the ServerApp logs and prints, sent to the Server Manager in batches by a thread of its own."""
 
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 import time
 import uuid
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from typing import Any, TextIO
 
 from fedops.api import EngineClient
 from fedops.core.contracts import EngineLog, EngineLogs, EngineProgress
@@ -64,15 +68,26 @@ class LogShipping(logging.Handler):
         if record.name.split(".")[0] in _NOT or record.name in _NOT:
             return
         try:
-            text = redact(self.format(record))[:_LINE_CHARACTERS]
+            text = self.format(record)
         except Exception:  # a line that cannot be formatted must not break who logs it
             self.handleError(record)
             return
+        self._take(text)
+
+    def _take(self, text: str) -> None:
+        line = redact(text)[:_LINE_CHARACTERS]
         with self._guard:
-            self._lines.append(_Line(uuid.uuid4().hex, time.time(), self._api.round, text))
+            self._lines.append(_Line(uuid.uuid4().hex, time.time(), self._api.round, line))
             if len(self._lines) > WAITING:
                 self._lines.popleft()
                 self._left_out += 1
+
+    @contextmanager
+    def printed(self) -> Iterator[None]:
+        """Take what is printed too, as code of the app's own does; it is still printed."""
+        out, err = (_Overheard(stream, self._take) for stream in (sys.stdout, sys.stderr))
+        with redirect_stdout(out), redirect_stderr(err):
+            yield
 
     def close(self) -> None:
         """Deliver what is left, if the server takes it at once."""
@@ -109,6 +124,29 @@ class LogShipping(logging.Handler):
             entries.append(_entry(_Line(uuid.uuid4().hex, lines[0].at, None, text), now))
         entries += [_entry(line, now) for line in lines]
         return EngineLogs(entries=entries)
+
+
+class _Overheard:
+    """A text stream whose lines are passed on to somebody else too."""
+
+    def __init__(self, stream: TextIO, take: Callable[[str], None]) -> None:
+        self._stream = stream
+        self._take = take
+        self._begun = ""
+        self._guard = threading.Lock()
+
+    def write(self, text: str) -> int:
+        with self._guard:
+            *lines, self._begun = (self._begun + text).split("\n")
+            self._begun = self._begun[-_LINE_CHARACTERS:]
+        for line in lines:
+            said = line.rstrip("\r").rpartition("\r")[2]  # of a progress bar, what it says at last
+            if said.strip():
+                self._take(said)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def _entry(line: _Line, now: float) -> EngineLog:

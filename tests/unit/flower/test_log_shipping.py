@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -70,6 +71,24 @@ def test_lines_come_with_their_round_and_without_noise(api: Api, shipping: LogSh
         "INFO app.strategy: of the user's own code",
     ]
     assert [e.round for b in api.bodies for e in b.entries] == [None, 3, 3]
+
+
+def test_what_is_printed_comes_too_and_is_printed_still(
+    api: Api, shipping: LogShipping, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with shipping.printed():
+        print("of the", end=" ")
+        print("app's own\n\nkey fo_attempt_abcdefghijklmnop")
+        print("\r 50 %\r100 %", file=sys.stderr)
+        assert sys.stdout.isatty() is False
+        print("no end", end="")
+    print("not ours any more")
+    shipping.close()
+    assert api.texts == ["of the app's own", "key fo_attempt_***", "100 %"]
+    said = capsys.readouterr()
+    assert said.out.startswith("of the app's own\n\nkey fo_attempt_abc")
+    assert said.out.endswith("no endnot ours any more\n")
+    assert said.err == "\r 50 %\r100 %\n"
 
 
 def test_a_server_that_was_away_gets_the_same_ids_again(api: Api, shipping: LogShipping) -> None:
