@@ -23,6 +23,15 @@ def test_the_next_free_port_is_taken() -> None:
             assert port < second.getsockname()[1] < port + 100
 
 
+def test_when_no_port_is_left_the_message_says_which_were_tried() -> None:
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", 65_535))
+        other.listen()
+        with pytest.raises(Unavailable, match="between 65535 and 65535 on 127.0.0.1"):
+            bind("127.0.0.1", 65_535)
+
+
 @pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "example.org"])
 def test_only_loopback_is_bound(host: str) -> None:
     with pytest.raises(Invalid, match="loopback"):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import tempfile
 from pathlib import Path
 from typing import Annotated
 
@@ -13,7 +12,6 @@ from fedops.api import OperatorClient
 from fedops.cli import options
 from fedops.cli.connection import operator
 from fedops.cli.output import show
-from fedops.cli.source import git_commit
 from fedops.console import task_fields, tasks_table
 from fedops.core import contracts as c
 from fedops.core.errors import Invalid
@@ -117,13 +115,9 @@ def archive(
 
 def upload(client: OperatorClient, folder: Path) -> str:
     """Pack an app's folder and upload it; returns the bundle's sha256."""
-    from fedops.flower.apps import build_bundle  # Flower takes a second to import
+    from fedops.flower.packing import PackedApp  # Flower takes a second to import
 
-    bundle = build_bundle(folder)
-    with tempfile.TemporaryDirectory(prefix="fedops-") as place:
-        file = Path(place) / "app.fab"
-        file.write_bytes(bundle)
-        return client.upload_bundle(file, git_commit(folder)).sha256
+    return PackedApp.of(folder).upload(client)
 
 
 def named(name: str) -> str:

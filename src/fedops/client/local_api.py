@@ -23,7 +23,7 @@ from pydantic import BaseModel
 from fedops.core.contracts import ErrorReply
 from fedops.core.errors import FedOpsError, Forbidden, Invalid, Unavailable, from_kind
 
-_PORTS_TRIED = 100
+_PORTS_TRIED = 1_000
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
 M = TypeVar("M", bound=BaseModel)
 
@@ -33,11 +33,12 @@ def bind(host: str, port: int) -> socket.socket:
 
     Raises:
         Invalid: ``host`` is not loopback.
-        Unavailable: none of a hundred ports is free.
+        Unavailable: none of a thousand ports is free.
     """
     if host not in _LOOPBACK:
         raise Invalid(f"the local ports of a device are on loopback only, not on '{host}'")
-    for candidate in range(port, port + _PORTS_TRIED) if port else (0,):
+    last = min(port + _PORTS_TRIED, 65_536) - 1
+    for candidate in range(port, last + 1) if port else (0,):
         found = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
         found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -48,7 +49,7 @@ def bind(host: str, port: int) -> socket.socket:
             found.close()
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise
-    raise Unavailable(f"no free port between {port} and {port + _PORTS_TRIED - 1} on {host}")
+    raise Unavailable(f"no free port between {port} and {last} on {host}")
 
 
 def make_app(title: str, token: str) -> FastAPI:

@@ -1,4 +1,4 @@
-"""A whole federation on this machine, each part a process of its own, started by the commands a user types.
+"""A whole federation on this machine, each part a process of its own, started by the command a user types.
 
 The demo, the acceptance tests and the benchmarks stand on it. Every child is tethered: it ends with us,
 however we end.
@@ -22,8 +22,10 @@ from typing import Any, Self, TypeVar
 import psutil
 
 from fedops.api import OperatorClient
+from fedops.client.join import join as enrol
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError, Unavailable, from_kind
+from fedops.flower.packing import PackedApp
 from fedops.processes import clean_env, spawn, tethered
 
 T = TypeVar("T")
@@ -31,6 +33,8 @@ T = TypeVar("T")
 #: The ``fedops`` of this very interpreter.
 FEDOPS = (sys.executable, "-m", "fedops.cli")
 START_SECONDS = 60.0
+#: The server is on this machine and answered: who cannot reach it is being taken down.
+JOIN_SECONDS = 5.0
 #: From SIGTERM to SIGKILL of a whole tree, when all is taken down.
 GRACE_SECONDS = 8.0
 
@@ -168,9 +172,12 @@ class Federation:
         """A client of the server with its admin token."""
         return OperatorClient(self.url, token=self.admin_token)
 
-    def create_task(self, name: str, app: Path, overrides: Sequence[str] = ()) -> None:
-        """Make a task of an app's folder."""
-        self.admin("task", "create", name, "--app", str(app), *set_options(overrides))
+    def create_task(self, name: str, app: Path | PackedApp, overrides: Sequence[str] = ()) -> None:
+        """Make a task of an app (or of its folder)."""
+        packed = PackedApp.of(app) if isinstance(app, Path) else app
+        with self.operator() as client:
+            bundle = packed.upload(client)
+            client.create_task(c.TaskCreate(name=name, bundle=bundle, overrides=list(overrides)))
 
     # --- devices ----------------------------------------------------------------------------
 
@@ -179,8 +186,8 @@ class Federation:
         if token is None:
             with self.operator() as client:
                 token = client.create_token(c.TokenCreate(uses=1, note=name)).token
-        home = str(self.device_home(name))
-        self.command("join", self.url, "--token", str(token), "--name", name, "--home", home)
+        # What 'fedops join' does, without a process for each of maybe fifty devices.
+        enrol(self.url, str(token), name, self.device_home(name), patience=JOIN_SECONDS)
 
     def client_command(
         self, name: str, app: Path, tasks: Sequence[str], overrides: Sequence[str] = ()

@@ -22,6 +22,7 @@ from fedops.demo.data import DataSource, choose
 from fedops.demo.federation import Federation
 from fedops.demo.plan import Plan
 from fedops.demo.screen import Screen
+from fedops.flower.packing import PackedApp
 from fedops.scalize.project import Project
 
 TASK = "mnist-demo"
@@ -98,15 +99,19 @@ class Demo:
 
     def _bring_up(self, federation: Federation) -> None:
         self.screen.say("starting the Server Manager and its SuperLink")
-        federation.start_server()
+        with ThreadPoolExecutor(1) as pool:
+            packing = pool.submit(PackedApp.of, self.app)
+            federation.start_server()
         self.screen.say(f"creating the task and enrolling {self.plan.devices} devices")
+        federation.create_task(TASK, packing.result(), self.data.overrides)
         with federation.operator() as operator:
             body = c.TokenCreate(uses=self.plan.devices, note="demo")
             token = operator.create_token(body).token
-        with ThreadPoolExecutor(self.plan.devices + 1) as pool:
-            jobs = [pool.submit(federation.create_task, TASK, self.app, self.data.overrides)]
-            for index, name in enumerate(self.plan.names):
-                jobs.append(pool.submit(self._enrol, federation, name, index, str(token)))
+        with ThreadPoolExecutor(self.plan.devices) as pool:
+            jobs = [
+                pool.submit(self._enrol, federation, name, index, str(token))
+                for index, name in enumerate(self.plan.names)
+            ]
             try:
                 for job in jobs:
                     job.result()
