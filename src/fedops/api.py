@@ -6,6 +6,7 @@ failure is one of the five kinds of ``core.errors``; a server that cannot be rea
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter
 
 from fedops.core import contracts as c
-from fedops.core.errors import FedOpsError, Unavailable, from_kind
+from fedops.core.errors import FedOpsError, Forbidden, Invalid, Unavailable, from_kind
 from fedops.files import atomic_file
 
 M = TypeVar("M", bound=BaseModel)
@@ -37,7 +38,7 @@ class _Client:
         verify: bool | str = True,
     ) -> None:
         self.url = url.rstrip("/")
-        headers = {"authorization": f"Bearer {token}"} if token else {}
+        headers = {"authorization": f"Bearer {_token(token)}"} if token else {}
         self._signer = signer
         self._http = httpx.Client(
             base_url=self.url,
@@ -81,8 +82,7 @@ class _Client:
         return _parse(reply, self._send(method, path, **kwargs))
 
     def _list(self, item: type[M], path: str, **params: Any) -> list[M]:
-        response = self._send("GET", path, params=_given(params))
-        return TypeAdapter(list[item]).validate_python(response.json())  # type: ignore[valid-type]
+        return _parse_list(item, self._send("GET", path, params=_given(params)))
 
     def _poll(self, reply: type[M], path: str, wait: float, **params: Any) -> M:
         timeout = httpx.Timeout(30.0, read=wait + 15.0)
@@ -105,10 +105,26 @@ class _Client:
             if response.is_error:
                 response.read()
                 _raise_for_error(response)
-            with atomic_file(target) as file:
-                for block in response.iter_bytes(1 << 20):
-                    file.write(block)
+            _save(response, target)
         return target
+
+
+def _token(text: str) -> str:
+    """A token as a header carries it; often it was copied from somewhere, with a line's end."""
+    token = text.strip()
+    if not re.fullmatch(r"[!-~]+", token):
+        raise Forbidden("this is no token: it holds blanks or letters that no token has")
+    return token
+
+
+def _name(text: str) -> str:
+    """A name as a part of a path. What is none would be another path."""
+    if not re.fullmatch(c.NAME_PATTERN, text):
+        raise Invalid(
+            f"'{text}' is nobody's name: a name is 1 to 63 letters, digits, '.', '_' or '-', "
+            "the first a letter or digit"
+        )
+    return text
 
 
 def _blocks(stream: Any) -> Iterator[bytes]:
@@ -120,13 +136,32 @@ def _given(params: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in params.items() if value is not None}
 
 
+def _save(response: httpx.Response, target: Path) -> None:
+    try:
+        with atomic_file(target) as file:
+            for block in response.iter_bytes(1 << 20):
+                file.write(block)
+    except OSError as error:
+        raise Unavailable(f"cannot write {target}: {error.strerror or error}") from None
+
+
 def _parse(reply: type[M], response: httpx.Response) -> M:
     try:
         return reply.model_validate_json(response.content)
     except ValueError:
-        raise Unavailable(
-            f"{response.request.url} did not answer as a Server Manager does; is this its URL?"
-        ) from None
+        raise _no_server_manager(response) from None
+
+
+def _parse_list(item: type[M], response: httpx.Response) -> list[M]:
+    try:
+        return TypeAdapter(list[item]).validate_json(response.content)  # type: ignore[valid-type]
+    except ValueError:
+        raise _no_server_manager(response) from None
+
+
+def _no_server_manager(response: httpx.Response) -> Unavailable:
+    url = response.request.url
+    return Unavailable(f"{url} did not answer as a Server Manager does; is this its URL?")
 
 
 def _raise_for_error(response: httpx.Response) -> None:
@@ -164,11 +199,11 @@ class OperatorClient(_Client):
         return self._list(c.DeviceRead, "/devices", task=task)
 
     def device(self, device: str) -> c.DeviceRead:
-        return self._call(c.DeviceRead, "GET", f"/devices/{device}")
+        return self._call(c.DeviceRead, "GET", f"/devices/{_name(device)}")
 
     def decide_device(self, device: str, decision: str) -> c.DeviceRead:
         """``decision``: ``approve``, ``reject`` or ``revoke``."""
-        return self._call(c.DeviceRead, "POST", f"/devices/{device}/{decision}")
+        return self._call(c.DeviceRead, "POST", f"/devices/{_name(device)}/{_name(decision)}")
 
     def upload_bundle(self, file: Path, commit: str | None = None) -> c.ArtifactRef:
         """``commit``: the Git commit that the app's files were at."""
@@ -178,19 +213,19 @@ class OperatorClient(_Client):
         return self._call(c.TaskRead, "POST", "/tasks", body)
 
     def update_task(self, task: str, body: c.TaskUpdate) -> c.TaskRead:
-        return self._call(c.TaskRead, "PATCH", f"/tasks/{task}", body)
+        return self._call(c.TaskRead, "PATCH", f"/tasks/{_name(task)}", body)
 
     def archive_task(self, task: str) -> c.TaskRead:
-        return self._call(c.TaskRead, "POST", f"/tasks/{task}/archive")
+        return self._call(c.TaskRead, "POST", f"/tasks/{_name(task)}/archive")
 
     def tasks(self) -> list[c.TaskRead]:
         return self._list(c.TaskRead, "/tasks")
 
     def task(self, task: str) -> c.TaskRead:
-        return self._call(c.TaskRead, "GET", f"/tasks/{task}")
+        return self._call(c.TaskRead, "GET", f"/tasks/{_name(task)}")
 
     def start_run(self, task: str, body: c.RunStart) -> c.RunRead:
-        return self._call(c.RunRead, "POST", f"/tasks/{task}/runs", body)
+        return self._call(c.RunRead, "POST", f"/tasks/{_name(task)}/runs", body)
 
     def runs(self, task: str | None = None, limit: int = 50) -> list[c.RunRead]:
         return self._list(c.RunRead, "/runs", task=task, limit=limit)
@@ -209,7 +244,9 @@ class OperatorClient(_Client):
 
     def download_explanation(self, run_id: int, device: str, picture: str, target: Path) -> Path:
         """A contact sheet that the device's owner let go, as a PNG file."""
-        return self._download(f"/runs/{run_id}/explanations/{device}/{picture}", target)
+        return self._download(
+            f"/runs/{run_id}/explanations/{_name(device)}/{_name(picture)}", target
+        )
 
     def stop_run(self, run_id: int) -> c.RunRead:
         return self._call(c.RunRead, "POST", f"/runs/{run_id}/stop")
@@ -249,48 +286,52 @@ class OperatorClient(_Client):
     def device_logs(self, device: str, after: int = 0, limit: int = 200) -> c.LogPage:
         """What a device logged beyond ``after``, oldest first."""
         params = {"after": after, "limit": limit}
-        return self._call(c.LogPage, "GET", f"/devices/{device}/logs", params=params)
+        return self._call(c.LogPage, "GET", f"/devices/{_name(device)}/logs", params=params)
 
     def device_telemetry(self, device: str, limit: int = 200) -> list[c.TelemetryRead]:
         """The newest samples of what a device measured of itself, oldest first."""
-        return self._list(c.TelemetryRead, f"/devices/{device}/telemetry", limit=limit)
+        return self._list(c.TelemetryRead, f"/devices/{_name(device)}/telemetry", limit=limit)
 
     def models(self, task: str) -> list[c.ModelVersionRead]:
-        return self._list(c.ModelVersionRead, f"/tasks/{task}/models")
+        return self._list(c.ModelVersionRead, f"/tasks/{_name(task)}/models")
 
     def model(self, task: str, version: str) -> c.ModelVersionRead:
         """``version``: a number, ``V3`` or an alias such as ``latest``."""
-        return self._call(c.ModelVersionRead, "GET", f"/tasks/{task}/models/{version}")
+        return self._call(
+            c.ModelVersionRead, "GET", f"/tasks/{_name(task)}/models/{_name(version)}"
+        )
 
     def verify_models(self, task: str | None = None) -> list[c.FileCheck]:
         """Have the server read the file of every version."""
-        response = self._send(
-            "GET", "/models/verify", params=_given({"task": task}), timeout=3_600.0
+        params = _given({"task": task})
+        return _parse_list(
+            c.FileCheck, self._send("GET", "/models/verify", params=params, timeout=3_600.0)
         )
-        return TypeAdapter(list[c.FileCheck]).validate_python(response.json())
 
     def compare_models(self, task: str, first: str, second: str) -> c.ModelComparison:
-        path = f"/tasks/{task}/models/{first}/compare/{second}"
+        path = f"/tasks/{_name(task)}/models/{_name(first)}/compare/{_name(second)}"
         return self._call(c.ModelComparison, "GET", path, timeout=600.0)
 
     def promote_model(self, task: str, version: str, alias: str = "serving") -> c.ModelVersionRead:
-        path = f"/tasks/{task}/models/{version}/promote"
+        path = f"/tasks/{_name(task)}/models/{_name(version)}/promote"
         body = c.Promotion(alias=alias)
         return self._call(c.ModelVersionRead, "POST", path, body, timeout=600.0)
 
     def rollback_alias(self, task: str, alias: str = "serving") -> c.ModelVersionRead:
         """Let an alias name what it named before."""
-        return self._call(c.ModelVersionRead, "POST", f"/tasks/{task}/aliases/{alias}/rollback")
+        return self._call(
+            c.ModelVersionRead, "POST", f"/tasks/{_name(task)}/aliases/{_name(alias)}/rollback"
+        )
 
     def aliases(self, task: str) -> list[c.AliasRead]:
-        return self._list(c.AliasRead, f"/tasks/{task}/aliases")
+        return self._list(c.AliasRead, f"/tasks/{_name(task)}/aliases")
 
     def download_checkpoint(self, run_id: int, round_: int, target: Path) -> Path:
         """The model that a round made, while it is kept."""
         return self._download(f"/runs/{run_id}/rounds/{round_}/model", target)
 
     def download_model(self, task: str, version: str, target: Path) -> Path:
-        return self._download(f"/tasks/{task}/models/{version}/file", target)
+        return self._download(f"/tasks/{_name(task)}/models/{_name(version)}/file", target)
 
 
 class JoinClient(_Client):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fedops.core.errors import Invalid
@@ -132,6 +134,11 @@ class ClientSettings(BaseSettings):
     #: Upper limit of what waits on disk for the server, in bytes.
     spool_bytes: int = Field(default=256 * MIB, ge=MIB)
 
+    @field_validator("server")
+    @classmethod
+    def _in_one_form(cls, given: str | None) -> str | None:
+        return given and normal_url(given)
+
 
 class CliSettings(BaseSettings):
     """Of the command line. Environment: ``FEDOPS_SERVER``, ``FEDOPS_TOKEN``, ``FEDOPS_MNIST_DIR``, ..."""
@@ -204,6 +211,18 @@ def _where(kind: type[BaseSettings], loc: tuple[int | str, ...]) -> str:
     name = str(loc[0]) if loc else "settings"
     prefix = kind.model_config.get("env_prefix", "")
     return f"{name} (environment: {prefix}{name.upper()})"
+
+
+def normal_url(text: str) -> str:
+    """``127.0.0.1:8600/`` as ``http://127.0.0.1:8600``. ``Invalid`` when it is no URL of a server."""
+    try:
+        parts = urlsplit(text if "://" in text else f"http://{text}")
+        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port that is no number, or a broken IPv6 address
+        sound = False
+    if not sound or re.search(r"\s", text):
+        raise Invalid(f"'{text}' is no URL of a Server Manager; it looks like http://HOST:8600")
+    return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
 
 
 def is_loopback(host: str) -> bool:

@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from server_process import ServerProcess, build_scripted_app, eventually, server_process
 
@@ -45,6 +46,12 @@ def test_what_cannot_be_is_refused_with_one_message(server: ServerProcess, tmp_p
     assert server.home.stat().st_mode & 0o077 == 0
     with server.operator() as client:  # all that did not disturb it
         assert "is up" in client.info().engine
+    for method, path, status, words in (
+        ("GET", "/nothing", 404, "there is nothing at /api/v1/nothing"),
+        ("DELETE", "/tasks", 405, "takes GET, POST, not DELETE"),
+    ):
+        answer = httpx.request(method, f"http://127.0.0.1:{server.port}/api/v1{path}")
+        assert (answer.status_code, words in answer.text) == (status, True)  # no dashboard's page
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

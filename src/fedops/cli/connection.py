@@ -12,7 +12,14 @@ from urllib.parse import urlsplit
 from fedops.api import OperatorClient
 from fedops.core.errors import Forbidden, Invalid
 from fedops.files import write_atomic
-from fedops.settings import CliSettings, ServerSettings, cli_settings, is_loopback, server_settings
+from fedops.settings import (
+    CliSettings,
+    ServerSettings,
+    cli_settings,
+    is_loopback,
+    normal_url,
+    server_settings,
+)
 
 
 @dataclass(frozen=True)
@@ -61,15 +68,6 @@ def _local_admin_token(file: Path) -> str | None:
         return file.read_text().strip() or None
     except OSError:
         return None
-
-
-def normal_url(text: str) -> str:
-    """``127.0.0.1:8600/`` as ``http://127.0.0.1:8600``."""
-    url = text if "://" in text else f"http://{text}"
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise Invalid(f"'{text}' is no URL of a Server Manager; it looks like http://HOST:8600")
-    return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
 
 
 def read_login(file: Path) -> Login | None:

@@ -5,18 +5,39 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from typing import TypeVar
 
+from rich.console import RenderableType
 from rich.live import Live
 
 from fedops.api import OperatorClient
 from fedops.cli.output import console
 from fedops.console import round_line, run_view
 from fedops.core import contracts as c
+from fedops.core.errors import Unavailable
 from fedops.core.states import RUN_TERMINAL, RunStatus
 
 #: Seconds between two looks at the server.
 INTERVAL = 0.5
+#: How long a server that is away is waited for while something is followed.
+AWAY_SECONDS = 120.0
+T = TypeVar("T")
+
+
+def outlasting(call: Callable[[], T], seconds: float = AWAY_SECONDS) -> T:
+    """The call's result. A server that is away, as while it is started anew, is asked again for a while."""
+    deadline, pause, said = time.monotonic() + seconds, threading.Event(), False
+    while True:
+        try:
+            return call()
+        except Unavailable as error:
+            if time.monotonic() > deadline:
+                raise
+            if not said:
+                sys.stderr.write(f"fedops: {error.message}; trying for {seconds:.0f} s\n")
+            said = True
+        pause.wait(INTERVAL)
 
 
 def follow(client: OperatorClient, run_id: int, quiet: bool) -> c.RunRead:
@@ -44,25 +65,30 @@ def wait_until(
 def _looks(client: OperatorClient, run_id: int) -> Iterator[c.RunRead]:
     pause = threading.Event()
     while True:
-        yield client.run(run_id)
+        yield outlasting(lambda: client.run(run_id))
         pause.wait(INTERVAL)
 
 
 def _live(client: OperatorClient, run_id: int) -> c.RunRead:
     with Live(console=console(), auto_refresh=False) as live:
         for run in _looks(client, run_id):
-            view = run_view(run, client.rounds(run_id), client.devices(run.task))
+            view = _view(client, run)
             live.update(view, refresh=True)
             if run.status in RUN_TERMINAL:
                 return run
     raise AssertionError
 
 
+def _view(client: OperatorClient, run: c.RunRead) -> RenderableType:
+    return outlasting(lambda: run_view(run, client.rounds(run.id), client.devices(run.task)))
+
+
 def _lines(client: OperatorClient, run_id: int) -> c.RunRead:
     shown, status = 0, ""
     out = console()
     for run in _looks(client, run_id):
-        done = [r for r in client.rounds(run_id) if r.committed_at is not None]
+        rounds = outlasting(lambda: client.rounds(run_id))
+        done = [r for r in rounds if r.committed_at is not None]
         for round_ in done[shown:]:
             out.print(round_line(round_, run.rounds))
         shown = len(done)

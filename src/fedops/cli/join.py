@@ -7,11 +7,10 @@ from typing import Annotated
 import typer
 
 from fedops.cli import options
-from fedops.cli.connection import normal_url
 from fedops.cli.output import show
 from fedops.client.join import PATIENCE_SECONDS
 from fedops.client.join import join as enrol
-from fedops.settings import client_settings
+from fedops.settings import client_settings, normal_url
 
 app = options.single()
 

@@ -9,10 +9,10 @@ import typer
 
 from fedops.api import OperatorClient
 from fedops.cli import options
-from fedops.cli.connection import Login, normal_url, write_login
+from fedops.cli.connection import Login, write_login
 from fedops.cli.output import show
 from fedops.core.errors import Invalid
-from fedops.settings import cli_settings
+from fedops.settings import cli_settings, normal_url
 
 app = options.single()
 

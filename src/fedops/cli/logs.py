@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
+from fedops.cli.follow import outlasting
 from fedops.cli.output import plain
 from fedops.core import contracts as c
 
@@ -28,16 +29,21 @@ def stream(
     """All entries, oldest first; with ``follow`` until ``over`` and a last look have found no more."""
     after, pause, told = 0, threading.Event(), 0
     while True:
-        last_look = (
-            not follow or over()
-        )  # asked first: what comes before it is over is still fetched
-        while entries := (page := fetch(after, _PAGE)).entries:
+        # Asked first: what comes before it is over is still fetched.
+        last_look = not follow or outlasting(over)
+        if last_look and follow:
+            pause.wait(settle)
+        while entries := (page := _fetched(fetch, after, follow)).entries:
             told = _tell_dropped(page.dropped, told)
             yield from entries
             after = entries[-1].id
         if last_look:
             return
         pause.wait(INTERVAL)
+
+
+def _fetched(fetch: Fetch, after: int, follow: bool) -> c.LogPage:
+    return outlasting(lambda: fetch(after, _PAGE)) if follow else fetch(after, _PAGE)
 
 
 def _tell_dropped(dropped: int, told: int) -> int:

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, TypeVar
 
 import typer
+from pydantic import ValidationError
 
+from fedops.core.contracts import Request
+from fedops.core.errors import Invalid
+from fedops.core.mistakes import sentences
+
+R = TypeVar("R", bound=Request)
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
 Server = Annotated[
     str | None,
@@ -23,6 +29,14 @@ Follow = Annotated[bool, typer.Option("--follow", help="Show it as it goes, unti
 Home = Annotated[
     Path | None, typer.Option("--home", metavar="DIR", help="The directory it keeps its data in.")
 ]
+
+
+def request(kind: type[R], **values: Any) -> R:
+    """A request made of what the user typed. ``Invalid`` names each value that it cannot hold."""
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise Invalid("; ".join(sentences(error, kind))) from None
 
 
 def group(text: str) -> typer.Typer:

@@ -51,7 +51,7 @@ def start(
     """
     with operator(server, token) as client:
         version = None if from_ is None else version_number(client, task, from_)
-        body = c.RunStart(overrides=overrides or [], from_version=version)
+        body = options.request(c.RunStart, overrides=overrides or [], from_version=version)
         _show_going(client, client.start_run(task, body), follow_it, as_json)
 
 
@@ -227,7 +227,9 @@ def extend(
 
     It has that run's config and app, and its strategy's state as long as the strategy is the same.
     """
-    body = c.RunExtend(rounds=rounds, overrides=overrides or [], current_app=current_app)
+    body = options.request(
+        c.RunExtend, rounds=rounds, overrides=overrides or [], current_app=current_app
+    )
     with operator(server, token) as client:
         _show_going(client, client.extend_run(run_id, body), follow_it, as_json)
 
@@ -243,7 +245,7 @@ def retry(
     as_json: options.Json = False,
 ) -> None:
     """Do what is left of a run that failed or was stopped: a new run from its last committed round."""
-    body = c.RunRetry(overrides=overrides or [], current_app=current_app)
+    body = options.request(c.RunRetry, overrides=overrides or [], current_app=current_app)
     with operator(server, token) as client:
         _show_going(client, client.retry_run(run_id, body), follow_it, as_json)
 

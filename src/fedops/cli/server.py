@@ -13,7 +13,12 @@ from fedops.cli.output import console, show
 from fedops.console import bytes_of
 from fedops.settings import ServerSettings, server_settings
 
-app = typer.Typer(invoke_without_command=True, add_completion=False, pretty_exceptions_enable=False)
+app = typer.Typer(
+    invoke_without_command=True,
+    suggest_commands=False,  # click does
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
 
 
 class Approval(StrEnum):

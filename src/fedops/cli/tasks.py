@@ -38,7 +38,8 @@ def create(
 ) -> None:
     """Make a task from an app's folder, which is packed and uploaded."""
     with operator(server, token) as client:
-        body = c.TaskCreate(
+        body = options.request(
+            c.TaskCreate,
             name=named(name),
             bundle=upload(client, folder),
             overrides=overrides or [],
@@ -95,7 +96,9 @@ def update(
         raise Invalid("nothing to update: give --app, --set or --description")
     with operator(server, token) as client:
         bundle = upload(client, folder) if folder is not None else None
-        body = c.TaskUpdate(bundle=bundle, overrides=overrides, description=description)
+        body = options.request(
+            c.TaskUpdate, bundle=bundle, overrides=overrides, description=description
+        )
         task = client.update_task(name, body)
     show(task, as_json, f"Task {task.name} is updated.")
 

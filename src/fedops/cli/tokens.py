@@ -31,7 +31,7 @@ def create(
     as_json: options.Json = False,
 ) -> None:
     """Make a join token. It is shown once and stored only as a hash."""
-    body = c.TokenCreate(uses=uses, expires_in_seconds=seconds(expires), note=note)
+    body = options.request(c.TokenCreate, uses=uses, expires_in_seconds=seconds(expires), note=note)
     with operator(server, token) as client:
         made = client.create_token(body)
         url = client.url

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,6 +21,8 @@ _ROLES = (
     ("fedops.client.training", "training client"),
     ("multiprocessing", None),
 )
+#: From one look to the next, as a multiple of what a look takes.
+_REST = 10.0
 _ROOTS = {"server": "Server Manager"}
 
 
@@ -28,9 +31,19 @@ class Census:
     """Processes by id; those that ended stay listed."""
 
     seen: dict[int, str] = field(default_factory=dict)
+    _next: float = 0.0
 
     def take(self, federation: Federation) -> None:
-        """Note every process of the federation that runs now."""
+        """Note every process of the federation that runs now.
+
+        With many devices that is much to read: no more than a part of the time goes into it.
+        """
+        began = time.monotonic()
+        if began >= self._next:
+            self._read(federation)
+            self._next = began + _REST * (time.monotonic() - began)
+
+    def _read(self, federation: Federation) -> None:
         for part in federation.parts.values():
             root = part.root()
             if root is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 import time
@@ -15,7 +16,7 @@ import psutil
 
 from fedops.console import accuracy_of, loss_of, version_name
 from fedops.core import contracts as c
-from fedops.core.errors import Conflict, FedOpsError, NotFound
+from fedops.core.errors import Conflict, FedOpsError, NotFound, Unavailable
 from fedops.core.states import RUN_TERMINAL, ParticipationStatus, RunStatus
 from fedops.demo.census import Census
 from fedops.demo.data import DataSource, choose
@@ -26,6 +27,12 @@ from fedops.flower.packing import PackedApp
 from fedops.scalize.project import Project
 
 TASK = "mnist-demo"
+#: So many devices are started side by side: that many imports of a framework leave the server some CPU.
+AT_ONCE = max(4, 2 * (os.cpu_count() or 1))
+#: More of them train at a time than there are cores: the server comes first.
+POLITE = "[limits]\nnice = 10\n"
+#: How long one of many devices may take to be ready.
+CROWD_SECONDS = 300.0
 #: A file that says: this directory is a demo's. Holds the process id of a server that was kept.
 MARKER = ".fedops-demo"
 SNIPPET = """\
@@ -107,9 +114,10 @@ class Demo:
         with federation.operator() as operator:
             body = c.TokenCreate(uses=self.plan.devices, note="demo")
             token = operator.create_token(body).token
-        with ThreadPoolExecutor(self.plan.devices) as pool:
+        crowd = self.plan.devices > AT_ONCE
+        with ThreadPoolExecutor(min(self.plan.devices, AT_ONCE)) as pool:
             jobs = [
-                pool.submit(self._enrol, federation, name, index, str(token))
+                pool.submit(self._enrol, federation, name, index, str(token), crowd)
                 for index, name in enumerate(self.plan.names)
             ]
             try:
@@ -119,10 +127,17 @@ class Demo:
                 federation.close()
                 raise
 
-    def _enrol(self, federation: Federation, name: str, index: int, token: str) -> None:
+    def _enrol(
+        self, federation: Federation, name: str, index: int, token: str, crowd: bool
+    ) -> None:
+        """Join a device and start its client. In a crowd it is up before the next one begins."""
         federation.join(name, token)
+        if crowd:
+            (federation.device_home(name) / "device.toml").write_text(POLITE)
         overrides = self.plan.device_overrides(index, self.data)
         federation.start_client(name, self.app, TASK, overrides=overrides)
+        if crowd:
+            federation.until_online([name], CROWD_SECONDS)
 
     def _train(self, federation: Federation) -> c.RunRead:
         with federation.operator() as operator:
@@ -133,8 +148,11 @@ class Demo:
             def look() -> c.RunRead | None:
                 federation.check_parts()
                 self.census.take(federation)
-                current = operator.run(run.id)
-                self.screen.update(current, operator.rounds(run.id), operator.devices())
+                try:
+                    current = operator.run(run.id)
+                    self.screen.update(current, operator.rounds(run.id), operator.devices())
+                except Unavailable:  # its process lives (see above): it is only busy
+                    return None
                 return current if current.status in RUN_TERMINAL else None
 
             ended = federation.until("the run to end", look, seconds=3_600.0, pause=0.4)

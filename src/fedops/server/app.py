@@ -204,9 +204,11 @@ async def _nothing_here(request: Request) -> None:
 
 def _takes(routes: list[BaseRoute], scope: Scope, method: str) -> bool:
     asked = {**scope, "method": method}
+    # Neither this very answer nor the dashboard, which takes whatever is left, is meant.
     return any(
-        route.matches(asked)[0] is Match.FULL and getattr(route, "path", "") != _ANYTHING
+        route.matches(asked)[0] is Match.FULL
         for route in routes
+        if getattr(route, "path", None) not in (_ANYTHING, "")
     )
 
 

@@ -14,9 +14,9 @@ from fedops.core.policies import is_online
 from fedops.core.states import Enrolment
 from fedops.core.why import device_why, span
 from fedops.core.words import did_you_mean
-from fedops.server import attempts, deadlines, events, facts, readiness, turns
+from fedops.server import attempts, deadlines, events, facts, models, readiness, turns
 from fedops.server.notices import DeviceChanged, DeviceGone, tell
-from fedops.server.tables import DeviceRow, MembershipRow
+from fedops.server.tables import DeviceRow, MembershipRow, TaskRow
 from fedops.settings import ServerSettings
 
 
@@ -139,7 +139,9 @@ def _known(wanted: str, names: Sequence[str]) -> str:
 def listed(
     session: Session, settings: ServerSettings, now: float, task: str | None = None
 ) -> list[DeviceRead]:
-    """All devices, or those of a task, by name."""
+    """All devices, or those of a task, by name. ``NotFound`` when there is no such task."""
+    if task is not None and session.get(TaskRow, task) is None:
+        raise NotFound(models.unknown_task(session, task))
     tasks = facts.tasks_by_device(session)
     rows = session.scalars(select(DeviceRow).order_by(DeviceRow.name)).all()
     chosen = rows if task is None else [row for row in rows if task in tasks.get(row.id, [])]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import uuid
 from pathlib import Path
 
@@ -83,6 +84,21 @@ def test_following_ends_with_the_run_and_misses_nothing(world: World) -> None:
     assert [e.text for e in entries] == ["line 0", "line 1"]
     (shown,) = lines_of(entries[0])
     assert shown.endswith(" a training_client | line 0")
+
+
+def test_what_devices_deliver_just_after_the_end_is_followed_too(world: World) -> None:
+    world.task()
+    device = world.ready_devices("a")["a"]
+    run, _ = world.running()
+    later = threading.Timer(0.2, lambda: _say(device, _line("last words", run.id)))
+    later.start()
+
+    def fetch(after: int, limit: int) -> c.LogPage:
+        return world.operator.run_logs(run.id, after=after, limit=limit)
+
+    entries = list(stream(fetch, lambda: True, True, settle=2.0))
+    later.join()
+    assert [e.text for e in entries] == ["last words"]
 
 
 def test_a_run_keeps_only_so_much_and_counts_what_went(tmp_path: Path) -> None:

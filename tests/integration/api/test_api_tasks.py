@@ -213,3 +213,8 @@ def test_an_unknown_version_names_the_known(world: World) -> None:
         world.operator.download_model("mnist", "serving", world.folder / "model")
     with pytest.raises(NotFound, match="no model version 'V9'"):
         world.operator.start_run("mnist", c.RunStart(from_version=9))
+
+
+def test_the_devices_of_a_task_that_is_not_there(world: World) -> None:
+    with pytest.raises(NotFound, match="there is no task 'nope'"):
+        world.operator.devices(task="nope")

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from fedops.cli.connection import Login, find_login, normal_url, read_login, write_login
+from fedops.cli.connection import Login, find_login, read_login, write_login
 from fedops.core.errors import Forbidden, Invalid
-from fedops.settings import cli_settings
+from fedops.settings import cli_settings, normal_url
 
 
 @pytest.fixture(autouse=True)
@@ -82,7 +82,10 @@ def test_urls_are_brought_to_one_form(given: str, normal: str) -> None:
     assert normal_url(given) == normal
 
 
-@pytest.mark.parametrize("given", ["ftp://a", "http://", ""])
+@pytest.mark.parametrize(
+    "given",
+    ["ftp://a", "http://", "", "http://a:port", "http://a:99999", "http://[::1", "http://a b"],
+)
 def test_what_is_no_url_is_refused(given: str) -> None:
     with pytest.raises(Invalid, match="no URL of a Server Manager"):
         normal_url(given)

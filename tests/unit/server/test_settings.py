@@ -25,6 +25,13 @@ def test_defaults() -> None:
     assert (client_settings().port, client_settings().training_port) == (8004, 8003)
 
 
+def test_a_server_that_moved_is_given_as_a_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert client_settings(server="192.0.2.7:8600/").server == "http://192.0.2.7:8600"
+    monkeypatch.setenv("FEDOPS_CLIENT_SERVER", "http://there:port")
+    with pytest.raises(Invalid, match="no URL of a Server Manager"):
+        client_settings()
+
+
 def test_what_is_given_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("FEDOPS_SERVER_PORT", "9000")
     monkeypatch.setenv("FEDOPS_DATABASE_URL", "postgresql+psycopg://me@here/db")

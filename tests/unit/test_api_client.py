@@ -1,0 +1,47 @@
+"""What the typed client refuses before anything is sent, and what it makes of odd answers."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from fedops.api import OperatorClient
+from fedops.core.errors import Forbidden, Invalid, Unavailable
+
+
+def client(answer: str = "[]", token: str = "fo_admin_x") -> OperatorClient:
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, text=answer))
+    return OperatorClient("http://server", token=token, transport=transport)
+
+
+@pytest.mark.parametrize("name", ["a b/c", "../tasks", "..", "", "a?b#c", "täsk"])
+def test_a_name_that_is_none_reaches_no_other_address(name: str) -> None:
+    with client() as operator:
+        with pytest.raises(Invalid, match="nobody's name"):
+            operator.device(name)
+        with pytest.raises(Invalid, match="nobody's name"):
+            operator.model("mnist", name)
+
+
+@pytest.mark.parametrize("token", ["tökén", "two words", "a\nb", " "])
+def test_what_cannot_be_a_token_is_not_sent(token: str) -> None:
+    with pytest.raises(Forbidden, match="this is no token"):
+        client(token=token)
+
+
+def test_the_line_end_of_a_copied_token_does_no_harm() -> None:
+    with client(token="fo_admin_x\r\n") as operator:
+        assert operator.devices() == []
+
+
+@pytest.mark.parametrize("answer", ["<html>", "{}", '[{"id": 1}]'])
+def test_another_program_at_the_url_is_named_as_such(answer: str) -> None:
+    with client(answer) as operator, pytest.raises(Unavailable, match="is this its URL"):
+        operator.devices()
+
+
+def test_a_place_that_takes_no_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    target = tmp_path / "file" / "model.safetensors"
+    with client() as operator, pytest.raises(Unavailable, match=f"cannot write {target}"):
+        operator.download_model("mnist", "V1", target)
