@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -121,8 +121,10 @@ class Demo:
                 for index, name in enumerate(self.plan.names)
             ]
             try:
-                for job in jobs:
+                for ready, job in enumerate(as_completed(jobs), start=1):
                     job.result()
+                    if crowd and ready % 10 == 0:
+                        self.screen.say(f"{ready} of {self.plan.devices} devices are ready")
             except BaseException:  # what the other threads wait for must end first
                 federation.close()
                 raise
