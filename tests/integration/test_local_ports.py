@@ -28,7 +28,7 @@ def test_when_no_port_is_left_the_message_says_which_were_tried() -> None:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         other.bind(("127.0.0.1", 65_535))
         other.listen()
-        with pytest.raises(Unavailable, match="between 65535 and 65535 on 127.0.0.1"):
+        with pytest.raises(Unavailable, match=r"between 65535 and 65535 on 127\.0\.0\.1"):
             bind("127.0.0.1", 65_535)
 
 
