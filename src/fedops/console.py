@@ -434,7 +434,24 @@ def round_line(round_: c.RoundRead, of: int) -> str:
     """One round in one line, for output that is no terminal."""
     split = ", ".join(f"{name} {value:.2f}" for name, value in time_split(round_).items())
     return (
-        f"round {round_.round}/{of}: accuracy {number(accuracy_of(round_))}, "
-        f"loss {number(loss_of(round_))}, {number(round_.seconds, 1)} s ({split}); "
+        f"round {round_.round}/{of}: {_scores(round_)}, {number(round_.seconds, 1)} s ({split}); "
         f"{participants(round_)}"
     )
+
+
+def score_line(round_: c.RoundRead, of: int) -> str:
+    """How good a round's model turned out to be, where that is known later than the rest."""
+    return f"round {round_.round}/{of}: {_scores(round_)} on the clients' data"
+
+
+def scores_of(round_: c.RoundRead) -> dict[str, float]:
+    """The metrics of the round's model, accuracy and loss first, without those of its training."""
+    names = (name for name in round_.metrics if not name.startswith("train_"))
+    first = ("accuracy", "loss")
+    return {n: round_.metrics[n] for n in sorted(names, key=lambda n: (n not in first, n))}
+
+
+def _scores(round_: c.RoundRead) -> str:
+    unknown: dict[str, float | None] = {"accuracy": None, "loss": None}
+    scores = scores_of(round_) or unknown
+    return ", ".join(f"{name} {number(value)}" for name, value in list(scores.items())[:4])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import threading
 import time
@@ -13,7 +14,7 @@ from rich.live import Live
 
 from fedops.api import OperatorClient
 from fedops.cli.output import console
-from fedops.console import round_line, run_view
+from fedops.console import round_line, run_view, score_line, scores_of
 from fedops.core import contracts as c
 from fedops.core.errors import Unavailable
 from fedops.core.states import RUN_TERMINAL, RunStatus
@@ -83,18 +84,30 @@ def _view(client: OperatorClient, run: c.RunRead) -> RenderableType:
     return outlasting(lambda: run_view(run, client.rounds(run.id), client.devices(run.task)))
 
 
+def _news(run: c.RunRead) -> str:
+    """Changes when there is something new to say: not with every second, phase or heartbeat."""
+    waits = re.match(r"waiting for \d+ more device", run.why)
+    return f"{run.status} {waits[0] if waits else ''}"
+
+
 def _lines(client: OperatorClient, run_id: int) -> c.RunRead:
-    shown, status = 0, ""
+    shown, said = 0, ""
+    scored: set[int] = set()
     out = console()
     for run in _looks(client, run_id):
         rounds = outlasting(lambda: client.rounds(run_id))
         done = [r for r in rounds if r.committed_at is not None]
         for round_ in done[shown:]:
             out.print(round_line(round_, run.rounds))
+        # What clients measured of a round's model comes with the next round's replies.
+        for round_ in (r for r in done if scores_of(r) and r.round not in scored):
+            scored.add(round_.round)
+            if round_ in done[:shown]:
+                out.print(score_line(round_, run.rounds))
         shown = len(done)
-        if run.status != status:
+        if (news := _news(run)) != said:
             out.print(f"run {run.id} is {run.status}. {run.why}")
-            status = run.status
+            said = news
         if run.status in RUN_TERMINAL:
             return run
     raise AssertionError

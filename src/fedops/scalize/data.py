@@ -54,7 +54,7 @@ def is_array(value: Any) -> bool:
 
 
 def is_pair(value: Any) -> bool:
-    """Examples and labels of one length: ``(X, y)``, where X may be a dict or list of inputs."""
+    """Examples and labels of one length: ``(X, y)``, where X may be a dict, list or tuple of inputs."""
     if not (isinstance(value, tuple) and len(value) == 2 and is_array(value[1])):
         return False
     inputs = _inputs(value[0])
@@ -65,7 +65,7 @@ def is_pair(value: Any) -> bool:
 def _inputs(x: Any) -> list[Any]:
     if isinstance(x, Mapping):
         return list(x.values())
-    return x if isinstance(x, list) else [x]
+    return list(x) if isinstance(x, list | tuple) else [x]
 
 
 def count(data: Any, label: str) -> int:
@@ -94,7 +94,7 @@ def take(data: Any, indices: Indices) -> Any:
     if is_array(data):
         return data[indices]
     if is_pair(data):
-        several = isinstance(data[0], list)
+        several = isinstance(data[0], list | tuple)
         x = [take(part, indices) for part in data[0]] if several else take(data[0], indices)
         return x, take(data[1], indices)
     if isinstance(data, Mapping):
@@ -119,7 +119,7 @@ def as_split(value: Any, dataset: str, validation_split: float, seed: int, label
     Raises:
         Invalid: it is nothing that can be trained on, or there is no example in it.
     """
-    given = value if isinstance(value, DataSplit) else _parts(value, label)
+    given = value if isinstance(value, DataSplit) else _parts(_with_arrays(value), label)
     _require(given.train, "training", label)
     total = count(given.train, label)
     if given.validation is None and given.test is None and validation_split > 0:
@@ -170,6 +170,18 @@ def _parts(value: Any, label: str) -> DataSplit:
     train, *held_out = parts
     validation = held_out[0] if held_out else None
     return DataSplit(train, validation, test=held_out[1] if len(held_out) == 2 else None)
+
+
+def _with_arrays(value: Any) -> Any:
+    """Lists of texts or numbers in what was returned, as arrays: they are columns, not data sets."""
+    if isinstance(value, tuple):
+        return tuple(_with_arrays(part) for part in value) if type(value) is tuple else value
+    plain = isinstance(value, list) and bool(value)
+    return (
+        np.asarray(value)
+        if plain and all(isinstance(v, str | int | float) for v in value)
+        else value
+    )
 
 
 def _named_parts(value: Mapping[Any, Any]) -> DataSplit | None:

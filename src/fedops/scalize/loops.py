@@ -32,6 +32,7 @@ class OwnTrain:
     ) -> TrainResult:
         context, data = offers["context"], offers["train_data"]
         known = {**self._extra, **_pair(data), **_of_context(context), **offers}
+        known["loaders"] = Lazy(lambda: _both(known, batch))
         known |= _batched(self._call, known, batch, train_data=True, validation_data=False)
         value = None
         for epoch in range(1, (context.epochs if self._call.per_epoch else 1) + 1):
@@ -80,6 +81,13 @@ def _batched(
     values = {key: known.get(key) for key in wanted}
     values = {k: v.value if isinstance(v, Lazy) else v for k, v in values.items()}
     return {k: batch(v, shuffled[k]) for k, v in values.items() if batch and v is not None}
+
+
+def _both(known: Mapping[str, Any], batch: Batch | None) -> dict[str, Any]:
+    """Training and validation data under the names that tutorials use."""
+    given = {"train": known["train_data"], "val": known.get("validation_data")}
+    values = {k: v.value if isinstance(v, Lazy) else v for k, v in given.items()}
+    return {k: batch(v, k == "train") if batch else v for k, v in values.items() if v is not None}
 
 
 def _pair(data: Any) -> dict[str, Any]:

@@ -38,6 +38,8 @@ class Table(Section):
     path: list[str] = Field(default=[".", "src"], min_length=1)
     #: Folder, seen from the app's, that the code's relative paths start from. Default: left as it is.
     workdir: str = ""
+    #: Files below it, as shell globs, that the server's copy of the app needs beside the Python code.
+    carry: list[str] = Field(default=[])
     flow: Flow = Flow()
 
 
@@ -50,6 +52,7 @@ class Manifest:
     folders: tuple[Path, ...]
     flow: Flow
     workdir: Path | None = None
+    carry: tuple[str, ...] = ()
 
 
 def read_manifest(app_dir: Path) -> Manifest:
@@ -88,7 +91,9 @@ def _manifest(folder: Path, table: Table, app_name: str) -> Manifest:
         raise Invalid(f"there is no config file {config}; name it as config in [tool.fedops]")
     folders = tuple(dict.fromkeys((folder / part).resolve() for part in table.path))
     workdir = (folder / table.workdir).resolve() if table.workdir else None
-    return Manifest(folder, app_name, packages, config, folders, table.flow, workdir)
+    return Manifest(
+        folder, app_name, packages, config, folders, table.flow, workdir, tuple(table.carry)
+    )
 
 
 def make_importable(manifest: Manifest) -> None:

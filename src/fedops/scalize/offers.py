@@ -16,7 +16,18 @@ class Offer:
     types: tuple[str, ...] = ()
 
 
-_SPLITS = ("loader", "dataloader", "data", "dataset", "set", "dl", "ds", "iter", "dataiter")
+_SPLITS = (
+    "loader",
+    "dataloader",
+    "data",
+    "dataset",
+    "set",
+    "dl",
+    "ds",
+    "iter",
+    "iterator",
+    "dataiter",
+)
 
 
 def _data_names(*prefixes: str) -> tuple[str, ...]:
@@ -91,6 +102,11 @@ OFFERS: dict[str, tuple[Offer, ...]] = {
             "the validation data",
             _data_names("val", "valid", "validation", "test", "eval"),
         ),
+        Offer(
+            "loaders",
+            "training and validation data as {'train', 'val'}",
+            ("loaders", "dataloaders"),
+        ),
         Offer("x", "the training examples", ("xtrain", "trainx", *_X)),
         Offer("y", "the training labels", ("ytrain", "trainy", *_Y)),
         Offer(
@@ -103,6 +119,12 @@ OFFERS: dict[str, tuple[Offer, ...]] = {
         Offer("learning_rate", "learning_rate", ("learningrate", "lr", "eta")),
         Offer(
             "optimizer", "the optimizer", ("optimizer", "optimiser", "optim", "opt"), ("Optimizer",)
+        ),
+        Offer(
+            "scheduler",
+            "a scheduler that leaves the learning rate as it is",
+            ("scheduler", "lrscheduler", "sched"),
+            ("LRScheduler",),
         ),
         _LOSS,
         _DEVICE,

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 
 from fedops.core.contracts import ParameterContract
 from fedops.core.errors import Invalid
@@ -99,11 +100,13 @@ class PyTorchAdapter:
 
     def _offers(self, context: TrainContext) -> dict[str, Any]:
         part, rate = self.options.optimizer, context.learning_rate
+        optimizer = Lazy(lambda: make_optimizer(part, self.model, rate))
         return {
             "model": self.model,
             "context": context,
             "device": self.device,
-            "optimizer": Lazy(lambda: make_optimizer(part, self.model, rate)),
+            "optimizer": optimizer,
+            "scheduler": Lazy(lambda: LambdaLR(optimizer.value, lambda _: 1.0)),
             "loss": Lazy(lambda: make_loss(self.options.loss) or nn.CrossEntropyLoss()),
         }
 

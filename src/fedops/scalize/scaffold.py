@@ -47,6 +47,8 @@ class Plan:
     targets: tuple[str, ...] = ()
     #: The project's top-level modules and packages that define something.
     modules: tuple[str, ...] = ()
+    #: Files of settings that the code reads.
+    carry: tuple[str, ...] = ()
 
     @property
     def folder(self) -> Path:
@@ -62,6 +64,7 @@ class Plan:
         for step, choice in self.steps.items():
             lines.append(f"{step}: {choice.target or 'none'}: {choice.reason}")
         lines += [f"{key} = {value!r} ({where})" for key, (value, where) in self.settings.items()]
+        lines += [f"goes to the server with the code: {file}" for file in self.carry]
         return lines + [f"open: {problem}" for problem in self.problems]
 
     def with_answers(self, answers: Mapping[str, str]) -> Plan:
@@ -97,7 +100,7 @@ def propose(path: Path) -> Plan:
         raise Invalid(f"there is no folder {project}")
     seen = survey(project)
     if not (seen.functions or seen.classes):
-        found = "; ".join(seen.unreadable) or "no function or class in a Python file"
+        found = "; ".join(seen.unreadable) or _nothing_in(project)
         raise Invalid(f"nothing to federate was found in {project}: {found}")
     framework, steps = choose(seen)
     settings = {key: value for key in _SETTINGS if (value := _setting(key, seen, steps))}
@@ -116,7 +119,19 @@ def propose(path: Path) -> Plan:
             sorted([*(f.target for f in seen.functions), *(c.target for c in seen.classes)])
         ),
         tuple(dict.fromkeys(target.split(".")[0] for target in targets)),
+        tuple(sorted(seen.settings_files)),
     )
+
+
+def _nothing_in(project: Path) -> str:
+    only = "no function or class in a Python file"
+    if notebook := next(iter(sorted(project.rglob("*.ipynb"))), None):
+        return (
+            f"{only}; a notebook cannot be imported: export it ('jupyter nbconvert --to script "
+            f"{notebook.name}') and put model and data into functions, the rest under "
+            'if __name__ == "__main__":'
+        )
+    return f"{only}; what stands outside of functions cannot be called: put model and data into functions"
 
 
 def write(plan: Plan) -> list[Path]:
@@ -156,7 +171,7 @@ def init_project(path: Path, answers: Mapping[str, str] | None = None) -> Plan:
 def _files(plan: Plan) -> dict[str, str]:
     root = os.path.relpath(plan.root, plan.folder)
     home = os.path.relpath(plan.project, plan.folder)
-    texts = Texts(plan.name, plan.framework, plan.package, plan.modules, root, home)
+    texts = Texts(plan.name, plan.framework, plan.package, plan.modules, root, home, plan.carry)
     return {
         "pyproject.toml": texts.pyproject(plan.steps),
         "config.toml": texts.config(plan.steps, plan.settings, plan.optimizer, plan.loss),

@@ -38,6 +38,7 @@ class Texts:
     modules: tuple[str, ...]
     root: str  #: where the project's imports start, seen from the app's folder
     home: str  #: the project's folder, seen from the app's
+    carry: tuple[str, ...] = ()  #: files that the server needs beside the code
 
     def pyproject(self, steps: Mapping[str, Choice]) -> str:
         flow = {
@@ -51,6 +52,9 @@ class Texts:
             packages=_inline([self.package, *self.modules]),
             path=_inline([".", self.root]),
             workdir=_inline(self.home),
+            carry=f"carry = {_inline(list(self.carry))}  # what else the server gets\n"
+            if self.carry
+            else "",
             flow="\n".join(f"{step} = {_inline(target)}" for step, target in flow.items()),
         )
 
@@ -142,7 +146,7 @@ package = {packages}
 config = "config.toml"
 path = {path}  # where imports are looked for, seen from this folder
 workdir = {workdir}  # where the project's relative paths start
-
+{carry}
 [tool.fedops.flow]
 {flow}
 

@@ -86,9 +86,15 @@ def inputs_from(options: AdapterOptions, classifier: bool) -> Inputs:
 def _inputs_of(x: Any, y: Any, classifier: bool, classes: Any) -> Inputs:
     columns = tuple(x.columns) if hasattr(x, "columns") else None
     text = len(x.shape) == 1
-    seen = np.unique(np.asarray(y)).tolist() if classifier else None
+    seen = [_plain(label) for label in np.unique(np.asarray(y)).tolist()] if classifier else None
     known = tuple(classes or seen or ()) if classifier else None
     return Inputs(1 if text else int(x.shape[1]), known, columns, text)
+
+
+def _plain(label: Any) -> Any:
+    """A label as ``[dataset] classes`` can hold it: true and 1.0 equal 1."""
+    whole = isinstance(label, bool) or (isinstance(label, float) and label.is_integer())
+    return int(label) if whole else label
 
 
 @dataclass
@@ -250,7 +256,8 @@ def _transformer(step: Any, prefix: str, x: Any, y: Any) -> Part | None:
     else:
         raise Invalid(
             f"{type(step).__name__} learns from the data what cannot be averaged over devices; do this in "
-            "the data step, or use StandardScaler, MinMaxScaler, MaxAbsScaler or one that learns nothing"
+            "the data step, or use StandardScaler, MinMaxScaler, MaxAbsScaler or one that learns nothing "
+            "(for texts HashingVectorizer)"
         )
     if x is not None:
         part.write({n: _neutral(n, a) for n, a in part.read().items()})

@@ -33,7 +33,7 @@ class Lazy:
 
 
 #: How the name of a parameter ends that is gone through batch by batch.
-_LOADERS = ("loader", "dl", "iter", "batches")
+_LOADERS = ("loader", "loaders", "dl", "iter", "iterator", "batches")
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,18 @@ class StepCall:
         except (FedOpsError, Cancelled):
             raise
         except Exception as error:
-            raise Invalid(f"{self.label} failed: {explain(error, self.roots)}") from error
+            why = explain(error, self.roots)
+            raise Invalid(f"{self.label} failed: {why}{self._about_config()}") from error
+
+    def _about_config(self) -> str:
+        """Whether the function has got FedOps' config where it may have wanted one of its own."""
+        name = next((name for name, key in self.passed.items() if key == "config"), None)
+        if name is None:
+            return ""
+        return (
+            f". (Its parameter '{name}' got the config of FedOps; one of your own is a table "
+            f'[{self.kind}.{name}], e.g. with _target_ = "omegaconf.OmegaConf.load" and file_ = "FILE.yaml")'
+        )
 
     @property
     def label(self) -> str:
@@ -127,16 +138,21 @@ def plan(
     _refuse_unknown(kind, label, given, parameters, open_ended)
     passed: dict[str, str] = {}
     defaults: list[str] = []
+    missing: list[str] = []
     for name, parameter in parameters.items():
         if name in given:
             continue
         key = _match(kind, parameter, taken=set(passed.values()))
         if key:
             passed[name] = key
-        elif parameter.default is inspect.Parameter.empty:
-            raise Invalid(f"{label}: {_cannot_fill(kind, name)}")
-        else:
+        elif parameter.default is not inspect.Parameter.empty:
             defaults.append(name)
+        else:
+            missing.append(name)
+    if missing and kind in ("train", "evaluate") and "model" not in passed.values():
+        passed[missing.pop(0)] = "model"  # whatever it is called: each of them works on a model
+    if missing:
+        raise Invalid(f"{label}: {_cannot_fill(kind, missing[0])}")
     return StepCall(kind, target, function, given, passed, tuple(defaults), roots, parameters)
 
 
@@ -205,8 +221,9 @@ def _fitted(value: Any, parameter: inspect.Parameter) -> Any:
 def _cannot_fill(kind: str, name: str) -> str:
     known = [offer.key for offer in OFFERS[kind]]
     return (
-        f"nothing to pass for its parameter '{name}'; give it under [{kind}] in the config, give it a "
-        f"default, or name it after what a {kind} step can get: {listed(known)}"
+        f"nothing to pass for its parameter '{name}'; give it under [{kind}] in the config, or name as the "
+        "step a function of your own, in a file beside config.toml's, that makes it and calls this one. "
+        f"Parameters that a {kind} step can get by their names: {listed(known)}"
     )
 
 

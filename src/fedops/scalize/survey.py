@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ class Function:
     #: How many things a ``return a, b`` lists.
     elements: int = 1
     answers: bool = False  #: whether it returns anything
+    open_ended: bool = False  #: whether it takes ``**kwargs``
 
     @property
     def target(self) -> str:
@@ -100,6 +101,12 @@ class Survey:
     options: dict[str, Any] = field(default_factory=dict)  #: argparse: name -> default
     constants: dict[str, Any] = field(default_factory=dict)  #: NAME = plain value, top of a module
     fields: dict[str, Any] = field(default_factory=dict)  #: defaults of annotated class fields
+    exported: dict[str, str] = field(default_factory=dict)  #: name in a package -> where it is from
+    made: dict[str, str] = field(
+        default_factory=dict
+    )  #: variable -> dotted name of what was called
+    #: Files of settings that the code names and that are there, seen from the project's folder.
+    settings_files: set[str] = field(default_factory=set)
     busy: dict[str, int] = field(default_factory=dict)  #: modules that do work when imported: line
     unreadable: list[str] = field(default_factory=list)  #: one line a file
 
@@ -138,7 +145,25 @@ def survey(project: Path) -> Survey:
     seen = Survey(project=project, root=root)
     for file in python_files(project)[:_LIMIT]:
         _look_at(seen, file)
+    _follow_reexports(seen)
     return seen
+
+
+def _follow_reexports(seen: Survey) -> None:
+    """Names that a package hands on (``from .registry import make`` in its ``__init__``) where they are."""
+
+    def real(name: str) -> str:
+        for _ in range(10):  # more is a circle
+            name = seen.exported.get(name, name)
+        return name
+
+    def all_real(names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(real, names))
+
+    seen.calls = [replace(call, target=real(call.target)) for call in seen.calls]
+    seen.classes = [replace(cls, bases=all_real(cls.bases)) for cls in seen.classes]
+    seen.functions = [replace(f, gives=all_real(f.gives)) for f in seen.functions]
+    seen.made = {variable: real(name) for variable, name in seen.made.items()}
 
 
 def import_root(project: Path) -> Path:
@@ -190,9 +215,12 @@ def _look_at(seen: Survey, file: Path) -> None:
         return
     names = _Names(tree, module, is_package=file.name == "__init__.py")
     seen.imports |= names.imported
+    if file.name == "__init__.py":
+        seen.exported |= {f"{module}.{name}": dotted for name, dotted in names.known.items()}
     _collect_definitions(seen, tree, names, file)
     _collect_calls(seen, tree, names)
     _collect_values(seen, tree, module)
+    _collect_files(seen, tree, file)
 
 
 class _Names:
@@ -202,13 +230,13 @@ class _Names:
         self.module = module
         self._package = module if is_package else module.rpartition(".")[0]
         self.imported: set[str] = set()
-        self._known: dict[str, str] = {}
+        self.known: dict[str, str] = {}
         for node in ast.walk(tree):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 self._add(node)
         for node in tree.body:
             if isinstance(node, ast.ClassDef | ast.FunctionDef):
-                self._known[node.name] = f"{module}.{node.name}"
+                self.known[node.name] = f"{module}.{node.name}"
 
     def _add(self, node: ast.Import | ast.ImportFrom) -> None:
         for alias in node.names:
@@ -218,7 +246,7 @@ class _Names:
             else:
                 whole = dotted = f"{self._origin(node)}.{alias.name}"
             self.imported.add(dotted)
-            self._known[alias.asname or alias.name.partition(".")[0]] = whole
+            self.known[alias.asname or alias.name.partition(".")[0]] = whole
 
     def _origin(self, node: ast.ImportFrom) -> str:
         if not node.level:
@@ -230,9 +258,9 @@ class _Names:
     def dotted(self, node: ast.expr | None) -> str:
         """The dotted name an expression stands for, or ''."""
         if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            return self._known.get(node.value, node.value)
+            return self.known.get(node.value, node.value)
         if isinstance(node, ast.Name):
-            return self._known.get(node.id, node.id)
+            return self.known.get(node.id, node.id)
         if isinstance(node, ast.Attribute):
             owner = self.dotted(node.value)
             return f"{owner}.{node.attr}" if owner else ""
@@ -259,6 +287,7 @@ def _function(node: ast.FunctionDef, names: _Names, file: Path) -> Function:
         gives=tuple(dict.fromkeys(filter(None, _gives(node, names)))),
         elements=max([1, *_elements(node)]),
         answers=any(_answers(inner) for inner in ast.walk(node)),
+        open_ended=node.args.kwarg is not None,
     )
 
 
@@ -333,6 +362,10 @@ def _gives(node: ast.FunctionDef, names: _Names) -> Iterator[str]:
 
 
 def _collect_calls(seen: Survey, tree: ast.Module, names: _Names) -> None:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            variables = [target.id for target in node.targets if isinstance(target, ast.Name)]
+            seen.made |= dict.fromkeys(variables, names.dotted(node.value.func))
     for top in tree.body:
         scope = getattr(top, "name", "")
         for node in ast.walk(top):
@@ -363,6 +396,15 @@ def _collect_values(seen: Survey, tree: ast.Module, module: str) -> None:
                 seen.constants[target.id] = value
         if _does_work(node):
             seen.busy.setdefault(module, node.lineno)
+
+
+def _collect_files(seen: Survey, tree: ast.Module, file: Path) -> None:
+    texts = {n.value for n in ast.walk(tree) if isinstance(n, ast.Constant)}
+    for text in sorted(t for t in texts if isinstance(t, str) and t.endswith(_SETTINGS_FILES)):
+        for folder in (seen.project, file.parent):
+            path = (folder / text).resolve()
+            if path.is_file() and path.is_relative_to(seen.project):
+                seen.settings_files.add(path.relative_to(seen.project).as_posix())
 
 
 def _does_work(node: ast.stmt) -> bool:
@@ -402,6 +444,7 @@ def plain_value(node: ast.expr | None) -> Any:
     return (list(value) if isinstance(value, tuple) else value) if plain else None
 
 
+_SETTINGS_FILES = (".yaml", ".yml", ".toml", ".ini", ".cfg")
 _PLAIN = (bool, int, float, str)
 
 

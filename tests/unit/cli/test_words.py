@@ -8,7 +8,15 @@ from rich.console import Console
 from fedops.cli.models import version_number
 from fedops.cli.tasks import config_lines, named
 from fedops.cli.tokens import seconds
-from fedops.console import bytes_of, explanations_table, participants, round_line, telemetry_table
+from fedops.console import (
+    bytes_of,
+    explanations_table,
+    participants,
+    round_line,
+    score_line,
+    scores_of,
+    telemetry_table,
+)
 from fedops.core import contracts as c
 from fedops.core.errors import Invalid
 from fedops.core.states import ParticipationStatus
@@ -126,3 +134,10 @@ def test_telemetry_has_the_columns_that_were_measured() -> None:
     assert first[-3:] == ["-", "12.5", "-"]
     assert second[-4:] == ["7", "3", "2.5", "MB"]
     assert "No telemetry yet" in str(telemetry_table([]))
+
+
+def test_what_the_clients_measured_later_is_a_line_of_its_own() -> None:
+    line = score_line(a_round(train_loss=9.0, f1=0.5, loss=0.25, accuracy=0.9), 5)
+    assert line == "round 2/5: accuracy 0.9000, loss 0.2500, f1 0.5000 on the clients' data"
+    assert scores_of(a_round(train_loss=9.0)) == {}
+    assert "f1 0.5000" in round_line(a_round(f1=0.5), 5)

@@ -508,3 +508,25 @@ def test_evaluation_is_the_mean_over_examples() -> None:
         outputs = adapter.model(x)
     assert result.metrics["loss"] == pytest.approx(float(F.cross_entropy(outputs, y)), rel=1e-5)
     assert result.metrics["accuracy"] == int((outputs.argmax(1) == y).sum()) / 30
+
+
+def test_a_loop_over_a_dict_of_loaders_with_a_scheduler() -> None:
+    """As the tutorial on transfer learning writes it."""
+    seen: dict[str, Any] = {}
+
+    def train(model, dataloaders, optimizer, lr_scheduler, num_epochs):
+        for _ in range(num_epochs):
+            for x, y in dataloaders["train"]:
+                optimizer.zero_grad()
+                F.cross_entropy(model(x), y).backward()
+                optimizer.step()
+            lr_scheduler.step()
+        seen.update(dataloaders, rate=optimizer.param_groups[0]["lr"])
+
+    adapter = with_own(train)
+    adapter.options.train._extra["validation_data"] = Lazy(data)
+    before = bits(adapter.get_tensors())
+    adapter.train(data(), context())
+    assert bits(adapter.get_tensors()) != before
+    assert [seen[name].batch_size for name in ("train", "val")] == [8, 8]
+    assert seen["rate"] == context().learning_rate

@@ -217,3 +217,110 @@ def test_the_bundle_carries_the_code_but_no_data(tmp_path: Path) -> None:
 
 def test_an_app_with_all_its_code_inside_carries_nothing() -> None:
     assert carried_files(ROOT / "apps" / "mnist-xai") == {}
+
+
+UNET = """\
+import torch
+from torch import nn
+def double_conv(i, o): return nn.Sequential(nn.Conv2d(i, o, 3))
+def up_conv(i, o): return nn.Sequential(double_conv(i, o))
+class UNet(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.down, self.up = double_conv(3, 8), up_conv(8, 1)
+def load_images(): return torch.utils.data.TensorDataset(torch.ones(4, 3, 8, 8))
+def train_model(model, dataloaders, optimizer, scheduler, num_epochs=5):
+    model = UNet()
+    return model
+def reconstruction_error(unet, dataset): return 0.5
+def main():
+    unet = UNet()
+    train_model(unet, load_images())
+"""
+
+
+def test_parts_of_a_model_are_no_models_and_a_training_function_makes_none(tmp_path: Path) -> None:
+    plan = init_project(_project(tmp_path, UNET))
+    assert [choice.target for choice in plan.steps.values()] == [
+        "m.load_images",
+        "m.UNet",
+        "m.train_model",
+        "m.reconstruction_error",
+    ]
+    assert plan.problems == ()
+
+
+REGISTRY = """\
+from torch import nn
+from .net import Net
+MODELS = {"small": Net}
+def create_model(name: str, **kwargs): return MODELS[name](**kwargs)
+"""
+
+
+def test_a_registry_behind_a_reexport_gets_what_the_project_passes(tmp_path: Path) -> None:
+    package = tmp_path / "src" / "shop" / "models"
+    package.mkdir(parents=True)
+    (tmp_path / "src" / "shop" / "__init__.py").write_text("")
+    (package / "__init__.py").write_text("from .registry import create_model\n")
+    (package / "net.py").write_text(
+        "from torch import nn\nclass Net(nn.Module):\n    def __init__(self, width): ...\n"
+    )
+    (package / "registry.py").write_text(REGISTRY)
+    (tmp_path / "src" / "shop" / "main.py").write_text(
+        "from .models import create_model\n"
+        "def load_data(name='small-set'): return 1, 2\n"
+        "def main():\n    model = create_model('small', width=4)\n"
+    )
+    plan = init_project(tmp_path)
+    assert _config(plan)["model"] == {
+        "_target_": "shop.models.registry.create_model",
+        "name": "small",
+        "width": 4,
+    }
+    assert _config(plan)["data"] == {"name": "small-set"}, "what the project calls it"
+
+
+def test_settings_in_a_file_are_read_by_the_projects_own_function_and_carried(
+    tmp_path: Path,
+) -> None:
+    text = (
+        "from torch import nn\n"
+        "def load_config(path='conf/a.yaml'): ...\n"
+        "class Net(nn.Module):\n    def __init__(self, cfg): ...\n"
+        "def get_data(cfg): return 1, 2\n"
+        "def main():\n    cfg = load_config(a.config)\n    Net(cfg)\n    get_data(cfg)\n"
+    )
+    folder = _project(tmp_path, text)
+    (folder / "conf").mkdir()
+    (folder / "conf" / "a.yaml").write_text("width: 3\n")
+    (folder / "conf" / "patients.yaml").write_text("[]\n")
+    plan = init_project(folder)
+    assert plan.steps["model"].arguments == {"cfg": {"_target_": "m.load_config"}}
+    assert plan.steps["data"].arguments == {"cfg": {"_target_": "m.load_config"}}
+    assert "goes to the server with the code: conf/a.yaml" in plan.lines()
+    files = carried_files(plan.folder)
+    assert set(files) == {"carried/m.py", "carried/conf/a.yaml", "pyproject.toml"}
+    (folder / "conf" / "a.yaml").unlink()
+    with pytest.raises(Invalid, match=r"carry: there is no file 'conf/a.yaml'"):
+        carried_files(plan.folder)
+
+
+def test_a_transformers_head_and_a_split_of_scikit_learn_are_recognised(tmp_path: Path) -> None:
+    text = (
+        "from transformers import BertConfig, BertForSequenceClassification\n"
+        "from sklearn.model_selection import train_test_split\n"
+        "def model_init():\n"
+        "    return BertForSequenceClassification(BertConfig())\n"
+        "def load_news():\n    return train_test_split([1], [2])\n"
+    )
+    plan = propose(_project(tmp_path, text))
+    assert (plan.framework, plan.steps["model"].target) == ("huggingface", "m.model_init")
+    assert plan.steps["data"].target == "m.load_news"
+
+
+def test_a_notebook_alone(tmp_path: Path) -> None:
+    folder = _project(tmp_path, "")
+    (folder / "play.ipynb").write_text("{}")
+    with pytest.raises(Invalid, match=r"jupyter nbconvert --to script play\.ipynb"):
+        propose(folder)

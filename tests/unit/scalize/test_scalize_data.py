@@ -176,3 +176,11 @@ def test_cut_is_disjoint_and_complete() -> None:
     kept, held_out = cut(11, 0.2, 3)
     assert (len(kept), len(held_out)) == (9, 2)
     assert sorted([*kept, *held_out]) == list(range(11))
+
+
+def test_inputs_may_be_a_tuple_and_columns_lists() -> None:
+    two = (np.arange(10), np.arange(20).reshape(10, 2))
+    split = as_split((two, np.arange(10)), "d", 0.2, 1, "here")
+    assert (split.examples, count(split.validation, "here")) == (8, 2)
+    texts = as_split((["a", "b", "c", "d"], [0, 1, 0, 1]), "d", 0.25, 1, "here")
+    assert (texts.examples, texts.train[0].dtype.kind) == (3, "U")

@@ -258,3 +258,12 @@ def test_an_estimator_that_is_returned_is_taken_over() -> None:
     adapter.train((X, Y), CONTEXT)
     plain = LogisticRegression().fit(X, Y)
     assert adapter.get_tensors()["coef_"].tobytes() == plain.coef_.tobytes()
+
+
+@pytest.mark.parametrize("labels", [np.array([0.0, 1.0] * 20), np.array([True, False] * 20)])
+def test_labels_are_told_as_the_config_can_hold_them(labels: Any) -> None:
+    data = (np.random.default_rng(0).random((40, 3)), labels)
+    adapter = SklearnAdapter(LogisticRegression(), AdapterOptions(sample=lambda: data))
+    assert "classes = [0, 1] " in adapter.from_data
+    adapter.train(data, TrainContext(1, 1, 1, 8, 0.1))
+    assert adapter.evaluate(data, TrainContext(1, 1, 1, 8, 0.1)).metrics["accuracy"] >= 0.0

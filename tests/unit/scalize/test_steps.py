@@ -213,3 +213,28 @@ def test_one_line_explains_a_step() -> None:
         "train: app.own(net=the model, trainloader=the training data, epochs=num_epochs, "
         "lr=0.5 (config), verbose left as it is)"
     )
+
+
+def test_what_nothing_else_fits_is_the_model() -> None:
+    def train_gan(gan: Any, dataloader: Any, scheduler: Any, dataloaders: Any) -> None: ...
+
+    call = plan("train", "m.train_gan", train_gan, {}, [])
+    assert dict(call.passed) == {
+        "gan": "model",
+        "dataloader": "train_data",
+        "scheduler": "scheduler",
+        "dataloaders": "loaders",
+    }
+
+    def train(model: Any, teacher: Any) -> None: ...
+
+    with pytest.raises(Invalid, match=r"'teacher'.*a function of your own"):
+        plan("train", "m.train", train, {}, [])
+
+
+def test_a_function_that_got_our_config_and_fails_is_told_of_its_own() -> None:
+    def build(cfg: Any) -> Any:
+        return cfg["hidden"]
+
+    with pytest.raises(Invalid, match=r"'cfg' got the config of FedOps.*\[model.cfg\]"):
+        plan("model", "m.build", build, {}, [])({"config": object()})
