@@ -303,9 +303,9 @@ def hold_lock(path: Path, what: str) -> IO[str]:
             f"{what} is already running on {path.parent} (process {holder}); "
             "stop it first, or give this one another directory with --home"
         ) from None
-    file.truncate(0)
-    file.write(f"{os.getpid()}\n")
-    file.flush()
+    with contextlib.suppress(OSError):  # on a full disk the lock holds, it only names nobody
+        os.ftruncate(file.fileno(), 0)
+        os.write(file.fileno(), f"{os.getpid()}\n".encode())
     return file
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -203,6 +204,19 @@ def test_a_lock_is_held_once_and_names_its_holder(tmp_path: Path) -> None:
     assert str(path.parent) in caught.value.message
     held.close()
     processes.hold_lock(path, "a Client Manager").close()
+
+
+def test_a_lock_holds_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    path = tmp_path / "lock"
+    with (
+        processes.hold_lock(path, "a backup"),
+        pytest.raises(Conflict, match="process unknown"),
+    ):
+        processes.hold_lock(path, "a backup")
 
 
 def test_the_environment_of_a_child_has_no_fedops_secret() -> None:

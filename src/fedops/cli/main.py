@@ -5,6 +5,7 @@ Commands are imported when they are asked for, so that ``fedops --help`` answers
 
 from __future__ import annotations
 
+import errno
 import importlib
 import sys
 import traceback
@@ -52,6 +53,20 @@ COMMANDS = {
         "Global model versions: list, download, promote, compare, verify.",
     ),
 }
+
+
+#: No room, no permission, a file where a folder is wanted, or the other way round.
+_DENIED = frozenset(
+    (
+        errno.ENOSPC,
+        errno.EDQUOT,
+        errno.EACCES,
+        errno.EPERM,
+        errno.EROFS,
+        errno.ENOTDIR,
+        errno.EISDIR,
+    )
+)
 
 
 class LazyCommands(TyperGroup):
@@ -113,8 +128,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = app(words, prog_name="fedops", standalone_mode=False)
     except BaseException as error:
-        sys.exit(_report(error, words))
+        sys.exit(_report(_of_this_machine(error), words))
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _of_this_machine(error: BaseException) -> BaseException:
+    """A file that this machine does not let us have is no mistake of ours."""
+    if not isinstance(error, OSError) or error.errno not in _DENIED:
+        return error
+    from fedops.core.errors import Unavailable
+
+    where = f"{error.filename}: " if error.filename else ""
+    return Unavailable(f"{where}{error.strerror}")
 
 
 def _report(error: BaseException, words: list[str]) -> int:

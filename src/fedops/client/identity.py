@@ -13,7 +13,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedops.core.errors import Invalid, NotFound
+from fedops.core.errors import Invalid, NotFound, Unavailable
 from fedops.files import write_atomic
 
 
@@ -94,6 +94,7 @@ def load_identity(home: Home) -> Identity:
     Raises:
         NotFound: it has not joined yet.
         Invalid: the file was damaged.
+        Unavailable: it cannot be read.
     """
     try:
         return Identity(**json.loads(home.identity.read_text()))
@@ -102,6 +103,8 @@ def load_identity(home: Home) -> Identity:
             f"this device has not joined a server yet: there is no {home.identity}; "
             "run 'fedops join URL --token TOKEN'"
         ) from None
+    except OSError as error:
+        raise Unavailable(f"cannot read {home.identity}: {error.strerror}") from None
     except (ValueError, TypeError) as error:
         raise Invalid(f"{home.identity} is damaged: {error}; remove it and join again") from None
 

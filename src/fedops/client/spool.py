@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from fedops.core.contracts import DeviceRecord, RecordKind
+from fedops.core.errors import Unavailable
 
 logger = logging.getLogger("fedops.client.spool")
 
@@ -45,6 +46,8 @@ create index if not exists record_kind on record (kind, seq);
 create table if not exists counter (name text primary key, value integer not null);
 """
 
+#: Exactly this class (not one below it): the file is damaged or no database.
+_DAMAGED = sqlite3.DatabaseError
 _Row = tuple[str, str, float, int, str]  # id, kind, at, size, body
 
 
@@ -220,11 +223,20 @@ class Spool:
 
 
 def _open(path: Path) -> sqlite3.Connection:
-    """The database; a damaged one is set aside and begun anew."""
+    """The database; a damaged one is set aside and begun anew.
+
+    Raises:
+        Unavailable: it cannot be opened now, as on a full disk; what waits in it stays.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         return _connect(path)
     except sqlite3.DatabaseError as error:
+        if type(error) is not _DAMAGED:
+            raise Unavailable(
+                f"{path} cannot be opened: {error}; is the disk full, or does it belong to another "
+                "user? What waits there for the server is not lost: mend that, then start again"
+            ) from None
         aside = path.with_suffix(".damaged")
         logger.warning("%s is damaged (%s); it is set aside as %s", path, error, aside.name)
         path.replace(aside)

@@ -1,5 +1,6 @@
 """The command line as a whole: its help, its exit codes, its messages."""
 
+import errno
 import importlib
 import json
 import subprocess
@@ -114,6 +115,14 @@ def test_a_mistake_of_ours_is_named_as_such_without_a_traceback(
     assert code == 1
     assert "internal error: ZeroDivisionError: division by zero" in err
     assert "Traceback" not in err
+
+
+def test_a_file_that_may_not_be_had_is_no_internal_error(
+    capsys: pytest.CaptureFixture[str], failing: list[BaseException]
+) -> None:
+    failing.append(PermissionError(errno.EACCES, "Permission denied", "/there/device.json"))
+    code, _, err = run(capsys, "fail")
+    assert (code, err) == (6, "fedops: /there/device.json: Permission denied\n")
 
 
 def test_the_traceback_is_there_for_the_asking(

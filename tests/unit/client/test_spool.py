@@ -9,6 +9,7 @@ import pytest
 
 from fedops.client.spool import BATCH_RECORDS, Spool
 from fedops.core.contracts import RecordKind
+from fedops.core.errors import Unavailable
 from fedops.testing import FakeClock
 
 MIB = 1 << 20
@@ -99,6 +100,15 @@ def test_a_batch_is_bounded(tmp_path: Path) -> None:
         spool.put(RecordKind.LOG, "l", text="x" * 20_000)
     assert 50 <= len(spool.batch()) < 60
     spool.close()
+
+
+def test_a_file_that_cannot_be_opened_now_is_not_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "spool.db"
+    path.mkdir()  # stands for a full disk or another user's file: SQLite cannot open it either
+    with pytest.raises(Unavailable, match="cannot be opened"):
+        Spool(path, MIB)
+    assert path.is_dir()
+    assert not path.with_suffix(".damaged").exists()
 
 
 def test_a_damaged_file_is_set_aside(tmp_path: Path) -> None:

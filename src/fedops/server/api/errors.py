@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -17,8 +18,31 @@ from fedops.core.errors import FedOpsError, Invalid, NotFound
 
 logger = logging.getLogger("fedops.server")
 _MOST = 10
+_MOST_SAID = 1_000
 #: What an answer of a status carries beside its body.
 _HEADERS = {401: {"www-authenticate": "Bearer"}, 503: {"retry-after": "2"}}
+
+
+class Said:
+    """What was logged not long ago. Every device meets a full disk every few seconds."""
+
+    def __init__(self, seconds: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._at: dict[str, float] = {}
+
+    def is_news(self, text: str) -> bool:
+        """Whether to log it now. May be called by any thread: at worst it is said twice."""
+        now = self._clock()
+        if now - self._at.get(text, float("-inf")) < self._seconds:
+            return False
+        if len(self._at) >= _MOST_SAID:
+            self._at = {}
+        self._at[text] = now
+        return True
+
+
+_said = Said()
 
 
 def install(app: FastAPI) -> None:
@@ -44,7 +68,7 @@ def _clean(text: str) -> str:
 async def _known(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, FedOpsError)
     headers = _HEADERS.get(error.http_status)
-    if error.http_status >= 500:
+    if error.http_status >= 500 and _said.is_news(error.message):
         logger.warning("%s", error.message)
     return reply(error, headers=headers)
 

@@ -1,0 +1,16 @@
+"""How errors of requests are logged."""
+
+from fedops.server.api.errors import Said
+from fedops.testing import FakeClock
+
+
+def test_what_every_device_meets_is_logged_once_a_minute() -> None:
+    clock = FakeClock()
+    said = Said(60.0, clock)
+    assert [said.is_news("full"), said.is_news("full"), said.is_news("locked")] == [
+        True,
+        False,
+        True,
+    ]
+    clock.advance(61)
+    assert said.is_news("full")
