@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -130,6 +131,7 @@ class ClientManager:
         self._tasks: list[str] = list(options.tasks)
         self._ended = threading.Event()
         self._error: FedOpsError | None = None
+        self._life = uuid.uuid4().hex
         self._enrolment: Enrolment | None = None
         self._problems: list[str] = []
         self._runs: set[int] = set()
@@ -243,6 +245,7 @@ class ClientManager:
 
     def _heartbeat(self) -> Heartbeat:
         return Heartbeat(
+            life=self._life,
             tasks=self._tasks,
             process=self._supervisor.report(),
             quiet_runs=self._steering.quiet_runs(),

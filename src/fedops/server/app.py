@@ -44,6 +44,7 @@ from fedops.server.pulse import Pulse
 from fedops.server.scheduler import Scheduler
 from fedops.server.services import DashboardSource, Services
 from fedops.server.sweeper import Sweeper
+from fedops.server.twins import Twins
 from fedops.settings import ServerSettings
 
 logger = logging.getLogger("fedops.server")
@@ -109,7 +110,9 @@ def assemble(
         clock=clock,
     )
     db.listener = Dispatch(doorbell, node_auth, scheduler.worker.wake)
-    services = Services(settings, db, artifacts, doorbell, node_auth, run_engine, pulse, clock)
+    services = Services(
+        settings, db, artifacts, doorbell, node_auth, run_engine, pulse, Twins(), clock
+    )
     fleet = FleetGateway(node_auth, lambda: run_engine.fleet_url)
     return ServerManager(services, scheduler, Sweeper(db, settings, artifacts, clock), fleet)
 

@@ -20,13 +20,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import BinaryIO
 
-from sqlalchemy import make_url
-
 from fedops.core.contracts import BackupReport
 from fedops.core.errors import Conflict, Invalid, NotFound, Unavailable
 from fedops.files import atomic_file
 from fedops.server.artifacts import LocalArtifacts, problem
 from fedops.server.backup_lock import no_removals
+from fedops.server.db import parse_url
 from fedops.server.sqlite_copy import copy_database
 from fedops.settings import ServerSettings
 
@@ -60,7 +59,7 @@ def backup(settings: ServerSettings, target: Path) -> BackupReport:
 
 def sqlite_file(settings: ServerSettings) -> Path:
     """The database's file. ``Conflict`` says what to do where it is none."""
-    url = make_url(settings.database)
+    url = parse_url(settings.database)
     if url.get_backend_name() != "sqlite" or not url.database:
         raise Conflict(
             "this server keeps its data in PostgreSQL: back it up and bring it back with PostgreSQL's own "

@@ -18,12 +18,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
-from fedops.core.errors import Unavailable
+from fedops.core.errors import Invalid, Unavailable
 from fedops.server import migrate
 from fedops.server.notices import Listener, Notice, take
 from fedops.server.sqlite_copy import copy_database
@@ -39,11 +39,27 @@ _ONE_STATE = {"isolation_level": "REPEATABLE READ"}
 _dump = partial(json.dumps, allow_nan=False, separators=(",", ":"))
 
 
+def parse_url(text: str) -> URL:
+    """The URL of an SQLite or PostgreSQL database. ``Invalid``, without its password, for any other."""
+    shown = "postgresql+psycopg://USER:PASSWORD@HOST/NAME"
+    try:
+        url = make_url(text)
+    except (ArgumentError, ValueError):
+        raise Invalid(f"FEDOPS_DATABASE_URL is no URL; it looks like {shown}") from None
+    if url.drivername in ("postgres", "postgresql"):  # of its drivers ours is meant
+        url = url.set(drivername="postgresql+psycopg")
+    if url.get_backend_name() not in ("sqlite", "postgresql"):
+        raise Invalid(
+            f"FEDOPS_DATABASE_URL names {url.get_backend_name()}: it is PostgreSQL ({shown}), or SQLite"
+        )
+    return url
+
+
 class Database:
     """One database, SQLite or PostgreSQL, by its SQLAlchemy URL."""
 
     def __init__(self, url: str, listener: Listener | None = None) -> None:
-        self.url = make_url(url)
+        self.url = parse_url(url)
         self.listener = listener
         self._durable = self._engine("FULL")
         self._fast = self._engine("NORMAL") if self.is_sqlite else self._durable
@@ -129,11 +145,7 @@ class Database:
 
     def _engine(self, synchronous: str) -> Engine:
         if not self.is_sqlite:
-            engine = create_engine(
-                self.url, json_serializer=_dump, pool_pre_ping=True, pool_size=20, max_overflow=40
-            )
-            event.listen(engine, "connect", _set_up_postgresql)
-            return engine
+            return _postgresql(self.url)
         if self.url.database:
             Path(self.url.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(
@@ -146,6 +158,20 @@ class Database:
         event.listen(engine, "connect", partial(_set_up_sqlite, synchronous))
         event.listen(engine, "begin", _begin_sqlite)
         return engine
+
+
+def _postgresql(url: URL) -> Engine:
+    try:
+        engine = create_engine(
+            url, json_serializer=_dump, pool_pre_ping=True, pool_size=20, max_overflow=40
+        )
+    except ModuleNotFoundError as error:
+        raise Invalid(
+            f"PostgreSQL needs '{error.name}', which is not installed: pip install 'fedops[postgres]', "
+            "and let FEDOPS_DATABASE_URL begin with postgresql+psycopg://"
+        ) from None
+    event.listen(engine, "connect", _set_up_postgresql)
+    return engine
 
 
 def _set_up_sqlite(synchronous: str, connection: sqlite3.Connection, _: Any) -> None:

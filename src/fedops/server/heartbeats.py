@@ -12,6 +12,7 @@ from fedops.server import events, readiness, stops, tasks
 from fedops.server.devices import tasks_of
 from fedops.server.notices import DeviceChanged, tell
 from fedops.server.tables import DeviceRow, MembershipRow, TaskRow
+from fedops.server.twins import PROBLEM
 from fedops.settings import ServerSettings
 
 #: Changes of the training client that belong in the log; the others come with every round.
@@ -19,9 +20,15 @@ _NOTEWORTHY = (ProcessStatus.BACKOFF, ProcessStatus.FATAL)
 
 
 def beat(
-    session: Session, device_id: str, body: Heartbeat, settings: ServerSettings, now: float
+    session: Session,
+    device_id: str,
+    body: Heartbeat,
+    settings: ServerSettings,
+    now: float,
+    *,
+    twins: bool = False,
 ) -> None:
-    """A device says that it is there, and how it is."""
+    """A device says that it is there, and how it is. ``twins``: more than one does so."""
     row = session.get_one(DeviceRow, device_id)
     waiting = readiness.waiting_attempts(session, row)
     before = readiness.could_invite(row, waiting, settings, now)
@@ -29,7 +36,7 @@ def beat(
     _note_process(session, row, body.process, now)
     row.last_heartbeat_at = now
     row.spool_records, row.spool_dropped = body.spool_records, body.spool_dropped
-    if _enter_tasks(session, row, body.tasks, now):
+    if _enter_tasks(session, row, body.tasks, now, twins):
         waiting = readiness.waiting_attempts(session, row)
     session.flush()
     stops.note(session, device_id, body, settings, now)
@@ -57,15 +64,20 @@ def _note_process(session: Session, row: DeviceRow, report: ProcessReport, now: 
     row.process, row.process_at = report.model_dump(mode="json"), now
 
 
-def _enter_tasks(session: Session, row: DeviceRow, wanted: list[str], now: float) -> bool:
+def _enter_tasks(
+    session: Session, row: DeviceRow, wanted: list[str], now: float, twins: bool
+) -> bool:
     """Make the device a member of exactly the tasks it asks for, as far as that can be.
 
     Whether that changed anything.
     """
     current = set(tasks_of(session, row.id))
-    if set(wanted) == current and not row.problems:
+    if set(wanted) == current and not row.problems and not twins:
         return False
-    problems = tasks.unready(session, sorted(set(wanted)))
+    problems = [*([PROBLEM] if twins else []), *tasks.unready(session, sorted(set(wanted)))]
+    if twins and PROBLEM not in row.problems:
+        subject = f"device {row.name}"
+        events.append(session, now, events.SERVER, subject, "device.twins", PROBLEM)
     known = set(session.scalars(select(TaskRow.name).where(TaskRow.name.in_(wanted))))
     for task in sorted(known - current):
         session.add(MembershipRow(device_id=row.id, task=task, since=now))

@@ -16,6 +16,7 @@ from fedops.server.node_auth import NodeAuth
 from fedops.server.pulse import Pulse
 from fedops.server.tables import TokenKind
 from fedops.server.tokens import Principal
+from fedops.server.twins import Twins
 from fedops.settings import ServerSettings
 
 
@@ -30,6 +31,7 @@ class Services:
     node_auth: NodeAuth
     engine: RunEngine
     pulse: Pulse
+    twins: Twins
     clock: Callable[[], float]
 
     def authenticate(self, secret: str) -> Principal:

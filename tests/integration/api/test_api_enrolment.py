@@ -214,6 +214,18 @@ def test_a_device_enters_and_leaves_tasks_by_heartbeat(world: World) -> None:
     assert "in no task" in world.operator.device("pi").why
 
 
+def test_a_device_that_runs_twice_is_told_of(world: World) -> None:
+    world.task()
+    device = world.ready_devices("pi")["pi"]
+    here, copy = (idle("mnist").model_copy(update={"life": life}) for life in ("here", "copy"))
+    assert device.heartbeat(here).problems == []
+    assert device.heartbeat(copy).problems == []  # it was started anew, for all one knows
+    for beat in (here, copy, here):
+        assert "data dir was copied" in device.heartbeat(beat).problems[0]
+    assert "online, but two Client Managers run" in world.operator.device("pi").why
+    assert [e.name for e in world.operator.events()].count("device.twins") == 1
+
+
 def test_the_process_is_shown_with_its_reason(world: World) -> None:
     world.task()
     _, device = world.join("pi")

@@ -27,6 +27,8 @@ class ProcessReport(Request):
 class Heartbeat(Request):
     """Still here. Sent every interval and at once when something changes."""
 
+    #: Which life of the Client Manager says so: another one after each start.
+    life: str = Field(default="", max_length=64)
     tasks: list[Name] = Field(default_factory=list, max_length=64)
     process: ProcessReport = ProcessReport()
     #: Runs the device has fully stopped training for since it was told to.

@@ -41,8 +41,9 @@ def heartbeat(body: Heartbeat, device_id: DeviceId, server: Server) -> Desired:
     """Still here. The answer is what the server wants."""
     now = server.clock()
     revision = server.doorbell.revision(device_id)  # before the transaction, as above
+    twins = server.twins.heard(device_id, body.life)
     with server.db.write(durable=False) as session:
-        heartbeats.beat(session, device_id, body, server.settings, now)
+        heartbeats.beat(session, device_id, body, server.settings, now, twins=twins)
         wanted = devices.desired(session, device_id, server.settings, revision, now)
     # When this very heartbeat changed what is wanted, the revision has moved on with it.
     changed = server.doorbell.revision(device_id) != revision
