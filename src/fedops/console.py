@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -233,10 +234,19 @@ def tokens_table(tokens: Sequence[c.TokenRead]) -> RenderableType:
             token.kind,
             _or_dash(token.uses_left),
             moment(token.expires_at),
-            "revoked" if token.revoked else "valid",
+            _token_state(token),
             token.note,
         )
     return result
+
+
+def _token_state(token: c.TokenRead) -> str:
+    if token.revoked:
+        return "revoked"
+    if token.uses_left == 0:
+        return "used up"
+    over = token.expires_at is not None and token.expires_at <= time.time()
+    return "expired" if over else "valid"
 
 
 def models_table(models: Sequence[c.ModelVersionRead]) -> RenderableType:

@@ -19,7 +19,8 @@ def aliases_table(aliases: Sequence[c.AliasRead]) -> RenderableType:
         return "No alias yet: a completed run makes 'latest', 'fedops model promote' others."
     result = table("ALIAS", "VERSION", "SINCE", "BEFORE")
     for alias in aliases:
-        before = [version_name(m.version) for m in alias.moves[1:] if m.undone_at is None]
+        standing = [version_name(m.version) for m in alias.moves if m.undone_at is None]
+        before = standing[1:]  # the first is where it points now
         result.add_row(
             alias.name, version_name(alias.version), moment(alias.moved_at), ", ".join(before)
         )

@@ -183,6 +183,7 @@ class Federation:
 
     def join(self, name: str, token: str | None = None) -> None:
         """Enrol a device, with a token made for it if none is given."""
+        self._require_open()
         if token is None:
             with self.operator() as client:
                 token = client.create_token(c.TokenCreate(uses=1, note=name)).token

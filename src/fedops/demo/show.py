@@ -126,6 +126,7 @@ class Demo:
                     if crowd and ready % 10 == 0:
                         self.screen.say(f"{ready} of {self.plan.devices} devices are ready")
             except BaseException:  # what the other threads wait for must end first
+                pool.shutdown(wait=False, cancel_futures=True)
                 federation.close()
                 raise
 

@@ -69,8 +69,10 @@ class Recruiter:
         #: Device -> why it cannot take part in this run.
         self.refused: dict[str, str] = dict(setup.spec.refused)
 
-    def gather(self, exchange: Exchange, say: Callable[[str], None]) -> dict[str, Candidate]:
+    def gather(self, exchange: Exchange, say: Callable[[str, int], None]) -> dict[str, Candidate]:
         """Wait until there are enough clients. Returns those available, by name.
+
+        ``say`` is told why it waits, and for how many clients in all.
 
         Raises:
             RunFailed: there were too few for too long.
@@ -83,7 +85,7 @@ class Recruiter:
             if len(present) >= needed:
                 return ready
             why = why_waiting(needed, present, self._candidates, self.refused)
-            say(why)
+            say(why, needed)
             queueing = {c.device for c in self._candidates if c.held_by is not None}
             waiting.check(len(present | queueing) >= needed, why)
             exchange.handle(self._lines.inbox.take(_LOOK_SECONDS))

@@ -126,7 +126,7 @@ class RoundEngine:
         for retry in range(self._rules.policy.max_retries + 1):
             with timing.measure("waiting"):
                 ready = self._recruiter.gather(
-                    exchange, lambda why: self._say("waiting", round_, why)
+                    exchange, lambda why, needed: self._say("waiting", round_, why, needed=needed)
                 )
             with timing.measure("exchange"):
                 available = self._try(round_, retry, ready, exchange)
@@ -215,12 +215,18 @@ class RoundEngine:
         self._say("training", round_, f"{detail}, {missing} at it", exchange)
 
     def _say(
-        self, phase: Phase, round_: int, detail: str = "", exchange: Exchange | None = None
+        self,
+        phase: Phase,
+        round_: int,
+        detail: str = "",
+        exchange: Exchange | None = None,
+        needed: int | None = None,
     ) -> None:
         progress = EngineProgress(
             phase=phase,
             round=round_,
             detail=detail[:500],
+            needed=needed,
             selected=exchange.devices if exchange else [],
             replied=sorted(exchange.replies) if exchange else [],
         )

@@ -77,7 +77,10 @@ def spend(session: Session, secret: str, now: float) -> TokenRow:
     if row is None:
         raise Forbidden("this join token is not known here; is it of another server, or cut short?")
     if row.kind is not TokenKind.JOIN:
-        raise Forbidden(f"joining takes a join token, this is the token of an {row.kind.value}")
+        article = "a" if row.kind is TokenKind.DEVICE else "an"
+        raise Forbidden(
+            f"joining takes a join token, this is the token of {article} {row.kind.value}"
+        )
     while True:
         _require_valid(row, now, Forbidden)
         if row.uses_left is None or swap(session, row, "uses_left", row.uses_left - 1):

@@ -575,7 +575,9 @@ def test_too_few_clients_are_waited_for_with_a_reason_and_then_given_up(federati
     why = "waiting for 2 more clients: 1 of 3 available; pi-2: offline, last seen 41 s ago"
     assert failed.value.reason is FailureReason.TOO_FEW_CLIENTS
     assert failed.value.text == f"gave up after 0 s: {why}"
-    assert any(p.phase == "waiting" and p.detail == why for p in fed.server.progresses)
+    assert any(
+        p.phase == "waiting" and p.detail == why and p.needed == 3 for p in fed.server.progresses
+    )
     assert fed.grid.pushed == []
 
 
