@@ -13,6 +13,7 @@ import tomli_w
 
 from fedops.config import read_toml
 from fedops.core.errors import Invalid
+from fedops.core.redaction import redact
 from fedops.scalize.manifest import Manifest, read_manifest
 from fedops.scalize.survey import python_files
 
@@ -37,7 +38,8 @@ def carried_files(app_dir: Path) -> dict[str, Path | bytes]:
                 files[f"{name}/{file.relative_to(folder).as_posix()}"] = file
     start = _workdir(manifest, folders)
     for file in _named(manifest):
-        files[f"{start}/{file.relative_to(manifest.workdir or Path()).as_posix()}"] = file
+        place = file.relative_to(manifest.workdir or Path()).as_posix()
+        files[f"{start}/{place}"] = _without_secret(file)
     files["pyproject.toml"] = _pyproject(manifest, folders, start).encode()
     return files
 
@@ -59,6 +61,16 @@ def _named(manifest: Manifest) -> list[Path]:
             )
         found += files
     return found
+
+
+def _without_secret(file: Path) -> Path | bytes:
+    """The file, or its text without the passwords, tokens and keys in it."""
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return file  # it is no text; who cannot read it is told when it is packed
+    clean = redact(text)
+    return file if clean == text else clean.encode()
 
 
 def _workdir(manifest: Manifest, folders: dict[Path, str]) -> str:

@@ -293,7 +293,7 @@ def test_settings_in_a_file_are_read_by_the_projects_own_function_and_carried(
     )
     folder = _project(tmp_path, text)
     (folder / "conf").mkdir()
-    (folder / "conf" / "a.yaml").write_text("width: 3\n")
+    (folder / "conf" / "a.yaml").write_text("width: 3\ndb_password: hunter22\n")
     (folder / "conf" / "patients.yaml").write_text("[]\n")
     plan = init_project(folder)
     assert plan.steps["model"].arguments == {"cfg": {"_target_": "m.load_config"}}
@@ -301,6 +301,7 @@ def test_settings_in_a_file_are_read_by_the_projects_own_function_and_carried(
     assert "goes to the server with the code: conf/a.yaml" in plan.lines()
     files = carried_files(plan.folder)
     assert set(files) == {"carried/m.py", "carried/conf/a.yaml", "pyproject.toml"}
+    assert files["carried/conf/a.yaml"] == b"width: 3\ndb_password: ***\n"
     (folder / "conf" / "a.yaml").unlink()
     with pytest.raises(Invalid, match=r"carry: there is no file 'conf/a.yaml'"):
         carried_files(plan.folder)
