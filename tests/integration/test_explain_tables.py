@@ -125,6 +125,9 @@ def test_a_pytorch_model_of_rows(tmp_path: Path) -> None:
     weights = {name: value.detach().numpy() for name, value in model.state_dict().items()}
     report = explainer.run(weights, model, round=1, full=True)
     assert next(iter(report.samples[0]["features"])) == "feature 0"
+    assert len(report.samples) == 6 * len(BOTH) * 2, "a line for each sample, method and model"
+    for line in report.samples:
+        assert ("wrong" in line["flags"]) == (line["label"] != line["predicted"])
     assert "sanity" in report.quality["global"]["permutation"]
     assert all(row.cosine == pytest.approx(1, abs=1e-5) for row in report.drift)
 

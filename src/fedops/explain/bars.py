@@ -92,12 +92,16 @@ def _entries(
 ) -> list[dict[str, Any]]:
     rows = []
     for (model, method, role), raw in found.maps.items():
+        if role not in explainer.options.roles:
+            continue  # only for the drift
         said = found.said[model]
         for number, index in enumerate(explainer.probes.indices):
             values = raw.values[number if len(raw.values) > 1 else 0]
             entry: dict[str, Any] = {"index": index, "model": model, "method": method}
             entry |= {"explains": role, "png": None, "flags": [] if values.any() else ["flat"]}
             entry |= _said(explainer, said[number], number)
+            if not explainer.numbers and entry["label"] != entry["predicted"]:
+                entry["flags"].append("wrong")
             top = np.argsort(-np.abs(values), kind="stable")[:_MOST]
             entry["features"] = {names[i]: round(float(values[i]), 6) for i in top}
             rows.append(entry)

@@ -1,16 +1,34 @@
 """A classifier seen as scores for classes, whatever the last layer of the model gives.
 
-Two or more outputs are one score a class. A single output is the score of class 1 of two.
+Two or more outputs are one score a class. A single output is the score of class 1 of two; where the model
+ends in a sigmoid it is that class's probability, and the score is the number that the sigmoid was given.
 """
 
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
 from fedops.core.errors import Invalid
+
+#: Of a probability to 0 or 1: nearer ones have no logit that float32 can hold.
+_ALMOST_SURE = 1e-6
+#: What only changes the shape of a tensor, as autograd calls it.
+_SHAPING = (
+    "Squeeze",
+    "Unsqueeze",
+    "View",
+    "UnsafeView",
+    "Reshape",
+    "Select",
+    "Slice",
+    "Alias",
+    "Clone",
+)
+_SIGMOIDS: WeakKeyDictionary[nn.Module, bool] = WeakKeyDictionary()
 
 
 def scores(model: nn.Module, inputs: Tensor) -> Tensor:
@@ -27,7 +45,23 @@ def scores(model: nn.Module, inputs: Tensor) -> Tensor:
             f"the model gives {_shape(output)} for {len(inputs)} samples; an explanation needs "
             "a classifier: one row of class scores for every sample"
         )
-    return torch.cat([-output, output], 1) / 2 if output.shape[1] == 1 else output
+    if output.shape[1] > 1:
+        return output
+    if _ends_in_sigmoid(model, inputs):
+        output = torch.logit(output, eps=_ALMOST_SURE)
+    return torch.cat([-output, output], 1) / 2
+
+
+def _ends_in_sigmoid(model: nn.Module, inputs: Tensor) -> bool:
+    """Whether the last thing the model computes is a sigmoid, seen once in the graph of a pass."""
+    if model not in _SIGMOIDS:
+        with torch.enable_grad():
+            output = _table(model(inputs[:1].detach().requires_grad_()))
+        step = output.grad_fn
+        while step is not None and step.name().startswith(_SHAPING):
+            step = step.next_functions[0][0]
+        _SIGMOIDS[model] = step is not None and step.name().startswith("Sigmoid")
+    return _SIGMOIDS[model]
 
 
 def count_classes(model: nn.Module, sample: Tensor) -> int:
@@ -83,7 +117,7 @@ def _table(output: Any) -> Tensor:
     if not isinstance(output, Tensor):
         raise Invalid(
             f"the model returns {type(output).__name__}; an explanation needs a classifier "
-            "that returns a tensor of class scores"
+            "that returns a tensor of class scores, alone, first in a tuple or as 'logits' in a dict"
         )
     return output
 

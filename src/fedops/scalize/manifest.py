@@ -66,8 +66,10 @@ def read_manifest(app_dir: Path) -> Manifest:
     if not folder.is_dir():
         raise Invalid(f"there is no app folder {folder}")
     if not file.is_file():
+        inside = (folder / "federated" / "pyproject.toml").is_file()
+        meant = f"; did you mean {folder / 'federated'}?" if inside else ""
         raise Invalid(
-            f"{folder} is no app folder: it has no pyproject.toml with a [tool.fedops] table"
+            f"{folder} is no app folder: it has no pyproject.toml with a [tool.fedops] table{meant}"
         )
     pyproject = read_toml(file)
     tool = _table(pyproject, "tool")

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
@@ -68,3 +70,35 @@ def test_a_sample_that_the_model_does_not_accept() -> None:
 def test_a_pass_is_neither_empty_nor_huge() -> None:
     assert forward.rows_a_pass(torch.zeros(1, 1, 28, 28)) == 256
     assert forward.rows_a_pass(torch.zeros(1, 3, 2000, 2000)) == 1
+
+
+class _Sigmoid(nn.Module):
+    """Its one parameter is the logit."""
+
+    def __init__(self, ends: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.logit, self.ends = nn.Parameter(torch.tensor(-2.0)), ends
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.ends(self.logit.expand(len(x), 1))
+
+
+@pytest.mark.parametrize(
+    ("ends", "chance"),
+    [
+        (torch.sigmoid, 1 / (1 + math.exp(2))),
+        (lambda x: torch.sigmoid(x).squeeze(1), 1 / (1 + math.exp(2))),
+        (lambda x: nn.functional.sigmoid(x).view(-1), 1 / (1 + math.exp(2))),
+        (lambda x: torch.sigmoid(x) * 1.0 - 0.25, None),  # a score, whatever its range
+    ],
+)
+def test_a_model_that_ends_in_a_sigmoid_gives_a_probability(
+    ends: Any, chance: float | None
+) -> None:
+    with torch.no_grad():
+        table = forward.scores(_Sigmoid(ends), torch.zeros(3, 4))
+    if chance is None:
+        assert float(table[0, 1]) == pytest.approx((1 / (1 + math.exp(2)) - 0.25) / 2)
+    else:
+        assert forward.probabilities(table)[:, 1].tolist() == pytest.approx([chance] * 3)
+        assert table.argmax(1).tolist() == [0, 0, 0]
