@@ -232,12 +232,12 @@ def test_killing_the_launcher_ends_the_child(app: Callable[[str], Path], tmp_pat
 # --- who streams -----------------------------------------------------------------------------
 
 
-def streaming(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+def streaming(folder: Path, *words: str, before: tuple[str, ...] = ()) -> subprocess.Popen[bytes]:
     """A process that looks like ``flwr run --stream`` in a folder."""
     program = folder / "bin" / "flwr"
     program.parent.mkdir(exist_ok=True)
     program.write_text("import time\ntime.sleep(600)\n")
-    command = [sys.executable, str(program), "run", *words, "--stream"]
+    command = [sys.executable, *before, str(program), "run", *words, "--stream"]
     process = subprocess.Popen(command, cwd=folder)
     deadline = time.monotonic() + 10
     while "--stream" not in psutil.Process(process.pid).cmdline():
@@ -277,6 +277,28 @@ def test_the_stream_that_submitted_a_run_is_found(
     process.wait()
     assert not found.open
     assert not replace(found).open
+
+
+def test_who_only_runs_the_stream_is_not_it(tmp_path: Path) -> None:
+    """Another program in front: ``uv run flwr run . --stream``."""
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "streamed"\n')
+    runs = "import subprocess, sys; subprocess.Popen([sys.executable, *sys.argv[1:]]).wait()"
+    outer = streaming(tmp_path, ".", before=("-c", runs))
+    try:
+        deadline = time.monotonic() + 10
+        while (
+            not (inner := psutil.Process(outer.pid).children())
+            or "--stream" not in inner[0].cmdline()
+        ):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        found = terminal.find_stream("streamed", now())
+        assert found is not None
+        assert found.process.pid == inner[0].pid
+    finally:
+        for process in psutil.Process(outer.pid).children():
+            process.kill()
+        outer.wait()
 
 
 def test_another_apps_another_times_and_nobodys_stream_are_not(

@@ -49,6 +49,10 @@ def run_simulation(grid: Grid, context: Context, app_dir: Path) -> dict[str, flo
     log_to_flower()
     on_leaving()
     project = Project.open(app_dir, overrides_of(context))
+    if project.config.xai.enabled:
+        logger.info(
+            "[xai] is left aside: devices explain their predictions, simulated nodes do not"
+        )
     with tempfile.TemporaryDirectory(prefix="fedops-simulation-") as folder:
         simulation = Simulation(grid, prepare(project, Path(folder)))
         return simulation.run()

@@ -5,6 +5,7 @@ Flower lets Ctrl-C end the log stream only. A device that takes part is expected
 
 from __future__ import annotations
 
+import contextlib
 import tomllib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -49,7 +50,17 @@ def find_stream(app_name: str, submitted_at: str) -> Stream | None:
         if 0 <= submitted - process.create_time() <= _patience(process, starter)
         and _submits(process, app_name)
     ]
+    found = _innermost(found)
     return Stream(found[0]) if len(found) == 1 else None
+
+
+def _innermost(found: list[psutil.Process]) -> list[psutil.Process]:
+    """Without who only runs another one of them: ``uv run flwr run``, ``timeout 600 flwr run``."""
+    outer: set[int] = set()
+    for process in found:
+        with contextlib.suppress(psutil.Error):
+            outer |= {parent.pid for parent in process.parents()}
+    return [process for process in found if process.pid not in outer]
 
 
 def _patience(process: psutil.Process, starter: int) -> float:

@@ -7,7 +7,7 @@ the machine that the code is on.
 from __future__ import annotations
 
 import json
-from importlib.metadata import PackageNotFoundError, distribution
+from importlib.metadata import distributions
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
@@ -35,15 +35,16 @@ def app_folder(app_dir: Path) -> Path:
 
 
 def installed_from(name: str) -> Path | None:
-    """The folder of an editable installation, if there is one of that name."""
-    try:
-        text = distribution(name).read_text("direct_url.json")
-    except PackageNotFoundError:
-        return None
-    noted = json.loads(text or "{}")
-    if not noted.get("dir_info", {}).get("editable"):
-        return None
-    return Path(url2pathname(urlsplit(noted["url"]).path))
+    """The folder of an editable installation, if there is one of that name.
+
+    The app's own folder may be on the import path too, with what building left there
+    (``NAME.egg-info``), which is an installation without such a note.
+    """
+    for found in distributions(name=name):
+        noted = json.loads(found.read_text("direct_url.json") or "{}")
+        if noted.get("dir_info", {}).get("editable"):
+            return Path(url2pathname(urlsplit(noted["url"]).path))
+    return None
 
 
 def _complete(manifest: Manifest) -> bool:

@@ -63,6 +63,18 @@ def test_the_folder_of_an_editable_installation(
     assert app_folder(unpacked) == project
 
 
+def test_what_building_left_in_the_folder_does_not_hide_it(
+    unpacked: Path, project: Path, install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a simulation the app's own folder comes first on the import path."""
+    install("spam-federated", True)
+    left = project / "spam_federated.egg-info"
+    left.mkdir()
+    (left / "PKG-INFO").write_text("Metadata-Version: 2.1\nName: spam-federated\nVersion: 0.1.0\n")
+    monkeypatch.syspath_prepend(str(project))
+    assert app_folder(unpacked) == project
+
+
 @pytest.mark.parametrize("installed", ["", "spam-federated", "other"])
 def test_without_one_it_says_what_to_do(unpacked: Path, install: Install, installed: str) -> None:
     if installed:
