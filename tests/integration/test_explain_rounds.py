@@ -430,5 +430,6 @@ def test_the_door_writes_below_the_base(model: Cnn, data: Any, tmp_path: Path) -
     assert explainer.due(1, 3)
     assert explainer.run(model, round=1).folder == tmp_path / "outputs" / "gradcam" / "round-0001"
     assert open_explainer(section, model, data, base=tmp_path, limits=Limits(enabled=False)) is None
-    with pytest.raises(Invalid, match="leaves the client's folder"):
-        open_explainer({**section, "output_dir": "/tmp"}, model, data, base=tmp_path)
+    for kept in (True, False):
+        with pytest.raises(Invalid, match="leaves the client's folder"):
+            open_explainer({**section, "output_dir": "/tmp"}, model, data, base=tmp_path, kept=kept)

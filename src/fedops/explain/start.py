@@ -35,6 +35,9 @@ def open_explainer(
     options = Options.of(xai, seed)
     if not options.within(limits or Limits())[0].enabled:
         return None
+    folder = options.folder(
+        base
+    )  # refused where it leads out of there, also when nothing is written
     try:
         from fedops.explain.explainer import Explainer
     except ModuleNotFoundError as error:
@@ -46,7 +49,7 @@ def open_explainer(
         model,
         options,
         data,
-        folder=options.folder(base) if kept else None,
+        folder=folder if kept else None,
         seed=seed,
         limits=limits,
         names=names,
