@@ -61,6 +61,7 @@ $(STAMP): pyproject.toml constraints.txt $(APP)/pyproject.toml
 	@echo "Installing FedOps and what it needs into $(VENV): once, some minutes, about 2 GB (log: $(LOG)) ..."
 	@export PIP_CONSTRAINT="$(CURDIR)/constraints.txt" PIP_DISABLE_PIP_VERSION_CHECK=1; \
 	  { $(BIN)/python -m pip install -e ".[$(EXTRAS)]" && \
-	    $(BIN)/python -m pip install --no-deps -e "$(APP)"; } > $(LOG) 2>&1 || \
+	    $(BIN)/python -m pip install --no-deps -e "$(APP)" && \
+	    $(BIN)/python -m compileall -q src $(APP); } > $(LOG) 2>&1 || \
 	  { tail -n 20 $(LOG); echo "The installation failed; the whole log is in $(LOG)."; exit 1; }
 	@touch $@
