@@ -157,6 +157,17 @@ def test_heartbeats_with_extreme_numbers_are_answered(world: World) -> None:
     assert world.operator.device("pi").online
 
 
+def test_a_device_that_is_newer_than_the_server_is_understood(world: World) -> None:
+    world.task()
+    reply, _ = world.join("pi")
+    headers = {**JSON, "authorization": f"Bearer {reply.device_token}"}
+    body = idle().model_dump(mode="json") | {"invented_later": 1}
+    body["process"]["invented_later"] = {"so": "what"}
+    url = f"{world.url}/api/v1/devices/me/heartbeat"
+    assert httpx.post(url, json=body, headers=headers, timeout=60.0).status_code == 200
+    assert world.operator.device("pi").process.status == body["process"]["status"]
+
+
 def test_a_broken_upload_leaves_nothing(world: World) -> None:
     def blocks() -> Any:
         yield b"x" * 100_000

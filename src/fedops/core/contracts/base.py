@@ -1,4 +1,4 @@
-"""What all contracts share: names, numbers, digests, and the two kinds of document."""
+"""What all contracts share: names, numbers, digests, and the three kinds of document."""
 
 from __future__ import annotations
 
@@ -21,6 +21,12 @@ class Request(BaseModel):
     """What a client sends: an unknown key is a mistake."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Report(BaseModel):
+    """What a device says of itself: an unknown key is from a newer device, which is none the worse for it."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class Reply(BaseModel):

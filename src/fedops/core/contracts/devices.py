@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from fedops.core.contracts.base import Finite, Name, Reply, Request
+from fedops.core.contracts.base import Finite, Name, Reply, Report
 from fedops.core.contracts.enrolment import DeviceInfo
 from fedops.core.states import Enrolment, ProcessStatus
 
 
-class ProcessReport(Request):
+class ProcessReport(Report):
     """The training client, as its Client Manager sees it."""
 
     status: ProcessStatus = ProcessStatus.STOPPED
@@ -24,7 +24,7 @@ class ProcessReport(Request):
     reason: str | None = Field(default=None, max_length=2_000)
 
 
-class Heartbeat(Request):
+class Heartbeat(Report):
     """Still here. Sent every interval and at once when something changes."""
 
     #: Which life of the Client Manager says so: another one after each start.

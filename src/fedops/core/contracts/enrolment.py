@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from fedops.core.contracts.base import Finite, Name, Reply, Request
+from fedops.core.contracts.base import Finite, Name, Reply, Report, Request
 from fedops.core.states import Enrolment
 
 
@@ -31,7 +31,7 @@ class TokenRead(Reply):
     token: str | None = None
 
 
-class DeviceInfo(Request):
+class DeviceInfo(Report):
     """What a device says about itself. Shown to operators, trusted for nothing."""
 
     hostname: str = Field(default="", max_length=255)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedops.core.contracts.base import Reply, Request
+from fedops.core.contracts.base import Reply, Report
 
 
 class NodeBell(Reply):
@@ -12,13 +12,13 @@ class NodeBell(Reply):
     count: int
 
 
-class NodeHello(Request):
+class NodeHello(Report):
     """A training client is up and has nothing in hand: messages it had pulled are lost."""
 
     node_id: str
 
 
-class NodeUploaded(Request):
+class NodeUploaded(Report):
     """All objects of a reply are uploaded."""
 
     node_id: str

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from fedops.core.contracts.base import Finite, Reply, Request
+from fedops.core.contracts.base import Finite, Reply, Report
 
 
 class RecordKind(StrEnum):
@@ -17,7 +17,7 @@ class RecordKind(StrEnum):
     TELEMETRY = "telemetry"
 
 
-class DeviceRecord(Request):
+class DeviceRecord(Report):
     """One thing a device reports through its spool. The server keeps each ``id`` once."""
 
     id: str = Field(min_length=8, max_length=64)
@@ -32,7 +32,7 @@ class DeviceRecord(Request):
     data: dict[str, Any] = Field(default_factory=dict)
 
 
-class RecordBatch(Request):
+class RecordBatch(Report):
     records: list[DeviceRecord] = Field(max_length=1_000)
 
 
