@@ -25,7 +25,6 @@ from fedops.api import OperatorClient
 from fedops.client.join import join as enrol
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError, Unavailable, from_kind
-from fedops.flower.packing import PackedApp
 from fedops.processes import clean_env, spawn, tethered
 
 T = TypeVar("T")
@@ -172,12 +171,9 @@ class Federation:
         """A client of the server with its admin token."""
         return OperatorClient(self.url, token=self.admin_token)
 
-    def create_task(self, name: str, app: Path | PackedApp, overrides: Sequence[str] = ()) -> None:
-        """Make a task of an app (or of its folder)."""
-        packed = PackedApp.of(app) if isinstance(app, Path) else app
-        with self.operator() as client:
-            bundle = packed.upload(client)
-            client.create_task(c.TaskCreate(name=name, bundle=bundle, overrides=list(overrides)))
+    def create_task(self, name: str, app: Path, overrides: Sequence[str] = ()) -> None:
+        """Make a task of an app's folder."""
+        self.admin("task", "create", name, "--app", str(app), *set_options(overrides))
 
     # --- devices ----------------------------------------------------------------------------
 

@@ -110,8 +110,9 @@ class Demo:
             packing = pool.submit(PackedApp.of, self.app)
             federation.start_server()
         self.screen.say(f"creating the task and enrolling {self.plan.devices} devices")
-        federation.create_task(TASK, packing.result(), self.data.overrides)
         with federation.operator() as operator:
+            bundle, overrides = packing.result().upload(operator), list(self.data.overrides)
+            operator.create_task(c.TaskCreate(name=TASK, bundle=bundle, overrides=overrides))
             body = c.TokenCreate(uses=self.plan.devices, note="demo")
             token = operator.create_token(body).token
         crowd = self.plan.devices > AT_ONCE
