@@ -16,7 +16,8 @@ import httpx
 from pydantic import BaseModel, TypeAdapter
 
 from fedops.core import contracts as c
-from fedops.core.errors import FedOpsError, Forbidden, Invalid, Unavailable, from_kind
+from fedops.core.contracts import require_name
+from fedops.core.errors import FedOpsError, Forbidden, Unavailable, from_kind
 from fedops.files import atomic_file
 
 M = TypeVar("M", bound=BaseModel)
@@ -117,16 +118,6 @@ def _token(text: str) -> str:
     return token
 
 
-def _name(text: str) -> str:
-    """A name as a part of a path. What is none would be another path."""
-    if not re.fullmatch(c.NAME_PATTERN, text):
-        raise Invalid(
-            f"'{text}' is nobody's name: a name is 1 to 63 letters, digits, '.', '_' or '-', "
-            "the first a letter or digit"
-        )
-    return text
-
-
 def _blocks(stream: Any) -> Iterator[bytes]:
     while block := stream.read(1 << 20):
         yield block
@@ -199,11 +190,13 @@ class OperatorClient(_Client):
         return self._list(c.DeviceRead, "/devices", task=task)
 
     def device(self, device: str) -> c.DeviceRead:
-        return self._call(c.DeviceRead, "GET", f"/devices/{_name(device)}")
+        return self._call(c.DeviceRead, "GET", f"/devices/{require_name(device)}")
 
     def decide_device(self, device: str, decision: str) -> c.DeviceRead:
         """``decision``: ``approve``, ``reject`` or ``revoke``."""
-        return self._call(c.DeviceRead, "POST", f"/devices/{_name(device)}/{_name(decision)}")
+        return self._call(
+            c.DeviceRead, "POST", f"/devices/{require_name(device)}/{require_name(decision)}"
+        )
 
     def upload_bundle(self, file: Path, commit: str | None = None) -> c.ArtifactRef:
         """``commit``: the Git commit that the app's files were at."""
@@ -213,19 +206,19 @@ class OperatorClient(_Client):
         return self._call(c.TaskRead, "POST", "/tasks", body)
 
     def update_task(self, task: str, body: c.TaskUpdate) -> c.TaskRead:
-        return self._call(c.TaskRead, "PATCH", f"/tasks/{_name(task)}", body)
+        return self._call(c.TaskRead, "PATCH", f"/tasks/{require_name(task)}", body)
 
     def archive_task(self, task: str) -> c.TaskRead:
-        return self._call(c.TaskRead, "POST", f"/tasks/{_name(task)}/archive")
+        return self._call(c.TaskRead, "POST", f"/tasks/{require_name(task)}/archive")
 
     def tasks(self) -> list[c.TaskRead]:
         return self._list(c.TaskRead, "/tasks")
 
     def task(self, task: str) -> c.TaskRead:
-        return self._call(c.TaskRead, "GET", f"/tasks/{_name(task)}")
+        return self._call(c.TaskRead, "GET", f"/tasks/{require_name(task)}")
 
     def start_run(self, task: str, body: c.RunStart) -> c.RunRead:
-        return self._call(c.RunRead, "POST", f"/tasks/{_name(task)}/runs", body)
+        return self._call(c.RunRead, "POST", f"/tasks/{require_name(task)}/runs", body)
 
     def runs(self, task: str | None = None, limit: int = 50) -> list[c.RunRead]:
         return self._list(c.RunRead, "/runs", task=task, limit=limit)
@@ -245,7 +238,8 @@ class OperatorClient(_Client):
     def download_explanation(self, run_id: int, device: str, picture: str, target: Path) -> Path:
         """A contact sheet that the device's owner let go, as a PNG file."""
         return self._download(
-            f"/runs/{run_id}/explanations/{_name(device)}/{_name(picture)}", target
+            f"/runs/{run_id}/explanations/{require_name(device)}/{require_name(picture)}",
+            target,
         )
 
     def stop_run(self, run_id: int) -> c.RunRead:
@@ -286,19 +280,23 @@ class OperatorClient(_Client):
     def device_logs(self, device: str, after: int = 0, limit: int = 200) -> c.LogPage:
         """What a device logged beyond ``after``, oldest first."""
         params = {"after": after, "limit": limit}
-        return self._call(c.LogPage, "GET", f"/devices/{_name(device)}/logs", params=params)
+        return self._call(c.LogPage, "GET", f"/devices/{require_name(device)}/logs", params=params)
 
     def device_telemetry(self, device: str, limit: int = 200) -> list[c.TelemetryRead]:
         """The newest samples of what a device measured of itself, oldest first."""
-        return self._list(c.TelemetryRead, f"/devices/{_name(device)}/telemetry", limit=limit)
+        return self._list(
+            c.TelemetryRead, f"/devices/{require_name(device)}/telemetry", limit=limit
+        )
 
     def models(self, task: str) -> list[c.ModelVersionRead]:
-        return self._list(c.ModelVersionRead, f"/tasks/{_name(task)}/models")
+        return self._list(c.ModelVersionRead, f"/tasks/{require_name(task)}/models")
 
     def model(self, task: str, version: str) -> c.ModelVersionRead:
         """``version``: a number, ``V3`` or an alias such as ``latest``."""
         return self._call(
-            c.ModelVersionRead, "GET", f"/tasks/{_name(task)}/models/{_name(version)}"
+            c.ModelVersionRead,
+            "GET",
+            f"/tasks/{require_name(task)}/models/{require_name(version)}",
         )
 
     def verify_models(self, task: str | None = None) -> list[c.FileCheck]:
@@ -309,29 +307,33 @@ class OperatorClient(_Client):
         )
 
     def compare_models(self, task: str, first: str, second: str) -> c.ModelComparison:
-        path = f"/tasks/{_name(task)}/models/{_name(first)}/compare/{_name(second)}"
+        path = f"/tasks/{require_name(task)}/models/{require_name(first)}/compare/{require_name(second)}"
         return self._call(c.ModelComparison, "GET", path, timeout=600.0)
 
     def promote_model(self, task: str, version: str, alias: str = "serving") -> c.ModelVersionRead:
-        path = f"/tasks/{_name(task)}/models/{_name(version)}/promote"
+        path = f"/tasks/{require_name(task)}/models/{require_name(version)}/promote"
         body = c.Promotion(alias=alias)
         return self._call(c.ModelVersionRead, "POST", path, body, timeout=600.0)
 
     def rollback_alias(self, task: str, alias: str = "serving") -> c.ModelVersionRead:
         """Let an alias name what it named before."""
         return self._call(
-            c.ModelVersionRead, "POST", f"/tasks/{_name(task)}/aliases/{_name(alias)}/rollback"
+            c.ModelVersionRead,
+            "POST",
+            f"/tasks/{require_name(task)}/aliases/{require_name(alias)}/rollback",
         )
 
     def aliases(self, task: str) -> list[c.AliasRead]:
-        return self._list(c.AliasRead, f"/tasks/{_name(task)}/aliases")
+        return self._list(c.AliasRead, f"/tasks/{require_name(task)}/aliases")
 
     def download_checkpoint(self, run_id: int, round_: int, target: Path) -> Path:
         """The model that a round made, while it is kept."""
         return self._download(f"/runs/{run_id}/rounds/{round_}/model", target)
 
     def download_model(self, task: str, version: str, target: Path) -> Path:
-        return self._download(f"/tasks/{_name(task)}/models/{_name(version)}/file", target)
+        return self._download(
+            f"/tasks/{require_name(task)}/models/{require_name(version)}/file", target
+        )
 
 
 class JoinClient(_Client):

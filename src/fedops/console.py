@@ -177,40 +177,6 @@ def device_fields(device: c.DeviceRead) -> RenderableType:
     )
 
 
-#: The columns of a sample, with their titles; a device that cannot measure one leaves it empty.
-_MEASURED = {
-    "cpu_percent": "CPU %",
-    "memory_percent": "MEMORY %",
-    "training_memory_mb": "TRAINING MB",
-    "disk_free_mb": "DISK FREE MB",
-    "net_sent_bytes": "SENT",
-    "net_received_bytes": "RECEIVED",
-    "gpu0_percent": "GPU %",
-    "battery_percent": "BATTERY %",
-}
-
-
-def telemetry_table(samples: Sequence[c.TelemetryRead]) -> RenderableType:
-    """The samples, a line each; what no sample has is no column."""
-    if not samples:
-        return (
-            "No telemetry yet (a device's owner may keep it: 'telemetry = false' in device.toml)."
-        )
-    measured = [name for name in _MEASURED if any(name in sample.values for sample in samples)]
-    titles = [_MEASURED[name] for name in measured]
-    result = table("TIME", "RUN", *titles, right=titles)
-    for sample in samples:
-        values = (_measured(name, sample.values.get(name)) for name in measured)
-        result.add_row(moment(sample.at), _or_dash(sample.run_id), *values)
-    return result
-
-
-def _measured(name: str, value: object) -> str:
-    if not isinstance(value, int | float):
-        return "-"
-    return bytes_of(int(value)) if name.endswith("_bytes") else f"{value:g}"
-
-
 def _process(process: c.ProcessReport) -> str:
     parts = [str(process.status)]
     if process.pid:

@@ -179,6 +179,7 @@ def test_end_tree_of_nothing_is_no_error() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
     processes.end_tree(child.pid)
+    assert child.returncode == 0, "it was not there to be ended"
 
 
 def test_a_leftover_is_ended_but_never_another_process_with_its_number(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from fedops.cli import options
 from fedops.cli.connection import operator
 from fedops.cli.logs import stream, write
 from fedops.cli.output import show
-from fedops.console import device_fields, devices_table, telemetry_table
+from fedops.cli.telemetry_table import telemetry_table
+from fedops.console import device_fields, devices_table
 from fedops.core import contracts as c
 
 app = options.group("Enrolled devices.")

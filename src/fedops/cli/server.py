@@ -72,15 +72,15 @@ def server(
         insecure=insecure or None,
         public_url=public_url,
     )
+    run(settings, lambda up: _announce(up, as_json))
 
-    def announce(up: ServerSettings) -> None:
-        if as_json:
-            show({"url": up.url, "admin_token_file": str(up.admin_token_file)}, True)
-            return
-        console().print(f"Server Manager on {up.url}", soft_wrap=True)
-        console().print(f"The admin token is in {up.admin_token_file}", soft_wrap=True)
 
-    run(settings, announce)
+def _announce(up: ServerSettings, as_json: bool) -> None:
+    if as_json:
+        show({"url": up.url, "admin_token_file": str(up.admin_token_file)}, True)
+        return
+    console().print(f"Server Manager on {up.url}", soft_wrap=True)
+    console().print(f"The admin token is in {up.admin_token_file}", soft_wrap=True)
 
 
 @app.command("backup")

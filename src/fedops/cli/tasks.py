@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -40,7 +39,7 @@ def create(
     with operator(server, token) as client:
         body = options.request(
             c.TaskCreate,
-            name=named(name),
+            name=c.require_name(name),
             bundle=upload(client, folder),
             overrides=overrides or [],
             description=description or "",
@@ -121,16 +120,6 @@ def upload(client: OperatorClient, folder: Path) -> str:
     from fedops.flower.packing import PackedApp  # Flower takes a second to import
 
     return PackedApp.of(folder).upload(client)
-
-
-def named(name: str) -> str:
-    """The name, when a task may have it."""
-    if not re.fullmatch(c.NAME_PATTERN, name):
-        raise Invalid(
-            f"'{name}' cannot be a task's name: it is letters, digits, '.', '_' and '-', "
-            "begins with a letter or digit, and has at most 63 characters"
-        )
-    return name
 
 
 def config_lines(config: dict[str, object], prefix: str = "") -> str:

@@ -64,7 +64,7 @@ def _take_part(app_dir: Path, training_module: str, overrides: Sequence[str]) ->
     app = app_settings()
     config = Project.open(app_dir, overrides).config
     url = app.server or config.server.url
-    settings = client_settings(server=_with_scheme(url) if url else None)
+    settings = client_settings(server=url or None)
     enrol(settings, app)
     options = Options(
         app_dir,
@@ -79,10 +79,6 @@ def _take_part(app_dir: Path, training_module: str, overrides: Sequence[str]) ->
 
 def _print(line: str) -> None:
     sys.stderr.write(f"{line}\n")
-
-
-def _with_scheme(url: str) -> str:
-    return (url if "://" in url else f"http://{url}").rstrip("/")
 
 
 def _tasks(app: AppSettings, config: Config) -> list[str]:

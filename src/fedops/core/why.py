@@ -313,14 +313,18 @@ class AttemptFacts:
     reason: str | None = None
 
 
+def doing_what(progress: EngineProgress | None) -> str:
+    """What an engine does: ``training in round 3``."""
+    return f"{progress.phase} in round {progress.round}" if progress else "beginning"
+
+
 def attempt_why(attempt: AttemptFacts) -> str:
     """What an attempt is doing, for how long and how long it may, or how it ended."""
     lasting = within(attempt.seconds, attempt.limit_seconds)
     if attempt.status is AttemptStatus.STARTING:
         return f"its ServerApp has been starting for {lasting}"
     if attempt.status is AttemptStatus.RUNNING:
-        progress = attempt.progress
-        doing = f"{progress.phase} in round {progress.round}" if progress else "beginning"
+        doing = doing_what(attempt.progress)
         return f"its ServerApp (process {attempt.pid}) is {doing} for {lasting}"
     because = f": {attempt.reason}" if attempt.reason else ""
     return f"{attempt.status.value}{because}"

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import EngineProgress
 from fedops.core.errors import Conflict, NotFound
 from fedops.core.states import RUN_TERMINAL, RUN_TRAINING, AttemptStatus, FailureReason, RunStatus
+from fedops.core.why import doing_what
 from fedops.server import deadlines, events, tokens
 from fedops.server.changes import swap
 from fedops.server.run_states import LIVE, live_attempt, move_attempt, move_run, require_run
@@ -127,7 +128,7 @@ def _live(attempt: AttemptRow, run: RunRow, settings: ServerSettings) -> LiveAtt
         generation=attempt.generation,
         pid=attempt.pid,
         started_at=attempt.started_at,
-        phase=f"{progress.phase} in round {progress.round}" if progress else "beginning",
+        phase=doing_what(progress),
         phase_since=attempt.progress_at or attempt.started_at,
         phase_seconds=deadlines.of_phase(run, progress, settings),
     )

@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 
 from fedops.cli.models import version_number
-from fedops.cli.tasks import config_lines, named
+from fedops.cli.tasks import config_lines
+from fedops.cli.telemetry_table import telemetry_table
 from fedops.cli.tokens import seconds
 from fedops.console import (
     bytes_of,
@@ -15,7 +16,6 @@ from fedops.console import (
     round_line,
     score_line,
     scores_of,
-    telemetry_table,
 )
 from fedops.core import contracts as c
 from fedops.core.errors import Invalid
@@ -48,9 +48,9 @@ def test_what_is_no_version_is_refused(text: str) -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "-a", "ä", "a" * 64, "a/b"])
 def test_task_names(name: str) -> None:
-    assert named("mnist-1.0_x") == "mnist-1.0_x"
-    with pytest.raises(Invalid, match="cannot be a task's name"):
-        named(name)
+    assert c.require_name("mnist-1.0_x") == "mnist-1.0_x"
+    with pytest.raises(Invalid, match="is no name"):
+        c.require_name(name)
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,20 @@
 """What travels between the programs: requests, replies and reports, as pydantic models.
 
-Requests refuse unknown keys; replies ignore them, so that a newer server can talk to an older client.
+Requests refuse unknown keys; replies and what devices report ignore them, so that server and device
+understand each other when one of them is newer.
 Times are POSIX seconds by the server's clock, durations are seconds.
 """
 
-from fedops.core.contracts.base import NAME_PATTERN, Digest, Finite, Name, Override, Reply, Request
+from fedops.core.contracts.base import (
+    NAME_PATTERN,
+    Digest,
+    Finite,
+    Name,
+    Override,
+    Reply,
+    Request,
+    require_name,
+)
 from fedops.core.contracts.devices import Desired, DeviceRead, Heartbeat, ProcessReport
 from fedops.core.contracts.engine import (
     ArtifactRef,
@@ -147,4 +157,5 @@ __all__ = [
     "TokenCreate",
     "TokenRead",
     "UploadSlot",
+    "require_name",
 ]

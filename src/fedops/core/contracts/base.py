@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from fedops.core.errors import Invalid
 from fedops.core.mistakes import without_secret
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
@@ -15,6 +17,16 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 #: A ``key=value`` for a config. Secrets are a device's own: they are taken out on both sides.
 Override = Annotated[str, AfterValidator(without_secret)]
+
+
+def require_name(text: str) -> str:
+    """The text, when it is a name of a task, a device, a version or an alias. ``Invalid`` else."""
+    if not re.fullmatch(NAME_PATTERN, text):
+        raise Invalid(
+            f"'{text}' is no name: a name is 1 to 63 letters, digits, '.', '_' or '-', "
+            "the first a letter or digit"
+        )
+    return text
 
 
 class Request(BaseModel):
