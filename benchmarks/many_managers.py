@@ -22,7 +22,7 @@ import psutil
 from common import HERE, options, report, say
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedops.api import JoinClient
+from fedops.api_client import JoinClient
 from fedops.client.join import describe_device, join_request
 from fedops.core import contracts as c
 from fedops.core.states import ProcessStatus

@@ -17,7 +17,7 @@ from fedops.demo.federation import Federation
 from fedops.demo.show import find_app
 from fedops.scalize.base import TrainContext
 from fedops.scalize.project import Project
-from fedops.tensors import Tensors, load
+from fedops.storage.tensors import Tensors, load
 
 SEED = 7
 ROUNDS = 2

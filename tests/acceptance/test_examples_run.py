@@ -13,7 +13,7 @@ from federating import QUIET, complete
 
 from fedops.demo.federation import Federation
 from fedops.scalize.scaffold import init_project
-from fedops.tensors import load
+from fedops.storage.tensors import load
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 NAMES = ["left", "right"]

@@ -16,8 +16,8 @@ from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError
 from fedops.core.states import ParticipationStatus, RunStatus
 from fedops.demo.federation import Federation
-from fedops.files import sha256_of
-from fedops.tensors import load
+from fedops.storage.atomic_files import sha256_of
+from fedops.storage.tensors import load
 
 NAMES = ["ada", "bob"]
 

@@ -13,7 +13,7 @@ from fedops.algorithms.aggregation import weighted_mean
 from fedops.core.errors import Invalid
 from fedops.flower.strategies import Contribution, RunStrategy
 from fedops.flower.strategy_config import NAMES, make_strategy
-from fedops.tensors import Tensors
+from fedops.storage.tensors import Tensors
 
 NODES = [11, 12, 13, 14, 15, 16, 17]
 INNER = {"_target_": "flwr.serverapp.strategy.FedAvg"}

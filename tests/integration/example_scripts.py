@@ -78,7 +78,7 @@ def by_federation(example: Path, seed: int) -> dict[str, Any]:
     from fedops.scalize.base import TrainContext
     from fedops.scalize.check_run import federated
     from fedops.scalize.project import Project
-    from fedops.tensors import pack, unpack
+    from fedops.storage.tensors import pack, unpack
 
     project = Project.open(example / "federated")
     server, client = project.make_adapter(seed), project.make_adapter(seed)

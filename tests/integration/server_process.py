@@ -15,7 +15,7 @@ from pathlib import Path
 import psutil
 from flwr.cli.build import build_fab_from_disk
 
-from fedops.api import OperatorClient
+from fedops.api_client import OperatorClient
 from fedops.core.contracts import RunRead, RunStart, TaskCreate
 from fedops.core.errors import FedOpsError
 from fedops.flower.superlink import SuperLink
@@ -59,7 +59,7 @@ SERVER = """
 import json, os, sys, time
 from pathlib import Path
 from flwr.serverapp import ServerApp
-from fedops.api import EngineClient
+from fedops.api_client import EngineClient
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError
 app = ServerApp()

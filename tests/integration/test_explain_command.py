@@ -17,7 +17,7 @@ from PIL import Image
 
 from fedops.cli.main import main
 from fedops.scalize.project import Project
-from fedops.tensors import pack
+from fedops.storage.tensors import pack
 
 APP = Path(__file__).parents[2] / "apps" / "mnist-xai"
 DIGITS = ["--set", "dataset.name=digits"]

@@ -19,11 +19,11 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedops import tensors
 from fedops.core.errors import Invalid, Unavailable
 from fedops.explain.explainer import Explainer
 from fedops.explain.options import Limits, Options
 from fedops.explain.start import open_explainer
+from fedops.storage import tensors
 from fedops.testing import FakeClock
 
 

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from server_process import ServerProcess, build_scripted_app, eventually, server_process
 
-from fedops.api import OperatorClient
+from fedops.api_client import OperatorClient
 from fedops.core.states import AttemptStatus, RunStatus
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from fedops.api import OperatorClient
+from fedops.api_client import OperatorClient
 from fedops.core.errors import Forbidden, Invalid, Unavailable
 
 

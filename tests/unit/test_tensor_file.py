@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fedops.core.errors import Invalid
-from fedops.files import write_atomic
-from fedops.tensors import PIECE, TensorFile, load, pack, save
+from fedops.storage.atomic_files import write_atomic
+from fedops.storage.tensors import PIECE, TensorFile, load, pack, save
 
 MODEL = {
     "w": np.arange(6, dtype=np.float32).reshape(2, 3),

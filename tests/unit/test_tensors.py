@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fedops import files, tensors
 from fedops.core.errors import Invalid
+from fedops.storage import atomic_files as files
+from fedops.storage import tensors
 
 TRANSPOSED = np.arange(6, dtype=np.float32).reshape(2, 3).T
 CASES: dict[str, npt.NDArray[Any]] = {

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedops.core.errors import Invalid
-from fedops.tensors import PIECE, TensorFile, Tensors
+from fedops.storage.tensors import PIECE, TensorFile, Tensors
 
 Array = npt.NDArray[Any]
 #: Named tensors in memory or in a file.

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedops.tensors import Tensors
+from fedops.storage.tensors import Tensors
 
 
 def clip_update(

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from fedops.api import OperatorClient
+from fedops.api_client import OperatorClient
 from fedops.core.errors import Forbidden, Invalid
-from fedops.files import write_atomic
 from fedops.settings import (
     CliSettings,
     ServerSettings,
@@ -20,6 +19,7 @@ from fedops.settings import (
     normal_url,
     server_settings,
 )
+from fedops.storage.atomic_files import write_atomic
 
 
 @dataclass(frozen=True)

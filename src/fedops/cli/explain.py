@@ -10,7 +10,6 @@ from typing import Annotated, Any
 import typer
 from rich.table import Table
 
-from fedops import tensors
 from fedops.cli import options
 from fedops.cli.output import console, show
 from fedops.config import Config
@@ -19,6 +18,7 @@ from fedops.core.errors import Invalid
 from fedops.core.words import listed
 from fedops.scalize.base import ModelAdapter
 from fedops.scalize.project import Project
+from fedops.storage import tensors
 
 app = options.single()
 

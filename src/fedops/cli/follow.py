@@ -12,7 +12,7 @@ from typing import TypeVar
 from rich.console import RenderableType
 from rich.live import Live
 
-from fedops.api import OperatorClient
+from fedops.api_client import OperatorClient
 from fedops.cli.output import console
 from fedops.console import round_line, run_view, score_line, scores_of
 from fedops.core import contracts as c

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedops.api import OperatorClient
+from fedops.api_client import OperatorClient
 from fedops.cli import options
 from fedops.cli.connection import Login, write_login
 from fedops.cli.output import show

@@ -8,14 +8,14 @@ from typing import Annotated
 
 import typer
 
-from fedops.api import OperatorClient
+from fedops.api_client import OperatorClient
 from fedops.cli import options
 from fedops.cli.connection import operator
 from fedops.cli.model_tables import aliases_table, comparison_view
 from fedops.cli.output import show
 from fedops.console import bytes_of, model_fields, models_table, version_name
 from fedops.core.errors import Invalid, Unavailable
-from fedops.files import sha256_of
+from fedops.storage.atomic_files import sha256_of
 
 app = options.group("Global model versions of a task.")
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedops.api import OperatorClient
+from fedops.api_client import OperatorClient
 from fedops.cli import options
 from fedops.cli.connection import operator
 from fedops.cli.follow import follow, wait_until
@@ -18,7 +18,7 @@ from fedops.console import explanations_table, rounds_table, run_fields, runs_ta
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError, Unavailable
 from fedops.core.states import RUN_TERMINAL, RunStatus
-from fedops.files import sha256_of
+from fedops.storage.atomic_files import sha256_of
 
 app = options.group("Executions of a task.")
 

@@ -17,8 +17,8 @@ from typing import Any
 
 from fedops.core.errors import Invalid
 from fedops.failpoints import reached
-from fedops.files import sha256_of, write_atomic
-from fedops.tensors import Tensors, load, pack
+from fedops.storage.atomic_files import sha256_of, write_atomic
+from fedops.storage.tensors import Tensors, load, pack
 
 logger = logging.getLogger("fedops.client.rounds")
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedops.core.errors import Invalid, NotFound, Unavailable
-from fedops.files import write_atomic
+from fedops.storage.atomic_files import write_atomic
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ import psutil
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedops.api import JoinClient
+from fedops.api_client import JoinClient
 from fedops.client.device_config import ensure_device_config
 from fedops.client.identity import Home, Identity, load_identity, load_or_make_key, public_openssh
 from fedops.core.contracts import NAME_PATTERN, DeviceInfo, JoinReply, JoinRequest

@@ -14,7 +14,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from fedops.api import DeviceClient
+from fedops.api_client import DeviceClient
 from fedops.client.spool import Spool
 from fedops.core.contracts import Desired, DeviceRecord, Heartbeat, RecordBatch
 from fedops.core.errors import FedOpsError, Forbidden, Invalid, NotFound

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from fedops.api import DeviceClient
+from fedops.api_client import DeviceClient
 from fedops.client.device_config import DeviceConfig, load_device_config
 from fedops.client.housekeeping import Housekeeping
 from fedops.client.identity import Home, Identity, load_identity, write_secret

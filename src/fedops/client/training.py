@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from fastapi import FastAPI
 
-from fedops.api import NodeClient
+from fedops.api_client import NodeClient
 from fedops.client.checkpoints import RoundFiles
 from fedops.client.device_config import DeviceConfig, load_device_config
 from fedops.client.identity import Home, NodeSigner, load_key

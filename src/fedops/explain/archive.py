@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedops.core.errors import Unavailable
-from fedops.files import atomic_file
+from fedops.storage.atomic_files import atomic_file
 
 MAPS = "maps.npz"
 REPORT = "report.json"

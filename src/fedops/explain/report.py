@@ -10,7 +10,7 @@ from typing import Any
 
 from fedops.explain.archive import REPORT
 from fedops.explain.drift import DriftRow
-from fedops.files import write_atomic
+from fedops.storage.atomic_files import write_atomic
 
 
 @dataclass

@@ -17,7 +17,7 @@ from fedops.flower.global_model import GlobalModel
 from fedops.flower.lines import Lines
 from fedops.flower.replies import Checked
 from fedops.flower.strategies import RunStrategy
-from fedops.tensors import save
+from fedops.storage.tensors import save
 
 
 @dataclass

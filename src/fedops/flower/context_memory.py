@@ -11,7 +11,7 @@ from flwr.app import RecordDict
 
 from fedops.flower.device import NoMemory
 from fedops.flower.messages import in_pieces, packed_record
-from fedops.tensors import Tensors, pack, unpack
+from fedops.storage.tensors import Tensors, pack, unpack
 
 #: As on a device: an interrupted round is done again from the round before.
 STATES_KEPT = 3

@@ -15,7 +15,7 @@ from fedops.config import Config
 from fedops.core.states import ProcessStatus
 from fedops.scalize.base import ModelAdapter
 from fedops.scalize.data import DataSplit
-from fedops.tensors import Tensors
+from fedops.storage.tensors import Tensors
 
 
 class Reporter(Protocol):

@@ -17,7 +17,7 @@ from fedops.core.errors import Invalid
 from fedops.flower.messages import in_pieces, packed_record, pieces_of_file
 from fedops.flower.replies import Checked, count_not_finite
 from fedops.flower.strategies import Contribution, RunStrategy
-from fedops.tensors import TensorFile, Tensors, pack
+from fedops.storage.tensors import TensorFile, Tensors, pack
 
 Piece = Callable[[str, int, int], npt.NDArray[Any]]
 

@@ -36,7 +36,7 @@ from fedops.flower.messages import (
 from fedops.flower.restore import restore
 from fedops.scalize.base import ModelAdapter, TrainContext
 from fedops.scalize.data import DataSplit
-from fedops.tensors import Tensors
+from fedops.storage.tensors import Tensors
 
 logger = logging.getLogger("fedops.training")
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from fedops.api import EngineClient
+from fedops.api_client import EngineClient
 from fedops.core.contracts import EngineLog, EngineLogs, EngineProgress
 from fedops.core.errors import FedOpsError, Unavailable
 from fedops.core.redaction import redact

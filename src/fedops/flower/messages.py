@@ -26,7 +26,7 @@ from flwr.app import (
 
 from fedops.core.contracts import ParameterContract
 from fedops.core.errors import Invalid
-from fedops.tensors import Tensors, pack, unpack
+from fedops.storage.tensors import Tensors, pack, unpack
 
 #: The names of the records in a message.
 PACKED, CONFIG, METRICS, EVAL_METRICS, REPLY = (

@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from flwr.common.constant import ErrorCode
 
-from fedops.api import NodeClient
+from fedops.api_client import NodeClient
 from fedops.core.contracts import NodeBell, NodeHello, NodeUploaded
 from fedops.core.errors import FedOpsError, Unavailable
 from fedops.failpoints import reached

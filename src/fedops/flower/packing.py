@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedops.api import OperatorClient
+from fedops.api_client import OperatorClient
 from fedops.flower.apps import build_bundle
 
 _SECONDS = 10.0

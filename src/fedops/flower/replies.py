@@ -13,7 +13,6 @@ from flwr.app import Message
 
 from fedops.core.contracts import ParameterContract, ParameterSpec
 from fedops.core.errors import Invalid
-from fedops.files import atomic_file
 from fedops.flower.messages import (
     EVAL_METRICS,
     METRICS,
@@ -23,7 +22,8 @@ from fedops.flower.messages import (
     decode_measured,
     packed_pieces,
 )
-from fedops.tensors import PIECE, TensorFile
+from fedops.storage.atomic_files import atomic_file
+from fedops.storage.tensors import PIECE, TensorFile
 
 
 class Refusal(Exception):

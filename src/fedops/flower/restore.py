@@ -7,7 +7,7 @@ import logging
 from fedops.core.contracts import ParameterContract
 from fedops.flower.device import RoundMemory
 from fedops.scalize.base import ModelAdapter
-from fedops.tensors import Tensors
+from fedops.storage.tensors import Tensors
 
 logger = logging.getLogger("fedops.training")
 

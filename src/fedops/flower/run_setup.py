@@ -15,7 +15,6 @@ from fedops.core.contracts import ArtifactRef, AttemptSpec, ModelInit
 from fedops.core.errors import FedOpsError, Forbidden, Invalid, Unavailable
 from fedops.core.policies import client_seed
 from fedops.core.states import FailureReason
-from fedops.files import sha256_of
 from fedops.flower.endings import RunFailed
 from fedops.flower.global_model import GlobalModel
 from fedops.flower.lines import Lines
@@ -23,7 +22,8 @@ from fedops.flower.round_rules import RoundRules
 from fedops.flower.strategies import RunStrategy
 from fedops.flower.strategy_config import make_strategy
 from fedops.scalize.base import ModelAdapter, TrainContext
-from fedops.tensors import load, save
+from fedops.storage.atomic_files import sha256_of
+from fedops.storage.tensors import load, save
 
 logger = logging.getLogger("fedops.engine")
 

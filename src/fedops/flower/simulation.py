@@ -31,7 +31,7 @@ from fedops.flower.replies import Breakdown, Checked, Expected, Refusal, take_in
 from fedops.flower.run_setup import Setup
 from fedops.flower.strategy_config import make_strategy
 from fedops.scalize.project import Project
-from fedops.tensors import save
+from fedops.storage.tensors import save
 
 logger = logging.getLogger("fedops.simulation")
 

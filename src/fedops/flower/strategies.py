@@ -29,7 +29,7 @@ from flwr.supercore.run import Run
 from fedops.core.errors import FedOpsError, Invalid
 from fedops.flower.messages import EXAMPLES
 from fedops.flower.strategy_kinds import Kind, export_state, import_state, kind_of, layers_of
-from fedops.tensors import Tensors
+from fedops.storage.tensors import Tensors
 
 logger = logging.getLogger("fedops.strategy")
 

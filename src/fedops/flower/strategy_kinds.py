@@ -10,7 +10,7 @@ import numpy as np
 from flwr.serverapp import strategy as flower
 from flwr.serverapp.strategy.fedopt import FedOpt
 
-from fedops.tensors import Tensors
+from fedops.storage.tensors import Tensors
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from fedops.config import Dataset, Exchange, Resources
 from fedops.core.contracts import ParameterContract
-from fedops.tensors import Tensors
+from fedops.storage.tensors import Tensors
 
 
 class Cancelled(Exception):

@@ -22,7 +22,7 @@ from fedops.scalize.data import DataSplit, count, take
 from fedops.scalize.exchange import is_floating
 from fedops.scalize.project import Project
 from fedops.scalize.targets import explain
-from fedops.tensors import Tensors, pack, unpack
+from fedops.storage.tensors import Tensors, pack, unpack
 
 #: How many batches the tiny round trains on.
 BATCHES = 4

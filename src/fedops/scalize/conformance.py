@@ -22,7 +22,7 @@ from fedops.core.errors import Invalid
 from fedops.scalize.base import Cancelled, EvalResult, ModelAdapter, TrainContext
 from fedops.scalize.exchange import is_floating
 from fedops.scalize.randomness import seed_everything
-from fedops.tensors import Tensors, pack, unpack
+from fedops.storage.tensors import Tensors, pack, unpack
 
 
 def check_adapter(

@@ -18,7 +18,7 @@ from fedops.config import Exchange
 from fedops.core.contracts import ExchangeRule, ParameterContract, ParameterSpec
 from fedops.core.errors import Invalid
 from fedops.core.words import did_you_mean, listed
-from fedops.tensors import Tensors
+from fedops.storage.tensors import Tensors
 
 
 @dataclass(frozen=True)

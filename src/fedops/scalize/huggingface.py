@@ -21,7 +21,7 @@ from fedops.scalize.data import count
 from fedops.scalize.exchange import TensorInfo
 from fedops.scalize.pytorch import PyTorchAdapter
 from fedops.scalize.pytorch_loop import make_optimizer
-from fedops.tensors import Tensors
+from fedops.storage.tensors import Tensors
 
 
 class HuggingFaceAdapter(PyTorchAdapter):

@@ -24,7 +24,7 @@ from fedops.scalize.base import AdapterOptions, EvalResult, Part, TrainContext, 
 from fedops.scalize.data import count
 from fedops.scalize.exchange import TensorInfo, build_contract, incoming, outgoing
 from fedops.scalize.randomness import kept_random_state, seed_everything
-from fedops.tensors import Tensors
+from fedops.storage.tensors import Tensors
 
 Saved = list[tuple[Any, npt.NDArray[Any]]]
 #: How far apart the dropout masks of two rounds start in Keras's counter of random draws.

@@ -35,7 +35,7 @@ from fedops.scalize.torch_tensors import (
     told,
     unchanged,
 )
-from fedops.tensors import Tensors
+from fedops.storage.tensors import Tensors
 
 
 class PyTorchAdapter:

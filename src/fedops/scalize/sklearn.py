@@ -27,7 +27,7 @@ from fedops.scalize.data import count, is_pair
 from fedops.scalize.exchange import build_contract, incoming, outgoing
 from fedops.scalize.randomness import kept_random_state, seed_everything
 from fedops.scalize.sklearn_parts import Scaler, classifies, inputs_from, parts_of, started
-from fedops.tensors import Tensors
+from fedops.storage.tensors import Tensors
 
 
 class SklearnAdapter:

@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
-from fedops.api import PREFIX
+from fedops.api_client import PREFIX
 from fedops.core.engine import RunEngine
 from fedops.core.errors import NotFound
 from fedops.server import devices, gateway

@@ -22,8 +22,8 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import ArtifactRef
 from fedops.core.errors import Invalid, NotFound, Unavailable
 from fedops.failpoints import reached
-from fedops.files import sha256_of
 from fedops.server.tables import ArtifactRow
+from fedops.storage.atomic_files import sha256_of
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 

@@ -22,12 +22,12 @@ from typing import BinaryIO
 
 from fedops.core.contracts import BackupReport
 from fedops.core.errors import Conflict, Invalid, NotFound, Unavailable
-from fedops.files import atomic_file
 from fedops.server.artifacts import LocalArtifacts, problem
 from fedops.server.backup_lock import no_removals
 from fedops.server.db import parse_url
 from fedops.server.sqlite_copy import copy_database
 from fedops.settings import ServerSettings
+from fedops.storage.atomic_files import atomic_file
 
 FORMAT = 1
 DATABASE, TOKEN, MANIFEST, FILES = "fedops.db", "admin-token", "manifest.json", "artifacts"

@@ -16,7 +16,7 @@ from fedops.core.contracts import (
     ModelVersionRead,
     TensorDifference,
 )
-from fedops.tensors import TensorFile
+from fedops.storage.tensors import TensorFile
 
 #: Values of a tensor that are in memory at a time.
 _PIECE = 1 << 20

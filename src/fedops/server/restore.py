@@ -16,12 +16,12 @@ from typing import IO
 
 from fedops.core.contracts import RestoreReport
 from fedops.core.errors import Conflict, Invalid, NotFound, Unavailable
-from fedops.files import sha256_of
 from fedops.processes import hold_lock
 from fedops.server.backup import DATABASE, FILES, FORMAT, MANIFEST, TOKEN, sqlite_file
 from fedops.server.backup_lock import UNFINISHED
 from fedops.server.migrate import known_revisions
 from fedops.settings import ServerSettings
+from fedops.storage.atomic_files import sha256_of
 
 #: Numbers that may have been given out after the backup was made are skipped.
 _SKIPPED_RUNS, _SKIPPED_VERSIONS = 1_000, 100

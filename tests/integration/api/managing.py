@@ -15,14 +15,14 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi import FastAPI
 from serving import serving
 
-from fedops import tensors
-from fedops.api import DeviceClient, EngineClient, JoinClient, OperatorClient
+from fedops.api_client import DeviceClient, EngineClient, JoinClient, OperatorClient
 from fedops.client.join import join_request
 from fedops.core import contracts as c
 from fedops.core.states import ParticipationStatus, ProcessStatus
 from fedops.server import attempts
 from fedops.server.app import ServerManager, create_app
 from fedops.settings import ServerSettings
+from fedops.storage import tensors
 from fedops.testing import FakeClock, FakeEngine
 
 PYPROJECT = """

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from managing import CONTRACT, World, idle, training
 
-from fedops.api import EngineClient, OperatorClient
+from fedops.api_client import EngineClient, OperatorClient
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, FedOpsError
 from fedops.core.states import RUN_TERMINAL, AttemptStatus, FailureReason, RunStatus

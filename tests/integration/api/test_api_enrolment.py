@@ -9,7 +9,7 @@ import httpx
 import pytest
 from managing import World, idle, managing, node_key
 
-from fedops.api import JoinClient
+from fedops.api_client import JoinClient
 from fedops.client.identity import public_openssh
 from fedops.client.join import join_request
 from fedops.core import contracts as c

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from managing import World, managing
 
-from fedops.api import DeviceClient
+from fedops.api_client import DeviceClient
 from fedops.cli.logs import lines_of, stream
 from fedops.core import contracts as c
 from fedops.core.errors import NotFound

@@ -11,7 +11,7 @@ from managing import World, bundle
 
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, Invalid, NotFound, Unavailable
-from fedops.tensors import load
+from fedops.storage.tensors import load
 
 
 def _version(world: World, value: float, *overrides: str) -> c.ModelVersionRead:

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization as ser
 from cryptography.hazmat.primitives.asymmetric import ec
 from managing import World, idle
 
-from fedops.api import NodeClient
+from fedops.api_client import NodeClient
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, Forbidden
 from fedops.server import devices

@@ -11,10 +11,11 @@ import httpx
 import pytest
 from managing import CONFIG, World, bundle, managing
 
-from fedops import files, tensors
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, Invalid, NotFound
 from fedops.core.states import TaskStatus
+from fedops.storage import atomic_files as files
+from fedops.storage import tensors
 
 
 def test_a_bundle_is_kept_under_its_digest_once(world: World) -> None:

@@ -7,7 +7,7 @@ import uuid
 import pytest
 from managing import World
 
-from fedops.api import DeviceClient
+from fedops.api_client import DeviceClient
 from fedops.core import contracts as c
 from fedops.core.errors import NotFound
 from fedops.server import telemetry

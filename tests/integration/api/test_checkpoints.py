@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from managing import World
 
-from fedops.api import EngineClient
+from fedops.api_client import EngineClient
 from fedops.core import contracts as c
 from fedops.core.errors import NotFound
-from fedops.files import sha256_of
 from fedops.server.backup_lock import no_removals
+from fedops.storage.atomic_files import sha256_of
 
 
 @pytest.fixture

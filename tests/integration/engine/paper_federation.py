@@ -25,7 +25,6 @@ from fedops.core import contracts as c
 from fedops.core.contracts import ExchangeRule, ParameterContract, ParameterSpec
 from fedops.core.errors import Conflict, Invalid, Unavailable
 from fedops.core.policies import client_seed
-from fedops.files import sha256_of
 from fedops.flower.device import Device, NoMemory
 from fedops.flower.handler import ClientHandler
 from fedops.flower.lines import Lines
@@ -33,7 +32,8 @@ from fedops.flower.rounds import RoundEngine
 from fedops.flower.run_setup import prepare
 from fedops.scalize.base import EvalResult, TrainContext, TrainResult
 from fedops.scalize.data import DataSplit
-from fedops.tensors import Tensors, load
+from fedops.storage.atomic_files import sha256_of
+from fedops.storage.tensors import Tensors, load
 
 # --- a model -----------------------------------------------------------------------------------
 

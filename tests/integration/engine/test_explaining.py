@@ -32,7 +32,7 @@ from fedops.flower.messages import (
     packed_record,
 )
 from fedops.scalize.project import Project
-from fedops.tensors import pack
+from fedops.storage.tensors import pack
 
 APP = Path(__file__).parents[3] / "apps" / "mnist-xai"
 BASE = (

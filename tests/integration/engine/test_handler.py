@@ -30,7 +30,7 @@ from fedops.flower.messages import (
 )
 from fedops.flower.replies import Expected, take_in
 from fedops.scalize.base import Cancelled, TrainContext, TrainResult
-from fedops.tensors import Tensors, pack
+from fedops.storage.tensors import Tensors, pack
 
 CONFIG = {"learning_rate": 0.05, "num_epochs": 1}
 MODEL = LineAdapter(42).get_tensors()

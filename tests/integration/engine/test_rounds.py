@@ -17,13 +17,13 @@ from paper_federation import (
     plain_rounds,
 )
 
-from fedops import tensors as tensors_module
 from fedops.core.contracts import ParticipationReport, RoundCommit
 from fedops.core.states import FailureReason, ParticipationStatus
 from fedops.flower import exchange
 from fedops.flower.endings import Leave, Lost, RunFailed, Superseded
 from fedops.flower.messages import decode_order, decode_tensors, in_pieces, packed_record
-from fedops.tensors import Tensors, pack
+from fedops.storage import tensors as tensors_module
+from fedops.storage.tensors import Tensors, pack
 
 THREE = ["pi-1", "pi-2", "pi-3"]
 AT_LEAST_ONE = {"strategy": {"_target_": "FedAvg", "min_fit_clients": 1}}

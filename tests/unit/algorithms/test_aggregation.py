@@ -14,7 +14,7 @@ from hypothesis.extra import numpy as hnp
 
 from fedops.algorithms.aggregation import elementwise_max, mean_metrics, weighted_mean
 from fedops.core.errors import Invalid
-from fedops.tensors import PIECE, TensorFile, Tensors, save
+from fedops.storage.tensors import PIECE, TensorFile, Tensors, save
 
 VECTORS = [(1.0, 2.0), (3.0, 6.0), (5.0, 1.0)]
 WEIGHTS = [1, 3, 4]

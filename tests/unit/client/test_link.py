@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from fedops.api import DeviceClient
+from fedops.api_client import DeviceClient
 from fedops.client.link import Link
 from fedops.client.spool import Spool
 from fedops.core.contracts import Desired, Heartbeat, RecordKind

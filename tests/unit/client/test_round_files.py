@@ -11,7 +11,7 @@ import pytest
 
 from fedops.client import checkpoints
 from fedops.client.checkpoints import RoundFiles
-from fedops.tensors import Tensors
+from fedops.storage.tensors import Tensors
 
 
 class Events:

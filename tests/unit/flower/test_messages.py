@@ -35,7 +35,7 @@ from fedops.flower.replies import (
     count_not_finite,
     take_in,
 )
-from fedops.tensors import Tensors, pack
+from fedops.storage.tensors import Tensors, pack
 
 CONTRACT = ParameterContract(
     parameters=(

@@ -10,7 +10,7 @@ import pytest
 from fedops.core.contracts import ExchangeRule, ParameterContract, ParameterSpec
 from fedops.flower.device import NoMemory
 from fedops.flower.restore import fits, restore
-from fedops.tensors import Tensors
+from fedops.storage.tensors import Tensors
 
 CONTRACT = ParameterContract(
     parameters=(

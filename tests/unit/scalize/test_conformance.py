@@ -9,7 +9,7 @@ from fedops.config import Exchange
 from fedops.core.contracts import ExchangeRule, ParameterContract, ParameterSpec
 from fedops.scalize.base import EvalResult, TrainContext, TrainResult
 from fedops.scalize.exchange import TensorInfo, build_contract, incoming, outgoing
-from fedops.tensors import Tensors
+from fedops.storage.tensors import Tensors
 from fedops.testing import check_adapter
 
 RNG = np.random.default_rng(0)

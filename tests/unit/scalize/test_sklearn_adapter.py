@@ -24,7 +24,7 @@ from fedops.core.errors import Invalid
 from fedops.scalize.base import AdapterOptions, TrainContext, TrainResult
 from fedops.scalize.randomness import seed_everything
 from fedops.scalize.sklearn import SklearnAdapter
-from fedops.tensors import Tensors
+from fedops.storage.tensors import Tensors
 
 RNG = np.random.default_rng(3)
 X = RNG.normal(size=(120, 4))

@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from fedops.api import LONG_POLL_SECONDS
+from fedops.api_client import LONG_POLL_SECONDS
 from fedops.core.contracts import NAME_PATTERN, ErrorReply
 from fedops.core.errors import Forbidden
 from fedops.server.services import Services

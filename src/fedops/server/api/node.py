@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 
-from fedops.api import LONG_POLL_SECONDS
+from fedops.api_client import LONG_POLL_SECONDS
 from fedops.core.contracts import NodeBell, NodeHello, NodeUploaded, UploadSlot
 from fedops.server import attempts, node_calls
 from fedops.server.api.access import ERRORS, After, Server, Wait

@@ -15,7 +15,7 @@ import numpy as np
 
 from fedops.scalize.base import AdapterOptions, EvalResult, TrainContext, TrainResult
 from fedops.scalize.exchange import TensorInfo, build_contract
-from fedops.tensors import Tensors
+from fedops.storage.tensors import Tensors
 
 #: How long an epoch takes. Seconds.
 EPOCH_SECONDS = 0.4

@@ -20,7 +20,7 @@ import numpy.typing as npt
 import safetensors.numpy
 
 from fedops.core.errors import Invalid
-from fedops.files import atomic_file, write_atomic
+from fedops.storage.atomic_files import atomic_file, write_atomic
 
 Tensors = dict[str, npt.NDArray[Any]]
 

@@ -1,0 +1,21 @@
+"""Typed clients of the Server Manager's REST API, one for each who calls it.
+
+The CLI, the Client Manager and the round engine all speak through them. Every failure is one of the five
+kinds of ``core.errors``; a server that cannot be reached is ``Unavailable``.
+"""
+
+from fedops.api_client.device import DeviceClient, NodeClient
+from fedops.api_client.engine import EngineClient
+from fedops.api_client.join import JoinClient
+from fedops.api_client.operator import OperatorClient
+from fedops.api_client.transport import LONG_POLL_SECONDS, PREFIX
+
+__all__ = [
+    "LONG_POLL_SECONDS",
+    "PREFIX",
+    "DeviceClient",
+    "EngineClient",
+    "JoinClient",
+    "NodeClient",
+    "OperatorClient",
+]

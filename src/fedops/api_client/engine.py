@@ -1,0 +1,56 @@
+"""What the round engine of an attempt asks and reports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fedops.api_client.transport import LONG_POLL_SECONDS, Client
+from fedops.core import contracts as c
+
+
+class EngineClient(Client):
+    """What the round engine does, with the token of its attempt. A stale attempt gets ``Conflict``."""
+
+    def hello(self, body: c.EngineHello) -> c.AttemptSpec:
+        return self._call(c.AttemptSpec, "POST", "/engine/hello", body)
+
+    def initial_model(self, body: c.ModelInit) -> None:
+        self._send("POST", "/engine/initial-model", json=body.model_dump(mode="json"))
+
+    def upload(self, file: Path) -> c.ArtifactRef:
+        return self._upload("/engine/artifacts", file)
+
+    def download(self, ref: c.ArtifactRef, target: Path) -> Path:
+        return self._download(f"/engine/artifacts/{ref.sha256}", target)
+
+    def candidates(self) -> c.Candidates:
+        return self._call(c.Candidates, "GET", "/engine/candidates")
+
+    def progress(self, body: c.EngineProgress) -> None:
+        self._send("POST", "/engine/progress", json=body.model_dump(mode="json"))
+
+    def begin_round(self, round_: int, body: c.RoundBegin) -> None:
+        self._send("POST", f"/engine/rounds/{round_}/begin", json=body.model_dump(mode="json"))
+
+    def ring(self, body: c.Ring) -> None:
+        self._send("POST", "/engine/ring", json=body.model_dump(mode="json"))
+
+    def signals(self, after: int, wait: float = LONG_POLL_SECONDS) -> c.Signals:
+        """Answers when there are signals beyond ``after`` or the command changes."""
+        return self._poll(c.Signals, "/engine/signals", wait, after=after)
+
+    def pulled(self, reply_to: str) -> None:
+        """The reply is on the engine's disk: its upload slot is free."""
+        self._send("POST", f"/engine/pulled/{reply_to}")
+
+    def commit(self, body: c.RoundCommit) -> c.CommitReply:
+        return self._call(
+            c.CommitReply, "POST", f"/engine/rounds/{body.round}/commit", body, timeout=120.0
+        )
+
+    def logs(self, body: c.EngineLogs) -> None:
+        """Deliver what was logged. It may be repeated."""
+        self._send("POST", "/engine/logs", json=body.model_dump(mode="json"), timeout=10.0)
+
+    def finish(self, body: c.EngineFinish) -> None:
+        self._send("POST", "/engine/finish", json=body.model_dump(mode="json"), timeout=120.0)

@@ -1,0 +1,166 @@
+"""What every client of the Server Manager does: send, parse, and turn each failure into one of five kinds."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+import httpx
+from pydantic import BaseModel, TypeAdapter
+
+from fedops.core import contracts as c
+from fedops.core.errors import FedOpsError, Forbidden, Unavailable, from_kind
+from fedops.storage.atomic_files import atomic_file
+
+M = TypeVar("M", bound=BaseModel)
+PREFIX = "/api/v1"
+#: Longest time the server holds a long poll open. Seconds.
+LONG_POLL_SECONDS = 25.0
+Signer = Callable[[], Mapping[str, str]]
+
+
+class Client:
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str | None = None,
+        signer: Signer | None = None,
+        transport: httpx.BaseTransport | None = None,
+        timeout: float = 30.0,
+        verify: bool | str = True,
+    ) -> None:
+        self.url = url.rstrip("/")
+        headers = {"authorization": f"Bearer {_token(token)}"} if token else {}
+        self._signer = signer
+        self._http = httpx.Client(
+            base_url=self.url,
+            headers=headers,
+            transport=transport,
+            timeout=timeout,
+            verify=verify,
+            trust_env=False,
+        )
+
+    def close(self) -> None:
+        self._http.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        with self._as_fedops_errors():
+            headers = dict(self._signer()) if self._signer else {}
+            response = self._http.request(method, PREFIX + path, headers=headers, **kwargs)
+        _raise_for_error(response)
+        return response
+
+    @contextmanager
+    def _as_fedops_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise Unavailable(
+                f"cannot reach the Server Manager at {self.url}: {error or type(error).__name__}"
+            ) from None
+
+    def _call(
+        self, reply: type[M], method: str, path: str, body: BaseModel | None = None, **kwargs: Any
+    ) -> M:
+        if body is not None:
+            kwargs["json"] = body.model_dump(mode="json")
+        return parse(reply, self._send(method, path, **kwargs))
+
+    def _list(self, item: type[M], path: str, **params: Any) -> list[M]:
+        return parse_list(item, self._send("GET", path, params=given(params)))
+
+    def _poll(self, reply: type[M], path: str, wait: float, **params: Any) -> M:
+        timeout = httpx.Timeout(30.0, read=wait + 15.0)
+        return self._call(
+            reply, "GET", path, params=given({**params, "wait": wait}), timeout=timeout
+        )
+
+    def _upload(self, path: str, file: Path, **params: Any) -> c.ArtifactRef:
+        with file.open("rb") as stream:
+            sent = self._send(
+                "PUT", path, content=_blocks(stream), params=given(params), timeout=600.0
+            )
+        return parse(c.ArtifactRef, sent)
+
+    def _download(self, path: str, target: Path) -> Path:
+        with (
+            self._as_fedops_errors(),
+            self._http.stream("GET", PREFIX + path, timeout=600.0) as response,
+        ):
+            if response.is_error:
+                response.read()
+                _raise_for_error(response)
+            _save(response, target)
+        return target
+
+
+def _token(text: str) -> str:
+    """A token as a header carries it; often it was copied from somewhere, with a line's end."""
+    token = text.strip()
+    if not re.fullmatch(r"[!-~]+", token):
+        raise Forbidden("this is no token: it holds blanks or letters that no token has")
+    return token
+
+
+def _blocks(stream: Any) -> Iterator[bytes]:
+    while block := stream.read(1 << 20):
+        yield block
+
+
+def given(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in params.items() if value is not None}
+
+
+def _save(response: httpx.Response, target: Path) -> None:
+    try:
+        with atomic_file(target) as file:
+            for block in response.iter_bytes(1 << 20):
+                file.write(block)
+    except OSError as error:
+        raise Unavailable(f"cannot write {target}: {error.strerror or error}") from None
+
+
+def parse(reply: type[M], response: httpx.Response) -> M:
+    try:
+        return reply.model_validate_json(response.content)
+    except ValueError:
+        raise _no_server_manager(response) from None
+
+
+def parse_list(item: type[M], response: httpx.Response) -> list[M]:
+    try:
+        return TypeAdapter(list[item]).validate_json(response.content)  # type: ignore[valid-type]
+    except ValueError:
+        raise _no_server_manager(response) from None
+
+
+def _no_server_manager(response: httpx.Response) -> Unavailable:
+    url = response.request.url
+    return Unavailable(f"{url} did not answer as a Server Manager does; is this its URL?")
+
+
+def _raise_for_error(response: httpx.Response) -> None:
+    if not response.is_error:
+        return
+    try:
+        error = c.ErrorReply.model_validate_json(response.content)
+    except ValueError:
+        text = response.text[:200].strip() or response.reason_phrase
+        if response.status_code in (502, 503, 504):
+            raise Unavailable(f"the Server Manager is not available: {text}") from None
+        raise FedOpsError(
+            f"{response.request.method} {response.request.url} answered "
+            f"{response.status_code}: {text}"
+        ) from None
+    raise from_kind(error.kind, error.message)

@@ -1,0 +1,1 @@
+"""Files: blobs by their sha256, safetensors, atomic writes. Imports ``core`` and nothing above."""

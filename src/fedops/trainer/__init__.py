@@ -1,0 +1,1 @@
+"""One client's part in a round: train, keep checkpoints, explain. Knows neither Flower nor the server."""
