@@ -4,7 +4,7 @@ The CLI, the Client Manager and the round engine all speak through them. Every f
 kinds of ``core.errors``; a server that cannot be reached is ``Unavailable``.
 """
 
-from fedops.api_client.device import DeviceClient, NodeClient
+from fedops.api_client.device import DeviceClient, NodeClient, WorkClient
 from fedops.api_client.engine import EngineClient
 from fedops.api_client.join import JoinClient
 from fedops.api_client.operator import OperatorClient
@@ -18,4 +18,5 @@ __all__ = [
     "JoinClient",
     "NodeClient",
     "OperatorClient",
+    "WorkClient",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import httpx
+
 from fedops.api_client.transport import LONG_POLL_SECONDS, Client
 from fedops.core import contracts as c
 
@@ -25,6 +27,36 @@ class DeviceClient(Client):
 
     def me(self) -> c.DeviceRead:
         return self._call(c.DeviceRead, "GET", "/devices/me")
+
+
+class WorkClient(Client):
+    """What a Client Manager does for the work of its device, with the device token."""
+
+    def work(self, body: c.WorkPoll) -> c.Work:
+        """Say how the device is; answered at once when there is news, else after ``body.wait`` seconds."""
+        timeout = httpx.Timeout(15.0, read=body.wait + 15.0)
+        return self._call(c.Work, "POST", "/work", body, timeout=timeout)
+
+    def instruction(self, assignment: str) -> c.Instruction:
+        """What to do. Accepts the assignment."""
+        return self._call(c.Instruction, "GET", f"/work/{assignment}/instruction")
+
+    def progress(self, assignment: str, body: c.Progress) -> None:
+        self._send("POST", f"/work/{assignment}/progress", json=body.model_dump(mode="json"))
+
+    def end(self, assignment: str, body: c.WorkEnd) -> None:
+        """Refuse it, or say that the app failed."""
+        self._send("POST", f"/work/{assignment}/end", json=body.model_dump(mode="json"))
+
+    def deliver(self, assignment: str, result: bytes) -> None:
+        """Deliver a result of at most ``INLINE_BYTES``: a safetensors file."""
+        headers = {"content-type": "application/octet-stream"}
+        self._send("POST", f"/work/{assignment}/result", content=result, headers=headers)
+
+    def slot(self, assignment: str, body: c.SlotRequest) -> c.TransferSlot:
+        """Wait in line for leave to upload."""
+        timeout = httpx.Timeout(15.0, read=body.wait + 15.0)
+        return self._call(c.TransferSlot, "POST", f"/work/{assignment}/slot", body, timeout=timeout)
 
 
 class NodeClient(Client):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import httpx
+
 from fedops.api_client.transport import LONG_POLL_SECONDS, Client
 from fedops.core import contracts as c
 
@@ -31,6 +33,22 @@ class EngineClient(Client):
 
     def begin_round(self, round_: int, body: c.RoundBegin) -> None:
         self._send("POST", f"/engine/rounds/{round_}/begin", json=body.model_dump(mode="json"))
+
+    def offer(self, body: c.OfferBatch) -> c.Offered:
+        """Make assignments beside the rounds, or more of a round that was begun."""
+        return self._call(c.Offered, "POST", "/engine/offers", body, timeout=120.0)
+
+    def collect(self, body: c.CollectRequest) -> c.Collected:
+        """Hand in verdicts; answered as soon as something came in."""
+        timeout = httpx.Timeout(30.0, read=body.wait + 30.0)
+        return self._call(c.Collected, "POST", "/engine/collect", body, timeout=timeout)
+
+    def cancel(self, body: c.CancelRequest) -> None:
+        self._send("POST", "/engine/cancel", json=body.model_dump(mode="json"))
+
+    def hand_over(self, body: c.BlobHandover) -> c.BlobRef:
+        """Make a file of the attempt's spool folder a blob."""
+        return self._call(c.BlobRef, "POST", "/engine/blobs", body, timeout=600.0)
 
     def ring(self, body: c.Ring) -> None:
         self._send("POST", "/engine/ring", json=body.model_dump(mode="json"))

@@ -34,7 +34,9 @@ class Client:
         verify: bool | str = True,
     ) -> None:
         self.url = url.rstrip("/")
-        headers = {"authorization": f"Bearer {_token(token)}"} if token else {}
+        headers = {c.PROTOCOL_HEADER: str(c.PROTOCOL)}
+        if token:
+            headers["authorization"] = f"Bearer {_token(token)}"
         self._signer = signer
         self._http = httpx.Client(
             base_url=self.url,
@@ -56,7 +58,7 @@ class Client:
 
     def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         with self._as_fedops_errors():
-            headers = dict(self._signer()) if self._signer else {}
+            headers = {**(self._signer() if self._signer else {}), **kwargs.pop("headers", {})}
             response = self._http.request(method, PREFIX + path, headers=headers, **kwargs)
         _raise_for_error(response)
         return response

@@ -55,6 +55,21 @@ class ProcessStatus(StrEnum):
     FATAL = "fatal"
 
 
+class AssignmentStatus(StrEnum):
+    """One piece of work for one device. Being lost is presence of the device, never an end of these."""
+
+    OFFERED = "offered"
+    ACCEPTED = "accepted"  #: its instruction was fetched
+    WORKING = "working"  #: the device said so
+    UPLOADED = "uploaded"  #: its result is delivered and durable
+    CHECKED = "checked"  #: the engine took it
+    REFUSED = "refused"  #: by the device, with a reason
+    FAILED = "failed"  #: the app raised
+    REJECTED = "rejected"  #: by the server's checks
+    EXPIRED = "expired"  #: its deadline passed, or its round ended without it
+    CANCELLED = "cancelled"
+
+
 class TaskStatus(StrEnum):
     """What is to be learned. "Active" is derived from its runs."""
 
@@ -127,6 +142,23 @@ PROCESS_TRANSITIONS: Mapping[ProcessStatus, frozenset[ProcessStatus]] = {
     P.BACKOFF: frozenset({P.STARTING, P.FATAL, P.STOPPED}),
     P.FATAL: frozenset({P.STARTING, P.STOPPED}),
 }
+
+_W = AssignmentStatus
+_UNDELIVERED_ENDS = frozenset({_W.UPLOADED, _W.REFUSED, _W.FAILED, _W.EXPIRED, _W.CANCELLED})
+ASSIGNMENT_TRANSITIONS: Mapping[AssignmentStatus, frozenset[AssignmentStatus]] = {
+    _W.OFFERED: frozenset({_W.ACCEPTED, _W.WORKING}) | _UNDELIVERED_ENDS,
+    _W.ACCEPTED: frozenset({_W.WORKING}) | _UNDELIVERED_ENDS,
+    _W.WORKING: _UNDELIVERED_ENDS,
+    _W.UPLOADED: frozenset({_W.CHECKED, _W.REJECTED, _W.EXPIRED, _W.CANCELLED}),
+    _W.CHECKED: frozenset(),
+    _W.REFUSED: frozenset(),
+    _W.FAILED: frozenset(),
+    _W.REJECTED: frozenset(),
+    _W.EXPIRED: frozenset(),
+    _W.CANCELLED: frozenset(),
+}
+#: The device may still deliver.
+ASSIGNMENT_OPEN = frozenset({_W.OFFERED, _W.ACCEPTED, _W.WORKING})
 
 TASK_TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = {
     T.DRAFT: frozenset({T.READY, T.ARCHIVED}),

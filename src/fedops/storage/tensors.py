@@ -51,9 +51,19 @@ def dtype_name(array: npt.NDArray[Any]) -> str:
     return str(array.dtype.name)
 
 
-def pack(tensors: Mapping[str, npt.NDArray[Any]]) -> bytes:
-    """Encode as safetensors bytes. The same values give the same bytes, whatever the memory layout."""
-    return bytes(safetensors.numpy.save(_dense(tensors)))
+def can_hold(array: npt.NDArray[Any]) -> bool:
+    """Whether safetensors has this dtype."""
+    return array.dtype in _NAMES
+
+
+def pack(
+    tensors: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str] | None = None
+) -> bytes:
+    """Encode as safetensors bytes. The same values give the same bytes, whatever the memory layout.
+
+    ``metadata`` may have one key at most: several are written in random order.
+    """
+    return bytes(safetensors.numpy.save(_dense(tensors), dict(metadata) if metadata else None))
 
 
 def unpack(data: bytes | memoryview) -> Tensors:
@@ -62,6 +72,11 @@ def unpack(data: bytes | memoryview) -> Tensors:
     Raises:
         Invalid: the bytes are not a complete safetensors file.
     """
+    return unpack_with_metadata(data)[0]
+
+
+def unpack_with_metadata(data: bytes | memoryview) -> tuple[Tensors, dict[str, str]]:
+    """The same, and the file's metadata."""
     return _views(np.frombuffer(data, dtype=np.uint8), "the message")
 
 
@@ -82,7 +97,7 @@ def load(path: Path) -> Tensors:
         raw = np.memmap(path, dtype=np.uint8, mode="r")
     except (OSError, ValueError) as error:
         raise Invalid(f"cannot read the tensors in {path}: {error}") from None
-    return _views(raw, str(path))
+    return _views(raw, str(path))[0]
 
 
 def _dense(tensors: Mapping[str, npt.NDArray[Any]]) -> Tensors:
@@ -92,11 +107,12 @@ def _dense(tensors: Mapping[str, npt.NDArray[Any]]) -> Tensors:
     return {name: np.asarray(array, order="C") for name, array in tensors.items()}
 
 
-def _views(raw: npt.NDArray[np.uint8], where: str) -> Tensors:
+def _views(raw: npt.NDArray[np.uint8], where: str) -> tuple[Tensors, dict[str, str]]:
     try:
         header = _header(raw[:8].tobytes(), raw.size, lambda n: raw[8 : 8 + n].tobytes())
         body = raw[8 + header.length :]
-        return {name: _view(body, spec) for name, spec in sorted(header.specs.items())}
+        views = {name: _view(body, spec) for name, spec in sorted(header.specs.items())}
+        return views, header.metadata
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Invalid(f"{where} does not hold complete safetensors data: {error}") from None
 
@@ -126,6 +142,7 @@ class _Stored:
 class _Header:
     text: bytes
     specs: dict[str, _Stored]
+    metadata: dict[str, str]
 
     @property
     def length(self) -> int:
@@ -138,9 +155,9 @@ def _header(prefix: bytes, size: int, read: Callable[[int], bytes]) -> _Header:
         raise ValueError("the header is longer than the data")
     text = read(int(length))
     rows = json.loads(text)
-    rows.pop("__metadata__", None)
+    metadata = {str(k): str(v) for k, v in (rows.pop("__metadata__", None) or {}).items()}
     body = size - 8 - int(length)
-    return _Header(text, {name: _stored(row, body) for name, row in rows.items()})
+    return _Header(text, {name: _stored(row, body) for name, row in rows.items()}, metadata)
 
 
 def _stored(row: dict[str, Any], body: int) -> _Stored:
@@ -184,6 +201,10 @@ class TensorFile(Mapping[str, npt.NDArray[Any]]):
 
     def __len__(self) -> int:
         return len(self._header.specs)
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        return self._header.metadata
 
     def dtype(self, name: str) -> np.dtype[Any]:
         return self._header.specs[name].dtype

@@ -6,22 +6,45 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from fedops.core.contracts.assignments import AssignmentId, AssignmentKind, BlobRef
 from fedops.core.contracts.base import Digest, Finite, Reply, Request
 from fedops.core.contracts.parameters import ParameterContract
-from fedops.core.states import FailureReason, ParticipationStatus
+from fedops.core.states import AssignmentStatus, FailureReason, ParticipationStatus
+
+#: What a blob was called.
+ArtifactRef = BlobRef
 
 
-class ArtifactRef(Reply):
-    """A stored file, named by its content."""
+class OpenAssignment(Reply):
+    """An assignment of a round that an earlier attempt began."""
 
-    sha256: str
-    size: int
+    id: str
+    device: str
+    kind: str
+    retry: int
+    status: AssignmentStatus
+    #: Why the device was chosen.
+    selection: str = ""
+    #: Whether it evaluates the model it receives before it trains.
+    evaluates: bool = False
+
+
+class OpenRound(Reply):
+    """A round that was begun from the model the attempt starts with, and not committed: it is taken over."""
+
+    round: int
+    #: Why each device was chosen.
+    selected: dict[str, str]
+    assignments: list[OpenAssignment]
+    #: Until the deadline that its first offers were given.
+    seconds_left: float
 
 
 class EngineHello(Request):
     """The ServerApp of an attempt is up."""
 
     pid: int
+    protocol: int = 1
 
 
 class AttemptSpec(Reply):
@@ -44,6 +67,9 @@ class AttemptSpec(Reply):
     #: Devices refused for this run, by name, with the reason.
     refused: dict[str, str]
     spool_dir: str
+    #: Where blobs lie as files (``ab/cdef...``), when the store is a folder; None: fetch them over HTTP.
+    blobs_dir: str | None = None
+    open_round: OpenRound | None = None
 
 
 class ModelInit(Request):
@@ -62,6 +88,8 @@ class Candidate(Reply):
     unavailable: str | None = None
     #: The run that has the device before this one gets it.
     held_by: int | None = None
+    #: Another run that the device works for now: it is a selector's last choice.
+    busy_with: int | None = None
     #: How long its training client has had nothing in hand. Seconds; 0 while it works or is not known.
     idle_seconds: float = 0.0
     rounds_taken: int = 0
@@ -88,10 +116,105 @@ class EngineProgress(Request):
     needed: int | None = None
 
 
+class OfferRequest(Request):
+    """Work for one device. ``instruction``: the index of its payload document in the batch."""
+
+    device: str
+    kind: AssignmentKind
+    instruction: int = Field(ge=0)
+    retry: int = Field(default=0, ge=0)
+    #: Whether the device evaluates the model it receives before it trains.
+    evaluates: bool = False
+
+
+class OfferBatch(Request):
+    """Work for devices. Equal documents are given once. What is open for a device already stays as it is."""
+
+    instructions: list[dict[str, Any]]
+    offers: list[OfferRequest]
+    deadline_seconds: Finite = Field(gt=0)
+    group_id: str = Field(default="", max_length=200)
+    #: The model that the work begins from.
+    model: Digest | None = None
+    encodings: list[str] = Field(default_factory=lambda: ["none"])
+    #: The largest update that is taken, decoded. None: the server's own bound.
+    max_bytes: int | None = None
+    #: The round it belongs to; None for work beside the rounds.
+    round: int | None = None
+
+
+class Offered(Reply):
+    """The assignments made, by device: an id for each."""
+
+    assignments: dict[str, str]
+
+
+class Delivery(Reply):
+    """What became of an assignment: delivered, or ended by the device or the server."""
+
+    id: str
+    device: str
+    kind: str
+    round: int | None = None
+    retry: int = 0
+    status: AssignmentStatus
+    #: Of ``uploaded``: the blob that holds the result ...
+    blob: BlobRef | None = None
+    encoding: str = "none"
+    decoded_sha256: str | None = None
+    decoded_size: int | None = None
+    #: ... or the file itself (base64), when it is small.
+    inline: str | None = None
+    reason: str = ""
+    code: int = 0
+
+
+class DevicePresence(Reply):
+    """A device of the run's open assignments that went, or is back (``gone`` None)."""
+
+    device: str
+    gone: str | None
+
+
+class CollectRequest(Request):
+    """The verdicts on what was collected before, and from where to go on."""
+
+    after: int = Field(default=0, ge=0)
+    wait: Finite = Field(default=8.0, ge=0)
+    checked: list[AssignmentId] = Field(default_factory=list)
+    #: Id -> why the update is not taken.
+    rejected: dict[str, str] = Field(default_factory=dict)
+
+
+class Collected(Reply):
+    """What came since ``after``, as soon as there is anything, or when the wait is over."""
+
+    sequence: int
+    deliveries: list[Delivery] = Field(default_factory=list)
+    presence: list[DevicePresence] = Field(default_factory=list)
+    command: Literal["continue", "stop", "pause"] = "continue"
+
+
+class CancelRequest(Request):
+    """End open assignments: these, or all of a round (None and a round), as ``expired``."""
+
+    ids: list[AssignmentId] | None = None
+    round: int | None = None
+    reason: str = Field(max_length=2_000)
+
+
+class BlobHandover(Request):
+    """A file in the attempt's spool folder that is to become a blob: its name there and its digest."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,200}$")
+    sha256: Digest
+
+
 class RoundBegin(Request):
-    """The clients of a round, with the reason for each."""
+    """The clients of a round, with the reason for each, and the work for those that are asked now."""
 
     selected: dict[str, str]
+    offers: OfferBatch | None = None
     #: How many of them may upload at a time: bounds what must be held in memory. None: as ever.
     upload_slots: int | None = Field(default=None, ge=1, le=64)
 
