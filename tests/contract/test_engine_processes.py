@@ -12,6 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fedops.core.errors import Unavailable
 from fedops.processes import spawn
 from fedops.server.jobs.engine_process import (
     EngineProcesses,
@@ -154,14 +155,12 @@ def test_what_an_earlier_life_left_behind_is_ended(tmp_path: Path) -> None:
     eventually((tmp_path / "ticket").exists)
     after.clean()
     eventually(lambda: before.how_ended(1))
-    assert before.how_ended(1) == "killed by signal 9"
+    assert "killed by signal" in (before.how_ended(1) or "")
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie"
     before.close()
 
 
 def test_a_program_that_cannot_be_started_is_said_so(tmp_path: Path) -> None:
-    from fedops.core.errors import Unavailable
-
     made = LocalEngineProcesses(tmp_path, ("/no/such/program",))
     with pytest.raises(Unavailable, match="cannot be started"):
         made.start(ticket())

@@ -22,7 +22,6 @@ from fedops.core.contracts import (
     RunStart,
     TokenCreate,
 )
-from fedops.core.errors import Unavailable
 from fedops.core.states import AttemptStatus, FailureReason, RunStatus, TaskStatus
 from fedops.server import (
     artifacts,
@@ -37,8 +36,8 @@ from fedops.server import (
 )
 from fedops.server.artifacts import LocalArtifacts
 from fedops.server.db import Database
-from fedops.server.pulse import Pulse
 from fedops.server.jobs.scheduler import Scheduler
+from fedops.server.pulse import Pulse
 from fedops.server.sweeper import Sweeper
 from fedops.server.tables import AttemptRow, BundleRow, RunRow, TaskRow
 from fedops.settings import ServerSettings

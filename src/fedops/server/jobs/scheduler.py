@@ -257,9 +257,7 @@ class Scheduler:
         with self._db.write() as session:
             attempts.started(session, submission.attempt_id, pid)
         reached("server.attempt.handed_over")
-        logger.info(
-            "attempt %d of run %d is process %d", submission.number, submission.run_id, pid
-        )
+        logger.info("attempt %d of run %d is process %d", submission.number, submission.run_id, pid)
 
     # --- pauses between the attempts of a run --------------------------------------------------------
 
