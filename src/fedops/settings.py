@@ -66,9 +66,9 @@ class ServerSettings(BaseSettings):
     keep_checkpoints: int = Field(default=3, ge=2)
     #: How long an attempt may take to say hello, in seconds.
     attempt_start_seconds: float = Field(default=90.0, gt=0)
-    #: After so many seconds without a word from its ServerApp an attempt is given up.
+    #: After so many seconds without a word from its FL server an attempt is given up.
     attempt_silence_seconds: float = Field(default=30.0, gt=0)
-    #: How long the ServerApp may prepare, aggregate, evaluate or commit before its attempt is given up.
+    #: How long the FL server may prepare, aggregate, evaluate or commit before its attempt is given up.
     attempt_work_seconds: float = Field(default=3_600.0, gt=0)
     #: How long a run waits for the engine before it fails, in seconds.
     engine_wait_seconds: float = Field(default=3_600.0, gt=0)
@@ -94,11 +94,6 @@ class ServerSettings(BaseSettings):
     def database(self) -> str:
         """The SQLAlchemy URL of the database."""
         return self.database_url or f"sqlite:///{self.home / 'fedops.db'}"
-
-    @property
-    def attempts_dir(self) -> Path:
-        """Where the ServerApp of an attempt finds its credentials."""
-        return self.home / "attempts"
 
     @property
     def admin_token_file(self) -> Path:
@@ -168,15 +163,6 @@ class AppSettings(BaseSettings):
     device_name: str | None = None
     #: The task to take part in.
     task_id: str | None = None
-
-
-class EngineSettings(BaseSettings):
-    """Of a ServerApp started by the engine. Environment: ``FEDOPS_ATTEMPTS_DIR``."""
-
-    model_config = SettingsConfigDict(env_prefix="FEDOPS_", **_COMMON)
-
-    #: Where the attempts' credentials are. The Server Manager sets it.
-    attempts_dir: Path | None = None
 
 
 def server_settings(**given: Any) -> ServerSettings:

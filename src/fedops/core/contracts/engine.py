@@ -41,7 +41,7 @@ class OpenRound(Reply):
 
 
 class EngineHello(Request):
-    """The ServerApp of an attempt is up."""
+    """The FL server of an attempt is up."""
 
     pid: int
     protocol: int = 1
@@ -286,7 +286,7 @@ class EngineFinish(Request):
 
 
 class EngineLog(Request):
-    """Some lines that the ServerApp logged. The server keeps each ``id`` once."""
+    """Some lines that the FL server logged. The server keeps each ``id`` once."""
 
     id: str = Field(min_length=8, max_length=64)
     age_seconds: Finite = Field(default=0.0, ge=0)

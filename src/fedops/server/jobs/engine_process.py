@@ -1,4 +1,4 @@
-"""FL servers as child processes, one for each attempt: started with a ticket, watched, ended as whole trees."""
+"""FL servers as child processes, one an attempt: started with a ticket, watched, ended as whole trees."""
 
 from __future__ import annotations
 
