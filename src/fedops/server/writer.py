@@ -13,6 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
@@ -99,7 +100,7 @@ class Writer:
         for job in group:
             _attempt(job.sync, alone)
         with self._db.write() as session:
-            results = [_attempt(lambda job=job: job.run(session), alone) for job in group]
+            results = [_attempt(partial(job.run, session), alone) for job in group]
             _place([file for job in group for file in job.files])
         for job in group:
             _tidy(job.files)
