@@ -9,12 +9,19 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import EngineProgress
 from fedops.core.errors import Conflict, NotFound
-from fedops.core.states import RUN_TERMINAL, RUN_TRAINING, AttemptStatus, FailureReason, RunStatus
+from fedops.core.states import (
+    ASSIGNMENT_OPEN,
+    RUN_TERMINAL,
+    RUN_TRAINING,
+    AttemptStatus,
+    FailureReason,
+    RunStatus,
+)
 from fedops.core.why import doing_what
 from fedops.server import deadlines, events, tokens
 from fedops.server.changes import swap
 from fedops.server.run_states import LIVE, live_attempt, move_attempt, move_run, require_run
-from fedops.server.tables import AttemptRow, RunDeviceRow, RunRow, TokenKind
+from fedops.server.tables import AssignmentRow, AttemptRow, RunRow, TokenKind
 from fedops.settings import ServerSettings
 
 
@@ -195,11 +202,13 @@ def cleared(session: Session, attempt_id: int, now: float) -> None:
 
 
 def of_device(session: Session, device_id: str) -> list[int]:
-    """The live attempts whose run the device was asked to train in."""
+    """The live attempts whose run waits for work of the device."""
+    waits = (AssignmentRow.run_id == AttemptRow.run_id, AssignmentRow.device_id == device_id)
     query = (
         select(AttemptRow.id)
-        .join(RunDeviceRow, RunDeviceRow.run_id == AttemptRow.run_id)
-        .where(RunDeviceRow.device_id == device_id, AttemptRow.status.in_(LIVE))
+        .join(AssignmentRow, AssignmentRow.run_id == AttemptRow.run_id)
+        .where(*waits, AssignmentRow.status.in_(ASSIGNMENT_OPEN), AttemptRow.status.in_(LIVE))
+        .distinct()
         .order_by(AttemptRow.id)
     )
     return list(session.scalars(query))

@@ -21,7 +21,7 @@ def info(server: Server) -> ServerInfo:
     """What this server is and how much goes on."""
     now = server.clock()
     with server.db.read() as session:
-        known = devices.listed(session, server.settings, now)
+        known = devices.listed(session, now)
         active = runs.active_count(session)
     return ServerInfo(
         version=version("fedops"),

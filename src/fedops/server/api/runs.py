@@ -17,10 +17,11 @@ from fedops.core.contracts import (
     RunRetry,
     RunStart,
 )
-from fedops.server import checkpoints, logs, run_views, runs, successors
+from fedops.server import logs, run_views, runs, successors
 from fedops.server.api import transfer
 from fedops.server.api.access import ADMIN, ERRORS, After, Limit, Named, NameFilter, RunId, Server
 from fedops.server.api.routing import StrictRoute
+from fedops.server.rounds import checkpoints
 from fedops.server.services import Services
 
 router = APIRouter(tags=["runs"], dependencies=[ADMIN], route_class=StrictRoute, responses=ERRORS)

@@ -16,6 +16,7 @@ from fedops.core.contracts import (
     AttemptSpec,
     Candidate,
     Candidates,
+    CollectRequest,
     EngineHello,
     EngineProgress,
     ModelInit,
@@ -23,8 +24,9 @@ from fedops.core.contracts import (
 )
 from fedops.core.errors import Conflict
 from fedops.core.states import RUN_TRAINING, AttemptStatus, ParticipationStatus, RunStatus
-from fedops.server import artifacts, facts, models, turns
+from fedops.server import artifacts, assignments, facts, models
 from fedops.server.changes import swap
+from fedops.server.rounds import open_rounds
 from fedops.server.run_states import LIVE, move_attempt, move_run
 from fedops.server.tables import (
     ArtifactRow,
@@ -34,7 +36,6 @@ from fedops.server.tables import (
     RoundRow,
     RunRow,
 )
-from fedops.settings import ServerSettings
 
 Command = Literal["continue", "stop", "pause"]
 #: Where a participation's loss may be found, the best first.
@@ -73,9 +74,17 @@ def who(attempt: AttemptRow) -> str:
 
 
 def hello(
-    session: Session, attempt_id: int, body: EngineHello, home: Path, now: float
+    session: Session,
+    attempt_id: int,
+    body: EngineHello,
+    home: Path,
+    now: float,
+    blobs: Path | None = None,
 ) -> AttemptSpec:
-    """The ServerApp is up: the attempt runs, and so does the run. Repeatable."""
+    """The ServerApp is up: the attempt runs, and so does the run. Repeatable.
+
+    ``blobs``: the folder that the blobs are in, where there is one.
+    """
     attempt, run = fenced(session, attempt_id)
     attempt.pid = body.pid
     session.flush()
@@ -83,11 +92,14 @@ def hello(
     move_attempt(session, attempt, AttemptStatus.RUNNING, me, why, now)
     if run.status in (RunStatus.STARTING, RunStatus.RESUMING):
         move_run(session, run, RunStatus.RUNNING, me, why, now)
-    return _spec(session, attempt, run, home)
-
-
-def _spec(session: Session, attempt: AttemptRow, run: RunRow, home: Path) -> AttemptSpec:
     model, state = _start_from(session, run)
+    begun = open_rounds.adopt(session, attempt, run, model.sha256 if model else None, now)
+    spec = _spec(attempt, run, home)
+    found = {"model": model, "strategy_state": state, "open_round": begun}
+    return spec.model_copy(update={**found, "blobs_dir": str(blobs) if blobs else None})
+
+
+def _spec(attempt: AttemptRow, run: RunRow, home: Path) -> AttemptSpec:
     return AttemptSpec(
         run_id=run.id,
         attempt=attempt.number,
@@ -96,8 +108,8 @@ def _spec(session: Session, attempt: AttemptRow, run: RunRow, home: Path) -> Att
         config=run.config,
         rounds=run.rounds,
         next_round=run.committed_rounds + 1,
-        model=model,
-        strategy_state=state,
+        model=None,
+        strategy_state=None,
         contract=ParameterContract.model_validate(run.contract) if run.contract else None,
         dataset=run.dataset,
         refused=run.refused,
@@ -170,20 +182,17 @@ def _create_first(
 # --- candidates and progress -----------------------------------------------------------------
 
 
-def candidates(
-    session: Session, attempt_id: int, settings: ServerSettings, now: float
-) -> Candidates:
+def candidates(session: Session, attempt_id: int, now: float) -> Candidates:
     """The task's devices, by name: each with its history in this run, and why it cannot be invited."""
     _, run = fenced(session, attempt_id, lock=False)
-    history, interval = _history(session, run.id), settings.heartbeat_seconds
-    held = turns.held(session, run)
+    history, busy = _history(session, run.id), assignments.busy_with(session, run.id)
     found = [
         Candidate(
             device=row.name,
-            node_id=row.node_id or "",
-            unavailable=facts.why_not(row, run.task, run.refused, interval, now, held.get(row.id)),
-            held_by=held[row.id].run_id if row.id in held else None,
-            idle_seconds=facts.idle_seconds(row, now),
+            node_id=str(row.node_number),
+            unavailable=facts.why_not(row, run.task, run.refused, now),
+            busy_with=busy.get(row.id),
+            idle_seconds=0.0 if row.id in busy else facts.idle_seconds(row, now),
             **_summary(history.get(row.id, [])),
         )
         for row in facts.members(session, run.task)
@@ -230,6 +239,18 @@ def progress(session: Session, attempt_id: int, body: EngineProgress, now: float
     same = (before.get("phase"), before.get("round")) == (body.phase, body.round)
     attempt.progress = body.model_dump(mode="json")
     attempt.progress_at = attempt.progress_at if same else now
+
+
+def judge(session: Session, attempt_id: int, body: CollectRequest, now: float) -> None:
+    """The engine's verdicts on results it collected. Repeating is harmless."""
+    _, run = fenced(session, attempt_id)
+    assignments.judge(session, run.id, body.checked, body.rejected, now)
+
+
+def spool_of(session: Session, attempt_id: int, home: Path) -> Path:
+    """The spool folder of an attempt that lives."""
+    attempt, run = fenced(session, attempt_id, lock=False)
+    return spool_dir(home, run.id, attempt.number)
 
 
 def current_command(session: Session, attempt_id: int) -> Command:

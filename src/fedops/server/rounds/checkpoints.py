@@ -16,7 +16,7 @@ from fedops.core.errors import NotFound
 from fedops.server import artifacts, events
 from fedops.server.artifacts import ArtifactStore
 from fedops.server.changes import swap
-from fedops.server.engine_calls import fenced
+from fedops.server.rounds.engine_session import fenced
 from fedops.server.run_states import require_run
 from fedops.server.tables import (
     ArtifactRow,

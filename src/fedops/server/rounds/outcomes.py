@@ -11,8 +11,8 @@ from fedops.core.contracts import EngineFinish
 from fedops.core.errors import Conflict
 from fedops.core.states import AttemptStatus, FailureReason, ParticipationStatus, RunStatus
 from fedops.server import attempts, models, stops
-from fedops.server.engine_calls import fenced, who
-from fedops.server.rounds import note_client_metrics
+from fedops.server.rounds.commits import note_client_metrics
+from fedops.server.rounds.engine_session import fenced, who
 from fedops.server.run_states import move_attempt, move_run, require_run
 from fedops.server.tables import (
     AttemptRow,

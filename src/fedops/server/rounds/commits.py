@@ -1,30 +1,42 @@
-"""Rounds as the round engine reports them: begun, and committed once and for all."""
+"""Rounds as the round engine reports them: begun with the work for their clients, and committed once and for all."""
 
 from __future__ import annotations
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from fedops.core.contracts import CommitReply, ParticipationReport, RoundBegin, RoundCommit
+from fedops.core.contracts import (
+    CancelRequest,
+    CommitReply,
+    OfferBatch,
+    Offered,
+    ParticipationReport,
+    RoundBegin,
+    RoundCommit,
+)
 from fedops.core.errors import Conflict, Invalid
-from fedops.core.states import ParticipationStatus
-from fedops.server import artifacts, events
+from fedops.core.states import AssignmentStatus, ParticipationStatus
+from fedops.server import artifacts, assignments, events
 from fedops.server.changes import swap
-from fedops.server.engine_calls import command, fenced, who
 from fedops.server.notices import DeviceChanged, tell
+from fedops.server.rounds.engine_session import command, fenced, who
+from fedops.server.rounds.offers import device_ids, offer
 from fedops.server.tables import (
+    AssignmentRow,
     AttemptRow,
     DeviceRow,
     MetricRow,
     ParticipationRow,
     RoundRow,
-    RunDeviceRow,
     RunRow,
 )
 
 
-def begin(session: Session, attempt_id: int, number: int, body: RoundBegin, now: float) -> None:
-    """The clients of a round are chosen. Beginning it again (another choice) replaces the first."""
+def begin(session: Session, attempt_id: int, number: int, body: RoundBegin, now: float) -> Offered:
+    """The clients of a round are chosen, and their work is offered.
+
+    Beginning it again (another choice) replaces the first; who does its work for it already goes on with it.
+    """
     attempt, run = fenced(session, attempt_id)
     _require_next(run, number)
     row = session.get(RoundRow, (run.id, number))
@@ -43,19 +55,71 @@ def begin(session: Session, attempt_id: int, number: int, body: RoundBegin, now:
         session.add(row)
     else:
         row.attempt, row.begun, row.started_at = attempt.number, row.begun + 1, now
+    row.begun_from = body.offers.model if body.offers else None
     session.flush()
     _select(session, attempt, row, body, now)
     text = f"{len(body.selected)} devices: {', '.join(sorted(body.selected))}"
     again = {"begun": row.begun} if row.begun > 1 else {}
     subject = f"round {number} of run {run.id}"
     events.append(session, now, who(attempt), subject, "round.begun", text, run.id, **again)
+    return _offer(session, attempt, run, number, body, now)
+
+
+def _offer(
+    session: Session, attempt: AttemptRow, run: RunRow, number: int, body: RoundBegin, now: float
+) -> Offered:
+    if body.offers is None:
+        return Offered(assignments={})
+    if body.offers.round not in (None, number):
+        raise Invalid(f"round {number} is begun, and its offers are of round {body.offers.round}")
+    batch = body.offers.model_copy(update={"round": number})
+    _end_others(session, run, number, {wanted.device for wanted in batch.offers}, now)
+    return offer(session, attempt, run, batch, now)
+
+
+def _end_others(session: Session, run: RunRow, number: int, names: set[str], now: float) -> None:
+    """Who is not chosen any more has nothing more to do in the round."""
+    query = select(DeviceRow.id).where(DeviceRow.name.in_(names))
+    others = AssignmentRow.device_id.not_in(query)
+    where = [*assignments.of_run(run.id, number), others]
+    assignments.cancel(session, where, "the round was begun anew without it", now)
+
+
+def make_offers(session: Session, attempt_id: int, batch: OfferBatch, now: float) -> Offered:
+    """More work in a round that was begun, or beside the rounds."""
+    attempt, run = fenced(session, attempt_id)
+    if batch.round is not None:
+        row = _require_begun(session, attempt, run, batch.round)
+        row.begun_from = row.begun_from or batch.model
+    return offer(session, attempt, run, batch, now)
+
+
+def _require_begun(
+    session: Session, attempt: AttemptRow, run: RunRow, number: int
+) -> RoundRow:
+    row = session.get(RoundRow, (run.id, number))
+    if row is None or row.attempt != attempt.number or row.committed_at is not None:
+        raise Conflict(f"attempt {attempt.number} has not begun round {number} of run {run.id}")
+    return row
+
+
+def cancel_offers(session: Session, attempt_id: int, body: CancelRequest, now: float) -> None:
+    """End open assignments of an attempt's run, as expired."""
+    _, run = fenced(session, attempt_id)
+    where = assignments.of_run(run.id, body.round)
+    if body.ids is not None:
+        where.append(AssignmentRow.id.in_(body.ids))
+    elif body.round is None:
+        raise Invalid("which assignments are to be cancelled: give their ids, or a round")
+    expired = AssignmentStatus.EXPIRED
+    assignments.cancel(session, where, body.reason, now, new=expired, delivered=True)
 
 
 def _select(
     session: Session, attempt: AttemptRow, row: RoundRow, body: RoundBegin, now: float
 ) -> None:
     """The round's clients are those of ``body``; they are asked to train."""
-    ids = _device_ids(session, list(body.selected))
+    ids = device_ids(session, list(body.selected))
     same = (
         ParticipationRow.run_id == row.run_id,
         ParticipationRow.round == row.round,
@@ -74,20 +138,6 @@ def _select(
                 metrics={},
             )
         )
-        asked = session.get(RunDeviceRow, (row.run_id, ids[name]))
-        if asked is None:
-            session.add(RunDeviceRow(run_id=row.run_id, device_id=ids[name], asked_at=now))
-        else:
-            asked.asked_at, asked.quiet_at = now, None
-
-
-def _device_ids(session: Session, names: list[str]) -> dict[str, str]:
-    query = select(DeviceRow.name, DeviceRow.id).where(DeviceRow.name.in_(names))
-    ids = {name: device_id for name, device_id in session.execute(query)}
-    unknown = sorted(set(names) - set(ids))
-    if unknown:
-        raise Invalid(f"there is no device {', '.join(unknown)}")
-    return ids
 
 
 def _require_next(run: RunRow, number: int) -> None:
@@ -121,8 +171,17 @@ def commit(session: Session, attempt_id: int, body: RoundCommit, now: float) -> 
     _keep_client_metrics(session, run, body, now)
     _participate(session, attempt, run, body, now)
     _keep_metrics(session, run, body, now)
+    _end_open(session, run, body.round, now)
     _log(session, attempt, run, body, now)
     return CommitReply(command=command(run))
+
+
+def _end_open(session: Session, run: RunRow, number: int, now: float) -> None:
+    """What was not delivered, or came too late to be looked at, is not wanted any more."""
+    reason = "the round was committed without it"
+    where = assignments.of_run(run.id, number)
+    expired = AssignmentStatus.EXPIRED
+    assignments.cancel(session, where, reason, now, new=expired, delivered=True)
 
 
 def _require_same(session: Session, run: RunRow, body: RoundCommit) -> None:
@@ -219,7 +278,7 @@ def _participate(
     chosen = {
         part.device_id: part for part in session.scalars(select(ParticipationRow).where(*same))
     }
-    ids = _device_ids(session, [report.device for report in body.participations])
+    ids = device_ids(session, [report.device for report in body.participations])
     for report in body.participations:
         part = chosen.pop(ids[report.device], None)
         if part is None:
