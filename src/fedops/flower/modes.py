@@ -11,7 +11,7 @@ from flwr.serverapp import Grid
 
 from fedops.core.errors import Invalid
 from fedops.core.words import did_you_mean
-from fedops.flower.apps import make_handler, run_server
+from fedops.flower.apps import make_handler
 from fedops.flower.hosting import say_errors_plainly
 from fedops.flower.launcher import run_launcher
 from fedops.flower.simulation import run_simulation
@@ -35,8 +35,11 @@ def run_by_mode(
     mode = str(context.run_config.get("mode", "client"))
     if mode == "client":  # this machine takes part in a task of a FedOps server
         run_launcher(grid, context, app_folder(app_dir), manager_module)
-    elif mode == "server":  # the round engine of a task, submitted by the Server Manager
-        run_server(grid, context)
+    elif mode == "server":
+        raise Invalid(
+            "run config: mode = 'server' is no more: a FedOps server starts the round engine of its runs "
+            "itself; to run the app without a server, use mode = 'simulation'"
+        )
     elif mode == "simulation":  # plain federated averaging over Flower's own nodes
         run_simulation(grid, context, app_folder(app_dir))
     else:
