@@ -1,4 +1,4 @@
-"""Where Flower's apps come in: the server side of a run, the client side, and the bundle that holds both."""
+"""Where Flower's apps come in: the server side of a run, and the bundle that holds both sides."""
 
 from __future__ import annotations
 
@@ -8,12 +8,9 @@ import logging
 import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 
-from flwr.app import Context, Message
-from flwr.cli.build import build_fab_from_files
-from flwr.cli.utils import collect_files
+from flwr.app import Context
 from flwr.common.config import get_project_dir
 from flwr.serverapp import Grid
 from pydantic import BaseModel, ValidationError
@@ -22,10 +19,8 @@ from fedops.core.contracts import AttemptSpec, EngineFinish, EngineHello, Engine
 from fedops.core.errors import FedOpsError, Invalid, Unavailable
 from fedops.core.states import FailureReason
 from fedops.failpoints import reached
-from fedops.flower.context_memory import ContextMemory
-from fedops.flower.device import Device
+from fedops.flower.compat import build_fab
 from fedops.flower.endings import Leave, Lost, RunFailed, Superseded
-from fedops.flower.handler import ClientHandler
 from fedops.flower.lines import EngineApi, Lines
 from fedops.flower.log_shipping import LoggedEngineClient, LogShipping
 from fedops.flower.patience import PATIENCE_SECONDS, Patience
@@ -40,43 +35,6 @@ logger = logging.getLogger("fedops.engine")
 ATTEMPTS_VARIABLE = "FEDOPS_ATTEMPTS_DIR"
 #: How long the file with the attempt's token is waited for. Seconds.
 TICKET_SECONDS = 15.0
-
-
-# --- the client side ---------------------------------------------------------------------------
-
-
-def make_handler(project: Project, device: Device | str) -> Callable[[Message, Context], Message]:
-    """What answers a device's messages. Model and data stay loaded between them.
-
-    A ``Device`` is one of ours: its app's model is loaded now, and what is wrong with it is reported. A
-    name stands for a plain Flower node.
-
-    Raises:
-        Invalid: ``[xai]`` asks for what cannot be done with this model and data.
-    """
-    if isinstance(device, str):
-        return _on_plain_node(project, Device(device))
-    handler = ClientHandler(project, device)
-    try:
-        handler.warm_up()
-    except FedOpsError as error:
-        logger.warning("%s", error)
-        device.report.event("app_problem", error.message)
-        return handler
-    handler.prepare_explanations()
-    return handler
-
-
-def _on_plain_node(project: Project, device: Device) -> Callable[[Message, Context], Message]:
-    handler = ClientHandler(project, device)
-    if project.config.xai.enabled:
-        logger.info("explanations are made by FedOps devices only: [xai] is not used here")
-
-    def handle(message: Message, context: Context) -> Message:
-        device.memory = ContextMemory(context.state)
-        return handler(message, context)
-
-    return handle
 
 
 # --- the server side ---------------------------------------------------------------------------
@@ -209,7 +167,6 @@ def build_bundle(app_dir: Path) -> bytes:
     project = Project.open(app_dir)  # says what is wrong with it in our words
     changed = {**carried_files(app_dir), **config_without_secret(project)}
     try:
-        files = collect_files(app_dir.expanduser().resolve())
-        return bytes(build_fab_from_files({**files, **changed})[0])
+        return build_fab(app_dir, changed)
     except (ValueError, OSError) as error:
         raise Invalid(f"{app_dir} cannot be bundled as a Flower app: {error}") from None
