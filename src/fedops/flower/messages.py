@@ -47,9 +47,6 @@ __all__ = [
     "REPLY",
     "TRAIN",
     "ClientFailed",
-    "Measured",
-    "Order",
-    "ReplyHead",
     "accept_reply",
     "decode_header",
     "decode_order",
@@ -66,9 +63,6 @@ PACKED = "packed"
 STYPE = "fedops.safetensors"
 #: What Flower makes one object of.
 PIECE_BYTES = 5 * 1024 * 1024
-Order = TrainingOrder
-ReplyHead = UpdateHeader
-Measured = ClientMetrics
 
 
 class ClientFailed(Exception):
