@@ -34,7 +34,7 @@ class WorkClient(Client):
 
     def work(self, body: c.WorkPoll) -> c.Work:
         """Say how the device is; answered at once when there is news, else after ``body.wait`` seconds."""
-        timeout = httpx.Timeout(15.0, read=body.wait + 15.0)
+        timeout = httpx.Timeout(10.0, read=body.wait + 10.0)
         return self._call(c.Work, "POST", "/work", body, timeout=timeout)
 
     def instruction(self, assignment: str) -> c.Instruction:

@@ -50,6 +50,10 @@ class EngineClient(Client):
         """Make a file of the attempt's spool folder a blob."""
         return self._call(c.BlobRef, "POST", "/engine/blobs", body, timeout=600.0)
 
+    def fetch_blob(self, ref: c.BlobRef, target: Path) -> Path:
+        """A blob of the store as a file here."""
+        return self._download(f"/blobs/{ref.sha256}", target)
+
     def ring(self, body: c.Ring) -> None:
         self._send("POST", "/engine/ring", json=body.model_dump(mode="json"))
 

@@ -27,6 +27,8 @@ class OpenAssignment(Reply):
     selection: str = ""
     #: Whether it evaluates the model it receives before it trains.
     evaluates: bool = False
+    #: The index of its payload document in the round's; None: not known.
+    instruction: int | None = None
 
 
 class OpenRound(Reply):
@@ -38,6 +40,8 @@ class OpenRound(Reply):
     assignments: list[OpenAssignment]
     #: Until the deadline that its first offers were given.
     seconds_left: float
+    #: The payload documents of its assignments; equal ones once.
+    instructions: list[dict[str, Any]] = Field(default_factory=list)
 
 
 class EngineHello(Request):

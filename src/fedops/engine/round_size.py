@@ -12,8 +12,10 @@ from fedops.algorithms.selection import Selector
 from fedops.config import Config, RoundPolicy
 from fedops.core.contracts import Candidate
 from fedops.core.policies import clients_needed, clients_wanted, quorum
-from fedops.flower.strategies import Numbers
+from fedops.engine.aggregation_port import SamplingNumbers
 
+#: Who is uploading at the deadline, or waits to, gets this share of it more, and so many seconds at least.
+UPLOAD_GRACE_SHARE, LEAST_UPLOAD_GRACE = 0.1, 30.0
 _SHOWN = 5
 
 
@@ -22,11 +24,11 @@ class RoundRules:
     """The numbers of a run's rounds."""
 
     clients_per_round: int | None
-    numbers: Numbers
+    numbers: SamplingNumbers
     policy: RoundPolicy
 
     @classmethod
-    def of(cls, config: Config, numbers: Numbers) -> RoundRules:
+    def of(cls, config: Config, numbers: SamplingNumbers) -> RoundRules:
         return cls(config.clients_per_round, numbers, config.server.round)
 
     @property
@@ -58,6 +60,11 @@ class RoundRules:
     def least(self, willing: int) -> int:
         """With how many clients at the least a round makes sense, when all others refuse to take part."""
         return max(self.quorum(willing), self.numbers.min_available)
+
+    @property
+    def upload_grace(self) -> float:
+        """How long who is uploading at the deadline is waited for. Seconds."""
+        return max(LEAST_UPLOAD_GRACE, UPLOAD_GRACE_SHARE * self.policy.deadline_seconds)
 
     def enough(self, available: int) -> int | None:
         """With how many replies a round ends at once; None: with all."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 
 from fedops.core.contracts import ParameterContract
-from fedops.flower.device import RoundMemory
 from fedops.scalize.base import ModelAdapter
 from fedops.storage.tensors import Tensors
+from fedops.trainer.device_context import RoundMemory
 
 logger = logging.getLogger("fedops.training")
 

@@ -1,4 +1,4 @@
-"""What the ServerApp logs and prints, sent to the Server Manager in batches by a thread of its own."""
+"""What the FL server logs and prints, sent to the Server Manager in batches by a thread of its own."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from typing import Any, TextIO
 
-from fedops.api_client import EngineClient
-from fedops.core.contracts import EngineLog, EngineLogs, EngineProgress
+from fedops.core.contracts import EngineLog, EngineLogs
 from fedops.core.errors import FedOpsError, Unavailable
 from fedops.core.redaction import redact
 
@@ -35,26 +34,23 @@ class _Line:
     text: str
 
 
-class LoggedEngineClient(EngineClient):
-    """An ``EngineClient`` that knows which round is going on."""
-
-    round: int | None = None
-
-    def progress(self, body: EngineProgress) -> None:
-        self.round = body.round
-        super().progress(body)
-
-
 class LogShipping(logging.Handler):
     """Takes what is logged in this process; ``close`` delivers what is left.
 
     The rounds never wait for it: a line is put into memory and nothing else.
     """
 
-    def __init__(self, api: LoggedEngineClient, interval: float = INTERVAL) -> None:
+    def __init__(
+        self,
+        send: Callable[[EngineLogs], None],
+        round_: Callable[[], int | None],
+        interval: float = INTERVAL,
+    ) -> None:
+        """``send`` delivers lines, and may be repeated; ``round_`` says which round is going on."""
         super().__init__(logging.INFO)
         self.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
-        self._api = api
+        self._send = send
+        self._round = round_
         self._interval = interval
         self._lines: deque[_Line] = deque()
         self._left_out = 0
@@ -77,7 +73,7 @@ class LogShipping(logging.Handler):
     def _take(self, text: str) -> None:
         line = redact(text)[:_LINE_CHARACTERS]
         with self._guard:
-            self._lines.append(_Line(uuid.uuid4().hex, time.time(), self._api.round, line))
+            self._lines.append(_Line(uuid.uuid4().hex, time.time(), self._round(), line))
             if len(self._lines) > WAITING:
                 self._lines.popleft()
                 self._left_out += 1
@@ -103,7 +99,7 @@ class LogShipping(logging.Handler):
     def _deliver(self) -> None:
         while (batch := self._unsent or self._next()) is not None:
             try:
-                self._api.logs(batch)
+                self._send(batch)
             except Unavailable:
                 self._unsent = batch  # the same ids again: the server keeps each once
                 return

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 
 from fedops.config import Config, Xai
 from fedops.core.errors import FedOpsError, Invalid
-from fedops.flower.device import Moment, Reporter
 from fedops.scalize.base import ModelAdapter
 from fedops.scalize.data import DataSplit
+from fedops.trainer.device_context import Moment, Reporter
 
 if TYPE_CHECKING:
     from fedops.explain.background import Background
@@ -79,7 +79,7 @@ def explainer_for(
 
 
 class RoundExplanations:
-    """``flower.device.Explanations`` of a device. What it writes lies below ``base``.
+    """``trainer.device_context.Explanations`` of a device. What it writes lies below ``base``.
 
     ``upload`` is what may leave the device at most, by its owner's word. Only ``prepare`` raises.
     """

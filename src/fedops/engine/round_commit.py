@@ -10,14 +10,15 @@ from pathlib import Path
 
 from fedops.algorithms.aggregation import mean_metrics
 from fedops.core.contracts import RoundCommit
-from fedops.core.errors import FedOpsError
+from fedops.engine.aggregation_port import AggregationPort
+from fedops.engine.blob_files import BlobFiles
+from fedops.engine.collecting import Collection
+from fedops.engine.global_model import GlobalModel
+from fedops.engine.server_link import ServerLink
+from fedops.engine.update_checks import CheckedUpdate
 from fedops.failpoints import reached
-from fedops.flower.exchange import Exchange
-from fedops.flower.global_model import GlobalModel
-from fedops.flower.lines import Lines
-from fedops.flower.replies import Checked
-from fedops.flower.strategies import RunStrategy
-from fedops.storage.tensors import save
+from fedops.storage.atomic_files import sha256_of, write_atomic
+from fedops.storage.tensors import pack
 
 
 @dataclass
@@ -39,14 +40,16 @@ class Timing:
     def seconds(self) -> float:
         return time.monotonic() - self.began
 
-    def split(self, slowest: Checked | None) -> dict[str, float]:
+    def split(self, slowest: CheckedUpdate | None) -> dict[str, float]:
         """The parts by name, given the client that took longest."""
-        trained = slowest.head.train_seconds if slowest else 0.0
-        evaluated = slowest.head.evaluate_seconds if slowest else 0.0
-        spent = {part: self.spent.get(part, 0.0) for part in ("waiting", "exchange", "aggregation")}
+        trained = slowest.header.train_seconds if slowest else 0.0
+        evaluated = slowest.header.evaluate_seconds if slowest else 0.0
+        spent = {
+            part: self.spent.get(part, 0.0) for part in ("waiting", "collection", "aggregation")
+        }
         return {
             "waiting": spent["waiting"],
-            "transfer": max(0.0, spent["exchange"] - trained - evaluated),
+            "transfer": max(0.0, spent["collection"] - trained - evaluated),
             "training": trained,
             "aggregation": spent["aggregation"],
             "evaluation": evaluated + self.spent.get("evaluation", 0.0),
@@ -54,55 +57,53 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class Finished:
+class FinishedRound:
     """A round that is to be committed."""
 
     round: int
     model: GlobalModel
-    exchange: Exchange
+    collection: Collection
     timing: Timing
     metrics: Mapping[str, float]
     dataset: str
     refused: Mapping[str, str]
 
 
-class Committer:
+class RoundCommitter:
     """Stores what a round made."""
 
-    def __init__(self, lines: Lines, strategy: RunStrategy, spool: Path) -> None:
-        self._lines = lines
+    def __init__(
+        self, link: ServerLink, files: BlobFiles, strategy: AggregationPort, spool: Path
+    ) -> None:
+        self._link = link
+        self._files = files
         self._strategy = strategy
         self._spool = spool
 
-    def commit(self, finished: Finished) -> str:
+    def commit(self, finished: FinishedRound) -> str:
         """Commit a round. Returns the Server Manager's command.
 
         Raises:
             OSError: the disk is full.
         """
-        self._store(finished.model.path, finished.model.sha256)
+        self._files.hand_over(finished.model.path, finished.model.sha256)
         reached("engine.model.stored")
         body = self._body(finished, self._store_state())
         reached("engine.commit.before")
-        command = self._lines.ask(lambda api: api.commit(body)).command
+        command = self._link.ask(lambda api: api.commit(body)).command
         reached("engine.commit.after")
         return command
-
-    def _store(self, path: Path, sha256: str) -> str:
-        stored = self._lines.ask(lambda api: api.upload(path)).sha256
-        if stored != sha256:
-            raise FedOpsError(f"{path.name} arrived damaged at the Server Manager")
-        return stored
 
     def _store_state(self) -> str | None:
         state = self._strategy.export_state()
         if not state:
             return None
         path = self._spool / "strategy.safetensors"
-        return self._store(path, save(state, path))
+        write_atomic(path, pack(state), durable=False)
+        return self._files.hand_over(path, sha256_of(path)).sha256
 
-    def _body(self, finished: Finished, state: str | None) -> RoundCommit:
-        replies = finished.exchange.checked
+    def _body(self, finished: FinishedRound, state: str | None) -> RoundCommit:
+        replies = finished.collection.checked
         slowest = max(replies, key=lambda reply: reply.seconds, default=None)
         seconds = finished.timing.seconds
         return RoundCommit(
@@ -114,7 +115,7 @@ class Committer:
             train_metrics=mean_metrics(
                 [(r.examples, r.trained.metrics) for r in replies if r.trained]
             ),
-            participations=finished.exchange.reports(),
+            participations=finished.collection.reports(),
             seconds=seconds,
             overhead_seconds=max(0.0, seconds - (slowest.seconds if slowest else 0.0)),
             timing=finished.timing.split(slowest),
@@ -123,7 +124,7 @@ class Committer:
         )
 
 
-def client_metrics(replies: list[Checked]) -> dict[str, float]:
+def client_metrics(replies: list[CheckedUpdate]) -> dict[str, float]:
     """The received model's metrics on the clients that evaluated it."""
     return mean_metrics(
         [(r.evaluated.examples, r.evaluated.metrics) for r in replies if r.evaluated]

@@ -1,7 +1,7 @@
-"""What surrounds a client's handler on a device: being told to stop, saying what it does, remembering rounds.
+"""What surrounds a client's rounds on a device: being told to stop, saying what it does, remembering rounds.
 
-The handler of ``flower.apps.make_handler`` is given one ``Device``. The defaults suit a plain Flower node,
-where there is nothing around; the training client gives its own.
+``trainer.local_round`` is given one ``Device``. The defaults suit a plain Flower node, where there is
+nothing around; the training client gives its own.
 """
 
 from __future__ import annotations
@@ -13,20 +13,24 @@ from typing import Any, Protocol
 
 from fedops.config import Config
 from fedops.core.states import ProcessStatus
-from fedops.scalize.base import ModelAdapter
+from fedops.scalize.base import EpochCheckpoints, ModelAdapter
 from fedops.scalize.data import DataSplit
 from fedops.storage.tensors import Tensors
 
 
 class Reporter(Protocol):
-    """Where a handler says what it does. Never blocks, never fails."""
+    """Where a client says what it does. Never blocks, never fails."""
 
     def working(self, status: ProcessStatus, task: str, run_id: int, round_: int) -> None:
         """``training`` or ``evaluating``, from now on."""
         ...
 
     def idle(self) -> None:
-        """The message in hand is done with. Said by the node, not by the handler."""
+        """The work in hand is done with. Said by who called the client, not by the client."""
+        ...
+
+    def epoch(self, done: int, total: int) -> None:
+        """So many of the local epochs are done."""
         ...
 
     def event(self, name: str, text: str, **data: Any) -> None:
@@ -93,7 +97,16 @@ class Explanations(Protocol):
         ...
 
     def idle(self) -> None:
-        """The reply is delivered: what was seen may be explained now. Said by the node."""
+        """The result is written: what was seen may be explained now. Said by who called the client."""
+        ...
+
+
+class EpochStore(Protocol):
+    """Keeps trainings that are not done yet."""
+
+    def open(self, work_key: str, about: str) -> EpochCheckpoints | None:
+        """Of one piece of work. What was kept for another ``about`` (seed, epochs, ...) does not fit it.
+        None: nothing is kept."""
         ...
 
 
@@ -103,6 +116,8 @@ class NoReporter:
     def working(self, status: ProcessStatus, task: str, run_id: int, round_: int) -> None: ...
 
     def idle(self) -> None: ...
+
+    def epoch(self, done: int, total: int) -> None: ...
 
     def event(self, name: str, text: str, **data: Any) -> None: ...
 
@@ -126,6 +141,13 @@ class NoMemory:
         return None
 
 
+class NoEpochs:
+    """Keeps no training that is not done."""
+
+    def open(self, work_key: str, about: str) -> EpochCheckpoints | None:
+        return None
+
+
 class NoExplanations:
     """Explains nothing."""
 
@@ -140,12 +162,15 @@ class NoExplanations:
 
 @dataclass
 class Device:
-    """The device a handler runs on."""
+    """The device a client runs on."""
 
     name: str
     report: Reporter = field(default_factory=NoReporter)
     memory: RoundMemory = field(default_factory=NoMemory)
     explanations: Explanations = field(default_factory=NoExplanations)
-    #: Set when the message in hand is to be abandoned: hand it to ``TrainContext.cancelled``. The node
-    #: replaces it before each message, so read it anew in each call.
+    epochs: EpochStore = field(default_factory=NoEpochs)
+    #: Identifies the piece of work in hand over tries; "" where nobody says. Set before each.
+    work_key: str = ""
+    #: Set when the work in hand is to be abandoned: hand it to ``TrainContext.cancelled``. It is
+    #: replaced before each piece of work, so read it anew in each call.
     cancelled: threading.Event = field(default_factory=threading.Event)

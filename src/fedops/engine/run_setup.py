@@ -4,26 +4,26 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from shutil import rmtree
 from typing import Any, Protocol
 
 from fedops.config import Config, to_plain
-from fedops.core.contracts import ArtifactRef, AttemptSpec, ModelInit
-from fedops.core.errors import FedOpsError, Forbidden, Invalid, Unavailable
+from fedops.core.contracts import AttemptSpec, ModelInit
+from fedops.core.errors import Forbidden, Invalid, Unavailable
 from fedops.core.policies import client_seed
 from fedops.core.states import FailureReason
-from fedops.flower.endings import RunFailed
-from fedops.flower.global_model import GlobalModel
-from fedops.flower.lines import Lines
-from fedops.flower.round_rules import RoundRules
-from fedops.flower.strategies import RunStrategy
-from fedops.flower.strategy_config import make_strategy
+from fedops.engine.aggregation_port import AggregationPort
+from fedops.engine.blob_files import BlobFiles
+from fedops.engine.exit_reasons import RunFailed
+from fedops.engine.global_model import GlobalModel
+from fedops.engine.round_size import RoundRules
+from fedops.engine.server_link import ServerLink
 from fedops.scalize.base import ModelAdapter, TrainContext
-from fedops.storage.atomic_files import sha256_of
-from fedops.storage.tensors import load, save
+from fedops.storage.atomic_files import sha256_of, write_atomic
+from fedops.storage.tensors import load, pack
 
 logger = logging.getLogger("fedops.engine")
 
@@ -43,7 +43,7 @@ class Setup:
 
     spec: AttemptSpec
     config: Config
-    strategy: RunStrategy
+    strategy: AggregationPort
     model: GlobalModel
     #: Evaluates on the validation data. None when there is none: a model less in memory.
     adapter: ModelAdapter | None
@@ -83,21 +83,24 @@ class Setup:
 
 
 def prepare(
-    project: ServerProject, spec: AttemptSpec, lines: Lines, roots: Sequence[Path] = ()
+    project: ServerProject,
+    spec: AttemptSpec,
+    link: ServerLink,
+    make_strategy: Callable[[Config], AggregationPort],
 ) -> Setup:
     """Make everything ready.
 
     Raises:
         RunFailed: the app cannot be used, or not with the model that the run is to start from.
     """
-    spool = _fresh_spool(Path(spec.spool_dir), spec.attempt)
+    spool = fresh_spool(Path(spec.spool_dir))
+    files = BlobFiles(link, spool, spec.blobs_dir)
     try:
-        chosen = project.config.server.strategy
-        strategy = make_strategy(chosen.target, chosen.kwargs, roots)
+        strategy = make_strategy(project.config)
         adapter = project.make_adapter(spec.seed)
         validation = _validation_data(project)
-        model = _starting_model(spec, adapter, lines, spool)
-        _restore(strategy, spec, lines, spool)
+        model = _starting_model(spec, adapter, link, files, spool)
+        _restore(strategy, spec, files, spool)
     except (Invalid, Forbidden) as error:
         raise RunFailed(FailureReason.APP_ERROR, str(error)) from None
     plain = to_plain(project.config)
@@ -114,53 +117,42 @@ def _validation_data(project: ServerProject) -> tuple[Any, str] | None:
         raise Invalid(f"the server's validation data cannot be had: {error.message}") from None
 
 
-def _fresh_spool(parent: Path, attempt: int) -> Path:
-    """A folder for this attempt; what earlier ones left is removed."""
-    for old in parent.glob("attempt-*"):
-        rmtree(old, ignore_errors=True)
-    spool = parent / f"attempt-{attempt}"
+def fresh_spool(spool: Path) -> Path:
+    """The attempt's folder, empty."""
+    rmtree(spool, ignore_errors=True)
     spool.mkdir(parents=True, exist_ok=True)
     return spool
 
 
 def _starting_model(
-    spec: AttemptSpec, adapter: ModelAdapter, lines: Lines, spool: Path
+    spec: AttemptSpec, adapter: ModelAdapter, link: ServerLink, files: BlobFiles, spool: Path
 ) -> GlobalModel:
     path = spool / "start.safetensors"
     if spec.model is None:
-        return _initial_model(adapter, lines, path)
+        return _initial_model(adapter, link, files, path)
     if spec.contract and spec.contract.fingerprint != adapter.contract.fingerprint:
-        lines_ = adapter.contract.differences(spec.contract)
+        lines = adapter.contract.differences(spec.contract)
         raise Invalid(
-            "the app's model (here) differs from the one to start from (there): "
-            + "; ".join(lines_)
+            "the app's model (here) differs from the one to start from (there): " + "; ".join(lines)
         )
-    _download(lines, spec.model, path)
-    model = GlobalModel(path, spec.model.sha256, adapter.contract)
+    model = GlobalModel(files.fetch(spec.model, path), spec.model.sha256, adapter.contract)
     model.check()
     return model
 
 
-def _initial_model(adapter: ModelAdapter, lines: Lines, path: Path) -> GlobalModel:
+def _initial_model(
+    adapter: ModelAdapter, link: ServerLink, files: BlobFiles, path: Path
+) -> GlobalModel:
     """V0, as the run's seed makes it."""
-    model = GlobalModel(path, save(adapter.get_tensors(), path), adapter.contract)
-    lines.ask(lambda api: api.upload(path))
+    write_atomic(path, pack(adapter.get_tensors()), durable=False)
+    model = GlobalModel(path, sha256_of(path), adapter.contract)
+    files.hand_over(path, model.sha256)
     init = ModelInit(model=model.sha256, contract=adapter.contract)
-    lines.ask(lambda api: api.initial_model(init))
+    link.ask(lambda api: api.initial_model(init))
     return model
 
 
-def _restore(strategy: RunStrategy, spec: AttemptSpec, lines: Lines, spool: Path) -> None:
+def _restore(strategy: AggregationPort, spec: AttemptSpec, files: BlobFiles, spool: Path) -> None:
     if spec.strategy_state is not None:
-        path = spool / "strategy.safetensors"
-        _download(lines, spec.strategy_state, path)
+        path = files.fetch(spec.strategy_state, spool / "strategy.safetensors")
         strategy.import_state(load(path))
-
-
-def _download(lines: Lines, ref: ArtifactRef, path: Path) -> None:
-    lines.ask(lambda api: api.download(ref, path))
-    if (found := sha256_of(path)) != ref.sha256:
-        raise FedOpsError(
-            f"artifact {ref.sha256[:12]} arrived damaged (its sha256 is {found[:12]}): 'fedops model "
-            "verify' tells whether it is damaged on the server; then start from another version"
-        )

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal
 
 from fedops.core.states import FailureReason
 
+Outcome = Literal["stopped", "paused"]
+#: What a command of the Server Manager makes of the attempt.
+COMMAND_OUTCOMES: Mapping[str, Outcome] = {"stop": "stopped", "pause": "paused"}
 
-class Leave(Exception):
+
+class StopRequested(Exception):
     """The Server Manager wants the attempt to end: the run is stopped or paused."""
 
-    def __init__(self, outcome: Literal["stopped", "paused"]) -> None:
+    def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome)
-        self.outcome: Literal["stopped", "paused"] = outcome
+        self.outcome: Outcome = outcome
 
 
 class RunFailed(Exception):
@@ -27,5 +32,7 @@ class Superseded(Exception):
     """Another attempt of the run is current, or the run is over: nothing of ours counts any more."""
 
 
-class Lost(Exception):
-    """Flower does not serve this attempt any more. Another one may continue the run."""
+def heed(command: str) -> None:
+    """Go on, or ``StopRequested``."""
+    if command in COMMAND_OUTCOMES:
+        raise StopRequested(COMMAND_OUTCOMES[command])

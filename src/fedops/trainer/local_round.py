@@ -1,7 +1,7 @@
-"""What a client does with a message: evaluate the model it received, train it, answer.
+"""One client's part of a round: evaluate the model it received, train it, say how it went.
 
-Model and data stay loaded between messages. What depends on earlier rounds is kept by run and round, so
-that a message that comes again gets the same answer.
+Model and data stay loaded between rounds. What depends on earlier rounds is kept by run and round, so
+that an order that comes again gets the same answer.
 """
 
 from __future__ import annotations
@@ -14,29 +14,19 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
-from flwr.app import Context, Message
-
 from fedops.algorithms.clipping import clip_update
 from fedops.config import Config, to_plain
 from fedops.core.contracts import ExchangeRule
+from fedops.core.contracts.training import EVALUATE, ClientMetrics, TrainingOrder, UpdateHeader
 from fedops.core.errors import FedOpsError, Forbidden, Invalid
 from fedops.core.policies import client_seed
 from fedops.core.states import ProcessStatus
 from fedops.failpoints import reached
-from fedops.flower.device import Device, Moment
-from fedops.flower.messages import (
-    EVALUATE,
-    Measured,
-    Order,
-    ReplyHead,
-    decode_order,
-    decode_tensors,
-    encode_reply,
-)
-from fedops.flower.restore import restore
 from fedops.scalize.base import ModelAdapter, TrainContext
 from fedops.scalize.data import DataSplit
 from fedops.storage.tensors import Tensors
+from fedops.trainer.checkpoint_restore import restore
+from fedops.trainer.device_context import Device, Moment
 
 logger = logging.getLogger("fedops.training")
 
@@ -56,8 +46,18 @@ class ClientProject(Protocol):
     def load_data(self) -> DataSplit: ...
 
 
-class Unfit(Exception):
+class CannotTakePart(Exception):
     """This device cannot take part in the run. The text goes to the server."""
+
+
+@dataclass(frozen=True)
+class LocalUpdate:
+    """What a client answers. Without tensors: it refused, or was asked to evaluate only."""
+
+    header: UpdateHeader
+    tensors: Tensors | None = None
+    trained: ClientMetrics | None = None
+    evaluated: ClientMetrics | None = None
 
 
 @dataclass
@@ -78,9 +78,9 @@ class _Warm:
 
 @dataclass
 class _Work:
-    """All that one message needs."""
+    """All that one order needs."""
 
-    order: Order
+    order: TrainingOrder
     config: Config
     adapter: ModelAdapter
     data: DataSplit
@@ -98,11 +98,28 @@ class _Work:
             proximal_mu=self.order.number("proximal-mu"),
             settings=to_plain(self.config),
             cancelled=device.cancelled,
+            on_epoch=device.report.epoch,
         )
 
+    def training_context(self, device: Device) -> TrainContext:
+        """The same for training, which may go on where it was interrupted."""
+        context = self.context(device)
+        about = json.dumps(
+            [
+                self.adapter.contract.fingerprint,
+                self.data.examples,
+                context.seed,
+                context.epochs,
+                context.batch_size,
+                context.learning_rate,
+                context.proximal_mu,
+            ]
+        )
+        return replace(context, checkpoints=device.epochs.open(device.work_key, about))
 
-class ClientHandler:
-    """Answers one device's messages, one at a time."""
+
+class LocalTrainer:
+    """Does one device's part of rounds, one at a time."""
 
     def __init__(self, project: ClientProject, device: Device) -> None:
         self._project = project
@@ -110,7 +127,7 @@ class ClientHandler:
         self._warm: _Warm | None = None
 
     def warm_up(self) -> None:
-        """Load the model of the app as it is configured here, so that the first message finds it."""
+        """Load the model of the app as it is configured here, so that the first order finds it."""
         seed = self._project.config.random_seed
         restore(self._warm_model(self._project, seed).adapter, self._device.memory, seed)
 
@@ -131,32 +148,35 @@ class ClientHandler:
         adapter = self._warm_model(self._project, config.random_seed).adapter
         self._device.explanations.prepare(config, adapter, data)
 
-    def __call__(self, message: Message, context: Context) -> Message:
-        """The reply. What goes wrong in training is raised."""
-        order = decode_order(message)
-        head = ReplyHead(self._device.name, order.run_id, order.attempt, order.round, "")
+    def __call__(self, order: TrainingOrder, received: Tensors, kind: str) -> LocalUpdate:
+        """The answer. ``kind``: train (and evaluate, if the order says so) or evaluate.
+
+        Raises:
+            Cancelled: the device was told to stop. Whatever else goes wrong in training is raised too.
+        """
+        head = UpdateHeader(self._device.name, order.run_id, order.attempt, order.round, "")
+        trains = kind != EVALUATE
         try:
-            work = self._prepare(order, message)
-        except Unfit as why:
+            work = self._prepare(order, received, trains)
+        except CannotTakePart as why:
             self._event("refused", str(why), order)
-            return encode_reply(message, replace(head, refused=str(why)))
+            return LocalUpdate(replace(head, refused=str(why)))
         head = replace(
             head, fingerprint=work.adapter.contract.fingerprint, dataset=work.data.dataset
         )
-        trains = message.metadata.message_type != EVALUATE
         evaluated, head = self._evaluate(work, head, trains)
         if not trains:
-            return encode_reply(message, head, evaluated=evaluated)
+            return LocalUpdate(head, evaluated=evaluated)
         trained, tensors, head = self._train(work, head)
-        return encode_reply(message, head, tensors, trained, evaluated)
+        return LocalUpdate(head, tensors, trained, evaluated)
 
     # --- before ----------------------------------------------------------------------------------
 
-    def _prepare(self, order: Order, message: Message) -> _Work:
+    def _prepare(self, order: TrainingOrder, received: Tensors, trains: bool) -> _Work:
         """Make model and data ready, and compare them with the run's.
 
         Raises:
-            Unfit: they are not what the run is about, or cannot be had.
+            CannotTakePart: they are not what the run is about, or cannot be had.
         """
         try:
             project = self._project.with_config(order.config)
@@ -165,10 +185,8 @@ class ClientHandler:
             _compare(order, adapter, data)
             self._device.explanations.prepare(project.config, adapter, data)
         except (Invalid, Forbidden) as error:
-            raise Unfit(str(error)) from None
-        received = decode_tensors(message)
-        trained_before = order.round - (message.metadata.message_type != EVALUATE)
-        first = {**received, **self._own_state(order, trained_before)}
+            raise CannotTakePart(str(error)) from None
+        first = {**received, **self._own_state(order, order.round - trains)}
         adapter.set_tensors(first)
         return _Work(order, project.config, adapter, data, received, first)
 
@@ -180,7 +198,7 @@ class ClientHandler:
             self._warm = _Warm.build(key, project, seed)
         return self._warm
 
-    def _own_state(self, order: Order, after_round: int) -> Tensors:
+    def _own_state(self, order: TrainingOrder, after_round: int) -> Tensors:
         """The tensors that stay on the device, as ``after_round`` of this run left them."""
         assert self._warm is not None
         if not self._warm.initial:
@@ -203,8 +221,8 @@ class ClientHandler:
     # --- the work --------------------------------------------------------------------------------
 
     def _evaluate(
-        self, work: _Work, head: ReplyHead, trains: bool
-    ) -> tuple[Measured | None, ReplyHead]:
+        self, work: _Work, head: UpdateHeader, trains: bool
+    ) -> tuple[ClientMetrics | None, UpdateHeader]:
         """The received model's metrics on this device's validation data, if it has any."""
         if work.data.validation is None or not work.order.evaluate:
             return None, head
@@ -217,16 +235,16 @@ class ClientHandler:
         metrics = {f"eval_{name}": value for name, value in result.metrics.items()}
         # They are of the round that made the model: before training that is the last one.
         self._report(metrics, work.order, work.order.round - trains)
-        measured = Measured(result.examples, result.metrics)
+        measured = ClientMetrics(result.examples, result.metrics)
         return measured, replace(head, evaluate_seconds=seconds)
 
-    def _train(self, work: _Work, head: ReplyHead) -> tuple[Measured, Tensors, ReplyHead]:
+    def _train(self, work: _Work, head: UpdateHeader) -> tuple[ClientMetrics, Tensors, UpdateHeader]:
         order, adapter = work.order, work.adapter
         explanations = self._device.explanations
         explanations.received(Moment(order.run_id, order.round, adapter, work.first))
         begin = time.monotonic()
         self._say(ProcessStatus.TRAINING, order)
-        result = adapter.train(work.data.train, work.context(self._device))
+        result = adapter.train(work.data.train, work.training_context(self._device))
         seconds = time.monotonic() - begin
         logger.info(
             "round %d of run %d: trained on %d examples in %.2f s: %s",
@@ -246,12 +264,12 @@ class ClientHandler:
         update = {spec.name: tensors[spec.name] for spec in adapter.contract.federated}
         clipped = _clip(update, work)
         return (
-            Measured(result.examples, {**metrics, **clipped}),
+            ClientMetrics(result.examples, {**metrics, **clipped}),
             update,
             replace(head, train_seconds=seconds),
         )
 
-    def _keep(self, order: Order, tensors: Tensors) -> None:
+    def _keep(self, order: TrainingOrder, tensors: Tensors) -> None:
         assert self._warm is not None
         memory = self._device.memory
         if self._warm.initial:
@@ -261,13 +279,13 @@ class ClientHandler:
 
     # --- saying so -------------------------------------------------------------------------------
 
-    def _say(self, status: ProcessStatus, order: Order) -> None:
+    def _say(self, status: ProcessStatus, order: TrainingOrder) -> None:
         self._device.report.working(status, order.task, order.run_id, order.round)
 
-    def _event(self, name: str, text: str, order: Order) -> None:
+    def _event(self, name: str, text: str, order: TrainingOrder) -> None:
         self._device.report.event(name, text, run_id=order.run_id, round=order.round)
 
-    def _report(self, metrics: Mapping[str, float], order: Order, round_: int) -> None:
+    def _report(self, metrics: Mapping[str, float], order: TrainingOrder, round_: int) -> None:
         for name, value in metrics.items():
             if math.isfinite(value):
                 self._device.report.metric(name, float(value), order.run_id, round_)
@@ -284,12 +302,12 @@ def _fits(state: Tensors, wanted: Tensors) -> bool:
     )
 
 
-def _compare(order: Order, adapter: ModelAdapter, data: DataSplit) -> None:
+def _compare(order: TrainingOrder, adapter: ModelAdapter, data: DataSplit) -> None:
     if adapter.contract.fingerprint != order.contract.fingerprint:
         lines = adapter.contract.differences(order.contract)
-        raise Unfit("its model (here) differs from the run's (there): " + "; ".join(lines))
+        raise CannotTakePart("its model (here) differs from the run's (there): " + "; ".join(lines))
     if order.dataset and data.dataset and data.dataset != order.dataset:
-        raise Unfit(f"its data set is '{data.dataset}', and the run's is '{order.dataset}'")
+        raise CannotTakePart(f"its data set is '{data.dataset}', and the run's is '{order.dataset}'")
 
 
 def _clip(update: Tensors, work: _Work) -> dict[str, float]:
