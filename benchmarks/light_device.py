@@ -326,6 +326,8 @@ class LightDevice:
 
     def __init__(self, name: str, token: str, spec: Mapping[str, Any], shelf: Shelf, tally: Tally):
         self.name, self._tally, self._shelf = name, tally, shelf
+        #: It fell silent, as a machine without power: what it had open stays so.
+        self.is_gone = False
         self._tasks, self._seconds = spec["tasks"], spec.get("train_seconds", 0.0)
         self._poll_line = Line(spec["url"], token, tally)
         self._line = Line(spec["url"], token, tally)
@@ -354,8 +356,9 @@ class LightDevice:
         finally:
             for task in self._held.values():
                 task.cancel()
-            self._poll_line.close()
-            self._line.close()
+            if not self.is_gone:
+                self._poll_line.close()
+                self._line.close()
 
     def _trouble(self, error: Exception) -> None:
         if isinstance(error, OSError):
@@ -587,11 +590,11 @@ async def serve(spec: Mapping[str, Any]) -> None:
     """Let the devices live; obey the commands on stdin until its end."""
     tally, shelf = Tally(), Shelf()
     spread = spec.get("spread_seconds", 0.0)
-    living = {}
+    devices, living = {}, {}
     for number, (name, token) in enumerate(spec["tokens"].items()):
-        device = LightDevice(name, token, spec, shelf, tally)
+        devices[name] = LightDevice(name, token, spec, shelf, tally)
         delay = spread * number / max(len(spec["tokens"]), 1)
-        living[name] = asyncio.create_task(device.live(delay))
+        living[name] = asyncio.create_task(devices[name].live(delay))
     loop = asyncio.get_running_loop()
     commands = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(commands), sys.stdin)
@@ -599,6 +602,7 @@ async def serve(spec: Mapping[str, Any]) -> None:
     while line := await commands.readline():
         for name in json.loads(line).get("silence", ()):
             if name in living:
+                devices[name].is_gone = True
                 living[name].cancel()
         for task in living.values():
             if task.done() and not task.cancelled() and task.exception() is not None:

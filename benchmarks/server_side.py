@@ -11,6 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import numpy as np
 import psutil
 
 from fedops.demo.federation import Federation
@@ -122,23 +123,35 @@ class MemoryMeter:
 
 
 class CostMeter:
-    """CPU seconds of the server's processes at the moments when another round was committed."""
+    """CPU seconds of a process tree over time, to read off what was spent between two moments."""
 
-    def __init__(self, tree: ProcessTree, committed: Callable[[], int]) -> None:
-        self._tree, self._committed = tree, committed
-        self._seen: dict[int, tuple[float, float]] = {}
+    def __init__(self, tree: ProcessTree, every: float = 0.05) -> None:
+        self._tree, self._every = tree, every
+        self._times: list[float] = []
+        self._seconds: list[float] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
-    def look(self) -> None:
-        """To be called again and again."""
-        rounds = self._committed()
-        if rounds not in self._seen:
-            self._seen[rounds] = (self._tree.cpu(), time.monotonic())
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
 
-    def per_round(self, first: int, last: int) -> tuple[float, float, int]:
-        """CPU seconds and seconds of a round, from the commit of one round to that of another."""
-        seen = [number for number in sorted(self._seen) if first <= number <= last]
-        if len(seen) < 2:
-            raise SystemExit(f"too few commits were seen: {seen}")
-        (cpu, begin), (cpu_after, end) = self._seen[seen[0]], self._seen[seen[-1]]
-        rounds = seen[-1] - seen[0]
-        return (cpu_after - cpu) / rounds, (end - begin) / rounds, rounds
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.wait(self._every):
+            seconds = self._tree.cpu()
+            self._times.append(time.time())
+            self._seconds.append(seconds)
+
+    def between(self, begin: float, end: float) -> float:
+        """CPU seconds from one moment to another, both as ``time.time()``."""
+        first, last = np.interp([begin, end], self._times, self._seconds)
+        return float(last - first)
