@@ -296,6 +296,30 @@ class Model:
         return struct.pack("<Q", len(head)) + head, self.changed
 
 
+def document_of(device: str, order: Mapping[str, Any], model: Model) -> dict[str, Any]:
+    """What an update says of itself: a header, metrics, and which tensors it holds."""
+    document = make_document(_payload(device, order, trained=True))
+    names = [[name, name] for name in model.header]
+    document["records"][ARRAYS] = {"type": "array", "tensors": names}
+    return document
+
+
+def _payload(device: str, order: Mapping[str, Any], *, trained: bool) -> Payload:
+    head = UpdateHeader(
+        device=device,
+        run_id=order["run-id"],
+        attempt=order["attempt"],
+        round=order["server-round"],
+        fingerprint=_fingerprint(order["contract-json"]),
+        dataset=order["dataset"],
+    )
+    measured = {EXAMPLES: 10, "loss": 0.5, "accuracy": 0.5}
+    metrics = {METRICS: measured} if trained else {}
+    if not trained or order["evaluate"]:
+        metrics[EVAL_METRICS] = measured
+    return Payload(metrics=metrics, configs={HEADER: head.values()})
+
+
 class Shelf:
     """The models that the devices of a process have: each downloads its own bytes, one copy is kept."""
 
@@ -420,34 +444,13 @@ class LightDevice:
             await asyncio.sleep(self._seconds)
         if instruction["kind"] == "train":
             model = await self._shelf.get(blob["sha256"])
-            parts: Sequence[bytes] = model.update(self._document(order, model))
+            parts: Sequence[bytes] = model.update(document_of(self.name, order, model))
         else:
-            parts = [pack_payload(self._payload(order, trained=False))]
+            parts = [pack_payload(_payload(self.name, order, trained=False))]
         calls += await self._deliver(assignment, parts)
         self._tally.updates += 1
         if self._tally.cuts == before:
             self._tally.calls_per_update[calls] += 1
-
-    def _document(self, order: Mapping[str, Any], model: Model) -> dict[str, Any]:
-        document = make_document(self._payload(order, trained=True))
-        names = [[name, name] for name in model.header]
-        document["records"][ARRAYS] = {"type": "array", "tensors": names}
-        return document
-
-    def _payload(self, order: Mapping[str, Any], *, trained: bool) -> Payload:
-        head = UpdateHeader(
-            device=self.name,
-            run_id=order["run-id"],
-            attempt=order["attempt"],
-            round=order["server-round"],
-            fingerprint=_fingerprint(order["contract-json"]),
-            dataset=order["dataset"],
-        )
-        measured = {EXAMPLES: 10, "loss": 0.5, "accuracy": 0.5}
-        metrics = {METRICS: measured} if trained else {}
-        if not trained or order["evaluate"]:
-            metrics[EVAL_METRICS] = measured
-        return Payload(metrics=metrics, configs={HEADER: head.values()})
 
     async def _download(self, blob: Mapping[str, Any]) -> None:
         digest = blob["sha256"]
