@@ -37,7 +37,8 @@ def main() -> int:
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     subprocess.run([*pip, "--upgrade", "--upgrade-strategy", "eager", *requirements()], check=True)
     subprocess.run([*pip, "--no-deps", "--editable", str(ROOT)], check=True)
-    print(f"flower-next: flwr {version('flwr')}", flush=True)
+    sys.stdout.write(f"flower-next: flwr {version('flwr')}\n")
+    sys.stdout.flush()
     command = [sys.executable, "-m", "pytest", "-rs", *(sys.argv[1:] or TESTS)]
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 
