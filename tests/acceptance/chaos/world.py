@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 from board import Board
-from proxy import Proxy
+from shaper import Shaper
 
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError
@@ -40,7 +40,7 @@ class World:
         self.home = home
         self.board = Board(home / "failpoints")
         self.federation = Federation(home, _environment(home, self.board.folder))
-        self.networks: dict[str, Proxy] = {}
+        self.networks: dict[str, Shaper] = {}
         self._threads: list[threading.Thread] = []
 
     # --- its life ----------------------------------------------------------------------------
@@ -52,7 +52,7 @@ class World:
             target = f"server.strategy._target_=flwr.serverapp.strategy.{strategy}"
             federation.create_task(task, APP, [target])
         for name in DEVICES:
-            network = self.networks[name] = Proxy(federation.port)
+            network = self.networks[name] = Shaper(federation.port)
             with federation.operator() as operator:
                 token = operator.create_token(c.TokenCreate(uses=1, note=name)).token
             url, home = f"http://127.0.0.1:{network.port}", str(federation.device_home(name))
