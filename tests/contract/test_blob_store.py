@@ -142,6 +142,7 @@ def test_an_upload_that_is_begun_again_begins_from_nothing(store: BlobStore) -> 
     first.pause()
     second = store.begin("job-1", b"2")
     second.write(b"abc")
+    second.secure()
     assert store.resume("job-1").note == b"2"
     assert second.finish(ABC).size == 3
 
@@ -243,8 +244,10 @@ def test_what_an_earlier_life_left_is_removed(tmp_path: Path) -> None:
     kept = _keep(FolderBlobs(tmp_path), b"abc")
     half = FolderBlobs(tmp_path).begin("half", b"")
     half.write(b"half")
+    half.secure()
     store = FolderBlobs(tmp_path)
     still = store.begin("open", b"")
+    still.secure()
     store.clean()
     assert sorted(store.unfinished()) == ["half", "open"]
     store.clean(older_than=0.0)

@@ -89,8 +89,12 @@ class Upload(Protocol):
         """Make it durable under the name of its content, by itself."""
         ...
 
+    def secure(self) -> None:
+        """From now on it can be resumed after a restart, if it has a name."""
+        ...
+
     def pause(self) -> None:
-        """Let go of the file; what came stays. ``write`` goes on with it."""
+        """Secure it and let go of the file; what came stays. ``write`` goes on with it."""
         ...
 
     def abort(self) -> None:
@@ -165,11 +169,10 @@ class FolderBlobs:
 
     def begin(self, name: str | None = None, note: bytes = b"") -> Upload:
         unfinished = _Unfinished(self, _named(name or secrets.token_hex(16)), note)
+        unfinished.secured = name is None
         with disk_errors(self.root):
             self.incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
             unfinished.create()
-            if name is not None:
-                write_atomic(unfinished.note_path, note, 0o600, durable=False)
         return unfinished
 
     def resume(self, name: str) -> Upload:
@@ -267,8 +270,10 @@ class _Unfinished:
         self._store = store
         self._name = name
         self._path = store.incoming / name
-        self.note_path = store.incoming / f"{name}.note"
+        self._note_path = store.incoming / f"{name}.note"
         self.note = note
+        #: Whether its note is on the disk, or it needs none.
+        self.secured = True
         self._file = -1
         self._hash = hashlib.sha256()
         self.size = 0
@@ -278,7 +283,8 @@ class _Unfinished:
 
     def create(self) -> None:
         """Begin from nothing."""
-        self._path.unlink(missing_ok=True)
+        for before in (self._note_path, self._path):
+            before.unlink(missing_ok=True)
         self._open(_WRITE | os.O_CREAT | os.O_EXCL)
 
     def adopt(self, source: Path) -> None:
@@ -335,8 +341,17 @@ class _Unfinished:
     def finish(self, sha256: str | None = None) -> BlobRef:
         return keep(self.stage(sha256))
 
+    def secure(self) -> None:
+        if not self.secured:
+            with disk_errors(self._store.root):
+                write_atomic(self._note_path, self.note, 0o600, durable=False)
+            self.secured = True
+
     def pause(self) -> None:
-        self._close()
+        try:
+            self.secure()
+        finally:
+            self._close()
 
     def abort(self) -> None:
         self._close()

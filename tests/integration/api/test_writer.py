@@ -70,6 +70,7 @@ def _refuse(session: Session) -> None:
 def _staged(store: FolderBlobs, data: bytes) -> Staged:
     upload = store.begin(hashlib.sha256(data).hexdigest()[:8], b"")
     upload.write(data)
+    upload.secure()
     return upload.stage()
 
 
