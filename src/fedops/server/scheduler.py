@@ -18,13 +18,14 @@ from fedops.core.errors import Conflict, FedOpsError, Invalid, Unavailable
 from fedops.core.states import AttemptStatus, RunStatus
 from fedops.core.why import span
 from fedops.failpoints import reached
-from fedops.server import attempts, devices, engine_calls, logs
+from fedops.server import attempts, devices, logs
 from fedops.server.artifacts import ArtifactStore
 from fedops.server.attempt_files import AttemptFiles
 from fedops.server.attempts import EngineRun, LiveAttempt, Submission
 from fedops.server.db import Database
 from fedops.server.doorbell import Doorbell
-from fedops.server.pulse import Pulse
+from fedops.server.rounds.engine_liveness import Pulse
+from fedops.server.rounds.engine_session import spool_dir
 from fedops.server.worker import Worker
 from fedops.settings import ServerSettings
 
@@ -320,7 +321,7 @@ class Scheduler:
 
     def _remove_files(self, left: EngineRun) -> None:
         self._files.remove(left.engine_run_id)
-        folder = engine_calls.spool_dir(self._spool, left.run_id, left.number)
+        folder = spool_dir(self._spool, left.run_id, left.number)
         shutil.rmtree(folder, ignore_errors=True)
 
     def _is_gone(self, left: EngineRun) -> bool:
