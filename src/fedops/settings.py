@@ -62,6 +62,10 @@ class ServerSettings(BaseSettings):
     log_bytes: int = Field(default=32 * MIB, ge=64 << 10)
     #: How many days of the devices' telemetry are kept.
     telemetry_days: float = Field(default=7.0, gt=0)
+    #: How long the results that devices delivered are kept: until some rounds later, or as long as the run's.
+    retention_updates: Literal["rounds", "run"] = "rounds"
+    #: The largest result of a device that is taken in, when its run says nothing of that.
+    max_update_bytes: int = Field(default=4_096 * MIB, ge=1_024)
     #: How many of a run's newest round checkpoints are kept, beside the best one.
     keep_checkpoints: int = Field(default=3, ge=2)
     #: How long an attempt may take to say hello, in seconds.

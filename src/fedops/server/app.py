@@ -11,13 +11,13 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Match
+from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Scope
 
 from fedops.api_client import PREFIX
 from fedops.core.engine import RunEngine
 from fedops.core.errors import NotFound
-from fedops.server import devices, gateway
+from fedops.server import assignments, devices, gateway
 from fedops.server.admin import ensure_admin_token
 from fedops.server.api import (
     device_side,
@@ -29,22 +29,32 @@ from fedops.server.api import (
     operating,
     runs,
     tasks,
+    work,
 )
 from fedops.server.api import devices as device_routes
 from fedops.server.api import models as model_routes
 from fedops.server.artifacts import LocalArtifacts
 from fedops.server.attempt_files import AttemptFiles
+from fedops.server.blob_app.admission import Admission
 from fedops.server.db import Database
 from fedops.server.devices import DeviceKey
 from fedops.server.dispatch import Dispatch
 from fedops.server.doorbell import Doorbell
 from fedops.server.gateway import FleetGateway
 from fedops.server.node_auth import NodeAuth
-from fedops.server.pulse import Pulse
+from fedops.server.notices import WorkOver
+from fedops.server.presence import Presence
+from fedops.server.rounds.attempt_inbox import AttemptInboxes
+from fedops.server.rounds.engine_liveness import Pulse
+from fedops.server.rounds.instructions import Instructions
+from fedops.server.rounds.work_hub import WorkHub
 from fedops.server.scheduler import Scheduler
 from fedops.server.services import DashboardSource, Services
 from fedops.server.sweeper import Sweeper
+from fedops.server.token_cache import TokenCache
 from fedops.server.twins import Twins
+from fedops.server.wanted_states import WantedStates
+from fedops.server.writer import Writer
 from fedops.settings import ServerSettings
 
 logger = logging.getLogger("fedops.server")
@@ -69,7 +79,21 @@ class ServerManager:
         services.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         services.db.migrate()
         services.artifacts.clean()
+        self._remember()
         ensure_admin_token(services.db, services.settings.admin_token_file, services.clock())
+
+    def _remember(self) -> None:
+        """What is kept in memory, as the database has it."""
+        services = self.services
+        with services.db.read() as session:
+            services.presence.load(session, services.clock())
+            found = assignments.open_rows(session)
+            known = [(assignments.work_of(row), assignments.seen_of(row)) for row in found]
+            ended = [
+                WorkOver(row.id, row.device_id, row.reason)
+                for row in assignments.unreleased(session)
+            ]
+        services.hub.load(known, ended)
 
     def start(self) -> None:
         self.scheduler.worker.start()
@@ -77,7 +101,7 @@ class ServerManager:
 
     async def close(self) -> None:
         """End everything that was started, the waiting first."""
-        self.services.doorbell.close()
+        self.services.let_go()
         for worker in (self.scheduler.worker, self.sweeper.worker):
             worker.end()
         await self.gateway.close()
@@ -87,6 +111,7 @@ class ServerManager:
         self.scheduler.worker.join(JOIN_SECONDS)
         self.sweeper.worker.join(JOIN_SECONDS)
         self.services.engine.stop()
+        self.services.writer.close()
         self.services.db.close()
 
 
@@ -109,12 +134,31 @@ def assemble(
         pulse,
         clock=clock,
     )
-    db.listener = Dispatch(doorbell, node_auth, scheduler.worker.wake)
+    hub, inboxes = WorkHub(clock), AttemptInboxes()
+    presence, tokens = Presence(settings.heartbeat_seconds), TokenCache(db, clock)
+    db.listener = Dispatch(hub, inboxes, presence, tokens, node_auth, scheduler.worker.wake)
     services = Services(
-        settings, db, artifacts, doorbell, node_auth, run_engine, pulse, Twins(), clock
+        settings=settings,
+        db=db,
+        writer=Writer(db),
+        artifacts=artifacts,
+        doorbell=doorbell,
+        node_auth=node_auth,
+        engine=run_engine,
+        pulse=pulse,
+        twins=Twins(),
+        clock=clock,
+        token_cache=tokens,
+        presence=presence,
+        hub=hub,
+        inboxes=inboxes,
+        instructions=Instructions(db),
+        wanted=WantedStates(db),
+        slots=Admission(),
     )
     fleet = FleetGateway(node_auth, lambda: run_engine.fleet_url)
-    return ServerManager(services, scheduler, Sweeper(db, settings, artifacts, clock), fleet)
+    sweeper = Sweeper(db, settings, artifacts, presence, hub, clock)
+    return ServerManager(services, scheduler, sweeper, fleet)
 
 
 def _approved_keys(db: Database) -> list[DeviceKey]:
@@ -142,6 +186,7 @@ def create_app(
     )
     app.state.services, app.state.manager = manager.services, manager
     errors.install(app)
+    _add_work(app, manager.services)
     _add_routes(app)
     app.mount(gateway.MOUNT, manager.gateway)
     if dashboard:
@@ -155,6 +200,7 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(manager.open)
+        manager.services.writer.start()
         if workers:
             manager.start()
         try:
@@ -163,6 +209,13 @@ def _lifespan(
             await manager.close()
 
     return lifespan
+
+
+def _add_work(app: FastAPI, services: Services) -> None:
+    """The devices' calls, before everything else: they are the most."""
+    answers = work.WorkApp(services)
+    for path in (work.MOUNT, work.MOUNT + "/{rest:path}"):
+        app.router.routes.insert(0, Route(path, answers, include_in_schema=False))
 
 
 def _add_routes(app: FastAPI) -> None:

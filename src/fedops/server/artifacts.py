@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.dialects import postgresql, sqlite
@@ -44,3 +45,8 @@ def require(session: Session, sha256: str, what: str) -> ArtifactRef:
     if row is None or row.removed_at is not None:
         raise NotFound(f"the {what} {sha256} was not uploaded to this server")
     return ArtifactRef(sha256=row.sha256, size=row.size)
+
+
+def folder(store: BlobStore) -> Path | None:
+    """The folder that the files are in, where there is one on this machine."""
+    return store.root if isinstance(store, FolderBlobs) else None

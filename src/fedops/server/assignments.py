@@ -11,14 +11,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, bindparam, select, update
+from sqlalchemy import ColumnElement, Table, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import BlobRef, Delivery, Stage, WorkEnd
 from fedops.core.errors import NotFound
 from fedops.core.states import ASSIGNMENT_OPEN, ASSIGNMENT_TRANSITIONS, AssignmentStatus
 from fedops.core.why import WorkFacts
-from fedops.server.blob_app.access import Gone
+from fedops.server.blob_app.access import Gone as Gone
 from fedops.server.notices import OpenWork, WorkForEngine, WorkOver, tell
 from fedops.server.tables import AssignmentRow, DeviceRow
 
@@ -245,6 +245,7 @@ def note_progress(session: Session, seen: Sequence[Seen]) -> None:
     if not seen:
         return
     table = AssignmentRow.__table__
+    assert isinstance(table, Table)
     statement = (
         update(table)
         .where(table.c.id == bindparam("key"), table.c.status.in_(list(ASSIGNMENT_OPEN)))
@@ -360,4 +361,17 @@ def work_of(row: AssignmentRow) -> OpenWork:
         max_bytes=row.max_bytes,
         deadline_at=row.deadline_at,
         upload_grace=row.upload_grace,
+    )
+
+
+def seen_of(row: AssignmentRow) -> Seen:
+    """How far the device is with an assignment, as the database has it."""
+    return Seen(
+        id=row.id,
+        status=row.status,
+        accepted_at=row.accepted_at,
+        stage=row.stage,
+        done=row.done,
+        total=row.total,
+        text=row.stage_text,
     )

@@ -18,9 +18,7 @@ def round_policy(run: RunRow) -> RoundPolicy:
     return RoundPolicy.model_validate({k: v for k, v in given.items() if v is not None})
 
 
-def of_run(
-    run: RunRow, progress: EngineProgress | None, settings: ServerSettings
-) -> float | None:
+def of_run(run: RunRow, progress: EngineProgress | None, settings: ServerSettings) -> float | None:
     """How long the run may go on as it is now, in seconds. None: it is over.
 
     While it runs this is the limit of what its engine is doing.

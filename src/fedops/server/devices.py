@@ -134,7 +134,7 @@ def wanted(session: Session, device_ids: Iterable[str]) -> dict[str, Wanted]:
     }
 
 
-def _grouped(session: Session, query: Select[tuple[str, T]]) -> dict[str, list[T]]:
+def _grouped(session: Session, query: Select[str, T]) -> dict[str, list[T]]:
     found: dict[str, list[T]] = defaultdict(list)
     for device_id, value in session.execute(query):
         found[device_id].append(value)

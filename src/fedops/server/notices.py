@@ -82,7 +82,7 @@ class WorkOver:
 
     assignment_id: str
     device_id: str
-    #: Why, when the server ended it and the device may still be at it; None: delivered, or ended by the device.
+    #: Why the server ended it, while the device may be at it. None: delivered, or ended by the device.
     cancelled: str | None = None
     #: Whether the device is to write a checkpoint first.
     checkpoint: bool = False

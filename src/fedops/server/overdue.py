@@ -20,6 +20,12 @@ _DID = {
 }
 
 
+def due(session: Session) -> bool:
+    """Whether any run waits where nobody else looks at the clock."""
+    query = select(RunRow.id).where(RunRow.status.in_(_DID)).limit(1)
+    return session.scalars(query).first() is not None
+
+
 def end_overdue(session: Session, settings: ServerSettings, now: float) -> list[int]:
     """For the sweeper: fail the runs that waited too long for the engine, or to be resumed."""
     ended = []

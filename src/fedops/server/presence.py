@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
-from typing import Any
 
-from sqlalchemy import bindparam, select, update
+from sqlalchemy import Table, Update, bindparam, select, update
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ProcessReport, WorkPoll
@@ -126,13 +125,13 @@ class Presence:
     def flush(self, session: Session, now: float) -> None:
         """Write who called since the last time, and what their training clients do now."""
         calls, processes = self._take(now)
-        table, connection = DeviceRow.__table__, session.connection()
+        connection = session.connection()
         if calls:
             values = {"last_heartbeat_at": "at", "present_until": "until"}
             values |= {"spool_records": "waiting", "spool_dropped": "dropped"}
-            connection.execute(_update(table, values), calls)
+            connection.execute(_update(values), calls)
         if processes:
-            connection.execute(_update(table, {"process": "report", "process_at": "at"}), processes)
+            connection.execute(_update({"process": "report", "process_at": "at"}), processes)
 
     def _take(self, now: float) -> tuple[list[_Row], list[_Row]]:
         with self._lock:
@@ -163,8 +162,10 @@ def _process(device_id: str, device: _Device) -> _Row:
     return {"key": device_id, "report": report, "at": device.heard_of_process}
 
 
-def _update(table: Any, values: dict[str, str]) -> Any:
+def _update(values: dict[str, str]) -> Update:
     """Writes each column from the parameter of that name."""
+    table = DeviceRow.__table__
+    assert isinstance(table, Table)
     given = {column: bindparam(name, type_=table.c[column].type) for column, name in values.items()}
     return update(table).where(table.c.id == bindparam("key")).values(**given)
 

@@ -50,7 +50,7 @@ def serve(app: FastAPI, listener: socket.socket) -> None:
         lifespan="on",
     )
     manager: ServerManager = app.state.manager
-    server = _Server(config, manager.services.doorbell.close)
+    server = _Server(config, manager.services.let_go)
     server.run(sockets=[listener])
     if not server.started:
         raise FedOpsError("the Server Manager could not start; see the log above")

@@ -72,9 +72,7 @@ def settle_all(session: Session, settings: ServerSettings, now: float) -> list[i
     return [run.id for run in runs if settle(session, run, settings, now)]
 
 
-def let_go(
-    session: Session, ids: Collection[str], settings: ServerSettings, now: float
-) -> None:
+def let_go(session: Session, ids: Collection[str], settings: ServerSettings, now: float) -> None:
     """Devices are not at these assignments any more: what waited for that may be settled."""
     run_ids = assignments.release(session, ids, now)
     query = select(RunRow).where(RunRow.id.in_(run_ids), RunRow.status.in_(_SETTLES_AS))

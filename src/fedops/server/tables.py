@@ -38,6 +38,7 @@ from fedops.core.states import (
 )
 
 _OPEN = ", ".join(sorted(f"'{status.value}'" for status in ASSIGNMENT_OPEN))
+_KEPT = "delivered_at IS NOT NULL AND pruned_at IS NULL"
 #: SQLite counts up only columns declared INTEGER.
 BigId = BigInteger().with_variant(Integer, "sqlite")
 
@@ -316,6 +317,12 @@ class AssignmentRow(Base):
             postgresql_where=text(f"status IN ({_OPEN})"),
         ),
         Index("ix_assignments_run_id", "run_id", "round"),
+        Index(
+            "ix_assignments_kept",
+            "run_id",
+            sqlite_where=text(_KEPT),
+            postgresql_where=text(_KEPT),
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(32), primary_key=True)

@@ -1,4 +1,4 @@
-"""What the server wants of each device, kept in memory by revision; those who ask together are read together."""
+"""What the server wants of each device, in memory by revision; those who ask together are read together."""
 
 from __future__ import annotations
 

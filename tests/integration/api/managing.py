@@ -15,10 +15,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi import FastAPI
 from serving import serving
 
-from fedops.api_client import DeviceClient, EngineClient, JoinClient, OperatorClient
+from fedops.api_client import DeviceClient, EngineClient, JoinClient, OperatorClient, WorkClient
 from fedops.client.join import join_request
 from fedops.core import contracts as c
-from fedops.core.states import ParticipationStatus, ProcessStatus
+from fedops.core.states import Enrolment, ParticipationStatus, ProcessStatus
 from fedops.server import attempts
 from fedops.server.app import ServerManager, create_app
 from fedops.settings import ServerSettings
@@ -67,6 +67,37 @@ def node_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP384R1())
 
 
+class Device(DeviceClient, WorkClient):
+    """A device by hand: it remembers what it holds, and what it was last told."""
+
+    def __init__(self, url: str, token: str) -> None:
+        super().__init__(url, token=token)
+        self.held: list[str] = []
+        self.last = c.Work(revision=-1, enrolment=Enrolment.APPROVED)
+
+    def poll(self, body: c.WorkPoll | None = None, wait: float = 0.0, **changed: object) -> c.Work:
+        """Say how it is (by default as the last time), and hear what is wanted."""
+        self._said = body or getattr(self, "_said", c.WorkPoll())
+        held = [c.HeldAssignment(id=id_) for id_ in self.held]
+        news = {"held": held, "after": self.last.revision, "wait": wait, **changed}
+        self.last = self.work(self._said.model_copy(update=news))
+        return self.last
+
+    def take(self, wait: float = 5.0) -> c.Instruction:
+        """The next assignment it is offered, accepted."""
+        offers = self.poll(wait=wait).offers
+        while not offers:
+            offers = self.poll(wait=wait).offers
+        instruction = self.instruction(offers[0].id)
+        self.held.append(instruction.id)
+        return instruction
+
+    def drop(self, id_: str) -> c.Work:
+        """Let go of an assignment, and say so."""
+        self.held.remove(id_)
+        return self.poll()
+
+
 @dataclass
 class World:
     """One server, and who talks to it."""
@@ -101,12 +132,12 @@ class World:
 
     def join(
         self, name: str, key: ec.EllipticCurvePrivateKey | None = None, token: str | None = None
-    ) -> tuple[c.JoinReply, DeviceClient]:
+    ) -> tuple[c.JoinReply, Device]:
         """Enrol a device."""
         body = join_request(token or self.join_token(), name, key or node_key(), c.DeviceInfo())
         with JoinClient(self.url) as client:
             reply = client.join(body)
-        device = DeviceClient(self.url, token=reply.device_token)
+        device = Device(self.url, reply.device_token)
         self._open.append(device)
         return reply, device
 
@@ -128,21 +159,40 @@ class World:
         """A model file whose content depends on ``value``."""
         return self.file(tensors.pack({"w": np.full(2, value, dtype=np.float32)}))
 
-    def ready_devices(self, *names: str, task: str = "mnist") -> dict[str, DeviceClient]:
-        """Devices that are members of the task, online, registered, and have an idle client."""
+    def ready_devices(self, *names: str, task: str = "mnist") -> dict[str, Device]:
+        """Devices that are members of the task, online, and have an idle client."""
         found = {}
         for name in names:
-            reply, device = self.join(name)
-            device.heartbeat(idle(task))
-            self.register(reply.device_id)
+            _, device = self.join(name)
+            device.poll(idle(task))
             found[name] = device
         return found
 
-    def register(self, device_id: str) -> None:
-        from fedops.server import devices
+    def begin(
+        self, engine: EngineClient, number: int, *devices: str, **batch: object
+    ) -> dict[str, str]:
+        """Begin a round of these devices, from the model that the run has. Returns their assignments."""
+        offers = self.batch(engine, *devices, **batch)
+        selected = dict.fromkeys(devices, "all of them")
+        return engine.begin_round(number, c.RoundBegin(selected=selected, offers=offers)).assignments
 
-        with self.manager.services.db.write() as session:
-            devices.set_node_id(session, device_id, str(2**62 + next(self._counter)))
+    def batch(self, engine: EngineClient, *devices: str, **values: object) -> c.OfferBatch:
+        """Offers of training from a model to these devices."""
+        model = values.pop("model", None) or engine.upload(self.model(0.0)).sha256
+        kind = values.pop("kind", "train")
+        retry = values.pop("retry", 0)
+        offers = [
+            c.OfferRequest.model_validate(
+                {"device": name, "kind": kind, "instruction": 0, "retry": retry}
+            )
+            for name in devices
+        ]
+        given = {"instructions": [document(str(model))], "offers": offers, "model": model}
+        return c.OfferBatch.model_validate({**given, "deadline_seconds": 60.0, **values})
+
+    def step(self) -> None:
+        """Let the server look at the clock."""
+        self.manager.sweeper.step()
 
     def open_attempt(self, run_id: int) -> tuple[int, EngineClient]:
         """What the scheduler does: submit the run's next attempt."""
@@ -203,16 +253,29 @@ def replied(name: str, examples: int = 100) -> c.ParticipationReport:
     )
 
 
-def idle(task: str = "mnist", quiet: list[int] | None = None) -> c.Heartbeat:
+def document(model: str, **config: object) -> dict[str, object]:
+    """An instruction: a model, and a config."""
+    records = {
+        "arrays": {
+            "type": "array",
+            "tensors": [["w", "w"]],
+            "blob": {"sha256": model, "size": 100},
+        },
+        "config": {"type": "config", "values": dict(config)},
+    }
+    return {"version": 1, "records": records}
+
+
+def idle(task: str = "mnist") -> c.WorkPoll:
     process = c.ProcessReport(status=ProcessStatus.IDLE, pid=1, task=task)
-    return c.Heartbeat(tasks=[task], process=process, quiet_runs=quiet or [])
+    return c.WorkPoll(tasks=[task], process=process)
 
 
-def training(run_id: int, number: int = 1, task: str = "mnist") -> c.Heartbeat:
+def training(run_id: int, number: int = 1, task: str = "mnist") -> c.WorkPoll:
     process = c.ProcessReport(
         status=ProcessStatus.TRAINING, pid=1, task=task, run_id=run_id, round=number
     )
-    return c.Heartbeat(tasks=[task], process=process)
+    return c.WorkPoll(tasks=[task], process=process)
 
 
 @contextmanager

@@ -24,8 +24,8 @@ from fedops.core.contracts import (
     EngineLogs,
     EngineProgress,
     ModelInit,
-    Offered,
     OfferBatch,
+    Offered,
     RoundBegin,
     RoundCommit,
 )
@@ -139,7 +139,7 @@ def offer(body: OfferBatch, attempt: AttemptId, server: Server) -> Offered:
 
 @router.post("/collect")
 async def collect(body: CollectRequest, attempt: AttemptId, server: Server) -> Collected:
-    """Take the verdicts on what was collected, and hand over what came since, as soon as there is anything."""
+    """Take the verdicts on what was collected; hand over what came since, as soon as there is anything."""
     await run_in_threadpool(_judge, server, attempt, body)
     page = await server.inboxes.collect(attempt, body.after, min(body.wait, LONG_POLL_SECONDS))
     server.pulse.heard(attempt)

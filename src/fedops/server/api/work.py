@@ -1,7 +1,7 @@
 """What a device does for its work, with its token: the long poll, instructions, progress, results.
 
-A plain ASGI app: these calls are most of what the server does, so they go by no framework, and the database is
-asked only where something must be durable.
+A plain ASGI app: these calls are most of what the server does, so they go by no framework, and the database
+is asked only where something must be durable.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from fedops.server.api import strict_json
 from fedops.server.api.errors import describe
 from fedops.server.api.protocol import require_protocol
 from fedops.server.api.routing import TooLarge
-from fedops.server.notices import OpenWork, WorkOver
 from fedops.server.devices import Wanted
+from fedops.server.notices import OpenWork, WorkOver
 from fedops.server.rounds.work_hub import Listener, News
 from fedops.server.services import Services
 from fedops.server.tokens import Unauthorized, require_kind
@@ -87,9 +87,13 @@ class WorkApp:
         """The device that calls."""
         kind, _, secret = authorization.partition(" ")
         if kind.lower() != "bearer" or not secret:
-            raise Unauthorized("this needs the token of a device: send 'Authorization: Bearer TOKEN'")
+            raise Unauthorized(
+                "this needs the token of a device: send 'Authorization: Bearer TOKEN'"
+            )
         tokens = self._services.token_cache
-        principal = tokens.known(secret) or await asyncio.to_thread(tokens.look_up, secret)
+        principal = tokens.known(secret)
+        if principal is None:
+            principal = await asyncio.to_thread(tokens.look_up, secret)
         return require_kind(principal, "device").device_id or ""
 
     # --- the long poll -------------------------------------------------------------------------
@@ -207,7 +211,8 @@ class WorkApp:
     async def _over(self, device_id: str, id_: str, known: WorkOver | None) -> Answer:
         """Say why there is nothing to do for an assignment: 404 or 410."""
         if known is not None:
-            raise assignments.Gone(f"the assignment is over: {known.cancelled or 'it was delivered or ended'}")
+            how = known.cancelled or "it was delivered or ended"
+            raise assignments.Gone(f"the assignment is over: {how}; drop what there is of it")
         await asyncio.to_thread(self._raise_over, device_id, id_)
         raise NotFound(f"this device has no assignment {id_[:40]}")
 

@@ -16,13 +16,14 @@ from fedops.core.errors import Conflict, FedOpsError, Invalid
 from fedops.core.states import AttemptStatus, RunStatus
 from fedops.core.why import span
 from fedops.failpoints import reached
-from fedops.server import attempts, engine_calls, logs
+from fedops.server import attempts, logs
 from fedops.server.artifacts import ArtifactStore
 from fedops.server.attempts import FinishedAttempt, LiveAttempt, Submission
 from fedops.server.db import Database
 from fedops.server.jobs.app_folders import AppFolders
 from fedops.server.jobs.engine_process import EngineProcesses, EngineTicket
-from fedops.server.pulse import Pulse
+from fedops.server.rounds.engine_liveness import Pulse
+from fedops.server.rounds.engine_session import spool_dir
 from fedops.server.worker import Worker
 from fedops.settings import ServerSettings
 
@@ -199,7 +200,7 @@ class Scheduler:
             over = attempts.to_clear(session)
         for left in over:
             if self._is_gone(left):
-                folder = engine_calls.spool_dir(self._settings.home, left.run_id, left.number)
+                folder = spool_dir(self._settings.home, left.run_id, left.number)
                 shutil.rmtree(folder, ignore_errors=True)
                 self._engines.forget(left.attempt_id)
                 with self._db.write() as session:

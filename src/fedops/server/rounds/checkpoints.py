@@ -5,14 +5,17 @@ Of each run the newest are kept, and the best one. A file goes only when nothing
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import delete, exists, func, or_, select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ArtifactRef
 from fedops.core.errors import NotFound
+from fedops.core.states import ASSIGNMENT_OPEN
 from fedops.server import artifacts, events
 from fedops.server.artifacts import ArtifactStore
 from fedops.server.changes import swap
@@ -20,18 +23,23 @@ from fedops.server.rounds.engine_session import fenced
 from fedops.server.run_states import require_run
 from fedops.server.tables import (
     ArtifactRow,
+    AssignmentRow,
     AttemptRow,
     BundleRow,
+    InstructionRow,
     MetricRow,
     ModelVersionRow,
     RemovalRow,
     RoundRow,
     RunRow,
 )
+from fedops.storage.payloads import blobs_of
 
 #: A file that was just uploaded again is about to be used: it stays for this long at least. Seconds.
 RENEWED_SECONDS = 600.0
-_REMOVALS = 50
+#: A file that nothing was made of in this time is not wanted. Seconds.
+ORPHAN_SECONDS = 3_600.0
+_REMOVALS = 500
 
 
 # --- which are kept --------------------------------------------------------------------------
@@ -101,14 +109,16 @@ def remove(session: Session, store: ArtifactStore, now: float) -> int:
         .limit(_REMOVALS)
         .with_for_update()
     )
-    removed = 0
-    for row in session.scalars(query).all():
-        if not _is_needed(session, row.sha256):
+    rows = session.scalars(query).all()
+    given_up = {row.sha256 for row in rows}
+    needed = needed_files(session, given_up)
+    for row in rows:
+        if row.sha256 not in needed:
             row.removed_at = now
             store.remove(row.sha256)
-            removed += 1
-        session.execute(delete(RemovalRow).where(RemovalRow.sha256 == row.sha256))
-    return removed
+    session.flush()
+    session.execute(delete(RemovalRow).where(RemovalRow.sha256.in_(given_up)))
+    return len(given_up - needed)
 
 
 def waiting(session: Session) -> bool:
@@ -116,19 +126,47 @@ def waiting(session: Session) -> bool:
     return session.scalars(select(RemovalRow.sha256).limit(1)).first() is not None
 
 
-def _is_needed(session: Session, sha256: str) -> bool:
-    version, round_ = ModelVersionRow, RoundRow
-    queries = (
-        select(version.version).where(
-            or_(version.sha256 == sha256, version.strategy_state == sha256)
-        ),
-        select(round_.round)
-        .where(or_(round_.model == sha256, round_.strategy_state == sha256))
-        .where(round_.pruned_at.is_(None)),
-        select(RunRow.id).where(or_(RunRow.start_model == sha256, RunRow.start_state == sha256)),
-        select(BundleRow.package).where(BundleRow.sha256 == sha256),
-    )
-    return any(session.execute(query.limit(1)).first() is not None for query in queries)
+def needed_files(session: Session, files: Collection[str]) -> set[str]:
+    """Which of these files something needs."""
+    found = {
+        sha256
+        for column, *when in _NEEDS
+        for sha256 in session.scalars(select(column).where(column.in_(files), *when))
+    }
+    return found | (_instructed(session) & set(files))
+
+
+_NEEDS: tuple[tuple[Any, ...], ...] = (
+    (ModelVersionRow.sha256,),
+    (ModelVersionRow.strategy_state,),
+    (RoundRow.model, RoundRow.pruned_at.is_(None)),
+    (RoundRow.strategy_state, RoundRow.pruned_at.is_(None)),
+    (RunRow.start_model,),
+    (RunRow.start_state,),
+    (BundleRow.sha256,),
+    (AssignmentRow.blob, AssignmentRow.pruned_at.is_(None)),
+    (AssignmentRow.model, AssignmentRow.status.in_(ASSIGNMENT_OPEN)),
+)
+
+
+def _instructed(session: Session) -> set[str]:
+    """The blobs that open work names."""
+    open_ = select(AssignmentRow.instruction).where(AssignmentRow.status.in_(ASSIGNMENT_OPEN))
+    query = select(InstructionRow.content).where(InstructionRow.id.in_(open_))
+    documents = [json.loads(content) for content in session.scalars(query)]
+    return {blob.sha256 for document in documents for blob in blobs_of(document).values()}
+
+
+def give_up_orphans(session: Session, now: float) -> None:
+    """Files that came an hour ago and that nothing was made of are not wanted."""
+    before = now - ORPHAN_SECONDS
+    seen = func.coalesce(ArtifactRow.renewed_at, ArtifactRow.created_at)
+    query = select(ArtifactRow.sha256).where(ArtifactRow.removed_at.is_(None), seen < before)
+    for column, *when in _NEEDS:
+        query = query.where(~exists().where(column == ArtifactRow.sha256, *when))
+    query = query.where(~exists().where(RemovalRow.sha256 == ArtifactRow.sha256))
+    for sha256 in sorted(set(session.scalars(query.limit(_REMOVALS))) - _instructed(session)):
+        session.add(RemovalRow(sha256=sha256, since=now))
 
 
 # --- damaged ones ----------------------------------------------------------------------------

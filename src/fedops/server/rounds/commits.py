@@ -1,4 +1,4 @@
-"""Rounds as the round engine reports them: begun with the work for their clients, and committed once and for all."""
+"""Rounds as the round engine reports them: begun, with work for their clients, and committed for good."""
 
 from __future__ import annotations
 
@@ -94,9 +94,7 @@ def make_offers(session: Session, attempt_id: int, batch: OfferBatch, now: float
     return offer(session, attempt, run, batch, now)
 
 
-def _require_begun(
-    session: Session, attempt: AttemptRow, run: RunRow, number: int
-) -> RoundRow:
+def _require_begun(session: Session, attempt: AttemptRow, run: RunRow, number: int) -> RoundRow:
     row = session.get(RoundRow, (run.id, number))
     if row is None or row.attempt != attempt.number or row.committed_at is not None:
         raise Conflict(f"attempt {attempt.number} has not begun round {number} of run {run.id}")

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fedops.core.contracts import Offered, OfferBatch, OfferRequest
+from fedops.core.contracts import OfferBatch, Offered, OfferRequest
 from fedops.core.errors import Invalid
 from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus, Enrolment
 from fedops.server import artifacts, assignments

@@ -1,4 +1,4 @@
-"""Rounds that an attempt began and did not commit: the next one takes them over, with all that was delivered."""
+"""Rounds that were begun and not committed: the next attempt takes them over, with all that was delivered."""
 
 from __future__ import annotations
 
@@ -11,7 +11,14 @@ from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus
 from fedops.core.why import span
 from fedops.server import assignments, events
 from fedops.server.notices import AttemptHello, tell
-from fedops.server.tables import AssignmentRow, AttemptRow, DeviceRow, ParticipationRow, RoundRow, RunRow
+from fedops.server.tables import (
+    AssignmentRow,
+    AttemptRow,
+    DeviceRow,
+    ParticipationRow,
+    RoundRow,
+    RunRow,
+)
 
 
 def adopt(
@@ -30,9 +37,7 @@ def adopt(
         found = _take_over(session, attempt, row, rows, now)
     else:
         reason = f"round {number} begins anew from another model"
-        assignments.cancel(
-            session, assignments.of_run(run.id, number), reason, now, delivered=True
-        )
+        assignments.cancel(session, assignments.of_run(run.id, number), reason, now, delivered=True)
     begin_collecting(session, attempt, rows, now)
     return found
 
@@ -63,7 +68,9 @@ def _take_over(
     if before != attempt.number:
         done = sum(one.status in assignments.DELIVERED for one in rows)
         subject = f"round {row.round} of run {row.run_id}"
-        text = f"attempt {attempt.number} goes on with it; {done} of {len(selected)} delivered already"
+        text = (
+            f"attempt {attempt.number} goes on with it; {done} of {len(selected)} delivered already"
+        )
         who = f"engine (attempt {attempt.number})"
         events.append(session, now, who, subject, "round.taken_over", text, row.run_id)
     deadline = min((one.deadline_at for one in rows), default=now)

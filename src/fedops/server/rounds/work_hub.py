@@ -1,7 +1,7 @@
 """Work on its way to devices: what is open, what each device holds, and who waits for news.
 
-All of it lives in memory and is built anew from the rows at a start. It is level-triggered: what is open and not
-held is given again, what is held and over is taken back, in every answer. Nothing can be missed for good.
+All of it lives in memory and is built anew from the rows at a start. It is level-triggered: what is open and
+not held is given again, what is held and over is taken back, in every answer. Nothing can be missed for good.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class WorkHub:
             device = self._devices[device_id]
             device.polls += 1
             for said in held:
-                self._note(device, said.id, Progress.model_construct(**_stage(said)))
+                self._note(device, said.id, _progress(said))
             self._let_go(device, {said.id for said in held})
             return device.polls
 
@@ -292,17 +292,16 @@ class WorkHub:
 
     # --- what time and the database must hear ----------------------------------------------------
 
-    def late(self, now: float, waits: Callable[[str], bool]) -> dict[str, str]:
-        """The open assignments whose time is up, with the reason. ``waits``: who stands in line to upload."""
+    def late(self, now: float) -> dict[str, str]:
+        """The open assignments whose time is up, with the reason: who uploads has a little longer."""
         with self._lock:
             pieces = [p for d in self._devices.values() for p in d.pieces.values()]
-            found = {}
-            for piece in pieces:
-                work = piece.work
-                sends = piece.progress.stage in _SENDING or waits(work.id)
-                if piece.cancelled is None and now >= work.deadline_at + sends * work.upload_grace:
-                    found[work.id] = "its deadline passed" + (" while it was uploaded" * sends)
-            return found
+        found = {}
+        for piece in pieces:
+            work, sends = piece.work, piece.progress.stage in _SENDING
+            if piece.cancelled is None and now >= work.deadline_at + sends * work.upload_grace:
+                found[work.id] = "its deadline passed" + (" before its upload ended" * sends)
+        return found
 
     @property
     def dirty(self) -> bool:
@@ -325,10 +324,11 @@ class WorkHub:
             released, self._released = self._released, set()
             return released
 
-    def give_back(self, released: set[str]) -> None:
+    def give_back(self, released: set[str], seen: Sequence[Seen] = ()) -> None:
         """They could not be written."""
         with self._lock:
             self._released |= released
+            self._dirty |= {one.id for one in seen if one.id in self._places}
 
 
 def _offer(work: OpenWork, now: float) -> Offer:
@@ -348,8 +348,10 @@ def _cancellation(over: WorkOver) -> Cancellation:
     )
 
 
-def _stage(said: HeldAssignment) -> dict[str, object]:
-    return {"stage": said.stage, "done": said.done, "total": said.total, "text": said.text}
+def _progress(said: HeldAssignment) -> Progress:
+    return Progress.model_construct(
+        stage=said.stage, done=said.done, total=said.total, text=said.text
+    )
 
 
 def _seen(piece: _Piece) -> Seen:

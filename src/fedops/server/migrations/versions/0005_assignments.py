@@ -13,6 +13,7 @@ branch_labels = None
 depends_on = None
 
 _OPEN = sa.text("status IN ('accepted', 'offered', 'working')")
+_KEPT = sa.text("delivered_at IS NOT NULL AND pruned_at IS NULL")
 _KEY = ["run_id", "round", "device_id", "kind"]
 
 
@@ -38,7 +39,9 @@ def _number_devices() -> None:
     op.add_column("devices", sa.Column("present_until", sa.Double(), nullable=True))
     number = sa.Column("node_number", sa.BigInteger(), nullable=False, server_default="0")
     op.add_column("devices", number)
-    devices = sa.table("devices", sa.column("id", sa.String), sa.column("node_number", sa.BigInteger))
+    devices = sa.table(
+        "devices", sa.column("id", sa.String), sa.column("node_number", sa.BigInteger)
+    )
     connection = op.get_bind()
     for device_id in connection.scalars(sa.select(devices.c.id)).all():
         made = secrets.randbits(62) | 1 << 62
@@ -83,6 +86,13 @@ def _assignments() -> None:
     op.create_index("ix_assignments_run_id", "assignments", ["run_id", "round"])
     for column in ("device_id", "blob"):
         op.create_index(op.f(f"ix_assignments_{column}"), "assignments", [column])
+    op.create_index(
+        "ix_assignments_kept",
+        "assignments",
+        ["run_id"],
+        sqlite_where=_KEPT,
+        postgresql_where=_KEPT,
+    )
     op.create_index(
         "uq_assignments_open",
         "assignments",
