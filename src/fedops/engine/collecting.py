@@ -187,7 +187,8 @@ class Collection:
         while not self._is_over(end):
             if self._to_ask_again and not self._stream.has_verdicts:
                 self._ask_again(end)
-            self.handle(self._stream.next(self._wait(end)))
+            else:
+                self.handle(self._stream.next(self._wait(end)))
         while self._stream.has_verdicts:
             self.handle(self._stream.next(0.0))
 
@@ -299,12 +300,10 @@ class Collection:
 
     def _on_wrong(self, delivery: Delivery, why: str) -> None:
         logger.warning("%s", why)
-        if delivery.status is AssignmentStatus.CHECKED:  # by an earlier attempt: damaged since
-            self.failed[delivery.device] = why
-            return
         self.rejected[delivery.device] = why
-        self._stream.reject(delivery.id, why)
         self._to_ask_again.append(delivery.device)
+        if delivery.status is AssignmentStatus.UPLOADED:  # else it was taken, and damaged since
+            self._stream.reject(delivery.id, why)
 
     def _take_in(self, delivery: Delivery, client: _Client) -> StoredUpdate:
         order = client.invitation.order

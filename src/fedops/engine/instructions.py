@@ -43,7 +43,9 @@ class ModelBlobs:
             return cls(model, BlobRef(sha256=model.sha256, size=model.path.stat().st_size))
         path = spool / f"exchanged-{model.sha256[:16]}.safetensors"
         write_atomic(path, model.pack_exchanged(), durable=False)
-        return cls(model, files.hand_over(path, sha256_of(path)))
+        exchanged = files.hand_over(path, sha256_of(path))
+        path.unlink()
+        return cls(model, exchanged)
 
 
 class Orders:
