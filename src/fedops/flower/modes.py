@@ -31,7 +31,9 @@ def run_by_mode(
     say_errors_plainly()
     mode = str(context.run_config.get("mode", "client"))
     if mode == "client":  # this machine takes part in a task of a FedOps server
-        from fedops.flower.launcher import run_launcher  # an app's ClientApp imports this module too
+        from fedops.flower.launcher import (
+            run_launcher,  # an app's ClientApp imports this module too
+        )
 
         run_launcher(grid, context, app_folder(app_dir), manager_module)
     elif mode == "server":  # the round engine of a task, submitted by the Server Manager
