@@ -19,8 +19,7 @@ from fedops.settings import ServerSettings
 LOCK = "server.lock"
 #: Each device holds a long poll and a connection or two for files and what it says.
 OPEN_FILES = 16_384
-#: How many may wait to be let in, when a thousand devices come back at once.
-BACKLOG = 4_096
+_BACKLOG = 4_096
 
 #: Told the settings that are really used, port included, when everything can begin.
 Announce = Callable[[ServerSettings], None]
@@ -72,7 +71,7 @@ def bind(host: str, port: int) -> socket.socket:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         # Now, not when the app is up: whoever connects meanwhile waits instead of being refused.
-        listener.listen(BACKLOG)
+        listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         raise _cannot_bind(host, port, error) from None

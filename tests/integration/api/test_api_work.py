@@ -3,16 +3,11 @@
 from __future__ import annotations
 
 import base64
-import threading
-import time
-from pathlib import Path
 
-import pytest
-from managing import World, idle, managing
+from managing import World
 
 from fedops.api_client import EngineClient
 from fedops.core import contracts as c
-from fedops.core.errors import Conflict, Invalid, NotFound
 from fedops.core.states import AssignmentStatus as A
 from fedops.server.tables import AssignmentRow
 
@@ -24,7 +19,9 @@ def _status(world: World, id_: str) -> A:
         return session.get_one(AssignmentRow, id_).status
 
 
-def _collect(engine: EngineClient, after: int = 0, wait: float = 5.0, **verdicts: object) -> c.Collected:
+def _collect(
+    engine: EngineClient, after: int = 0, wait: float = 5.0, **verdicts: object
+) -> c.Collected:
     body = {"after": after, "wait": wait, **verdicts}
     return engine.collect(c.CollectRequest.model_validate(body))
 
@@ -63,7 +60,9 @@ def test_a_round_is_offered_accepted_delivered_and_checked(world: World) -> None
     _collect(engine, got.sequence, 0, checked=[offer.id])
     assert _status(world, offer.id) is A.CHECKED
     a.deliver(offer.id, RESULT)  # the answer was lost: harmless still
-    engine.commit(world.commit(engine, 1, "a").model_copy(update={"participations": _parts("a", "b")}))
+    engine.commit(
+        world.commit(engine, 1, "a").model_copy(update={"participations": _parts("a", "b")})
+    )
     assert _status(world, made["b"]) is A.EXPIRED
     assert _status(world, made["a"]) is A.CHECKED
 

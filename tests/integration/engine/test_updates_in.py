@@ -40,7 +40,9 @@ def federation(tmp_path: Path) -> Any:
     made: list[PaperFederation] = []
 
     def make(*devices: str, **config: Any) -> PaperFederation:
-        made.append(PaperFederation(tmp_path, **{"num_rounds": 1, "clients_per_round": 3, **config}))
+        made.append(
+            PaperFederation(tmp_path, **{"num_rounds": 1, "clients_per_round": 3, **config})
+        )
         made[-1].add(*devices)
         return made[-1]
 
@@ -236,7 +238,10 @@ def _header(**changed: Any) -> dict[str, Any]:
         (_payload(arrays={}), "it must hold the arrays of 'arrays' and no others"),
         (_payload(arrays={ARRAYS: {}, "more": {}}), "and no others"),
         (_payload(arrays={ARRAYS: {"x": np.ones(3)}}), "it holds 'x', which is no exchanged"),
-        (_payload(arrays={ARRAYS: {"w": np.ones(3, np.float32)}}), "it lacks 'b', which is float32"),
+        (
+            _payload(arrays={ARRAYS: {"w": np.ones(3, np.float32)}}),
+            "it lacks 'b', which is float32",
+        ),
         (_payload(metrics={}), "it does not say how many examples"),
         (_payload(configs={}), "no 'device' of type str"),
         (_payload(**_header(device="pi-1")), "it is for device 'pi-1', and device 'bad' was asked"),

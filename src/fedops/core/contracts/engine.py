@@ -223,29 +223,6 @@ class RoundBegin(Request):
     upload_slots: int | None = Field(default=None, ge=1, le=64)
 
 
-class Ring(Request):
-    """There is a message for these nodes."""
-
-    node_ids: list[str]
-
-
-class Signal(Reply):
-    """Something the engine waits for. ``sequence`` grows by one per attempt."""
-
-    sequence: int
-    kind: Literal["uploaded", "hello", "gone", "command"]
-    device: str | None = None
-    #: Of ``uploaded``: the id of the reply message, and of the message it answers.
-    message_id: str | None = None
-    reply_to: str | None = None
-    text: str = ""
-
-
-class Signals(Reply):
-    signals: list[Signal]
-    command: Literal["continue", "stop", "pause"]
-
-
 class ParticipationReport(Request):
     device: str
     status: ParticipationStatus
