@@ -13,7 +13,7 @@ from typing import Any
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid
 from fedops.processes import hold_lock
 from fedops.server.backup_lock import require_finished
-from fedops.server.jobs.engine_process import LocalEngineProcesses
+from fedops.server.jobs.engine_process import COMMAND, LocalEngineProcesses
 from fedops.settings import ServerSettings
 
 LOCK = "server.lock"
@@ -25,8 +25,12 @@ _BACKLOG = 4_096
 Announce = Callable[[ServerSettings], None]
 
 
-def run(settings: ServerSettings, announce: Announce) -> None:
+def run(
+    settings: ServerSettings, announce: Announce, engine_command: Sequence[str] = COMMAND
+) -> None:
     """Serve until SIGINT or SIGTERM. ``FedOpsError`` when it cannot begin.
+
+    ``engine_command``: what executes an attempt, given its ticket.
 
     Runs that are going on are not lost: the next start continues them.
     """
@@ -42,7 +46,7 @@ def run(settings: ServerSettings, announce: Announce) -> None:
         # Only here: it takes a second to import, and what was wrong above is said at once.
         from fedops.server.serving import open_app, serve
 
-        engines = LocalEngineProcesses(settings.home / "engine")
+        engines = LocalEngineProcesses(settings.home / "engine", engine_command)
         held.callback(engines.close)
         app = open_app(settings, engines)
         announce(settings)

@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from json import dumps
 from pathlib import Path
@@ -89,11 +90,11 @@ class EngineProcesses(Protocol):
 class LocalEngineProcesses:
     """``EngineProcesses`` on this machine. What they print goes to files under ``home``."""
 
-    def __init__(self, home: Path, command: tuple[str, ...] = COMMAND) -> None:
+    def __init__(self, home: Path, command: Sequence[str] = COMMAND) -> None:
         self._home = home
         self._command = command
         # The name outlives us: what a killed Server Manager left behind is found by it.
-        self._tree = "engine-" + hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:16]
+        self._tree = tree_of(home)
         self._children: dict[int, subprocess.Popen[bytes]] = {}
         self._lock = threading.Lock()
 
@@ -177,3 +178,8 @@ class LocalEngineProcesses:
 
     def _log(self, attempt_id: int) -> Path:
         return self._home / f"attempt-{attempt_id}.log"
+
+
+def tree_of(home: Path) -> str:
+    """What the processes of FL servers with this folder are named by (``processes.TREE_VARIABLE``)."""
+    return "engine-" + hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:16]
