@@ -18,17 +18,15 @@ from fedops.core.contracts import (
     EngineFinish,
     EngineHello,
     EngineProgress,
-    Heartbeat,
     RunStart,
     TokenCreate,
+    WorkPoll,
 )
 from fedops.core.states import AttemptStatus, FailureReason, RunStatus, TaskStatus
 from fedops.server import (
     artifacts,
     devices,
-    engine_calls,
     enrolment,
-    finishes,
     heartbeats,
     run_states,
     runs,
@@ -37,7 +35,10 @@ from fedops.server import (
 from fedops.server.artifacts import LocalArtifacts
 from fedops.server.db import Database
 from fedops.server.jobs.scheduler import Scheduler
-from fedops.server.pulse import Pulse
+from fedops.server.presence import Presence
+from fedops.server.rounds import engine_session, outcomes
+from fedops.server.rounds.engine_liveness import Pulse
+from fedops.server.rounds.work_hub import WorkHub
 from fedops.server.sweeper import Sweeper
 from fedops.server.tables import AttemptRow, BundleRow, RunRow, TaskRow
 from fedops.settings import ServerSettings
@@ -61,7 +62,11 @@ class World:
         self.db.migrate()
         self.artifacts = LocalArtifacts(self.home / "artifacts")
         self.scheduler = self.new_scheduler()
-        self.sweeper = Sweeper(self.db, self.settings, self.artifacts, self.clock)
+        self.presence = Presence(self.settings.heartbeat_seconds)
+        hub = WorkHub(self.clock, self.clock)
+        self.sweeper = Sweeper(
+            self.db, self.settings, self.artifacts, self.presence, hub, self.clock, self.clock
+        )
 
     def new_scheduler(self) -> Scheduler:
         return Scheduler(
@@ -119,7 +124,7 @@ class World:
         """The FL server of the current attempt is up."""
         with self.db.write() as session:
             body = EngineHello(pid=self.attempt(run_id).pid or 0)
-            engine_calls.hello(session, self.attempt(run_id).id, body, self.home, self.clock())
+            engine_session.hello(session, self.attempt(run_id).id, body, self.home, self.clock())
 
     def stop(self, run_id: int) -> None:
         with self.db.write() as session:
@@ -141,9 +146,11 @@ class World:
             body = join_request(token, name, key, DeviceInfo())
             return enrolment.join(session, body, self.settings, self.clock()).device_id
 
-    def beat(self, device_id: str, body: Heartbeat) -> None:
+    def beat(self, device_id: str, body: WorkPoll) -> None:
+        now = self.clock()
         with self.db.write() as session:
-            heartbeats.beat(session, device_id, body, self.settings, self.clock())
+            heartbeats.beat(session, device_id, body, self.presence.interval, now)
+        self.presence.wrote(device_id, body, False, now)
 
 
 def a_zip(content: str = "app") -> bytes:
@@ -316,7 +323,7 @@ def _step_and_call(world: World, run_id: int, seconds: float) -> None:
 def _say(world: World, run_id: int, phase: str) -> None:
     with world.db.write() as session:
         body = EngineProgress.model_validate({"phase": phase, "round": 1})
-        engine_calls.progress(session, world.attempt(run_id).id, body, world.clock())
+        engine_session.progress(session, world.attempt(run_id).id, body, world.clock())
 
 
 def test_a_fl_server_that_falls_silent_is_ended_and_followed_by_another(world: World) -> None:
@@ -438,7 +445,7 @@ def test_a_stopped_run_that_says_goodbye_is_left_to_end(world: World) -> None:
     world.stop(run_id)
     with world.db.write() as session:
         body, attempt_id = EngineFinish(outcome="stopped"), world.attempt(run_id).id
-        finishes.finish(session, attempt_id, body, world.settings, world.clock())
+        outcomes.finish(session, attempt_id, body, world.settings, world.clock())
     assert world.run(run_id).status is RunStatus.STOPPED
     world.step(4.0)
     assert len(world.engines.running) == 1
@@ -500,7 +507,7 @@ def test_the_spool_of_an_attempt_goes_with_it(world: World) -> None:
     run_id = world.start_run()
     world.step()
     world.hello(run_id)
-    spool = engine_calls.spool_dir(world.home, run_id, 1)
+    spool = engine_session.spool_dir(world.home, run_id, 1)
     spool.mkdir(parents=True)
     (spool / "update").touch()
     world.engines.die(world.attempt(run_id).id)
@@ -513,12 +520,12 @@ def test_the_spool_of_an_attempt_goes_with_it(world: World) -> None:
 
 def test_a_device_that_fell_silent_is_noted_once(world: World) -> None:
     device = world.join("pi-1")
-    world.beat(device, Heartbeat())
-    world.step(5.0)
+    world.beat(device, WorkPoll())
+    world.step(1.0, times=5)
     with world.db.read() as session:
-        assert devices.get(session, "pi-1", world.settings, world.clock()).online
-    world.step(5.0, times=3)
+        assert devices.get(session, "pi-1", world.clock()).online
+    world.step(1.0, times=15)
     with world.db.read() as session:
         row = devices.require(session, "pi-1")
         assert not row.noted_online
-        assert not devices.get(session, "pi-1", world.settings, world.clock()).online
+        assert not devices.get(session, "pi-1", world.clock()).online
