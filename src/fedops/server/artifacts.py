@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import ArtifactRef
 from fedops.core.errors import NotFound
 from fedops.server.tables import ArtifactRow
-from fedops.storage.blobs import BlobStore, FolderBlobs, Upload
+from fedops.storage.blobs import BlobStore, Upload
+from fedops.storage.folder_blobs import FolderBlobs
 
 __all__ = ["ArtifactStore", "LocalArtifacts", "Upload", "is_known", "problem", "record", "require"]
 

@@ -25,7 +25,7 @@ from blob_world import (
 
 from fedops.core.contracts import ErrorReply
 from fedops.core.errors import Unavailable
-from fedops.storage.blobs import FolderBlobs
+from fedops.storage.folder_blobs import FolderBlobs
 
 DATA = os.urandom(2_500_000)
 

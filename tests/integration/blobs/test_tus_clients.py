@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tusclient.client import TusClient
 from tusclient.exceptions import TusCommunicationError
 
-from fedops.storage.blobs import FolderBlobs
+from fedops.storage.folder_blobs import FolderBlobs
 
 DATA = os.urandom(1_300_000)
 
