@@ -85,8 +85,9 @@ class ServerManager:
     def _remember(self) -> None:
         """What is kept in memory, as the database has it."""
         services = self.services
-        with services.db.read() as session:
+        with services.db.write() as session:
             services.presence.load(session, services.clock())
+            services.presence.flush(session, services.clock())
             found = assignments.open_rows(session)
             known = [(assignments.work_of(row), assignments.seen_of(row)) for row in found]
             ended = [
