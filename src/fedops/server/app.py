@@ -52,7 +52,7 @@ from fedops.server.twins import Twins
 from fedops.server.wanted_states import WantedStates
 from fedops.server.writer import Writer
 from fedops.settings import ServerSettings
-from fedops.storage.blobs import FolderBlobs
+from fedops.storage.folder_blobs import FolderBlobs
 
 logger = logging.getLogger("fedops.server")
 #: How long a worker may take to end. Seconds.
@@ -82,8 +82,9 @@ class ServerManager:
     def _remember(self) -> None:
         """What is kept in memory, as the database has it."""
         services = self.services
-        with services.db.read() as session:
+        with services.db.write() as session:
             services.presence.load(session, services.clock())
+            services.presence.flush(session, services.clock())
             found = assignments.open_rows(session)
             known = [(assignments.work_of(row), assignments.seen_of(row)) for row in found]
             ended = [

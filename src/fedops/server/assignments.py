@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, bindparam, select, update
+from sqlalchemy import ColumnElement, Table, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import BlobRef, Delivery, Stage, WorkEnd
@@ -248,7 +248,7 @@ def note_progress(session: Session, seen: Sequence[Seen]) -> None:
     assert isinstance(table, Table)
     statement = (
         update(table)
-        .where(table.c.id == bindparam("key"), table.c.status.in_(list(ASSIGNMENT_OPEN)))
+        .where(table.c.id == bindparam("key"), or_(*(table.c.status == s for s in ASSIGNMENT_OPEN)))
         .values(
             status=bindparam("state"),
             accepted_at=bindparam("accepted"),

@@ -26,13 +26,13 @@ def unconfirmed(session: Session, run_id: int, now: float) -> list[str]:
     """The devices that may still work for a run, by name: online, and holding an assignment of it."""
     holds = or_(_OPEN, _ENDED & AssignmentRow.released_at.is_(None))
     query = (
-        select(DeviceRow)
+        select(DeviceRow.name, DeviceRow.present_until)
         .join(AssignmentRow, AssignmentRow.device_id == DeviceRow.id)
         .where(AssignmentRow.run_id == run_id, holds)
         .distinct()
         .order_by(DeviceRow.name)
     )
-    return [row.name for row in session.scalars(query) if is_online(row.present_until, now)]
+    return [name for name, until in session.execute(query) if is_online(until, now)]
 
 
 def asked(session: Session, run: RunRow, now: float) -> set[str]:

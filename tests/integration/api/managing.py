@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import itertools
+import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,12 +73,14 @@ class Device(DeviceClient, WorkClient):
 
     def __init__(self, url: str, token: str) -> None:
         super().__init__(url, token=token)
+        self.token = token
         self.held: list[str] = []
         self.last = c.Work(revision=-1, enrolment=Enrolment.APPROVED)
+        self._said = c.WorkPoll()
 
     def poll(self, body: c.WorkPoll | None = None, wait: float = 0.0, **changed: object) -> c.Work:
         """Say how it is (by default as the last time), and hear what is wanted."""
-        self._said = body or getattr(self, "_said", c.WorkPoll())
+        self._said = body or self._said
         held = [c.HeldAssignment(id=id_) for id_ in self.held]
         news = {"held": held, "after": self.last.revision, "wait": wait, **changed}
         self.last = self.work(self._said.model_copy(update=news))
@@ -192,6 +195,13 @@ class World:
         given = {"instructions": [document(str(model))], "offers": offers, "model": model}
         return c.OfferBatch.model_validate({**given, "deadline_seconds": 60.0, **values})
 
+    def again(self, device: Device) -> Device:
+        """A device of an earlier life of the server, as it calls this one."""
+        moved = Device(self.url, device.token)
+        moved.held, moved._said = list(device.held), device._said
+        self._open.append(moved)
+        return moved
+
     def step(self) -> None:
         """Let the server look at the clock."""
         self.manager.sweeper.step()
@@ -281,9 +291,22 @@ def training(run_id: int, number: int = 1, task: str = "mnist") -> c.WorkPoll:
 
 
 @contextmanager
-def managing(folder: Path, database_url: str | None = None, **settings: object) -> Iterator[World]:
+def later(seconds: float, call: Callable[[], object]) -> Iterator[None]:
+    """``call`` is made after a while, in another thread, and has ended when the block has."""
+    timer = threading.Timer(seconds, call)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+
+
+@contextmanager
+def managing(
+    folder: Path, database_url: str | None = None, now: float = 1_000_000.0, **settings: object
+) -> Iterator[World]:
     """A world, in a folder of its own."""
-    clock = FakeClock()
+    clock = FakeClock(now)
     made = ServerSettings(home=folder / "server", database_url=database_url, **settings)  # type: ignore[arg-type]
     app = create_app(made, FakeEngine(), clock=clock, workers=False)
     (folder / "files").mkdir(exist_ok=True)
