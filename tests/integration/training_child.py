@@ -8,14 +8,14 @@ import signal
 import sys
 import time
 
+from fedops.flower.device import Device
+from fedops.flower.node import Handler
 from flwr.app import Array, ArrayRecord, Context, Message, MetricRecord, RecordDict
 
 from fedops.client.orders import TrainingArgs
 from fedops.client.training import main
 from fedops.core.errors import Invalid
 from fedops.core.states import ProcessStatus
-from fedops.flower.device import Device
-from fedops.flower.node import Handler
 from fedops.scalize.base import Cancelled
 
 

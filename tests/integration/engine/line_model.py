@@ -107,7 +107,6 @@ class LineProject:
         return self.validation
 
 
-
 class StateMemory(NoMemory):
     """Keeps the state of a device in memory."""
 
@@ -120,7 +119,6 @@ class StateMemory(NoMemory):
 
     def save_state(self, run_id: int, round_: int, tensors: Tensors) -> None:
         self.states[run_id, round_] = {name: array.copy() for name, array in tensors.items()}
-
 
 
 def plain_rounds(

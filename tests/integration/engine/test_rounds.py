@@ -118,7 +118,9 @@ def test_every_update_gets_its_verdict_and_equal_documents_are_given_once(federa
     fed.play()
     assert {one.status for one in fed.server.assignments} == {AssignmentStatus.CHECKED}
     assert [len(batch.instructions) for batch in fed.server.batches] == [1, 1, 1]
-    assert {batch.model for batch in fed.server.batches[1:]} == {c.model for c in fed.server.commits}
+    assert {batch.model for batch in fed.server.batches[1:]} == {
+        c.model for c in fed.server.commits
+    }
 
 
 def test_only_the_last_round_stays_on_disk(federation: Make) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-from flwr.app import ConfigRecord, RecordDict
-
 from fedops.flower.context_memory import STATES_KEPT, ContextMemory
+from flwr.app import ConfigRecord, RecordDict
 
 
 def tensors(value: float) -> dict[str, np.ndarray]:

@@ -6,10 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-
-from fedops.core.contracts import ExchangeRule, ParameterContract, ParameterSpec
 from fedops.flower.device import NoMemory
 from fedops.flower.restore import fits, restore
+
+from fedops.core.contracts import ExchangeRule, ParameterContract, ParameterSpec
 from fedops.storage.tensors import Tensors
 
 CONTRACT = ParameterContract(
