@@ -171,7 +171,9 @@ class FakeServer:
             self.lock.notify_all()
         return self.work[id_]
 
-    def cancel(self, work: Work, reason: str = "the run was stopped", checkpoint: bool = False) -> None:
+    def cancel(
+        self, work: Work, reason: str = "the run was stopped", checkpoint: bool = False
+    ) -> None:
         with self.lock:
             work.cancel = {"id": work.id, "reason": reason, "checkpoint": checkpoint}
             work.status = "cancelled"
@@ -221,7 +223,10 @@ class FakeServer:
         named = {item["id"] for item in cancel if item}
         over = [id_ for id_ in held if id_ not in self.work or not self.work[id_].open]
         offers = [
-            {key: w.instruction[key] for key in ("id", "kind", "task", "run_id", "round", "seconds_left")}
+            {
+                key: w.instruction[key]
+                for key in ("id", "kind", "task", "run_id", "round", "seconds_left")
+            }
             for w in self.work.values()
             if w.open and w.id not in held
         ]
@@ -544,7 +549,9 @@ class _Server(ThreadingHTTPServer):
 @contextmanager
 def fake_server(prefix: str = "", host: str = "127.0.0.1") -> Iterator[tuple[FakeServer, str]]:
     """A server and its URL. ``prefix``: of its paths, as behind a proxy that others share."""
-    kind = type("Server6", (_Server,), {"address_family": socket.AF_INET6}) if ":" in host else _Server
+    kind = (
+        type("Server6", (_Server,), {"address_family": socket.AF_INET6}) if ":" in host else _Server
+    )
     with kind((host, 0), Handler) as server:
         server.fake, server.prefix = FakeServer(), prefix
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)

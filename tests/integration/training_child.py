@@ -51,9 +51,7 @@ class Child:
         self._device = device
         self._adjust = adjust
 
-    def handle(
-        self, instruction: Instruction, files: Mapping[str, Path], out: Path
-    ) -> WorkResult:
+    def handle(self, instruction: Instruction, files: Mapping[str, Path], out: Path) -> WorkResult:
         document = check_document(instruction.content)
         blobs = {blob.sha256: load(files[blob.sha256]) for blob in blobs_of(document).values()}
         payload = assemble(document, {}, blobs)
