@@ -133,6 +133,11 @@ class ClientSettings(BaseSettings):
     start_seconds: float = Field(default=300.0, gt=0)
     #: Upper limit of what waits on disk for the server, in bytes.
     spool_bytes: int = Field(default=256 * MIB, ge=MIB)
+    #: Upper limit of the models that are kept to be used again, in bytes. The newest is always kept.
+    model_bytes: int = Field(default=4_096 * MIB, ge=0)
+    #: A file with the certificates of the authorities that the server's certificate is checked by;
+    #: None: the usual ones.
+    ca_file: Path | None = None
 
     @field_validator("server")
     @classmethod

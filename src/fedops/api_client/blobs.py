@@ -85,7 +85,9 @@ class BlobClient(Client):
                 raise_for_error(response)
             yield Part(start if response.status_code == 206 else 0, response)
 
-    def create_upload(self, head: c.UploadHead, size: int, content: Iterator[bytes] | None) -> Upload:
+    def create_upload(
+        self, head: c.UploadHead, size: int, content: Iterator[bytes] | None
+    ) -> Upload:
         """Announce a file of ``size`` bytes, with all of it or with nothing.
 
         One that was begun before is found again, and its offset told.

@@ -39,14 +39,14 @@ class TryLater(Unavailable):
         self.seconds = seconds
 
 
-def trust(ca_file: Path | None) -> Verify:
-    """Check certificates by the authorities of a file instead of the system's.
+def trust(ca_file: Path | None) -> ssl.SSLContext:
+    """Check certificates by the authorities of a file instead of the usual ones; may be shared by clients.
 
     Raises:
         Invalid: there is no such file, or it holds no certificate.
     """
     if ca_file is None:
-        return True
+        return httpx.create_ssl_context()
     try:
         return ssl.create_default_context(cafile=str(ca_file))
     except OSError as error:  # ssl.SSLError is one

@@ -229,9 +229,7 @@ class DeviceApp:
             return
         self._handler.trainer.prepare_explanations()
 
-    def handle(
-        self, instruction: Instruction, files: Mapping[str, Path], out: Path
-    ) -> WorkResult:
+    def handle(self, instruction: Instruction, files: Mapping[str, Path], out: Path) -> WorkResult:
         """Do what an instruction says. ``files``: of the blobs it names, by sha256. Raises nothing."""
         self._device.work_key = instruction.work_key or instruction.id
         try:
@@ -258,10 +256,18 @@ class DeviceApp:
         reply = self._app(message, context)
         if self._device.cancelled.is_set():
             return WorkResult("cancelled")
-        result = _written(reply, out)
-        if result.outcome == "done" and self._states is not None:
-            self._states.keep(run_id, self._device.work_key, context.state)
-        return result
+        return self._written(reply, context, out)
+
+    def _written(self, reply: Message, context: Context, out: Path) -> WorkResult:
+        if reply.has_error():
+            return WorkResult("failed", _short(reply.error.reason or ""), reply.error.code)
+        payload = from_record_dict(reply.content)
+        if refused := str(payload.configs.get(HEADER, {}).get("refused", "")):
+            return WorkResult("refused", _short(refused))
+        if self._states is not None:  # before the result: who has that never does the work again
+            self._states.keep(context.run_id, self._device.work_key, context.state)
+        written = write_payload(payload, out)
+        return WorkResult("done", sha256=written.sha256, size=written.size)
 
     def _loaded(self) -> Handler:
         if not self._table.clientapp:
@@ -310,7 +316,9 @@ def load_client_app(reference: str, roots: tuple[Path, ...] = ()) -> ClientApp:
     except Exception as error:
         raise Invalid(f"{where}: {explain(error, roots)}") from None
     if not isinstance(found, ClientApp):
-        raise Invalid(f"{where} is a {type(found).__name__}, and must be a flwr.clientapp.ClientApp")
+        raise Invalid(
+            f"{where} is a {type(found).__name__}, and must be a flwr.clientapp.ClientApp"
+        )
     return found
 
 
@@ -337,17 +345,6 @@ def _message(instruction: Instruction, payload: Payload, node_id: int) -> Messag
         kind=instruction.kind,
         ttl=max(instruction.seconds_left, 1.0),
     )
-
-
-def _written(reply: Message, out: Path) -> WorkResult:
-    if reply.has_error():
-        return WorkResult("failed", _short(reply.error.reason or ""), reply.error.code)
-    payload = from_record_dict(reply.content)
-    refused = str(payload.configs.get(HEADER, {}).get("refused", ""))
-    if refused:
-        return WorkResult("refused", _short(refused))
-    written = write_payload(payload, out)
-    return WorkResult("done", sha256=written.sha256, size=written.size)
 
 
 def _short(text: str) -> str:

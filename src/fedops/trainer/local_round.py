@@ -238,7 +238,9 @@ class LocalTrainer:
         measured = ClientMetrics(result.examples, result.metrics)
         return measured, replace(head, evaluate_seconds=seconds)
 
-    def _train(self, work: _Work, head: UpdateHeader) -> tuple[ClientMetrics, Tensors, UpdateHeader]:
+    def _train(
+        self, work: _Work, head: UpdateHeader
+    ) -> tuple[ClientMetrics, Tensors, UpdateHeader]:
         order, adapter = work.order, work.adapter
         explanations = self._device.explanations
         explanations.received(Moment(order.run_id, order.round, adapter, work.first))
@@ -307,7 +309,9 @@ def _compare(order: TrainingOrder, adapter: ModelAdapter, data: DataSplit) -> No
         lines = adapter.contract.differences(order.contract)
         raise CannotTakePart("its model (here) differs from the run's (there): " + "; ".join(lines))
     if order.dataset and data.dataset and data.dataset != order.dataset:
-        raise CannotTakePart(f"its data set is '{data.dataset}', and the run's is '{order.dataset}'")
+        raise CannotTakePart(
+            f"its data set is '{data.dataset}', and the run's is '{order.dataset}'"
+        )
 
 
 def _clip(update: Tensors, work: _Work) -> dict[str, float]:

@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from fedops.flower.device import NoMemory
-from fedops.flower.restore import fits, restore
 
 from fedops.core.contracts import ExchangeRule, ParameterContract, ParameterSpec
 from fedops.storage.tensors import Tensors
+from fedops.trainer.checkpoint_restore import fits, restore
+from fedops.trainer.device_context import NoMemory
 
 CONTRACT = ParameterContract(
     parameters=(
