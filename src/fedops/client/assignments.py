@@ -49,6 +49,8 @@ class Held:
     over: threading.Event = field(default_factory=threading.Event)
     reason: str = ""
     checkpoint: bool = False
+    #: Whether the server does not even know it any more.
+    forgotten: bool = False
 
     @property
     def result(self) -> Path:

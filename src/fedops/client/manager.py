@@ -167,8 +167,7 @@ class ClientManager:
             self._to.work, self._to.blobs, models, self._reach, lambda: self._desk.stopped
         )
         outside = Outside(
-            news=lambda: self._server.tell_now(),
-            room=lambda: self._server.has_room(),
+            news=lambda: self._server.work_done(),
             refused=self._refused,
             event=self._work_event,
         )

@@ -30,8 +30,8 @@ _AT_ONCE = 0.3
 class ServerConnection:
     """Keeps a device and its server informed of each other.
 
-    ``on_work`` is called with each answer, from two threads, one at a time; it returns False when an offer
-    must wait. ``on_refused``: the server will have nothing more to do with this device.
+    ``on_work`` is called with each answer, from two threads, one at a time; it returns whether there was
+    something new in it that could be done. ``on_refused``: the server will have nothing more to do with this device.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class ServerConnection:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         self._news = threading.Event()
-        self._room = threading.Event()
+        self._done = threading.Event()
         self._longest = LONG_POLL_SECONDS
         self._work: Work | None = None
         self._told: dict[str, HeldAssignment] = {}
@@ -69,16 +69,16 @@ class ServerConnection:
         """Let the threads end. One that waits for the server may take its time and is not waited for."""
         self._stopped.set()
         self._news.set()
-        self._room.set()
+        self._done.set()
         self._reach.wake()
 
     def tell_now(self) -> None:
         """Something changed that the server waits for: say so beside the long poll."""
         self._news.set()
 
-    def has_room(self) -> None:
-        """An offer that had to wait may be taken now."""
-        self._room.set()
+    def work_done(self) -> None:
+        """Work is over that the server or another offer may wait for."""
+        self._done.set()
 
     @property
     def wanted(self) -> Work | None:
@@ -95,13 +95,13 @@ class ServerConnection:
         pauses = backoff(cap=POLL_SECONDS)
         while not self._stopped.is_set():
             begin = time.monotonic()
-            self._room.clear()
+            self._done.clear()
             try:
                 news = self._ask(self._poll_client, self._wait())
                 pauses = backoff(cap=POLL_SECONDS)
                 self._longest = min(self._longest * 1.1, LONG_POLL_SECONDS)
                 if not news and time.monotonic() - begin < _AT_ONCE:
-                    self._room.wait(IDLE_PAUSE_SECONDS)
+                    self._done.wait(IDLE_PAUSE_SECONDS)
             except FedOpsError as error:
                 self._shorten(time.monotonic() - begin, error)
                 self._failed(error)
@@ -130,9 +130,7 @@ class ServerConnection:
             if self._stopped.is_set():
                 return False
             self._work = work
-            taken = self._on_work(work)
-        changed = before is None or work.revision != before.revision
-        return changed or bool(work.cancel or work.forget) or (bool(work.offers) and taken)
+            return self._on_work(work) or before is None or work.revision != before.revision
 
     def _failed(self, error: FedOpsError) -> None:
         if self._stopped.is_set():

@@ -34,10 +34,8 @@ logger = logging.getLogger("fedops.client")
 class Outside:
     """Whom the desk tells."""
 
-    #: A cancellation is done: the server waits for that.
+    #: Work is over: there is room for more, and the server may wait to hear that it is.
     news: Callable[[], None]
-    #: There is room for more work.
-    room: Callable[[], None]
     #: The server wants nothing more of this device.
     refused: Callable[[FedOpsError], None]
     #: Something worth keeping happened: name, text, run, round.
@@ -88,18 +86,18 @@ class WorkDesk:
     # --- what the server wants ---------------------------------------------------------------------
 
     def take(self, work: Work) -> bool:
-        """Make it so. False: there is an offer that must wait until other work is done."""
-        for cancellation in work.cancel:
-            self._end(cancellation.id, cancellation.reason, cancellation.checkpoint)
-        for id_ in work.forget:
-            self._end(id_, "the server has no more need of it", False)
-        left = [offer for offer in work.offers if not self._accept(offer)]
-        return not left
+        """Make it so. False: there was nothing new in it, or nothing that can be done now."""
+        cancelled = [self._end(c.id, c.reason, c.checkpoint) for c in work.cancel]
+        forgotten = [
+            self._end(id_, "the server has no more need of it", False, True) for id_ in work.forget
+        ]
+        accepted = [self._accept(offer) for offer in work.offers]
+        return any([*cancelled, *forgotten, *accepted])
 
     def _accept(self, offer: Offer) -> bool:
         with self._lock:
             if offer.id in self._held or self._stopped.is_set():
-                return True
+                return False
             if sum(held.at_work for held in self._held.values()) >= self._limit:
                 return False
         self._begin(self._store.begin(offer))
@@ -112,14 +110,15 @@ class WorkDesk:
             self._threads = [old for old in self._threads if old.is_alive()] + [thread]
         thread.start()
 
-    def _end(self, id_: str, reason: str, checkpoint: bool) -> None:
+    def _end(self, id_: str, reason: str, checkpoint: bool, forgotten: bool = False) -> bool:
         with self._lock:
             held = self._held.get(id_)
         if held is None or held.over.is_set():
-            return
-        held.reason, held.checkpoint = reason, checkpoint
+            return False
+        held.reason, held.checkpoint, held.forgotten = reason, checkpoint, forgotten
         held.over.set()
         self._wake()
+        return True
 
     def _wake(self) -> None:
         self._steering.wake()
@@ -130,7 +129,7 @@ class WorkDesk:
     def held(self) -> list[HeldAssignment]:
         """As the server is told."""
         with self._lock:
-            return [held.report() for held in self._held.values()]
+            return [held.report() for held in self._held.values() if not held.forgotten]
 
     def status(self) -> list[HeldStatus]:
         """As the owner of the device is told."""
@@ -184,7 +183,7 @@ class WorkDesk:
             if held.finished is None:
                 self._store.finish(held, self._result(held))
                 reached("manager.work.finished")
-                self._outside.room()
+                self._outside.news()
             if self._deliver(held):
                 return
             logger.warning("the result of %s was damaged on this disk: once more", _named(held))
@@ -230,9 +229,7 @@ class WorkDesk:
             forget_epochs(self._home.epochs, held.work_key)
         with self._lock:
             self._held.pop(held.id, None)
-        self._outside.room()
-        if held.over.is_set():
-            self._outside.news()
+        self._outside.news()
 
     def _say_end(self, held: Held, finished: Finished) -> None:
         outcome: Literal["refused", "failed"] = (

@@ -11,20 +11,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
 from fedops.core.contracts.training import (
     CONFIG,
     EVAL_METRICS,
-    EVALUATE,
-    EXAMPLES,
+    HEADER,
     METRICS,
-    TRAIN,
-    ClientMetrics,
     TrainingOrder,
     UpdateHeader,
 )
-from fedops.core.contracts.training import HEADER as REPLY
 from fedops.core.errors import Invalid
 from fedops.engine.update_checks import (
     CheckedUpdate,
@@ -35,29 +31,6 @@ from fedops.engine.update_checks import (
     open_tensors,
 )
 from fedops.storage.atomic_files import atomic_file
-from fedops.storage.tensors import Tensors, pack, unpack
-
-__all__ = [
-    "CONFIG",
-    "EVALUATE",
-    "EVAL_METRICS",
-    "EXAMPLES",
-    "METRICS",
-    "PACKED",
-    "REPLY",
-    "TRAIN",
-    "ClientFailed",
-    "accept_reply",
-    "decode_header",
-    "decode_order",
-    "decode_tensors",
-    "encode_order",
-    "encode_reply",
-    "in_pieces",
-    "packed_pieces",
-    "packed_record",
-    "pieces_of_file",
-]
 
 PACKED = "packed"
 STYPE = "fedops.safetensors"
@@ -120,41 +93,12 @@ def encode_order(
     return Message(content, node_id, kind, ttl=ttl, group_id=str(order.round))
 
 
-def decode_order(message: Message) -> TrainingOrder:
-    """What a message asks for. ``Invalid`` when it is not one of ours."""
-    record = message.content.config_records.get(CONFIG, ConfigRecord())
-    return TrainingOrder.of_values(dict(record))
-
-
-def decode_tensors(message: Message) -> Tensors:
-    """The tensors of a message."""
-    return unpack(b"".join(packed_pieces(message.content)))
-
-
 # --- from client to server -------------------------------------------------------------------
-
-
-def encode_reply(
-    message: Message,
-    header: UpdateHeader,
-    tensors: Tensors | None = None,
-    trained: ClientMetrics | None = None,
-    evaluated: ClientMetrics | None = None,
-) -> Message:
-    """The answer to ``message``."""
-    content = RecordDict({REPLY: ConfigRecord(header.values())})
-    if tensors is not None:
-        content[PACKED] = packed_record(in_pieces(pack(tensors)))
-    if trained is not None:
-        content[METRICS] = MetricRecord(dict(trained.values()))
-    if evaluated is not None:
-        content[EVAL_METRICS] = MetricRecord(dict(evaluated.values()))
-    return Message(content, reply_to=message)
 
 
 def decode_header(content: RecordDict) -> UpdateHeader:
     """Who answers. ``Invalid`` when the reply does not say."""
-    return UpdateHeader.of_values(dict(content.config_records.get(REPLY, ConfigRecord())))
+    return UpdateHeader.of_values(dict(content.config_records.get(HEADER, ConfigRecord())))
 
 
 def accept_reply(message: Message, expected: ExpectedUpdate, path: Path) -> CheckedUpdate:
@@ -175,7 +119,7 @@ def accept_reply(message: Message, expected: ExpectedUpdate, path: Path) -> Chec
 
 def _accept(content: RecordDict, expected: ExpectedUpdate, path: Path) -> CheckedUpdate:
     records = UpdateRecords(
-        header=dict(content.config_records.get(REPLY, ConfigRecord())),
+        header=dict(content.config_records.get(HEADER, ConfigRecord())),
         trained=_metrics_of(content, METRICS),
         evaluated=_metrics_of(content, EVAL_METRICS),
     )

@@ -197,6 +197,9 @@ class TensorFile(Mapping[str, npt.NDArray[Any]]):
         stored = self._header.specs[name]
         return self.piece(name, 0, stored.size).reshape(stored.shape)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._header.specs  # a mapping's own way would read the tensor
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._header.specs)
 

@@ -105,6 +105,7 @@ class PaperServer:
         self.stream: list[c.Delivery | c.DevicePresence] = []
         self._changed = threading.Condition()
         self._turn: dict[str, threading.Lock] = defaultdict(threading.Lock)
+        self._clients: list[threading.Thread] = []
         self._closed = False
 
     # --- as the test sees it ---------------------------------------------------------------------
@@ -117,6 +118,8 @@ class PaperServer:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+        for client in self._clients:
+            client.join(1.0)
 
     def gone(self, device: str, why: str | None) -> None:
         """The device went (or is back)."""
@@ -305,7 +308,8 @@ class PaperServer:
         )
         self.assignments.append(made)
         self.asked.append(offer.device)
-        threading.Thread(target=self._serve, args=(made,), daemon=True).start()
+        self._clients.append(threading.Thread(target=self._serve, args=(made,), daemon=True))
+        self._clients[-1].start()
         return made
 
     def collect(self, body: c.CollectRequest) -> c.Collected:

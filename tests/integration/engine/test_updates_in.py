@@ -25,7 +25,7 @@ from fedops.core.contracts import (
 from fedops.core.contracts.training import ARRAYS, HEADER, METRICS, ClientMetrics, UpdateHeader
 from fedops.core.errors import Invalid
 from fedops.core.states import AssignmentStatus, ParticipationStatus
-from fedops.engine import blob_files, collecting
+from fedops.engine import blob_files
 from fedops.engine.global_model import GlobalModel, StoredUpdate
 from fedops.engine.update_checks import CheckedUpdate
 from fedops.storage.payloads import Payload, pack_payload
@@ -268,12 +268,6 @@ def test_a_blob_that_is_not_there_any_more_is_asked_for_again(federation: Make) 
     fed.server.inline_bytes = 0
     fed.add("pi-3")
     lost = [True]
-
-    def lose(delivery: Delivery) -> None:
-        if delivery.device == "pi-3" and delivery.blob and lost:
-            lost.pop()
-            fed.server.blob(delivery.blob.sha256).unlink()
-
     stored = fed.server.store
 
     def store(data: bytes) -> Any:
@@ -395,7 +389,3 @@ def test_aggregating_takes_memory_for_a_piece_however_many_there_are(tmp_path: P
         (weights * np.arange(12)).sum() / weights.sum()
     )
     np.testing.assert_allclose(next_.file["w"], expected, rtol=1e-6)
-
-
-def test_collecting_uses_no_module_of_flower() -> None:
-    assert "flwr" not in collecting.__dict__

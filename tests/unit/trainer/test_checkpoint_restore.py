@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from fedops.core.contracts import ExchangeRule, ParameterContract, ParameterSpec
-from fedops.flower.device import NoMemory
-from fedops.flower.restore import fits, restore
 from fedops.storage.tensors import Tensors
+from fedops.trainer.checkpoint_restore import fits, restore
+from fedops.trainer.device_context import NoMemory
 
 CONTRACT = ParameterContract(
     parameters=(

@@ -1,4 +1,4 @@
-"""What a ServerApp logs is delivered in batches, once, without its own noise, and bounded."""
+"""What the FL server logs is delivered in batches, once, without its own noise, and bounded."""
 
 from __future__ import annotations
 
@@ -9,24 +9,22 @@ from collections.abc import Iterator
 
 import pytest
 
-from fedops.core.contracts import EngineLogs, EngineProgress
+from fedops.core.contracts import EngineLogs
 from fedops.core.errors import Forbidden, Unavailable
-from fedops.flower import log_shipping
-from fedops.flower.log_shipping import LoggedEngineClient, LogShipping
+from fedops.engine import log_shipping
+from fedops.engine.log_shipping import LogShipping
 
 logger = logging.getLogger("fedops.engine.test")
 
 
-class Api(LoggedEngineClient):
+class Api:
     """Keeps what it is given; answers as it is told."""
 
     def __init__(self) -> None:
         self.bodies: list[EngineLogs] = []
         self.error: Exception | None = None
         self.called = threading.Event()
-
-    def progress(self, body: EngineProgress) -> None:
-        self.round = body.round
+        self.round: int | None = None
 
     def logs(self, body: EngineLogs) -> None:
         self.bodies.append(body)
@@ -46,7 +44,7 @@ def api() -> Api:
 
 @pytest.fixture
 def shipping(api: Api) -> Iterator[LogShipping]:
-    made = LogShipping(api, interval=0.02)
+    made = LogShipping(api.logs, lambda: api.round, interval=0.02)
     root = logging.getLogger()
     root.addHandler(made)
     before = root.level
@@ -59,7 +57,7 @@ def shipping(api: Api) -> Iterator[LogShipping]:
 
 def test_lines_come_with_their_round_and_without_noise(api: Api, shipping: LogShipping) -> None:
     logger.info("before")
-    api.progress(EngineProgress(phase="training", round=3))
+    api.round = 3
     logger.warning("slow, token %s", "fo_attempt_abcdefghijklmnop")
     logging.getLogger("httpx").info("HTTP Request: POST /engine/logs")
     logging.getLogger("httpx._client").warning("more of it")
