@@ -212,6 +212,8 @@ class FakeServer:
                 lambda: self._has_news(body) or self.down or self.unreachable,
                 min(body["wait"], self.wanted["poll_seconds"]),
             )
+            if self.down:
+                raise Refused(503, "unavailable", "away")
             return {**self.wanted, **self._news(body)}
 
     def _has_news(self, body: dict[str, Any]) -> bool:
