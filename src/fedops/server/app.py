@@ -32,8 +32,8 @@ from fedops.server.api import (
 )
 from fedops.server.api import devices as device_routes
 from fedops.server.api import models as model_routes
-from fedops.server.artifacts import LocalArtifacts
 from fedops.server.attempt_files import AttemptFiles
+from fedops.server.blob_stores import open_blobs
 from fedops.server.db import Database
 from fedops.server.devices import DeviceKey
 from fedops.server.dispatch import Dispatch
@@ -95,7 +95,7 @@ def assemble(
 ) -> ServerManager:
     """Connect the parts. Nothing is started or written yet."""
     db = Database(settings.database)
-    artifacts = LocalArtifacts(settings.home / "artifacts")
+    artifacts = open_blobs(settings)
     doorbell, pulse = Doorbell(), Pulse()
     node_auth = NodeAuth(lambda: _approved_keys(db), clock)
     files = AttemptFiles(settings.attempts_dir, settings.local_url)
