@@ -33,6 +33,7 @@ from fedops.server.api import devices as device_routes
 from fedops.server.api import models as model_routes
 from fedops.server.blob_app.admission import Admission
 from fedops.server.blob_app.app import MOUNT, BlobApp
+from fedops.server.blob_stores import open_blobs
 from fedops.server.db import Database
 from fedops.server.dispatch import Dispatch
 from fedops.server.front import FrontDoor
@@ -52,7 +53,6 @@ from fedops.server.twins import Twins
 from fedops.server.wanted_states import WantedStates
 from fedops.server.writer import Writer
 from fedops.settings import ServerSettings
-from fedops.storage.folder_blobs import FolderBlobs
 
 logger = logging.getLogger("fedops.server")
 #: How long a worker may take to end. Seconds.
@@ -117,11 +117,7 @@ def assemble(
     settings: ServerSettings, engines: EngineProcesses, clock: Callable[[], float] = time.time
 ) -> ServerManager:
     """Connect the parts. Nothing is started or written yet."""
-    db, artifacts, pulse = (
-        Database(settings.database),
-        FolderBlobs(settings.home / "artifacts"),
-        Pulse(),
-    )
+    db, artifacts, pulse = Database(settings.database), open_blobs(settings), Pulse()
     scheduler = Scheduler(db, engines, artifacts, settings, pulse, clock=clock)
     hub, inboxes = WorkHub(clock), AttemptInboxes()
     presence, tokens = Presence(settings.heartbeat_seconds), TokenCache(db, clock)
