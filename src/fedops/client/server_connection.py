@@ -31,7 +31,8 @@ class ServerConnection:
     """Keeps a device and its server informed of each other.
 
     ``on_work`` is called with each answer, from two threads, one at a time; it returns whether there was
-    something new in it that could be done. ``on_refused``: the server will have nothing more to do with this device.
+    something new in it that could be done. ``on_refused``: the server will have nothing more to do with this
+    device.
     """
 
     def __init__(
