@@ -84,8 +84,6 @@ class ServerSettings(BaseSettings):
     retention_updates: Literal["rounds", "run"] = "rounds"
     #: The largest result of a device that is taken in, when its run says nothing of that.
     max_update_bytes: int = Field(default=4_096 * MIB, ge=1_024)
-    #: How many devices may upload at a time.
-    upload_slots: int = Field(default=32, ge=1, le=1_024)
     #: How many of a run's newest round checkpoints are kept, beside the best one.
     keep_checkpoints: int = Field(default=3, ge=2)
     #: How long an attempt may take to say hello, in seconds.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from fedops.api_client.transport import LONG_POLL_SECONDS, Client
+from fedops.api_client.transport import Client
 from fedops.core import contracts as c
 
 
@@ -55,17 +55,6 @@ class EngineClient(Client):
     def fetch_blob(self, ref: c.BlobRef, target: Path) -> Path:
         """A blob of the store as a file here."""
         return self._download(f"/blobs/{ref.sha256}", target)
-
-    def ring(self, body: c.Ring) -> None:
-        self._send("POST", "/engine/ring", json=body.model_dump(mode="json"))
-
-    def signals(self, after: int, wait: float = LONG_POLL_SECONDS) -> c.Signals:
-        """Answers when there are signals beyond ``after`` or the command changes."""
-        return self._poll(c.Signals, "/engine/signals", wait, after=after)
-
-    def pulled(self, reply_to: str) -> None:
-        """The reply is on the engine's disk: its upload slot is free."""
-        self._send("POST", f"/engine/pulled/{reply_to}")
 
     def commit(self, body: c.RoundCommit) -> c.CommitReply:
         return self._call(
