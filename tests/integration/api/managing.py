@@ -177,7 +177,9 @@ class World:
         """Begin a round of these devices, from the model that the run has. Returns their assignments."""
         offers = self.batch(engine, *devices, **batch)
         selected = dict.fromkeys(devices, "all of them")
-        return engine.begin_round(number, c.RoundBegin(selected=selected, offers=offers)).assignments
+        return engine.begin_round(
+            number, c.RoundBegin(selected=selected, offers=offers)
+        ).assignments
 
     def batch(self, engine: EngineClient, *devices: str, **values: object) -> c.OfferBatch:
         """Offers of training from a model to these devices."""

@@ -24,7 +24,9 @@ def _status(world: World, id_: str) -> A:
         return session.get_one(AssignmentRow, id_).status
 
 
-def _collect(engine: EngineClient, after: int = 0, wait: float = 5.0, **verdicts: object) -> c.Collected:
+def _collect(
+    engine: EngineClient, after: int = 0, wait: float = 5.0, **verdicts: object
+) -> c.Collected:
     body = {"after": after, "wait": wait, **verdicts}
     return engine.collect(c.CollectRequest.model_validate(body))
 
@@ -67,7 +69,6 @@ def test_a_round_is_offered_accepted_delivered_and_checked(world: World) -> None
     engine.commit(world.commit(engine, 1, "a").model_copy(update={"participations": parts}))
     assert _status(world, made["b"]) is A.EXPIRED
     assert _status(world, made["a"]) is A.CHECKED
-
 
 
 # --- the long poll ---------------------------------------------------------------------------
@@ -520,7 +521,9 @@ def test_a_revoked_device_is_out_at_once(world: World) -> None:
     found = {d.device: (d.status, d.reason) for d in _collect(engine).deliveries}
     assert found["a"] == (A.CANCELLED, "device revoked")
     assert _row(world, made["b"]).status is A.REJECTED
-    assert [d.reason for d in _collect(engine).deliveries if d.device == "b"][-1] == "device revoked"
+    assert [d.reason for d in _collect(engine).deliveries if d.device == "b"][
+        -1
+    ] == "device revoked"
 
 
 # --- what is kept ----------------------------------------------------------------------------
