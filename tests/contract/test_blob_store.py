@@ -5,21 +5,39 @@ from __future__ import annotations
 import hashlib
 import os
 import resource
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import obstore
 import pytest
+from s3_server import bucket_of
 
 from fedops.core.errors import Invalid, NotFound, Unavailable
-from fedops.storage.blobs import BlobStore, FolderBlobs, WrongDigest, keep
+from fedops.storage.blobs import BlobStore, WrongDigest, keep
+from fedops.storage.folder_blobs import FolderBlobs
+from fedops.storage.s3 import S3Blobs
 
 ABC = hashlib.sha256(b"abc").hexdigest()
 
 
-@pytest.fixture(params=["folder"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> BlobStore:
-    return {"folder": FolderBlobs}[request.param](tmp_path / "artifacts")
+Make = Callable[[], BlobStore]
+
+
+@pytest.fixture(params=["folder", "s3"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+    """Opens the same store each time, as a server does that starts again."""
+    folder = tmp_path / "artifacts"
+    if request.param == "folder":
+        return lambda: FolderBlobs(folder)
+    bucket = bucket_of(request.getfixturevalue("s3"), uuid.uuid4().hex)
+    return lambda: S3Blobs(bucket, folder)
+
+
+@pytest.fixture
+def store(make: Make) -> BlobStore:
+    return make()
 
 
 def _keep(store: BlobStore, *blocks: bytes) -> str:
@@ -48,7 +66,7 @@ def test_a_file_is_named_by_its_content(store: BlobStore) -> None:
 def test_the_same_content_is_kept_once_and_may_come_again(store: BlobStore) -> None:
     assert _keep(store, b"abc") == _keep(store, b"a", b"bc")
     assert store.path(_keep(store, b"")).read_bytes() == b""
-    assert sorted(store.stored(0.0)) == sorted([ABC, hashlib.sha256(b"").hexdigest()])
+    assert sorted(store.stored(-5.0)) == sorted([ABC, hashlib.sha256(b"").hexdigest()])
     assert list(store.stored(60.0)) == []
 
 
@@ -106,13 +124,13 @@ def test_another_content_than_announced_is_refused(store: BlobStore) -> None:
     assert not store.exists(ABC)
 
 
-def test_an_upload_is_gone_on_with_after_a_restart(store: BlobStore, tmp_path: Path) -> None:
+def test_an_upload_is_gone_on_with_after_a_restart(store: BlobStore, make: Make) -> None:
     upload = store.begin("job-1", b'{"a": 1}')
     upload.write(b"a", b"b")
     upload.pause()
     upload.pause()
     store.clean()
-    again = type(store)(tmp_path / "artifacts") if isinstance(store, FolderBlobs) else store
+    again = make()
     assert again.unfinished() == ["job-1"]
     found = again.resume("job-1")
     assert (found.size, found.note) == (2, b'{"a": 1}')
@@ -142,6 +160,7 @@ def test_an_upload_that_is_begun_again_begins_from_nothing(store: BlobStore) -> 
     first.pause()
     second = store.begin("job-1", b"2")
     second.write(b"abc")
+    second.secure()
     assert store.resume("job-1").note == b"2"
     assert second.finish(ABC).size == 3
 
@@ -159,7 +178,8 @@ def test_each_step_to_the_end_may_be_repeated(store: BlobStore) -> None:
     assert store.path(ABC).read_bytes() == b"abc"
 
 
-def test_an_upload_that_was_given_up_is_not_made_durable(store: BlobStore) -> None:
+def test_an_upload_that_was_given_up_is_not_made_durable(tmp_path: Path) -> None:
+    store = FolderBlobs(tmp_path)
     upload = store.begin("job-1", b"")
     upload.write(b"abc")
     staged = upload.stage()
@@ -201,11 +221,16 @@ def test_what_cannot_be_taken_over(store: BlobStore, tmp_path: Path) -> None:
     assert (tmp_path / "file").read_bytes() == b"abd"
 
 
+def _damage(store: BlobStore) -> None:
+    if isinstance(store, S3Blobs):
+        obstore.put(store._store, f"{ABC[:2]}/{ABC[2:]}", b"xbc")
+    else:
+        store.path(ABC).write_bytes(b"xbc")
+
+
 def test_a_damaged_file_is_noticed_and_mended_by_another_upload(store: BlobStore) -> None:
     _keep(store, b"abc")
-    path = store.path(ABC)
-    path.chmod(0o600)
-    path.write_bytes(b"xbc")
+    _damage(store)
     said = store.check(ABC)
     assert said is not None
     assert said.startswith("its file is damaged: its sha256 is ")
@@ -243,8 +268,10 @@ def test_what_an_earlier_life_left_is_removed(tmp_path: Path) -> None:
     kept = _keep(FolderBlobs(tmp_path), b"abc")
     half = FolderBlobs(tmp_path).begin("half", b"")
     half.write(b"half")
+    half.secure()
     store = FolderBlobs(tmp_path)
     still = store.begin("open", b"")
+    still.secure()
     store.clean()
     assert sorted(store.unfinished()) == ["half", "open"]
     store.clean(older_than=0.0)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match, Route
-from starlette.types import Scope
+from starlette.types import ASGIApp, Scope
 
 from fedops.api_client import PREFIX
 from fedops.core.engine import RunEngine
@@ -33,9 +33,10 @@ from fedops.server.api import (
 )
 from fedops.server.api import devices as device_routes
 from fedops.server.api import models as model_routes
-from fedops.server.artifacts import LocalArtifacts
 from fedops.server.attempt_files import AttemptFiles
-from fedops.server.blob_app.admission import Admission
+from fedops.server.blob_app import app as blob_app
+from fedops.server.blob_app.app import BlobApp
+from fedops.server.blob_stores import open_blobs
 from fedops.server.db import Database
 from fedops.server.devices import DeviceKey
 from fedops.server.dispatch import Dispatch
@@ -45,6 +46,7 @@ from fedops.server.node_auth import NodeAuth
 from fedops.server.notices import WorkOver
 from fedops.server.presence import Presence
 from fedops.server.rounds.attempt_inbox import AttemptInboxes
+from fedops.server.rounds.blob_access import WorkBlobAccess
 from fedops.server.rounds.engine_liveness import Pulse
 from fedops.server.rounds.instructions import Instructions
 from fedops.server.rounds.work_hub import WorkHub
@@ -69,6 +71,7 @@ class ServerManager:
     """The parts that live as long as the server."""
 
     services: Services
+    blobs: BlobApp
     scheduler: Scheduler
     sweeper: Sweeper
     gateway: FleetGateway
@@ -112,6 +115,7 @@ class ServerManager:
         self.scheduler.worker.join(JOIN_SECONDS)
         self.sweeper.worker.join(JOIN_SECONDS)
         self.services.engine.stop()
+        self.blobs.close()
         self.services.writer.close()
         self.services.db.close()
 
@@ -121,7 +125,7 @@ def assemble(
 ) -> ServerManager:
     """Connect the parts. Nothing is started or written yet."""
     db = Database(settings.database)
-    artifacts = LocalArtifacts(settings.home / "artifacts")
+    artifacts = open_blobs(settings)
     doorbell, pulse = Doorbell(), Pulse()
     node_auth = NodeAuth(lambda: _approved_keys(db), clock)
     files = AttemptFiles(settings.attempts_dir, settings.local_url)
@@ -137,11 +141,17 @@ def assemble(
     )
     hub, inboxes = WorkHub(clock), AttemptInboxes()
     presence, tokens = Presence(settings.heartbeat_seconds), TokenCache(db, clock)
-    db.listener = Dispatch(hub, inboxes, presence, tokens, node_auth, scheduler.worker.wake)
+    writer, instructions = Writer(db), Instructions(db)
+    access = WorkBlobAccess(
+        db, writer, tokens, hub, instructions, presence, clock, settings.max_update_bytes
+    )
+    blobs = BlobApp(access, artifacts)
+    wake = scheduler.worker.wake
+    db.listener = Dispatch(hub, inboxes, presence, tokens, blobs, node_auth, wake)
     services = Services(
         settings=settings,
         db=db,
-        writer=Writer(db),
+        writer=writer,
         artifacts=artifacts,
         doorbell=doorbell,
         node_auth=node_auth,
@@ -153,13 +163,13 @@ def assemble(
         presence=presence,
         hub=hub,
         inboxes=inboxes,
-        instructions=Instructions(db),
+        instructions=instructions,
         wanted=WantedStates(db),
-        slots=Admission(),
+        slots=blobs.admission,
     )
     fleet = FleetGateway(node_auth, lambda: run_engine.fleet_url)
     sweeper = Sweeper(db, settings, artifacts, presence, hub, clock)
-    return ServerManager(services, scheduler, sweeper, fleet)
+    return ServerManager(services, blobs, scheduler, sweeper, fleet)
 
 
 def _approved_keys(db: Database) -> list[DeviceKey]:
@@ -187,7 +197,7 @@ def create_app(
     )
     app.state.services, app.state.manager = manager.services, manager
     errors.install(app)
-    _add_work(app, manager.services)
+    _add_calls_of_devices(app, manager)
     _add_routes(app)
     app.mount(gateway.MOUNT, manager.gateway)
     if dashboard:
@@ -212,11 +222,12 @@ def _lifespan(
     return lifespan
 
 
-def _add_work(app: FastAPI, services: Services) -> None:
-    """The devices' calls, before everything else: they are the most."""
-    answers = work.WorkApp(services)
-    for path in (work.MOUNT, work.MOUNT + "/{rest:path}"):
-        app.router.routes.insert(0, Route(path, answers, include_in_schema=False))
+def _add_calls_of_devices(app: FastAPI, manager: ServerManager) -> None:
+    """Before everything else: they are the most, and no framework reads them."""
+    calls: dict[str, ASGIApp] = {work.MOUNT: work.WorkApp(manager.services), blob_app.MOUNT: manager.blobs}
+    for mount, answers in calls.items():
+        for path in (mount, mount + "/{rest:path}"):
+            app.router.routes.insert(0, Route(path, answers, include_in_schema=False))
 
 
 def _add_routes(app: FastAPI) -> None:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ArtifactRef
 from fedops.core.errors import NotFound
 from fedops.server.tables import ArtifactRow
-from fedops.storage.blobs import BlobStore, FolderBlobs, Upload
+from fedops.storage.blobs import BlobStore, Upload
+from fedops.storage.folder_blobs import FolderBlobs
 
 __all__ = ["ArtifactStore", "LocalArtifacts", "Upload", "is_known", "problem", "record", "require"]
 
 ArtifactStore = BlobStore
 LocalArtifacts = FolderBlobs
+_INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
 def problem(store: BlobStore, sha256: str) -> str | None:
@@ -26,23 +28,21 @@ def problem(store: BlobStore, sha256: str) -> str | None:
 
 def record(session: Session, ref: ArtifactRef, now: float) -> None:
     """Know that the store holds this file. Repeating is harmless."""
-    row = session.get(ArtifactRow, ref.sha256, with_for_update=True)
-    if row is not None:
-        row.renewed_at, row.removed_at = now, None
-        return
-    with suppress(IntegrityError), session.begin_nested():
-        session.add(ArtifactRow(sha256=ref.sha256, size=ref.size, created_at=now))
+    insert = _INSERTS[session.get_bind().dialect.name]
+    new = insert(ArtifactRow).values(sha256=ref.sha256, size=ref.size, created_at=now)
+    again = {"renewed_at": now, "removed_at": None}
+    session.execute(new.on_conflict_do_update(index_elements=["sha256"], set_=again))
 
 
 def is_known(session: Session, sha256: str) -> bool:
     """Whether a file was uploaded to stay."""
-    row = session.get(ArtifactRow, sha256)
+    row = session.get(ArtifactRow, sha256, populate_existing=True)
     return row is not None and row.removed_at is None
 
 
 def require(session: Session, sha256: str, what: str) -> ArtifactRef:
     """An artifact that was uploaded before, as ``what``."""
-    row = session.get(ArtifactRow, sha256)
+    row = session.get(ArtifactRow, sha256, populate_existing=True)
     if row is None or row.removed_at is not None:
         raise NotFound(f"the {what} {sha256} was not uploaded to this server")
     return ArtifactRef(sha256=row.sha256, size=row.size)

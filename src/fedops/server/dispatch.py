@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from fedops.server.blob_app.app import BlobApp
 from fedops.server.node_auth import NodeAuth
 from fedops.server.notices import (
     AttemptHello,
@@ -34,6 +35,7 @@ class Dispatch:
     inboxes: AttemptInboxes
     presence: Presence
     tokens: TokenCache
+    blobs: BlobApp
     node_auth: NodeAuth
     wake_scheduler: Callable[[], None]
 
@@ -60,8 +62,10 @@ class Dispatch:
                 self.inboxes.presence(attempt_ids, name, None)
             case WorkOffered(works):
                 self.hub.offered(works)
-            case WorkOver():
+            case WorkOver(assignment_id, _, cancelled):
                 self.hub.over(notice)
+                if cancelled is not None:
+                    self.blobs.forget(assignment_id, cancelled)
 
     def _to_engines(self, notice: Notice) -> None:
         match notice:

@@ -47,6 +47,10 @@ CONTRACT = c.ParameterContract(
 )
 
 
+#: The size of each ``World.model``.
+MODEL_BYTES = len(tensors.pack({"w": np.zeros(2, dtype=np.float32)}))
+
+
 def bundle(**files: str | None) -> bytes:
     """An app bundle; ``files`` replace, add or (None) leave out entries."""
     entries: dict[str, str | None] = {
@@ -271,7 +275,7 @@ def document(model: str, **config: object) -> dict[str, object]:
         "arrays": {
             "type": "array",
             "tensors": [["w", "w"]],
-            "blob": {"sha256": model, "size": 100},
+            "blob": {"sha256": model, "size": MODEL_BYTES},
         },
         "config": {"type": "config", "values": dict(config)},
     }

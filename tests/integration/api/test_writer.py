@@ -19,7 +19,8 @@ from fedops.server.db import Database
 from fedops.server.notices import DeviceChanged, Notice, tell
 from fedops.server.tables import MetaRow
 from fedops.server.writer import Writer
-from fedops.storage.blobs import FolderBlobs, Staged
+from fedops.storage.blobs import Staged
+from fedops.storage.folder_blobs import FolderBlobs
 
 
 class Bench:
@@ -70,6 +71,7 @@ def _refuse(session: Session) -> None:
 def _staged(store: FolderBlobs, data: bytes) -> Staged:
     upload = store.begin(hashlib.sha256(data).hexdigest()[:8], b"")
     upload.write(data)
+    upload.secure()
     return upload.stage()
 
 

@@ -19,7 +19,8 @@ from fedops.core.errors import FedOpsError, Forbidden, NotFound
 from fedops.server.blob_app.access import Caller, Gone
 from fedops.server.blob_app.admission import Admission
 from fedops.server.blob_app.app import MOUNT, BlobApp
-from fedops.storage.blobs import BlobStore, FolderBlobs, Staged, keep
+from fedops.storage.blobs import BlobStore, Staged, keep
+from fedops.storage.folder_blobs import FolderBlobs
 
 PROTOCOL = {"fedops-protocol": "1"}
 TUS = {"tus-resumable": "1.0.0", "content-type": "application/offset+octet-stream"}

@@ -25,7 +25,7 @@ from blob_world import (
 
 from fedops.core.contracts import ErrorReply
 from fedops.core.errors import Unavailable
-from fedops.storage.blobs import FolderBlobs
+from fedops.storage.folder_blobs import FolderBlobs
 
 DATA = os.urandom(2_500_000)
 
@@ -214,7 +214,7 @@ def test_a_caller_that_leaves_during_the_commit_finds_it_made(world: BlobWorld) 
     time.sleep(0.15)
     connection.close()
     with world.client() as client:
-        (id_,) = world.store.unfinished()
+        (id_,) = world.incoming()
         assert _offset(client, f"{world.url}/uploads/{id_}") == len(DATA)
     _delivered(world)
 

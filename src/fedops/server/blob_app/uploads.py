@@ -30,6 +30,9 @@ logger = logging.getLogger("fedops.server")
 _ID = re.compile(r"[0-9a-f]{32}-[0-9a-f]{16}")
 #: How long a request waits until the one before it has let go of the upload. Seconds.
 TAKE_OVER_SECONDS = 3.0
+#: An upload of at most so many bytes is forgotten when the server is killed before it broke off or ended: it
+#: mostly comes in one call, and what is kept beside its bytes costs more than to send it again.
+SMALL = 8 << 20
 #: So many uploads are remembered: finished ones for those who did not hear the answer.
 _REMEMBERED = 10_000
 
@@ -81,23 +84,20 @@ class Entry:
 
     def begin(self) -> None:
         """Begin from nothing."""
-        note = self.record.model_dump_json().encode()
-        self._upload = self._store.begin(self.id, note)
+        self._begin().pause()
 
     def look(self) -> None:
         """Find out how many bytes are on the disk, and whether they are all."""
-        if self._upload is None:
-            self.begin()
-        else:
-            self._upload.reopen()
+        upload = self._upload or self._begin()
+        upload.reopen()
         self._stage_if_complete()
 
     def add(self, blocks: list[bytes]) -> None:
         """Keep more bytes. ``WrongDigest`` when they were the last, and it is another content."""
-        if self._upload is None:
-            self.begin()
-        assert self._upload
-        self._upload.write(*blocks)
+        upload = self._upload or self._begin()
+        if self.record.length > SMALL:
+            upload.secure()
+        upload.write(*blocks)
         self._stage_if_complete()
 
     def pause(self) -> None:
@@ -111,6 +111,11 @@ class Entry:
         if self._upload:
             self._upload.abort()
         self._store.discard(self.id)
+
+    def _begin(self) -> Upload:
+        note = self.record.model_dump_json().encode()
+        self._upload = self._store.begin(self.id, note)
+        return self._upload
 
     def _stage_if_complete(self) -> None:
         if self.complete and not self.staged and self._upload:
