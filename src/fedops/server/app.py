@@ -42,7 +42,7 @@ from fedops.server.jobs.scheduler import Scheduler
 from fedops.server.notices import WorkOver
 from fedops.server.presence import Presence
 from fedops.server.rounds.attempt_inbox import AttemptInboxes
-from fedops.server.rounds.blob_access import ServerBlobAccess
+from fedops.server.rounds.blob_access import WorkBlobAccess
 from fedops.server.rounds.engine_liveness import Pulse
 from fedops.server.rounds.instructions import Instructions
 from fedops.server.rounds.work_hub import WorkHub
@@ -66,9 +66,9 @@ class ServerManager:
     """The parts that live as long as the server."""
 
     services: Services
+    blobs: BlobApp
     scheduler: Scheduler
     sweeper: Sweeper
-    blobs: BlobApp
 
     def open(self) -> None:
         """Make the home folder, the database and the admin token ready."""
@@ -122,7 +122,9 @@ def assemble(
     hub, inboxes = WorkHub(clock), AttemptInboxes()
     presence, tokens = Presence(settings.heartbeat_seconds), TokenCache(db, clock)
     writer, instructions = Writer(db), Instructions(db)
-    access = ServerBlobAccess(db, writer, tokens, presence, hub, instructions, settings, clock)
+    access = WorkBlobAccess(
+        db, writer, tokens, hub, instructions, presence, clock, settings.max_update_bytes
+    )
     blobs = BlobApp(access, artifacts, Admission(settings.upload_slots))
     db.listener = Dispatch(hub, inboxes, presence, tokens, blobs.forget, scheduler.worker.wake)
     services = Services(
@@ -143,7 +145,7 @@ def assemble(
         slots=blobs.admission,
     )
     sweeper = Sweeper(db, settings, artifacts, presence, hub, clock)
-    return ServerManager(services, scheduler, sweeper, blobs)
+    return ServerManager(services, blobs, scheduler, sweeper)
 
 
 def create_app(
