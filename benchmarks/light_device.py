@@ -408,9 +408,9 @@ class LightDevice:
         for offer in work.get("offers", ()):
             if offer["id"] not in self._held:
                 self._held[offer["id"]] = asyncio.create_task(self._do(offer))
-        over = [one["id"] for one in work.get("cancel", ())] + list(work.get("forget", ()))
-        for held in over:
-            task = self._held.pop(held, None)
+        # What is to be forgotten ends by itself: the answer to its delivery is on its way.
+        for one in work.get("cancel", ()):
+            task = self._held.pop(one["id"], None)
             if task is not None and not task.done():
                 task.cancel()
                 self._tally.ended["cancelled"] += 1

@@ -292,7 +292,8 @@ def _round(run: RunFacts, number: int) -> str:
 
 
 def _replies(run: RunFacts, progress: EngineProgress) -> str:
-    missing = [name for name in progress.selected if name not in progress.replied]
+    replied = frozenset(progress.replied)
+    missing = [name for name in progress.selected if name not in replied]
     done = len(progress.selected) - len(missing)
     devices = {device.name: device for device in run.devices}
     away = {d.name: presence(d) for d in run.devices if not d.online}

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -22,7 +24,7 @@ FLOWER_MINIMUM = 2
 
 
 def of_device(
-    row: DeviceRow, tasks: Iterable[str], now: float, work: Sequence[WorkFacts] = ()
+    row: DeviceRow | Member, tasks: Iterable[str], now: float, work: Sequence[WorkFacts] = ()
 ) -> DeviceFacts:
     """A device at ``now``."""
     seen = row.last_heartbeat_at
@@ -38,13 +40,14 @@ def of_device(
     )
 
 
-def process_of(row: DeviceRow, now: float) -> ProcessReport:
+def process_of(row: DeviceRow | Member, now: float) -> ProcessReport:
     """The training client as last reported, its time in this state counted on."""
     report = ProcessReport.model_validate(row.process)
     since = 0.0 if row.process_at is None else max(now - row.process_at, 0.0)
     return report.model_copy(update={"seconds_in_state": report.seconds_in_state + since})
 
 
+<<<<<<< HEAD
 def _at_work(report: ProcessReport, work: Iterable[WorkFacts]) -> ProcessReport:
     """The report with what the device says of its work, which comes sooner than the next report."""
     if report.status not in _LOADED:
@@ -64,6 +67,9 @@ _NOWHERE = {"task": None, "run_id": None, "round": None}
 
 
 def idle_seconds(row: DeviceRow, now: float) -> float:
+=======
+def idle_seconds(row: DeviceRow | Member, now: float) -> float:
+>>>>>>> engine-e
     """How long the training client has had nothing in hand; 0 while it works."""
     process = process_of(row, now)
     return process.seconds_in_state if process.status is ProcessStatus.IDLE else 0.0
@@ -78,18 +84,38 @@ def tasks_by_device(session: Session) -> dict[str, list[str]]:
     return found
 
 
-def members(session: Session, task: str) -> list[DeviceRow]:
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What is looked at of a task's devices, of which there may be thousands: no ORM objects."""
+
+    id: str
+    name: str
+    node_number: int
+    enrolment: Enrolment
+    last_heartbeat_at: float | None
+    present_until: float | None
+    process: dict[str, Any]
+    process_at: float | None
+    problems: list[str]
+
+
+_MEMBER = tuple(getattr(DeviceRow, column.name) for column in fields(Member))
+
+
+def members(session: Session, task: str) -> list[Member]:
     """The approved devices of a task, by name."""
     query = (
-        select(DeviceRow)
+        select(*_MEMBER)
         .join(MembershipRow, MembershipRow.device_id == DeviceRow.id)
         .where(MembershipRow.task == task, DeviceRow.enrolment == Enrolment.APPROVED)
         .order_by(DeviceRow.name)
     )
-    return list(session.scalars(query))
+    return [Member(*row) for row in session.execute(query)]
 
 
-def why_not(row: DeviceRow, task: str, refused: Mapping[str, str], now: float) -> str | None:
+def why_not(
+    row: DeviceRow | Member, task: str, refused: Mapping[str, str], now: float
+) -> str | None:
     """Why a device cannot be invited to the next round of a run of ``task``, if it cannot."""
     if TWINS in row.problems:
         return TWINS

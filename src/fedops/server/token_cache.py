@@ -10,7 +10,7 @@ from fedops.server.db import Database
 from fedops.server.tokens import Principal, authenticate
 
 #: How long an answer is good, unless it is cleared before. Seconds.
-KEPT_SECONDS = 30.0
+KEPT_SECONDS = 300.0
 _MOST = 20_000
 
 
