@@ -47,7 +47,6 @@ def process_of(row: DeviceRow | Member, now: float) -> ProcessReport:
     return report.model_copy(update={"seconds_in_state": report.seconds_in_state + since})
 
 
-<<<<<<< HEAD
 def _at_work(report: ProcessReport, work: Iterable[WorkFacts]) -> ProcessReport:
     """The report with what the device says of its work, which comes sooner than the next report."""
     if report.status not in _LOADED:
@@ -66,10 +65,7 @@ _STATUS_OF = {Stage.TRAINING: ProcessStatus.TRAINING, Stage.EVALUATING: ProcessS
 _NOWHERE = {"task": None, "run_id": None, "round": None}
 
 
-def idle_seconds(row: DeviceRow, now: float) -> float:
-=======
 def idle_seconds(row: DeviceRow | Member, now: float) -> float:
->>>>>>> engine-e
     """How long the training client has had nothing in hand; 0 while it works."""
     process = process_of(row, now)
     return process.seconds_in_state if process.status is ProcessStatus.IDLE else 0.0
