@@ -146,7 +146,7 @@ def test_the_answer_to_a_delivery_is_lost(device: Device) -> None:
         eventually(lambda w=work: not server.holds(w))
     assert device.trainings() == 2
     device.deliver(server.ask(7, 3))
-    assert not list((device.home / "work").iterdir())
+    eventually(lambda: not list((device.home / "work").iterdir()))
 
 
 @pytest.mark.parametrize(
