@@ -167,6 +167,10 @@ class Collection:
             if device not in made:
                 self.ended[device] = "it cannot be asked any more"
 
+    def note_gone(self, device: str, why: str) -> None:
+        """It is not there now; it may come in time."""
+        self._clients[device].gone = (time.monotonic(), why)
+
     def adopt(self, device: str, invitation: Invitation, open_: OpenAssignment) -> None:
         """An earlier attempt asked this. What was delivered since comes with the stream."""
         self.note({device: invitation}, {device: open_.id})
