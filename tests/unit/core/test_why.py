@@ -117,35 +117,23 @@ def test_every_process_status_has_a_sentence(status: ProcessStatus) -> None:
 
 
 def test_whether_a_device_can_be_invited() -> None:
-    assert unavailable(_device(), "mnist", True, None) is None
+    assert unavailable(_device(), "mnist", None) is None
     training = _device(process=_process(ProcessStatus.TRAINING, task="mnist"))
-    assert unavailable(training, "mnist", True, None) is None
-    cases = [
-        (_device(), True, "another data set", "refused for this run: another data set"),
-        (_device(online=False), True, None, "offline, last seen 1 s ago"),
-        (_device(), False, None, "online, its node is being registered"),
-        (
-            _device(process=_process(ProcessStatus.STARTING)),
-            True,
-            None,
-            "its training client has been starting for 12 s",
-        ),
-        (
-            _device(process=_process(ProcessStatus.IDLE, task="other")),
-            True,
-            None,
-            "its training client works for task 'other'",
-        ),
-    ]
-    for device, registered, refused, why in cases:
-        assert unavailable(device, "mnist", registered, refused) == why
-    busy = "works for run 3 of task 'other' first"
-    assert unavailable(_device(), "mnist", True, None, busy) == busy
+    assert unavailable(training, "mnist", None) is None
+    elsewhere = _device(process=_process(ProcessStatus.TRAINING, task="other"))
+    assert unavailable(elsewhere, "mnist", None) is None  # it does one thing after the other
+    starting = _device(process=_process(ProcessStatus.STARTING))
+    for device, refused, why in (
+        (_device(), "another data set", "refused for this run: another data set"),
+        (_device(online=False), None, "offline, last seen 1 s ago"),
+        (starting, None, "its training client has been starting for 12 s"),
+    ):
+        assert unavailable(device, "mnist", refused) == why
 
 
 AWAY = _device("pi-3", online=False, last_seen_seconds=41)
 THREE = (_device("pi-1"), _device("pi-2"), AWAY)
-BASE = RunFacts(RunStatus.RUNNING, rounds=5, committed_rounds=2, seconds_in_state=3.0, attempt=1)
+BASE = RunFacts(7, RunStatus.RUNNING, rounds=5, committed_rounds=2, seconds_in_state=3.0, attempt=1)
 
 
 def _progress(phase: str, **values: object) -> EngineProgress:
@@ -272,17 +260,17 @@ def test_every_run_status_has_a_sentence(status: RunStatus) -> None:
     [
         (
             AttemptFacts(AttemptStatus.STARTING, None, 4.2, 90),
-            "its ServerApp has been starting for 4 s, limit 90 s",
+            "its FL server has been starting for 4 s, limit 90 s",
         ),
         (
             AttemptFacts(AttemptStatus.RUNNING, 77, 1.0, 3_600),
-            "its ServerApp (process 77) is beginning for 1 s, limit 60 min",
+            "its FL server (process 77) is beginning for 1 s, limit 60 min",
         ),
         (
             AttemptFacts(
                 AttemptStatus.RUNNING, 77, 9.9, 600, EngineProgress(round=3, phase="training")
             ),
-            "its ServerApp (process 77) is training in round 3 for 9 s, limit 10 min",
+            "its FL server (process 77) is training in round 3 for 9 s, limit 10 min",
         ),
         (AttemptFacts(AttemptStatus.ENDED, 77, 9.9, None), "ended"),
         (
