@@ -224,7 +224,10 @@ def _lifespan(
 
 def _add_calls_of_devices(app: FastAPI, manager: ServerManager) -> None:
     """Before everything else: they are the most, and no framework reads them."""
-    calls: dict[str, ASGIApp] = {work.MOUNT: work.WorkApp(manager.services), blob_app.MOUNT: manager.blobs}
+    calls: dict[str, ASGIApp] = {
+        work.MOUNT: work.WorkApp(manager.services),
+        blob_app.MOUNT: manager.blobs,
+    }
     for mount, answers in calls.items():
         for path in (mount, mount + "/{rest:path}"):
             app.router.routes.insert(0, Route(path, answers, include_in_schema=False))
