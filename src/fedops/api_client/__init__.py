@@ -5,7 +5,7 @@ kinds of ``core.errors``; a server that cannot be reached is ``Unavailable``.
 """
 
 from fedops.api_client.blobs import BlobClient, DigestMismatch, OffsetMismatch, TooLong, Upload
-from fedops.api_client.device import DeviceClient, NodeClient, WorkClient
+from fedops.api_client.device import DeviceClient, WorkClient
 from fedops.api_client.engine import EngineClient
 from fedops.api_client.join import JoinClient
 from fedops.api_client.operator import OperatorClient
@@ -26,7 +26,6 @@ __all__ = [
     "DigestMismatch",
     "EngineClient",
     "JoinClient",
-    "NodeClient",
     "OffsetMismatch",
     "OperatorClient",
     "OtherVersion",

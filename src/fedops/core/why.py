@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from fedops.core.contracts import EngineProgress, ProcessReport
+from fedops.core.contracts import EngineProgress, ProcessReport, Stage
 from fedops.core.states import (
     AttemptStatus,
     Enrolment,
@@ -43,6 +43,66 @@ def some(words: Sequence[str]) -> str:
     return shown if len(words) <= NAMED else f"{shown} and {len(words) - NAMED} more"
 
 
+# --- work ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WorkFacts:
+    """An open assignment of a device, at one moment."""
+
+    kind: str
+    task: str
+    run_id: int | None
+    round: int | None
+    #: Whether the device has fetched its instruction.
+    accepted: bool
+    stage: Stage = Stage.WAITING
+    done: int = 0
+    total: int = 0
+    text: str = ""
+
+
+def working(work: WorkFacts, others: Sequence[WorkFacts] = ()) -> str:
+    """What a device does for an assignment: ``downloading 43 % of 45 MB``, ``training epoch 2 of 5``.
+
+    ``others``: what else it has in hand.
+    """
+    because = f": {work.text}" if work.text else ""
+    part = f" {_percent(work)} %" if work.total else ""
+    sentences = {
+        Stage.WAITING: _waits(work, others),
+        Stage.DOWNLOADING: f"downloading{part}" + (f" of {_size(work.total)}" if part else ""),
+        Stage.PREPARING: "preparing",
+        Stage.TRAINING: "training" + (f" epoch {_epoch(work)} of {work.total}" if part else ""),
+        Stage.EVALUATING: "evaluating",
+        Stage.WAITING_TO_UPLOAD: f"waiting to upload{because}",
+        Stage.UPLOADING: f"uploading{part}",
+    }
+    return sentences[work.stage]
+
+
+def _waits(work: WorkFacts, others: Sequence[WorkFacts]) -> str:
+    if work.text:
+        return f"waiting: {work.text}"
+    first = next((o for o in others if o.stage is not Stage.WAITING and o.run_id), None)
+    if first is not None:
+        return f"works for run {first.run_id} of task '{first.task}' first"
+    return "about to begin" if work.accepted else "has not fetched its work yet"
+
+
+def _percent(work: WorkFacts) -> int:
+    return min(100 * work.done // work.total, 100)
+
+
+def _epoch(work: WorkFacts) -> int:
+    return min(work.done + 1, work.total)
+
+
+def _size(count: int) -> str:
+    """Bytes as people say them: ``45 MB``, ``312 kB``."""
+    return f"{count / 1e6:.0f} MB" if count >= 1_000_000 else f"{max(count // 1_000, 1)} kB"
+
+
 # --- devices ---------------------------------------------------------------------------------
 
 
@@ -58,6 +118,8 @@ class DeviceFacts:
     process: ProcessReport = field(default_factory=ProcessReport)
     tasks: Sequence[str] = ()
     problems: Sequence[str] = ()
+    #: What it has in hand, the oldest first.
+    work: Sequence[WorkFacts] = ()
 
 
 def presence(device: DeviceFacts) -> str:
@@ -81,7 +143,15 @@ def device_why(device: DeviceFacts) -> str:
         return "online, but " + "; ".join(device.problems)
     if not device.tasks:
         return "online, but in no task: on the device, 'fedops client run --app PATH --task NAME'"
+    busy = [work for work in device.work if work.stage is not Stage.WAITING]
+    if busy:
+        return "online; " + "; ".join(f"{working(work)}{_of(work)}" for work in busy)
     return f"online; {_activity(device.process)}"
+
+
+def _of(work: WorkFacts) -> str:
+    run = f" of run {work.run_id}" if work.run_id is not None else ""
+    return f" in round {work.round}{run}" if work.round is not None else f", {work.kind}{run}"
 
 
 def _activity(process: ProcessReport) -> str:
@@ -113,28 +183,15 @@ def _where(process: ProcessReport) -> str:
     return f" round {process.round}{run}" if process.round is not None else run
 
 
-def unavailable(
-    device: DeviceFacts,
-    task: str,
-    registered: bool,
-    refused: str | None,
-    held: str | None = None,
-) -> str | None:
+def unavailable(device: DeviceFacts, task: str, refused: str | None) -> str | None:
     """Why a device cannot be invited to a round of ``task`` now; None when it can."""
     process = device.process
     if refused is not None:
         return f"refused for this run: {refused}"
     if not device.online:
         return presence(device)
-    if held is not None:
-        return held
-    if not registered:
-        return "online, its node is being registered"
-    if process.status not in _READY:
-        return _activity(process)
-    if process.task is not None and process.task != task:
-        return f"its training client works for task '{process.task}'"
-    return None
+    other = process.task is not None and process.task != task
+    return None if other or process.status in _READY else _activity(process)
 
 
 _READY = (ProcessStatus.IDLE, ProcessStatus.TRAINING, ProcessStatus.EVALUATING)
@@ -147,6 +204,7 @@ _READY = (ProcessStatus.IDLE, ProcessStatus.TRAINING, ProcessStatus.EVALUATING)
 class RunFacts:
     """A run, at one moment."""
 
+    id: int
     status: RunStatus
     rounds: int
     committed_rounds: int
@@ -234,12 +292,24 @@ def _round(run: RunFacts, number: int) -> str:
 
 
 def _replies(run: RunFacts, progress: EngineProgress) -> str:
-    missing = [name for name in progress.selected if name not in progress.replied]
+    replied = frozenset(progress.replied)
+    missing = [name for name in progress.selected if name not in replied]
     done = len(progress.selected) - len(missing)
+    devices = {device.name: device for device in run.devices}
     away = {d.name: presence(d) for d in run.devices if not d.online}
     waiting = [f"{name} ({away[name]})" for name in missing if name in away]
+    doing = {name: _doing(devices[name], run) for name in missing if name in devices}
+    busy = [f"{name}: {what}" for name, what in doing.items() if what and name not in away]
     text = f", {done} of {len(progress.selected)} replied"
-    return f"{text}; waiting for {some(waiting)}" if waiting else text
+    text += f"; waiting for {some(waiting)}" if waiting else ""
+    return f"{text}; {some(busy)}" if busy else text
+
+
+def _doing(device: DeviceFacts, run: RunFacts) -> str:
+    """What a device does for the run, as far as it has anything to do for it."""
+    ours = [work for work in device.work if work.run_id == run.id]
+    others = [work for work in device.work if work.run_id != run.id]
+    return working(ours[0], others) if ours else ""
 
 
 def _waiting(run: RunFacts, progress: EngineProgress) -> str:

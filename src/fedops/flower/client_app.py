@@ -34,7 +34,13 @@ from fedops.core.contracts.training import (
 )
 from fedops.core.errors import FedOpsError, Invalid
 from fedops.core.states import ProcessStatus
-from fedops.flower.compat import APP_RAISED, LOAD_FAILED, make_message, take_task_identity
+from fedops.flower.compat import (
+    APP_RAISED,
+    LOAD_FAILED,
+    has_functions,
+    make_message,
+    take_task_identity,
+)
 from fedops.flower.context_state import ContextMemory, RunStates
 from fedops.flower.messages import PACKED, in_pieces, packed_pieces, packed_record
 from fedops.flower.records import from_array, from_record_dict, to_array, to_record_dict
@@ -179,19 +185,22 @@ class WorkResult:
 
 @dataclass(frozen=True)
 class FlowerTable:
-    """``[tool.flwr.app]`` of an app, as far as a client needs it."""
+    """``[tool.flwr.app]`` of an app."""
 
     clientapp: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
+    serverapp: str = ""
 
     @classmethod
     def of(cls, app_dir: Path) -> FlowerTable:
         table: Any = read_toml(app_dir / "pyproject.toml")
         for key in ("tool", "flwr", "app"):
             table = table.get(key, {}) if isinstance(table, dict) else {}
+        components = table.get("components", {})
         return cls(
-            str(table.get("components", {}).get("clientapp", "")),
+            str(components.get("clientapp", "")),
             _flat(table.get("config", {})),
+            str(components.get("serverapp", "")),
         )
 
 
@@ -273,7 +282,8 @@ class DeviceApp:
         if not self._table.clientapp:
             return self._handler
         make_importable(self._project.manifest)
-        return load_client_app(self._table.clientapp, self._project.manifest.folders)
+        found = load_client_app(self._table.clientapp, self._project.manifest.folders)
+        return found if has_functions(found) else self._handler
 
     def _owned(self, payload: Payload) -> Payload:
         """The payload, with the config of an order within what the device's owner allows."""

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from flwr.app import Message, Metadata, RecordDict
+from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 from flwr.proto.node_pb2 import NodeInfo
 from flwr.supercore.exit import add_exit_handler
@@ -96,3 +97,8 @@ def build_fab(app_dir: Path, changed: Mapping[str, bytes | Path]) -> bytes:
 
     files = {**collect_files(app_dir.expanduser().resolve()), **changed}
     return bytes(build_fab_from_files(files)[0])
+
+
+def has_functions(app: ClientApp) -> bool:
+    """Whether anything was registered with a ClientApp: some apps have one to be complete, and no more."""
+    return app._call is not None or bool(app._registered_funcs)

@@ -15,7 +15,7 @@ from fedops.scalize.installed import app_folder
 
 __all__ = ["MANAGER_MODULE", "MODES", "answer", "run_by_mode"]
 
-MODES = ("client", "server", "simulation")
+MODES = ("client", "simulation")
 #: The Client Manager of an app that has no module of its own for it.
 MANAGER_MODULE = "fedops.client.app_manager"
 
@@ -36,10 +36,12 @@ def run_by_mode(
         )
 
         run_launcher(grid, context, app_folder(app_dir), manager_module)
-    elif mode == "server":  # the round engine of a task, submitted by the Server Manager
-        from fedops.flower.apps import run_server
-
-        run_server(grid, context)
+    elif mode == "server":
+        raise Invalid(
+            "run config: mode = 'server' is no more: a FedOps server plays the rounds of its runs itself; to"
+            " run the app without one, say mode = 'simulation'; serverapp = \"own\" in [tool.fedops] needs a"
+            " ServerApp of the app's own in [tool.flwr.app.components]"
+        )
     elif mode == "simulation":  # plain federated averaging over Flower's own nodes
         from fedops.flower.simulation import run_simulation
 

@@ -1,4 +1,4 @@
-"""The Server Manager put together: one FastAPI app from settings and an engine."""
+"""The Server Manager put together: one app from settings and what starts FL servers."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
 from fedops.api_client import PREFIX
-from fedops.core.engine import RunEngine
 from fedops.core.errors import NotFound
-from fedops.server import devices, gateway
+from fedops.server import assignments
 from fedops.server.admin import ensure_admin_token
 from fedops.server.api import (
     device_side,
@@ -25,26 +24,34 @@ from fedops.server.api import (
     engine,
     errors,
     explanations,
-    node,
     operating,
     runs,
     tasks,
+    work,
 )
 from fedops.server.api import devices as device_routes
 from fedops.server.api import models as model_routes
-from fedops.server.artifacts import LocalArtifacts
-from fedops.server.attempt_files import AttemptFiles
+from fedops.server.blob_app.admission import Admission
+from fedops.server.blob_app.app import MOUNT, BlobApp
+from fedops.server.blob_stores import open_blobs
 from fedops.server.db import Database
-from fedops.server.devices import DeviceKey
 from fedops.server.dispatch import Dispatch
-from fedops.server.doorbell import Doorbell
-from fedops.server.gateway import FleetGateway
-from fedops.server.node_auth import NodeAuth
-from fedops.server.pulse import Pulse
-from fedops.server.scheduler import Scheduler
+from fedops.server.front import FrontDoor
+from fedops.server.jobs.engine_process import EngineProcesses
+from fedops.server.jobs.scheduler import Scheduler
+from fedops.server.notices import WorkOver
+from fedops.server.presence import Presence
+from fedops.server.rounds.attempt_inbox import AttemptInboxes
+from fedops.server.rounds.blob_access import WorkBlobAccess
+from fedops.server.rounds.engine_liveness import Pulse
+from fedops.server.rounds.instructions import Instructions
+from fedops.server.rounds.work_hub import WorkHub
 from fedops.server.services import DashboardSource, Services
 from fedops.server.sweeper import Sweeper
+from fedops.server.token_cache import TokenCache
 from fedops.server.twins import Twins
+from fedops.server.wanted_states import WantedStates
+from fedops.server.writer import Writer
 from fedops.settings import ServerSettings
 
 logger = logging.getLogger("fedops.server")
@@ -59,9 +66,9 @@ class ServerManager:
     """The parts that live as long as the server."""
 
     services: Services
+    blobs: BlobApp
     scheduler: Scheduler
     sweeper: Sweeper
-    gateway: FleetGateway
 
     def open(self) -> None:
         """Make the home folder, the database and the admin token ready."""
@@ -69,7 +76,22 @@ class ServerManager:
         services.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         services.db.migrate()
         services.artifacts.clean()
+        self._remember()
         ensure_admin_token(services.db, services.settings.admin_token_file, services.clock())
+
+    def _remember(self) -> None:
+        """What is kept in memory, as the database has it."""
+        services = self.services
+        with services.db.write() as session:
+            services.presence.load(session, services.clock())
+            services.presence.flush(session, services.clock())
+            found = assignments.open_rows(session)
+            known = [(assignments.work_of(row), assignments.seen_of(row)) for row in found]
+            ended = [
+                WorkOver(row.id, row.device_id, row.reason)
+                for row in assignments.unreleased(session)
+            ]
+        services.hub.load(known, ended)
 
     def start(self) -> None:
         self.scheduler.worker.start()
@@ -77,61 +99,65 @@ class ServerManager:
 
     async def close(self) -> None:
         """End everything that was started, the waiting first."""
-        self.services.doorbell.close()
+        self.services.let_go()
         for worker in (self.scheduler.worker, self.sweeper.worker):
             worker.end()
-        await self.gateway.close()
         await asyncio.to_thread(self._close_blocking)
 
     def _close_blocking(self) -> None:
         self.scheduler.worker.join(JOIN_SECONDS)
         self.sweeper.worker.join(JOIN_SECONDS)
-        self.services.engine.stop()
+        self.services.engines.close()
+        self.blobs.close()
+        self.services.writer.close()
         self.services.db.close()
 
 
 def assemble(
-    settings: ServerSettings, run_engine: RunEngine, clock: Callable[[], float] = time.time
+    settings: ServerSettings, engines: EngineProcesses, clock: Callable[[], float] = time.time
 ) -> ServerManager:
     """Connect the parts. Nothing is started or written yet."""
-    db = Database(settings.database)
-    artifacts = LocalArtifacts(settings.home / "artifacts")
-    doorbell, pulse = Doorbell(), Pulse()
-    node_auth = NodeAuth(lambda: _approved_keys(db), clock)
-    files = AttemptFiles(settings.attempts_dir, settings.local_url)
-    scheduler = Scheduler(
-        db,
-        run_engine,
-        artifacts,
-        files,
-        doorbell,
-        settings,
-        pulse,
-        clock=clock,
+    db, artifacts, pulse = Database(settings.database), open_blobs(settings), Pulse()
+    scheduler = Scheduler(db, engines, artifacts, settings, pulse, clock=clock)
+    hub, inboxes = WorkHub(clock), AttemptInboxes()
+    presence, tokens = Presence(settings.heartbeat_seconds), TokenCache(db, clock)
+    writer, instructions = Writer(db), Instructions(db)
+    access = WorkBlobAccess(
+        db, writer, tokens, hub, instructions, presence, clock, settings.max_update_bytes
     )
-    db.listener = Dispatch(doorbell, node_auth, scheduler.worker.wake)
+    blobs = BlobApp(access, artifacts, Admission(settings.upload_slots))
+    db.listener = Dispatch(hub, inboxes, presence, tokens, blobs.forget, scheduler.worker.wake)
     services = Services(
-        settings, db, artifacts, doorbell, node_auth, run_engine, pulse, Twins(), clock
+        settings=settings,
+        db=db,
+        writer=writer,
+        artifacts=artifacts,
+        engines=engines,
+        pulse=pulse,
+        twins=Twins(),
+        clock=clock,
+        token_cache=tokens,
+        presence=presence,
+        hub=hub,
+        inboxes=inboxes,
+        instructions=instructions,
+        wanted=WantedStates(db),
+        slots=blobs.admission,
     )
-    fleet = FleetGateway(node_auth, lambda: run_engine.fleet_url)
-    return ServerManager(services, scheduler, Sweeper(db, settings, artifacts, clock), fleet)
-
-
-def _approved_keys(db: Database) -> list[DeviceKey]:
-    with db.read() as session:
-        return devices.approved_keys(session)
+    sweeper = Sweeper(db, settings, artifacts, presence, hub, clock)
+    return ServerManager(services, blobs, scheduler, sweeper)
 
 
 def create_app(
     settings: ServerSettings,
-    run_engine: RunEngine,
+    engines: EngineProcesses,
     *,
     clock: Callable[[], float] = time.time,
     workers: bool = True,
     dashboard: bool = False,
 ) -> FastAPI:
     """The Server Manager's app. ``workers``: whether scheduler and sweeper run with it."""
-    manager = assemble(settings, run_engine, clock)
+    manager = assemble(settings, engines, clock)
     app = FastAPI(
         title="FedOps Server Manager",
         version="v1",
@@ -143,7 +169,6 @@ def create_app(
     app.state.services, app.state.manager = manager.services, manager
     errors.install(app)
     _add_routes(app)
-    app.mount(gateway.MOUNT, manager.gateway)
     if dashboard:
         _add_dashboard(app, manager.services)
     return app
@@ -155,6 +180,7 @@ def _lifespan(
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(manager.open)
+        manager.services.writer.start()
         if workers:
             manager.start()
         try:
@@ -163,6 +189,12 @@ def _lifespan(
             await manager.close()
 
     return lifespan
+
+
+def front(app: FastAPI) -> FrontDoor:
+    """What a web server serves: the app, and before it what devices call all the time."""
+    manager: ServerManager = app.state.manager
+    return FrontDoor({work.MOUNT: work.WorkApp(manager.services), MOUNT: manager.blobs}, app)
 
 
 def _add_routes(app: FastAPI) -> None:
@@ -176,7 +208,6 @@ def _add_routes(app: FastAPI) -> None:
         runs.router,
         explanations.router,
         engine.router,
-        node.router,
     ):
         app.include_router(router, prefix=PREFIX)
     app.include_router(_plain)

@@ -124,8 +124,8 @@ class Database:
         with _as_unavailable(self.where), self._turn(), Session(bind) as session:
             yield session
             session.commit()
-            notices = take(session)
-        self._send(notices)
+            # Before the next one begins to write, so that what is told comes in the order of the commits.
+            self._send(take(session))
 
     @contextmanager
     def _turn(self) -> Iterator[None]:

@@ -18,13 +18,10 @@ def round_policy(run: RunRow) -> RoundPolicy:
     return RoundPolicy.model_validate({k: v for k, v in given.items() if v is not None})
 
 
-def of_run(
-    run: RunRow, progress: EngineProgress | None, queues: bool, settings: ServerSettings
-) -> float | None:
+def of_run(run: RunRow, progress: EngineProgress | None, settings: ServerSettings) -> float | None:
     """How long the run may go on as it is now, in seconds. None: it is over.
 
-    While it runs this is the limit of what its engine is doing. ``queues``: another run has devices that
-    it waits for.
+    While it runs this is the limit of what its engine is doing.
     """
     limits = {
         RunStatus.PENDING: settings.engine_wait_seconds,
@@ -38,7 +35,7 @@ def of_run(
         return limits.get(run.status)
     policy = round_policy(run)
     if progress is not None and progress.phase == "waiting":
-        return policy.queue_seconds if queues else policy.wait_seconds
+        return policy.wait_seconds
     if progress is not None and progress.phase == "training":
         return policy.deadline_seconds
     return settings.attempt_work_seconds
@@ -48,7 +45,7 @@ def of_phase(run: RunRow, progress: EngineProgress | None, settings: ServerSetti
     """After how long in one phase an engine is given up: well after it should have ended that itself."""
     policy, margin = round_policy(run), settings.attempt_work_seconds
     if progress is not None and progress.phase == "waiting":
-        return policy.queue_seconds + policy.wait_seconds + margin
+        return policy.wait_seconds + margin
     if progress is not None and progress.phase == "training":
         return of_work(run) + margin
     return margin

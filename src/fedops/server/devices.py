@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import Select, or_, select, update
 from sqlalchemy.orm import Session
 
-from fedops.core.contracts import Desired, DeviceInfo, DeviceRead
+from fedops.core.contracts import DeviceInfo, DeviceRead
 from fedops.core.errors import NotFound
 from fedops.core.policies import is_online
-from fedops.core.states import Enrolment
-from fedops.core.why import device_why, span
+from fedops.core.states import RUN_TRAINING, Enrolment
+from fedops.core.why import WorkFacts, device_why, span
 from fedops.core.words import did_you_mean
-from fedops.server import attempts, deadlines, events, facts, models, readiness, turns
+from fedops.server import assignments, attempts, events, facts, models, readiness
 from fedops.server.notices import DeviceChanged, DeviceGone, tell
-from fedops.server.tables import DeviceRow, MembershipRow, TaskRow
-from fedops.settings import ServerSettings
+from fedops.server.tables import AssignmentRow, DeviceRow, MembershipRow, RunRow, TaskRow
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -90,25 +93,52 @@ def _key(row: DeviceRow) -> DeviceKey:
 # --- what the server wants -------------------------------------------------------------------
 
 
-def desired(
-    session: Session, device_id: str, settings: ServerSettings, revision: int, now: float
-) -> Desired:
-    """What the server wants of a device. ``revision`` must be read before the session is begun."""
-    row = session.get_one(DeviceRow, device_id)
-    approved = row.enrolment is Enrolment.APPROVED
-    run = turns.of_device(session, row) if approved else None
-    return Desired(
-        revision=revision,
-        enrolment=row.enrolment,
-        node_id=row.node_id,
-        tasks=tasks_of(session, device_id),
-        runs=[run.id] if run else [],
-        work_seconds=deadlines.of_work(run) if run else None,
-        heartbeat_seconds=settings.heartbeat_seconds,
-        telemetry_seconds=settings.telemetry_seconds,
-        server_time=now,
-        problems=row.problems,
+@dataclass(frozen=True)
+class Wanted:
+    """What the server wants of a device, beside its work."""
+
+    enrolment: Enrolment
+    tasks: list[str]
+    #: The runs that go on in them.
+    runs: list[int]
+    problems: list[str]
+
+
+def wanted(session: Session, device_ids: Iterable[str]) -> dict[str, Wanted]:
+    """What the server wants of devices, by id."""
+    ids = sorted(set(device_ids))
+    query = select(DeviceRow.id, DeviceRow.enrolment, DeviceRow.problems)
+    rows = session.execute(query.where(DeviceRow.id.in_(ids))).all()
+    tasks = _grouped(
+        session,
+        select(MembershipRow.device_id, MembershipRow.task)
+        .where(MembershipRow.device_id.in_(ids))
+        .order_by(MembershipRow.task),
     )
+    runs = _grouped(
+        session,
+        select(MembershipRow.device_id, RunRow.id)
+        .join(RunRow, RunRow.task == MembershipRow.task)
+        .where(MembershipRow.device_id.in_(ids), RunRow.status.in_(RUN_TRAINING))
+        .order_by(RunRow.id),
+    )
+    approved = {row.id for row in rows if row.enrolment is Enrolment.APPROVED}
+    return {
+        row.id: Wanted(
+            enrolment=row.enrolment,
+            tasks=tasks[row.id],
+            runs=runs[row.id] if row.id in approved else [],
+            problems=row.problems,
+        )
+        for row in rows
+    }
+
+
+def _grouped(session: Session, query: Select[str, T]) -> dict[str, list[T]]:
+    found: dict[str, list[T]] = defaultdict(list)
+    for device_id, value in session.execute(query):
+        found[device_id].append(value)
+    return found
 
 
 def tasks_of(session: Session, device_id: str) -> list[str]:
@@ -136,26 +166,26 @@ def _known(wanted: str, names: Sequence[str]) -> str:
     return did_you_mean(wanted, names) or f"; there are: {', '.join(names[:20])}"
 
 
-def listed(
-    session: Session, settings: ServerSettings, now: float, task: str | None = None
-) -> list[DeviceRead]:
+def listed(session: Session, now: float, task: str | None = None) -> list[DeviceRead]:
     """All devices, or those of a task, by name. ``NotFound`` when there is no such task."""
     if task is not None and session.get(TaskRow, task) is None:
         raise NotFound(models.unknown_task(session, task))
     tasks = facts.tasks_by_device(session)
     rows = session.scalars(select(DeviceRow).order_by(DeviceRow.name)).all()
     chosen = rows if task is None else [row for row in rows if task in tasks.get(row.id, [])]
-    return [_read(row, tasks.get(row.id, []), settings, now) for row in chosen]
+    work = assignments.by_device(session)
+    return [_read(row, tasks.get(row.id, []), work.get(row.id, []), now) for row in chosen]
 
 
-def get(session: Session, device: str, settings: ServerSettings, now: float) -> DeviceRead:
+def get(session: Session, device: str, now: float) -> DeviceRead:
     """One device, by name or id."""
     row = require(session, device)
-    return _read(row, tasks_of(session, row.id), settings, now)
+    work = assignments.by_device(session, AssignmentRow.device_id == row.id)
+    return _read(row, tasks_of(session, row.id), work.get(row.id, []), now)
 
 
-def _read(row: DeviceRow, tasks: list[str], settings: ServerSettings, now: float) -> DeviceRead:
-    found = facts.of_device(row, tasks, settings.heartbeat_seconds, now)
+def _read(row: DeviceRow, tasks: list[str], work: Sequence[WorkFacts], now: float) -> DeviceRead:
+    found = facts.of_device(row, tasks, now, work)
     return DeviceRead(
         id=row.id,
         name=row.name,
@@ -174,15 +204,15 @@ def _read(row: DeviceRow, tasks: list[str], settings: ServerSettings, now: float
 # --- coming and going ------------------------------------------------------------------------
 
 
-def note_offline(session: Session, interval: float, now: float) -> list[str]:
+def note_offline(session: Session, now: float) -> list[str]:
     """For the sweeper: log each device that went offline, once, and tell who waits for it."""
     gone = []
     for row in session.scalars(select(DeviceRow).where(DeviceRow.noted_online)).all():
-        if is_online(row.last_heartbeat_at, interval, now):
+        if is_online(row.present_until, now):
             continue
         row.noted_online = False
         seconds = now - (row.last_heartbeat_at or row.created_at)
-        why = f"no heartbeat for {span(seconds)}"
+        why = f"no call for {span(seconds)}"
         events.append(session, now, events.SWEEPER, f"device {row.name}", "device.offline", why)
         tell_gone(session, row, f"offline, {why}")
         gone.append(row.name)

@@ -3,43 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-from fedops.server.doorbell import Doorbell
-from fedops.server.node_auth import NodeAuth
 from fedops.server.notices import (
+    AttemptHello,
     AttemptOver,
     AttemptSignal,
+    DeviceBack,
     DeviceChanged,
     DeviceGone,
     Notice,
+    TokensChanged,
+    WorkForEngine,
     WorkForScheduler,
+    WorkOffered,
+    WorkOver,
 )
+from fedops.server.presence import Presence
+from fedops.server.rounds.attempt_inbox import AttemptInboxes
+from fedops.server.rounds.work_hub import WorkHub
+from fedops.server.token_cache import TokenCache
 
 
+@dataclass(frozen=True)
 class Dispatch:
-    """The listener of the database. Called after each commit, from any thread."""
+    """The listener of the database. Called after each commit, in their order, from any thread."""
 
-    def __init__(self, doorbell: Doorbell, node_auth: NodeAuth, wake: Callable[[], None]) -> None:
-        self._doorbell = doorbell
-        self._node_auth = node_auth
-        self._wake_scheduler = wake
+    hub: WorkHub
+    inboxes: AttemptInboxes
+    presence: Presence
+    tokens: TokenCache
+    #: Ends what is on its way in for an assignment that is over: (assignment, why).
+    forget_upload: Callable[[str, str], None]
+    wake_scheduler: Callable[[], None]
 
     def __call__(self, notice: Notice) -> None:
         match notice:
-            case DeviceChanged(device_id):
-                self._node_auth.devices_changed()
-                self._doorbell.bump_device(device_id)
-            case DeviceGone():
-                self._gone(notice)
-            case AttemptSignal(attempt_id, kind, device, text):
-                self._doorbell.signal(attempt_id, kind, device=device, text=text)
-            case AttemptOver(attempt_id):
-                self._doorbell.forget(attempt_id)
             case WorkForScheduler():
-                self._wake_scheduler()
+                self.wake_scheduler()
+            case TokensChanged():
+                self.tokens.clear()
+            case DeviceChanged() | DeviceGone() | DeviceBack() | WorkOffered() | WorkOver():
+                self._to_devices(notice)
+            case _:
+                self._to_engines(notice)
 
-    def _gone(self, notice: DeviceGone) -> None:
-        if notice.node_id is not None:
-            self._doorbell.release_node(notice.node_id)
-        for attempt_id in notice.attempt_ids:
-            self._doorbell.signal(attempt_id, "gone", device=notice.name, text=notice.why)
+    def _to_devices(self, notice: Notice) -> None:
+        match notice:
+            case DeviceChanged(device_id):
+                self.hub.changed(device_id)
+            case DeviceGone(device_id, name, _, attempt_ids, why):
+                self.presence.gone(device_id)
+                self.inboxes.presence(attempt_ids, name, why)
+            case DeviceBack(_, name, attempt_ids):
+                self.inboxes.presence(attempt_ids, name, None)
+            case WorkOffered(works):
+                self.hub.offered(works)
+            case WorkOver(assignment_id, _, cancelled):
+                self.hub.over(notice)
+                if cancelled is not None:
+                    self.forget_upload(assignment_id, cancelled)
+
+    def _to_engines(self, notice: Notice) -> None:
+        match notice:
+            case WorkForEngine():
+                self.inboxes.deliver(notice)
+            case AttemptHello():
+                self.inboxes.begin(notice)
+            case AttemptSignal(attempt_id):
+                self.inboxes.nudge(attempt_id)
+            case AttemptOver(attempt_id):
+                self.inboxes.forget(attempt_id)

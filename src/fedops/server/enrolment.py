@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import secrets
 import uuid
 
 from sqlalchemy import select
@@ -12,7 +13,7 @@ from fedops.core.contracts import JoinReply, JoinRequest, ProcessReport
 from fedops.core.errors import Conflict, Forbidden
 from fedops.core.policies import join_statement
 from fedops.core.states import ENROLMENT_TRANSITIONS, Enrolment, InvalidTransition
-from fedops.server import events, keys, tokens
+from fedops.server import assignments, events, keys, tokens
 from fedops.server.changes import move
 from fedops.server.devices import require, tell_gone
 from fedops.server.notices import DeviceChanged, WorkForScheduler, tell
@@ -62,6 +63,7 @@ def _enrol(session: Session, body: JoinRequest, key: keys.NodeKey, now: float) -
         enrolment=Enrolment.PENDING,
         info=body.info.model_dump(),
         created_at=now,
+        node_number=secrets.randbits(62) | 1 << 62,
         process=ProcessReport().model_dump(mode="json"),
         problems=[],
     )
@@ -89,6 +91,9 @@ def decide(session: Session, device: str, decision: str, now: float) -> None:
     if new is Enrolment.REVOKED:
         row.node_id = None
         tell_gone(session, row, "revoked by the operator")
+        row.noted_online, row.present_until = False, None
+        tokens.revoke_of_device(session, row.id, now)
+        assignments.end_all_of(session, row.id, "device revoked", now)
 
 
 def _move(session: Session, row: DeviceRow, new: Enrolment, who: str, why: str, now: float) -> bool:

@@ -3,46 +3,69 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fedops.core.contracts import EngineProgress, ProcessReport
+from fedops.core.contracts import EngineProgress, ProcessReport, Stage
 from fedops.core.policies import clients_needed, is_online
 from fedops.core.states import RUN_TERMINAL, AttemptStatus, Enrolment, ProcessStatus, RunStatus
-from fedops.core.why import AttemptFacts, DeviceFacts, RunFacts, unavailable
-from fedops.server import deadlines, stops, turns
+from fedops.core.why import AttemptFacts, DeviceFacts, RunFacts, WorkFacts, unavailable
+from fedops.server import assignments, deadlines, stops
 from fedops.server.tables import AttemptRow, DeviceRow, MembershipRow, RunRow
-from fedops.server.turns import Holder
+from fedops.server.twins import PROBLEM as TWINS
 from fedops.settings import ServerSettings
 
 #: What Flower's strategies ask for when their arguments do not say.
 FLOWER_MINIMUM = 2
 
 
-def of_device(row: DeviceRow, tasks: Iterable[str], interval: float, now: float) -> DeviceFacts:
+def of_device(
+    row: DeviceRow | Member, tasks: Iterable[str], now: float, work: Sequence[WorkFacts] = ()
+) -> DeviceFacts:
     """A device at ``now``."""
     seen = row.last_heartbeat_at
     return DeviceFacts(
         name=row.name,
         enrolment=row.enrolment,
-        online=is_online(seen, interval, now),
+        online=is_online(row.present_until, now),
         last_seen_seconds=None if seen is None else max(now - seen, 0.0),
-        process=process_of(row, now),
+        process=_at_work(process_of(row, now), work),
         tasks=tuple(tasks),
         problems=tuple(row.problems),
+        work=tuple(work),
     )
 
 
-def process_of(row: DeviceRow, now: float) -> ProcessReport:
+def process_of(row: DeviceRow | Member, now: float) -> ProcessReport:
     """The training client as last reported, its time in this state counted on."""
     report = ProcessReport.model_validate(row.process)
     since = 0.0 if row.process_at is None else max(now - row.process_at, 0.0)
     return report.model_copy(update={"seconds_in_state": report.seconds_in_state + since})
 
 
-def idle_seconds(row: DeviceRow, now: float) -> float:
+def _at_work(report: ProcessReport, work: Iterable[WorkFacts]) -> ProcessReport:
+    """The report with what the device says of its work, which comes sooner than the next report."""
+    if report.status not in _LOADED:
+        return report
+    one = next((w for w in work if w.stage in _STATUS_OF), None)
+    status = _STATUS_OF[one.stage] if one else ProcessStatus.IDLE
+    if status is report.status:
+        return report
+    values = {"status": status, "seconds_in_state": 0.0, "limit_seconds": None}
+    where = {"task": one.task, "run_id": one.run_id, "round": one.round} if one else _NOWHERE
+    return report.model_copy(update={**values, **where})
+
+
+_LOADED = (ProcessStatus.IDLE, ProcessStatus.TRAINING, ProcessStatus.EVALUATING)
+_STATUS_OF = {Stage.TRAINING: ProcessStatus.TRAINING, Stage.EVALUATING: ProcessStatus.EVALUATING}
+_NOWHERE = {"task": None, "run_id": None, "round": None}
+
+
+def idle_seconds(row: DeviceRow | Member, now: float) -> float:
     """How long the training client has had nothing in hand; 0 while it works."""
     process = process_of(row, now)
     return process.seconds_in_state if process.status is ProcessStatus.IDLE else 0.0
@@ -57,29 +80,42 @@ def tasks_by_device(session: Session) -> dict[str, list[str]]:
     return found
 
 
-def members(session: Session, task: str) -> list[DeviceRow]:
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What is looked at of a task's devices, of which there may be thousands: no ORM objects."""
+
+    id: str
+    name: str
+    node_number: int
+    enrolment: Enrolment
+    last_heartbeat_at: float | None
+    present_until: float | None
+    process: dict[str, Any]
+    process_at: float | None
+    problems: list[str]
+
+
+_MEMBER = tuple(getattr(DeviceRow, column.name) for column in fields(Member))
+
+
+def members(session: Session, task: str) -> list[Member]:
     """The approved devices of a task, by name."""
     query = (
-        select(DeviceRow)
+        select(*_MEMBER)
         .join(MembershipRow, MembershipRow.device_id == DeviceRow.id)
         .where(MembershipRow.task == task, DeviceRow.enrolment == Enrolment.APPROVED)
         .order_by(DeviceRow.name)
     )
-    return list(session.scalars(query))
+    return [Member(*row) for row in session.execute(query)]
 
 
 def why_not(
-    row: DeviceRow,
-    task: str,
-    refused: Mapping[str, str],
-    interval: float,
-    now: float,
-    holder: Holder | None = None,
+    row: DeviceRow | Member, task: str, refused: Mapping[str, str], now: float
 ) -> str | None:
     """Why a device cannot be invited to the next round of a run of ``task``, if it cannot."""
-    facts = of_device(row, (task,), interval, now)
-    held = holder.why_not() if holder else None
-    return unavailable(facts, task, row.node_id is not None, refused.get(row.name), held)
+    if TWINS in row.problems:
+        return TWINS
+    return unavailable(of_device(row, (task,), now), task, refused.get(row.name))
 
 
 def of_run(
@@ -90,30 +126,28 @@ def of_run(
     now: float,
 ) -> RunFacts:
     """A run at ``now``."""
-    over, interval = run.status in RUN_TERMINAL, settings.heartbeat_seconds
-    devices = [] if over else members(session, run.task)
-    held = {} if over else turns.held(session, run)
-    reasons = {
-        d.name: why_not(d, run.task, run.refused, interval, now, held.get(d.id)) for d in devices
-    }
+    devices = [] if run.status in RUN_TERMINAL else members(session, run.task)
+    reasons = {d.name: why_not(d, run.task, run.refused, now) for d in devices}
     progress = _progress(attempt)
-    queues = any(d.id in held for d in devices)
+    trains = progress is not None and progress.phase == "training"
+    work = assignments.by_device(session) if trains else {}
     ending = run.status in (RunStatus.STOPPING, RunStatus.PAUSING)
     since = attempt.progress_at if attempt else None
     return RunFacts(
+        id=run.id,
         status=run.status,
         rounds=run.rounds,
         committed_rounds=run.committed_rounds,
         seconds_in_state=max(now - run.status_since, 0.0),
         attempt=run.current_attempt,
         needed=_needed(run),
-        devices=[of_device(d, (run.task,), interval, now) for d in devices],
+        devices=[of_device(d, (run.task,), now, work.get(d.id, ())) for d in devices],
         unavailable={name: why for name, why in reasons.items() if why is not None},
         progress=progress,
-        limit_seconds=deadlines.of_run(run, progress, queues, settings),
+        limit_seconds=deadlines.of_run(run, progress, settings),
         progress_seconds=0.0 if since is None else max(now - since, 0.0),
-        asked=len(stops.asked(session, run.id)) if ending else 0,
-        unconfirmed=stops.unconfirmed(session, run.id, interval, now) if ending else (),
+        asked=len(stops.asked(session, run, now)) if ending else 0,
+        unconfirmed=stops.unconfirmed(session, run.id, now) if ending else (),
         reason=run.reason,
         text=run.text,
         version=run.version,

@@ -1,19 +1,19 @@
-"""Heartbeats: what a device says of itself, and what follows from it."""
+"""What a device says of itself with its polls, where that is news, and what follows from it."""
 
 from __future__ import annotations
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from fedops.core.contracts import Heartbeat, ProcessReport
+from fedops.core.contracts import ProcessReport, WorkPoll
+from fedops.core.policies import present_until
 from fedops.core.states import ProcessStatus
 from fedops.core.why import span
-from fedops.server import events, readiness, stops, tasks
+from fedops.server import attempts, events, readiness, tasks
 from fedops.server.devices import tasks_of
-from fedops.server.notices import DeviceChanged, tell
+from fedops.server.notices import DeviceBack, DeviceChanged, tell
 from fedops.server.tables import DeviceRow, MembershipRow, TaskRow
 from fedops.server.twins import PROBLEM
-from fedops.settings import ServerSettings
 
 #: Changes of the training client that belong in the log; the others come with every round.
 _NOTEWORTHY = (ProcessStatus.BACKOFF, ProcessStatus.FATAL)
@@ -22,25 +22,27 @@ _NOTEWORTHY = (ProcessStatus.BACKOFF, ProcessStatus.FATAL)
 def beat(
     session: Session,
     device_id: str,
-    body: Heartbeat,
-    settings: ServerSettings,
+    body: WorkPoll,
+    interval: float,
     now: float,
     *,
     twins: bool = False,
 ) -> None:
-    """A device says that it is there, and how it is. ``twins``: more than one does so."""
+    """A device says that it is there, and how it is. ``twins``: more than one does so.
+
+    ``interval``: how often it is to call, in seconds.
+    """
     row = session.get_one(DeviceRow, device_id)
     waiting = readiness.waiting_attempts(session, row)
-    before = readiness.could_invite(row, waiting, settings, now)
+    before = readiness.could_invite(row, waiting, now)
     _note_online(session, row, now)
     _note_process(session, row, body.process, now)
-    row.last_heartbeat_at = now
+    row.last_heartbeat_at, row.present_until = now, present_until(now, interval)
     row.spool_records, row.spool_dropped = body.spool_records, body.spool_dropped
     if _enter_tasks(session, row, body.tasks, now, twins):
         waiting = readiness.waiting_attempts(session, row)
     session.flush()
-    stops.note(session, device_id, body, settings, now)
-    ready = readiness.could_invite(row, waiting, settings, now)
+    ready = readiness.could_invite(row, waiting, now)
     readiness.tell_ready(session, row, ready - before)
 
 
@@ -51,6 +53,8 @@ def _note_online(session: Session, row: DeviceRow, now: float) -> None:
     away = "" if row.last_heartbeat_at is None else f"after {span(now - row.last_heartbeat_at)}"
     subject = f"device {row.name}"
     events.append(session, now, subject, subject, "device.online", away)
+    waits = tuple(attempts.of_device(session, row.id))
+    tell(session, DeviceBack(row.id, row.name, waits))
 
 
 def _note_process(session: Session, row: DeviceRow, report: ProcessReport, now: float) -> None:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from fedops.core.states import FailureReason, RunStatus
 from fedops.core.why import span
 from fedops.server import deadlines
-from fedops.server.finishes import end_now
+from fedops.server.rounds.outcomes import end_now
 from fedops.server.run_states import live_attempt
 from fedops.server.tables import RunRow
 from fedops.settings import ServerSettings
@@ -20,11 +20,17 @@ _DID = {
 }
 
 
+def due(session: Session) -> bool:
+    """Whether any run waits where nobody else looks at the clock."""
+    query = select(RunRow.id).where(RunRow.status.in_(_DID)).limit(1)
+    return session.scalars(query).first() is not None
+
+
 def end_overdue(session: Session, settings: ServerSettings, now: float) -> list[int]:
     """For the sweeper: fail the runs that waited too long for the engine, or to be resumed."""
     ended = []
     for run in session.scalars(select(RunRow).where(RunRow.status.in_(_DID))).all():
-        limit, waited = deadlines.of_run(run, None, False, settings), now - run.status_since
+        limit, waited = deadlines.of_run(run, None, settings), now - run.status_since
         if limit is None or waited <= limit or live_attempt(session, run):
             continue
         because = f" ({run.text})" if run.text else ""

@@ -13,7 +13,6 @@ from fedops.server import facts
 from fedops.server.notices import AttemptSignal, tell
 from fedops.server.run_states import LIVE
 from fedops.server.tables import AttemptRow, DeviceRow, MembershipRow, RunRow
-from fedops.settings import ServerSettings
 
 
 @dataclass(frozen=True)
@@ -38,16 +37,9 @@ def waiting_attempts(session: Session, row: DeviceRow) -> list[Waiting]:
     return [Waiting(*found) for found in session.execute(query)]
 
 
-def could_invite(
-    row: DeviceRow, waiting: Iterable[Waiting], settings: ServerSettings, now: float
-) -> set[int]:
+def could_invite(row: DeviceRow, waiting: Iterable[Waiting], now: float) -> set[int]:
     """The attempts that could invite the device as it is now."""
-    interval = settings.heartbeat_seconds
-    return {
-        w.attempt_id
-        for w in waiting
-        if facts.why_not(row, w.task, w.refused, interval, now) is None
-    }
+    return {w.attempt_id for w in waiting if facts.why_not(row, w.task, w.refused, now) is None}
 
 
 def tell_ready(session: Session, row: DeviceRow, attempt_ids: Iterable[int]) -> None:

@@ -14,11 +14,12 @@ from fedops.core.states import (
     RUN_TERMINAL,
     RUN_TRAINING,
     RUN_TRANSITIONS,
+    AssignmentStatus,
     AttemptStatus,
     InvalidTransition,
     RunStatus,
 )
-from fedops.server import events
+from fedops.server import assignments, events
 from fedops.server.changes import move
 from fedops.server.notices import (
     AttemptOver,
@@ -98,12 +99,24 @@ def _follow_up(
 ) -> None:
     if any((before in group) != (new in group) for group in (RUN_TRAINING, RUN_HOLDING)):
         tell_members(session, run.task)
+    _end_work(session, run, new, now)
     attempt = live_attempt(session, run)
     if attempt and new in (RunStatus.STOPPING, RunStatus.PAUSING):
         tell(session, AttemptSignal(attempt.id, "command", text=new.value))
     if attempt and new in _RESTING:
         move_attempt(session, attempt, AttemptStatus.CANCELLED, who, why, now)
     tell(session, WorkForScheduler())
+
+
+def _end_work(session: Session, run: RunRow, new: RunStatus, now: float) -> None:
+    """What the run's devices have in hand when it is to rest or ends."""
+    if new in RUN_TRAINING or new is RunStatus.PENDING:
+        return
+    pauses = new in (RunStatus.PAUSING, RunStatus.PAUSED)
+    state = AssignmentStatus.EXPIRED if new is RunStatus.COMPLETED else AssignmentStatus.CANCELLED
+    reason = "the run is paused" if pauses else f"the run is {new.value}"
+    where = assignments.of_run(run.id)
+    assignments.cancel(session, where, reason, now, new=state, checkpoint=pauses)
 
 
 def move_attempt(

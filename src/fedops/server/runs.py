@@ -99,23 +99,17 @@ def request_stop(session: Session, run_id: int, settings: ServerSettings, now: f
     run = require_run(session, run_id)
     if run.status in RUN_TERMINAL:
         raise Conflict(f"run {run.id} is {run.status.value} already")
-    who, why, before = events.OPERATOR, "stopped by the operator", run.status
-    if before is RunStatus.PENDING:
+    who, why = events.OPERATOR, "stopped by the operator"
+    if run.status is RunStatus.PENDING:
         move_run(session, run, RunStatus.STOPPED, who, why, now)
     elif move_run(session, run, RunStatus.STOPPING, who, why, now):
-        if before not in _ASKED:
-            stops.ask_again(session, run.id)
         stops.settle(session, run, settings, now)
-
-
-#: The devices of such a run were told to be quiet when it came to this.
-_ASKED = (RunStatus.PAUSING, RunStatus.PAUSED)
 
 
 def request_pause(session: Session, run_id: int, settings: ServerSettings, now: float) -> None:
     """Pause a run: at once when nothing was started, else once engine and devices are quiet. Repeatable."""
     run = require_run(session, run_id)
-    if run.status in _ASKED:
+    if run.status in (RunStatus.PAUSING, RunStatus.PAUSED):
         return
     who, why = events.OPERATOR, "paused by the operator"
     if run.status is RunStatus.PENDING:
@@ -123,7 +117,6 @@ def request_pause(session: Session, run_id: int, settings: ServerSettings, now: 
         return
     _require_edge(run, RunStatus.PAUSING, "paused")
     move_run(session, run, RunStatus.PAUSING, who, why, now)
-    stops.ask_again(session, run.id)
     stops.settle(session, run, settings, now)
 
 

@@ -4,19 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
-from fedops.core.contracts import DeviceRead, ModelVersionRead, RoundRead, RunRead
-from fedops.core.engine import RunEngine
+from fedops.core.contracts import DeviceRead, ModelVersionRead, RoundRead, RunRead, TransferSlot
 from fedops.core.errors import Forbidden
-from fedops.server import devices, models, run_views, runs, tokens
+from fedops.server import devices, models, run_views, runs
 from fedops.server.artifacts import ArtifactStore
 from fedops.server.db import Database
-from fedops.server.doorbell import Doorbell
-from fedops.server.node_auth import NodeAuth
-from fedops.server.pulse import Pulse
+from fedops.server.jobs.engine_process import EngineProcesses
+from fedops.server.presence import Presence
+from fedops.server.rounds.attempt_inbox import AttemptInboxes
+from fedops.server.rounds.engine_liveness import Pulse
+from fedops.server.rounds.instructions import Instructions
+from fedops.server.rounds.work_hub import WorkHub
 from fedops.server.tables import TokenKind
+from fedops.server.token_cache import TokenCache
 from fedops.server.tokens import Principal
 from fedops.server.twins import Twins
+from fedops.server.wanted_states import WantedStates
+from fedops.server.writer import Writer
 from fedops.settings import ServerSettings
 
 
@@ -26,18 +32,36 @@ class Services:
 
     settings: ServerSettings
     db: Database
+    writer: Writer
     artifacts: ArtifactStore
-    doorbell: Doorbell
-    node_auth: NodeAuth
-    engine: RunEngine
+    engines: EngineProcesses
     pulse: Pulse
     twins: Twins
     clock: Callable[[], float]
+    token_cache: TokenCache
+    presence: Presence
+    hub: WorkHub
+    inboxes: AttemptInboxes
+    instructions: Instructions
+    wanted: WantedStates
+    slots: Slots
 
     def authenticate(self, secret: str) -> Principal:
         """Whom a token speaks for."""
-        with self.db.read() as session:
-            return tokens.authenticate(session, secret, self.clock())
+        return self.token_cache.known(secret) or self.token_cache.look_up(secret)
+
+    def let_go(self) -> None:
+        """Answer everybody who waits for news, now and from now on: the server is ending."""
+        self.hub.close()
+        self.inboxes.close()
+
+
+class Slots(Protocol):
+    """Leave to upload, a few at a time."""
+
+    async def acquire(self, holder: str, wait: float) -> TransferSlot: ...
+
+    def release(self, holder: str) -> None: ...
 
 
 class DashboardSource:
@@ -53,7 +77,7 @@ class DashboardSource:
 
     def devices(self) -> list[DeviceRead]:
         with self._services.db.read() as session:
-            return devices.listed(session, self._services.settings, self._services.clock())
+            return devices.listed(session, self._services.clock())
 
     def runs(self, limit: int) -> list[RunRead]:
         services = self._services

@@ -1,64 +1,49 @@
-"""Stopping and pausing until every device confirmed: who is asked, who is quiet, when it is settled."""
+"""Stopping and pausing until every device let go of its work: who is waited for, when it is settled."""
 
 from __future__ import annotations
 
-from sqlalchemy import select, update
+from collections.abc import Collection
+
+from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from fedops.core.contracts import Heartbeat
 from fedops.core.policies import is_online
-from fedops.core.states import ProcessStatus, RunStatus
-from fedops.server import events
+from fedops.core.states import ASSIGNMENT_OPEN, RunStatus
+from fedops.server import assignments, events
+from fedops.server.assignments import ENDED_BY_SERVER
 from fedops.server.run_states import live_attempt, move_run
-from fedops.server.tables import DeviceRow, RunDeviceRow, RunRow
+from fedops.server.tables import AssignmentRow, DeviceRow, RunRow
 from fedops.settings import ServerSettings
 
 #: How long the engine may take to say goodbye before a run is settled without it. Seconds.
 GOODBYE_SECONDS = 3.0
 _SETTLES_AS = {RunStatus.STOPPING: RunStatus.STOPPED, RunStatus.PAUSING: RunStatus.PAUSED}
-_TRAINING = (ProcessStatus.TRAINING, ProcessStatus.EVALUATING)
+_OPEN = AssignmentRow.status.in_(ASSIGNMENT_OPEN)
+_ENDED = AssignmentRow.status.in_(ENDED_BY_SERVER)
 
 
-def asked(session: Session, run_id: int) -> list[tuple[RunDeviceRow, DeviceRow]]:
-    """The devices that were asked to train in a run, by name."""
+def unconfirmed(session: Session, run_id: int, now: float) -> list[str]:
+    """The devices that may still work for a run, by name: online, and holding an assignment of it."""
+    holds = or_(_OPEN, _ENDED & AssignmentRow.released_at.is_(None))
     query = (
-        select(RunDeviceRow, DeviceRow)
-        .join(DeviceRow, DeviceRow.id == RunDeviceRow.device_id)
-        .where(RunDeviceRow.run_id == run_id)
+        select(DeviceRow.name, DeviceRow.present_until)
+        .join(AssignmentRow, AssignmentRow.device_id == DeviceRow.id)
+        .where(AssignmentRow.run_id == run_id, holds)
+        .distinct()
         .order_by(DeviceRow.name)
     )
-    return [(row, device) for row, device in session.execute(query)]
+    return [name for name, until in session.execute(query) if is_online(until, now)]
 
 
-def unconfirmed(session: Session, run_id: int, interval: float, now: float) -> list[str]:
-    """The devices that may still train for a run: asked, online, and not quiet."""
-    return [
-        device.name
-        for row, device in asked(session, run_id)
-        if row.quiet_at is None and is_online(device.last_heartbeat_at, interval, now)
-    ]
-
-
-def ask_again(session: Session, run_id: int) -> None:
-    """From now on, every device must confirm (anew) that it is quiet."""
-    session.execute(update(RunDeviceRow).where(RunDeviceRow.run_id == run_id).values(quiet_at=None))
-
-
-def note(
-    session: Session, device_id: str, body: Heartbeat, settings: ServerSettings, now: float
-) -> None:
-    """Take from a heartbeat which ending runs the device is quiet for."""
+def asked(session: Session, run: RunRow, now: float) -> set[str]:
+    """The devices that were told to let go, by name: those that did since, and those that did not yet."""
     query = (
-        select(RunDeviceRow, RunRow)
-        .join(RunRow, RunRow.id == RunDeviceRow.run_id)
-        .where(RunDeviceRow.device_id == device_id, RunRow.status.in_(_SETTLES_AS))
+        select(DeviceRow.name)
+        .join(AssignmentRow, AssignmentRow.device_id == DeviceRow.id)
+        .where(AssignmentRow.run_id == run.id, _ENDED)
+        .where(AssignmentRow.released_at >= run.status_since)
     )
-    for row, run in session.execute(query).all():
-        busy = body.process.run_id == run.id and body.process.status in _TRAINING
-        quiet = run.id in body.quiet_runs or not busy
-        row.quiet_at = (row.quiet_at or now) if quiet else None
-        session.flush()
-        settle(session, run, settings, now)
+    return {*session.scalars(query), *unconfirmed(session, run.id, now)}
 
 
 def settle(session: Session, run: RunRow, settings: ServerSettings, now: float) -> bool:
@@ -66,7 +51,7 @@ def settle(session: Session, run: RunRow, settings: ServerSettings, now: float) 
     if run.status not in _SETTLES_AS:
         return False
     waited = now - run.status_since
-    waiting = unconfirmed(session, run.id, settings.heartbeat_seconds, now)
+    waiting = unconfirmed(session, run.id, now)
     engine_quiet = waited >= GOODBYE_SECONDS or live_attempt(session, run) is None
     if waited < settings.stop_seconds and (waiting or not engine_quiet):
         return False
@@ -74,8 +59,22 @@ def settle(session: Session, run: RunRow, settings: ServerSettings, now: float) 
     return move_run(session, run, _SETTLES_AS[run.status], events.SERVER, why, now, text=run.text)
 
 
+def due(session: Session) -> bool:
+    """Whether any run is stopping or pausing."""
+    query = select(RunRow.id).where(RunRow.status.in_(_SETTLES_AS)).limit(1)
+    return session.scalars(query).first() is not None
+
+
 def settle_all(session: Session, settings: ServerSettings, now: float) -> list[int]:
     """For the sweeper: end what is due; returns the runs that ended."""
     query = select(RunRow).where(RunRow.status.in_(_SETTLES_AS))
     runs = session.scalars(query).all()
     return [run.id for run in runs if settle(session, run, settings, now)]
+
+
+def let_go(session: Session, ids: Collection[str], settings: ServerSettings, now: float) -> None:
+    """Devices are not at these assignments any more: what waited for that may be settled."""
+    run_ids = assignments.release(session, ids, now)
+    query = select(RunRow).where(RunRow.id.in_(run_ids), RunRow.status.in_(_SETTLES_AS))
+    for run in session.scalars(query).all():
+        settle(session, run, settings, now)

@@ -1,14 +1,21 @@
-"""The sweeper: notices what time alone brings about: silent devices, passed deadlines, files to go."""
+"""The sweeper: notices what time alone brings about: silent devices, passed deadlines, files to go.
+
+It also writes what is kept in memory for a moment: who called, and how far devices are with their work.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 
-from fedops.server import checkpoints, devices, overdue, stops, telemetry
+from fedops.core.errors import FedOpsError
+from fedops.server import assignments, devices, overdue, stops, telemetry
 from fedops.server.artifacts import ArtifactStore
 from fedops.server.backup_lock import backup_pause
 from fedops.server.db import Database
+from fedops.server.presence import ABSENCE_SECONDS, Presence
+from fedops.server.rounds import checkpoints, update_retention
+from fedops.server.rounds.work_hub import WorkHub
 from fedops.server.why_log import WhyLog
 from fedops.server.worker import Worker
 from fedops.settings import ServerSettings
@@ -18,6 +25,10 @@ SWEEP_SECONDS = 0.5
 WHY_SECONDS = 2.0
 #: How often it is looked for telemetry that is too old. A chunk goes at a time.
 FORGET_SECONDS = 30.0
+#: How often it is looked for results that are not needed any more.
+RETAIN_SECONDS = 5.0
+#: How often it is looked for files that nothing was made of.
+ORPHANS_SECONDS = 600.0
 _DAY = 86_400.0
 
 
@@ -29,27 +40,68 @@ class Sweeper:
         db: Database,
         settings: ServerSettings,
         store: ArtifactStore,
+        presence: Presence,
+        hub: WorkHub,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._db = db
         self._store = store
+        self._presence = presence
+        self._hub = hub
         self._settings = settings
         self._clock = clock
+        self._monotonic = monotonic
+        self._step_at = monotonic()
         self._why_log = WhyLog()
-        self._why_at = self._forgot_at = float("-inf")
+        self._why_at = self._forgot_at = self._retained_at = self._orphans_at = float("-inf")
         self.worker = Worker("sweeper", self.step, SWEEP_SECONDS)
 
     def step(self) -> None:
         """One look. Called by the worker, or by a test."""
         now = self._clock()
-        with self._db.write(durable=False) as session:
-            devices.note_offline(session, self._settings.heartbeat_seconds, now)
-        with self._db.write() as session:
-            stops.settle_all(session, self._settings, now)
-            overdue.end_overdue(session, self._settings, now)
-        self._remove_files(now)
+        self._notice_own_absence(now)
+        self._write_down(now)
+        self._end_late(now)
+        with self._db.read() as session:
+            due = stops.due(session) or overdue.due(session)
+        if due:
+            with self._db.write() as session:
+                stops.settle_all(session, self._settings, now)
+                overdue.end_overdue(session, self._settings, now)
+        self._retain(now)
         self._forget_telemetry(now)
         self._log_why(now)
+
+    def _notice_own_absence(self, now: float) -> None:
+        """When we were held up, we may not have heard those who did call."""
+        before, self._step_at = self._step_at, self._monotonic()
+        if self._step_at - before > ABSENCE_SECONDS:
+            self._presence.forgive(now)
+
+    def _write_down(self, now: float) -> None:
+        """Who called, how far devices are, what they let go of, and who has been silent for too long."""
+        away = self._presence.overdue(now)
+        if not (away or self._presence.due(now) or self._hub.dirty):
+            return
+        seen, released = self._hub.take_seen(), self._hub.take_released()
+        try:
+            with self._db.write(durable=False) as session:
+                self._presence.flush(session, now)
+                assignments.note_progress(session, seen)
+                if released:
+                    stops.let_go(session, released, self._settings, now)
+                if away:
+                    devices.note_offline(session, now)
+        except FedOpsError:
+            self._hub.give_back(released, seen)
+            raise
+
+    def _end_late(self, now: float) -> None:
+        late = self._hub.late(now)
+        if late:
+            with self._db.write() as session:
+                assignments.expire(session, late, now)
 
     def _log_why(self, now: float) -> None:
         if 0 <= now - self._why_at < WHY_SECONDS:
@@ -67,8 +119,20 @@ class Sweeper:
         if gone < telemetry.CHUNK:
             self._forgot_at = now
 
+    def _retain(self, now: float) -> None:
+        """Give up what is not needed any more, now and then, and remove what was given up."""
+        if not 0 <= now - self._retained_at < RETAIN_SECONDS:
+            with self._db.write(durable=False) as session:
+                more = update_retention.give_up(session, self._settings, now)
+                if not 0 <= now - self._orphans_at < ORPHANS_SECONDS:
+                    self._orphans_at = now
+                    checkpoints.give_up_orphans(session, now)
+            if not more:
+                self._retained_at = now
+        self._remove_files(now)
+
     def _remove_files(self, now: float) -> None:
-        """Remove the checkpoints that were given up, while no backup copies them."""
+        """Remove the files that were given up, while no backup copies them."""
         with self._db.read() as session:
             if not checkpoints.waiting(session):
                 return

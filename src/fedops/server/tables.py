@@ -17,6 +17,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Text,
@@ -26,6 +27,8 @@ from sqlalchemy import (
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 from fedops.core.states import (
+    ASSIGNMENT_OPEN,
+    AssignmentStatus,
     AttemptStatus,
     Enrolment,
     FailureReason,
@@ -34,6 +37,8 @@ from fedops.core.states import (
     TaskStatus,
 )
 
+_OPEN = ", ".join(sorted(f"'{status.value}'" for status in ASSIGNMENT_OPEN))
+_KEPT = "delivered_at IS NOT NULL AND pruned_at IS NULL"
 #: SQLite counts up only columns declared INTEGER.
 BigId = BigInteger().with_variant(Integer, "sqlite")
 
@@ -72,6 +77,7 @@ class Base(DeclarativeBase):
         TokenKind: _enum(TokenKind),
         RunStatus: _enum(RunStatus),
         AttemptStatus: _enum(AttemptStatus),
+        AssignmentStatus: _enum(AssignmentStatus),
         Enrolment: _enum(Enrolment),
         FailureReason: _enum(FailureReason),
         ParticipationStatus: _enum(ParticipationStatus),
@@ -122,15 +128,21 @@ class DeviceRow(Base):
     decided_at: Mapped[float | None]
     #: Its Flower node, in this life of the engine.
     node_id: Mapped[str | None] = mapped_column(String(32), index=True)
+    #: What Flower's programs know it by, for good: 63 bits.
+    node_number: Mapped[int] = mapped_column(
+        BigInteger, server_default="0", unique=True, index=True
+    )
+    #: When it last called, and until when it counts as present without another call.
     last_heartbeat_at: Mapped[float | None]
-    #: Whether the log says it is online. Presence itself follows from ``last_heartbeat_at``.
+    present_until: Mapped[float | None]
+    #: Whether the log says it is online. Presence itself follows from ``present_until``.
     noted_online: Mapped[bool] = mapped_column(default=False)
     #: The training client (core.contracts.ProcessReport), as last reported.
     process: Mapped[dict[str, Any]]
     process_at: Mapped[float | None]
     spool_records: Mapped[int] = mapped_column(BigInteger, default=0)
     spool_dropped: Mapped[int] = mapped_column(BigInteger, default=0)
-    #: What it asked for that cannot be (core.contracts.Desired.problems).
+    #: What it asked for that cannot be (core.contracts.Work.problems).
     problems: Mapped[list[str]]
 
 
@@ -276,15 +288,89 @@ class AttemptRow(Base):
     cleared_at: Mapped[float | None]
 
 
-class RunDeviceRow(Base):
-    """A device was asked to train in a run, and whether it is quiet again."""
+class InstructionRow(Base):
+    """What devices are to do, as a payload document: once for all that are told the same."""
 
-    __tablename__ = "run_devices"
+    __tablename__ = "instructions"
 
-    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True)
-    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True, index=True)
-    asked_at: Mapped[float]
-    quiet_at: Mapped[float | None]
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"), index=True)
+    #: JSON, as it is sent.
+    content: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[float]
+
+
+class AssignmentRow(Base):
+    """One piece of work for one device, and what became of it."""
+
+    __tablename__ = "assignments"
+    __table_args__ = (
+        # One try of a device and kind at a time.
+        Index(
+            "uq_assignments_open",
+            "run_id",
+            "round",
+            "device_id",
+            "kind",
+            unique=True,
+            sqlite_where=text(f"status IN ({_OPEN})"),
+            postgresql_where=text(f"status IN ({_OPEN})"),
+        ),
+        Index("ix_assignments_run_id", "run_id", "round"),
+        Index(
+            "ix_assignments_kept",
+            "run_id",
+            sqlite_where=text(_KEPT),
+            postgresql_where=text(_KEPT),
+        ),
+    )
+
+    id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), index=True)
+    kind: Mapped[str] = mapped_column(String(100))
+    task: Mapped[str] = mapped_column(String(63))
+    run_id: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
+    #: The attempt that offered it. Later ones take it over.
+    attempt: Mapped[int | None] = mapped_column(Integer)
+    round: Mapped[int | None] = mapped_column(Integer)
+    retry: Mapped[int] = mapped_column(Integer, default=0)
+    group_id: Mapped[str] = mapped_column(String(200), default="")
+    work_key: Mapped[str] = mapped_column(String(200), default="")
+    instruction: Mapped[str] = mapped_column(ForeignKey("instructions.id"))
+    #: sha256 of the model that the work begins from.
+    model: Mapped[str | None] = mapped_column(String(64))
+    encodings: Mapped[list[str]]
+    max_bytes: Mapped[int | None] = mapped_column(BigInteger)
+    evaluates: Mapped[bool] = mapped_column(default=False)
+
+    status: Mapped[AssignmentStatus]
+    offered_at: Mapped[float]
+    deadline_at: Mapped[float]
+    #: How long it lasts beyond its deadline for a device that waits for its turn to upload, or does. Seconds.
+    upload_grace: Mapped[float]
+    accepted_at: Mapped[float | None]
+    delivered_at: Mapped[float | None]
+    ended_at: Mapped[float | None]
+    #: When the device let go of what the server had ended.
+    released_at: Mapped[float | None]
+    reason: Mapped[str] = mapped_column(Text, default="")
+    code: Mapped[int] = mapped_column(BigInteger, default=0)
+
+    #: What the device said last (core.contracts.Stage).
+    stage: Mapped[str] = mapped_column(String(40), default="waiting")
+    done: Mapped[int] = mapped_column(BigInteger, default=0)
+    total: Mapped[int] = mapped_column(BigInteger, default=0)
+    stage_text: Mapped[str] = mapped_column(Text, default="")
+
+    #: The result: a blob, or the file itself when it is small.
+    blob: Mapped[str | None] = mapped_column(ForeignKey("artifacts.sha256"), index=True)
+    inline: Mapped[bytes | None] = mapped_column(LargeBinary)
+    size: Mapped[int | None] = mapped_column(BigInteger)
+    encoding: Mapped[str] = mapped_column(String(40), default="none")
+    decoded_sha256: Mapped[str | None] = mapped_column(String(64))
+    decoded_size: Mapped[int | None] = mapped_column(BigInteger)
+    #: When its result was given up by the retention rule.
+    pruned_at: Mapped[float | None]
 
 
 class RoundRow(Base):
@@ -297,6 +383,8 @@ class RoundRow(Base):
     #: The attempt that began it last, and so the one that committed it.
     attempt: Mapped[int] = mapped_column(Integer)
     begun: Mapped[int] = mapped_column(Integer, default=1)
+    #: sha256 of the model that its clients were given.
+    begun_from: Mapped[str | None] = mapped_column(String(64))
     started_at: Mapped[float]
     committed_at: Mapped[float | None]
     model: Mapped[str | None] = mapped_column(ForeignKey("artifacts.sha256"), index=True)

@@ -12,10 +12,12 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import TokenCreate, TokenRead
 from fedops.core.errors import Forbidden, NotFound
+from fedops.core.states import Enrolment
 from fedops.core.why import span
 from fedops.server import events
 from fedops.server.changes import swap
-from fedops.server.tables import TokenKind, TokenRow
+from fedops.server.notices import TokensChanged, tell
+from fedops.server.tables import DeviceRow, TokenKind, TokenRow
 
 
 class Unauthorized(Forbidden):
@@ -67,8 +69,33 @@ def authenticate(session: Session, secret: str, now: float) -> Principal:
     row = _find(session, secret)
     if row is None:
         raise Unauthorized("this token is not known here; is it of another server, or cut short?")
+    _require_not_revoked(session, row)
     _require_valid(row, now, Unauthorized)
     return Principal(row.kind, row.id, row.device_id, row.attempt_id)
+
+
+def _require_not_revoked(session: Session, row: TokenRow) -> None:
+    """A device that was taken out is told so: no new token helps it."""
+    device = session.get(DeviceRow, row.device_id) if row.device_id else None
+    if device is not None and device.enrolment is Enrolment.REVOKED:
+        raise Forbidden(f"device '{device.name}' was revoked: it takes part in nothing any more")
+
+
+def require_kind(principal: Principal, kind: str) -> Principal:
+    """The principal, if it is one of this kind. ``Forbidden`` says what was sent instead."""
+    if principal.kind.value != kind:
+        raise Forbidden(
+            f"this takes {_WHOSE[kind]}; what was sent is {_WHOSE[principal.kind.value]}"
+        )
+    return principal
+
+
+_WHOSE = {
+    "admin": "the admin token",
+    "device": "the token of a device",
+    "attempt": "the token of an attempt",
+    "join": "a join token",
+}
 
 
 def spend(session: Session, secret: str, now: float) -> TokenRow:
@@ -133,6 +160,7 @@ def revoke(session: Session, token_id: int, now: float) -> TokenRead:
         raise Forbidden("this is the only admin token: without it nobody could operate the server")
     if row.revoked_at is None:
         row.revoked_at = now
+        tell(session, TokensChanged())
         events.append(session, now, events.OPERATOR, f"token {row.id}", "token.revoked")
     return _read(row)
 
@@ -144,6 +172,7 @@ def revoke_of_device(session: Session, device_id: str, now: float) -> None:
         .where(TokenRow.device_id == device_id, TokenRow.revoked_at.is_(None))
         .values(revoked_at=now)
     )
+    tell(session, TokensChanged())
 
 
 def ensure_admin(session: Session, known: str | None, now: float) -> str | None:

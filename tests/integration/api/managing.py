@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import itertools
+import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,15 +16,15 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi import FastAPI
 from serving import serving
 
-from fedops.api_client import DeviceClient, EngineClient, JoinClient, OperatorClient
+from fedops.api_client import DeviceClient, EngineClient, JoinClient, OperatorClient, WorkClient
 from fedops.client.join import join_request
 from fedops.core import contracts as c
-from fedops.core.states import ParticipationStatus, ProcessStatus
+from fedops.core.states import Enrolment, ParticipationStatus, ProcessStatus
 from fedops.server import attempts
-from fedops.server.app import ServerManager, create_app
+from fedops.server.app import ServerManager, create_app, front
 from fedops.settings import ServerSettings
 from fedops.storage import tensors
-from fedops.testing import FakeClock, FakeEngine
+from fedops.testing import FakeClock, FakeEngines
 
 PYPROJECT = """
 [project]
@@ -46,6 +47,10 @@ CONTRACT = c.ParameterContract(
 )
 
 
+#: The size of each ``World.model``.
+MODEL_BYTES = len(tensors.pack({"w": np.zeros(2, dtype=np.float32)}))
+
+
 def bundle(**files: str | None) -> bytes:
     """An app bundle; ``files`` replace, add or (None) leave out entries."""
     entries: dict[str, str | None] = {
@@ -65,6 +70,39 @@ def bundle(**files: str | None) -> bytes:
 def node_key() -> ec.EllipticCurvePrivateKey:
     """A fresh node key."""
     return ec.generate_private_key(ec.SECP384R1())
+
+
+class Device(DeviceClient, WorkClient):
+    """A device by hand: it remembers what it holds, and what it was last told."""
+
+    def __init__(self, url: str, token: str) -> None:
+        super().__init__(url, token=token)
+        self.token = token
+        self.held: list[str] = []
+        self.last = c.Work(revision=-1, enrolment=Enrolment.APPROVED)
+        self._said = c.WorkPoll()
+
+    def poll(self, body: c.WorkPoll | None = None, wait: float = 0.0, **changed: object) -> c.Work:
+        """Say how it is (by default as the last time), and hear what is wanted."""
+        self._said = body or self._said
+        held = [c.HeldAssignment(id=id_) for id_ in self.held]
+        news = {"held": held, "after": self.last.revision, "wait": wait, **changed}
+        self.last = self.work(self._said.model_copy(update=news))
+        return self.last
+
+    def take(self, wait: float = 5.0) -> c.Instruction:
+        """The next assignment it is offered, accepted."""
+        offers = self.poll(wait=wait).offers
+        while not offers:
+            offers = self.poll(wait=wait).offers
+        instruction = self.instruction(offers[0].id)
+        self.held.append(instruction.id)
+        return instruction
+
+    def drop(self, id_: str) -> c.Work:
+        """Let go of an assignment, and say so."""
+        self.held.remove(id_)
+        return self.poll()
 
 
 @dataclass
@@ -101,12 +139,12 @@ class World:
 
     def join(
         self, name: str, key: ec.EllipticCurvePrivateKey | None = None, token: str | None = None
-    ) -> tuple[c.JoinReply, DeviceClient]:
+    ) -> tuple[c.JoinReply, Device]:
         """Enrol a device."""
         body = join_request(token or self.join_token(), name, key or node_key(), c.DeviceInfo())
         with JoinClient(self.url) as client:
             reply = client.join(body)
-        device = DeviceClient(self.url, token=reply.device_token)
+        device = Device(self.url, reply.device_token)
         self._open.append(device)
         return reply, device
 
@@ -128,28 +166,56 @@ class World:
         """A model file whose content depends on ``value``."""
         return self.file(tensors.pack({"w": np.full(2, value, dtype=np.float32)}))
 
-    def ready_devices(self, *names: str, task: str = "mnist") -> dict[str, DeviceClient]:
-        """Devices that are members of the task, online, registered, and have an idle client."""
+    def ready_devices(self, *names: str, task: str = "mnist") -> dict[str, Device]:
+        """Devices that are members of the task, online, and have an idle client."""
         found = {}
         for name in names:
-            reply, device = self.join(name)
-            device.heartbeat(idle(task))
-            self.register(reply.device_id)
+            _, device = self.join(name)
+            device.poll(idle(task))
             found[name] = device
         return found
 
-    def register(self, device_id: str) -> None:
-        from fedops.server import devices
+    def begin(
+        self, engine: EngineClient, number: int, *devices: str, **batch: object
+    ) -> dict[str, str]:
+        """Begin a round of these devices, from the model that the run has. Returns their assignments."""
+        offers = self.batch(engine, *devices, **batch)
+        selected = dict.fromkeys(devices, "all of them")
+        return engine.begin_round(
+            number, c.RoundBegin(selected=selected, offers=offers)
+        ).assignments
 
-        with self.manager.services.db.write() as session:
-            devices.set_node_id(session, device_id, str(2**62 + next(self._counter)))
+    def batch(self, engine: EngineClient, *devices: str, **values: object) -> c.OfferBatch:
+        """Offers of training from a model to these devices."""
+        model = values.pop("model", None) or engine.upload(self.model(0.0)).sha256
+        kind = values.pop("kind", "train")
+        retry = values.pop("retry", 0)
+        offers = [
+            c.OfferRequest.model_validate(
+                {"device": name, "kind": kind, "instruction": 0, "retry": retry}
+            )
+            for name in devices
+        ]
+        given = {"instructions": [document(str(model))], "offers": offers, "model": model}
+        return c.OfferBatch.model_validate({**given, "deadline_seconds": 60.0, **values})
+
+    def again(self, device: Device) -> Device:
+        """A device of an earlier life of the server, as it calls this one."""
+        moved = Device(self.url, device.token)
+        moved.held, moved._said = list(device.held), device._said
+        self._open.append(moved)
+        return moved
+
+    def step(self) -> None:
+        """Let the server look at the clock."""
+        self.manager.sweeper.step()
 
     def open_attempt(self, run_id: int) -> tuple[int, EngineClient]:
         """What the scheduler does: submit the run's next attempt."""
         with self.manager.services.db.write() as session:
             made = attempts.open_attempt(session, run_id, self.clock())
         with self.manager.services.db.write() as session:
-            attempts.submitted(session, made.attempt_id, str(2**60 + made.attempt_id), 1)
+            attempts.started(session, made.attempt_id, 4711)
         engine = EngineClient(self.url, token=made.token)
         self._open.append(engine)
         return made.attempt_id, engine
@@ -203,26 +269,52 @@ def replied(name: str, examples: int = 100) -> c.ParticipationReport:
     )
 
 
-def idle(task: str = "mnist", quiet: list[int] | None = None) -> c.Heartbeat:
+def document(model: str, **config: object) -> dict[str, object]:
+    """An instruction: a model, and a config."""
+    records = {
+        "arrays": {
+            "type": "array",
+            "tensors": [["w", "w"]],
+            "blob": {"sha256": model, "size": MODEL_BYTES},
+        },
+        "config": {"type": "config", "values": dict(config)},
+    }
+    return {"version": 1, "records": records}
+
+
+def idle(task: str = "mnist") -> c.WorkPoll:
     process = c.ProcessReport(status=ProcessStatus.IDLE, pid=1, task=task)
-    return c.Heartbeat(tasks=[task], process=process, quiet_runs=quiet or [])
+    return c.WorkPoll(tasks=[task], process=process)
 
 
-def training(run_id: int, number: int = 1, task: str = "mnist") -> c.Heartbeat:
+def training(run_id: int, number: int = 1, task: str = "mnist") -> c.WorkPoll:
     process = c.ProcessReport(
         status=ProcessStatus.TRAINING, pid=1, task=task, run_id=run_id, round=number
     )
-    return c.Heartbeat(tasks=[task], process=process)
+    return c.WorkPoll(tasks=[task], process=process)
 
 
 @contextmanager
-def managing(folder: Path, database_url: str | None = None, **settings: object) -> Iterator[World]:
+def later(seconds: float, call: Callable[[], object]) -> Iterator[None]:
+    """``call`` is made after a while, in another thread, and has ended when the block has."""
+    timer = threading.Timer(seconds, call)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.join()
+
+
+@contextmanager
+def managing(
+    folder: Path, database_url: str | None = None, now: float = 1_000_000.0, **settings: object
+) -> Iterator[World]:
     """A world, in a folder of its own."""
-    clock = FakeClock()
+    clock = FakeClock(now)
     made = ServerSettings(home=folder / "server", database_url=database_url, **settings)  # type: ignore[arg-type]
-    app = create_app(made, FakeEngine(), clock=clock, workers=False)
+    app = create_app(made, FakeEngines(), clock=clock, workers=False)
     (folder / "files").mkdir(exist_ok=True)
-    with serving(app) as port:
+    with serving(front(app)) as port:
         url = f"http://127.0.0.1:{port}"
         world = World(url, app.state.manager, clock, folder / "files", app)
         try:

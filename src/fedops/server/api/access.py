@@ -9,17 +9,10 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from fedops.api_client import LONG_POLL_SECONDS
 from fedops.core.contracts import NAME_PATTERN, ErrorReply
-from fedops.core.errors import Forbidden
 from fedops.server.services import Services
-from fedops.server.tokens import Principal, Unauthorized
+from fedops.server.tokens import Principal, Unauthorized, require_kind
 
 _bearer = HTTPBearer(auto_error=False, description="An admin, device or attempt token.")
-_WHOSE = {
-    "admin": "the admin token",
-    "device": "the token of a device",
-    "attempt": "the token of an attempt",
-    "join": "a join token",
-}
 
 
 # Coroutines, though they wait for nothing: a plain function is called in a thread, which costs more than it.
@@ -46,24 +39,16 @@ def _principal(
 Anyone = Annotated[Principal, Depends(_principal)]
 
 
-def _require(principal: Principal, kind: str) -> Principal:
-    if principal.kind.value != kind:
-        raise Forbidden(
-            f"this takes {_WHOSE[kind]}; what was sent is {_WHOSE[principal.kind.value]}"
-        )
-    return principal
-
-
 async def _admin(principal: Anyone) -> Principal:
-    return _require(principal, "admin")
+    return require_kind(principal, "admin")
 
 
 async def _device(principal: Anyone) -> str:
-    return _require(principal, "device").device_id or ""
+    return require_kind(principal, "device").device_id or ""
 
 
 async def _attempt(principal: Anyone, services: Server) -> int:
-    attempt_id = _require(principal, "attempt").attempt_id or 0
+    attempt_id = require_kind(principal, "attempt").attempt_id or 0
     services.pulse.heard(attempt_id)
     return attempt_id
 

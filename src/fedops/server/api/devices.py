@@ -20,14 +20,14 @@ joining = APIRouter(tags=["join"], route_class=StrictRoute, responses=ERRORS)
 def list_devices(server: Server, task: NameFilter = None) -> list[DeviceRead]:
     """All devices, or those of a task, by name."""
     with server.db.read() as session:
-        return devices.listed(session, server.settings, server.clock(), task)
+        return devices.listed(session, server.clock(), task)
 
 
 @router.get("/devices/{device}")
 def get_device(device: Named, server: Server) -> DeviceRead:
     """One device, by name or id."""
     with server.db.read() as session:
-        return devices.get(session, device, server.settings, server.clock())
+        return devices.get(session, device, server.clock())
 
 
 @router.get("/devices/{device}/logs")

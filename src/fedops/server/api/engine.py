@@ -8,10 +8,15 @@ from fastapi import APIRouter, Path, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
+from fedops.api_client import LONG_POLL_SECONDS
 from fedops.core.contracts import (
     ArtifactRef,
     AttemptSpec,
+    BlobHandover,
+    CancelRequest,
     Candidates,
+    Collected,
+    CollectRequest,
     CommitReply,
     Digest,
     EngineFinish,
@@ -19,22 +24,29 @@ from fedops.core.contracts import (
     EngineLogs,
     EngineProgress,
     ModelInit,
-    Ring,
+    OfferBatch,
+    Offered,
     RoundBegin,
     RoundCommit,
-    Signals,
 )
 from fedops.core.errors import Invalid, NotFound, Unavailable
 from fedops.failpoints import reached
-from fedops.server import artifacts, checkpoints, engine_calls, finishes, logs, rounds
+from fedops.server import artifacts, logs
 from fedops.server.api import transfer
-from fedops.server.api.access import ERRORS, After, AttemptId, Server, Wait
+from fedops.server.api.access import ERRORS, AttemptId, Server
+from fedops.server.api.protocol import PROTOCOL_CHECKED
 from fedops.server.api.routing import StrictRoute
+from fedops.server.rounds import checkpoints, commits, engine_session, outcomes
 from fedops.server.services import Services
 
-router = APIRouter(prefix="/engine", tags=["engine"], route_class=StrictRoute, responses=ERRORS)
+router = APIRouter(
+    prefix="/engine",
+    tags=["engine"],
+    dependencies=[PROTOCOL_CHECKED],
+    route_class=StrictRoute,
+    responses=ERRORS,
+)
 RoundNumber = Annotated[int, Path(alias="round", ge=1, le=2**31 - 1)]
-MessageId = Annotated[str, Path(max_length=200)]
 DONE = 204
 
 
@@ -44,9 +56,10 @@ def hello(body: EngineHello, attempt: AttemptId, server: Server) -> AttemptSpec:
     with server.db.read() as session:
         found = checkpoints.to_resume_from(session, attempt)
     damaged = checkpoints.find_damaged(server.artifacts, found)
+    home, blobs = server.settings.home, artifacts.folder(server.artifacts)
     with server.db.write() as session:
         checkpoints.step_back(session, attempt, damaged, server.clock())
-        spec = engine_calls.hello(session, attempt, body, server.settings.home, server.clock())
+        spec = engine_session.hello(session, attempt, body, home, server.clock(), blobs)
     reached("server.hello.committed")
     return spec
 
@@ -55,7 +68,7 @@ def hello(body: EngineHello, attempt: AttemptId, server: Server) -> AttemptSpec:
 def initial_model(body: ModelInit, attempt: AttemptId, server: Server) -> Response:
     """Make an uploaded model the task's V0, unless it has one."""
     with server.db.write() as session:
-        engine_calls.initial_model(session, attempt, body, server.clock())
+        engine_session.initial_model(session, attempt, body, server.clock())
     return Response(status_code=DONE)
 
 
@@ -69,7 +82,7 @@ async def upload(request: Request, attempt: AttemptId, server: Server) -> Artifa
 
 def _require_live(server: Services, attempt: int) -> None:
     with server.db.read() as session:
-        engine_calls.fenced(session, attempt, lock=False)
+        engine_session.fenced(session, attempt, lock=False)
 
 
 def _record(server: Services, ref: ArtifactRef) -> ArtifactRef:
@@ -94,28 +107,78 @@ def download(sha256: Digest, attempt: AttemptId, server: Server) -> FileResponse
 def candidates(attempt: AttemptId, server: Server) -> Candidates:
     """The task's devices, each with its history in the run and why it cannot be invited, if so."""
     with server.db.read() as session:
-        return engine_calls.candidates(session, attempt, server.settings, server.clock())
+        return engine_session.candidates(session, attempt, server.clock())
 
 
 @router.post("/progress", status_code=DONE)
 def progress(body: EngineProgress, attempt: AttemptId, server: Server) -> Response:
     """What the engine is doing."""
     with server.db.write(durable=False) as session:
-        engine_calls.progress(session, attempt, body, server.clock())
+        engine_session.progress(session, attempt, body, server.clock())
     return Response(status_code=DONE)
 
 
-@router.post("/rounds/{round}/begin", status_code=DONE)
+@router.post("/rounds/{round}/begin")
 def begin_round(
     number: RoundNumber, body: RoundBegin, attempt: AttemptId, server: Server
-) -> Response:
-    """The clients of a round are chosen."""
+) -> Offered:
+    """The clients of a round are chosen, and their work is offered."""
     with server.db.write() as session:
-        rounds.begin(session, attempt, number, body, server.clock())
+        made = commits.begin(session, attempt, number, body, server.clock())
         reached("server.round.begin.inside")
     reached("server.round.begun")
-    server.doorbell.allow_slots(attempt, body.upload_slots)
+    return made
+
+
+@router.post("/offers")
+def offer(body: OfferBatch, attempt: AttemptId, server: Server) -> Offered:
+    """More work in a round that was begun, or beside the rounds."""
+    with server.db.write() as session:
+        return commits.make_offers(session, attempt, body, server.clock())
+
+
+@router.post("/collect")
+async def collect(body: CollectRequest, attempt: AttemptId, server: Server) -> Collected:
+    """Take the verdicts on what was collected; hand over what came since, as soon as there is anything."""
+    await run_in_threadpool(_judge, server, attempt, body)
+    page = await server.inboxes.collect(attempt, body.after, min(body.wait, LONG_POLL_SECONDS))
+    server.pulse.heard(attempt)
+    command = await run_in_threadpool(_command, server, attempt)
+    return Collected(
+        sequence=page.sequence,
+        deliveries=page.deliveries,
+        presence=page.presence,
+        command=command,
+    )
+
+
+def _judge(server: Services, attempt: int, body: CollectRequest) -> None:
+    if not body.checked and not body.rejected:
+        _require_live(server, attempt)
+        return
+    with server.db.write(durable=False) as session:
+        engine_session.judge(session, attempt, body, server.clock())
+
+
+@router.post("/cancel", status_code=DONE)
+def cancel(body: CancelRequest, attempt: AttemptId, server: Server) -> Response:
+    """End open assignments: these, or all of a round."""
+    with server.db.write() as session:
+        commits.cancel_offers(session, attempt, body, server.clock())
     return Response(status_code=DONE)
+
+
+@router.post("/blobs")
+def hand_over(body: BlobHandover, attempt: AttemptId, server: Server) -> ArtifactRef:
+    """Make a file of the attempt's spool folder a blob."""
+    with server.db.read() as session:
+        folder = engine_session.spool_of(session, attempt, server.settings.home)
+    staged = server.artifacts.adopt(folder / body.name, body.sha256)
+    reached("server.artifact.written")
+    ref, now = staged.ref, server.clock()
+    server.writer.call(lambda session: artifacts.record(session, ref, now), [staged])
+    reached("server.artifact.recorded")
+    return ref
 
 
 @router.post("/rounds/{round}/commit")
@@ -128,39 +191,16 @@ def commit_round(
     now = server.clock()
     reached("server.commit.before")
     with server.db.write() as session:
-        reply = rounds.commit(session, attempt, body, now)
+        reply = commits.commit(session, attempt, body, now)
         checkpoints.retain(session, attempt, server.settings.keep_checkpoints, now)
         reached("server.commit.inside")
     reached("server.commit.after")
     return reply
 
 
-@router.post("/ring", status_code=DONE)
-async def ring(body: Ring, attempt: AttemptId, server: Server) -> Response:
-    """There is a message for these nodes."""
-    server.doorbell.ring(body.node_ids)
-    return Response(status_code=DONE)
-
-
-@router.get("/signals")
-async def signals(attempt: AttemptId, server: Server, after: After = 0, wait: Wait = 0) -> Signals:
-    """What the engine waits for, as soon as there is anything beyond ``after``."""
-    await run_in_threadpool(_require_live, server, attempt)
-    found = await server.doorbell.wait_signals(attempt, after, wait)
-    command = await run_in_threadpool(_command, server, attempt)
-    return Signals(signals=found, command=command)
-
-
-def _command(server: Services, attempt: int) -> engine_calls.Command:
+def _command(server: Services, attempt: int) -> engine_session.Command:
     with server.db.read() as session:
-        return engine_calls.current_command(session, attempt)
-
-
-@router.post("/pulled/{reply_to}", status_code=DONE)
-async def pulled(reply_to: MessageId, attempt: AttemptId, server: Server) -> Response:
-    """A reply is on the engine's disk: its upload slot is free."""
-    server.doorbell.release_reply(attempt, reply_to)
-    return Response(status_code=DONE)
+        return engine_session.current_command(session, attempt)
 
 
 @router.post("/logs", status_code=DONE)
@@ -176,7 +216,7 @@ def deliver_logs(body: EngineLogs, attempt: AttemptId, server: Server) -> Respon
 def finish(body: EngineFinish, attempt: AttemptId, server: Server) -> Response:
     """The attempt ends by itself. ``completed`` makes the task's next global model version."""
     with server.db.write() as session:
-        finishes.finish(session, attempt, body, server.settings, server.clock())
+        outcomes.finish(session, attempt, body, server.settings, server.clock())
         reached("server.finish.inside")
     reached("server.finish.after")
     return Response(status_code=DONE)

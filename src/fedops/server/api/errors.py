@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -13,36 +12,11 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from fedops.core.contracts import ErrorReply
 from fedops.core.errors import FedOpsError, Invalid, NotFound
+from fedops.server.error_replies import HEADERS, INTERNAL, reply_of, said
 
 logger = logging.getLogger("fedops.server")
 _MOST = 10
-_MOST_SAID = 1_000
-#: What an answer of a status carries beside its body.
-_HEADERS = {401: {"www-authenticate": "Bearer"}, 503: {"retry-after": "2"}}
-
-
-class Said:
-    """What was logged not long ago. Every device meets a full disk every few seconds."""
-
-    def __init__(self, seconds: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
-        self._seconds = seconds
-        self._clock = clock
-        self._at: dict[str, float] = {}
-
-    def is_news(self, text: str) -> bool:
-        """Whether to log it now. May be called by any thread: at worst it is said twice."""
-        now = self._clock()
-        if now - self._at.get(text, float("-inf")) < self._seconds:
-            return False
-        if len(self._at) >= _MOST_SAID:
-            self._at = {}
-        self._at[text] = now
-        return True
-
-
-_said = Said()
 
 
 def install(app: FastAPI) -> None:
@@ -56,19 +30,14 @@ def install(app: FastAPI) -> None:
 
 def reply(error: FedOpsError, status: int | None = None, headers: Any = None) -> JSONResponse:
     """An error as the API answers it."""
-    body = ErrorReply(kind=error.kind, error=type(error).__name__, message=_clean(error.message))
-    return JSONResponse(body.model_dump(), status or error.http_status, headers)
-
-
-def _clean(text: str) -> str:
-    """What a request held may be quoted in a message, and may be no valid Unicode."""
-    return text.encode("utf-8", "replace").decode("utf-8")
+    body = reply_of(error).model_dump()
+    return JSONResponse(body, status or error.http_status, headers)
 
 
 async def _known(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, FedOpsError)
-    headers = _HEADERS.get(error.http_status)
-    if error.http_status >= 500 and _said.is_news(error.message):
+    headers = HEADERS.get(error.http_status)
+    if error.http_status >= 500 and said.is_news(error.message):
         logger.warning("%s", error.message)
     return reply(error, headers=headers)
 
@@ -116,9 +85,4 @@ async def _gone(_: Request, __: Exception) -> JSONResponse:
 
 async def _unknown(request: Request, error: Exception) -> JSONResponse:
     logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
-    body = ErrorReply(
-        kind="error",
-        error="InternalError",
-        message="the Server Manager met an error of its own; its log has the details",
-    )
-    return JSONResponse(body.model_dump(), 500)
+    return JSONResponse(INTERNAL.model_dump(), 500)

@@ -21,12 +21,12 @@ def info(server: Server) -> ServerInfo:
     """What this server is and how much goes on."""
     now = server.clock()
     with server.db.read() as session:
-        known = devices.listed(session, server.settings, now)
+        known = devices.listed(session, now)
         active = runs.active_count(session)
     return ServerInfo(
         version=version("fedops"),
         server_time=now,
-        engine=server.engine.why(),
+        engine=server.engines.why(),
         devices_online=sum(device.online for device in known),
         devices=len(known),
         active_runs=active,

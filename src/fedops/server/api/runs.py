@@ -17,10 +17,11 @@ from fedops.core.contracts import (
     RunRetry,
     RunStart,
 )
-from fedops.server import checkpoints, logs, run_views, runs, successors
+from fedops.server import logs, run_views, runs, successors
 from fedops.server.api import transfer
 from fedops.server.api.access import ADMIN, ERRORS, After, Limit, Named, NameFilter, RunId, Server
 from fedops.server.api.routing import StrictRoute
+from fedops.server.rounds import checkpoints
 from fedops.server.services import Services
 
 router = APIRouter(tags=["runs"], dependencies=[ADMIN], route_class=StrictRoute, responses=ERRORS)
@@ -130,7 +131,7 @@ def run_logs(
     after: After = 0,
     limit: Limit = 200,
 ) -> LogPage:
-    """What ServerApp, Client Managers and training clients logged in a run, oldest first."""
+    """What FL server, Client Managers and training clients logged in a run, oldest first."""
     with server.db.read() as session:
         return logs.of_run(
             session,

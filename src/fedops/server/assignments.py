@@ -1,0 +1,377 @@
+"""Assignments as rows: moved along their states by compare-and-set, ended, and let go of.
+
+What a device fetched and how far it is comes from memory, in batches (``note_progress``); deliveries and ends
+are written as they come. Whoever waits hears of each change once it is durable.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Table, bindparam, or_, select, update
+from sqlalchemy.orm import Session
+
+from fedops.core.contracts import BlobRef, Delivery, Stage, WorkEnd
+from fedops.core.errors import NotFound
+from fedops.core.states import ASSIGNMENT_OPEN, ASSIGNMENT_TRANSITIONS, AssignmentStatus
+from fedops.core.why import WorkFacts
+from fedops.server.blob_app.access import Gone as Gone
+from fedops.server.notices import OpenWork, WorkForEngine, WorkOver, tell
+from fedops.server.tables import AssignmentRow, DeviceRow
+
+A = AssignmentStatus
+#: Ended by the server: the device may still be at it, until it says that it is not.
+ENDED_BY_SERVER = frozenset({A.CANCELLED, A.EXPIRED})
+#: Nobody may change a result any more, and a repeated delivery is harmless.
+DELIVERED = frozenset({A.UPLOADED, A.CHECKED, A.REJECTED})
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a device delivered: a blob that the store holds, or the file itself."""
+
+    size: int
+    blob: str | None = None
+    inline: bytes | None = None
+    encoding: str = "none"
+    decoded_sha256: str | None = None
+    decoded_size: int | None = None
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How far a device is with an assignment, as it goes to the database."""
+
+    id: str
+    status: AssignmentStatus
+    accepted_at: float | None
+    stage: str
+    done: int
+    total: int
+    text: str
+
+
+# --- moving ----------------------------------------------------------------------------------
+
+
+def move(
+    session: Session, new: AssignmentStatus, where: Sequence[ColumnElement[bool]], **values: Any
+) -> list[AssignmentRow]:
+    """Take the chosen assignments to a state, those that may go there. Returns them, as they are now."""
+    before = [status for status, after in ASSIGNMENT_TRANSITIONS.items() if new in after]
+    session.flush()
+    statement = (
+        update(AssignmentRow)
+        .where(*where, AssignmentRow.status.in_(before))
+        .values(status=new, **values)
+        .returning(AssignmentRow)
+        .execution_options(synchronize_session=False, populate_existing=True)
+    )
+    return sorted(session.scalars(statement), key=lambda row: row.offered_at)
+
+
+def cancel(
+    session: Session,
+    where: Sequence[ColumnElement[bool]],
+    reason: str,
+    now: float,
+    *,
+    new: AssignmentStatus = A.CANCELLED,
+    checkpoint: bool = False,
+    delivered: bool = False,
+) -> int:
+    """End the chosen open assignments (``delivered``: also those that were not checked). Returns how many."""
+    states = [*ASSIGNMENT_OPEN, *([A.UPLOADED] if delivered else [])]
+    chosen = [*where, AssignmentRow.status.in_(states)]
+    rows = move(session, new, chosen, ended_at=now, reason=reason)
+    for row in rows:
+        tell(session, WorkOver(row.id, row.device_id, reason, checkpoint))
+    tell_engine(session, rows)
+    return len(rows)
+
+
+def of_run(run_id: int, number: int | None = None) -> list[ColumnElement[bool]]:
+    """Chooses the assignments of a run, or of one of its rounds."""
+    chosen = [AssignmentRow.run_id == run_id]
+    return chosen if number is None else [*chosen, AssignmentRow.round == number]
+
+
+# --- by the device ---------------------------------------------------------------------------
+
+
+def end(session: Session, device_id: str, id_: str, body: WorkEnd, now: float) -> None:
+    """The device ends an assignment without a result. Repeating is harmless.
+
+    Raises:
+        NotFound: it is not this device's.
+        Gone: it is over in another way.
+    """
+    new = A.REFUSED if body.outcome == "refused" else A.FAILED
+    rows = move(
+        session, new, _one(device_id, id_), ended_at=now, reason=body.reason, code=body.code
+    )
+    if not rows:
+        _require_same(session, device_id, id_, {A.REFUSED, A.FAILED})
+    _over(session, rows)
+
+
+def deliver(session: Session, device_id: str, id_: str, result: Result, now: float) -> None:
+    """The result of an assignment is here. Repeating is harmless; the first one counts.
+
+    Raises:
+        NotFound: it is not this device's.
+        Gone: it is over in another way.
+    """
+    rows = move(
+        session,
+        A.UPLOADED,
+        _one(device_id, id_),
+        delivered_at=now,
+        blob=result.blob,
+        inline=result.inline,
+        size=result.size,
+        encoding=result.encoding,
+        decoded_sha256=result.decoded_sha256,
+        decoded_size=result.decoded_size,
+    )
+    if not rows:
+        _require_same(session, device_id, id_, DELIVERED)
+    _over(session, rows)
+
+
+def _over(session: Session, rows: Iterable[AssignmentRow]) -> None:
+    found = list(rows)
+    for row in found:
+        tell(session, WorkOver(row.id, row.device_id))
+    tell_engine(session, found)
+
+
+def _one(device_id: str, id_: str) -> list[ColumnElement[bool]]:
+    return [AssignmentRow.id == id_, AssignmentRow.device_id == device_id]
+
+
+def _require_same(
+    session: Session, device_id: str, id_: str, states: Collection[AssignmentStatus]
+) -> None:
+    row = require(session, device_id, id_)
+    if row.status not in states:
+        raise over(row.status, row.reason)
+
+
+def require(session: Session, device_id: str, id_: str) -> AssignmentRow:
+    """An assignment of this device. ``NotFound`` when it is another one's, too."""
+    row = session.get(AssignmentRow, id_)
+    if row is None or row.device_id != device_id:
+        raise NotFound(f"this device has no assignment {id_[:40]}")
+    return row
+
+
+def over(status: AssignmentStatus, reason: str) -> Gone:
+    """What a device is told that comes too late."""
+    because = f": {reason}" if reason else ""
+    return Gone(f"the assignment is {status.value}{because}; drop what there is of it")
+
+
+# --- by the engine ---------------------------------------------------------------------------
+
+
+def judge(
+    session: Session,
+    run_id: int,
+    checked: Collection[str],
+    rejected: Mapping[str, str],
+    now: float,
+) -> None:
+    """The engine took these results, and those not. Repeating is harmless."""
+    if checked:
+        move(session, A.CHECKED, [*of_run(run_id), AssignmentRow.id.in_(checked)], ended_at=now)
+    for id_, reason in rejected.items():
+        where = [*of_run(run_id), AssignmentRow.id == id_]
+        move(session, A.REJECTED, where, ended_at=now, reason=reason, pruned_at=now)
+
+
+def tell_engine(session: Session, rows: Sequence[AssignmentRow]) -> None:
+    """The engines of the runs must hear what became of these."""
+    for delivery, row in zip(deliveries(session, rows), rows, strict=True):
+        if row.run_id is not None:
+            tell(session, WorkForEngine(row.run_id, delivery))
+
+
+def deliveries(session: Session, rows: Sequence[AssignmentRow]) -> list[Delivery]:
+    """What became of assignments, as the engine hears it."""
+    ids = {row.device_id for row in rows}
+    if not ids:
+        return []
+    query = select(DeviceRow.id, DeviceRow.name).where(DeviceRow.id.in_(ids))
+    names = {device_id: name for device_id, name in session.execute(query)}
+    return [_delivery(row, names[row.device_id]) for row in rows]
+
+
+def _delivery(row: AssignmentRow, device: str) -> Delivery:
+    inline = None if row.inline is None else base64.b64encode(row.inline).decode()
+    return Delivery(
+        id=row.id,
+        device=device,
+        kind=row.kind,
+        round=row.round,
+        retry=row.retry,
+        status=row.status,
+        blob=BlobRef(sha256=row.blob, size=row.size or 0) if row.blob else None,
+        encoding=row.encoding,
+        decoded_sha256=row.decoded_sha256,
+        decoded_size=row.decoded_size,
+        inline=inline,
+        reason=row.reason,
+        code=row.code,
+    )
+
+
+def end_all_of(session: Session, device_id: str, reason: str, now: float) -> None:
+    """A device is out: what it has in hand ends, and what it delivered and nobody checked is not used."""
+    mine = [AssignmentRow.device_id == device_id]
+    cancel(session, mine, reason, now)
+    values = {"ended_at": now, "reason": reason, "pruned_at": now}
+    tell_engine(session, move(session, A.REJECTED, mine, **values))
+
+
+# --- by memory and time ----------------------------------------------------------------------
+
+
+def note_progress(session: Session, seen: Sequence[Seen]) -> None:
+    """How far devices are, of assignments that are open still."""
+    if not seen:
+        return
+    table = AssignmentRow.__table__
+    assert isinstance(table, Table)
+    statement = (
+        update(table)
+        .where(table.c.id == bindparam("key"), or_(*(table.c.status == s for s in ASSIGNMENT_OPEN)))
+        .values(
+            status=bindparam("state"),
+            accepted_at=bindparam("accepted"),
+            stage=bindparam("now_at"),
+            done=bindparam("so_far"),
+            total=bindparam("of_all"),
+            stage_text=bindparam("words"),
+        )
+    )
+    session.connection().execute(statement, [_parameters(one) for one in seen])
+
+
+def _parameters(seen: Seen) -> dict[str, Any]:
+    return {
+        "key": seen.id,
+        "state": seen.status,
+        "accepted": seen.accepted_at,
+        "now_at": seen.stage,
+        "so_far": seen.done,
+        "of_all": seen.total,
+        "words": seen.text,
+    }
+
+
+def release(session: Session, ids: Collection[str], now: float) -> set[int]:
+    """Devices let go of these, which the server had ended. Returns the runs concerned."""
+    statement = (
+        update(AssignmentRow)
+        .where(AssignmentRow.id.in_(ids), AssignmentRow.released_at.is_(None))
+        .where(AssignmentRow.status.in_(ENDED_BY_SERVER))
+        .values(released_at=now)
+        .returning(AssignmentRow.run_id)
+        .execution_options(synchronize_session=False)
+    )
+    return {run_id for run_id in session.scalars(statement) if run_id is not None}
+
+
+def expire(session: Session, ids: Mapping[str, str], now: float) -> int:
+    """Their time is up: id -> why. Returns how many were open still."""
+    return sum(
+        cancel(session, [AssignmentRow.id == id_], why, now, new=A.EXPIRED)
+        for id_, why in ids.items()
+    )
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+def open_rows(session: Session, *where: ColumnElement[bool]) -> list[AssignmentRow]:
+    """The open assignments that are chosen, oldest first."""
+    query = select(AssignmentRow).where(*where, AssignmentRow.status.in_(ASSIGNMENT_OPEN))
+    return list(session.scalars(query.order_by(AssignmentRow.offered_at, AssignmentRow.id)))
+
+
+def busy_with(session: Session, run_id: int) -> dict[str, int]:
+    """The devices that work for another run now, by id: for which (the one that asked first)."""
+    found: dict[str, int] = {}
+    for device_id, work in _open_work(session, AssignmentRow.run_id != run_id):
+        if work.run_id is not None:
+            found.setdefault(device_id, work.run_id)
+    return found
+
+
+def by_device(session: Session, *where: ColumnElement[bool]) -> dict[str, list[WorkFacts]]:
+    """The open assignments that are chosen, by device id, as people are told of them."""
+    found: dict[str, list[WorkFacts]] = {}
+    for device_id, work in _open_work(session, *where):
+        found.setdefault(device_id, []).append(work)
+    return found
+
+
+def _open_work(session: Session, *where: ColumnElement[bool]) -> Iterator[tuple[str, WorkFacts]]:
+    """The open assignments that are chosen, oldest first, each with its device's id."""
+    row = AssignmentRow
+    query = (
+        select(row.device_id, row.status, row.kind, row.task, row.run_id, row.round)
+        .add_columns(row.stage, row.done, row.total, row.stage_text)
+        .where(*where, row.status.in_(ASSIGNMENT_OPEN))
+        .order_by(row.offered_at, row.id)
+    )
+    for device_id, status, kind, task, run_id, number, stage, *rest in session.execute(query):
+        accepted = status is not A.OFFERED
+        yield device_id, WorkFacts(kind, task, run_id, number, accepted, Stage(stage), *rest)
+
+
+def unreleased(session: Session) -> list[AssignmentRow]:
+    """What the server ended and the device did not let go of yet."""
+    query = select(AssignmentRow).where(
+        AssignmentRow.status.in_(ENDED_BY_SERVER), AssignmentRow.released_at.is_(None)
+    )
+    return list(session.scalars(query))
+
+
+def work_of(row: AssignmentRow) -> OpenWork:
+    """An assignment as memory keeps it."""
+    return OpenWork(
+        id=row.id,
+        device_id=row.device_id,
+        kind=row.kind,
+        task=row.task,
+        run_id=row.run_id,
+        attempt=row.attempt,
+        round=row.round,
+        retry=row.retry,
+        group_id=row.group_id,
+        work_key=row.work_key,
+        instruction=row.instruction,
+        model=row.model,
+        encodings=tuple(row.encodings),
+        max_bytes=row.max_bytes,
+        deadline_at=row.deadline_at,
+        upload_grace=row.upload_grace,
+    )
+
+
+def seen_of(row: AssignmentRow) -> Seen:
+    """How far the device is with an assignment, as the database has it."""
+    return Seen(
+        id=row.id,
+        status=row.status,
+        accepted_at=row.accepted_at,
+        stage=row.stage,
+        done=row.done,
+        total=row.total,
+        text=row.stage_text,
+    )

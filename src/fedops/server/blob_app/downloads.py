@@ -1,0 +1,105 @@
+"""``GET`` and ``HEAD`` of a blob: whole or a range, from shared blocks in memory."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+
+from fedops.core.contracts import BlobRef
+from fedops.core.errors import FedOpsError
+from fedops.server.blob_app.access import BlobAccess
+from fedops.server.blob_app.block_cache import BLOCK, BlockCache
+from fedops.server.blob_app.http import BadRequest, Call
+from fedops.storage.blobs import BlobStore
+
+logger = logging.getLogger("fedops.server")
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
+#: How long a URL of the store gives a blob to whoever has it. Seconds.
+LOCATION_SECONDS = 60.0
+
+
+class RangeBeyond(BadRequest):
+    """The blob has no such bytes."""
+
+    http_status = 416
+
+
+class Downloads:
+    """Sends blobs to those who may read them."""
+
+    def __init__(self, access: BlobAccess, store: BlobStore, cache: BlockCache) -> None:
+        self._access = access
+        self._store = store
+        self._cache = cache
+
+    async def serve(self, call: Call, sha256: str) -> None:
+        """Answer with the blob, a part of it, or where it is."""
+        caller = self._access.authenticate(call.headers)
+        blob = await self._access.may_read(caller, sha256)
+        etag = f'"{sha256}"'
+        if _names(call.headers.get("if-none-match", ""), etag):
+            await call.answer(304, {"etag": etag, "cache-control": "private"})
+        elif url := self._store.location(sha256, LOCATION_SECONDS):
+            await call.answer(307, {"location": url, "cache-control": "no-store"})
+        else:
+            await self._send(call, blob, etag)
+
+    async def _send(self, call: Call, blob: BlobRef, etag: str) -> None:
+        headers = {
+            "etag": etag,
+            "accept-ranges": "bytes",
+            "cache-control": "private",
+            "content-type": "application/octet-stream",
+        }
+        part = _part(call.headers, blob.size, etag)
+        if part is not None and not part:
+            error = RangeBeyond(f"the blob has {blob.size:,} bytes, and none of those asked for")
+            await call.refuse(error, {"content-range": f"bytes */{blob.size}"})
+            return
+        if part:
+            headers["content-range"] = f"bytes {part.start}-{part.stop - 1}/{blob.size}"
+        await self._send_bytes(call, blob, part or range(blob.size), headers, 206 if part else 200)
+
+    async def _send_bytes(
+        self, call: Call, blob: BlobRef, part: range, headers: Mapping[str, str], status: int
+    ) -> None:
+        wanted = range(0) if call.method == "HEAD" else part
+        # Read before the answer begins: what is missing or damaged is said.
+        piece = await self._piece(blob, wanted) if wanted else b""
+        await call.answer(status, headers, length=len(part))
+        try:
+            while wanted := wanted[len(piece) :]:
+                await call.send(piece, more=True)
+                piece = await self._piece(blob, wanted)
+        except FedOpsError as error:  # the caller sees an answer that is cut short
+            logger.warning("blob %s could not be sent to its end: %s", blob.sha256, error.message)
+            return
+        await call.send(piece, more=False)
+
+    async def _piece(self, blob: BlobRef, wanted: range) -> bytes:
+        """The first of the wanted bytes, as far as their block goes."""
+        index, skipped = divmod(wanted.start, BLOCK)
+        block = await self._cache.block(blob, index)
+        stop = skipped + len(wanted)
+        return block if not skipped and stop >= len(block) else block[skipped:stop]
+
+
+def _names(header: str, etag: str) -> bool:
+    """Whether a list of tags has this one (compared weakly, as it is to be for this header)."""
+    if not header:
+        return False
+    tags = {tag.strip().removeprefix("W/") for tag in header.split(",")}
+    return etag in tags or "*" in tags
+
+
+def _part(headers: Mapping[str, str], size: int, etag: str) -> range | None:
+    """The bytes that are asked for: None for all, an empty range when there are none of them."""
+    found = _RANGE.fullmatch(headers.get("range", "").replace(" ", ""))
+    if not found or headers.get("if-range", etag) != etag:
+        return None
+    first, last = found.groups()
+    if first:
+        stop = min(int(last) + 1, size) if last else size
+        return None if last and int(last) < int(first) else range(int(first), stop)
+    return range(max(0, size - int(last)), size) if last else None

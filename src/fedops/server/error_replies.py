@@ -1,0 +1,52 @@
+"""Errors as they leave the server, whatever serves them: the body, and what is worth a line in the log."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from fedops.core.contracts import ErrorReply
+from fedops.core.errors import FedOpsError
+
+_MOST_SAID = 1_000
+#: What an answer of a status carries beside its body.
+HEADERS = {401: {"www-authenticate": "Bearer"}, 503: {"retry-after": "2"}}
+#: What is said of an error that is a bug of ours.
+INTERNAL = ErrorReply(
+    kind="error",
+    error="InternalError",
+    message="the Server Manager met an error of its own; its log has the details",
+)
+
+
+class Said:
+    """What was logged not long ago. Every device meets a full disk every few seconds."""
+
+    def __init__(self, seconds: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._at: dict[str, float] = {}
+
+    def is_news(self, text: str) -> bool:
+        """Whether to log it now. May be called by any thread: at worst it is said twice."""
+        now = self._clock()
+        if now - self._at.get(text, float("-inf")) < self._seconds:
+            return False
+        if len(self._at) >= _MOST_SAID:
+            self._at = {}
+        self._at[text] = now
+        return True
+
+
+#: Of everything that this process serves.
+said = Said()
+
+
+def reply_of(error: FedOpsError) -> ErrorReply:
+    """An error as the API says it."""
+    return ErrorReply(kind=error.kind, error=type(error).__name__, message=_clean(error.message))
+
+
+def _clean(text: str) -> str:
+    """What a request held may be quoted in a message, and may be no valid Unicode."""
+    return text.encode("utf-8", "replace").decode("utf-8")

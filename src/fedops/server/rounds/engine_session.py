@@ -1,0 +1,258 @@
+"""What the round engine of an attempt asks for and reports, beside its rounds.
+
+Every call is fenced: only the run's current attempt, while it lives, is heard.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fedops.core.contracts import (
+    ArtifactRef,
+    AttemptSpec,
+    Candidate,
+    Candidates,
+    CollectRequest,
+    EngineHello,
+    EngineProgress,
+    ModelInit,
+    ParameterContract,
+)
+from fedops.core.errors import Conflict
+from fedops.core.states import RUN_TRAINING, AttemptStatus, ParticipationStatus, RunStatus
+from fedops.server import artifacts, assignments, facts, models
+from fedops.server.changes import swap
+from fedops.server.rounds import open_rounds
+from fedops.server.run_states import LIVE, move_attempt, move_run
+from fedops.server.tables import (
+    ArtifactRow,
+    AttemptRow,
+    ModelVersionRow,
+    ParticipationRow,
+    RoundRow,
+    RunRow,
+)
+
+Command = Literal["continue", "stop", "pause"]
+#: Where a participation's loss may be found, the best first.
+_LOSSES = ("train_loss", "loss")
+
+
+def fenced(session: Session, attempt_id: int, lock: bool = True) -> tuple[AttemptRow, RunRow]:
+    """The attempt and its run. ``Conflict`` when the attempt has no say any more.
+
+    ``lock`` keeps the run from changing before the transaction ends, on databases with many writers.
+    """
+    attempt = session.get_one(AttemptRow, attempt_id)
+    run = session.get_one(RunRow, attempt.run_id, with_for_update=True if lock else None)
+    session.refresh(attempt)
+    if attempt.status not in LIVE or run.current_attempt != attempt.number:
+        how = (
+            f"{attempt.status.value}: {attempt.reason}" if attempt.reason else attempt.status.value
+        )
+        raise Conflict(
+            f"attempt {attempt.number} of run {run.id} is over ({how}); "
+            f"the run is {run.status.value}, its current attempt is {run.current_attempt}"
+        )
+    return attempt, run
+
+
+def command(run: RunRow) -> Command:
+    """Whether the engine may go on."""
+    if run.status is RunStatus.PAUSING:
+        return "pause"
+    return "continue" if run.status in RUN_TRAINING else "stop"
+
+
+def who(attempt: AttemptRow) -> str:
+    """The engine of an attempt, as events name it."""
+    return f"engine (attempt {attempt.number})"
+
+
+def hello(
+    session: Session,
+    attempt_id: int,
+    body: EngineHello,
+    home: Path,
+    now: float,
+    blobs: Path | None = None,
+) -> AttemptSpec:
+    """The ServerApp is up: the attempt runs, and so does the run. Repeatable.
+
+    ``blobs``: the folder that the blobs are in, where there is one.
+    """
+    attempt, run = fenced(session, attempt_id)
+    attempt.pid = body.pid
+    session.flush()
+    me, why = who(attempt), f"the ServerApp is up (process {body.pid})"
+    move_attempt(session, attempt, AttemptStatus.RUNNING, me, why, now)
+    if run.status in (RunStatus.STARTING, RunStatus.RESUMING):
+        move_run(session, run, RunStatus.RUNNING, me, why, now)
+    model, state = _start_from(session, run)
+    begun = open_rounds.adopt(session, attempt, run, model.sha256 if model else None, now)
+    spec = _spec(attempt, run, home)
+    found = {"model": model, "strategy_state": state, "open_round": begun}
+    return spec.model_copy(update={**found, "blobs_dir": str(blobs) if blobs else None})
+
+
+def _spec(attempt: AttemptRow, run: RunRow, home: Path) -> AttemptSpec:
+    return AttemptSpec(
+        run_id=run.id,
+        attempt=attempt.number,
+        task=run.task,
+        seed=run.seed,
+        config=run.config,
+        rounds=run.rounds,
+        next_round=run.committed_rounds + 1,
+        model=None,
+        strategy_state=None,
+        contract=ParameterContract.model_validate(run.contract) if run.contract else None,
+        dataset=run.dataset,
+        refused=run.refused,
+        spool_dir=str(spool_dir(home, run.id, attempt.number)),
+    )
+
+
+def spool_dir(home: Path, run_id: int, attempt: int) -> Path:
+    """Where an attempt keeps the updates of its round."""
+    return home / "spool" / f"run-{run_id}" / f"attempt-{attempt}"
+
+
+def _start_from(session: Session, run: RunRow) -> tuple[ArtifactRef | None, ArtifactRef | None]:
+    """The model to go on with, and the strategy's state: the last round's, its parent's, a version's."""
+    if run.committed_rounds >= run.first_round:
+        last = session.get_one(RoundRow, (run.id, run.committed_rounds))
+        return _ref(session, last.model), _ref(session, last.strategy_state)
+    if run.start_model is not None:
+        return _ref(session, run.start_model), _ref(session, run.start_state)
+    if run.from_version is None:
+        return None, None
+    version = session.get_one(ModelVersionRow, (run.task, run.from_version))
+    return _ref(session, version.sha256), None
+
+
+def _ref(session: Session, sha256: str | None) -> ArtifactRef | None:
+    row = session.get(ArtifactRow, sha256) if sha256 else None
+    return ArtifactRef(sha256=row.sha256, size=row.size) if row else None
+
+
+def initial_model(session: Session, attempt_id: int, body: ModelInit, now: float) -> None:
+    """V0, made by the engine from the seed, unless the task has it. Repeatable with the same model."""
+    attempt, run = fenced(session, attempt_id)
+    first = session.get(ModelVersionRow, (run.task, 0))
+    if first is None:
+        first = _create_first(session, attempt, run, body, now)
+    elif first.sha256 != body.model:
+        theirs = ParameterContract.model_validate(first.contract)
+        lines = theirs.differences(body.contract) or ["the same tensors with other values"]
+        raise Conflict(f"task '{run.task}' has another initial model V0: {'; '.join(lines)}")
+    if run.from_version is None:
+        swap(session, run, "from_version", 0, contract=first.contract)
+
+
+def _create_first(
+    session: Session, attempt: AttemptRow, run: RunRow, body: ModelInit, now: float
+) -> ModelVersionRow:
+    artifacts.require(session, body.model, "initial model")
+    lineage: dict[str, Any] = {
+        "seed": run.seed,
+        "bundle": run.bundle,
+        "fingerprint": body.contract.fingerprint,
+    }
+    return models.create(
+        session,
+        run.task,
+        now,
+        who(attempt),
+        run_id=run.id,
+        round=0,
+        parent=None,
+        sha256=body.model,
+        strategy_state=None,
+        contract=body.contract.model_dump(mode="json"),
+        metrics={},
+        lineage=lineage,
+    )
+
+
+# --- candidates and progress -----------------------------------------------------------------
+
+
+def candidates(session: Session, attempt_id: int, now: float) -> Candidates:
+    """The task's devices, by name: each with its history in this run, and why it cannot be invited."""
+    _, run = fenced(session, attempt_id, lock=False)
+    history, busy = _history(session, run.id), assignments.busy_with(session, run.id)
+    found = [
+        Candidate(
+            device=row.name,
+            node_id=str(row.node_number),
+            unavailable=facts.why_not(row, run.task, run.refused, now),
+            busy_with=busy.get(row.id),
+            idle_seconds=0.0 if row.id in busy else facts.idle_seconds(row, now),
+            **_summary(history.get(row.id, [])),
+        )
+        for row in facts.members(session, run.task)
+    ]
+    return Candidates(command=command(run), candidates=found)
+
+
+def _history(session: Session, run_id: int) -> dict[str, list[ParticipationRow]]:
+    query = (
+        select(ParticipationRow)
+        .join(
+            RoundRow,
+            (RoundRow.run_id == ParticipationRow.run_id)
+            & (RoundRow.round == ParticipationRow.round)
+            & (RoundRow.attempt == ParticipationRow.attempt),
+        )
+        .where(ParticipationRow.run_id == run_id, RoundRow.committed_at.is_not(None))
+        .where(ParticipationRow.status == ParticipationStatus.REPLIED)
+        .order_by(ParticipationRow.round)
+    )
+    by_device: dict[str, list[ParticipationRow]] = {}
+    for row in session.scalars(query):
+        by_device.setdefault(row.device_id, []).append(row)
+    return by_device
+
+
+def _summary(taken: list[ParticipationRow]) -> dict[str, Any]:
+    if not taken:
+        return {}
+    last = taken[-1]
+    losses = [last.metrics[name] for name in _LOSSES if name in last.metrics]
+    return {
+        "rounds_taken": len(taken),
+        "last_round": last.round,
+        "last_seconds": last.seconds,
+        "last_loss": losses[0] if losses else None,
+    }
+
+
+def progress(session: Session, attempt_id: int, body: EngineProgress, now: float) -> None:
+    """What the engine is doing, for ``why`` and the live views."""
+    attempt, _ = fenced(session, attempt_id, lock=False)
+    before = attempt.progress or {}
+    same = (before.get("phase"), before.get("round")) == (body.phase, body.round)
+    attempt.progress = body.model_dump(mode="json")
+    attempt.progress_at = attempt.progress_at if same else now
+
+
+def judge(session: Session, attempt_id: int, body: CollectRequest, now: float) -> None:
+    """The engine's verdicts on results it collected. Repeating is harmless."""
+    _, run = fenced(session, attempt_id)
+    assignments.judge(session, run.id, body.checked, body.rejected, now)
+
+
+def spool_of(session: Session, attempt_id: int, home: Path) -> Path:
+    """The spool folder of an attempt that lives."""
+    attempt, run = fenced(session, attempt_id, lock=False)
+    return spool_dir(home, run.id, attempt.number)
+
+
+def current_command(session: Session, attempt_id: int) -> Command:
+    """Whether the engine of an attempt may go on. ``Conflict`` when it is over."""
+    return command(fenced(session, attempt_id, lock=False)[1])

@@ -1,0 +1,142 @@
+"""How an attempt ends by itself, and what becomes of its run: a new global model version, or not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from fedops.core.contracts import EngineFinish
+from fedops.core.errors import Conflict
+from fedops.core.states import AttemptStatus, FailureReason, ParticipationStatus, RunStatus
+from fedops.server import attempts, models, stops
+from fedops.server.rounds.commits import note_client_metrics
+from fedops.server.rounds.engine_session import fenced, who
+from fedops.server.run_states import move_attempt, move_run, require_run
+from fedops.server.tables import (
+    AttemptRow,
+    BundleRow,
+    DeviceRow,
+    ParticipationRow,
+    RoundRow,
+    RunRow,
+)
+from fedops.settings import ServerSettings
+
+
+def finish(
+    session: Session, attempt_id: int, body: EngineFinish, settings: ServerSettings, now: float
+) -> None:
+    """The engine says goodbye. Saying it again is harmless."""
+    if _said_before(session, attempt_id, body):
+        return
+    attempt, run = fenced(session, attempt_id)
+    if body.outcome == "completed":
+        _require_all_rounds(run)
+    text = body.text or body.outcome
+    note_client_metrics(session, run, run.committed_rounds, body.client_metrics, now)
+    move_attempt(session, attempt, AttemptStatus.ENDED, who(attempt), _goodbye(body), now)
+    if body.outcome == "completed":
+        _complete(session, attempt, run, body, now)
+    elif body.outcome == "failed" and run.status not in _ENDING:
+        reason = body.reason or FailureReason.ENGINE_ERROR
+        move_run(session, run, RunStatus.FAILED, who(attempt), text, now, reason=reason)
+    elif not stops.settle(session, run, settings, now) and run.status not in _ENDING:
+        attempts.go_on(session, run, f"attempt {attempt.number} ended: {text}", now)
+
+
+_ENDING = (RunStatus.STOPPING, RunStatus.PAUSING, RunStatus.STOPPED, RunStatus.PAUSED)
+
+
+def _goodbye(body: EngineFinish) -> str:
+    return f"{body.outcome}: {body.text}" if body.text else body.outcome
+
+
+def _said_before(session: Session, attempt_id: int, body: EngineFinish) -> bool:
+    attempt = session.get_one(AttemptRow, attempt_id)
+    return attempt.status is AttemptStatus.ENDED and attempt.reason == _goodbye(body)
+
+
+def _require_all_rounds(run: RunRow) -> None:
+    if run.committed_rounds < run.rounds:
+        raise Conflict(
+            f"run {run.id} is not complete: {run.committed_rounds} of {run.rounds} rounds committed"
+        )
+
+
+def _complete(
+    session: Session, attempt: AttemptRow, run: RunRow, body: EngineFinish, now: float
+) -> None:
+    """The last round's model becomes the task's next version, and ``latest``."""
+    last = session.get_one(RoundRow, (run.id, run.committed_rounds))
+    metrics = {**last.client_metrics, **last.metrics}
+    version = models.create(
+        session,
+        run.task,
+        now,
+        who(attempt),
+        run_id=run.id,
+        round=last.round,
+        parent=run.from_version,
+        sha256=last.model,
+        strategy_state=last.strategy_state,
+        contract=run.contract or {},
+        metrics=metrics,
+        lineage=_lineage(session, run),
+    )
+    models.move_alias(session, run.task, models.LATEST, version.version, now, who(attempt))
+    why = f"all {run.rounds} rounds committed; V{version.version} is the new global model"
+    values: dict[str, Any] = {"version": version.version, "metrics": metrics or run.metrics}
+    if run.status is RunStatus.PAUSING:  # it completed before it could pause
+        move_run(session, run, RunStatus.STOPPING, who(attempt), why, now)
+    move_run(session, run, RunStatus.COMPLETED, who(attempt), why, now, **values)
+
+
+def _lineage(session: Session, run: RunRow) -> dict[str, Any]:
+    """Where a model comes from: enough to make it again."""
+    contract: dict[str, Any] = run.contract or {}
+    return {
+        "run": run.id,
+        "parent_run": run.parent,
+        "rounds": run.rounds,
+        "first_round": run.first_round,
+        "seed": run.seed,
+        "bundle": run.bundle,
+        "commit": session.get_one(BundleRow, run.bundle).commit,
+        "config": run.config,
+        "from_version": run.from_version,
+        "dataset": run.dataset,
+        "attempts": run.current_attempt,
+        "parameters": len(contract.get("parameters", [])),
+        "devices": _contributions(session, run),
+    }
+
+
+def _contributions(session: Session, run: RunRow) -> dict[str, dict[str, int]]:
+    """Per device: in how many rounds it was aggregated, and its examples in them, summed."""
+    query = (
+        select(DeviceRow.name, func.count(), func.coalesce(func.sum(ParticipationRow.examples), 0))
+        .join(ParticipationRow, ParticipationRow.device_id == DeviceRow.id)
+        .join(
+            RoundRow,
+            (RoundRow.run_id == ParticipationRow.run_id)
+            & (RoundRow.round == ParticipationRow.round)
+            & (RoundRow.attempt == ParticipationRow.attempt),
+        )
+        .where(ParticipationRow.run_id == run.id, RoundRow.committed_at.is_not(None))
+        .where(ParticipationRow.status == ParticipationStatus.REPLIED)
+        .group_by(DeviceRow.name)
+        .order_by(DeviceRow.name)
+    )
+    return {
+        name: {"rounds": int(rounds), "examples": int(examples or 0)}
+        for name, rounds, examples in session.execute(query)
+    }
+
+
+def end_now(session: Session, run_id: int, reason: FailureReason, text: str, now: float) -> None:
+    """For the scheduler and the sweeper: a run that cannot go on fails. Repeatable."""
+    run = require_run(session, run_id)
+    if run.ended_at is None:
+        move_run(session, run, RunStatus.FAILED, "server", text, now, reason=reason)

@@ -1,0 +1,367 @@
+"""Work on its way to devices: what is open, what each device holds, and who waits for news.
+
+All of it lives in memory and is built anew from the rows at a start. It is level-triggered: what is open and
+not held is given again, what is held and over is taken back, in every answer. Nothing can be missed for good.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from fedops.core.contracts import Cancellation, HeldAssignment, Offer, Progress, Stage
+from fedops.core.states import AssignmentStatus
+from fedops.server.assignments import Seen
+from fedops.server.notices import OpenWork, WorkOver
+from fedops.server.rounds.wake_ups import WakeUps
+
+#: What was given is not given at once again to who polls on without taking it. Seconds.
+REPEAT_SECONDS = 1.0
+#: How many assignments that are over are remembered, to answer who comes too late.
+_REMEMBERED = 20_000
+#: Who does this may go on for a while after the deadline.
+_SENDING = (Stage.WAITING_TO_UPLOAD, Stage.UPLOADING)
+
+
+@dataclass
+class _Piece:
+    """An assignment that is open, or was ended by the server and may still be held."""
+
+    work: OpenWork
+    status: AssignmentStatus = AssignmentStatus.OFFERED
+    accepted_at: float | None = None
+    progress: Progress = field(default_factory=lambda: Progress(stage=Stage.WAITING))
+    #: Whether the device may be at it, as far as we know.
+    maybe_held: bool = False
+    cancelled: Cancellation | None = None
+    #: The last poll that had arrived when it was cancelled or accepted.
+    at_poll: int = 0
+
+
+@dataclass
+class _Device:
+    revision: int
+    pieces: dict[str, _Piece] = field(default_factory=dict)
+    polls: int = 0
+    #: What was last given to whom: (life, id) -> when.
+    given: dict[tuple[str, str], float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Listener:
+    """A poll of a device that waits: which life of it, what that holds, and the number of the poll."""
+
+    device_id: str
+    life: str
+    held: frozenset[str]
+    poll: int
+    #: Whether it may be given new work.
+    takes_offers: bool = True
+
+
+@dataclass(frozen=True)
+class News:
+    """What a device is told of its work."""
+
+    revision: int
+    offers: list[Offer] = field(default_factory=list)
+    cancel: list[Cancellation] = field(default_factory=list)
+    forget: list[str] = field(default_factory=list)
+
+    @property
+    def ids(self) -> list[str]:
+        return [*(o.id for o in self.offers), *(c.id for c in self.cancel), *self.forget]
+
+
+class WorkHub:
+    """Thread-safe; everything but ``wait`` may be called anywhere."""
+
+    def __init__(
+        self,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._clock = clock
+        self._monotonic = monotonic
+        self._lock = threading.RLock()
+        self._wake_ups = WakeUps()
+        # Revisions go on rising over a restart, so that a device never meets an old one again.
+        first = time.time_ns() // 1_000_000
+        self._devices: dict[str, _Device] = defaultdict(lambda: _Device(first))
+        self._places: dict[str, str] = {}
+        self._over: OrderedDict[str, WorkOver] = OrderedDict()
+        self._dirty: set[str] = set()
+        self._released: set[str] = set()
+
+    # --- what the database says ----------------------------------------------------------------
+
+    def load(self, open_: Iterable[tuple[OpenWork, Seen]], ended: Iterable[WorkOver]) -> None:
+        """At the start: what is open, and what was ended and may still be held."""
+        with self._lock:
+            for work, seen in open_:
+                piece = _Piece(work, seen.status, seen.accepted_at, maybe_held=True)
+                piece.progress = Progress(
+                    stage=Stage(seen.stage), done=seen.done, total=seen.total, text=seen.text
+                )
+                self._put(piece)
+            for over in ended:
+                self._remember(over)
+
+    def offered(self, works: Sequence[OpenWork]) -> None:
+        """There is new work."""
+        with self._lock:
+            for work in works:
+                self._put(_Piece(work))
+        self._wake_ups.wake([work.device_id for work in works])
+
+    def _put(self, piece: _Piece) -> None:
+        self._devices[piece.work.device_id].pieces[piece.work.id] = piece
+        self._places[piece.work.id] = piece.work.device_id
+
+    def over(self, notice: WorkOver) -> None:
+        """An assignment is over."""
+        with self._lock:
+            self._remember(notice)
+            device = self._devices[notice.device_id]
+            piece = device.pieces.get(notice.assignment_id)
+            if piece is not None and notice.cancelled is not None and piece.maybe_held:
+                piece.cancelled = _cancellation(notice)
+                piece.at_poll = device.polls
+            elif piece is not None:
+                if notice.cancelled is not None:
+                    self._released.add(notice.assignment_id)
+                self._drop(device, notice.assignment_id)
+        self._wake_ups.wake([notice.device_id])
+
+    def _remember(self, notice: WorkOver) -> None:
+        self._over[notice.assignment_id] = notice
+        while len(self._over) > _REMEMBERED:
+            self._over.popitem(last=False)
+
+    def _drop(self, device: _Device, id_: str) -> None:
+        device.pieces.pop(id_, None)
+        self._places.pop(id_, None)
+        self._dirty.discard(id_)
+
+    def changed(self, device_id: str) -> None:
+        """What the server wants of a device may have changed."""
+        with self._lock:
+            self._devices[device_id].revision += 1
+        self._wake_ups.wake([device_id])
+
+    def revision(self, device_id: str) -> int:
+        """The current revision of what the server wants of a device."""
+        with self._lock:
+            return self._devices[device_id].revision
+
+    # --- what devices say ----------------------------------------------------------------------
+
+    def polled(self, device_id: str, held: Sequence[HeldAssignment]) -> int:
+        """A device says what it holds. Returns the number of this poll."""
+        with self._lock:
+            device = self._devices[device_id]
+            device.polls += 1
+            for said in held:
+                self._note(device, said.id, _progress(said))
+            self._let_go(device, {said.id for said in held})
+            return device.polls
+
+    def _let_go(self, device: _Device, held: set[str]) -> None:
+        """What was cancelled before this poll and is not in it is not being worked on."""
+        for id_, piece in list(device.pieces.items()):
+            if id_ not in held and piece.cancelled and piece.at_poll < device.polls:
+                self._released.add(id_)
+                self._drop(device, id_)
+
+    def _note(self, device: _Device, id_: str, progress: Progress) -> None:
+        piece = device.pieces.get(id_)
+        if piece is None or piece.cancelled:
+            return
+        self._accept(device, piece)
+        if progress.stage is not Stage.WAITING and piece.status is AssignmentStatus.ACCEPTED:
+            piece.status = AssignmentStatus.WORKING
+            self._dirty.add(id_)
+        if progress != piece.progress:
+            piece.progress = progress
+            self._dirty.add(id_)
+
+    def _accept(self, device: _Device, piece: _Piece) -> None:
+        piece.maybe_held = True
+        if piece.status is AssignmentStatus.OFFERED:
+            piece.status, piece.accepted_at = AssignmentStatus.ACCEPTED, self._clock()
+            piece.at_poll = device.polls
+            self._dirty.add(piece.work.id)
+
+    def accept(self, device_id: str, id_: str) -> OpenWork | WorkOver | None:
+        """A device fetches the instruction. What is known of the assignment, if it is this device's."""
+        with self._lock:
+            device = self._devices[device_id]
+            piece = device.pieces.get(id_)
+            if piece is None or piece.cancelled:
+                return self.ended(device_id, id_)
+            self._accept(device, piece)
+            return piece.work
+
+    def progress(self, device_id: str, id_: str, body: Progress) -> bool:
+        """Where a device is with an assignment. Whether that is open."""
+        with self._lock:
+            device = self._devices[device_id]
+            piece = device.pieces.get(id_)
+            if piece is None or piece.cancelled:
+                return False
+            self._note(device, id_, body)
+            return True
+
+    def of_device(self, device_id: str, id_: str) -> OpenWork | None:
+        """An open assignment of this device."""
+        with self._lock:
+            piece = self._devices[device_id].pieces.get(id_)
+            return None if piece is None or piece.cancelled else piece.work
+
+    def ended(self, device_id: str, id_: str) -> WorkOver | None:
+        """How an assignment of this device ended, if that was not long ago."""
+        with self._lock:
+            over = self._over.get(id_)
+            return over if over is not None and over.device_id == device_id else None
+
+    def wants_to_send(self, device_id: str, id_: str, size: int) -> None:
+        """The device asks to upload a result of ``size`` bytes, or does so."""
+        with self._lock:
+            device = self._devices[device_id]
+            piece = device.pieces.get(id_)
+            if piece is not None and piece.progress.stage not in _SENDING:
+                stage = Stage.WAITING_TO_UPLOAD
+                self._note(device, id_, Progress(stage=stage, done=0, total=size))
+
+    def open_of_device(self, device_id: str) -> list[OpenWork]:
+        """The device's open assignments."""
+        with self._lock:
+            pieces = self._devices[device_id].pieces.values()
+            return [piece.work for piece in pieces if piece.cancelled is None]
+
+    # --- what devices are told -----------------------------------------------------------------
+
+    async def wait(self, listener: Listener, after: int, wait: float) -> News:
+        """What a device must hear, as soon as there is news or the time is up."""
+        deadline = self._monotonic() + wait
+        while True:
+            with self._lock:
+                news = self._news(listener)
+                pause = self._pause(listener, news)
+                left = deadline - self._monotonic()
+                if news.revision != after or pause <= 0 or left <= 0 or self._wake_ups.closed:
+                    return self._give(listener, news)
+                waiter = self._wake_ups.park(listener.device_id)
+            await waiter.until(min(pause, left))
+
+    def _news(self, listener: Listener) -> News:
+        device, now, held = self._devices[listener.device_id], self._clock(), listener.held
+        offers, cancel = [], []
+        for id_, piece in device.pieces.items():
+            if piece.cancelled:
+                if id_ in held or piece.at_poll >= listener.poll:
+                    cancel.append(piece.cancelled)
+            elif id_ not in held and listener.takes_offers:
+                offers.append(_offer(piece.work, now))
+        unknown = [id_ for id_ in sorted(held) if id_ not in device.pieces]
+        ended = {id_: over for id_ in unknown if (over := self._over.get(id_)) and over.cancelled}
+        cancel += [_cancellation(over) for over in ended.values()]
+        forget = [id_ for id_ in unknown if id_ not in ended]
+        return News(device.revision, offers, cancel, forget)
+
+    def _pause(self, listener: Listener, news: News) -> float:
+        """How long until some of the news must be given (again); infinite when there is none."""
+        given, now = self._devices[listener.device_id].given, self._monotonic()
+        never = float("-inf")
+        due = (given.get((listener.life, id_), never) + REPEAT_SECONDS - now for id_ in news.ids)
+        return min(due, default=float("inf"))
+
+    def _give(self, listener: Listener, news: News) -> News:
+        now = self._monotonic()
+        device = self._devices[listener.device_id]
+        recent = {key: at for key, at in device.given.items() if now - at < REPEAT_SECONDS}
+        device.given = recent | {(listener.life, id_): now for id_ in news.ids}
+        return news
+
+    def close(self) -> None:
+        """Let every waiter go, now and from now on: the server is ending."""
+        self._wake_ups.close()
+
+    # --- what time and the database must hear ----------------------------------------------------
+
+    def late(self, now: float) -> dict[str, str]:
+        """The open assignments whose time is up, with the reason: who uploads has a little longer."""
+        with self._lock:
+            pieces = [p for d in self._devices.values() for p in d.pieces.values()]
+        found = {}
+        for piece in pieces:
+            work, sends = piece.work, piece.progress.stage in _SENDING
+            if piece.cancelled is None and now >= work.deadline_at + sends * work.upload_grace:
+                found[work.id] = "its deadline passed" + (" before its upload ended" * sends)
+        return found
+
+    @property
+    def dirty(self) -> bool:
+        """Whether there is anything that the database does not know yet."""
+        return bool(self._dirty or self._released)
+
+    def take_seen(self) -> list[Seen]:
+        """How far devices are, where that is news for the database."""
+        with self._lock:
+            dirty, self._dirty = self._dirty, set()
+            return [_seen(piece) for id_ in sorted(dirty) if (piece := self._piece(id_))]
+
+    def _piece(self, id_: str) -> _Piece | None:
+        place = self._places.get(id_)
+        return None if place is None else self._devices[place].pieces.get(id_)
+
+    def take_released(self) -> set[str]:
+        """What the server had ended and devices are not at any more."""
+        with self._lock:
+            released, self._released = self._released, set()
+            return released
+
+    def give_back(self, released: set[str], seen: Sequence[Seen] = ()) -> None:
+        """They could not be written."""
+        with self._lock:
+            self._released |= released
+            self._dirty |= {one.id for one in seen if one.id in self._places}
+
+
+def _offer(work: OpenWork, now: float) -> Offer:
+    return Offer(
+        id=work.id,
+        kind=work.kind,
+        task=work.task,
+        run_id=work.run_id,
+        round=work.round,
+        seconds_left=max(work.deadline_at - now, 0.0),
+    )
+
+
+def _cancellation(over: WorkOver) -> Cancellation:
+    return Cancellation(
+        id=over.assignment_id, reason=over.cancelled or "", checkpoint=over.checkpoint
+    )
+
+
+def _progress(said: HeldAssignment) -> Progress:
+    return Progress.model_construct(
+        stage=said.stage, done=said.done, total=said.total, text=said.text
+    )
+
+
+def _seen(piece: _Piece) -> Seen:
+    progress = piece.progress
+    return Seen(
+        id=piece.work.id,
+        status=piece.status,
+        accepted_at=piece.accepted_at,
+        stage=progress.stage.value,
+        done=progress.done,
+        total=progress.total,
+        text=progress.text,
+    )

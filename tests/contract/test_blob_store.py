@@ -1,0 +1,281 @@
+"""What every blob store promises."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import resource
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import obstore
+import pytest
+from s3_server import bucket_of
+
+from fedops.core.errors import Invalid, NotFound, Unavailable
+from fedops.storage.blobs import BlobStore, WrongDigest, keep
+from fedops.storage.folder_blobs import FolderBlobs
+from fedops.storage.s3 import S3Blobs
+
+ABC = hashlib.sha256(b"abc").hexdigest()
+
+
+Make = Callable[[], BlobStore]
+
+
+@pytest.fixture(params=["folder", "s3"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+    """Opens the same store each time, as a server does that starts again."""
+    folder = tmp_path / "artifacts"
+    if request.param == "folder":
+        return lambda: FolderBlobs(folder)
+    bucket = bucket_of(request.getfixturevalue("s3"), uuid.uuid4().hex)
+    return lambda: S3Blobs(bucket, folder)
+
+
+@pytest.fixture
+def store(make: Make) -> BlobStore:
+    return make()
+
+
+def _keep(store: BlobStore, *blocks: bytes) -> str:
+    upload = store.begin()
+    for block in blocks:
+        upload.write(block)
+    return upload.finish().sha256
+
+
+def _files(folder: Path) -> list[Path]:
+    return [path for path in folder.rglob("*") if path.is_file()]
+
+
+def test_a_file_is_named_by_its_content(store: BlobStore) -> None:
+    upload = store.begin()
+    upload.write(b"ab")
+    upload.write(b"")
+    upload.write(b"c")
+    assert upload.size == 3
+    ref = upload.finish(ABC)
+    assert (ref.sha256, ref.size) == (ABC, 3)
+    assert store.path(ABC).read_bytes() == b"abc"
+    assert (store.size(ABC), store.exists(ABC), store.check(ABC)) == (3, True, None)
+
+
+def test_the_same_content_is_kept_once_and_may_come_again(store: BlobStore) -> None:
+    assert _keep(store, b"abc") == _keep(store, b"a", b"bc")
+    assert store.path(_keep(store, b"")).read_bytes() == b""
+    assert sorted(store.stored(-5.0)) == sorted([ABC, hashlib.sha256(b"").hexdigest()])
+    assert list(store.stored(60.0)) == []
+
+
+def test_an_upload_that_breaks_off_leaves_nothing(store: BlobStore) -> None:
+    upload = store.begin()
+    upload.write(b"abc")
+    upload.abort()
+    assert not store.exists(ABC)
+    with pytest.raises(NotFound, match="no artifact ba7816"):
+        store.path(ABC)
+
+
+def test_abort_after_finish_is_harmless(store: BlobStore) -> None:
+    upload = store.begin()
+    upload.write(b"abc")
+    ref = upload.finish()
+    upload.abort()
+    assert store.path(ref.sha256).read_bytes() == b"abc"
+
+
+@pytest.mark.parametrize("name", ["", "x", "../../etc/passwd", "A" * 64, "0" * 63, "0" * 65])
+def test_only_digests_name_files(store: BlobStore, name: str) -> None:
+    for ask in (store.path, store.size, store.exists, store.check, lambda n: store.read(n, 0, 1)):
+        with pytest.raises(Invalid, match="is no sha256"):
+            ask(name)
+    store.remove(name)
+
+
+def test_removing_is_repeatable(store: BlobStore) -> None:
+    _keep(store, b"abc")
+    store.remove(ABC)
+    store.remove(ABC)
+    for ask in (store.path, store.size, lambda name: store.read(name, 0, 1)):
+        with pytest.raises(NotFound):
+            ask(ABC)
+    assert store.check(ABC) == "its file is missing"
+
+
+def test_any_piece_can_be_read(store: BlobStore) -> None:
+    data = os.urandom(300_000)
+    sha256 = _keep(store, data)
+    assert store.read(sha256, 0, len(data)) == data
+    assert store.read(sha256, 1_000, 5) == data[1_000:1_005]
+    assert store.read(sha256, 0, 0) == b""
+    with pytest.raises(Unavailable, match="it ends at byte 300,000"):
+        store.read(sha256, 299_999, 2)
+
+
+def test_another_content_than_announced_is_refused(store: BlobStore) -> None:
+    upload = store.begin()
+    upload.write(b"abd")
+    with pytest.raises(WrongDigest, match="was announced"):
+        upload.finish(ABC)
+    upload.abort()
+    assert not store.exists(ABC)
+
+
+def test_an_upload_is_gone_on_with_after_a_restart(store: BlobStore, make: Make) -> None:
+    upload = store.begin("job-1", b'{"a": 1}')
+    upload.write(b"a", b"b")
+    upload.pause()
+    upload.pause()
+    store.clean()
+    again = make()
+    assert again.unfinished() == ["job-1"]
+    found = again.resume("job-1")
+    assert (found.size, found.note) == (2, b'{"a": 1}')
+    found.write(b"c")
+    staged = found.stage(ABC)
+    assert again.unfinished() == ["job-1"], "until its row is committed"
+    assert keep(staged).size == 3
+    assert again.unfinished() == []
+    with pytest.raises(NotFound, match="no unfinished upload 'job-1'"):
+        again.resume("job-1")
+    assert again.path(ABC).read_bytes() == b"abc"
+
+
+def test_a_paused_upload_goes_on_from_what_the_disk_has(store: BlobStore, tmp_path: Path) -> None:
+    upload = store.begin("job-1", b"")
+    upload.write(b"abx")
+    upload.pause()
+    os.truncate(tmp_path / "artifacts" / "incoming" / "job-1", 2)
+    assert upload.reopen() == 2
+    upload.write(b"c")
+    assert upload.finish().sha256 == ABC
+
+
+def test_an_upload_that_is_begun_again_begins_from_nothing(store: BlobStore) -> None:
+    first = store.begin("job-1", b"1")
+    first.write(b"xyz")
+    first.pause()
+    second = store.begin("job-1", b"2")
+    second.write(b"abc")
+    second.secure()
+    assert store.resume("job-1").note == b"2"
+    assert second.finish(ABC).size == 3
+
+
+def test_each_step_to_the_end_may_be_repeated(store: BlobStore) -> None:
+    upload = store.begin("job-1", b"")
+    upload.write(b"abc")
+    staged = upload.stage()
+    for _ in range(2):
+        staged.sync()
+        staged.place()
+    assert store.path(ABC).read_bytes() == b"abc"
+    staged.done()
+    staged.done()
+    assert store.path(ABC).read_bytes() == b"abc"
+
+
+def test_an_upload_that_was_given_up_is_not_made_durable(tmp_path: Path) -> None:
+    store = FolderBlobs(tmp_path)
+    upload = store.begin("job-1", b"")
+    upload.write(b"abc")
+    staged = upload.stage()
+    store.discard("job-1")
+    upload.abort()
+    with pytest.raises(Unavailable, match="was given up"):
+        staged.sync()
+    assert not store.exists(ABC)
+
+
+@pytest.mark.parametrize("name", ["", ".", "../x", "a/b", "a.note", "x" * 129])
+def test_names_of_uploads_stay_in_their_folder(store: BlobStore, name: str) -> None:
+    for ask in (store.resume, store.discard, lambda n: store.begin(n or "/", b"")):
+        with pytest.raises(Invalid, match="no name of an upload"):
+            ask(name)
+
+
+def test_a_file_of_this_machine_is_taken_over(store: BlobStore, tmp_path: Path) -> None:
+    file = tmp_path / "model"
+    file.write_bytes(b"abc")
+    file.chmod(0o400)
+    assert keep(store.adopt(file, ABC)).size == 3
+    assert keep(store.adopt(file)).sha256 == ABC
+    file.unlink()
+    assert store.path(ABC).read_bytes() == b"abc"
+
+
+def test_what_cannot_be_taken_over(store: BlobStore, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"abd")
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    with pytest.raises(WrongDigest):
+        store.adopt(tmp_path / "file", ABC)
+    with pytest.raises(NotFound, match="no file none"):
+        store.adopt(tmp_path / "none")
+    for name in ("link", "."):
+        with pytest.raises(Invalid, match="is no file"):
+            store.adopt(tmp_path / name)
+    assert _files(tmp_path / "artifacts") == []
+    assert (tmp_path / "file").read_bytes() == b"abd"
+
+
+def _damage(store: BlobStore) -> None:
+    if isinstance(store, S3Blobs):
+        obstore.put(store._store, f"{ABC[:2]}/{ABC[2:]}", b"xbc")
+    else:
+        store.path(ABC).write_bytes(b"xbc")
+
+
+def test_a_damaged_file_is_noticed_and_mended_by_another_upload(store: BlobStore) -> None:
+    _keep(store, b"abc")
+    _damage(store)
+    said = store.check(ABC)
+    assert said is not None
+    assert said.startswith("its file is damaged: its sha256 is ")
+    _keep(store, b"abc")
+    assert store.check(ABC) is None
+
+
+@contextmanager
+def _disk_of(size: int) -> Iterator[None]:
+    """No file may grow beyond ``size``, as if the disk were full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_full_disk_is_unavailable_and_what_came_stays(store: BlobStore, tmp_path: Path) -> None:
+    upload = store.begin("job-1", b"")
+    upload.write(b"a")
+    with _disk_of(2), pytest.raises(Unavailable, match="the server's disk is full"):
+        upload.write(b"b", b"c")
+    assert upload.reopen() == 1
+    upload.write(b"b", b"c")
+    assert upload.finish().sha256 == ABC
+    other = store.begin()
+    with _disk_of(2), pytest.raises(Unavailable):
+        other.write(b"xyz")
+    other.abort()
+    assert _files(tmp_path / "artifacts" / "incoming") == []
+
+
+def test_what_an_earlier_life_left_is_removed(tmp_path: Path) -> None:
+    kept = _keep(FolderBlobs(tmp_path), b"abc")
+    half = FolderBlobs(tmp_path).begin("half", b"")
+    half.write(b"half")
+    half.secure()
+    store = FolderBlobs(tmp_path)
+    still = store.begin("open", b"")
+    still.secure()
+    store.clean()
+    assert sorted(store.unfinished()) == ["half", "open"]
+    store.clean(older_than=0.0)
+    assert store.unfinished() == ["open"]
+    still.abort()
+    assert _files(tmp_path) == [store.path(kept)]
+    half.abort()
