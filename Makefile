@@ -12,7 +12,7 @@
 PY     ?= python3
 VENV   ?= .venv
 ARGS   ?=
-EXTRAS := torch,keras,sklearn,huggingface,xai,simulation,postgres,wandb,dev
+EXTRAS := torch,keras,sklearn,huggingface,xai,simulation,postgres,s3,wandb,dev
 APP    := apps/mnist-xai
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed

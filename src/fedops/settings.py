@@ -58,6 +58,24 @@ class ServerSettings(BaseSettings):
     max_bundle_bytes: int = Field(default=64 * MIB, ge=1_024)
     #: The largest model or other file.
     max_artifact_bytes: int = Field(default=16_384 * MIB, ge=1_024)
+    #: How many devices may upload at a time; the others wait in line.
+    upload_slots: int = Field(default=32, ge=1, le=1_024)
+    #: Where files are kept, as ``s3://BUCKET/PREFIX``. None: in the home folder.
+    blobs_url: str | None = Field(
+        default=None, pattern=r"^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[A-Za-z0-9._/-]*)?$"
+    )
+    #: The address of the S3 server. None: Amazon's.
+    s3_endpoint: str | None = None
+    #: The region of the bucket.
+    s3_region: str = "us-east-1"
+    #: The access key; None: as the machine has it (environment, instance profile).
+    s3_access_key_id: str | None = None
+    #: The secret of the access key.
+    s3_secret_access_key: str | None = Field(default=None, repr=False)
+    #: Let devices fetch models from S3 itself, by URLs that work for a minute for whoever has them.
+    s3_presigned: bool = False
+    #: How much of what is in S3 is kept in the home folder too.
+    s3_cache_bytes: int = Field(default=16_384 * MIB, ge=MIB)
     #: How much is kept of the logs of each run, and of each device outside of runs; the oldest go first.
     log_bytes: int = Field(default=32 * MIB, ge=64 << 10)
     #: How many days of the devices' telemetry are kept.
@@ -66,8 +84,6 @@ class ServerSettings(BaseSettings):
     retention_updates: Literal["rounds", "run"] = "rounds"
     #: The largest result of a device that is taken in, when its run says nothing of that.
     max_update_bytes: int = Field(default=4_096 * MIB, ge=1_024)
-    #: How many devices may upload at a time.
-    upload_slots: int = Field(default=32, ge=1, le=1_024)
     #: How many of a run's newest round checkpoints are kept, beside the best one.
     keep_checkpoints: int = Field(default=3, ge=2)
     #: How long an attempt may take to say hello, in seconds.

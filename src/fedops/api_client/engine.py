@@ -32,8 +32,9 @@ class EngineClient(Client):
         self._send("POST", "/engine/progress", json=body.model_dump(mode="json"))
 
     def begin_round(self, round_: int, body: c.RoundBegin) -> c.Offered:
-        """The clients of a round, and their work: an assignment for each offer."""
-        return self._call(c.Offered, "POST", f"/engine/rounds/{round_}/begin", body, timeout=120.0)
+        """Announce who takes part, and make the assignments that the round begins with."""
+        path = f"/engine/rounds/{round_}/begin"
+        return self._call(c.Offered, "POST", path, body, timeout=120.0)
 
     def offer(self, body: c.OfferBatch) -> c.Offered:
         """Make assignments beside the rounds, or more of a round that was begun."""

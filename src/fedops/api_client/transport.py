@@ -201,10 +201,10 @@ def raise_for_error(response: httpx.Response) -> None:
             message if kind else f"the Server Manager is not available: {message}",
             _seconds(response.headers.get("retry-after")),
         )
-    if kind:
-        raise from_kind(kind, message)
     if status == 410:
         raise Conflict(message)
+    if kind:
+        raise from_kind(kind, message)
     raise FedOpsError(
         f"{response.request.method} {response.request.url} answered {status}: {message}"
     )

@@ -5,6 +5,7 @@ What the server wants is level-triggered, so an answer that is lost or comes twi
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from fedops.api_client import LONG_POLL_SECONDS, WorkClient
 from fedops.client.reachability import Reachability, backoff, is_final
 from fedops.core.contracts import HeldAssignment, Progress, Work, WorkPoll
-from fedops.core.errors import FedOpsError, Unavailable
+from fedops.core.errors import Conflict, FedOpsError, NotFound, Unavailable
 
 logger = logging.getLogger("fedops.client")
 
@@ -23,7 +24,7 @@ SHORTEST_POLL_SECONDS = 1.0
 #: An answer that came at once and changed nothing is not asked for again sooner. Seconds.
 IDLE_PAUSE_SECONDS = 1.5
 #: A stage is told beside the polls once it has lasted so long, and no two sooner. Seconds.
-PROGRESS_SECONDS = 1.0
+PROGRESS_SECONDS = 0.3
 _AT_ONCE = 0.3
 
 
@@ -31,7 +32,8 @@ class ServerConnection:
     """Keeps a device and its server informed of each other.
 
     ``on_work`` is called with each answer, from two threads, one at a time; it returns whether there was
-    something new in it that could be done. ``on_refused``: the server will have nothing more to do with this device.
+    something new in it that could be done. ``on_refused``: the server will have nothing more to do with this
+    device.
     """
 
     def __init__(
@@ -164,4 +166,5 @@ class ServerConnection:
                 continue  # numbers go with the polls
             progress = Progress(stage=item.stage, done=item.done, total=item.total, text=item.text)
             self._told[item.id] = item
-            self._news_client.progress(item.id, progress)
+            with contextlib.suppress(Conflict, NotFound):  # it is over: the next poll says so
+                self._news_client.progress(item.id, progress)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
@@ -34,6 +35,7 @@ logger = logging.getLogger("fedops.client")
 DAMAGED_TIMES = 3
 _SLOT_SECONDS = 10.0
 _ZSTD_LEVEL = 1
+_LOOK_SECONDS = 0.3
 _ENCODED = "upload.zst"
 
 
@@ -46,6 +48,8 @@ class Transfers:
     models: ModelCache
     reach: Reachability
     stopped: Callable[[], bool]
+    #: One at a time: two assignments may need the same file.
+    _fetching: threading.Lock = field(default_factory=threading.Lock)
 
     # --- down --------------------------------------------------------------------------------------
 
@@ -56,6 +60,14 @@ class Transfers:
             Over: the assignment is over, or this process.
             Invalid: it arrived damaged again and again.
         """
+        while not self._fetching.acquire(timeout=_LOOK_SECONDS):
+            self._check(held)
+        try:
+            return self._fetch(held, blob)
+        finally:
+            self._fetching.release()
+
+    def _fetch(self, held: Held, blob: BlobRef) -> Path:
         for _ in range(DAMAGED_TIMES):
             found = self.models.find(held.task, blob)
             if found is not None:

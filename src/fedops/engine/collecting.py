@@ -66,8 +66,8 @@ class EndCondition:
 class _Client:
     invitation: Invitation
     asked_at: float
-    assignment: str = ""  #: its id, once known
-    holds: bool = True  #: whether its assignment is open
+    assignment: str  #: its id
+    holds: bool  #: whether it is open
     gone: tuple[float, str] | None = None
     again: bool = False  #: whether its update was refused once
     notes: list[str] = field(default_factory=list)
@@ -145,27 +145,30 @@ class Collection:
 
     # --- asking ----------------------------------------------------------------------------------
 
-    def note(self, invitations: Mapping[str, Invitation]) -> None:
-        """These were asked, anew or for the first time."""
+    def note(self, invitations: Mapping[str, Invitation], made: Mapping[str, str]) -> None:
+        """These were asked, anew or for the first time. ``made``: by device, their assignments."""
         now = time.monotonic()
         self._to_ask_again = [d for d in self._to_ask_again if d not in invitations]
         for device, invitation in invitations.items():
             for answers in (self.failed, self.rejected, self.ended):
                 answers.pop(device, None)
             known = self._clients.get(device)
-            fresh = _Client(invitation, now)
+            fresh = _Client(invitation, now, made.get(device, ""), device in made)
             if known:
                 fresh = replace(fresh, again=known.again, notes=known.notes)
             self._clients[device] = fresh
+            if device not in made:
+                self.ended[device] = "it cannot be asked any more"
 
     def adopt(self, device: str, invitation: Invitation, open_: OpenAssignment) -> None:
         """An earlier attempt asked this. What was delivered since comes with the stream."""
-        self.note({device: invitation})
-        client = self._clients[device]
-        client.assignment = open_.id
-        client.holds = open_.status in ASSIGNMENT_OPEN or open_.status in _DELIVERED
-        if not client.holds:
-            self._end(device, open_.status, "")
+        self.note({device: invitation}, {device: open_.id})
+        if open_.status in ASSIGNMENT_OPEN or open_.status in _DELIVERED:
+            return
+        self._clients[device].holds = False
+        self._end(device, open_.status, "")
+        if open_.status is AssignmentStatus.REJECTED and open_.retry == 0:
+            self._to_ask_again.append(device)
 
     def offer(self, invitations: Mapping[str, Invitation], seconds: float) -> None:
         """Ask these, beside what the round began with."""
@@ -173,12 +176,7 @@ class Collection:
             return
         batch = self.instructions.batch(self._kind, invitations, seconds, self._round)
         made = self._place.link.ask(lambda api: api.offer(batch)).assignments
-        self.note(invitations)
-        for device in invitations:
-            self._clients[device].assignment = made.get(device, "")
-            if device not in made:
-                self._clients[device].holds = False
-                self.ended[device] = "it cannot be asked any more"
+        self.note(invitations, made)
 
     # --- waiting ---------------------------------------------------------------------------------
 
@@ -202,9 +200,7 @@ class Collection:
             return
         ids = [self._clients[device].assignment for device in self.outstanding]
         why = self._ended_why or "the round went on without it"
-        given = [id_ for id_ in ids if id_] if self._round is None else None
-        body = CancelRequest(ids=given, round=self._round, reason=why)
-        self._place.link.ask(lambda api: api.cancel(body))
+        self._place.link.ask(lambda api: api.cancel(CancelRequest(ids=ids, reason=why)))
 
     def _wait(self, end: EndCondition) -> float:
         if self._to_ask_again:
@@ -266,11 +262,10 @@ class Collection:
 
     def _on_delivery(self, delivery: Delivery) -> None:
         client = self._clients.get(delivery.device)
-        of_this = (self._kind, self._round, client.retry if client else -1)
-        if client is None or (delivery.kind, delivery.round, delivery.retry) != of_this:
+        if client is None or delivery.id != client.assignment:
             return
         if client.holds:
-            client.holds, client.gone, client.assignment = False, None, delivery.id
+            client.holds, client.gone = False, None
             if delivery.status in _DELIVERED:
                 self._check(delivery, client)
             else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections.abc import Callable
 
 from fedops.core.contracts import EngineProgress
@@ -12,18 +11,24 @@ from fedops.core.errors import FedOpsError
 
 #: Between two words. Seconds.
 INTERVAL = 0.2
-#: The same is said again after so long: whoever waits is still alive. Seconds.
+#: When nothing is new the same is said again after so long, as a sign of life. Seconds.
 SAY_AGAIN = 5.0
 
 
 class ProgressReport:
     """Sends the newest word; what was overtaken by a newer one is not said."""
 
-    def __init__(self, send: Callable[[EngineProgress], None], interval: float = INTERVAL) -> None:
+    def __init__(
+        self,
+        send: Callable[[EngineProgress], None],
+        interval: float = INTERVAL,
+        again: float = SAY_AGAIN,
+    ) -> None:
         self._send = send
         self._interval = interval
-        self._next: EngineProgress | None = None
-        self._said: tuple[EngineProgress, float] | None = None
+        self._again = again
+        self._now: EngineProgress | None = None
+        self._is_new = False
         self._changed = threading.Condition()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
@@ -31,13 +36,10 @@ class ProgressReport:
 
     def say(self, progress: EngineProgress) -> None:
         """Say this as soon as may be, unless it was just said."""
-        said, at = self._said or (None, 0.0)
-        if progress == said and time.monotonic() < at + SAY_AGAIN:
-            return
         with self._changed:
-            self._said = (progress, time.monotonic())
-            self._next = progress
-            self._changed.notify()
+            if progress != self._now:
+                self._now, self._is_new = progress, True
+                self._changed.notify()
 
     def close(self) -> None:
         """Say what is left, and nothing more."""
@@ -53,7 +55,13 @@ class ProgressReport:
             self._closed.wait(self._interval)
 
     def _take(self) -> EngineProgress | None:
+        """The next word; None when there is none any more."""
         with self._changed:
-            self._changed.wait_for(lambda: self._next is not None or self._closed.is_set())
-            progress, self._next = self._next, None
-            return progress
+            while not self._is_new and not self._closed.is_set():
+                waited = self._changed.wait(self._again)
+                if not waited and self._now is not None:
+                    return self._now
+            if not self._is_new:
+                return None
+            self._is_new = False
+            return self._now

@@ -184,9 +184,9 @@ class Recruiter:
             selected={**collection.reasons, **chosen},
             offers=collection.instructions.batch(TRAIN, invitations, seconds, round_),
         )
-        self._link.ask(lambda api: api.begin_round(round_, body))
+        made = self._link.ask(lambda api: api.begin_round(round_, body)).assignments
         reached("engine.round.begun")
-        collection.note(invitations)
+        collection.note(invitations, made)
         reached("engine.asked")
 
     def _choose(

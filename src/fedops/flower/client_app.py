@@ -185,19 +185,22 @@ class WorkResult:
 
 @dataclass(frozen=True)
 class FlowerTable:
-    """``[tool.flwr.app]`` of an app, as far as a client needs it."""
+    """``[tool.flwr.app]`` of an app."""
 
     clientapp: str = ""
     config: Mapping[str, Any] = field(default_factory=dict)
+    serverapp: str = ""
 
     @classmethod
     def of(cls, app_dir: Path) -> FlowerTable:
         table: Any = read_toml(app_dir / "pyproject.toml")
         for key in ("tool", "flwr", "app"):
             table = table.get(key, {}) if isinstance(table, dict) else {}
+        components = table.get("components", {})
         return cls(
-            str(table.get("components", {}).get("clientapp", "")),
+            str(components.get("clientapp", "")),
             _flat(table.get("config", {})),
+            str(components.get("serverapp", "")),
         )
 
 

@@ -38,8 +38,9 @@ def run_by_mode(
         run_launcher(grid, context, app_folder(app_dir), manager_module)
     elif mode == "server":
         raise Invalid(
-            "run config: mode = 'server' is no more: a FedOps server starts the FL server of its runs itself;"
-            " to run the app without one, say mode = 'simulation'"
+            "run config: mode = 'server' is no more: a FedOps server plays the rounds of its runs itself; to"
+            " run the app without one, say mode = 'simulation'; serverapp = \"own\" in [tool.fedops] needs a"
+            " ServerApp of the app's own in [tool.flwr.app.components]"
         )
     elif mode == "simulation":  # plain federated averaging over Flower's own nodes
         from fedops.flower.simulation import run_simulation

@@ -33,6 +33,7 @@ from fedops.server.api import devices as device_routes
 from fedops.server.api import models as model_routes
 from fedops.server.blob_app.admission import Admission
 from fedops.server.blob_app.app import MOUNT, BlobApp
+from fedops.server.blob_stores import open_blobs
 from fedops.server.db import Database
 from fedops.server.dispatch import Dispatch
 from fedops.server.front import FrontDoor
@@ -41,7 +42,7 @@ from fedops.server.jobs.scheduler import Scheduler
 from fedops.server.notices import WorkOver
 from fedops.server.presence import Presence
 from fedops.server.rounds.attempt_inbox import AttemptInboxes
-from fedops.server.rounds.blob_access import ServerBlobAccess
+from fedops.server.rounds.blob_access import WorkBlobAccess
 from fedops.server.rounds.engine_liveness import Pulse
 from fedops.server.rounds.instructions import Instructions
 from fedops.server.rounds.work_hub import WorkHub
@@ -52,7 +53,6 @@ from fedops.server.twins import Twins
 from fedops.server.wanted_states import WantedStates
 from fedops.server.writer import Writer
 from fedops.settings import ServerSettings
-from fedops.storage.folder_blobs import FolderBlobs
 
 logger = logging.getLogger("fedops.server")
 #: How long a worker may take to end. Seconds.
@@ -66,9 +66,9 @@ class ServerManager:
     """The parts that live as long as the server."""
 
     services: Services
+    blobs: BlobApp
     scheduler: Scheduler
     sweeper: Sweeper
-    blobs: BlobApp
 
     def open(self) -> None:
         """Make the home folder, the database and the admin token ready."""
@@ -117,16 +117,14 @@ def assemble(
     settings: ServerSettings, engines: EngineProcesses, clock: Callable[[], float] = time.time
 ) -> ServerManager:
     """Connect the parts. Nothing is started or written yet."""
-    db, artifacts, pulse = (
-        Database(settings.database),
-        FolderBlobs(settings.home / "artifacts"),
-        Pulse(),
-    )
+    db, artifacts, pulse = Database(settings.database), open_blobs(settings), Pulse()
     scheduler = Scheduler(db, engines, artifacts, settings, pulse, clock=clock)
     hub, inboxes = WorkHub(clock), AttemptInboxes()
     presence, tokens = Presence(settings.heartbeat_seconds), TokenCache(db, clock)
     writer, instructions = Writer(db), Instructions(db)
-    access = ServerBlobAccess(db, writer, tokens, presence, hub, instructions, settings, clock)
+    access = WorkBlobAccess(
+        db, writer, tokens, hub, instructions, presence, clock, settings.max_update_bytes
+    )
     blobs = BlobApp(access, artifacts, Admission(settings.upload_slots))
     db.listener = Dispatch(hub, inboxes, presence, tokens, blobs.forget, scheduler.worker.wake)
     services = Services(
@@ -147,7 +145,7 @@ def assemble(
         slots=blobs.admission,
     )
     sweeper = Sweeper(db, settings, artifacts, presence, hub, clock)
-    return ServerManager(services, scheduler, sweeper, blobs)
+    return ServerManager(services, blobs, scheduler, sweeper)
 
 
 def create_app(

@@ -22,15 +22,16 @@ from typing import BinaryIO
 
 from fedops.core.contracts import BackupReport
 from fedops.core.errors import Conflict, Invalid, NotFound, Unavailable
-from fedops.server.artifacts import LocalArtifacts, problem
+from fedops.server.artifacts import problem
 from fedops.server.backup_lock import no_removals
+from fedops.server.blob_stores import FOLDER, open_blobs
 from fedops.server.db import parse_url
 from fedops.server.sqlite_copy import copy_database
 from fedops.settings import ServerSettings
 from fedops.storage.atomic_files import atomic_file
 
 FORMAT = 1
-DATABASE, TOKEN, MANIFEST, FILES = "fedops.db", "admin-token", "manifest.json", "artifacts"
+DATABASE, TOKEN, MANIFEST, FILES = "fedops.db", "admin-token", "manifest.json", FOLDER
 
 
 def backup(settings: ServerSettings, target: Path) -> BackupReport:
@@ -70,7 +71,7 @@ def sqlite_file(settings: ServerSettings) -> Path:
 
 
 def _write(file: BinaryIO, settings: ServerSettings, database: Path, target: Path) -> BackupReport:
-    store = LocalArtifacts(settings.home / FILES)
+    store = open_blobs(settings)
     names = _stored(database)
     damaged = {sha256: why for sha256 in names if (why := problem(store, sha256))}
     good = [sha256 for sha256 in names if sha256 not in damaged]

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fedops.core.contracts import EngineProgress, ProcessReport
+from fedops.core.contracts import EngineProgress, ProcessReport, Stage
 from fedops.core.policies import clients_needed, is_online
 from fedops.core.states import RUN_TERMINAL, AttemptStatus, Enrolment, ProcessStatus, RunStatus
 from fedops.core.why import AttemptFacts, DeviceFacts, RunFacts, WorkFacts, unavailable
@@ -33,7 +33,7 @@ def of_device(
         enrolment=row.enrolment,
         online=is_online(row.present_until, now),
         last_seen_seconds=None if seen is None else max(now - seen, 0.0),
-        process=process_of(row, now),
+        process=_at_work(process_of(row, now), work),
         tasks=tuple(tasks),
         problems=tuple(row.problems),
         work=tuple(work),
@@ -45,6 +45,24 @@ def process_of(row: DeviceRow | Member, now: float) -> ProcessReport:
     report = ProcessReport.model_validate(row.process)
     since = 0.0 if row.process_at is None else max(now - row.process_at, 0.0)
     return report.model_copy(update={"seconds_in_state": report.seconds_in_state + since})
+
+
+def _at_work(report: ProcessReport, work: Iterable[WorkFacts]) -> ProcessReport:
+    """The report with what the device says of its work, which comes sooner than the next report."""
+    if report.status not in _LOADED:
+        return report
+    one = next((w for w in work if w.stage in _STATUS_OF), None)
+    status = _STATUS_OF[one.stage] if one else ProcessStatus.IDLE
+    if status is report.status:
+        return report
+    values = {"status": status, "seconds_in_state": 0.0, "limit_seconds": None}
+    where = {"task": one.task, "run_id": one.run_id, "round": one.round} if one else _NOWHERE
+    return report.model_copy(update={**values, **where})
+
+
+_LOADED = (ProcessStatus.IDLE, ProcessStatus.TRAINING, ProcessStatus.EVALUATING)
+_STATUS_OF = {Stage.TRAINING: ProcessStatus.TRAINING, Stage.EVALUATING: ProcessStatus.EVALUATING}
+_NOWHERE = {"task": None, "run_id": None, "round": None}
 
 
 def idle_seconds(row: DeviceRow | Member, now: float) -> float:

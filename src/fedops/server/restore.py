@@ -19,9 +19,11 @@ from fedops.core.errors import Conflict, Invalid, NotFound, Unavailable
 from fedops.processes import hold_lock
 from fedops.server.backup import DATABASE, FILES, FORMAT, MANIFEST, TOKEN, sqlite_file
 from fedops.server.backup_lock import UNFINISHED
+from fedops.server.blob_stores import open_blobs
 from fedops.server.migrate import known_revisions
 from fedops.settings import ServerSettings
 from fedops.storage.atomic_files import sha256_of
+from fedops.storage.blobs import keep
 
 #: Numbers that may have been given out after the backup was made are skipped.
 _SKIPPED_RUNS, _SKIPPED_VERSIONS = 1_000, 100
@@ -47,6 +49,7 @@ def restore(settings: ServerSettings, source: Path, lock: str) -> RestoreReport:
             files = _unpack(source, staging)
             _check_database(staging / DATABASE)
             _skip_numbers(staging / DATABASE)
+            _put(settings, staging)
             aside = _swap(settings, staging)
     except OSError as error:
         raise Unavailable(f"{home} cannot be restored: {error.strerror or error}") from None
@@ -153,6 +156,14 @@ def _skip_numbers(file: Path) -> None:
             "UPDATE tasks SET next_version = next_version + ? WHERE next_version > 0",
             (_SKIPPED_VERSIONS,),
         )
+
+
+def _put(settings: ServerSettings, staging: Path) -> None:
+    """Where the files are in a bucket, bring them back there; what is there already stays what it is."""
+    if settings.blobs_url is not None:
+        store = open_blobs(settings)
+        for path in (staging / FILES).glob("??/*"):
+            keep(store.adopt(path))
 
 
 # --- moving ----------------------------------------------------------------------------------

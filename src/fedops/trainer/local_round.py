@@ -246,7 +246,9 @@ class LocalTrainer:
         explanations.received(Moment(order.run_id, order.round, adapter, work.first))
         begin = time.monotonic()
         self._say(ProcessStatus.TRAINING, order)
-        result = adapter.train(work.data.train, work.training_context(self._device))
+        context = work.training_context(self._device)
+        context.on_epoch(0, context.epochs)
+        result = adapter.train(work.data.train, context)
         seconds = time.monotonic() - begin
         logger.info(
             "round %d of run %d: trained on %d examples in %.2f s: %s",

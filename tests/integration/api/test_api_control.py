@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from managing import CONTRACT, World, idle, training
+from managing import CONTRACT, World, training
 
 from fedops.api_client import EngineClient, OperatorClient
 from fedops.core import contracts as c
@@ -35,23 +35,24 @@ def test_a_run_is_paused_once_engine_and_devices_are_quiet_and_goes_on_later(wor
     devices = world.ready_devices("a", "b", "c")
     run, engine = world.running()
     done = world.do_round(engine, 1, *devices)
-    engine.begin_round(2, c.RoundBegin(selected=dict.fromkeys(devices, "x")))
+    made = world.begin(engine, 2, *devices)
     for device in devices.values():
-        device.heartbeat(training(run.id, 2))
+        device.take()
+        device.poll(training(run.id, 2))
     pausing = world.operator.pause_run(run.id)
     assert (pausing.status, pausing.stopping) == (RunStatus.PAUSING, ["a", "b", "c"])
-    assert engine.signals(after=0, wait=2).command == "pause"
-    assert devices["a"].heartbeat(idle(quiet=[run.id])).runs == []
-    devices["b"].heartbeat(idle(quiet=[run.id]))
+    assert engine.collect(c.CollectRequest(wait=2)).command == "pause"
+    assert devices["a"].drop(made["a"]).runs == []
+    devices["b"].drop(made["b"])
     assert world.operator.run(run.id).why.startswith("pausing 2 of 3: waiting for c")
     _finish(engine, "paused")
-    devices["c"].heartbeat(idle(quiet=[run.id]))
+    devices["c"].drop(made["c"])
     seen = world.operator.run(run.id)
     assert (seen.status, seen.committed_rounds) == (RunStatus.PAUSED, 1)
     assert seen.why == "paused after round 1 of 3, for 0 s, limit 30 d"
     assert world.operator.pause_run(run.id).status is RunStatus.PAUSED  # harmless
     assert world.operator.resume_run(run.id).status is RunStatus.RESUMING
-    assert devices["a"].desired(after=0).runs == [run.id]
+    assert devices["a"].poll().runs == [run.id]
     spec, engine = _spec(world, run.id)
     assert (spec.attempt, spec.next_round) == (2, 2)
     assert spec.model
@@ -86,13 +87,13 @@ def test_a_run_can_be_stopped_while_it_pauses(world: World) -> None:
     world.task()
     devices = world.ready_devices("a")
     run, engine = world.running()
-    engine.begin_round(1, c.RoundBegin(selected={"a": "x"}))
-    devices["a"].heartbeat(training(run.id))
+    made = world.begin(engine, 1, "a")
+    devices["a"].take()
     world.operator.pause_run(run.id)
     assert world.operator.stop_run(run.id).status is RunStatus.STOPPING
     assert engine.candidates().command == "stop"
     _finish(engine, "paused")  # it had heard of the pause before
-    devices["a"].heartbeat(idle(quiet=[run.id]))
+    devices["a"].drop(made["a"])
     assert _status(world, run.id) is RunStatus.STOPPED
 
 
@@ -100,15 +101,15 @@ def test_an_attempt_lost_while_pausing_does_not_hide_a_device_that_trains(world:
     world.task()
     devices = world.ready_devices("a")
     run, engine = world.running()
-    engine.begin_round(1, c.RoundBegin(selected={"a": "x"}))
-    devices["a"].heartbeat(training(run.id))
+    made = world.begin(engine, 1, "a")
+    devices["a"].take()
     world.operator.pause_run(run.id)
     with world.manager.services.db.write() as session:
         attempt = run_states.attempt_of(session, run_states.require_run(session, run.id))
         assert attempt is not None
         attempts.lost(session, attempt.id, "the Server Manager was restarted", world.clock())
     assert world.operator.run(run.id).why.startswith("pausing 0 of 1: waiting for a")
-    devices["a"].heartbeat(idle(quiet=[run.id]))
+    devices["a"].drop(made["a"])
     assert _status(world, run.id) is RunStatus.PAUSED
 
 
@@ -155,16 +156,17 @@ def _bring_to(world: World, status: RunStatus, task: str = "mnist") -> int:
         return run.id
     run, engine = world.running(task)
     world.do_round(engine, 1, *names)
+    made = world.begin(engine, 2, *names)
     for device in devices.values():
-        device.heartbeat(training(run.id, 2, task))
+        device.take()
     if status in (RunStatus.PAUSING, RunStatus.PAUSED, RunStatus.RESUMING):
         world.operator.pause_run(run.id)
     if status in (RunStatus.STOPPING, RunStatus.STOPPED):
         world.operator.stop_run(run.id)
     if status in (RunStatus.PAUSED, RunStatus.RESUMING, RunStatus.STOPPED):
         _finish(engine, "paused")
-        for device in devices.values():
-            device.heartbeat(idle(task, quiet=[run.id]))
+        for name, device in devices.items():
+            device.drop(made[name])
     if status is RunStatus.RESUMING:
         world.operator.resume_run(run.id)
     if status is RunStatus.FAILED:
@@ -333,85 +335,3 @@ def test_a_retry_that_leaves_no_round_is_refused(world: World) -> None:
         world.operator.retry_run(run_id, c.RunRetry(overrides=["num_rounds=1"]))
     assert _status(world, run_id) in RUN_TERMINAL
     assert world.operator.run(run_id).attempts[0].status is AttemptStatus.ENDED
-
-
-# --- several tasks, one device ---------------------------------------------------------------
-
-
-def _two_tasks(world: World) -> dict[str, object]:
-    """Devices a and b in both tasks, c in the second only."""
-    world.task("one")
-    world.task("two")
-    devices = world.ready_devices("a", "b", "c", task="two")
-    for name in ("a", "b"):
-        _beat(devices[name])
-    return dict(devices)
-
-
-def _beat(device: object) -> c.Desired:
-    process = c.ProcessReport(status="idle", pid=1)
-    wanted: c.Desired = device.heartbeat(  # type: ignore[attr-defined]
-        c.Heartbeat(tasks=["one", "two"], process=process)
-    )
-    return wanted
-
-
-def test_a_device_trains_for_one_run_at_a_time_and_the_other_says_what_it_waits_for(
-    world: World,
-) -> None:
-    devices = _two_tasks(world)
-    first, engine = world.running("one")
-    world.clock.advance(1)
-    second, other = world.running("two")
-    assert _beat(devices["a"]).runs == [first.id]
-    found = {x.device: (x.unavailable, x.held_by) for x in other.candidates().candidates}
-    busy = (f"works for run {first.id} of task 'one' first", first.id)
-    assert found == {"a": busy, "b": busy, "c": (None, None)}
-    assert all(x.unavailable is None for x in engine.candidates().candidates)
-    other.progress(c.EngineProgress(phase="waiting", round=1))
-    assert world.operator.run(second.id).why == (
-        f"waiting for 1 more device: 3 of 3 online, a: {busy[0]}, b: {busy[0]}; for 0 s, limit 24 h"
-    )
-    engine.begin_round(1, c.RoundBegin(selected={"a": "x"}))
-    world.operator.stop_run(first.id)
-    assert _beat(devices["a"]).runs == []  # not before the first run has let it go
-    _finish(engine, "stopped")
-    assert world.operator.run(first.id).status is RunStatus.STOPPED
-    assert devices["a"].desired(after=0).runs == [second.id]  # type: ignore[attr-defined]
-    assert all(x.unavailable is None for x in other.candidates().candidates)
-
-
-def test_a_paused_run_lets_its_devices_go_and_goes_to_the_end_of_the_queue(world: World) -> None:
-    devices = _two_tasks(world)
-    first, engine = world.running("one")
-    world.clock.advance(1)
-    second, _ = world.running("two")
-    world.operator.pause_run(first.id)
-    _finish(engine, "paused")
-    assert world.operator.run(first.id).status is RunStatus.PAUSED
-    assert _beat(devices["a"]).runs == [second.id]
-    world.clock.advance(1)
-    world.operator.resume_run(first.id)
-    assert _beat(devices["a"]).runs == [second.id]
-    _, engine = _spec(world, first.id)
-    assert {x.held_by for x in engine.candidates().candidates} == {second.id}
-    world.operator.stop_run(second.id)
-    world.clock.advance(4)
-    world.manager.sweeper.step()
-    assert _beat(devices["a"]).runs == [first.id]
-
-
-def test_a_device_that_a_run_refused_is_free_for_the_next(world: World) -> None:
-    devices = _two_tasks(world)
-    first, engine = world.running("one")
-    second, other = world.running("two")
-    engine.begin_round(1, c.RoundBegin(selected={"a": "x", "b": "x"}))
-    refused = {"b": "its data set is another one"}
-    engine.commit(world.commit(engine, 1, "a").model_copy(update={"refused": refused}))
-    assert _beat(devices["b"]).runs == [second.id]
-    assert _beat(devices["a"]).runs == [first.id]
-    assert {x.device: x.held_by for x in other.candidates().candidates} == {
-        "a": first.id,
-        "b": None,
-        "c": None,
-    }

@@ -44,7 +44,8 @@ def test_a_restart_keeps_the_admin_token(tmp_path: Path) -> None:
 def test_without_a_valid_token_nothing_is_answered(
     world: World, token: str | None, status: int, words: str
 ) -> None:
-    headers = {"authorization": f"Bearer {token}"} if token else {}
+    headers = {"fedops-protocol": "1"}
+    headers |= {"authorization": f"Bearer {token}"} if token else {}
     for path in ("info", "tokens", "devices", "devices/me", "tasks", "runs", "engine/candidates"):
         answer = httpx.get(f"{world.url}/api/v1/{path}", headers=headers, timeout=60.0)
         assert answer.status_code == status, path
@@ -146,11 +147,11 @@ def test_manual_approval(tmp_path: Path) -> None:
         world.task()
         reply, device = world.join("pi")
         assert reply.enrolment is Enrolment.PENDING
-        desired = device.heartbeat(idle())
+        desired = device.poll(idle())
         assert (desired.enrolment, desired.runs) == (Enrolment.PENDING, [])
         assert "waiting for approval ('fedops device approve pi')" in device.me().why
         assert world.operator.decide_device("pi", "approve").enrolment is Enrolment.APPROVED
-        assert device.desired(after=0).enrolment is Enrolment.APPROVED
+        assert device.poll().enrolment is Enrolment.APPROVED
         world.operator.decide_device("pi", "approve")  # repeating is harmless
         with pytest.raises(Conflict, match="cannot go from 'approved' to 'rejected'"):
             world.operator.decide_device("pi", "reject")
@@ -160,8 +161,9 @@ def test_a_revoked_device_is_told_and_stays_out(world: World) -> None:
     key = node_key()
     _, device = world.join("pi", key)
     world.operator.decide_device("pi", "revoke")
-    assert device.heartbeat(c.Heartbeat()).enrolment is Enrolment.REVOKED
-    with pytest.raises(Forbidden, match="is revoked: nothing is taken"):
+    with pytest.raises(Forbidden, match="device 'pi' was revoked: it takes part in nothing"):
+        device.poll()
+    with pytest.raises(Forbidden, match="was revoked"):
         device.records(c.RecordBatch(records=[]))
     with pytest.raises(Forbidden, match="was revoked: it cannot join again"):
         world.join("pi", key)
@@ -179,9 +181,9 @@ def test_an_unknown_device_names_the_known(world: World) -> None:
         world.operator.decide_device("pi-4", "destroy")
 
 
-def test_presence_follows_heartbeats_and_is_logged_once(world: World) -> None:
+def test_presence_follows_polls_and_is_logged_once(world: World) -> None:
     _, device = world.join("pi")
-    device.heartbeat(c.Heartbeat())
+    device.poll()
     assert world.operator.device("pi").online
     world.clock.advance(7.9)
     world.manager.sweeper.step()
@@ -192,16 +194,16 @@ def test_presence_follows_heartbeats_and_is_logged_once(world: World) -> None:
     seen = world.operator.device("pi")
     assert not seen.online
     assert seen.why == "offline, last seen 8 s ago"
-    device.heartbeat(c.Heartbeat())
+    device.poll()
     names = [e.name for e in world.operator.events()]
     assert names.count("device.online") == 2
     assert names.count("device.offline") == 1
 
 
-def test_a_device_enters_and_leaves_tasks_by_heartbeat(world: World) -> None:
+def test_a_device_enters_and_leaves_tasks_by_its_polls(world: World) -> None:
     world.task("mnist")
     _, device = world.join("pi")
-    desired = device.heartbeat(c.Heartbeat(tasks=["mnist", "mnits"]))
+    desired = device.poll(c.WorkPoll(tasks=["mnist", "mnits"]))
     assert desired.tasks == ["mnist"]
     assert desired.problems == [
         "there is no task 'mnits' on the server; did you mean 'mnist'? (the server's tasks: mnist)"
@@ -209,7 +211,7 @@ def test_a_device_enters_and_leaves_tasks_by_heartbeat(world: World) -> None:
     assert "did you mean 'mnist'" in world.operator.device("pi").why
     assert world.operator.task("mnist").devices == ["pi"]
     assert [d.name for d in world.operator.devices(task="mnist")] == ["pi"]
-    desired = device.heartbeat(c.Heartbeat())
+    desired = device.poll(c.WorkPoll())
     assert (desired.tasks, desired.problems) == ([], [])
     assert "in no task" in world.operator.device("pi").why
 
@@ -218,10 +220,10 @@ def test_a_device_that_runs_twice_is_told_of(world: World) -> None:
     world.task()
     device = world.ready_devices("pi")["pi"]
     here, copy = (idle("mnist").model_copy(update={"life": life}) for life in ("here", "copy"))
-    assert device.heartbeat(here).problems == []
-    assert device.heartbeat(copy).problems == []  # it was started anew, for all one knows
+    assert device.poll(here).problems == []
+    assert device.poll(copy).problems == []  # it was started anew, for all one knows
     for beat in (here, copy, here):
-        assert "data dir was copied" in device.heartbeat(beat).problems[0]
+        assert "data dir was copied" in device.poll(beat).problems[0]
     assert "online, but two Client Managers run" in world.operator.device("pi").why
     assert [e.name for e in world.operator.events()].count("device.twins") == 1
 
@@ -232,7 +234,7 @@ def test_the_process_is_shown_with_its_reason(world: World) -> None:
     process = c.ProcessReport(
         status=ProcessStatus.FATAL, reason="no module named torch", restarts=5
     )
-    device.heartbeat(c.Heartbeat(tasks=["mnist"], process=process))
+    device.poll(c.WorkPoll(tasks=["mnist"], process=process))
     assert world.operator.device("pi").why == (
         "online; its training client was given up: no module named torch"
     )
@@ -283,12 +285,12 @@ def test_records_count_once(world: World) -> None:
 def test_desired_is_held_until_it_changes(world: World) -> None:
     world.task()
     _, device = world.join("pi")
-    first = device.heartbeat(idle())
-    same = device.desired(after=first.revision, wait=0.2)
+    first = device.poll(idle())
+    same = device.poll(wait=0.2)
     assert same.revision == first.revision
     run = world.operator.start_run("mnist", c.RunStart())
-    assert device.desired(after=first.revision, wait=0).runs == []  # pending: nobody trains yet
+    assert device.poll().runs == []  # pending: nobody trains yet
     world.open_attempt(run.id)
-    news = device.desired(after=first.revision, wait=5)
+    news = device.poll(wait=5)
     assert news.revision > first.revision
     assert news.runs == [run.id]

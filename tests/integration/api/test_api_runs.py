@@ -121,27 +121,28 @@ def test_two_tasks_run_at_once_each_with_its_own_devices(world: World) -> None:
 def test_candidates_say_why_they_cannot_be_invited(world: World) -> None:
     world.task()
     devices = world.ready_devices("away", "free", "odd", "down")
-    unregistered = world.join("new")[1]
+    new = world.join("new")[1]
     run, engine = world.running()
     world.clock.advance(30)
     process = c.ProcessReport(status="backoff", restarts=2, reason="killed")
-    devices["free"].heartbeat(idle())
-    devices["odd"].heartbeat(idle("other").model_copy(update={"tasks": ["mnist"]}))
-    devices["down"].heartbeat(c.Heartbeat(tasks=["mnist"], process=process))
-    unregistered.heartbeat(idle())
+    devices["free"].poll(idle())
+    devices["odd"].poll(idle("other").model_copy(update={"tasks": ["mnist"]}))
+    devices["down"].poll(c.WorkPoll(tasks=["mnist"], process=process))
+    new.poll(c.WorkPoll(tasks=["mnist"]))
+    world.step()
     found = {x.device: x.unavailable for x in engine.candidates().candidates}
     assert found == {
         "away": "offline, last seen 30 s ago",
         "down": "its training client died (2 restarts) and starts again soon: killed",
         "free": None,
-        "new": "online, its node is being registered",
-        "odd": "its training client works for task 'other'",
+        "new": "its training client is stopped",
+        "odd": None,  # it works for another task meanwhile
     }
-    engine.progress(c.EngineProgress(phase="waiting", round=1))
+    engine.progress(c.EngineProgress(phase="waiting", round=1, needed=3))
     assert world.operator.run(run.id).why == (
         "waiting for 1 more device: 4 of 5 online, away last seen 30 s ago, "
         "down: its training client died (2 restarts) and starts again soon: killed, "
-        "new: online, its node is being registered and 1 more; for 0 s, limit 10 min"
+        "new: its training client is stopped; for 0 s, limit 10 min"
     )
 
 
@@ -229,8 +230,7 @@ def test_a_round_keeps_why_a_client_was_lost_or_refused(world: World) -> None:
             "refused": {"c": "its data set is 'digits', the run's is 'MNIST'"},
         }
     )
-    before = devices["c"].desired(after=0)
-    assert before.runs == [run.id]
+    assert devices["c"].poll().runs == [run.id]
     engine.commit(commit)
     (seen,) = world.operator.rounds(run.id)
     assert [(p.device, p.status.value, p.reason) for p in seen.participations] == [
@@ -241,7 +241,6 @@ def test_a_round_keeps_why_a_client_was_lost_or_refused(world: World) -> None:
     ]
     found = {x.device: x.unavailable for x in engine.candidates().candidates}
     assert found["c"] == "refused for this run: its data set is 'digits', the run's is 'MNIST'"
-    assert devices["c"].desired(after=before.revision, wait=2).runs == []
     names = [e.name for e in world.operator.events(run_id=run.id)]
     assert {"client.rejected", "client.dropped", "client.refused"} <= set(names)
 
@@ -265,11 +264,11 @@ def test_a_lost_attempt_is_fenced_and_the_next_goes_on(world: World) -> None:
     seen = world.operator.run(run.id)
     assert seen.status is RunStatus.RESUMING
     assert "going on with round 2 of 3 in a new attempt" in seen.why
-    assert devices["a"].desired(after=0).runs == [run.id]
+    assert devices["a"].poll().runs == [run.id]
     for call in (
         lambda: first.commit(late),
         first.candidates,
-        lambda: first.signals(0, wait=0),
+        lambda: first.collect(c.CollectRequest(wait=0)),
         lambda: first.hello(c.EngineHello(pid=1)),
         lambda: first.begin_round(2, c.RoundBegin(selected={"a": "x"})),
         lambda: first.finish(c.EngineFinish(outcome="failed")),
@@ -399,22 +398,26 @@ def test_a_run_is_stopped_once_engine_and_devices_are_quiet(world: World) -> Non
     devices = world.ready_devices("a", "b")
     run, engine = world.running()
     world.do_round(engine, 1, "a", "b")
-    engine.begin_round(2, c.RoundBegin(selected={"a": "x", "b": "x"}))
+    made = world.begin(engine, 2, "a", "b")
     for device in devices.values():
-        device.heartbeat(training(run.id, 2))
+        device.take()
+        device.poll(training(run.id, 2))
     stopping = world.operator.stop_run(run.id)
     assert (stopping.status, stopping.stopping) == (RunStatus.STOPPING, ["a", "b"])
     assert stopping.why == "stopping 0 of 2: waiting for a, b; for 0 s, limit 10 s"
     assert world.operator.stop_run(run.id).status is RunStatus.STOPPING  # harmless
-    heard = engine.signals(after=0, wait=2)
-    assert (heard.command, heard.signals[-1].kind) == ("stop", "command")
+    heard = engine.collect(c.CollectRequest(wait=2))
+    assert (heard.command, {d.reason for d in heard.deliveries}) == (
+        "stop",
+        {"the run is stopping"},
+    )
     assert engine.candidates().command == "stop"
     engine.finish(c.EngineFinish(outcome="stopped"))
-    assert devices["a"].heartbeat(idle(quiet=[run.id])).runs == []
+    assert devices["a"].drop(made["a"]).runs == []
     assert world.operator.run(run.id).why == "stopping 1 of 2: waiting for b; for 0 s, limit 10 s"
-    devices["b"].heartbeat(training(run.id, 2))
+    devices["b"].poll()
     assert world.operator.run(run.id).stopping == ["b"]
-    devices["b"].heartbeat(idle(quiet=[run.id]))
+    devices["b"].drop(made["b"])
     seen = world.operator.run(run.id)
     assert (seen.status, seen.stopping, seen.version) == (RunStatus.STOPPED, [], None)
     assert seen.why == "stopped after round 1 of 3: stopped by the operator"
@@ -425,11 +428,12 @@ def test_a_device_that_does_not_confirm_holds_a_stop_up_for_a_while_only(world: 
     world.task()
     devices = world.ready_devices("a")
     run, engine = world.running()
-    engine.begin_round(1, c.RoundBegin(selected={"a": "x"}))
+    world.begin(engine, 1, "a")
+    devices["a"].take()
     world.operator.stop_run(run.id)
     for _ in range(3):
         world.clock.advance(3)
-        devices["a"].heartbeat(training(run.id))
+        devices["a"].poll(training(run.id))
         world.manager.sweeper.step()
         assert world.operator.run(run.id).status is RunStatus.STOPPING
     world.clock.advance(1.1)
@@ -445,9 +449,10 @@ def test_a_device_that_does_not_confirm_holds_a_stop_up_for_a_while_only(world: 
 
 def test_an_offline_device_does_not_hold_a_stop_up(world: World) -> None:
     world.task()
-    world.ready_devices("a")
+    devices = world.ready_devices("a")
     run, engine = world.running()
-    engine.begin_round(1, c.RoundBegin(selected={"a": "x"}))
+    world.begin(engine, 1, "a")
+    devices["a"].take()
     world.clock.advance(9)
     world.operator.stop_run(run.id)
     engine.finish(c.EngineFinish(outcome="stopped"))
@@ -464,7 +469,7 @@ def test_completion_may_win_the_race_against_a_stop(world: World) -> None:
     assert engine.commit(commit).command == "stop"
     engine.finish(c.EngineFinish(outcome="completed"))
     assert world.operator.run(run.id).status is RunStatus.COMPLETED
-    assert devices["a"].desired(after=0).runs == []
+    assert devices["a"].poll().runs == []
 
 
 def test_an_engine_that_stops_without_being_told_is_lost(world: World) -> None:
@@ -476,33 +481,7 @@ def test_an_engine_that_stops_without_being_told_is_lost(world: World) -> None:
     assert "interrupted" in seen.why
 
 
-# --- signals ---------------------------------------------------------------------------------
-
-
-def test_signals_tell_of_devices_that_go_and_come(world: World) -> None:
-    world.task()
-    devices = world.ready_devices("a")
-    _, engine = world.running()
-    engine.begin_round(1, c.RoundBegin(selected={"a": "x"}))
-    world.clock.advance(9)
-    world.manager.sweeper.step()
-    gone = engine.signals(after=0, wait=2).signals[-1]
-    assert (gone.kind, gone.device, gone.text) == ("gone", "a", "offline, no heartbeat for 9 s")
-    devices["a"].heartbeat(idle())
-    back = engine.signals(after=gone.sequence, wait=2).signals[-1]
-    assert (back.kind, back.text) == ("command", "device a is ready")
-    assert engine.signals(after=back.sequence, wait=0.1).signals == []
-
-
-def test_a_revoked_device_is_gone_at_once(world: World) -> None:
-    world.task()
-    world.ready_devices("a")
-    _, engine = world.running()
-    engine.begin_round(1, c.RoundBegin(selected={"a": "x"}))
-    world.operator.decide_device("a", "revoke")
-    gone = engine.signals(after=0, wait=2).signals[-1]
-    assert (gone.kind, gone.device) == ("gone", "a")
-    assert engine.candidates().candidates == []
+# --- whose call it is ------------------------------------------------------------------------
 
 
 def test_the_engine_may_only_act_for_its_own_attempt(world: World) -> None:

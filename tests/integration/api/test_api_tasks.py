@@ -170,7 +170,7 @@ def test_an_archived_task_takes_no_run(world: World) -> None:
         world.operator.update_task("mnist", c.TaskUpdate(description="x"))
     _, device = world.join("pi")
     assert device.tasks() == []
-    assert device.heartbeat(c.Heartbeat(tasks=["mnist"])).problems == ["task 'mnist' is archived"]
+    assert device.poll(c.WorkPoll(tasks=["mnist"])).problems == ["task 'mnist' is archived"]
 
 
 def test_two_runs_make_two_versions_and_both_files_stay(world: World) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import time
 from pathlib import Path
 
 import httpx
 import pytest
-from managing import World, idle, later, managing, replied
+from managing import Device, World, idle, later, managing, replied
 
 from fedops.api_client import EngineClient
 from fedops.core import contracts as c
@@ -24,7 +25,9 @@ def _status(world: World, id_: str) -> A:
         return session.get_one(AssignmentRow, id_).status
 
 
-def _collect(engine: EngineClient, after: int = 0, wait: float = 5.0, **verdicts: object) -> c.Collected:
+def _collect(
+    engine: EngineClient, after: int = 0, wait: float = 5.0, **verdicts: object
+) -> c.Collected:
     body = {"after": after, "wait": wait, **verdicts}
     return engine.collect(c.CollectRequest.model_validate(body))
 
@@ -67,7 +70,6 @@ def test_a_round_is_offered_accepted_delivered_and_checked(world: World) -> None
     engine.commit(world.commit(engine, 1, "a").model_copy(update={"participations": parts}))
     assert _status(world, made["b"]) is A.EXPIRED
     assert _status(world, made["a"]) is A.CHECKED
-
 
 
 # --- the long poll ---------------------------------------------------------------------------
@@ -520,7 +522,9 @@ def test_a_revoked_device_is_out_at_once(world: World) -> None:
     found = {d.device: (d.status, d.reason) for d in _collect(engine).deliveries}
     assert found["a"] == (A.CANCELLED, "device revoked")
     assert _row(world, made["b"]).status is A.REJECTED
-    assert [d.reason for d in _collect(engine).deliveries if d.device == "b"][-1] == "device revoked"
+    assert [d.reason for d in _collect(engine).deliveries if d.device == "b"][
+        -1
+    ] == "device revoked"
 
 
 # --- what is kept ----------------------------------------------------------------------------
@@ -549,3 +553,125 @@ def test_small_results_are_given_up_two_rounds_later(world: World) -> None:
         world.step()
     with world.manager.services.db.read() as session:
         assert session.query(AssignmentRow).count() == 0
+
+
+# --- files -----------------------------------------------------------------------------------
+
+
+def _upload(
+    world: World, device: Device, id_: str, data: bytes, cut: int | None = None
+) -> httpx.Response:
+    """Upload a result in one call; ``cut``: only so much of it."""
+    fields = {"assignment": id_, "sha256": hashlib.sha256(data).hexdigest()}
+    coded = (f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in fields.items())
+    headers = {
+        "authorization": f"Bearer {device.token}",
+        "fedops-protocol": "1",
+        "tus-resumable": "1.0.0",
+        "content-type": "application/offset+octet-stream",
+        "upload-length": str(len(data)),
+        "upload-metadata": ",".join(coded),
+    }
+    url = f"{world.url}/api/v1/blobs"
+    return httpx.post(url, headers=headers, content=data[:cut], timeout=60)
+
+
+def _unfinished(world: World) -> list[str]:
+    return world.manager.services.artifacts.unfinished()
+
+
+def test_a_device_reads_what_its_work_names_and_uploads_the_result(world: World) -> None:
+    world.task()
+    devices = world.ready_devices("a", "b")
+    _, engine = world.running()
+    model = engine.upload(world.model(3.0))
+    made = world.begin(engine, 1, "a", model=model.sha256)
+    id_ = devices["a"].take().id
+    url = f"{world.url}/api/v1/blobs/{model.sha256}"
+    version = {"fedops-protocol": "1"}
+    for name, status in (("a", 200), ("b", 404)):
+        headers = {**version, "authorization": f"Bearer {devices[name].token}"}
+        assert httpx.get(url, headers=headers, timeout=60).status_code == status
+    data = bytes(range(256)) * 400
+    assert _upload(world, devices["b"], id_, data).status_code == 404
+    assert devices["a"].slot(id_, c.SlotRequest(size=len(data))).granted
+    answer = _upload(world, devices["a"], id_, data)
+    assert (answer.status_code, answer.headers["upload-offset"]) == (201, str(len(data)))
+    assert _status(world, made["a"]) is A.UPLOADED
+    (delivery,) = _collect(engine).deliveries
+    assert delivery.blob == c.BlobRef(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+    assert world.manager.services.artifacts.path(delivery.blob.sha256).read_bytes() == data
+    headers = {**version, "authorization": f"Bearer {devices['a'].token}"}
+    assert httpx.get(url, headers=headers, timeout=60).status_code == 404  # the work is over
+
+
+def test_an_upload_is_bounded_by_what_the_run_takes(world: World) -> None:
+    world.task()
+    a = world.ready_devices("a")["a"]
+    _, engine = world.running()
+    world.begin(engine, 1, "a", max_bytes=100)
+    id_ = a.take().id
+    assert _upload(world, a, id_, b"x" * 101).status_code == 413
+    assert _upload(world, a, id_, b"x" * 100).status_code == 201
+
+
+def test_a_revocation_in_mid_upload_leaves_nothing(world: World) -> None:
+    world.task()
+    a = world.ready_devices("a")["a"]
+    _, engine = world.running()
+    world.begin(engine, 1, "a")
+    id_ = a.take().id
+    _upload(world, a, id_, b"x" * 100_000, cut=50_000)
+    assert len(_unfinished(world)) == 1
+    world.operator.decide_device("a", "revoke")
+    assert _upload(world, a, id_, b"x" * 100_000).status_code == 403
+    for _ in range(100):
+        if not _unfinished(world):
+            return
+        time.sleep(0.02)
+    pytest.fail("the unfinished upload was kept")
+
+
+def test_results_are_removed_two_rounds_later_and_files_that_nobody_wants_after_an_hour(
+    world: World,
+) -> None:
+    world.task(overrides=["num_rounds=3"])
+    a = world.ready_devices("a")["a"]
+    _, engine = world.running()
+    store = world.manager.services.artifacts
+    unwanted = engine.upload(world.model(77.0)).sha256
+    found = []
+    for number in range(1, 4):
+        world.begin(engine, number, "a")
+        a.held = []
+        id_ = a.take().id
+        _upload(world, a, id_, bytes([number]) * 1_000)
+        found.append(_collect(engine).deliveries[-1].blob)
+        engine.commit(world.commit(engine, number, "a"))
+    world.clock.advance(6)
+    for _ in range(2):
+        world.step()
+    assert [store.exists(blob.sha256) for blob in found if blob] == [False, True, True]
+    assert store.exists(unwanted)
+    world.clock.advance(3_601)
+    for _ in range(2):
+        world.step()
+    assert not store.exists(unwanted)
+    assert store.exists(found[2].sha256 if found[2] else "")
+
+
+def test_an_engine_hands_files_of_its_spool_over(world: World) -> None:
+    world.task()
+    run, engine = world.running()
+    folder = world.manager.services.settings.home / "spool" / f"run-{run.id}" / "attempt-1"
+    folder.mkdir(parents=True)
+    file = world.model(9.0)
+    (folder / "model").write_bytes(file.read_bytes())
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    ref = engine.hand_over(c.BlobHandover(name="model", sha256=sha256))
+    assert ref == c.BlobRef(sha256=sha256, size=file.stat().st_size)
+    assert engine.hand_over(c.BlobHandover(name="model", sha256=sha256)) == ref
+    with pytest.raises(Invalid, match="was announced"):
+        engine.hand_over(c.BlobHandover(name="model", sha256="0" * 64))
+    with pytest.raises(NotFound, match="no file other"):
+        engine.hand_over(c.BlobHandover(name="other", sha256=sha256))

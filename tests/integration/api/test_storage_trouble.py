@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 import sqlalchemy as sa
-from managing import World, idle, managing
+from managing import World, managing
 
 from fedops.core import contracts as c
 from fedops.core.errors import Unavailable
@@ -39,7 +39,7 @@ def test_a_database_that_another_program_holds(
         with pytest.raises(Unavailable, match="locked"):
             device.records(c.RecordBatch(records=[record]))
         with pytest.raises(Unavailable, match="locked"):
-            device.heartbeat(idle())
+            device.poll(c.WorkPoll())
         with pytest.raises(Unavailable, match="locked"):
             world.manager.sweeper.step()
         assert world.operator.run(run.id).committed_rounds == 0  # reading goes on

@@ -270,11 +270,10 @@ class PaperServer:
         self._maybe_fail("progress")
         self.progresses.append(body)
 
-    def begin_round(self, round_: int, body: c.RoundBegin) -> None:
+    def begin_round(self, round_: int, body: c.RoundBegin) -> c.Offered:
         self._maybe_fail("begin_round")
         self.begun.append((round_, body.selected))
-        if body.offers:
-            self._offer(body.offers)
+        return c.Offered(assignments=self._offer(body.offers) if body.offers else {})
 
     def offer(self, body: c.OfferBatch) -> c.Offered:
         self._maybe_fail("offer")

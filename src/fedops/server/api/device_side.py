@@ -8,8 +8,9 @@ from fedops.core.contracts import DeviceRead, RecordBatch, RecordsAccepted, Task
 from fedops.failpoints import reached
 from fedops.server import devices, records, tasks
 from fedops.server.api.access import ERRORS, DeviceId, Server
-from fedops.server.api.protocol import PROTOCOL_CHECKED, require_protocol
+from fedops.server.api.protocol import PROTOCOL_CHECKED
 from fedops.server.api.routing import StrictRoute
+from fedops.server.protocol import require_protocol
 
 router = APIRouter(
     prefix="/devices/me",

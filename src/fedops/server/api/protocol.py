@@ -1,4 +1,4 @@
-"""The version of the protocol that devices and engines speak, said with each of their calls."""
+"""Whether a call is of the version of the protocol that this server speaks."""
 
 from __future__ import annotations
 
@@ -6,27 +6,8 @@ from typing import Annotated
 
 from fastapi import Depends, Header
 
-from fedops.core.contracts import PROTOCOL, PROTOCOL_HEADER
-from fedops.core.errors import Conflict
-
-
-class UpgradeRequired(Conflict):
-    """Both sides must speak the same version."""
-
-    http_status = 426
-
-
-def require_protocol(said: str) -> None:
-    """``UpgradeRequired`` unless a call is of our version."""
-    if said == str(PROTOCOL):
-        return
-    newer = said.isascii() and said.isdigit() and int(said[:9]) > PROTOCOL
-    what = "install the server's version of FedOps here, or upgrade the server" if newer else ""
-    raise UpgradeRequired(
-        f"this server speaks version {PROTOCOL} of the protocol, "
-        f"and the call {f'is of version {said[:20]}' if said else 'names none'}; "
-        + (what or "install the server's version of FedOps on this machine and start it again")
-    )
+from fedops.core.contracts import PROTOCOL_HEADER
+from fedops.server.protocol import require_protocol
 
 
 async def _checked(said: Annotated[str, Header(alias=PROTOCOL_HEADER)] = "") -> None:

@@ -21,10 +21,10 @@ from fedops.failpoints import reached
 from fedops.server import assignments, error_replies, heartbeats, stops
 from fedops.server.api import strict_json
 from fedops.server.api.errors import describe
-from fedops.server.api.protocol import require_protocol
 from fedops.server.api.routing import TooLarge
 from fedops.server.devices import Wanted
 from fedops.server.notices import OpenWork, WorkOver
+from fedops.server.protocol import require_protocol
 from fedops.server.rounds.work_hub import Listener, News
 from fedops.server.services import Services
 from fedops.server.tokens import Unauthorized, require_kind

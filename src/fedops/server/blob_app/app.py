@@ -33,7 +33,10 @@ _Handler = Callable[[Call], Awaitable[None]]
 
 
 class BlobApp:
-    """Files in and out. Its ``admission`` is what the route for slots hands out."""
+    """Files in and out. Its ``admission`` is what the route for slots hands out.
+
+    ``threads``: that hash and write; None: one a core. A store far away (S3) takes more, as they wait for it.
+    """
 
     def __init__(
         self,
@@ -43,9 +46,10 @@ class BlobApp:
         *,
         cache_bytes: int = CACHE_BYTES,
         stall_seconds: float = STALL_SECONDS,
+        threads: int | None = None,
     ) -> None:
         self.admission = admission or Admission()
-        self._pool = ThreadPoolExecutor(os.cpu_count() or 2, "blobs")
+        self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 2, "blobs")
         self._uploads = Uploads(store, self._pool)
         self._tus = Tus(access, self._uploads, self.admission, stall_seconds)
         self._cache = BlockCache(store, self._pool, cache_bytes)

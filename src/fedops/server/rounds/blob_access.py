@@ -1,130 +1,155 @@
-"""Who may read a blob and deliver one: the blob routes' view of tokens, assignments and rows."""
+"""Who may read which blob and who may upload a result: the rights and records of the blob routes."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import BlobRef, UploadHead
-from fedops.core.errors import Invalid, NotFound
+from fedops.core.errors import Forbidden, Invalid, NotFound
+from fedops.failpoints import reached
 from fedops.server import artifacts, assignments
 from fedops.server.blob_app.access import Caller
 from fedops.server.db import Database
 from fedops.server.notices import OpenWork
 from fedops.server.presence import Presence
+from fedops.server.rounds.engine_session import fenced
 from fedops.server.rounds.instructions import Instructions
 from fedops.server.rounds.work_hub import WorkHub
-from fedops.server.tables import TokenKind
 from fedops.server.token_cache import TokenCache
-from fedops.server.tokens import Unauthorized
+from fedops.server.tokens import Principal, Unauthorized
 from fedops.server.writer import Writer
-from fedops.settings import ServerSettings
 from fedops.storage.blobs import Staged
 
-_KINDS: dict[TokenKind, Literal["device", "attempt", "admin"]] = {
-    TokenKind.DEVICE: "device",
-    TokenKind.ATTEMPT: "attempt",
-    TokenKind.ADMIN: "admin",
-}
-#: What a compressed file may have beyond the bound of its content, at worst. Bytes, and a share.
-_FRAME_BYTES, _FRAME_SHARE = 4_096, 1 / 128
+#: What an encoding may add to a file that it cannot make smaller: a part of it, and so many bytes.
+_OVERHEAD, _OVERHEAD_BYTES = 256, 4_096
+NONE = "none"
 
 
-@dataclass(frozen=True)
-class ServerBlobAccess:
-    """``BlobAccess`` of a Server Manager."""
+class WorkBlobAccess:
+    """``BlobAccess`` of a Server Manager. ``max_bytes``: of a result, where its run says nothing of that."""
 
-    db: Database
-    writer: Writer
-    tokens: TokenCache
-    presence: Presence
-    hub: WorkHub
-    instructions: Instructions
-    settings: ServerSettings
-    clock: Callable[[], float]
+    def __init__(
+        self,
+        db: Database,
+        writer: Writer,
+        tokens: TokenCache,
+        hub: WorkHub,
+        instructions: Instructions,
+        presence: Presence,
+        clock: Callable[[], float],
+        max_bytes: int,
+    ) -> None:
+        self._db = db
+        self._writer = writer
+        self._tokens = tokens
+        self._hub = hub
+        self._instructions = instructions
+        self._presence = presence
+        self._clock = clock
+        self._max_bytes = max_bytes
+
+    # --- who calls -----------------------------------------------------------------------------
 
     def authenticate(self, headers: Mapping[str, str]) -> Caller:
+        """By the bearer token."""
         kind, _, secret = headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not secret:
             raise Unauthorized("this needs a token: send 'Authorization: Bearer TOKEN'")
-        principal = self.tokens.known(secret) or self.tokens.look_up(secret)
-        if principal.kind not in _KINDS:
-            raise Unauthorized("a join token is for joining: files take the token of a device")
-        if principal.device_id is not None:
-            self.presence.heard(principal.device_id, self.clock())
-        return Caller(_KINDS[principal.kind], principal.device_id, principal.attempt_id)
+        caller = _caller(self._tokens.known(secret) or self._tokens.look_up(secret))
+        if caller.device_id is not None:
+            self._presence.heard(caller.device_id, self._clock())
+        return caller
+
+    # --- reading -------------------------------------------------------------------------------
 
     async def may_read(self, caller: Caller, sha256: str) -> BlobRef:
+        """A device: what its open work names. An engine that lives and the operator: everything."""
         if caller.kind == "device":
-            named = await self._named_for(caller.device_id or "", sha256)
-            if named is None:
-                raise NotFound(f"no open assignment of this device names the blob {sha256[:12]}")
-            return named
-        return await asyncio.to_thread(self._known, sha256)
+            return await self._of_open_work(caller.device_id or "", sha256)
+        return await asyncio.to_thread(self._known, caller, sha256)
 
-    async def _named_for(self, device_id: str, sha256: str) -> BlobRef | None:
-        """The blob, if the instruction of an open assignment of the device names it."""
-        for work in self.hub.open_of_device(device_id):
-            instructed = await self.instructions.get(work.instruction)
+    async def _of_open_work(self, device_id: str, sha256: str) -> BlobRef:
+        for work in self._hub.open_of_device(device_id):
+            instructed = await self._instructions.get(work.instruction)
             if sha256 in instructed.blobs:
                 return instructed.blobs[sha256]
-        return None
+            if sha256 == work.model:
+                return await asyncio.to_thread(self._known, None, sha256)
+        raise NotFound(f"no open work of this device names the blob {sha256}")
 
-    def _known(self, sha256: str) -> BlobRef:
-        with self.db.read() as session:
+    def _known(self, caller: Caller | None, sha256: str) -> BlobRef:
+        with self._db.read() as session:
+            if caller is not None and caller.attempt_id is not None:
+                fenced(session, caller.attempt_id, lock=False)
             return artifacts.require(session, sha256, "blob")
 
+    # --- uploading -----------------------------------------------------------------------------
+
     async def open_upload(self, caller: Caller, head: UploadHead, length: int) -> int:
-        device_id = caller.device_id or ""
-        work = self.hub.of_device(device_id, head.assignment)
+        """How many bytes the upload of a result may have: as many as its run takes."""
+        device_id = _device(caller)
+        work = self._hub.of_device(device_id, head.assignment)
         if work is None:
-            raise await asyncio.to_thread(self._why_not, device_id, head.assignment)
-        if head.encoding not in work.encodings:
-            raise Invalid(
-                f"the encoding '{head.encoding}' is not taken here; take one of: "
-                + ", ".join(work.encodings)
-            )
-        self.hub.wants_to_send(device_id, head.assignment, length)
-        return self._bound(work, head)
+            await asyncio.to_thread(self._raise_over, device_id, head.assignment)
+            raise NotFound("this device has no such assignment")
+        bound = self._bound(work, head)
+        self._hub.wants_to_send(device_id, work.id, length)
+        return bound
 
     def _bound(self, work: OpenWork, head: UploadHead) -> int:
-        most = work.max_bytes or self.settings.max_update_bytes
-        if head.encoding == "none":
+        """``Invalid`` for an encoding that is not taken, or a content that is too large."""
+        most = self._max_bytes if work.max_bytes is None else work.max_bytes
+        if head.encoding not in work.encodings:
+            taken = ", ".join(work.encodings)
+            raise Invalid(f"the encoding '{head.encoding[:40]}' is not taken; it may be: {taken}")
+        if head.encoding == NONE:
             return most
-        if head.decoded_size is None or head.decoded_sha256 is None:
-            raise Invalid(
-                f"an upload encoded as '{head.encoding}' says decoded_size and decoded_sha256"
-            )
+        if head.decoded_sha256 is None or head.decoded_size is None:
+            raise Invalid("an encoded result says the sha256 and the size of what is in it")
         if head.decoded_size > most:
-            raise Invalid(
-                f"the update has {head.decoded_size:,} bytes decoded, and at most {most:,} are taken"
-            )
-        return most + _FRAME_BYTES + int(most * _FRAME_SHARE)
+            raise Invalid(f"the result has {head.decoded_size:,} bytes, at most {most:,} are taken")
+        return most + most // _OVERHEAD + _OVERHEAD_BYTES
 
-    def _why_not(self, device_id: str, id_: str) -> Exception:
-        with self.db.read() as session:
-            try:
-                row = assignments.require(session, device_id, id_)
-            except NotFound as error:
-                return error
-            return assignments.over(row.status, row.reason)
+    def _raise_over(self, device_id: str, id_: str) -> None:
+        with self._db.read() as session:
+            row = assignments.require(session, device_id, id_)
+            raise assignments.over(row.status, row.reason)
 
     async def delivered(self, caller: Caller, head: UploadHead, file: Staged) -> None:
-        device_id, now = caller.device_id or "", self.clock()
+        """The file, its row and the state of the assignment, durable together."""
+        device_id, now, ref = _device(caller), self._clock(), file.ref
         result = assignments.Result(
-            size=file.ref.size,
-            blob=file.ref.sha256,
+            size=ref.size,
+            blob=ref.sha256,
             encoding=head.encoding,
             decoded_sha256=head.decoded_sha256,
             decoded_size=head.decoded_size,
         )
 
-        def keep(session: Session) -> None:
-            artifacts.record(session, file.ref, now)
+        def write(session: Session) -> None:
+            artifacts.record(session, ref, now)
             assignments.deliver(session, device_id, head.assignment, result, now)
 
-        await self.writer.submit(keep, [file])
+        reached("server.delivery.before")
+        await self._writer.submit(write, [file])
+        reached("server.delivery.after")
+
+
+def _caller(principal: Principal) -> Caller:
+    match principal.kind.value:
+        case "device":
+            return Caller("device", device_id=principal.device_id)
+        case "attempt":
+            return Caller("attempt", attempt_id=principal.attempt_id)
+        case "admin":
+            return Caller("admin")
+    raise Forbidden("a join token opens no file")
+
+
+def _device(caller: Caller) -> str:
+    if caller.device_id is None:
+        raise Forbidden("only a device uploads a result")
+    return caller.device_id

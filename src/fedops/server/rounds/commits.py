@@ -169,16 +169,18 @@ def commit(session: Session, attempt_id: int, body: RoundCommit, now: float) -> 
     _keep_client_metrics(session, run, body, now)
     _participate(session, attempt, run, body, now)
     _keep_metrics(session, run, body, now)
-    _end_open(session, run, body.round, now)
+    _end_work(session, run, body, now)
     _log(session, attempt, run, body, now)
     return CommitReply(command=command(run))
 
 
-def _end_open(session: Session, run: RunRow, number: int, now: float) -> None:
-    """What was not delivered, or came too late to be looked at, is not wanted any more."""
-    reason = "the round was committed without it"
-    where = assignments.of_run(run.id, number)
-    expired = AssignmentStatus.EXPIRED
+def _end_work(session: Session, run: RunRow, body: RoundCommit, now: float) -> None:
+    """What is in the round was taken. What was not delivered, or came too late, is not wanted any more."""
+    where = assignments.of_run(run.id, body.round)
+    took = [p.device for p in body.participations if p.status is ParticipationStatus.REPLIED]
+    devices = AssignmentRow.device_id.in_(select(DeviceRow.id).where(DeviceRow.name.in_(took)))
+    assignments.move(session, AssignmentStatus.CHECKED, [*where, devices], ended_at=now)
+    reason, expired = "the round was committed without it", AssignmentStatus.EXPIRED
     assignments.cancel(session, where, reason, now, new=expired, delivered=True)
 
 

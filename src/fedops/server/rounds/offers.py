@@ -66,7 +66,8 @@ def _keep(session: Session, run_id: int, document: object, now: float) -> str:
     """Keep an instruction; the same one of a run is kept once. Returns its id."""
     checked = check_document(document)
     for blob in blobs_of(checked).values():
-        artifacts.require(session, blob.sha256, "blob of an instruction")
+        if artifacts.require(session, blob.sha256, "blob of an instruction") != blob:
+            raise Invalid(f"the blob {blob.sha256[:12]} of an instruction has another size")
     content = json.dumps(checked, separators=(",", ":"), allow_nan=False)
     id_ = hashlib.sha256(f"{run_id}\n{content}".encode()).hexdigest()
     if session.get(InstructionRow, id_) is None:

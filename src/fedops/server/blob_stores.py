@@ -1,0 +1,41 @@
+"""Which store a server's settings name."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from fedops.core.errors import Invalid
+from fedops.settings import ServerSettings
+from fedops.storage.blobs import BlobStore
+from fedops.storage.folder_blobs import FolderBlobs
+
+#: The folder of the stored files, or of those of a bucket that are at hand, in the server's home.
+FOLDER = "artifacts"
+
+
+def open_blobs(settings: ServerSettings) -> BlobStore:
+    """The folder in the server's home, or the bucket with that folder before it.
+
+    ``Invalid`` when S3 is wanted and the extra is not installed.
+    """
+    folder = settings.home / FOLDER
+    if settings.blobs_url is None:
+        return FolderBlobs(folder)
+    try:
+        from fedops.storage.s3 import S3Blobs, S3Bucket
+    except ModuleNotFoundError as error:
+        raise Invalid(
+            f"files in S3 need '{error.name}', which is not installed: pip install 'fedops[s3]'"
+        ) from None
+    place = urlsplit(settings.blobs_url)
+    bucket = S3Bucket(
+        bucket=place.netloc,
+        prefix=place.path.strip("/"),
+        endpoint=settings.s3_endpoint,
+        region=settings.s3_region,
+        access_key_id=settings.s3_access_key_id,
+        secret_access_key=settings.s3_secret_access_key,
+    )
+    return S3Blobs(
+        bucket, folder, presigned=settings.s3_presigned, cache_bytes=settings.s3_cache_bytes
+    )
