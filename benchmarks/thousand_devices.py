@@ -1,6 +1,7 @@
 """A round of a thousand devices: the real protocol, real bytes of 1.8 MB, nobody trains.
 
-The devices are light ones in two processes on this machine, so they share its cores with the server.
+The devices are light ones in two processes on this machine, so they share its cores with the server. Its
+memory is that of all its processes, with the pages that they share counted once.
 """
 
 from __future__ import annotations
@@ -102,6 +103,7 @@ def measure(place: Path, devices: int, rounds: int) -> dict[str, Any]:
         "false_offline": offline,
         "dropped": dropped(records),
         "p99_ms": prober.p99_ms(),
+        "server_mb": memory.most(lambda m: m.proportional) / MB,
         "server_rss_mb": memory.most(lambda m: m.resident) / MB,
         "server_anonymous_mb": memory.most(lambda m: m.anonymous) / MB,
         "server_cpu_seconds": spent,
@@ -140,7 +142,7 @@ def main() -> None:
         "seconds": row["round_seconds"] <= MUST_SECONDS,
         "offline": row["false_offline"] == 0 and row["dropped"] == 0,
         "p99": row["p99_ms"] <= MUST_P99_MS and not row["failures"],
-        "memory": row["server_rss_mb"] <= MUST_MB,
+        "memory": row["server_mb"] <= MUST_MB,
     }
     result = {
         "benchmark": "thousand_devices",
@@ -161,6 +163,7 @@ def main() -> None:
         "False offline",
         "Dropped",
         "p99 ms",
+        "Server MB",
         "Server RSS MB",
         "Server anonymous MB",
         "Calls",
