@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -77,8 +78,15 @@ class Prober:
 
     def p99_ms(self) -> float:
         """Of all calls together."""
-        found = sorted(one for each in self.seconds.values() for one in each)
-        return 1e3 * found[int(0.99 * len(found))]
+        return p99_ms([one for each in self.seconds.values() for one in each])
+
+    def p99_ms_by_call(self) -> dict[str, float]:
+        return {path: p99_ms(seconds) for path, seconds in self.seconds.items()}
+
+
+def p99_ms(seconds: Sequence[float]) -> float:
+    found = sorted(seconds)
+    return 1e3 * found[int(0.99 * len(found))]
 
 
 def measure(place: Path, devices: int, rounds: int) -> dict[str, Any]:
@@ -103,6 +111,7 @@ def measure(place: Path, devices: int, rounds: int) -> dict[str, Any]:
         "false_offline": offline,
         "dropped": dropped(records),
         "p99_ms": prober.p99_ms(),
+        "p99_ms_by_call": prober.p99_ms_by_call(),
         "server_mb": memory.most(lambda m: m.proportional) / MB,
         "server_rss_mb": memory.most(lambda m: m.resident) / MB,
         "server_anonymous_mb": memory.most(lambda m: m.anonymous) / MB,
