@@ -89,7 +89,7 @@ def test_rounds_metrics_events_and_a_good_end(device: Device) -> None:
     assert second.metrics["epochs"] == 3
     assert second.metrics["checkpoints"] == 2
     assert first.payload.arrays["arrays"]["packed"][0] == 1.0
-    assert list((device.home / "work").iterdir()) == []
+    eventually(lambda: not list((device.home / "work").iterdir()))
 
     eventually(lambda: [r["name"] for r in server.records.values()].count("loss") == 2)
     began = [(e["run_id"], e["round"]) for e in server.events("began")]

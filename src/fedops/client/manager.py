@@ -27,24 +27,24 @@ from fedops.client.identity import Home, Identity, load_identity, write_secret
 from fedops.client.local_api import LocalServer, bind, make_app
 from fedops.client.loglines import LineHandler, LogLines
 from fedops.client.model_cache import ModelCache
-from fedops.client.orders import ClientInfo, ClientStatus, Finished, ServerStatus, TrainingArgs
+from fedops.client.orders import ClientInfo, ClientStatus, ServerStatus, TrainingArgs
 from fedops.client.output import Echo, Output
 from fedops.client.process_setup import Signals, child_env
-from fedops.client.reachability import Reachability, is_final
+from fedops.client.reachability import Reachability, is_final, may_pass
+from fedops.client.report_intake import ReportIntake
 from fedops.client.server_connection import ServerConnection
 from fedops.client.spool import Spool
 from fedops.client.spool_sender import SpoolSender
 from fedops.client.steering import Steering
-from fedops.client.supervisor import Message, Program, Supervisor
+from fedops.client.supervisor import Program, Supervisor
 from fedops.client.taskchoice import choose_tasks
 from fedops.client.transfers import Transfers
 from fedops.client.words import why
 from fedops.client.work_desk import Outside, WorkDesk
-from fedops.core.contracts import LogSource, ProcessReport, RecordKind, Work, WorkPoll
-from fedops.core.errors import FedOpsError, Forbidden, Unavailable
+from fedops.core.contracts import LogSource, ProcessReport, Work, WorkPoll
+from fedops.core.errors import FedOpsError, Forbidden
 from fedops.core.policies import SupervisionPolicy
 from fedops.core.states import Enrolment, ProcessStatus
-from fedops.failpoints import reached
 from fedops.processes import hold_lock
 from fedops.scalize.project import Project
 from fedops.settings import ClientSettings
@@ -148,9 +148,14 @@ class ClientManager:
         token = home.make_local_token()
         policy = options.policy or SupervisionPolicy(start_seconds=settings.start_seconds)
         self._supervisor = Supervisor(
-            self._program(), self._output, policy, self._process_changed, self._process_said
+            self._program(),
+            self._output,
+            policy,
+            self._process_changed,
+            lambda message: self._intake.take(message),
         )
         self._steering = Steering(self._supervisor, token, lambda: self._desk.stopped)
+        self._intake = ReportIntake(self._spool, self._steering)
         self._desk = self._make_desk()
         self._server = ServerConnection(
             self._to.poll, self._to.news, self._reach, self._say, self._take, self._refused
@@ -169,7 +174,7 @@ class ClientManager:
         outside = Outside(
             news=lambda: self._server.work_done(),
             refused=self._refused,
-            event=self._work_event,
+            event=self._intake.event,
         )
         limit = self._config.limits.assignments
         return WorkDesk(self._home, self._to.work, transfers, self._steering, outside, limit)
@@ -204,8 +209,8 @@ class ClientManager:
         self._supervisor.start()
         self._housekeeping.start()
         try:
-            self._choose_tasks()
             self._desk.start()
+            self._choose_tasks()
             self._server.start()
             self._sender.start()
             self._ended.wait()
@@ -232,7 +237,9 @@ class ClientManager:
                 ready = [task.name for task in self._to.device.tasks()]
                 self._tasks = choose_tasks(self._options.tasks, ready, self._url)
                 return
-            except Unavailable as error:
+            except FedOpsError as error:
+                if not may_pass(error):
+                    raise
                 if not said:
                     logger.warning("%s; trying again", error.message)
                     said = True
@@ -327,43 +334,9 @@ class ClientManager:
             self._server.tell_now()
         if report.status is ProcessStatus.FATAL:
             reason = report.reason or "it ended again and again"
-            self._spool.put(RecordKind.EVENT, "training_client_given_up", text=reason)
+            self._intake.event("training_client_given_up", reason, None, None)
             if self._options.end_when_given_up:
                 self.end(FedOpsError(f"the training client is given up: {reason}"))
-
-    def _process_said(self, message: Message) -> None:
-        """Keep what the training client reports."""
-        kind, data = message.get("kind"), dict(message.get("data") or {})
-        if kind == "ready":
-            self._steering.ready(int(message["port"]))
-        elif kind == "epoch":
-            self._steering.epoch(str(message["id"]), int(message["done"]), int(message["total"]))
-        elif kind == "finished":
-            self._steering.finished(Finished.model_validate(message))
-        elif kind == "event":
-            self._keep(RecordKind.EVENT, str(message.get("name")), message, data)
-        elif kind == "metric":
-            self._keep(RecordKind.METRIC, str(message.get("name")), message, data)
-        elif kind == "ended":
-            data = {"code": message.get("code"), "status": message.get("status")}
-            self._keep(RecordKind.EVENT, "training_client_ended", message, data)
-
-    def _work_event(self, name: str, text: str, run_id: int | None, round_: int | None) -> None:
-        self._spool.put(RecordKind.EVENT, name, text=text, run_id=run_id, round=round_)
-
-    def _keep(self, kind: RecordKind, name: str, message: Message, data: dict[str, object]) -> None:
-        reached(f"manager.{kind}.heard")
-        run_id = message.get("run_id", data.pop("run_id", None))
-        round_ = message.get("round", data.pop("round", None))
-        self._spool.put(
-            kind,
-            name,
-            value=message.get("value"),
-            text=str(message.get("text", "")),
-            run_id=run_id if isinstance(run_id, int) else None,
-            round=round_ if isinstance(round_, int) else None,
-            data=data,
-        )
 
     # --- the local API -----------------------------------------------------------------------------
 

@@ -21,17 +21,17 @@ logger = logging.getLogger("fedops.engine")
 def play_rounds(spec: AttemptSpec, link: ServerLink, set_up: Callable[[], Setup]) -> None:
     """Play the rounds that the Server Manager asks for, and say how it ended."""
 
-    def work() -> dict[str, float]:
+    def work() -> EngineFinish:
         setup = set_up()
         gc.collect()
         gc.freeze()  # what is here stays: looking for garbage is cheap from now on
-        return RoundEngine(setup, link).run()
+        return EngineFinish(outcome="completed", client_metrics=RoundEngine(setup, link).run())
 
     play(spec, link, work)
 
 
-def play(spec: AttemptSpec, link: ServerLink, work: Callable[[], dict[str, float]]) -> None:
-    """Do ``work``, which gives the final model's metrics on the clients, and say how it ended.
+def play(spec: AttemptSpec, link: ServerLink, work: Callable[[], EngineFinish]) -> None:
+    """Do ``work``, which gives what is to be said of it, and say how it ended.
 
     Raises:
         Unavailable: the Server Manager stayed away; another attempt may go on.
@@ -46,10 +46,10 @@ def play(spec: AttemptSpec, link: ServerLink, work: Callable[[], dict[str, float
         logger.info("another attempt took over: %s", error)
 
 
-def _outcome(work: Callable[[], dict[str, float]]) -> EngineFinish:
+def _outcome(work: Callable[[], EngineFinish]) -> EngineFinish:
     """What is to be said at the end."""
     try:
-        return EngineFinish(outcome="completed", client_metrics=work())
+        return work()
     except StopRequested as stop:
         return EngineFinish(outcome=stop.outcome)
     except RunFailed as failure:

@@ -37,6 +37,8 @@ logger = logging.getLogger("fedops.engine")
 #: A device that went offline is waited for so long once it is the only one missing. Seconds.
 GONE_GRACE_SECONDS = 10.0
 _LONGEST_WAIT = 8.0
+#: Between two calls, for each device that is missing, and at most. Seconds.
+_PAUSE_EACH, _LONGEST_PAUSE = 0.0005, 0.05
 #: What a delivery has an update in.
 _DELIVERED = (AssignmentStatus.UPLOADED, AssignmentStatus.CHECKED)
 _LATE = "no reply before the deadline of the round"
@@ -121,6 +123,11 @@ class Collection:
         return [device for device, client in self._clients.items() if client.holds]
 
     @property
+    def held(self) -> dict[str, Invitation]:
+        """What the outstanding ones were asked."""
+        return {device: self._clients[device].invitation for device in self.outstanding}
+
+    @property
     def present(self) -> list[str]:
         """The outstanding ones that are not offline."""
         return [device for device in self.outstanding if self._clients[device].gone is None]
@@ -160,6 +167,10 @@ class Collection:
             if device not in made:
                 self.ended[device] = "it cannot be asked any more"
 
+    def note_gone(self, device: str, why: str) -> None:
+        """It is not there now; it may come in time."""
+        self._clients[device].gone = (time.monotonic(), why)
+
     def adopt(self, device: str, invitation: Invitation, open_: OpenAssignment) -> None:
         """An earlier attempt asked this. What was delivered since comes with the stream."""
         self.note({device: invitation}, {device: open_.id})
@@ -186,9 +197,14 @@ class Collection:
             if self._to_ask_again and not self._stream.has_verdicts:
                 self._ask_again(end)
             else:
-                self.handle(self._stream.next(self._wait(end)))
+                self._take(self._stream.next(self._wait(end)))
         while self._stream.has_verdicts:
             self.handle(self._stream.next(0.0))
+
+    def _take(self, collected: Collected) -> None:
+        self.handle(collected)
+        if collected.deliveries:  # let more come: of many, each call is to bring some
+            time.sleep(min(_LONGEST_PAUSE, _PAUSE_EACH * len(self.outstanding)))
 
     def look(self, seconds: float) -> None:
         """Wait so long for whatever comes."""

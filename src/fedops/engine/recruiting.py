@@ -177,12 +177,13 @@ class Recruiter:
     def announce(
         self, round_: int, invitations: Mapping[str, Invitation], collection: Collection
     ) -> None:
-        """Let the round begin with these, or go on with them too."""
+        """Let the round begin with these, or go on with them too: who is at it already stays so."""
         seconds = self._rules.policy.deadline_seconds
         chosen = {name: invitation.reason for name, invitation in invitations.items()}
+        asked = {**collection.held, **invitations}
         body = RoundBegin(
             selected={**collection.reasons, **chosen},
-            offers=collection.instructions.batch(TRAIN, invitations, seconds, round_),
+            offers=collection.instructions.batch(TRAIN, asked, seconds, round_),
         )
         made = self._link.ask(lambda api: api.begin_round(round_, body)).assignments
         reached("engine.round.begun")

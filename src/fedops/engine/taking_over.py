@@ -65,6 +65,9 @@ class TakeOver:
         self._cancel(changed)
         if again:
             self._recruiter.announce(self._open.round, again, collection)
+        for name in again:
+            if why := known[name].unavailable:
+                collection.note_gone(name, why)
         return available, bool(again)
 
     def _invitation(self, assignment: OpenAssignment, node: int, told: Told) -> Invitation:

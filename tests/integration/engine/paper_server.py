@@ -273,6 +273,10 @@ class PaperServer:
     def begin_round(self, round_: int, body: c.RoundBegin) -> c.Offered:
         self._maybe_fail("begin_round")
         self.begun.append((round_, body.selected))
+        chosen = {offer.device for offer in body.offers.offers} if body.offers else set()
+        for one in self._open_round():
+            if one.device not in chosen and one.status in ASSIGNMENT_OPEN:
+                self._end(one, A.CANCELLED, "the round was begun anew without it")
         return c.Offered(assignments=self._offer(body.offers) if body.offers else {})
 
     def offer(self, body: c.OfferBatch) -> c.Offered:

@@ -349,7 +349,7 @@ def test_an_own_server_app_is_run_and_what_it_lacks_is_said(
     server.join("pi-1", echo)
     server.join("pi-2", echo)
     finish = play(server, own_app(tmp_path / "app", ASK))
-    assert finish == EngineFinish(outcome="completed")
+    assert finish == EngineFinish(outcome="completed", own_rounds=True)
     assert "(start 1 of at most 4): its rounds are not committed" in caplog.text
     assert [one.kind for one in server.assignments] == ["query", "query"]
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from flwr.app import Context, RecordDict
 from paper_federation import Conflict, PaperServer, Unavailable, Work, payload_of
 from paper_http import listening
 from tiny_app import PARTS, PYPROJECT, write_app
@@ -16,6 +17,7 @@ from fedops.core.contracts import EngineFinish
 from fedops.core.errors import Invalid
 from fedops.core.states import FailureReason
 from fedops.engine.server_link import ServerLink
+from fedops.flower.modes import run_by_mode
 from fedops.flower.server_app import read_ticket, run_attempt
 from fedops.processes import clean_env, spawn
 from fedops.scalize.project import Project
@@ -205,3 +207,9 @@ def test_without_a_ticket_it_says_who_starts_it() -> None:
     assert "a FedOps server starts this program itself" in run.stderr
     with pytest.raises(Invalid):
         read_ticket("")
+
+
+def test_mode_server_says_who_plays_the_rounds(tmp_path: Path) -> None:
+    context = Context(5, 1, {}, RecordDict(), {"mode": "server"})
+    with pytest.raises(Invalid, match="a FedOps server plays the rounds of its runs itself"):
+        run_by_mode(None, context, tmp_path)  # type: ignore[arg-type]

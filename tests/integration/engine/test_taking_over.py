@@ -203,6 +203,24 @@ def test_a_device_that_is_gone_is_not_waited_for_longer_than_before(
     clients[2].gate.set()
 
 
+def test_who_is_to_be_asked_anew_and_is_away_is_not_waited_for_long(
+    federation: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collecting, "GONE_GRACE_SECONDS", 0.2)
+    fed = federation(num_rounds=1, server={"round": {"min_replies": 2}})
+    clients = gated(fed, *THREE)
+    clients[0].gate.set()
+    clients[1].gate.set()
+    die_when(fed, 2)
+    fed.server.cancel_undelivered()
+    fed.server.stream.pop()
+    fed.server.unavailable["pi-3"] = "offline, last seen 12 s ago"
+    fed.play()
+    report = next(p for p in fed.server.commits[0].participations if p.device == "pi-3")
+    assert report.reason == "offline, last seen 12 s ago"
+    clients[2].gate.set()
+
+
 def test_a_strategy_that_asks_for_something_else_makes_the_work_anew(
     federation: Make, caplog: pytest.LogCaptureFixture
 ) -> None:

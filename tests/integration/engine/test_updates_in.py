@@ -25,7 +25,7 @@ from fedops.core.contracts import (
 from fedops.core.contracts.training import ARRAYS, HEADER, METRICS, ClientMetrics, UpdateHeader
 from fedops.core.errors import Invalid
 from fedops.core.states import AssignmentStatus, ParticipationStatus
-from fedops.engine import blob_files
+from fedops.engine import blob_files, collecting
 from fedops.engine.global_model import GlobalModel, StoredUpdate
 from fedops.engine.update_checks import CheckedUpdate
 from fedops.storage.payloads import Payload, pack_payload
@@ -148,6 +148,38 @@ def test_who_is_uploading_at_the_deadline_is_waited_for(federation: Make) -> Non
     fed.server.add("pi-3", uploading)
     fed.play()
     assert report(fed, "pi-3").status is ParticipationStatus.REPLIED
+
+
+def test_who_holds_an_assignment_keeps_it_through_the_tries(
+    federation: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(collecting, "GONE_GRACE_SECONDS", 0.1)
+    fed = federation("pi-1", clients_per_round=2, server={"round": {"min_replies": 2}})
+    back = threading.Event()
+    client = fed.client("pi-2")
+
+    def away(work: Work) -> Any:
+        if work.kind == "train":
+            fed.server.unavailable["pi-2"] = "offline"
+            fed.add("pi-3")
+            fed.server.gone("pi-2", "offline")
+            assert back.wait(10)
+        return client(work)
+
+    begun = fed.server.begin_round
+
+    def begin(round_: int, body: Any) -> Any:
+        if "pi-3" in body.selected:
+            back.set()
+        return begun(round_, body)
+
+    fed.server.begin_round = begin  # type: ignore[method-assign]
+    fed.server.add("pi-2", away)
+    fed.play()
+    assert len(fed.server.begun) == 2
+    assert fed.server.asked[:3] == ["pi-1", "pi-2", "pi-3"]
+    trained = [one for one in fed.server.of_device("pi-2") if one.kind == "train"]
+    assert [one.retry for one in trained] == [0]
 
 
 def test_late_devices_are_told_that_the_round_is_over(federation: Make) -> None:

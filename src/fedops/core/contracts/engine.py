@@ -264,6 +264,8 @@ class EngineFinish(Request):
     text: str = Field(default="", max_length=4_000)
     #: Of the final model, on the clients, when they evaluated it.
     client_metrics: dict[str, Finite] = Field(default_factory=dict)
+    #: The app's own ServerApp played the run: there are no committed rounds, and no new version.
+    own_rounds: bool = False
 
 
 class EngineLog(Request):

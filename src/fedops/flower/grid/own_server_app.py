@@ -10,7 +10,7 @@ from pathlib import Path
 from flwr.app import Context, RecordDict
 from flwr.serverapp import ServerApp
 
-from fedops.core.contracts import AttemptSpec
+from fedops.core.contracts import AttemptSpec, EngineFinish
 from fedops.core.errors import FedOpsError, Invalid, Unavailable
 from fedops.core.states import FailureReason
 from fedops.engine.exit_reasons import RunFailed, StopRequested, Superseded
@@ -25,7 +25,7 @@ from fedops.scalize.targets import explain
 logger = logging.getLogger("fedops.engine")
 
 
-def run_own(project: Project, spec: AttemptSpec, link: ServerLink) -> dict[str, float]:
+def run_own(project: Project, spec: AttemptSpec, link: ServerLink) -> EngineFinish:
     """Run the app's ServerApp to its end.
 
     Raises:
@@ -52,7 +52,7 @@ def run_own(project: Project, spec: AttemptSpec, link: ServerLink) -> dict[str, 
         if not isinstance(error, SystemExit) or error.code:
             raise _failure(error, project) from None
     grid.require_going_on()
-    return {}
+    return EngineFinish(outcome="completed", own_rounds=True)
 
 
 def _failure(error: BaseException, project: Project) -> RunFailed:
