@@ -4,7 +4,9 @@
 #   make test    all tests; what needs a program this machine lacks is skipped, with the reason
 #   make check   formatting, lint, types, import contracts
 #   make bench   the benchmarks
+#   make scale   a round of a thousand devices on this machine (ARGS="--devices 300" for fewer)
 #   make chaos   50 runs whose processes are killed, frozen and cut off (ARGS="--schedules 5 --seed 2")
+#   make flower-next  the tests of what FedOps uses of Flower, against the newest Flower that installs
 # Options: PY=python3.12 (the Python to use), ARGS="..." (handed on, e.g. make demo ARGS="--rounds 3").
 
 PY     ?= python3
@@ -15,9 +17,10 @@ APP    := apps/mnist-xai
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.installed
 LOG    := $(VENV)/install.log
+NEXT   := .venv-next
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-xai test check bench chaos format docs clean
+.PHONY: help demo demo-xai test check bench scale chaos flower-next format docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -41,8 +44,16 @@ check: $(STAMP)
 bench: $(STAMP)
 	@$(BIN)/python benchmarks/run.py $(ARGS)
 
+scale: $(STAMP)
+	@$(BIN)/python benchmarks/thousand_devices.py $(ARGS)
+
 chaos: $(STAMP)
 	@$(BIN)/python tests/acceptance/chaos/run.py $(ARGS)
+
+# Without frameworks and without our constraints: what matters is what a new Flower brings along.
+flower-next:
+	@test -x $(NEXT)/bin/python || { echo "Making $(NEXT) ..." && $(PY) -m venv $(NEXT); }
+	@$(NEXT)/bin/python .ci/flower_next.py $(ARGS)
 
 format: $(STAMP)
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
@@ -51,7 +62,7 @@ docs: $(STAMP)
 	@$(BIN)/python docs/reference/generate.py
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) $(NEXT)
 
 # PIP_CONSTRAINT holds for what builds the package too, which -c alone does not.
 $(STAMP): pyproject.toml constraints.txt $(APP)/pyproject.toml

@@ -1,80 +1,59 @@
-"""Memory of the server side while it collects and aggregates updates of a 45 MB model.
+"""Memory of all the server's processes while they take and aggregate updates of a 45 MB model.
 
-Counted is all that the server runs: Server Manager, SuperLink, ServerApp. Each device waits two seconds a
-round, so that every round has a quiet time: what is above the least of it is what the round needs.
+Counted are anonymous pages (``RssAnon``): what the processes hold. Mapped pages of files stand beside it;
+the kernel may take those back at any time. The light devices wait two seconds before they deliver, so that
+every round has a quiet time: what is above the least of it is what the round needs.
 """
 
 from __future__ import annotations
 
 import sys
 import tempfile
-import threading
-from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-import psutil
 from common import options, report, say
-from idle import idle_federation, run_to_end
+from idle import SIZES, WIDTH, light_federation, model_bytes, run_to_end
+from server_side import MB, Memory, MemoryMeter, ProcessTree, server_root
 
-from fedops.demo.federation import Federation
+from fedops.core import contracts as c
 
-MB = 1e6
-WIDTH = 12_784
-MODEL_BYTES = 4 * (WIDTH * (784 + 96 + 1) + 96 + 96 * 10 + 10)
-FEW, MANY = 3, 12
-
-
-class Meter(threading.Thread):
-    """The resident bytes of a process tree, sampled until ``done``."""
-
-    def __init__(self, root: psutil.Process) -> None:
-        super().__init__(daemon=True)
-        self._root, self.samples, self.done = root, [], threading.Event()
-
-    def run(self) -> None:
-        while not self.done.wait(0.05):
-            self.samples.append(self._now())
-
-    def _now(self) -> int:
-        total = 0
-        with suppress(psutil.Error):
-            for process in [self._root, *self._root.children(recursive=True)]:
-                with suppress(psutil.Error):
-                    total += process.memory_info().rss
-        return total
+MODEL_BYTES = model_bytes(WIDTH)
+CLIENTS = (3, 12, 48)
+MUST_MODELS = 2.0
 
 
-def measure(place: Path, devices: int, rounds: int) -> dict[str, float]:
-    """Least and most bytes of the server side, from the second round on."""
-    with idle_federation(place, devices) as federation:
-        meter = Meter(server_root(federation))
+def measure(place: Path, devices: int, rounds: int) -> dict[str, Any]:
+    """From the first commit to the last."""
+    with light_federation(place, devices, train_seconds=2.0) as (federation, fleet):
+        meter = MemoryMeter(ProcessTree(server_root(federation)))
+        span: list[int] = []
 
-        def start_after_first_round() -> None:
-            if not meter.is_alive() and committed(federation) >= 1:
-                meter.start()
+        def look(run: c.RunRead) -> None:
+            if 1 <= run.committed_rounds < rounds:
+                span.append(len(meter.samples))
 
-        overrides = [f"num_rounds={rounds}", f"clients_per_round={devices}"]
-        settings = [f"model.width={WIDTH}", "train.seconds=2"]
-        run_to_end(federation, [*overrides, *settings], start_after_first_round)
-        meter.done.set()
-        meter.join()
-    # The run's end takes the ServerApp away; it is no quiet time.
-    alive = [sample for sample in meter.samples if sample > 0.5 * max(meter.samples)]
-    return {"idle": min(alive), "peak": max(alive)}
-
-
-def server_root(federation: Federation) -> psutil.Process:
-    root = federation.parts["server"].root()
-    if root is None:
-        raise SystemExit("the server is gone")
-    return root
+        with meter:
+            overrides = [f"num_rounds={rounds}", f"clients_per_round={devices}", *SIZES["mb45"]]
+            run_to_end(federation, overrides, look, pause=0.2)
+        problems = fleet.tally()["problems"]
+    if problems:
+        raise SystemExit(f"light devices had problems: {problems[:3]}")
+    samples = meter.samples[span[0] : span[-1]]
+    return _row(devices, samples)
 
 
-def committed(federation: Federation) -> int:
-    """Rounds of the latest run that count."""
-    with federation.operator() as operator:
-        runs = operator.runs(limit=1)
-    return runs[0].committed_rounds if runs else 0
+def _row(devices: int, samples: list[Memory]) -> dict[str, Any]:
+    held = [sample.anonymous for sample in samples]
+    above = max(held) - min(held)
+    return {
+        "clients": devices,
+        "idle_mb": min(held) / MB,
+        "peak_mb": max(held) / MB,
+        "above_idle_mb": above / MB,
+        "models": above / MODEL_BYTES,
+        "mapped_files_mb": max(sample.files for sample in samples) / MB,
+    }
 
 
 def main() -> None:
@@ -83,33 +62,20 @@ def main() -> None:
     rounds = 3 if chosen.quick else 5
     rows = []
     with tempfile.TemporaryDirectory(prefix="fedops-bench-") as place:
-        for devices in (FEW, MANY):
+        for devices in CLIENTS:
             say(f"{devices} clients ...")
-            found = measure(Path(place) / str(devices), devices, rounds)
-            above = found["peak"] - found["idle"]
-            rows.append(
-                {
-                    "clients": devices,
-                    "idle_mb": found["idle"] / MB,
-                    "peak_mb": found["peak"] / MB,
-                    "above_idle_mb": above / MB,
-                    "models": above / MODEL_BYTES,
-                }
-            )
-    growth = rows[1]["peak_mb"] / rows[0]["peak_mb"] - 1.0
+            rows.append(measure(Path(place) / str(devices), devices, rounds))
     result = {
         "benchmark": "aggregation_memory",
-        "what": f"server side, {MODEL_BYTES / MB:.0f} MB model, resident memory",
+        "what": f"server side, {MODEL_BYTES / MB:.0f} MB model, anonymous memory",
         "rows": rows,
+        "models_above_idle": {str(row["clients"]): row["models"] for row in rows},
         "model_bytes": MODEL_BYTES,
-        "growth": growth,
-        "ok": all(row["models"] <= 5.0 for row in rows) and abs(growth) <= 0.10,
-        "notes": [
-            f"Peak with {MANY} clients against {FEW}: {growth:+.1%} (promised: within 10 %); "
-            "above idle at most 5 models."
-        ],
+        "ok": all(row["models"] <= MUST_MODELS for row in rows),
+        "notes": [f"Promised: at most {MUST_MODELS:.0f} models above idle, however many clients."],
     }
-    report(result, chosen.json, ("Clients", "Idle MB", "Peak MB", "Above idle MB", "Models"))
+    columns = ("Clients", "Idle MB", "Peak MB", "Above idle MB", "Models", "Mapped files MB")
+    report(result, chosen.json, columns)
     sys.exit(0 if result["ok"] else 1)
 
 

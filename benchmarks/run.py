@@ -8,7 +8,16 @@ import sys
 
 from common import HERE, options
 
-BENCHMARKS = ("round_overhead", "aggregation_memory", "explain_overhead", "many_managers")
+BENCHMARKS = (
+    "round_overhead",
+    "server_cost",
+    "thousand_devices",
+    "aggregation_memory",
+    "first_round",
+    "idle_cost",
+    "big_file",
+    "explain_overhead",
+)
 
 
 def main() -> None:
@@ -24,7 +33,7 @@ def main() -> None:
             command, stdout=subprocess.PIPE if chosen.json else None, text=True, check=False
         )
         if chosen.json and done.stdout:
-            documents.append(json.loads(done.stdout))
+            documents.append(json.loads(done.stdout.splitlines()[-1]))
         failed += [name] if done.returncode else []
     if chosen.json:
         sys.stdout.write(json.dumps(documents) + "\n")

@@ -209,6 +209,8 @@ class Exchange(Section):
     local: list[str] = []
     #: The floating-point type that travels; the model's own by default.
     dtype: Literal["float32", "float16", "bfloat16"] | None = None
+    #: How updates are written on the way. ``zstd`` costs time and saves bytes.
+    encoding: Literal["none", "zstd"] = "none"
 
 
 class Resources(Section):

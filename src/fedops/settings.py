@@ -88,9 +88,9 @@ class ServerSettings(BaseSettings):
     keep_checkpoints: int = Field(default=3, ge=2)
     #: How long an attempt may take to say hello, in seconds.
     attempt_start_seconds: float = Field(default=90.0, gt=0)
-    #: After so many seconds without a word from its ServerApp an attempt is given up.
+    #: After so many seconds without a word from its FL server an attempt is given up.
     attempt_silence_seconds: float = Field(default=30.0, gt=0)
-    #: How long the ServerApp may prepare, aggregate, evaluate or commit before its attempt is given up.
+    #: How long the FL server may prepare, aggregate, evaluate or commit before its attempt is given up.
     attempt_work_seconds: float = Field(default=3_600.0, gt=0)
     #: How long a run waits for the engine before it fails, in seconds.
     engine_wait_seconds: float = Field(default=3_600.0, gt=0)
@@ -116,11 +116,6 @@ class ServerSettings(BaseSettings):
     def database(self) -> str:
         """The SQLAlchemy URL of the database."""
         return self.database_url or f"sqlite:///{self.home / 'fedops.db'}"
-
-    @property
-    def attempts_dir(self) -> Path:
-        """Where the ServerApp of an attempt finds its credentials."""
-        return self.home / "attempts"
 
     @property
     def admin_token_file(self) -> Path:
@@ -155,6 +150,11 @@ class ClientSettings(BaseSettings):
     start_seconds: float = Field(default=300.0, gt=0)
     #: Upper limit of what waits on disk for the server, in bytes.
     spool_bytes: int = Field(default=256 * MIB, ge=MIB)
+    #: Upper limit of the models that are kept to be used again, in bytes. The newest is always kept.
+    model_bytes: int = Field(default=4_096 * MIB, ge=0)
+    #: A file with the certificates of the authorities that the server's certificate is checked by;
+    #: None: the usual ones.
+    ca_file: Path | None = None
 
     @field_validator("server")
     @classmethod
@@ -190,15 +190,6 @@ class AppSettings(BaseSettings):
     device_name: str | None = None
     #: The task to take part in.
     task_id: str | None = None
-
-
-class EngineSettings(BaseSettings):
-    """Of a ServerApp started by the engine. Environment: ``FEDOPS_ATTEMPTS_DIR``."""
-
-    model_config = SettingsConfigDict(env_prefix="FEDOPS_", **_COMMON)
-
-    #: Where the attempts' credentials are. The Server Manager sets it.
-    attempts_dir: Path | None = None
 
 
 def server_settings(**given: Any) -> ServerSettings:

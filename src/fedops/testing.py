@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 import itertools
-import zipfile
 from dataclasses import dataclass, field
 
-from fedops.core.errors import Invalid, Unavailable
+from fedops.core.errors import Unavailable
 from fedops.scalize.conformance import check_adapter as check_adapter
+from fedops.server.jobs.engine_process import EngineTicket
 
 
 @dataclass
@@ -26,98 +25,53 @@ class FakeClock:
 
 
 @dataclass
-class FakeEngine:
-    """A ``RunEngine`` without processes: tests end its runs and crash it by hand."""
+class FakeEngines:
+    """``EngineProcesses`` without processes: tests end them by hand."""
 
-    #: Run id -> bundle, of the runs of this generation that live.
-    running: dict[str, bytes] = field(default_factory=dict)
-    ended: dict[str, str] = field(default_factory=dict)
-    #: Public key -> node id, of this generation.
-    nodes: dict[bytes, str] = field(default_factory=dict)
-    #: Pids of the ServerApps that live; ``kill_process`` takes one out.
-    processes: set[int] = field(default_factory=set)
-    logs: dict[str, str] = field(default_factory=dict)
-    #: Refuse what is asked, as an engine that is out of reach does.
+    #: Attempt id -> ticket, of those that live.
+    running: dict[int, EngineTicket] = field(default_factory=dict)
+    #: Attempt id -> how it ended.
+    ended: dict[int, str] = field(default_factory=dict)
+    words: dict[int, str] = field(default_factory=dict)
+    #: Those that do not end when they are asked to: only ``at_once`` helps.
+    stubborn: set[int] = field(default_factory=set)
+    #: Refuse to start, as a machine without memory does.
     broken: str = ""
-    _generation: int = 0
-    _up: bool = False
-    _ids: itertools.count[int] = field(default_factory=lambda: itertools.count(1))
+    _pids: itertools.count[int] = field(default_factory=lambda: itertools.count(4711))
 
-    @property
-    def generation(self) -> int:
-        return self._generation
+    def clean(self) -> None:
+        self.close()
 
-    @property
-    def fleet_url(self) -> str | None:
-        return "http://127.0.0.1:9" if self._up else None
-
-    def start(self) -> None:
+    def start(self, ticket: EngineTicket) -> int:
         if self.broken:
             raise Unavailable(self.broken)
-        if not self._up:
-            self._up = True
-            self._generation += 1
+        self.running[ticket.attempt_id] = ticket
+        return next(self._pids)
 
-    def stop(self) -> None:
-        self._up = False
+    def how_ended(self, attempt_id: int) -> str | None:
+        if attempt_id in self.running:
+            return None
+        return self.ended.get(attempt_id, "it is no child of this Server Manager")
+
+    def last_words(self, attempt_id: int) -> str:
+        return self.words.get(attempt_id, "")
+
+    def end(self, attempt_id: int, *, at_once: bool = False) -> None:
+        if at_once or attempt_id not in self.stubborn:
+            self.die(attempt_id, "killed by signal 9" if at_once else "exit code 0")
+
+    def forget(self, attempt_id: int) -> None:
+        self.ended.pop(attempt_id, None)
+
+    def close(self) -> None:
         self.running.clear()
-        self.ended.clear()
-        self.nodes.clear()
-        self.processes.clear()
-
-    def ensure_healthy(self) -> bool:
-        if self._up:
-            return True
-        self.start()
-        return False
 
     def why(self) -> str:
-        return "the engine is up" if self._up else self.broken or "the engine is down"
-
-    def register_node(self, public_key: bytes) -> str:
-        self._require_up()
-        if not public_key.startswith(b"ecdsa-sha2-"):
-            raise Invalid("this is no node key in OpenSSH form")
-        return self.nodes.setdefault(public_key, str(next(self._ids) + 2**62))
-
-    def start_run(self, bundle: bytes) -> str:
-        self._require_up()
-        if not zipfile.is_zipfile(io.BytesIO(bundle)):
-            raise Invalid("this is no app bundle")
-        run_id = str(next(self._ids) + 2**61)
-        self.running[run_id] = bundle
-        return run_id
-
-    def stop_run(self, engine_run_id: str) -> None:
-        self._require_up()
-        self.end_run(engine_run_id, "finished:stopped")
-
-    def run_ended(self, engine_run_id: str) -> str | None:
-        self._require_up()
-        if engine_run_id in self.running:
-            return None
-        return self.ended.get(engine_run_id, "finished:unknown")
-
-    def run_log(self, engine_run_id: str) -> str:
-        return self.logs.get(engine_run_id, "")
-
-    def process_alive(self, pid: int) -> bool:
-        return pid in self.processes
-
-    def kill_process(self, pid: int) -> None:
-        self.processes.discard(pid)
+        return self.broken or f"{len(self.running)} FL servers run"
 
     # --- what tests do to it ---------------------------------------------------------------------
 
-    def end_run(self, engine_run_id: str, how: str = "finished:completed") -> None:
-        """The run's process ends."""
-        if self.running.pop(engine_run_id, None) is not None:
-            self.ended[engine_run_id] = how
-
-    def crash(self) -> None:
-        """The engine dies, and all it knew with it."""
-        self.stop()
-
-    def _require_up(self) -> None:
-        if self.broken or not self._up:
-            raise Unavailable(self.why())
+    def die(self, attempt_id: int, how: str = "exit code 1") -> None:
+        """The process ends."""
+        if self.running.pop(attempt_id, None) is not None:
+            self.ended[attempt_id] = how

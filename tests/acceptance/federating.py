@@ -60,10 +60,7 @@ def until_round(federation: Federation, run_id: int, round_: int) -> None:
     with federation.operator() as operator:
 
         def training() -> bool:
-            rounds = operator.rounds(run_id)
-            begun = any(r.round == round_ for r in rounds)
-            busy = [d for d in operator.devices() if d.process.status == "training"]
-            return begun and bool(busy)
+            return f"round {round_} of" in (why := operator.run(run_id).why) and "training" in why
 
         federation.until(f"round {round_} of run {run_id}", training)
 

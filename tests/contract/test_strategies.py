@@ -11,7 +11,8 @@ from flwr.supercore.task_identity import TaskIdentity
 
 from fedops.algorithms.aggregation import weighted_mean
 from fedops.core.errors import Invalid
-from fedops.flower.strategies import Contribution, RunStrategy
+from fedops.engine.aggregation_port import ClientUpdate
+from fedops.flower.strategies import RunStrategy
 from fedops.flower.strategy_config import NAMES, make_strategy
 from fedops.storage.tensors import Tensors
 
@@ -58,11 +59,11 @@ def model(seed: int) -> Tensors:
     }
 
 
-def clients(before: Tensors, seed: int, count: int = 7) -> list[Contribution]:
+def clients(before: Tensors, seed: int, count: int = 7) -> list[ClientUpdate]:
     rng = np.random.default_rng(seed)
     metrics = {"train_loss": 0.5, "norm_bit": 1.0}
     return [
-        Contribution(
+        ClientUpdate(
             NODES[i],
             10 * (i + 1),
             metrics if i else {**metrics, "only_here": 1.0},
@@ -82,7 +83,7 @@ def one_round(strategy: RunStrategy, round_: int, before: Tensors) -> Tensors:
     if strategy.kind.given == "mean":
         examples = [c.examples for c in contributions]
         mean = weighted_mean([c.tensors for c in contributions], examples, before)
-        contributions = [Contribution(NODES[0], sum(examples), {"train_loss": 0.5}, mean)]
+        contributions = [ClientUpdate(NODES[0], sum(examples), {"train_loss": 0.5}, mean)]
     after = strategy.aggregate(round_, before, contributions)
     assert {k: a.shape for k, a in after.items()} == {k: a.shape for k, a in before.items()}
     return {k: np.asarray(a, dtype=before[k].dtype) for k, a in after.items()}
@@ -143,7 +144,7 @@ def test_robust_rules_leave_an_outlier_out() -> None:
     before = {"w": np.zeros(2, np.float32)}
     values = [1.0, 1.01, 0.99, 1.0, 1.02, 0.98, 1e6]
     contributions = [
-        Contribution(n, 1, {}, {"w": np.full(2, v, np.float32)})
+        ClientUpdate(n, 1, {}, {"w": np.full(2, v, np.float32)})
         for n, v in zip(NODES, values, strict=True)
     ]
     rules = {"FedMedian": {}, "FedTrimmedAvg": {"beta": 0.2}}
@@ -158,7 +159,7 @@ def test_krum_tells_near_clients_apart_far_from_the_origin() -> None:
     before = {"w": np.full(10_000, 100.0, np.float32)}
     near = [0.001, 0.002, 0.0015, 0.05]
     contributions = [
-        Contribution(n, 1, {}, {"w": before["w"] + np.float32(d)})
+        ClientUpdate(n, 1, {}, {"w": before["w"] + np.float32(d)})
         for n, d in zip(NODES, near, strict=False)
     ]
     after = made("Krum").aggregate(1, before, contributions)["w"]
@@ -168,7 +169,7 @@ def test_krum_tells_near_clients_apart_far_from_the_origin() -> None:
 def test_robust_rules_give_back_what_all_agree_on() -> None:
     before, agreed = model(1), model(2)
     for name in ("FedMedian", "FedTrimmedAvg", "Krum", "MultiKrum", "Bulyan"):
-        after = made(name).aggregate(1, before, [Contribution(n, 3, {}, agreed) for n in NODES])
+        after = made(name).aggregate(1, before, [ClientUpdate(n, 3, {}, agreed) for n in NODES])
         cast = {k: np.asarray(a, np.float32) for k, a in after.items()}
         assert same(cast, agreed), name
 
@@ -176,7 +177,7 @@ def test_robust_rules_give_back_what_all_agree_on() -> None:
 def test_half_precision_is_computed_in_single_precision() -> None:
     before = {"w": np.ones(2, ml_dtypes.bfloat16)}
     contributions = [
-        Contribution(n, 1, {}, {"w": np.full(2, v, ml_dtypes.bfloat16)})
+        ClientUpdate(n, 1, {}, {"w": np.full(2, v, ml_dtypes.bfloat16)})
         for n, v in ((11, 1.0), (12, 2.0))
     ]
     assert made("FedMedian").aggregate(1, before, contributions)["w"].tolist() == [1.5, 1.5]
@@ -193,7 +194,7 @@ def test_a_strategy_that_fails_is_named() -> None:
     strategy = made("QFedAvg")
     strategy.configure(1, lambda: before, NODES)
     with pytest.raises(Invalid, match=r"QFedAvg failed in round 1: AggregationError: .*train_loss"):
-        strategy.aggregate(1, before, [Contribution(11, 1, {}, before)])
+        strategy.aggregate(1, before, [ClientUpdate(11, 1, {}, before)])
 
 
 class Patient(flower.FedAvg):

@@ -1,4 +1,5 @@
-"""A Client Manager as a process, with the training client of the tests: HOME APP [OPTION=VALUE ...]."""
+"""A Client Manager as a process: HOME APP [OPTION=VALUE ...]. Its training client is that of the tests, or
+the real one (``training=real``)."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import logging
 import sys
 from pathlib import Path
 
-from fedops.client.manager import Options, manage
+from fedops.client.manager import TRAINING_COMMAND, Options, manage
 from fedops.core.errors import FedOpsError
 from fedops.core.policies import SupervisionPolicy
 from fedops.settings import client_settings
@@ -27,7 +28,7 @@ def main() -> int:
         policy=SupervisionPolicy(
             start_seconds=float(given.get("start_seconds", 20)), backoff_seconds=0.1
         ),
-        training_command=(sys.executable, str(CHILD)),
+        training_command=TRAINING_COMMAND if "training" in given else (sys.executable, str(CHILD)),
     )
     settings = client_settings(home=Path(home), port=0, training_port=0)
     try:

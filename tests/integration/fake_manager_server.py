@@ -1,54 +1,79 @@
 """A Server Manager for tests of the device side: in memory, on loopback, obedient to the test.
 
-It also plays the Fleet API, with Flower's own messages, so that no SuperLink is needed.
+It speaks version 1 of the protocol between device and server, long poll, blobs and tus included, and cuts
+connections where it is told to.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
+import re
+import socket
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
-from fastapi import FastAPI, Request, Response
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
-from flwr.app.message import remove_content_from_message
-from flwr.app.metadata import Metadata
-from flwr.common.serde import message_from_proto, message_to_proto
-from flwr.proto.fleet_pb2 import (
-    PullMessagesRequest,
-    PullMessagesResponse,
-    PushMessagesRequest,
-    PushMessagesResponse,
-)
-from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatResponse
-from flwr.proto.message_pb2 import (
-    ConfirmMessageReceivedResponse,
-    PullObjectRequest,
-    PullObjectResponse,
-    PushObjectRequest,
-    PushObjectResponse,
-)
-from flwr.supercore.inflatable.inflatable_object import (
-    get_all_nested_objects,
-    get_object_tree,
-    iterate_object_tree,
-)
-from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
-from serving import serving
+import zstandard
 
-NODE_ID = "4611686018427387905"
+from fedops.core.contracts import BlobRef, Instruction
+from fedops.storage.payloads import Payload, make_document, unpack_payload
+from fedops.storage.tensors import Tensors, pack
+
+API = "/api/v1"
+MODEL: Tensors = {"packed": np.arange(1000, dtype=np.float32)}
 
 
-def eventually(check: Callable[[], Any], seconds: float = 20.0, what: str = "") -> Any:
+def eventually(check: Callable[[], Any], seconds: float = 20.0, what: Any = "") -> Any:
     deadline = time.monotonic() + seconds
     while not (found := check()):
-        assert time.monotonic() < deadline, what or "it did not come about"
+        told = what() if callable(what) else what
+        assert time.monotonic() < deadline, told or "it did not come about"
         time.sleep(0.02)
     return found
+
+
+@dataclass
+class Work:
+    """One assignment as the server knows it."""
+
+    id: str
+    instruction: dict[str, Any]
+    status: str = "offered"
+    #: The delivered payload, decoded.
+    data: bytes | None = None
+    end: dict[str, Any] | None = None
+    cancel: dict[str, Any] | None = None
+    encoding: str = ""
+
+    @property
+    def open(self) -> bool:
+        return self.status in ("offered", "accepted", "working")
+
+    @property
+    def payload(self) -> Payload:
+        assert self.data is not None
+        return unpack_payload(self.data)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        return dict(self.payload.metrics["metrics"])
+
+
+@dataclass
+class Upload:
+    work: Work
+    length: int
+    head: dict[str, str]
+    data: bytearray = field(default_factory=bytearray)
 
 
 class FakeServer:
@@ -56,241 +81,489 @@ class FakeServer:
 
     def __init__(self) -> None:
         self.lock = threading.Condition()
-        self.desired: dict[str, Any] = {
+        self.wanted: dict[str, Any] = {
             "revision": 1,
             "enrolment": "approved",
-            "node_id": NODE_ID,
             "tasks": ["mnist"],
             "runs": [],
-            "heartbeat_seconds": 0.5,
+            "poll_seconds": 1.0,
             "telemetry_seconds": 1.0,
         }
         self.ready_tasks = ["mnist"]
-        self.down = False
+        #: Answer 503, or not at all.
+        self.down = self.unreachable = False
         self.forbidden = ""
-        self.heartbeats: list[dict[str, Any]] = []
+        #: Answer 426 with this.
+        self.other_version = ""
+        self.polls: list[dict[str, Any]] = []
+        self.progress: list[dict[str, Any]] = []
         self.records: dict[str, dict[str, Any]] = {}
         self.order: list[str] = []
         self.lost_answers = 0
         self.joins: list[dict[str, Any]] = []
-        self.hellos: list[dict[str, Any]] = []
-        self.uploads: list[dict[str, Any]] = []
-        self.replies: list[Message] = []
-        self.rings = 0
-        self._queue: list[Message] = []
-        self._objects: dict[str, bytes] = {}
-        self._trees: dict[str, Any] = {}
-        self._asked = 0
+        self.work: dict[str, Work] = {}
+        self.blobs: dict[str, bytes] = {}
+        self.uploads: dict[str, Upload] = {}
+        self.calls: Counter[str] = Counter()
+        #: After so many bytes of its body the next download or upload is cut.
+        self.cut_downloads: list[int] = []
+        self.cut_uploads: list[int] = []
+        #: Spoil so many downloads.
+        self.spoil_downloads = 0
+        #: Lose the answer to so many deliveries that have come about.
+        self.lose_deliveries = 0
+        self.slots = True
+        self.retry_after = 0.1
+        self.encodings = ["none"]
+        #: Seconds a byte, each way.
+        self.slow = 0.0
 
     # --- for the test ------------------------------------------------------------------------------
 
     def bump(self, **changes: Any) -> None:
         with self.lock:
-            self.desired.update(changes)
-            self.desired["revision"] += 1
+            self.wanted.update(changes)
+            self.wanted["revision"] += 1
             self.lock.notify_all()
 
-    def ask(self, run: int, round_: int, **config: Any) -> None:
-        """Give the node a piece of work."""
-        self._asked += 1
-        content = RecordDict(
-            {
-                "arrays": ArrayRecord({"packed": Array(np.arange(1000, dtype=np.float32))}),
-                "config": ConfigRecord(
-                    {
-                        "run-id": run,
-                        "attempt": 1,
-                        "server-round": round_,
-                        "task": "mnist",
-                        "config-json": json.dumps(config),
-                    }
-                ),
-            }
+    def ask(
+        self,
+        run: int = 7,
+        round_: int = 1,
+        *,
+        kind: str = "train",
+        model: Tensors | None = None,
+        work_key: str = "",
+        seconds_left: float = 3_600.0,
+        values: dict[str, Any] | None = None,
+        **config: Any,
+    ) -> Work:
+        """Give the device a piece of work."""
+        model = MODEL if model is None else model
+        data = pack(model)
+        blob = BlobRef(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+        order = {
+            "run-id": run,
+            "attempt": 1,
+            "server-round": round_,
+            "task": "mnist",
+            "config-json": json.dumps(config),
+            **(values or {}),
+        }
+        content = make_document(Payload(configs={"config": order}), {"arrays": (blob, list(model))})
+        id_ = hashlib.sha256(f"{time.time_ns()} {len(self.work)}".encode()).hexdigest()[:32]
+        instruction = Instruction(
+            id=id_,
+            kind=kind,
+            task="mnist",
+            run_id=run,
+            attempt=1,
+            round=round_,
+            group_id=str(round_),
+            work_key=work_key or f"run-{run}-round-{round_}-{kind}-{blob.sha256[:16]}",
+            content=content,
+            encodings=self.encodings,
+            seconds_left=seconds_left,
         )
-        metadata = Metadata(
-            run_id=99,
-            message_id="",
-            src_node_id=1,
-            dst_node_id=int(NODE_ID),
-            reply_to_message_id="",
-            group_id="",
-            created_at=time.time(),
-            ttl=3_600.0,
-            message_type="train",
-        )
-        message = Message(content, metadata=metadata)
         with self.lock:
-            message.metadata.__dict__["_message_id"] = message.object_id
-            for object_id, part in get_all_nested_objects(message).items():
-                self._objects[object_id] = part.deflate()
-            self._trees[message.object_id] = get_object_tree(message)
-            self._queue.append(message)
-            self.rings += 1
+            self.blobs[blob.sha256] = data
+            self.work[id_] = Work(id_, instruction.model_dump(mode="json"))
+            self.lock.notify_all()
+        return self.work[id_]
+
+    def cancel(
+        self, work: Work, reason: str = "the run was stopped", checkpoint: bool = False
+    ) -> None:
+        with self.lock:
+            work.cancel = {"id": work.id, "reason": reason, "checkpoint": checkpoint}
+            work.status = "cancelled"
             self.lock.notify_all()
 
     @property
+    def delivered(self) -> list[Work]:
+        return [work for work in self.work.values() if work.status == "uploaded"]
+
+    @property
     def last(self) -> dict[str, Any]:
-        return self.heartbeats[-1] if self.heartbeats else {}
+        return self.polls[-1] if self.polls else {}
 
     @property
     def process(self) -> dict[str, Any]:
         found: dict[str, Any] = self.last.get("process", {})
         return found
 
+    def holds(self, work: Work) -> bool:
+        return any(held["id"] == work.id for held in self.last.get("held", []))
+
+    def stages(self) -> set[str]:
+        """Every stage that was ever said of anything."""
+        said = [held for poll in list(self.polls) for held in poll["held"]]
+        return {held["stage"] for held in [*said, *list(self.progress)]}
+
     def events(self, name: str) -> list[dict[str, Any]]:
         return [r for r in self.records.values() if r["kind"] == "event" and r["name"] == name]
 
-    def wait(self, condition: Callable[[], Any], timeout: float) -> None:
+    # --- the long poll -----------------------------------------------------------------------------
+
+    def poll(self, body: dict[str, Any]) -> dict[str, Any]:
+        self.polls.append(body)
         with self.lock:
-            self.lock.wait_for(condition, min(timeout, 5.0))
+            self.lock.wait_for(
+                lambda: self._has_news(body) or self.down or self.unreachable,
+                min(body["wait"], self.wanted["poll_seconds"]),
+            )
+            if self.down:
+                raise Refused(503, "unavailable", "away")
+            return {**self.wanted, **self._news(body)}
 
-    # --- the Fleet API -----------------------------------------------------------------------------
+    def _has_news(self, body: dict[str, Any]) -> bool:
+        return body["after"] != self.wanted["revision"] or any(self._news(body).values())
 
-    def pull(self) -> PullMessagesResponse:
-        with self.lock:
-            if not self._queue:
-                return PullMessagesResponse()
-            message = self._queue.pop(0)
-        return PullMessagesResponse(
-            messages_list=[message_to_proto(remove_content_from_message(message))],
-            message_object_trees=[self._trees[message.object_id]],
-        )
-
-    def take_reply(self, request: PushMessagesRequest) -> PushMessagesResponse:
-        reply = message_from_proto(request.messages_list[0])
-        tree = request.message_object_trees[0]
-        self._trees[reply.metadata.message_id] = tree
-        return PushMessagesResponse(
-            objects_to_push=[part.object_id for part in iterate_object_tree(tree)], session_id="s"
-        )
-
-    def uploaded(self, body: dict[str, Any]) -> None:
-        tree = self._trees[body["message_id"]]
-        ids = [part.object_id for part in iterate_object_tree(tree)]
-        contents = {object_id: self._objects[object_id] for object_id in ids}
-        reply = inflate_object_from_contents(tree.object_id, contents)
-        assert isinstance(reply, Message)
-        self.replies.append(reply)
-        self.uploads.append(body)
-
-
-def make_app(server: FakeServer) -> FastAPI:
-    app = FastAPI()
-    api = "/api/v1"
-
-    @app.middleware("http")
-    async def outage(request: Request, call_next: Any) -> Response:
-        if server.down:
-            return Response("away", status_code=503)
-        if server.forbidden and request.url.path.startswith(f"{api}/devices"):
-            return _error("forbidden", server.forbidden, 403)
-        answer: Response = await call_next(request)
-        return answer
-
-    @app.post(f"{api}/join")
-    def join(body: dict[str, Any]) -> Any:
-        if body["token"] != "good":
-            return _error("forbidden", "the join token is wrong, expired or used up", 403)
-        server.joins.append(body)
+    def _news(self, body: dict[str, Any]) -> dict[str, Any]:
+        held = {item["id"] for item in body["held"]}
+        cancel = [w.cancel for w in self.work.values() if w.cancel and w.id in held]
+        named = {item["id"] for item in cancel if item}
+        over = [id_ for id_ in held if id_ not in self.work or not self.work[id_].open]
+        offers = [
+            {
+                key: w.instruction[key]
+                for key in ("id", "kind", "task", "run_id", "round", "seconds_left")
+            }
+            for w in self.work.values()
+            if w.open and w.id not in held
+        ]
         return {
-            "device_id": "d1",
-            "name": body["name"],
-            "device_token": "fo_device_x",
-            "enrolment": server.desired["enrolment"],
+            "offers": offers,
+            "cancel": cancel,
+            "forget": [id_ for id_ in over if id_ not in named],
         }
 
-    @app.post(f"{api}/devices/me/heartbeat")
-    def heartbeat(body: dict[str, Any]) -> dict[str, Any]:
-        server.heartbeats.append(body)
-        return {**server.desired, "server_time": time.time()}
+    # --- files -------------------------------------------------------------------------------------
 
-    @app.get(f"{api}/devices/me/desired")
-    def desired(after: int, wait: float) -> dict[str, Any]:
-        server.wait(lambda: server.desired["revision"] != after or server.down, wait)
-        return {**server.desired, "server_time": time.time()}
+    def finish(self, id_: str) -> tuple[int, str]:
+        """All bytes of an upload are there: the status to answer with."""
+        upload = self.uploads[id_]
+        if hashlib.sha256(upload.data).hexdigest() != upload.head["sha256"]:
+            del self.uploads[id_]
+            return 460, "the digest is wrong"
+        data = bytes(upload.data)
+        upload.work.encoding = upload.head.get("encoding", "none")
+        if upload.work.encoding == "zstd":
+            data = zstandard.ZstdDecompressor().decompressobj().decompress(data)
+            assert hashlib.sha256(data).hexdigest() == upload.head["decoded_sha256"]
+            assert str(len(data)) == upload.head["decoded_size"]
+        self.deliver(upload.work, data)
+        return 0, ""
 
-    @app.post(f"{api}/devices/me/records")
-    def records(body: dict[str, Any]) -> Any:
-        new = [r for r in body["records"] if r["id"] not in server.records]
+    def deliver(self, work: Work, data: bytes) -> None:
+        with self.lock:
+            work.data, work.status = data, "uploaded"
+            self.lock.notify_all()
+
+
+class Refused(Exception):
+    def __init__(self, status: int, kind: str, message: str) -> None:
+        self.status, self.kind, self.message = status, kind, message
+
+
+class _Cut(Exception):
+    """The connection is cut."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    server: Any
+
+    def log_message(self, *_: Any) -> None: ...
+
+    @property
+    def fake(self) -> FakeServer:
+        found: FakeServer = self.server.fake
+        return found
+
+    def setup(self) -> None:
+        super().setup()
+        self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def _handle(self) -> None:
+        path = urlsplit(self.path).path
+        assert path.startswith(self.server.prefix + API), path
+        route = f"{self.command} {path.removeprefix(self.server.prefix + API)}"
+        try:
+            self._guard(route)
+            for pattern, method in _ROUTES:
+                if match := re.fullmatch(pattern, route):
+                    self.fake.calls[method.__name__] += 1
+                    method(self, *match.groups())
+                    return
+            raise Refused(404, "not_found", f"no route {route}")
+        except Refused as refused:
+            self._refuse(refused)
+        except (_Cut, BrokenPipeError, ConnectionResetError):
+            self.close_connection = True
+
+    do_GET = do_POST = do_HEAD = do_PATCH = _handle
+
+    def _guard(self, route: str) -> None:
+        fake = self.fake
+        if fake.unreachable:
+            raise _Cut
+        if fake.down:
+            raise Refused(503, "unavailable", "away")
+        if fake.other_version:
+            raise Refused(426, "invalid", fake.other_version)
+        if fake.forbidden and route != "POST /join":
+            raise Refused(403, "forbidden", fake.forbidden)
+        if route != "POST /join":
+            assert self.headers["authorization"] == "Bearer fo_device_x"
+        assert self.headers["fedops-protocol"] == "1"
+
+    # --- answers -----------------------------------------------------------------------------------
+
+    def _refuse(self, refused: Refused) -> None:
+        body = {"kind": refused.kind, "error": "E", "message": refused.message}
+        self.close_connection = True  # what was sent of the body is not read
+        self._reply(refused.status, json.dumps(body).encode(), {"connection": "close"})
+
+    def _reply(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
+        if self.fake.unreachable:
+            raise _Cut
+        self.send_response(status)
+        for key, value in (headers or {}).items():
+            self.send_header(key, value)
+        if status != 204:
+            self.send_header("content-length", str(len(body)))
+        self.end_headers()
+        if self.command != "HEAD":
+            self.wfile.write(body)
+
+    def _json(self, value: Any) -> None:
+        self._reply(200, json.dumps(value).encode(), {"content-type": "application/json"})
+
+    def _body(self) -> Any:
+        data = self.rfile.read(int(self.headers.get("content-length", 0)))
+        return json.loads(data) if data else {}
+
+    # --- work --------------------------------------------------------------------------------------
+
+    def _open_work(self, id_: str) -> Work:
+        work = self.fake.work.get(id_)
+        if work is None:
+            raise Refused(404, "not_found", "there is no such assignment")
+        if not work.open:
+            raise Refused(410, "conflict", f"the assignment is {work.status}")
+        return work
+
+    def work(self) -> None:
+        self._json(self.fake.poll(self._body()))
+
+    def instruction(self, id_: str) -> None:
+        work = self._open_work(id_)
+        work.status = "accepted"
+        self._json(work.instruction)
+
+    def told_progress(self, id_: str) -> None:
+        self.fake.progress.append({"id": id_, **self._body()})
+        self._reply(204)
+
+    def end(self, id_: str) -> None:
+        body = self._body()
+        work = self._open_work(id_)
+        with self.fake.lock:
+            work.end, work.status = body, body["outcome"]
+            self.fake.lock.notify_all()
+        self._reply(204)
+
+    def result(self, id_: str) -> None:
+        data = self.rfile.read(int(self.headers["content-length"]))
+        work = self.fake.work[id_]
+        if work.data != data:
+            self.fake.deliver(self._open_work(id_), data)
+        self._delivered()
+        self._reply(204)
+
+    def _delivered(self) -> None:
+        if self.fake.lose_deliveries > 0:
+            self.fake.lose_deliveries -= 1
+            raise _Cut
+
+    def slot(self, id_: str) -> None:
+        self._body()
+        self._open_work(id_)
+        fake = self.fake
+        self._json({"granted": fake.slots, "retry_after": 0 if fake.slots else fake.retry_after})
+
+    # --- blobs -------------------------------------------------------------------------------------
+
+    def blob(self, sha256: str) -> None:
+        data = self.fake.blobs[sha256]
+        start, status = 0, 200
+        if match := re.fullmatch(r"bytes=(\d+)-", self.headers.get("range", "")):
+            start, status = int(match[1]), 206
+            if start >= len(data):
+                raise Refused(416, "invalid", "no such range")
+        if self.fake.spoil_downloads > 0:
+            self.fake.spoil_downloads -= 1
+            data = data[:-1] + bytes([data[-1] ^ 1])
+        self.send_response(status)
+        self.send_header("content-length", str(len(data) - start))
+        self.send_header("etag", f'"{sha256}"')
+        if status == 206:
+            self.send_header("content-range", f"bytes {start}-{len(data) - 1}/{len(data)}")
+        self.end_headers()
+        cut = self.fake.cut_downloads.pop(0) if self.fake.cut_downloads else None
+        self._send(data[start:] if cut is None else data[start : start + cut])
+        if cut is not None:
+            raise _Cut
+
+    def _send(self, data: bytes) -> None:
+        for i in range(0, len(data), 65_536):
+            self.wfile.write(data[i : i + 65_536])
+            time.sleep(self.fake.slow * len(data[i : i + 65_536]))
+
+    def create_upload(self) -> None:
+        fields = (pair.split(" ") for pair in self.headers["upload-metadata"].split(","))
+        head = {key: base64.b64decode(value).decode() for key, value in fields}
+        work = self._open_work(head["assignment"])
+        length = int(self.headers["upload-length"])
+        for id_, upload in self.fake.uploads.items():
+            if upload.work is work and upload.head["sha256"] == head["sha256"]:
+                assert int(self.headers.get("content-length", 0)) == 0
+                self._upload_reply(200, id_)
+                return
+        id_ = f"u{len(self.fake.uploads) + self.fake.calls['create_upload']}"
+        self.fake.uploads[id_] = Upload(work, length, head)
+        self._receive(id_, 201)
+
+    def offset(self, id_: str) -> None:
+        self._upload_reply(200, id_)
+
+    def append(self, id_: str) -> None:
+        upload = self._upload(id_)
+        assert self.headers["content-type"] == "application/offset+octet-stream"
+        if int(self.headers["upload-offset"]) != len(upload.data):
+            raise Refused(409, "conflict", "another offset")
+        self._receive(id_, 204)
+
+    def _upload(self, id_: str) -> Upload:
+        if id_ not in self.fake.uploads:
+            raise Refused(404, "not_found", "there is no such upload")
+        self._open_work(self.fake.uploads[id_].work.id)
+        return self.fake.uploads[id_]
+
+    def _receive(self, id_: str, status: int) -> None:
+        upload = self.fake.uploads[id_]
+        coming = int(self.headers.get("content-length", 0))
+        cut = self.fake.cut_uploads.pop(0) if self.fake.cut_uploads and coming else None
+        wanted = coming if cut is None else min(cut, coming)
+        while wanted:
+            block = self.rfile.read1(min(wanted, 65_536))  # type: ignore[attr-defined]
+            if not block:
+                raise _Cut
+            upload.data += block
+            wanted -= len(block)
+            time.sleep(self.fake.slow * len(block))
+        if cut is not None:
+            raise _Cut
+        if len(upload.data) == upload.length:
+            refused, why = self.fake.finish(id_)
+            if refused:
+                raise Refused(refused, "invalid", why)
+            self._delivered()
+        self._upload_reply(status, id_)
+
+    def _upload_reply(self, status: int, id_: str) -> None:
+        upload = self.fake.uploads.get(id_)
+        if upload is None:
+            raise Refused(404, "not_found", "there is no such upload")
+        headers = {
+            "location": f"{API}/blobs/uploads/{id_}",
+            "upload-offset": str(len(upload.data)),
+            "upload-length": str(upload.length),
+            "tus-resumable": "1.0.0",
+        }
+        self._reply(status, b"", headers)
+
+    # --- the rest ----------------------------------------------------------------------------------
+
+    def join(self) -> None:
+        body = self._body()
+        if body["token"] != "good":
+            raise Refused(403, "forbidden", "the join token is wrong, expired or used up")
+        self.fake.joins.append(body)
+        self._json(
+            {
+                "device_id": "d1",
+                "name": body["name"],
+                "device_token": "fo_device_x",
+                "enrolment": self.fake.wanted["enrolment"],
+            }
+        )
+
+    def told_records(self) -> None:
+        fake, body = self.fake, self._body()
+        new = [r for r in body["records"] if r["id"] not in fake.records]
         for record in new:
-            server.records[record["id"]] = record
-            server.order.append(record["name"])
-        if server.lost_answers > 0:
-            server.lost_answers -= 1
-            return Response("lost", status_code=502)
-        return {"accepted": len(new), "duplicates": len(body["records"]) - len(new)}
+            fake.records[record["id"]] = record
+            fake.order.append(record["name"])
+        if fake.lost_answers > 0:
+            fake.lost_answers -= 1
+            raise Refused(502, "unavailable", "lost")
+        self._json({"accepted": len(new), "duplicates": len(body["records"]) - len(new)})
 
-    @app.get(f"{api}/devices/me/tasks")
-    def tasks() -> list[dict[str, Any]]:
+    def tasks(self) -> None:
         fixed = {"status": "ready", "description": "", "bundle": "0", "config": {}, "devices": []}
         times = {"active_run": None, "latest_version": None, "created_at": 0, "updated_at": 0}
-        return [{"name": name, **fixed, **times} for name in server.ready_tasks]
-
-    @app.get(f"{api}/node/bell")
-    def bell(epoch: str, after: int, wait: float) -> dict[str, Any]:
-        server.wait(lambda: epoch != "e" or server.rings > after or server.down, wait)
-        return {"epoch": "e", "count": server.rings}
-
-    @app.post(f"{api}/node/hello")
-    def hello(body: dict[str, Any]) -> dict[str, Any]:
-        server.hellos.append(body)
-        return {"epoch": "e", "count": server.rings}
-
-    @app.get(f"{api}/node/upload-slot")
-    def slot() -> dict[str, Any]:
-        return {"granted": True}
-
-    @app.post(f"{api}/node/uploaded")
-    def uploaded(body: dict[str, Any]) -> dict[str, Any]:
-        server.uploaded(body)
-        return {}
-
-    @app.post("/v1/fleet/{method}")
-    async def fleet(method: str, request: Request) -> Response:
-        answer = _fleet(server, method, await request.body())
-        return Response(answer.SerializeToString(), media_type="application/protobuf")
-
-    return app
+        self._json([{"name": name, **fixed, **times} for name in self.fake.ready_tasks])
 
 
-def _fleet(server: FakeServer, method: str, body: bytes) -> Any:
-    if method == "send-node-heartbeat":
-        return SendNodeHeartbeatResponse(success=True)
-    if method == "pull-messages":
-        PullMessagesRequest.FromString(body)
-        return server.pull()
-    if method == "push-messages":
-        return server.take_reply(PushMessagesRequest.FromString(body))
-    if method == "pull-object":
-        content = server._objects[PullObjectRequest.FromString(body).object_id]
-        return PullObjectResponse(object_found=True, object_available=True, object_content=content)
-    if method == "push-object":
-        request = PushObjectRequest.FromString(body)
-        server._objects[request.object_id] = request.object_content
-        return PushObjectResponse(stored=True)
-    assert method == "confirm-message-received"
-    return ConfirmMessageReceivedResponse()
+_ROUTES: list[tuple[str, Callable[..., None]]] = [
+    (r"POST /join", Handler.join),
+    (r"POST /work", Handler.work),
+    (r"GET /work/(\w+)/instruction", Handler.instruction),
+    (r"POST /work/(\w+)/progress", Handler.told_progress),
+    (r"POST /work/(\w+)/end", Handler.end),
+    (r"POST /work/(\w+)/result", Handler.result),
+    (r"POST /work/(\w+)/slot", Handler.slot),
+    (r"GET /blobs/(\w+)", Handler.blob),
+    (r"POST /blobs", Handler.create_upload),
+    (r"HEAD /blobs/uploads/(\w+)", Handler.offset),
+    (r"PATCH /blobs/uploads/(\w+)", Handler.append),
+    (r"POST /devices/me/records", Handler.told_records),
+    (r"GET /devices/me/tasks", Handler.tasks),
+]
 
 
-def _error(kind: str, message: str, status: int) -> Response:
-    body = {"kind": kind, "error": kind.title(), "message": message}
-    return Response(json.dumps(body), status_code=status, media_type="application/json")
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    allow_reuse_address = True
+    fake: FakeServer
+    prefix = ""
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        import sys
+
+        error = sys.exc_info()[1]
+        if not isinstance(error, ConnectionError | BrokenPipeError):
+            super().handle_error(request, client_address)
 
 
 @contextmanager
-def fake_server() -> Iterator[tuple[FakeServer, str]]:
-    """A server and its URL."""
-    server = FakeServer()
-    with serving(make_app(server)) as port:
+def fake_server(prefix: str = "", host: str = "127.0.0.1") -> Iterator[tuple[FakeServer, str]]:
+    """A server and its URL. ``prefix``: of its paths, as behind a proxy that others share."""
+    kind = (
+        type("Server6", (_Server,), {"address_family": socket.AF_INET6}) if ":" in host else _Server
+    )
+    with kind((host, 0), Handler) as server:
+        server.fake, server.prefix = FakeServer(), prefix
+        thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        name = f"[{host}]" if ":" in host else host
         try:
-            yield server, f"http://127.0.0.1:{port}"
+            yield server.fake, f"http://{name}:{server.server_address[1]}{prefix}"
         finally:
-            server.down = True
-            with server.lock:
-                server.lock.notify_all()
-
-
-def metrics(reply: Message) -> dict[str, Any]:
-    record = reply.content["metrics"]
-    assert isinstance(record, MetricRecord)
-    return dict(record)
+            server.fake.down = True
+            with server.fake.lock:
+                server.fake.lock.notify_all()
+            server.shutdown()
+            thread.join()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 import subprocess
@@ -18,16 +17,17 @@ from flwr.cli.build import build_fab_from_disk
 from fedops.api_client import OperatorClient
 from fedops.core.contracts import RunRead, RunStart, TaskCreate
 from fedops.core.errors import FedOpsError
-from fedops.flower.superlink import SuperLink
 from fedops.processes import TREE_VARIABLE
+from fedops.server.jobs.engine_process import tree_of
 
 PROGRAM = """
 import sys
 from fedops.core.errors import FedOpsError
 from fedops.server.main import run
 from fedops.settings import server_settings
+settings = server_settings(home=sys.argv[1], port=int(sys.argv[2]), host=sys.argv[3])
 try:
-    run(server_settings(home=sys.argv[1], port=int(sys.argv[2]), host=sys.argv[3]), print)
+    run(settings, print, (sys.executable, "-c", sys.argv[4]))
 except FedOpsError as error:
     sys.exit(f"{error.kind}: {error.message}")
 """
@@ -55,54 +55,44 @@ package = "scripted"
 config = "scripted/config.toml"
 """
 #: Commits a round every 0.4 s; each round's "model" names it. ``learning_rate = 9`` makes it deaf.
-SERVER = """
-import json, os, sys, time
+ENGINE = """
+import hashlib, json, os, sys, time
 from pathlib import Path
-from flwr.serverapp import ServerApp
 from fedops.api_client import EngineClient
 from fedops.core import contracts as c
-from fedops.core.errors import FedOpsError
-app = ServerApp()
+from fedops.processes import die_with_parent
+ticket = json.loads(sys.stdin.readline())
+die_with_parent()
 
-def credentials(flower_run_id):
-    file = Path(os.environ["FEDOPS_ATTEMPTS_DIR"]) / f"{flower_run_id}.json"
-    deadline = time.monotonic() + 15
-    while not file.exists():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    return json.loads(file.read_text())
-
-def upload(engine, folder, text):
+def hand_over(engine, folder, text):
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model").write_text(text)
-    return engine.upload(folder / "model").sha256
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    return engine.hand_over(c.BlobHandover(name="model", sha256=digest)).sha256
 
 def rounds(engine, spec):
     folder = Path(spec.spool_dir)
     for number in range(spec.next_round, spec.rounds + 1):
         engine.begin_round(number, c.RoundBegin(selected={}))
         time.sleep(0.4)
-        model = upload(engine, folder, f"model of round {number}")
+        model = hand_over(engine, folder, f"model of round {number}")
         reply = engine.commit(c.RoundCommit(round=number, model=model, strategy_state=None,
             participations=[], seconds=0.4, overhead_seconds=0.0))
         if reply.command != "continue":
             return c.EngineFinish(outcome="stopped")
     return c.EngineFinish(outcome="completed")
 
-@app.main()
-def main(grid, context):
-    known = credentials(context.run_id)
-    with EngineClient(known["server_url"], token=known["token"]) as engine:
-        spec = engine.hello(c.EngineHello(pid=os.getpid()))
-        while spec.config["learning_rate"] == 9:
-            try:
-                time.sleep(0.1)
-            except BaseException:
-                pass
-        contract = c.ParameterContract(parameters=())
-        first = upload(engine, Path(spec.spool_dir), "initial model")
-        engine.initial_model(c.ModelInit(model=first, contract=contract))
-        engine.finish(rounds(engine, spec))
+with EngineClient(ticket["server_url"], token=ticket["token"]) as engine:
+    spec = engine.hello(c.EngineHello(pid=os.getpid()))
+    while spec.config["learning_rate"] == 9:
+        try:
+            time.sleep(0.1)
+        except BaseException:
+            pass
+    contract = c.ParameterContract(parameters=())
+    first = hand_over(engine, Path(spec.spool_dir), "initial model")
+    engine.initial_model(c.ModelInit(model=first, contract=contract))
+    engine.finish(rounds(engine, spec))
 """
 
 
@@ -112,7 +102,7 @@ def build_scripted_app(folder: Path) -> Path:
     package.mkdir(parents=True)
     (folder / "pyproject.toml").write_text(PYPROJECT)
     (package / "__init__.py").write_text("")
-    (package / "server.py").write_text(SERVER)
+    (package / "server.py").write_text("app = None\n")
     (package / "client.py").write_text("from flwr.clientapp import ClientApp\napp = ClientApp()\n")
     (package / "config.toml").write_text("num_rounds = 3\n")
     file = folder / "scripted.fab"
@@ -132,7 +122,7 @@ class ServerProcess:
         self._process: subprocess.Popen[bytes] | None = None
 
     def command(self, home: Path | None = None, host: str = "127.0.0.1") -> list[str]:
-        return [sys.executable, "-c", PROGRAM, str(home or self.home), str(self.port), host]
+        return [sys.executable, "-c", PROGRAM, str(home or self.home), str(self.port), host, ENGINE]
 
     def start(self) -> None:
         log = self.home.with_suffix(".log").open("ab")
@@ -147,7 +137,7 @@ class ServerProcess:
         assert self._process.poll() is None, self.log()
         try:
             with self.operator() as client:
-                return "is up" in client.info().engine
+                return bool(client.info().engine)
         except (FedOpsError, OSError):
             return False
 
@@ -171,8 +161,8 @@ class ServerProcess:
             raise AssertionError(f"the server did not end: {self.log()}") from None
 
     def family(self) -> list[psutil.Process]:
-        """The SuperLink and all it started, as far as they live."""
-        tree, found = SuperLink(self.home / "engine", self.home).tree, []
+        """The FL servers and all they started, as far as they live."""
+        tree, found = tree_of(self.home / "engine"), []
         for process in psutil.process_iter():
             try:
                 carries = process.environ().get(TREE_VARIABLE) == tree
@@ -181,11 +171,6 @@ class ServerProcess:
             except (psutil.Error, OSError):
                 continue
         return found
-
-    def kill_program(self, name: str) -> None:
-        """``kill -9`` the one process of the family that runs this program."""
-        (process,) = [p for p in self.family() if any(w.endswith(name) for w in p.cmdline()[:3])]
-        os.kill(process.pid, signal.SIGKILL)
 
     # --- runs --------------------------------------------------------------------------------
 
@@ -200,7 +185,7 @@ class ServerProcess:
             return client.run(run_id)
 
     def attempt_pid(self, run_id: int, number: int) -> int:
-        """The ServerApp's process of an attempt, as soon as it said hello."""
+        """The FL server's process of an attempt, as soon as it said hello."""
         eventually(lambda: self._pid(run_id, number) is not None)
         return self._pid(run_id, number) or 0
 

@@ -80,6 +80,7 @@ def test_a_sound_project(tmp_path: Path) -> None:
     assert report.problems == []
     assert report.ok
     assert report.app == "flowers-federated"
+    assert report.resumes is False  # its train function is its own
     assert [step.split(":")[0] for step in report.steps] == [
         "data",
         "model",
@@ -297,5 +298,6 @@ def test_explanations_that_cannot_be_made(tmp_path: Path, xai: str, words: list[
         assert [word for word in words if word not in problem] == []
     else:
         assert report.problems == []
+        assert report.resumes is True
     made = {path.name for path in project.rglob("*") if path not in before}
     assert {name for name in made if "pycache" not in name and not name.endswith(".pyc")} == set()

@@ -6,111 +6,24 @@ import json
 import os
 import signal
 import stat
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx
-import psutil
 import pytest
-from fake_manager_server import FakeServer, eventually, fake_server, metrics
+from device_processes import Device, alive, gone, joined_device
+from fake_manager_server import eventually, fake_server
 
 from fedops.client.join import join
 from fedops.client.status import client_status, restart_training, stop_client
 from fedops.core.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 
-PROGRAM = Path(__file__).with_name("client_process.py")
-
-
-@dataclass
-class Running:
-    """One Client Manager process."""
-
-    home: Path
-    process: subprocess.Popen[str]
-    log: Path
-
-    @property
-    def text(self) -> str:
-        return self.log.read_text()
-
-    def wait(self, seconds: float = 10.0) -> int:
-        return self.process.wait(seconds)
-
-
-@dataclass
-class Device:
-    """A joined device and the Client Managers that were started on it."""
-
-    server: FakeServer
-    url: str
-    home: Path
-    app: Path
-    started: list[Running] = field(default_factory=list)
-
-    def start(self, *options: str, **env: str) -> Running:
-        log = self.home.parent / f"manager-{len(self.started)}.log"
-        with log.open("w") as file:
-            process = subprocess.Popen(
-                [sys.executable, str(PROGRAM), str(self.home), str(self.app), *options],
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                text=True,
-                env={**os.environ, **env},
-            )
-        self.started.append(Running(self.home, process, log))
-        return self.started[-1]
-
-    def until(self, status: str, seconds: float = 20.0) -> dict[str, Any]:
-        """Wait until the server was told that the training client is in this state."""
-        eventually(
-            lambda: self.server.process.get("status") == status,
-            seconds,
-            f"not {status}: {self.server.process}\n{self.started[-1].text}",
-        )
-        return self.server.process
-
-    def child(self) -> int:
-        return int((self.home / "training-client.pid").read_text().split()[0])
-
-    def mode(self, mode: str) -> None:
-        (self.app / "mode").write_text(mode)
-
 
 @pytest.fixture
 def device(tmp_path: Path) -> Iterator[Device]:
-    with fake_server() as (server, url):
-        home, app = tmp_path / "home", tmp_path / "app"
-        app.mkdir()
-        join(url, "good", "pi-1", home)
-        device = Device(server, url, home, app)
+    with joined_device(tmp_path) as device:
         yield device
-        for running in device.started:
-            if running.process.poll() is None:
-                running.process.terminate()
-                running.process.wait(15)
-
-
-def gone(pid: int, seconds: float) -> bool:
-    """Whether a process ends in time; one that nobody has reaped yet has ended."""
-    deadline = time.monotonic() + seconds
-    while True:
-        try:
-            if psutil.Process(pid).status() == psutil.STATUS_ZOMBIE:
-                return True
-        except psutil.NoSuchProcess:
-            return True
-        if time.monotonic() >= deadline:
-            return False
-        time.sleep(0.02)
-
-
-def alive(pid: int) -> bool:
-    return not gone(pid, 0.0)
 
 
 def mode_of(path: Path) -> int:
@@ -143,7 +56,7 @@ def test_a_join_that_failed_is_repeated_with_the_same_key(tmp_path: Path) -> Non
             join(url, "bad", "pi-1", tmp_path)
         key = (tmp_path / "node-key.pem").read_bytes()
         (tmp_path / "device.toml").write_text("[limits]\nthreads = 1\n")
-        server.desired["enrolment"] = "pending"
+        server.wanted["enrolment"] = "pending"
         assert "approve" in join(url, "good", "pi-1", tmp_path).message
         assert (tmp_path / "node-key.pem").read_bytes() == key
         assert (tmp_path / "device.toml").read_text() == "[limits]\nthreads = 1\n"
@@ -172,13 +85,11 @@ def test_rounds_metrics_events_and_a_good_end(device: Device) -> None:
     device.until("idle")
     assert client_status(device.home).why.endswith(" s, no run is active")
     server.bump(runs=[7])
-    for round_ in (1, 2):
-        server.ask(7, round_, num_epochs=9)
-        eventually(lambda n=round_: len(server.replies) == n)
-    assert metrics(server.replies[1])["epochs"] == 3
-    assert metrics(server.replies[1])["checkpoints"] == 2
-    assert {m.content["arrays"]["packed"].numpy()[0] for m in server.replies} == {1.0}
-    assert [h["node_id"] for h in server.hellos] == [server.desired["node_id"]]
+    first, second = (device.deliver(server.ask(7, n, num_epochs=9)) for n in (1, 2))
+    assert second.metrics["epochs"] == 3
+    assert second.metrics["checkpoints"] == 2
+    assert first.payload.arrays["arrays"]["packed"][0] == 1.0
+    eventually(lambda: not list((device.home / "work").iterdir()))
 
     eventually(lambda: [r["name"] for r in server.records.values()].count("loss") == 2)
     began = [(e["run_id"], e["round"]) for e in server.events("began")]
@@ -211,7 +122,6 @@ def test_the_owner_can_keep_logs_and_telemetry(device: Device) -> None:
     (device.home / "device.toml").write_text("[uploads]\nlogs = false\ntelemetry = false\n")
     device.start()
     device.until("idle")
-    device.server.bump(runs=[1])
     device.server.ask(1, 1)
     eventually(lambda: "loss" in device.server.order)
     time.sleep(2.5)
@@ -222,24 +132,23 @@ def test_the_owner_can_keep_logs_and_telemetry(device: Device) -> None:
 
 
 @pytest.mark.parametrize("deaf", [False, True])
-def test_a_stopped_run_is_quiet_within_five_seconds(device: Device, deaf: bool) -> None:
+def test_cancelled_work_is_stopped_within_five_seconds(device: Device, deaf: bool) -> None:
     server = device.server
     device.start()
     device.until("idle")
     child = device.child()
-    server.bump(runs=[7])
-    server.ask(7, 1, seconds=60, deaf=deaf)
+    work = server.ask(7, 1, seconds=60, deaf=deaf)
     assert device.until("training")["run_id"] == 7
     begin = time.monotonic()
-    server.bump(runs=[])
-    eventually(lambda: 7 in server.last["quiet_runs"], 5.0)
+    polls = len(server.polls)
+    server.cancel(work)
+    eventually(lambda: not server.holds(work), 5.0)
     assert time.monotonic() - begin < 5.0
-    assert not server.replies
+    assert len(server.polls) - polls < 12  # it does not ask again and again while it stops
+    assert not server.delivered
     device.until("idle")
     assert (device.child() == child) is (not deaf)
-    server.bump(runs=[8])
-    server.ask(8, 1)
-    eventually(lambda: server.replies)
+    device.deliver(server.ask(8, 1))
     if deaf:  # ended on purpose: nothing that counts as a crash
         assert "went on" in server.events("training_client_ended")[0]["text"]
 
@@ -248,7 +157,6 @@ def test_sigterm_ends_a_child_that_ignores_it(device: Device) -> None:
     device.mode("stubborn")
     manager = device.start()
     device.until("idle")
-    device.server.bump(runs=[7])
     device.server.ask(7, 1, seconds=60, deaf=True)
     device.until("training")
     child = device.child()
@@ -266,28 +174,24 @@ def test_kill_9_of_the_training_client(device: Device) -> None:
     server = device.server
     device.start()
     device.until("idle")
-    server.bump(runs=[7])
-    server.ask(7, 3, seconds=60)
+    work = server.ask(7, 3, seconds=2)
     device.until("training")
     child = device.child()
     os.kill(child, signal.SIGKILL)
-    eventually(lambda: len(server.hellos) == 2)
-    device.until("idle")
+    device.deliver(work)  # the next one does the same work
     assert device.child() != child
     assert server.process["restarts"] == 1
+    assert device.trainings() == 2
     (ended,) = eventually(lambda: server.events("training_client_ended"))
     assert "memory" in ended["text"]
     assert (ended["run_id"], ended["round"]) == (7, 3)
-    server.ask(7, 3)
-    eventually(lambda: server.replies)
 
 
 def test_kill_9_of_the_manager(device: Device) -> None:
     server = device.server
     manager = device.start()
     device.until("idle")
-    server.bump(runs=[7])
-    server.ask(7, 1, seconds=60, deaf=True)
+    work = server.ask(7, 1, seconds=2, deaf=True)
     device.until("training")
     child = device.child()
     manager.process.kill()
@@ -297,11 +201,9 @@ def test_kill_9_of_the_manager(device: Device) -> None:
     assert time.monotonic() - begin < 5.0
     assert not client_status(device.home).running
     device.start()
-    server.heartbeats.clear()
-    eventually(lambda: len(server.hellos) == 2)
+    device.deliver(work)
     assert device.child() != child
-    server.ask(7, 1)
-    eventually(lambda: server.replies)
+    assert server.calls["instruction"] == 1  # it was on the disk
 
 
 def test_a_client_that_crashes_at_import_is_given_up_with_its_reason(device: Device) -> None:
@@ -338,11 +240,11 @@ def test_a_client_that_eats_too_much_memory_is_ended(device: Device) -> None:
     (device.home / "device.toml").write_text("[limits]\nmemory_mb = 600\n")
     device.start()
     device.until("idle")
-    device.server.bump(runs=[7])
-    device.server.ask(7, 1, eat_mb=700)
-    (ended,) = eventually(lambda: device.server.events("training_client_ended"))
-    assert "memory_mb = 600" in ended["text"]
-    device.until("idle")
+    work = device.server.ask(7, 1, eat_mb=700)
+    ended = eventually(lambda: device.server.events("training_client_ended"))
+    assert "memory_mb = 600" in ended[0]["text"]
+    eventually(lambda: work.end, 60)  # it is given up after as many tries as any
+    assert "memory_mb = 600" in work.end["reason"]
 
 
 # --- the server goes and comes ---------------------------------------------------------------------
@@ -352,20 +254,21 @@ def test_a_server_that_is_away_does_not_disturb_training(device: Device) -> None
     server = device.server
     manager = device.start()
     device.until("idle")
-    server.bump(runs=[7])
-    server.ask(7, 1, seconds=4)
+    work = server.ask(7, 1, seconds=3)
     device.until("training")
     server.down = True
-    time.sleep(5)
+    time.sleep(4)
     status = client_status(device.home)
     assert status.server.reachable is False
     assert "out of reach" in status.why
+    assert "waiting to upload" in status.why
     assert status.process.restarts == 0
     server.down = False
-    eventually(lambda: server.replies)
+    device.deliver(work)
     eventually(lambda: "loss" in server.order)
     assert manager.text.count("training goes on, trying again") == 1
     assert manager.text.count("is reachable") == 2
+    assert device.trainings() == 1
 
 
 def test_records_arrive_once_and_in_order_though_answers_get_lost(device: Device) -> None:
@@ -373,9 +276,8 @@ def test_records_arrive_once_and_in_order_though_answers_get_lost(device: Device
     server.lost_answers = 3
     device.start()
     device.until("idle")
-    server.bump(runs=[7])
     for round_ in range(1, 6):
-        server.ask(7, round_)
+        device.deliver(server.ask(7, round_))
     eventually(lambda: server.order.count("loss") == 5)
     rounds = [r["round"] for r in server.records.values() if r["name"] == "loss"]
     assert rounds == [1, 2, 3, 4, 5]
@@ -392,7 +294,6 @@ def test_a_server_away_at_the_start_is_waited_for(device: Device) -> None:
 def test_a_revoked_device_stops_and_says_so(device: Device) -> None:
     manager = device.start()
     device.until("idle")
-    device.server.bump(runs=[7])
     device.server.ask(7, 1, seconds=60)
     device.until("training")
     child = device.child()
@@ -404,14 +305,23 @@ def test_a_revoked_device_stops_and_says_so(device: Device) -> None:
 
 
 def test_a_pending_device_waits_for_approval(device: Device) -> None:
-    device.server.desired.update(enrolment="pending", node_id=None)
+    device.server.wanted.update(enrolment="pending")
     manager = device.start()
     eventually(lambda: "fedops device approve pi-1" in manager.text)
     assert "approve" in client_status(device.home).why
-    device.server.bump(enrolment="approved", node_id="5", runs=[])
-    eventually(lambda: [h["node_id"] for h in device.server.hellos] == ["5"])
+    device.server.bump(enrolment="approved")
+    device.deliver(device.server.ask(7, 1))
     device.server.bump(enrolment="rejected")
     assert manager.wait(10) == 3
+
+
+def test_a_server_of_another_version_ends_it_with_what_to_do(device: Device) -> None:
+    said = "this server speaks version 2 of the protocol: upgrade with 'pip install -U fedops'"
+    device.server.other_version = said
+    manager = device.start()
+    assert manager.wait(20) == 2
+    assert f"fedops: {said}" in manager.text
+    assert "Traceback" not in manager.text
 
 
 # --- mistakes ------------------------------------------------------------------------------------
@@ -468,5 +378,5 @@ def test_the_local_ports_answer_only_to_loopback_names_and_the_token(device: Dev
     info = httpx.get(status.url + "/info", headers=good).json()
     assert info["device"] == "pi-1"
     assert "fo_device" not in json.dumps(info) + status.model_dump_json()
-    bad = httpx.post(status.training_url + "/start", headers=good, json={"node_id": [1]})
+    bad = httpx.post(status.training_url + "/work", headers=good, json={"out": [1]})
     assert bad.status_code == 422

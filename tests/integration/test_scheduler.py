@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
-import stat
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,33 +18,31 @@ from fedops.core.contracts import (
     EngineFinish,
     EngineHello,
     EngineProgress,
-    Heartbeat,
     RunStart,
     TokenCreate,
+    WorkPoll,
 )
-from fedops.core.errors import Unavailable
 from fedops.core.states import AttemptStatus, FailureReason, RunStatus, TaskStatus
 from fedops.server import (
     artifacts,
     devices,
-    engine_calls,
     enrolment,
-    finishes,
     heartbeats,
     run_states,
     runs,
     tokens,
 )
 from fedops.server.artifacts import LocalArtifacts
-from fedops.server.attempt_files import AttemptFiles
 from fedops.server.db import Database
-from fedops.server.doorbell import Doorbell
-from fedops.server.pulse import Pulse
-from fedops.server.scheduler import Scheduler
+from fedops.server.jobs.scheduler import Scheduler
+from fedops.server.presence import Presence
+from fedops.server.rounds import engine_session, outcomes
+from fedops.server.rounds.engine_liveness import Pulse
+from fedops.server.rounds.work_hub import WorkHub
 from fedops.server.sweeper import Sweeper
 from fedops.server.tables import AttemptRow, BundleRow, RunRow, TaskRow
 from fedops.settings import ServerSettings
-from fedops.testing import FakeClock, FakeEngine
+from fedops.testing import FakeClock, FakeEngines
 
 
 @dataclass
@@ -54,9 +50,8 @@ class World:
     """A server without HTTP."""
 
     home: Path
-    engine: FakeEngine = field(default_factory=FakeEngine)
+    engines: FakeEngines = field(default_factory=FakeEngines)
     clock: FakeClock = field(default_factory=FakeClock)
-    doorbell: Doorbell = field(default_factory=Doorbell)
 
     def __post_init__(self) -> None:
         self.settings = ServerSettings(
@@ -66,17 +61,18 @@ class World:
         self.db = Database(self.settings.database)
         self.db.migrate()
         self.artifacts = LocalArtifacts(self.home / "artifacts")
-        self.files = AttemptFiles(self.settings.attempts_dir, "http://127.0.0.1:1")
         self.scheduler = self.new_scheduler()
-        self.sweeper = Sweeper(self.db, self.settings, self.artifacts, self.clock)
+        self.presence = Presence(self.settings.heartbeat_seconds)
+        hub = WorkHub(self.clock, self.clock)
+        self.sweeper = Sweeper(
+            self.db, self.settings, self.artifacts, self.presence, hub, self.clock, self.clock
+        )
 
     def new_scheduler(self) -> Scheduler:
         return Scheduler(
             self.db,
-            self.engine,
+            self.engines,
             self.artifacts,
-            self.files,
-            self.doorbell,
             self.settings,
             self.pulse,
             clock=self.clock,
@@ -124,12 +120,11 @@ class World:
             assert found is not None
             return found
 
-    def hello(self, run_id: int, pid: int) -> None:
-        """The ServerApp of the current attempt is up."""
-        self.engine.processes.add(pid)
+    def hello(self, run_id: int) -> None:
+        """The FL server of the current attempt is up."""
         with self.db.write() as session:
-            body = EngineHello(pid=pid)
-            engine_calls.hello(session, self.attempt(run_id).id, body, self.home, self.clock())
+            body = EngineHello(pid=self.attempt(run_id).pid or 0)
+            engine_session.hello(session, self.attempt(run_id).id, body, self.home, self.clock())
 
     def stop(self, run_id: int) -> None:
         with self.db.write() as session:
@@ -151,13 +146,11 @@ class World:
             body = join_request(token, name, key, DeviceInfo())
             return enrolment.join(session, body, self.settings, self.clock()).device_id
 
-    def beat(self, device_id: str, body: Heartbeat) -> None:
+    def beat(self, device_id: str, body: WorkPoll) -> None:
+        now = self.clock()
         with self.db.write() as session:
-            heartbeats.beat(session, device_id, body, self.settings, self.clock())
-
-    def node_ids(self) -> dict[str, str | None]:
-        with self.db.read() as session:
-            return {key.name: key.node_id for key in devices.approved_keys(session)}
+            heartbeats.beat(session, device_id, body, self.presence.interval, now)
+        self.presence.wrote(device_id, body, False, now)
 
 
 def a_zip(content: str = "app") -> bytes:
@@ -177,22 +170,17 @@ def world(tmp_path: Path) -> Iterator[World]:
 # --- beginning -------------------------------------------------------------------------------
 
 
-def test_a_pending_run_is_handed_to_the_engine(world: World) -> None:
+def test_a_pending_run_gets_a_fl_server_with_a_ticket_and_the_unpacked_app(world: World) -> None:
     run_id = world.start_run()
     world.step()
     assert world.run(run_id).status is RunStatus.STARTING
     attempt = world.attempt(run_id)
-    assert attempt.engine_run_id in world.engine.running
-    file = world.settings.attempts_dir / f"{attempt.engine_run_id}.json"
-    assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    content = json.loads(file.read_text())
-    assert content["token"].startswith("fo_attempt_")
-    assert (content["server_url"], content["run_id"], content["attempt"]) == (
-        "http://127.0.0.1:1",
-        run_id,
-        1,
-    )
-    world.hello(run_id, 4711)
+    ticket = world.engines.running[attempt.id]
+    assert ticket.token.startswith("fo_attempt_")
+    assert (ticket.run_id, ticket.attempt) == (run_id, 1)
+    assert ticket.server_url == world.settings.local_url
+    assert (Path(ticket.app_dir) / "app.py").read_text() == "app"
+    world.hello(run_id)
     world.step(times=5)
     assert world.run(run_id).status is RunStatus.RUNNING
     assert world.attempt(run_id).number == 1
@@ -202,10 +190,10 @@ def test_two_tasks_run_at_once(world: World) -> None:
     first, second = world.start_run(), world.start_run(a_zip("other"), "letters")
     world.step()
     assert {world.run(r).status for r in (first, second)} == {RunStatus.STARTING}
-    assert len(world.engine.running) == 2
+    assert len(world.engines.running) == 2
 
 
-def test_an_app_that_the_engine_never_takes_fails_the_run(world: World) -> None:
+def test_an_app_that_cannot_be_unpacked_fails_the_run(world: World) -> None:
     run_id = world.start_run(b"no zip")
     world.step()
     run = world.run(run_id)
@@ -213,7 +201,7 @@ def test_an_app_that_the_engine_never_takes_fails_the_run(world: World) -> None:
     assert "bundle" in run.text
 
 
-def test_a_serverapp_that_does_not_begin_in_time_is_given_up(world: World) -> None:
+def test_a_fl_server_that_does_not_begin_in_time_is_given_up(world: World) -> None:
     run_id = world.start_run()
     world.step(21, times=4)
     assert world.run(run_id).status is RunStatus.RESUMING
@@ -221,41 +209,53 @@ def test_a_serverapp_that_does_not_begin_in_time_is_given_up(world: World) -> No
     assert world.attempt(run_id).number == 2
 
 
-def test_a_serverapp_that_ends_before_it_began_leaves_its_last_words(world: World) -> None:
+def test_a_fl_server_that_ends_before_it_began_leaves_its_last_words(world: World) -> None:
     run_id = world.start_run()
     world.step()
-    engine_run_id = world.attempt(run_id).engine_run_id or ""
-    world.engine.logs[engine_run_id] = "ImportError: no module named torch"
-    world.engine.end_run(engine_run_id, "finished:failed")
+    attempt_id = world.attempt(run_id).id
+    world.engines.words[attempt_id] = "ImportError: no module named torch"
+    world.engines.die(attempt_id)
     world.step(1.0)
     assert "no module named torch" in world.run(run_id).text
+
+
+def test_a_run_waits_while_no_fl_server_can_be_started(world: World) -> None:
+    run_id = world.start_run()
+    world.engines.broken = "no memory"
+    world.step()
+    assert world.run(run_id).status is RunStatus.RESUMING
+    assert "no memory" in world.run(run_id).text
+    world.engines.broken = ""
+    world.step(20)
+    world.hello(run_id)
+    assert world.run(run_id).status is RunStatus.RUNNING
 
 
 # --- losing ----------------------------------------------------------------------------------
 
 
-def test_a_killed_serverapp_is_noticed_in_the_next_step_and_followed_by_another(
+def test_a_killed_fl_server_is_noticed_in_the_next_step_and_followed_by_another(
     world: World,
 ) -> None:
     run_id = world.start_run()
     world.step()
     first = world.attempt(run_id)
-    world.hello(run_id, 4711)
-    world.engine.processes.discard(4711)
+    world.hello(run_id)
+    world.engines.die(first.id, "killed by signal 9")
     world.step()
     assert world.attempt(run_id).number == 2
     assert world.run(run_id).status is RunStatus.RESUMING
-    assert first.engine_run_id not in world.engine.running
+    assert "killed by signal 9" in world.run(run_id).text
     world.step()
-    assert not (world.settings.attempts_dir / f"{first.engine_run_id}.json").exists()
-    world.hello(run_id, 4712)
+    world.hello(run_id)
     assert world.run(run_id).status is RunStatus.RUNNING
 
 
 def test_a_lost_attempt_is_killed_before_the_next_begins(world: World) -> None:
     run_id = world.start_run()
     world.step()
-    world.hello(run_id, 4711)
+    world.hello(run_id)
+    first = world.attempt(run_id).id
     with world.db.write() as session:  # whoever else decides so
         run = run_states.require_run(session, run_id)
         attempt = run_states.attempt_of(session, run)
@@ -264,7 +264,7 @@ def test_a_lost_attempt_is_killed_before_the_next_begins(world: World) -> None:
         run_states.move_attempt(session, attempt, AttemptStatus.LOST, who, why, world.clock())
         run_states.move_run(session, run, RunStatus.RESUMING, who, why, world.clock())
     world.step()
-    assert 4711 not in world.engine.processes
+    assert first not in world.engines.running
     assert world.attempt(run_id).number == 2
 
 
@@ -272,10 +272,11 @@ def test_attempts_that_are_always_lost_fail_the_run_with_the_last_words(world: W
     run_id = world.start_run()
     for number in range(1, 5):
         world.step(30)
-        assert world.attempt(run_id).number == number
-        world.engine.logs[world.attempt(run_id).engine_run_id or ""] = "out of memory"
-        world.hello(run_id, number)
-        world.engine.processes.clear()
+        attempt = world.attempt(run_id)
+        assert attempt.number == number
+        world.engines.words[attempt.id] = "out of memory"
+        world.hello(run_id)
+        world.engines.die(attempt.id)
         world.step()
     run = world.run(run_id)
     assert (run.status, run.reason) == (RunStatus.FAILED, FailureReason.ENGINE_ERROR)
@@ -284,61 +285,14 @@ def test_attempts_that_are_always_lost_fail_the_run_with_the_last_words(world: W
 
 def test_a_run_that_is_lost_at_once_again_and_again_pauses_in_between(world: World) -> None:
     run_id = world.start_run()
-    for pid in range(2):
+    for _ in range(2):
         world.step()
-        world.hello(run_id, pid)
-        world.engine.processes.clear()
+        world.hello(run_id)
+        world.engines.die(world.attempt(run_id).id)
     world.step()
     assert (world.attempt(run_id).number, world.attempt(run_id).status) == (2, AttemptStatus.LOST)
     world.step(0.5)
     assert world.attempt(run_id).number == 3
-
-
-def test_when_the_engine_dies_everything_goes_on_in_its_next_life(world: World) -> None:
-    device = world.join("pi-1")
-    run_id = world.start_run()
-    world.step()
-    world.hello(run_id, 4711)
-    before, revision = world.node_ids()["pi-1"], world.doorbell.revision(device)
-    assert before is not None
-    world.engine.crash()
-    world.step(1.0)
-    after = world.node_ids()["pi-1"]
-    assert after not in (None, before)
-    assert world.doorbell.bell(before).count == 1
-    assert world.doorbell.revision(device) >= revision
-    assert world.attempt(run_id).number == 2
-    assert world.attempt(run_id).engine_run_id in world.engine.running
-    assert "engine died" in world.run(run_id).text
-
-
-def test_a_run_waits_while_the_engine_cannot_be_started(world: World) -> None:
-    run_id = world.start_run()
-    world.engine.broken = "flower-superlink is not installed"
-    for _ in range(2):
-        with pytest.raises(Unavailable, match="not installed"):
-            world.scheduler.step()
-    world.scheduler.step()  # now it waits before it tries again
-    assert world.run(run_id).status is RunStatus.PENDING
-    world.engine.broken = ""
-    world.step(20)
-    assert world.run(run_id).status is RunStatus.STARTING
-
-
-def test_an_engine_that_stays_down_leaves_no_attempt_that_looks_alive(world: World) -> None:
-    run_id = world.start_run()
-    world.step()
-    world.hello(run_id, 4711)
-    world.engine.crash()
-    world.engine.broken = "no memory"
-    world.clock.advance(1.0)
-    with pytest.raises(Unavailable):
-        world.scheduler.step()
-    assert world.attempt(run_id).status is AttemptStatus.LOST
-    assert world.run(run_id).status is RunStatus.RESUMING
-    world.engine.broken = ""
-    world.step(20)
-    assert world.attempt(run_id).number == 2
 
 
 def test_after_a_restart_of_the_server_runs_go_on_and_it_is_not_held_against_them(
@@ -346,24 +300,21 @@ def test_after_a_restart_of_the_server_runs_go_on_and_it_is_not_held_against_the
 ) -> None:
     run_id = world.start_run()
     world.step()
-    world.hello(run_id, 4711)
-    left = world.settings.attempts_dir / "123.json.part"
-    left.touch()
-    world.engine.stop()
+    world.hello(run_id)
     for number in range(2, 8):
         world.scheduler = world.new_scheduler()
         world.step()
         assert world.attempt(run_id).number == number
-    assert not left.exists()
     assert world.run(run_id).lost_in_a_row == 0
     assert "restarted" in world.run(run_id).text
+    assert len(world.engines.running) == 1
 
 
 # --- what takes too long -------------------------------------------------------------------
 
 
 def _step_and_call(world: World, run_id: int, seconds: float) -> None:
-    """Time passes in small steps, and the ServerApp calls now and then."""
+    """Time passes in small steps, and the FL server calls now and then."""
     for _ in range(int(seconds)):
         world.pulse.heard(world.attempt(run_id).id)
         world.step(1.0)
@@ -372,43 +323,44 @@ def _step_and_call(world: World, run_id: int, seconds: float) -> None:
 def _say(world: World, run_id: int, phase: str) -> None:
     with world.db.write() as session:
         body = EngineProgress.model_validate({"phase": phase, "round": 1})
-        engine_calls.progress(session, world.attempt(run_id).id, body, world.clock())
+        engine_session.progress(session, world.attempt(run_id).id, body, world.clock())
 
 
-def test_a_serverapp_that_falls_silent_is_ended_and_followed_by_another(world: World) -> None:
+def test_a_fl_server_that_falls_silent_is_ended_and_followed_by_another(world: World) -> None:
     run_id = world.start_run()
     world.step()
-    world.hello(run_id, 4711)
+    world.hello(run_id)
+    first = world.attempt(run_id).id
     _step_and_call(world, run_id, 60)
     assert world.attempt(run_id).number == 1
     world.step(1.0, times=29)
-    assert (world.attempt(run_id).number, 4711 in world.engine.processes) == (1, True)
+    assert (world.attempt(run_id).number, first in world.engines.running) == (1, True)
     world.step(1.0)
-    assert (world.attempt(run_id).number, 4711 in world.engine.processes) == (2, False)
+    assert (world.attempt(run_id).number, first in world.engines.running) == (2, False)
     assert "(process 4711) fell silent: last heard 31 s ago, limit 30 s" in world.run(run_id).text
-    world.hello(run_id, 4712)
+    world.hello(run_id)
     assert world.run(run_id).status is RunStatus.RUNNING
 
 
 def test_silence_while_the_server_itself_stood_still_is_nobodys_fault(world: World) -> None:
     run_id = world.start_run()
     world.step()
-    world.hello(run_id, 4711)
+    world.hello(run_id)
     world.step()
     world.step(100.0)
     world.step(1.0, times=29)
-    assert (world.attempt(run_id).number, 4711 in world.engine.processes) == (1, True)
+    assert (world.attempt(run_id).number, len(world.engines.running)) == (1, 1)
 
 
 @pytest.mark.parametrize(
     ("phase", "limit"), [("aggregating", 900), ("training", 900 + 4 * 600), ("initialising", 900)]
 )
-def test_a_serverapp_that_calls_but_does_not_get_on_is_given_up(
+def test_a_fl_server_that_calls_but_does_not_get_on_is_given_up(
     world: World, phase: str, limit: int
 ) -> None:
     run_id = world.start_run()
     world.step()
-    world.hello(run_id, 4711)
+    world.hello(run_id)
     _say(world, run_id, phase)
     for _ in range(2):
         world.clock.advance(limit / 2 - 3)
@@ -425,7 +377,7 @@ def test_runs_that_wait_too_long_fail_with_what_they_waited_for(world: World, st
     run_id = world.start_run()
     if state != "pending":
         world.step()
-        world.hello(run_id, 4711)
+        world.hello(run_id)
         world.pause(run_id)
         world.step(2.0, times=3)
     if state == "resuming":
@@ -453,7 +405,7 @@ def test_the_log_says_why_when_the_reason_changes_and_not_when_only_time_passes(
             world.sweeper.step()
             world.clock.advance(5)
         world.step()
-        world.hello(run_id, 4711)
+        world.hello(run_id)
         world.step(3.0)
         _say(world, run_id, "waiting")
         world.step(3.0, times=3)
@@ -468,18 +420,17 @@ def test_the_log_says_why_when_the_reason_changes_and_not_when_only_time_passes(
 # --- stopping --------------------------------------------------------------------------------
 
 
-def test_a_stopped_run_that_does_not_end_by_itself_is_ended(world: World) -> None:
+def test_a_stopped_run_whose_fl_server_does_not_end_by_itself_is_ended(world: World) -> None:
     run_id = world.start_run()
     world.step()
-    world.hello(run_id, 4711)
-    engine_run_id = world.attempt(run_id).engine_run_id
+    world.hello(run_id)
+    attempt_id = world.attempt(run_id).id
+    world.engines.stubborn.add(attempt_id)
     world.stop(run_id)
-    world.step(0.5)
-    assert (engine_run_id in world.engine.running, 4711 in world.engine.processes) == (True, True)
-    world.step(1.0)
-    assert (engine_run_id in world.engine.running, 4711 in world.engine.processes) == (False, True)
-    world.step(1.0)
-    assert 4711 not in world.engine.processes
+    world.step(0.5, times=3)
+    assert attempt_id in world.engines.running
+    world.step(1.5)
+    assert attempt_id not in world.engines.running
     assert world.run(run_id).status is RunStatus.STOPPED
     assert world.attempt(run_id).status is AttemptStatus.CANCELLED
     world.step(times=3)
@@ -490,18 +441,17 @@ def test_a_stopped_run_that_does_not_end_by_itself_is_ended(world: World) -> Non
 def test_a_stopped_run_that_says_goodbye_is_left_to_end(world: World) -> None:
     run_id = world.start_run()
     world.step()
-    world.hello(run_id, 4711)
+    world.hello(run_id)
     world.stop(run_id)
     with world.db.write() as session:
         body, attempt_id = EngineFinish(outcome="stopped"), world.attempt(run_id).id
-        finishes.finish(session, attempt_id, body, world.settings, world.clock())
+        outcomes.finish(session, attempt_id, body, world.settings, world.clock())
     assert world.run(run_id).status is RunStatus.STOPPED
     world.step(4.0)
-    assert 4711 in world.engine.processes
+    assert len(world.engines.running) == 1
     world.step(2.0)
-    assert 4711 not in world.engine.processes
     assert world.attempt(run_id).status is AttemptStatus.ENDED
-    assert world.engine.running == {}
+    assert world.engines.running == {}
 
 
 def test_a_run_stopped_while_it_starts_never_runs(world: World) -> None:
@@ -510,7 +460,7 @@ def test_a_run_stopped_while_it_starts_never_runs(world: World) -> None:
     world.stop(run_id)
     world.step(1.0, times=3)
     assert world.run(run_id).status is RunStatus.STOPPED
-    assert world.engine.running == {}
+    assert world.engines.running == {}
 
 
 def test_a_paused_run_that_does_not_end_by_itself_is_ended_and_goes_on_when_resumed(
@@ -518,19 +468,19 @@ def test_a_paused_run_that_does_not_end_by_itself_is_ended_and_goes_on_when_resu
 ) -> None:
     run_id = world.start_run()
     world.step()
-    world.hello(run_id, 4711)
+    world.hello(run_id)
     world.pause(run_id)
     world.step(0.5)
-    assert 4711 in world.engine.processes
+    assert len(world.engines.running) == 1
     world.step(2.0, times=2)
-    assert 4711 not in world.engine.processes
+    assert world.engines.running == {}
     assert world.run(run_id).status is RunStatus.PAUSED
     assert world.attempt(run_id).status is AttemptStatus.CANCELLED
     world.step(times=3)
-    assert (world.engine.running, world.attempt(run_id).number) == ({}, 1)
+    assert (world.engines.running, world.attempt(run_id).number) == ({}, 1)
     world.resume(run_id)
     world.step()
-    world.hello(run_id, 4712)
+    world.hello(run_id)
     assert (world.run(run_id).status, world.attempt(run_id).number) == (RunStatus.RUNNING, 2)
 
 
@@ -538,30 +488,29 @@ def test_a_paused_run_that_does_not_end_by_itself_is_ended_and_goes_on_when_resu
 def test_a_restarted_server_keeps_a_pause_and_goes_on_by_itself(world: World, moment: str) -> None:
     run_id = world.start_run()
     world.step()
-    world.hello(run_id, 4711)
+    world.hello(run_id)
     world.pause(run_id)
     if moment != "pausing":
         world.step(2.0, times=3)
     if moment == "resuming":
         world.resume(run_id)
     assert world.run(run_id).status == moment
-    world.engine.stop()
     world.scheduler = world.new_scheduler()
     world.step(times=2)
     expected = RunStatus.RESUMING if moment == "resuming" else RunStatus.PAUSED
     assert world.run(run_id).status is expected
     assert world.attempt(run_id).number == (2 if moment == "resuming" else 1)
-    assert len(world.engine.running) == (1 if moment == "resuming" else 0)
+    assert len(world.engines.running) == (1 if moment == "resuming" else 0)
 
 
 def test_the_spool_of_an_attempt_goes_with_it(world: World) -> None:
     run_id = world.start_run()
     world.step()
-    world.hello(run_id, 4711)
-    spool = engine_calls.spool_dir(world.home, run_id, 1)
+    world.hello(run_id)
+    spool = engine_session.spool_dir(world.home, run_id, 1)
     spool.mkdir(parents=True)
     (spool / "update").touch()
-    world.engine.processes.clear()
+    world.engines.die(world.attempt(run_id).id)
     world.step(times=2)
     assert not spool.exists()
 
@@ -569,23 +518,14 @@ def test_the_spool_of_an_attempt_goes_with_it(world: World) -> None:
 # --- devices ---------------------------------------------------------------------------------
 
 
-def test_approved_devices_get_node_ids_all_of_them(world: World) -> None:
-    for number in range(60):
-        world.join(f"pi-{number}")
-    world.step()
-    assert sum(node is not None for node in world.node_ids().values()) == 50
-    world.step()
-    assert len(set(world.node_ids().values()) - {None}) == 60
-
-
 def test_a_device_that_fell_silent_is_noted_once(world: World) -> None:
     device = world.join("pi-1")
-    world.beat(device, Heartbeat())
-    world.step(5.0)
+    world.beat(device, WorkPoll())
+    world.step(1.0, times=5)
     with world.db.read() as session:
-        assert devices.get(session, "pi-1", world.settings, world.clock()).online
-    world.step(5.0, times=3)
+        assert devices.get(session, "pi-1", world.clock()).online
+    world.step(1.0, times=15)
     with world.db.read() as session:
         row = devices.require(session, "pi-1")
         assert not row.noted_online
-        assert not devices.get(session, "pi-1", world.settings, world.clock()).online
+        assert not devices.get(session, "pi-1", world.clock()).online

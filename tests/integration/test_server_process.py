@@ -45,7 +45,7 @@ def test_what_cannot_be_is_refused_with_one_message(server: ServerProcess, tmp_p
     assert (server.home / "admin-token").stat().st_mode & 0o077 == 0
     assert server.home.stat().st_mode & 0o077 == 0
     with server.operator() as client:  # all that did not disturb it
-        assert "is up" in client.info().engine
+        assert client.info().engine == "no FL server is running"
     for method, path, status, words in (
         ("GET", "/nothing", 404, "there is nothing at /api/v1/nothing"),
         ("DELETE", "/tasks", 405, "takes GET, POST, not DELETE"),
@@ -55,8 +55,12 @@ def test_what_cannot_be_is_refused_with_one_message(server: ServerProcess, tmp_p
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_it_ends_soon_with_all_it_started(server: ServerProcess, number: signal.Signals) -> None:
-    assert len(server.family()) >= 2
+def test_it_ends_soon_with_all_it_started(
+    server: ServerProcess, bundle: Path, number: signal.Signals
+) -> None:
+    run_id = server.start_run(bundle, "digits", "num_rounds=500")
+    server.attempt_pid(run_id, 1)
+    assert len(server.family()) == 1
     waiting = threading.Thread(target=_poll, args=(server.operator(),))
     waiting.start()
     time.sleep(0.2)
@@ -80,15 +84,10 @@ def test_a_run_survives_the_kill_of_every_process(server: ServerProcess, bundle:
     first = server.attempt_pid(run_id, 1)
     eventually(lambda: server.run(run_id).committed_rounds >= 2)
 
-    (serverapp,) = [p for p in server.family() if p.pid == first]
-    serverapp.kill()
+    (engine,) = [p for p in server.family() if p.pid == first]
+    engine.kill()
     eventually(lambda: len(server.run(run_id).attempts) == 2, 10)
     server.attempt_pid(run_id, 2)
-    before = server.run(run_id).committed_rounds
-    eventually(lambda: server.run(run_id).committed_rounds > before)
-
-    server.kill_program("flower-superlink")
-    server.attempt_pid(run_id, 3)
     before = server.run(run_id).committed_rounds
     eventually(lambda: server.run(run_id).committed_rounds > before)
 
@@ -98,18 +97,17 @@ def test_a_run_survives_the_kill_of_every_process(server: ServerProcess, bundle:
     eventually(lambda: server.run(run_id).status is RunStatus.COMPLETED)
 
     run = server.run(run_id)
-    assert [a.status for a in run.attempts] == [AttemptStatus.LOST] * 3 + [AttemptStatus.ENDED]
+    assert [a.status for a in run.attempts] == [AttemptStatus.LOST] * 2 + [AttemptStatus.ENDED]
     with server.operator() as client:
         rounds = client.rounds(run_id)
         versions = client.models("digits")
     assert [r.round for r in rounds] == list(range(1, 13))
     assert all(r.committed_at for r in rounds)
     assert sorted(v.version for v in versions) == [0, 1]
-    eventually(lambda: not list((server.home / "attempts").glob("*.json")), 10)
     eventually(lambda: not list((server.home / "spool").glob("*/attempt-*")), 10)
 
 
-def test_a_deaf_serverapp_is_stopped_within_five_seconds(
+def test_a_deaf_fl_server_is_stopped_within_five_seconds(
     server: ServerProcess, bundle: Path
 ) -> None:
     run_id = server.start_run(bundle, "digits", "learning_rate=9.0")
@@ -133,9 +131,3 @@ def test_two_tasks_at_once_and_one_stopped_leaves_the_other(
     eventually(lambda: server.run(first).status is RunStatus.COMPLETED)
     eventually(lambda: server.run(second).status is RunStatus.STOPPED)
     assert len(server.run(first).attempts) == 1
-
-
-def test_a_superexec_that_died_is_replaced(server: ServerProcess, bundle: Path) -> None:
-    server.kill_program("flower-superexec")
-    run_id = server.start_run(bundle)
-    eventually(lambda: server.run(run_id).status is RunStatus.COMPLETED)

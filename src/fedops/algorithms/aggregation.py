@@ -43,20 +43,25 @@ def elementwise_max(updates: Sequence[Update], names: Iterable[str]) -> Tensors:
 
 
 def mean_of(arrays: Iterable[Array], weights: Sequence[float]) -> Array:
-    """The weighted mean of equally shaped arrays, taken one at a time."""
+    """The weighted mean of equally shaped arrays, taken one at a time: they may share their memory."""
     if len(weights) == 1:
         return next(iter(arrays)).copy()
     total: Array | None = None
     for array, weight in zip(arrays, weights, strict=True):
-        term = array.astype(_accumulator(array.dtype)) * weight
-        total = term if total is None else np.add(total, term, out=total)
-        dtype = array.dtype
+        if total is None:
+            total = array.astype(_accumulator(array.dtype))
+            term, dtype = np.empty_like(total), array.dtype
+            total *= weight
+        else:
+            np.copyto(term, array, casting="unsafe")
+            term *= weight
+            total += term
     assert total is not None
-    return np.asarray(total / math.fsum(weights)).astype(dtype)
+    return np.asarray(np.divide(total, math.fsum(weights), out=total).astype(dtype))
 
 
 def max_of(arrays: Iterable[Array]) -> Array:
-    """The elementwise maximum of equally shaped arrays, taken one at a time."""
+    """The elementwise maximum of equally shaped arrays, taken one at a time: they may share their memory."""
     largest: Array | None = None
     for array in arrays:
         largest = array.copy() if largest is None else np.maximum(largest, array)

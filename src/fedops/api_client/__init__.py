@@ -4,19 +4,35 @@ The CLI, the Client Manager and the round engine all speak through them. Every f
 kinds of ``core.errors``; a server that cannot be reached is ``Unavailable``.
 """
 
-from fedops.api_client.device import DeviceClient, NodeClient, WorkClient
+from fedops.api_client.blobs import BlobClient, DigestMismatch, OffsetMismatch, TooLong, Upload
+from fedops.api_client.device import DeviceClient, WorkClient
 from fedops.api_client.engine import EngineClient
 from fedops.api_client.join import JoinClient
 from fedops.api_client.operator import OperatorClient
-from fedops.api_client.transport import LONG_POLL_SECONDS, PREFIX
+from fedops.api_client.transport import (
+    LONG_POLL_SECONDS,
+    PREFIX,
+    OtherVersion,
+    TryLater,
+    Verify,
+    trust,
+)
 
 __all__ = [
     "LONG_POLL_SECONDS",
     "PREFIX",
+    "BlobClient",
     "DeviceClient",
+    "DigestMismatch",
     "EngineClient",
     "JoinClient",
-    "NodeClient",
+    "OffsetMismatch",
     "OperatorClient",
+    "OtherVersion",
+    "TooLong",
+    "TryLater",
+    "Upload",
+    "Verify",
     "WorkClient",
+    "trust",
 ]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import httpx
 
-from fedops.api_client.transport import LONG_POLL_SECONDS, Client
+from fedops.api_client.transport import Client
 from fedops.core import contracts as c
 
 
@@ -32,8 +32,9 @@ class EngineClient(Client):
         self._send("POST", "/engine/progress", json=body.model_dump(mode="json"))
 
     def begin_round(self, round_: int, body: c.RoundBegin) -> c.Offered:
-        """The clients of a round, and their work: an assignment for each offer."""
-        return self._call(c.Offered, "POST", f"/engine/rounds/{round_}/begin", body, timeout=120.0)
+        """Announce who takes part, and make the assignments that the round begins with."""
+        path = f"/engine/rounds/{round_}/begin"
+        return self._call(c.Offered, "POST", path, body, timeout=120.0)
 
     def offer(self, body: c.OfferBatch) -> c.Offered:
         """Make assignments beside the rounds, or more of a round that was begun."""
@@ -51,16 +52,9 @@ class EngineClient(Client):
         """Make a file of the attempt's spool folder a blob."""
         return self._call(c.BlobRef, "POST", "/engine/blobs", body, timeout=600.0)
 
-    def ring(self, body: c.Ring) -> None:
-        self._send("POST", "/engine/ring", json=body.model_dump(mode="json"))
-
-    def signals(self, after: int, wait: float = LONG_POLL_SECONDS) -> c.Signals:
-        """Answers when there are signals beyond ``after`` or the command changes."""
-        return self._poll(c.Signals, "/engine/signals", wait, after=after)
-
-    def pulled(self, reply_to: str) -> None:
-        """The reply is on the engine's disk: its upload slot is free."""
-        self._send("POST", f"/engine/pulled/{reply_to}")
+    def fetch_blob(self, ref: c.BlobRef, target: Path) -> Path:
+        """A blob of the store as a file here."""
+        return self._download(f"/blobs/{ref.sha256}", target)
 
     def commit(self, body: c.RoundCommit) -> c.CommitReply:
         return self._call(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +13,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter
 
 from fedops.core import contracts as c
-from fedops.core.errors import FedOpsError, Forbidden, Unavailable, from_kind
+from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid, Unavailable, from_kind
 from fedops.storage.atomic_files import atomic_file
 
 M = TypeVar("M", bound=BaseModel)
@@ -20,6 +21,36 @@ PREFIX = "/api/v1"
 #: Longest time the server holds a long poll open. Seconds.
 LONG_POLL_SECONDS = 25.0
 Signer = Callable[[], Mapping[str, str]]
+#: Whether and by which authorities a server's certificate is checked.
+Verify = bool | ssl.SSLContext
+#: Answers that may be another one later.
+_LATER = frozenset({423, 429, 502, 503, 504, 507})
+
+
+class OtherVersion(Invalid):
+    """The server speaks another version of the protocol; the message says what to do."""
+
+
+class TryLater(Unavailable):
+    """The server has no room now. ``seconds``: when to ask again, as far as it says."""
+
+    def __init__(self, message: str, seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.seconds = seconds
+
+
+def trust(ca_file: Path | None) -> ssl.SSLContext:
+    """Check certificates by the authorities of a file instead of the usual ones; may be shared by clients.
+
+    Raises:
+        Invalid: there is no such file, or it holds no certificate.
+    """
+    if ca_file is None:
+        return httpx.create_ssl_context()
+    try:
+        return ssl.create_default_context(cafile=str(ca_file))
+    except OSError as error:  # ssl.SSLError is one
+        raise Invalid(f"no certificates can be read from the CA file {ca_file}: {error}") from None
 
 
 class Client:
@@ -31,7 +62,7 @@ class Client:
         signer: Signer | None = None,
         transport: httpx.BaseTransport | None = None,
         timeout: float = 30.0,
-        verify: bool | str = True,
+        verify: Verify = True,
     ) -> None:
         self.url = url.rstrip("/")
         headers = {c.PROTOCOL_HEADER: str(c.PROTOCOL)}
@@ -60,7 +91,7 @@ class Client:
         with self._as_fedops_errors():
             headers = {**(self._signer() if self._signer else {}), **kwargs.pop("headers", {})}
             response = self._http.request(method, PREFIX + path, headers=headers, **kwargs)
-        _raise_for_error(response)
+        raise_for_error(response)
         return response
 
     @contextmanager
@@ -102,7 +133,7 @@ class Client:
         ):
             if response.is_error:
                 response.read()
-                _raise_for_error(response)
+                raise_for_error(response)
             _save(response, target)
         return target
 
@@ -152,17 +183,35 @@ def _no_server_manager(response: httpx.Response) -> Unavailable:
     return Unavailable(f"{url} did not answer as a Server Manager does; is this its URL?")
 
 
-def _raise_for_error(response: httpx.Response) -> None:
+def raise_for_error(response: httpx.Response) -> None:
+    """Raise what an answer that is an error means, as one of the five kinds."""
     if not response.is_error:
         return
+    status, message = response.status_code, ""
+    kind: str | None = None
     try:
         error = c.ErrorReply.model_validate_json(response.content)
+        kind, message = error.kind, error.message
     except ValueError:
-        text = response.text[:200].strip() or response.reason_phrase
-        if response.status_code in (502, 503, 504):
-            raise Unavailable(f"the Server Manager is not available: {text}") from None
-        raise FedOpsError(
-            f"{response.request.method} {response.request.url} answered "
-            f"{response.status_code}: {text}"
-        ) from None
-    raise from_kind(error.kind, error.message)
+        message = response.text[:200].strip() or response.reason_phrase or f"HTTP {status}"
+    if status == 426:
+        raise OtherVersion(message)
+    if status in _LATER:
+        raise TryLater(
+            message if kind else f"the Server Manager is not available: {message}",
+            _seconds(response.headers.get("retry-after")),
+        )
+    if status == 410:
+        raise Conflict(message)
+    if kind:
+        raise from_kind(kind, message)
+    raise FedOpsError(
+        f"{response.request.method} {response.request.url} answered {status}: {message}"
+    )
+
+
+def _seconds(header: str | None) -> float | None:
+    try:
+        return max(float(header), 0.0) if header else None
+    except ValueError:  # a date: who says so has another clock
+        return None

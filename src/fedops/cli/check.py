@@ -14,6 +14,11 @@ from fedops.scalize.check import CheckReport, check_project
 
 app = options.single()
 _PROGRAM = "fedops.flower.check_run"
+_RESUMES = "interrupted, a training goes on from its last epoch"
+_BEGINS_AGAIN = (
+    "interrupted, a training begins its round's work again: only the default loops of PyTorch and "
+    "Transformers go on from their last epoch"
+)
 
 
 @app.command()
@@ -47,6 +52,8 @@ def _lines(report: CheckReport) -> list[str | Table]:
             f"{size:.2f} MB and about {report.seconds:.1f} s a round; fingerprint "
             f"{report.fingerprint}"
         )
+    if report.resumes is not None:
+        lines.append(_RESUMES if report.resumes else _BEGINS_AGAIN)
     lines += [f"note: {note}" for note in report.notes]
     lines += [f"problem: {problem}" for problem in report.problems]
     return [*lines, "all is well" if report.ok else "this app cannot be federated yet"]

@@ -75,6 +75,9 @@ def status(home: options.Home = None, as_json: options.Json = False) -> None:
             "it wants": ", ".join(f"run {run_id}" for run_id in server.runs) or "nothing now",
             "enrolment": server.enrolment,
             "tasks": ", ".join(found.tasks),
+            "works on": "; ".join(
+                f"{held.kind} of '{held.task}': {held.doing}" for held in found.held
+            ),
             "process": coloured(process.status),
             "run": process.run_id,
             "round": process.round,

@@ -58,7 +58,7 @@ def demo(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Train a model federatedly on this machine: a Server Manager, a Flower SuperLink and, for
+    """Train a model federatedly on this machine: a Server Manager, its FL server and, for
     each device, a Client Manager with its training client, all of them processes of their own.
 
     The data is MNIST: from --mnist or FEDOPS_MNIST_DIR, else downloaded, else scikit-learn's

@@ -33,7 +33,9 @@ def join(
 ) -> None:
     """Enrol this machine as a device. Once: its key and token are kept in its data directory."""
     settings = client_settings(home=home)
-    joined = enrol(normal_url(url), token, name, settings.home, patience=wait)
+    joined = enrol(
+        normal_url(url), token, name, settings.home, patience=wait, ca_file=settings.ca_file
+    )
     value = {
         "device": joined.identity.name,
         "server": joined.identity.server,

@@ -121,7 +121,7 @@ def logs(
     token: options.Token = None,
     as_json: options.Json = False,
 ) -> None:
-    """Show what ServerApp, Client Managers and training clients logged in a run.
+    """Show what FL server, Client Managers and training clients logged in a run.
 
     With --follow, --json prints one document a line.
     """

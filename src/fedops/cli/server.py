@@ -54,7 +54,7 @@ def server(
     ] = None,
     as_json: options.Json = False,
 ) -> None:
-    """Run the Server Manager: REST API, dashboard, gateway for devices, and a Flower SuperLink.
+    """Run the Server Manager: REST API, dashboard, work and files for devices, and the FL servers of runs.
 
     It stays in the foreground; Ctrl-C ends it and all it started. Runs that were going on are
     continued at the next start. --json prints one document when it is up.

@@ -27,6 +27,7 @@ DEFAULT_TEXT = """\
 # max_batch_size = 0   # 0: no limit
 # memory_mb = 0        # the training client is ended when it uses more; 0: no limit
 # nice = 0             # 0 (normal) to 19 (only what nothing else wants)
+# assignments = 1      # how many pieces of work it takes on at once
 
 [uploads]
 # explanations = "none"   # what may leave of explanations: "none", "scores" or "images"
@@ -42,13 +43,14 @@ class _Section(BaseModel):
 
 
 class Limits(_Section):
-    """Zero means no limit."""
+    """Zero means no limit, but for ``nice`` and ``assignments``."""
 
     threads: _NOT_NEGATIVE = 0
     max_epochs: _NOT_NEGATIVE = 0
     max_batch_size: _NOT_NEGATIVE = 0
     memory_mb: _NOT_NEGATIVE = 0
     nice: Annotated[int, Field(ge=0, le=19)] = 0
+    assignments: Annotated[int, Field(ge=1, le=64)] = 1
 
 
 class Uploads(_Section):

@@ -116,7 +116,9 @@ def enrol(settings: ClientSettings, app: AppSettings) -> None:
             "--token TOKEN' once, or set FEDOPS_JOIN_TOKEN; 'fedops token create' on the server makes "
             f"a token{_environment_hint()}"
         )
-    joined = join(settings.server, app.join_token, app.device_name, settings.home)
+    joined = join(
+        settings.server, app.join_token, app.device_name, settings.home, ca_file=settings.ca_file
+    )
     logger.info("%s", joined.message)
 
 

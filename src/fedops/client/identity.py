@@ -1,16 +1,13 @@
-"""Who this device is: its data dir, its node key, its token, and the signature its node makes."""
+"""Who this device is: its data dir, its device key, its token."""
 
 from __future__ import annotations
 
 import json
 import secrets
-from base64 import b64encode
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedops.core.errors import Invalid, NotFound, Unavailable
@@ -28,8 +25,8 @@ class Home:
         return self.path / "device.json"
 
     @property
-    def node_key(self) -> Path:
-        return self.path / "node-key.pem"
+    def device_key(self) -> Path:
+        return self.path / "node-key.pem"  # so it was called when devices were Flower nodes
 
     @property
     def device_config(self) -> Path:
@@ -63,6 +60,26 @@ class Home:
     @property
     def rounds(self) -> Path:
         return self.path / "rounds"
+
+    @property
+    def work(self) -> Path:
+        """What the device holds: a folder for each assignment."""
+        return self.path / "work"
+
+    @property
+    def epochs(self) -> Path:
+        """Trainings that are not done yet."""
+        return self.path / "epochs"
+
+    @property
+    def states(self) -> Path:
+        """``context.state`` of apps, by run."""
+        return self.path / "states"
+
+    @property
+    def models(self) -> Path:
+        """Models that need not be fetched again."""
+        return self.path / "models"
 
     def create(self) -> None:
         """Make the directory, for this user only."""
@@ -114,19 +131,19 @@ def write_secret(path: Path, text: str) -> None:
     write_atomic(path, text.encode(), mode=0o600)
 
 
-# --- the node key ------------------------------------------------------------------------------
+# --- the device key ----------------------------------------------------------------------------
 
 
 def load_or_make_key(home: Home) -> ec.EllipticCurvePrivateKey:
-    """The device's node key (EC P-384). Made before enrolment, so that a repeated join presents the same."""
-    if not home.node_key.exists():
+    """The device key (EC P-384). Made before enrolment, so that a repeated join presents the same."""
+    if not home.device_key.exists():
         key = ec.generate_private_key(ec.SECP384R1())
-        write_secret(home.node_key, _as_pem(key))
-    return load_key(home.node_key)
+        write_secret(home.device_key, _as_pem(key))
+    return load_key(home.device_key)
 
 
 def load_key(path: Path) -> ec.EllipticCurvePrivateKey:
-    """Read a node key.
+    """Read a device key.
 
     Raises:
         Invalid: there is none, or it is no EC key.
@@ -134,9 +151,9 @@ def load_key(path: Path) -> ec.EllipticCurvePrivateKey:
     try:
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError) as error:
-        raise Invalid(f"cannot read the node key {path}: {error}") from None
+        raise Invalid(f"cannot read the device key {path}: {error}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey):
-        raise Invalid(f"the node key {path} is no elliptic curve key")
+        raise Invalid(f"the device key {path} is no elliptic curve key")
     return key
 
 
@@ -154,27 +171,3 @@ def _as_pem(key: ec.EllipticCurvePrivateKey) -> str:
         serialization.PrivateFormat.PKCS8,
         serialization.NoEncryption(),
     ).decode()
-
-
-class NodeSigner:
-    """The three headers a Flower node proves itself with: key, time, signature over the time.
-
-    ``server_time`` is the server's clock as far as known, so that a wrong clock here does no harm.
-    """
-
-    def __init__(self, key: ec.EllipticCurvePrivateKey, server_time: Callable[[], float]) -> None:
-        pem = key.public_key().public_bytes(
-            serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
-        )
-        self._key = key
-        self._public = b64encode(pem).decode()
-        self._server_time = server_time
-
-    def __call__(self) -> dict[str, str]:
-        timestamp = datetime.fromtimestamp(self._server_time(), UTC).isoformat()
-        signature = self._key.sign(timestamp.encode("ascii"), ec.ECDSA(hashes.SHA256()))
-        return {
-            "flwr-public-key": self._public,
-            "flwr-timestamp": timestamp,
-            "flwr-signature": b64encode(signature).decode(),
-        }

@@ -21,7 +21,7 @@ import psutil
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedops.api_client import JoinClient
+from fedops.api_client import JoinClient, trust
 from fedops.client.device_config import ensure_device_config
 from fedops.client.identity import Home, Identity, load_identity, load_or_make_key, public_openssh
 from fedops.core.contracts import NAME_PATTERN, DeviceInfo, JoinReply, JoinRequest
@@ -65,13 +65,14 @@ def join(
     home: Path,
     *,
     patience: float = PATIENCE_SECONDS,
+    ca_file: Path | None = None,
     transport: httpx.BaseTransport | None = None,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Joined:
-    """Enrol this machine: make its node key, hand in the public half, keep the token it is given.
+    """Enrol this machine: make its device key, hand in the public half, keep the token it is given.
 
     Joining the same server again from the same data dir does nothing. A server that cannot be reached
-    is tried again for ``patience`` seconds.
+    is tried again for ``patience`` seconds. ``ca_file``: see ``ClientSettings``.
 
     Raises:
         Conflict: the data dir belongs to a device of another server.
@@ -94,7 +95,7 @@ def join(
     ensure_device_config(place.device_config)
     key = load_or_make_key(place)
     body = join_request(token, request_name, key, describe_device())
-    with JoinClient(url, transport=transport) as client:
+    with JoinClient(url, transport=transport, verify=trust(ca_file)) as client:
         reply = _ask(client, body, patience, sleep)
     identity = Identity(client.url, reply.device_id, reply.name, reply.device_token)
     identity.save(place)

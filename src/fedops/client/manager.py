@@ -1,7 +1,7 @@
 """The Client Manager: one process per device that keeps it in touch with the server and training.
 
-It puts the parts together: the link to the server, the supervisor of the training client, what steers it,
-the spool, the local API. ``run_client`` is what ``fedops client run`` calls.
+It puts the parts together: the connection to the server, the device's work, the supervisor of the training
+client, the spool, the local API. ``run_client`` is what ``fedops client run`` calls.
 """
 
 from __future__ import annotations
@@ -10,37 +10,41 @@ import hashlib
 import json
 import logging
 import os
-import signal
 import sys
 import threading
-import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
 from fastapi import FastAPI
 
-from fedops.api_client import DeviceClient
+from fedops.client.connections import Connections
 from fedops.client.device_config import DeviceConfig, load_device_config
 from fedops.client.housekeeping import Housekeeping
 from fedops.client.identity import Home, Identity, load_identity, write_secret
-from fedops.client.link import Link
 from fedops.client.local_api import LocalServer, bind, make_app
 from fedops.client.loglines import LineHandler, LogLines
+from fedops.client.model_cache import ModelCache
 from fedops.client.orders import ClientInfo, ClientStatus, ServerStatus, TrainingArgs
 from fedops.client.output import Echo, Output
+from fedops.client.process_setup import Signals, child_env
+from fedops.client.reachability import Reachability, is_final, may_pass
+from fedops.client.report_intake import ReportIntake
+from fedops.client.server_connection import ServerConnection
 from fedops.client.spool import Spool
+from fedops.client.spool_sender import SpoolSender
 from fedops.client.steering import Steering
-from fedops.client.supervisor import Message, Program, Supervisor
+from fedops.client.supervisor import Program, Supervisor
 from fedops.client.taskchoice import choose_tasks
+from fedops.client.transfers import Transfers
 from fedops.client.words import why
-from fedops.core.contracts import Desired, Heartbeat, LogSource, ProcessReport, RecordKind
-from fedops.core.errors import FedOpsError, Forbidden, Unavailable
+from fedops.client.work_desk import Outside, WorkDesk
+from fedops.core.contracts import LogSource, ProcessReport, Work, WorkPoll
+from fedops.core.errors import FedOpsError, Forbidden
 from fedops.core.policies import SupervisionPolicy
 from fedops.core.states import Enrolment, ProcessStatus
-from fedops.failpoints import reached
 from fedops.processes import hold_lock
 from fedops.scalize.project import Project
 from fedops.settings import ClientSettings
@@ -134,8 +138,8 @@ class ClientManager:
         self._life = uuid.uuid4().hex
         self._enrolment: Enrolment | None = None
         self._problems: list[str] = []
-        self._runs: set[int] = set()
-        self._client = DeviceClient(self._url, token=identity.token)
+        self._to = Connections.open(self._url, identity.token, settings.ca_file)
+        self._reach = Reachability(self._url)
         self._spool = Spool(home.spool, settings.spool_bytes)
         self._logs = {source: LogLines(self._working_for) for source in _SOURCES}
         self._handler = LineHandler(self._logs[LogSource.CLIENT_MANAGER])
@@ -144,21 +148,40 @@ class ClientManager:
         token = home.make_local_token()
         policy = options.policy or SupervisionPolicy(start_seconds=settings.start_seconds)
         self._supervisor = Supervisor(
-            self._program(), self._output, policy, self._process_changed, self._process_said
+            self._program(),
+            self._output,
+            policy,
+            self._process_changed,
+            lambda message: self._intake.take(message),
         )
-        self._link = Link(
-            self._client, self._spool, self._heartbeat, self._take_desired, self._refused
+        self._steering = Steering(self._supervisor, token, lambda: self._desk.stopped)
+        self._intake = ReportIntake(self._spool, self._steering)
+        self._desk = self._make_desk()
+        self._server = ServerConnection(
+            self._to.poll, self._to.news, self._reach, self._say, self._take, self._refused
         )
-        self._steering = Steering(self._supervisor, token, lambda: self._link.clock_offset)
+        self._sender = SpoolSender(self._to.device, self._spool, self._reach)
         self._housekeeping = Housekeeping(
             home.path, config, self._spool, self._supervisor, self._logs, self._telemetry_seconds
         )
         self._local = LocalServer(self._local_app(token), bind(settings.host, settings.port))
 
+    def _make_desk(self) -> WorkDesk:
+        models = ModelCache(self._home.models, self._settings.model_bytes)
+        transfers = Transfers(
+            self._to.work, self._to.blobs, models, self._reach, lambda: self._desk.stopped
+        )
+        outside = Outside(
+            news=lambda: self._server.work_done(),
+            refused=self._refused,
+            event=self._intake.event,
+        )
+        limit = self._config.limits.assignments
+        return WorkDesk(self._home, self._to.work, transfers, self._steering, outside, limit)
+
     def _program(self) -> Program:
         args = TrainingArgs(
             home=self._home.path.resolve(),
-            server=self._url,
             device=self._identity.name,
             app_dir=self._options.app_dir,
             overrides=list(self._options.overrides),
@@ -168,7 +191,7 @@ class ClientManager:
         tree = hashlib.sha256(str(self._home.path.resolve()).encode()).hexdigest()[:16]
         return Program(
             command=lambda pipe: [*self._options.training_command, args, str(pipe)],
-            env=_child_env(self._config),
+            env=child_env(self._config),
             cwd=self._options.app_dir,
             pid_file=self._home.child_pid,
             tree=f"client-{tree}",
@@ -183,12 +206,13 @@ class ClientManager:
         here = {"pid": os.getpid(), "url": self._local.url}
         write_secret(self._home.local_api, json.dumps(here) + "\n")
         logger.info("Client Manager of '%s' on %s", self._identity.name, self._local.url)
-        self._steering.start()
         self._supervisor.start()
         self._housekeeping.start()
         try:
+            self._desk.start()
             self._choose_tasks()
-            self._link.start()
+            self._server.start()
+            self._sender.start()
             self._ended.wait()
         finally:
             self._close()
@@ -201,32 +225,35 @@ class ClientManager:
             self._error = error
         self._ended.set()
 
-    def signals(self) -> _Signals:
+    def signals(self) -> Signals:
         """While this is entered, SIGTERM and SIGINT end the Client Manager in good order."""
-        return _Signals(self.end)
+        return Signals(self.end)
 
     def _choose_tasks(self) -> None:
         """Which tasks to take part in: checked against what the server has, however long it is away."""
         said = False
         while not self._ended.is_set():
             try:
-                ready = [task.name for task in self._client.tasks()]
+                ready = [task.name for task in self._to.device.tasks()]
                 self._tasks = choose_tasks(self._options.tasks, ready, self._url)
                 return
-            except Unavailable as error:
+            except FedOpsError as error:
+                if not may_pass(error):
+                    raise
                 if not said:
                     logger.warning("%s; trying again", error.message)
                     said = True
                 self._ended.wait(_RETRY_SECONDS)
 
     def _close(self) -> None:
+        self._desk.stop()
         self._supervisor.stop()
-        self._steering.stop()
         self._housekeeping.stop()
         goodbye = threading.Thread(target=self._say_goodbye, daemon=True)
         goodbye.start()
         goodbye.join(_GOODBYE_SECONDS)
-        self._link.stop()
+        self._server.stop()
+        self._sender.stop()
         self._local.stop()
         self._home.local_api.unlink(missing_ok=True)
         _OURS.removeHandler(self._handler)
@@ -234,39 +261,38 @@ class ClientManager:
         self._spool.close()
 
     def _say_goodbye(self) -> None:
-        if not isinstance(self._error, Forbidden) and self._link.reach.reachable:
+        final = self._error is not None and is_final(self._error)
+        if not final and self._reach.reach.reachable:
             try:
-                self._client.heartbeat(self._heartbeat())
-                self._link.flush(_GOODBYE_SECONDS)
+                self._server.goodbye()
+                self._sender.flush(_GOODBYE_SECONDS)
             except FedOpsError as error:
                 logger.debug("the server did not hear our goodbye: %s", error.message)
 
     # --- the server --------------------------------------------------------------------------------
 
-    def _heartbeat(self) -> Heartbeat:
-        return Heartbeat(
+    def _say(self, after: int, wait: float) -> WorkPoll:
+        return WorkPoll(
             life=self._life,
             tasks=self._tasks,
             process=self._supervisor.report(),
-            quiet_runs=self._steering.quiet_runs(),
+            held=self._desk.held(),
             spool_records=self._spool.count,
             spool_dropped=self._spool.dropped,
+            after=after,
+            wait=wait,
         )
 
-    def _take_desired(self, desired: Desired) -> None:
+    def _take(self, work: Work) -> bool:
         """The server's wish, heard now."""
-        if desired.enrolment is not self._enrolment:
-            self._enrolment = desired.enrolment
-            self._take_enrolment(desired.enrolment)
-        for problem in desired.problems:
+        if work.enrolment is not self._enrolment:
+            self._enrolment = work.enrolment
+            self._take_enrolment(work.enrolment)
+        for problem in work.problems:
             if problem not in self._problems:
                 logger.warning("the server says: %s", problem)
-        self._problems = desired.problems
-        self._supervisor.work_seconds = desired.work_seconds
-        self._steering.want(desired)
-        over, self._runs = self._runs - set(desired.runs), set(desired.runs)
-        if over:  # somebody waits for our word that we are quiet
-            self._link.beat_now()
+        self._problems = work.problems
+        return self._desk.take(work)
 
     def _take_enrolment(self, enrolment: Enrolment) -> None:
         name = self._identity.name
@@ -277,6 +303,9 @@ class ClientManager:
 
     def _refused(self, error: FedOpsError) -> None:
         """The server wants nothing more of us: training stops, and so do we."""
+        if not isinstance(error, Forbidden):
+            self.end(error)
+            return
         self.end(
             Forbidden(
                 f"training stopped, the server at {self._url} refuses this device: {error.message}; "
@@ -286,69 +315,43 @@ class ClientManager:
 
     def _working_for(self) -> tuple[int | None, int | None]:
         """The run and round that a line logged now belongs to, as far as that is clear."""
-        report, desired = self._supervisor.report(), self._link.desired
-        if report.run_id is not None:
-            return report.run_id, report.round
-        wanted = desired.runs if desired else []
-        return (wanted[0] if len(wanted) == 1 else None), None
+        run_id, round_ = self._desk.working_for()
+        if run_id is not None:
+            return run_id, round_
+        wanted = self._server.wanted
+        runs = wanted.runs if wanted else []
+        return (runs[0] if len(runs) == 1 else None), None
 
     def _telemetry_seconds(self) -> float:
-        desired = self._link.desired
-        return desired.telemetry_seconds if desired else 10.0
+        wanted = self._server.wanted
+        return wanted.telemetry_seconds if wanted else 10.0
 
     # --- the training client -----------------------------------------------------------------------
 
     def _process_changed(self, report: ProcessReport) -> None:
         self._steering.changed(report)
-        self._link.beat_now()
+        if report.status in (ProcessStatus.BACKOFF, ProcessStatus.FATAL):
+            self._server.tell_now()
         if report.status is ProcessStatus.FATAL:
             reason = report.reason or "it ended again and again"
-            self._spool.put(RecordKind.EVENT, "training_client_given_up", text=reason)
+            self._intake.event("training_client_given_up", reason, None, None)
             if self._options.end_when_given_up:
                 self.end(FedOpsError(f"the training client is given up: {reason}"))
-
-    def _process_said(self, message: Message) -> None:
-        """Keep what the training client reports."""
-        kind, data = message.get("kind"), dict(message.get("data") or {})
-        if kind == "ready":
-            self._steering.ready(int(message["port"]))
-        elif kind == "event":
-            self._keep(RecordKind.EVENT, str(message.get("name")), message, data)
-        elif kind == "metric":
-            self._keep(RecordKind.METRIC, str(message.get("name")), message, data)
-        elif kind == "ended":
-            data = {"code": message.get("code"), "status": message.get("status")}
-            self._keep(RecordKind.EVENT, "training_client_ended", message, data)
-
-    def _keep(self, kind: RecordKind, name: str, message: Message, data: dict[str, object]) -> None:
-        reached(f"manager.{kind}.heard")
-        run_id = message.get("run_id", data.pop("run_id", None))
-        round_ = message.get("round", data.pop("round", None))
-        self._spool.put(
-            kind,
-            name,
-            value=message.get("value"),
-            text=str(message.get("text", "")),
-            run_id=run_id if isinstance(run_id, int) else None,
-            round=round_ if isinstance(round_, int) else None,
-            data=data,
-        )
 
     # --- the local API -----------------------------------------------------------------------------
 
     def status(self) -> ClientStatus:
         """Both directions: what the server wants, and how we are."""
-        reach, desired = self._link.reach, self._link.desired
+        reach, wanted = self._reach.reach, self._server.wanted
         server = ServerStatus(
             url=self._url,
             reachable=reach.reachable,
-            seconds=round(time.time() - reach.since, 1) if reach.since else 0.0,
+            seconds=round(reach.seconds, 1),
             problem=reach.problem,
-            enrolment=desired.enrolment if desired else None,
-            node_id=desired.node_id if desired else None,
-            runs=desired.runs if desired else [],
-            tasks=desired.tasks if desired else [],
-            problems=desired.problems if desired else [],
+            enrolment=wanted.enrolment if wanted else None,
+            runs=wanted.runs if wanted else [],
+            tasks=wanted.tasks if wanted else [],
+            problems=wanted.problems if wanted else [],
         )
         status = ClientStatus(
             device=self._identity.name,
@@ -361,6 +364,7 @@ class ClientManager:
             server=server,
             process=self._supervisor.report(),
             training_url=self._steering.training_url,
+            held=self._desk.status(),
             spool_records=self._spool.count,
             spool_dropped=self._spool.dropped,
         )
@@ -390,28 +394,3 @@ class ClientManager:
 
     def _asked_to_restart(self) -> None:
         self._supervisor.restart()
-
-
-class _Signals:
-    """Turns SIGTERM and SIGINT into a call, where this thread may do so."""
-
-    def __init__(self, end: Callable[[], None]) -> None:
-        self._end = end
-        self._before: dict[signal.Signals, object] = {}
-
-    def __enter__(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGTERM, signal.SIGINT):
-                self._before[number] = signal.signal(number, lambda *_: self._end())
-
-    def __exit__(self, *_: object) -> None:
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
-
-
-def _child_env(config: DeviceConfig) -> dict[str, str]:
-    env = {"FLWR_TELEMETRY_ENABLED": "0", "PYTHONUNBUFFERED": "1"}
-    if threads := config.limits.threads:
-        names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-        env |= dict.fromkeys(names, str(threads))
-    return env

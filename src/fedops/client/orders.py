@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
-from fedops.core.contracts import ProcessReport, Reply, Request
+from fedops.core.contracts import Instruction, ProcessReport, Reply, Request
+from fedops.core.contracts.base import Report
 
 
 class TrainingArgs(Request):
     """What a training client is started with. No secrets: they are in files only this user may read."""
 
     home: Path
-    server: str
     device: str
     app_dir: Path
     overrides: list[str] = Field(default_factory=list)
@@ -22,26 +22,33 @@ class TrainingArgs(Request):
     port: int = 8003
 
 
-class Assignment(Request):
-    """What the training client may do now. Sent again whenever it changes."""
+class WorkOrder(Request):
+    """A piece of work for the training client. Its files are on this machine, its result is to be."""
 
-    node_id: str | None = None
-    runs: tuple[int, ...] = ()
-    #: Seconds to add to this machine's clock to get the server's.
-    clock_offset: float = 0.0
-
-    def differs_from(self, other: Assignment | None) -> bool:
-        """Whether it is worth telling. A clock that drifts by less than a second is not."""
-        if other is None:
-            return True
-        drift = abs(self.clock_offset - other.clock_offset)
-        return (self.node_id, self.runs) != (other.node_id, other.runs) or drift > 1.0
+    instruction: Instruction
+    #: The blobs that the instruction names, by sha256.
+    files: dict[str, Path] = Field(default_factory=dict)
+    out: Path
 
 
 class StopOrder(Request):
-    """Abandon the work for this run; None: for any."""
+    """Abandon this piece of work; None: whatever is in hand."""
 
-    run_id: int | None = None
+    id: str | None = None
+    #: Keep how far it is, where that is possible.
+    checkpoint: bool = False
+
+
+class Finished(Report):
+    """How a piece of work ended. ``done``: its result is in the file."""
+
+    id: str
+    outcome: Literal["done", "refused", "failed", "cancelled"]
+    reason: str = ""
+    #: Flower's error code, for ``failed``.
+    code: int = 0
+    sha256: str = ""
+    size: int = 0
 
 
 class Online(Reply):
@@ -51,8 +58,24 @@ class Online(Reply):
     task: str | None = None
     run_id: int | None = None
     round: int | None = None
-    node_id: str | None = None
+    #: The assignment in hand.
+    work: str | None = None
+    #: Local epochs done, and of how many.
+    epoch: int = 0
+    epochs: int = 0
     pid: int
+
+
+class HeldStatus(Reply):
+    """An assignment that the device holds, and how far it is with it."""
+
+    id: str
+    kind: str
+    task: str
+    run_id: int | None = None
+    round: int | None = None
+    #: In words: ``downloading 43 % of 45 MB``.
+    doing: str
 
 
 class ServerStatus(Reply):
@@ -64,7 +87,6 @@ class ServerStatus(Reply):
     seconds: float
     problem: str = ""
     enrolment: str | None = None
-    node_id: str | None = None
     runs: list[int] = Field(default_factory=list)
     tasks: list[str] = Field(default_factory=list)
     problems: list[str] = Field(default_factory=list)
@@ -84,6 +106,8 @@ class ClientStatus(Reply):
     server: ServerStatus
     process: ProcessReport = ProcessReport()
     training_url: str | None = None
+    #: What it works on, the oldest first.
+    held: list[HeldStatus] = Field(default_factory=list)
     spool_records: int = 0
     spool_dropped: int = 0
     #: One sentence on what it does or waits for.

@@ -9,7 +9,7 @@ import queue
 import threading
 from typing import Any
 
-from fedops.client.orders import Online
+from fedops.client.orders import Finished, Online
 from fedops.core.states import ProcessStatus
 
 _QUEUED = 10_000
@@ -17,7 +17,7 @@ _FLUSH_SECONDS = 1.0
 
 
 class ReportPipe:
-    """A ``flower.device.Reporter`` on a file descriptor.
+    """A ``trainer.device_context.Reporter`` on a file descriptor.
 
     A thread writes; when the other side does not read, reports pile up and at last are lost, but who
     trains never waits.
@@ -29,6 +29,7 @@ class ReportPipe:
         self._thread = threading.Thread(target=self._write, name="reports", daemon=True)
         self._thread.start()
         self._now = Online(status=ProcessStatus.STARTING, pid=os.getpid())
+        self._work = ""
 
     @property
     def now(self) -> Online:
@@ -43,6 +44,10 @@ class ReportPipe:
     def idle(self) -> None:
         self._state(ProcessStatus.IDLE)
 
+    def epoch(self, done: int, total: int) -> None:
+        self._now = self._now.model_copy(update={"epoch": done, "epochs": total})
+        self._put({"kind": "epoch", "id": self._work, "done": done, "total": total})
+
     def event(self, name: str, text: str, **data: Any) -> None:
         self._put({"kind": "event", "name": name, "text": text, "data": data})
 
@@ -56,6 +61,14 @@ class ReportPipe:
     def ready(self, port: int) -> None:
         """The local API listens."""
         self._put({"kind": "ready", "port": port})
+
+    def begin(self, work: str) -> None:
+        """This piece of work is in hand from now on."""
+        self._work = work
+
+    def finished(self, result: Finished) -> None:
+        """How a piece of work ended."""
+        self._put({"kind": "finished", **result.model_dump()})
 
     def fatal(self, text: str) -> None:
         """It cannot work, and trying again would not help."""
@@ -74,7 +87,10 @@ class ReportPipe:
         run_id: int | None = None,
         round_: int | None = None,
     ) -> None:
-        self._now = Online(status=status, task=task, run_id=run_id, round=round_, pid=os.getpid())
+        work = None if status is ProcessStatus.IDLE else self._work or None
+        self._now = Online(
+            status=status, task=task, run_id=run_id, round=round_, work=work, pid=os.getpid()
+        )
         self._put(
             {
                 "kind": "state",

@@ -1,85 +1,90 @@
-"""Makes the training client do what the server wants: which node it is, for which runs it may work.
+"""Hands work to the training client, whichever of its lives it is in, and takes it away again.
 
-Work for a run that is not wanted any more is stopped: first by asking, then by ending the process.
+Work that is not wanted any more is stopped: first by asking, then by ending the process.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
+from fedops.client.assignments import Held, found_result
 from fedops.client.local_api import LocalClient
-from fedops.client.orders import Assignment, StopOrder
+from fedops.client.orders import Finished, StopOrder, WorkOrder
+from fedops.client.reachability import Over
 from fedops.client.supervisor import Supervisor
-from fedops.core.contracts import Desired, ProcessReport
+from fedops.core.contracts import ProcessReport, Stage
 from fedops.core.errors import FedOpsError
-from fedops.core.states import Enrolment, ProcessStatus
+from fedops.core.states import ProcessStatus
 
 logger = logging.getLogger("fedops.client")
 
-#: How long the training client may take to stop working for a run before its process is ended.
+#: How long the training client may take to stop before its process is ended, in seconds; and to keep how
+#: far it is.
 STOP_SECONDS = 1.5
-_RETRY_SECONDS = 0.5
-_RUNS_REMEMBERED = 64
+CHECKPOINT_SECONDS = 3.0
+#: Beyond its deadline a training is taken for hung: the server wants it no more, whatever comes of it.
+SLACK_SECONDS = 60.0
+_RETRY_SECONDS = 0.3
 _WORKING = frozenset({ProcessStatus.TRAINING, ProcessStatus.EVALUATING})
 _ALIVE = frozenset({ProcessStatus.STARTING, ProcessStatus.IDLE}) | _WORKING
+#: Flower's code for an app whose process died.
+_CRASHED = 8
 
 
 class Steering:
-    """One thread that compares what is wanted with what was told and is done."""
+    """The training client as who has work for it sees it: one piece at a time, done or not."""
 
-    def __init__(
-        self, supervisor: Supervisor, token: str, clock_offset: Callable[[], float]
-    ) -> None:
+    def __init__(self, supervisor: Supervisor, token: str, stopped: Callable[[], bool]) -> None:
         self._supervisor = supervisor
         self._token = token
-        self._clock_offset = clock_offset
+        self._stopped = stopped
+        self._turn = threading.Lock()
         self._changed = threading.Condition()
-        self._thread = threading.Thread(target=self._run, name="steering", daemon=True)
-        self._stopped = False
         self._client: LocalClient | None = None
-        self._wanted: Assignment | None = None
-        self._told: Assignment | None = None
-        self._runs_seen: dict[int, None] = {}  # ordered; the newest last
+        self._life = 0
+        self._in_hand: Held | None = None
+        self._finished: Finished | None = None
 
-    def start(self) -> None:
-        self._thread.start()
-
-    def stop(self) -> None:
-        with self._changed:
-            self._stopped = True
-            self._changed.notify_all()
-        self._thread.join(5.0)
-
-    # --- what is known -----------------------------------------------------------------------------
-
-    def want(self, desired: Desired) -> None:
-        """The server's wish changed."""
-        approved = desired.enrolment is Enrolment.APPROVED
-        with self._changed:
-            self._wanted = Assignment(
-                node_id=desired.node_id if approved else None,
-                runs=tuple(sorted(desired.runs)) if approved else (),
-                clock_offset=self._clock_offset(),
-            )
-            self._remember(*self._wanted.runs)
-            self._changed.notify_all()
+    # --- what is heard of the training client ------------------------------------------------------
 
     def ready(self, port: int) -> None:
         """A training client listens on this port."""
         with self._changed:
             self._client = LocalClient(f"http://127.0.0.1:{port}", self._token)
-            self._told = None
+            self._life += 1
             self._changed.notify_all()
 
     def changed(self, report: ProcessReport) -> None:
         """The training client is in another state."""
         with self._changed:
-            if report.status not in _ALIVE:
-                self._client, self._told = None, None
-            if report.run_id is not None:
-                self._remember(report.run_id)
+            if report.status not in _ALIVE and self._client is not None:
+                self._client.close()
+                self._client = None
+            held = self._in_hand
+            if held is not None and report.status in _WORKING:
+                evaluates = report.status is ProcessStatus.EVALUATING
+                held.tell(Stage.EVALUATING if evaluates else Stage.TRAINING, held.done, held.total)
+            self._changed.notify_all()
+
+    def epoch(self, work: str, done: int, total: int) -> None:
+        """So many local epochs of the work in hand are done."""
+        held = self._in_hand
+        if held is not None and held.id == work:
+            held.tell(Stage.TRAINING, done, total)
+
+    def finished(self, result: Finished) -> None:
+        """The training client is done with its work."""
+        with self._changed:
+            if self._in_hand is not None and self._in_hand.id == result.id:
+                self._finished = result
+            self._changed.notify_all()
+
+    def wake(self) -> None:
+        """Let who waits look whether it is over."""
+        with self._changed:
             self._changed.notify_all()
 
     @property
@@ -87,85 +92,106 @@ class Steering:
         client = self._client
         return client.url if client else None
 
-    def quiet_runs(self) -> list[int]:
-        """The runs that are not wanted any more and for which nothing is done any more, surely."""
-        report = self._supervisor.report()
-        with self._changed:
-            if self._wanted is None:
-                return []
-            over = [run for run in self._runs_seen if run not in self._wanted.runs]
-            if report.status in _ALIVE and self._is_untold():
-                return []  # it might begin still
-            busy = report.run_id if report.status in _WORKING else None
-            return [run for run in over if run != busy]
+    # --- work --------------------------------------------------------------------------------------
 
-    def _remember(self, *runs: int) -> None:
-        for run in runs:
-            self._runs_seen.pop(run, None)
-            self._runs_seen[run] = None
-        for run in list(self._runs_seen)[:-_RUNS_REMEMBERED]:
-            del self._runs_seen[run]
+    def do(self, held: Held, order: WorkOrder) -> Finished:
+        """Have it done; returns how it ended. Waits its turn, and over deaths of the training client.
 
-    # --- the thread --------------------------------------------------------------------------------
-
-    def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(self._has_work)
-                if self._stopped:
-                    return
-            told = self._tell()
-            self._stop_unwanted()
-            if not told:
-                with self._changed:
-                    self._changed.wait(_RETRY_SECONDS)
-
-    def _has_work(self) -> bool:
-        return self._stopped or self._is_untold() or self._unwanted_run() is not None
-
-    def _is_untold(self) -> bool:
-        wanted = self._wanted
-        return self._client is not None and wanted is not None and wanted.differs_from(self._told)
-
-    def _tell(self) -> bool:
-        """Hand the assignment over, if it is news."""
-        with self._changed:
-            client, wanted, news = self._client, self._wanted, self._is_untold()
-        if not news or client is None or wanted is None:
-            return True
+        Raises:
+            Over: it is not wanted any more, and surely not worked on any more.
+        """
+        held.tell(Stage.WAITING)
+        while not self._turn.acquire(timeout=_RETRY_SECONDS):
+            self._check(held)
         try:
-            client.post("/start", wanted)
-        except FedOpsError as error:
-            logger.debug("the training client was not told yet: %s", error.message)
-            return False
+            return self._do(held, order)
+        finally:
+            with self._changed:
+                self._in_hand = self._finished = None
+            self._turn.release()
+
+    def _do(self, held: Held, order: WorkOrder) -> Finished:
+        while True:
+            held.tell(Stage.PREPARING)
+            if (result := found_result(held)) is not None:
+                return result  # an earlier life wrote it and could not say so
+            client, life = self._await_client(held)
+            if client is None:
+                return self._given_up(held)
+            if not self._hand_over(held, order, client):
+                continue
+            result = self._await_result(held, life)
+            if result is not None and result.outcome != "cancelled":
+                return result
+
+    def _await_client(self, held: Held) -> tuple[LocalClient | None, int]:
+        """The training client, once it can take work. None: it was given up."""
         with self._changed:
-            if self._client is client:
-                self._told = wanted
-        return True
+            while True:
+                self._check(held)
+                report = self._supervisor.report()
+                if report.status is ProcessStatus.FATAL:
+                    return None, 0
+                if self._client is not None and report.status is ProcessStatus.IDLE:
+                    self._in_hand, self._finished = held, None
+                    return self._client, self._life
+                self._changed.wait(_RETRY_SECONDS)
 
-    def _unwanted_run(self) -> int | None:
-        """The run that is worked for and should not be."""
-        report = self._supervisor.report()
-        if report.status not in _WORKING or self._wanted is None:
-            return None
-        return None if report.run_id in self._wanted.runs else report.run_id
+    def _hand_over(self, held: Held, order: WorkOrder, client: LocalClient) -> bool:
+        assert held.instruction is not None
+        self._supervisor.work_seconds = held.instruction.seconds_left + SLACK_SECONDS
+        try:
+            client.post("/work", order)
+            return True
+        except FedOpsError as error:
+            logger.debug("the training client did not take the work: %s", error.message)
+            time.sleep(_RETRY_SECONDS)
+            return False
 
-    def _stop_unwanted(self) -> None:
-        run_id = self._unwanted_run()
-        client = self._client
-        if run_id is None:
+    def _await_result(self, held: Held, life: int) -> Finished | None:
+        """How the work ended; None when the training client died over it."""
+        with self._changed:
+            while self._finished is None:
+                if held.over.is_set() or self._stopped():
+                    break
+                if self._client is None or self._life != life:
+                    return None
+                self._changed.wait()
+            else:
+                return self._finished
+        if not self._stopped():
+            self._stop(held)
+        raise Over
+
+    def _given_up(self, held: Held) -> Finished:
+        reason = self._supervisor.report().reason or "it ended again and again"
+        text = f"the training client is given up: {reason}"
+        return Finished(id=held.id, outcome="failed", reason=text[:2_000], code=_CRASHED)
+
+    # --- stopping ----------------------------------------------------------------------------------
+
+    def _stop(self, held: Held) -> None:
+        """Returns when the training client does not work on it any more."""
+        client, life = self._client, self._life
+        if client is None:
             return
-        if client is not None:
-            try:
-                client.post("/stop", StopOrder(run_id=run_id))
-            except FedOpsError as error:
-                logger.debug("the training client does not listen: %s", error.message)
-        if not self._supervisor.wait_for(lambda r: _is_quiet(r, run_id), STOP_SECONDS):
-            reason = f"it went on {STOP_SECONDS:.1f} s after run {run_id} was stopped"
-            logger.warning("the training client is ended: %s", reason)
-            self._supervisor.replace(reason)
-            self._supervisor.wait_for(lambda r: _is_quiet(r, run_id), 10.0)
+        try:
+            client.post("/stop", StopOrder(id=held.id, checkpoint=held.checkpoint))
+        except FedOpsError as error:
+            logger.debug("the training client does not listen: %s", error.message)
+        seconds = CHECKPOINT_SECONDS if held.checkpoint else STOP_SECONDS
+        with self._changed:
+            if self._changed.wait_for(lambda: self._is_quiet(life), seconds):
+                return
+        reason = f"it went on {seconds:.1f} s after its work was stopped"
+        logger.warning("the training client is ended: %s", reason)
+        self._supervisor.replace(reason)
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_quiet(life), 10.0)
 
+    def _is_quiet(self, life: int) -> bool:
+        return self._finished is not None or self._client is None or self._life != life
 
-def _is_quiet(report: ProcessReport, run_id: int) -> bool:
-    return report.status not in _WORKING or report.run_id != run_id
+    def _check(self, held: Held) -> None:
+        if held.over.is_set() or self._stopped():
+            raise Over

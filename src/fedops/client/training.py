@@ -1,7 +1,8 @@
-"""The training client: a warm Flower node with the app's model and data, in a process of its own.
+"""The training client: an app's ClientApp with its warm model and data, in a process of its own.
 
 Started and watched by the Client Manager (``python -m fedops.client.training ARGS REPORT_FD``). Everything
-it is told after that comes by its local port; what it has to say goes down a pipe.
+it is told after that comes by its local port; what it has to say goes down a pipe. It never talks to the
+server, and knows no credential of it.
 """
 
 from __future__ import annotations
@@ -10,32 +11,31 @@ import logging
 import os
 import signal
 import sys
-import time
 import traceback
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from fastapi import FastAPI
 
-from fedops.api_client import NodeClient
 from fedops.client.checkpoints import RoundFiles
 from fedops.client.device_config import DeviceConfig, load_device_config
-from fedops.client.identity import Home, NodeSigner, load_key
+from fedops.client.epoch_files import EpochFiles
+from fedops.client.identity import Home
 from fedops.client.local_api import LocalServer, bind, make_app
-from fedops.client.orders import Assignment, Online, StopOrder, TrainingArgs
+from fedops.client.orders import Online, StopOrder, TrainingArgs, WorkOrder
 from fedops.client.reporting import ReportPipe
 from fedops.client.wandb_log import WandbReporter, rounds_to_wandb
+from fedops.client.work_loop import App, WorkLoop
 from fedops.core.errors import FedOpsError, Unavailable
-from fedops.flower.device import Device
-from fedops.flower.explaining import RoundExplanations
-from fedops.flower.fleet import Fleet
-from fedops.flower.node import Handler, WarmNode
 from fedops.processes import die_with_parent
+from fedops.trainer.device_context import Device
+from fedops.trainer.explanations import RoundExplanations
 
 logger = logging.getLogger("fedops.training")
 
-
-Build = Callable[[TrainingArgs, Device], Handler]
+#: What the device's owner makes of a config.
+Adjust = Callable[[dict[str, Any]], dict[str, Any]]
+Build = Callable[[TrainingArgs, Device, Adjust], App]
 #: How long the end of the training client may wait for the explanation of its last round.
 _LAST_EXPLANATION_SECONDS = 1.0
 
@@ -44,18 +44,8 @@ class Terminated(BaseException):
     """SIGTERM came. Not an Exception: nothing that trains may take it for its own."""
 
 
-class ServerClock:
-    """The server's time, as far as this device knows it."""
-
-    def __init__(self) -> None:
-        self.offset = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.offset
-
-
 class OwnerLimits:
-    """Lowers what a message's config asks for to what ``device.toml`` allows, and says so once each."""
+    """Lowers what an order's config asks for to what ``device.toml`` allows, and says so once each."""
 
     def __init__(self, config: DeviceConfig, report: ReportPipe) -> None:
         self._config = config
@@ -71,42 +61,40 @@ class OwnerLimits:
         return config
 
 
-def build_handler(args: TrainingArgs, device: Device) -> Handler:
-    """The handler of the app in ``args.app_dir``. Imports the app's framework."""
-    from fedops.flower.apps import make_handler
+def build_app(args: TrainingArgs, device: Device, adjust: Adjust) -> App:
+    """The app in ``args.app_dir``, warm. Imports its framework."""
+    from fedops.flower.client_app import DeviceApp
     from fedops.scalize.project import Project
 
+    home = Home(args.home)
     project = Project.open(args.app_dir, args.overrides)
     if project.config.wandb.use:  # the device's own word, not a run's
-        device.report = rounds_to_wandb(device, project.config, Home(args.home))
-    return make_handler(project, device)
+        device.report = rounds_to_wandb(device, project.config, home)
+    app = DeviceApp(project, device, home.states, adjust)
+    app.warm_up()
+    return app
 
 
 def serve(args: TrainingArgs, report: ReportPipe, build: Build) -> None:
     """Serve until SIGTERM."""
-    home, clock = Home(args.home), ServerClock()
+    home = Home(args.home)
     owner = load_device_config(home.device_config)
     os.nice(owner.limits.nice)
     memory = RoundFiles(home.rounds, event=report.event)
     explanations = RoundExplanations(home.path, report, owner.uploads.explanations)
-    device = Device(args.device, report=report, memory=memory, explanations=explanations)
-    signer = NodeSigner(load_key(home.node_key), clock)
-    node = WarmNode(
-        Fleet(args.server, signer),
-        NodeClient(args.server, signer=signer),
-        build(args, device),
-        device,
-        server_time=clock,
-        adjust=OwnerLimits(owner, report),
+    epochs = EpochFiles(home.epochs)
+    device = Device(
+        args.device, report=report, memory=memory, explanations=explanations, epochs=epochs
     )
+    loop = WorkLoop(build(args, device, OwnerLimits(owner, report)), device, epochs, report)
     listening = bind(args.host, args.port)
-    local = LocalServer(local_app(node, report, clock, home.make_local_token()), listening)
+    local = LocalServer(local_app(loop, report, home.make_local_token()), listening)
     local.start()
     report.ready(local.port)
     report.idle()
     logger.info("training client of '%s' is ready on port %d", args.device, local.port)
     try:
-        node.run()
+        loop.run()
     finally:
         memory.flush(1.0)
         explanations.close(_LAST_EXPLANATION_SECONDS)
@@ -114,29 +102,28 @@ def serve(args: TrainingArgs, report: ReportPipe, build: Build) -> None:
             device.report.close()
 
 
-def local_app(node: WarmNode, report: ReportPipe, clock: ServerClock, token: str) -> FastAPI:
-    """The local port: is it there, what may it do, stop."""
+def local_app(loop: WorkLoop, report: ReportPipe, token: str) -> FastAPI:
+    """The local port: is it there, what is it to do, stop."""
     app = make_app("FedOps training client", token)
 
     @app.get("/online")
     def online() -> Online:
         return report.now
 
-    @app.post("/start")
-    def start(body: Assignment) -> Online:
-        clock.offset = body.clock_offset
-        node.assign(body.node_id, body.runs)
+    @app.post("/work", status_code=202)
+    def work(body: WorkOrder) -> Online:
+        loop.give(body)
         return report.now
 
     @app.post("/stop")
     def stop(body: StopOrder | None = None) -> Online:
-        node.abandon(body.run_id if body else None)
+        loop.stop_work(body or StopOrder())
         return report.now
 
     return app
 
 
-def main(arguments: Sequence[str] | None = None, build: Build = build_handler) -> NoReturn:
+def main(arguments: Sequence[str] | None = None, build: Build = build_app) -> NoReturn:
     """Run a training client. Ends the process without waiting for threads that an app has started."""
     raw, descriptor = sys.argv[1:] if arguments is None else arguments
     die_with_parent()

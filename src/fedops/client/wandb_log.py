@@ -18,7 +18,7 @@ from fedops.client.identity import Home, load_identity
 from fedops.config import Config
 from fedops.core.mistakes import REDACTED
 from fedops.core.states import ProcessStatus
-from fedops.flower.device import Device, Reporter
+from fedops.trainer.device_context import Device, Reporter
 
 logger = logging.getLogger("fedops.training")
 
@@ -65,6 +65,9 @@ class WandbReporter:
         rows, self._rows = self._rows, {}
         for (run_id, round_), values in rows.items():
             self._sender.send(_Row(self._task, run_id, {"round": round_, **values}))
+
+    def epoch(self, done: int, total: int) -> None:
+        self._inner.epoch(done, total)
 
     def event(self, name: str, text: str, **data: Any) -> None:
         self._inner.event(name, text, **data)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedops.client.orders import ClientStatus
+from fedops.client.orders import ClientStatus, HeldStatus
 from fedops.core.contracts import ProcessReport
 from fedops.core.states import Enrolment, ProcessStatus
 from fedops.core.why import within
@@ -24,6 +24,9 @@ def _process(process: ProcessReport, status: ClientStatus) -> str:
     seconds = within(process.seconds_in_state, process.limit_seconds)
     where = f" round {process.round} of run {process.run_id}" if process.run_id else ""
     reason = f": {process.reason}" if process.reason else ""
+    ends = process.status in (ProcessStatus.STARTING, ProcessStatus.BACKOFF, ProcessStatus.FATAL)
+    if status.held and not ends:
+        return "; ".join(_held(held) for held in status.held)
     match process.status:
         case ProcessStatus.TRAINING | ProcessStatus.EVALUATING:
             return f"{process.status}{where} for {seconds}"
@@ -38,6 +41,12 @@ def _process(process: ProcessReport, status: ClientStatus) -> str:
         case ProcessStatus.IDLE:
             return f"idle for {seconds}, no run is active"
     return "the training client is stopped"
+
+
+def _held(held: HeldStatus) -> str:
+    if held.run_id is None or held.round is None:
+        return f"{held.kind}: {held.doing}"
+    return f"round {held.round} of run {held.run_id}: {held.doing}"
 
 
 def _server(status: ClientStatus) -> str:

@@ -13,7 +13,7 @@ class RunStatus(StrEnum):
     """One execution of a task."""
 
     PENDING = "pending"  #: accepted, not yet given to the engine
-    STARTING = "starting"  #: an attempt was submitted, its ServerApp has not said hello
+    STARTING = "starting"  #: an attempt was begun, its FL server has not said hello
     RUNNING = "running"
     PAUSING = "pausing"
     PAUSED = "paused"
@@ -25,12 +25,12 @@ class RunStatus(StrEnum):
 
 
 class AttemptStatus(StrEnum):
-    """One Flower run that executes (part of) a run."""
+    """One process of the FL server that executes (part of) a run."""
 
     STARTING = "starting"
     RUNNING = "running"
     ENDED = "ended"  #: said goodbye itself
-    LOST = "lost"  #: its process or the SuperLink died
+    LOST = "lost"  #: its process or the Server Manager died
     CANCELLED = "cancelled"  #: ended by stop or pause
 
 

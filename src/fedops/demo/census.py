@@ -15,9 +15,7 @@ from fedops.demo.federation import Federation
 #: What a word of the command line tells about the process. The first that fits counts.
 _ROLES = (
     ("fedops.processes", None),  # a tether
-    ("flower-superlink", "SuperLink"),
-    ("flower-superexec", "SuperExec"),
-    ("flwr-serverapp", "FL server (ServerApp)"),
+    ("fedops.flower.server_app", "FL server"),
     ("fedops.client.training", "training client"),
     ("multiprocessing", None),
 )

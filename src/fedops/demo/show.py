@@ -113,7 +113,7 @@ class Demo:
         )
 
     def _bring_up(self, federation: Federation) -> None:
-        self.screen.say("starting the Server Manager and its SuperLink")
+        self.screen.say("starting the Server Manager")
         with ThreadPoolExecutor(1) as pool:
             packing = pool.submit(PackedApp.of, self.app)
             federation.start_server()

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import sys
 
-from fedops.flower.explaining import explainer_for
 from fedops.flower.strategy_config import make_strategy
 from fedops.scalize.base import ModelAdapter
 from fedops.scalize.check_run import Further, main
 from fedops.scalize.data import DataSplit
 from fedops.scalize.project import Project
+from fedops.trainer.explanations import explainer_for
 
 
 class InARun(Further):

@@ -14,9 +14,9 @@ from collections.abc import Callable
 
 import psutil
 from flwr.app import Context
-from flwr.supercore.exit import add_exit_handler
 
 from fedops.core.errors import FedOpsError, Invalid
+from fedops.flower.compat import on_exit
 
 #: From SIGTERM to SIGKILL.
 GRACE_SECONDS = 1.0
@@ -64,7 +64,7 @@ def on_leaving(first: Callable[[], None] | None = None) -> None:
                 first()
         end_descendants()
 
-    add_exit_handler(leave, run_before_force_exit=True)
+    on_exit(leave)
 
 
 def end_descendants() -> None:

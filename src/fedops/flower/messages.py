@@ -1,4 +1,4 @@
-"""What server and clients say to each other, as Flower messages.
+"""Orders and updates as Flower messages, where Flower's own transport carries them.
 
 Flower's cost is per object, so all tensors of a message travel together as safetensors bytes. They are cut
 into pieces of the size that Flower sends at a time: whoever receives them needs memory for them once, not
@@ -7,40 +7,39 @@ three times as with one large array.
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-from flwr.app import (
-    Array,
-    ArrayRecord,
-    ConfigRecord,
-    ConfigRecordValues,
-    Message,
-    MetricRecord,
-    RecordDict,
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
+
+from fedops.core.contracts.training import (
+    CONFIG,
+    EVAL_METRICS,
+    HEADER,
+    METRICS,
+    TrainingOrder,
+    UpdateHeader,
 )
-
-from fedops.core.contracts import ParameterContract
 from fedops.core.errors import Invalid
-from fedops.storage.tensors import Tensors, pack, unpack
-
-#: The names of the records in a message.
-PACKED, CONFIG, METRICS, EVAL_METRICS, REPLY = (
-    "packed",
-    "config",
-    "metrics",
-    "eval-metrics",
-    "reply",
+from fedops.engine.update_checks import (
+    CheckedUpdate,
+    ExpectedUpdate,
+    UpdateRecords,
+    check_records,
+    check_tensors,
+    open_tensors,
 )
+from fedops.storage.atomic_files import atomic_file
+
+PACKED = "packed"
 STYPE = "fedops.safetensors"
 #: What Flower makes one object of.
 PIECE_BYTES = 5 * 1024 * 1024
-EXAMPLES = "num-examples"
-TRAIN, EVALUATE = "train", "evaluate"
+
+
+class ClientFailed(Exception):
+    """The device, or the way to it, failed this time."""
 
 
 # --- tensors as pieces of safetensors ----------------------------------------------------------
@@ -86,197 +85,55 @@ def packed_pieces(content: RecordDict) -> list[bytes]:
 # --- from server to client -------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Order:
-    """What a client is asked to do, beside the tensors of the model."""
-
-    round: int
-    run_id: int
-    attempt: int
-    task: str
-    run_seed: int
-    config: Mapping[str, Any]  #: the run's effective config
-    contract: ParameterContract
-    dataset: str = ""  #: what the run's data set is called, once known
-    evaluate: bool = False  #: whether to evaluate the received model (before training on it)
-    retry: int = 0  #: how often the round was tried before: a new try is no repetition of the last
-    strategy: Mapping[str, ConfigRecordValues] = field(default_factory=dict)
-
-    def record(self) -> ConfigRecord:
-        return ConfigRecord(
-            {
-                **self.strategy,
-                "server-round": self.round,
-                "run-id": self.run_id,
-                "attempt": self.attempt,
-                "task": self.task,
-                "run-seed": self.run_seed,
-                "config-json": json.dumps(self.config),
-                "contract-json": self.contract.model_dump_json(),
-                "dataset": self.dataset,
-                "evaluate": self.evaluate,
-                "retry": self.retry,
-            }
-        )
-
-    def number(self, key: str, default: float = 0.0) -> float:
-        """A number that the strategy added, such as ``proximal-mu``."""
-        value = self.strategy.get(key, default)
-        return float(value) if isinstance(value, int | float) else default
-
-
-def encode_order(order: Order, arrays: ArrayRecord, kind: str, node_id: int, ttl: float) -> Message:
+def encode_order(
+    order: TrainingOrder, arrays: ArrayRecord, kind: str, node_id: int, ttl: float
+) -> Message:
     """A message to one node. ``arrays`` may be shared by many: it is uploaded once."""
-    content = RecordDict({PACKED: arrays, CONFIG: order.record()})
+    content = RecordDict({PACKED: arrays, CONFIG: ConfigRecord(order.values())})
     return Message(content, node_id, kind, ttl=ttl, group_id=str(order.round))
-
-
-def decode_order(message: Message) -> Order:
-    """What a message asks for. ``Invalid`` when it is not one of ours."""
-    record = message.content.config_records.get(CONFIG, ConfigRecord())
-    known = _typed(
-        record,
-        {
-            "server-round": int,
-            "run-id": int,
-            "attempt": int,
-            "task": str,
-            "run-seed": int,
-            "config-json": str,
-            "contract-json": str,
-            "dataset": str,
-            "evaluate": bool,
-            "retry": int,
-        },
-    )
-    try:
-        config = json.loads(known["config-json"])
-        contract = ParameterContract.model_validate_json(known["contract-json"])
-    except ValueError as error:
-        raise Invalid(f"the server's message cannot be read: {error}") from None
-    return Order(
-        round=known["server-round"],
-        run_id=known["run-id"],
-        attempt=known["attempt"],
-        task=known["task"],
-        run_seed=known["run-seed"],
-        config=config,
-        contract=contract,
-        dataset=known["dataset"],
-        retry=known["retry"],
-        evaluate=known["evaluate"],
-        strategy={key: value for key, value in record.items() if key not in known},
-    )
 
 
 # --- from client to server -------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class ReplyHead:
-    """Who answers what, and how it went."""
-
-    device: str
-    run_id: int
-    attempt: int
-    round: int
-    fingerprint: str
-    dataset: str = ""
-    train_seconds: float = 0.0
-    evaluate_seconds: float = 0.0
-    refused: str = ""  #: why the device cannot take part in this run at all
-
-    def record(self) -> ConfigRecord:
-        return ConfigRecord(
-            {
-                "device": self.device,
-                "run-id": self.run_id,
-                "attempt": self.attempt,
-                "round": self.round,
-                "fingerprint": self.fingerprint,
-                "dataset": self.dataset,
-                "train-seconds": self.train_seconds,
-                "evaluate-seconds": self.evaluate_seconds,
-                "refused": self.refused,
-            }
-        )
+def decode_header(content: RecordDict) -> UpdateHeader:
+    """Who answers. ``Invalid`` when the reply does not say."""
+    return UpdateHeader.of_values(dict(content.config_records.get(HEADER, ConfigRecord())))
 
 
-@dataclass(frozen=True)
-class Measured:
-    """Metrics over a number of examples."""
-
-    examples: int
-    metrics: Mapping[str, float]
-
-    def record(self) -> MetricRecord:
-        return MetricRecord({EXAMPLES: self.examples, **self.metrics})
-
-
-def encode_reply(
-    message: Message,
-    head: ReplyHead,
-    tensors: Tensors | None = None,
-    trained: Measured | None = None,
-    evaluated: Measured | None = None,
-) -> Message:
-    """The answer to ``message``."""
-    content = RecordDict({REPLY: head.record()})
-    if tensors is not None:
-        content[PACKED] = packed_record(in_pieces(pack(tensors)))
-    if trained is not None:
-        content[METRICS] = trained.record()
-    if evaluated is not None:
-        content[EVAL_METRICS] = evaluated.record()
-    return Message(content, reply_to=message)
-
-
-def decode_head(content: RecordDict) -> ReplyHead:
-    """The head of a reply. ``Invalid`` when it has none."""
-    known = _typed(
-        content.config_records.get(REPLY, ConfigRecord()),
-        {
-            "device": str,
-            "run-id": int,
-            "attempt": int,
-            "round": int,
-            "fingerprint": str,
-            "dataset": str,
-            "train-seconds": float,
-            "evaluate-seconds": float,
-            "refused": str,
-        },
-    )
-    return ReplyHead(**{key.replace("-", "_"): value for key, value in known.items()})
-
-
-def decode_measured(content: RecordDict, name: str) -> Measured | None:
-    """The metrics called ``name`` of a reply, None when it has none.
+def accept_reply(message: Message, expected: ExpectedUpdate, path: Path) -> CheckedUpdate:
+    """Check a reply and put its tensors in a file (none when it was to evaluate only).
 
     Raises:
-        Invalid: the number of examples is no positive whole number, or a metric is no finite number.
+        ClientRefused: the device cannot take part in the run.
+        ClientFailed: it failed this time.
+        Invalid: the reply is wrong, with the device and what is wrong named.
     """
+    if message.has_error():
+        raise ClientFailed(message.error.reason or "it failed without a word")
+    try:
+        return _accept(message.content, expected, path)
+    except Invalid as error:
+        raise Invalid(f"the reply of device '{expected.device}' is refused: {error}") from None
+
+
+def _accept(content: RecordDict, expected: ExpectedUpdate, path: Path) -> CheckedUpdate:
+    records = UpdateRecords(
+        header=dict(content.config_records.get(HEADER, ConfigRecord())),
+        trained=_metrics_of(content, METRICS),
+        evaluated=_metrics_of(content, EVAL_METRICS),
+    )
+    checked = check_records(records, expected, 0)
+    if not expected.trains:
+        return checked
+    pieces = packed_pieces(content)
+    with atomic_file(path, durable=False) as file:
+        file.writelines(pieces)
+        file.flush()
+        check_tensors(open_tensors(Path(file.name)), expected.contract)
+    return replace(checked, bytes_up=sum(map(len, pieces)))
+
+
+def _metrics_of(content: RecordDict, name: str) -> dict[str, object] | None:
     record = content.metric_records.get(name)
-    if record is None:
-        return None
-    metrics: dict[str, Any] = dict(record)
-    examples = metrics.pop(EXAMPLES, None)
-    if not isinstance(examples, int) or not 0 < examples < 2**53:
-        raise Invalid(f"its number of examples is {examples}, and must be a positive whole number")
-    for key, value in metrics.items():
-        if not isinstance(value, int | float) or not math.isfinite(value):
-            raise Invalid(f"its metric '{key}' is {value}, and must be a finite number")
-    return Measured(examples, {key: float(value) for key, value in metrics.items()})
-
-
-def decode_tensors(message: Message) -> Tensors:
-    """The tensors of a message."""
-    return unpack(b"".join(packed_pieces(message.content)))
-
-
-def _typed(record: ConfigRecord, kinds: Mapping[str, type]) -> dict[str, Any]:
-    for key, kind in kinds.items():
-        value = record.get(key)
-        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
-            raise Invalid(f"the message has no '{key}' of type {kind.__name__}: it is {value!r}")
-    return {key: record[key] for key in kinds}
+    return None if record is None else dict(record)

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import lru_cache
 from pathlib import Path
 
-from flwr.app import Context, Message
+from flwr.app import Context
 from flwr.serverapp import Grid
 
 from fedops.core.errors import Invalid
 from fedops.core.words import did_you_mean
-from fedops.flower.apps import make_handler, run_server
+from fedops.flower.client_app import answer
 from fedops.flower.hosting import say_errors_plainly
-from fedops.flower.launcher import run_launcher
-from fedops.flower.simulation import run_simulation
 from fedops.scalize.installed import app_folder
-from fedops.scalize.project import Project
 
-MODES = ("client", "server", "simulation")
+__all__ = ["MANAGER_MODULE", "MODES", "answer", "run_by_mode"]
+
+MODES = ("client", "simulation")
 #: The Client Manager of an app that has no module of its own for it.
 MANAGER_MODULE = "fedops.client.app_manager"
 
@@ -34,42 +31,23 @@ def run_by_mode(
     say_errors_plainly()
     mode = str(context.run_config.get("mode", "client"))
     if mode == "client":  # this machine takes part in a task of a FedOps server
+        from fedops.flower.launcher import (
+            run_launcher,  # an app's ClientApp imports this module too
+        )
+
         run_launcher(grid, context, app_folder(app_dir), manager_module)
-    elif mode == "server":  # the round engine of a task, submitted by the Server Manager
-        run_server(grid, context)
+    elif mode == "server":
+        raise Invalid(
+            "run config: mode = 'server' is no more: a FedOps server plays the rounds of its runs itself; to"
+            " run the app without one, say mode = 'simulation'; serverapp = \"own\" in [tool.fedops] needs a"
+            " ServerApp of the app's own in [tool.flwr.app.components]"
+        )
     elif mode == "simulation":  # plain federated averaging over Flower's own nodes
+        from fedops.flower.simulation import run_simulation
+
         run_simulation(grid, context, app_folder(app_dir))
     else:
         raise Invalid(
             f"run config: mode = '{mode}'{did_you_mean(mode, MODES) or ';'} "
             f"it is one of {', '.join(MODES)}"
         )
-
-
-def answer(message: Message, context: Context, app_dir: Path) -> Message:
-    """Train or evaluate as a FedOps device does, on a node of stock Flower."""
-    return _handler(app_dir, node_name(context), node_part(context))(message, context)
-
-
-@lru_cache(maxsize=8)
-def _handler(
-    app_dir: Path, name: str, part: tuple[str, ...]
-) -> Callable[[Message, Context], Message]:
-    """Model and data stay loaded in this process, of the nodes that it served last."""
-    return make_handler(Project.open(app_folder(app_dir), part), name)
-
-
-def node_name(context: Context) -> str:
-    """What the node is called. With a part of the data its name, and so its seed, is always the same."""
-    return f"client-{context.node_config.get('partition-id', context.node_id)}"
-
-
-def node_part(context: Context) -> tuple[str, ...]:
-    """Which part of the data this node takes, where Flower says so (in a simulation)."""
-    node = context.node_config
-    if "partition-id" not in node or "num-partitions" not in node:
-        return ()
-    return (
-        f"dataset.partition.of={node['num-partitions']}",
-        f"dataset.partition.index={node['partition-id']}",
-    )

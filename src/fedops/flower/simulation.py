@@ -16,19 +16,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from flwr.app import ConfigRecordValues, Context, Message
+from flwr.app import ArrayRecord, ConfigRecordValues, Context, Message
 from flwr.serverapp import Grid
 
 from fedops.config import to_plain
 from fedops.core.contracts import AttemptSpec
+from fedops.core.contracts.training import EVALUATE, TRAIN, TrainingOrder
 from fedops.core.errors import FedOpsError, Invalid, Unavailable
 from fedops.core.policies import draw_seed
-from fedops.flower.committer import client_metrics
-from fedops.flower.global_model import GlobalModel, Spooled
+from fedops.engine.global_model import GlobalModel, StoredUpdate
+from fedops.engine.round_commit import client_metrics
+from fedops.engine.run_setup import Setup
+from fedops.engine.update_checks import CheckedUpdate, ClientRefused, ExpectedUpdate
 from fedops.flower.hosting import log_to_flower, on_leaving, overrides_of
-from fedops.flower.messages import EVALUATE, TRAIN, Order, decode_head, encode_order
-from fedops.flower.replies import Breakdown, Checked, Expected, Refusal, take_in
-from fedops.flower.run_setup import Setup
+from fedops.flower.messages import (
+    ClientFailed,
+    accept_reply,
+    decode_header,
+    encode_order,
+    in_pieces,
+    packed_record,
+    pieces_of_file,
+)
 from fedops.flower.strategy_config import make_strategy
 from fedops.scalize.project import Project
 from fedops.storage.tensors import save
@@ -91,11 +100,11 @@ def prepare(project: Project, folder: Path) -> Setup:
 class Replies:
     """What came back of the messages of one exchange."""
 
-    taken: list[Spooled]
+    taken: list[StoredUpdate]
     lost: dict[int, str]
 
     @property
-    def checked(self) -> list[Checked]:
+    def checked(self) -> list[CheckedUpdate]:
         return [reply.checked for reply in self.taken]
 
 
@@ -184,9 +193,11 @@ class Simulation:
         found = sorted((node.registered_at, node.node_id) for node in self._grid.get_nodes())
         return [node_id for _, node_id in found]
 
-    def _order(self, round_: int, evaluate: bool, told: Mapping[str, ConfigRecordValues]) -> Order:
+    def _order(
+        self, round_: int, evaluate: bool, told: Mapping[str, ConfigRecordValues]
+    ) -> TrainingOrder:
         spec = self._setup.spec
-        return Order(
+        return TrainingOrder(
             round=round_,
             run_id=spec.run_id,
             attempt=spec.attempt,
@@ -201,8 +212,8 @@ class Simulation:
 
     # --- messages --------------------------------------------------------------------------------
 
-    def _exchange(self, kind: str, orders: Mapping[int, Order]) -> Replies:
-        arrays = self._model.record()
+    def _exchange(self, kind: str, orders: Mapping[int, TrainingOrder]) -> Replies:
+        arrays = _record_of(self._model)
         messages = [
             encode_order(order, arrays, kind, node, TTL_SECONDS) for node, order in orders.items()
         ]
@@ -213,31 +224,31 @@ class Simulation:
         return replies
 
     def _take(
-        self, message: Message, trains: bool, orders: Mapping[int, Order], replies: Replies
+        self, message: Message, trains: bool, orders: Mapping[int, TrainingOrder], replies: Replies
     ) -> None:
         node = message.metadata.src_node_id
         path = self._setup.spool / f"{node}.safetensors"
         try:
-            checked = take_in(message, self._expected(message, orders[node], trains), path)
-        except (Refusal, Breakdown, Invalid) as error:
+            checked = accept_reply(message, self._expected(message, orders[node], trains), path)
+        except (ClientRefused, ClientFailed, Invalid) as error:
             replies.lost[node] = str(error)
             return
-        replies.taken.append(Spooled(checked, node, path))
+        replies.taken.append(StoredUpdate(checked, node, path))
         replies.lost.pop(node, None)
 
-    def _expected(self, message: Message, order: Order, trains: bool) -> Expected:
-        device = decode_head(message.content).device if message.has_content() else "?"
-        return Expected(device, order.run_id, order.attempt, order.round, order.contract, trains)
+    def _expected(self, message: Message, order: TrainingOrder, trains: bool) -> ExpectedUpdate:
+        device = decode_header(message.content).device if message.has_content() else "?"
+        return ExpectedUpdate(device, order.run_id, order.round, order.contract, trains)
 
     def _agree_on_dataset(self, replies: Replies) -> None:
         """All clients train on the same data set; the first replies say which."""
-        named = [r.head.dataset for r in replies.checked if r.head.dataset]
+        named = [r.header.dataset for r in replies.checked if r.header.dataset]
         if named and not self._dataset:
             self._dataset = Counter(named).most_common(1)[0][0]
-        odd = [r for r in replies.taken if r.checked.head.dataset not in ("", self._dataset)]
+        odd = [r for r in replies.taken if r.checked.header.dataset not in ("", self._dataset)]
         for reply in odd:
             replies.taken.remove(reply)
-            name = reply.checked.head.dataset
+            name = reply.checked.header.dataset
             replies.lost[reply.node_id] = f"its data set is '{name}', not '{self._dataset}'"
 
     def _say(self, round_: int, text: str) -> None:
@@ -245,6 +256,13 @@ class Simulation:
         if line != self._said:
             logger.info("%s", line)
         self._said = line
+
+
+def _record_of(model: GlobalModel) -> ArrayRecord:
+    """The tensors that travel, as they do."""
+    if model.is_exchanged_whole:
+        return packed_record(pieces_of_file(model.path))
+    return packed_record(in_pieces(model.pack_exchanged()))
 
 
 def _shown(metrics: Mapping[str, float]) -> str:

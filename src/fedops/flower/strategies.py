@@ -6,7 +6,7 @@ How many clients take part is read from the strategy once and then decided here,
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -21,13 +21,13 @@ from flwr.app import (
     MetricRecord,
     RecordDict,
 )
-from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg, Strategy
-from flwr.supercore.run import Run
 
+from fedops.core.contracts.training import EXAMPLES, TRAIN
 from fedops.core.errors import FedOpsError, Invalid
-from fedops.flower.messages import EXAMPLES
+from fedops.engine.aggregation_port import ClientUpdate, SamplingNumbers, TensorMap
+from fedops.flower.compat import NodeInfo, Run, make_message, node_info
 from fedops.flower.strategy_kinds import Kind, export_state, import_state, kind_of, layers_of
 from fedops.storage.tensors import Tensors
 
@@ -35,34 +35,8 @@ logger = logging.getLogger("fedops.strategy")
 
 #: How often a strategy may ask for the nodes of one round: more means that it waits for others to come.
 _LOOKS = 10
-Tensorlike = Mapping[str, npt.NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class Numbers:
-    """How many clients the strategy asks for."""
-
-    fraction_train: float
-    min_train: int
-    min_available: int
-    fraction_evaluate: float
-    min_evaluate: int
-
-    def evaluators(self, available: int, chosen: int) -> int:
-        """How many of the chosen clients are to evaluate the model they receive."""
-        if self.fraction_evaluate == 0.0:
-            return 0
-        return min(chosen, max(self.min_evaluate, int(self.fraction_evaluate * available)))
-
-
-@dataclass(frozen=True)
-class Contribution:
-    """What one client gives to an aggregation."""
-
-    node_id: int
-    examples: int
-    metrics: Mapping[str, float]
-    tensors: Tensorlike
+#: How long a message that is never sent counts. Seconds.
+_TTL = 3_600.0
 
 
 class RunStrategy:
@@ -76,11 +50,13 @@ class RunStrategy:
         _take_everyone(strategy)
 
     def is_plain_mean(self) -> bool:
-        """Whether the weighted mean of the replies is the next model, with nothing done to it."""
-        return (
-            self.kind.given == "mean"
-            and type(self._strategy).aggregate_train is FedAvg.aggregate_train
-        )
+        """Whether the weighted mean of the updates is the next model, with nothing done to it."""
+        own_rule = type(self._strategy).aggregate_train is not FedAvg.aggregate_train
+        return self.takes_mean() and not own_rule
+
+    def takes_mean(self) -> bool:
+        """Whether it aggregates one update that carries the weighted mean, instead of every client's."""
+        return self.kind.given == "mean"
 
     def export_state(self) -> Tensors:
         """What it must remember beside the model: momenta and the like. Empty for most."""
@@ -91,7 +67,7 @@ class RunStrategy:
         import_state(self._strategy, state)
 
     def configure(
-        self, round_: int, model: Callable[[], Tensorlike], node_ids: Sequence[int]
+        self, round_: int, model: Callable[[], TensorMap], node_ids: Sequence[int]
     ) -> dict[int, dict[str, ConfigRecordValues]]:
         """What the strategy tells each of the nodes it wants. It is shown the model when it looks at it."""
         for layer in layers_of(self._strategy):
@@ -103,20 +79,18 @@ class RunStrategy:
             messages = list(self._strategy.configure_train(round_, arrays, ConfigRecord(), view))
         return {m.metadata.dst_node_id: _config_of(m) for m in messages}
 
-    def aggregate(
-        self, round_: int, before: Tensorlike, contributions: Sequence[Contribution]
-    ) -> Tensors:
+    def aggregate(self, round_: int, before: TensorMap, updates: Sequence[ClientUpdate]) -> Tensors:
         """The next model by the strategy's own rule, in whatever dtype it comes.
 
-        ``contributions`` is a single one carrying the mean where ``kind.given`` is "mean".
+        ``updates`` is a single one carrying the mean where ``kind.given`` is "mean".
 
         Raises:
             Invalid: the strategy failed or gave nothing.
         """
         if self.kind.entropy:  # Noise must not follow from a seed that clients know.
             np.random.seed()
-        self._warn_of_idle_trimming(len(contributions))
-        replies = _as_replies(contributions, before if self.kind.differences else None)
+        self._warn_of_idle_trimming(len(updates))
+        replies = _as_replies(updates, before if self.kind.differences else None)
         with self._blamed(round_):
             record, _ = self._strategy.aggregate_train(round_, replies)
         if record is None:
@@ -150,13 +124,13 @@ class _Blame:
             raise Invalid(f"{self.what}: {type(error).__name__}: {error}") from None
 
 
-def _read_numbers(strategy: Strategy) -> Numbers:
-    default = Numbers(1.0, 1, 1, 1.0, 1)
+def _read_numbers(strategy: Strategy) -> SamplingNumbers:
+    default = SamplingNumbers(1.0, 1, 1, 1.0, 1)
 
     def read(name: str, otherwise: float) -> Any:
         return next((getattr(s, name) for s in layers_of(strategy) if hasattr(s, name)), otherwise)
 
-    return Numbers(
+    return SamplingNumbers(
         float(read("fraction_train", default.fraction_train)),
         int(read("min_train_nodes", default.min_train)),
         int(read("min_available_nodes", default.min_available)),
@@ -184,7 +158,7 @@ def _config_of(message: Message) -> dict[str, ConfigRecordValues]:
 # --- between our tensors and Flower's records ------------------------------------------------
 
 
-def as_record(tensors: Tensorlike) -> ArrayRecord:
+def as_record(tensors: TensorMap) -> ArrayRecord:
     """As strategies compute with them: half precision and below as float32."""
     return ArrayRecord({name: Array(_computable(array)) for name, array in tensors.items()})
 
@@ -194,29 +168,36 @@ def _computable(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return array.astype(np.float32) if small else np.asarray(array)
 
 
-def _as_replies(contributions: Sequence[Contribution], before: Tensorlike | None) -> list[Message]:
-    shared = set.intersection(*(set(c.metrics) for c in contributions)) if contributions else set()
-    return [_as_reply(c, sorted(shared), before) for c in contributions]
+def _as_replies(updates: Sequence[ClientUpdate], before: TensorMap | None) -> list[Message]:
+    shared = set.intersection(*(set(c.metrics) for c in updates)) if updates else set()
+    return [_as_reply(c, sorted(shared), before) for c in updates]
 
 
-def _as_reply(
-    contribution: Contribution, metrics: Iterable[str], before: Tensorlike | None
-) -> Message:
-    tensors = contribution.tensors
+def _as_reply(update: ClientUpdate, metrics: Iterable[str], before: TensorMap | None) -> Message:
+    tensors = update.tensors
     if before is not None:
         tensors = {name: _wide(array) - _wide(before[name]) for name, array in tensors.items()}
-    kept = {name: contribution.metrics[name] for name in metrics}
+    kept = {name: update.metrics[name] for name in metrics}
     content = RecordDict(
         {
             "arrays": as_record(tensors),
-            "metrics": MetricRecord({EXAMPLES: contribution.examples, **kept}),
+            "metrics": MetricRecord({EXAMPLES: update.examples, **kept}),
         }
     )
-    asked = Message(RecordDict(), contribution.node_id, "train")
+    asked = make_message(
+        RecordDict(),
+        run_id=1,
+        message_id="",
+        src=1,
+        dst=update.node_id,
+        group_id="",
+        kind=TRAIN,
+        ttl=_TTL,
+    )
     return Message(content, reply_to=asked)
 
 
-def _restored(deltas: Tensors, before: Tensorlike) -> Tensors:
+def _restored(deltas: Tensors, before: TensorMap) -> Tensors:
     return {name: _wide(before[name]) + delta for name, delta in deltas.items()}
 
 
@@ -241,7 +222,7 @@ class _ChosenNodes(Grid):
         return iter(self._node_ids)
 
     def get_nodes(self) -> Iterator[NodeInfo]:
-        return (NodeInfo(node_id=node_id) for node_id in self.get_node_ids())
+        return (node_info(node_id) for node_id in self.get_node_ids())
 
     @property
     def run(self) -> Run:

@@ -21,6 +21,35 @@ class Cancelled(Exception):
 
 
 @dataclass(frozen=True)
+class TrainingState:
+    """A training as it was at one moment: all that the rest of it depends on."""
+
+    tensors: Tensors
+    values: Mapping[str, Any]  #: plain values, as JSON has them
+
+
+class EpochCheckpoints(Protocol):
+    """Where a loop that goes epoch by epoch keeps its state, to go on from there should it be interrupted."""
+
+    @property
+    def wanted(self) -> bool:
+        """Whether the loop is to keep its state now and to end by ``Cancelled``. It looks once a batch."""
+        ...
+
+    def begin(self) -> TrainingState | None:
+        """The state to go on from, if there is one. Who calls this promises to heed ``wanted``."""
+        ...
+
+    def save(self, state: TrainingState) -> None:
+        """Keep the state. Never fails: a full disk costs the epoch, not the training."""
+        ...
+
+
+def _unheard(done: int, total: int) -> None:
+    """Nobody wants to know how far the training is."""
+
+
+@dataclass(frozen=True)
 class TrainContext:
     """What one local training may depend on beside model and data."""
 
@@ -33,6 +62,10 @@ class TrainContext:
     proximal_mu: float = 0.0
     settings: Mapping[str, Any] = field(default_factory=dict)  #: the effective config, plain values
     cancelled: threading.Event = field(default_factory=threading.Event)
+    #: For loops of adapters that can go on in the midst of a training. None: nothing is kept.
+    checkpoints: EpochCheckpoints | None = None
+    #: Told the number of epochs that are done, and of all.
+    on_epoch: Callable[[int, int], None] = _unheard
 
     def check(self) -> None:
         """Raise ``Cancelled`` when the run was stopped. Loops call it once a batch."""

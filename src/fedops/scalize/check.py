@@ -52,6 +52,8 @@ class CheckReport(BaseModel):
     #: What a round takes on this machine, estimated from one on a part of the data.
     seconds: float = 0.0
     metrics: dict[str, float] = {}
+    #: Whether a training that is interrupted goes on from its last epoch, or begins its round's work again.
+    resumes: bool | None = None
     problems: list[str] = []
     #: What is not wrong, but good to know.
     notes: list[str] = []

@@ -17,7 +17,7 @@ import numpy as np
 
 from fedops.core.errors import FedOpsError, Invalid
 from fedops.core.policies import client_seed
-from fedops.scalize.base import ModelAdapter, TrainContext
+from fedops.scalize.base import ModelAdapter, TrainContext, TrainingState
 from fedops.scalize.data import DataSplit, count, take
 from fedops.scalize.exchange import is_floating
 from fedops.scalize.project import Project
@@ -36,6 +36,19 @@ class Further:
 
     def look_at_built(self, project: Project, adapter: ModelAdapter, split: DataSplit) -> None:
         """Before anything is trained."""
+
+
+class Unkept:
+    """``EpochCheckpoints`` that keeps nothing and sees whether a loop would."""
+
+    wanted = False
+    begun = False
+
+    def begin(self) -> TrainingState | None:
+        self.begun = True
+        return None
+
+    def save(self, state: TrainingState) -> None: ...
 
 
 class Examination:
@@ -115,7 +128,15 @@ class Examination:
     ) -> None:
         config = project.config
         seed = client_seed(config.random_seed, "check", 1)  # as large as a device's
-        context = TrainContext(1, seed, config.num_epochs, config.batch_size, config.learning_rate)
+        kept = Unkept()
+        context = TrainContext(
+            1,
+            seed,
+            config.num_epochs,
+            config.batch_size,
+            config.learning_rate,
+            checkpoints=kept,
+        )
         part, share = _part_of(split, config.batch_size)
         sent = pack(federated(server))
         client.set_tensors(unpack(sent))
@@ -124,6 +145,7 @@ class Examination:
         update = federated(client)
         client.set_tensors(before)
         trained, training = _timed(lambda: client.train(part, context))
+        self.report["resumes"] = kept.begun
         self._repeatable(update, federated(client))
         update = federated(client)
         _check_update(before, client.get_tensors(), update, trained.examples)

@@ -21,6 +21,8 @@ from fedops.scalize.data import count
 from fedops.scalize.exchange import TensorInfo
 from fedops.scalize.pytorch import PyTorchAdapter
 from fedops.scalize.pytorch_loop import make_optimizer
+from fedops.scalize.tally import Tally
+from fedops.scalize.torch_epochs import Epochs
 from fedops.storage.tensors import Tensors
 
 
@@ -53,19 +55,16 @@ class HuggingFaceAdapter(PyTorchAdapter):
         """The default loop: the model's own loss of every batch."""
         optimizer = make_optimizer(self.options.optimizer, self.model, context.learning_rate)
         loader = _batches(data, context, shuffle=True)
-        metrics: dict[str, float] = {}
-        for _ in range(context.epochs):
-            total, seen = 0.0, 0
-            for batch in self._moved(loader):
+        tally = Tally()
+        for epoch in Epochs(context, self.model, optimizer, loader, tally):
+            for batch in self._moved(epoch):
                 context.check()
                 optimizer.zero_grad()
                 loss = self._loss(batch)[0]
                 loss.backward()
                 optimizer.step()
-                seen += (size := _size(batch))
-                total += float(loss.detach()) * size
-            metrics = {"loss": total / seen} if seen else {}
-        return TrainResult(count(data, "the data step"), metrics)
+                tally.add(float(loss.detach()), _size(batch), None)
+        return TrainResult(count(data, "the data step"), tally.metrics())
 
     @torch.no_grad()
     def _evaluate(self, data: Any, context: TrainContext) -> EvalResult:

@@ -38,6 +38,8 @@ class OwnTrain:
         for epoch in range(1, (context.epochs if self._call.per_epoch else 1) + 1):
             context.check()
             value = _without_models(self._call({**known, "epoch": epoch}), adopt)
+            if self._call.per_epoch:
+                context.on_epoch(epoch, context.epochs)
         function, label = self._call.function, self._call.label
         return as_train_result(value, count(data, "the data step"), function, label)
 

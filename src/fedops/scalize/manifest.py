@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -38,6 +38,8 @@ class Table(Section):
     path: list[str] = Field(default=[".", "src"], min_length=1)
     #: Folder, seen from the app's, that the code's relative paths start from. Default: left as it is.
     workdir: str = ""
+    #: Who plays the rounds of a run: FedOps, or the app's own ServerApp.
+    serverapp: Literal["fedops", "own"] = "fedops"
     #: Files below it, as shell globs, that the server's copy of the app needs beside the Python code.
     carry: list[str] = Field(default=[])
     flow: Flow = Flow()
@@ -53,6 +55,7 @@ class Manifest:
     flow: Flow
     workdir: Path | None = None
     carry: tuple[str, ...] = ()
+    own_server_app: bool = False
 
 
 def read_manifest(app_dir: Path) -> Manifest:
@@ -94,7 +97,15 @@ def _manifest(folder: Path, table: Table, app_name: str) -> Manifest:
     folders = tuple(dict.fromkeys((folder / part).resolve() for part in table.path))
     workdir = (folder / table.workdir).resolve() if table.workdir else None
     return Manifest(
-        folder, app_name, packages, config, folders, table.flow, workdir, tuple(table.carry)
+        folder,
+        app_name,
+        packages,
+        config,
+        folders,
+        table.flow,
+        workdir,
+        tuple(table.carry),
+        table.serverapp == "own",
     )
 
 

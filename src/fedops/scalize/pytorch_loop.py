@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,6 +21,8 @@ from fedops.core.errors import Invalid
 from fedops.core.words import did_you_mean, listed
 from fedops.scalize.base import EvalResult, Part, TrainContext, TrainResult
 from fedops.scalize.data import count, is_pair
+from fedops.scalize.tally import Tally
+from fedops.scalize.torch_epochs import Epochs
 
 Loss = Callable[[Any, Any], torch.Tensor]
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
@@ -92,30 +93,6 @@ def loss_for(target: torch.Tensor) -> Loss:
     return nn.MSELoss() if target.is_floating_point() else nn.CrossEntropyLoss()
 
 
-@dataclass
-class Tally:
-    """Sums over examples."""
-
-    examples: int = 0
-    loss: float = 0.0
-    correct: int = 0
-    classified: bool = False
-
-    def add(self, loss: torch.Tensor, output: torch.Tensor, target: torch.Tensor) -> None:
-        size = int(target.shape[0])
-        self.examples += size
-        self.loss += float(loss.detach()) * size
-        hits = _hits(output.detach(), target)
-        self.classified = hits is not None
-        self.correct += hits or 0
-
-    def metrics(self) -> dict[str, float]:
-        if not self.examples:
-            return {}
-        accuracy = {"accuracy": self.correct / self.examples} if self.classified else {}
-        return {"loss": self.loss / self.examples, **accuracy}
-
-
 def _hits(output: torch.Tensor, target: torch.Tensor) -> int | None:
     """How many examples are classified rightly; None where there are no classes."""
     if target.is_floating_point() or output.ndim != target.ndim + 1:
@@ -135,16 +112,15 @@ def train_loop(
     """Train in place; the metrics are those of the last epoch."""
     loader = batches(data, context, shuffle=True, even=_has_batch_norm(model))
     tally = Tally()
-    for _ in range(context.epochs):
-        tally = Tally()
-        for inputs, target in examples(loader, device):
+    for epoch in Epochs(context, model, optimizer, loader, tally):
+        for inputs, target in examples(epoch, device):
             context.check()
             optimizer.zero_grad()
             output = model(inputs)
             value = _value(loss or loss_for(target), output, target)
             value.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
-            tally.add(value, output, target)
+            _count(tally, value, output, target)
     return TrainResult(count(data, "the data step"), tally.metrics())
 
 
@@ -157,8 +133,12 @@ def evaluate_loop(
     for inputs, target in examples(batches(data, context, shuffle=False), device):
         context.check()
         output = model(inputs)
-        tally.add(_value(loss or loss_for(target), output, target), output, target)
+        _count(tally, _value(loss or loss_for(target), output, target), output, target)
     return EvalResult(tally.examples, tally.metrics())
+
+
+def _count(tally: Tally, value: torch.Tensor, output: torch.Tensor, target: torch.Tensor) -> None:
+    tally.add(float(value.detach()), int(target.shape[0]), _hits(output.detach(), target))
 
 
 def _value(loss: Loss, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The Server Manager put together: one FastAPI app from settings and an engine."""
+"""The Server Manager put together: one app from settings and what starts FL servers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from dataclasses import dataclass
 
 from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
-from starlette.routing import BaseRoute, Match, Route
-from starlette.types import ASGIApp, Scope
+from starlette.routing import BaseRoute, Match
+from starlette.types import Scope
 
 from fedops.api_client import PREFIX
-from fedops.core.engine import RunEngine
 from fedops.core.errors import NotFound
-from fedops.server import assignments, devices, gateway
+from fedops.server import assignments
 from fedops.server.admin import ensure_admin_token
 from fedops.server.api import (
     device_side,
@@ -25,7 +24,6 @@ from fedops.server.api import (
     engine,
     errors,
     explanations,
-    node,
     operating,
     runs,
     tasks,
@@ -33,16 +31,14 @@ from fedops.server.api import (
 )
 from fedops.server.api import devices as device_routes
 from fedops.server.api import models as model_routes
-from fedops.server.attempt_files import AttemptFiles
-from fedops.server.blob_app import app as blob_app
-from fedops.server.blob_app.app import BlobApp
+from fedops.server.blob_app.admission import Admission
+from fedops.server.blob_app.app import MOUNT, BlobApp
 from fedops.server.blob_stores import open_blobs
 from fedops.server.db import Database
-from fedops.server.devices import DeviceKey
 from fedops.server.dispatch import Dispatch
-from fedops.server.doorbell import Doorbell
-from fedops.server.gateway import FleetGateway
-from fedops.server.node_auth import NodeAuth
+from fedops.server.front import FrontDoor
+from fedops.server.jobs.engine_process import EngineProcesses
+from fedops.server.jobs.scheduler import Scheduler
 from fedops.server.notices import WorkOver
 from fedops.server.presence import Presence
 from fedops.server.rounds.attempt_inbox import AttemptInboxes
@@ -50,7 +46,6 @@ from fedops.server.rounds.blob_access import WorkBlobAccess
 from fedops.server.rounds.engine_liveness import Pulse
 from fedops.server.rounds.instructions import Instructions
 from fedops.server.rounds.work_hub import WorkHub
-from fedops.server.scheduler import Scheduler
 from fedops.server.services import DashboardSource, Services
 from fedops.server.sweeper import Sweeper
 from fedops.server.token_cache import TokenCache
@@ -74,7 +69,6 @@ class ServerManager:
     blobs: BlobApp
     scheduler: Scheduler
     sweeper: Sweeper
-    gateway: FleetGateway
 
     def open(self) -> None:
         """Make the home folder, the database and the admin token ready."""
@@ -108,54 +102,37 @@ class ServerManager:
         self.services.let_go()
         for worker in (self.scheduler.worker, self.sweeper.worker):
             worker.end()
-        await self.gateway.close()
         await asyncio.to_thread(self._close_blocking)
 
     def _close_blocking(self) -> None:
         self.scheduler.worker.join(JOIN_SECONDS)
         self.sweeper.worker.join(JOIN_SECONDS)
-        self.services.engine.stop()
+        self.services.engines.close()
         self.blobs.close()
         self.services.writer.close()
         self.services.db.close()
 
 
 def assemble(
-    settings: ServerSettings, run_engine: RunEngine, clock: Callable[[], float] = time.time
+    settings: ServerSettings, engines: EngineProcesses, clock: Callable[[], float] = time.time
 ) -> ServerManager:
     """Connect the parts. Nothing is started or written yet."""
-    db = Database(settings.database)
-    artifacts = open_blobs(settings)
-    doorbell, pulse = Doorbell(), Pulse()
-    node_auth = NodeAuth(lambda: _approved_keys(db), clock)
-    files = AttemptFiles(settings.attempts_dir, settings.local_url)
-    scheduler = Scheduler(
-        db,
-        run_engine,
-        artifacts,
-        files,
-        doorbell,
-        settings,
-        pulse,
-        clock=clock,
-    )
+    db, artifacts, pulse = Database(settings.database), open_blobs(settings), Pulse()
+    scheduler = Scheduler(db, engines, artifacts, settings, pulse, clock=clock)
     hub, inboxes = WorkHub(clock), AttemptInboxes()
     presence, tokens = Presence(settings.heartbeat_seconds), TokenCache(db, clock)
     writer, instructions = Writer(db), Instructions(db)
     access = WorkBlobAccess(
         db, writer, tokens, hub, instructions, presence, clock, settings.max_update_bytes
     )
-    blobs = BlobApp(access, artifacts)
-    wake = scheduler.worker.wake
-    db.listener = Dispatch(hub, inboxes, presence, tokens, blobs, node_auth, wake)
+    blobs = BlobApp(access, artifacts, Admission(settings.upload_slots))
+    db.listener = Dispatch(hub, inboxes, presence, tokens, blobs.forget, scheduler.worker.wake)
     services = Services(
         settings=settings,
         db=db,
         writer=writer,
         artifacts=artifacts,
-        doorbell=doorbell,
-        node_auth=node_auth,
-        engine=run_engine,
+        engines=engines,
         pulse=pulse,
         twins=Twins(),
         clock=clock,
@@ -167,26 +144,20 @@ def assemble(
         wanted=WantedStates(db),
         slots=blobs.admission,
     )
-    fleet = FleetGateway(node_auth, lambda: run_engine.fleet_url)
     sweeper = Sweeper(db, settings, artifacts, presence, hub, clock)
-    return ServerManager(services, blobs, scheduler, sweeper, fleet)
-
-
-def _approved_keys(db: Database) -> list[DeviceKey]:
-    with db.read() as session:
-        return devices.approved_keys(session)
+    return ServerManager(services, blobs, scheduler, sweeper)
 
 
 def create_app(
     settings: ServerSettings,
-    run_engine: RunEngine,
+    engines: EngineProcesses,
     *,
     clock: Callable[[], float] = time.time,
     workers: bool = True,
     dashboard: bool = False,
 ) -> FastAPI:
     """The Server Manager's app. ``workers``: whether scheduler and sweeper run with it."""
-    manager = assemble(settings, run_engine, clock)
+    manager = assemble(settings, engines, clock)
     app = FastAPI(
         title="FedOps Server Manager",
         version="v1",
@@ -197,9 +168,7 @@ def create_app(
     )
     app.state.services, app.state.manager = manager.services, manager
     errors.install(app)
-    _add_calls_of_devices(app, manager)
     _add_routes(app)
-    app.mount(gateway.MOUNT, manager.gateway)
     if dashboard:
         _add_dashboard(app, manager.services)
     return app
@@ -222,15 +191,10 @@ def _lifespan(
     return lifespan
 
 
-def _add_calls_of_devices(app: FastAPI, manager: ServerManager) -> None:
-    """Before everything else: they are the most, and no framework reads them."""
-    calls: dict[str, ASGIApp] = {
-        work.MOUNT: work.WorkApp(manager.services),
-        blob_app.MOUNT: manager.blobs,
-    }
-    for mount, answers in calls.items():
-        for path in (mount, mount + "/{rest:path}"):
-            app.router.routes.insert(0, Route(path, answers, include_in_schema=False))
+def front(app: FastAPI) -> FrontDoor:
+    """What a web server serves: the app, and before it what devices call all the time."""
+    manager: ServerManager = app.state.manager
+    return FrontDoor({work.MOUNT: work.WorkApp(manager.services), MOUNT: manager.blobs}, app)
 
 
 def _add_routes(app: FastAPI) -> None:
@@ -244,7 +208,6 @@ def _add_routes(app: FastAPI) -> None:
         runs.router,
         explanations.router,
         engine.router,
-        node.router,
     ):
         app.include_router(router, prefix=PREFIX)
     app.include_router(_plain)

@@ -7,7 +7,7 @@ are written as they come. Whoever waits hears of each change once it is durable.
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -343,32 +343,32 @@ def open_rows(session: Session, *where: ColumnElement[bool]) -> list[AssignmentR
 def busy_with(session: Session, run_id: int) -> dict[str, int]:
     """The devices that work for another run now, by id: for which (the one that asked first)."""
     found: dict[str, int] = {}
-    for row in open_rows(session, AssignmentRow.run_id != run_id):
-        if row.run_id is not None:
-            found.setdefault(row.device_id, row.run_id)
+    for device_id, work in _open_work(session, AssignmentRow.run_id != run_id):
+        if work.run_id is not None:
+            found.setdefault(device_id, work.run_id)
     return found
 
 
 def by_device(session: Session, *where: ColumnElement[bool]) -> dict[str, list[WorkFacts]]:
     """The open assignments that are chosen, by device id, as people are told of them."""
     found: dict[str, list[WorkFacts]] = {}
-    for row in open_rows(session, *where):
-        found.setdefault(row.device_id, []).append(_facts(row))
+    for device_id, work in _open_work(session, *where):
+        found.setdefault(device_id, []).append(work)
     return found
 
 
-def _facts(row: AssignmentRow) -> WorkFacts:
-    return WorkFacts(
-        kind=row.kind,
-        task=row.task,
-        run_id=row.run_id,
-        round=row.round,
-        accepted=row.status is not A.OFFERED,
-        stage=Stage(row.stage),
-        done=row.done,
-        total=row.total,
-        text=row.stage_text,
+def _open_work(session: Session, *where: ColumnElement[bool]) -> Iterator[tuple[str, WorkFacts]]:
+    """The open assignments that are chosen, oldest first, each with its device's id."""
+    row = AssignmentRow
+    query = (
+        select(row.device_id, row.status, row.kind, row.task, row.run_id, row.round)
+        .add_columns(row.stage, row.done, row.total, row.stage_text)
+        .where(*where, row.status.in_(ASSIGNMENT_OPEN))
+        .order_by(row.offered_at, row.id)
     )
+    for device_id, status, kind, task, run_id, number, stage, *rest in session.execute(query):
+        accepted = status is not A.OFFERED
+        yield device_id, WorkFacts(kind, task, run_id, number, accepted, Stage(stage), *rest)
 
 
 def unreleased(session: Session) -> list[AssignmentRow]:

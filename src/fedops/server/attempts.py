@@ -48,8 +48,6 @@ class LiveAttempt:
     number: int
     status: AttemptStatus
     run_status: RunStatus
-    engine_run_id: str | None
-    generation: int | None
     pid: int | None
     started_at: float
     #: What it does, since when, and how long it may, in seconds.
@@ -59,16 +57,13 @@ class LiveAttempt:
 
 
 @dataclass(frozen=True)
-class EngineRun:
-    """What the engine may still execute of an attempt that is over."""
+class FinishedAttempt:
+    """An attempt that is over, of which something may be left: a process, a folder."""
 
     attempt_id: int
     run_id: int
     number: int
     status: AttemptStatus
-    engine_run_id: str
-    generation: int
-    pid: int | None
     ended_at: float
 
 
@@ -106,10 +101,9 @@ def open_attempt(session: Session, run_id: int, now: float) -> Submission:
     return Submission(attempt.id, run.id, number, run.task, run.bundle, secret)
 
 
-def submitted(session: Session, attempt_id: int, engine_run_id: str, generation: int) -> None:
-    """The engine accepted the attempt."""
-    attempt = _require(session, attempt_id)
-    attempt.engine_run_id, attempt.generation = engine_run_id, generation
+def started(session: Session, attempt_id: int, pid: int) -> None:
+    """The attempt has a process now."""
+    _require(session, attempt_id).pid = pid
 
 
 def live(session: Session, settings: ServerSettings) -> list[LiveAttempt]:
@@ -131,8 +125,6 @@ def _live(attempt: AttemptRow, run: RunRow, settings: ServerSettings) -> LiveAtt
         number=attempt.number,
         status=attempt.status,
         run_status=run.status,
-        engine_run_id=attempt.engine_run_id,
-        generation=attempt.generation,
         pid=attempt.pid,
         started_at=attempt.started_at,
         phase=doing_what(progress),
@@ -190,42 +182,23 @@ def _max_retries(run: RunRow) -> int:
     return deadlines.round_policy(run).max_retries
 
 
-def to_clear(session: Session) -> list[EngineRun]:
-    """Attempts that are over, whose run in the engine was not ended yet."""
+def to_clear(session: Session) -> list[FinishedAttempt]:
+    """Attempts that are over and were not cleared yet. Oldest first."""
     query = (
         select(AttemptRow)
         .where(AttemptRow.status.not_in(LIVE), AttemptRow.cleared_at.is_(None))
-        .where(AttemptRow.engine_run_id.is_not(None))
         .order_by(AttemptRow.id)
     )
-    return [_engine_run(attempt) for attempt in session.scalars(query)]
-
-
-def _engine_run(attempt: AttemptRow) -> EngineRun:
-    return EngineRun(
-        attempt_id=attempt.id,
-        run_id=attempt.run_id,
-        number=attempt.number,
-        status=attempt.status,
-        engine_run_id=attempt.engine_run_id or "",
-        generation=attempt.generation or 0,
-        pid=attempt.pid,
-        ended_at=attempt.ended_at or 0.0,
-    )
+    return [
+        FinishedAttempt(row.id, row.run_id, row.number, row.status, row.ended_at or 0.0)
+        for row in session.scalars(query)
+    ]
 
 
 def cleared(session: Session, attempt_id: int, now: float) -> None:
-    """The engine holds nothing more of this attempt."""
+    """Nothing is left of this attempt but its row."""
     attempt = _require(session, attempt_id)
     attempt.cleared_at = attempt.cleared_at or now
-
-
-def of_engine_run(session: Session, engine_run_id: str) -> int | None:
-    """The live attempt that is this run of the engine."""
-    query = select(AttemptRow.id).where(
-        AttemptRow.engine_run_id == engine_run_id, AttemptRow.status.in_(LIVE)
-    )
-    return session.scalars(query.order_by(AttemptRow.id.desc())).first()
 
 
 def of_device(session: Session, device_id: str) -> list[int]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from fedops.server.blob_app.app import BlobApp
-from fedops.server.node_auth import NodeAuth
 from fedops.server.notices import (
     AttemptHello,
     AttemptOver,
@@ -35,8 +33,8 @@ class Dispatch:
     inboxes: AttemptInboxes
     presence: Presence
     tokens: TokenCache
-    blobs: BlobApp
-    node_auth: NodeAuth
+    #: Ends what is on its way in for an assignment that is over: (assignment, why).
+    forget_upload: Callable[[str, str], None]
     wake_scheduler: Callable[[], None]
 
     def __call__(self, notice: Notice) -> None:
@@ -53,7 +51,6 @@ class Dispatch:
     def _to_devices(self, notice: Notice) -> None:
         match notice:
             case DeviceChanged(device_id):
-                self.node_auth.devices_changed()
                 self.hub.changed(device_id)
             case DeviceGone(device_id, name, _, attempt_ids, why):
                 self.presence.gone(device_id)
@@ -65,7 +62,7 @@ class Dispatch:
             case WorkOver(assignment_id, _, cancelled):
                 self.hub.over(notice)
                 if cancelled is not None:
-                    self.blobs.forget(assignment_id, cancelled)
+                    self.forget_upload(assignment_id, cancelled)
 
     def _to_engines(self, notice: Notice) -> None:
         match notice:

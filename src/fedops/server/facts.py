@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fedops.core.contracts import EngineProgress, ProcessReport
+from fedops.core.contracts import EngineProgress, ProcessReport, Stage
 from fedops.core.policies import clients_needed, is_online
 from fedops.core.states import RUN_TERMINAL, AttemptStatus, Enrolment, ProcessStatus, RunStatus
 from fedops.core.why import AttemptFacts, DeviceFacts, RunFacts, WorkFacts, unavailable
@@ -22,7 +24,7 @@ FLOWER_MINIMUM = 2
 
 
 def of_device(
-    row: DeviceRow, tasks: Iterable[str], now: float, work: Sequence[WorkFacts] = ()
+    row: DeviceRow | Member, tasks: Iterable[str], now: float, work: Sequence[WorkFacts] = ()
 ) -> DeviceFacts:
     """A device at ``now``."""
     seen = row.last_heartbeat_at
@@ -31,21 +33,39 @@ def of_device(
         enrolment=row.enrolment,
         online=is_online(row.present_until, now),
         last_seen_seconds=None if seen is None else max(now - seen, 0.0),
-        process=process_of(row, now),
+        process=_at_work(process_of(row, now), work),
         tasks=tuple(tasks),
         problems=tuple(row.problems),
         work=tuple(work),
     )
 
 
-def process_of(row: DeviceRow, now: float) -> ProcessReport:
+def process_of(row: DeviceRow | Member, now: float) -> ProcessReport:
     """The training client as last reported, its time in this state counted on."""
     report = ProcessReport.model_validate(row.process)
     since = 0.0 if row.process_at is None else max(now - row.process_at, 0.0)
     return report.model_copy(update={"seconds_in_state": report.seconds_in_state + since})
 
 
-def idle_seconds(row: DeviceRow, now: float) -> float:
+def _at_work(report: ProcessReport, work: Iterable[WorkFacts]) -> ProcessReport:
+    """The report with what the device says of its work, which comes sooner than the next report."""
+    if report.status not in _LOADED:
+        return report
+    one = next((w for w in work if w.stage in _STATUS_OF), None)
+    status = _STATUS_OF[one.stage] if one else ProcessStatus.IDLE
+    if status is report.status:
+        return report
+    values = {"status": status, "seconds_in_state": 0.0, "limit_seconds": None}
+    where = {"task": one.task, "run_id": one.run_id, "round": one.round} if one else _NOWHERE
+    return report.model_copy(update={**values, **where})
+
+
+_LOADED = (ProcessStatus.IDLE, ProcessStatus.TRAINING, ProcessStatus.EVALUATING)
+_STATUS_OF = {Stage.TRAINING: ProcessStatus.TRAINING, Stage.EVALUATING: ProcessStatus.EVALUATING}
+_NOWHERE = {"task": None, "run_id": None, "round": None}
+
+
+def idle_seconds(row: DeviceRow | Member, now: float) -> float:
     """How long the training client has had nothing in hand; 0 while it works."""
     process = process_of(row, now)
     return process.seconds_in_state if process.status is ProcessStatus.IDLE else 0.0
@@ -60,18 +80,38 @@ def tasks_by_device(session: Session) -> dict[str, list[str]]:
     return found
 
 
-def members(session: Session, task: str) -> list[DeviceRow]:
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What is looked at of a task's devices, of which there may be thousands: no ORM objects."""
+
+    id: str
+    name: str
+    node_number: int
+    enrolment: Enrolment
+    last_heartbeat_at: float | None
+    present_until: float | None
+    process: dict[str, Any]
+    process_at: float | None
+    problems: list[str]
+
+
+_MEMBER = tuple(getattr(DeviceRow, column.name) for column in fields(Member))
+
+
+def members(session: Session, task: str) -> list[Member]:
     """The approved devices of a task, by name."""
     query = (
-        select(DeviceRow)
+        select(*_MEMBER)
         .join(MembershipRow, MembershipRow.device_id == DeviceRow.id)
         .where(MembershipRow.task == task, DeviceRow.enrolment == Enrolment.APPROVED)
         .order_by(DeviceRow.name)
     )
-    return list(session.scalars(query))
+    return [Member(*row) for row in session.execute(query)]
 
 
-def why_not(row: DeviceRow, task: str, refused: Mapping[str, str], now: float) -> str | None:
+def why_not(
+    row: DeviceRow | Member, task: str, refused: Mapping[str, str], now: float
+) -> str | None:
     """Why a device cannot be invited to the next round of a run of ``task``, if it cannot."""
     if TWINS in row.problems:
         return TWINS

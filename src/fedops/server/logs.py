@@ -131,7 +131,7 @@ def of_device(device: DeviceRow, record: DeviceRecord, now: float) -> Entry:
 def of_engine(
     session: Session, attempt_id: int, entries: Sequence[EngineLog], limit: int, now: float
 ) -> None:
-    """What the ServerApp of an attempt logged; also of one that is over: its last words matter most."""
+    """What the FL server of an attempt logged; also of one that is over: its last words matter most."""
     attempt = session.get_one(AttemptRow, attempt_id)
     found = [
         Entry(
@@ -149,7 +149,7 @@ def of_engine(
 
 
 def last_words(session: Session, attempt_id: int, text: str, limit: int, now: float) -> None:
-    """What Flower still had of a ServerApp that died. Repeating is harmless."""
+    """The last words of a FL server that died. Repeating is harmless."""
     of_engine(
         session, attempt_id, [EngineLog(id=f"last-words-{attempt_id}", text=text)], limit, now
     )

@@ -11,21 +11,26 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid
-from fedops.flower.superlink import SuperLink
 from fedops.processes import hold_lock
 from fedops.server.backup_lock import require_finished
+from fedops.server.jobs.engine_process import COMMAND, LocalEngineProcesses
 from fedops.settings import ServerSettings
 
 LOCK = "server.lock"
-#: Each device holds two long polls and a connection or two for what it says.
+#: Each device holds a long poll and a connection or two for files and what it says.
 OPEN_FILES = 16_384
+_BACKLOG = 4_096
 
 #: Told the settings that are really used, port included, when everything can begin.
 Announce = Callable[[ServerSettings], None]
 
 
-def run(settings: ServerSettings, announce: Announce) -> None:
+def run(
+    settings: ServerSettings, announce: Announce, engine_command: Sequence[str] = COMMAND
+) -> None:
     """Serve until SIGINT or SIGTERM. ``FedOpsError`` when it cannot begin.
+
+    ``engine_command``: what executes an attempt, given its ticket.
 
     Runs that are going on are not lost: the next start continues them.
     """
@@ -38,23 +43,14 @@ def run(settings: ServerSettings, announce: Announce) -> None:
         settings = settings.model_copy(update={"port": listener.getsockname()[1]})
         set_up_logging()
         _raise_open_files()
-        superlink = SuperLink(settings.home / "engine", settings.attempts_dir)
-        held.callback(superlink.stop)
-        with contextlib.suppress(OSError):  # it is started again later, and then it is told why not
-            superlink.launch()
-        _serve(settings, superlink, listener, announce)
+        # Only here: it takes a second to import, and what was wrong above is said at once.
+        from fedops.server.serving import open_app, serve
 
-
-def _serve(
-    settings: ServerSettings, superlink: SuperLink, listener: socket.socket, announce: Announce
-) -> None:
-    # Only here, since these take two seconds to import, in which the SuperLink comes up.
-    from fedops.flower.engine import FlowerEngine
-    from fedops.server.serving import open_app, serve
-
-    app = open_app(settings, FlowerEngine(superlink))
-    announce(settings)
-    serve(app, listener)
+        engines = LocalEngineProcesses(settings.home / "engine", engine_command)
+        held.callback(engines.close)
+        app = open_app(settings, engines)
+        announce(settings)
+        serve(app, listener)
 
 
 def _make_home(settings: ServerSettings) -> None:
@@ -79,7 +75,7 @@ def bind(host: str, port: int) -> socket.socket:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         # Now, not when the app is up: whoever connects meanwhile waits instead of being refused.
-        listener.listen(2048)
+        listener.listen(_BACKLOG)
     except OSError as error:
         listener.close()
         raise _cannot_bind(host, port, error) from None

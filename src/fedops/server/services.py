@@ -7,13 +7,11 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fedops.core.contracts import DeviceRead, ModelVersionRead, RoundRead, RunRead, TransferSlot
-from fedops.core.engine import RunEngine
 from fedops.core.errors import Forbidden
 from fedops.server import devices, models, run_views, runs
 from fedops.server.artifacts import ArtifactStore
 from fedops.server.db import Database
-from fedops.server.doorbell import Doorbell
-from fedops.server.node_auth import NodeAuth
+from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.presence import Presence
 from fedops.server.rounds.attempt_inbox import AttemptInboxes
 from fedops.server.rounds.engine_liveness import Pulse
@@ -36,9 +34,7 @@ class Services:
     db: Database
     writer: Writer
     artifacts: ArtifactStore
-    doorbell: Doorbell
-    node_auth: NodeAuth
-    engine: RunEngine
+    engines: EngineProcesses
     pulse: Pulse
     twins: Twins
     clock: Callable[[], float]
@@ -58,7 +54,6 @@ class Services:
         """Answer everybody who waits for news, now and from now on: the server is ending."""
         self.hub.close()
         self.inboxes.close()
-        self.doorbell.close()
 
 
 class Slots(Protocol):

@@ -12,13 +12,15 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from fedops.core.engine import RunEngine
 from fedops.core.errors import FedOpsError
-from fedops.server.app import ServerManager, create_app
+from fedops.server.app import ServerManager, create_app, front
+from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.settings import ServerSettings
 
 logger = logging.getLogger("fedops.server")
 
+#: How many may wait to be let in, when a thousand devices come back at once.
+BACKLOG = 4_096
 #: How long requests that are under way may take when the server ends. Seconds.
 GRACE_SECONDS = 3
 #: Longer than our clients keep an idle connection, so that none is closed while one sends on it.
@@ -26,9 +28,9 @@ KEEP_ALIVE_SECONDS = 30
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def open_app(settings: ServerSettings, engine: RunEngine) -> FastAPI:
+def open_app(settings: ServerSettings, engines: EngineProcesses) -> FastAPI:
     """The app, with everything done that can fail for a reason the user can act on."""
-    app = create_app(settings, engine, dashboard=True)
+    app = create_app(settings, engines, dashboard=True)
     manager: ServerManager = app.state.manager
     try:
         manager.open()
@@ -41,10 +43,12 @@ def open_app(settings: ServerSettings, engine: RunEngine) -> FastAPI:
 def serve(app: FastAPI, listener: socket.socket) -> None:
     """Serve until SIGINT or SIGTERM."""
     config = uvicorn.Config(
-        app,
+        front(app),
         access_log=False,
         log_config=None,
         server_header=False,
+        date_header=False,
+        backlog=BACKLOG,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
         lifespan="on",

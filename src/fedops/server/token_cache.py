@@ -9,8 +9,8 @@ from collections.abc import Callable
 from fedops.server.db import Database
 from fedops.server.tokens import Principal, authenticate
 
-#: How long an answer is good, unless it is cleared before. Seconds.
-KEPT_SECONDS = 30.0
+#: How long an answer is good, unless it is cleared before; the tokens of devices do not expire. Seconds.
+KEPT_SECONDS, DEVICE_KEPT_SECONDS = 30.0, 300.0
 _MOST = 20_000
 
 
@@ -44,7 +44,8 @@ class TokenCache:
             if generation == self._generation:  # else it may have been revoked meanwhile
                 if len(self._known) >= _MOST:
                     self._known = {}
-                self._known[secret] = (principal, self._monotonic() + KEPT_SECONDS)
+                kept = DEVICE_KEPT_SECONDS if principal.device_id else KEPT_SECONDS
+                self._known[secret] = (principal, self._monotonic() + kept)
         return principal
 
     def clear(self) -> None:

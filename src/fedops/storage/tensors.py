@@ -9,8 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -173,8 +174,8 @@ def _stored(row: dict[str, Any], body: int) -> _Stored:
 
 # --- piece by piece --------------------------------------------------------------------------
 
-#: Elements that ``rewrite`` asks for at a time.
-PIECE = 1 << 19
+#: Elements that are read or written at a time: few enough to stay in a processor's cache.
+PIECE = 1 << 17
 
 
 class TensorFile(Mapping[str, npt.NDArray[Any]]):
@@ -196,6 +197,9 @@ class TensorFile(Mapping[str, npt.NDArray[Any]]):
         stored = self._header.specs[name]
         return self.piece(name, 0, stored.size).reshape(stored.shape)
 
+    def __contains__(self, name: object) -> bool:
+        return name in self._header.specs  # a mapping's own way would read the tensor
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._header.specs)
 
@@ -214,41 +218,125 @@ class TensorFile(Mapping[str, npt.NDArray[Any]]):
 
     def piece(self, name: str, start: int, stop: int) -> npt.NDArray[Any]:
         """Elements ``start`` to ``stop`` of a tensor, flat in C order."""
-        stored = self._header.specs[name]
-        count = (min(stop, stored.size) - start) * stored.dtype.itemsize
-        offset = 8 + self._header.length + stored.begin + start * stored.dtype.itemsize
-        raw = np.fromfile(self.path, dtype=np.uint8, count=count, offset=offset)
-        if raw.size != count:
-            raise Invalid(f"cannot read the tensors in {self.path}: it was cut short")
-        return raw.view(stored.dtype)
+        flat = self.flat([name])
+        return flat.read(start, np.empty(min(stop, flat.size) - start, flat.dtype))
 
-    def rewrite(self, path: Path, piece: Callable[[str, int, int], npt.NDArray[Any]]) -> str:
+    def flat(self, names: Sequence[str]) -> FlatTensors:
+        """Tensors of one dtype, one after the other. At least one is named."""
+        base = 8 + self._header.length
+        stored = [self._header.specs[name] for name in names]
+        places = _joined([(base + each.begin, base + each.end) for each in stored])
+        return FlatTensors(self.path, stored[0].dtype, places)
+
+    def neighbours(self, kind: Callable[[str], Hashable]) -> list[tuple[str, ...]]:
+        """All tensors in the file's order: those next to each other of one dtype and kind together."""
+        found: list[list[str]] = []
+        last: Hashable = None
+        for name, stored in self._by_offset():
+            this = (stored.dtype, kind(name))
+            if not found or this != last:
+                found.append([])
+            found[-1].append(name)
+            last = this
+        return [tuple(names) for names in found]
+
+    def rewrite(
+        self,
+        path: Path,
+        piece: Callable[[tuple[str, ...], int, int], npt.NDArray[Any]],
+        kind: Callable[[str], Hashable] = lambda name: name,
+        *,
+        durable: bool = True,
+    ) -> str:
         """Write a file of the same names, dtypes, shapes and layout with the values of ``piece``.
 
-        Atomic, and with memory for one piece. Returns the sha256.
+        ``piece`` is asked for elements of ``neighbours(kind)``, as if they were one array. Atomic, and
+        with memory for one piece. Returns the sha256.
         """
         digest = hashlib.sha256()
-        with atomic_file(path) as file:
+        with atomic_file(path, durable=durable) as file:
 
             def put(data: bytes | memoryview) -> None:
                 file.write(data)
                 digest.update(data)
 
             put(len(self._header.text).to_bytes(8, "little") + self._header.text)
-            for name, stored in self._by_offset():
-                for start in range(0, stored.size, PIECE):
-                    stop = min(start + PIECE, stored.size)
-                    put(_raw(piece(name, start, stop), name, stored, stop - start))
+            for names in self.neighbours(kind):
+                dtype, size = self.dtype(names[0]), sum(map(self._size, names))
+                for start in range(0, size, PIECE):
+                    stop = min(start + PIECE, size)
+                    put(_raw(piece(names, start, stop), names[0], dtype, stop - start))
         return digest.hexdigest()
+
+    def _size(self, name: str) -> int:
+        return self._header.specs[name].size
 
     def _by_offset(self) -> list[tuple[str, _Stored]]:
         return sorted(self._header.specs.items(), key=lambda item: item[1].begin)
 
 
-def _raw(piece: npt.NDArray[Any], name: str, stored: _Stored, size: int) -> memoryview:
-    if piece.dtype != stored.dtype or piece.shape != (size,):
+class FlatTensors:
+    """Where some tensors of one dtype lie in a file, which is open only while it is read."""
+
+    def __init__(self, path: Path, dtype: np.dtype[Any], places: list[tuple[int, int]]) -> None:
+        self.dtype = dtype
+        self._path = path
+        #: Begin and end of each stretch, in bytes of the file.
+        self._places = places
+
+    @property
+    def size(self) -> int:
+        return sum(end - begin for begin, end in self._places) // self.dtype.itemsize
+
+    def read(self, start: int, out: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Fill ``out``, which is flat, with the elements from ``start`` on. Returns it.
+
+        Raises:
+            Invalid: the file is missing or was cut short.
+        """
+        target = out.view(np.uint8).data
+        try:
+            with open(self._path, "rb", buffering=0) as file:
+                for offset, begin, end in self._parts(start * self.dtype.itemsize, len(target)):
+                    file.seek(offset)
+                    _fill(file, target[begin:end])
+        except (OSError, EOFError) as error:
+            raise Invalid(f"cannot read the tensors in {self._path}: {error}") from None
+        return out
+
+    def _parts(self, start: int, count: int) -> Iterator[tuple[int, int, int]]:
+        """Where in the file, and from where to where in the target."""
+        done = 0
+        for begin, end in self._places:
+            length = end - begin
+            if start < length and done < count:
+                taken = min(length - start, count - done)
+                yield begin + start, done, done + taken
+                done += taken
+            start = max(start - length, 0)
+
+
+def _joined(places: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """The same bytes in as few stretches as possible."""
+    joined: list[tuple[int, int]] = []
+    for begin, end in places:
+        if joined and joined[-1][1] == begin:
+            begin = joined.pop()[0]
+        joined.append((begin, end))
+    return joined
+
+
+def _fill(file: FileIO, target: memoryview) -> None:
+    while target:
+        if not (count := file.readinto(target)):
+            raise EOFError("it was cut short")
+        target = target[count:]
+
+
+def _raw(piece: npt.NDArray[Any], name: str, dtype: np.dtype[Any], size: int) -> memoryview:
+    if piece.dtype != dtype or piece.shape != (size,):
         raise Invalid(
-            f"'{name}' is {stored.dtype} and {size} values were asked for;"
+            f"'{name}' is {dtype} and {size} values were asked for;"
             f" got {piece.dtype}{list(piece.shape)}"
         )
     return np.ascontiguousarray(piece).view(np.uint8).data

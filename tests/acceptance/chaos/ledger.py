@@ -35,6 +35,8 @@ class Account:
     progress: list[float]
     #: Round -> devices that were aggregated.
     took_part: dict[int, tuple[str, ...]]
+    #: How often a device was asked to train again what it had delivered.
+    retrained: int
 
 
 @dataclass
@@ -44,6 +46,7 @@ class Verdict:
     lost: int = 0
     counted_twice: int = 0
     redone: int = 0
+    retrained: int = 0
     rows_lost: int = 0
     rows_doubled: int = 0
     digest_mismatches: int = 0
@@ -100,6 +103,7 @@ class Ledger:
                 metrics=_metrics(db, run_id),
                 progress=sorted(times),
                 took_part=_took_part(db, run_id),
+                retrained=_retrained(db, run_id),
             )
 
     def versions(self) -> dict[tuple[str, int], str]:
@@ -132,6 +136,18 @@ def _took_part(db: sqlite3.Connection, run_id: int) -> dict[int, tuple[str, ...]
     return found
 
 
+def _retrained(db: sqlite3.Connection, run_id: int) -> int:
+    return int(
+        db.execute(
+            "select count(*) from assignments a join assignments b on a.run_id = b.run_id"
+            " and a.round = b.round and a.device_id = b.device_id and a.kind = b.kind"
+            " and a.model = b.model where a.run_id = ? and a.delivered_at is not null"
+            " and a.status in ('uploaded', 'checked') and b.offered_at > a.delivered_at",
+            (run_id,),
+        ).fetchone()[0]
+    )
+
+
 def judge(
     run: Account,
     reference: Account,
@@ -147,6 +163,9 @@ def judge(
     verdict.counted_twice += sum(n not in run.commits for n in range(1, run.committed + 1))
     if verdict.counted_twice:
         say.append(f"rounds were committed so often: {dict(run.commits)}")
+    verdict.retrained = run.retrained
+    if run.retrained:
+        say.append(f"{run.retrained} deliveries were asked for again")
     missing = reference.metrics.keys() - run.metrics.keys()
     doubled = {row: n for row, n in run.metrics.items() if n > 1}
     verdict.rows_lost, verdict.rows_doubled = len(missing), sum(doubled.values()) - len(doubled)

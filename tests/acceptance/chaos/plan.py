@@ -9,19 +9,15 @@ from itertools import product
 
 #: The transitions of a run, each with the points in the code that it is made of.
 TRANSITIONS: dict[str, tuple[str, ...]] = {
-    "submit": (
-        "server.attempt.opened",
-        "server.attempt.started",
-        "server.attempt.submitted",
-        "server.attempt.handed_over",
-    ),
+    "submit": ("server.attempt.opened", "server.attempt.started", "server.attempt.handed_over"),
     "hello": ("server.hello.committed", "engine.hello"),
     "begin round": ("server.round.begin.inside", "server.round.begun", "engine.round.begun"),
-    "ask": ("engine.asked", "client.received"),
+    "ask": ("engine.asked", "manager.work.accepted", "client.received"),
     "train": ("client.trained", "client.state.before", "client.state.written"),
     "checkpoint": ("client.kept", "client.checkpoint.before", "client.checkpoint.written"),
-    "reply": ("client.reply.before", "client.reply.pushed", "client.reply.announced"),
-    "aggregate": ("engine.reply.spooled", "engine.replied", "engine.aggregated"),
+    "finish work": ("client.finished", "manager.work.finished"),
+    "deliver": ("manager.upload.begin", "manager.upload.done", "manager.work.delivered"),
+    "aggregate": ("engine.update.checked", "engine.replied", "engine.aggregated"),
     "store": (
         "server.artifact.synced",
         "server.artifact.written",
@@ -48,17 +44,17 @@ TRANSITIONS: dict[str, tuple[str, ...]] = {
         "manager.records.sent",
     ),
 }
-PROCESSES = ("server", "superlink", "serverapp", "manager", "client")
+PROCESSES = ("server", "engine", "manager", "client")
 #: Points that are reached only while something else recovers: a second fault in the wake of a first.
 AFTERSHOCKS = {
     "server": ("server", "server.resume.lost"),
-    "serverapp": ("server", "server.attempt.lose.inside"),
+    "engine": ("server", "server.attempt.lose.inside"),
     "client": ("manager", "manager.child.started"),
 }
 #: Passed once in an undisturbed run, and not once a round or more often.
 _ONCE = ("server.attempt", "server.hello", "engine.hello", "engine.finish", "server.finish")
 #: Passed at least so often in an undisturbed run of four rounds with two devices.
-_OFTEN = ("client.", "manager.", "engine.reply.spooled", "server.records")
+_OFTEN = ("client.", "manager.work", "engine.update.checked", "server.records")
 
 
 @dataclass(frozen=True)
@@ -130,9 +126,8 @@ def _disturb(rng: random.Random) -> Fault:
 def _number(rng: random.Random, point: str) -> int:
     if point.startswith(_ONCE):
         return 1
-    return rng.randint(1, 6 if point.startswith(_OFTEN) else 4)
+    return rng.randint(1, 6 if point.startswith(_OFTEN) else 3)
 
 
 def _owner(point: str) -> str:
-    part = point.split(".")[0]
-    return "serverapp" if part == "engine" else part
+    return point.split(".")[0]

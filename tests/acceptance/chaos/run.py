@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from ledger import Account, Ledger, Verdict, judge
@@ -73,6 +74,7 @@ class Report:
             "runs_lost": sum(v.lost for v in verdicts),
             "rounds_counted_twice": sum(v.counted_twice for v in verdicts),
             "rounds_redone": sum(v.redone for v in verdicts),
+            "trained_twice": sum(v.retrained for v in verdicts),
             "rows_lost": sum(v.rows_lost for v in verdicts),
             "rows_doubled": sum(v.rows_doubled for v in verdicts),
             "digest_mismatches": sum(v.digest_mismatches for v in verdicts),

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 from board import Board
-from proxy import Proxy
+from shaper import Shaper
 
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError
@@ -25,8 +25,9 @@ from fedops.failpoints import VARIABLE
 HERE = Path(__file__).resolve().parent
 APP = HERE / "app"
 DEVICES = ("ada", "bob")
-#: Task -> its strategy. FedAdam's momenta are state that must survive.
-TASKS = {"mean": "FedAvg", "adam": "FedAdam"}
+#: Task -> its strategy and the size of its model. FedAdam's momenta are state that must survive; the update
+#: of the larger model is uploaded as a file, that of the smaller one rides in its delivery.
+TASKS = {"mean": ("FedAvg", 20_000), "adam": ("FedAdam", 2_000)}
 #: How long a killed server or Client Manager stays away: what a service manager waits. Seconds.
 RESTART_SECONDS = 0.5
 RUN_SECONDS = 240.0
@@ -40,7 +41,7 @@ class World:
         self.home = home
         self.board = Board(home / "failpoints")
         self.federation = Federation(home, _environment(home, self.board.folder))
-        self.networks: dict[str, Proxy] = {}
+        self.networks: dict[str, Shaper] = {}
         self._threads: list[threading.Thread] = []
 
     # --- its life ----------------------------------------------------------------------------
@@ -48,11 +49,11 @@ class World:
     def open(self) -> None:
         federation = self.federation
         federation.start_server()
-        for task, strategy in TASKS.items():
+        for task, (strategy, size) in TASKS.items():
             target = f"server.strategy._target_=flwr.serverapp.strategy.{strategy}"
-            federation.create_task(task, APP, [target])
+            federation.create_task(task, APP, [target, f"model.size={size}"])
         for name in DEVICES:
-            network = self.networks[name] = Proxy(federation.port)
+            network = self.networks[name] = Shaper(federation.port)
             with federation.operator() as operator:
                 token = operator.create_token(c.TokenCreate(uses=1, note=name)).token
             url, home = f"http://127.0.0.1:{network.port}", str(federation.device_home(name))
@@ -94,10 +95,8 @@ class World:
         if role == "client":
             home = self.federation.device_home(self._device_of(near))
             return _noted(home / "training-client.pid")
-        tethers = _noted(self.federation.server_home / "engine" / "superlink.pid")
-        below = [p for tether in tethers for p in _children(tether)]
-        word = {"superlink": "flower-superlink", "serverapp": "flwr-serverapp"}[role]
-        return [p for p in below if any(word in part for part in _command(p)[:3])]
+        below = [p for root in _present([self._root("server")]) for p in _children(root)]
+        return [p for p in below if any("fedops.flower.server_app" in w for w in _command(p)[:4])]
 
     def _device_of(self, pid: int | None) -> str:
         """The device that a process belongs to; the first one when it is the server's."""

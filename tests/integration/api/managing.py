@@ -21,10 +21,10 @@ from fedops.client.join import join_request
 from fedops.core import contracts as c
 from fedops.core.states import Enrolment, ParticipationStatus, ProcessStatus
 from fedops.server import attempts
-from fedops.server.app import ServerManager, create_app
+from fedops.server.app import ServerManager, create_app, front
 from fedops.settings import ServerSettings
 from fedops.storage import tensors
-from fedops.testing import FakeClock, FakeEngine
+from fedops.testing import FakeClock, FakeEngines
 
 PYPROJECT = """
 [project]
@@ -215,7 +215,7 @@ class World:
         with self.manager.services.db.write() as session:
             made = attempts.open_attempt(session, run_id, self.clock())
         with self.manager.services.db.write() as session:
-            attempts.submitted(session, made.attempt_id, str(2**60 + made.attempt_id), 1)
+            attempts.started(session, made.attempt_id, 4711)
         engine = EngineClient(self.url, token=made.token)
         self._open.append(engine)
         return made.attempt_id, engine
@@ -312,9 +312,9 @@ def managing(
     """A world, in a folder of its own."""
     clock = FakeClock(now)
     made = ServerSettings(home=folder / "server", database_url=database_url, **settings)  # type: ignore[arg-type]
-    app = create_app(made, FakeEngine(), clock=clock, workers=False)
+    app = create_app(made, FakeEngines(), clock=clock, workers=False)
     (folder / "files").mkdir(exist_ok=True)
-    with serving(app) as port:
+    with serving(front(app)) as port:
         url = f"http://127.0.0.1:{port}"
         world = World(url, app.state.manager, clock, folder / "files", app)
         try:

@@ -15,24 +15,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from flwr.app import Context, Message, RecordDict
 
 from fedops.config import to_plain
+from fedops.core.contracts.training import TRAIN, TrainingOrder, UpdateHeader
 from fedops.core.errors import Invalid
-from fedops.core.states import ProcessStatus
-from fedops.flower.apps import make_handler
-from fedops.flower.device import Device
-from fedops.flower.explaining import RoundExplanations
-from fedops.flower.messages import (
-    TRAIN,
-    Order,
-    decode_head,
-    encode_order,
-    in_pieces,
-    packed_record,
-)
 from fedops.scalize.project import Project
-from fedops.storage.tensors import pack
+from fedops.trainer.device_context import Device, NoReporter
+from fedops.trainer.explanations import RoundExplanations
+from fedops.trainer.local_round import LocalTrainer
 
 APP = Path(__file__).parents[3] / "apps" / "mnist-xai"
 BASE = (
@@ -55,16 +45,12 @@ def _surroundings(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @dataclass
-class Ear:
+class Ear(NoReporter):
     """Hears what a device reports, and can be waited on."""
 
     events: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
     metrics: dict[tuple[str, int], float] = field(default_factory=dict)
     changed: threading.Condition = field(default_factory=threading.Condition)
-
-    def working(self, status: ProcessStatus, task: str, run_id: int, round_: int) -> None: ...
-
-    def idle(self) -> None: ...
 
     def event(self, name: str, text: str, **data: Any) -> None:
         with self.changed:
@@ -88,20 +74,19 @@ class Client:
         self.ear = Ear()
         self.explanations = RoundExplanations(home, self.ear, upload)
         device = Device("pi-1", report=self.ear, explanations=self.explanations)
-        self.handler = make_handler(self.project, device)
+        self.trainer = LocalTrainer(self.project, device)
+        self.trainer.warm_up()
+        self.trainer.prepare_explanations()
 
-    def round(self, number: int, **xai: Any) -> Message:
-        """The reply to a round, under this ``[xai]`` of the run's config."""
+    def round(self, number: int, **xai: Any) -> UpdateHeader:
+        """The answer to a round, under this ``[xai]`` of the run's config."""
         adapter = self.project.make_adapter(42)
         config = to_plain(self.project.config)
         config["xai"] = {**config["xai"], **xai}
-        order = Order(number, 7, 1, "mnist", 42, config, adapter.contract)
-        content = packed_record(in_pieces(pack(adapter.get_tensors())))
-        message = encode_order(order, content, TRAIN, 9, 60.0)
-        message.metadata.__dict__["_message_id"] = "asked"
-        reply = self.handler(message, Context(77, 9, {}, RecordDict(), {}))
+        order = TrainingOrder(number, 7, 1, "mnist", 42, config, adapter.contract)
+        update = self.trainer(order, adapter.get_tensors(), TRAIN)
         self.explanations.idle()
-        return reply
+        return update.header
 
     def finish(self) -> None:
         self.explanations.close(120)
@@ -111,7 +96,7 @@ def test_every_round_leaves_its_files_and_nothing_leaves_the_device(tmp_path: Pa
     client = Client(tmp_path)
     for number in (1, 2):
         reply = client.round(number)
-        assert decode_head(reply.content).refused == ""
+        assert reply.refused == ""
         opened = client.explanations._opened
         assert opened is not None
         assert opened.beside.wait(120)
@@ -150,7 +135,7 @@ def test_a_reply_never_waits_for_an_explanation(
     monkeypatch.setattr(Explainer, "attempt", held)
     client = Client(tmp_path)
     for number in (1, 2, 3):  # all replies come while the first round is still being explained
-        assert decode_head(client.round(number).content).refused == ""
+        assert client.round(number).refused == ""
         assert entered.wait(120)
     gate.set()
     client.finish()
@@ -224,10 +209,10 @@ def test_a_folder_that_cannot_be_written_stops_it(tmp_path: Path) -> None:
 
 def test_a_mistake_in_the_runs_config_is_a_refusal_with_its_reason(tmp_path: Path) -> None:
     client = Client(tmp_path)
-    refused = decode_head(client.round(1, layer="convv2").content).refused
+    refused = client.round(1, layer="convv2").refused
     assert "did you mean 'conv2'" in refused
     assert client.ear.named("refused") == [refused]
-    assert decode_head(client.round(1).content).refused == ""
+    assert client.round(1).refused == ""
     client.finish()
 
 
@@ -236,7 +221,7 @@ def test_a_failed_explanation_is_an_event_and_no_failed_round(
 ) -> None:
     client = Client(tmp_path, upload="scores")
     (tmp_path / "outputs" / "gradcam" / "run-7").write_text("in the way")
-    assert decode_head(client.round(1).content).refused == ""
+    assert client.round(1).refused == ""
     client.finish()
     (text,) = client.ear.named("explanation_failed")
     assert "cannot be written to" in text
@@ -266,8 +251,8 @@ def test_a_table_of_numbers_is_explained_by_a_copy_of_the_estimator(tmp_path: Pa
     from sklearn.linear_model import LogisticRegression
 
     from fedops.config import parse_config
-    from fedops.flower.device import Moment
     from fedops.scalize.data import DataSplit
+    from fedops.trainer.device_context import Moment
 
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(40, 3)).astype(np.float32)
@@ -299,12 +284,10 @@ def test_nothing_is_imported_when_it_is_off(tmp_path: Path) -> None:
     script = (
         "import sys; sys.path.insert(0, sys.argv[1])\n"
         "from pathlib import Path; from test_explaining import Client\n"
-        "from flwr.supercore.task_identity import TaskIdentity\n"
-        "TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 77, 1, 5\n"
         "client = Client(Path(sys.argv[2]), 'xai.enabled=false', upload='images')\n"
-        "assert not client.round(1).has_error()\n"
+        "assert not client.round(1).refused\n"
         "client.finish()\n"
-        "heavy = ('fedops.explain', 'captum', 'matplotlib', 'shap')\n"
+        "heavy = ('fedops.explain', 'captum', 'matplotlib', 'shap', 'flwr')\n"
         "heavy = [name for name in sys.modules if name.startswith(heavy)]\n"
         "assert not heavy, heavy\n"
     )

@@ -8,22 +8,25 @@ from typing import Any
 
 import numpy as np
 import pytest
-from flwr.app import Context, Message
 from paper_federation import (
+    Answer,
     Conflict,
     PaperFederation,
+    Refused,
     Unavailable,
+    Work,
     examples,
     plain_rounds,
 )
 
 from fedops.core.contracts import ParticipationReport, RoundCommit
-from fedops.core.states import FailureReason, ParticipationStatus
-from fedops.flower import exchange
-from fedops.flower.endings import Leave, Lost, RunFailed, Superseded
-from fedops.flower.messages import decode_order, decode_tensors, in_pieces, packed_record
+from fedops.core.contracts.training import ARRAYS, METRICS
+from fedops.core.states import AssignmentStatus, FailureReason, ParticipationStatus
+from fedops.engine import collecting
+from fedops.engine.exit_reasons import RunFailed, StopRequested, Superseded
 from fedops.storage import tensors as tensors_module
-from fedops.storage.tensors import Tensors, pack
+from fedops.storage.payloads import Payload
+from fedops.storage.tensors import Tensors
 
 THREE = ["pi-1", "pi-2", "pi-3"]
 AT_LEAST_ONE = {"strategy": {"_target_": "FedAvg", "min_fit_clients": 1}}
@@ -70,7 +73,7 @@ def participation(commit: RoundCommit, device: str) -> ParticipationReport:
 def test_every_round_equals_a_plain_loop_bit_for_bit(federation: Make) -> None:
     fed = federation(*THREE, num_rounds=3, clients_per_round=3)
     fed.play()
-    expected = plain_rounds(fed, THREE, 3)
+    expected = plain_rounds(THREE, 3)
     assert [c.round for c in fed.server.commits] == [1, 2, 3]
     assert all(same(model(fed, i), expected[i]) for i in range(3))
 
@@ -89,7 +92,8 @@ def test_what_a_commit_says(federation: Make) -> None:
     assert sum(commit.timing.values()) <= commit.seconds + 0.01
     report = participation(commit, "pi-2")
     assert (report.status, report.examples, report.reason) == (ParticipationStatus.REPLIED, 5, None)
-    assert report.bytes_up == len(pack({k: a for k, a in model(fed).items() if k != "own"}))
+    assert report.bytes_up is not None
+    assert 500 < report.bytes_up < 2_000
     assert "train_loss" in report.metrics
 
 
@@ -106,24 +110,24 @@ def test_nobody_evaluates_when_the_fraction_is_nothing(federation: Make) -> None
     fed = federation(*THREE, clients_per_round=3, server={"strategy": strategy})
     assert fed.play() == {}
     assert fed.server.commits[-1].client_metrics == {}
-    assert len(fed.grid.pushed) == 6
+    assert len(fed.server.asked) == 6
 
 
-def test_slots_are_freed_and_nothing_is_left_with_flower(federation: Make) -> None:
+def test_every_update_gets_its_verdict_and_equal_documents_are_given_once(federation: Make) -> None:
     fed = federation(*THREE, clients_per_round=3)
     fed.play()
-    assert len(fed.server.freed) == len(set(fed.server.freed)) == len(fed.grid.pushed)
-    assert fed.grid.unpulled == []
-    assert {node for ring in fed.server.rung for node in ring} == {str(n) for n in fed.grid.nodes}
+    assert {one.status for one in fed.server.assignments} == {AssignmentStatus.CHECKED}
+    assert [len(batch.instructions) for batch in fed.server.batches] == [1, 1, 1]
+    assert {batch.model for batch in fed.server.batches[1:]} == {
+        c.model for c in fed.server.commits
+    }
 
 
 def test_only_the_last_round_stays_on_disk(federation: Make) -> None:
     fed = federation(*THREE, clients_per_round=3, num_rounds=3)
     fed.play()
-    names = sorted(p.name for p in (fed.folder / "spool" / "attempt-1").iterdir())
-    assert names == ["final", "model-00003.safetensors", "round-00003", "start.safetensors"][
-        1:
-    ] or ("model-00002.safetensors" not in names and "round-00002" not in names)
+    names = sorted(path.name for path in (fed.folder / "attempt-1").iterdir())
+    assert names == ["final", "model-00003.safetensors", "round-00003", "start.safetensors"]
 
 
 def test_clients_are_drawn_by_seed(federation: Make) -> None:
@@ -142,13 +146,13 @@ def test_fedprox_reaches_the_clients(federation: Make) -> None:
     seen: list[float] = []
     strategy = {"_target_": "FedProx", "proximal_mu": 0.5}
     fed = federation(num_rounds=1, clients_per_round=1, server={"strategy": strategy})
-    handler = fed.handler("pi-1")
+    client = fed.client("pi-1")
 
-    def watch(message: Message, context: Context) -> Message:
-        seen.append(decode_order(message).number("proximal-mu"))
-        return handler(message, context)
+    def watch(work: Work) -> Payload | Refused | None:
+        seen.append(work.order.number("proximal-mu"))
+        return client(work)
 
-    fed.grid.add("pi-1", watch)
+    fed.server.add("pi-1", watch)
     fed.play()
     assert seen[0] == 0.5
 
@@ -156,7 +160,7 @@ def test_fedprox_reaches_the_clients(federation: Make) -> None:
 def test_a_robust_strategy_gets_every_reply(federation: Make) -> None:
     fed = federation(*THREE, clients_per_round=3, server={"strategy": {"_target_": "FedMedian"}})
     fed.play()
-    first = plain_rounds(fed, THREE, 1)[0]
+    first = plain_rounds(THREE, 1)[0]
     assert not same(model(fed, 0), first)
     assert model(fed, 0)["steps"] == first["steps"]
 
@@ -209,90 +213,49 @@ def test_local_tensors_are_kept_per_round_on_the_device(federation: Make) -> Non
 # --- clients that do not reply -----------------------------------------------------------------
 
 
-def silent(message: Message, context: Context) -> None:
+def silent(work: Work) -> None:
     return None
 
 
 def test_a_straggler_is_recorded_and_asked_again_next_round(federation: Make) -> None:
     policy = rounds_of(deadline_seconds=0.6, min_replies=2)
     fed = federation("pi-1", "pi-2", clients_per_round=3, server=policy)
-    fed.grid.add("slow", silent)
+    fed.server.add("slow", silent)
     fed.play()
     for commit in fed.server.commits:
         report = participation(commit, "slow")
         assert report.status is ParticipationStatus.DROPPED
         assert report.reason == "no reply before the deadline of the round"
-    assert fed.grid.pushed.count("slow") == 2
-
-
-def test_a_device_that_idles_instead_of_answering_is_asked_once_more(federation: Make) -> None:
-    policy = rounds_of(deadline_seconds=1.0)
-    fed = federation("pi-1", "pi-2", num_rounds=1, clients_per_round=2, server=policy)
-    handler, lost = fed.handler("pi-2"), [True]
-
-    def losing(message: Message, context: Context) -> Message | None:
-        if lost:
-            lost.pop()
-            fed.server.idle_seconds["pi-2"] = 30.0
-            return None
-        return handler(message, context)
-
-    fed.grid.add("pi-2", losing)
-    fed.play()
-    assert participation(fed.server.commits[0], "pi-2").status is ParticipationStatus.REPLIED
-    # The last message to each is for the evaluation of the final model.
-    assert (fed.grid.pushed.count("pi-1"), fed.grid.pushed.count("pi-2")) == (2, 3)
+    assert fed.server.asked.count("slow") == 2
 
 
 def test_a_late_reply_is_put_away(federation: Make) -> None:
     policy = rounds_of(deadline_seconds=0.5, min_replies=1)
     fed = federation("pi-1", num_rounds=2, clients_per_round=2, server=policy)
-    handler, first, released = fed.handler("late"), [True], threading.Event()
+    client, first, released = fed.client("late"), [True], threading.Event()
 
-    def late(message: Message, context: Context) -> Message:
+    def late(work: Work) -> Payload | Refused | None:
         if first.pop() if first else False:
             released.wait(10)
-        return handler(message, context)
+        return client(work)
 
     fed.server.on_commit = lambda commit: released.set()
-    fed.grid.add("late", late)
+    fed.server.add("late", late)
     fed.play()
     assert participation(fed.server.commits[0], "late").status is ParticipationStatus.DROPPED
     assert participation(fed.server.commits[1], "late").status is ParticipationStatus.REPLIED
-    assert fed.grid.unpulled == []
-
-
-def test_a_device_that_says_hello_is_asked_again(federation: Make) -> None:
-    straight = federation(*THREE, name="a", clients_per_round=3)
-    straight.play()
-    fed = federation("pi-1", "pi-2", name="b", clients_per_round=3)
-    handler, crashes = fed.handler("pi-3"), [True]
-
-    def crashing(message: Message, context: Context) -> Message | None:
-        if crashes:
-            crashes.pop()
-            fed.server.signal("hello", "pi-3")
-            return None
-        return handler(message, context)
-
-    fed.grid.add("pi-3", crashing)
-    fed.play()
-    assert fed.server.commits[-1].model == straight.server.commits[-1].model
-    report = participation(fed.server.commits[0], "pi-3")
-    assert report.status is ParticipationStatus.REPLIED
-    assert report.reason == "its training client started anew and was asked again"
 
 
 def test_the_round_goes_on_without_a_device_that_went_offline(
     federation: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "GONE_GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(collecting, "GONE_GRACE_SECONDS", 0.2)
     fed = federation("pi-1", "pi-2", num_rounds=1, clients_per_round=3)
 
-    def leaving(message: Message, context: Context) -> None:
-        fed.server.signal("gone", "pi-3", text="offline, last seen 9 s ago")
+    def leaving(work: Work) -> None:
+        fed.server.gone("pi-3", "offline, last seen 9 s ago")
 
-    fed.grid.add("pi-3", leaving)
+    fed.server.add("pi-3", leaving)
     fed.play()
     report = participation(fed.server.commits[0], "pi-3")
     assert (report.status, report.reason) == (
@@ -305,58 +268,39 @@ def test_the_round_goes_on_without_a_device_that_went_offline(
 def test_a_device_that_comes_back_in_time_takes_part(
     federation: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "GONE_GRACE_SECONDS", 5.0)
+    monkeypatch.setattr(collecting, "GONE_GRACE_SECONDS", 5.0)
     fed = federation("pi-1", num_rounds=1, clients_per_round=2)
-    handler = fed.handler("pi-2")
+    client = fed.client("pi-2")
 
-    def coming_back(message: Message, context: Context) -> Message:
-        fed.server.signal("gone", "pi-2", text="offline")
-        return handler(message, context)
+    def coming_back(work: Work) -> Payload | Refused | None:
+        fed.server.gone("pi-2", "offline")
+        return client(work)
 
-    fed.grid.add("pi-2", coming_back)
+    fed.server.add("pi-2", coming_back)
     fed.play()
     assert participation(fed.server.commits[0], "pi-2").status is ParticipationStatus.REPLIED
-
-
-def test_a_node_that_comes_to_the_superlink_after_its_message_is_asked_again(
-    federation: Make,
-) -> None:
-    fed = federation("pi-1", num_rounds=1, clients_per_round=2)
-    fed.add("pi-2")
-    fed.grid.strangers.add(fed.server.node_ids["pi-2"])
-
-    def arrive() -> None:
-        fed.grid.strangers.clear()
-        fed.server.signal("hello", "pi-2")
-
-    arriving = threading.Timer(0.5, arrive)
-    arriving.start()
-    fed.play()
-    arriving.join()
-    assert participation(fed.server.commits[0], "pi-2").status is ParticipationStatus.REPLIED
-    assert len(fed.server.begun) == 1, "in one try"
 
 
 def test_another_client_takes_the_place_of_one_that_is_gone(
     federation: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exchange, "GONE_GRACE_SECONDS", 0.1)
+    monkeypatch.setattr(collecting, "GONE_GRACE_SECONDS", 0.1)
     policy = rounds_of(min_replies=2)
     fed = federation("pi-1", num_rounds=1, clients_per_round=2, server=policy)
-    spare = fed.handler("pi-3")
+    spare = fed.client("pi-3")
 
-    def leaving(message: Message, context: Context) -> None:
+    def leaving(work: Work) -> None:
         fed.server.unavailable["pi-2"] = "offline"
-        fed.grid.add("pi-3", spare)
-        fed.server.signal("gone", "pi-2", text="offline")
+        fed.server.add("pi-3", spare)
+        fed.server.gone("pi-2", "offline")
 
-    fed.grid.add("pi-2", leaving)
+    fed.server.add("pi-2", leaving)
     fed.play()
     commit = fed.server.commits[0]
     statuses = {p.device: p.status.value for p in commit.participations}
     assert statuses == {"pi-1": "replied", "pi-2": "dropped", "pi-3": "replied"}
     assert (
-        fed.grid.pushed.count("pi-1") == 2
+        fed.server.asked.count("pi-1") == 2
     )  # the round and the final evaluation: its reply was kept
     assert set(fed.server.begun[-1][1]) == {"pi-1", "pi-2", "pi-3"}
 
@@ -379,7 +323,7 @@ def test_the_final_model_is_evaluated_by_clients_that_were_away_for_a_moment(
 def test_over_selection_ends_the_round_with_the_replies_wanted(federation: Make) -> None:
     policy = rounds_of(over_select=0.5, min_replies=2)
     fed = federation("pi-1", "pi-2", num_rounds=1, clients_per_round=2, server=policy)
-    fed.grid.add("pi-3", silent)
+    fed.server.add("pi-3", silent)
     fed.play()
     commit = fed.server.commits[0]
     assert participation(commit, "pi-3").reason == "the round was complete with 2 replies"
@@ -388,7 +332,7 @@ def test_over_selection_ends_the_round_with_the_replies_wanted(federation: Make)
 def test_too_few_replies_end_the_run_after_the_retries(federation: Make) -> None:
     policy = rounds_of(deadline_seconds=0.2, min_replies=2, max_retries=1)
     fed = federation("pi-1", clients_per_round=2, server=policy)
-    fed.grid.add("pi-2", silent)
+    fed.server.add("pi-2", silent)
     with pytest.raises(RunFailed) as failed:
         fed.play()
     assert failed.value.reason is FailureReason.TOO_FEW_CLIENTS
@@ -400,32 +344,40 @@ def test_too_few_replies_end_the_run_after_the_retries(federation: Make) -> None
 # --- clients that reply wrongly ----------------------------------------------------------------
 
 
-def spoilt(handler: Any, spoil: Callable[[Tensors, Message], None]) -> Any:
-    def answer(message: Message, context: Context) -> Message:
-        reply = handler(message, context)
-        if "packed" in reply.content:
-            arrays = {k: a.copy() for k, a in decode_tensors(reply).items()}
-            spoil(arrays, reply)
-            reply.content["packed"] = packed_record(in_pieces(pack(arrays)))
-        return reply
+Spoil = Callable[[dict[str, Any], dict[str, Any]], None]
+
+
+def spoilt(client: Answer, spoil: Spoil, times: int = 99) -> Answer:
+    """Spoils the arrays or the metrics of the first results."""
+    left = [times]
+
+    def answer(work: Work) -> Payload | Refused | bytes | None:
+        result = client(work)
+        if isinstance(result, Payload) and ARRAYS in result.arrays and left[0]:
+            left[0] -= 1
+            arrays = {k: np.array(a) for k, a in result.arrays[ARRAYS].items()}
+            metrics = {name: dict(values) for name, values in result.metrics.items()}
+            spoil(arrays, metrics)
+            return Payload({ARRAYS: arrays}, metrics, result.configs)
+        return result
 
     return answer
 
 
-def _nan(arrays: Tensors, reply: Message) -> None:
+def _nan(arrays: dict[str, Any], metrics: dict[str, Any]) -> None:
     arrays["w"][1] = np.nan
 
 
-def _shape(arrays: Tensors, reply: Message) -> None:
+def _shape(arrays: dict[str, Any], metrics: dict[str, Any]) -> None:
     arrays["w"] = arrays["w"].reshape(1, 3)
 
 
-def _nothing(arrays: Tensors, reply: Message) -> None:
-    reply.content["metrics"]["num-examples"] = 0
+def _nothing(arrays: dict[str, Any], metrics: dict[str, Any]) -> None:
+    metrics[METRICS]["num-examples"] = 0
 
 
-def _negative(arrays: Tensors, reply: Message) -> None:
-    reply.content["metrics"]["num-examples"] = -5
+def _negative(arrays: dict[str, Any], metrics: dict[str, Any]) -> None:
+    metrics[METRICS]["num-examples"] = -5
 
 
 @pytest.mark.parametrize(
@@ -447,17 +399,17 @@ def _negative(arrays: Tensors, reply: Message) -> None:
     ],
 )
 def test_a_wrong_update_is_rejected_and_the_round_goes_on(
-    federation: Make, spoil: Callable[[Tensors, Message], None], reason: str
+    federation: Make, spoil: Spoil, reason: str
 ) -> None:
     fed = federation("pi-1", "pi-2", num_rounds=1, clients_per_round=3)
-    fed.grid.add("bad", spoilt(fed.handler("bad"), spoil))
+    fed.server.add("bad", spoilt(fed.client("bad"), spoil))
     fed.play()
     commit = fed.server.commits[0]
     report = participation(commit, "bad")
     assert report.status is ParticipationStatus.REJECTED
     assert report.reason is not None
     assert report.reason.startswith(reason)
-    assert same(model(fed), plain_rounds(fed, ["pi-1", "pi-2"], 1)[0])
+    assert same(model(fed), plain_rounds(["pi-1", "pi-2"], 1)[0])
     assert "bad" not in commit.refused
 
 
@@ -470,7 +422,7 @@ def test_a_device_with_another_model_is_refused_for_the_run(federation: Make) ->
         " 'w': float32[4] (mean) here, float32[3] (mean) there"
     }
     assert participation(fed.server.commits[0], "other").status is ParticipationStatus.REJECTED
-    assert fed.grid.pushed.count("other") == 1
+    assert fed.server.asked.count("other") == 1
     assert len(fed.server.commits) == 2
 
 
@@ -482,7 +434,7 @@ def test_the_odd_data_set_out_is_refused(federation: Make) -> None:
         "a-digits": "its data set is 'digits', and the run's is 'lines'"
     }
     assert fed.server.commits[0].dataset == "lines"
-    assert same(model(fed, 0), plain_rounds(fed, ["pi-1", "pi-2"], 1)[0])
+    assert same(model(fed, 0), plain_rounds(["pi-1", "pi-2"], 1)[0])
 
 
 def test_the_servers_data_set_says_what_the_run_is_about(federation: Make) -> None:
@@ -502,11 +454,11 @@ def test_a_device_without_data_sits_out(federation: Make) -> None:
 
 
 def test_a_client_that_fails_is_recorded_with_its_words(federation: Make) -> None:
-    def failing(message: Message, context: Context) -> Message:
+    def failing(work: Work) -> Payload | Refused | None:
         raise ValueError("no such column")
 
     fed = federation("pi-1", num_rounds=1, clients_per_round=2, server=AT_LEAST_ONE)
-    fed.grid.add("pi-2", failing)
+    fed.server.add("pi-2", failing)
     fed.play()
     report = participation(fed.server.commits[0], "pi-2")
     assert report.status is ParticipationStatus.DROPPED
@@ -514,11 +466,11 @@ def test_a_client_that_fails_is_recorded_with_its_words(federation: Make) -> Non
 
 
 def test_a_run_whose_clients_all_fail_ends_with_their_words(federation: Make) -> None:
-    def failing(message: Message, context: Context) -> Message:
+    def failing(work: Work) -> Payload | Refused | None:
         raise ValueError("no such column")
 
     fed = federation(clients_per_round=1)
-    fed.grid.add("pi-1", failing)
+    fed.server.add("pi-1", failing)
     with pytest.raises(RunFailed, match="in 4 tries: pi-1: ValueError: no such column") as f:
         fed.play()
     assert f.value.reason is FailureReason.APP_ERROR
@@ -578,7 +530,7 @@ def test_too_few_clients_are_waited_for_with_a_reason_and_then_given_up(federati
     assert any(
         p.phase == "waiting" and p.detail == why and p.needed == 3 for p in fed.server.progresses
     )
-    assert fed.grid.pushed == []
+    assert fed.server.asked == []
 
 
 def test_a_round_begins_when_there_are_enough_clients(federation: Make) -> None:
@@ -597,19 +549,19 @@ def test_a_command_ends_the_attempt_at_once(
 ) -> None:
     fed = federation(clients_per_round=1)
     for device in devices:
-        fed.grid.add(device, silent)
+        fed.server.add(device, silent)
     playing = fed.play_aside()
-    fed.until(lambda: fed.server.progresses and (not devices or fed.grid.pushed))
+    fed.until(lambda: fed.server.progresses and (not devices or fed.server.asked))
     fed.server.order(command)
     error = playing.end(3)
-    assert isinstance(error, Leave)
+    assert isinstance(error, StopRequested)
     assert error.outcome == outcome
 
 
 def test_a_command_with_the_commit_ends_after_it(federation: Make) -> None:
     fed = federation("pi-1", clients_per_round=1, num_rounds=5)
     fed.server.on_commit = lambda commit: fed.server.order("pause")
-    with pytest.raises(Leave):
+    with pytest.raises(StopRequested):
         fed.play()
     assert len(fed.server.commits) == 1
 
@@ -620,7 +572,7 @@ def test_a_command_with_the_commit_ends_after_it(federation: Make) -> None:
 def test_a_server_that_is_away_for_a_moment_is_waited_for(federation: Make) -> None:
     fed = federation(*THREE, clients_per_round=3)
     gone = [Unavailable("cannot reach the Server Manager")] * 2
-    for name in ("candidates", "upload", "commit", "signals", "progress"):
+    for name in ("candidates", "hand_over", "begin_round", "commit", "collect", "progress"):
         fed.server.failing[name] = list(gone)
     fed.play()
     assert len(fed.server.commits) == 2
@@ -630,26 +582,17 @@ def test_a_server_that_stays_away_ends_the_attempt(federation: Make) -> None:
     fed = federation("pi-1", clients_per_round=1)
     fed.server.failing["candidates"] = [Unavailable("away")] * 100
     with pytest.raises(Unavailable):
-        fed.play(patience=0.3)
+        fed.play(retry_seconds=0.3)
 
 
 def test_a_superseded_attempt_ends_quietly_while_it_waits(federation: Make) -> None:
     fed = federation(clients_per_round=1)
-    fed.grid.add("pi-1", silent)
+    fed.server.add("pi-1", silent)
     playing = fed.play_aside()
-    fed.until(lambda: fed.grid.pushed)
-    fed.server.failing["signals"] = [Conflict("attempt 2 is current")]
-    fed.server.signal("hello", "somebody")
+    fed.until(lambda: fed.server.asked)
+    fed.server.failing["collect"] = [Conflict("attempt 2 is current")]
+    fed.server.gone("pi-1", "offline")
     assert isinstance(playing.end(5), Superseded)
-
-
-def test_the_end_of_flower_is_noticed(federation: Make) -> None:
-    fed = federation(clients_per_round=1)
-    fed.grid.add("pi-1", silent)
-    playing = fed.play_aside()
-    fed.until(lambda: fed.grid.pushed)
-    fed.grid.dead = RuntimeError("no such run")
-    assert isinstance(playing.end(5), Lost)
 
 
 def test_a_strategy_that_gives_no_model_fails_the_run(federation: Make) -> None:
@@ -687,14 +630,15 @@ def test_a_full_disk_fails_the_run_and_leaves_what_was_committed(
         fed.play()
     assert failed.value.reason is FailureReason.ENGINE_ERROR
     assert len(fed.server.commits) == 1
-    assert same(model(fed), plain_rounds(fed, ["pi-1"], 1)[0])
+    assert same(model(fed), plain_rounds(["pi-1"], 1)[0])
 
 
 def test_a_model_that_does_not_fit_the_app_is_refused(federation: Make) -> None:
     fed = federation("pi-1", clients_per_round=1)
     fed.play()
     other = federation("pi-1", name="two", clients_per_round=1)
-    other.server.initial, other.server.artifacts = fed.server.initial, fed.server.artifacts
+    other.server.initial = fed.server.initial
+    other.server.store(fed.server.blob(fed.server.initial.model).read_bytes())
     other.project = lambda **changed: PaperFederation.project(other, size=7, **changed)  # type: ignore[method-assign]
     with pytest.raises(
         RunFailed, match=r"'w': float32\[7\] \(mean\) here, float32\[3\] \(mean\) there"

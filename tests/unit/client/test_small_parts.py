@@ -13,7 +13,7 @@ from fedops.client.device_config import (
     load_device_config,
 )
 from fedops.client.join import default_name, describe_device
-from fedops.client.orders import Assignment, ClientStatus, ServerStatus
+from fedops.client.orders import ClientStatus, HeldStatus, ServerStatus
 from fedops.client.output import LogFile
 from fedops.client.reasons import why_ended
 from fedops.client.taskchoice import choose_tasks
@@ -52,15 +52,6 @@ def test_tasks_are_chosen_among_the_ready_ones() -> None:
         choose_tasks([], ["b", "a"], "url")
     with pytest.raises(NotFound, match="it has no ready task"):
         choose_tasks([], [], "url")
-
-
-def test_an_assignment_is_told_again_only_when_it_says_something_new() -> None:
-    first = Assignment(node_id="5", runs=(1,), clock_offset=0.2)
-    assert first.differs_from(None)
-    assert not first.differs_from(Assignment(node_id="5", runs=(1,), clock_offset=0.9))
-    assert first.differs_from(Assignment(node_id="5", runs=(1,), clock_offset=9.0))
-    assert first.differs_from(Assignment(node_id="6", runs=(1,), clock_offset=0.2))
-    assert first.differs_from(Assignment(node_id="5", runs=(), clock_offset=0.2))
 
 
 # --- device.toml -----------------------------------------------------------------------------------
@@ -134,6 +125,11 @@ def test_every_state_has_a_sentence(state: ProcessStatus) -> None:
 def test_the_sentence_names_what_is_waited_for() -> None:
     training = ProcessReport(status=ProcessStatus.TRAINING, run_id=7, round=2, seconds_in_state=4.2)
     assert why(status(training)) == "training round 2 of run 7 for 4 s"
+    held = HeldStatus(
+        id="a", kind="train", task="t", run_id=7, round=2, doing="training epoch 2 of 5"
+    )
+    working = status(training).model_copy(update={"held": [held]})
+    assert why(working) == "round 2 of run 7: training epoch 2 of 5"
     idle = ProcessReport(status=ProcessStatus.IDLE)
     assert "waiting to be selected in run 9" in why(status(idle, runs=[9]))
     away = why(status(idle, reachable=False, problem="refused"))

@@ -1,4 +1,4 @@
-"""Orders and replies survive Flower's own encoding; what is wrong with a reply is one sentence."""
+"""Orders and updates as Flower messages; what is wrong with an update is one sentence."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -13,29 +13,33 @@ from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 
 from fedops.core.contracts import ExchangeRule, ParameterContract, ParameterSpec
+from fedops.core.contracts.training import (
+    CONFIG,
+    EVAL_METRICS,
+    HEADER,
+    METRICS,
+    ClientMetrics,
+    TrainingOrder,
+    UpdateHeader,
+)
 from fedops.core.errors import Invalid
+from fedops.engine.update_checks import (
+    CheckedUpdate,
+    ClientRefused,
+    ExpectedUpdate,
+    count_not_finite,
+)
 from fedops.flower.messages import (
+    PACKED,
     PIECE_BYTES,
-    Measured,
-    Order,
-    ReplyHead,
-    decode_order,
-    decode_tensors,
+    ClientFailed,
+    accept_reply,
     encode_order,
-    encode_reply,
     in_pieces,
     packed_pieces,
     packed_record,
 )
-from fedops.flower.replies import (
-    Breakdown,
-    Checked,
-    Expected,
-    Refusal,
-    count_not_finite,
-    take_in,
-)
-from fedops.storage.tensors import Tensors, pack
+from fedops.storage.tensors import Tensors, pack, unpack
 
 CONTRACT = ParameterContract(
     parameters=(
@@ -50,7 +54,7 @@ GOOD: Tensors = {
     "h": np.array([1.5, -2], ml_dtypes.bfloat16),
     "n": np.array(7),
 }
-ORDER = Order(
+ORDER = TrainingOrder(
     round=3,
     run_id=5,
     attempt=2,
@@ -62,8 +66,8 @@ ORDER = Order(
     evaluate=True,
     strategy={"proximal-mu": 0.25, "note": "x"},
 )
-EXPECTED = Expected("pi-3", 5, 2, 3, CONTRACT)
-HEAD = ReplyHead("pi-3", 5, 2, 3, CONTRACT.fingerprint, "MNIST", 1.5, 0.25)
+EXPECTED = ExpectedUpdate("pi-3", 5, 3, CONTRACT)
+HEAD = UpdateHeader("pi-3", 5, 2, 3, CONTRACT.fingerprint, "MNIST", 1.5, 0.25)
 
 
 def travelled(message: Message) -> Message:
@@ -74,15 +78,39 @@ def travelled(message: Message) -> Message:
     return copy
 
 
+def decode_order(message: Message) -> TrainingOrder:
+    return TrainingOrder.of_values(dict(message.content.config_records.get(CONFIG, ConfigRecord())))
+
+
+def decode_tensors(message: Message) -> Tensors:
+    return unpack(b"".join(packed_pieces(message.content)))
+
+
+def encode_reply(
+    message: Message,
+    head: UpdateHeader,
+    tensors: Tensors | None,
+    trained: ClientMetrics | None,
+    evaluated: ClientMetrics | None,
+) -> Message:
+    content = RecordDict({HEADER: ConfigRecord(head.values())})
+    if tensors is not None:
+        content[PACKED] = packed_record(in_pieces(pack(tensors)))
+    for name, measured in ((METRICS, trained), (EVAL_METRICS, evaluated)):
+        if measured is not None:
+            content[name] = MetricRecord(dict(measured.values()))
+    return Message(content, reply_to=message)
+
+
 def order_message() -> Message:
     return encode_order(ORDER, packed_record(in_pieces(pack(GOOD))), "train", 2**63 + 9, 600.0)
 
 
 def reply(
-    head: ReplyHead = HEAD,
+    head: UpdateHeader = HEAD,
     tensors: Tensors | None = GOOD,
-    trained: Measured | None = Measured(10, {"train_loss": 0.5}),  # noqa: B008
-    evaluated: Measured | None = None,
+    trained: ClientMetrics | None = ClientMetrics(10, {"train_loss": 0.5}),  # noqa: B008
+    evaluated: ClientMetrics | None = None,
 ) -> Message:
     return travelled(encode_reply(order_message(), head, tensors, trained, evaluated))
 
@@ -126,8 +154,8 @@ def test_a_message_that_is_none_of_ours_is_refused() -> None:
 
 
 def test_a_good_reply_passes(tmp_path: Path) -> None:
-    message = reply(evaluated=Measured(4, {"loss": 2.0, "accuracy": 0.5}))
-    checked = take_in(message, EXPECTED, tmp_path / "reply")
+    message = reply(evaluated=ClientMetrics(4, {"loss": 2.0, "accuracy": 0.5}))
+    checked = accept_reply(message, EXPECTED, tmp_path / "reply")
     data = (tmp_path / "reply").read_bytes()
     assert checked.examples == 10
     assert checked.seconds == 1.75
@@ -137,9 +165,9 @@ def test_a_good_reply_passes(tmp_path: Path) -> None:
 
 
 def test_an_evaluation_needs_no_tensors(tmp_path: Path) -> None:
-    message = reply(tensors=None, trained=None, evaluated=Measured(4, {"loss": 2.0}))
-    checked = take_in(message, replace(EXPECTED, trains=False), tmp_path / "reply")
-    assert checked.evaluated == Measured(4, {"loss": 2.0})
+    message = reply(tensors=None, trained=None, evaluated=ClientMetrics(4, {"loss": 2.0}))
+    checked = accept_reply(message, replace(EXPECTED, trains=False), tmp_path / "reply")
+    assert checked.evaluated == ClientMetrics(4, {"loss": 2.0})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -176,25 +204,27 @@ def test_wrong_tensors_are_refused_with_both_sides_shown(
     tensors: Tensors, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(Invalid, match=f"^the reply of device 'pi-3' is refused: {message}"):
-        take_in(reply(tensors=tensors), EXPECTED, tmp_path / "reply")
+        accept_reply(reply(tensors=tensors), EXPECTED, tmp_path / "reply")
 
 
 @pytest.mark.parametrize("examples", [0, -3, 2.5, 2**60])
 def test_the_number_of_examples_must_be_positive(examples: Any, tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="'pi-3' is refused: its number of examples"):
-        take_in(reply(trained=Measured(examples, {})), EXPECTED, tmp_path / "reply")
+        accept_reply(reply(trained=ClientMetrics(examples, {})), EXPECTED, tmp_path / "reply")
 
 
 def test_metrics_must_be_finite(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="its metric 'train_loss' is nan"):
-        take_in(reply(trained=Measured(1, {"train_loss": float("nan")})), EXPECTED, tmp_path)
+        accept_reply(
+            reply(trained=ClientMetrics(1, {"train_loss": float("nan")})), EXPECTED, tmp_path
+        )
     with pytest.raises(Invalid, match="its metric 'loss' is inf"):
-        take_in(reply(evaluated=Measured(1, {"loss": float("inf")})), EXPECTED, tmp_path)
+        accept_reply(reply(evaluated=ClientMetrics(1, {"loss": float("inf")})), EXPECTED, tmp_path)
 
 
 def test_examples_must_be_given(tmp_path: Path) -> None:
     with pytest.raises(Invalid, match="does not say how many examples"):
-        take_in(reply(trained=None), EXPECTED, tmp_path / "reply")
+        accept_reply(reply(trained=None), EXPECTED, tmp_path / "reply")
 
 
 @pytest.mark.parametrize(
@@ -202,28 +232,27 @@ def test_examples_must_be_given(tmp_path: Path) -> None:
     [
         (replace(HEAD, device="pi-4"), "it is for device 'pi-4', and device 'pi-3' was asked"),
         (replace(HEAD, run_id=6), "it is for run 6, and run 5 was asked"),
-        (replace(HEAD, attempt=1), "it is for attempt 1, and attempt 2 was asked"),
         (replace(HEAD, round=2), "it is for round 2, and round 3 was asked"),
         (replace(HEAD, fingerprint="0" * 16), "its model has the fingerprint '0000000000000000'"),
     ],
 )
 def test_a_reply_to_something_else_is_refused(
-    head: ReplyHead, message: str, tmp_path: Path
+    head: UpdateHeader, message: str, tmp_path: Path
 ) -> None:
     with pytest.raises(Invalid, match=message):
-        take_in(reply(head), EXPECTED, tmp_path / "reply")
+        accept_reply(reply(head), EXPECTED, tmp_path / "reply")
 
 
 def test_a_device_may_refuse(tmp_path: Path) -> None:
     head = replace(HEAD, refused="the model differs", fingerprint="")
-    with pytest.raises(Refusal, match="the model differs"):
-        take_in(reply(head, None, None), EXPECTED, tmp_path / "reply")
+    with pytest.raises(ClientRefused, match="the model differs"):
+        accept_reply(reply(head, None, None), EXPECTED, tmp_path / "reply")
 
 
 def test_an_error_reply_is_a_breakdown_of_the_device(tmp_path: Path) -> None:
     message = Message(Error(1, "ValueError: no such file"), reply_to=order_message())
-    with pytest.raises(Breakdown, match=r"^ValueError: no such file"):
-        take_in(message, EXPECTED, tmp_path / "reply")
+    with pytest.raises(ClientFailed, match=r"^ValueError: no such file"):
+        accept_reply(message, EXPECTED, tmp_path / "reply")
 
 
 def _cut(content: RecordDict) -> None:
@@ -278,7 +307,7 @@ def test_a_damaged_reply_is_refused(
     broken = reply()
     damage(broken.content)
     with pytest.raises(Invalid, match=message):
-        take_in(broken, EXPECTED, tmp_path / "reply")
+        accept_reply(broken, EXPECTED, tmp_path / "reply")
 
 
 def test_values_are_counted_over_pieces() -> None:
@@ -286,4 +315,4 @@ def test_values_are_counted_over_pieces() -> None:
     big[[0, 600_000, -1]] = np.nan
     assert count_not_finite(big) == 3
     assert count_not_finite(np.array(3)) == 0
-    assert isinstance(Checked(HEAD, None, None, 0).examples, int)
+    assert isinstance(CheckedUpdate(HEAD, None, None, 0).examples, int)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from fedops.core.errors import Invalid
-from fedops.flower.strategies import Numbers
+from fedops.engine.aggregation_port import SamplingNumbers
 from fedops.flower.strategy_config import make_strategy
 
 SEED_ARGUMENTS = {
@@ -21,7 +21,7 @@ SEED_ARGUMENTS = {
 def test_former_names_mean_the_current_ones() -> None:
     strategy = make_strategy("flwr.server.strategy.FedAvg", SEED_ARGUMENTS)
     assert strategy.name == "FedAvg"
-    assert strategy.numbers == Numbers(0.00001, 1, 1, 0.000001, 1)
+    assert strategy.numbers == SamplingNumbers(0.00001, 1, 1, 0.000001, 1)
 
 
 @pytest.mark.parametrize(
@@ -112,4 +112,4 @@ def test_a_strategy_may_wrap_another() -> None:
 def test_how_many_evaluate(
     fraction: float, minimum: int, available: int, chosen: int, count: int
 ) -> None:
-    assert Numbers(1.0, 1, 1, fraction, minimum).evaluators(available, chosen) == count
+    assert SamplingNumbers(1.0, 1, 1, fraction, minimum).evaluators(available, chosen) == count

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fedops.core.errors import Invalid
-from fedops.settings import EngineSettings, client_settings, is_loopback, server_settings
+from fedops.settings import client_settings, is_loopback, server_settings
 
 
 @pytest.fixture(autouse=True)
@@ -78,8 +78,3 @@ def test_urls() -> None:
     public = server_settings(host="0.0.0.0", port=1, public_url="https://fed.example/")
     assert public.url == "https://fed.example"
     assert public.local_url == "http://127.0.0.1:1"
-
-
-def test_the_engine_finds_its_attempts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("FEDOPS_ATTEMPTS_DIR", "/data/attempts")
-    assert EngineSettings().attempts_dir == Path("/data/attempts")

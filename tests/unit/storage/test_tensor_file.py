@@ -43,7 +43,7 @@ def test_a_rewritten_file_is_the_file_that_saving_would_make(tmp_path: Path) -> 
     }
     save(big, tmp_path / "template")
     digest = TensorFile(tmp_path / "template").rewrite(
-        tmp_path / "new", lambda name, start, stop: other[name].reshape(-1)[start:stop]
+        tmp_path / "new", lambda names, start, stop: other[names[0]].reshape(-1)[start:stop]
     )
     assert digest == save(other, tmp_path / "saved")
     assert (tmp_path / "new").read_bytes() == (tmp_path / "saved").read_bytes()
@@ -84,3 +84,37 @@ def test_a_header_that_lies_is_refused(tmp_path: Path, row: str) -> None:
         TensorFile(tmp_path / "m")
     with pytest.raises(Invalid):
         load(tmp_path / "m")
+
+
+def test_neighbours_of_a_kind_are_read_and_written_as_one(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    many = {f"w{i}": rng.normal(size=i * 7 % 11).astype(np.float32) for i in range(9)}
+    save({**many, "n": np.array(7)}, tmp_path / "m")
+    file = TensorFile(tmp_path / "m")
+    (names,) = [group for group in file.neighbours(lambda _: "all") if "w1" in group]
+    assert set(names) == set(many)
+    whole = np.concatenate([many[name] for name in names])
+    flat = file.flat(names)
+    assert flat.size == whole.size
+    for start, stop in ((0, whole.size), (3, 20), (whole.size - 1, whole.size), (5, 5)):
+        found = flat.read(start, np.empty(stop - start, np.float32))
+        assert found.tobytes() == whole[start:stop].tobytes()
+    scattered = file.flat(names[::-2])
+    whole = np.concatenate([many[name] for name in names[::-2]])
+    assert scattered.read(4, np.empty(9, np.float32)).tobytes() == whole[4:13].tobytes()
+
+    def doubled(group: tuple[str, ...], start: int, stop: int) -> np.ndarray:
+        return 2 * file.flat(group).read(start, np.empty(stop - start, file.dtype(group[0])))
+
+    digest = file.rewrite(tmp_path / "new", doubled, lambda _: "all", durable=False)
+    twice = {name: 2 * array for name, array in many.items()}
+    assert digest == save({**twice, "n": np.array(14)}, tmp_path / "saved")
+
+
+def test_a_file_cut_short_while_it_is_read_is_refused(tmp_path: Path) -> None:
+    save({"w": np.zeros(30, np.float32)}, tmp_path / "m")
+    file = TensorFile(tmp_path / "m")
+    with (tmp_path / "m").open("r+b") as stream:
+        stream.truncate(100)
+    with pytest.raises(Invalid, match="it was cut short"):
+        file["w"]

@@ -1,5 +1,22 @@
-"""Flower's ClientApp: not used by FedOps devices, but an app must have one."""
+"""Flower's ClientApp: what a FedOps device runs for an assignment."""
 
+from pathlib import Path
+
+from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
+from fedops.flower.modes import answer
+
+APP_DIR = Path(__file__).resolve().parents[1]
+
 app = ClientApp()
+
+
+@app.train()
+def train(message: Message, context: Context) -> Message:
+    return answer(message, context, APP_DIR)
+
+
+@app.evaluate()
+def evaluate(message: Message, context: Context) -> Message:
+    return answer(message, context, APP_DIR)

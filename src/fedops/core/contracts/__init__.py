@@ -36,7 +36,7 @@ from fedops.core.contracts.base import (
     Request,
     require_name,
 )
-from fedops.core.contracts.devices import Desired, DeviceRead, Heartbeat, ProcessReport
+from fedops.core.contracts.devices import DeviceRead, ProcessReport
 from fedops.core.contracts.engine import (
     ArtifactRef,
     AttemptSpec,
@@ -61,11 +61,8 @@ from fedops.core.contracts.engine import (
     OpenAssignment,
     OpenRound,
     ParticipationReport,
-    Ring,
     RoundBegin,
     RoundCommit,
-    Signal,
-    Signals,
 )
 from fedops.core.contracts.enrolment import (
     DeviceInfo,
@@ -85,7 +82,6 @@ from fedops.core.contracts.models import (
     Promotion,
     TensorDifference,
 )
-from fedops.core.contracts.node import NodeBell, NodeHello, NodeUploaded, UploadSlot
 from fedops.core.contracts.parameters import ExchangeRule, ParameterContract, ParameterSpec
 from fedops.core.contracts.records import (
     DeviceRecord,
@@ -138,7 +134,6 @@ __all__ = [
     "CommitReply",
     "ConfigDifference",
     "Delivery",
-    "Desired",
     "DeviceInfo",
     "DevicePresence",
     "DeviceRead",
@@ -156,7 +151,6 @@ __all__ = [
     "ExplanationRead",
     "FileCheck",
     "Finite",
-    "Heartbeat",
     "HeldAssignment",
     "Instruction",
     "JoinReply",
@@ -170,9 +164,6 @@ __all__ = [
     "ModelInit",
     "ModelVersionRead",
     "Name",
-    "NodeBell",
-    "NodeHello",
-    "NodeUploaded",
     "Offer",
     "OfferBatch",
     "OfferRequest",
@@ -193,7 +184,6 @@ __all__ = [
     "Reply",
     "Request",
     "RestoreReport",
-    "Ring",
     "RoundBegin",
     "RoundCommit",
     "RoundRead",
@@ -202,8 +192,6 @@ __all__ = [
     "RunRetry",
     "RunStart",
     "ServerInfo",
-    "Signal",
-    "Signals",
     "SlotRequest",
     "Stage",
     "TaskCreate",
@@ -215,7 +203,6 @@ __all__ = [
     "TokenRead",
     "TransferSlot",
     "UploadHead",
-    "UploadSlot",
     "Work",
     "WorkEnd",
     "WorkPoll",

@@ -27,6 +27,8 @@ class OpenAssignment(Reply):
     selection: str = ""
     #: Whether it evaluates the model it receives before it trains.
     evaluates: bool = False
+    #: The index of its payload document in the round's; None: not known.
+    instruction: int | None = None
 
 
 class OpenRound(Reply):
@@ -38,10 +40,12 @@ class OpenRound(Reply):
     assignments: list[OpenAssignment]
     #: Until the deadline that its first offers were given.
     seconds_left: float
+    #: The payload documents of its assignments; equal ones once.
+    instructions: list[dict[str, Any]] = Field(default_factory=list)
 
 
 class EngineHello(Request):
-    """The ServerApp of an attempt is up."""
+    """The FL server of an attempt is up."""
 
     pid: int
     protocol: int = 1
@@ -219,29 +223,6 @@ class RoundBegin(Request):
     upload_slots: int | None = Field(default=None, ge=1, le=64)
 
 
-class Ring(Request):
-    """There is a message for these nodes."""
-
-    node_ids: list[str]
-
-
-class Signal(Reply):
-    """Something the engine waits for. ``sequence`` grows by one per attempt."""
-
-    sequence: int
-    kind: Literal["uploaded", "hello", "gone", "command"]
-    device: str | None = None
-    #: Of ``uploaded``: the id of the reply message, and of the message it answers.
-    message_id: str | None = None
-    reply_to: str | None = None
-    text: str = ""
-
-
-class Signals(Reply):
-    signals: list[Signal]
-    command: Literal["continue", "stop", "pause"]
-
-
 class ParticipationReport(Request):
     device: str
     status: ParticipationStatus
@@ -283,10 +264,12 @@ class EngineFinish(Request):
     text: str = Field(default="", max_length=4_000)
     #: Of the final model, on the clients, when they evaluated it.
     client_metrics: dict[str, Finite] = Field(default_factory=dict)
+    #: The app's own ServerApp played the run: there are no committed rounds, and no new version.
+    own_rounds: bool = False
 
 
 class EngineLog(Request):
-    """Some lines that the ServerApp logged. The server keeps each ``id`` once."""
+    """Some lines that the FL server logged. The server keeps each ``id`` once."""
 
     id: str = Field(min_length=8, max_length=64)
     age_seconds: Finite = Field(default=0.0, ge=0)

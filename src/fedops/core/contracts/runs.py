@@ -103,7 +103,7 @@ class AttemptRead(Reply):
     started_at: float
     ended_at: float | None
     reason: str | None
-    #: What its ServerApp is doing, for how long and how long it may; or how it ended.
+    #: What its FL server is doing, for how long and how long it may; or how it ended.
     why: str = ""
     limit_seconds: float | None = None
 

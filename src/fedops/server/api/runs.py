@@ -131,7 +131,7 @@ def run_logs(
     after: After = 0,
     limit: Limit = 200,
 ) -> LogPage:
-    """What ServerApp, Client Managers and training clients logged in a run, oldest first."""
+    """What FL server, Client Managers and training clients logged in a run, oldest first."""
     with server.db.read() as session:
         return logs.of_run(
             session,

@@ -1,4 +1,6 @@
-"""Flower's ServerApp: the round engine, as the Server Manager submits it."""
+"""Flower's ServerApp: what ``mode`` of the run config says. A FedOps server does not need it."""
+
+from pathlib import Path
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
@@ -8,6 +10,6 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    from fedops.flower.apps import run_server
+    from fedops.flower.modes import run_by_mode
 
-    run_server(grid, context)
+    run_by_mode(grid, context, Path(__file__).parents[1])

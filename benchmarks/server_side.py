@@ -1,0 +1,157 @@
+"""What the server's processes use, all of them together, read from ``/proc``."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import psutil
+
+from fedops.demo.federation import Federation
+
+MB = 1e6
+#: How often the process tree is looked up; what is in it is read at each sample. Seconds.
+_TREE_SECONDS = 1.0
+
+
+def server_root(federation: Federation) -> psutil.Process:
+    """The Server Manager's process."""
+    root = federation.parts["server"].root()
+    if root is None:
+        raise SystemExit("the server is gone")
+    return root
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes. ``files``: mapped pages of files, which the kernel may take back at any time."""
+
+    resident: int = 0
+    anonymous: int = 0
+    files: int = 0
+
+
+class ProcessTree:
+    """A process and all that it started."""
+
+    def __init__(self, root: psutil.Process) -> None:
+        self._root = root
+        self._seconds: dict[tuple[int, float], float] = {}
+
+    def processes(self) -> list[psutil.Process]:
+        try:
+            return [self._root, *self._root.children(recursive=True)]
+        except psutil.Error:
+            return []
+
+    def cpu(self) -> float:
+        """CPU seconds so far; those of children that have ended meanwhile stay counted."""
+        for process in self.processes():
+            with suppress(psutil.Error):
+                times = process.cpu_times()
+                self._seconds[process.pid, process.create_time()] = times.user + times.system
+        return sum(self._seconds.values())
+
+    def commands(self) -> list[str]:
+        """What runs, for a report."""
+        found = []
+        for process in self.processes():
+            with suppress(psutil.Error):
+                found.append(" ".join(process.cmdline()[:4]))
+        return found
+
+
+def memory_of(pids: list[int]) -> Memory:
+    """Together, of those that are still there."""
+    resident = anonymous = files = 0
+    for pid in pids:
+        with suppress(OSError):
+            rows = dict(_kilobytes(Path(f"/proc/{pid}/status").read_text()))
+            resident += rows.get("VmRSS", 0)
+            anonymous += rows.get("RssAnon", 0)
+            files += rows.get("RssFile", 0)
+    return Memory(1024 * resident, 1024 * anonymous, 1024 * files)
+
+
+def _kilobytes(status: str) -> list[tuple[str, int]]:
+    rows = [line.split() for line in status.splitlines()]
+    return [(row[0].rstrip(":"), int(row[1])) for row in rows if len(row) == 3 and row[2] == "kB"]
+
+
+class MemoryMeter:
+    """The memory of a process tree, sampled while the block lasts."""
+
+    def __init__(self, tree: ProcessTree, every: float = 0.02) -> None:
+        self._tree, self._every = tree, every
+        self.samples: list[Memory] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        pids: list[int] = []
+        looked = float("-inf")
+        while not self._over.wait(self._every):
+            if time.monotonic() - looked > _TREE_SECONDS:
+                pids, looked = [one.pid for one in self._tree.processes()], time.monotonic()
+            self.samples.append(memory_of(pids))
+
+    def most(self, of: Callable[[Memory], int]) -> int:
+        return max(map(of, self.samples), default=0)
+
+    def least(self, of: Callable[[Memory], int]) -> int:
+        return min(map(of, self.samples), default=0)
+
+
+class CostMeter:
+    """CPU seconds of a process tree over time, to read off what was spent between two moments."""
+
+    def __init__(self, tree: ProcessTree, every: float = 0.05) -> None:
+        self._tree, self._every = tree, every
+        self._times: list[float] = []
+        self._seconds: list[float] = []
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.wait(self._every):
+            seconds = self._tree.cpu()
+            self._times.append(time.time())
+            self._seconds.append(seconds)
+
+    def between(self, begin: float, end: float) -> float:
+        """CPU seconds from one moment to another, both as ``time.time()``."""
+        first, last = np.interp([begin, end], self._times, self._seconds)
+        return float(last - first)

@@ -1,0 +1,233 @@
+"""Files between device and server: down from the last byte that is here, up from the last that is there."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import zstandard
+
+from fedops.api_client import (
+    BlobClient,
+    DigestMismatch,
+    OffsetMismatch,
+    TryLater,
+    Upload,
+    WorkClient,
+)
+from fedops.api_client.blobs import blocks_of
+from fedops.client.assignments import Held
+from fedops.client.model_cache import ModelCache
+from fedops.client.reachability import Over, Reachability
+from fedops.core.contracts import BlobRef, Encoding, SlotRequest, Stage, UploadHead
+from fedops.core.errors import FedOpsError, Invalid, NotFound, Unavailable
+from fedops.failpoints import reached
+from fedops.storage.atomic_files import atomic_file, sha256_of
+
+T = TypeVar("T")
+logger = logging.getLogger("fedops.client")
+
+#: How often a file may arrive damaged, or be found so by the server, before we give up.
+DAMAGED_TIMES = 3
+_SLOT_SECONDS = 10.0
+_ZSTD_LEVEL = 1
+_LOOK_SECONDS = 0.3
+_ENCODED = "upload.zst"
+
+
+@dataclass(frozen=True)
+class Transfers:
+    """Brings models here and results there. Each call belongs to one assignment and ends with it."""
+
+    work: WorkClient
+    blobs: BlobClient
+    models: ModelCache
+    reach: Reachability
+    stopped: Callable[[], bool]
+    #: One at a time: two assignments may need the same file.
+    _fetching: threading.Lock = field(default_factory=threading.Lock)
+
+    # --- down --------------------------------------------------------------------------------------
+
+    def fetch(self, held: Held, blob: BlobRef) -> Path:
+        """The file of a blob that the assignment's instruction names: the one that is here, or fetched.
+
+        Raises:
+            Over: the assignment is over, or this process.
+            Invalid: it arrived damaged again and again.
+        """
+        while not self._fetching.acquire(timeout=_LOOK_SECONDS):
+            self._check(held)
+        try:
+            return self._fetch(held, blob)
+        finally:
+            self._fetching.release()
+
+    def _fetch(self, held: Held, blob: BlobRef) -> Path:
+        for _ in range(DAMAGED_TIMES):
+            found = self.models.find(held.task, blob)
+            if found is not None:
+                return found
+            self.insist(held, lambda: self._download(held, blob), Stage.DOWNLOADING)
+            found = self.models.admit(held.task, blob)
+            if found is not None:
+                return found
+            logger.warning("the model %s arrived damaged: it is fetched again", blob.sha256[:12])
+        raise Invalid(f"the model {blob.sha256[:12]} arrived damaged {DAMAGED_TIMES} times")
+
+    def _download(self, held: Held, blob: BlobRef) -> None:
+        """Get what is missing of it, once."""
+        part = self.models.part(held.task, blob)
+        start = part.stat().st_size if part.exists() else 0
+        if start == blob.size:
+            return
+        if start > blob.size:
+            part.unlink()
+            start = 0
+        try:
+            with self.blobs.download(blob.sha256, start) as coming, part.open("ab") as file:
+                file.truncate(coming.start)
+                done = coming.start
+                held.tell(Stage.DOWNLOADING, done, blob.size)
+                for block in coming.blocks():
+                    self._check(held)
+                    file.write(block[: blob.size - done])
+                    done = min(done + len(block), blob.size)
+                    held.tell(Stage.DOWNLOADING, done, blob.size)
+        except OSError as error:
+            raise Unavailable(f"cannot write {part}: {error.strerror or error}") from None
+        if done < blob.size:
+            raise Unavailable(f"the connection was cut after {done} of {blob.size} bytes")
+
+    # --- up ----------------------------------------------------------------------------------------
+
+    def upload(self, held: Held) -> None:
+        """Deliver the result as a file. Returns once the server has it for good.
+
+        Raises:
+            Over: the assignment is over, or this process.
+            DigestMismatch: the result is damaged on this disk.
+            Invalid: the server takes no such file, or it arrived damaged again and again.
+        """
+        for _ in range(DAMAGED_TIMES):
+            file, head = self._encoded(held)
+            size = file.stat().st_size
+            self._await_slot(held, size)
+            try:
+                self._send(held, file, head, size)
+                return
+            except DigestMismatch:
+                assert held.finished is not None
+                if sha256_of(held.result) != held.finished.sha256:
+                    raise
+                logger.warning("the result arrived damaged: it is sent again")
+                (held.folder / _ENCODED).unlink(missing_ok=True)
+        raise Invalid(f"the result arrived damaged {DAMAGED_TIMES} times")
+
+    def _encoded(self, held: Held) -> tuple[Path, UploadHead]:
+        """The file as it travels, in the encoding that the server likes best of those we know."""
+        assert held.finished is not None
+        assert held.instruction is not None
+        plain = held.finished
+        known = [name for name in held.instruction.encodings if name in list(Encoding)]
+        if not known or known[0] == Encoding.NONE:
+            return held.result, UploadHead(assignment=held.id, sha256=plain.sha256)
+        path = held.folder / _ENCODED
+        if not path.exists():
+            with held.result.open("rb") as source, atomic_file(path, durable=False) as target:
+                zstandard.ZstdCompressor(level=_ZSTD_LEVEL).copy_stream(source, target)
+        return path, UploadHead(
+            assignment=held.id,
+            sha256=sha256_of(path),
+            encoding=Encoding.ZSTD,
+            decoded_sha256=plain.sha256,
+            decoded_size=plain.size,
+        )
+
+    def _await_slot(self, held: Held, size: int) -> None:
+        def ask() -> None:
+            slot = self.work.slot(held.id, SlotRequest(size=size, wait=_SLOT_SECONDS))
+            if not slot.granted:
+                raise TryLater("others are uploading", slot.retry_after)
+
+        self.insist(held, ask, Stage.WAITING_TO_UPLOAD)
+
+    def _send(self, held: Held, file: Path, head: UploadHead, size: int) -> None:
+        reached("manager.upload.begin")
+        self.insist(held, _Sending(self, held, file, head, size), Stage.WAITING_TO_UPLOAD)
+        reached("manager.upload.done")
+
+    def blocks(self, held: Held, file: Path, start: int, size: int) -> Iterator[bytes]:
+        """The bytes of a file that is uploaded, from ``start`` on."""
+        held.tell(Stage.UPLOADING, start, size)
+        for block in blocks_of(file, start):
+            self._check(held)
+            yield block
+            start += len(block)
+            held.tell(Stage.UPLOADING, start, size)
+
+    # --- both --------------------------------------------------------------------------------------
+
+    def insist(self, held: Held, call: Callable[[], T], stage: Stage) -> T:
+        """Call until it is answered; until then the device says that it is at ``stage``, and why."""
+
+        def waiting(error: FedOpsError) -> None:
+            held.tell(stage, held.done, held.total, error.message)
+
+        return self.reach.insist(call, lambda: held.over.is_set() or self.stopped(), waiting)
+
+    def _check(self, held: Held) -> None:
+        if held.over.is_set() or self.stopped():
+            raise Over
+
+
+class _Sending:
+    """One upload: in one call as long as nothing cuts it, else from the last byte that arrived."""
+
+    def __init__(
+        self, transfers: Transfers, held: Held, file: Path, head: UploadHead, size: int
+    ) -> None:
+        self._transfers = transfers
+        self._held = held
+        self._file = file
+        self._head = head
+        self._size = size
+        self._begun = False
+        self._upload: Upload | None = None
+
+    def __call__(self) -> None:
+        """One try."""
+        upload = self._find() if self._upload else self._create()
+        while upload.offset < self._size:
+            upload = self._append(upload)
+
+    def _create(self) -> Upload:
+        """Announce it. Only the first time with its bytes: later there may be some of them already."""
+        content = None if self._begun else self._blocks(0)
+        self._begun = True
+        self._upload = self._transfers.blobs.create_upload(self._head, self._size, content)
+        return self._upload
+
+    def _find(self) -> Upload:
+        assert self._upload is not None
+        try:
+            return Upload(self._upload.id, self._transfers.blobs.upload_offset(self._upload.id))
+        except NotFound:
+            self._upload = None
+            raise TryLater("the server does not know the upload any more", 0.2) from None
+
+    def _append(self, upload: Upload) -> Upload:
+        left = self._size - upload.offset
+        content = self._blocks(upload.offset)
+        try:
+            arrived = self._transfers.blobs.append(upload.id, upload.offset, content, left)
+        except OffsetMismatch as error:
+            raise TryLater(error.message, 0.2) from None
+        return Upload(upload.id, arrived)
+
+    def _blocks(self, start: int) -> Iterator[bytes]:
+        return self._transfers.blocks(self._held, self._file, start, self._size)

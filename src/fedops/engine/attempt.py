@@ -1,0 +1,71 @@
+"""One attempt from its first word to its last: the rounds are played, and how it ended is said."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable
+
+from fedops.core.contracts import AttemptSpec, EngineFinish, EngineProgress
+from fedops.core.errors import FedOpsError, Unavailable
+from fedops.core.states import FailureReason
+from fedops.engine.exit_reasons import RunFailed, StopRequested, Superseded
+from fedops.engine.round_engine import RoundEngine
+from fedops.engine.run_setup import Setup
+from fedops.engine.server_link import ServerLink
+from fedops.failpoints import reached
+
+logger = logging.getLogger("fedops.engine")
+
+
+def play_rounds(spec: AttemptSpec, link: ServerLink, set_up: Callable[[], Setup]) -> None:
+    """Play the rounds that the Server Manager asks for, and say how it ended."""
+
+    def work() -> EngineFinish:
+        setup = set_up()
+        gc.collect()
+        gc.freeze()  # what is here stays: looking for garbage is cheap from now on
+        return EngineFinish(outcome="completed", client_metrics=RoundEngine(setup, link).run())
+
+    play(spec, link, work)
+
+
+def play(spec: AttemptSpec, link: ServerLink, work: Callable[[], EngineFinish]) -> None:
+    """Do ``work``, which gives what is to be said of it, and say how it ended.
+
+    Raises:
+        Unavailable: the Server Manager stayed away; another attempt may go on.
+    """
+    try:
+        link.tell(EngineProgress(phase="initialising", round=spec.next_round))
+        finish = _outcome(work)
+        reached("engine.finish.before")
+        link.ask(lambda api: api.finish(finish))
+        reached("engine.finish.after")
+    except Superseded as error:
+        logger.info("another attempt took over: %s", error)
+
+
+def _outcome(work: Callable[[], EngineFinish]) -> EngineFinish:
+    """What is to be said at the end."""
+    try:
+        return work()
+    except StopRequested as stop:
+        return EngineFinish(outcome=stop.outcome)
+    except RunFailed as failure:
+        return _failed(failure.reason, failure.text)
+    except Superseded:
+        raise
+    except Unavailable:
+        logger.exception("the Server Manager is away")
+        raise
+    except FedOpsError as error:
+        return _failed(FailureReason.ENGINE_ERROR, error.message)
+    except Exception as error:
+        logger.exception("the round engine failed")
+        return _failed(FailureReason.ENGINE_ERROR, f"{type(error).__name__}: {error}")
+
+
+def _failed(reason: FailureReason, text: str) -> EngineFinish:
+    logger.error("the run failed (%s): %s", reason, text)
+    return EngineFinish(outcome="failed", reason=reason, text=text[:4_000])

@@ -1,0 +1,211 @@
+"""The global model between two rounds: a file, of which memory holds only what is being worked on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fedops.algorithms.aggregation import max_of, mean_metrics, mean_of, weighted_mean
+from fedops.core.contracts import ExchangeRule, ParameterContract
+from fedops.core.errors import Invalid
+from fedops.engine.aggregation_port import AggregationPort, ClientUpdate, TensorMap
+from fedops.engine.update_checks import CheckedUpdate, count_not_finite
+from fedops.storage.tensors import FlatTensors, TensorFile, Tensors, pack
+
+Names = tuple[str, ...]
+#: Elements from and to of some tensors, as if they were one array.
+Piece = Callable[[Names, int, int], npt.NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class StoredUpdate:
+    """A checked update whose tensors wait on disk."""
+
+    checked: CheckedUpdate
+    node_id: int
+    path: Path
+
+    @property
+    def device(self) -> str:
+        return self.checked.device
+
+
+@dataclass(frozen=True)
+class GlobalModel:
+    """All tensors of the contract; the local ones at the server's value."""
+
+    path: Path
+    sha256: str
+    contract: ParameterContract
+
+    def check(self) -> None:
+        """``Invalid`` when the file does not hold what the contract says."""
+        file = self.file
+        for spec in self.contract.parameters:
+            has = (
+                f"{file.dtype(spec.name)}{list(file.shape(spec.name))}" if spec.name in file else ""
+            )
+            if has != f"{spec.dtype}{list(spec.shape)}":
+                raise Invalid(
+                    f"the model to start from does not fit the app: '{spec.name}' is"
+                    f" {has or 'absent'} in it, and {spec.dtype}{list(spec.shape)} in the app"
+                )
+
+    @property
+    def file(self) -> TensorFile:
+        return TensorFile(self.path)
+
+    @property
+    def is_exchanged_whole(self) -> bool:
+        """Whether its file is what clients are given, as it is."""
+        return not self.names(ExchangeRule.LOCAL)
+
+    def pack_exchanged(self) -> bytes:
+        """The tensors that travel, as a file of their own."""
+        file = self.file
+        return pack({spec.name: file[spec.name] for spec in self.contract.federated})
+
+    def averaged(self) -> Tensors:
+        """The tensors that strategies work on."""
+        file = self.file
+        return {name: file[name] for name in self.names(ExchangeRule.MEAN)}
+
+    def names(self, rule: ExchangeRule) -> list[str]:
+        return [spec.name for spec in self.contract.parameters if spec.rule is rule]
+
+    def next(
+        self,
+        path: Path,
+        round_: int,
+        strategy: AggregationPort,
+        updates: Sequence[StoredUpdate],
+    ) -> GlobalModel:
+        """The model that the strategy makes of the updates, in the order of their devices' names.
+
+        Raises:
+            Invalid: the strategy failed, or what it made holds NaN or infinite values.
+        """
+        rules = {spec.name: spec.rule for spec in self.contract.parameters}
+        ordered = sorted(updates, key=lambda update: update.device)
+        weights = [update.checked.examples for update in ordered]
+        plain = strategy.is_plain_mean()
+
+        def kind(name: str) -> object:
+            return rules[name] if plain else (rules[name], name)
+
+        pieces = _Pieces([update.path for update in ordered], self.file.neighbours(kind), rules)
+        if plain:
+            mean: Piece = lambda names, a, b: mean_of(pieces(names, a, b), weights)  # noqa: E731
+        else:
+            mean = self._by_strategy(strategy, round_, ordered)
+        by_rule: dict[ExchangeRule, Piece] = {
+            ExchangeRule.MEAN: _finite(mean, strategy.name),
+            ExchangeRule.MAX: lambda names, a, b: max_of(pieces(names, a, b)),
+            ExchangeRule.LOCAL: self._own,
+        }
+        digest = self.file.rewrite(
+            path, lambda names, a, b: by_rule[rules[names[0]]](names, a, b), kind, durable=False
+        )
+        return GlobalModel(path, digest, self.contract)
+
+    def _own(self, names: Names, start: int, stop: int) -> npt.NDArray[Any]:
+        flat = self.file.flat(names)
+        return flat.read(start, np.empty(stop - start, flat.dtype))
+
+    def _by_strategy(
+        self, strategy: AggregationPort, round_: int, updates: Sequence[StoredUpdate]
+    ) -> Piece:
+        names = self.names(ExchangeRule.MEAN)
+        if strategy.takes_mean():
+            given = [_mean_update(updates, names)]
+        else:
+            given = [_client_update(u, _Some(TensorFile(u.path), names)) for u in updates]
+        result = strategy.aggregate(round_, self.averaged(), given)
+        return self._checked_result(result, strategy.name)
+
+    def _checked_result(self, result: Tensors, strategy: str) -> Piece:
+        specs = {s.name: s for s in self.contract.parameters if s.rule is ExchangeRule.MEAN}
+        if result.keys() != specs.keys():
+            odd = sorted(result.keys() ^ specs.keys())[0]
+            raise Invalid(f"the strategy {strategy} gave other tensors than it got, e.g. '{odd}'")
+        for key, array in result.items():
+            if array.shape != specs[key].shape:
+                raise Invalid(
+                    f"the strategy {strategy} gave '{key}' the shape {list(array.shape)},"
+                    f" and it is {list(specs[key].shape)} in the model"
+                )
+
+        def piece(names: Names, start: int, stop: int) -> npt.NDArray[Any]:
+            (key,) = names
+            with np.errstate(over="ignore"):  # what overflows is found to be infinite
+                return result[key].reshape(-1)[start:stop].astype(np.dtype(specs[key].dtype))
+
+        return piece
+
+
+class _Pieces:
+    """Where the updates hold the tensors that travel. Only a piece of one of them is in memory."""
+
+    def __init__(
+        self, paths: Sequence[Path], groups: Sequence[Names], rules: Mapping[str, ExchangeRule]
+    ) -> None:
+        travelling = [names for names in groups if rules[names[0]] is not ExchangeRule.LOCAL]
+        self._flats: dict[Names, list[FlatTensors]] = {names: [] for names in travelling}
+        for path in paths:
+            file = TensorFile(path)
+            for names in travelling:
+                self._flats[names].append(file.flat(names))
+
+    def __call__(self, names: Names, start: int, stop: int) -> Iterator[npt.NDArray[Any]]:
+        """The piece of each update, one after the other in the same memory."""
+        flats = self._flats[names]
+        buffer = np.empty(stop - start, flats[0].dtype)
+        return (flat.read(start, buffer) for flat in flats)
+
+
+class _Some(Mapping[str, npt.NDArray[Any]]):
+    """Some tensors of a file, read when they are asked for and not kept."""
+
+    def __init__(self, file: TensorFile, names: Sequence[str]) -> None:
+        self._file = file
+        self._names = names
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        return self._file[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
+def _client_update(update: StoredUpdate, tensors: TensorMap) -> ClientUpdate:
+    return ClientUpdate(
+        update.node_id, update.checked.examples, dict(update.checked.metrics), tensors
+    )
+
+
+def _mean_update(updates: Sequence[StoredUpdate], names: list[str]) -> ClientUpdate:
+    """One update that stands for all."""
+    examples = [update.checked.examples for update in updates]
+    metrics = mean_metrics([(u.checked.examples, u.checked.metrics) for u in updates])
+    mean = weighted_mean([TensorFile(u.path) for u in updates], examples, names)
+    return ClientUpdate(updates[0].node_id, sum(examples), metrics, mean)
+
+
+def _finite(piece: Piece, strategy: str) -> Piece:
+    def checked(names: Names, start: int, stop: int) -> npt.NDArray[Any]:
+        values = piece(names, start, stop)
+        if bad := count_not_finite(values):
+            raise Invalid(
+                f"the strategy {strategy} made {bad} values of '{names[0]}' NaN or infinite"
+            )
+        return values
+
+    return checked

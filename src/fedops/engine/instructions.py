@@ -1,0 +1,146 @@
+"""What clients are asked to do, as documents: equal ones are made once, however many clients get them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fedops.core.contracts import BlobRef, OfferBatch, OfferRequest
+from fedops.core.contracts.training import ARRAYS, CONFIG, ConfigValue, TrainingOrder
+from fedops.engine.blob_files import BlobFiles
+from fedops.engine.global_model import GlobalModel
+from fedops.engine.run_setup import Setup
+from fedops.engine.update_checks import max_bytes_of
+from fedops.storage.atomic_files import sha256_of, write_atomic
+from fedops.storage.payloads import Document, Payload, make_document
+
+#: Values of an order that say who asks when, and nothing of the work.
+_CIRCUMSTANCES = ("attempt", "retry", "dataset")
+
+
+@dataclass(frozen=True)
+class Invitation:
+    """What one client is asked."""
+
+    node_id: int
+    order: TrainingOrder  #: the same object for clients that are asked the same
+    reason: str  #: why this client was chosen
+
+
+@dataclass(frozen=True)
+class ModelBlobs:
+    """A global model in the store, and the file of it that clients are given."""
+
+    model: GlobalModel
+    exchanged: BlobRef
+
+    @classmethod
+    def hand_over(cls, model: GlobalModel, files: BlobFiles, spool: Path) -> ModelBlobs:
+        """``model`` itself is in the store; what travels of it may have to be a file of its own."""
+        if model.is_exchanged_whole:
+            return cls(model, BlobRef(sha256=model.sha256, size=model.path.stat().st_size))
+        path = spool / f"exchanged-{model.sha256[:16]}.safetensors"
+        write_atomic(path, model.pack_exchanged(), durable=False)
+        exchanged = files.hand_over(path, sha256_of(path))
+        path.unlink()
+        return cls(model, exchanged)
+
+
+class Orders:
+    """What the clients of a round are asked. Those that are asked the same get the same object."""
+
+    def __init__(self, setup: Setup, round_: int, dataset: str) -> None:
+        self._setup = setup
+        self._round = round_
+        self._dataset = dataset
+        self._made: dict[tuple[bool, int, str], TrainingOrder] = {}
+
+    def of(
+        self, *, evaluate: bool, told: Mapping[str, ConfigValue], retry: int = 0
+    ) -> TrainingOrder:
+        """The order for a client that is told this by the strategy, asked for the ``retry``-th time."""
+        key = (evaluate, retry, repr(sorted(told.items())))
+        if key not in self._made:
+            self._made[key] = self._make(evaluate, told, retry)
+        return self._made[key]
+
+    def _make(self, evaluate: bool, told: Mapping[str, ConfigValue], retry: int) -> TrainingOrder:
+        spec = self._setup.spec
+        return TrainingOrder(
+            round=self._round,
+            run_id=spec.run_id,
+            attempt=spec.attempt,
+            task=spec.task,
+            run_seed=spec.seed,
+            config=self._setup.plain_config,
+            contract=self._setup.model.contract,
+            dataset=self._dataset,
+            evaluate=evaluate,
+            retry=retry,
+            strategy=told,
+        )
+
+
+class Instructions:
+    """Makes the documents for clients that begin from one model."""
+
+    def __init__(self, blobs: ModelBlobs, encodings: list[str]) -> None:
+        self._model = blobs.model
+        self._encodings = encodings
+        self._arrays = {
+            ARRAYS: (blobs.exchanged, [spec.name for spec in self._model.contract.federated])
+        }
+        self.max_bytes = max_bytes_of(self._model.contract)
+        self._made: dict[int, tuple[TrainingOrder, Document]] = {}
+
+    def document(self, order: TrainingOrder) -> Document:
+        """The payload document of an order."""
+        if id(order) not in self._made:
+            payload = Payload(configs={CONFIG: order.values()})
+            self._made[id(order)] = order, make_document(payload, self._arrays)
+        return self._made[id(order)][1]
+
+    def batch(
+        self, kind: str, invitations: Mapping[str, Invitation], seconds: float, round_: int | None
+    ) -> OfferBatch:
+        """Offers to these devices, which have so many seconds."""
+        orders: dict[int, tuple[int, TrainingOrder]] = {}
+        offers = []
+        for device, invitation in invitations.items():
+            order = invitation.order
+            index, _ = orders.setdefault(id(order), (len(orders), order))
+            offers.append(
+                OfferRequest(
+                    device=device,
+                    kind=kind,
+                    instruction=index,
+                    retry=order.retry,
+                    evaluates=order.evaluate,
+                )
+            )
+        return OfferBatch(
+            instructions=[self.document(order) for _, order in orders.values()],
+            offers=offers,
+            deadline_seconds=seconds,
+            group_id=str(round_ or ""),
+            model=self._model.sha256,
+            encodings=self._encodings,
+            max_bytes=self.max_bytes,
+            round=round_,
+        )
+
+
+def same_work(one: Document, other: Mapping[str, Any]) -> bool:
+    """Whether two documents ask for the same, whichever attempt they are of."""
+    return _work_of(one) == _work_of(other)
+
+
+def _work_of(document: Mapping[str, Any]) -> dict[str, Any]:
+    records = dict(document.get("records", {}))
+    config = records.get(CONFIG, {})
+    values = dict(config.get("values", {}))
+    for name in _CIRCUMSTANCES:
+        values.pop(name, None)
+    return {**records, CONFIG: {**config, "values": values}}

@@ -1,0 +1,224 @@
+"""Who takes part in a round: waiting for enough clients, choosing among them, and announcing them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from fedops.algorithms.selection import Selector
+from fedops.config import RoundPolicy
+from fedops.core.contracts import Candidate, RoundBegin
+from fedops.core.contracts.training import TRAIN, ConfigValue
+from fedops.core.policies import draw_seed
+from fedops.core.states import FailureReason
+from fedops.engine.collecting import Collection
+from fedops.engine.exit_reasons import RunFailed, heed
+from fedops.engine.global_model import GlobalModel
+from fedops.engine.instructions import Invitation, Orders
+from fedops.engine.round_size import draw, why_waiting
+from fedops.engine.run_setup import Setup
+from fedops.engine.server_link import ServerLink
+from fedops.failpoints import reached
+
+_LOOK_SECONDS = 1.0
+
+
+class _Waiting:
+    """How long clients are waited for: longer for those that other runs have."""
+
+    def __init__(self, policy: RoundPolicy) -> None:
+        self._policy = policy
+        self._began = self._since = time.monotonic()
+
+    def check(self, queues: bool, why: str) -> None:
+        """Wait on, or ``RunFailed``. ``queues``: with the devices of other runs there are enough."""
+        now, policy = time.monotonic(), self._policy
+        if queues:
+            self._since = now
+            if now > self._began + policy.queue_seconds:
+                text = f"gave up after {policy.queue_seconds:.0f} s in the queue: {why}"
+                raise RunFailed(FailureReason.TIMEOUT, text)
+        elif now > self._since + policy.wait_seconds:
+            text = f"gave up after {policy.wait_seconds:.0f} s: {why}"
+            raise RunFailed(FailureReason.TOO_FEW_CLIENTS, text)
+
+
+class Recruiter:
+    """Finds the clients of each round of an attempt."""
+
+    def __init__(self, setup: Setup, link: ServerLink, selector: Selector) -> None:
+        self._setup = setup
+        self._rules = setup.rules
+        self._link = link
+        self._selector = selector
+        self._candidates: list[Candidate] = []
+        #: Device -> why it cannot take part in this run.
+        self.refused: dict[str, str] = dict(setup.spec.refused)
+
+    # --- waiting ---------------------------------------------------------------------------------
+
+    def gather(
+        self, collection: Collection, say: Callable[[str, int], None]
+    ) -> dict[str, Candidate]:
+        """Wait until there are enough clients. Returns those available, by name.
+
+        ``say`` is told why it waits, and for how many clients in all.
+
+        Raises:
+            RunFailed: there were too few for too long.
+        """
+        waiting = _Waiting(self._rules.policy)
+        while True:
+            ready = self.available()
+            present = ready.keys() | collection.updates.keys()
+            needed = self._needed()
+            if len(present) >= needed:
+                return ready
+            why = why_waiting(needed, present, self._candidates, self.refused)
+            say(why, needed)
+            queueing = {c.device for c in self._candidates if c.held_by is not None}
+            waiting.check(len(present | queueing) >= needed, why)
+            collection.look(_LOOK_SECONDS)
+
+    def _needed(self) -> int:
+        """How many clients there must be. A device that refuses will not come: nobody waits for it.
+
+        Raises:
+            RunFailed: without those that refuse there are too few for any round.
+        """
+        needed = self._rules.needed
+        enrolled = {candidate.device for candidate in self._candidates}
+        willing = enrolled - self.refused.keys()
+        if len(enrolled) < needed or len(willing) >= needed:
+            return needed
+        least = self._rules.least(len(willing))
+        if len(willing) < least:
+            who = "; ".join(f"{n}: {self.refused[n]}" for n in sorted(enrolled - willing))
+            text = (
+                f"{len(willing)} of {len(enrolled)} devices take part, a round needs {least}: {who}"
+            )
+            raise RunFailed(FailureReason.APP_ERROR, text[:4_000])
+        return len(willing)
+
+    def gather_in(self, seconds: float, collection: Collection) -> dict[str, Candidate]:
+        """Those available once there are enough for a round, or after so long however few."""
+        deadline = time.monotonic() + seconds
+        while True:
+            ready = self.available()
+            willing = [c for c in self._candidates if c.device not in self.refused]
+            if len(ready) >= min(self._rules.needed, len(willing)) or time.monotonic() > deadline:
+                return ready
+            collection.look(_LOOK_SECONDS)
+
+    def available(self) -> dict[str, Candidate]:
+        """The devices that can be asked now."""
+        reply = self._link.ask(lambda api: api.candidates())
+        heed(reply.command)
+        self._candidates = reply.candidates
+        return {
+            candidate.device: candidate
+            for candidate in reply.candidates
+            if candidate.unavailable is None and candidate.device not in self.refused
+        }
+
+    @property
+    def known(self) -> dict[str, Candidate]:
+        """All devices of the run that may take part, available or not, when it was looked last."""
+        return {c.device: c for c in self._candidates if c.device not in self.refused}
+
+    # --- choosing --------------------------------------------------------------------------------
+
+    def call(
+        self,
+        round_: int,
+        retry: int,
+        ready: Mapping[str, Candidate],
+        collection: Collection,
+        orders: Orders,
+        model: GlobalModel,
+    ) -> int:
+        """Ask as many clients as it takes, besides those that replied or are at it.
+
+        Returns how many could have been asked, those that replied before included.
+        """
+        rng = np.random.default_rng(draw_seed(self._setup.spec.seed, round_, retry))
+        available = len(ready.keys() | collection.updates.keys())
+        chosen = self._choose(ready, collection, self._rules.invited(available), rng)
+        if not chosen and collection.devices:
+            return available
+        told = self.configure(round_, model, [ready[name] for name in chosen])
+        names = [name for name in chosen if name in told]
+        evaluators = self._evaluators(names, available, collection, rng)
+        invitations = {
+            name: Invitation(
+                int(ready[name].node_id),
+                orders.of(
+                    evaluate=name in evaluators,
+                    told=told[name],
+                    retry=collection.next_retry(name),
+                ),
+                chosen[name],
+            )
+            for name in names
+        }
+        self.announce(round_, invitations, collection)
+        return available
+
+    def configure(
+        self, round_: int, model: GlobalModel, chosen: Sequence[Candidate]
+    ) -> dict[str, dict[str, ConfigValue]]:
+        """What the strategy tells each of the devices that it wants."""
+        nodes = {int(candidate.node_id): candidate.device for candidate in chosen}
+        told = self._setup.strategy.configure(round_, model.averaged, list(nodes))
+        return {nodes[node]: values for node, values in told.items()}
+
+    def announce(
+        self, round_: int, invitations: Mapping[str, Invitation], collection: Collection
+    ) -> None:
+        """Let the round begin with these, or go on with them too: who is at it already stays so."""
+        seconds = self._rules.policy.deadline_seconds
+        chosen = {name: invitation.reason for name, invitation in invitations.items()}
+        asked = {**collection.held, **invitations}
+        body = RoundBegin(
+            selected={**collection.reasons, **chosen},
+            offers=collection.instructions.batch(TRAIN, asked, seconds, round_),
+        )
+        made = self._link.ask(lambda api: api.begin_round(round_, body)).assignments
+        reached("engine.round.begun")
+        collection.note(invitations, made)
+        reached("engine.asked")
+
+    def _choose(
+        self,
+        ready: Mapping[str, Candidate],
+        collection: Collection,
+        invited: int,
+        rng: np.random.Generator,
+    ) -> dict[str, str]:
+        """Who is to be asked now, with the reason: first who was not asked yet, last who works elsewhere."""
+        settled = {*collection.updates, *(d for d in collection.present if d in ready)}
+        taken, tried = {*settled, *collection.outstanding}, set(collection.devices)
+        pool = [candidate for name, candidate in ready.items() if name not in taken]
+        free = [candidate for candidate in pool if candidate.busy_with is None]
+        pools = [
+            [candidate for candidate in free if candidate.device not in tried],
+            [candidate for candidate in free if candidate.device in tried],
+            [candidate for candidate in pool if candidate.busy_with is not None],
+        ]
+        chosen = draw(self._selector, pools, invited - len(settled), rng)
+        return dict(sorted(chosen.items()))
+
+    def _evaluators(
+        self,
+        names: Sequence[str],
+        available: int,
+        collection: Collection,
+        rng: np.random.Generator,
+    ) -> set[str]:
+        """Those who evaluate the model before they train on it."""
+        everyone = len(names) + len(collection.devices)
+        count = self._setup.strategy.numbers.evaluators(available, everyone)
+        order = rng.permutation(len(names))
+        return {names[i] for i in order[: max(0, count - collection.evaluators)]}

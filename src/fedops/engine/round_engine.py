@@ -1,0 +1,272 @@
+"""The round engine: select, train, aggregate, evaluate, commit; again until the last round.
+
+A round counts when the Server Manager has taken its commit. Whatever dies before, the next attempt goes on
+with that round: from the model and the strategy's state that were committed last, with the assignments that
+were made and what was delivered of them.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from pathlib import Path
+from shutil import rmtree
+from typing import Literal
+
+from fedops.algorithms.selection import Selector, UniformSelector
+from fedops.core.contracts import Candidate, Encoding, EngineProgress, OpenRound
+from fedops.core.contracts.training import EVALUATE
+from fedops.core.errors import Invalid
+from fedops.core.states import FailureReason
+from fedops.engine.blob_files import BlobFiles
+from fedops.engine.collecting import Collection, EndCondition, Place
+from fedops.engine.deliveries import DeliveryStream
+from fedops.engine.exit_reasons import RunFailed, heed
+from fedops.engine.instructions import Instructions, Invitation, ModelBlobs, Orders
+from fedops.engine.recruiting import Recruiter
+from fedops.engine.round_commit import FinishedRound, RoundCommitter, Timing, client_metrics
+from fedops.engine.run_setup import Setup
+from fedops.engine.server_link import ServerLink
+from fedops.engine.taking_over import TakeOver
+from fedops.failpoints import reached
+
+logger = logging.getLogger("fedops.engine")
+
+#: How long clients may evaluate the final model, at most. Seconds.
+FINAL_SECONDS = 120.0
+#: How long clients that are away just then are waited for, to evaluate it. Seconds.
+FINAL_WAIT_SECONDS = 20.0
+Phase = Literal["waiting", "initialising", "training", "aggregating", "evaluating", "committing"]
+
+
+class RoundEngine:
+    """Executes the rounds of one attempt."""
+
+    def __init__(self, setup: Setup, link: ServerLink, selector: Selector | None = None) -> None:
+        self._setup = setup
+        self._spec = setup.spec
+        self._rules = setup.rules
+        self._link = link
+        self._model = setup.model
+        self._dataset = setup.dataset
+        self._files = BlobFiles(link, setup.spool, setup.spec.blobs_dir)
+        self._stream = DeliveryStream(link)
+        self._recruiter = Recruiter(setup, link, selector or UniformSelector())
+        self._committer = RoundCommitter(link, self._files, setup.strategy, setup.spool)
+
+    def run(self) -> dict[str, float]:
+        """Play all rounds. Returns the final model's metrics on the clients.
+
+        Raises:
+            StopRequested, RunFailed, Superseded: see ``exit_reasons``.
+        """
+        last: Collection | None = None
+        try:
+            for round_ in range(self._spec.next_round, self._spec.rounds + 1):
+                last = self._play(round_)
+                self._forget_before(round_)
+            return self._evaluate_final(last)
+        except OSError as error:
+            text = f"the server cannot write to {self._setup.spool}: {error.strerror or error}"
+            raise RunFailed(FailureReason.ENGINE_ERROR, text) from error
+
+    # --- one round -------------------------------------------------------------------------------
+
+    def _play(self, round_: int) -> Collection:
+        timing = Timing()
+        collection = self._train(round_, timing)
+        reached("engine.replied")
+        self._aggregate(round_, collection, timing)
+        reached("engine.aggregated")
+        self._say("evaluating", round_)
+        with timing.measure("evaluation"):
+            metrics = self._evaluate_here(round_)
+        self._say("committing", round_)
+        refused = self._recruiter.refused
+        finished = FinishedRound(
+            round_, self._model, collection, timing, metrics, self._dataset, refused
+        )
+        command = self._committer.commit(finished)
+        logger.info("round %d of %d is committed: %s", round_, self._spec.rounds, metrics)
+        heed(command)
+        return collection
+
+    def _aggregate(self, round_: int, collection: Collection, timing: Timing) -> None:
+        self._say("aggregating", round_, f"{len(collection.updates)} replies")
+        path = self._setup.spool / f"model-{round_:05}.safetensors"
+        updates = list(collection.updates.values())
+        try:
+            with timing.measure("aggregation"):
+                self._model = self._model.next(path, round_, self._setup.strategy, updates)
+        except Invalid as error:
+            text = f"round {round_}: {error}"
+            raise RunFailed(FailureReason.AGGREGATION_ERROR, text) from None
+
+    def _evaluate_here(self, round_: int) -> dict[str, float]:
+        try:
+            return self._setup.evaluate(self._model, round_)
+        except Invalid as error:
+            text = f"evaluating on the server's validation data: {error}"
+            raise RunFailed(FailureReason.APP_ERROR, text) from None
+
+    # --- its training ----------------------------------------------------------------------------
+
+    def _train(self, round_: int, timing: Timing) -> Collection:
+        """Have clients train until there are enough good updates."""
+        collection = self._collection(round_, f"round-{round_:05}")
+        open_, first, available = self._spec.open_round, 0, 0
+        if open_ is not None and open_.round == round_:
+            with timing.measure("collection"):
+                first, available = self._go_on(open_, collection)
+            if self._is_done(round_, first, collection, available):
+                return collection
+            first += 1
+        for retry in range(first, self._rules.policy.max_retries + 1):
+            with timing.measure("waiting"):
+                ready = self._recruiter.gather(
+                    collection, lambda why, needed: self._say("waiting", round_, why, needed=needed)
+                )
+            with timing.measure("collection"):
+                available = self._try(round_, retry, ready, collection)
+            if self._is_done(round_, retry, collection, available):
+                return collection
+        raise self._failure(round_, collection, self._rules.quorum(available))
+
+    def _collection(self, round_: int, folder: str) -> Collection:
+        return Collection(
+            self._place(folder),
+            self._instructions(),
+            round_,
+            on_change=lambda now: self._say_training(round_, now),
+        )
+
+    def _place(self, folder: str) -> Place:
+        return Place(self._link, self._stream, self._files, self._setup.spool / folder)
+
+    def _instructions(self) -> Instructions:
+        blobs = ModelBlobs.hand_over(self._model, self._files, self._setup.spool)
+        preferred = Encoding(self._setup.config.exchange.encoding)
+        return Instructions(blobs, [preferred, *(e for e in Encoding if e is not preferred)])
+
+    def _try(
+        self, round_: int, retry: int, ready: dict[str, Candidate], collection: Collection
+    ) -> int:
+        orders = Orders(self._setup, round_, self._dataset)
+        try:
+            available = self._recruiter.call(round_, retry, ready, collection, orders, self._model)
+        except Invalid as error:
+            raise RunFailed(FailureReason.APP_ERROR, str(error)) from None
+        self._collect(round_, collection, available, self._rules.policy.deadline_seconds)
+        return available
+
+    def _go_on(self, open_: OpenRound, collection: Collection) -> tuple[int, int]:
+        """Go on with the round of an earlier attempt. Returns its try, and how many could be chosen."""
+        orders = Orders(self._setup, open_.round, self._dataset)
+        before = TakeOver(open_, self._recruiter, self._link, orders)
+        try:
+            available, asked = before.adopt(collection, self._model)
+        except Invalid as error:
+            raise RunFailed(FailureReason.APP_ERROR, str(error)) from None
+        whole = self._rules.policy.deadline_seconds
+        seconds = max(open_.seconds_left, whole if asked else 0.0)
+        self._collect(open_.round, collection, available, seconds)
+        return before.retry, available
+
+    def _collect(self, round_: int, collection: Collection, available: int, seconds: float) -> None:
+        self._say_training(round_, collection)
+        deadline = time.monotonic() + seconds
+        enough, grace = self._rules.enough(available), self._rules.upload_grace
+        collection.collect(EndCondition(deadline, enough, grace))
+        self._agree_on_dataset(collection)
+        self._recruiter.refused |= collection.refused
+
+    def _is_done(self, round_: int, retry: int, collection: Collection, available: int) -> bool:
+        if len(collection.updates) >= self._rules.quorum(available):
+            collection.close()
+            return True
+        logger.warning("round %d, try %d: %s", round_, retry + 1, collection.unanswered())
+        return False
+
+    def _agree_on_dataset(self, collection: Collection) -> None:
+        """All clients of a run train on the same data set; the first updates say which."""
+        named = {
+            update.device: update.header.dataset
+            for update in collection.checked
+            if update.header.dataset
+        }
+        if named and not self._dataset:
+            self._dataset = Counter(named.values()).most_common(1)[0][0]
+        for device, name in named.items():
+            if name != self._dataset:
+                why = f"its data set is '{name}', and the run's is '{self._dataset}'"
+                collection.refuse(device, why)
+
+    def _failure(self, round_: int, collection: Collection, quorum: int) -> RunFailed:
+        of_app = collection.failed or collection.rejected or collection.refused
+        reason = FailureReason.APP_ERROR if of_app else FailureReason.TOO_FEW_CLIENTS
+        missing = sorted(collection.unanswered().items())
+        causes = "; ".join(f"{name}: {why}" for name, why in missing)
+        tries = self._rules.policy.max_retries + 1
+        got = f"{len(collection.updates)} of the {quorum} replies it needs"
+        return RunFailed(reason, f"round {round_} got {got} in {tries} tries: {causes}"[:4_000])
+
+    def _forget_before(self, round_: int) -> None:
+        """Keep the files of the last round only."""
+        for path in self._setup.spool.iterdir():
+            if path.name.startswith(("model-", "round-")) and _round_of(path) < round_:
+                rmtree(path) if path.is_dir() else path.unlink()
+
+    # --- after the last round --------------------------------------------------------------------
+
+    def _evaluate_final(self, last: Collection | None) -> dict[str, float]:
+        """The final model's metrics on clients, preferably of the last round."""
+        numbers = self._setup.strategy.numbers
+        if numbers.fraction_evaluate == 0.0:
+            return {}
+        collection = Collection(self._place("final"), self._instructions(), None, kind=EVALUATE)
+        ready = self._recruiter.gather_in(FINAL_WAIT_SECONDS, collection)
+        recent = [name for name in (last.updates if last else {}) if name in ready]
+        pool = sorted(recent or ready)
+        order = Orders(self._setup, self._spec.rounds, self._dataset).of(evaluate=True, told={})
+        invitations = {
+            name: Invitation(int(ready[name].node_id), order, "")
+            for name in pool[: numbers.evaluators(len(ready), len(pool))]
+        }
+        text = f"the final model on {len(invitations)} clients"
+        self._say("evaluating", self._spec.rounds, text)
+        seconds = min(FINAL_SECONDS, self._rules.policy.deadline_seconds)
+        collection.offer(invitations, seconds)
+        collection.collect(EndCondition(time.monotonic() + seconds))
+        collection.close()
+        return client_metrics(collection.checked)
+
+    # --- saying what it does ---------------------------------------------------------------------
+
+    def _say_training(self, round_: int, collection: Collection) -> None:
+        missing = len(collection.outstanding)
+        detail = f"{len(collection.updates)} of {len(collection.devices)} clients replied"
+        self._say("training", round_, f"{detail}, {missing} at it", collection)
+
+    def _say(
+        self,
+        phase: Phase,
+        round_: int,
+        detail: str = "",
+        collection: Collection | None = None,
+        needed: int | None = None,
+    ) -> None:
+        self._link.tell(
+            EngineProgress(
+                phase=phase,
+                round=round_,
+                detail=detail[:500],
+                needed=needed,
+                selected=collection.devices if collection else [],
+                replied=sorted(collection.updates) if collection else [],
+            )
+        )
+
+
+def _round_of(path: Path) -> int:
+    return int(path.stem.split("-")[1])

@@ -1,0 +1,103 @@
+"""How many clients a round wants, invites and needs: the config and the strategy's numbers together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fedops.algorithms.selection import Selector
+from fedops.config import Config, RoundPolicy
+from fedops.core.contracts import Candidate
+from fedops.core.policies import clients_needed, clients_wanted, quorum
+from fedops.engine.aggregation_port import SamplingNumbers
+
+#: Who is uploading at the deadline, or waits to, gets this share of it more, and so many seconds at least.
+UPLOAD_GRACE_SHARE, LEAST_UPLOAD_GRACE = 0.1, 30.0
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class RoundRules:
+    """The numbers of a run's rounds."""
+
+    clients_per_round: int | None
+    numbers: SamplingNumbers
+    policy: RoundPolicy
+
+    @classmethod
+    def of(cls, config: Config, numbers: SamplingNumbers) -> RoundRules:
+        return cls(config.clients_per_round, numbers, config.server.round)
+
+    @property
+    def needed(self) -> int:
+        """How many clients there must be before a round can begin."""
+        return clients_needed(
+            self.clients_per_round, self.numbers.min_train, self.numbers.min_available
+        )
+
+    def wanted(self, available: int) -> int:
+        """How many replies a round would like to have."""
+        numbers = self.numbers
+        return max(
+            1,
+            clients_wanted(
+                available, self.clients_per_round, numbers.fraction_train, numbers.min_train
+            ),
+        )
+
+    def invited(self, available: int) -> int:
+        """How many clients are asked: more than wanted when stragglers are expected."""
+        extra = math.ceil(self.wanted(available) * (1 + self.policy.over_select))
+        return min(available, extra)
+
+    def quorum(self, available: int) -> int:
+        """How many replies a round must have."""
+        return quorum(self.wanted(available), self.policy.min_replies, self.numbers.min_train)
+
+    def least(self, willing: int) -> int:
+        """With how many clients at the least a round makes sense, when all others refuse to take part."""
+        return max(self.quorum(willing), self.numbers.min_available)
+
+    @property
+    def upload_grace(self) -> float:
+        """How long who is uploading at the deadline is waited for. Seconds."""
+        return max(LEAST_UPLOAD_GRACE, UPLOAD_GRACE_SHARE * self.policy.deadline_seconds)
+
+    def enough(self, available: int) -> int | None:
+        """With how many replies a round ends at once; None: with all."""
+        return self.wanted(available) if self.policy.over_select > 0 else None
+
+
+def why_waiting(
+    needed: int, ready: Collection[str], candidates: Iterable[Candidate], refused: dict[str, str]
+) -> str:
+    """One sentence with numbers on what a round waits for."""
+    away = {
+        c.device: c.unavailable for c in candidates if c.unavailable and c.device not in refused
+    }
+    others = [f"{name}: {why}" for name, why in sorted({**away, **refused}.items())]
+    more = [f"and {len(others) - _SHOWN} more"] if len(others) > _SHOWN else []
+    missing = needed - len(ready)
+    head = (
+        f"waiting for {missing} more client{'s' if missing > 1 else ''}:"
+        f" {len(ready)} of {needed} available"
+    )
+    return "; ".join([head, *others[:_SHOWN], *more])
+
+
+def draw(
+    selector: Selector,
+    pools: Sequence[Sequence[Candidate]],
+    count: int,
+    rng: np.random.Generator,
+) -> dict[str, str]:
+    """``count`` clients with the reason for each: of the first pool, then of the next, as far as needed."""
+    chosen: dict[str, str] = {}
+    for pool in pools:
+        fresh = [candidate for candidate in pool if candidate.device not in chosen]
+        if fresh and len(chosen) < count:
+            chosen |= selector.select(fresh, count - len(chosen), rng)
+    return chosen

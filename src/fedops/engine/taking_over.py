@@ -1,0 +1,124 @@
+"""Going on with a round that an earlier attempt began: nobody is chosen again, nothing is trained twice."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+
+from fedops.core.contracts import CancelRequest, OpenAssignment, OpenRound
+from fedops.core.contracts.training import TRAIN, ConfigValue
+from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus
+from fedops.engine.collecting import Collection
+from fedops.engine.global_model import GlobalModel
+from fedops.engine.instructions import Invitation, Orders, same_work
+from fedops.engine.recruiting import Recruiter
+from fedops.engine.server_link import ServerLink
+
+logger = logging.getLogger("fedops.engine")
+
+Told = Mapping[str, Mapping[str, ConfigValue]]
+
+
+class TakeOver:
+    """One open round, and what is needed to adopt it."""
+
+    def __init__(
+        self, open_: OpenRound, recruiter: Recruiter, link: ServerLink, orders: Orders
+    ) -> None:
+        self._open = open_
+        self._recruiter = recruiter
+        self._link = link
+        self._orders = orders
+        self._tries = _newest(open_)
+
+    @property
+    def retry(self) -> int:
+        """The try of the round that was going on."""
+        return max((one.retry for one in self._tries.values()), default=0)
+
+    def adopt(self, collection: Collection, model: GlobalModel) -> tuple[int, bool]:
+        """Take over selection and assignments, and ask those who have to be asked (again).
+
+        Returns how many clients there were to choose from, and whether some were asked just now.
+        """
+        available = len(self._recruiter.available().keys() | self._open.selected.keys())
+        known = self._recruiter.known
+        names = sorted(self._open.selected.keys() & known.keys())
+        told: Told = self._recruiter.configure(
+            self._open.round, model, [known[name] for name in names]
+        )
+        for device, assignment in self._tries.items():
+            node = int(known[device].node_id) if device in known else 0
+            collection.adopt(device, self._invitation(assignment, node, told), assignment)
+        changed = self._changed(collection, told)
+        missing = [n for n in names if n not in self._tries or _is_cancelled(self._tries[n])]
+        again = {
+            name: self._anew(name, int(known[name].node_id), told, collection)
+            for name in sorted({*missing, *changed} & told.keys())
+        }
+        logger.info(
+            "round %d goes on: %d of %d clients were asked before",
+            self._open.round,
+            len(self._tries),
+            len(names),
+        )
+        self._cancel(changed)
+        if again:
+            self._recruiter.announce(self._open.round, again, collection)
+        for name in again:
+            if why := known[name].unavailable:
+                collection.note_gone(name, why)
+        return available, bool(again)
+
+    def _invitation(self, assignment: OpenAssignment, node: int, told: Told) -> Invitation:
+        device = assignment.device
+        order = self._orders.of(
+            evaluate=assignment.evaluates, told=told.get(device, {}), retry=assignment.retry
+        )
+        reason = assignment.selection or self._open.selected.get(device, "")
+        return Invitation(node, order, reason)
+
+    def _anew(self, device: str, node: int, told: Told, collection: Collection) -> Invitation:
+        before = self._tries.get(device)
+        order = self._orders.of(
+            evaluate=before.evaluates if before else False,
+            told=told[device],
+            retry=collection.next_retry(device),
+        )
+        return Invitation(node, order, self._open.selected[device])
+
+    def _changed(self, collection: Collection, told: Told) -> list[str]:
+        """Those who hold an order that the strategy would not give now."""
+        return [
+            device
+            for device, assignment in self._tries.items()
+            if assignment.status in ASSIGNMENT_OPEN
+            and assignment.instruction is not None
+            and device in told
+            and not same_work(
+                collection.instructions.document(collection.order_of(device)),
+                self._open.instructions[assignment.instruction],
+            )
+        ]
+
+    def _cancel(self, changed: list[str]) -> None:
+        if not changed:
+            return
+        logger.warning(
+            "round %d: the strategy asks for something else than before: %d clients are asked anew",
+            self._open.round,
+            len(changed),
+        )
+        reason = "the strategy asks for something else since the FL server started again"
+        body = CancelRequest(ids=[self._tries[device].id for device in changed], reason=reason)
+        self._link.ask(lambda api: api.cancel(body))
+
+
+def _newest(open_: OpenRound) -> dict[str, OpenAssignment]:
+    """The last try of each device, by device."""
+    ordered = sorted(open_.assignments, key=lambda one: one.retry)
+    return {one.device: one for one in ordered if one.kind == TRAIN}
+
+
+def _is_cancelled(assignment: OpenAssignment) -> bool:
+    return assignment.status is AssignmentStatus.CANCELLED

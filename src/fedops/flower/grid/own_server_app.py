@@ -1,0 +1,88 @@
+"""An app's own ServerApp (``[tool.fedops] serverapp = "own"``), run on the devices of a FedOps server."""
+
+from __future__ import annotations
+
+import importlib
+import logging
+from operator import attrgetter
+from pathlib import Path
+
+from flwr.app import Context, RecordDict
+from flwr.serverapp import ServerApp
+
+from fedops.core.contracts import AttemptSpec, EngineFinish
+from fedops.core.errors import FedOpsError, Invalid, Unavailable
+from fedops.core.states import FailureReason
+from fedops.engine.exit_reasons import RunFailed, StopRequested, Superseded
+from fedops.engine.run_setup import fresh_spool
+from fedops.engine.server_link import ServerLink
+from fedops.flower.client_app import FlowerTable
+from fedops.flower.grid.assignment_grid import SERVER_NODE, AssignmentGrid
+from fedops.scalize.manifest import make_importable
+from fedops.scalize.project import Project
+from fedops.scalize.targets import explain
+
+logger = logging.getLogger("fedops.engine")
+
+
+def run_own(project: Project, spec: AttemptSpec, link: ServerLink) -> EngineFinish:
+    """Run the app's ServerApp to its end.
+
+    Raises:
+        RunFailed: it cannot be loaded, raised, or was started too often.
+        StopRequested, Superseded: see ``engine.exit_reasons``.
+    """
+    policy = project.config.server.round
+    starts = policy.max_retries + 1
+    if spec.attempt > starts:
+        text = f"the app's own ServerApp was started {starts} times and did not get to its end"
+        raise RunFailed(FailureReason.ENGINE_ERROR, text)
+    _say_what_is_different(spec, starts)
+    app = _load(project)
+    spool = fresh_spool(Path(spec.spool_dir))
+    grid = AssignmentGrid(link, spec, spool, policy.deadline_seconds)
+    table = FlowerTable.of(project.app_dir)
+    settings = {**table.config, "mode": "server"}
+    context = Context(spec.run_id, SERVER_NODE, {}, RecordDict(), settings)
+    try:
+        app(grid, context)
+    except (StopRequested, Superseded, RunFailed, Unavailable):
+        raise
+    except (Exception, SystemExit) as error:
+        if not isinstance(error, SystemExit) or error.code:
+            raise _failure(error, project) from None
+    grid.require_going_on()
+    return EngineFinish(outcome="completed", own_rounds=True)
+
+
+def _failure(error: BaseException, project: Project) -> RunFailed:
+    logger.error("the app's own ServerApp failed", exc_info=error)
+    what = (
+        str(error) if isinstance(error, FedOpsError) else explain(error, project.manifest.folders)
+    )
+    return RunFailed(FailureReason.APP_ERROR, f"the app's own ServerApp: {what}")
+
+
+def _say_what_is_different(spec: AttemptSpec, starts: int) -> None:
+    logger.info(
+        "the app's own ServerApp plays this run (start %d of at most %d): its rounds are not committed, "
+        "models are what it saves itself, and after a crash its main starts from its beginning",
+        spec.attempt,
+        starts,
+    )
+
+
+def _load(project: Project) -> ServerApp:
+    reference = FlowerTable.of(project.app_dir).serverapp
+    where = f'[tool.flwr.app.components] serverapp = "{reference}"'
+    make_importable(project.manifest)
+    module, _, name = reference.partition(":")
+    try:
+        found = attrgetter(name)(importlib.import_module(module))
+    except Exception as error:
+        text = f"{where}: {explain(error, project.manifest.folders)}"
+        raise RunFailed(FailureReason.APP_ERROR, text) from None
+    if not isinstance(found, ServerApp):
+        kind = type(found).__name__
+        raise Invalid(f"{where} is a {kind}, and must be a flwr.serverapp.ServerApp")
+    return found

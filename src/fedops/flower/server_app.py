@@ -1,0 +1,107 @@
+"""The FL server of an attempt, a child process of the Server Manager: ``python -m fedops.flower.server_app``.
+
+Its first line of stdin says where the server is and who it is; after that stdin is the tie to its parent.
+It says hello before it imports any framework, so that the Server Manager soon knows that it is there.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+from pydantic import BaseModel, ValidationError
+
+from fedops.api_client import EngineClient
+from fedops.core.contracts import AttemptSpec, EngineHello
+from fedops.core.errors import FedOpsError, Invalid
+from fedops.engine.exit_reasons import Superseded
+from fedops.engine.log_shipping import LogShipping
+from fedops.engine.server_link import ServerLink
+from fedops.engine.server_retry import RETRY_SECONDS
+from fedops.failpoints import reached
+from fedops.processes import die_with_parent
+
+logger = logging.getLogger("fedops.engine")
+#: A ticket is shorter than this. Bytes.
+_TICKET_BYTES = 64 * 1024
+
+
+class AttemptCredentials(BaseModel):
+    """What an attempt needs to reach its Server Manager, and where its app is."""
+
+    server_url: str
+    token: str
+    run_id: int
+    attempt: int
+    app_dir: Path
+
+
+def main() -> int:
+    """Execute an attempt. Returns when the run, or the attempt's part in it, is over."""
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        ticket = read_ticket(_first_line())
+        die_with_parent()
+        with EngineClient(ticket.server_url, token=ticket.token) as api:
+            execute(ticket, api)
+    except FedOpsError as error:
+        logger.error("%s", error.message)
+        return error.exit_code
+    return 0
+
+
+def execute(
+    ticket: AttemptCredentials, api: EngineClient, retry_seconds: float = RETRY_SECONDS
+) -> None:
+    """Say hello, and then do what the run asks for, with its lines sent to the server."""
+    with ServerLink(api, retry_seconds) as link:
+        shipping = LogShipping(api.logs, lambda: link.round)
+        logging.getLogger().addHandler(shipping)
+        try:
+            with shipping.printed():
+                run_attempt(ticket.app_dir, link)
+        finally:
+            logging.getLogger().removeHandler(shipping)
+            shipping.close()
+
+
+def run_attempt(app_dir: Path, link: ServerLink) -> None:
+    """The attempt from its hello to its last word."""
+    try:
+        spec = link.ask(lambda api: api.hello(EngineHello(pid=os.getpid())))
+    except Superseded as error:
+        logger.info("another attempt took over: %s", error)
+        return
+    reached("engine.hello")
+    _work(spec, app_dir, link)
+
+
+def _work(spec: AttemptSpec, app_dir: Path, link: ServerLink) -> None:
+    from fedops.flower.server_side import play_attempt  # takes seconds: it imports frameworks
+
+    play_attempt(spec, app_dir, link)
+
+
+def read_ticket(line: str) -> AttemptCredentials:
+    """The ticket that the Server Manager wrote. ``Invalid`` when it is none."""
+    try:
+        return AttemptCredentials.model_validate_json(line)
+    except ValidationError:
+        raise Invalid(
+            "there is no attempt's ticket on standard input: a FedOps server starts this program itself"
+        ) from None
+
+
+def _first_line() -> str:
+    """The first line of stdin and no byte more: the rest is the tie to the parent."""
+    line = bytearray()
+    while len(line) < _TICKET_BYTES and (byte := os.read(0, 1)) not in (b"", b"\n"):
+        line += byte
+    return line.decode(errors="replace")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""What the server does by itself: start engines and watch them, notice what time alone brings about."""

@@ -1,0 +1,185 @@
+"""FL servers as child processes, one an attempt: started with a ticket, watched, ended as whole trees."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import logging
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from json import dumps
+from pathlib import Path
+from typing import Protocol
+
+from fedops.core.errors import Unavailable
+from fedops.core.why import count
+from fedops.processes import (
+    TREE_VARIABLE,
+    clean_env,
+    end_named_tree,
+    end_tree,
+    spawn,
+)
+
+logger = logging.getLogger("fedops.server.engine")
+
+COMMAND = (sys.executable, "-m", "fedops.flower.server_app")
+#: glibc: give large blocks back at once. Else what held one round's updates stays with the process.
+MALLOC = {
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": "1048576",
+    "MALLOC_TRIM_THRESHOLD_": "131072",
+}
+_LAST_CHARACTERS = 2_000
+#: From SIGTERM to SIGKILL of a FL server that is ended: what counts is with the Server Manager already.
+_GRACE_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class EngineTicket:
+    """What a FL server is told on its standard input, as a line of JSON. Its token reaches nobody else."""
+
+    attempt_id: int
+    run_id: int
+    attempt: int
+    token: str
+    server_url: str
+    app_dir: str
+
+
+class EngineProcesses(Protocol):
+    """Starts FL servers and knows how they are. All of them end with the Server Manager."""
+
+    def clean(self) -> None:
+        """End what an earlier life of the Server Manager left behind."""
+        ...
+
+    def start(self, ticket: EngineTicket) -> int:
+        """Start the FL server of an attempt; returns its process id. ``Unavailable`` when it cannot be."""
+        ...
+
+    def how_ended(self, attempt_id: int) -> str | None:
+        """None while it lives, else how it ended ("exit code 1")."""
+        ...
+
+    def last_words(self, attempt_id: int) -> str:
+        """The end of what it wrote."""
+        ...
+
+    def end(self, attempt_id: int, *, at_once: bool = False) -> None:
+        """End it with all it started. Gone already is no error."""
+        ...
+
+    def forget(self, attempt_id: int) -> None:
+        """The attempt is over and its process gone: remove what is left of it."""
+        ...
+
+    def close(self) -> None:
+        """End all of them."""
+        ...
+
+    def why(self) -> str:
+        """One sentence on how they are, for operators."""
+        ...
+
+
+class LocalEngineProcesses:
+    """``EngineProcesses`` on this machine. What they print goes to files under ``home``."""
+
+    def __init__(self, home: Path, command: Sequence[str] = COMMAND) -> None:
+        self._home = home
+        self._command = command
+        # The name outlives us: what a killed Server Manager left behind is found by it.
+        self._tree = tree_of(home)
+        self._children: dict[int, subprocess.Popen[bytes]] = {}
+        self._lock = threading.Lock()
+
+    def clean(self) -> None:
+        if left := end_named_tree(self._tree, grace=0.0):
+            logger.warning("ended %d processes that an earlier Server Manager left behind", left)
+
+    def start(self, ticket: EngineTicket) -> int:
+        try:
+            self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with self._log(ticket.attempt_id).open("wb") as log:
+                child = spawn(
+                    self._command,
+                    env=self._env(),
+                    cwd=self._home,
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                )
+        except OSError as error:
+            raise Unavailable(f"the FL server cannot be started: {error}") from error
+        with self._lock:
+            self._children[ticket.attempt_id] = child
+        assert child.stdin is not None
+        with contextlib.suppress(OSError):  # it has ended already: that is noticed elsewhere
+            child.stdin.write(dumps(asdict(ticket)).encode() + b"\n")
+            child.stdin.flush()
+        return child.pid
+
+    def _env(self) -> dict[str, str]:
+        env = {name: value for name, value in clean_env().items() if not name.startswith("FLWR_")}
+        return env | {
+            **MALLOC,
+            TREE_VARIABLE: self._tree,
+            "FLWR_HOME": str(self._home / "flwr"),
+            "FLWR_TELEMETRY_ENABLED": "0",
+            "FLWR_DISABLE_UPDATE_CHECK": "1",
+            "PYTHONUNBUFFERED": "1",
+        }
+
+    def how_ended(self, attempt_id: int) -> str | None:
+        child = self._children.get(attempt_id)
+        if child is None:
+            return "it is no child of this Server Manager"
+        code = child.poll()
+        if code is None:
+            return None
+        return f"killed by signal {-code}" if code < 0 else f"exit code {code}"
+
+    def last_words(self, attempt_id: int) -> str:
+        try:
+            with self._log(attempt_id).open("rb") as file:
+                file.seek(max(os.fstat(file.fileno()).st_size - _LAST_CHARACTERS, 0))
+                return file.read().decode(errors="replace").strip()
+        except OSError:
+            return ""
+
+    def end(self, attempt_id: int, *, at_once: bool = False) -> None:
+        child = self._children.get(attempt_id)
+        if child is not None and child.poll() is None:
+            end_tree(child.pid, 0.0 if at_once else _GRACE_SECONDS)
+
+    def forget(self, attempt_id: int) -> None:
+        with self._lock:
+            child = self._children.pop(attempt_id, None)
+        if child is not None:
+            child.poll()
+            if child.stdin is not None:
+                with contextlib.suppress(OSError):
+                    child.stdin.close()
+        self._log(attempt_id).unlink(missing_ok=True)
+
+    def close(self) -> None:
+        for attempt_id in list(self._children):
+            self.end(attempt_id)
+            self.forget(attempt_id)
+        end_named_tree(self._tree, grace=0.0)
+
+    def why(self) -> str:
+        living = sum(child.poll() is None for child in list(self._children.values()))
+        return f"{count(living, 'FL server')} running" if living else "no FL server is running"
+
+    def _log(self, attempt_id: int) -> Path:
+        return self._home / f"attempt-{attempt_id}.log"
+
+
+def tree_of(home: Path) -> str:
+    """What the processes of FL servers with this folder are named by (``processes.TREE_VARIABLE``)."""
+    return "engine-" + hashlib.sha256(str(home.resolve()).encode()).hexdigest()[:16]

@@ -1,0 +1,328 @@
+"""One client's part of a round: evaluate the model it received, train it, say how it went.
+
+Model and data stay loaded between rounds. What depends on earlier rounds is kept by run and round, so
+that an order that comes again gets the same answer.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, Self
+
+from fedops.algorithms.clipping import clip_update
+from fedops.config import Config, to_plain
+from fedops.core.contracts import ExchangeRule
+from fedops.core.contracts.training import EVALUATE, ClientMetrics, TrainingOrder, UpdateHeader
+from fedops.core.errors import FedOpsError, Forbidden, Invalid
+from fedops.core.policies import client_seed
+from fedops.core.states import ProcessStatus
+from fedops.failpoints import reached
+from fedops.scalize.base import ModelAdapter, TrainContext
+from fedops.scalize.data import DataSplit
+from fedops.storage.tensors import Tensors
+from fedops.trainer.checkpoint_restore import restore
+from fedops.trainer.device_context import Device, Moment
+
+logger = logging.getLogger("fedops.training")
+
+#: Keys of the config that change neither a client's model nor its data.
+_ELSEWHERE = ("clients_per_round", "num_rounds", "server", "task_id", "wandb", "xai")
+#: So strategies call the bound to clip updates to, and the client's word on whether it did.
+CLIPPING_NORM, NORM_BIT = "clipping_norm", "norm_bit"
+
+
+class ClientProject(Protocol):
+    """What a client asks of a project: ``scalize.project.Project``."""
+
+    @property
+    def config(self) -> Config: ...
+    def with_config(self, plain: Mapping[str, Any]) -> Self: ...
+    def make_adapter(self, seed: int) -> ModelAdapter: ...
+    def load_data(self) -> DataSplit: ...
+
+
+class CannotTakePart(Exception):
+    """This device cannot take part in the run. The text goes to the server."""
+
+
+@dataclass(frozen=True)
+class LocalUpdate:
+    """What a client answers. Without tensors: it refused, or was asked to evaluate only."""
+
+    header: UpdateHeader
+    tensors: Tensors | None = None
+    trained: ClientMetrics | None = None
+    evaluated: ClientMetrics | None = None
+
+
+@dataclass
+class _Warm:
+    """A model that stays loaded, and what its tensors were at first."""
+
+    key: str
+    adapter: ModelAdapter
+    initial: Tensors  #: of the tensors that stay on the device
+
+    @classmethod
+    def build(cls, key: str, project: ClientProject, seed: int) -> _Warm:
+        adapter = project.make_adapter(seed)
+        names = _local_names(adapter)
+        tensors = adapter.get_tensors() if names else {}
+        return cls(key, adapter, {name: tensors[name] for name in names})
+
+
+@dataclass
+class _Work:
+    """All that one order needs."""
+
+    order: TrainingOrder
+    config: Config
+    adapter: ModelAdapter
+    data: DataSplit
+    received: Tensors
+    #: All that training begins with: what was received, and what stays on the device.
+    first: Tensors
+
+    def context(self, device: Device) -> TrainContext:
+        return TrainContext(
+            round=self.order.round,
+            seed=client_seed(self.order.run_seed, device.name, self.order.round),
+            epochs=self.config.num_epochs,
+            batch_size=self.config.batch_size,
+            learning_rate=self.config.learning_rate,
+            proximal_mu=self.order.number("proximal-mu"),
+            settings=to_plain(self.config),
+            cancelled=device.cancelled,
+            on_epoch=device.report.epoch,
+        )
+
+    def training_context(self, device: Device) -> TrainContext:
+        """The same for training, which may go on where it was interrupted."""
+        context = self.context(device)
+        about = json.dumps(
+            [
+                self.adapter.contract.fingerprint,
+                self.data.examples,
+                context.seed,
+                context.epochs,
+                context.batch_size,
+                context.learning_rate,
+                context.proximal_mu,
+            ]
+        )
+        return replace(context, checkpoints=device.epochs.open(device.work_key, about))
+
+
+class LocalTrainer:
+    """Does one device's part of rounds, one at a time."""
+
+    def __init__(self, project: ClientProject, device: Device) -> None:
+        self._project = project
+        self._device = device
+        self._warm: _Warm | None = None
+
+    def warm_up(self) -> None:
+        """Load the model of the app as it is configured here, so that the first order finds it."""
+        seed = self._project.config.random_seed
+        restore(self._warm_model(self._project, seed).adapter, self._device.memory, seed)
+
+    def prepare_explanations(self) -> None:
+        """Check ``[xai]`` as it is configured here against the model and the data, before any training.
+
+        Raises:
+            Invalid: it cannot be done, with what to do.
+        """
+        config = self._project.config
+        if not config.xai.enabled:
+            return
+        try:
+            data = self._project.load_data()
+        except FedOpsError as error:  # a run's config may say more of the data
+            self._device.report.event("app_problem", error.message)
+            return
+        adapter = self._warm_model(self._project, config.random_seed).adapter
+        self._device.explanations.prepare(config, adapter, data)
+
+    def __call__(self, order: TrainingOrder, received: Tensors, kind: str) -> LocalUpdate:
+        """The answer. ``kind``: train (and evaluate, if the order says so) or evaluate.
+
+        Raises:
+            Cancelled: the device was told to stop. Whatever else goes wrong in training is raised too.
+        """
+        head = UpdateHeader(self._device.name, order.run_id, order.attempt, order.round, "")
+        trains = kind != EVALUATE
+        try:
+            work = self._prepare(order, received, trains)
+        except CannotTakePart as why:
+            self._event("refused", str(why), order)
+            return LocalUpdate(replace(head, refused=str(why)))
+        head = replace(
+            head, fingerprint=work.adapter.contract.fingerprint, dataset=work.data.dataset
+        )
+        evaluated, head = self._evaluate(work, head, trains)
+        if not trains:
+            return LocalUpdate(head, evaluated=evaluated)
+        trained, tensors, head = self._train(work, head)
+        return LocalUpdate(head, tensors, trained, evaluated)
+
+    # --- before ----------------------------------------------------------------------------------
+
+    def _prepare(self, order: TrainingOrder, received: Tensors, trains: bool) -> _Work:
+        """Make model and data ready, and compare them with the run's.
+
+        Raises:
+            CannotTakePart: they are not what the run is about, or cannot be had.
+        """
+        try:
+            project = self._project.with_config(order.config)
+            adapter = self._warm_model(project, order.run_seed).adapter
+            data = project.load_data()
+            _compare(order, adapter, data)
+            self._device.explanations.prepare(project.config, adapter, data)
+        except (Invalid, Forbidden) as error:
+            raise CannotTakePart(str(error)) from None
+        first = {**received, **self._own_state(order, order.round - trains)}
+        adapter.set_tensors(first)
+        return _Work(order, project.config, adapter, data, received, first)
+
+    def _warm_model(self, project: ClientProject, seed: int) -> _Warm:
+        plain = {k: v for k, v in to_plain(project.config).items() if k not in _ELSEWHERE}
+        key = json.dumps([seed, plain], sort_keys=True)
+        if self._warm is None or self._warm.key != key:
+            self._warm = None
+            self._warm = _Warm.build(key, project, seed)
+        return self._warm
+
+    def _own_state(self, order: TrainingOrder, after_round: int) -> Tensors:
+        """The tensors that stay on the device, as ``after_round`` of this run left them."""
+        assert self._warm is not None
+        if not self._warm.initial:
+            return {}
+        memory = self._device.memory
+        state = memory.load_state(order.run_id, after_round + 1)
+        if state is None or not _fits(state, self._warm.initial):
+            state = self._state_of_earlier_runs(order.task)
+            memory.save_state(order.run_id, after_round, state)
+        return {name: state[name] for name in self._warm.initial}
+
+    def _state_of_earlier_runs(self, task: str) -> Tensors:
+        assert self._warm is not None
+        initial = self._warm.initial
+        for tensors in self._device.memory.load_checkpoint(task):
+            if _fits(tensors, initial):
+                return {name: tensors[name] for name in initial}
+        return initial
+
+    # --- the work --------------------------------------------------------------------------------
+
+    def _evaluate(
+        self, work: _Work, head: UpdateHeader, trains: bool
+    ) -> tuple[ClientMetrics | None, UpdateHeader]:
+        """The received model's metrics on this device's validation data, if it has any."""
+        if work.data.validation is None or not work.order.evaluate:
+            return None, head
+        begin = time.monotonic()
+        self._say(ProcessStatus.EVALUATING, work.order)
+        result = work.adapter.evaluate(work.data.validation, work.context(self._device))
+        seconds = time.monotonic() - begin
+        if result.examples <= 0:
+            return None, head
+        metrics = {f"eval_{name}": value for name, value in result.metrics.items()}
+        # They are of the round that made the model: before training that is the last one.
+        self._report(metrics, work.order, work.order.round - trains)
+        measured = ClientMetrics(result.examples, result.metrics)
+        return measured, replace(head, evaluate_seconds=seconds)
+
+    def _train(
+        self, work: _Work, head: UpdateHeader
+    ) -> tuple[ClientMetrics, Tensors, UpdateHeader]:
+        order, adapter = work.order, work.adapter
+        explanations = self._device.explanations
+        explanations.received(Moment(order.run_id, order.round, adapter, work.first))
+        begin = time.monotonic()
+        self._say(ProcessStatus.TRAINING, order)
+        context = work.training_context(self._device)
+        context.on_epoch(0, context.epochs)
+        result = adapter.train(work.data.train, context)
+        seconds = time.monotonic() - begin
+        logger.info(
+            "round %d of run %d: trained on %d examples in %.2f s: %s",
+            order.round,
+            order.run_id,
+            result.examples,
+            seconds,
+            {name: round(value, 4) for name, value in result.metrics.items()},
+        )
+        tensors = adapter.get_tensors()
+        reached("client.trained")
+        self._keep(order, tensors)
+        reached("client.kept")
+        explanations.trained(Moment(order.run_id, order.round, adapter, tensors))
+        metrics = {f"train_{name}": value for name, value in result.metrics.items()}
+        self._report(metrics, order, order.round)
+        update = {spec.name: tensors[spec.name] for spec in adapter.contract.federated}
+        clipped = _clip(update, work)
+        return (
+            ClientMetrics(result.examples, {**metrics, **clipped}),
+            update,
+            replace(head, train_seconds=seconds),
+        )
+
+    def _keep(self, order: TrainingOrder, tensors: Tensors) -> None:
+        assert self._warm is not None
+        memory = self._device.memory
+        if self._warm.initial:
+            own = {name: tensors[name] for name in self._warm.initial}
+            memory.save_state(order.run_id, order.round, own)
+        memory.save_checkpoint(order.task, order.run_id, order.round, tensors)
+
+    # --- saying so -------------------------------------------------------------------------------
+
+    def _say(self, status: ProcessStatus, order: TrainingOrder) -> None:
+        self._device.report.working(status, order.task, order.run_id, order.round)
+
+    def _event(self, name: str, text: str, order: TrainingOrder) -> None:
+        self._device.report.event(name, text, run_id=order.run_id, round=order.round)
+
+    def _report(self, metrics: Mapping[str, float], order: TrainingOrder, round_: int) -> None:
+        for name, value in metrics.items():
+            if math.isfinite(value):
+                self._device.report.metric(name, float(value), order.run_id, round_)
+
+
+def _local_names(adapter: ModelAdapter) -> list[str]:
+    return [s.name for s in adapter.contract.parameters if s.rule is ExchangeRule.LOCAL]
+
+
+def _fits(state: Tensors, wanted: Tensors) -> bool:
+    return all(
+        name in state and (state[name].shape, state[name].dtype) == (array.shape, array.dtype)
+        for name, array in wanted.items()
+    )
+
+
+def _compare(order: TrainingOrder, adapter: ModelAdapter, data: DataSplit) -> None:
+    if adapter.contract.fingerprint != order.contract.fingerprint:
+        lines = adapter.contract.differences(order.contract)
+        raise CannotTakePart("its model (here) differs from the run's (there): " + "; ".join(lines))
+    if order.dataset and data.dataset and data.dataset != order.dataset:
+        raise CannotTakePart(
+            f"its data set is '{data.dataset}', and the run's is '{order.dataset}'"
+        )
+
+
+def _clip(update: Tensors, work: _Work) -> dict[str, float]:
+    """Clip the update in place if the strategy asks for it, and say whether that changed it."""
+    bound = work.order.number(CLIPPING_NORM)
+    if bound <= 0:
+        return {}
+    contract = work.adapter.contract
+    names = [s.name for s in contract.parameters if s.rule is ExchangeRule.MEAN]
+    clipped, changed = clip_update(update, work.received, names, bound)
+    update.update(clipped)
+    return {NORM_BIT: float(changed)}
