@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -31,11 +31,15 @@ def server_root(federation: Federation) -> psutil.Process:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes. ``files``: mapped pages of files, which the kernel may take back at any time."""
+    """Bytes. ``files``: mapped pages of files, which the kernel may take back at any time.
+
+    ``proportional``: resident, with what several processes share (the Python program) counted once.
+    """
 
     resident: int = 0
     anonymous: int = 0
     files: int = 0
+    proportional: int = 0
 
 
 class ProcessTree:
@@ -80,6 +84,16 @@ def memory_of(pids: list[int]) -> Memory:
     return Memory(1024 * resident, 1024 * anonymous, 1024 * files)
 
 
+def proportional(pids: list[int]) -> int:
+    """Bytes, shared pages counted once. Costs the processes a moment each."""
+    total = 0
+    for pid in pids:
+        with suppress(OSError):
+            rows = dict(_kilobytes(Path(f"/proc/{pid}/smaps_rollup").read_text()))
+            total += rows.get("Pss", 0)
+    return 1024 * total
+
+
 def _kilobytes(status: str) -> list[tuple[str, int]]:
     rows = [line.split() for line in status.splitlines()]
     return [(row[0].rstrip(":"), int(row[1])) for row in rows if len(row) == 3 and row[2] == "kB"]
@@ -109,11 +123,12 @@ class MemoryMeter:
 
     def _run(self) -> None:
         pids: list[int] = []
-        looked = float("-inf")
+        looked, shared = float("-inf"), 0
         while not self._over.wait(self._every):
             if time.monotonic() - looked > _TREE_SECONDS:
                 pids, looked = [one.pid for one in self._tree.processes()], time.monotonic()
-            self.samples.append(memory_of(pids))
+                shared = proportional(pids)
+            self.samples.append(replace(memory_of(pids), proportional=shared))
 
     def most(self, of: Callable[[Memory], int]) -> int:
         return max(map(of, self.samples), default=0)

@@ -1,6 +1,7 @@
 """A round of a thousand devices: the real protocol, real bytes of 1.8 MB, nobody trains.
 
-The devices are light ones in two processes on this machine, so they share its cores with the server.
+The devices are light ones in two processes on this machine, so they share its cores with the server. Its
+memory is that of all its processes, with the pages that they share counted once.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -76,8 +78,15 @@ class Prober:
 
     def p99_ms(self) -> float:
         """Of all calls together."""
-        found = sorted(one for each in self.seconds.values() for one in each)
-        return 1e3 * found[int(0.99 * len(found))]
+        return p99_ms([one for each in self.seconds.values() for one in each])
+
+    def p99_ms_by_call(self) -> dict[str, float]:
+        return {path: p99_ms(seconds) for path, seconds in self.seconds.items()}
+
+
+def p99_ms(seconds: Sequence[float]) -> float:
+    found = sorted(seconds)
+    return 1e3 * found[int(0.99 * len(found))]
 
 
 def measure(place: Path, devices: int, rounds: int) -> dict[str, Any]:
@@ -102,6 +111,8 @@ def measure(place: Path, devices: int, rounds: int) -> dict[str, Any]:
         "false_offline": offline,
         "dropped": dropped(records),
         "p99_ms": prober.p99_ms(),
+        "p99_ms_by_call": prober.p99_ms_by_call(),
+        "server_mb": memory.most(lambda m: m.proportional) / MB,
         "server_rss_mb": memory.most(lambda m: m.resident) / MB,
         "server_anonymous_mb": memory.most(lambda m: m.anonymous) / MB,
         "server_cpu_seconds": spent,
@@ -140,7 +151,7 @@ def main() -> None:
         "seconds": row["round_seconds"] <= MUST_SECONDS,
         "offline": row["false_offline"] == 0 and row["dropped"] == 0,
         "p99": row["p99_ms"] <= MUST_P99_MS and not row["failures"],
-        "memory": row["server_rss_mb"] <= MUST_MB,
+        "memory": row["server_mb"] <= MUST_MB,
     }
     result = {
         "benchmark": "thousand_devices",
@@ -161,6 +172,7 @@ def main() -> None:
         "False offline",
         "Dropped",
         "p99 ms",
+        "Server MB",
         "Server RSS MB",
         "Server anonymous MB",
         "Calls",

@@ -392,9 +392,9 @@ def attempt_why(attempt: AttemptFacts) -> str:
     """What an attempt is doing, for how long and how long it may, or how it ended."""
     lasting = within(attempt.seconds, attempt.limit_seconds)
     if attempt.status is AttemptStatus.STARTING:
-        return f"its ServerApp has been starting for {lasting}"
+        return f"its FL server has been starting for {lasting}"
     if attempt.status is AttemptStatus.RUNNING:
         doing = doing_what(attempt.progress)
-        return f"its ServerApp (process {attempt.pid}) is {doing} for {lasting}"
+        return f"its FL server (process {attempt.pid}) is {doing} for {lasting}"
     because = f": {attempt.reason}" if attempt.reason else ""
     return f"{attempt.status.value}{because}"

@@ -88,7 +88,7 @@ class ServerManager:
             found = assignments.open_rows(session)
             known = [(assignments.work_of(row), assignments.seen_of(row)) for row in found]
             ended = [
-                WorkOver(row.id, row.device_id, row.reason)
+                (assignments.work_of(row), WorkOver(row.id, row.device_id, row.reason))
                 for row in assignments.unreleased(session)
             ]
         services.hub.load(known, ended)

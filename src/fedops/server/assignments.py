@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from sqlalchemy import ColumnElement, Table, bindparam, or_, select, update
@@ -125,21 +125,58 @@ def deliver(session: Session, device_id: str, id_: str, result: Result, now: flo
         NotFound: it is not this device's.
         Gone: it is over in another way.
     """
-    rows = move(
-        session,
-        A.UPLOADED,
-        _one(device_id, id_),
-        delivered_at=now,
-        blob=result.blob,
-        inline=result.inline,
-        size=result.size,
-        encoding=result.encoding,
-        decoded_sha256=result.decoded_sha256,
-        decoded_size=result.decoded_size,
-    )
-    if not rows:
+    values = {"key": id_, "device": device_id, "delivered_at": now, **asdict(result)}
+    row = session.connection().execute(_DELIVER, values).first()
+    if row is None:
         _require_same(session, device_id, id_, DELIVERED)
-    _over(session, rows)
+        return
+    tell(session, WorkOver(id_, device_id))
+    if row.run_id is not None:
+        found = {"id": id_, "status": A.UPLOADED, "inline": result.inline, **_said_of(result)}
+        place = {"device": row.name, "kind": row.kind, "round": row.round, "retry": row.retry}
+        tell(session, WorkForEngine(row.run_id, _delivery(**found, **place)))
+
+
+_TABLE, _DEVICES = AssignmentRow.__table__.c, DeviceRow.__table__.c
+# Made once: this is what a round does most, and making it would cost more than the database does.
+_DELIVER = (
+    update(AssignmentRow.__table__)  # type: ignore[arg-type]
+    .where(_TABLE.id == bindparam("key"), _TABLE.device_id == bindparam("device"))
+    .where(
+        or_(
+            *(
+                _TABLE.status == s
+                for s, after in ASSIGNMENT_TRANSITIONS.items()
+                if A.UPLOADED in after
+            )
+        )
+    )
+    .values(
+        status=A.UPLOADED,
+        delivered_at=bindparam("delivered_at"),
+        **{field.name: bindparam(field.name) for field in fields(Result)},
+    )
+    .returning(
+        _TABLE.run_id,
+        _TABLE.kind,
+        _TABLE.round,
+        _TABLE.retry,
+        select(_DEVICES.name)
+        .where(_DEVICES.id == _TABLE.device_id)
+        .scalar_subquery()
+        .label("name"),
+    )
+)
+
+
+def _said_of(result: Result | AssignmentRow) -> dict[str, Any]:
+    blob = BlobRef(sha256=result.blob, size=result.size or 0) if result.blob else None
+    return {
+        "blob": blob,
+        "encoding": result.encoding,
+        "decoded_sha256": result.decoded_sha256,
+        "decoded_size": result.decoded_size,
+    }
 
 
 def _over(session: Session, rows: Iterable[AssignmentRow]) -> None:
@@ -207,26 +244,26 @@ def deliveries(session: Session, rows: Sequence[AssignmentRow]) -> list[Delivery
         return []
     query = select(DeviceRow.id, DeviceRow.name).where(DeviceRow.id.in_(ids))
     names = {device_id: name for device_id, name in session.execute(query)}
-    return [_delivery(row, names[row.device_id]) for row in rows]
+    return [_of_row(row, names[row.device_id]) for row in rows]
 
 
-def _delivery(row: AssignmentRow, device: str) -> Delivery:
-    inline = None if row.inline is None else base64.b64encode(row.inline).decode()
-    return Delivery(
+def _of_row(row: AssignmentRow, device: str) -> Delivery:
+    return _delivery(
         id=row.id,
         device=device,
         kind=row.kind,
         round=row.round,
         retry=row.retry,
         status=row.status,
-        blob=BlobRef(sha256=row.blob, size=row.size or 0) if row.blob else None,
-        encoding=row.encoding,
-        decoded_sha256=row.decoded_sha256,
-        decoded_size=row.decoded_size,
-        inline=inline,
+        inline=row.inline,
         reason=row.reason,
         code=row.code,
+        **_said_of(row),
     )
+
+
+def _delivery(*, inline: bytes | None, **values: Any) -> Delivery:
+    return Delivery(inline=None if inline is None else base64.b64encode(inline).decode(), **values)
 
 
 def end_all_of(session: Session, device_id: str, reason: str, now: float) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from fedops.server.db import Database
 from fedops.server.tokens import Principal, authenticate
 
-#: How long an answer is good, unless it is cleared before. Seconds. Devices' tokens do not expire by themselves.
+#: How long an answer is good, unless it is cleared before; the tokens of devices do not expire. Seconds.
 KEPT_SECONDS, DEVICE_KEPT_SECONDS = 30.0, 300.0
 _MOST = 20_000
 

@@ -286,7 +286,7 @@ def test_a_lost_attempt_is_fenced_and_the_next_goes_on(world: World) -> None:
     lost, alive = world.operator.run(run.id).attempts
     assert lost.why.startswith("lost: ")
     assert (alive.why, alive.limit_seconds) == (
-        "its ServerApp (process 2) is beginning for 0 s, limit 60 min",
+        "its FL server (process 2) is beginning for 0 s, limit 60 min",
         3_600.0,
     )
     world.do_round(second, 2, "a")

@@ -6,12 +6,13 @@ from dataclasses import replace
 
 import pytest
 
-from fedops.core.contracts import EngineProgress, ProcessReport
+from fedops.core.contracts import EngineProgress, ProcessReport, Stage
 from fedops.core.states import AttemptStatus, Enrolment, FailureReason, ProcessStatus, RunStatus
 from fedops.core.why import (
     AttemptFacts,
     DeviceFacts,
     RunFacts,
+    WorkFacts,
     attempt_why,
     count,
     device_why,
@@ -20,6 +21,7 @@ from fedops.core.why import (
     some,
     span,
     unavailable,
+    working,
 )
 
 
@@ -117,35 +119,80 @@ def test_every_process_status_has_a_sentence(status: ProcessStatus) -> None:
 
 
 def test_whether_a_device_can_be_invited() -> None:
-    assert unavailable(_device(), "mnist", True, None) is None
-    training = _device(process=_process(ProcessStatus.TRAINING, task="mnist"))
-    assert unavailable(training, "mnist", True, None) is None
+    starting = _process(ProcessStatus.STARTING)
     cases = [
-        (_device(), True, "another data set", "refused for this run: another data set"),
-        (_device(online=False), True, None, "offline, last seen 1 s ago"),
-        (_device(), False, None, "online, its node is being registered"),
-        (
-            _device(process=_process(ProcessStatus.STARTING)),
-            True,
-            None,
-            "its training client has been starting for 12 s",
-        ),
-        (
-            _device(process=_process(ProcessStatus.IDLE, task="other")),
-            True,
-            None,
-            "its training client works for task 'other'",
-        ),
+        (_device(), None, None),
+        (_device(process=_process(ProcessStatus.TRAINING, task="mnist")), None, None),
+        (_device(process=_process(ProcessStatus.TRAINING, task="other")), None, None),
+        (_device(), "another data set", "refused for this run: another data set"),
+        (_device(online=False), None, "offline, last seen 1 s ago"),
+        (_device(process=starting), None, "its training client has been starting for 12 s"),
     ]
-    for device, registered, refused, why in cases:
-        assert unavailable(device, "mnist", registered, refused) == why
-    busy = "works for run 3 of task 'other' first"
-    assert unavailable(_device(), "mnist", True, None, busy) == busy
+    for device, refused, why in cases:
+        assert unavailable(device, "mnist", refused) == why
+
+
+def _work(stage: Stage = Stage.WAITING, **values: object) -> WorkFacts:
+    facts = WorkFacts("train", "mnist", 7, 3, accepted=True, stage=stage)
+    return replace(facts, **values)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("work", "text"),
+    [
+        (_work(accepted=False), "has not fetched its work yet"),
+        (_work(), "about to begin"),
+        (_work(text="no room on the disk"), "waiting: no room on the disk"),
+        (_work(Stage.DOWNLOADING, done=19_500_000, total=45_000_000), "downloading 43 % of 45 MB"),
+        (_work(Stage.DOWNLOADING, done=1, total=2_500), "downloading 0 % of 2 kB"),
+        (_work(Stage.DOWNLOADING), "downloading"),
+        (_work(Stage.PREPARING), "preparing"),
+        (_work(Stage.TRAINING, done=1, total=5), "training epoch 2 of 5"),
+        (_work(Stage.TRAINING, done=5, total=5), "training epoch 5 of 5"),
+        (_work(Stage.TRAINING), "training"),
+        (_work(Stage.EVALUATING), "evaluating"),
+        (_work(Stage.WAITING_TO_UPLOAD), "waiting to upload"),
+        (
+            _work(Stage.WAITING_TO_UPLOAD, text="the server is out of reach"),
+            "waiting to upload: the server is out of reach",
+        ),
+        (_work(Stage.UPLOADING, done=8, total=10), "uploading 80 %"),
+    ],
+)
+def test_what_a_device_does_for_an_assignment(work: WorkFacts, text: str) -> None:
+    assert working(work) == text
+
+
+def test_work_that_waits_names_the_run_that_comes_first() -> None:
+    other = _work(Stage.TRAINING, run_id=3, task="cifar")
+    assert working(_work(), [other]) == "works for run 3 of task 'cifar' first"
+    assert working(_work(), [_work(run_id=3)]) == "about to begin"
+
+
+def test_a_device_says_what_it_works_on() -> None:
+    training = _work(Stage.TRAINING, done=1, total=5)
+    query = _work(Stage.EVALUATING, kind="query", round=None)
+    assert device_why(_device(work=(training, _work()))) == (
+        "online; training epoch 2 of 5 in round 3 of run 7"
+    )
+    assert device_why(_device(work=(query,))) == "online; evaluating, query of run 7"
+
+
+def test_a_run_says_what_its_devices_do() -> None:
+    progress = EngineProgress(
+        phase="training", round=3, selected=["pi-1", "pi-2", "pi-3"], replied=["pi-2"]
+    )
+    busy = _device("pi-1", work=(_work(Stage.UPLOADING, done=8, total=10),))
+    run = replace(BASE, progress=progress, devices=[busy, _device("pi-2"), AWAY])
+    assert run_why(run) == (
+        "round 3 of 5: training, 1 of 3 replied; waiting for pi-3 (offline, last seen 41 s ago); "
+        "pi-1: uploading 80 %"
+    )
 
 
 AWAY = _device("pi-3", online=False, last_seen_seconds=41)
 THREE = (_device("pi-1"), _device("pi-2"), AWAY)
-BASE = RunFacts(RunStatus.RUNNING, rounds=5, committed_rounds=2, seconds_in_state=3.0, attempt=1)
+BASE = RunFacts(7, RunStatus.RUNNING, rounds=5, committed_rounds=2, seconds_in_state=3.0, attempt=1)
 
 
 def _progress(phase: str, **values: object) -> EngineProgress:
@@ -272,17 +319,17 @@ def test_every_run_status_has_a_sentence(status: RunStatus) -> None:
     [
         (
             AttemptFacts(AttemptStatus.STARTING, None, 4.2, 90),
-            "its ServerApp has been starting for 4 s, limit 90 s",
+            "its FL server has been starting for 4 s, limit 90 s",
         ),
         (
             AttemptFacts(AttemptStatus.RUNNING, 77, 1.0, 3_600),
-            "its ServerApp (process 77) is beginning for 1 s, limit 60 min",
+            "its FL server (process 77) is beginning for 1 s, limit 60 min",
         ),
         (
             AttemptFacts(
                 AttemptStatus.RUNNING, 77, 9.9, 600, EngineProgress(round=3, phase="training")
             ),
-            "its ServerApp (process 77) is training in round 3 for 9 s, limit 10 min",
+            "its FL server (process 77) is training in round 3 for 9 s, limit 10 min",
         ),
         (AttemptFacts(AttemptStatus.ENDED, 77, 9.9, None), "ended"),
         (

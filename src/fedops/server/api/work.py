@@ -186,6 +186,7 @@ class WorkApp:
         await self._services.writer.submit(
             lambda session: assignments.end(session, device_id, id_, body, now)
         )
+        self._services.slots.release(id_)
         reached("server.work.end.after")
         return DONE
 
@@ -196,6 +197,7 @@ class WorkApp:
         await self._services.writer.submit(
             lambda session: assignments.deliver(session, device_id, id_, result, now)
         )
+        self._services.slots.release(id_)
         reached("server.work.result.after")
         return DONE
 

@@ -73,7 +73,7 @@ def _offer(
     if body.offers.round not in (None, number):
         raise Invalid(f"round {number} is begun, and its offers are of round {body.offers.round}")
     batch = body.offers.model_copy(update={"round": number})
-    _end_others(session, run, number, {wanted.device for wanted in batch.offers}, now)
+    _end_others(session, run, number, set(body.selected), now)
     return offer(session, attempt, run, batch, now)
 
 

@@ -47,7 +47,7 @@ def offer(
             new.append(row)
             there[key] = row
         found[wanted.device] = row.id
-    _add(session, new)
+    _add(session, new, now)
     return Offered(assignments=found)
 
 
@@ -142,16 +142,23 @@ def _row(
     )
 
 
-def _add(session: Session, rows: Sequence[AssignmentRow]) -> None:
-    _require_approved(session, {row.device_id for row in rows})
+def _add(session: Session, rows: Sequence[AssignmentRow], now: float) -> None:
+    out = _not_approved(session, {row.device_id for row in rows})
+    for row in rows:
+        if row.device_id in out:  # decided in this very moment: the engine hears it as an end
+            row.status, row.reason = AssignmentStatus.CANCELLED, out[row.device_id]
+            row.ended_at = row.released_at = now
     if rows:
         session.add_all(rows)
         session.flush()
-        tell(session, WorkOffered(tuple(assignments.work_of(row) for row in rows)))
+        open_ = [row for row in rows if row.device_id not in out]
+        tell(session, WorkOffered(tuple(assignments.work_of(row) for row in open_)))
+        assignments.tell_engine(session, [row for row in rows if row.device_id in out])
 
 
-def _require_approved(session: Session, device_ids: set[str]) -> None:
-    query = select(DeviceRow.name, DeviceRow.enrolment).where(DeviceRow.id.in_(device_ids))
-    for name, enrolment in session.execute(query):
-        if enrolment is not Enrolment.APPROVED:
-            raise Invalid(f"device '{name}' is {enrolment.value}: it takes part in nothing")
+def _not_approved(session: Session, device_ids: set[str]) -> dict[str, str]:
+    """Device id -> why it takes part in nothing."""
+    query = select(DeviceRow.id, DeviceRow.enrolment).where(
+        DeviceRow.id.in_(device_ids), DeviceRow.enrolment != Enrolment.APPROVED
+    )
+    return {id_: f"the device is {status.value}" for id_, status in session.execute(query)}

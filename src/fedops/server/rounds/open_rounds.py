@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
@@ -15,6 +18,7 @@ from fedops.server.tables import (
     AssignmentRow,
     AttemptRow,
     DeviceRow,
+    InstructionRow,
     ParticipationRow,
     RoundRow,
     RunRow,
@@ -75,12 +79,19 @@ def _take_over(
         events.append(session, now, who, subject, "round.taken_over", text, row.run_id)
     deadline = min((one.deadline_at for one in rows), default=now)
     names = {delivery.id: delivery.device for delivery in assignments.deliveries(session, rows)}
+    orders = sorted({one.instruction for one in rows})
     return OpenRound(
         round=row.round,
         selected=selected,
-        assignments=[_open(one, names[one.id], selected) for one in rows],
+        assignments=[_open(one, names[one.id], selected, orders) for one in rows],
+        instructions=[_document(session, id_) for id_ in orders],
         seconds_left=max(deadline - now, 0.0),
     )
+
+
+def _document(session: Session, id_: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(session.get_one(InstructionRow, id_).content)
+    return found
 
 
 def _selected(session: Session, row: RoundRow, attempt: int) -> dict[str, str]:
@@ -94,7 +105,9 @@ def _selected(session: Session, row: RoundRow, attempt: int) -> dict[str, str]:
     return {name: selection for name, selection in session.execute(query)}
 
 
-def _open(row: AssignmentRow, device: str, selected: dict[str, str]) -> OpenAssignment:
+def _open(
+    row: AssignmentRow, device: str, selected: dict[str, str], orders: list[str]
+) -> OpenAssignment:
     return OpenAssignment(
         id=row.id,
         device=device,
@@ -103,6 +116,7 @@ def _open(row: AssignmentRow, device: str, selected: dict[str, str]) -> OpenAssi
         status=row.status,
         selection=selected.get(device, ""),
         evaluates=row.evaluates,
+        instruction=orders.index(row.instruction),
     )
 
 

@@ -32,12 +32,15 @@ def finish(
     if _said_before(session, attempt_id, body):
         return
     attempt, run = fenced(session, attempt_id)
-    if body.outcome == "completed":
+    if body.outcome == "completed" and not body.own_rounds:
         _require_all_rounds(run)
     text = body.text or body.outcome
     note_client_metrics(session, run, run.committed_rounds, body.client_metrics, now)
     move_attempt(session, attempt, AttemptStatus.ENDED, who(attempt), _goodbye(body), now)
-    if body.outcome == "completed":
+    if body.outcome == "completed" and body.own_rounds:
+        why = "its own ServerApp has ended; what that made is in its own hands"
+        _end_completed(session, attempt, run, why, now)
+    elif body.outcome == "completed":
         _complete(session, attempt, run, body, now)
     elif body.outcome == "failed" and run.status not in _ENDING:
         reason = body.reason or FailureReason.ENGINE_ERROR
@@ -88,6 +91,12 @@ def _complete(
     models.move_alias(session, run.task, models.LATEST, version.version, now, who(attempt))
     why = f"all {run.rounds} rounds committed; V{version.version} is the new global model"
     values: dict[str, Any] = {"version": version.version, "metrics": metrics or run.metrics}
+    _end_completed(session, attempt, run, why, now, **values)
+
+
+def _end_completed(
+    session: Session, attempt: AttemptRow, run: RunRow, why: str, now: float, **values: Any
+) -> None:
     if run.status is RunStatus.PAUSING:  # it completed before it could pause
         move_run(session, run, RunStatus.STOPPING, who(attempt), why, now)
     move_run(session, run, RunStatus.COMPLETED, who(attempt), why, now, **values)

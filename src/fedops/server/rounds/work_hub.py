@@ -46,7 +46,7 @@ class _Device:
     revision: int
     pieces: dict[str, _Piece] = field(default_factory=dict)
     polls: int = 0
-    #: What was last given to whom: (life, id) -> when.
+    #: What was last given to whom: (life, item of news) -> when.
     given: dict[tuple[str, str], float] = field(default_factory=dict)
 
 
@@ -72,8 +72,11 @@ class News:
     forget: list[str] = field(default_factory=list)
 
     @property
-    def ids(self) -> list[str]:
-        return [*(o.id for o in self.offers), *(c.id for c in self.cancel), *self.forget]
+    def items(self) -> list[str]:
+        """What is said of which assignment: the same again is no news."""
+        offers = [f"offer {offer.id}" for offer in self.offers]
+        cancel = [f"cancel {cancelled.id}" for cancelled in self.cancel]
+        return [*offers, *cancel, *(f"forget {id_}" for id_ in self.forget)]
 
 
 class WorkHub:
@@ -98,7 +101,11 @@ class WorkHub:
 
     # --- what the database says ----------------------------------------------------------------
 
-    def load(self, open_: Iterable[tuple[OpenWork, Seen]], ended: Iterable[WorkOver]) -> None:
+    def load(
+        self,
+        open_: Iterable[tuple[OpenWork, Seen]],
+        ended: Iterable[tuple[OpenWork, WorkOver]],
+    ) -> None:
         """At the start: what is open, and what was ended and may still be held."""
         with self._lock:
             for work, seen in open_:
@@ -107,8 +114,10 @@ class WorkHub:
                     stage=Stage(seen.stage), done=seen.done, total=seen.total, text=seen.text
                 )
                 self._put(piece)
-            for over in ended:
+            for work, over in ended:
                 self._remember(over)
+                piece = _Piece(work, maybe_held=True, cancelled=_cancellation(over))
+                self._put(piece)
 
     def offered(self, works: Sequence[OpenWork]) -> None:
         """There is new work."""
@@ -276,14 +285,15 @@ class WorkHub:
         """How long until some of the news must be given (again); infinite when there is none."""
         given, now = self._devices[listener.device_id].given, self._monotonic()
         never = float("-inf")
-        due = (given.get((listener.life, id_), never) + REPEAT_SECONDS - now for id_ in news.ids)
+        life = listener.life
+        due = (given.get((life, item), never) + REPEAT_SECONDS - now for item in news.items)
         return min(due, default=float("inf"))
 
     def _give(self, listener: Listener, news: News) -> News:
         now = self._monotonic()
         device = self._devices[listener.device_id]
         recent = {key: at for key, at in device.given.items() if now - at < REPEAT_SECONDS}
-        device.given = recent | {(listener.life, id_): now for id_ in news.ids}
+        device.given = recent | {(listener.life, item): now for item in news.items}
         return news
 
     def close(self) -> None:
