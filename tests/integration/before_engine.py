@@ -14,7 +14,7 @@ from alembic import command
 from fedops.client.identity import Home, Identity, load_identity
 from fedops.server import migrate
 
-KEPT = Path(__file__).parents[2] / "fixtures" / "before-engine"
+KEPT = Path(__file__).parents[1] / "fixtures" / "before-engine"
 REVISION = "0004"
 #: A moment after they were made. POSIX seconds.
 AFTERWARDS = 1_795_875_900.0
