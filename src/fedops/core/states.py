@@ -112,7 +112,6 @@ RUN_TRANSITIONS: Mapping[RunStatus, frozenset[RunStatus]] = {
     R.FAILED: frozenset(),
 }
 RUN_TERMINAL = frozenset(s for s, after in RUN_TRANSITIONS.items() if not after)
-RUN_ACTIVE = frozenset(RunStatus) - RUN_TERMINAL
 #: The states in which devices may train for a run.
 RUN_TRAINING = frozenset({R.STARTING, R.RUNNING, R.RESUMING})
 

@@ -11,9 +11,8 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 from before_engine import AFTERWARDS, copy_database, move_to, unpack, unpack_backup
-from conftest import KINDS, POSTGRES
 from managing import Device, World, idle, managing
-from postgres import fresh_database
+from postgres import KINDS, POSTGRES, fresh_database
 
 from fedops.client.checkpoints import RoundFiles
 from fedops.client.identity import Home, load_key

@@ -43,7 +43,7 @@ class DeviceInfo(Report):
     gpu: str = Field(default="", max_length=255)
 
 
-class JoinRequest(Request):
+class JoinRequest(Report):
     """Enrolment: who holds a valid join token hands in the device's public key (OpenSSH).
 
     ``proof``: base64 of the key's signature (ECDSA, SHA-256) over ``policies.join_statement``, so that nobody
