@@ -522,6 +522,7 @@ def test_a_revoked_device_is_out_at_once(world: World) -> None:
     found = {d.device: (d.status, d.reason) for d in _collect(engine).deliveries}
     assert found["a"] == (A.CANCELLED, "device revoked")
     assert _row(world, made["b"]).status is A.REJECTED
+    assert _row(world, made["a"]).released_at is not None
     assert [d.reason for d in _collect(engine).deliveries if d.device == "b"][
         -1
     ] == "device revoked"
