@@ -25,6 +25,7 @@ from fedops.server.api import (
     errors,
     explanations,
     operating,
+    protocol,
     runs,
     tasks,
     work,
@@ -210,6 +211,7 @@ def _add_routes(app: FastAPI) -> None:
         engine.router,
     ):
         app.include_router(router, prefix=PREFIX)
+    app.include_router(protocol.retired)
     app.include_router(_plain)
     app.include_router(docs.router)
     # The dashboard answers every path that is nobody else's; below /api that would mislead.

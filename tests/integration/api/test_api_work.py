@@ -137,7 +137,31 @@ def test_a_poll_of_another_version_is_told_what_to_do(world: World) -> None:
         for path in ("work", "devices/me/heartbeat", "engine/hello"):
             answer = httpx.post(f"{world.url}/api/v1/{path}", headers=headers, json={}, timeout=60)
             assert answer.status_code == 426, path
-            assert "this server speaks version 1 of the protocol" in answer.json()["message"]
+            assert "this server speaks version 1 of the FedOps protocol" in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/devices/me/heartbeat",
+        "/api/v1/devices/me/desired?wait=5",
+        "/api/v1/node/bell",
+        "/api/v1/node/uploads/7",
+        "/v1/fleet/pull-messages",
+    ],
+)
+def test_what_devices_of_before_call_says_to_update_them(world: World, path: str) -> None:
+    _, a = world.join("a")
+    for method in ("GET", "POST"):
+        for headers in ({}, dict(a._http.headers)):
+            answer = httpx.request(method, world.url + path, headers=headers, timeout=60)
+            assert answer.status_code == 426, (method, path)
+            assert "update FedOps on this machine" in answer.json()["message"]
+
+
+def test_who_is_too_old_to_work_cannot_join_either(world: World) -> None:
+    answer = httpx.post(f"{world.url}/api/v1/join", json={}, timeout=60)
+    assert answer.status_code == 426
 
 
 def test_bad_calls_are_refused_before_they_are_read(world: World) -> None:
