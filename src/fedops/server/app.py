@@ -16,7 +16,7 @@ from starlette.types import Scope
 
 from fedops.api_client import PREFIX
 from fedops.core.errors import NotFound
-from fedops.server import assignments
+from fedops.server import open_work
 from fedops.server.admin import ensure_admin_token
 from fedops.server.api import (
     device_side,
@@ -85,11 +85,11 @@ class ServerManager:
         with services.db.write() as session:
             services.presence.load(session, services.clock())
             services.presence.flush(session, services.clock())
-            found = assignments.open_rows(session)
-            known = [(assignments.work_of(row), assignments.seen_of(row)) for row in found]
+            found = open_work.open_rows(session)
+            known = [(open_work.work_of(row), open_work.seen_of(row)) for row in found]
             ended = [
-                (assignments.work_of(row), WorkOver(row.id, row.device_id, row.reason))
-                for row in assignments.unreleased(session)
+                (open_work.work_of(row), WorkOver(row.id, row.device_id, row.reason))
+                for row in open_work.unreleased(session)
             ]
         services.hub.load(known, ended)
 

@@ -16,7 +16,7 @@ from fedops.core.policies import is_online
 from fedops.core.states import RUN_TRAINING, Enrolment
 from fedops.core.why import WorkFacts, device_why, span
 from fedops.core.words import did_you_mean
-from fedops.server import assignments, attempts, events, facts, models, readiness
+from fedops.server import attempts, events, facts, models, open_work, readiness
 from fedops.server.notices import DeviceChanged, DeviceGone, tell
 from fedops.server.tables import AssignmentRow, DeviceRow, MembershipRow, RunRow, TaskRow
 
@@ -173,14 +173,14 @@ def listed(session: Session, now: float, task: str | None = None) -> list[Device
     tasks = facts.tasks_by_device(session)
     rows = session.scalars(select(DeviceRow).order_by(DeviceRow.name)).all()
     chosen = rows if task is None else [row for row in rows if task in tasks.get(row.id, [])]
-    work = assignments.by_device(session)
+    work = open_work.by_device(session)
     return [_read(row, tasks.get(row.id, []), work.get(row.id, []), now) for row in chosen]
 
 
 def get(session: Session, device: str, now: float) -> DeviceRead:
     """One device, by name or id."""
     row = require(session, device)
-    work = assignments.by_device(session, AssignmentRow.device_id == row.id)
+    work = open_work.by_device(session, AssignmentRow.device_id == row.id)
     return _read(row, tasks_of(session, row.id), work.get(row.id, []), now)
 
 
