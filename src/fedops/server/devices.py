@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
-from sqlalchemy import Select, or_, select, update
+from sqlalchemy import Select, or_, select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import DeviceInfo, DeviceRead
@@ -16,78 +16,11 @@ from fedops.core.policies import is_online
 from fedops.core.states import RUN_TRAINING, Enrolment
 from fedops.core.why import WorkFacts, device_why, span
 from fedops.core.words import did_you_mean
-from fedops.server import attempts, events, facts, models, open_work, readiness
-from fedops.server.notices import DeviceChanged, DeviceGone, tell
+from fedops.server import attempts, events, facts, models, open_work
+from fedops.server.notices import DeviceGone, tell
 from fedops.server.tables import AssignmentRow, DeviceRow, MembershipRow, RunRow, TaskRow
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class DeviceKey:
-    """What identifies a device's Flower node."""
-
-    device_id: str
-    name: str
-    enrolment: Enrolment
-    #: OpenSSH, without comment.
-    public_key: bytes
-    #: ``keys.fingerprint`` of the public key.
-    fingerprint: str
-    node_id: str | None
-
-
-# --- nodes -----------------------------------------------------------------------------------
-
-
-def approved_keys(session: Session, *, unregistered: bool = False) -> list[DeviceKey]:
-    """The devices whose nodes may take part, by name; or only those that have no node id yet."""
-    query = select(DeviceRow).where(DeviceRow.enrolment == Enrolment.APPROVED)
-    if unregistered:
-        query = query.where(DeviceRow.node_id.is_(None))
-    return [_key(row) for row in session.scalars(query.order_by(DeviceRow.name))]
-
-
-def by_fingerprint(session: Session, fingerprint: str) -> DeviceKey | None:
-    """The device with this node key, whatever its enrolment."""
-    query = select(DeviceRow).where(DeviceRow.fingerprint == fingerprint)
-    row = session.scalars(query).one_or_none()
-    return _key(row) if row else None
-
-
-def by_node_id(session: Session, node_id: str) -> DeviceKey | None:
-    """The device that has this node id in this life of the engine."""
-    row = session.scalars(select(DeviceRow).where(DeviceRow.node_id == node_id)).first()
-    return _key(row) if row else None
-
-
-def set_node_id(session: Session, device_id: str, node_id: str | None) -> None:
-    """The engine knows the device's node under this id now (tells the device)."""
-    row = session.get_one(DeviceRow, device_id)
-    if row.node_id != node_id:
-        row.node_id = node_id
-        tell(session, DeviceChanged(device_id))
-    if node_id is not None:
-        waiting = readiness.waiting_attempts(session, row)
-        readiness.tell_ready(session, row, (w.attempt_id for w in waiting))
-
-
-def forget_node_ids(session: Session) -> None:
-    """The engine was started anew: no node id of before is valid."""
-    known = select(DeviceRow.id).where(DeviceRow.node_id.is_not(None))
-    tell(session, *(DeviceChanged(device_id) for device_id in session.scalars(known)))
-    session.execute(update(DeviceRow).values(node_id=None))
-
-
-def _key(row: DeviceRow) -> DeviceKey:
-    return DeviceKey(
-        device_id=row.id,
-        name=row.name,
-        enrolment=row.enrolment,
-        public_key=row.public_key.encode(),
-        fingerprint=row.fingerprint,
-        node_id=row.node_id,
-    )
 
 
 # --- what the server wants -------------------------------------------------------------------
@@ -222,4 +155,4 @@ def note_offline(session: Session, now: float) -> list[str]:
 def tell_gone(session: Session, row: DeviceRow, why: str) -> None:
     """Nothing more will come from this device: whoever waits for it must hear."""
     waiting = tuple(attempts.of_device(session, row.id))
-    tell(session, DeviceGone(row.id, row.name, row.node_id, waiting, why))
+    tell(session, DeviceGone(row.id, row.name, waiting, why))

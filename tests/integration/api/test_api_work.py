@@ -10,9 +10,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from managing import Device, World, idle, later, managing, replied
+from managing import Device, Engine, World, idle, later, managing, replied
 
-from fedops.api_client import EngineClient
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, Forbidden, Invalid, NotFound
 from fedops.core.states import ASSIGNMENT_TRANSITIONS
@@ -28,9 +27,7 @@ def _status(world: World, id_: str) -> A:
         return session.get_one(AssignmentRow, id_).status
 
 
-def _collect(
-    engine: EngineClient, after: int = 0, wait: float = 5.0, **verdicts: object
-) -> c.Collected:
+def _collect(engine: Engine, after: int = 0, wait: float = 5.0, **verdicts: object) -> c.Collected:
     body = {"after": after, "wait": wait, **verdicts}
     return engine.collect(c.CollectRequest.model_validate(body))
 
@@ -381,7 +378,7 @@ def test_the_next_attempt_takes_a_round_over(world: World) -> None:
         engine.offer(world.batch(second, "a"))
 
 
-def _model_of(world: World, engine: EngineClient) -> str:
+def _model_of(world: World, engine: Engine) -> str:
     """The model that the run begins from."""
     return engine.upload(world.model(0.0)).sha256
 
@@ -668,7 +665,7 @@ def test_an_engine_hands_files_of_its_spool_over(world: World) -> None:
     world.task()
     run, engine = world.running()
     folder = world.manager.services.settings.home / "spool" / f"run-{run.id}" / "attempt-1"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     file = world.model(9.0)
     (folder / "model").write_bytes(file.read_bytes())
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
