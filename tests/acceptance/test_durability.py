@@ -1,4 +1,4 @@
-"""What is delivered stays delivered, and what a disk damages is noticed: never does a wrong model come of it."""
+"""What is delivered stays delivered, and what a disk damages is noticed: no wrong model comes of it."""
 
 from __future__ import annotations
 

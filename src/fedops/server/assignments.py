@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Table, bindparam, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from fedops.core.contracts import BlobRef, Delivery, WorkEnd
+from fedops.core.contracts import BlobRef, Delivery, Stage, WorkEnd
 from fedops.core.errors import NotFound
 from fedops.core.states import ASSIGNMENT_OPEN, ASSIGNMENT_TRANSITIONS, AssignmentStatus
 from fedops.server.blob_app.access import Gone as Gone
@@ -22,10 +22,15 @@ from fedops.server.notices import WorkForEngine, WorkOver, tell
 from fedops.server.tables import AssignmentRow, DeviceRow
 
 A = AssignmentStatus
+#: Chooses the open ones.
+OPEN = AssignmentRow.status.in_(ASSIGNMENT_OPEN)
 #: Ended by the server: the device may still be at it, until it says that it is not.
 ENDED_BY_SERVER = frozenset({A.CANCELLED, A.EXPIRED})
 #: Nobody may change a result any more, and a repeated delivery is harmless.
 DELIVERED = frozenset({A.UPLOADED, A.CHECKED, A.REJECTED})
+
+#: Who does this may go on for a while after the deadline.
+SENDING = (Stage.WAITING_TO_UPLOAD, Stage.UPLOADING)
 
 
 @dataclass(frozen=True)
@@ -288,8 +293,8 @@ def note_progress(session: Session, seen: Sequence[Seen]) -> None:
         update(table)
         .where(table.c.id == bindparam("key"), or_(*(table.c.status == s for s in ASSIGNMENT_OPEN)))
         .values(
-            status=bindparam("state"),
-            accepted_at=bindparam("accepted"),
+            status=case((table.c.status == A.WORKING, A.WORKING), else_=bindparam("state")),
+            accepted_at=func.coalesce(table.c.accepted_at, bindparam("accepted")),
             stage=bindparam("now_at"),
             done=bindparam("so_far"),
             total=bindparam("of_all"),
@@ -330,3 +335,12 @@ def expire(session: Session, ids: Mapping[str, str], now: float) -> int:
         cancel(session, [AssignmentRow.id == id_], why, now, new=A.EXPIRED)
         for id_, why in ids.items()
     )
+
+
+def sending(session: Session, ids: Collection[str], now: float) -> set[str]:
+    """Those of these that have longer than their deadline: the device sends the result, or waits to."""
+    longer = AssignmentRow.deadline_at + AssignmentRow.upload_grace > now
+    query = select(AssignmentRow.id).where(
+        AssignmentRow.id.in_(ids), AssignmentRow.stage.in_(SENDING), longer
+    )
+    return set(session.scalars(query))

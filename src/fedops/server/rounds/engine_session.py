@@ -117,9 +117,14 @@ def _spec(attempt: AttemptRow, run: RunRow, home: Path) -> AttemptSpec:
     )
 
 
+def spools(home: Path) -> Path:
+    """Where all attempts do."""
+    return home / "spool"
+
+
 def spool_dir(home: Path, run_id: int, attempt: int) -> Path:
     """Where an attempt keeps the updates of its round."""
-    return home / "spool" / f"run-{run_id}" / f"attempt-{attempt}"
+    return spools(home) / f"run-{run_id}" / f"attempt-{attempt}"
 
 
 def _start_from(session: Session, run: RunRow) -> tuple[ArtifactRef | None, ArtifactRef | None]:
