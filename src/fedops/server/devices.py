@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
-from sqlalchemy import Select, or_, select
+from sqlalchemy import Select, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import DeviceInfo, DeviceRead
 from fedops.core.errors import NotFound
-from fedops.core.policies import is_online
+from fedops.core.policies import call_interval, is_online, present_until
 from fedops.core.states import RUN_TRAINING, Enrolment
 from fedops.core.why import WorkFacts, device_why, span
 from fedops.core.words import did_you_mean
-from fedops.server import assignments, attempts, events, facts, models
+from fedops.server import attempts, events, facts, models, open_work
 from fedops.server.notices import DeviceGone, tell
 from fedops.server.tables import AssignmentRow, DeviceRow, MembershipRow, RunRow, TaskRow
 
@@ -35,6 +38,12 @@ class Wanted:
     #: The runs that go on in them.
     runs: list[int]
     problems: list[str]
+
+    @cached_property
+    def digest(self) -> int:
+        """The same for the same wishes, in every process. 48 bits."""
+        said = json.dumps([self.enrolment.value, self.tasks, self.runs, self.problems])
+        return int.from_bytes(hashlib.sha256(said.encode()).digest()[:6])
 
 
 def wanted(session: Session, device_ids: Iterable[str]) -> dict[str, Wanted]:
@@ -106,14 +115,14 @@ def listed(session: Session, now: float, task: str | None = None) -> list[Device
     tasks = facts.tasks_by_device(session)
     rows = session.scalars(select(DeviceRow).order_by(DeviceRow.name)).all()
     chosen = rows if task is None else [row for row in rows if task in tasks.get(row.id, [])]
-    work = assignments.by_device(session)
+    work = open_work.by_device(session)
     return [_read(row, tasks.get(row.id, []), work.get(row.id, []), now) for row in chosen]
 
 
 def get(session: Session, device: str, now: float) -> DeviceRead:
     """One device, by name or id."""
     row = require(session, device)
-    work = assignments.by_device(session, AssignmentRow.device_id == row.id)
+    work = open_work.by_device(session, AssignmentRow.device_id == row.id)
     return _read(row, tasks_of(session, row.id), work.get(row.id, []), now)
 
 
@@ -135,6 +144,21 @@ def _read(row: DeviceRow, tasks: list[str], work: Sequence[WorkFacts], now: floa
 
 
 # --- coming and going ------------------------------------------------------------------------
+
+
+def any_overdue(session: Session, now: float) -> bool:
+    """Whether a device that was there has not called any Server Manager for too long."""
+    late = (DeviceRow.present_until.is_(None)) | (DeviceRow.present_until <= now)
+    query = select(DeviceRow.id).where(DeviceRow.noted_online, late).limit(1)
+    return session.scalars(query).first() is not None
+
+
+def forgive(session: Session, least_interval: float, now: float) -> None:
+    """Who called a Server Manager that is gone has an interval's grace to call another one."""
+    online = session.scalar(select(func.count()).where(DeviceRow.noted_online)) or 0
+    until = present_until(now, call_interval(online, least_interval))
+    later = func.greatest(DeviceRow.present_until, until)
+    session.execute(update(DeviceRow).where(DeviceRow.noted_online).values(present_until=later))
 
 
 def note_offline(session: Session, now: float) -> list[str]:

@@ -12,12 +12,14 @@ from fedops.server.notices import (
     DeviceBack,
     DeviceChanged,
     DeviceGone,
+    DeviceLife,
     Notice,
     TokensChanged,
     WorkForEngine,
     WorkForScheduler,
     WorkOffered,
     WorkOver,
+    WorkReleased,
 )
 from fedops.server.presence import Presence
 from fedops.server.rounds.attempt_inbox import AttemptInboxes
@@ -43,7 +45,11 @@ class Dispatch:
                 self.wake_scheduler()
             case TokensChanged():
                 self.tokens.clear()
-            case DeviceChanged() | DeviceGone() | DeviceBack() | WorkOffered() | WorkOver():
+            case DeviceLife():
+                return  # whoever took the call knows
+            case DeviceChanged() | DeviceGone() | DeviceBack():
+                self._to_devices(notice)
+            case WorkOffered() | WorkOver() | WorkReleased():
                 self._to_devices(notice)
             case _:
                 self._to_engines(notice)
@@ -59,6 +65,8 @@ class Dispatch:
                 self.inboxes.presence(attempt_ids, name, None)
             case WorkOffered(works):
                 self.hub.offered(works)
+            case WorkReleased(ids):
+                self.hub.released(ids)
             case WorkOver(assignment_id, _, cancelled):
                 self.hub.over(notice)
                 if cancelled is not None:

@@ -5,7 +5,7 @@ Use cases call ``tell``; ``db.Database.write`` sends; the composition root conne
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
@@ -87,6 +87,22 @@ class WorkOver:
 
 
 @dataclass(frozen=True)
+class WorkReleased:
+    """Devices are not at these assignments any more, which the server had ended."""
+
+    assignment_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DeviceLife:
+    """Which life of a device's Client Manager called, and when (POSIX seconds)."""
+
+    device_id: str
+    life: str
+    at: float
+
+
+@dataclass(frozen=True)
 class WorkForEngine:
     """The engine of a run must hear what became of an assignment."""
 
@@ -136,6 +152,8 @@ Notice = (
     | DeviceBack
     | WorkOffered
     | WorkOver
+    | WorkReleased
+    | DeviceLife
     | WorkForEngine
     | AttemptHello
     | TokensChanged
@@ -144,6 +162,8 @@ Notice = (
     | WorkForScheduler
 )
 Listener = Callable[[Notice], None]
+#: Tells other processes, within the transaction: they hear it when (and only when) it is committed.
+Publisher = Callable[[Session, Sequence[Notice]], None]
 
 
 def tell(session: Session, *notices: Notice) -> None:

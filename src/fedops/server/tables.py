@@ -94,6 +94,20 @@ class MetaRow(Base):
     value: Mapped[str] = mapped_column(Text)
 
 
+class LeaseRow(Base):
+    """An office that one of several Server Managers has for a while (PostgreSQL only)."""
+
+    __tablename__ = "leases"
+
+    name: Mapped[str] = mapped_column(String(40), primary_key=True)
+    #: The life of the Server Manager that has it.
+    holder: Mapped[str] = mapped_column(String(64))
+    #: POSIX seconds on the database's clock.
+    until: Mapped[float]
+    #: Where the holder keeps the stored files: it must be the same place for all.
+    files: Mapped[str] = mapped_column(Text, default="")
+
+
 class TokenRow(Base):
     """A credential. Only the hash of its secret is kept."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import threading
 import time
 from pathlib import Path
 
@@ -13,7 +14,9 @@ from managing import Device, Engine, World, idle, later, managing, replied
 
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, Forbidden, Invalid, NotFound
+from fedops.core.states import ASSIGNMENT_TRANSITIONS
 from fedops.core.states import AssignmentStatus as A
+from fedops.server import assignments
 from fedops.server.tables import AssignmentRow
 
 RESULT = b"a small payload file"
@@ -697,3 +700,53 @@ def test_an_engine_hands_files_of_its_spool_over(world: World) -> None:
         engine.hand_over(c.BlobHandover(name="model", sha256="0" * 64))
     with pytest.raises(NotFound, match="no file other"):
         engine.hand_over(c.BlobHandover(name="other", sha256=sha256))
+
+
+# --- states ----------------------------------------------------------------------------------
+
+
+def test_an_assignment_goes_only_where_its_states_allow(world: World) -> None:
+    world.task()
+    world.ready_devices("a")
+    _, engine = world.running()
+    id_ = world.begin(engine, 1, "a")["a"]
+    one = [AssignmentRow.id == id_]
+    for before, after in ASSIGNMENT_TRANSITIONS.items():
+        for new in A:
+            with world.manager.services.db.write() as session:
+                session.get_one(AssignmentRow, id_).status = before
+                session.flush()
+                moved = assignments.move(session, new, one)
+                assert bool(moved) is (new in after), (before, new)
+                assert session.get_one(AssignmentRow, id_).status is (new if moved else before)
+
+
+def test_of_a_delivery_and_an_end_at_the_same_moment_one_counts(world: World) -> None:
+    world.task()
+    devices = world.ready_devices("a", "b", "c", "d")
+    _, engine = world.running()
+    made = world.begin(engine, 1, *devices)
+    told: dict[str, bool] = {}
+
+    def deliver(name: str) -> None:
+        try:
+            devices[name].deliver(made[name], RESULT)
+            told[name] = True
+        except Conflict:
+            told[name] = False
+
+    threads = [threading.Thread(target=deliver, args=(name,)) for name in devices]
+    for thread in threads:
+        thread.start()
+    engine.cancel(c.CancelRequest(ids=list(made.values()), reason="enough"))
+    for thread in threads:
+        thread.join()
+    for name, id_ in made.items():
+        # Who was told that it is delivered may find it given up afterwards, but never the other way round.
+        assert told[name] or _status(world, id_) is A.EXPIRED
+        assert _status(world, id_) in (A.UPLOADED, A.EXPIRED)
+    statuses: dict[str, list[A]] = {}
+    for delivery in _collect(engine).deliveries:
+        statuses.setdefault(delivery.device, []).append(delivery.status)
+    assert set(statuses) == set(devices)
+    assert all(found[-1] is A.EXPIRED for found in statuses.values() if A.EXPIRED in found)
