@@ -23,13 +23,10 @@ TESTS = (
 def requirements() -> list[str]:
     """What FedOps needs, with whichever Flower is the newest, and what the tests need."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
     ours = [line for line in project["dependencies"] if not line.startswith("flwr")]
-    tests = ("pytest", "hypothesis")
-    return [
-        "flwr",
-        *ours,
-        *(d for d in project["optional-dependencies"]["dev"] if d.startswith(tests)),
-    ]
+    tests = [line for line in extras["dev"] if line.startswith(("pytest", "hypothesis"))]
+    return ["flwr", *ours, *extras["s3"], *tests]
 
 
 def main() -> int:

@@ -81,11 +81,14 @@ class Shaper:
         self.rate, self.round_trip, self.cut_bytes = rate, round_trip, cut_bytes
         #: All connections so far, in the order in which they came.
         self.connections: list[Connection] = []
+        #: Hears what passes, on the link's thread: the connection, the way and the bytes.
+        self.overhear: Callable[[Connection, str, bytes], None] = lambda *_: None
         self._target = (target_host, target_port)
         self._random = random.Random(seed)
         self._directions = {name: _Direction(name) for name in ("up", "down")}
         self._is_cut = False
-        self._cut_up_at: int | None = None
+        #: Way -> with which byte that way a connection is reset, counted from the begin.
+        self._cut_at: dict[str, int] = {}
         self._loop = asyncio.new_event_loop()
         self._moving = asyncio.Event()
         self._moving.set()
@@ -126,9 +129,12 @@ class Shaper:
         """Reset all connections that are open now; new ones pass."""
         self._call(self._reset_all)
 
-    def cut_after(self, up: int) -> None:
-        """Reset the connection that carries the ``up``-th byte to the server, counted from now."""
-        self._cut_up_at = self.up + up
+    def cut_after(self, count: int, way: str = "up") -> None:
+        """Reset the connection that carries the ``count``-th byte that way, counted from now."""
+        self._cut_at[way] = self._passed(way) + count
+
+    def _passed(self, way: str) -> int:
+        return self.up if way == "up" else self.down
 
     def mend(self) -> None:
         self._is_cut = False
@@ -264,10 +270,11 @@ class Shaper:
             left = self._left(connection, way)
             sink.write(piece[:left])
             self._count(connection, way, min(left, len(piece)))
+            self.overhear(connection, way, piece[:left])
             await sink.drain()
             if left <= len(piece):
                 await self._until(self._loop.time() + _CREDIT_SECONDS)  # let them arrive
-                self._cut_up_at = None if way == "up" else self._cut_up_at
+                self._cut_at.pop(way, None)
                 self._reset(connection)
                 return
         if connection.is_open and sink.can_write_eof():
@@ -278,8 +285,8 @@ class Shaper:
         left = sys.maxsize
         if connection.cut_at is not None:
             left = connection.cut_at - connection.up - connection.down
-        if way == "up" and self._cut_up_at is not None:
-            left = min(left, self._cut_up_at - self.up)
+        if way in self._cut_at:
+            left = min(left, self._cut_at[way] - self._passed(way))
         return max(left, 0)
 
     def _count(self, connection: Connection, way: str, size: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 import subprocess
 import sys
 import time
@@ -90,12 +91,18 @@ class Device:
 
 
 @contextmanager
-def joined_device(folder: Path, prefix: str = "", host: str = "127.0.0.1") -> Iterator[Device]:
+def joined_device(
+    folder: Path,
+    prefix: str = "",
+    host: str = "127.0.0.1",
+    tls: ssl.SSLContext | None = None,
+    ca_file: Path | None = None,
+) -> Iterator[Device]:
     """A device of a server of its own. Its Client Managers end with it."""
-    with fake_server(prefix, host) as (server, url):
+    with fake_server(prefix, host, tls) as (server, url):
         home, app = folder / "home", folder / "app"
         app.mkdir()
-        join(url, "good", "pi-1", home)
+        join(url, "good", "pi-1", home, ca_file=ca_file)
         device = Device(server, url, home, app)
         try:
             yield device

@@ -11,6 +11,7 @@ import hashlib
 import json
 import re
 import socket
+import ssl
 import threading
 import time
 from collections import Counter
@@ -115,6 +116,10 @@ class FakeServer:
         self.slots = True
         self.retry_after = 0.1
         self.encodings = ["none"]
+        #: Turn so many uploads away, whose turn has passed.
+        self.busy_uploads = 0
+        #: Be a server of before version 1.
+        self.old = False
         #: Seconds a byte, each way.
         self.slow = 0.0
 
@@ -310,6 +315,8 @@ class Handler(BaseHTTPRequestHandler):
             raise _Cut
         if fake.down:
             raise Refused(503, "unavailable", "away")
+        if fake.old and route == "POST /work":
+            raise Refused(404, "not_found", "there is nothing at POST /work")
         if fake.other_version:
             raise Refused(426, "invalid", fake.other_version)
         if fake.forbidden and route != "POST /join":
@@ -425,6 +432,9 @@ class Handler(BaseHTTPRequestHandler):
         fields = (pair.split(" ") for pair in self.headers["upload-metadata"].split(","))
         head = {key: base64.b64decode(value).decode() for key, value in fields}
         work = self._open_work(head["assignment"])
+        if self.fake.busy_uploads > 0:
+            self.fake.busy_uploads -= 1
+            raise Refused(503, "unavailable", "ask for a slot")
         length = int(self.headers["upload-length"])
         for id_, upload in self.fake.uploads.items():
             if upload.work is work and upload.head["sha256"] == head["sha256"]:
@@ -549,18 +559,23 @@ class _Server(ThreadingHTTPServer):
 
 
 @contextmanager
-def fake_server(prefix: str = "", host: str = "127.0.0.1") -> Iterator[tuple[FakeServer, str]]:
+def fake_server(
+    prefix: str = "", host: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+) -> Iterator[tuple[FakeServer, str]]:
     """A server and its URL. ``prefix``: of its paths, as behind a proxy that others share."""
     kind = (
         type("Server6", (_Server,), {"address_family": socket.AF_INET6}) if ":" in host else _Server
     )
     with kind((host, 0), Handler) as server:
         server.fake, server.prefix = FakeServer(), prefix
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         name = f"[{host}]" if ":" in host else host
         try:
-            yield server.fake, f"http://{name}:{server.server_address[1]}{prefix}"
+            scheme = "https" if tls else "http"
+            yield server.fake, f"{scheme}://{name}:{server.server_address[1]}{prefix}"
         finally:
             server.fake.down = True
             with server.fake.lock:

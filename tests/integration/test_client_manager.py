@@ -324,6 +324,14 @@ def test_a_server_of_another_version_ends_it_with_what_to_do(device: Device) -> 
     assert "Traceback" not in manager.text
 
 
+def test_a_server_of_before_is_said_to_be_old(device: Device) -> None:
+    device.server.old = True
+    manager = device.start()
+    assert manager.wait(20) == 2
+    assert "is older than this device" in manager.text
+    assert "Traceback" not in manager.text
+
+
 # --- mistakes ------------------------------------------------------------------------------------
 
 

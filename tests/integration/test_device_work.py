@@ -5,17 +5,26 @@ from __future__ import annotations
 import os
 import random
 import signal
+import ssl
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from device_processes import Device, joined_device
 from fake_manager_server import FakeServer, Work, eventually
 
+from fedops.client.join import join
 from fedops.client.status import client_status
+from fedops.core.errors import Invalid, Unavailable
 from fedops.storage.tensors import Tensors
 
 LARGE: Tensors = {"packed": np.random.default_rng(0).normal(size=400_000).astype(np.float32)}
@@ -208,6 +217,13 @@ def test_uploads_wait_for_their_slot(device: Device) -> None:
     device.deliver(work)
 
 
+def test_who_is_turned_away_stands_in_line_again(device: Device) -> None:
+    server = ready(device)
+    server.busy_uploads = 1
+    device.deliver(server.ask(7, 1, noise_bytes=300_000))
+    assert server.calls["slot"] == 2
+
+
 # --- epochs ----------------------------------------------------------------------------------------
 
 
@@ -323,6 +339,43 @@ def test_path_prefixes_and_ipv6(tmp_path: Path, prefix: str, host: str) -> None:
         server = ready(device)
         server.cut_uploads = [50_000]
         device.deliver(server.ask(7, 1, noise_bytes=200_000))
+
+
+def test_a_private_ca_is_one_setting(tmp_path: Path) -> None:
+    ca_file, tls = private_ca(tmp_path)
+    with joined_device(tmp_path, tls=tls, ca_file=ca_file) as device:
+        server = ready(device, FEDOPS_CLIENT_CA_FILE=str(ca_file))
+        device.deliver(server.ask(7, 1, noise_bytes=200_000))
+        with pytest.raises(Unavailable, match="certificate"):
+            join(device.url, "good", "pi-2", tmp_path / "other", patience=0)
+        with pytest.raises(Invalid, match="CA file"):
+            join(device.url, "good", "pi-2", tmp_path / "other", ca_file=tmp_path / "none.pem")
+
+
+def private_ca(folder: Path) -> tuple[Path, ssl.SSLContext]:
+    """A certificate authority of a hospital's own, and a server on 127.0.0.1 with its word."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "a private CA")])
+    now = datetime.now(UTC)
+    names = [x509.IPAddress(ip_address("127.0.0.1"))]
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName(names), False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), True)
+        .sign(key, hashes.SHA256())
+    )
+    ca_file, key_file = folder / "ca.pem", folder / "key.pem"
+    ca_file.write_bytes(certificate.public_bytes(Encoding.PEM))
+    key_file.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(ca_file, key_file)
+    return ca_file, context
 
 
 def test_a_clock_that_is_an_hour_off_does_no_harm(device: Device, tmp_path: Path) -> None:

@@ -53,8 +53,8 @@ class Part:
     _response: httpx.Response
 
     def blocks(self) -> Iterator[bytes]:
-        """Its bytes as they come."""
-        return self._response.iter_raw(BLOCK_BYTES)
+        """Its bytes as they come: gathered, they would be lost when it is cut off."""
+        return self._response.iter_raw()
 
 
 class BlobClient(Client):

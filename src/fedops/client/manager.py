@@ -30,7 +30,7 @@ from fedops.client.model_cache import ModelCache
 from fedops.client.orders import ClientInfo, ClientStatus, ServerStatus, TrainingArgs
 from fedops.client.output import Echo, Output
 from fedops.client.process_setup import Signals, child_env
-from fedops.client.reachability import Reachability, is_final, may_pass
+from fedops.client.reachability import Reachability, may_pass
 from fedops.client.report_intake import ReportIntake
 from fedops.client.server_connection import ServerConnection
 from fedops.client.spool import Spool
@@ -42,7 +42,7 @@ from fedops.client.transfers import Transfers
 from fedops.client.words import why
 from fedops.client.work_desk import Outside, WorkDesk
 from fedops.core.contracts import LogSource, ProcessReport, Work, WorkPoll
-from fedops.core.errors import FedOpsError, Forbidden
+from fedops.core.errors import FedOpsError, Forbidden, Invalid, NotFound
 from fedops.core.policies import SupervisionPolicy
 from fedops.core.states import Enrolment, ProcessStatus
 from fedops.processes import hold_lock
@@ -261,7 +261,7 @@ class ClientManager:
         self._spool.close()
 
     def _say_goodbye(self) -> None:
-        final = self._error is not None and is_final(self._error)
+        final = isinstance(self._error, Forbidden | Invalid)
         if not final and self._reach.reach.reachable:
             try:
                 self._server.goodbye()
@@ -303,6 +303,9 @@ class ClientManager:
 
     def _refused(self, error: FedOpsError) -> None:
         """The server wants nothing more of us: training stops, and so do we."""
+        if isinstance(error, NotFound):
+            told = f"the server at {self._url} is older than this device, or no FedOps server"
+            error = Invalid(f"{told}: {error.message}; upgrade it, or look whether this is its URL")
         if not isinstance(error, Forbidden):
             self.end(error)
             return

@@ -53,9 +53,7 @@ class ModelCache:
         if part.stat().st_size != blob.size or sha256_of(part) != blob.sha256:
             part.unlink(missing_ok=True)
             return None
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
+        part.replace(path)  # a power cut may damage it: it is looked at before it is used
         self._prune(path)
         return path
 

@@ -137,7 +137,7 @@ class ServerConnection:
     def _failed(self, error: FedOpsError) -> None:
         if self._stopped.is_set():
             return
-        if is_final(error):
+        if is_final(error) or isinstance(error, NotFound):
             self._on_refused(error)
         else:
             self._reach.failed(error)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from fedops.api_client import DeviceClient
 from fedops.client.reachability import Reachability, backoff
-from fedops.client.spool import Spool
+from fedops.client.spool import BATCH_RECORDS, Spool
 from fedops.core.contracts import DeviceRecord, RecordBatch
 from fedops.core.errors import FedOpsError, Invalid
 from fedops.failpoints import reached
@@ -18,6 +18,8 @@ from fedops.failpoints import reached
 logger = logging.getLogger("fedops.client")
 
 RETRY_CAP = 4.0
+#: What is reported within so long goes in one call. Seconds.
+TOGETHER_SECONDS = 1.0
 
 
 class SpoolSender:
@@ -66,6 +68,7 @@ class SpoolSender:
             try:
                 self.send_batch()
                 pauses = backoff(cap=RETRY_CAP)
+                self._stopped.wait(TOGETHER_SECONDS if self._spool.count < BATCH_RECORDS else 0.0)
             except (FedOpsError, sqlite3.Error) as error:
                 if self._stopped.is_set():
                     return

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
@@ -71,13 +73,26 @@ class Transfers:
         for _ in range(DAMAGED_TIMES):
             found = self.models.find(held.task, blob)
             if found is not None:
-                return found
+                return self._own(held, found)
             self.insist(held, lambda: self._download(held, blob), Stage.DOWNLOADING)
             found = self.models.admit(held.task, blob)
             if found is not None:
-                return found
+                return self._own(held, found)
             logger.warning("the model %s arrived damaged: it is fetched again", blob.sha256[:12])
         raise Invalid(f"the model {blob.sha256[:12]} arrived damaged {DAMAGED_TIMES} times")
+
+    def _own(self, held: Held, found: Path) -> Path:
+        """The file under a name of the assignment, which stays when the cache lets go of it."""
+        path = held.folder / found.name
+        try:
+            path.unlink(missing_ok=True)
+            path.hardlink_to(found)
+        except OSError:  # not every file system has links
+            try:
+                shutil.copyfile(found, path)
+            except OSError as error:
+                raise Unavailable(f"cannot write {path}: {error.strerror or error}") from None
+        return path
 
     def _download(self, held: Held, blob: BlobRef) -> None:
         """Get what is missing of it, once."""
@@ -116,7 +131,7 @@ class Transfers:
         for _ in range(DAMAGED_TIMES):
             file, head = self._encoded(held)
             size = file.stat().st_size
-            self._await_slot(held, size)
+            self.insist(held, partial(self.ask_for_slot, held, size), Stage.WAITING_TO_UPLOAD)
             try:
                 self._send(held, file, head, size)
                 return
@@ -148,13 +163,11 @@ class Transfers:
             decoded_size=plain.size,
         )
 
-    def _await_slot(self, held: Held, size: int) -> None:
-        def ask() -> None:
-            slot = self.work.slot(held.id, SlotRequest(size=size, wait=_SLOT_SECONDS))
-            if not slot.granted:
-                raise TryLater("others are uploading", slot.retry_after)
-
-        self.insist(held, ask, Stage.WAITING_TO_UPLOAD)
+    def ask_for_slot(self, held: Held, size: int) -> None:
+        """Wait in line for leave to upload. ``TryLater``: it is not our turn yet."""
+        slot = self.work.slot(held.id, SlotRequest(size=size, wait=_SLOT_SECONDS))
+        if not slot.granted:
+            raise TryLater("others are uploading", slot.retry_after)
 
     def _send(self, held: Held, file: Path, head: UploadHead, size: int) -> None:
         reached("manager.upload.begin")
@@ -197,13 +210,21 @@ class _Sending:
         self._head = head
         self._size = size
         self._begun = False
+        self._turned_away = False
         self._upload: Upload | None = None
 
     def __call__(self) -> None:
         """One try."""
-        upload = self._find() if self._upload else self._create()
-        while upload.offset < self._size:
-            upload = self._append(upload)
+        if self._turned_away:  # our turn has passed
+            self._transfers.ask_for_slot(self._held, self._size)
+            self._turned_away = False
+        try:
+            upload = self._find() if self._upload else self._create()
+            while upload.offset < self._size:
+                upload = self._append(upload)
+        except TryLater:
+            self._turned_away = True
+            raise
 
     def _create(self) -> Upload:
         """Announce it. Only the first time with its bytes: later there may be some of them already."""

@@ -27,7 +27,7 @@ def stage_text(stage: Stage, done: int = 0, total: int = 0, text: str = "") -> s
 
 def percent(done: int, total: int) -> str:
     """``43 %``: never 100 before it is all."""
-    return f"{100 * done // total} %"
+    return f"{min(100 * done // total, 100)} %"
 
 
 def size_text(size: int) -> str:

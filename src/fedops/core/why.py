@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fedops.core.contracts import EngineProgress, ProcessReport, Stage
+from fedops.core.stages import stage_text
 from fedops.core.states import (
     AttemptStatus,
     Enrolment,
@@ -67,40 +68,18 @@ def working(work: WorkFacts, others: Sequence[WorkFacts] = ()) -> str:
 
     ``others``: what else it has in hand.
     """
-    because = f": {work.text}" if work.text else ""
-    part = f" {_percent(work)} %" if work.total else ""
-    sentences = {
-        Stage.WAITING: _waits(work, others),
-        Stage.DOWNLOADING: f"downloading{part}" + (f" of {_size(work.total)}" if part else ""),
-        Stage.PREPARING: "preparing",
-        Stage.TRAINING: "training" + (f" epoch {_epoch(work)} of {work.total}" if part else ""),
-        Stage.EVALUATING: "evaluating",
-        Stage.WAITING_TO_UPLOAD: f"waiting to upload{because}",
-        Stage.UPLOADING: f"uploading{part}",
-    }
-    return sentences[work.stage]
+    if work.stage is Stage.WAITING:
+        return _waits(work, others)
+    return stage_text(work.stage, work.done, work.total, work.text)
 
 
 def _waits(work: WorkFacts, others: Sequence[WorkFacts]) -> str:
     if work.text:
-        return f"waiting: {work.text}"
+        return f"waiting ({work.text})"
     first = next((o for o in others if o.stage is not Stage.WAITING and o.run_id), None)
     if first is not None:
         return f"works for run {first.run_id} of task '{first.task}' first"
     return "about to begin" if work.accepted else "has not fetched its work yet"
-
-
-def _percent(work: WorkFacts) -> int:
-    return min(100 * work.done // work.total, 100)
-
-
-def _epoch(work: WorkFacts) -> int:
-    return min(work.done + 1, work.total)
-
-
-def _size(count: int) -> str:
-    """Bytes as people say them: ``45 MB``, ``312 kB``."""
-    return f"{count / 1e6:.0f} MB" if count >= 1_000_000 else f"{max(count // 1_000, 1)} kB"
 
 
 # --- devices ---------------------------------------------------------------------------------

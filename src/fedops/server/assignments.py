@@ -277,6 +277,8 @@ def end_all_of(session: Session, device_id: str, reason: str, now: float) -> Non
     cancel(session, mine, reason, now)
     values = {"ended_at": now, "reason": reason, "pruned_at": now}
     tell_engine(session, move(session, A.REJECTED, mine, **values))
+    let_go = select(AssignmentRow.id).where(*mine, AssignmentRow.status.in_(ENDED_BY_SERVER))
+    release(session, session.scalars(let_go).all(), now)  # nobody hears that it does
 
 
 # --- by memory and time ----------------------------------------------------------------------

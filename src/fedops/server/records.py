@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import DeviceRecord, RecordBatch, RecordKind, RecordsAccepted
 from fedops.core.errors import Forbidden
 from fedops.core.states import Enrolment
+from fedops.failpoints import reached
 from fedops.server import events, logs
 from fedops.server.tables import DeviceRow, MetricRow, RecordRow, RunRow
 
@@ -41,6 +42,7 @@ def take_in(
     lines = [logs.of_device(device, r, now) for r in good if r.kind is RecordKind.LOG]
     known = len(lines) - logs.keep(session, lines, log_bytes)
     accepted = len(good) - known
+    reached("server.records.inside")
     return RecordsAccepted(
         accepted=accepted,
         duplicates=len(body.records) - len(fresh) + known,

@@ -130,10 +130,18 @@ class FolderBlobs:
                     yield digest
 
     def clean(self, older_than: float = UNFINISHED_SECONDS) -> None:
+        self._make_folders()
         before = time.time() - older_than
         for name in {file.name.partition(".")[0] for file in self.incoming.glob("[!.]*")}:
             if name not in self._open and self._last_written(name) <= before:
                 self.discard(name)
+
+    def _make_folders(self) -> None:
+        """All that files are placed in, so that no upload has to make one and bring it to the disk."""
+        with disk_errors(self.root):
+            for number in range(256):
+                (self.root / f"{number:02x}").mkdir(parents=True, exist_ok=True)
+            sync_folders([self.root])
 
     def _last_written(self, name: str) -> float:
         latest = 0.0

@@ -8,8 +8,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -34,13 +35,35 @@ RUN_SECONDS = 240.0
 _LOOK_SECONDS = 0.1
 
 
+@dataclass(frozen=True)
+class Setup:
+    """Who is in a world, and what is learned there."""
+
+    app: Path = APP
+    #: Task -> what of the app's config is another.
+    tasks: Mapping[str, Sequence[str]] = field(default_factory=lambda: _chaos_tasks())
+    devices: tuple[str, ...] = DEVICES
+    #: For every process.
+    env: Mapping[str, str] = field(default_factory=dict)
+
+
+def _chaos_tasks() -> dict[str, list[str]]:
+    strategies = "server.strategy._target_=flwr.serverapp.strategy"
+    return {
+        task: [f"{strategies}.{strategy}", f"model.size={size}"]
+        for task, (strategy, size) in TASKS.items()
+    }
+
+
 class World:
     """A Server Manager and its devices, each device behind a network of its own."""
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, setup: Setup | None = None) -> None:
         self.home = home
+        self.setup = setup or Setup()
         self.board = Board(home / "failpoints")
-        self.federation = Federation(home, _environment(home, self.board.folder))
+        env = {**_environment(home, self.board.folder), **self.setup.env}
+        self.federation = Federation(home, env)
         self.networks: dict[str, Shaper] = {}
         self._threads: list[threading.Thread] = []
 
@@ -49,17 +72,16 @@ class World:
     def open(self) -> None:
         federation = self.federation
         federation.start_server()
-        for task, (strategy, size) in TASKS.items():
-            target = f"server.strategy._target_=flwr.serverapp.strategy.{strategy}"
-            federation.create_task(task, APP, [target, f"model.size={size}"])
-        for name in DEVICES:
+        for task, overrides in self.setup.tasks.items():
+            federation.create_task(task, self.setup.app, overrides)
+        for name in self.setup.devices:
             network = self.networks[name] = Shaper(federation.port)
             with federation.operator() as operator:
                 token = operator.create_token(c.TokenCreate(uses=1, note=name)).token
             url, home = f"http://127.0.0.1:{network.port}", str(federation.device_home(name))
             federation.command("join", url, "--token", str(token), "--name", name, "--home", home)
             self._start_manager(name)
-        federation.until_online(DEVICES, seconds=120.0)
+        federation.until_online(self.setup.devices, seconds=120.0)
 
     def close(self) -> None:
         for process in self._everybody():
@@ -70,8 +92,9 @@ class World:
             network.close()
 
     def _start_manager(self, name: str) -> None:
-        overrides = [f"dataset.partition.index={DEVICES.index(name)}", "dataset.partition.of=2"]
-        self.federation.start_client(name, APP, *TASKS, overrides=overrides)
+        index, of = self.setup.devices.index(name), len(self.setup.devices)
+        overrides = [f"dataset.partition.index={index}", f"dataset.partition.of={of}"]
+        self.federation.start_client(name, self.setup.app, *self.setup.tasks, overrides=overrides)
 
     def restart_the_dead(self) -> None:
         """What an operator's service manager does: start what has ended."""
@@ -91,24 +114,24 @@ class World:
         if role == "server":
             return _present([self._root("server")])
         if role == "manager":
-            return _present([self._root(self._device_of(near))])
+            return _present([self._root(self.device_of(near))])
         if role == "client":
-            home = self.federation.device_home(self._device_of(near))
+            home = self.federation.device_home(self.device_of(near))
             return _noted(home / "training-client.pid")
         below = [p for root in _present([self._root("server")]) for p in _children(root)]
         return [p for p in below if any("fedops.flower.server_app" in w for w in _command(p)[:4])]
 
-    def _device_of(self, pid: int | None) -> str:
+    def device_of(self, pid: int | None) -> str:
         """The device that a process belongs to; the first one when it is the server's."""
         with contextlib.suppress(psutil.Error):
             process = psutil.Process(pid)
             words = " ".join(
                 _command(process) + [w for p in process.parents() for w in _command(p)]
             )
-            for name in DEVICES:
+            for name in self.setup.devices:
                 if str(self.federation.device_home(name)) in words:
                     return name
-        return DEVICES[0]
+        return self.setup.devices[0]
 
     def _root(self, name: str) -> psutil.Process | None:
         part = self.federation.parts.get(name)
@@ -140,7 +163,7 @@ class World:
 
     def cut(self, near: int | None, seconds: float) -> bool:
         """Take a device's network away for a while."""
-        network = self.networks[self._device_of(near)]
+        network = self.networks[self.device_of(near)]
         network.cut()
         self._later(seconds, network.mend)
         return True
@@ -193,7 +216,7 @@ class World:
             self.restart_the_dead()
             try:
                 with self.federation.operator() as operator:
-                    devices = [operator.device(name) for name in DEVICES]
+                    devices = [operator.device(name) for name in self.setup.devices]
             except FedOpsError:
                 return False
             return all(d.online and d.process.status == "idle" for d in devices)
@@ -202,8 +225,8 @@ class World:
 
 
 @contextmanager
-def opened(home: Path) -> Iterator[World]:
-    world = World(home)
+def opened(home: Path, setup: Setup | None = None) -> Iterator[World]:
+    world = World(home, setup)
     try:
         world.open()
         yield world
@@ -223,7 +246,7 @@ def _environment(home: Path, failpoints: Path) -> Mapping[str, str]:
     sys.path.extend(p for p in path if p not in sys.path)
     return {
         VARIABLE: str(failpoints),
-        "PYTHONPATH": os.pathsep.join(path),
+        "PYTHONPATH": os.pathsep.join([*path, *filter(None, [os.environ.get("PYTHONPATH")])]),
         "FEDOPS_SERVER_HEARTBEAT_SECONDS": "1",
         "OMP_NUM_THREADS": "1",
         "OPENBLAS_NUM_THREADS": "1",

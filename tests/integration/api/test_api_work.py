@@ -477,9 +477,9 @@ def test_runs_of_different_tasks_share_devices(world: World) -> None:
     engine.progress(c.EngineProgress(phase="training", round=1, selected=["a"]))
     text = f"a: works for run {first.id} of task 'one' first"
     assert text in world.operator.run(second.id).why
-    assert "0 of 1 replied; a: downloading 43 % of 1 kB" in world.operator.run(first.id).why
+    assert "0 of 1 replied; a: downloading 43 % of 100 B" in world.operator.run(first.id).why
     assert world.operator.device("a").why == (
-        f"online; downloading 43 % of 1 kB in round 1 of run {first.id}"
+        f"online; downloading 43 % of 100 B in round 1 of run {first.id}"
     )
 
 
@@ -522,6 +522,7 @@ def test_a_revoked_device_is_out_at_once(world: World) -> None:
     found = {d.device: (d.status, d.reason) for d in _collect(engine).deliveries}
     assert found["a"] == (A.CANCELLED, "device revoked")
     assert _row(world, made["b"]).status is A.REJECTED
+    assert _row(world, made["a"]).released_at is not None
     assert [d.reason for d in _collect(engine).deliveries if d.device == "b"][
         -1
     ] == "device revoked"

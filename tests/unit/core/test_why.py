@@ -142,21 +142,14 @@ def _work(stage: Stage = Stage.WAITING, **values: object) -> WorkFacts:
     [
         (_work(accepted=False), "has not fetched its work yet"),
         (_work(), "about to begin"),
-        (_work(text="no room on the disk"), "waiting: no room on the disk"),
+        (_work(text="no room on the disk"), "waiting (no room on the disk)"),
         (_work(Stage.DOWNLOADING, done=19_500_000, total=45_000_000), "downloading 43 % of 45 MB"),
-        (_work(Stage.DOWNLOADING, done=1, total=2_500), "downloading 0 % of 2 kB"),
-        (_work(Stage.DOWNLOADING), "downloading"),
-        (_work(Stage.PREPARING), "preparing"),
         (_work(Stage.TRAINING, done=1, total=5), "training epoch 2 of 5"),
-        (_work(Stage.TRAINING, done=5, total=5), "training epoch 5 of 5"),
-        (_work(Stage.TRAINING), "training"),
-        (_work(Stage.EVALUATING), "evaluating"),
-        (_work(Stage.WAITING_TO_UPLOAD), "waiting to upload"),
+        (_work(Stage.UPLOADING, done=8, total=10), "uploading 80 % of 10 B"),
         (
             _work(Stage.WAITING_TO_UPLOAD, text="the server is out of reach"),
-            "waiting to upload: the server is out of reach",
+            "waiting to upload (the server is out of reach)",
         ),
-        (_work(Stage.UPLOADING, done=8, total=10), "uploading 80 %"),
     ],
 )
 def test_what_a_device_does_for_an_assignment(work: WorkFacts, text: str) -> None:
@@ -186,7 +179,7 @@ def test_a_run_says_what_its_devices_do() -> None:
     run = replace(BASE, progress=progress, devices=[busy, _device("pi-2"), AWAY])
     assert run_why(run) == (
         "round 3 of 5: training, 1 of 3 replied; waiting for pi-3 (offline, last seen 41 s ago); "
-        "pi-1: uploading 80 %"
+        "pi-1: uploading 80 % of 10 B"
     )
 
 

@@ -31,10 +31,12 @@ def me(device_id: DeviceId, server: Server) -> DeviceRead:
 @router.post("/records")
 def deliver_records(body: RecordBatch, device_id: DeviceId, server: Server) -> RecordsAccepted:
     """Deliver what the spool holds. A record counts once, however often it is delivered."""
-    with server.db.write() as session:
-        limit = server.settings.log_bytes
-        accepted = records.take_in(session, device_id, body, limit, server.clock())
-        reached("server.records.inside")
+    limit, now = server.settings.log_bytes, server.clock()
+
+    # With what others write: a round's devices report at once.
+    accepted = server.writer.call(
+        lambda session: records.take_in(session, device_id, body, limit, now)
+    )
     reached("server.records.kept")
     return accepted
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import (
@@ -198,42 +198,43 @@ def candidates(session: Session, attempt_id: int, now: float) -> Candidates:
             unavailable=facts.why_not(row, run.task, run.refused, now),
             busy_with=busy.get(row.id),
             idle_seconds=0.0 if row.id in busy else facts.idle_seconds(row, now),
-            **_summary(history.get(row.id, [])),
+            **history.get(row.id, {}),
         )
         for row in facts.members(session, run.task)
     ]
     return Candidates(command=command(run), candidates=found)
 
 
-def _history(session: Session, run_id: int) -> dict[str, list[ParticipationRow]]:
-    query = (
-        select(ParticipationRow)
+def _history(session: Session, run_id: int) -> dict[str, dict[str, Any]]:
+    """What each device has done in a run, by its id: counted in the database, however long the run is."""
+    part = ParticipationRow
+    taken = (
+        select(part.device_id, func.count().label("rounds"), func.max(part.round).label("last"))
         .join(
             RoundRow,
-            (RoundRow.run_id == ParticipationRow.run_id)
-            & (RoundRow.round == ParticipationRow.round)
-            & (RoundRow.attempt == ParticipationRow.attempt),
+            (RoundRow.run_id == part.run_id)
+            & (RoundRow.round == part.round)
+            & (RoundRow.attempt == part.attempt),
         )
-        .where(ParticipationRow.run_id == run_id, RoundRow.committed_at.is_not(None))
-        .where(ParticipationRow.status == ParticipationStatus.REPLIED)
-        .order_by(ParticipationRow.round)
+        .where(part.run_id == run_id, RoundRow.committed_at.is_not(None))
+        .where(part.status == ParticipationStatus.REPLIED)
+        .group_by(part.device_id)
+        .subquery()
     )
-    by_device: dict[str, list[ParticipationRow]] = {}
-    for row in session.scalars(query):
-        by_device.setdefault(row.device_id, []).append(row)
-    return by_device
-
-
-def _summary(taken: list[ParticipationRow]) -> dict[str, Any]:
-    if not taken:
-        return {}
-    last = taken[-1]
-    losses = [last.metrics[name] for name in _LOSSES if name in last.metrics]
+    query = (
+        select(part.device_id, taken.c.rounds, part.round, part.seconds, part.metrics)
+        .join(taken, (taken.c.device_id == part.device_id) & (taken.c.last == part.round))
+        .where(part.run_id == run_id, part.status == ParticipationStatus.REPLIED)
+        .order_by(part.attempt)
+    )
     return {
-        "rounds_taken": len(taken),
-        "last_round": last.round,
-        "last_seconds": last.seconds,
-        "last_loss": losses[0] if losses else None,
+        device_id: {
+            "rounds_taken": rounds,
+            "last_round": last,
+            "last_seconds": seconds,
+            "last_loss": next((metrics[n] for n in _LOSSES if n in metrics), None),
+        }
+        for device_id, rounds, last, seconds, metrics in session.execute(query)
     }
 
 

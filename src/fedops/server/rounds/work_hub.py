@@ -150,7 +150,8 @@ class WorkHub:
                 if notice.cancelled is not None:
                     self._released.add(notice.assignment_id)
                 self._drop(device, notice.assignment_id)
-        self._wake_ups.wake([notice.device_id])
+        if notice.cancelled is not None:  # else the device knows: it was its own call
+            self._wake_ups.wake([notice.device_id])
 
     def _remember(self, notice: WorkOver) -> None:
         self._over[notice.assignment_id] = notice
