@@ -14,7 +14,7 @@ _BLOCK = 1 << 16
 
 
 class Balancer:
-    """On a free port of loopback, with a thread of its own. ``given``: connections by their port."""
+    """On a free port of loopback, in a thread of its own. ``given``: how many connections each got."""
 
     def __init__(self, ports: Sequence[int]) -> None:
         self.given: dict[int, int] = dict.fromkeys(ports, 0)

@@ -245,7 +245,8 @@ def _as_unavailable(where: str) -> Iterator[None]:
     except PoolTimeout as error:
         raise Unavailable(f"the database {where} is busy: no connection is free") from error
     except DBAPIError as error:
-        if not isinstance(error, OperationalError) and type(error.orig) is not _DAMAGED:
+        away = isinstance(error, OperationalError) or error.connection_invalidated
+        if not away and type(error.orig) is not _DAMAGED:
             raise
         raise Unavailable(f"the database {where} is not available: {_said(error.orig)}") from error
     except sqlite3.DatabaseError as error:  # while setting up a connection

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import os
 import socket
 import time
@@ -9,20 +11,26 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
+import psycopg
 import pytest
+import sqlalchemy as sa
 from managing import CONTRACT, Device, World, idle, replied
 from postgres import fresh_database
 from serving import serving
 
 from fedops.api_client import EngineClient
 from fedops.core import contracts as c
-from fedops.core.errors import Conflict, FedOpsError, NotFound
+from fedops.core.errors import Conflict, NotFound, Unavailable
 from fedops.core.states import AssignmentStatus, AttemptStatus, RunStatus
+from fedops.server import db as db_module
 from fedops.server.app import create_app, front
+from fedops.server.db import Database
 from fedops.server.jobs.engine_process import EngineTicket
+from fedops.server.peers.lease import LEASE_SECONDS, MARGIN_SECONDS, Lease
 from fedops.server.peers.line import CHANNEL
 from fedops.settings import ServerSettings
 from fedops.testing import FakeClock, FakeEngines
@@ -237,7 +245,7 @@ def test_what_was_not_heard_of_is_learned_when_a_device_asks(two: tuple[Manager,
     here.deliver(id_, b"small")
     there.held.clear()
     assert there.poll().offers == []
-    with pytest.raises(FedOpsError, match=r"uploaded|over"):
+    with pytest.raises(Conflict, match="over"):
         there.instruction(id_)
     with pytest.raises(NotFound):
         there.instruction("f" * 32)
@@ -246,8 +254,6 @@ def test_what_was_not_heard_of_is_learned_when_a_device_asks(two: tuple[Manager,
 def test_after_a_cut_the_line_is_opened_again_and_everything_is_read_anew(
     two: tuple[Manager, Manager], url: str
 ) -> None:
-    import psycopg
-
     lead, other = two
     lead.task()
     device = other.hears(lead.ready_devices("ada")["ada"])
@@ -327,7 +333,7 @@ def test_an_upload_goes_on_at_the_other(two: tuple[Manager, Manager]) -> None:
     lead.task()
     here = lead.ready_devices("ada")["ada"]
     there = other.hears(here)
-    _, ids = begun(lead, "ada")
+    engine, ids = begun(lead, "ada")
     here.take()
     data = os.urandom(300_000)
     head = upload_headers(ids["ada"], data, here.token)
@@ -351,15 +357,13 @@ def test_an_upload_goes_on_at_the_other(two: tuple[Manager, Manager]) -> None:
             },
         )
         assert done.headers["upload-offset"] == "300000"
+    found = engine.collect(c.CollectRequest(wait=5.0)).deliveries
+    assert [(d.id, d.blob and d.blob.size) for d in found] == [(ids["ada"], 300_000)]
     there.held.clear()
-    eventually(lambda: lead.operator.device("ada").process.status == "idle")
-    assert there.poll().offers == []
+    assert there.poll().offers == here.poll().offers == []
 
 
 def upload_headers(assignment: str, data: bytes, token: str) -> dict[str, str]:
-    import base64
-    import hashlib
-
     said = {"assignment": assignment, "sha256": hashlib.sha256(data).hexdigest()}
     words = [f"{key} {base64.b64encode(value.encode()).decode()}" for key, value in said.items()]
     return {
@@ -369,6 +373,70 @@ def upload_headers(assignment: str, data: bytes, token: str) -> dict[str, str]:
         "authorization": f"Bearer {token}",
         "fedops-protocol": "1",
     }
+
+
+def test_a_copy_of_a_device_shows_though_each_calls_another_server(
+    two: tuple[Manager, Manager],
+) -> None:
+    lead, other = two
+    lead.task()
+    here = lead.ready_devices("ada")["ada"]
+    there = other.hears(here)
+    lives = [idle().model_copy(update={"life": life}) for life in ("one", "two")]
+
+    def copied() -> bool:
+        here.poll(lives[0])
+        there.poll(lives[1])
+        return any("two Client Managers" in problem for problem in there.last.problems)
+
+    eventually(copied)
+
+
+def test_who_cannot_renew_the_lease_leads_no_more(url: str) -> None:
+    clock = FakeClock()
+    leases = [Lease(name, clock) for name in ("a", "b")]
+    changes: list[str] = []
+    for lease in leases:
+        lease.changed = partial(changes.append, lease.me)
+    db = Database(url)
+    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as line:
+        assert [lease.look(line).holder for lease in leases] == ["a", "a"]
+        assert [lease.leads for lease in leases] == [True, False]
+        clock.advance(LEASE_SECONDS - MARGIN_SECONDS + 0.1)
+        leases[0].check()
+        assert not leases[0].leads, "before the database would give it away"
+        assert leases[1].look(line).holder == "a"
+        line.execute("UPDATE leases SET until = until - 100")
+        assert leases[1].look(line).holder == leases[0].look(line).holder == "b"
+        assert [lease.leads for lease in leases] == [False, True]
+        with db.read() as session:
+            leases[1].confirm(session)
+            with pytest.raises(Conflict, match="another Server Manager leads"):
+                leases[0].confirm(session)
+        leases[1].give_up(line)
+        assert leases[0].look(line).holder == "a"
+    db.close()
+    assert changes == ["a", "a", "b", "b", "a"]
+
+
+def test_a_server_manager_that_stands_still_in_a_transaction_loses_it(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    frozen, other = Database(url), Database(url)
+    monkeypatch.setattr("fedops.server.db._TAKE_TURN", db_module._TAKE_TURN.replace("20s", "300ms"))
+
+    def stand_still() -> None:
+        with frozen.write() as session:
+            session.execute(sa.text("SELECT 1"))
+            began = time.monotonic()
+            with other.write() as there:
+                there.execute(sa.text("SELECT 1"))
+            assert 0.2 < time.monotonic() - began < 5.0
+
+    with pytest.raises(Unavailable):
+        stand_still()
+    for db in (frozen, other):
+        db.close()
 
 
 def test_files_in_another_place_are_refused(tmp_path: Path, url: str, files: Path) -> None:

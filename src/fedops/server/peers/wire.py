@@ -68,7 +68,7 @@ def unpack(origin: str, text: str) -> Heard | None:
     """What a text says; None when we said it ourselves. What is no text of ours means everything."""
     try:
         sender, kind, items = json.loads(text)
-    except ValueError:
+    except (ValueError, TypeError):
         return Heard(ALL, [])
     return None if sender == origin else Heard(str(kind), list(items))
 
