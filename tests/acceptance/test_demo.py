@@ -79,7 +79,7 @@ def test_the_model_is_good(report: dict) -> None:
 def test_every_part_is_a_process_of_its_own(report: dict) -> None:
     names = [process["name"] for process in report["processes"]]
     assert len({process["pid"] for process in report["processes"]}) == len(names)
-    for part in ("Server Manager", "SuperLink"):
+    for part in ("Server Manager", "FL server"):
         assert names.count(part) == 1
     for device in ("device-1", "device-2", "device-3"):
         assert names.count(f"Client Manager {device}") == 1

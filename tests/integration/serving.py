@@ -12,11 +12,11 @@ import uvicorn
 
 
 @contextmanager
-def serving(app: Any, lifespan: str = "on") -> Iterator[int]:
-    """Serve ``app``; gives its port."""
+def serving(app: Any, lifespan: str = "on", port: int = 0) -> Iterator[int]:
+    """Serve ``app``; gives its port (0: any free one)."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(("127.0.0.1", 0))
+        listener.bind(("127.0.0.1", port))
         config = uvicorn.Config(
             app, lifespan=lifespan, ws="none", log_level="warning", timeout_graceful_shutdown=2
         )

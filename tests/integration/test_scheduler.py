@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from fedops.client.join import join_request
 from fedops.config import parse_config, to_plain
@@ -22,6 +24,7 @@ from fedops.core.contracts import (
     TokenCreate,
     WorkPoll,
 )
+from fedops.core.errors import Conflict
 from fedops.core.states import AttemptStatus, FailureReason, RunStatus, TaskStatus
 from fedops.server import (
     artifacts,
@@ -35,6 +38,7 @@ from fedops.server import (
 from fedops.server.artifacts import LocalArtifacts
 from fedops.server.db import Database
 from fedops.server.jobs.scheduler import Scheduler
+from fedops.server.leadership import Leadership
 from fedops.server.presence import Presence
 from fedops.server.rounds import engine_session, outcomes
 from fedops.server.rounds.engine_liveness import Pulse
@@ -68,7 +72,7 @@ class World:
             self.db, self.settings, self.artifacts, self.presence, hub, self.clock, self.clock
         )
 
-    def new_scheduler(self) -> Scheduler:
+    def new_scheduler(self, leadership: Leadership | None = None) -> Scheduler:
         return Scheduler(
             self.db,
             self.engines,
@@ -77,6 +81,7 @@ class World:
             self.pulse,
             clock=self.clock,
             monotonic=self.clock,
+            leadership=leadership,
         )
 
     def step(self, seconds: float = 0.25, times: int = 1) -> None:
@@ -119,6 +124,11 @@ class World:
             found = run_states.attempt_of(session, run_states.require_run(session, run_id))
             assert found is not None
             return found
+
+    def attempts(self, run_id: int) -> list[AttemptRow]:
+        query = select(AttemptRow).where(AttemptRow.run_id == run_id).order_by(AttemptRow.number)
+        with self.db.read() as session:
+            return list(session.scalars(query))
 
     def hello(self, run_id: int) -> None:
         """The FL server of the current attempt is up."""
@@ -529,3 +539,49 @@ def test_a_device_that_fell_silent_is_noted_once(world: World) -> None:
         row = devices.require(session, "pi-1")
         assert not row.noted_online
         assert not devices.get(session, "pi-1", world.clock()).online
+
+
+@dataclass
+class Lent:
+    """Leadership as a test gives and takes it. ``truly``: what the database says."""
+
+    leads: bool = True
+    truly: bool = True
+    shared: bool = True
+
+    def confirm(self, session: Session) -> None:
+        if not self.truly:
+            raise Conflict("another one leads")
+
+
+def test_who_leads_no_more_ends_its_engines_and_leaves_the_rest_to_the_other(
+    world: World,
+) -> None:
+    office = Lent()
+    world.scheduler = world.new_scheduler(office)
+    run_id = world.start_run()
+    world.step()
+    assert len(world.engines.running) == 1
+    office.leads = False
+    world.step(times=3)
+    assert world.engines.running == {}
+    assert [a.status for a in world.attempts(run_id)] == [AttemptStatus.STARTING]
+    office.leads = True
+    world.step()
+    found = world.attempts(run_id)
+    assert [a.status for a in found] == [AttemptStatus.LOST, AttemptStatus.STARTING]
+    assert "another Server Manager leads" in (found[0].reason or "")
+    assert world.run(run_id).lost_in_a_row == 0
+
+
+def test_who_only_believes_to_lead_begins_and_ends_nothing(world: World) -> None:
+    office = Lent()
+    world.scheduler = world.new_scheduler(office)
+    run_id = world.start_run()
+    world.step()
+    attempt = world.attempts(run_id)[0]
+    office.truly = False
+    world.engines.die(attempt.id)
+    with pytest.raises(Conflict, match="another one leads"):
+        world.step()
+    assert [a.status for a in world.attempts(run_id)] == [AttemptStatus.STARTING]

@@ -114,9 +114,9 @@ class AssignmentStore:
         )
 
     def accept(self, held: Held, instruction: Instruction) -> None:
-        """Keep the instruction."""
+        """Keep the instruction. Should a power cut lose it, the server offers it again."""
         held.instruction = instruction
-        self._write(held)
+        self._write(held, durable=False)
 
     def finish(self, held: Held, finished: Finished) -> None:
         """Keep how the work ended. Its result, if there is one, lies there already."""
@@ -133,13 +133,13 @@ class AssignmentStore:
         """Nobody needs it any more."""
         shutil.rmtree(held.folder, ignore_errors=True)
 
-    def _write(self, held: Held) -> None:
+    def _write(self, held: Held, durable: bool = True) -> None:
         assert held.instruction is not None
         note = {
             "instruction": held.instruction.model_dump(mode="json"),
             "finished": held.finished.model_dump(mode="json") if held.finished else None,
         }
-        write_atomic(held.folder / _NOTE, json.dumps(note).encode(), mode=0o600)
+        write_atomic(held.folder / _NOTE, json.dumps(note).encode(), 0o600, durable=durable)
 
 
 def _read(folder: Path) -> Held:

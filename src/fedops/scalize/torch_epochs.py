@@ -143,8 +143,9 @@ class Epochs:
 
 
 def _named(model: nn.Module) -> dict[str, torch.Tensor]:
-    """Every parameter and buffer, those that no ``state_dict`` has included."""
-    return {**dict(model.named_parameters()), **dict(model.named_buffers())}
+    """Whatever training may change: not the frozen base of a large model, but buffers of every kind."""
+    trained = {name: p for name, p in model.named_parameters() if p.requires_grad}
+    return {**trained, **dict(model.named_buffers())}
 
 
 def _to_array(value: Any) -> Any:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
 
 from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
@@ -16,7 +19,7 @@ from starlette.types import Scope
 
 from fedops.api_client import PREFIX
 from fedops.core.errors import NotFound
-from fedops.server import assignments
+from fedops.server import open_work
 from fedops.server.admin import ensure_admin_token
 from fedops.server.api import (
     device_side,
@@ -25,6 +28,7 @@ from fedops.server.api import (
     errors,
     explanations,
     operating,
+    protocol,
     runs,
     tasks,
     work,
@@ -33,13 +37,18 @@ from fedops.server.api import devices as device_routes
 from fedops.server.api import models as model_routes
 from fedops.server.blob_app.admission import Admission
 from fedops.server.blob_app.app import MOUNT, BlobApp
-from fedops.server.blob_stores import open_blobs
+from fedops.server.blob_stores import files_of, open_blobs
 from fedops.server.db import Database
 from fedops.server.dispatch import Dispatch
 from fedops.server.front import FrontDoor
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.jobs.scheduler import Scheduler
+from fedops.server.leadership import Alone, Leadership
 from fedops.server.notices import WorkOver
+from fedops.server.others import Nobody, Others
+from fedops.server.peers.clock import DatabaseClock
+from fedops.server.peers.lease import Lease
+from fedops.server.peers.memory import PeerMemory
 from fedops.server.presence import Presence
 from fedops.server.rounds.attempt_inbox import AttemptInboxes
 from fedops.server.rounds.blob_access import WorkBlobAccess
@@ -53,6 +62,9 @@ from fedops.server.twins import Twins
 from fedops.server.wanted_states import WantedStates
 from fedops.server.writer import Writer
 from fedops.settings import ServerSettings
+
+if TYPE_CHECKING:
+    from fedops.server.peers.company import Company
 
 logger = logging.getLogger("fedops.server")
 #: How long a worker may take to end. Seconds.
@@ -69,6 +81,8 @@ class ServerManager:
     blobs: BlobApp
     scheduler: Scheduler
     sweeper: Sweeper
+    #: None: no other Server Manager may serve the same database.
+    company: Company | None = None
 
     def open(self) -> None:
         """Make the home folder, the database and the admin token ready."""
@@ -76,6 +90,8 @@ class ServerManager:
         services.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         services.db.migrate()
         services.artifacts.clean()
+        if self.company:
+            self.company.greet()
         self._remember()
         ensure_admin_token(services.db, services.settings.admin_token_file, services.clock())
 
@@ -83,17 +99,23 @@ class ServerManager:
         """What is kept in memory, as the database has it."""
         services = self.services
         with services.db.write() as session:
-            services.presence.load(session, services.clock())
-            services.presence.flush(session, services.clock())
-            found = assignments.open_rows(session)
-            known = [(assignments.work_of(row), assignments.seen_of(row)) for row in found]
+            if (
+                not services.leadership.shared
+            ):  # else others may have heard the devices all the time
+                services.presence.load(session, services.clock())
+                services.presence.flush(session, services.clock())
+            found = open_work.open_rows(session)
+            known = [(open_work.work_of(row), open_work.seen_of(row)) for row in found]
             ended = [
-                (assignments.work_of(row), WorkOver(row.id, row.device_id, row.reason))
-                for row in assignments.unreleased(session)
+                (open_work.work_of(row), WorkOver(row.id, row.device_id, row.reason))
+                for row in open_work.unreleased(session)
             ]
         services.hub.load(known, ended)
 
     def start(self) -> None:
+        """Begin to hear, then to act."""
+        if self.company:
+            self.company.start()
         self.scheduler.worker.start()
         self.sweeper.worker.start()
 
@@ -108,22 +130,46 @@ class ServerManager:
         self.scheduler.worker.join(JOIN_SECONDS)
         self.sweeper.worker.join(JOIN_SECONDS)
         self.services.engines.close()
+        if self.company:
+            self.company.close(JOIN_SECONDS)
         self.blobs.close()
         self.services.writer.close()
         self.services.db.close()
 
 
 def assemble(
-    settings: ServerSettings, engines: EngineProcesses, clock: Callable[[], float] = time.time
+    settings: ServerSettings,
+    engines: EngineProcesses,
+    clock: Callable[[], float] = time.time,
+    *,
+    alone: bool = False,
 ) -> ServerManager:
-    """Connect the parts. Nothing is started or written yet."""
+    """Connect the parts. Nothing is started or written yet.
+
+    ``alone``: no other Server Manager serves the database. With SQLite none can.
+    """
     db, artifacts, pulse = Database(settings.database), open_blobs(settings), Pulse()
-    scheduler = Scheduler(db, engines, artifacts, settings, pulse, clock=clock)
-    hub, inboxes = WorkHub(clock), AttemptInboxes()
-    presence, tokens = Presence(settings.heartbeat_seconds), TokenCache(db, clock)
+    shared = not (alone or db.is_sqlite)
+    there, lease = DatabaseClock(), Lease(uuid.uuid4().hex)
+    leadership: Leadership = lease if shared else Alone()
+    clock = there if shared else clock
+    scheduler = Scheduler(
+        db, engines, artifacts, settings, pulse, clock=clock, leadership=leadership
+    )
+    lease.changed = scheduler.worker.wake
+    hub, inboxes = WorkHub(clock, shared=shared), AttemptInboxes()
+    presence = Presence(settings.heartbeat_seconds, shared=shared)
+    tokens, twins = TokenCache(db, clock), Twins(clock if shared else time.monotonic)
     writer, instructions = Writer(db), Instructions(db)
+    company = None
+    if shared:
+        from fedops.server.peers.company import Company  # needs PostgreSQL's driver
+
+        memory = PeerMemory(db, hub, inboxes, twins, clock)
+        company = Company(db, lease, there, memory, hub, partial(files_of, settings))
+    others: Others = company or Nobody()
     access = WorkBlobAccess(
-        db, writer, tokens, hub, instructions, presence, clock, settings.max_update_bytes
+        db, writer, tokens, hub, instructions, presence, clock, settings.max_update_bytes, others
     )
     blobs = BlobApp(access, artifacts, Admission(settings.upload_slots))
     db.listener = Dispatch(hub, inboxes, presence, tokens, blobs.forget, scheduler.worker.wake)
@@ -134,7 +180,7 @@ def assemble(
         artifacts=artifacts,
         engines=engines,
         pulse=pulse,
-        twins=Twins(),
+        twins=twins,
         clock=clock,
         token_cache=tokens,
         presence=presence,
@@ -143,9 +189,11 @@ def assemble(
         instructions=instructions,
         wanted=WantedStates(db),
         slots=blobs.admission,
+        others=others,
+        leadership=leadership,
     )
-    sweeper = Sweeper(db, settings, artifacts, presence, hub, clock)
-    return ServerManager(services, blobs, scheduler, sweeper)
+    sweeper = Sweeper(db, settings, artifacts, presence, hub, clock, leadership=leadership)
+    return ServerManager(services, blobs, scheduler, sweeper, company)
 
 
 def create_app(
@@ -157,7 +205,7 @@ def create_app(
     dashboard: bool = False,
 ) -> FastAPI:
     """The Server Manager's app. ``workers``: whether scheduler and sweeper run with it."""
-    manager = assemble(settings, engines, clock)
+    manager = assemble(settings, engines, clock, alone=not workers)
     app = FastAPI(
         title="FedOps Server Manager",
         version="v1",
@@ -182,7 +230,7 @@ def _lifespan(
         await asyncio.to_thread(manager.open)
         manager.services.writer.start()
         if workers:
-            manager.start()
+            await asyncio.to_thread(manager.start)
         try:
             yield
         finally:
@@ -210,6 +258,7 @@ def _add_routes(app: FastAPI) -> None:
         engine.router,
     ):
         app.include_router(router, prefix=PREFIX)
+    app.include_router(protocol.retired)
     app.include_router(_plain)
     app.include_router(docs.router)
     # The dashboard answers every path that is nobody else's; below /api that would mislead.

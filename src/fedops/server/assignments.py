@@ -7,26 +7,30 @@ are written as they come. Whoever waits hears of each change once it is durable.
 from __future__ import annotations
 
 import base64
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from sqlalchemy import ColumnElement, Table, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, Table, bindparam, case, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import BlobRef, Delivery, Stage, WorkEnd
 from fedops.core.errors import NotFound
 from fedops.core.states import ASSIGNMENT_OPEN, ASSIGNMENT_TRANSITIONS, AssignmentStatus
-from fedops.core.why import WorkFacts
 from fedops.server.blob_app.access import Gone as Gone
-from fedops.server.notices import OpenWork, WorkForEngine, WorkOver, tell
+from fedops.server.notices import WorkForEngine, WorkOver, tell
 from fedops.server.tables import AssignmentRow, DeviceRow
 
 A = AssignmentStatus
+#: Chooses the open ones.
+OPEN = AssignmentRow.status.in_(ASSIGNMENT_OPEN)
 #: Ended by the server: the device may still be at it, until it says that it is not.
 ENDED_BY_SERVER = frozenset({A.CANCELLED, A.EXPIRED})
 #: Nobody may change a result any more, and a repeated delivery is harmless.
 DELIVERED = frozenset({A.UPLOADED, A.CHECKED, A.REJECTED})
+
+#: Who does this may go on for a while after the deadline.
+SENDING = (Stage.WAITING_TO_UPLOAD, Stage.UPLOADING)
 
 
 @dataclass(frozen=True)
@@ -272,6 +276,8 @@ def end_all_of(session: Session, device_id: str, reason: str, now: float) -> Non
     cancel(session, mine, reason, now)
     values = {"ended_at": now, "reason": reason, "pruned_at": now}
     tell_engine(session, move(session, A.REJECTED, mine, **values))
+    let_go = select(AssignmentRow.id).where(*mine, AssignmentRow.status.in_(ENDED_BY_SERVER))
+    release(session, session.scalars(let_go).all(), now)  # nobody hears that it does
 
 
 # --- by memory and time ----------------------------------------------------------------------
@@ -287,8 +293,8 @@ def note_progress(session: Session, seen: Sequence[Seen]) -> None:
         update(table)
         .where(table.c.id == bindparam("key"), or_(*(table.c.status == s for s in ASSIGNMENT_OPEN)))
         .values(
-            status=bindparam("state"),
-            accepted_at=bindparam("accepted"),
+            status=case((table.c.status == A.WORKING, A.WORKING), else_=bindparam("state")),
+            accepted_at=func.coalesce(table.c.accepted_at, bindparam("accepted")),
             stage=bindparam("now_at"),
             done=bindparam("so_far"),
             total=bindparam("of_all"),
@@ -331,84 +337,10 @@ def expire(session: Session, ids: Mapping[str, str], now: float) -> int:
     )
 
 
-# --- reading ---------------------------------------------------------------------------------
-
-
-def open_rows(session: Session, *where: ColumnElement[bool]) -> list[AssignmentRow]:
-    """The open assignments that are chosen, oldest first."""
-    query = select(AssignmentRow).where(*where, AssignmentRow.status.in_(ASSIGNMENT_OPEN))
-    return list(session.scalars(query.order_by(AssignmentRow.offered_at, AssignmentRow.id)))
-
-
-def busy_with(session: Session, run_id: int) -> dict[str, int]:
-    """The devices that work for another run now, by id: for which (the one that asked first)."""
-    found: dict[str, int] = {}
-    for device_id, work in _open_work(session, AssignmentRow.run_id != run_id):
-        if work.run_id is not None:
-            found.setdefault(device_id, work.run_id)
-    return found
-
-
-def by_device(session: Session, *where: ColumnElement[bool]) -> dict[str, list[WorkFacts]]:
-    """The open assignments that are chosen, by device id, as people are told of them."""
-    found: dict[str, list[WorkFacts]] = {}
-    for device_id, work in _open_work(session, *where):
-        found.setdefault(device_id, []).append(work)
-    return found
-
-
-def _open_work(session: Session, *where: ColumnElement[bool]) -> Iterator[tuple[str, WorkFacts]]:
-    """The open assignments that are chosen, oldest first, each with its device's id."""
-    row = AssignmentRow
-    query = (
-        select(row.device_id, row.status, row.kind, row.task, row.run_id, row.round)
-        .add_columns(row.stage, row.done, row.total, row.stage_text)
-        .where(*where, row.status.in_(ASSIGNMENT_OPEN))
-        .order_by(row.offered_at, row.id)
+def sending(session: Session, ids: Collection[str], now: float) -> set[str]:
+    """Those of these that have longer than their deadline: the device sends the result, or waits to."""
+    longer = AssignmentRow.deadline_at + AssignmentRow.upload_grace > now
+    query = select(AssignmentRow.id).where(
+        AssignmentRow.id.in_(ids), AssignmentRow.stage.in_(SENDING), longer
     )
-    for device_id, status, kind, task, run_id, number, stage, *rest in session.execute(query):
-        accepted = status is not A.OFFERED
-        yield device_id, WorkFacts(kind, task, run_id, number, accepted, Stage(stage), *rest)
-
-
-def unreleased(session: Session) -> list[AssignmentRow]:
-    """What the server ended and the device did not let go of yet."""
-    query = select(AssignmentRow).where(
-        AssignmentRow.status.in_(ENDED_BY_SERVER), AssignmentRow.released_at.is_(None)
-    )
-    return list(session.scalars(query))
-
-
-def work_of(row: AssignmentRow) -> OpenWork:
-    """An assignment as memory keeps it."""
-    return OpenWork(
-        id=row.id,
-        device_id=row.device_id,
-        kind=row.kind,
-        task=row.task,
-        run_id=row.run_id,
-        attempt=row.attempt,
-        round=row.round,
-        retry=row.retry,
-        group_id=row.group_id,
-        work_key=row.work_key,
-        instruction=row.instruction,
-        model=row.model,
-        encodings=tuple(row.encodings),
-        max_bytes=row.max_bytes,
-        deadline_at=row.deadline_at,
-        upload_grace=row.upload_grace,
-    )
-
-
-def seen_of(row: AssignmentRow) -> Seen:
-    """How far the device is with an assignment, as the database has it."""
-    return Seen(
-        id=row.id,
-        status=row.status,
-        accepted_at=row.accepted_at,
-        stage=row.stage,
-        done=row.done,
-        total=row.total,
-        text=row.stage_text,
-    )
+    return set(session.scalars(query))

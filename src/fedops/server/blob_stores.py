@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 from fedops.core.errors import Invalid
 from fedops.settings import ServerSettings
 from fedops.storage.blobs import BlobStore
+from fedops.storage.disk import disk_errors
 from fedops.storage.folder_blobs import FolderBlobs
 
 #: The folder of the stored files, or of those of a bucket that are at hand, in the server's home.
 FOLDER = "artifacts"
+#: In it: by which name it is known, wherever it is mounted.
+_NAME = ".name"
+
+
+def files_of(settings: ServerSettings) -> str:
+    """Which place the stored files are in: the same text for all Server Managers that share it."""
+    if settings.blobs_url is not None:
+        return f"{settings.blobs_url} at {settings.s3_endpoint or 'Amazon'}"
+    file = settings.home / FOLDER / _NAME
+    with disk_errors(file.parent):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        new = file.with_name(f"{_NAME}.{secrets.token_hex(8)}")
+        new.write_text(secrets.token_hex(16))
+        try:
+            with suppress(FileExistsError):
+                os.link(new, file)  # complete, and the first one's
+        finally:
+            new.unlink()
+        return f"the folder {file.read_text()[:32]}"
 
 
 def open_blobs(settings: ServerSettings) -> BlobStore:

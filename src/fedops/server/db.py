@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.errors import Invalid, Unavailable
 from fedops.server import migrate
-from fedops.server.notices import Listener, Notice, take
+from fedops.server.notices import Listener, Notice, Publisher, take
 from fedops.server.sqlite_copy import copy_database
 from fedops.storage.disk import full_disk
 
@@ -37,6 +37,10 @@ LOCK_SECONDS = 15.0
 _DAMAGED = sqlite3.DatabaseError
 #: A reading transaction of PostgreSQL sees what was there at its beginning, as SQLite's does anyway.
 _ONE_STATE = {"isolation_level": "REPEATABLE READ"}
+#: Of PostgreSQL's advisory locks: who writes, and who changes the tables. Any numbers, but always these.
+WRITING, MIGRATING = 7_026_001, 7_026_002
+#: A process that stands still in the middle of a transaction loses it, so that others can write. Seconds.
+STANDSTILL_SECONDS = 20.0
 _dump = partial(json.dumps, allow_nan=False, separators=(",", ":"))
 
 
@@ -62,10 +66,13 @@ class Database:
     def __init__(self, url: str, listener: Listener | None = None) -> None:
         self.url = parse_url(url)
         self.listener = listener
+        #: Who tells other Server Managers, if there may be any.
+        self.publish: Publisher | None = None
         self._durable = self._engine("FULL")
         self._fast = self._engine("NORMAL") if self.is_sqlite else self._durable
         # One writer at a time. SQLite has no more, and its own waiting sleeps and tries; in PostgreSQL rows
-        # become visible in the order of their ids, so that who pages by id ("after") misses none.
+        # become visible in the order of their ids, so that who pages by id ("after") misses none. There an
+        # advisory lock keeps other processes out, too.
         self._writing = threading.Lock()
 
     @property
@@ -77,8 +84,22 @@ class Database:
 
         ``Conflict`` when a newer FedOps made them.
         """
-        with _as_unavailable(self.where), self._durable.connect() as connection:
+        with (
+            _as_unavailable(self.where),
+            self._one_migration(),
+            self._durable.connect() as connection,
+        ):
             migrate.upgrade(connection, self._back_up)
+
+    @contextmanager
+    def _one_migration(self) -> Iterator[None]:
+        """Two Server Managers that start together change the tables once."""
+        if self.is_sqlite:
+            yield
+            return
+        with self._durable.connect() as guard:
+            guard.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATING})")
+            yield
 
     def _back_up(self, revision: str) -> None:
         """Copy the database before it is changed."""
@@ -124,9 +145,18 @@ class Database:
         bind = engine.execution_options(fedops_write=True)
         with _as_unavailable(self.where), self._turn(), Session(bind) as session:
             yield session
+            notices = take(session)
+            if self.publish:
+                self.publish(session, notices)
             session.commit()
             # Before the next one begins to write, so that what is told comes in the order of the commits.
-            self._send(take(session))
+            self._send(notices)
+
+    @contextmanager
+    def still(self) -> Iterator[None]:
+        """While nothing is written by this process, and all that it wrote was told."""
+        with self._turn():
+            yield
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
@@ -139,10 +169,14 @@ class Database:
         finally:
             self._writing.release()
 
-    def _send(self, notices: list[Notice]) -> None:
+    def tell(self, notice: Notice) -> None:
+        """Pass a notice on, as after a commit of our own."""
         if self.listener:
-            for notice in notices:
-                self.listener(notice)
+            self.listener(notice)
+
+    def _send(self, notices: list[Notice]) -> None:
+        for notice in notices:
+            self.tell(notice)
 
     def _engine(self, synchronous: str) -> Engine:
         if not self.is_sqlite:
@@ -172,6 +206,7 @@ def _postgresql(url: URL) -> Engine:
             "and let FEDOPS_DATABASE_URL begin with postgresql+psycopg://"
         ) from None
     event.listen(engine, "connect", _set_up_postgresql)
+    event.listen(engine, "begin", _begin_postgresql)
     return engine
 
 
@@ -192,6 +227,17 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
 
+def _begin_postgresql(connection: Connection) -> None:
+    if connection.get_execution_options().get("fedops_write"):
+        connection.exec_driver_sql(_TAKE_TURN)
+
+
+_TAKE_TURN = (
+    f"SELECT set_config('idle_in_transaction_session_timeout', '{STANDSTILL_SECONDS:.0f}s', true), "
+    f"pg_advisory_xact_lock({WRITING})"
+)
+
+
 @contextmanager
 def _as_unavailable(where: str) -> Iterator[None]:
     """A database that is locked, full, damaged or away is no bug of ours."""
@@ -200,7 +246,8 @@ def _as_unavailable(where: str) -> Iterator[None]:
     except PoolTimeout as error:
         raise Unavailable(f"the database {where} is busy: no connection is free") from error
     except DBAPIError as error:
-        if not isinstance(error, OperationalError) and type(error.orig) is not _DAMAGED:
+        away = isinstance(error, OperationalError) or error.connection_invalidated
+        if not away and type(error.orig) is not _DAMAGED:
             raise
         text = _said(error.orig, where)
         raise Unavailable(f"the database {where} is not available: {text}") from error

@@ -12,12 +12,14 @@ from fedops.server.notices import (
     DeviceBack,
     DeviceChanged,
     DeviceGone,
+    DeviceLife,
     Notice,
     TokensChanged,
     WorkForEngine,
     WorkForScheduler,
     WorkOffered,
     WorkOver,
+    WorkReleased,
 )
 from fedops.server.presence import Presence
 from fedops.server.rounds.attempt_inbox import AttemptInboxes
@@ -43,7 +45,11 @@ class Dispatch:
                 self.wake_scheduler()
             case TokensChanged():
                 self.tokens.clear()
-            case DeviceChanged() | DeviceGone() | DeviceBack() | WorkOffered() | WorkOver():
+            case DeviceLife():
+                return  # whoever took the call knows
+            case DeviceChanged() | DeviceGone() | DeviceBack():
+                self._to_devices(notice)
+            case WorkOffered() | WorkOver() | WorkReleased():
                 self._to_devices(notice)
             case _:
                 self._to_engines(notice)
@@ -52,13 +58,15 @@ class Dispatch:
         match notice:
             case DeviceChanged(device_id):
                 self.hub.changed(device_id)
-            case DeviceGone(device_id, name, _, attempt_ids, why):
+            case DeviceGone(device_id, name, attempt_ids, why):
                 self.presence.gone(device_id)
                 self.inboxes.presence(attempt_ids, name, why)
             case DeviceBack(_, name, attempt_ids):
                 self.inboxes.presence(attempt_ids, name, None)
             case WorkOffered(works):
                 self.hub.offered(works)
+            case WorkReleased(ids):
+                self.hub.released(ids)
             case WorkOver(assignment_id, _, cancelled):
                 self.hub.over(notice)
                 if cancelled is not None:

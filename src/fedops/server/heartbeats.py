@@ -11,7 +11,7 @@ from fedops.core.states import ProcessStatus
 from fedops.core.why import span
 from fedops.server import attempts, events, readiness, tasks
 from fedops.server.devices import tasks_of
-from fedops.server.notices import DeviceBack, DeviceChanged, tell
+from fedops.server.notices import DeviceBack, DeviceChanged, DeviceLife, tell
 from fedops.server.tables import DeviceRow, MembershipRow, TaskRow
 from fedops.server.twins import PROBLEM
 
@@ -33,6 +33,8 @@ def beat(
     ``interval``: how often it is to call, in seconds.
     """
     row = session.get_one(DeviceRow, device_id)
+    if body.life:
+        tell(session, DeviceLife(device_id, body.life, now))
     waiting = readiness.waiting_attempts(session, row)
     before = readiness.could_invite(row, waiting, now)
     _note_online(session, row, now)
@@ -43,7 +45,7 @@ def beat(
         waiting = readiness.waiting_attempts(session, row)
     session.flush()
     ready = readiness.could_invite(row, waiting, now)
-    readiness.tell_ready(session, row, ready - before)
+    readiness.tell_ready(session, ready - before)
 
 
 def _note_online(session: Session, row: DeviceRow, now: float) -> None:

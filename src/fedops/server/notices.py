@@ -5,9 +5,8 @@ Use cases call ``tell``; ``db.Database.write`` sends; the composition root conne
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from sqlalchemy.orm import Session
 
@@ -29,7 +28,6 @@ class DeviceGone:
 
     device_id: str
     name: str
-    node_id: str | None
     #: The live attempts that may wait for it.
     attempt_ids: tuple[int, ...]
     why: str
@@ -89,6 +87,22 @@ class WorkOver:
 
 
 @dataclass(frozen=True)
+class WorkReleased:
+    """Devices are not at these assignments any more, which the server had ended."""
+
+    assignment_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class DeviceLife:
+    """Which life of a device's Client Manager called, and when (POSIX seconds)."""
+
+    device_id: str
+    life: str
+    at: float
+
+
+@dataclass(frozen=True)
 class WorkForEngine:
     """The engine of a run must hear what became of an assignment."""
 
@@ -117,9 +131,6 @@ class AttemptSignal:
     """The engine of an attempt must look again: the command changed, or a device became ready."""
 
     attempt_id: int
-    kind: Literal["uploaded", "hello", "gone", "command"]
-    device: str | None = None
-    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,7 +143,7 @@ class AttemptOver:
 
 @dataclass(frozen=True)
 class WorkForScheduler:
-    """There is something to submit, to register or to end."""
+    """There is an FL server to start or to end."""
 
 
 Notice = (
@@ -141,6 +152,8 @@ Notice = (
     | DeviceBack
     | WorkOffered
     | WorkOver
+    | WorkReleased
+    | DeviceLife
     | WorkForEngine
     | AttemptHello
     | TokensChanged
@@ -149,6 +162,8 @@ Notice = (
     | WorkForScheduler
 )
 Listener = Callable[[Notice], None]
+#: Tells other processes, within the transaction: they hear it when (and only when) it is committed.
+Publisher = Callable[[Session, Sequence[Notice]], None]
 
 
 def tell(session: Session, *notices: Notice) -> None:

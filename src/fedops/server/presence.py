@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from sqlalchemy import Table, Update, bindparam, select, update
+from sqlalchemy import ColumnElement, Table, Update, bindparam, func, select, update
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ProcessReport, WorkPoll
@@ -43,10 +43,15 @@ class _Memory:
 
 
 class Presence:
-    """Thread-safe. ``at`` and ``now`` are POSIX seconds on the server's clock."""
+    """Thread-safe. ``at`` and ``now`` are POSIX seconds on the server's clock.
 
-    def __init__(self, least_interval: float) -> None:
+    ``shared``: devices may call other Server Managers, too. Then what is written never takes back what one of
+    those wrote, and only the database knows who is away.
+    """
+
+    def __init__(self, least_interval: float, *, shared: bool = False) -> None:
         self._least = least_interval
+        self._shared = shared
         self._memory = _Memory()
         self._lock = threading.Lock()
 
@@ -111,6 +116,13 @@ class Presence:
                 self._memory.dirty.add(device_id)
             self._memory.flushed_at = float("-inf")
 
+    def prune(self, now: float) -> None:
+        """Forget who has not called here for too long: it is away, or calls another Server Manager."""
+        with self._lock:
+            devices = self._memory.devices
+            for device_id in [d for d, device in devices.items() if device.until <= now]:
+                del devices[device_id]
+
     def overdue(self, now: float) -> bool:
         """Whether a device that was there has not called for too long."""
         with self._lock:
@@ -127,9 +139,10 @@ class Presence:
         calls, processes = self._take(now)
         connection = session.connection()
         if calls:
-            values = {"last_heartbeat_at": "at", "present_until": "until"}
-            values |= {"spool_records": "waiting", "spool_dropped": "dropped"}
-            connection.execute(_update(values), calls)
+            times = {"last_heartbeat_at": "at", "present_until": "until"}
+            numbers = {"spool_records": "waiting", "spool_dropped": "dropped"}
+            said = _update_later(times, numbers) if self._shared else _update(times | numbers)
+            connection.execute(said, calls)
         if processes:
             connection.execute(_update({"process": "report", "process_at": "at"}), processes)
 
@@ -164,10 +177,29 @@ def _process(device_id: str, device: _Device) -> _Row:
 
 def _update(values: dict[str, str]) -> Update:
     """Writes each column from the parameter of that name."""
+    table = _table()
+    return update(table).where(table.c.id == bindparam("key")).values(**_given(values))
+
+
+def _update_later(times: dict[str, str], values: dict[str, str]) -> Update:
+    """The same, but no time goes back, and who was declared away stays so until it polls."""
+    table = _table()
+    later = {
+        column: func.greatest(table.c[column], given) for column, given in _given(times).items()
+    }
+    where = (table.c.id == bindparam("key"), table.c.noted_online)
+    return update(table).where(*where).values(**later, **_given(values))
+
+
+def _given(values: dict[str, str]) -> dict[str, ColumnElement[object]]:
+    columns = _table().c
+    return {column: bindparam(name, type_=columns[column].type) for column, name in values.items()}
+
+
+def _table() -> Table:
     table = DeviceRow.__table__
     assert isinstance(table, Table)
-    given = {column: bindparam(name, type_=table.c[column].type) for column, name in values.items()}
-    return update(table).where(table.c.id == bindparam("key")).values(**given)
+    return table
 
 
 _AT_WORK = (ProcessStatus.IDLE, ProcessStatus.TRAINING, ProcessStatus.EVALUATING)

@@ -12,6 +12,8 @@ from fedops.server import devices, models, run_views, runs
 from fedops.server.artifacts import ArtifactStore
 from fedops.server.db import Database
 from fedops.server.jobs.engine_process import EngineProcesses
+from fedops.server.leadership import Leadership
+from fedops.server.others import Others
 from fedops.server.presence import Presence
 from fedops.server.rounds.attempt_inbox import AttemptInboxes
 from fedops.server.rounds.engine_liveness import Pulse
@@ -45,10 +47,19 @@ class Services:
     instructions: Instructions
     wanted: WantedStates
     slots: Slots
+    others: Others
+    leadership: Leadership
 
     def authenticate(self, secret: str) -> Principal:
         """Whom a token speaks for."""
         return self.token_cache.known(secret) or self.token_cache.look_up(secret)
+
+    @property
+    def engine_why(self) -> str:
+        """One sentence on the FL servers, for operators."""
+        if self.leadership.leads:
+            return self.engines.why()
+        return "another Server Manager of this database starts the FL servers"
 
     def let_go(self) -> None:
         """Answer everybody who waits for news, now and from now on: the server is ending."""

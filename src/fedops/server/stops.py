@@ -11,6 +11,7 @@ from fedops.core.policies import is_online
 from fedops.core.states import ASSIGNMENT_OPEN, RunStatus
 from fedops.server import assignments, events
 from fedops.server.assignments import ENDED_BY_SERVER
+from fedops.server.notices import WorkReleased, tell
 from fedops.server.run_states import live_attempt, move_run
 from fedops.server.tables import AssignmentRow, DeviceRow, RunRow
 from fedops.settings import ServerSettings
@@ -75,6 +76,7 @@ def settle_all(session: Session, settings: ServerSettings, now: float) -> list[i
 def let_go(session: Session, ids: Collection[str], settings: ServerSettings, now: float) -> None:
     """Devices are not at these assignments any more: what waited for that may be settled."""
     run_ids = assignments.release(session, ids, now)
+    tell(session, WorkReleased(tuple(sorted(ids))))
     query = select(RunRow).where(RunRow.id.in_(run_ids), RunRow.status.in_(_SETTLES_AS))
     for run in session.scalars(query).all():
         settle(session, run, settings, now)

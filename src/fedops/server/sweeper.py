@@ -13,6 +13,7 @@ from fedops.server import assignments, devices, overdue, stops, telemetry
 from fedops.server.artifacts import ArtifactStore
 from fedops.server.backup_lock import backup_pause
 from fedops.server.db import Database
+from fedops.server.leadership import Alone, Leadership
 from fedops.server.presence import ABSENCE_SECONDS, Presence
 from fedops.server.rounds import checkpoints, update_retention
 from fedops.server.rounds.work_hub import WorkHub
@@ -27,13 +28,15 @@ WHY_SECONDS = 2.0
 FORGET_SECONDS = 30.0
 #: How often it is looked for results that are not needed any more.
 RETAIN_SECONDS = 5.0
+#: How far a device is may be known to another Server Manager alone for so long. Seconds.
+UNWRITTEN_SECONDS = 2.0
 #: How often it is looked for files that nothing was made of.
 ORPHANS_SECONDS = 600.0
 _DAY = 86_400.0
 
 
 class Sweeper:
-    """Looks at the clock for everybody."""
+    """Looks at the clock for everybody. Of several that share a database, the one that leads decides."""
 
     def __init__(
         self,
@@ -44,7 +47,11 @@ class Sweeper:
         hub: WorkHub,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        leadership: Leadership | None = None,
     ) -> None:
+        self._leadership = leadership or Alone()
+        self._led = False
         self._db = db
         self._store = store
         self._presence = presence
@@ -61,7 +68,13 @@ class Sweeper:
         """One look. Called by the worker, or by a test."""
         now = self._clock()
         self._notice_own_absence(now)
+        self._take_over(now)
         self._write_down(now)
+        if self._led:
+            self._decide(now)
+
+    def _decide(self, now: float) -> None:
+        """What must be decided once, whoever serves the database."""
         self._end_late(now)
         with self._db.read() as session:
             due = stops.due(session) or overdue.due(session)
@@ -79,9 +92,26 @@ class Sweeper:
         if self._step_at - before > ABSENCE_SECONDS:
             self._presence.forgive(now)
 
+    def _take_over(self, now: float) -> None:
+        """Devices that called a Server Manager that is gone have an interval's grace to call another one."""
+        led, self._led = self._led, self._leadership.leads
+        if self._leadership.shared and self._led and not led:
+            with self._db.write(durable=False) as session:
+                devices.forgive(session, self._settings.heartbeat_seconds, now)
+
+    def _away(self, now: float) -> bool:
+        """Whether a device that was there has been silent for too long, and it is for us to say so."""
+        if not self._leadership.shared:
+            return self._presence.overdue(now)
+        self._presence.prune(now)
+        if not self._led:
+            return False
+        with self._db.read() as session:
+            return devices.any_overdue(session, now)
+
     def _write_down(self, now: float) -> None:
         """Who called, how far devices are, what they let go of, and who has been silent for too long."""
-        away = self._presence.overdue(now)
+        away = self._away(now)
         if not (away or self._presence.due(now) or self._hub.dirty):
             return
         seen, released = self._hub.take_seen(), self._hub.take_released()
@@ -98,10 +128,20 @@ class Sweeper:
             raise
 
     def _end_late(self, now: float) -> None:
-        late = self._hub.late(now)
+        late = self._late(now)
         if late:
             with self._db.write() as session:
                 assignments.expire(session, late, now)
+
+    def _late(self, now: float) -> dict[str, str]:
+        if not self._leadership.shared:
+            return self._hub.late(now)
+        late = self._hub.late(now - UNWRITTEN_SECONDS)
+        if not late:
+            return late
+        with self._db.read() as session:
+            sending = assignments.sending(session, late.keys(), now)
+        return {id_: why for id_, why in late.items() if id_ not in sending}
 
     def _log_why(self, now: float) -> None:
         if 0 <= now - self._why_at < WHY_SECONDS:

@@ -23,25 +23,39 @@ _LIVES = 16
 
 @dataclass
 class _Heard:
-    lives: list[str] = field(default_factory=list)  # the newest last
+    #: Each life with when it was first heard, or last after another one. The newest last.
+    lives: list[tuple[str, float]] = field(default_factory=list)
     twins_at: float = float("-inf")
 
 
 class Twins:
-    """Thread-safe."""
+    """Thread-safe. ``clock``: any that all who tell of a life go by."""
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._monotonic = monotonic
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._heard: dict[str, _Heard] = {}
         self._lock = threading.Lock()
 
-    def heard(self, device_id: str, life: str) -> bool:
-        """A life of a device's Client Manager called; whether more than one of them runs."""
+    def heard(self, device_id: str, life: str, at: float | None = None) -> bool:
+        """A life of a device's Client Manager called; whether more than one of them runs.
+
+        ``at``: when it called another Server Manager. What comes late changes nothing about what was later.
+        """
         with self._lock:
-            now, heard = self._monotonic(), self._heard.setdefault(device_id, _Heard())
-            if life and life in heard.lives[:-1]:
-                heard.twins_at = now
-                heard.lives.remove(life)
-            if life and life not in heard.lives[-1:]:
-                heard.lives = [*heard.lives, life][-_LIVES:]
+            now, heard = self._clock(), self._heard.setdefault(device_id, _Heard())
+            if life:
+                _note(heard, life, now if at is None else at)
             return now - heard.twins_at < REMEMBERED_SECONDS
+
+
+def _note(heard: _Heard, life: str, at: float) -> None:
+    names = [name for name, _ in heard.lives]
+    if life in names:
+        newer = heard.lives[names.index(life) + 1 :]
+        if not any(began <= at for _, began in newer):
+            return
+        heard.twins_at = max(heard.twins_at, at)
+        del heard.lives[names.index(life)]
+    place = sum(began <= at for _, began in heard.lives)
+    heard.lives.insert(place, (life, at))
+    del heard.lives[:-_LIVES]

@@ -260,8 +260,18 @@ class FolderUpload:
             self._make_folder(target.parent)
             reached("server.artifact.synced")
             if self.path.exists() or not target.exists():
+                self._require_ours(self.path)
                 self._name_as(target)
+                self._require_ours(target, remove=True)
         return target.parent
+
+    def _require_ours(self, path: Path, *, remove: bool = False) -> None:
+        """Another process that has the folder may have begun this upload anew, under the same name."""
+        if self._file < 0 or os.path.samestat(path.stat(), os.fstat(self._file)):
+            return
+        if remove:
+            path.unlink(missing_ok=True)
+        raise Unavailable("the upload was begun anew at another server: it goes on there")
 
     def done(self) -> None:
         self.abort()

@@ -1,5 +1,6 @@
 """Transformers with PEFT: what travels, and that it can learn."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,9 +16,10 @@ from transformers import BertConfig, BertForSequenceClassification
 from fedops.config import Exchange
 from fedops.core.contracts import ExchangeRule
 from fedops.core.errors import Invalid
-from fedops.scalize.base import AdapterOptions, TrainContext
+from fedops.scalize.base import AdapterOptions, TrainContext, TrainingState
 from fedops.scalize.huggingface import HuggingFaceAdapter
 from fedops.scalize.randomness import seed_everything
+from fedops.storage.tensors import pack, unpack
 
 # PEFT with Transformers 5; it does not concern the adapter.
 pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing`:FutureWarning")
@@ -130,6 +132,31 @@ def test_fedprox_holds_the_adapters_back() -> None:
         after = adapter.get_tensors()
         distances.append(sum(float(np.abs(after[n] - before[n]).sum()) for n in before))
     assert distances[1] < distances[0]
+
+
+def test_an_interrupted_training_goes_on_and_keeps_no_frozen_base() -> None:
+    class Kept:
+        wanted = False
+        state: TrainingState | None = None
+
+        def begin(self) -> TrainingState | None:
+            return self.state
+
+        def save(self, state: TrainingState) -> None:
+            self.state = TrainingState(unpack(pack(state.tensors)), dict(state.values))
+            raise KeyboardInterrupt
+
+    undisturbed = _adapter(lora_dropout=0.2)
+    result = undisturbed.train(DATA, CONTEXT)
+    kept = Kept()
+    with pytest.raises(KeyboardInterrupt):
+        _adapter(lora_dropout=0.2).train(DATA, replace(CONTEXT, checkpoints=kept))
+    assert kept.state is not None
+    assert not [name for name in kept.state.tensors if "word_embeddings" in name]
+    again = _adapter(lora_dropout=0.2)
+    assert again.train(DATA, replace(CONTEXT, checkpoints=kept)) == result
+    before = undisturbed.get_tensors()
+    assert all(array.tobytes() == before[n].tobytes() for n, array in again.get_tensors().items())
 
 
 def test_data_that_the_default_loop_cannot_use() -> None:

@@ -65,3 +65,12 @@ def test_it_is_written_now_and_then() -> None:
 def test_more_devices_call_less_often(devices: int, seconds: float) -> None:
     assert call_interval(devices, 4.0) == seconds
     assert call_interval(devices, 30.0) == 30.0
+
+
+def test_who_calls_another_server_now_is_forgotten_here() -> None:
+    presence = Presence(4.0, shared=True)
+    presence.wrote("d", _poll(), False, 0.0)
+    presence.prune(7.9)
+    assert not presence.polled("d", _poll(), False, 7.9)
+    presence.prune(15.9)
+    assert presence.polled("d", _poll(), False, 16.0), "it is back, and the database must hear it"

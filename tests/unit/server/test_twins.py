@@ -28,3 +28,22 @@ def test_it_is_over_a_while_after_the_copy_ended() -> None:
 def test_clients_that_do_not_say_which_they_are() -> None:
     twins = Twins(FakeClock())
     assert not any(twins.heard("pi", life) for life in ("", "a", "", "a"))
+
+
+def test_a_life_that_called_another_server_counts_as_heard_here() -> None:
+    clock = FakeClock(100.0)
+    twins = Twins(clock)
+    assert not twins.heard("pi", "a")
+    assert not twins.heard("pi", "b", 100.5)
+    clock.advance(1.0)
+    assert twins.heard("pi", "a")
+
+
+def test_what_another_server_tells_late_is_no_copy() -> None:
+    clock = FakeClock(100.0)
+    twins = Twins(clock)
+    assert not twins.heard("pi", "after the restart")
+    assert not twins.heard("pi", "before the restart", 95.0)
+    clock.advance(1.0)
+    assert not twins.heard("pi", "after the restart")
+    assert not twins.heard("pi", "before the restart", 99.0)

@@ -26,7 +26,7 @@ def info(server: Server) -> ServerInfo:
     return ServerInfo(
         version=version("fedops"),
         server_time=now,
-        engine=server.engines.why(),
+        engine=server.engine_why,
         devices_online=sum(device.online for device in known),
         devices=len(known),
         active_runs=active,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
@@ -80,6 +81,7 @@ class WorkApp:
         if call is None or len(rest) != 2:
             raise NotFound(f"there is nothing at {method} {scope['path']}; see /api/docs")
         self._services.presence.heard(device_id, self._services.clock())
+        await self._services.others.learn(device_id, [rest[0]])
         data = await _read(receive, headers, limit) if limit else b""
         return await call(device_id, rest[0], data)
 
@@ -102,6 +104,7 @@ class WorkApp:
         services, now = self._services, self._services.clock()
         hub, presence = services.hub, services.presence
         twins = services.twins.heard(device_id, body.life)
+        await services.others.learn(device_id, [one.id for one in body.held])
         poll = hub.polled(device_id, body.held)
         if presence.polled(device_id, body, twins, now):
             interval = presence.interval
@@ -114,9 +117,22 @@ class WorkApp:
         await self._release(now)
         held = frozenset(one.id for one in body.held)
         listener = Listener(device_id, body.life, held, poll, takes_offers=not twins)
-        news = await hub.wait(listener, body.after, min(body.wait, presence.interval))
+        after = await self._after(device_id, body.after)
+        news = await hub.wait(listener, after, min(body.wait, presence.interval))
+        still_open = await services.others.still_open([offer.id for offer in news.offers])
+        offers = [offer for offer in news.offers if offer.id in still_open]
         wanted = await services.wanted.get(device_id, news.revision)
-        return 200, self._work(news, wanted).model_dump_json().encode()
+        said = self._work(replace(news, offers=offers), wanted)
+        return 200, said.model_dump_json().encode()
+
+    async def _after(self, device_id: str, told: int) -> int:
+        """The revision of ours that a device has which was told this one."""
+        services = self._services
+        ours = services.hub.revision(device_id)
+        if told == ours:
+            return ours
+        wanted = await services.wanted.get(device_id, ours)
+        return ours if told == services.others.revision(ours, wanted) else told
 
     async def _release(self, now: float) -> None:
         """Devices are not at some of what was cancelled any more: who waits for that may go on."""
@@ -135,7 +151,7 @@ class WorkApp:
     def _work(self, news: News, wanted: Wanted) -> c.Work:
         services = self._services
         return c.Work(
-            revision=news.revision,
+            revision=services.others.revision(news.revision, wanted),
             enrolment=wanted.enrolment,
             tasks=wanted.tasks,
             runs=wanted.runs,

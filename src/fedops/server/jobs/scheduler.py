@@ -9,8 +9,12 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
+
+from sqlalchemy.orm import Session
 
 from fedops.core.errors import Conflict, FedOpsError, Invalid
 from fedops.core.states import AttemptStatus, RunStatus
@@ -22,8 +26,9 @@ from fedops.server.attempts import FinishedAttempt, LiveAttempt, Submission
 from fedops.server.db import Database
 from fedops.server.jobs.app_folders import AppFolders
 from fedops.server.jobs.engine_process import EngineProcesses, EngineTicket
+from fedops.server.leadership import Alone, Leadership
 from fedops.server.rounds.engine_liveness import Pulse
-from fedops.server.rounds.engine_session import spool_dir
+from fedops.server.rounds.engine_session import spool_dir, spools
 from fedops.server.worker import Worker
 from fedops.settings import ServerSettings
 
@@ -40,6 +45,8 @@ GOODBYE_SECONDS = 5.0
 #: A step that comes so much later than planned shows that this process itself stood still.
 ABSENCE_SECONDS = 5.0
 LOG_CHARACTERS = 1_500
+#: What the engine of before this one kept in the home folder.
+_LEFT_OVER = ("attempts", "engine/superlink.log", "engine/superlink.pid", "engine/flwr/apps")
 #: After so long without losing an attempt, a run's next loss counts as the first for its pauses.
 FORGIVE_SECONDS = 60.0
 
@@ -83,8 +90,10 @@ class Scheduler:
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        leadership: Leadership | None = None,
     ) -> None:
         self._db = db
+        self._leadership = leadership or Alone()
         self._engines = engines
         self._artifacts = artifacts
         self._apps = AppFolders(settings.home / "engine" / "apps")
@@ -94,10 +103,14 @@ class Scheduler:
         self._monotonic = monotonic
         self._memory = _Memory()
         self._begun = False
+        self._stands_by = False
         self.worker = Worker("scheduler", self.step, STEP_SECONDS)
 
     def step(self) -> None:
         """One pass. Called by the worker, or by a test."""
+        if not self._leadership.leads:
+            self._stand_by()
+            return
         if not self._begun:
             self._begin()
         self._notice_own_absence()
@@ -112,16 +125,39 @@ class Scheduler:
             self._pulse.forgive()
         memory.step_at = now
 
+    def _stand_by(self) -> None:
+        """Another Server Manager leads: what we started, or an earlier life of ours, ends."""
+        if self._stands_by:
+            return
+        self._engines.close()
+        shutil.rmtree(spools(self._settings.home), ignore_errors=True)
+        self._memory = _Memory()
+        self._begun, self._stands_by = False, True
+        self.worker.seconds = IDLE_SECONDS
+        logger.info("another Server Manager of this database leads: this one starts no FL servers")
+
+    @contextmanager
+    def _write(self) -> Iterator[Session]:
+        """A transaction of the one that leads."""
+        with self._db.write() as session:
+            self._leadership.confirm(session)
+            yield session
+
     def _begin(self) -> None:
         """What an earlier life of the server began, nobody executes any more."""
         self._engines.clean()
         self._apps.clear()
-        with self._db.write() as session:
+        for name in _LEFT_OVER:
+            _remove(self._settings.home / name)
+        why = "the Server Manager was restarted"
+        if self._leadership.shared:
+            logger.info("this Server Manager leads: it starts the FL servers")
+            why = "another Server Manager leads now"
+        with self._write() as session:
             for attempt in attempts.live(session, self._settings):
-                why = "the Server Manager was restarted"
                 attempts.lost(session, attempt.attempt_id, why, self._clock(), counts=False)
         reached("server.resume.lost")
-        self._begun = True
+        self._begun, self._stands_by = True, False
 
     # --- attempts that live ------------------------------------------------------------------------
 
@@ -173,7 +209,7 @@ class Scheduler:
         log = self._engines.last_words(attempt.attempt_id)[-LOG_CHARACTERS:].strip()
         text = f"{why}; its last words: {log}" if log else why
         logger.warning("attempt %d of run %d is lost: %s", attempt.number, attempt.run_id, text)
-        with self._db.write() as session:
+        with self._write() as session:
             attempts.lost(session, attempt.attempt_id, text, self._clock())
             reached("server.attempt.lose.inside")
             if log:
@@ -189,7 +225,7 @@ class Scheduler:
             self._engines.end(attempt.attempt_id, at_once=waited >= KILL_SECONDS)
         if self._engines.how_ended(attempt.attempt_id) is not None:
             why = f"the run is {attempt.run_status.value}"
-            with self._db.write() as session:
+            with self._write() as session:
                 attempts.cancelled(session, attempt.attempt_id, why, self._clock())
 
     # --- attempts that are over --------------------------------------------------------------------
@@ -203,7 +239,7 @@ class Scheduler:
                 folder = spool_dir(self._settings.home, left.run_id, left.number)
                 shutil.rmtree(folder, ignore_errors=True)
                 self._engines.forget(left.attempt_id)
-                with self._db.write() as session:
+                with self._write() as session:
                     attempts.cleared(session, left.attempt_id, self._clock())
             else:
                 self.worker.seconds = STEP_SECONDS
@@ -228,7 +264,7 @@ class Scheduler:
 
     def _submit_run(self, run_id: int) -> None:
         try:
-            with self._db.write() as session:
+            with self._write() as session:
                 submission = attempts.open_attempt(session, run_id, self._clock())
         except Conflict:  # stopped in this very moment
             return
@@ -236,10 +272,10 @@ class Scheduler:
         try:
             self._start(submission)
         except Invalid as error:
-            with self._db.write() as session:
+            with self._write() as session:
                 attempts.refused(session, submission.attempt_id, error.message, self._clock())
         except FedOpsError as error:
-            with self._db.write() as session:
+            with self._write() as session:
                 attempts.lost(session, submission.attempt_id, error.message, self._clock())
             self._pause_run(run_id)
 
@@ -255,7 +291,7 @@ class Scheduler:
         )
         pid = self._engines.start(ticket)
         reached("server.attempt.started")
-        with self._db.write() as session:
+        with self._write() as session:
             attempts.started(session, submission.attempt_id, pid)
         reached("server.attempt.handed_over")
         logger.info("attempt %d of run %d is process %d", submission.number, submission.run_id, pid)
@@ -271,6 +307,13 @@ class Scheduler:
         for known in [r for r, backoff in runs.items() if now > backoff.until + FORGIVE_SECONDS]:
             del runs[known]
         return run_id not in runs or now >= runs[run_id].until
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _error_of(part: Callable[[], None]) -> FedOpsError | None:

@@ -57,6 +57,12 @@ class AttemptInboxes:
         self._wake_ups = WakeUps()
         self._lock = threading.Lock()
 
+    @property
+    def hosted(self) -> dict[int, int]:
+        """The runs whose engines collect here, each with the attempt."""
+        with self._lock:
+            return {run_id: inbox.attempt_id for run_id, inbox in self._by_run.items()}
+
     def begin(self, hello: AttemptHello) -> None:
         """An attempt begins to collect (or begins again)."""
         with self._lock:

@@ -14,6 +14,7 @@ from fedops.server import artifacts, assignments
 from fedops.server.blob_app.access import Caller
 from fedops.server.db import Database
 from fedops.server.notices import OpenWork
+from fedops.server.others import Nobody, Others
 from fedops.server.presence import Presence
 from fedops.server.rounds.engine_session import fenced
 from fedops.server.rounds.instructions import Instructions
@@ -41,7 +42,9 @@ class WorkBlobAccess:
         presence: Presence,
         clock: Callable[[], float],
         max_bytes: int,
+        others: Others | None = None,
     ) -> None:
+        self._others = others or Nobody()
         self._db = db
         self._writer = writer
         self._tokens = tokens
@@ -72,13 +75,22 @@ class WorkBlobAccess:
         return await asyncio.to_thread(self._known, caller, sha256)
 
     async def _of_open_work(self, device_id: str, sha256: str) -> BlobRef:
+        found = await self._named(device_id, sha256)
+        if found is None:
+            await self._others.learn_all(device_id)
+            found = await self._named(device_id, sha256)
+        if found is None:
+            raise NotFound(f"no open work of this device names the blob {sha256}")
+        return found
+
+    async def _named(self, device_id: str, sha256: str) -> BlobRef | None:
         for work in self._hub.open_of_device(device_id):
             instructed = await self._instructions.get(work.instruction)
             if sha256 in instructed.blobs:
                 return instructed.blobs[sha256]
             if sha256 == work.model:
                 return await asyncio.to_thread(self._known, None, sha256)
-        raise NotFound(f"no open work of this device names the blob {sha256}")
+        return None
 
     def _known(self, caller: Caller | None, sha256: str) -> BlobRef:
         with self._db.read() as session:
@@ -91,6 +103,7 @@ class WorkBlobAccess:
     async def open_upload(self, caller: Caller, head: UploadHead, length: int) -> int:
         """How many bytes the upload of a result may have: as many as its run takes."""
         device_id = _device(caller)
+        await self._others.learn(device_id, [head.assignment])
         work = self._hub.of_device(device_id, head.assignment)
         if work is None:
             await asyncio.to_thread(self._raise_over, device_id, head.assignment)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from fedops.core.contracts import Cancellation, HeldAssignment, Offer, Progress, Stage
 from fedops.core.states import AssignmentStatus
-from fedops.server.assignments import Seen
+from fedops.server.assignments import SENDING, Seen
 from fedops.server.notices import OpenWork, WorkOver
 from fedops.server.rounds.wake_ups import WakeUps
 
@@ -22,8 +22,6 @@ from fedops.server.rounds.wake_ups import WakeUps
 REPEAT_SECONDS = 1.0
 #: How many assignments that are over are remembered, to answer who comes too late.
 _REMEMBERED = 20_000
-#: Who does this may go on for a while after the deadline.
-_SENDING = (Stage.WAITING_TO_UPLOAD, Stage.UPLOADING)
 
 
 @dataclass
@@ -86,7 +84,11 @@ class WorkHub:
         self,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
+        *,
+        shared: bool = False,
     ) -> None:
+        #: Whether devices may have heard of their work from another Server Manager.
+        self._shared = shared
         self._clock = clock
         self._monotonic = monotonic
         self._lock = threading.RLock()
@@ -106,9 +108,11 @@ class WorkHub:
         open_: Iterable[tuple[OpenWork, Seen]],
         ended: Iterable[tuple[OpenWork, WorkOver]],
     ) -> None:
-        """At the start: what is open, and what was ended and may still be held."""
+        """What is open, and what was ended and may still be held. What is known stays as it is."""
         with self._lock:
             for work, seen in open_:
+                if work.id in self._places:
+                    continue
                 piece = _Piece(work, seen.status, seen.accepted_at, maybe_held=True)
                 piece.progress = Progress(
                     stage=Stage(seen.stage), done=seen.done, total=seen.total, text=seen.text
@@ -116,6 +120,8 @@ class WorkHub:
                 self._put(piece)
             for work, over in ended:
                 self._remember(over)
+                if work.id in self._places:
+                    continue
                 piece = _Piece(work, maybe_held=True, cancelled=_cancellation(over))
                 self._put(piece)
 
@@ -123,7 +129,8 @@ class WorkHub:
         """There is new work."""
         with self._lock:
             for work in works:
-                self._put(_Piece(work))
+                if work.id not in self._places:
+                    self._put(_Piece(work, maybe_held=self._shared))
         self._wake_ups.wake([work.device_id for work in works])
 
     def _put(self, piece: _Piece) -> None:
@@ -156,11 +163,41 @@ class WorkHub:
         self._places.pop(id_, None)
         self._dirty.discard(id_)
 
+    def released(self, ids: Iterable[str]) -> None:
+        """Devices are not at these any more, as another Server Manager heard."""
+        with self._lock:
+            for id_ in ids:
+                piece = self._piece(id_)
+                if piece is not None and piece.cancelled:
+                    self._drop(self._devices[piece.work.device_id], id_)
+
     def changed(self, device_id: str) -> None:
         """What the server wants of a device may have changed."""
         with self._lock:
             self._devices[device_id].revision += 1
         self._wake_ups.wake([device_id])
+
+    def all_changed(self) -> None:
+        """What the server wants of any device may have changed."""
+        with self._lock:
+            for device in self._devices.values():
+                device.revision += 1
+            known = list(self._devices)
+        self._wake_ups.wake(known)
+
+    @property
+    def known(self) -> tuple[set[str], set[str]]:
+        """The assignments that are open, and those that were ended and may be held, as far as known."""
+        with self._lock:
+            pieces = [p for d in self._devices.values() for p in d.pieces.values()]
+        open_ = {piece.work.id for piece in pieces if piece.cancelled is None}
+        return open_, {piece.work.id for piece in pieces} - open_
+
+    def unknown(self, device_id: str, ids: Iterable[str]) -> list[str]:
+        """Those of these assignments of a device of which nothing is known."""
+        with self._lock:
+            pieces = self._devices[device_id].pieces
+            return [id_ for id_ in ids if id_ not in pieces and id_ not in self._over]
 
     def revision(self, device_id: str) -> int:
         """The current revision of what the server wants of a device."""
@@ -242,7 +279,7 @@ class WorkHub:
         with self._lock:
             device = self._devices[device_id]
             piece = device.pieces.get(id_)
-            if piece is not None and piece.progress.stage not in _SENDING:
+            if piece is not None and piece.progress.stage not in SENDING:
                 stage = Stage.WAITING_TO_UPLOAD
                 self._note(device, id_, Progress(stage=stage, done=0, total=size))
 
@@ -309,7 +346,7 @@ class WorkHub:
             pieces = [p for d in self._devices.values() for p in d.pieces.values()]
         found = {}
         for piece in pieces:
-            work, sends = piece.work, piece.progress.stage in _SENDING
+            work, sends = piece.work, piece.progress.stage in SENDING
             if piece.cancelled is None and now >= work.deadline_at + sends * work.upload_grace:
                 found[work.id] = "its deadline passed" + (" before its upload ended" * sends)
         return found

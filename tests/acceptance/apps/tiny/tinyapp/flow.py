@@ -1,4 +1,7 @@
-"""Two blobs of points and a small model. ``TINY_FAULT`` makes this device's training go wrong."""
+"""Two blobs of points and a small model.
+
+``TINY_FAULT`` makes this device's training go wrong, ``TINY_SLOWER`` take so many times as long.
+"""
 
 import os
 import time
@@ -10,6 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from fedops.scalize.base import TrainResult
 
 FAULT = os.environ.get("TINY_FAULT", "")
+SLOWER = float(os.environ.get("TINY_SLOWER", "1"))
 _failed = set()
 
 
@@ -49,7 +53,7 @@ def train(
             with torch.no_grad():
                 for parameter in model.parameters():
                     parameter -= learning_rate * parameter.grad
-    until = time.monotonic() + seconds
+    until = time.monotonic() + seconds * SLOWER
     while time.monotonic() < until and not should_stop():
         time.sleep(0.02)
     return _spoiled(model, TrainResult(len(train_data), {"loss": float(loss.detach())}))

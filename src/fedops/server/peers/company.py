@@ -1,0 +1,75 @@
+"""The other Server Managers of a database, as one of them knows them: put together, started, ended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Collection, Sequence
+
+from fedops.server.db import Database
+from fedops.server.devices import Wanted
+from fedops.server.peers.clock import DatabaseClock
+from fedops.server.peers.lease import Lease
+from fedops.server.peers.line import Line, require_same_files
+from fedops.server.peers.memory import PeerMemory
+from fedops.server.peers.together import Together
+from fedops.server.rounds.work_hub import WorkHub
+
+logger = logging.getLogger("fedops.server.peers")
+#: How long a start waits for the first look at everything. Seconds.
+_FIRST_SECONDS = 15.0
+
+
+class Company:
+    """``Others``, and what keeps memory in step with them."""
+
+    def __init__(
+        self,
+        db: Database,
+        lease: Lease,
+        clock: DatabaseClock,
+        memory: PeerMemory,
+        hub: WorkHub,
+        files: Callable[[], str],
+    ) -> None:
+        self._lease = lease
+        self._memory = memory
+        self._hub = hub
+        self._files = files
+        self._line = Line(db.url, lease, clock, memory.heard)
+        self._checks = Together(memory.still_open)
+        db.publish = self._line.publish
+
+    def greet(self) -> None:
+        """Before anything is served. ``Conflict`` when others keep the files in another place."""
+        files = self._lease.files = self._files()
+        require_same_files(self._line.greet(), self._lease.me, files)
+
+    def start(self) -> None:
+        """From now on what others change is heard."""
+        self._memory.worker.start()
+        self._line.start()
+        if not self._memory.up_to_date.wait(_FIRST_SECONDS):
+            logger.warning("the line to the other Server Managers is not open yet")
+
+    def close(self, seconds: float) -> None:
+        """Let another one lead."""
+        self._line.close(seconds)
+        self._memory.worker.end()
+        self._memory.worker.join(seconds)
+
+    # --- Others -------------------------------------------------------------------------------
+
+    async def learn(self, device_id: str, ids: Sequence[str]) -> None:
+        unknown = self._hub.unknown(device_id, ids)
+        if unknown:
+            await asyncio.to_thread(self._memory.learn, device_id, unknown)
+
+    async def learn_all(self, device_id: str) -> None:
+        await asyncio.to_thread(self._memory.learn, device_id, None)
+
+    async def still_open(self, ids: Sequence[str]) -> Collection[str]:
+        return await self._checks.ask(ids) if ids else ()
+
+    def revision(self, ours: int, wanted: Wanted) -> int:
+        return wanted.digest
