@@ -60,15 +60,8 @@ class ModelCache:
         part, path = self.part(task, blob), self._path(task, blob)
         if (digest := sha256_of(part)) != blob.sha256:
             part.unlink(missing_ok=True)
-<<<<<<< HEAD
             raise Damaged(digest)
-        with part.open("rb+") as file:
-            os.fsync(file.fileno())
-        part.replace(path)
-=======
-            return None
         part.replace(path)  # a power cut may damage it: it is looked at before it is used
->>>>>>> main
         self._prune(path)
         return path
 
