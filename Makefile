@@ -7,12 +7,14 @@
 #   make scale   a round of a thousand devices on this machine (ARGS="--devices 300" for fewer)
 #   make chaos   50 runs whose processes are killed, frozen and cut off (ARGS="--schedules 5 --seed 2")
 #   make record-protocol  keep the calls of a new version of the protocol (tests/fixtures/protocol)
+#   make soak    24 rounds with a device at 1 Mbit/s whose connections are cut (SOAK_ROUNDS=100 for more)
 #   make flower-next  the tests of what FedOps uses of Flower, against the newest Flower that installs
 # Options: PY=python3.12 (the Python to use), ARGS="..." (handed on, e.g. make demo ARGS="--rounds 3").
 
 PY     ?= python3
 VENV   ?= .venv
 ARGS   ?=
+SOAK_ROUNDS ?= 24
 EXTRAS := torch,keras,sklearn,huggingface,xai,simulation,postgres,s3,wandb,dev
 APP    := apps/mnist-xai
 BIN    := $(VENV)/bin
@@ -53,6 +55,9 @@ chaos: $(STAMP)
 
 record-protocol: $(STAMP)
 	@$(BIN)/python tests/integration/record_protocol.py
+
+soak: $(STAMP)
+	@SOAK_ROUNDS=$(SOAK_ROUNDS) $(BIN)/python -m pytest -rs --timeout 3600 tests/acceptance/test_slow_link.py $(ARGS)
 
 # Without frameworks and without our constraints: what matters is what a new Flower brings along.
 flower-next:

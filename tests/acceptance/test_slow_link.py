@@ -30,7 +30,7 @@ FAST, SLOW = ("ada", "bob"), "zoe"
 SIZE, SHORT_SECONDS = 60_000, 4.0
 LINK = {"rate": 1e6, "round_trip": 0.3, "cut_bytes": (150_000, 600_000), "seed": 3}
 #: What is said of the slow device while it fetches, and while it delivers.
-DOWNLOADING, UPLOADING = r"downloading (\d+) % of 481 kB", r"uploading (\d+) %"
+DOWNLOADING, UPLOADING = r"downloading (\d+) % of 480 kB", r"uploading (\d+) % of 481 kB"
 
 
 @pytest.fixture(scope="module")

@@ -39,6 +39,8 @@ class FakeAccess:
     #: Assignments that are over, and why.
     over: dict[str, str] = field(default_factory=dict)
     delivered_heads: list[UploadHead] = field(default_factory=list)
+    #: How much of an upload was said to be here, each time.
+    seen: list[int] = field(default_factory=list)
     #: What ``delivered`` raises, once each.
     troubles: list[FedOpsError] = field(default_factory=list)
     commit_seconds: float = 0.0
@@ -62,6 +64,10 @@ class FakeAccess:
         if head.assignment in self.over:
             raise Gone(self.over[head.assignment])
         return self.bound
+
+    def arrived(self, caller: Caller, head: UploadHead, size: int, length: int) -> None:
+        assert 0 <= size <= length
+        self.seen.append(size)
 
     async def delivered(self, caller: Caller, head: UploadHead, file: Staged) -> None:
         await self.open_upload(caller, head, file.ref.size)

@@ -241,6 +241,17 @@ def test_who_uploads_is_late_only_after_the_grace() -> None:
     assert set(world.hub.late(1_000_090.0)) == {_id(1), _id(2), _id(3)}
 
 
+def test_how_much_of_an_upload_is_here_the_server_knows_best() -> None:
+    world = _World()
+    world.hub.offered([_work(1)])
+    world.hub.progress("d", _id(1), Progress(stage=Stage.UPLOADING, done=100, total=100))
+    world.hub.arrived("d", _id(1), 30, 100)
+    world.hub.polled("d", [HeldAssignment(id=_id(1), stage=Stage.UPLOADING, done=100, total=100)])
+    (seen,) = world.hub.take_seen()
+    assert (seen.stage, seen.done, seen.total) == ("uploading", 30, 100)
+    world.hub.arrived("d", _id(9), 1, 2)  # of an assignment that is over
+
+
 def test_after_a_restart_what_was_open_may_be_held() -> None:
     async def play() -> None:
         world = _World()

@@ -45,6 +45,10 @@ class BlobAccess(Protocol):
         """
         ...
 
+    def arrived(self, caller: Caller, head: UploadHead, size: int, length: int) -> None:
+        """So many bytes of an upload are here now, of so many."""
+        ...
+
     async def delivered(self, caller: Caller, head: UploadHead, file: Staged) -> None:
         """The upload is complete. Durable, with the row and the assignment's state, when it returns.
 

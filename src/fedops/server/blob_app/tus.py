@@ -73,7 +73,7 @@ class Tus:
             if not new:
                 await self._look(entry)
             if call.content_length != 0 and entry.size == 0:
-                await self._take(call, entry)
+                await self._take(call, caller, entry)
             elif new:
                 await self._uploads.in_thread(entry.begin)
             await self._finish_if_complete(caller, entry)
@@ -109,7 +109,7 @@ class Tus:
                 await call.refuse(error, _state(entry))
                 return
             _require_room(call, entry.record.length - offset)
-            await self._take(call, entry)
+            await self._take(call, caller, entry)
             await self._finish_if_complete(caller, entry)
         await call.answer(204, _state(entry))
 
@@ -149,15 +149,17 @@ class Tus:
             await self._uploads.drop(entry, error)
             raise
 
-    async def _take(self, call: Call, entry: Entry) -> None:
+    async def _take(self, call: Call, caller: Caller, entry: Entry) -> None:
         """Keep what comes, until the body ends or breaks off."""
         rest = entry.record.length - entry.size
         with self._admission.transfer(entry.record.head.assignment) as came:
             body = entry.body = Body(call, rest, came, self._stall_seconds)
             try:
                 with body.watched():
+                    self._tell(caller, entry)
                     while blocks := await body.piece():
                         await self._uploads.in_thread(entry.add, blocks)
+                        self._tell(caller, entry)
             except WrongDigest as error:
                 await self._uploads.drop(entry, error)
                 raise
@@ -165,6 +167,9 @@ class Tus:
                 entry.body = None
                 if not entry.complete:
                     await self._uploads.in_thread(entry.pause)
+
+    def _tell(self, caller: Caller, entry: Entry) -> None:
+        self._access.arrived(caller, entry.record.head, entry.size, entry.record.length)
 
     async def _finish_if_complete(self, caller: Caller, entry: Entry) -> None:
         if not entry.complete:

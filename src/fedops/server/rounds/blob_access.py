@@ -131,6 +131,10 @@ class WorkBlobAccess:
             row = assignments.require(session, device_id, id_)
             raise assignments.over(row.status, row.reason)
 
+    def arrived(self, caller: Caller, head: UploadHead, size: int, length: int) -> None:
+        """For whoever looks at the device: what it has sent may still be on the way."""
+        self._hub.arrived(_device(caller), head.assignment, size, length)
+
     async def delivered(self, caller: Caller, head: UploadHead, file: Staged) -> None:
         """The file, its row and the state of the assignment, durable together."""
         device_id, now, ref = _device(caller), self._clock(), file.ref

@@ -37,6 +37,8 @@ class _Piece:
     cancelled: Cancellation | None = None
     #: The last poll that had arrived when it was cancelled or accepted.
     at_poll: int = 0
+    #: How much of its result is here, once some of it came. Bytes.
+    arrived: int | None = None
 
 
 @dataclass
@@ -231,6 +233,8 @@ class WorkHub:
         if progress.stage is not Stage.WAITING and piece.status is AssignmentStatus.ACCEPTED:
             piece.status = AssignmentStatus.WORKING
             self._dirty.add(id_)
+        if progress.stage is Stage.UPLOADING and piece.arrived is not None:
+            progress = progress.model_copy(update={"done": piece.arrived})
         if progress != piece.progress:
             piece.progress = progress
             self._dirty.add(id_)
@@ -282,6 +286,15 @@ class WorkHub:
             if piece is not None and piece.progress.stage not in SENDING:
                 stage = Stage.WAITING_TO_UPLOAD
                 self._note(device, id_, Progress(stage=stage, done=0, total=size))
+
+    def arrived(self, device_id: str, id_: str, size: int, length: int) -> None:
+        """So many bytes of a result are here. The device only knows how many it has sent."""
+        with self._lock:
+            device = self._devices[device_id]
+            piece = device.pieces.get(id_)
+            if piece is not None:
+                piece.arrived = size
+                self._note(device, id_, Progress(stage=Stage.UPLOADING, done=size, total=length))
 
     def open_of_device(self, device_id: str) -> list[OpenWork]:
         """The device's open assignments."""
