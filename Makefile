@@ -23,7 +23,7 @@ LOG    := $(VENV)/install.log
 NEXT   := .venv-next
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-xai test check bench scale chaos record-protocol flower-next format docs clean
+.PHONY: help demo demo-xai test check bench scale chaos soak record-protocol flower-next format docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
