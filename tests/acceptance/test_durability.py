@@ -82,11 +82,7 @@ def delivered(world: World, run_id: int) -> dict[object, Path]:
         " where a.run_id = ? and a.round = 1 and a.delivered_at is not null",
         run_id,
     )
-    return {name: blob_file(world, str(blob)) for name, blob in found}
-
-
-def blob_file(world: World, sha256: str) -> Path:
-    return world.federation.server_home / "artifacts" / sha256[:2] / sha256[2:]
+    return {name: world.blob(str(blob)) for name, blob in found}
 
 
 def damage(path: Path, silently: bool = False) -> None:
@@ -158,7 +154,7 @@ def test_a_model_that_is_damaged_on_the_server_is_made_again_of_what_was_deliver
     run_id = world.start_run(task, *RULES)
     world.federation.until("round 1", lambda: world.board.fired("engine.commit.after"))
     (model,) = account_of(world, run_id).models
-    damage(blob_file(world, str(model)), silently=True)
+    damage(world.blob(str(model)), silently=True)
     world.board.release("engine.commit.after")
     account = completed(world, run_id)
     assert world.board.passes()["client.trained"] == ROUNDS * len(NAMES)

@@ -66,8 +66,14 @@ def test_rounds_end_by_quorum_and_deadline_without_it(world: World) -> None:
 
 def test_it_delivers_when_the_deadline_allows_and_says_how_far_it_is(world: World) -> None:
     cuts = world.networks[SLOW].cuts
+    world.board.clear()
+    world.board.arm("manager.upload.begin", "hold", 3)  # the slow one is the last
     run_id = world.start_run("mean", "num_rounds=1", "server.round.deadline_seconds=90")
     with Watch(world, run_id) as watch:
+        world.federation.until(
+            "it to wait", lambda: f"{SLOW}: waiting to upload" in watch.said, seconds=60.0
+        )
+        world.board.release("manager.upload.begin")
         account = completed(world, run_id)
     assert account.took_part == {1: (*FAST, SLOW)}
     assert account.retrained == 0
@@ -76,7 +82,6 @@ def test_it_delivers_when_the_deadline_allows_and_says_how_far_it_is(world: Worl
         shares = [int(found) for found in re.findall(f"{SLOW}: {stage}", watch.said)]
         assert shares == sorted(shares), watch.said
         assert any(0 < share < 100 for share in shares), watch.said
-    assert f"{SLOW}: waiting to upload" in watch.said
 
 
 class Watch:

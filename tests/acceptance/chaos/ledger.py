@@ -37,6 +37,8 @@ class Account:
     took_part: dict[int, tuple[str, ...]]
     #: How often a device was asked to train again what it had delivered.
     retrained: int
+    #: Rounds whose model was found damaged, so that they were done again.
+    stepped_back: Counter[int]
 
 
 @dataclass
@@ -104,7 +106,20 @@ class Ledger:
                 progress=sorted(times),
                 took_part=_took_part(db, run_id),
                 retrained=_retrained(db, run_id),
+                stepped_back=_stepped_back(db, run_id),
             )
+
+    def newest(self, run_id: int, what: str) -> str | None:
+        """The digest of the run's last model, or of the update that was delivered last as a file."""
+        query = {
+            "model": "select model from rounds where run_id = ? and committed_at is not null"
+            " order by round desc",
+            "update": "select blob from assignments where run_id = ? and kind = 'train'"
+            " and blob is not null order by delivered_at desc",
+        }[what]
+        with self._open() as db:
+            found = db.execute(f"{query} limit 1", (run_id,)).fetchone()
+        return found[0] if found else None
 
     def versions(self) -> dict[tuple[str, int], str]:
         """(task, version) -> digest of all versions there are."""
@@ -148,24 +163,36 @@ def _retrained(db: sqlite3.Connection, run_id: int) -> int:
     )
 
 
+def _stepped_back(db: sqlite3.Connection, run_id: int) -> Counter[int]:
+    rows = db.execute(
+        "select subject from events where run_id = ? and name = 'checkpoint.damaged'", (run_id,)
+    ).fetchall()
+    return Counter(int(subject.split()[1]) for (subject,) in rows)
+
+
 def judge(
     run: Account,
     reference: Account,
     before: dict[tuple[str, int], str],
     after: dict[tuple[str, int], str],
+    damaged: int = 0,
 ) -> Verdict:
-    """Compare a disturbed run with an undisturbed one; ``before`` and ``after`` are all versions."""
+    """Compare a disturbed run with an undisturbed one; ``before`` and ``after`` are all versions.
+
+    ``damaged``: how many delivered updates were, which may be asked for again.
+    """
     verdict, say = Verdict(redone=run.redone), []
     if run.status != "completed" or run.committed != run.rounds:
         verdict.lost = 1
         say.append(f"it is {run.status} after {run.committed} of {run.rounds} rounds: {run.text}")
-    verdict.counted_twice = sum(n - 1 for n in run.commits.values() if n > 1)
+    commits = run.commits - run.stepped_back
+    verdict.counted_twice = sum(n - 1 for n in commits.values() if n > 1)
     verdict.counted_twice += sum(n not in run.commits for n in range(1, run.committed + 1))
     if verdict.counted_twice:
         say.append(f"rounds were committed so often: {dict(run.commits)}")
-    verdict.retrained = run.retrained
-    if run.retrained:
-        say.append(f"{run.retrained} deliveries were asked for again")
+    verdict.retrained = max(run.retrained - damaged, 0)
+    if verdict.retrained:
+        say.append(f"{run.retrained} deliveries were asked for again, {damaged} were damaged")
     missing = reference.metrics.keys() - run.metrics.keys()
     doubled = {row: n for row, n in run.metrics.items() if n > 1}
     verdict.rows_lost, verdict.rows_doubled = len(missing), sum(doubled.values()) - len(doubled)

@@ -67,8 +67,11 @@ class Fault:
     point: str
     #: At which pass through the point.
     number: int
-    how: str  #: "kill", "stop" (freeze for a while) or "cut" (a device's network)
+    #: "kill", "stop" (freeze for a while), "cut" (a device's network), "cut upload" (after some of its
+    #: bytes), "damage model" or "damage update" (a byte of its file, on the server).
+    how: str
     seconds: float = 0.0  #: of "stop" and "cut"
+    share: float = 0.0  #: of an update, that passes before the cut
     #: Die by oneself at the point, rather than be killed while whoever is there is held.
     self_inflicted: bool = False
 
@@ -78,6 +81,7 @@ class Fault:
 
     def __str__(self) -> str:
         many = f" for {self.seconds:.1f} s" if self.seconds else ""
+        many += f" after {self.share:.0%}" if self.share else ""
         return f"{self.how} {self.process}{many} at {self.point}@{self.number}"
 
 
@@ -110,17 +114,32 @@ def _schedule(rng: random.Random, cells: Iterator[tuple[str, str]]) -> list[Faul
 def _kill(rng: random.Random, process: str, transition: str) -> Fault:
     point = rng.choice(TRANSITIONS[transition])
     alone = _owner(point) == process and rng.random() < 0.7
-    return Fault(process, transition, point, _number(rng, point), "kill", 0.0, alone)
+    number = _number(rng, point)
+    return Fault(process, transition, point, number, "kill", self_inflicted=alone)
 
 
 def _disturb(rng: random.Random) -> Fault:
-    """Something that passes: a frozen process or a network that is away."""
-    how = rng.choice(("stop", "cut"))
+    """Something that passes, or can be mended: a process, a network or a file."""
+    how = rng.choice(("stop", "cut", "cut upload", "damage"))
+    if how == "cut upload":
+        share, point = rng.uniform(0.01, 1.0), "manager.upload.begin"
+        return Fault("network", "deliver", point, rng.randint(1, 6), how, share=share)
+    if how == "damage":
+        return _damage(rng)
     process = "network" if how == "cut" else rng.choice(PROCESSES)
     transition = rng.choice(list(TRANSITIONS))
     point = rng.choice(TRANSITIONS[transition])
     seconds = rng.choice((0.5, 2.0, 5.0))
     return Fault(process, transition, point, _number(rng, point), how, seconds)
+
+
+def _damage(rng: random.Random) -> Fault:
+    what = rng.choice(("model", "update"))
+    if what == "model":
+        point, transition = "engine.commit.after", "commit"
+    else:
+        point, transition = rng.choice(("engine.update.checked", "engine.replied")), "aggregate"
+    return Fault("disk", transition, point, _number(rng, point), f"damage {what}")
 
 
 def _number(rng: random.Random, point: str) -> int:

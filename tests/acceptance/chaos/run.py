@@ -45,6 +45,7 @@ class Outcome:
 
     number: int
     task: str
+    run_id: int
     planned: list[Fault]
     struck: list[Struck] = field(default_factory=list)
     verdict: Verdict = field(default_factory=Verdict)
@@ -126,20 +127,21 @@ class Chaos:
     def play(self, number: int, faults: Sequence[Fault]) -> Outcome:
         """One schedule, from a quiet federation to a quiet federation."""
         task = list(TASKS)[number % len(TASKS)]
-        outcome = Outcome(number, task, list(faults))
         world, begin = self._world, time.monotonic()
         before = self._ledger.versions()
         world.board.clear()
         for fault in faults:
             world.board.arm(fault.point, fault.action, fault.number)
         run_id = world.start_run(task)
+        outcome = Outcome(number, task, run_id, list(faults))
         self._follow(run_id, outcome, time.monotonic() + RUN_SECONDS)
         world.calm()
         world.give_up(run_id)
         world.until_quiet()
         reference = self._references[task]
         account = self._settled(run_id, reference)
-        outcome.verdict = judge(account, reference, before, self._ledger.versions())
+        damaged = sum(s.fault.how == "damage update" for s in outcome.struck)
+        outcome.verdict = judge(account, reference, before, self._ledger.versions(), damaged)
         outcome.recovery = [
             r for s in outcome.struck if (r := _recovery(s.at, account)) is not None
         ]
@@ -166,11 +168,17 @@ class Chaos:
             if caught is None:
                 continue
             at = time.time()
-            if fault.self_inflicted or self._do(fault, caught.pid):
+            if fault.self_inflicted or self._do(fault, caught.pid, outcome):
                 outcome.struck.append(Struck(fault, caught.at if fault.self_inflicted else at))
             board.release(fault.point)
 
-    def _do(self, fault: Fault, near: int) -> bool:
+    def _do(self, fault: Fault, near: int, outcome: Outcome) -> bool:
+        if fault.how.startswith("damage"):
+            what = fault.how.split()[1]
+            return self._world.damage(self._ledger.newest(outcome.run_id, what))
+        if fault.how == "cut upload":
+            size = 8 * TASKS[outcome.task][1]
+            return self._world.cut_upload(near, max(int(fault.share * size), 1))
         if fault.how == "cut":
             return self._world.cut(near, fault.seconds)
         if fault.how == "stop":

@@ -174,6 +174,27 @@ class World:
         self._later(seconds, network.mend)
         return True
 
+    def cut_upload(self, near: int | None, after: int) -> bool:
+        """Cut a device's connection after so many bytes from now, which are of an upload mostly."""
+        self.networks[self.device_of(near)].cut_after(after)
+        return True
+
+    def damage(self, sha256: str | None) -> bool:
+        """Change a byte in the middle of a blob on the server. False when there is no such file."""
+        path = self.blob(sha256 or "")
+        if not path.is_file():
+            return False
+        with path.open("rb+") as file:
+            file.seek(path.stat().st_size // 2)
+            byte = file.read(1)
+            file.seek(-1, os.SEEK_CUR)
+            file.write(bytes([byte[0] ^ 0x10]))
+        return True
+
+    def blob(self, sha256: str) -> Path:
+        """Where the server keeps a blob."""
+        return self.federation.server_home / "artifacts" / sha256[:2] / sha256[2:]
+
     def _later(self, seconds: float, what: object) -> None:
         timer = threading.Timer(seconds, what)  # type: ignore[arg-type]
         timer.daemon = True

@@ -262,9 +262,20 @@ def _header(**changed: Any) -> dict[str, Any]:
     return {"configs": {HEADER: {**header, **changed}}}
 
 
+def _arrays(**changed: Any) -> dict[str, Any]:
+    arrays = {k: a for k, a in LineAdapter(1).get_tensors().items() if k != "own"}
+    return {"arrays": {ARRAYS: {**arrays, **changed}}}
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
+        (_payload(**_arrays(w=np.ones(3))), "'w' is float64[3] in it and float32[3] in the model"),
+        (_payload(**_arrays(w=np.ones(4, np.float32))), "'w' is float32[4] in it and float32[3]"),
+        (
+            _payload(**_arrays(w=np.array([1, np.nan, 2], np.float32))),
+            "1 of 3 values of 'w' are NaN or infinite",
+        ),
         (b"", "it does not hold complete safetensors data"),
         (_payload()[:-1], "it does not hold complete safetensors data"),
         (_payload(arrays={}), "it must hold the arrays of 'arrays' and no others"),
