@@ -18,18 +18,23 @@ sys.path.insert(0, str(Path(__file__).parent / "chaos"))
 from ledger import Account, Ledger
 from world import Setup, World, opened
 
+from fedops.core import contracts as c
 from fedops.core.states import RunStatus
 
 NAMES = ("ada", "bob", "cleo")
 ROUNDS = 2
 #: Of the first one's model a part stays on the device; the other's travels as it lies in the store.
 TASKS = {"mean": ["model.size=20000"], "whole": ["model.size=20000", "exchange.local=[]"]}
+#: In all of this two clocks are an hour off.
+CLOCKS = {"bob": -3_600.0, "cleo": 3_600.0}
 RULES = (f"num_rounds={ROUNDS}", "clients_per_round=3", "server.round.min_replies=3")
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with opened(tmp_path_factory.mktemp("durability"), Setup(tasks=TASKS, devices=NAMES)) as made:
+    with opened(
+        tmp_path_factory.mktemp("durability"), Setup(tasks=TASKS, devices=NAMES, clocks=CLOCKS)
+    ) as made:
         yield made
 
 
@@ -103,6 +108,28 @@ def held_run(world: World, point: str, number: int) -> int:
     run_id = world.start_run("mean", *RULES)
     world.federation.until(f"somebody at {point}", lambda: world.board.fired(point))
     return run_id
+
+
+def test_nothing_depends_on_the_clocks_of_devices(world: World, undisturbed: Account) -> None:
+    assert undisturbed.took_part == dict.fromkeys(range(1, ROUNDS + 1), NAMES)
+    began, ended = undisturbed.progress[0] - 60.0, undisturbed.progress[-1] + 60.0
+    with world.federation.operator() as operator:
+        for name in NAMES:
+
+            def said(device: str = name) -> list[c.LogRead]:
+                return operator.run_logs(undisturbed.run_id, device=device, limit=100).entries
+
+            lines = world.federation.until(f"lines of {name}", said)
+            assert all(began < line.at < ended for line in lines)
+            device = operator.device(name)
+            assert device.online
+            assert device.why == "online; its training client is ready"
+    for name, at in rows(
+        world,
+        "select d.name, m.at from metrics m join devices d on d.id = m.device_id where m.run_id = ?",
+        undisturbed.run_id,
+    ):
+        assert began < float(str(at)) < ended, name
 
 
 def test_what_was_delivered_before_the_server_was_killed_is_not_trained_again(

@@ -46,6 +46,8 @@ class Setup:
     devices: tuple[str, ...] = DEVICES
     #: What the networks of some devices are like: arguments of their ``Shaper``.
     links: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    #: How far the clocks of some devices are off. Seconds.
+    clocks: Mapping[str, float] = field(default_factory=dict)
     #: For every process.
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -100,7 +102,14 @@ class World:
         """Start a device."""
         index, of = self.setup.devices.index(name), len(self.setup.devices)
         overrides = [f"dataset.partition.index={index}", f"dataset.partition.of={of}"]
-        self.federation.start_client(name, self.setup.app, *self.setup.tasks, overrides=overrides)
+        env = self._shifted(self.setup.clocks[name]) if name in self.setup.clocks else {}
+        self.federation.start_client(
+            name, self.setup.app, *self.setup.tasks, overrides=overrides, **env
+        )
+
+    def _shifted(self, seconds: float) -> dict[str, str]:
+        path = os.pathsep.join([str(HERE.parent / "clock"), self.federation.env["PYTHONPATH"]])
+        return {"CLOCK_SHIFT": str(seconds), "PYTHONPATH": path}
 
     def restart_the_dead(self) -> None:
         """What an operator's service manager does: start what has ended."""
