@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -25,12 +26,30 @@ def enrol(
     faults: Mapping[str, str] | None = None,
 ) -> None:
     """Join devices and start their clients; returns when all are idle."""
-    for index, name in enumerate(names):
+    for name in names:
         federation.join(name)
-        overrides = [f"dataset.partition.index={index}", f"dataset.partition.of={len(names)}"]
+        overrides = part_of(names, name)
         fault = (faults or {}).get(name, "")
         federation.start_client(name, TINY, *tasks, overrides=overrides, TINY_FAULT=fault)
     federation.until_online(names, seconds=60.0 + 15.0 * len(names))
+
+
+def part_of(names: Sequence[str], name: str) -> list[str]:
+    """Which part of the data a device has, as options of its client."""
+    index = list(names).index(name)
+    return [f"dataset.partition.index={index}", f"dataset.partition.of={len(names)}"]
+
+
+def kill_device(federation: Federation, name: str) -> None:
+    """Its Client Manager and its training client, at once; returns when they are gone."""
+    part = federation.parts[name]
+    manager = part.root()
+    assert manager is not None
+    for process in [*manager.children(recursive=True), manager]:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()
+    federation.until(f"the end of {name}", lambda: not part.running)
+    federation.stop(name)
 
 
 def until(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 import sys
 from collections import Counter
@@ -21,12 +22,14 @@ from fedops.core.states import RunStatus
 
 NAMES = ("ada", "bob", "cleo")
 ROUNDS = 2
+#: Of the first one's model a part stays on the device; of the other all is exchanged, as it lies in the store.
+TASKS = {"mean": ["model.size=20000"], "whole": ["model.size=20000", "exchange.local=[]"]}
 RULES = (f"num_rounds={ROUNDS}", "clients_per_round=3", "server.round.min_replies=3")
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with opened(tmp_path_factory.mktemp("durability"), Setup(devices=NAMES)) as made:
+    with opened(tmp_path_factory.mktemp("durability"), Setup(tasks=TASKS, devices=NAMES)) as made:
         yield made
 
 
@@ -86,14 +89,16 @@ def blob_file(world: World, sha256: str) -> Path:
     return world.federation.server_home / "artifacts" / sha256[:2] / sha256[2:]
 
 
-def damage(path: Path) -> None:
-    """Change a byte in the middle of a file, where it lies."""
-    path.chmod(0o600)
+def damage(path: Path, silently: bool = False) -> None:
+    """Change a byte in the middle of a file where it lies. ``silently``: as a bad disk does."""
+    before = path.stat()
     with path.open("rb+") as file:
         file.seek(path.stat().st_size // 2)
         byte = file.read(1)
         file.seek(-1, 1)
         file.write(bytes([byte[0] ^ 0x10]))
+    if silently:
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 def held_run(world: World, point: str, number: int) -> int:
@@ -143,3 +148,23 @@ def all_delivered(world: World, run_id: int) -> dict[object, Path]:
         return found if len(found) == len(NAMES) else None
 
     return world.federation.until("all deliveries", look)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_model_that_is_damaged_on_the_server_is_made_again_of_what_was_delivered(
+    world: World, task: str
+) -> None:
+    world.board.arm("engine.commit.after", "hold", 1)
+    run_id = world.start_run(task, *RULES)
+    world.federation.until("round 1", lambda: world.board.fired("engine.commit.after"))
+    (model,) = account_of(world, run_id).models
+    damage(blob_file(world, str(model)), silently=True)
+    world.board.release("engine.commit.after")
+    account = completed(world, run_id)
+    assert world.board.passes()["client.trained"] == ROUNDS * len(NAMES)
+    with world.federation.operator() as operator:
+        events = {event.name: event.text for event in operator.events(run_id=run_id)}
+    assert "its file is damaged" in events["checkpoint.damaged"]
+    assert "done again" in events["run.stepped_back"]
+    # Afterwards: what was made here before, the server may have in memory still.
+    assert account.final == completed(world, world.start_run(task, *RULES)).final

@@ -10,7 +10,16 @@ from typing import Any
 
 import psutil
 import pytest
-from federating import QUIET, TINY, complete, enrol, until, until_round
+from federating import (
+    QUIET,
+    TINY,
+    complete,
+    enrol,
+    kill_device,
+    part_of,
+    until,
+    until_round,
+)
 
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError
@@ -113,9 +122,10 @@ def test_stop_ends_all_training_within_five_seconds(federation: Federation) -> N
     complete(federation, "first", "num_rounds=1")
 
 
-def test_a_killed_training_client_is_restarted_and_the_run_completes(
+def test_a_training_client_and_a_whole_device_are_killed_and_the_run_completes(
     federation: Federation,
 ) -> None:
+    """Their train function is the project's own: its work of the round begins anew."""
     with federation.operator() as operator:
         start = c.RunStart(overrides=["num_rounds=2", "train.seconds=3"])
         run = operator.start_run("first", start)
@@ -123,6 +133,8 @@ def test_a_killed_training_client_is_restarted_and_the_run_completes(
         pid = operator.device("ada").process.pid
         assert pid is not None
         psutil.Process(pid).kill()
+        kill_device(federation, "bob")
+        federation.start_client("bob", TINY, "first", "faults", overrides=part_of(NAMES, "bob"))
         ended = until(federation, run.id, RunStatus.COMPLETED)
         first = next(r for r in operator.rounds(run.id) if r.round == 1)
         ada = next(p for p in first.participations if p.device == "ada")
@@ -133,6 +145,7 @@ def test_a_killed_training_client_is_restarted_and_the_run_completes(
         assert any(e.name == "training_client_ended" for e in told)
     assert ended.committed_rounds == 2
     assert ada.status is ParticipationStatus.REPLIED
+    assert {p.device for p in first.participations if p.status is ada.status} == set(NAMES)
 
 
 def test_one_task_has_one_active_run(federation: Federation) -> None:

@@ -106,6 +106,7 @@ def test_a_download_that_arrives_damaged_is_fetched_again(device: Device) -> Non
     eventually(lambda: work.end)
     assert work.end is not None
     assert "arrived damaged 3 times" in work.end["reason"]
+    assert "damaged on the server" in work.end["reason"]
 
 
 def test_the_manager_is_killed_in_mid_download(device: Device) -> None:

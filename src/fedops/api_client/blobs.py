@@ -61,8 +61,10 @@ class BlobClient(Client):
     """What a Client Manager does with files, with the device token."""
 
     @contextmanager
-    def download(self, sha256: str, start: int = 0) -> Iterator[Part]:
+    def download(self, sha256: str, start: int = 0, fresh: bool = False) -> Iterator[Part]:
         """A file from ``start`` on, or from its begin: see ``Part.start``.
+
+        ``fresh``: from the disk, and not from the memory of whoever is between: what came was damaged.
 
         Raises:
             NotFound: there is no such file, or not for this device.
@@ -72,6 +74,8 @@ class BlobClient(Client):
         headers = {"accept-encoding": "identity"}
         if start:
             headers |= {"range": f"bytes={start}-", "if-range": f'"{sha256}"'}
+        if fresh:
+            headers["cache-control"] = "no-cache"
         with (
             self._as_fedops_errors(),
             self._http.stream(

@@ -20,6 +20,14 @@ _MODEL = re.compile(r"[0-9a-f]{64}\.safetensors")
 _PART = ".part"
 
 
+class Damaged(Exception):
+    """The bytes are not those of the blob. ``digest``: what they are."""
+
+    def __init__(self, digest: str) -> None:
+        super().__init__(digest)
+        self.digest = digest
+
+
 class ModelCache:
     """Files below a folder, one folder a task."""
 
@@ -47,12 +55,12 @@ class ModelCache:
         path.parent.mkdir(parents=True, exist_ok=True)
         return path
 
-    def admit(self, task: str, blob: BlobRef) -> Path | None:
-        """The bytes are all there. None when they are not what they should be: they are gone then."""
+    def admit(self, task: str, blob: BlobRef) -> Path:
+        """The bytes are all there. ``Damaged`` when they are not what they should be: they are gone then."""
         part, path = self.part(task, blob), self._path(task, blob)
-        if part.stat().st_size != blob.size or sha256_of(part) != blob.sha256:
+        if (digest := sha256_of(part)) != blob.sha256:
             part.unlink(missing_ok=True)
-            return None
+            raise Damaged(digest)
         part.replace(path)  # a power cut may damage it: it is looked at before it is used
         self._prune(path)
         return path

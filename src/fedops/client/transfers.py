@@ -23,7 +23,7 @@ from fedops.api_client import (
 )
 from fedops.api_client.blobs import blocks_of
 from fedops.client.assignments import Held
-from fedops.client.model_cache import ModelCache
+from fedops.client.model_cache import Damaged, ModelCache
 from fedops.client.reachability import Over, Reachability
 from fedops.core.contracts import BlobRef, Encoding, SlotRequest, Stage, UploadHead
 from fedops.core.errors import FedOpsError, Invalid, NotFound, Unavailable
@@ -70,16 +70,23 @@ class Transfers:
             self._fetching.release()
 
     def _fetch(self, held: Held, blob: BlobRef) -> Path:
+        found = self.models.find(held.task, blob) or self._fetched(held, blob)
+        return self._own(held, found)
+
+    def _fetched(self, held: Held, blob: BlobRef) -> Path:
+        digests = set()
         for _ in range(DAMAGED_TIMES):
-            found = self.models.find(held.task, blob)
-            if found is not None:
-                return self._own(held, found)
-            self.insist(held, lambda: self._download(held, blob), Stage.DOWNLOADING)
-            found = self.models.admit(held.task, blob)
-            if found is not None:
-                return self._own(held, found)
+            download = partial(self._download, held, blob, fresh=bool(digests))
+            self.insist(held, download, Stage.DOWNLOADING)
+            try:
+                return self.models.admit(held.task, blob)
+            except Damaged as damaged:
+                digests.add(damaged.digest)
             logger.warning("the model %s arrived damaged: it is fetched again", blob.sha256[:12])
-        raise Invalid(f"the model {blob.sha256[:12]} arrived damaged {DAMAGED_TIMES} times")
+        text = f"the model {blob.sha256[:12]} arrived damaged {DAMAGED_TIMES} times"
+        if len(digests) == 1:
+            text += ", each time the same: it is damaged on the server ('fedops model verify' there)"
+        raise Invalid(text)
 
     def _own(self, held: Held, found: Path) -> Path:
         """The file under a name of the assignment, which stays when the cache lets go of it."""
@@ -94,7 +101,7 @@ class Transfers:
                 raise Unavailable(f"cannot write {path}: {error.strerror or error}") from None
         return path
 
-    def _download(self, held: Held, blob: BlobRef) -> None:
+    def _download(self, held: Held, blob: BlobRef, fresh: bool) -> None:
         """Get what is missing of it, once."""
         part = self.models.part(held.task, blob)
         start = part.stat().st_size if part.exists() else 0
@@ -104,7 +111,7 @@ class Transfers:
             part.unlink()
             start = 0
         try:
-            with self.blobs.download(blob.sha256, start) as coming, part.open("ab") as file:
+            with self.blobs.download(blob.sha256, start, fresh) as coming, part.open("ab") as file:
                 file.truncate(coming.start)
                 done = coming.start
                 held.tell(Stage.DOWNLOADING, done, blob.size)

@@ -15,9 +15,11 @@ from fedops.core.contracts import ExchangeRule, ParameterContract
 from fedops.core.errors import Invalid, Unavailable
 from fedops.engine.aggregation_port import AggregationPort, ClientUpdate, TensorMap
 from fedops.engine.update_checks import CheckedUpdate, count_not_finite
+from fedops.storage.atomic_files import sha256_of
 from fedops.storage.tensors import FlatTensors, TensorFile, Tensors, pack
 
 Names = tuple[str, ...]
+_Identity = tuple[int, int, int]
 #: Elements from and to of some tensors, as if they were one array.
 Piece = Callable[[Names, int, int], npt.NDArray[Any]]
 
@@ -30,10 +32,10 @@ class StoredUpdate:
     node_id: int
     path: Path
     #: Which file was checked: another one, or this one written to, is not it.
-    _file: tuple[int, int, int] = field(init=False)
+    _checked: _Identity = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_file", _identity(self.path))
+        object.__setattr__(self, "_checked", _identity(self.path))
 
     @property
     def device(self) -> str:
@@ -41,7 +43,7 @@ class StoredUpdate:
 
     def require_unchanged(self) -> None:
         """``Unavailable`` when its file is not the one that was checked: the round is taken up anew."""
-        if _identity(self.path) != self._file:
+        if _identity(self.path) != self._checked:
             raise Unavailable(
                 f"the update of device '{self.device}' changed on the server's disk after it was checked:"
                 " the updates of the round are checked again"
@@ -55,6 +57,11 @@ class GlobalModel:
     path: Path
     sha256: str
     contract: ParameterContract
+    #: Which file has this digest: another one, or this one written to, may have another.
+    _hashed: _Identity = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_hashed", _identity(self.path))
 
     def check(self) -> None:
         """``Invalid`` when the file does not hold what the contract says."""
@@ -71,7 +78,25 @@ class GlobalModel:
 
     @property
     def file(self) -> TensorFile:
+        """Its tensors. Raises as ``require_unchanged`` does."""
+        self.require_unchanged()
         return TensorFile(self.path)
+
+    def require_unchanged(self) -> None:
+        """``Unavailable`` when something wrote to the file: the next attempt mends that."""
+        if _identity(self.path) != self._hashed:
+            raise self._damaged()
+
+    def require_whole(self) -> None:
+        """Read it all: ``Unavailable`` when it is damaged."""
+        if _identity(self.path) != self._hashed or sha256_of(self.path) != self.sha256:
+            raise self._damaged()
+
+    def _damaged(self) -> Unavailable:
+        return Unavailable(
+            f"the file of the global model {self.sha256[:12]} was damaged on the server's disk:"
+            " the next attempt looks for the last one that is whole"
+        )
 
     @property
     def is_exchanged_whole(self) -> bool:
@@ -80,6 +105,7 @@ class GlobalModel:
 
     def pack_exchanged(self) -> bytes:
         """The tensors that travel, as a file of their own."""
+        self.require_whole()
         file = self.file
         return pack({spec.name: file[spec.name] for spec in self.contract.federated})
 
@@ -164,7 +190,8 @@ class GlobalModel:
         return piece
 
 
-def _identity(path: Path) -> tuple[int, int, int]:
+def _identity(path: Path) -> _Identity:
+    """Which file it is and how it was written last; zeros when there is none."""
     try:
         found = path.stat()
     except FileNotFoundError:

@@ -40,6 +40,7 @@ class ModelBlobs:
     def hand_over(cls, model: GlobalModel, files: BlobFiles, spool: Path) -> ModelBlobs:
         """``model`` itself is in the store; what travels of it may have to be a file of its own."""
         if model.is_exchanged_whole:
+            model.require_unchanged()
             return cls(model, BlobRef(sha256=model.sha256, size=model.path.stat().st_size))
         path = spool / f"exchanged-{model.sha256[:16]}.safetensors"
         write_atomic(path, model.pack_exchanged(), durable=False)

@@ -123,6 +123,8 @@ class RoundEngine:
                 return collection
             first += 1
         for retry in range(first, self._rules.policy.max_retries + 1):
+            if retry:  # clients may have failed because of what they were given
+                self._model.require_whole()
             with timing.measure("waiting"):
                 ready = self._recruiter.gather(
                     collection, lambda why, needed: self._say("waiting", round_, why, needed=needed)

@@ -80,7 +80,7 @@ class World:
                 token = operator.create_token(c.TokenCreate(uses=1, note=name)).token
             url, home = f"http://127.0.0.1:{network.port}", str(federation.device_home(name))
             federation.command("join", url, "--token", str(token), "--name", name, "--home", home)
-            self._start_manager(name)
+            self.start_manager(name)
         federation.until_online(self.setup.devices, seconds=120.0)
 
     def close(self) -> None:
@@ -91,7 +91,8 @@ class World:
         for network in self.networks.values():
             network.close()
 
-    def _start_manager(self, name: str) -> None:
+    def start_manager(self, name: str) -> None:
+        """Start a device."""
         index, of = self.setup.devices.index(name), len(self.setup.devices)
         overrides = [f"dataset.partition.index={index}", f"dataset.partition.of={of}"]
         self.federation.start_client(name, self.setup.app, *self.setup.tasks, overrides=overrides)
@@ -105,7 +106,7 @@ class World:
                 if name == "server":
                     self.federation.launch_server()
                 else:
-                    self._start_manager(name)
+                    self.start_manager(name)
 
     # --- who is who --------------------------------------------------------------------------
 

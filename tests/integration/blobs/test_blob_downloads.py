@@ -138,6 +138,18 @@ def test_many_at_once_read_the_disk_once(tmp_path: Path) -> None:
         assert sorted(reads) == [0, RUN * BLOCK, 2 * RUN * BLOCK]
 
 
+def test_who_got_damaged_bytes_gets_them_from_the_disk_again(world: BlobWorld) -> None:
+    sha256 = world.put(DATA)
+    path = world.store.path(sha256)
+    path.write_bytes(DATA[::-1])
+    with world.client() as client:
+        assert client.get(f"/{sha256}").content == DATA[::-1]
+        path.write_bytes(DATA)
+        assert client.get(f"/{sha256}").content == DATA[::-1], "it is in memory"
+        assert client.get(f"/{sha256}", headers={"cache-control": "no-cache"}).content == DATA
+        assert client.get(f"/{sha256}").content == DATA
+
+
 def test_more_than_fits_in_memory(tmp_path: Path) -> None:
     with blob_world(tmp_path, cache_bytes=1) as world, world.client() as client:
         blobs = {world.put(data): data for data in (DATA, DATA[::-1])}

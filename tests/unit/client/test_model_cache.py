@@ -6,7 +6,9 @@ import hashlib
 import os
 from pathlib import Path
 
-from fedops.client.model_cache import MODELS_A_TASK, ModelCache
+import pytest
+
+from fedops.client.model_cache import MODELS_A_TASK, Damaged, ModelCache
 from fedops.core.contracts import BlobRef
 
 
@@ -15,7 +17,7 @@ def blob(number: int, size: int = 100) -> tuple[BlobRef, bytes]:
     return BlobRef(sha256=hashlib.sha256(data).hexdigest(), size=size), data
 
 
-def fetched(cache: ModelCache, task: str, number: int, size: int = 100) -> Path | None:
+def fetched(cache: ModelCache, task: str, number: int, size: int = 100) -> Path:
     ref, data = blob(number, size)
     cache.part(task, ref).write_bytes(data)
     return cache.admit(task, ref)
@@ -26,7 +28,6 @@ def test_what_arrived_whole_is_found(tmp_path: Path) -> None:
     ref, data = blob(1)
     assert cache.find("t", ref) is None
     path = fetched(cache, "t", 1)
-    assert path is not None
     assert path.read_bytes() == data
     assert ModelCache(tmp_path, 1_000).find("t", ref) == path
     assert cache.find("other", ref) is None
@@ -37,14 +38,14 @@ def test_what_arrived_damaged_is_thrown_away(tmp_path: Path) -> None:
     ref, data = blob(1)
     for wrong in (data[:-1], data + b"x", data[:-1] + b"x"):
         cache.part("t", ref).write_bytes(wrong)
-        assert cache.admit("t", ref) is None
+        with pytest.raises(Damaged, match=hashlib.sha256(wrong).hexdigest()):
+            cache.admit("t", ref)
         assert not cache.part("t", ref).exists()
 
 
 def test_what_was_damaged_on_the_disk_is_thrown_away(tmp_path: Path) -> None:
     cache = ModelCache(tmp_path, 1_000)
     path = fetched(cache, "t", 1)
-    assert path is not None
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     assert cache.find("t", blob(1)[0]) is None
     assert not path.exists()
@@ -54,7 +55,6 @@ def test_two_a_task_and_the_one_used_last_stays(tmp_path: Path) -> None:
     cache = ModelCache(tmp_path, 10_000)
     for number in (1, 2):
         path = fetched(cache, "t", number)
-        assert path is not None
         os.utime(path, ns=(number, number))
     assert cache.find("t", blob(1)[0]) is not None  # used now
     fetched(cache, "t", 3)
@@ -68,14 +68,13 @@ def test_no_more_bytes_than_allowed_but_the_newest(tmp_path: Path) -> None:
     cache = ModelCache(tmp_path, 250)
     for number, task in enumerate("abc"):
         path = fetched(cache, task, number)
-        assert path is not None
         os.utime(path, ns=(number, number))
     assert cache.find("a", blob(0)[0]) is None
     assert cache.find("c", blob(2)[0]) is not None
-    assert fetched(ModelCache(tmp_path, 10), "d", 4) is not None
+    assert fetched(ModelCache(tmp_path, 10), "d", 4).exists()
     assert len(list(tmp_path.glob("*/*.safetensors"))) == 1
 
 
 def test_other_names_are_safe(tmp_path: Path) -> None:
-    assert fetched(ModelCache(tmp_path, 1_000), "../../elsewhere", 1) is not None
+    assert fetched(ModelCache(tmp_path, 1_000), "../../elsewhere", 1).exists()
     assert len(list(tmp_path.glob("*/*.safetensors"))) == 1

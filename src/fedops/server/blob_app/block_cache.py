@@ -40,7 +40,7 @@ class BlockCache:
         return run[index % RUN]
 
     def forget(self, sha256: str) -> None:
-        """The blob was removed."""
+        """Read the blob from the store again: what is here of it may be damaged."""
         for key in [key for key in self._blocks if key[0] == sha256]:
             del self._blocks[key]
 

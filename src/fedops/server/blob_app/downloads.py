@@ -38,6 +38,8 @@ class Downloads:
         caller = self._access.authenticate(call.headers)
         blob = await self._access.may_read(caller, sha256)
         etag = f'"{sha256}"'
+        if "no-cache" in call.headers.get("cache-control", ""):
+            self._cache.forget(sha256)
         if _names(call.headers.get("if-none-match", ""), etag):
             await call.answer(304, {"etag": etag, "cache-control": "private"})
         elif url := self._store.location(sha256, LOCATION_SECONDS):
