@@ -164,7 +164,8 @@ def assemble(
     access = WorkBlobAccess(
         db, writer, tokens, hub, instructions, presence, clock, settings.max_update_bytes, others
     )
-    blobs = BlobApp(access, artifacts, Admission(settings.upload_slots))
+    slots = Admission(settings.upload_slots)
+    blobs = BlobApp(access, artifacts, slots, accel_prefix=settings.accel_prefix)
     db.listener = Dispatch(hub, inboxes, presence, tokens, blobs.forget, scheduler.worker.wake)
     services = Services(
         settings=settings,
