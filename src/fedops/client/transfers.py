@@ -74,7 +74,7 @@ class Transfers:
         return self._own(held, found)
 
     def _fetched(self, held: Held, blob: BlobRef) -> Path:
-        digests = set()
+        digests: set[str] = set()
         for _ in range(DAMAGED_TIMES):
             download = partial(self._download, held, blob, fresh=bool(digests))
             self.insist(held, download, Stage.DOWNLOADING)
@@ -85,7 +85,9 @@ class Transfers:
             logger.warning("the model %s arrived damaged: it is fetched again", blob.sha256[:12])
         text = f"the model {blob.sha256[:12]} arrived damaged {DAMAGED_TIMES} times"
         if len(digests) == 1:
-            text += ", each time the same: it is damaged on the server ('fedops model verify' there)"
+            text += (
+                ", each time the same: it is damaged on the server ('fedops model verify' there)"
+            )
         raise Invalid(text)
 
     def _own(self, held: Held, found: Path) -> Path:
