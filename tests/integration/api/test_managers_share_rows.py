@@ -18,11 +18,10 @@ import httpx
 import psycopg
 import pytest
 import sqlalchemy as sa
-from managing import CONTRACT, Device, World, idle, replied
+from managing import CONTRACT, Device, Engine, World, idle, replied
 from postgres import fresh_database
 from serving import serving
 
-from fedops.api_client import EngineClient
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, NotFound, Unavailable
 from fedops.core.states import AssignmentStatus, AttemptStatus, RunStatus
@@ -32,6 +31,7 @@ from fedops.server.db import Database
 from fedops.server.jobs.engine_process import EngineTicket
 from fedops.server.peers.lease import LEASE_SECONDS, MARGIN_SECONDS, Lease
 from fedops.server.peers.line import CHANNEL
+from fedops.server.rounds.engine_session import spool_dir
 from fedops.settings import ServerSettings
 from fedops.testing import FakeClock, FakeEngines
 
@@ -54,12 +54,14 @@ class Manager(World):
         assert self.engines is not None
         return list(self.engines.running.values())
 
-    def engine(self) -> EngineClient:
+    def engine(self) -> Engine:
         """The FL server that this one has just started."""
         eventually(lambda: bool(self.tickets()))
         ticket = self.tickets()[-1]
         assert ticket.server_url == self.url
-        made = EngineClient(ticket.server_url, token=ticket.token)
+        home = self.manager.services.settings.home
+        spool = spool_dir(home, ticket.run_id, ticket.attempt)
+        made = Engine(ticket.server_url, ticket.token, spool)
         self._open.append(made)
         return made
 
@@ -135,7 +137,7 @@ def two(tmp_path: Path, url: str, files: Path) -> Iterator[tuple[Manager, Manage
         yield first, second
 
 
-def begun(lead: Manager, *names: str) -> tuple[EngineClient, dict[str, str]]:
+def begun(lead: Manager, *names: str) -> tuple[Engine, dict[str, str]]:
     """A run whose FL server has begun its first round with these devices."""
     lead.operator.start_run("mnist", c.RunStart())
     engine = lead.engine()
