@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fedops.core.contracts import EngineProgress, ProcessReport, Stage
 from fedops.core.stages import stage_text
 from fedops.core.states import (
+    RUN_TERMINAL,
     AttemptStatus,
     Enrolment,
     FailureReason,
@@ -205,10 +206,19 @@ class RunFacts:
     text: str = ""
     version: int | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
+    #: Which disk of the server has no room now.
+    full_disk: str | None = None
 
 
 def run_why(run: RunFacts) -> str:
     """What a run is doing or waiting for, or how it ended."""
+    if run.full_disk is not None and run.status not in RUN_TERMINAL:
+        full = f"the server's disk is full ({run.full_disk}): free some space there, and it goes on"
+        return f"{full}; {_run_why(run)}"
+    return _run_why(run)
+
+
+def _run_why(run: RunFacts) -> str:
     sentences = {
         RunStatus.PENDING: _pending,
         RunStatus.STARTING: _starting,
@@ -275,7 +285,9 @@ def _replies(run: RunFacts, progress: EngineProgress) -> str:
     missing = [name for name in progress.selected if name not in replied]
     done = len(progress.selected) - len(missing)
     devices = {device.name: device for device in run.devices}
-    away = {d.name: presence(d) for d in run.devices if not d.online}
+    # Without room the server cannot even note that it hears them.
+    heard = run.full_disk is None
+    away = {d.name: presence(d) for d in run.devices if heard and not d.online}
     waiting = [f"{name} ({away[name]})" for name in missing if name in away]
     doing = {name: _doing(devices[name], run) for name in missing if name in devices}
     busy = [f"{name}: {what}" for name, what in doing.items() if what and name not in away]

@@ -5,15 +5,18 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable
+from pathlib import Path
 
 from fedops.core.contracts import AttemptSpec, EngineFinish, EngineProgress
 from fedops.core.errors import FedOpsError, Unavailable
 from fedops.core.states import FailureReason
 from fedops.engine.exit_reasons import RunFailed, StopRequested, Superseded
+from fedops.engine.room import await_room
 from fedops.engine.round_engine import RoundEngine
 from fedops.engine.run_setup import Setup
 from fedops.engine.server_link import ServerLink
 from fedops.failpoints import reached
+from fedops.storage.disk import is_full
 
 logger = logging.getLogger("fedops.engine")
 
@@ -34,16 +37,29 @@ def play(spec: AttemptSpec, link: ServerLink, work: Callable[[], EngineFinish]) 
     """Do ``work``, which gives what is to be said of it, and say how it ended.
 
     Raises:
-        Unavailable: the Server Manager stayed away; another attempt may go on.
+        Unavailable: the Server Manager stayed away, or its disk was full; another attempt may go on.
     """
     try:
         link.tell(EngineProgress(phase="initialising", round=spec.next_round))
-        finish = _outcome(work)
+        finish = _outcome(lambda: _with_room(spec, link, work))
         reached("engine.finish.before")
         link.ask(lambda api: api.finish(finish))
         reached("engine.finish.after")
     except Superseded as error:
         logger.info("another attempt took over: %s", error)
+
+
+def _with_room(
+    spec: AttemptSpec, link: ServerLink, work: Callable[[], EngineFinish]
+) -> EngineFinish:
+    """Do ``work``; when the disk is too full for it, leave it to the next attempt, once there is room."""
+    try:
+        return work()
+    except OSError as error:
+        if not is_full(error):
+            raise
+        await_room(Path(spec.spool_dir), link)
+        raise Unavailable("the server's disk was full: another attempt goes on") from error
 
 
 def _outcome(work: Callable[[], EngineFinish]) -> EngineFinish:
@@ -57,7 +73,7 @@ def _outcome(work: Callable[[], EngineFinish]) -> EngineFinish:
     except Superseded:
         raise
     except Unavailable:
-        logger.exception("the Server Manager is away")
+        logger.exception("this attempt cannot go on, another one may")
         raise
     except FedOpsError as error:
         return _failed(FailureReason.ENGINE_ERROR, error.message)

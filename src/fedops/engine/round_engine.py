@@ -30,6 +30,7 @@ from fedops.engine.run_setup import Setup
 from fedops.engine.server_link import ServerLink
 from fedops.engine.taking_over import TakeOver
 from fedops.failpoints import reached
+from fedops.storage.disk import is_full
 
 logger = logging.getLogger("fedops.engine")
 
@@ -60,6 +61,7 @@ class RoundEngine:
 
         Raises:
             StopRequested, RunFailed, Superseded: see ``exit_reasons``.
+            OSError: the server's disk is full.
         """
         last: Collection | None = None
         try:
@@ -68,6 +70,8 @@ class RoundEngine:
                 self._forget_before(round_)
             return self._evaluate_final(last)
         except OSError as error:
+            if is_full(error):
+                raise
             text = f"the server cannot write to {self._setup.spool}: {error.strerror or error}"
             raise RunFailed(FailureReason.ENGINE_ERROR, text) from error
 

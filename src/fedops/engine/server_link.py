@@ -39,6 +39,7 @@ class ServerLink:
         self._api = api
         self._retry = ServerRetry(retry_seconds)
         self._report = ProgressReport(api.progress)
+        self._last: c.EngineProgress | None = None
 
     def close(self) -> None:
         self._report.close()
@@ -61,4 +62,10 @@ class ServerLink:
     def tell(self, progress: c.EngineProgress) -> None:
         """Say what the engine is doing. Takes no time, and may get lost."""
         self.round = progress.round
+        self._last = progress
         self._report.say(progress)
+
+    def tell_full(self, where: str) -> None:
+        """Say that a disk of the server has no room for what the engine does."""
+        if self._last is not None:
+            self.tell(self._last.model_copy(update={"full_disk": where[:500]}))

@@ -27,6 +27,7 @@ from fedops.core.errors import Invalid, Unavailable
 from fedops.server import migrate
 from fedops.server.notices import Listener, Notice, Publisher, take
 from fedops.server.sqlite_copy import copy_database
+from fedops.storage.disk import full_disk
 
 logger = logging.getLogger("fedops.server")
 
@@ -248,16 +249,19 @@ def _as_unavailable(where: str) -> Iterator[None]:
         away = isinstance(error, OperationalError) or error.connection_invalidated
         if not away and type(error.orig) is not _DAMAGED:
             raise
-        raise Unavailable(f"the database {where} is not available: {_said(error.orig)}") from error
+        text = _said(error.orig, where)
+        raise Unavailable(f"the database {where} is not available: {text}") from error
     except sqlite3.DatabaseError as error:  # while setting up a connection
-        raise Unavailable(f"the database {where} is not available: {_said(error)}") from error
+        text = _said(error, where)
+        raise Unavailable(f"the database {where} is not available: {text}") from error
 
 
-def _said(error: BaseException | None) -> str:
+def _said(error: BaseException | None, where: str) -> str:
     """What the database says, and what one can do about it."""
     text = str(error).strip()
     if "locked" in text or "lock timeout" in text:
         return f"{text}; another program holds it: nothing was changed, repeat when it is done"
     if "full" in text or "disk I/O" in text:
+        full_disk.note(where.removeprefix("sqlite:///"))
         return f"{text}; free some space and repeat: nothing was changed"
     return text

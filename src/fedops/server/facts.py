@@ -18,6 +18,7 @@ from fedops.server import deadlines, open_work, stops
 from fedops.server.tables import AttemptRow, DeviceRow, MembershipRow, RunRow
 from fedops.server.twins import PROBLEM as TWINS
 from fedops.settings import ServerSettings
+from fedops.storage.disk import full_disk
 
 #: What Flower's strategies ask for when their arguments do not say.
 FLOWER_MINIMUM = 2
@@ -152,6 +153,7 @@ def of_run(
         text=run.text,
         version=run.version,
         metrics=run.metrics,
+        full_disk=full_disk.where or (progress.full_disk if progress else None),
     )
 
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 from board import Board
@@ -43,6 +44,8 @@ class Setup:
     #: Task -> what of the app's config is another.
     tasks: Mapping[str, Sequence[str]] = field(default_factory=lambda: _chaos_tasks())
     devices: tuple[str, ...] = DEVICES
+    #: What the networks of some devices are like: arguments of their ``Shaper``.
+    links: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     #: For every process.
     env: Mapping[str, str] = field(default_factory=dict)
 
@@ -75,7 +78,9 @@ class World:
         for task, overrides in self.setup.tasks.items():
             federation.create_task(task, self.setup.app, overrides)
         for name in self.setup.devices:
-            network = self.networks[name] = Shaper(federation.port)
+            network = self.networks[name] = Shaper(
+                federation.port, **self.setup.links.get(name, {})
+            )
             with federation.operator() as operator:
                 token = operator.create_token(c.TokenCreate(uses=1, note=name)).token
             url, home = f"http://127.0.0.1:{network.port}", str(federation.device_home(name))

@@ -256,6 +256,19 @@ def _progress(phase: str, **values: object) -> EngineProgress:
         ),
         (
             {
+                "progress": _progress("training", selected=["pi-1", "pi-3"], replied=["pi-1"]),
+                "devices": THREE,
+                "full_disk": "/var/fedops",
+            },
+            "the server's disk is full (/var/fedops): free some space there, and it goes on; "
+            "round 3 of 5: training, 1 of 2 replied",
+        ),
+        (
+            {"status": RunStatus.COMPLETED, "full_disk": "/var/fedops", "committed_rounds": 5},
+            "completed 5 rounds",
+        ),
+        (
+            {
                 "progress": _progress(
                     "training", selected=["pi-1", "pi-2"], replied=["pi-1", "pi-2"]
                 )
