@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
-
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
