@@ -6,6 +6,7 @@
 #   make bench   the benchmarks
 #   make scale   a round of a thousand devices on this machine (ARGS="--devices 300" for fewer)
 #   make chaos   50 runs whose processes are killed, frozen and cut off (ARGS="--schedules 5 --seed 2")
+#   make record-protocol  keep the calls of a new version of the protocol (tests/fixtures/protocol)
 #   make flower-next  the tests of what FedOps uses of Flower, against the newest Flower that installs
 # Options: PY=python3.12 (the Python to use), ARGS="..." (handed on, e.g. make demo ARGS="--rounds 3").
 
@@ -20,7 +21,7 @@ LOG    := $(VENV)/install.log
 NEXT   := .venv-next
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-xai test check bench scale chaos flower-next format docs clean
+.PHONY: help demo demo-xai test check bench scale chaos record-protocol flower-next format docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -49,6 +50,9 @@ scale: $(STAMP)
 
 chaos: $(STAMP)
 	@$(BIN)/python tests/acceptance/chaos/run.py $(ARGS)
+
+record-protocol: $(STAMP)
+	@$(BIN)/python tests/integration/record_protocol.py
 
 # Without frameworks and without our constraints: what matters is what a new Flower brings along.
 flower-next:

@@ -5,6 +5,7 @@ Knows nothing of models or servers. A ``_target_`` is carried here and resolved 
 
 from __future__ import annotations
 
+import logging
 import math
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -28,6 +29,9 @@ from fedops.core.errors import Invalid
 from fedops.core.mistakes import REDACTED, sentences
 from fedops.core.words import did_you_mean, listed
 
+logger = logging.getLogger("fedops.config")
+#: What ``server.round.queue_seconds`` was when nobody said anything, while runs waited in a queue.
+_QUEUE_SECONDS = 86_400.0
 DEFAULT_STRATEGY = "flwr.serverapp.strategy.FedAvg"
 #: Other spellings of ``model_type`` (any case) and the adapter they mean.
 FRAMEWORKS = {
@@ -67,6 +71,12 @@ class Step(Section):
     def kwargs(self) -> dict[str, Any]:
         """The arguments, without ``_target_``."""
         return dict(self.model_extra or {})
+
+
+@cache
+def _warn(text: str) -> None:
+    """Once, however often a config is read."""
+    logger.warning(text)
 
 
 def _named(value: Any) -> Any:
@@ -184,10 +194,20 @@ class RoundPolicy(Section):
     over_select: Annotated[Finite, Field(ge=0, le=10)] = 0.0
     #: How long too few clients are waited for before the run fails.
     wait_seconds: Seconds = 600.0
-    #: How long devices are waited for that another run has, before the run fails.
-    queue_seconds: Seconds = 86_400.0
     #: How often a round with too few replies is tried again.
     max_retries: Annotated[int, Field(ge=0)] = 3
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_queue(cls, data: Any) -> Any:
+        """Configs that were stored say it all; only who wrote another value hears of it."""
+        if not isinstance(data, Mapping) or "queue_seconds" not in data:
+            return data
+        if data["queue_seconds"] != _QUEUE_SECONDS:
+            _warn(
+                "server.round.queue_seconds means nothing any more: runs share devices; remove it"
+            )
+        return {key: value for key, value in data.items() if key != "queue_seconds"}
 
 
 class Server(Section):

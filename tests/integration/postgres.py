@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import sqlalchemy as sa
+
+#: A PostgreSQL server on which tests may make databases, e.g. postgresql+psycopg://user@host/db
+POSTGRES = os.environ.get("FEDOPS_TEST_POSTGRES")
+KINDS = ["sqlite", "postgresql"] if POSTGRES else ["sqlite"]
 
 
 @contextmanager

@@ -49,7 +49,7 @@ class FakeGrid:
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is registered with Flower for the end of the test process."""
-    monkeypatch.setattr(hosting, "add_exit_handler", lambda *_, **__: None)
+    monkeypatch.setattr(hosting, "on_exit", lambda _: None)
     for name in ("FEDOPS_TASK_ID", "FEDOPS_SERVER", "FEDOPS_JOIN_TOKEN"):
         monkeypatch.delenv(name, raising=False)
 

@@ -21,7 +21,7 @@ from flwr.cli.build import build_fab_from_disk
 from fedops.config import Dataset, load_config
 from fedops.core.errors import FedOpsError, Invalid, Unavailable
 from fedops.core.policies import client_seed
-from fedops.flower import modes
+from fedops.flower import client_app
 from fedops.scalize.base import ModelAdapter, TrainContext
 from fedops.scalize.data import DataSplit
 from fedops.scalize.project import Project
@@ -107,7 +107,11 @@ def context_of(node_config: dict[str, Any] | None = None, **run_config: Any) -> 
 
 @pytest.mark.parametrize(
     ("mode", "words"),
-    [("sever", "did you mean 'server'?"), ("nothing", "one of client, server, simulation")],
+    [
+        ("simulaton", "did you mean 'simulation'?"),
+        ("nothing", "one of client, simulation"),
+        ("server", "a FedOps server plays the rounds of its runs itself"),
+    ],
 )
 def test_the_mode_decides_what_the_server_app_is(mode: str, words: str) -> None:
     from fedopsmnist.launcher_app import app
@@ -116,19 +120,9 @@ def test_the_mode_decides_what_the_server_app_is(mode: str, words: str) -> None:
     assert words in said(Invalid, app, grid, context_of(mode=mode))
 
 
-def test_mode_server_is_the_round_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    from fedopsmnist.launcher_app import app
-
-    started: list[Context] = []
-    monkeypatch.setattr(modes, "run_server", lambda _, context: started.append(context))
-    grid: Any = None
-    app(grid, given := context_of(mode="server"))
-    assert started == [given]
-
-
 def test_a_flower_node_may_have_a_part_of_the_data() -> None:
-    assert modes.node_part(context_of()) == ()
-    part = modes.node_part(context_of({"partition-id": 1, "num-partitions": 4}))
+    assert client_app.node_part(context_of()) == ()
+    part = client_app.node_part(context_of({"partition-id": 1, "num-partitions": 4}))
     partition = open_app(*part).config.dataset.partition
     assert partition is not None
     assert (partition.index, partition.of) == (1, 4)

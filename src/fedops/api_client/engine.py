@@ -19,12 +19,6 @@ class EngineClient(Client):
     def initial_model(self, body: c.ModelInit) -> None:
         self._send("POST", "/engine/initial-model", json=body.model_dump(mode="json"))
 
-    def upload(self, file: Path) -> c.ArtifactRef:
-        return self._upload("/engine/artifacts", file)
-
-    def download(self, ref: c.ArtifactRef, target: Path) -> Path:
-        return self._download(f"/engine/artifacts/{ref.sha256}", target)
-
     def candidates(self) -> c.Candidates:
         return self._call(c.Candidates, "GET", "/engine/candidates")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -20,7 +20,6 @@ M = TypeVar("M", bound=BaseModel)
 PREFIX = "/api/v1"
 #: Longest time the server holds a long poll open. Seconds.
 LONG_POLL_SECONDS = 25.0
-Signer = Callable[[], Mapping[str, str]]
 #: Whether and by which authorities a server's certificate is checked.
 Verify = bool | ssl.SSLContext
 #: Answers that may be another one later.
@@ -59,7 +58,6 @@ class Client:
         url: str,
         *,
         token: str | None = None,
-        signer: Signer | None = None,
         transport: httpx.BaseTransport | None = None,
         timeout: float = 30.0,
         verify: Verify = True,
@@ -68,7 +66,6 @@ class Client:
         headers = {c.PROTOCOL_HEADER: str(c.PROTOCOL)}
         if token:
             headers["authorization"] = f"Bearer {_token(token)}"
-        self._signer = signer
         self._http = httpx.Client(
             base_url=self.url,
             headers=headers,
@@ -89,8 +86,7 @@ class Client:
 
     def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         with self._as_fedops_errors():
-            headers = {**(self._signer() if self._signer else {}), **kwargs.pop("headers", {})}
-            response = self._http.request(method, PREFIX + path, headers=headers, **kwargs)
+            response = self._http.request(method, PREFIX + path, **kwargs)
         raise_for_error(response)
         return response
 
@@ -112,12 +108,6 @@ class Client:
 
     def _list(self, item: type[M], path: str, **params: Any) -> list[M]:
         return parse_list(item, self._send("GET", path, params=given(params)))
-
-    def _poll(self, reply: type[M], path: str, wait: float, **params: Any) -> M:
-        timeout = httpx.Timeout(30.0, read=wait + 15.0)
-        return self._call(
-            reply, "GET", path, params=given({**params, "wait": wait}), timeout=timeout
-        )
 
     def _upload(self, path: str, file: Path, **params: Any) -> c.ArtifactRef:
         with file.open("rb") as stream:

@@ -102,7 +102,7 @@ def draw_seed(run_seed: int, round_: int, retry: int = 0) -> int:
 
 
 def join_statement(token: str, public_key: str) -> bytes:
-    """What a device that joins signs with its node key."""
+    """What a device that joins signs with its device key."""
     return b"fedops join " + hashlib.sha256(f"{token}\n{public_key}".encode()).digest()
 
 

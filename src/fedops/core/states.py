@@ -112,11 +112,8 @@ RUN_TRANSITIONS: Mapping[RunStatus, frozenset[RunStatus]] = {
     R.FAILED: frozenset(),
 }
 RUN_TERMINAL = frozenset(s for s, after in RUN_TRANSITIONS.items() if not after)
-RUN_ACTIVE = frozenset(RunStatus) - RUN_TERMINAL
 #: The states in which devices may train for a run.
 RUN_TRAINING = frozenset({R.STARTING, R.RUNNING, R.RESUMING})
-#: The states in which a run keeps its devices from other runs: until they are confirmed to be quiet.
-RUN_HOLDING = RUN_TRAINING | {R.PAUSING, R.STOPPING}
 
 ATTEMPT_TRANSITIONS: Mapping[AttemptStatus, frozenset[AttemptStatus]] = {
     A.STARTING: frozenset({A.RUNNING, A.LOST, A.CANCELLED, A.ENDED}),

@@ -50,7 +50,7 @@ class BlobFiles:
         """The safetensors file that a client delivered: in the store as it is, else ``path``.
 
         Raises:
-            Invalid: it cannot be decoded, or is larger than ``max_bytes``.
+            Invalid: it cannot be decoded, is larger than ``max_bytes``, or was damaged since it came.
         """
         if delivery.encoding not in set(Encoding):
             raise Invalid(f"its encoding '{delivery.encoding}' is not known here")
@@ -59,6 +59,11 @@ class BlobFiles:
             return _decode(found, path.with_suffix(".decoded"), delivery, max_bytes)
         if (size := found.stat().st_size) > max_bytes:
             raise Invalid(f"it has {size} bytes, at most {max_bytes} are taken")
+        if delivery.blob is not None and (digest := sha256_of(found)) != delivery.blob.sha256:
+            raise Invalid(
+                "it was delivered whole and is damaged on the server's disk since"
+                f" (its sha256 is {digest[:12]}, not {delivery.blob.sha256[:12]})"
+            )
         return found
 
     def _delivered(self, delivery: Delivery, path: Path) -> Path:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from fedops.algorithms.aggregation import max_of, mean_metrics, mean_of, weighted_mean
 from fedops.core.contracts import ExchangeRule, ParameterContract
-from fedops.core.errors import Invalid
+from fedops.core.errors import Invalid, Unavailable
 from fedops.engine.aggregation_port import AggregationPort, ClientUpdate, TensorMap
 from fedops.engine.update_checks import CheckedUpdate, count_not_finite
 from fedops.storage.tensors import FlatTensors, TensorFile, Tensors, pack
@@ -29,10 +29,23 @@ class StoredUpdate:
     checked: CheckedUpdate
     node_id: int
     path: Path
+    #: Which file was checked: another one, or this one written to, is not it.
+    _file: tuple[int, int, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_file", _identity(self.path))
 
     @property
     def device(self) -> str:
         return self.checked.device
+
+    def require_unchanged(self) -> None:
+        """``Unavailable`` when its file is not the one that was checked: the round is taken up anew."""
+        if _identity(self.path) != self._file:
+            raise Unavailable(
+                f"the update of device '{self.device}' changed on the server's disk after it was checked:"
+                " the updates of the round are checked again"
+            )
 
 
 @dataclass(frozen=True)
@@ -89,6 +102,7 @@ class GlobalModel:
 
         Raises:
             Invalid: the strategy failed, or what it made holds NaN or infinite values.
+            Unavailable: an update was damaged meanwhile.
         """
         rules = {spec.name: spec.rule for spec in self.contract.parameters}
         ordered = sorted(updates, key=lambda update: update.device)
@@ -111,6 +125,8 @@ class GlobalModel:
         digest = self.file.rewrite(
             path, lambda names, a, b: by_rule[rules[names[0]]](names, a, b), kind, durable=False
         )
+        for update in ordered:
+            update.require_unchanged()
         return GlobalModel(path, digest, self.contract)
 
     def _own(self, names: Names, start: int, stop: int) -> npt.NDArray[Any]:
@@ -146,6 +162,14 @@ class GlobalModel:
                 return result[key].reshape(-1)[start:stop].astype(np.dtype(specs[key].dtype))
 
         return piece
+
+
+def _identity(path: Path) -> tuple[int, int, int]:
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return (0, 0, 0)
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 class _Pieces:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from fedops.algorithms.selection import Selector
-from fedops.config import RoundPolicy
 from fedops.core.contracts import Candidate, RoundBegin
 from fedops.core.contracts.training import TRAIN, ConfigValue
 from fedops.core.policies import draw_seed
@@ -23,26 +22,6 @@ from fedops.engine.server_link import ServerLink
 from fedops.failpoints import reached
 
 _LOOK_SECONDS = 1.0
-
-
-class _Waiting:
-    """How long clients are waited for: longer for those that other runs have."""
-
-    def __init__(self, policy: RoundPolicy) -> None:
-        self._policy = policy
-        self._began = self._since = time.monotonic()
-
-    def check(self, queues: bool, why: str) -> None:
-        """Wait on, or ``RunFailed``. ``queues``: with the devices of other runs there are enough."""
-        now, policy = time.monotonic(), self._policy
-        if queues:
-            self._since = now
-            if now > self._began + policy.queue_seconds:
-                text = f"gave up after {policy.queue_seconds:.0f} s in the queue: {why}"
-                raise RunFailed(FailureReason.TIMEOUT, text)
-        elif now > self._since + policy.wait_seconds:
-            text = f"gave up after {policy.wait_seconds:.0f} s: {why}"
-            raise RunFailed(FailureReason.TOO_FEW_CLIENTS, text)
 
 
 class Recruiter:
@@ -69,7 +48,8 @@ class Recruiter:
         Raises:
             RunFailed: there were too few for too long.
         """
-        waiting = _Waiting(self._rules.policy)
+        limit = self._rules.policy.wait_seconds
+        deadline = time.monotonic() + limit
         while True:
             ready = self.available()
             present = ready.keys() | collection.updates.keys()
@@ -78,8 +58,9 @@ class Recruiter:
                 return ready
             why = why_waiting(needed, present, self._candidates, self.refused)
             say(why, needed)
-            queueing = {c.device for c in self._candidates if c.held_by is not None}
-            waiting.check(len(present | queueing) >= needed, why)
+            if time.monotonic() > deadline:
+                text = f"gave up after {limit:.0f} s: {why}"
+                raise RunFailed(FailureReason.TOO_FEW_CLIENTS, text)
             collection.look(_LOOK_SECONDS)
 
     def _needed(self) -> int:

@@ -158,8 +158,8 @@ serverapp = "{package}.apps:server"
 clientapp = "{package}.apps:client"
 
 [tool.flwr.app.config]
-# "client": this machine takes part in a task of a FedOps server. "server": the round engine of a task,
-# as the Server Manager submits it. "simulation": federated averaging over Flower's own nodes.
+# "client": this machine takes part in a task of a FedOps server.
+# "simulation": federated averaging over Flower's own nodes.
 mode = "client"
 task_id = "task_id"  # stands for the only ready task of the server
 server = ""  # the FedOps server, if neither FEDOPS_SERVER nor config.toml names it

@@ -19,7 +19,7 @@ from starlette.types import Scope
 
 from fedops.api_client import PREFIX
 from fedops.core.errors import NotFound
-from fedops.server import assignments
+from fedops.server import open_work
 from fedops.server.admin import ensure_admin_token
 from fedops.server.api import (
     device_side,
@@ -28,6 +28,7 @@ from fedops.server.api import (
     errors,
     explanations,
     operating,
+    protocol,
     runs,
     tasks,
     work,
@@ -103,11 +104,11 @@ class ServerManager:
             ):  # else others may have heard the devices all the time
                 services.presence.load(session, services.clock())
                 services.presence.flush(session, services.clock())
-            found = assignments.open_rows(session)
-            known = [(assignments.work_of(row), assignments.seen_of(row)) for row in found]
+            found = open_work.open_rows(session)
+            known = [(open_work.work_of(row), open_work.seen_of(row)) for row in found]
             ended = [
-                (assignments.work_of(row), WorkOver(row.id, row.device_id, row.reason))
-                for row in assignments.unreleased(session)
+                (open_work.work_of(row), WorkOver(row.id, row.device_id, row.reason))
+                for row in open_work.unreleased(session)
             ]
         services.hub.load(known, ended)
 
@@ -257,6 +258,7 @@ def _add_routes(app: FastAPI) -> None:
         engine.router,
     ):
         app.include_router(router, prefix=PREFIX)
+    app.include_router(protocol.retired)
     app.include_router(_plain)
     app.include_router(docs.router)
     # The dashboard answers every path that is nobody else's; below /api that would mislead.

@@ -19,78 +19,11 @@ from fedops.core.policies import call_interval, is_online, present_until
 from fedops.core.states import RUN_TRAINING, Enrolment
 from fedops.core.why import WorkFacts, device_why, span
 from fedops.core.words import did_you_mean
-from fedops.server import assignments, attempts, events, facts, models, readiness
-from fedops.server.notices import DeviceChanged, DeviceGone, tell
+from fedops.server import attempts, events, facts, models, open_work
+from fedops.server.notices import DeviceGone, tell
 from fedops.server.tables import AssignmentRow, DeviceRow, MembershipRow, RunRow, TaskRow
 
 T = TypeVar("T")
-
-
-@dataclass(frozen=True)
-class DeviceKey:
-    """What identifies a device's Flower node."""
-
-    device_id: str
-    name: str
-    enrolment: Enrolment
-    #: OpenSSH, without comment.
-    public_key: bytes
-    #: ``keys.fingerprint`` of the public key.
-    fingerprint: str
-    node_id: str | None
-
-
-# --- nodes -----------------------------------------------------------------------------------
-
-
-def approved_keys(session: Session, *, unregistered: bool = False) -> list[DeviceKey]:
-    """The devices whose nodes may take part, by name; or only those that have no node id yet."""
-    query = select(DeviceRow).where(DeviceRow.enrolment == Enrolment.APPROVED)
-    if unregistered:
-        query = query.where(DeviceRow.node_id.is_(None))
-    return [_key(row) for row in session.scalars(query.order_by(DeviceRow.name))]
-
-
-def by_fingerprint(session: Session, fingerprint: str) -> DeviceKey | None:
-    """The device with this node key, whatever its enrolment."""
-    query = select(DeviceRow).where(DeviceRow.fingerprint == fingerprint)
-    row = session.scalars(query).one_or_none()
-    return _key(row) if row else None
-
-
-def by_node_id(session: Session, node_id: str) -> DeviceKey | None:
-    """The device that has this node id in this life of the engine."""
-    row = session.scalars(select(DeviceRow).where(DeviceRow.node_id == node_id)).first()
-    return _key(row) if row else None
-
-
-def set_node_id(session: Session, device_id: str, node_id: str | None) -> None:
-    """The engine knows the device's node under this id now (tells the device)."""
-    row = session.get_one(DeviceRow, device_id)
-    if row.node_id != node_id:
-        row.node_id = node_id
-        tell(session, DeviceChanged(device_id))
-    if node_id is not None:
-        waiting = readiness.waiting_attempts(session, row)
-        readiness.tell_ready(session, row, (w.attempt_id for w in waiting))
-
-
-def forget_node_ids(session: Session) -> None:
-    """The engine was started anew: no node id of before is valid."""
-    known = select(DeviceRow.id).where(DeviceRow.node_id.is_not(None))
-    tell(session, *(DeviceChanged(device_id) for device_id in session.scalars(known)))
-    session.execute(update(DeviceRow).values(node_id=None))
-
-
-def _key(row: DeviceRow) -> DeviceKey:
-    return DeviceKey(
-        device_id=row.id,
-        name=row.name,
-        enrolment=row.enrolment,
-        public_key=row.public_key.encode(),
-        fingerprint=row.fingerprint,
-        node_id=row.node_id,
-    )
 
 
 # --- what the server wants -------------------------------------------------------------------
@@ -182,14 +115,14 @@ def listed(session: Session, now: float, task: str | None = None) -> list[Device
     tasks = facts.tasks_by_device(session)
     rows = session.scalars(select(DeviceRow).order_by(DeviceRow.name)).all()
     chosen = rows if task is None else [row for row in rows if task in tasks.get(row.id, [])]
-    work = assignments.by_device(session)
+    work = open_work.by_device(session)
     return [_read(row, tasks.get(row.id, []), work.get(row.id, []), now) for row in chosen]
 
 
 def get(session: Session, device: str, now: float) -> DeviceRead:
     """One device, by name or id."""
     row = require(session, device)
-    work = assignments.by_device(session, AssignmentRow.device_id == row.id)
+    work = open_work.by_device(session, AssignmentRow.device_id == row.id)
     return _read(row, tasks_of(session, row.id), work.get(row.id, []), now)
 
 
@@ -246,4 +179,4 @@ def note_offline(session: Session, now: float) -> list[str]:
 def tell_gone(session: Session, row: DeviceRow, why: str) -> None:
     """Nothing more will come from this device: whoever waits for it must hear."""
     waiting = tuple(attempts.of_device(session, row.id))
-    tell(session, DeviceGone(row.id, row.name, row.node_id, waiting, why))
+    tell(session, DeviceGone(row.id, row.name, waiting, why))

@@ -58,7 +58,7 @@ class Dispatch:
         match notice:
             case DeviceChanged(device_id):
                 self.hub.changed(device_id)
-            case DeviceGone(device_id, name, _, attempt_ids, why):
+            case DeviceGone(device_id, name, attempt_ids, why):
                 self.presence.gone(device_id)
                 self.inboxes.presence(attempt_ids, name, why)
             case DeviceBack(_, name, attempt_ids):

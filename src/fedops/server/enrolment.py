@@ -16,7 +16,7 @@ from fedops.core.states import ENROLMENT_TRANSITIONS, Enrolment, InvalidTransiti
 from fedops.server import assignments, events, keys, tokens
 from fedops.server.changes import move
 from fedops.server.devices import require, tell_gone
-from fedops.server.notices import DeviceChanged, WorkForScheduler, tell
+from fedops.server.notices import DeviceChanged, tell
 from fedops.server.tables import DeviceRow, TokenKind
 from fedops.settings import ServerSettings
 
@@ -54,7 +54,7 @@ def join(session: Session, body: JoinRequest, settings: ServerSettings, now: flo
     return JoinReply(device_id=row.id, name=row.name, device_token=secret, enrolment=row.enrolment)
 
 
-def _enrol(session: Session, body: JoinRequest, key: keys.NodeKey, now: float) -> DeviceRow:
+def _enrol(session: Session, body: JoinRequest, key: keys.DeviceKey, now: float) -> DeviceRow:
     row = DeviceRow(
         id=uuid.uuid4().hex,
         name=_free_name(session, body.name),
@@ -89,7 +89,6 @@ def decide(session: Session, device: str, decision: str, now: float) -> None:
     if not _move(session, row, new, events.OPERATOR, "asked for", now):
         return
     if new is Enrolment.REVOKED:
-        row.node_id = None
         tell_gone(session, row, "revoked by the operator")
         row.noted_online, row.present_until = False, None
         tokens.revoke_of_device(session, row.id, now)
@@ -104,7 +103,7 @@ def _move(session: Session, row: DeviceRow, new: Enrolment, who: str, why: str, 
     if before is None:
         return False
     events.moved(session, now, who, f"device {row.name}", (before, new), why)
-    tell(session, DeviceChanged(row.id), WorkForScheduler())
+    tell(session, DeviceChanged(row.id))
     return True
 
 

@@ -14,7 +14,7 @@ from fedops.core.contracts import EngineProgress, ProcessReport, Stage
 from fedops.core.policies import clients_needed, is_online
 from fedops.core.states import RUN_TERMINAL, AttemptStatus, Enrolment, ProcessStatus, RunStatus
 from fedops.core.why import AttemptFacts, DeviceFacts, RunFacts, WorkFacts, unavailable
-from fedops.server import assignments, deadlines, stops
+from fedops.server import deadlines, open_work, stops
 from fedops.server.tables import AttemptRow, DeviceRow, MembershipRow, RunRow
 from fedops.server.twins import PROBLEM as TWINS
 from fedops.settings import ServerSettings
@@ -130,7 +130,7 @@ def of_run(
     reasons = {d.name: why_not(d, run.task, run.refused, now) for d in devices}
     progress = _progress(attempt)
     trains = progress is not None and progress.phase == "training"
-    work = assignments.by_device(session) if trains else {}
+    work = open_work.by_device(session) if trains else {}
     ending = run.status in (RunStatus.STOPPING, RunStatus.PAUSING)
     since = attempt.progress_at if attempt else None
     return RunFacts(

@@ -45,7 +45,7 @@ def beat(
         waiting = readiness.waiting_attempts(session, row)
     session.flush()
     ready = readiness.could_invite(row, waiting, now)
-    readiness.tell_ready(session, row, ready - before)
+    readiness.tell_ready(session, ready - before)
 
 
 def _note_online(session: Session, row: DeviceRow, now: float) -> None:

@@ -1,4 +1,4 @@
-"""Node keys: EC P-384 public keys in the forms that travel, and their one fingerprint."""
+"""Device keys: EC P-384 public keys in the forms that travel, and their one fingerprint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fedops.core.errors import Forbidden, Invalid
 
 
 @dataclass(frozen=True)
-class NodeKey:
+class DeviceKey:
     """One public key."""
 
     key: ec.EllipticCurvePublicKey
@@ -23,7 +23,7 @@ class NodeKey:
     fingerprint: str
 
 
-def parse(data: bytes) -> NodeKey:
+def parse(data: bytes) -> DeviceKey:
     """Read OpenSSH or PEM. ``Invalid`` when it is no public key on P-384."""
     try:
         load = ser.load_pem_public_key if data.lstrip().startswith(b"-----") else None
@@ -33,17 +33,19 @@ def parse(data: bytes) -> NodeKey:
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
         raise Invalid("the public key must be an elliptic-curve key on P-384 (ecdsa-sha2-nistp384)")
     text = key.public_bytes(ser.Encoding.OpenSSH, ser.PublicFormat.OpenSSH).decode()
-    return NodeKey(key, text, _fingerprint(key))
+    return DeviceKey(key, text, _fingerprint(key))
 
 
-def verify(key: NodeKey, statement: bytes, signature: str) -> None:
+def verify(key: DeviceKey, statement: bytes, signature: str) -> None:
     """``Forbidden`` unless ``signature`` (base64) is the key's over the statement."""
     try:
         key.key.verify(b64decode(signature, validate=True), statement, ec.ECDSA(hashes.SHA256()))
     except ValueError:
         raise Forbidden("the signature is not base64") from None
     except InvalidSignature:
-        raise Forbidden("the signature was not made with the node key that it came with") from None
+        raise Forbidden(
+            "the signature was not made with the device key that it came with"
+        ) from None
 
 
 def _fingerprint(key: ec.EllipticCurvePublicKey) -> str:

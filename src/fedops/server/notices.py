@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from sqlalchemy.orm import Session
 
@@ -29,7 +28,6 @@ class DeviceGone:
 
     device_id: str
     name: str
-    node_id: str | None
     #: The live attempts that may wait for it.
     attempt_ids: tuple[int, ...]
     why: str
@@ -133,9 +131,6 @@ class AttemptSignal:
     """The engine of an attempt must look again: the command changed, or a device became ready."""
 
     attempt_id: int
-    kind: Literal["uploaded", "hello", "gone", "command"]
-    device: str | None = None
-    text: str = ""
 
 
 @dataclass(frozen=True)
@@ -148,7 +143,7 @@ class AttemptOver:
 
 @dataclass(frozen=True)
 class WorkForScheduler:
-    """There is something to submit, to register or to end."""
+    """There is an FL server to start or to end."""
 
 
 Notice = (

@@ -18,11 +18,11 @@ def require_protocol(said: str) -> None:
         return
     newer = said.isascii() and said[:9].isdigit() and int(said[:9]) > PROTOCOL
     what = (
-        "upgrade the server, or install its version of FedOps on this machine"
+        "update FedOps on the server, or install the server's version on this machine"
         if newer
-        else "install the server's version of FedOps on this machine and start it again"
+        else "update FedOps on this machine to the server's version, and start it again"
     )
     named = f"is of version '{said[:20]}'" if said else "names none"
     raise UpgradeRequired(
-        f"this server speaks version {PROTOCOL} of the protocol, and the call {named}: {what}"
+        f"this server speaks version {PROTOCOL} of the FedOps protocol, and the call {named}: {what}"
     )

@@ -42,8 +42,6 @@ def could_invite(row: DeviceRow, waiting: Iterable[Waiting], now: float) -> set[
     return {w.attempt_id for w in waiting if facts.why_not(row, w.task, w.refused, now) is None}
 
 
-def tell_ready(session: Session, row: DeviceRow, attempt_ids: Iterable[int]) -> None:
+def tell_ready(session: Session, attempt_ids: Iterable[int]) -> None:
     """A round that waits for devices should look again."""
-    text = f"device {row.name} is ready"
-    signals = [AttemptSignal(i, "command", row.name, text) for i in sorted(attempt_ids)]
-    tell(session, *signals)
+    tell(session, *(AttemptSignal(attempt_id) for attempt_id in sorted(attempt_ids)))

@@ -10,7 +10,6 @@ from sqlalchemy.orm import Session
 from fedops.core.errors import Conflict, NotFound
 from fedops.core.states import (
     ATTEMPT_TRANSITIONS,
-    RUN_HOLDING,
     RUN_TERMINAL,
     RUN_TRAINING,
     RUN_TRANSITIONS,
@@ -75,7 +74,6 @@ def move_run(
         values.setdefault("ended_at", now)
     values.setdefault("text", why)
     if new in RUN_TRAINING and run.status not in RUN_TRAINING:
-        values.setdefault("queued_at", now)
         values.setdefault("started_at", run.started_at or now)
     try:
         before = move(session, run, "status", RUN_TRANSITIONS, new, status_since=now, **values)
@@ -97,12 +95,12 @@ def _follow_up(
     why: str,
     now: float,
 ) -> None:
-    if any((before in group) != (new in group) for group in (RUN_TRAINING, RUN_HOLDING)):
+    if (before in RUN_TRAINING) != (new in RUN_TRAINING):
         tell_members(session, run.task)
     _end_work(session, run, new, now)
     attempt = live_attempt(session, run)
     if attempt and new in (RunStatus.STOPPING, RunStatus.PAUSING):
-        tell(session, AttemptSignal(attempt.id, "command", text=new.value))
+        tell(session, AttemptSignal(attempt.id))
     if attempt and new in _RESTING:
         move_attempt(session, attempt, AttemptStatus.CANCELLED, who, why, now)
     tell(session, WorkForScheduler())

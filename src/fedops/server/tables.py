@@ -140,8 +140,6 @@ class DeviceRow(Base):
     info: Mapped[dict[str, Any]]
     created_at: Mapped[float]
     decided_at: Mapped[float | None]
-    #: Its Flower node, in this life of the engine.
-    node_id: Mapped[str | None] = mapped_column(String(32), index=True)
     #: What Flower's programs know it by, for good: 63 bits.
     node_number: Mapped[int] = mapped_column(
         BigInteger, server_default="0", unique=True, index=True
@@ -262,8 +260,6 @@ class RunRow(Base):
     first_round: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
     start_model: Mapped[str | None] = mapped_column(ForeignKey("artifacts.sha256"))
     start_state: Mapped[str | None] = mapped_column(ForeignKey("artifacts.sha256"))
-    #: Since when it is in the queue for its devices: who began earlier has them.
-    queued_at: Mapped[float | None]
     contract: Mapped[dict[str, Any] | None]
     dataset: Mapped[str | None] = mapped_column(Text)
     #: Devices that may not take part, by name, with the reason.
@@ -279,7 +275,7 @@ class RunRow(Base):
 
 
 class AttemptRow(Base):
-    """One Flower run that executes (part of) a run."""
+    """One FL server that executes (part of) a run."""
 
     __tablename__ = "attempts"
     __table_args__ = (UniqueConstraint("run_id", "number"), {"sqlite_autoincrement": True})
@@ -288,9 +284,7 @@ class AttemptRow(Base):
     run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), index=True)
     number: Mapped[int] = mapped_column(Integer)
     status: Mapped[AttemptStatus]
-    #: The Flower run and the life of the engine it belongs to, once submitted.
-    engine_run_id: Mapped[str | None] = mapped_column(String(32), index=True)
-    generation: Mapped[int | None] = mapped_column(Integer)
+    #: Its process.
     pid: Mapped[int | None] = mapped_column(BigInteger)
     reason: Mapped[str | None] = mapped_column(Text)
     #: What the engine is doing (core.contracts.EngineProgress), and since when.

@@ -47,11 +47,6 @@ _NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
 _HEADER_LIMIT = 64 * 1024 * 1024
 
 
-def dtype_name(array: npt.NDArray[Any]) -> str:
-    """``float32``, ``bfloat16``, ...: the name a parameter contract shows."""
-    return str(array.dtype.name)
-
-
 def can_hold(array: npt.NDArray[Any]) -> bool:
     """Whether safetensors has this dtype."""
     return array.dtype in _NAMES

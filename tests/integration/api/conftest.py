@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import uuid
 from collections.abc import Iterator
@@ -13,13 +12,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
 from managing import World, managing
-from postgres import fresh_database
+from postgres import KINDS, POSTGRES, fresh_database
 
 from fedops.server.db import Database
-
-#: A PostgreSQL server on which tests may make databases, e.g. postgresql+psycopg://user@host/db
-POSTGRES = os.environ.get("FEDOPS_TEST_POSTGRES")
-KINDS = ["sqlite", "postgresql"] if POSTGRES else ["sqlite"]
 
 
 @pytest.fixture(scope="session")

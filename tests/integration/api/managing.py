@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import shutil
 import threading
 import zipfile
 from collections.abc import Callable, Iterator
@@ -22,8 +23,10 @@ from fedops.core import contracts as c
 from fedops.core.states import Enrolment, ParticipationStatus, ProcessStatus
 from fedops.server import attempts
 from fedops.server.app import ServerManager, create_app, front
+from fedops.server.rounds.engine_session import spool_dir
 from fedops.settings import ServerSettings
 from fedops.storage import tensors
+from fedops.storage.atomic_files import sha256_of
 from fedops.testing import FakeClock, FakeEngines
 
 PYPROJECT = """
@@ -105,6 +108,19 @@ class Device(DeviceClient, WorkClient):
         return self.poll()
 
 
+class Engine(EngineClient):
+    """An engine by hand: a file of its own becomes a blob by way of its spool folder."""
+
+    def __init__(self, url: str, token: str, spool: Path) -> None:
+        super().__init__(url, token=token)
+        self._spool = spool
+
+    def upload(self, file: Path) -> c.BlobRef:
+        self._spool.mkdir(parents=True, exist_ok=True)
+        shutil.copy(file, self._spool / file.name)
+        return self.hand_over(c.BlobHandover(name=file.name, sha256=sha256_of(file)))
+
+
 @dataclass
 class World:
     """One server, and who talks to it."""
@@ -175,9 +191,7 @@ class World:
             found[name] = device
         return found
 
-    def begin(
-        self, engine: EngineClient, number: int, *devices: str, **batch: object
-    ) -> dict[str, str]:
+    def begin(self, engine: Engine, number: int, *devices: str, **batch: object) -> dict[str, str]:
         """Begin a round of these devices, from the model that the run has. Returns their assignments."""
         offers = self.batch(engine, *devices, **batch)
         selected = dict.fromkeys(devices, "all of them")
@@ -185,7 +199,7 @@ class World:
             number, c.RoundBegin(selected=selected, offers=offers)
         ).assignments
 
-    def batch(self, engine: EngineClient, *devices: str, **values: object) -> c.OfferBatch:
+    def batch(self, engine: Engine, *devices: str, **values: object) -> c.OfferBatch:
         """Offers of training from a model to these devices."""
         model = values.pop("model", None) or engine.upload(self.model(0.0)).sha256
         kind = values.pop("kind", "train")
@@ -210,17 +224,18 @@ class World:
         """Let the server look at the clock."""
         self.manager.sweeper.step()
 
-    def open_attempt(self, run_id: int) -> tuple[int, EngineClient]:
+    def open_attempt(self, run_id: int) -> tuple[int, Engine]:
         """What the scheduler does: submit the run's next attempt."""
         with self.manager.services.db.write() as session:
             made = attempts.open_attempt(session, run_id, self.clock())
         with self.manager.services.db.write() as session:
             attempts.started(session, made.attempt_id, 4711)
-        engine = EngineClient(self.url, token=made.token)
+        home = self.manager.services.settings.home
+        engine = Engine(self.url, made.token, spool_dir(home, made.run_id, made.number))
         self._open.append(engine)
         return made.attempt_id, engine
 
-    def running(self, task: str = "mnist") -> tuple[c.RunRead, EngineClient]:
+    def running(self, task: str = "mnist") -> tuple[c.RunRead, Engine]:
         """A run whose engine said hello and that has an initial model."""
         run = self.operator.start_run(task, c.RunStart())
         _, engine = self.open_attempt(run.id)
@@ -231,7 +246,7 @@ class World:
         return self.operator.run(run.id), engine
 
     def do_round(
-        self, engine: EngineClient, number: int, *devices: str, value: float | None = None
+        self, engine: Engine, number: int, *devices: str, value: float | None = None
     ) -> c.RoundCommit:
         """Begin and commit a round of these devices."""
         engine.begin_round(number, c.RoundBegin(selected=dict.fromkeys(devices, "all of them")))
@@ -240,7 +255,7 @@ class World:
         return commit
 
     def commit(
-        self, engine: EngineClient, number: int, *devices: str, value: float | None = None
+        self, engine: Engine, number: int, *devices: str, value: float | None = None
     ) -> c.RoundCommit:
         ref = engine.upload(self.model(float(number) if value is None else value))
         return c.RoundCommit(

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from managing import CONTRACT, World, training
+from managing import CONTRACT, Engine, World, training
 
-from fedops.api_client import EngineClient, OperatorClient
+from fedops.api_client import OperatorClient
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, FedOpsError
 from fedops.core.states import RUN_TERMINAL, AttemptStatus, FailureReason, RunStatus
@@ -18,11 +18,11 @@ def _status(world: World, run_id: int) -> RunStatus:
     return world.operator.run(run_id).status
 
 
-def _finish(engine: EngineClient, outcome: str) -> None:
+def _finish(engine: Engine, outcome: str) -> None:
     engine.finish(c.EngineFinish.model_validate({"outcome": outcome}))
 
 
-def _spec(world: World, run_id: int) -> tuple[c.AttemptSpec, EngineClient]:
+def _spec(world: World, run_id: int) -> tuple[c.AttemptSpec, Engine]:
     _, engine = world.open_attempt(run_id)
     return engine.hello(c.EngineHello(pid=1)), engine
 

@@ -501,10 +501,10 @@ def test_files_travel_whole(world: World) -> None:
     data = bytes(range(256)) * 20_000
     ref = engine.upload(world.file(data))
     assert ref.size == len(data)
-    got = engine.download(ref, world.folder / "got")
+    got = engine.fetch_blob(ref, world.folder / "got")
     assert got.read_bytes() == data
-    with pytest.raises(NotFound, match="there is no artifact"):
-        engine.download(c.ArtifactRef(sha256="0" * 64, size=1), world.folder / "none")
+    with pytest.raises(NotFound, match=r"the blob 0+ was not uploaded"):
+        engine.fetch_blob(c.BlobRef(sha256="0" * 64, size=1), world.folder / "none")
 
 
 def test_events_tell_the_story_in_order(world: World) -> None:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import threading
 import time
 from pathlib import Path
 
 import httpx
 import pytest
-from managing import Device, World, idle, later, managing, replied
+from managing import Device, Engine, World, idle, later, managing, replied
 
-from fedops.api_client import EngineClient
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, Forbidden, Invalid, NotFound
+from fedops.core.states import ASSIGNMENT_TRANSITIONS
 from fedops.core.states import AssignmentStatus as A
+from fedops.server import assignments
 from fedops.server.tables import AssignmentRow
 
 RESULT = b"a small payload file"
@@ -25,9 +27,7 @@ def _status(world: World, id_: str) -> A:
         return session.get_one(AssignmentRow, id_).status
 
 
-def _collect(
-    engine: EngineClient, after: int = 0, wait: float = 5.0, **verdicts: object
-) -> c.Collected:
+def _collect(engine: Engine, after: int = 0, wait: float = 5.0, **verdicts: object) -> c.Collected:
     body = {"after": after, "wait": wait, **verdicts}
     return engine.collect(c.CollectRequest.model_validate(body))
 
@@ -140,7 +140,31 @@ def test_a_poll_of_another_version_is_told_what_to_do(world: World) -> None:
         for path in ("work", "devices/me/heartbeat", "engine/hello"):
             answer = httpx.post(f"{world.url}/api/v1/{path}", headers=headers, json={}, timeout=60)
             assert answer.status_code == 426, path
-            assert "this server speaks version 1 of the protocol" in answer.json()["message"]
+            assert "this server speaks version 1 of the FedOps protocol" in answer.json()["message"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/api/v1/devices/me/heartbeat",
+        "/api/v1/devices/me/desired?wait=5",
+        "/api/v1/node/bell",
+        "/api/v1/node/uploads/7",
+        "/v1/fleet/pull-messages",
+    ],
+)
+def test_what_devices_of_before_call_says_to_update_them(world: World, path: str) -> None:
+    _, a = world.join("a")
+    for method in ("GET", "POST"):
+        for headers in ({}, dict(a._http.headers)):
+            answer = httpx.request(method, world.url + path, headers=headers, timeout=60)
+            assert answer.status_code == 426, (method, path)
+            assert "update FedOps on this machine" in answer.json()["message"]
+
+
+def test_who_is_too_old_to_work_cannot_join_either(world: World) -> None:
+    answer = httpx.post(f"{world.url}/api/v1/join", json={}, timeout=60)
+    assert answer.status_code == 426
 
 
 def test_bad_calls_are_refused_before_they_are_read(world: World) -> None:
@@ -378,7 +402,7 @@ def test_the_next_attempt_takes_a_round_over(world: World) -> None:
         engine.offer(world.batch(second, "a"))
 
 
-def _model_of(world: World, engine: EngineClient) -> str:
+def _model_of(world: World, engine: Engine) -> str:
     """The model that the run begins from."""
     return engine.upload(world.model(0.0)).sha256
 
@@ -665,7 +689,7 @@ def test_an_engine_hands_files_of_its_spool_over(world: World) -> None:
     world.task()
     run, engine = world.running()
     folder = world.manager.services.settings.home / "spool" / f"run-{run.id}" / "attempt-1"
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     file = world.model(9.0)
     (folder / "model").write_bytes(file.read_bytes())
     sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -676,3 +700,53 @@ def test_an_engine_hands_files_of_its_spool_over(world: World) -> None:
         engine.hand_over(c.BlobHandover(name="model", sha256="0" * 64))
     with pytest.raises(NotFound, match="no file other"):
         engine.hand_over(c.BlobHandover(name="other", sha256=sha256))
+
+
+# --- states ----------------------------------------------------------------------------------
+
+
+def test_an_assignment_goes_only_where_its_states_allow(world: World) -> None:
+    world.task()
+    world.ready_devices("a")
+    _, engine = world.running()
+    id_ = world.begin(engine, 1, "a")["a"]
+    one = [AssignmentRow.id == id_]
+    for before, after in ASSIGNMENT_TRANSITIONS.items():
+        for new in A:
+            with world.manager.services.db.write() as session:
+                session.get_one(AssignmentRow, id_).status = before
+                session.flush()
+                moved = assignments.move(session, new, one)
+                assert bool(moved) is (new in after), (before, new)
+                assert session.get_one(AssignmentRow, id_).status is (new if moved else before)
+
+
+def test_of_a_delivery_and_an_end_at_the_same_moment_one_counts(world: World) -> None:
+    world.task()
+    devices = world.ready_devices("a", "b", "c", "d")
+    _, engine = world.running()
+    made = world.begin(engine, 1, *devices)
+    told: dict[str, bool] = {}
+
+    def deliver(name: str) -> None:
+        try:
+            devices[name].deliver(made[name], RESULT)
+            told[name] = True
+        except Conflict:
+            told[name] = False
+
+    threads = [threading.Thread(target=deliver, args=(name,)) for name in devices]
+    for thread in threads:
+        thread.start()
+    engine.cancel(c.CancelRequest(ids=list(made.values()), reason="enough"))
+    for thread in threads:
+        thread.join()
+    for name, id_ in made.items():
+        # Who was told that it is delivered may find it given up afterwards, but never the other way round.
+        assert told[name] or _status(world, id_) is A.EXPIRED
+        assert _status(world, id_) in (A.UPLOADED, A.EXPIRED)
+    statuses: dict[str, list[A]] = {}
+    for delivery in _collect(engine).deliveries:
+        statuses.setdefault(delivery.device, []).append(delivery.status)
+    assert set(statuses) == set(devices)
+    assert all(found[-1] is A.EXPIRED for found in statuses.values() if A.EXPIRED in found)

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from managing import World
+from managing import Engine, World
 
-from fedops.api_client import EngineClient
 from fedops.core import contracts as c
 from fedops.core.errors import NotFound
 from fedops.server.backup_lock import no_removals
@@ -15,7 +14,7 @@ from fedops.storage.atomic_files import sha256_of
 
 
 @pytest.fixture
-def run(world: World) -> tuple[c.RunRead, EngineClient]:
+def run(world: World) -> tuple[c.RunRead, Engine]:
     """A run of eight rounds with one device, begun."""
     world.task(overrides=["num_rounds=8"])
     world.ready_devices("a")
@@ -23,7 +22,7 @@ def run(world: World) -> tuple[c.RunRead, EngineClient]:
 
 
 def _round(
-    world: World, engine: EngineClient, number: int, state: bool = True, **metrics: float
+    world: World, engine: Engine, number: int, state: bool = True, **metrics: float
 ) -> c.RoundCommit:
     engine.begin_round(number, c.RoundBegin(selected={"a": "x"}))
     made = world.commit(engine, number, "a")
@@ -43,7 +42,7 @@ def _stored(world: World) -> set[str]:
 
 
 def test_the_newest_and_the_best_are_kept(
-    world: World, run: tuple[c.RunRead, EngineClient], tmp_path: Path
+    world: World, run: tuple[c.RunRead, Engine], tmp_path: Path
 ) -> None:
     run_id, engine = run[0].id, run[1]
     accuracies = [0.5, 0.9, 0.6, 0.7, 0.8, 0.85, 0.7]
@@ -71,7 +70,7 @@ def test_the_newest_and_the_best_are_kept(
 
 
 def test_without_an_accuracy_the_lowest_loss_is_best(
-    world: World, run: tuple[c.RunRead, EngineClient]
+    world: World, run: tuple[c.RunRead, Engine]
 ) -> None:
     for number, loss in enumerate([0.1, 0.5, 0.4, 0.3, 0.2], start=1):
         _round(world, run[1], number, state=False, loss=loss)
@@ -79,7 +78,7 @@ def test_without_an_accuracy_the_lowest_loss_is_best(
 
 
 def test_a_file_that_something_else_needs_stays(
-    world: World, run: tuple[c.RunRead, EngineClient]
+    world: World, run: tuple[c.RunRead, Engine]
 ) -> None:
     engine = run[1]
     for number in range(1, 6):  # the first round's model is V0's too, the second's the fifth's
@@ -97,7 +96,7 @@ def test_a_file_that_something_else_needs_stays(
 
 
 def test_content_that_was_removed_can_be_uploaded_again(
-    world: World, run: tuple[c.RunRead, EngineClient]
+    world: World, run: tuple[c.RunRead, Engine]
 ) -> None:
     run_id, engine = run[0].id, run[1]
     first = _round(world, engine, 1, state=False)
@@ -123,7 +122,7 @@ def _spoil(world: World, sha256: str | None) -> None:
     world.manager.services.artifacts.path(str(sha256)).write_bytes(b"spoilt")
 
 
-def _next_attempt(world: World, run_id: int) -> tuple[EngineClient, c.AttemptSpec]:
+def _next_attempt(world: World, run_id: int) -> tuple[Engine, c.AttemptSpec]:
     from fedops.server import attempts
 
     with world.manager.services.db.write() as session:
@@ -135,7 +134,7 @@ def _next_attempt(world: World, run_id: int) -> tuple[EngineClient, c.AttemptSpe
 
 @pytest.mark.parametrize("what", ["model", "strategy_state"])
 def test_from_a_damaged_checkpoint_it_goes_one_round_back(
-    world: World, run: tuple[c.RunRead, EngineClient], what: str
+    world: World, run: tuple[c.RunRead, Engine], what: str
 ) -> None:
     run_id, engine = run[0].id, run[1]
     made = [_round(world, engine, n, accuracy=n / 10) for n in (1, 2, 3)]
@@ -158,9 +157,7 @@ def test_from_a_damaged_checkpoint_it_goes_one_round_back(
     assert [f.problem for f in world.operator.verify_models()] == [None]
 
 
-def test_when_none_is_left_it_begins_anew(
-    world: World, run: tuple[c.RunRead, EngineClient]
-) -> None:
+def test_when_none_is_left_it_begins_anew(world: World, run: tuple[c.RunRead, Engine]) -> None:
     run_id, engine = run[0].id, run[1]
     for number in (1, 2):
         _spoil(world, _round(world, engine, number).model)
@@ -172,7 +169,7 @@ def test_when_none_is_left_it_begins_anew(
     assert world.operator.metrics(run_id) == []
 
 
-def test_intact_checkpoints_cost_nothing(world: World, run: tuple[c.RunRead, EngineClient]) -> None:
+def test_intact_checkpoints_cost_nothing(world: World, run: tuple[c.RunRead, Engine]) -> None:
     made = _round(world, run[1], 1)
     _, spec = _next_attempt(world, run[0].id)
     assert spec.next_round == 2

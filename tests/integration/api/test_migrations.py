@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,10 @@ _DEVICE = (
 
 
 @pytest.fixture
-def db(tmp_path: Path, database_url: str | None, request: pytest.FixtureRequest) -> Database:
+def db(tmp_path: Path, database_url: str | None) -> Iterator[Database]:
     made = Database(database_url or f"sqlite:///{tmp_path}/x.db")
-    request.addfinalizer(made.close)
-    return made
+    yield made
+    made.close()
 
 
 def _go_to(db: Database, revision: str) -> None:

@@ -337,8 +337,8 @@ def test_what_is_kept_beside_the_bytes_may_be_damaged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("headers", "status", "text"),
     [
-        ({"fedops-protocol": "2"}, 426, "the caller version 2: install"),
-        ({"fedops-protocol": ""}, 426, "the caller none: install"),
+        ({"fedops-protocol": "2"}, 426, "is of version '2': update FedOps on the server"),
+        ({"fedops-protocol": ""}, 426, "names none: update FedOps on this machine"),
         ({"tus-resumable": "0.2.2"}, 412, "send the header Tus-Resumable: 1.0.0"),
         ({"upload-length": "-1"}, 400, "upload-length must be a whole number"),
         ({"upload-length": ""}, 400, "upload-length must be a whole number"),

@@ -82,7 +82,6 @@ class PaperServer:
         self.answers: dict[str, Answer] = {}
         self.node_ids: dict[str, int] = {}
         self.unavailable: dict[str, str] = {}
-        self.held: dict[str, int] = {}
         self.busy: dict[str, int] = {}
         self.command: Any = "continue"
         self.attempt = 1
@@ -259,7 +258,6 @@ class PaperServer:
                     device=name,
                     node_id=str(node_id),
                     unavailable=self.unavailable.get(name),
-                    held_by=self.held.get(name),
                     busy_with=self.busy.get(name),
                 )
                 for name, node_id in self.node_ids.items()

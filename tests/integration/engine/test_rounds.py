@@ -502,19 +502,6 @@ def test_when_those_who_refuse_leave_too_few_the_run_ends_at_once_and_names_them
     )
 
 
-def test_devices_that_another_run_has_are_waited_for_longer(federation: Make) -> None:
-    policy = rounds_of(wait_seconds=0.2, queue_seconds=1.5)
-    fed = federation("pi-1", clients_per_round=2, server=policy)
-    fed.add("pi-2")
-    fed.server.unavailable["pi-2"] = "works for run 3 of task 'other' first"
-    fed.server.held["pi-2"] = 3
-    with pytest.raises(RunFailed) as failed:
-        fed.play()
-    assert failed.value.reason is FailureReason.TIMEOUT
-    assert failed.value.text.startswith("gave up after 2 s in the queue: waiting for 1 more client")
-    assert "pi-2: works for run 3" in failed.value.text
-
-
 # --- too few clients, stop, pause --------------------------------------------------------------
 
 

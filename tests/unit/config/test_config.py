@@ -193,3 +193,15 @@ def test_all_mistakes_are_named_at_once() -> None:
 )
 def test_model_type_in_any_spelling(spelling: str, framework: str) -> None:
     assert parse_config({"model_type": spelling}, "x").framework == framework
+
+
+def test_a_key_of_before_is_taken_and_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    for seconds in (3_600, 3_600.0):
+        found = parse_config({"server": {"round": {"queue_seconds": seconds}}}, "x")
+        assert found == Config()
+    assert [record.message for record in caplog.records] == [
+        "server.round.queue_seconds means nothing any more: runs share devices; remove it"
+    ]
+    caplog.clear()
+    assert parse_config({"server": {"round": {"queue_seconds": 86_400.0}}}, "x") == Config()
+    assert not caplog.records  # a config that was stored with its defaults

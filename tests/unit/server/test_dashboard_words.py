@@ -1,7 +1,5 @@
 """What the dashboard writes, and who may see it."""
 
-import pytest
-
 from fedops.core.contracts import (
     DeviceInfo,
     DeviceRead,
@@ -53,21 +51,6 @@ def round_(number: int, accuracy: float | None, reason: str | None = None) -> Ro
         metrics={} if accuracy is None else {"accuracy": accuracy},
         participations=[part],
     )
-
-
-@pytest.mark.parametrize(
-    ("seconds", "said"),
-    [
-        (None, "never"),
-        (4.2, "4 s"),
-        (89, "89 s"),
-        (120, "2 min"),
-        (7200, "2 h"),
-        (432_000, "5 days"),
-    ],
-)
-def test_a_duration_is_said_as_people_do(seconds: float | None, said: str) -> None:
-    assert words.ago(seconds) == said
 
 
 def test_a_device_shows_what_it_does() -> None:

@@ -1,7 +1,7 @@
 """What travels between the programs: requests, replies and reports, as pydantic models.
 
-Requests refuse unknown keys; replies and what devices report ignore them, so that server and device
-understand each other when one of them is newer.
+Operators' requests refuse unknown keys; what devices and engines send, and all replies, may have some, so
+that server and device understand each other when one of them is newer.
 Times are POSIX seconds by the server's clock, durations are seconds.
 """
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from fedops.core.contracts.base import Digest, Finite, Name, Reply, Report, Request
+from fedops.core.contracts.base import Digest, Finite, Name, Reply, Report
 from fedops.core.contracts.devices import ProcessReport
 from fedops.core.states import Enrolment
 
@@ -165,7 +165,7 @@ class WorkEnd(Report):
     code: int = 0
 
 
-class SlotRequest(Request):
+class SlotRequest(Report):
     """Leave to upload the result of an assignment."""
 
     size: int = Field(ge=0)
@@ -180,7 +180,7 @@ class TransferSlot(Reply):
     retry_after: float = 0.0
 
 
-class UploadHead(Request):
+class UploadHead(Report):
     """What an upload says of itself (tus ``Upload-Metadata``): whose result it is, and its digests."""
 
     assignment: AssignmentId

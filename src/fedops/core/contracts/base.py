@@ -30,13 +30,13 @@ def require_name(text: str) -> str:
 
 
 class Request(BaseModel):
-    """What a client sends: an unknown key is a mistake."""
+    """What an operator sends: an unknown key is a mistake."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Report(BaseModel):
-    """What a device says of itself: an unknown key is from a newer device, which is none the worse for it."""
+    """What a device or an engine sends: an unknown key is from a newer one, and does no harm."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
 

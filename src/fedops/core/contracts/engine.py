@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from fedops.core.contracts.assignments import AssignmentId, AssignmentKind, BlobRef
-from fedops.core.contracts.base import Digest, Finite, Reply, Request
+from fedops.core.contracts.base import Digest, Finite, Reply, Report
 from fedops.core.contracts.parameters import ParameterContract
 from fedops.core.states import AssignmentStatus, FailureReason, ParticipationStatus
 
@@ -44,11 +44,10 @@ class OpenRound(Reply):
     instructions: list[dict[str, Any]] = Field(default_factory=list)
 
 
-class EngineHello(Request):
+class EngineHello(Report):
     """The FL server of an attempt is up."""
 
     pid: int
-    protocol: int = 1
 
 
 class AttemptSpec(Reply):
@@ -76,7 +75,7 @@ class AttemptSpec(Reply):
     open_round: OpenRound | None = None
 
 
-class ModelInit(Request):
+class ModelInit(Report):
     """V0: the initial model that the engine made from the seed."""
 
     model: Digest
@@ -90,8 +89,6 @@ class Candidate(Reply):
     node_id: str
     #: None when it can be invited now, else why not ("offline, last seen 41 s ago").
     unavailable: str | None = None
-    #: The run that has the device before this one gets it.
-    held_by: int | None = None
     #: Another run that the device works for now: it is a selector's last choice.
     busy_with: int | None = None
     #: How long its training client has had nothing in hand. Seconds; 0 while it works or is not known.
@@ -108,7 +105,7 @@ class Candidates(Reply):
     candidates: list[Candidate]
 
 
-class EngineProgress(Request):
+class EngineProgress(Report):
     """What the engine is doing, for ``why`` and the live views."""
 
     phase: Literal["waiting", "initialising", "training", "aggregating", "evaluating", "committing"]
@@ -120,7 +117,7 @@ class EngineProgress(Request):
     needed: int | None = None
 
 
-class OfferRequest(Request):
+class OfferRequest(Report):
     """Work for one device. ``instruction``: the index of its payload document in the batch."""
 
     device: str
@@ -131,7 +128,7 @@ class OfferRequest(Request):
     evaluates: bool = False
 
 
-class OfferBatch(Request):
+class OfferBatch(Report):
     """Work for devices. Equal documents are given once. What is open for a device already stays as it is."""
 
     instructions: list[dict[str, Any]]
@@ -180,7 +177,7 @@ class DevicePresence(Reply):
     gone: str | None
 
 
-class CollectRequest(Request):
+class CollectRequest(Report):
     """The verdicts on what was collected before, and from where to go on."""
 
     after: int = Field(default=0, ge=0)
@@ -199,7 +196,7 @@ class Collected(Reply):
     command: Literal["continue", "stop", "pause"] = "continue"
 
 
-class CancelRequest(Request):
+class CancelRequest(Report):
     """End open assignments: these, or all of a round (None and a round), as ``expired``."""
 
     ids: list[AssignmentId] | None = None
@@ -207,14 +204,14 @@ class CancelRequest(Request):
     reason: str = Field(max_length=2_000)
 
 
-class BlobHandover(Request):
+class BlobHandover(Report):
     """A file in the attempt's spool folder that is to become a blob: its name there and its digest."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,200}$")
     sha256: Digest
 
 
-class RoundBegin(Request):
+class RoundBegin(Report):
     """The clients of a round, with the reason for each, and the work for those that are asked now."""
 
     selected: dict[str, str]
@@ -223,7 +220,7 @@ class RoundBegin(Request):
     upload_slots: int | None = Field(default=None, ge=1, le=64)
 
 
-class ParticipationReport(Request):
+class ParticipationReport(Report):
     device: str
     status: ParticipationStatus
     reason: str | None = Field(default=None, max_length=2_000)
@@ -233,7 +230,7 @@ class ParticipationReport(Request):
     metrics: dict[str, Finite] = Field(default_factory=dict)
 
 
-class RoundCommit(Request):
+class RoundCommit(Report):
     """One finished round. It counts when this is answered with success, and only then."""
 
     round: int = Field(ge=1)
@@ -256,7 +253,7 @@ class CommitReply(Reply):
     command: Literal["continue", "stop", "pause"]
 
 
-class EngineFinish(Request):
+class EngineFinish(Report):
     """The attempt ends by itself."""
 
     outcome: Literal["completed", "stopped", "paused", "failed"]
@@ -268,7 +265,7 @@ class EngineFinish(Request):
     own_rounds: bool = False
 
 
-class EngineLog(Request):
+class EngineLog(Report):
     """Some lines that the FL server logged. The server keeps each ``id`` once."""
 
     id: str = Field(min_length=8, max_length=64)
@@ -277,5 +274,5 @@ class EngineLog(Request):
     text: str = Field(max_length=20_000)
 
 
-class EngineLogs(Request):
+class EngineLogs(Report):
     entries: list[EngineLog] = Field(max_length=200)

@@ -43,8 +43,8 @@ class DeviceInfo(Report):
     gpu: str = Field(default="", max_length=255)
 
 
-class JoinRequest(Request):
-    """Enrolment: who holds a valid join token hands in the device's public node key (OpenSSH).
+class JoinRequest(Report):
+    """Enrolment: who holds a valid join token hands in the device's public key (OpenSSH).
 
     ``proof``: base64 of the key's signature (ECDSA, SHA-256) over ``policies.join_statement``, so that nobody
     joins as a device of which they know the public key only.

@@ -7,7 +7,6 @@ from typing import Annotated
 from fastapi import Depends, Path, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from fedops.api_client import LONG_POLL_SECONDS
 from fedops.core.contracts import NAME_PATTERN, ErrorReply
 from fedops.server.services import Services
 from fedops.server.tokens import Principal, Unauthorized, require_kind
@@ -65,7 +64,6 @@ Named = Annotated[str, Path(pattern=NAME_PATTERN)]
 NameFilter = Annotated[str | None, Query(pattern=NAME_PATTERN)]
 After = Annotated[int, Query(ge=0, le=MAX_ID)]
 Limit = Annotated[int, Query(ge=1, le=1_000)]
-Wait = Annotated[float, Query(ge=0, le=LONG_POLL_SECONDS * 2, allow_inf_nan=False)]
 
 #: What every endpoint may answer beside its result.
 ERRORS: dict[int | str, dict[str, object]] = {

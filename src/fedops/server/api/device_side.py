@@ -10,7 +10,6 @@ from fedops.server import devices, records, tasks
 from fedops.server.api.access import ERRORS, DeviceId, Server
 from fedops.server.api.protocol import PROTOCOL_CHECKED
 from fedops.server.api.routing import StrictRoute
-from fedops.server.protocol import require_protocol
 
 router = APIRouter(
     prefix="/devices/me",
@@ -51,10 +50,3 @@ def ready_tasks(device_id: DeviceId, server: Server) -> list[TaskRead]:
         task.model_copy(update={"devices": [d for d in task.devices if d == name]})
         for task in found
     ]
-
-
-@router.post("/heartbeat", include_in_schema=False)
-@router.get("/desired", include_in_schema=False)
-def before_the_protocol() -> None:
-    """What devices called before the protocol had a version."""
-    require_protocol("")

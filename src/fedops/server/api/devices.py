@@ -7,13 +7,16 @@ from fastapi import APIRouter
 from fedops.core.contracts import DeviceRead, JoinReply, JoinRequest, LogPage, TelemetryRead
 from fedops.server import devices, enrolment, logs, telemetry
 from fedops.server.api.access import ADMIN, ERRORS, After, Limit, Named, NameFilter, Server
+from fedops.server.api.protocol import PROTOCOL_CHECKED
 from fedops.server.api.routing import StrictRoute
 from fedops.server.services import Services
 
 router = APIRouter(
     tags=["devices"], dependencies=[ADMIN], route_class=StrictRoute, responses=ERRORS
 )
-joining = APIRouter(tags=["join"], route_class=StrictRoute, responses=ERRORS)
+joining = APIRouter(
+    tags=["join"], dependencies=[PROTOCOL_CHECKED], route_class=StrictRoute, responses=ERRORS
+)
 
 
 @router.get("/devices")

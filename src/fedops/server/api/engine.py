@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import APIRouter, Path, Response
 from fastapi.concurrency import run_in_threadpool
-from fastapi.responses import FileResponse
 
 from fedops.api_client import LONG_POLL_SECONDS
 from fedops.core.contracts import (
@@ -18,7 +17,6 @@ from fedops.core.contracts import (
     Collected,
     CollectRequest,
     CommitReply,
-    Digest,
     EngineFinish,
     EngineHello,
     EngineLogs,
@@ -29,10 +27,9 @@ from fedops.core.contracts import (
     RoundBegin,
     RoundCommit,
 )
-from fedops.core.errors import Invalid, NotFound, Unavailable
+from fedops.core.errors import Invalid
 from fedops.failpoints import reached
 from fedops.server import artifacts, logs
-from fedops.server.api import transfer
 from fedops.server.api.access import ERRORS, AttemptId, Server
 from fedops.server.api.protocol import PROTOCOL_CHECKED
 from fedops.server.api.routing import StrictRoute
@@ -72,35 +69,9 @@ def initial_model(body: ModelInit, attempt: AttemptId, server: Server) -> Respon
     return Response(status_code=DONE)
 
 
-@router.put("/artifacts")
-async def upload(request: Request, attempt: AttemptId, server: Server) -> ArtifactRef:
-    """Upload a file. It is stored under the sha256 in the answer."""
-    await run_in_threadpool(_require_live, server, attempt)
-    ref = await transfer.receive(request, server.artifacts, server.settings.max_artifact_bytes)
-    return await run_in_threadpool(_record, server, ref)
-
-
 def _require_live(server: Services, attempt: int) -> None:
     with server.db.read() as session:
         engine_session.fenced(session, attempt, lock=False)
-
-
-def _record(server: Services, ref: ArtifactRef) -> ArtifactRef:
-    reached("server.artifact.written")
-    with server.db.write() as session:
-        artifacts.record(session, ref, server.clock())
-    reached("server.artifact.recorded")
-    try:
-        server.artifacts.path(ref.sha256)
-    except NotFound:  # the same content was given up and removed in this very moment
-        raise Unavailable(f"the file {ref.sha256[:12]} was not kept; upload it again") from None
-    return ref
-
-
-@router.get("/artifacts/{sha256}", response_class=FileResponse)
-def download(sha256: Digest, attempt: AttemptId, server: Server) -> FileResponse:
-    """A stored file."""
-    return transfer.send(server.artifacts, sha256)
 
 
 @router.get("/candidates")

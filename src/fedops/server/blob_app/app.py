@@ -14,6 +14,7 @@ import re
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 
+from fedops.core.contracts import PROTOCOL_HEADER
 from fedops.core.errors import FedOpsError, NotFound
 from fedops.server.blob_app.access import BlobAccess, Gone
 from fedops.server.blob_app.admission import Admission, Busy
@@ -23,6 +24,7 @@ from fedops.server.blob_app.downloads import Downloads
 from fedops.server.blob_app.http import Call, Disconnected, NotAllowed, Receive, Scope, Send
 from fedops.server.blob_app.tus import Tus
 from fedops.server.blob_app.uploads import Uploads
+from fedops.server.protocol import require_protocol
 from fedops.storage.blobs import BlobStore
 
 #: Where the app is in the API.
@@ -109,7 +111,7 @@ class BlobApp:
         if handler is None:
             raise NotAllowed(call.path, call.method, ", ".join(handlers))
         if call.method != "OPTIONS":
-            call.require_protocol()
+            require_protocol(call.headers.get(PROTOCOL_HEADER, ""))
         return handler
 
     def _of_blob(self, sha256: str) -> dict[str, _Handler]:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
-from fedops.core.contracts import PROTOCOL, PROTOCOL_HEADER, ErrorReply
+from fedops.core.contracts import ErrorReply
 from fedops.core.errors import Conflict, FedOpsError, Invalid
 from fedops.server.error_replies import HEADERS, INTERNAL, reply_of, said
 
@@ -44,12 +44,6 @@ class UnsupportedMedia(Invalid):
     """The body is not of the type that is taken."""
 
     http_status = 415
-
-
-class OtherVersion(Invalid):
-    """The caller speaks another version of the protocol."""
-
-    http_status = 426
 
 
 class Locked(Conflict):
@@ -90,16 +84,6 @@ class Call:
         if not (text.isascii() and text.isdigit() and len(text) <= 18):
             raise BadRequest(f"the header {header} must be a whole number, not '{text[:40]}'")
         return int(text)
-
-    def require_protocol(self) -> None:
-        """``OtherVersion`` unless the caller speaks ours."""
-        found = self.headers.get(PROTOCOL_HEADER)
-        if found != str(PROTOCOL):
-            spoken = f"version {found[:20]}" if found else "none"
-            raise OtherVersion(
-                f"this server speaks version {PROTOCOL} of the FedOps protocol (header "
-                f"{PROTOCOL_HEADER}) and the caller {spoken}: install the FedOps of the server"
-            )
 
     async def answer(
         self, status: int, headers: Mapping[str, str], body: bytes = b"", length: int | None = None

@@ -45,16 +45,6 @@ def device_doing(device: DeviceRead) -> str:
     return str(process.status)
 
 
-def ago(seconds: float | None) -> str:
-    """A duration as a person says it: ``4 s``, ``12 min``, ``3 h``, ``5 days``."""
-    if seconds is None:
-        return "never"
-    for limit, unit, name in ((90, 1, "s"), (5400, 60, "min"), (172_800, 3600, "h")):
-        if seconds < limit:
-            return f"{seconds / unit:.0f} {name}"
-    return f"{seconds / 86_400:.0f} days"
-
-
 def percent(value: float | None) -> str:
     return "–" if value is None else f"{100 * value:.1f} %"
 

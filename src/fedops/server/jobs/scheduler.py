@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sqlalchemy.orm import Session
 
@@ -44,6 +45,8 @@ GOODBYE_SECONDS = 5.0
 #: A step that comes so much later than planned shows that this process itself stood still.
 ABSENCE_SECONDS = 5.0
 LOG_CHARACTERS = 1_500
+#: What the engine of before this one kept in the home folder.
+_LEFT_OVER = ("attempts", "engine/superlink.log", "engine/superlink.pid", "engine/flwr/apps")
 #: After so long without losing an attempt, a run's next loss counts as the first for its pauses.
 FORGIVE_SECONDS = 60.0
 
@@ -144,6 +147,8 @@ class Scheduler:
         """What an earlier life of the server began, nobody executes any more."""
         self._engines.clean()
         self._apps.clear()
+        for name in _LEFT_OVER:
+            _remove(self._settings.home / name)
         why = "the Server Manager was restarted"
         if self._leadership.shared:
             logger.info("this Server Manager leads: it starts the FL servers")
@@ -302,6 +307,13 @@ class Scheduler:
         for known in [r for r, backoff in runs.items() if now > backoff.until + FORGIVE_SECONDS]:
             del runs[known]
         return run_id not in runs or now >= runs[run_id].until
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _error_of(part: Callable[[], None]) -> FedOpsError | None:

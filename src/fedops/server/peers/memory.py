@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.policies import is_online
 from fedops.core.states import ASSIGNMENT_OPEN
-from fedops.server import assignments
+from fedops.server import assignments, open_work
 from fedops.server.db import Database
 from fedops.server.notices import (
     AttemptHello,
@@ -102,11 +102,11 @@ class PeerMemory:
 
     def _read_anew(self, session: Session) -> None:
         """As at a start, but for what is in memory already."""
-        open_, unreleased = assignments.open_rows(session), assignments.unreleased(session)
+        open_, unreleased = open_work.open_rows(session), open_work.unreleased(session)
         known, cancelled = self._hub.known
         self._hub.load(
-            [(assignments.work_of(row), assignments.seen_of(row)) for row in open_],
-            [(assignments.work_of(row), over_of(row)) for row in unreleased],
+            [(open_work.work_of(row), open_work.seen_of(row)) for row in open_],
+            [(open_work.work_of(row), over_of(row)) for row in unreleased],
         )
         for row in rows(session, known - {row.id for row in open_}):
             self._tell(over_of(row))
@@ -132,7 +132,7 @@ class PeerMemory:
         for notice in for_engine(session, [r for r in found if r.status not in ASSIGNMENT_OPEN]):
             self._tell(notice)
         self._refresh_presence(session, attempt, {r.device_id for r in found})
-        self._tell(AttemptSignal(attempt_id, "command"))
+        self._tell(AttemptSignal(attempt_id))
 
     def _refresh_presence(self, session: Session, attempt: AttemptRow, ids: set[str]) -> None:
         now = self._clock()
@@ -156,8 +156,8 @@ class PeerMemory:
     def _learn(self, found: Sequence[AssignmentRow]) -> None:
         open_ = [row for row in found if row.status in ASSIGNMENT_OPEN]
         self._hub.load(
-            [(assignments.work_of(row), assignments.seen_of(row)) for row in open_],
-            [(assignments.work_of(row), over_of(row)) for row in found if _may_be_held(row)],
+            [(open_work.work_of(row), open_work.seen_of(row)) for row in open_],
+            [(open_work.work_of(row), over_of(row)) for row in found if _may_be_held(row)],
         )
         for row in found:
             if row not in open_ and not _may_be_held(row):

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedops.core.states import ASSIGNMENT_OPEN
-from fedops.server import assignments
+from fedops.server import assignments, open_work
 from fedops.server.assignments import ENDED_BY_SERVER
 from fedops.server.notices import (
     AttemptOver,
@@ -35,7 +35,7 @@ def notices_of(session: Session, heard: Heard, hosted: Collection[int]) -> list[
     items = heard.items
     match heard.kind:
         case wire.OFFERED:
-            return [WorkOffered(tuple(map(assignments.work_of, open_rows(session, items))))]
+            return [WorkOffered(tuple(map(open_work.work_of, open_rows(session, items))))]
         case wire.OVER | wire.OVER_SAVED:
             checkpoint = heard.kind == wire.OVER_SAVED
             return [over_of(row, checkpoint) for row in rows(session, items)]
@@ -45,7 +45,7 @@ def notices_of(session: Session, heard: Heard, hosted: Collection[int]) -> list[
             wanted = [id_ for run_id, id_ in items if run_id in hosted]
             return list(for_engine(session, rows(session, wanted)))
         case wire.NUDGE:
-            return [AttemptSignal(attempt_id, "command") for attempt_id in items]
+            return [AttemptSignal(attempt_id) for attempt_id in items]
         case wire.ATTEMPT_OVER:
             return [AttemptOver(attempt_id, run_id) for attempt_id, run_id in items]
         case wire.TOKENS:
@@ -61,7 +61,7 @@ def _of_devices(heard: Heard) -> list[Notice]:
             return [DeviceChanged(device_id) for device_id in heard.items]
         case wire.GONE:
             return [
-                DeviceGone(device_id, name, None, tuple(attempts), why)
+                DeviceGone(device_id, name, tuple(attempts), why)
                 for device_id, name, attempts, why in heard.items
             ]
         case wire.BACK:

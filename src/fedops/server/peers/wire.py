@@ -116,7 +116,7 @@ def _of_device(notice: DeviceChanged | DeviceGone | DeviceBack | DeviceLife) -> 
     match notice:
         case DeviceChanged(device_id):
             return CHANGED, device_id
-        case DeviceGone(device_id, name, _, attempts, why):
+        case DeviceGone(device_id, name, attempts, why):
             return GONE, [device_id, name, list(attempts), why]
         case DeviceBack(device_id, name, attempts):
             return BACK, [device_id, name, list(attempts)]

@@ -24,7 +24,7 @@ from fedops.core.contracts import (
 )
 from fedops.core.errors import Conflict
 from fedops.core.states import RUN_TRAINING, AttemptStatus, ParticipationStatus, RunStatus
-from fedops.server import artifacts, assignments, facts, models
+from fedops.server import artifacts, assignments, facts, models, open_work
 from fedops.server.changes import swap
 from fedops.server.rounds import open_rounds
 from fedops.server.run_states import LIVE, move_attempt, move_run
@@ -190,7 +190,7 @@ def _create_first(
 def candidates(session: Session, attempt_id: int, now: float) -> Candidates:
     """The task's devices, by name: each with its history in this run, and why it cannot be invited."""
     _, run = fenced(session, attempt_id, lock=False)
-    history, busy = _history(session, run.id), assignments.busy_with(session, run.id)
+    history, busy = _history(session, run.id), open_work.busy_with(session, run.id)
     found = [
         Candidate(
             device=row.name,

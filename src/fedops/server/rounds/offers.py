@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import OfferBatch, Offered, OfferRequest
 from fedops.core.errors import Invalid
 from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus, Enrolment
-from fedops.server import artifacts, assignments
+from fedops.server import artifacts, assignments, open_work
 from fedops.server.notices import WorkOffered, tell
 from fedops.server.tables import AssignmentRow, AttemptRow, DeviceRow, InstructionRow, RunRow
 from fedops.storage.payloads import blobs_of, check_document
@@ -152,7 +152,7 @@ def _add(session: Session, rows: Sequence[AssignmentRow], now: float) -> None:
         session.add_all(rows)
         session.flush()
         open_ = [row for row in rows if row.device_id not in out]
-        tell(session, WorkOffered(tuple(assignments.work_of(row) for row in open_)))
+        tell(session, WorkOffered(tuple(open_work.work_of(row) for row in open_)))
         assignments.tell_engine(session, [row for row in rows if row.device_id in out])
 
 

@@ -1,8 +1,10 @@
-"""Work for devices as rows, a lasting number for each device, and until when it counts as present."""
+"""Work for devices as rows. What belonged to Flower's SuperLink goes; what lived there is lost."""
 
 from __future__ import annotations
 
 import secrets
+import time
+from typing import Any
 
 import sqlalchemy as sa
 from alembic import op
@@ -15,6 +17,25 @@ depends_on = None
 _OPEN = sa.text("status IN ('accepted', 'offered', 'working')")
 _KEPT = sa.text("delivered_at IS NOT NULL AND pruned_at IS NULL")
 _KEY = ["run_id", "round", "device_id", "kind"]
+_GONE: tuple[tuple[str, str, sa.types.TypeEngine[Any]], ...] = (
+    ("devices", "node_id", sa.String(length=32)),
+    ("runs", "queued_at", sa.Double()),
+    ("attempts", "engine_run_id", sa.String(length=32)),
+    ("attempts", "generation", sa.Integer()),
+)
+_INDEXED = {("devices", "node_id"), ("attempts", "engine_run_id")}
+_ATTEMPTS = sa.table(
+    "attempts", *map(sa.column, ("id", "run_id", "number", "status", "reason", "ended_at"))
+)
+_RUNS = sa.table(
+    "runs", *map(sa.column, ("id", "status", "status_since", "text", "current_attempt"))
+)
+_EVENTS = sa.table(
+    "events",
+    *map(sa.column, ("at", "who", "subject", "name", "text", "run_id")),
+    sa.column("data", sa.JSON(none_as_null=True)),
+)
+_WHY = "FedOps was upgraded: its engine is another one now"
 
 
 def upgrade() -> None:
@@ -22,10 +43,19 @@ def upgrade() -> None:
     op.add_column("rounds", sa.Column("begun_from", sa.String(length=64), nullable=True))
     _instructions()
     _assignments()
+    _lose_attempts()
     op.drop_table("run_devices")
+    for table, column, _ in _GONE:
+        if (table, column) in _INDEXED:
+            op.drop_index(op.f(f"ix_{table}_{column}"), table)
+        op.drop_column(table, column)
 
 
 def downgrade() -> None:
+    for table, column, kind in _GONE:
+        op.add_column(table, sa.Column(column, kind, nullable=True))
+        if (table, column) in _INDEXED:
+            op.create_index(op.f(f"ix_{table}_{column}"), table, [column])
     _run_devices()
     op.drop_table("assignments")
     op.drop_table("instructions")
@@ -48,6 +78,44 @@ def _number_devices() -> None:
         where = devices.c.id == device_id
         connection.execute(sa.update(devices).where(where).values(node_number=made))
     op.create_index(op.f("ix_devices_node_number"), "devices", ["node_number"], unique=True)
+
+
+def _lose_attempts() -> None:
+    """What lived was executed by the engine of before: its run goes on in a new attempt."""
+    now = time.time()
+    lost = sa.select(_ATTEMPTS).where(_ATTEMPTS.c.status.in_(("starting", "running")))
+    for attempt in op.get_bind().execute(lost).all():
+        subject = f"attempt {attempt.number} of run {attempt.run_id}"
+        _move(_ATTEMPTS, attempt, subject, attempt.run_id, "lost", now, reason=_WHY, ended_at=now)
+    left = sa.select(_RUNS).where(_RUNS.c.status.in_(("starting", "running")))
+    for run in op.get_bind().execute(left).all():
+        text = f"attempt {run.current_attempt} was lost: {_WHY}"
+        _move(_RUNS, run, f"run {run.id}", run.id, "resuming", now, text=text, status_since=now)
+
+
+def _move(
+    table: sa.TableClause,
+    row: Any,
+    subject: str,
+    run_id: int,
+    new: str,
+    now: float,
+    **values: object,
+) -> None:
+    """Take a row to a state, and log it as the server does."""
+    connection = op.get_bind()
+    where = table.c.id == row.id
+    connection.execute(sa.update(table).where(where).values(status=new, **values))
+    event = {
+        "at": now,
+        "who": "server",
+        "subject": subject,
+        "name": f"{subject.split()[0]}.{new}",
+        "text": _WHY,
+        "data": {"before": row.status, "after": new},
+        "run_id": run_id,
+    }
+    connection.execute(sa.insert(_EVENTS).values(event))
 
 
 def _instructions() -> None:

@@ -1,0 +1,54 @@
+"""A server and devices of before the protocol, killed in a round, are started with today's program."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from federating import QUIET, TINY, until
+
+from fedops.client.identity import Home
+from fedops.core.states import AttemptStatus, RunStatus
+from fedops.demo.federation import Federation
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
+
+from before_engine import move_to, unpack
+
+NAMES = ["ada", "bob"]
+TASKS = ("first", "second", "third")
+
+
+@pytest.fixture
+def federation(tmp_path: Path) -> Iterator[Federation]:
+    unpack(tmp_path)
+    with Federation(tmp_path, QUIET) as made:
+        made.start_server()
+        for index, name in enumerate(NAMES):
+            move_to(made.device_home(name), made.url)
+            made.join(name, token="not looked at: it has joined")
+            overrides = [f"dataset.partition.index={index}", f"dataset.partition.of={len(NAMES)}"]
+            made.start_client(name, TINY, *TASKS, overrides=overrides)
+        made.until_online(NAMES, seconds=90.0)
+        yield made
+
+
+def test_runs_of_before_end_with_the_models_they_would_have_had(federation: Federation) -> None:
+    ended = until(federation, 3, RunStatus.COMPLETED)
+    assert [attempt.status for attempt in ended.attempts] == [
+        AttemptStatus.LOST,
+        AttemptStatus.ENDED,
+    ]
+    with federation.operator() as operator:
+        operator.resume_run(2)
+        assert until(federation, 2, RunStatus.COMPLETED).committed_rounds == 3
+        same_seed = operator.model("first", "V1").sha256
+        assert operator.model("third", "latest").sha256 == same_seed
+    for name in NAMES:
+        home = Home(federation.device_home(name))
+        assert home.rounds.is_dir()
+        assert home.device_key.exists()
+    assert not (federation.server_home / "attempts").exists()
+    assert not (federation.server_home / "engine" / "superlink.log").exists()
