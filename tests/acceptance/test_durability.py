@@ -22,11 +22,7 @@ from fedops.core.states import RunStatus
 
 NAMES = ("ada", "bob", "cleo")
 ROUNDS = 2
-<<<<<<< HEAD
 #: A part of the first one's model stays on the device; the other is exchanged whole, as it lies in the store.
-=======
-#: Of the first one's model a part stays on the device; the other's travels as it lies in the store.
->>>>>>> engine-f
 TASKS = {"mean": ["model.size=20000"], "whole": ["model.size=20000", "exchange.local=[]"]}
 RULES = (f"num_rounds={ROUNDS}", "clients_per_round=3", "server.round.min_replies=3")
 
