@@ -31,11 +31,8 @@ from fedops.server.db import Database
 from fedops.server.jobs.engine_process import EngineTicket
 from fedops.server.peers.lease import LEASE_SECONDS, MARGIN_SECONDS, Lease
 from fedops.server.peers.line import CHANNEL
-<<<<<<< HEAD
 from fedops.server.rounds.engine_session import spool_dir
-=======
 from fedops.server.sweeper import SWEEP_SECONDS
->>>>>>> engine-h
 from fedops.settings import ServerSettings
 from fedops.testing import FakeClock, FakeEngines
 
@@ -141,11 +138,7 @@ def two(tmp_path: Path, url: str, files: Path) -> Iterator[tuple[Manager, Manage
         yield first, second
 
 
-<<<<<<< HEAD
-def begun(lead: Manager, *names: str) -> tuple[Engine, dict[str, str]]:
-=======
-def begun(lead: Manager, *names: str, seconds: float = 60.0) -> tuple[EngineClient, dict[str, str]]:
->>>>>>> engine-h
+def begun(lead: Manager, *names: str, seconds: float = 60.0) -> tuple[Engine, dict[str, str]]:
     """A run whose FL server has begun its first round with these devices."""
     lead.operator.start_run("mnist", c.RunStart())
     engine = lead.engine()
