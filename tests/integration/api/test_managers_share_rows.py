@@ -149,7 +149,7 @@ def begun(lead: Manager, *names: str, seconds: float = 60.0) -> tuple[Engine, di
     return engine, lead.begin(engine, 1, *names, **batch)
 
 
-def deliveries(engine: EngineClient, seen: int = 0) -> list[c.Delivery]:
+def deliveries(engine: Engine, seen: int = 0) -> list[c.Delivery]:
     """What an engine collects, beyond so many deliveries, as soon as there is any."""
     found: list[c.Delivery] = []
     after, deadline = 0, time.monotonic() + 20.0
