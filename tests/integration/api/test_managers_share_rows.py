@@ -18,11 +18,10 @@ import httpx
 import psycopg
 import pytest
 import sqlalchemy as sa
-from managing import CONTRACT, Device, World, idle, replied
+from managing import CONTRACT, Device, Engine, World, idle, replied
 from postgres import fresh_database
 from serving import serving
 
-from fedops.api_client import EngineClient
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, NotFound, Unavailable
 from fedops.core.states import AssignmentStatus, AttemptStatus, RunStatus
@@ -32,6 +31,7 @@ from fedops.server.db import Database
 from fedops.server.jobs.engine_process import EngineTicket
 from fedops.server.peers.lease import LEASE_SECONDS, MARGIN_SECONDS, Lease
 from fedops.server.peers.line import CHANNEL
+from fedops.server.rounds.engine_session import spool_dir
 from fedops.server.sweeper import SWEEP_SECONDS
 from fedops.settings import ServerSettings
 from fedops.testing import FakeClock, FakeEngines
@@ -55,12 +55,13 @@ class Manager(World):
         assert self.engines is not None
         return list(self.engines.running.values())
 
-    def engine(self) -> EngineClient:
+    def engine(self) -> Engine:
         """The FL server that this one has just started."""
         eventually(lambda: bool(self.tickets()))
         ticket = self.tickets()[-1]
         assert ticket.server_url == self.url
-        made = EngineClient(ticket.server_url, token=ticket.token)
+        spool = spool_dir(self.manager.services.settings.home, ticket.run_id, ticket.attempt)
+        made = Engine(ticket.server_url, ticket.token, spool)
         self._open.append(made)
         return made
 
@@ -136,7 +137,7 @@ def two(tmp_path: Path, url: str, files: Path) -> Iterator[tuple[Manager, Manage
         yield first, second
 
 
-def begun(lead: Manager, *names: str, seconds: float = 60.0) -> tuple[EngineClient, dict[str, str]]:
+def begun(lead: Manager, *names: str, seconds: float = 60.0) -> tuple[Engine, dict[str, str]]:
     """A run whose FL server has begun its first round with these devices."""
     lead.operator.start_run("mnist", c.RunStart())
     engine = lead.engine()
@@ -147,7 +148,7 @@ def begun(lead: Manager, *names: str, seconds: float = 60.0) -> tuple[EngineClie
     return engine, lead.begin(engine, 1, *names, **batch)
 
 
-def deliveries(engine: EngineClient, seen: int = 0) -> list[c.Delivery]:
+def deliveries(engine: Engine, seen: int = 0) -> list[c.Delivery]:
     """What an engine collects, beyond so many deliveries, as soon as there is any."""
     found: list[c.Delivery] = []
     after, deadline = 0, time.monotonic() + 20.0
