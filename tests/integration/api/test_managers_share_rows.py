@@ -60,12 +60,7 @@ class Manager(World):
         eventually(lambda: bool(self.tickets()))
         ticket = self.tickets()[-1]
         assert ticket.server_url == self.url
-<<<<<<< HEAD
-        home = self.manager.services.settings.home
-        spool = spool_dir(home, ticket.run_id, ticket.attempt)
-=======
         spool = spool_dir(self.manager.services.settings.home, ticket.run_id, ticket.attempt)
->>>>>>> engine-h
         made = Engine(ticket.server_url, ticket.token, spool)
         self._open.append(made)
         return made
