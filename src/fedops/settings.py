@@ -74,6 +74,9 @@ class ServerSettings(BaseSettings):
     s3_presigned: bool = False
     #: How much of what is in S3 is kept in the home folder too.
     s3_cache_bytes: int = Field(default=16_384 * MIB, ge=MIB)
+    #: Where nginx has the folder of the stored files (``deploy/nginx.conf``): it sends them, so all devices
+    #: must come through it.
+    accel_prefix: str | None = Field(default=None, pattern=r"^/[A-Za-z0-9._/-]*[A-Za-z0-9._-]$")
     #: How much is kept of the logs of each run, and of each device outside of runs; the oldest go first.
     log_bytes: int = Field(default=32 * MIB, ge=64 << 10)
     #: How many days of the devices' telemetry are kept.

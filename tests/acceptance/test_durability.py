@@ -23,7 +23,7 @@ from fedops.core.states import RunStatus
 
 NAMES = ("ada", "bob", "cleo")
 ROUNDS = 2
-#: Of the first one's model a part stays on the device; the other's travels as it lies in the store.
+#: A part of the first one's model stays on the device; the other is exchanged whole, as it lies in the store.
 TASKS = {"mean": ["model.size=20000"], "whole": ["model.size=20000", "exchange.local=[]"]}
 #: In all of this two clocks are an hour off.
 CLOCKS = {"bob": -3_600.0, "cleo": 3_600.0}

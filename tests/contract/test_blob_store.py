@@ -279,3 +279,23 @@ def test_what_an_earlier_life_left_is_removed(tmp_path: Path) -> None:
     still.abort()
     assert _files(tmp_path) == [store.path(kept)]
     half.abort()
+
+
+def test_an_upload_that_another_process_began_anew_is_kept_by_that_one_alone(
+    tmp_path: Path,
+) -> None:
+    """Two servers share the folder: the device's first connection was cut when all of it had arrived."""
+    first, second = (FolderBlobs(tmp_path / "artifacts") for _ in range(2))
+    cut = first.begin("upload", b"note")
+    cut.write(b"abc")
+    staged = cut.stage(ABC)
+    staged.sync()
+    anew = second.begin("upload", b"note")
+    anew.write(b"a")
+    with pytest.raises(Unavailable, match="another server"):
+        staged.place()
+    assert not first.exists(ABC)
+    cut.pause()
+    anew.write(b"bc")
+    assert keep(anew.stage(ABC)).sha256 == ABC
+    assert (first.check(ABC), second.unfinished()) == (None, [])

@@ -144,10 +144,7 @@ def assemble(
     *,
     alone: bool = False,
 ) -> ServerManager:
-    """Connect the parts. Nothing is started or written yet.
-
-    ``alone``: no other Server Manager serves the database. With SQLite none can.
-    """
+    """Connect the parts; nothing is started or written yet. ``alone``: no other server has the database."""
     db, artifacts, pulse = Database(settings.database), open_blobs(settings), Pulse()
     shared = not (alone or db.is_sqlite)
     there, lease = DatabaseClock(), Lease(uuid.uuid4().hex)
@@ -161,17 +158,14 @@ def assemble(
     presence = Presence(settings.heartbeat_seconds, shared=shared)
     tokens, twins = TokenCache(db, clock), Twins(clock if shared else time.monotonic)
     writer, instructions = Writer(db), Instructions(db)
-    company = None
-    if shared:
-        from fedops.server.peers.company import Company  # needs PostgreSQL's driver
-
-        memory = PeerMemory(db, hub, inboxes, twins, clock)
-        company = Company(db, lease, there, memory, hub, partial(files_of, settings))
+    memory = PeerMemory(db, hub, inboxes, twins, clock)
+    company = _company(settings, db, lease, there, memory, hub) if shared else None
     others: Others = company or Nobody()
     access = WorkBlobAccess(
         db, writer, tokens, hub, instructions, presence, clock, settings.max_update_bytes, others
     )
-    blobs = BlobApp(access, artifacts, Admission(settings.upload_slots))
+    slots = Admission(settings.upload_slots)
+    blobs = BlobApp(access, artifacts, slots, accel_prefix=settings.accel_prefix)
     db.listener = Dispatch(hub, inboxes, presence, tokens, blobs.forget, scheduler.worker.wake)
     services = Services(
         settings=settings,
@@ -194,6 +188,19 @@ def assemble(
     )
     sweeper = Sweeper(db, settings, artifacts, presence, hub, clock, leadership=leadership)
     return ServerManager(services, blobs, scheduler, sweeper, company)
+
+
+def _company(
+    settings: ServerSettings,
+    db: Database,
+    lease: Lease,
+    there: DatabaseClock,
+    memory: PeerMemory,
+    hub: WorkHub,
+) -> Company:
+    from fedops.server.peers.company import Company  # needs PostgreSQL's driver
+
+    return Company(db, lease, there, memory, hub, partial(files_of, settings))
 
 
 def create_app(

@@ -18,11 +18,10 @@ import httpx
 import psycopg
 import pytest
 import sqlalchemy as sa
-from managing import CONTRACT, Device, World, idle, replied
+from managing import CONTRACT, Device, Engine, World, idle, replied
 from postgres import fresh_database
 from serving import serving
 
-from fedops.api_client import EngineClient
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, NotFound, Unavailable
 from fedops.core.states import AssignmentStatus, AttemptStatus, RunStatus
@@ -32,6 +31,8 @@ from fedops.server.db import Database
 from fedops.server.jobs.engine_process import EngineTicket
 from fedops.server.peers.lease import LEASE_SECONDS, MARGIN_SECONDS, Lease
 from fedops.server.peers.line import CHANNEL
+from fedops.server.rounds.engine_session import spool_dir
+from fedops.server.sweeper import SWEEP_SECONDS
 from fedops.settings import ServerSettings
 from fedops.testing import FakeClock, FakeEngines
 
@@ -54,12 +55,13 @@ class Manager(World):
         assert self.engines is not None
         return list(self.engines.running.values())
 
-    def engine(self) -> EngineClient:
+    def engine(self) -> Engine:
         """The FL server that this one has just started."""
         eventually(lambda: bool(self.tickets()))
         ticket = self.tickets()[-1]
         assert ticket.server_url == self.url
-        made = EngineClient(ticket.server_url, token=ticket.token)
+        spool = spool_dir(self.manager.services.settings.home, ticket.run_id, ticket.attempt)
+        made = Engine(ticket.server_url, ticket.token, spool)
         self._open.append(made)
         return made
 
@@ -135,14 +137,26 @@ def two(tmp_path: Path, url: str, files: Path) -> Iterator[tuple[Manager, Manage
         yield first, second
 
 
-def begun(lead: Manager, *names: str) -> tuple[EngineClient, dict[str, str]]:
+def begun(lead: Manager, *names: str, seconds: float = 60.0) -> tuple[Engine, dict[str, str]]:
     """A run whose FL server has begun its first round with these devices."""
     lead.operator.start_run("mnist", c.RunStart())
     engine = lead.engine()
     engine.hello(c.EngineHello(pid=4711))
     model = engine.upload(lead.model(0.0)).sha256
     engine.initial_model(c.ModelInit(model=model, contract=CONTRACT))
-    return engine, lead.begin(engine, 1, *names, model=model)
+    batch = {"model": model, "deadline_seconds": seconds}
+    return engine, lead.begin(engine, 1, *names, **batch)
+
+
+def deliveries(engine: Engine, seen: int = 0) -> list[c.Delivery]:
+    """What an engine collects, beyond so many deliveries, as soon as there is any."""
+    found: list[c.Delivery] = []
+    after, deadline = 0, time.monotonic() + 20.0
+    while len(found) <= seen:
+        assert time.monotonic() < deadline, "nothing was delivered"
+        page = engine.collect(c.CollectRequest(after=after, wait=5.0))
+        after, found = page.sequence, found + page.deliveries
+    return found[seen:]
 
 
 def test_one_leads_and_says_so(two: tuple[Manager, Manager]) -> None:
@@ -163,10 +177,10 @@ def test_an_offer_and_its_delivery_pass_from_one_to_the_other(
     for name, device in devices.items():
         assert device.take().id == ids[name]
     devices["ada"].deliver(ids["ada"], b"small")
-    found = engine.collect(c.CollectRequest(wait=5.0)).deliveries
+    found = deliveries(engine)
     assert [(d.device, d.status) for d in found] == [("ada", AssignmentStatus.UPLOADED)]
     devices["bob"].end(ids["bob"], c.WorkEnd(outcome="refused", reason="no data"))
-    found = engine.collect(c.CollectRequest(after=1, wait=5.0)).deliveries
+    found = deliveries(engine, seen=1)
     assert [(d.device, d.status, d.reason) for d in found] == [
         ("bob", AssignmentStatus.REFUSED, "no data")
     ]
@@ -183,9 +197,14 @@ def test_what_is_asked_of_one_is_done_by_the_one_that_leads(two: tuple[Manager, 
     run = other.operator.runs()[0]
     other.operator.pause_run(run.id)
     assert [one.id for one in device.poll(wait=5.0).cancel] == [ids["ada"]]
-    assert other.operator.run(run.id).status is RunStatus.PAUSING  # the device is at it
+    until = time.monotonic() + 3 * SWEEP_SECONDS
+    while time.monotonic() < until:  # the device is at it, whatever the other of the two believes
+        device.poll()
+        assert other.operator.run(run.id).status is RunStatus.PAUSING
     device.drop(ids["ada"])
     eventually(lambda: lead.operator.run(run.id).status is RunStatus.PAUSED)
+    for one in two:
+        eventually(lambda hub=one.manager.services.hub: not hub.known[1])
     other.operator.resume_run(run.id)
     eventually(lambda: len(lead.operator.run(run.id).attempts) == 2)
 
@@ -268,9 +287,7 @@ def test_after_a_cut_the_line_is_opened_again_and_everything_is_read_anew(
     engine, ids = begun(lead, "ada")
     assert device.take(wait=1.0).id == ids["ada"]
     device.deliver(ids["ada"], b"small")
-    found: list[c.Delivery] = []
-    while not found:
-        found = engine.collect(c.CollectRequest(wait=5.0)).deliveries
+    found = deliveries(engine)
     assert found[0].id == ids["ada"]
     assert lead.leads
 
@@ -280,15 +297,15 @@ def test_a_silent_device_is_declared_so_once_and_only_if_no_one_hears_it(
 ) -> None:
     lead, other = two
     lead.task()
-    here = lead.ready_devices("ada", "bob")
-    ada = other.hears(here["ada"])
+    ada, bob = (other.again(lead.join(name)[1]) for name in ("ada", "bob"))
+    bob.poll(idle())
     until = time.monotonic() + 5 * HEARTBEAT_SECONDS
     while time.monotonic() < until:
         ada.poll(idle())
         time.sleep(HEARTBEAT_SECONDS / 3)
     named = [(e.name, e.subject) for e in other.operator.events() if "offline" in e.name]
     assert named == [("device.offline", "device bob")]
-    here["bob"].poll(idle())
+    bob.poll()
     assert other.operator.device("bob").online
 
 
@@ -310,7 +327,7 @@ def test_when_the_one_that_leads_ends_the_other_takes_over(tmp_path: Path, url: 
         engine = other.engine()
         spec = engine.hello(c.EngineHello(pid=4712))
         assert (spec.attempt, spec.open_round and spec.open_round.round) == (2, 1)
-        found = engine.collect(c.CollectRequest(wait=5.0)).deliveries
+        found = deliveries(engine)
         assert [d.id for d in found] == [ids["ada"]]
         model = engine.upload(other.model(1.0)).sha256
         engine.commit(
@@ -357,7 +374,7 @@ def test_an_upload_goes_on_at_the_other(two: tuple[Manager, Manager]) -> None:
             },
         )
         assert done.headers["upload-offset"] == "300000"
-    found = engine.collect(c.CollectRequest(wait=5.0)).deliveries
+    found = deliveries(engine)
     assert [(d.id, d.blob and d.blob.size) for d in found] == [(ids["ada"], 300_000)]
     there.held.clear()
     assert there.poll().offers == here.poll().offers == []
@@ -373,6 +390,24 @@ def upload_headers(assignment: str, data: bytes, token: str) -> dict[str, str]:
         "authorization": f"Bearer {token}",
         "fedops-protocol": "1",
     }
+
+
+def test_who_sends_at_the_deadline_has_longer_though_only_the_other_knows(
+    two: tuple[Manager, Manager],
+) -> None:
+    lead, other = two
+    lead.task()
+    devices = {name: other.hears(d) for name, d in lead.ready_devices("ada", "bob").items()}
+    engine, ids = begun(lead, "ada", "bob", seconds=0.5)
+    for device in devices.values():
+        device.take()
+    assert devices["ada"].slot(ids["ada"], c.SlotRequest(size=10)).granted
+    found = deliveries(engine)
+    assert [(d.device, d.status) for d in found] == [("bob", AssignmentStatus.EXPIRED)]
+    time.sleep(2 * SWEEP_SECONDS)
+    devices["ada"].deliver(ids["ada"], b"small")
+    found = deliveries(engine, seen=1)
+    assert [(d.device, d.status) for d in found] == [("ada", AssignmentStatus.UPLOADED)]
 
 
 def test_a_copy_of_a_device_shows_though_each_calls_another_server(

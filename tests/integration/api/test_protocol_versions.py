@@ -10,12 +10,13 @@ import base64
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import httpx
 import pytest
-from managing import World, node_key
+from managing import World, managing, node_key
 from protocol_scenario import MODELS, TASK, models_of
 from pydantic import BaseModel, TypeAdapter
 from record_protocol import KEPT
@@ -33,6 +34,13 @@ Json = Any
 @pytest.fixture(params=VERSIONS, ids=lambda path: path.parent.name)
 def recording(request: pytest.FixtureRequest) -> Json:
     return json.loads(request.param.read_text())
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """On one kind of database: what is said does not depend on it."""
+    with managing(tmp_path) as made:
+        yield made
 
 
 def test_each_call_of_todays_version_is_recorded() -> None:

@@ -54,7 +54,7 @@ def test_ids_are_said_and_contents_are_not() -> None:
         n.WorkOver("a2", "d", "paused", checkpoint=True),
         n.WorkOver("a3", "d", "stopped"),
         n.WorkOffered((_work("a4"), _work("a5"))),
-        n.DeviceGone("d", "ada", "node", (3,), "offline, no call for 9 s"),
+        n.DeviceGone("d", "ada", (3,), "offline, no call for 9 s"),
     )
     assert said == [
         (wire.OVER, ["a1", "a3"]),
@@ -79,7 +79,7 @@ def test_many_are_divided_and_too_many_are_everything() -> None:
 
 
 def test_what_is_too_long_is_everything() -> None:
-    assert _heard(n.DeviceGone("d", "ada", None, (), "ö" * 2_000)) == [(wire.ALL, [])]
+    assert _heard(n.DeviceGone("d", "ada", (), "ö" * 2_000)) == [(wire.ALL, [])]
 
 
 @pytest.mark.parametrize("text", ["", "no json", "7", '["me","over"]', "[]"])

@@ -37,6 +37,7 @@ _Handler = Callable[[Call], Awaitable[None]]
 class BlobApp:
     """Files in and out. Its ``admission`` is what the route for slots hands out.
 
+    ``accel_prefix``: where a proxy before us has the store's folder; it is told to send from there.
     ``threads``: that hash and write; None: one a core. A store far away (S3) takes more, as they wait for it.
     """
 
@@ -49,13 +50,14 @@ class BlobApp:
         cache_bytes: int = CACHE_BYTES,
         stall_seconds: float = STALL_SECONDS,
         threads: int | None = None,
+        accel_prefix: str | None = None,
     ) -> None:
         self.admission = admission or Admission()
         self._pool = ThreadPoolExecutor(threads or os.cpu_count() or 2, "blobs")
         self._uploads = Uploads(store, self._pool)
         self._tus = Tus(access, self._uploads, self.admission, stall_seconds)
         self._cache = BlockCache(store, self._pool, cache_bytes)
-        self._downloads = Downloads(access, store, self._cache)
+        self._downloads = Downloads(access, store, self._cache, accel_prefix)
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -12,6 +12,7 @@ from fedops.server.blob_app.access import BlobAccess
 from fedops.server.blob_app.block_cache import BLOCK, BlockCache
 from fedops.server.blob_app.http import BadRequest, Call
 from fedops.storage.blobs import BlobStore
+from fedops.storage.folder_blobs import FolderBlobs
 
 logger = logging.getLogger("fedops.server")
 _RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
@@ -28,10 +29,17 @@ class RangeBeyond(BadRequest):
 class Downloads:
     """Sends blobs to those who may read them."""
 
-    def __init__(self, access: BlobAccess, store: BlobStore, cache: BlockCache) -> None:
+    def __init__(
+        self,
+        access: BlobAccess,
+        store: BlobStore,
+        cache: BlockCache,
+        accel_prefix: str | None = None,
+    ) -> None:
         self._access = access
         self._store = store
         self._cache = cache
+        self._accel_prefix = accel_prefix if isinstance(store, FolderBlobs) else None
 
     async def serve(self, call: Call, sha256: str) -> None:
         """Answer with the blob, a part of it, or where it is."""
@@ -44,16 +52,13 @@ class Downloads:
             await call.answer(304, {"etag": etag, "cache-control": "private"})
         elif url := self._store.location(sha256, LOCATION_SECONDS):
             await call.answer(307, {"location": url, "cache-control": "no-store"})
+        elif self._accel_prefix is not None:
+            await self._hand_over(call, sha256, etag)
         else:
             await self._send(call, blob, etag)
 
     async def _send(self, call: Call, blob: BlobRef, etag: str) -> None:
-        headers = {
-            "etag": etag,
-            "accept-ranges": "bytes",
-            "cache-control": "private",
-            "content-type": "application/octet-stream",
-        }
+        headers = _headers(etag)
         part = _part(call.headers, blob.size, etag)
         if part is not None and not part:
             error = RangeBeyond(f"the blob has {blob.size:,} bytes, and none of those asked for")
@@ -62,6 +67,12 @@ class Downloads:
         if part:
             headers["content-range"] = f"bytes {part.start}-{part.stop - 1}/{blob.size}"
         await self._send_bytes(call, blob, part or range(blob.size), headers, 206 if part else 200)
+
+    async def _hand_over(self, call: Call, sha256: str, etag: str) -> None:
+        """Let the proxy send the file, or the range that was asked for."""
+        self._store.path(sha256)  # what is not there is said by us
+        place = f"{self._accel_prefix}/{sha256[:2]}/{sha256[2:]}"
+        await call.answer(200, {**_headers(etag), "x-accel-redirect": place})
 
     async def _send_bytes(
         self, call: Call, blob: BlobRef, part: range, headers: Mapping[str, str], status: int
@@ -85,6 +96,15 @@ class Downloads:
         block = await self._cache.block(blob, index)
         stop = skipped + len(wanted)
         return block if not skipped and stop >= len(block) else block[skipped:stop]
+
+
+def _headers(etag: str) -> dict[str, str]:
+    return {
+        "etag": etag,
+        "accept-ranges": "bytes",
+        "cache-control": "private",
+        "content-type": "application/octet-stream",
+    }
 
 
 def _names(header: str, etag: str) -> bool:
