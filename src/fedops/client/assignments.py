@@ -165,6 +165,7 @@ def found_result(held: Held) -> Finished | None:
     try:
         read_document(TensorFile(held.result))
         size = held.result.stat().st_size
-        return Finished(id=held.id, outcome="done", sha256=sha256_of(held.result), size=size)
+        digest = sha256_of(held.result)
+        return Finished(id=held.id, outcome="done", sha256=digest, size=size, found=True)
     except (OSError, Invalid):
         return None

@@ -175,6 +175,7 @@ class ClientManager:
             news=lambda: self._server.work_done(),
             refused=self._refused,
             event=self._intake.event,
+            metric=self._intake.metric,
         )
         limit = self._config.limits.assignments
         return WorkDesk(self._home, self._to.work, transfers, self._steering, outside, limit)

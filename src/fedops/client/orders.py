@@ -49,6 +49,8 @@ class Finished(Report):
     code: int = 0
     sha256: str = ""
     size: int = 0
+    #: Nobody told us: its result was there. What else was to be told may be lost.
+    found: bool = False
 
 
 class Online(Reply):

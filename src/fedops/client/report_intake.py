@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fedops.client.orders import Finished
+from fedops.client.result_metrics import Measured
 from fedops.client.spool import Spool
 from fedops.client.steering import Steering
 from fedops.client.supervisor import Message
@@ -37,6 +38,13 @@ class ReportIntake:
     def event(self, name: str, text: str, run_id: int | None, round_: int | None) -> None:
         """Something that the Client Manager itself found worth keeping."""
         self._spool.put(RecordKind.EVENT, name, text=text, run_id=run_id, round=round_)
+
+    def metric(self, measured: Measured) -> None:
+        """What the training client measured, and perhaps could not say."""
+        run_id, round_ = measured.run_id, measured.round
+        self._spool.put(
+            RecordKind.METRIC, measured.name, value=measured.value, run_id=run_id, round=round_
+        )
 
     def _keep(self, kind: RecordKind, name: str, message: Message, data: dict[str, object]) -> None:
         reached(f"manager.{kind}.heard")

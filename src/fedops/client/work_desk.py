@@ -19,6 +19,7 @@ from fedops.client.epoch_files import forget_epochs
 from fedops.client.identity import Home
 from fedops.client.orders import Finished, HeldStatus, WorkOrder
 from fedops.client.reachability import Over, is_final
+from fedops.client.result_metrics import Measured, metrics_of
 from fedops.client.steering import Steering
 from fedops.client.transfers import Transfers
 from fedops.core.contracts import INLINE_BYTES, HeldAssignment, Offer, Stage, Work, WorkEnd
@@ -40,6 +41,8 @@ class Outside:
     refused: Callable[[FedOpsError], None]
     #: Something worth keeping happened: name, text, run, round.
     event: Callable[[str, str, int | None, int | None], None]
+    #: Something was measured.
+    metric: Callable[[Measured], None]
 
 
 class WorkDesk:
@@ -184,6 +187,9 @@ class WorkDesk:
                 self._store.finish(held, self._result(held))
                 reached("manager.work.finished")
                 self._outside.news()
+            if held.finished is not None and held.finished.found:
+                for measured in metrics_of(held.result, held.kind):
+                    self._outside.metric(measured)
             if self._deliver(held):
                 return
             logger.warning("the result of %s was damaged on this disk: once more", _named(held))

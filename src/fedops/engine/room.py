@@ -28,7 +28,7 @@ def await_room(folder: Path, link: ServerLink) -> None:
     link.tell_full(str(folder))
     while not _has_room(folder):
         time.sleep(_LOOK_SECONDS)
-        heed(link.ask(lambda api: api.collect(CollectRequest())).command)
+        heed(link.ask(lambda api: api.collect(CollectRequest(wait=0.0))).command)
 
 
 def _has_room(folder: Path) -> bool:

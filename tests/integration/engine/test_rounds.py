@@ -601,23 +601,33 @@ def test_a_strategy_that_diverges_is_stopped_before_it_is_committed(federation: 
         fed.play()
 
 
-def test_a_full_disk_fails_the_run_and_leaves_what_was_committed(
-    federation: Make, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("number", "error", "text"),
+    [(errno.ENOSPC, OSError, "No space left"), (errno.EIO, RunFailed, "cannot write to .* broken")],
+    ids=["full", "broken"],
+)
+def test_what_cannot_be_written_leaves_what_was_committed(
+    federation: Make, number: int, error: type[Exception], text: str
 ) -> None:
+    """A broken disk fails the run; of a full one the attempt's caller waits for room."""
     fed = federation("pi-1", num_rounds=3, clients_per_round=1)
     whole = tensors_module.atomic_file
 
-    def full(path: Path, *args: Any, **kwargs: Any) -> Any:
+    def failing(path: Path, *args: Any, **kwargs: Any) -> Any:
         if path.name == "model-00002.safetensors":
-            raise OSError(errno.ENOSPC, "No space left on device")
+            raise OSError(number, "No space left on device" if number == errno.ENOSPC else "broken")
         return whole(path, *args, **kwargs)
 
-    monkeypatch.setattr(tensors_module, "atomic_file", full)
-    with pytest.raises(RunFailed, match="No space left on device") as failed:
-        fed.play()
-    assert failed.value.reason is FailureReason.ENGINE_ERROR
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tensors_module, "atomic_file", failing)
+        with pytest.raises(error, match=text) as failed:
+            fed.play()
+    if isinstance(failed.value, RunFailed):
+        assert failed.value.reason is FailureReason.ENGINE_ERROR
     assert len(fed.server.commits) == 1
     assert same(model(fed), plain_rounds(["pi-1"], 1)[0])
+    fed.play()
+    assert same(model(fed), plain_rounds(["pi-1"], 3)[-1])
 
 
 def test_a_model_that_does_not_fit_the_app_is_refused(federation: Make) -> None:

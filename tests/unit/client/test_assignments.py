@@ -54,7 +54,7 @@ def test_a_result_that_nobody_was_told_of_is_found(tmp_path: Path) -> None:
     written = write_payload(Payload({"arrays": {"w": np.zeros(3)}}), held.result)
     (found,) = store.load()
     assert found.finished == Finished(
-        id=held.id, outcome="done", sha256=written.sha256, size=written.size
+        id=held.id, outcome="done", sha256=written.sha256, size=written.size, found=True
     )
     store.again(found)
     (found,) = store.load()
