@@ -110,7 +110,7 @@ def test_it_says_what_it_overrides_and_how_to_look_again(report: dict) -> None:
 @pytest.mark.parametrize("after", [1.0, 3.0, 9.0, 15.0])
 def test_ctrl_c_leaves_no_process_behind(after: float, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    process = start_demo(home, "--devices", "2")
+    process = start_demo(home, "--devices", "2", "--rounds", "1000")
     time.sleep(after)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
@@ -123,7 +123,7 @@ def test_ctrl_c_leaves_no_process_behind(after: float, tmp_path: Path) -> None:
 
 def test_killing_the_demo_leaves_no_process_behind(tmp_path: Path) -> None:
     home = tmp_path / "home"
-    process = start_demo(home, "--devices", "1")
+    process = start_demo(home, "--devices", "1", "--rounds", "1000")
     time.sleep(8.0)
     process.kill()
     process.communicate()

@@ -120,9 +120,11 @@ def test_what_it_started_ends_with_it(tmp_path: Path) -> None:
     made = local(tmp_path)
     made.start(ticket())
     eventually((tmp_path / "ticket").exists)
-    child = int((tmp_path / "child").read_text())
+    child = psutil.Process(int((tmp_path / "child").read_text()))
+    assert child.status() != psutil.STATUS_ZOMBIE
     made.end(1)
-    eventually(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == "zombie")
+    eventually(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+    assert made.how_ended(1) is not None
     made.close()
 
 

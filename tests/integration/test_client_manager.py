@@ -287,8 +287,11 @@ def test_a_server_away_at_the_start_is_waited_for(device: Device) -> None:
     device.server.down = True
     manager = device.start()
     eventually(lambda: "trying again" in manager.text)
+    assert device.server.polls == []
     device.server.down = False
     device.until("idle")
+    assert len(device.started) == 1
+    assert "Traceback" not in manager.text
 
 
 def test_a_revoked_device_stops_and_says_so(device: Device) -> None:

@@ -293,6 +293,8 @@ def test_work_that_is_over_is_dropped(device: Device) -> None:
     eventually(lambda: not list((device.home / "work").iterdir()))
     server.slots = True
     device.deliver(server.ask(7, 2))
+    assert work.status == "expired"
+    assert work.data is None
 
 
 def test_a_cancelled_download_stops(device: Device) -> None:
@@ -339,7 +341,9 @@ def test_path_prefixes_and_ipv6(tmp_path: Path, prefix: str, host: str) -> None:
     with joined_device(tmp_path, prefix, host) as device:
         server = ready(device)
         server.cut_uploads = [50_000]
-        device.deliver(server.ask(7, 1, noise_bytes=200_000))
+        work = device.deliver(server.ask(7, 1, noise_bytes=200_000))
+        assert server.cut_uploads == []
+        assert len(work.data) > 200_000
 
 
 def test_a_private_ca_is_one_setting(tmp_path: Path) -> None:

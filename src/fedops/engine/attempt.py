@@ -21,16 +21,11 @@ from fedops.storage.disk import is_full
 logger = logging.getLogger("fedops.engine")
 
 
-def play_rounds(spec: AttemptSpec, link: ServerLink, set_up: Callable[[], Setup]) -> None:
-    """Play the rounds that the Server Manager asks for, and say how it ended."""
-
-    def work() -> EngineFinish:
-        setup = set_up()
-        gc.collect()
-        gc.freeze()  # what is here stays: looking for garbage is cheap from now on
-        return EngineFinish(outcome="completed", client_metrics=RoundEngine(setup, link).run())
-
-    play(spec, link, work)
+def run_rounds(setup: Setup, link: ServerLink) -> EngineFinish:
+    """Play the rounds that the Server Manager asks for."""
+    gc.collect()
+    gc.freeze()  # what is here stays: looking for garbage is cheap from now on
+    return EngineFinish(outcome="completed", client_metrics=RoundEngine(setup, link).run())
 
 
 def play(spec: AttemptSpec, link: ServerLink, work: Callable[[], EngineFinish]) -> None:

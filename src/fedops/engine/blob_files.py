@@ -13,6 +13,7 @@ from fedops.core.contracts import BlobHandover, BlobRef, Delivery, Encoding
 from fedops.core.errors import FedOpsError, Invalid
 from fedops.engine.server_link import ServerLink
 from fedops.storage.atomic_files import sha256_of
+from fedops.storage.folder_blobs import place_of
 
 #: The most that a decoder may look back. Bytes.
 ZSTD_WINDOW = 8 * 1024 * 1024
@@ -82,7 +83,7 @@ class BlobFiles:
         return path
 
     def _stored(self, ref: BlobRef) -> Path | None:
-        return self._blobs / ref.sha256[:2] / ref.sha256[2:] if self._blobs else None
+        return place_of(self._blobs, ref.sha256) if self._blobs else None
 
 
 def _given(delivery: Delivery) -> BlobRef:

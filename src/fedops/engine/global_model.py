@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from fedops.core.errors import Invalid, Unavailable
 from fedops.engine.aggregation_port import AggregationPort, ClientUpdate, TensorMap
 from fedops.engine.update_checks import CheckedUpdate, count_not_finite
 from fedops.storage.atomic_files import sha256_of
-from fedops.storage.tensors import FlatTensors, TensorFile, Tensors, pack
+from fedops.storage.tensors import FlatTensors, TensorFile, Tensors
 
 Names = tuple[str, ...]
 _Identity = tuple[int, int, int]
@@ -103,11 +104,11 @@ class GlobalModel:
         """Whether its file is what clients are given, as it is."""
         return not self.names(ExchangeRule.LOCAL)
 
-    def pack_exchanged(self) -> bytes:
-        """The tensors that travel, as a file of their own."""
+    def exchanged(self) -> Tensors:
+        """The tensors that travel."""
         self.require_whole()
         file = self.file
-        return pack({spec.name: file[spec.name] for spec in self.contract.federated})
+        return {spec.name: file[spec.name] for spec in self.contract.federated}
 
     def averaged(self) -> Tensors:
         """The tensors that strategies work on."""
@@ -138,7 +139,8 @@ class GlobalModel:
         def kind(name: str) -> object:
             return rules[name] if plain else (rules[name], name)
 
-        pieces = _Pieces([update.path for update in ordered], self.file.neighbours(kind), rules)
+        file = self.file
+        pieces = _Pieces([update.path for update in ordered], file.neighbours(kind), rules)
         if plain:
             mean: Piece = lambda names, a, b: mean_of(pieces(names, a, b), weights)  # noqa: E731
         else:
@@ -146,18 +148,15 @@ class GlobalModel:
         by_rule: dict[ExchangeRule, Piece] = {
             ExchangeRule.MEAN: _finite(mean, strategy.name),
             ExchangeRule.MAX: lambda names, a, b: max_of(pieces(names, a, b)),
-            ExchangeRule.LOCAL: self._own,
+            ExchangeRule.LOCAL: partial(_own, file),
         }
-        digest = self.file.rewrite(
+        digest = file.rewrite(
             path, lambda names, a, b: by_rule[rules[names[0]]](names, a, b), kind, durable=False
         )
+        self.require_unchanged()
         for update in ordered:
             update.require_unchanged()
         return GlobalModel(path, digest, self.contract)
-
-    def _own(self, names: Names, start: int, stop: int) -> npt.NDArray[Any]:
-        flat = self.file.flat(names)
-        return flat.read(start, np.empty(stop - start, flat.dtype))
 
     def _by_strategy(
         self, strategy: AggregationPort, round_: int, updates: Sequence[StoredUpdate]
@@ -188,6 +187,12 @@ class GlobalModel:
                 return result[key].reshape(-1)[start:stop].astype(np.dtype(specs[key].dtype))
 
         return piece
+
+
+def _own(file: TensorFile, names: Names, start: int, stop: int) -> npt.NDArray[Any]:
+    """What stays on the server as it is."""
+    flat = file.flat(names)
+    return flat.read(start, np.empty(stop - start, flat.dtype))
 
 
 def _identity(path: Path) -> _Identity:

@@ -13,8 +13,8 @@ from fedops.engine.blob_files import BlobFiles
 from fedops.engine.global_model import GlobalModel
 from fedops.engine.run_setup import Setup
 from fedops.engine.update_checks import max_bytes_of
-from fedops.storage.atomic_files import sha256_of, write_atomic
 from fedops.storage.payloads import Document, Payload, make_document
+from fedops.storage.tensors import save
 
 #: Values of an order that say who asks when, and nothing of the work.
 _CIRCUMSTANCES = ("attempt", "retry", "dataset")
@@ -43,8 +43,7 @@ class ModelBlobs:
             model.require_unchanged()
             return cls(model, BlobRef(sha256=model.sha256, size=model.path.stat().st_size))
         path = spool / f"exchanged-{model.sha256[:16]}.safetensors"
-        write_atomic(path, model.pack_exchanged(), durable=False)
-        exchanged = files.hand_over(path, sha256_of(path))
+        exchanged = files.hand_over(path, save(model.exchanged(), path, durable=False))
         path.unlink()
         return cls(model, exchanged)
 

@@ -131,7 +131,7 @@ class Recruiter:
             return available
         told = self.configure(round_, model, [ready[name] for name in chosen])
         names = [name for name in chosen if name in told]
-        evaluators = self._evaluators(names, available, collection, rng)
+        evaluators = self.evaluators(names, available, collection, rng)
         invitations = {
             name: Invitation(
                 int(ready[name].node_id),
@@ -191,14 +191,14 @@ class Recruiter:
         chosen = draw(self._selector, pools, invited - len(settled), rng)
         return dict(sorted(chosen.items()))
 
-    def _evaluators(
+    def evaluators(
         self,
         names: Sequence[str],
         available: int,
         collection: Collection,
         rng: np.random.Generator,
     ) -> set[str]:
-        """Those who evaluate the model before they train on it."""
+        """Those of the newly asked who evaluate the model before they train on it."""
         everyone = len(names) + len(collection.devices)
         count = self._setup.strategy.numbers.evaluators(available, everyone)
         order = rng.permutation(len(names))

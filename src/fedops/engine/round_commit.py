@@ -17,8 +17,7 @@ from fedops.engine.global_model import GlobalModel
 from fedops.engine.server_link import ServerLink
 from fedops.engine.update_checks import CheckedUpdate
 from fedops.failpoints import reached
-from fedops.storage.atomic_files import sha256_of, write_atomic
-from fedops.storage.tensors import pack
+from fedops.storage.tensors import save
 
 
 @dataclass
@@ -99,8 +98,7 @@ class RoundCommitter:
         if not state:
             return None
         path = self._spool / "strategy.safetensors"
-        write_atomic(path, pack(state), durable=False)
-        return self._files.hand_over(path, sha256_of(path)).sha256
+        return self._files.hand_over(path, save(state, path, durable=False)).sha256
 
     def _body(self, finished: FinishedRound, state: str | None) -> RoundCommit:
         replies = finished.collection.checked

@@ -110,7 +110,9 @@ class RoundEngine:
     def _evaluate_here(self, round_: int) -> dict[str, float]:
         try:
             return self._setup.evaluate(self._model, round_)
-        except Invalid as error:
+        except (Invalid, OSError) as error:  # of the project's files, or of ours
+            if isinstance(error, OSError) and is_full(error):
+                raise
             text = f"evaluating on the server's validation data: {error}"
             raise RunFailed(FailureReason.APP_ERROR, text) from None
 
@@ -169,7 +171,7 @@ class RoundEngine:
     def _go_on(self, open_: OpenRound, collection: Collection) -> tuple[int, int]:
         """Go on with the round of an earlier attempt. Returns its try, and how many could be chosen."""
         orders = Orders(self._setup, open_.round, self._dataset)
-        before = TakeOver(open_, self._recruiter, self._link, orders)
+        before = TakeOver(open_, self._recruiter, self._link, orders, self._spec.seed)
         try:
             available, asked = before.adopt(collection, self._model)
         except Invalid as error:

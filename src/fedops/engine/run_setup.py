@@ -22,8 +22,7 @@ from fedops.engine.global_model import GlobalModel
 from fedops.engine.round_size import RoundRules
 from fedops.engine.server_link import ServerLink
 from fedops.scalize.base import ModelAdapter, TrainContext
-from fedops.storage.atomic_files import sha256_of, write_atomic
-from fedops.storage.tensors import load, pack
+from fedops.storage.tensors import load, save
 
 logger = logging.getLogger("fedops.engine")
 
@@ -144,8 +143,8 @@ def _initial_model(
     adapter: ModelAdapter, link: ServerLink, files: BlobFiles, path: Path
 ) -> GlobalModel:
     """V0, as the run's seed makes it."""
-    write_atomic(path, pack(adapter.get_tensors()), durable=False)
-    model = GlobalModel(path, sha256_of(path), adapter.contract)
+    digest = save(adapter.get_tensors(), path, durable=False)
+    model = GlobalModel(path, digest, adapter.contract)
     files.hand_over(path, model.sha256)
     init = ModelInit(model=model.sha256, contract=adapter.contract)
     link.ask(lambda api: api.initial_model(init))

@@ -5,9 +5,12 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 
+import numpy as np
+
 from fedops.core.contracts import CancelRequest, OpenAssignment, OpenRound
 from fedops.core.contracts.training import TRAIN, ConfigValue
-from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus
+from fedops.core.policies import draw_seed
+from fedops.core.states import ASSIGNMENT_OPEN
 from fedops.engine.collecting import Collection
 from fedops.engine.global_model import GlobalModel
 from fedops.engine.instructions import Invitation, Orders, same_work
@@ -23,8 +26,9 @@ class TakeOver:
     """One open round, and what is needed to adopt it."""
 
     def __init__(
-        self, open_: OpenRound, recruiter: Recruiter, link: ServerLink, orders: Orders
+        self, open_: OpenRound, recruiter: Recruiter, link: ServerLink, orders: Orders, seed: int
     ) -> None:
+        self._seed = seed
         self._open = open_
         self._recruiter = recruiter
         self._link = link
@@ -51,10 +55,12 @@ class TakeOver:
             node = int(known[device].node_id) if device in known else 0
             collection.adopt(device, self._invitation(assignment, node, told), assignment)
         changed = self._changed(collection, told)
-        missing = [n for n in names if n not in self._tries or _is_cancelled(self._tries[n])]
+        missing = [name for name in names if name not in self._tries and name in told]
+        evaluators = self._recruiter.evaluators(missing, available, collection, self._rng())
+        evaluators |= {device for device in changed if self._tries[device].evaluates}
         again = {
-            name: self._anew(name, int(known[name].node_id), told, collection)
-            for name in sorted({*missing, *changed} & told.keys())
+            name: self._anew(name, int(known[name].node_id), told, collection, evaluators)
+            for name in sorted({*missing, *changed})
         }
         logger.info(
             "round %d goes on: %d of %d clients were asked before",
@@ -78,10 +84,14 @@ class TakeOver:
         reason = assignment.selection or self._open.selected.get(device, "")
         return Invitation(node, order, reason)
 
-    def _anew(self, device: str, node: int, told: Told, collection: Collection) -> Invitation:
-        before = self._tries.get(device)
+    def _rng(self) -> np.random.Generator:
+        return np.random.default_rng(draw_seed(self._seed, self._open.round, self.retry))
+
+    def _anew(
+        self, device: str, node: int, told: Told, collection: Collection, evaluators: set[str]
+    ) -> Invitation:
         order = self._orders.of(
-            evaluate=before.evaluates if before else False,
+            evaluate=device in evaluators,
             told=told[device],
             retry=collection.next_retry(device),
         )
@@ -118,7 +128,3 @@ def _newest(open_: OpenRound) -> dict[str, OpenAssignment]:
     """The last try of each device, by device."""
     ordered = sorted(open_.assignments, key=lambda one: one.retry)
     return {one.device: one for one in ordered if one.kind == TRAIN}
-
-
-def _is_cancelled(assignment: OpenAssignment) -> bool:
-    return assignment.status is AssignmentStatus.CANCELLED

@@ -83,15 +83,9 @@ class CheckedUpdate:
 
 def max_bytes_of(contract: ParameterContract) -> int:
     """How large an update of this model may be, as a file that is not encoded. Bytes."""
-    sizes = (math.prod(s.shape) * _item_bytes(s.dtype) for s in contract.federated)
+    sizes = (math.prod(s.shape) * np.dtype(s.dtype).itemsize for s in contract.federated)
     rows = sum(_ROW_BYTES + 12 * len(spec.name.encode()) for spec in contract.federated)
     return sum(sizes) + rows + _DOCUMENT_BYTES
-
-
-def _item_bytes(dtype: str) -> int:
-    import ml_dtypes  # names bfloat16 and float8 for numpy
-
-    return int(np.dtype(getattr(ml_dtypes, dtype, dtype)).itemsize)
 
 
 def accept_update(path: Path, expected: ExpectedUpdate, bytes_up: int) -> CheckedUpdate:

@@ -8,19 +8,16 @@ the message on to ``answer``, which finds the warm model and data of this proces
 from __future__ import annotations
 
 import hashlib
-import importlib
 import json
 import logging
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
-from flwr.clientapp import ClientApp
 
 from fedops.config import read_toml
 from fedops.core.contracts import Instruction
@@ -37,10 +34,12 @@ from fedops.core.states import ProcessStatus
 from fedops.flower.compat import (
     APP_RAISED,
     LOAD_FAILED,
+    SERVER_NODE,
     has_functions,
     make_message,
     take_task_identity,
 )
+from fedops.flower.components import load_client_app
 from fedops.flower.context_state import ContextMemory, RunStates
 from fedops.flower.messages import PACKED, in_pieces, packed_pieces, packed_record
 from fedops.flower.records import from_array, from_record_dict, to_array, to_record_dict
@@ -48,7 +47,6 @@ from fedops.scalize.base import Cancelled
 from fedops.scalize.installed import app_folder
 from fedops.scalize.manifest import make_importable
 from fedops.scalize.project import Project
-from fedops.scalize.targets import explain
 from fedops.storage.payloads import (
     Payload,
     RawArray,
@@ -66,8 +64,6 @@ logger = logging.getLogger("fedops.training")
 Handler = Callable[[Message, Context], Message]
 #: What the device's owner makes of the config of an order.
 Adjust = Callable[[dict[str, Any]], dict[str, Any]]
-#: Nothing of a FedOps server or engine is a Flower node: messages come from this one.
-SERVER_NODE = 1
 _REASON = 1_000
 
 
@@ -315,21 +311,6 @@ class DeviceApp:
         self._device.report.event("training_failed", reason, **labels)
         code = LOAD_FAILED if self._app is None else APP_RAISED
         return WorkResult("failed", reason, code)
-
-
-def load_client_app(reference: str, roots: tuple[Path, ...] = ()) -> ClientApp:
-    """The ClientApp that ``module:name`` refers to. ``Invalid``: there is none, or importing it failed."""
-    where = f'[tool.flwr.app.components] clientapp = "{reference}"'
-    module, _, name = reference.partition(":")
-    try:
-        found = attrgetter(name)(importlib.import_module(module))
-    except Exception as error:
-        raise Invalid(f"{where}: {explain(error, roots)}") from None
-    if not isinstance(found, ClientApp):
-        raise Invalid(
-            f"{where} is a {type(found).__name__}, and must be a flwr.clientapp.ClientApp"
-        )
-    return found
 
 
 def node_id_of(device: str) -> int:

@@ -22,6 +22,7 @@ __all__ = [
     "APP_RAISED",
     "LOAD_FAILED",
     "NODE_UNAVAILABLE",
+    "SERVER_NODE",
     "NodeInfo",
     "Run",
     "build_fab",
@@ -36,6 +37,9 @@ __all__ = [
 APP_RAISED = int(ErrorCode.CLIENT_APP_RAISED_EXCEPTION)
 LOAD_FAILED = int(ErrorCode.LOAD_CLIENT_APP_EXCEPTION)
 NODE_UNAVAILABLE = int(ErrorCode.NODE_UNAVAILABLE)
+
+#: The node id that stands for the ServerApp.
+SERVER_NODE = 1
 
 
 def make_message(

@@ -40,7 +40,7 @@ from fedops.flower.messages import (
 )
 from fedops.flower.strategy_config import make_strategy
 from fedops.scalize.project import Project
-from fedops.storage.tensors import save
+from fedops.storage.tensors import pack, save
 
 logger = logging.getLogger("fedops.simulation")
 
@@ -262,7 +262,7 @@ def _record_of(model: GlobalModel) -> ArrayRecord:
     """The tensors that travel, as they do."""
     if model.is_exchanged_whole:
         return packed_record(pieces_of_file(model.path))
-    return packed_record(in_pieces(model.pack_exchanged()))
+    return packed_record(in_pieces(pack(model.exchanged())))
 
 
 def _shown(metrics: Mapping[str, float]) -> str:

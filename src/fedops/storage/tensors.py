@@ -76,10 +76,13 @@ def unpack_with_metadata(data: bytes | memoryview) -> tuple[Tensors, dict[str, s
     return _views(np.frombuffer(data, dtype=np.uint8), "the message")
 
 
-def save(tensors: Mapping[str, npt.NDArray[Any]], path: Path) -> str:
-    """Write a safetensors file atomically (temporary file, fsync, rename). Returns its sha256."""
+def save(tensors: Mapping[str, npt.NDArray[Any]], path: Path, *, durable: bool = True) -> str:
+    """Write a safetensors file atomically (temporary file, fsync, rename). Returns its sha256.
+
+    Without ``durable`` it may be missing after a power cut.
+    """
     data = pack(tensors)
-    write_atomic(path, data)
+    write_atomic(path, data, durable=durable)
     return hashlib.sha256(data).hexdigest()
 
 

@@ -240,6 +240,7 @@ class World:
     def give_up(self, run_id: int) -> None:
         """End a run that did not end by itself: it is lost, and the next one needs its devices."""
         self.restart_the_dead()
+        self.federation.until("the server to answer", lambda: self.run(run_id) is not None, 60.0)
         if not self.is_over(run_id):
             with self.federation.operator() as operator:
                 operator.stop_run(run_id)

@@ -20,7 +20,7 @@ from fedops.core import contracts as c
 from fedops.core.contracts.training import ARRAYS, CONFIG, TrainingOrder
 from fedops.core.errors import Conflict, FedOpsError
 from fedops.core.states import RunStatus
-from fedops.engine.attempt import play_rounds
+from fedops.engine import attempt
 from fedops.engine.run_setup import prepare
 from fedops.engine.server_link import ServerLink
 from fedops.flower.compat import take_task_identity
@@ -100,7 +100,7 @@ def play(
         project = LineProject(parse_config(SETTINGS, "the test"))
         setup = prepare(project, spec, link, strategy_of)
         prepared(api)
-        play_rounds(spec, link, lambda: setup)
+        attempt.play(spec, link, lambda: attempt.run_rounds(setup, link))
     return spec
 
 

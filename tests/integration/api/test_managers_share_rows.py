@@ -422,9 +422,12 @@ def test_a_copy_of_a_device_shows_though_each_calls_another_server(
     def copied() -> bool:
         here.poll(lives[0])
         there.poll(lives[1])
-        return any("two Client Managers" in problem for problem in there.last.problems)
+        return bool(there.last.problems)
 
+    there.poll(lives[1])
+    assert there.last.problems == []
     eventually(copied)
+    assert any("two Client Managers" in problem for problem in there.last.problems)
 
 
 def test_who_cannot_renew_the_lease_leads_no_more(url: str) -> None:

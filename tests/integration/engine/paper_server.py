@@ -180,7 +180,8 @@ class PaperServer:
 
     def _open_round(self) -> list[Assignment]:
         next_ = self.commits[-1].round + 1 if self.commits else 1
-        return [one for one in self.assignments if one.round == next_]
+        last = {(o.device, o.kind): o for o in self.assignments if o.round == next_}
+        return [one for one in last.values() if one.status is not A.CANCELLED]
 
     def _open(self) -> c.OpenRound | None:
         found = self._open_round()
@@ -293,7 +294,8 @@ class PaperServer:
         key = (offer.device, offer.kind, body.round, offer.retry)
         for known in self.assignments:
             open_ = known.status in ASSIGNMENT_OPEN and known.key[:3] == key[:3]
-            if open_ or (known.key == key and body.round is not None):
+            stays = known.key == key and known.status is not A.CANCELLED
+            if open_ or (stays and body.round is not None):
                 return known
         made = Assignment(
             id=uuid.uuid4().hex,

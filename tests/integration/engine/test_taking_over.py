@@ -140,8 +140,9 @@ def test_after_a_pause_uploads_count_and_the_others_are_asked_anew(federation: M
     commit = fed.server.commits[0]
     assert {p.status for p in commit.participations} == {ParticipationStatus.REPLIED}
     assert clients[0].trained["train", 1] == 1
-    retries = {one.device: one.retry for one in fed.server.assignments if one.kind == "train"}
-    assert retries == {"pi-1": 0, "pi-2": 1, "pi-3": 1}
+    trained = {o.device: o for o in fed.server.assignments if o.kind == "train"}
+    assert {device: one.retry for device, one in trained.items()} == dict.fromkeys(THREE, 0)
+    assert all(one.evaluates for one in trained.values()), "of those asked anew, too"
     assert same(model(fed), plain_rounds(THREE, 1)[-1])
 
 

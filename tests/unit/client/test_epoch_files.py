@@ -88,7 +88,9 @@ def test_only_a_loop_that_has_begun_is_asked_to_save(tmp_path: Path) -> None:
 
 def test_a_disk_that_takes_no_more_costs_the_epoch_only(tmp_path: Path) -> None:
     (tmp_path / "epochs").write_text("a file in the way")
-    opened(tmp_path / "epochs" / "below").save(state(1))
+    kept = opened(tmp_path / "epochs" / "below")
+    kept.save(state(1))
+    assert kept.begin() is None
 
 
 def test_work_without_a_key_is_not_kept(tmp_path: Path) -> None:

@@ -71,7 +71,8 @@ def test_a_nudge_before_the_wait_is_not_lost() -> None:
         inboxes = AttemptInboxes()
         inboxes.begin(AttemptHello(7, 1))
         inboxes.nudge(7)
-        await asyncio.wait_for(inboxes.collect(7, 0, 10), 1)
+        page = await asyncio.wait_for(inboxes.collect(7, 0, 10), 1)
+        assert page.deliveries == []
 
     asyncio.run(play())
 

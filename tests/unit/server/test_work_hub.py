@@ -300,8 +300,10 @@ def test_one_who_went_away_holds_up_nobody() -> None:
         await asyncio.gather(gone, return_exceptions=True)
         stays = asyncio.create_task(wake_ups.park("a").until(10))
         await asyncio.sleep(0)
+        assert not stays.done()
         wake_ups.wake(["a"])
         await asyncio.wait_for(stays, 1)
+        assert gone.cancelled()
         wake_ups.wake(["a", "nobody"])
         wake_ups.close()
 

@@ -34,6 +34,7 @@ from fedops.engine.server_link import ServerLink
 from fedops.flower.compat import (
     APP_RAISED,
     NODE_UNAVAILABLE,
+    SERVER_NODE,
     NodeInfo,
     Run,
     make_message,
@@ -47,7 +48,6 @@ from fedops.storage.payloads import Payload, read_payload
 
 logger = logging.getLogger("fedops.engine")
 
-SERVER_NODE = 1
 _LONGEST_WAIT, _LOOK_SECONDS = 8.0, 0.5
 #: A file that the server has taken has a size that it allows.
 _ANY_SIZE = 1 << 62
@@ -130,36 +130,50 @@ class AssignmentGrid(Grid):
         given, now = list(messages), time.monotonic()
         if any(m.metadata.dst_node_id not in self._nodes for m in given):
             self._ready()
-        ids = [self._take(message, timeout, now) for message in given]
-        self._documents.forget()
+        asked = [self._emptied(message) for message in given]
+        try:  # all or none: of a message that cannot be sent, the ids of the others are lost
+            sent = [self._made(*pair, timeout, now) for pair in zip(given, asked, strict=True)]
+        finally:
+            self._documents.forget()
+        self._sent.add([one for one in sent if one is not None])
         self._offer()
-        return ids
+        return [one.metadata.message_id for one in asked]
 
-    def _take(self, message: Message, timeout: float | None, now: float) -> str:
-        asked, id_ = self._emptied(message), uuid.uuid4().hex
-        node = message.metadata.dst_node_id
+    def _made(
+        self, message: Message, asked: Message, timeout: float | None, now: float
+    ) -> Sent | None:
+        """None: there is no such device, which is answered at once."""
+        id_, node = asked.metadata.message_id, message.metadata.dst_node_id
         if node not in self._nodes:
             why = f"the task has no device with the node id {node}"
             self._replies[id_] = Message(Error(NODE_UNAVAILABLE, why), reply_to=asked)
-            return id_
-        ttl = message.metadata.ttl
-        sent = Sent(
+            return None
+        if timeout is None:
+            ttl = message.metadata.ttl
+            timeout = self._deadline if ttl == DEFAULT_TTL else ttl
+        return Sent(
             id=id_,
             device=self._nodes[node].device,
             kind=message.metadata.message_type,
             group_id=_group_of(message),
-            until=now + (timeout or (self._deadline if ttl == DEFAULT_TTL else ttl)),
+            until=now + timeout,
             document=self._documents.document(message.content),
             asked=asked,
         )
-        asked.metadata.__dict__["_message_id"] = id_
-        self._sent.add([sent])
-        return id_
 
     def _emptied(self, message: Message) -> Message:
+        """What a reply answers: the message without its content, with an id of its own."""
         metadata = message.metadata
-        kind, node = metadata.message_type, metadata.dst_node_id
-        return self.create_message(RecordDict(), kind, node, metadata.group_id, metadata.ttl)
+        return make_message(
+            RecordDict(),
+            run_id=self._run_id,
+            message_id=uuid.uuid4().hex,
+            src=SERVER_NODE,
+            dst=metadata.dst_node_id,
+            group_id=metadata.group_id,
+            kind=metadata.message_type,
+            ttl=metadata.ttl,
+        )
 
     def _offer(self) -> None:
         for batch, messages in batches(self._sent.due()):
@@ -189,7 +203,7 @@ class AssignmentGrid(Grid):
         A device that is late, or goes and stays away, is answered for by an error.
         """
         ids = self._push(messages, timeout)
-        seconds = timeout or self._deadline
+        seconds = self._deadline if timeout is None else timeout
         until = time.monotonic() + seconds
         while self._sent.is_any_left(ids) and time.monotonic() < until:
             self._say(ids)

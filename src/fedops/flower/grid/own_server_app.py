@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
-from operator import attrgetter
 from pathlib import Path
 
 from flwr.app import Context, RecordDict
@@ -17,10 +15,13 @@ from fedops.engine.exit_reasons import RunFailed, StopRequested, Superseded
 from fedops.engine.run_setup import fresh_spool
 from fedops.engine.server_link import ServerLink
 from fedops.flower.client_app import FlowerTable
-from fedops.flower.grid.assignment_grid import SERVER_NODE, AssignmentGrid
+from fedops.flower.compat import SERVER_NODE
+from fedops.flower.components import load_server_app
+from fedops.flower.grid.assignment_grid import AssignmentGrid
 from fedops.scalize.manifest import make_importable
 from fedops.scalize.project import Project
 from fedops.scalize.targets import explain
+from fedops.storage.disk import is_full
 
 logger = logging.getLogger("fedops.engine")
 
@@ -29,15 +30,12 @@ def run_own(project: Project, spec: AttemptSpec, link: ServerLink) -> EngineFini
     """Run the app's ServerApp to its end.
 
     Raises:
-        RunFailed: it cannot be loaded, raised, or was started too often.
+        RunFailed: it cannot be loaded, or raised.
         StopRequested, Superseded: see ``engine.exit_reasons``.
+        OSError: the server's disk is full.
     """
     policy = project.config.server.round
-    starts = policy.max_retries + 1
-    if spec.attempt > starts:
-        text = f"the app's own ServerApp was started {starts} times and did not get to its end"
-        raise RunFailed(FailureReason.ENGINE_ERROR, text)
-    _say_what_is_different(spec, starts)
+    _say_what_is_different(spec)
     app = _load(project)
     spool = fresh_spool(Path(spec.spool_dir))
     grid = AssignmentGrid(link, spec, spool, policy.deadline_seconds)
@@ -49,6 +47,8 @@ def run_own(project: Project, spec: AttemptSpec, link: ServerLink) -> EngineFini
     except (StopRequested, Superseded, RunFailed, Unavailable):
         raise
     except (Exception, SystemExit) as error:
+        if isinstance(error, OSError) and is_full(error):
+            raise
         if not isinstance(error, SystemExit) or error.code:
             raise _failure(error, project) from None
     grid.require_going_on()
@@ -63,26 +63,19 @@ def _failure(error: BaseException, project: Project) -> RunFailed:
     return RunFailed(FailureReason.APP_ERROR, f"the app's own ServerApp: {what}")
 
 
-def _say_what_is_different(spec: AttemptSpec, starts: int) -> None:
+def _say_what_is_different(spec: AttemptSpec) -> None:
     logger.info(
-        "the app's own ServerApp plays this run (start %d of at most %d): its rounds are not committed, "
-        "models are what it saves itself, and after a crash its main starts from its beginning",
+        "the app's own ServerApp plays this run (start %d): its rounds are not committed, models are what "
+        "it saves itself, and after a pause or a crash its main starts from its beginning",
         spec.attempt,
-        starts,
     )
 
 
 def _load(project: Project) -> ServerApp:
-    reference = FlowerTable.of(project.app_dir).serverapp
-    where = f'[tool.flwr.app.components] serverapp = "{reference}"'
     make_importable(project.manifest)
-    module, _, name = reference.partition(":")
     try:
-        found = attrgetter(name)(importlib.import_module(module))
-    except Exception as error:
-        text = f"{where}: {explain(error, project.manifest.folders)}"
-        raise RunFailed(FailureReason.APP_ERROR, text) from None
-    if not isinstance(found, ServerApp):
-        kind = type(found).__name__
-        raise Invalid(f"{where} is a {kind}, and must be a flwr.serverapp.ServerApp")
-    return found
+        return load_server_app(
+            FlowerTable.of(project.app_dir).serverapp, tuple(project.manifest.folders)
+        )
+    except Invalid as error:
+        raise RunFailed(FailureReason.APP_ERROR, error.message) from None

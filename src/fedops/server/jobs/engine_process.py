@@ -36,6 +36,7 @@ MALLOC = {
 }
 _LAST_CHARACTERS = 2_000
 #: From SIGTERM to SIGKILL of a FL server that is ended: what counts is with the Server Manager already.
+_REAP_SECONDS = 1.0
 _GRACE_SECONDS = 0.5
 
 
@@ -160,7 +161,8 @@ class LocalEngineProcesses:
         with self._lock:
             child = self._children.pop(attempt_id, None)
         if child is not None:
-            child.poll()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                child.wait(_REAP_SECONDS)  # it is gone, the kernel may not have said so yet
             if child.stdin is not None:
                 with contextlib.suppress(OSError):
                     child.stdin.close()
