@@ -6,7 +6,6 @@ shaper is a process of its own; the raw copy goes through one with the same sett
 
 from __future__ import annotations
 
-import hashlib
 import json
 import socket
 import subprocess
@@ -22,7 +21,7 @@ from typing import Any
 from common import HERE, options, report, say
 from fleet import enrol, pipe
 from idle import APP, QUIET, TASK
-from light_device import Model, document_of
+from light_model import Model, document_of
 
 from fedops.api_client import BlobClient, WorkClient
 from fedops.api_client.blobs import blocks_of
@@ -31,6 +30,7 @@ from fedops.core.contracts.training import ARRAYS, CONFIG
 from fedops.core.states import RUN_TERMINAL, RunStatus
 from fedops.demo.federation import Federation
 from fedops.processes import spawn
+from fedops.storage.atomic_files import sha256_of
 from fedops.storage.payloads import blobs_of, values_of
 
 RATE_BITS, ROUND_TRIP_SECONDS = 200e6, 0.1
@@ -145,7 +145,7 @@ class Device:
 
     def upload(self, assignment: str, path: Path) -> float:
         """Seconds from the first byte to the answer that it is safe."""
-        head = c.UploadHead(assignment=assignment, sha256=_sha256(path))
+        head = c.UploadHead(assignment=assignment, sha256=sha256_of(path))
         size = path.stat().st_size
         while not self._work.slot(assignment, c.SlotRequest(size=size)).granted:
             time.sleep(0.1)
@@ -167,11 +167,6 @@ class Device:
             file.writelines(made.update(document_of(self._name, order, made)))
         del made
         return {"bytes": float(blob.size), "down": down, "up": self.upload(offer.id, update)}
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def federated(place: Path, width: int) -> dict[str, float]:

@@ -7,10 +7,13 @@ import json
 import statistics
 import subprocess
 import sys
+import threading
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from rich.console import Console
 
@@ -73,3 +76,28 @@ def running(
 def median(values: Sequence[float]) -> float | None:
     """None when nothing was measured."""
     return statistics.median(values) if values else None
+
+
+class Background(ABC):
+    """Work of a thread of its own, for as long as the block lasts."""
+
+    def __init__(self) -> None:
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    @abstractmethod
+    def _run(self) -> None:
+        """Go on until ``self._over`` is set."""

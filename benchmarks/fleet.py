@@ -101,6 +101,13 @@ class Fleet:
         """What all of them did so far: numbers are summed, lists and counts are joined."""
         return merged([self._ask(process, {}) for process in self._running])
 
+    def sound_tally(self) -> dict[str, Any]:
+        """The tally; ends the benchmark when a device had a problem."""
+        found = self.tally()
+        if found["problems"]:
+            raise SystemExit(f"light devices had problems: {found['problems'][:3]}")
+        return found
+
     def silence(self, names: Sequence[str]) -> None:
         """These devices fall silent, as if their machines were gone."""
         for process in self._running:

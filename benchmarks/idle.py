@@ -19,13 +19,13 @@ APP = HERE / "apps" / "idle"
 TASK = "idle"
 QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "OMP_NUM_THREADS": "1"}
 
+WIDTH = 12_784
 #: The models, by size: what a run must override for each.
 SIZES = {
     "tiny": ["model._target_=idlebench.flow.Tiny"],
     "mb1_8": [],
-    "mb45": ["model.width=12784"],
+    "mb45": [f"model.width={WIDTH}"],
 }
-WIDTH = 12_784
 
 
 def model_bytes(width: int) -> int:
@@ -50,7 +50,7 @@ def idle_federation(place: Path, devices: int) -> Iterator[Federation]:
 
 @contextmanager
 def light_federation(
-    place: Path, devices: int, *, processes: int = 2, train_seconds: float = 0.0
+    place: Path, devices: int, *, train_seconds: float = 0.0
 ) -> Iterator[tuple[Federation, Fleet]]:
     """A server with light devices that wait for a run."""
     with Federation(place, QUIET) as federation:
@@ -64,7 +64,6 @@ def light_federation(
             tokens,
             [TASK],
             log,
-            processes=processes,
             train_seconds=train_seconds,
         ) as fleet:
             fleet.until_present()

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import psutil
+from common import Background
 
 from fedops.demo.federation import Federation
 
@@ -99,27 +97,13 @@ def _kilobytes(status: str) -> list[tuple[str, int]]:
     return [(row[0].rstrip(":"), int(row[1])) for row in rows if len(row) == 3 and row[2] == "kB"]
 
 
-class MemoryMeter:
+class MemoryMeter(Background):
     """The memory of a process tree, sampled while the block lasts."""
 
     def __init__(self, tree: ProcessTree, every: float = 0.02) -> None:
+        super().__init__()
         self._tree, self._every = tree, every
         self.samples: list[Memory] = []
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        self._thread.join()
 
     def _run(self) -> None:
         pids: list[int] = []
@@ -133,32 +117,15 @@ class MemoryMeter:
     def most(self, of: Callable[[Memory], int]) -> int:
         return max(map(of, self.samples), default=0)
 
-    def least(self, of: Callable[[Memory], int]) -> int:
-        return min(map(of, self.samples), default=0)
 
-
-class CostMeter:
+class CostMeter(Background):
     """CPU seconds of a process tree over time, to read off what was spent between two moments."""
 
     def __init__(self, tree: ProcessTree, every: float = 0.05) -> None:
+        super().__init__()
         self._tree, self._every = tree, every
         self._times: list[float] = []
         self._seconds: list[float] = []
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        self._thread.join()
 
     def _run(self) -> None:
         while not self._over.wait(self._every):

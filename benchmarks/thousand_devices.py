@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import httpx
-from common import median, options, report
+from common import Background, median, options, report
 from fleet import brief, most_calls
 from idle import light_federation, round_seconds, run_to_end
 from server_side import MB, MemoryMeter, ProcessTree, server_root
@@ -30,30 +28,16 @@ MUST_SECONDS, MUST_P99_MS, MUST_MB = 20.0, 250.0, 500.0
 PAUSE_SECONDS = 0.02
 
 
-class Prober:
+class Prober(Background):
     """What other API calls take while the round goes on: an operator looks at the run and a device."""
 
     def __init__(self, federation: Federation, device: str) -> None:
+        super().__init__()
         self._headers = {"authorization": f"Bearer {federation.admin_token}"}
         self._url, self._device = federation.url, device
         self.run_id: int | None = None
         self.seconds: dict[str, list[float]] = {}
         self.failures: list[str] = []
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        self._thread.join()
 
     def _run(self) -> None:
         with httpx.Client(base_url=self._url, trust_env=False, timeout=30.0) as http:
