@@ -14,7 +14,7 @@ from managing import Device, Engine, World, idle, later, managing, replied
 
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, Forbidden, Invalid, NotFound
-from fedops.core.states import ASSIGNMENT_TRANSITIONS
+from fedops.core.states import ASSIGNMENT_TRANSITIONS, ParticipationStatus
 from fedops.core.states import AssignmentStatus as A
 from fedops.server import assignments
 from fedops.server.tables import AssignmentRow
@@ -550,6 +550,41 @@ def test_a_revoked_device_is_out_at_once(world: World) -> None:
     assert [d.reason for d in _collect(engine).deliveries if d.device == "b"][
         -1
     ] == "device revoked"
+
+
+def test_what_a_revoked_device_delivered_counts_only_in_rounds_that_are_committed(
+    world: World,
+) -> None:
+    world.task()
+    devices = world.ready_devices("a", "b")
+    run, engine = world.running()
+    model = ""
+    for number in (1, 2):
+        model = world.operator.rounds(run.id)[-1].model or "" if model else _model_of(world, engine)
+        made = world.begin(engine, number, "a", "b", model=model)
+        for name, device in devices.items():
+            device.held = []
+            device.take()
+            device.deliver(made[name], RESULT)
+        _collect(engine, 0, 0, checked=list(made.values()))
+        if number == 1:
+            engine.commit(world.commit(engine, 1, "a", "b"))
+    after = _collect(engine, 0, 0).sequence
+    world.operator.decide_device("a", "revoke")
+    told = _collect(engine, after).deliveries
+    assert [(d.id, d.status, d.reason) for d in told] == [(made["a"], A.REJECTED, "device revoked")]
+    assert _status(world, made["a"]) is A.CHECKED
+    _lose(world, run.id)
+    _, second = world.open_attempt(run.id)
+    spec = second.hello(c.EngineHello(pid=2))
+    assert spec.open_round is not None
+    assert [one.device for one in spec.open_round.assignments] == ["b"]
+    assert [d.device for d in _collect(second).deliveries] == ["b"]
+    second.commit(world.commit(second, 2, "b"))
+    parts = {
+        p.device: (p.status, p.reason) for p in world.operator.rounds(run.id)[-1].participations
+    }
+    assert parts["a"] == (ParticipationStatus.DROPPED, "the device is revoked")
 
 
 # --- what is kept ----------------------------------------------------------------------------
