@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from fedops.core.errors import FedOpsError
 from fedops.server import assignments, devices, overdue, stops, telemetry
 from fedops.server.artifacts import ArtifactStore
 from fedops.server.backup_lock import backup_pause
@@ -115,16 +114,18 @@ class Sweeper:
         if not (away or self._presence.due(now) or self._hub.dirty):
             return
         seen, released = self._hub.take_seen(), self._hub.take_released()
+        calls = self._presence.take(now)
         try:
             with self._db.write(durable=False) as session:
-                self._presence.flush(session, now)
+                self._presence.flush(session, calls)
                 assignments.note_progress(session, seen)
                 if released:
                     stops.let_go(session, released, self._settings, now)
                 if away:
                     devices.note_offline(session, now)
-        except FedOpsError:
+        except BaseException:
             self._hub.give_back(released, seen)
+            self._presence.give_back(calls)
             raise
 
     def _end_late(self, now: float) -> None:
