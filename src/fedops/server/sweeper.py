@@ -93,10 +93,11 @@ class Sweeper:
 
     def _take_over(self, now: float) -> None:
         """Devices that called a Server Manager that is gone have an interval's grace to call another one."""
-        led, self._led = self._led, self._leadership.leads
-        if self._leadership.shared and self._led and not led:
+        leads = self._leadership.leads
+        if self._leadership.shared and leads and not self._led:
             with self._db.write(durable=False) as session:
                 devices.forgive(session, self._settings.heartbeat_seconds, now)
+        self._led = leads  # only now: what could not be written is tried again
 
     def _away(self, now: float) -> bool:
         """Whether a device that was there has been silent for too long, and it is for us to say so."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from sqlalchemy.orm import Session
@@ -12,6 +13,7 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import ProcessReport, WorkPoll
 from fedops.core.errors import Unavailable
 from fedops.core.states import Enrolment, ProcessStatus
+from fedops.server import devices
 from fedops.server.db import Database
 from fedops.server.leadership import Alone, Leadership
 from fedops.server.presence import Presence
@@ -106,3 +108,19 @@ def test_who_called_is_written_after_a_failed_commit(tmp_path: Path, trouble: Ex
     world.sweeper.step()
     assert world.device.last_heartbeat_at == called_at
     assert world.device.process["status"] == ProcessStatus.TRAINING.value
+
+
+def test_who_begins_to_lead_gives_devices_grace_though_its_first_write_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forgiven: list[float] = []
+    monkeypatch.setattr(devices, "forgive", lambda session, least, now: forgiven.append(now))
+    leads = SimpleNamespace(shared=True, leads=True, confirm=lambda session: None)
+    world = World(tmp_path, leads)
+    world.db.troubles = [Unavailable("the database is not available")]
+    with pytest.raises(Unavailable):
+        world.sweeper.step()
+    for _ in range(2):
+        world.clock.advance(0.5)
+        world.sweeper.step()
+    assert len(forgiven) == 2, "what failed is done again, and then it is done"
