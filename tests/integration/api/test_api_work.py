@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import threading
@@ -18,6 +19,7 @@ from fedops.core.states import ASSIGNMENT_TRANSITIONS, ParticipationStatus
 from fedops.core.states import AssignmentStatus as A
 from fedops.server import assignments
 from fedops.server.tables import AssignmentRow
+from fedops.server.tokens import Principal
 
 RESULT = b"a small payload file"
 
@@ -663,6 +665,39 @@ def test_a_device_reads_what_its_work_names_and_uploads_the_result(world: World)
     assert world.manager.services.artifacts.path(delivery.blob.sha256).read_bytes() == data
     headers = {**version, "authorization": f"Bearer {devices['a'].token}"}
     assert httpx.get(url, headers=headers, timeout=60).status_code == 404  # the work is over
+
+
+@pytest.mark.parametrize("call", ["work", "download", "upload"])
+def test_a_token_is_not_looked_up_where_all_calls_wait_for_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    world.task()
+    a = world.ready_devices("a")["a"]
+    _, engine = world.running()
+    model = _model_of(world, engine)
+    world.begin(engine, 1, "a", model=model)
+    instruction = a.take()
+    tokens = world.manager.services.token_cache
+    looks: list[str] = []
+    look_up = tokens.look_up
+
+    def noted(secret: str) -> Principal:
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+        looks.append(secret)
+        return look_up(secret)
+
+    monkeypatch.setattr(tokens, "look_up", noted)
+    tokens.clear()
+    if call == "work":
+        a.poll()
+    elif call == "download":
+        headers = {"fedops-protocol": "1", "authorization": f"Bearer {a.token}"}
+        url = f"{world.url}/api/v1/blobs/{model}"
+        assert httpx.get(url, headers=headers, timeout=60).status_code == 200
+    else:
+        assert _upload(world, a, instruction.id, b"x" * 300).status_code == 201
+    assert looks == [a.token]
 
 
 def test_an_upload_is_bounded_by_what_the_run_takes(world: World) -> None:
