@@ -288,6 +288,13 @@ class Collection:
                 self._end(delivery.device, delivery.status, delivery.reason)
         elif delivery.status is AssignmentStatus.UPLOADED:
             self._repeat_verdict(delivery)
+        elif delivery.status is AssignmentStatus.REJECTED and delivery.device in self.updates:
+            self._drop(delivery)
+
+    def _drop(self, delivery: Delivery) -> None:
+        """The server takes back an update that was good: its device is out, and is not asked again."""
+        del self.updates[delivery.device]
+        self._end(delivery.device, delivery.status, delivery.reason)
 
     def _repeat_verdict(self, delivery: Delivery) -> None:
         """The server has not noted it, or has forgotten it."""

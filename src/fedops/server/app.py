@@ -103,7 +103,7 @@ class ServerManager:
                 not services.leadership.shared
             ):  # else others may have heard the devices all the time
                 services.presence.load(session, services.clock())
-                services.presence.flush(session, services.clock())
+                services.presence.flush(session, services.presence.take(services.clock()))
             found = open_work.open_rows(session)
             known = [(open_work.work_of(row), open_work.seen_of(row)) for row in found]
             ended = [

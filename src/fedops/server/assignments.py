@@ -16,10 +16,16 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import BlobRef, Delivery, Stage, WorkEnd
 from fedops.core.errors import NotFound
-from fedops.core.states import ASSIGNMENT_OPEN, ASSIGNMENT_TRANSITIONS, AssignmentStatus
+from fedops.core.states import (
+    ASSIGNMENT_OPEN,
+    ASSIGNMENT_TRANSITIONS,
+    RUN_TERMINAL,
+    AssignmentStatus,
+    Enrolment,
+)
 from fedops.server.blob_app.access import Gone as Gone
 from fedops.server.notices import WorkForEngine, WorkOver, tell
-from fedops.server.tables import AssignmentRow, DeviceRow
+from fedops.server.tables import AssignmentRow, DeviceRow, RunRow
 
 A = AssignmentStatus
 #: Chooses the open ones.
@@ -29,6 +35,8 @@ ENDED_BY_SERVER = frozenset({A.CANCELLED, A.EXPIRED})
 #: Nobody may change a result any more, and a repeated delivery is harmless.
 DELIVERED = frozenset({A.UPLOADED, A.CHECKED, A.REJECTED})
 
+#: Why nothing of a device that was revoked is used.
+REVOKED = "device revoked"
 #: Who does this may go on for a while after the deadline.
 SENDING = (Stage.WAITING_TO_UPLOAD, Stage.UPLOADING)
 
@@ -242,16 +250,23 @@ def tell_engine(session: Session, rows: Sequence[AssignmentRow]) -> None:
 
 
 def deliveries(session: Session, rows: Sequence[AssignmentRow]) -> list[Delivery]:
-    """What became of assignments, as the engine hears it."""
+    """What became of assignments, as the engine hears it: a result of a revoked device is rejected."""
     ids = {row.device_id for row in rows}
     if not ids:
         return []
-    query = select(DeviceRow.id, DeviceRow.name).where(DeviceRow.id.in_(ids))
-    names = {device_id: name for device_id, name in session.execute(query)}
-    return [_of_row(row, names[row.device_id]) for row in rows]
+    query = select(DeviceRow.id, DeviceRow.name, DeviceRow.enrolment).where(DeviceRow.id.in_(ids))
+    devices = {id_: (name, enrolment) for id_, name, enrolment in session.execute(query)}
+    return [_of_row(row, *devices[row.device_id]) for row in rows]
 
 
-def _of_row(row: AssignmentRow, device: str) -> Delivery:
+def _of_row(row: AssignmentRow, device: str, enrolment: Enrolment) -> Delivery:
+    found = _said_of_row(row, device)
+    if enrolment is Enrolment.REVOKED and row.status in DELIVERED - {A.REJECTED}:
+        return found.model_copy(update={"status": A.REJECTED, "reason": REVOKED})
+    return found
+
+
+def _said_of_row(row: AssignmentRow, device: str) -> Delivery:
     return _delivery(
         id=row.id,
         device=device,
@@ -270,14 +285,30 @@ def _delivery(*, inline: bytes | None, **values: Any) -> Delivery:
     return Delivery(inline=None if inline is None else base64.b64encode(inline).decode(), **values)
 
 
-def end_all_of(session: Session, device_id: str, reason: str, now: float) -> None:
-    """A device is out: what it has in hand ends, and what it delivered and nobody checked is not used."""
+def end_all_of(session: Session, device_id: str, now: float) -> None:
+    """A device is revoked: what it has in hand ends, and what it delivered is used no more.
+
+    The rows of results that were checked stay as they are: the engines that took them hear that they are not
+    to be used.
+    """
     mine = [AssignmentRow.device_id == device_id]
-    cancel(session, mine, reason, now)
-    values = {"ended_at": now, "reason": reason, "pruned_at": now}
+    cancel(session, mine, REVOKED, now)
+    values = {"ended_at": now, "reason": REVOKED, "pruned_at": now}
     tell_engine(session, move(session, A.REJECTED, mine, **values))
+    tell_engine(session, _checked_and_open(session, device_id))
     let_go = select(AssignmentRow.id).where(*mine, AssignmentRow.status.in_(ENDED_BY_SERVER))
     release(session, session.scalars(let_go).all(), now)  # nobody hears that it does
+
+
+def _checked_and_open(session: Session, device_id: str) -> Sequence[AssignmentRow]:
+    """What engines took of a device in rounds that may still be committed."""
+    query = (
+        select(AssignmentRow)
+        .join(RunRow, RunRow.id == AssignmentRow.run_id)
+        .where(AssignmentRow.device_id == device_id, AssignmentRow.status == A.CHECKED)
+        .where(RunRow.status.not_in(RUN_TERMINAL), AssignmentRow.round > RunRow.committed_rounds)
+    )
+    return session.scalars(query).all()
 
 
 # --- by memory and time ----------------------------------------------------------------------

@@ -92,7 +92,7 @@ def decide(session: Session, device: str, decision: str, now: float) -> None:
         tell_gone(session, row, "revoked by the operator")
         row.noted_online, row.present_until = False, None
         tokens.revoke_of_device(session, row.id, now)
-        assignments.end_all_of(session, row.id, "device revoked", now)
+        assignments.end_all_of(session, row.id, now)
 
 
 def _move(session: Session, row: DeviceRow, new: Enrolment, who: str, why: str, now: float) -> bool:

@@ -114,9 +114,13 @@ def why_not(
     row: DeviceRow | Member, task: str, refused: Mapping[str, str], now: float
 ) -> str | None:
     """Why a device cannot be invited to the next round of a run of ``task``, if it cannot."""
-    if TWINS in row.problems:
+    return _why_not(of_device(row, (task,), now), task, refused)
+
+
+def _why_not(device: DeviceFacts, task: str, refused: Mapping[str, str]) -> str | None:
+    if TWINS in device.problems:
         return TWINS
-    return unavailable(of_device(row, (task,), now), task, refused.get(row.name))
+    return unavailable(device, task, refused.get(device.name))
 
 
 def of_run(
@@ -127,11 +131,12 @@ def of_run(
     now: float,
 ) -> RunFacts:
     """A run at ``now``."""
-    devices = [] if run.status in RUN_TERMINAL else members(session, run.task)
-    reasons = {d.name: why_not(d, run.task, run.refused, now) for d in devices}
+    rows = [] if run.status in RUN_TERMINAL else members(session, run.task)
     progress = _progress(attempt)
     trains = progress is not None and progress.phase == "training"
     work = open_work.by_device(session) if trains else {}
+    devices = [of_device(row, (run.task,), now, work.get(row.id, ())) for row in rows]
+    reasons = {d.name: _why_not(d, run.task, run.refused) for d in devices}
     ending = run.status in (RunStatus.STOPPING, RunStatus.PAUSING)
     since = attempt.progress_at if attempt else None
     return RunFacts(
@@ -142,7 +147,7 @@ def of_run(
         seconds_in_state=max(now - run.status_since, 0.0),
         attempt=run.current_attempt,
         needed=_needed(run),
-        devices=[of_device(d, (run.task,), now, work.get(d.id, ())) for d in devices],
+        devices=devices,
         unavailable={name: why for name, why in reasons.items() if why is not None},
         progress=progress,
         limit_seconds=deadlines.of_run(run, progress, settings),

@@ -33,6 +33,17 @@ class _Device:
     heard_of_process: float = 0.0
 
 
+_Row = dict[str, object]
+
+
+@dataclass(frozen=True)
+class Unwritten:
+    """What the database does not know yet, as parameters of its updates."""
+
+    calls: list[_Row]
+    processes: list[_Row]
+
+
 @dataclass
 class _Memory:
     devices: dict[str, _Device] = field(default_factory=dict)
@@ -134,29 +145,37 @@ class Presence:
         late = not 0 <= now - memory.flushed_at < min(FLUSH_SECONDS, self._least / 4)
         return late and bool(memory.dirty)
 
-    def flush(self, session: Session, now: float) -> None:
-        """Write who called since the last time, and what their training clients do now."""
-        calls, processes = self._take(now)
+    def flush(self, session: Session, news: Unwritten) -> None:
+        """Write what was taken: who called, and what their training clients do now."""
         connection = session.connection()
-        if calls:
+        if news.calls:
             times = {"last_heartbeat_at": "at", "present_until": "until"}
             numbers = {"spool_records": "waiting", "spool_dropped": "dropped"}
             said = _update_later(times, numbers) if self._shared else _update(times | numbers)
-            connection.execute(said, calls)
-        if processes:
-            connection.execute(_update({"process": "report", "process_at": "at"}), processes)
+            connection.execute(said, news.calls)
+        if news.processes:
+            connection.execute(_update({"process": "report", "process_at": "at"}), news.processes)
 
-    def _take(self, now: float) -> tuple[list[_Row], list[_Row]]:
+    def take(self, now: float) -> Unwritten:
+        """Who called since the last time, to be written. ``give_back`` when that is not committed."""
         with self._lock:
             memory = self._memory
             dirty, changed = memory.dirty, memory.changed
             memory.dirty, memory.changed, memory.flushed_at = set(), set(), now
             devices = {d: memory.devices[d] for d in sorted(dirty) if d in memory.devices}
         calls = [_call(device_id, device) for device_id, device in devices.items()]
-        return calls, [_process(d, devices[d]) for d in sorted(changed) if d in devices]
+        return Unwritten(calls, [_process(d, devices[d]) for d in sorted(changed) if d in devices])
+
+    def give_back(self, news: Unwritten) -> None:
+        """It could not be written: it is news still, as it is by then."""
+        with self._lock:
+            memory = self._memory
+            memory.dirty |= {d for d in map(_key, news.calls) if d in memory.devices}
+            memory.changed |= {d for d in map(_key, news.processes) if d in memory.devices}
 
 
-_Row = dict[str, object]
+def _key(row: _Row) -> str:
+    return str(row["key"])
 
 
 def _call(device_id: str, device: _Device) -> _Row:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from fedops.core.errors import FedOpsError
 from fedops.server import assignments, devices, overdue, stops, telemetry
 from fedops.server.artifacts import ArtifactStore
 from fedops.server.backup_lock import backup_pause
@@ -94,10 +93,11 @@ class Sweeper:
 
     def _take_over(self, now: float) -> None:
         """Devices that called a Server Manager that is gone have an interval's grace to call another one."""
-        led, self._led = self._led, self._leadership.leads
-        if self._leadership.shared and self._led and not led:
+        leads = self._leadership.leads
+        if self._leadership.shared and leads and not self._led:
             with self._db.write(durable=False) as session:
                 devices.forgive(session, self._settings.heartbeat_seconds, now)
+        self._led = leads  # only now: what could not be written is tried again
 
     def _away(self, now: float) -> bool:
         """Whether a device that was there has been silent for too long, and it is for us to say so."""
@@ -115,16 +115,18 @@ class Sweeper:
         if not (away or self._presence.due(now) or self._hub.dirty):
             return
         seen, released = self._hub.take_seen(), self._hub.take_released()
+        calls = self._presence.take(now)
         try:
             with self._db.write(durable=False) as session:
-                self._presence.flush(session, now)
+                self._presence.flush(session, calls)
                 assignments.note_progress(session, seen)
                 if released:
                     stops.let_go(session, released, self._settings, now)
                 if away:
                     devices.note_offline(session, now)
-        except FedOpsError:
+        except BaseException:
             self._hub.give_back(released, seen)
+            self._presence.give_back(calls)
             raise
 
     def _end_late(self, now: float) -> None:

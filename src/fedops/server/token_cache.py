@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
 
 from fedops.server.db import Database
-from fedops.server.tokens import Principal, authenticate
+from fedops.server.tokens import Principal, Unauthorized, authenticate
 
 #: How long an answer is good, unless it is cleared before; the tokens of devices do not expire. Seconds.
 KEPT_SECONDS, DEVICE_KEPT_SECONDS = 30.0, 300.0
@@ -29,6 +30,19 @@ class TokenCache:
         self._known: dict[str, tuple[Principal, float]] = {}
         self._generation = 0
         self._lock = threading.Lock()
+
+    async def of_bearer(self, header: str, needs: str = "a token") -> Principal:
+        """Whom an ``Authorization`` header speaks for. The database is asked in a thread: nobody else waits.
+
+        Raises:
+            Unauthorized: there is no bearer token (``needs`` says which one), or it is worth nothing.
+            Forbidden: it is of a device that was revoked.
+        """
+        kind, _, secret = header.partition(" ")
+        if kind.lower() != "bearer" or not secret:
+            raise Unauthorized(f"this needs {needs}: send 'Authorization: Bearer TOKEN'")
+        known = self.known(secret)
+        return known if known else await asyncio.to_thread(self.look_up, secret)
 
     def known(self, secret: str) -> Principal | None:
         """Whom a token speaks for, if it was looked up not long ago."""

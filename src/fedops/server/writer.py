@@ -11,9 +11,10 @@ import concurrent.futures
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy.orm import Session
@@ -101,7 +102,7 @@ class Writer:
             _attempt(job.sync, alone)
         with self._db.write() as session:
             results = [_attempt(partial(job.run, session), alone) for job in group]
-            _place([file for job in group for file in job.files])
+            _sync(folder for job in group for folder in _attempt(job.place, alone))
         for job in group:
             _tidy(job.files)
         return results
@@ -116,6 +117,10 @@ class _Job:
     def sync(self) -> None:
         for file in self.files:
             file.sync()
+
+    def place(self) -> list[Path]:
+        """Give its files their names. The folders that must be synced."""
+        return [folder for file in self.files if (folder := file.place())]
 
     def run(self, session: Session) -> Any:
         result = self.work(session)
@@ -154,10 +159,9 @@ def _attempt(step: Callable[[], T], alone: bool) -> T:
         raise _OneFailed from error
 
 
-def _place(files: list[Staged]) -> None:
-    """Give all their names, then make the names durable: a folder once."""
-    folders = {folder for file in files if (folder := file.place())}
-    for folder in folders:
+def _sync(folders: Iterable[Path]) -> None:
+    """Make the names of files durable: a folder once, and only when all have their names."""
+    for folder in set(folders):
         with disk_errors(folder):
             sync_folders([folder])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import threading
@@ -14,10 +15,11 @@ from managing import Device, Engine, World, idle, later, managing, replied
 
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, Forbidden, Invalid, NotFound
-from fedops.core.states import ASSIGNMENT_TRANSITIONS
+from fedops.core.states import ASSIGNMENT_TRANSITIONS, ParticipationStatus
 from fedops.core.states import AssignmentStatus as A
 from fedops.server import assignments
 from fedops.server.tables import AssignmentRow
+from fedops.server.tokens import Principal
 
 RESULT = b"a small payload file"
 
@@ -552,6 +554,41 @@ def test_a_revoked_device_is_out_at_once(world: World) -> None:
     ] == "device revoked"
 
 
+def test_what_a_revoked_device_delivered_counts_only_in_rounds_that_are_committed(
+    world: World,
+) -> None:
+    world.task()
+    devices = world.ready_devices("a", "b")
+    run, engine = world.running()
+    model = ""
+    for number in (1, 2):
+        model = world.operator.rounds(run.id)[-1].model or "" if model else _model_of(world, engine)
+        made = world.begin(engine, number, "a", "b", model=model)
+        for name, device in devices.items():
+            device.held = []
+            device.take()
+            device.deliver(made[name], RESULT)
+        _collect(engine, 0, 0, checked=list(made.values()))
+        if number == 1:
+            engine.commit(world.commit(engine, 1, "a", "b"))
+    after = _collect(engine, 0, 0).sequence
+    world.operator.decide_device("a", "revoke")
+    told = _collect(engine, after).deliveries
+    assert [(d.id, d.status, d.reason) for d in told] == [(made["a"], A.REJECTED, "device revoked")]
+    assert _status(world, made["a"]) is A.CHECKED
+    _lose(world, run.id)
+    _, second = world.open_attempt(run.id)
+    spec = second.hello(c.EngineHello(pid=2))
+    assert spec.open_round is not None
+    assert [one.device for one in spec.open_round.assignments] == ["b"]
+    assert [d.device for d in _collect(second).deliveries] == ["b"]
+    second.commit(world.commit(second, 2, "b"))
+    parts = {
+        p.device: (p.status, p.reason) for p in world.operator.rounds(run.id)[-1].participations
+    }
+    assert parts["a"] == (ParticipationStatus.DROPPED, "the device is revoked")
+
+
 # --- what is kept ----------------------------------------------------------------------------
 
 
@@ -628,6 +665,39 @@ def test_a_device_reads_what_its_work_names_and_uploads_the_result(world: World)
     assert world.manager.services.artifacts.path(delivery.blob.sha256).read_bytes() == data
     headers = {**version, "authorization": f"Bearer {devices['a'].token}"}
     assert httpx.get(url, headers=headers, timeout=60).status_code == 404  # the work is over
+
+
+@pytest.mark.parametrize("call", ["work", "download", "upload"])
+def test_a_token_is_not_looked_up_where_all_calls_wait_for_it(
+    world: World, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    world.task()
+    a = world.ready_devices("a")["a"]
+    _, engine = world.running()
+    model = _model_of(world, engine)
+    world.begin(engine, 1, "a", model=model)
+    instruction = a.take()
+    tokens = world.manager.services.token_cache
+    looks: list[str] = []
+    look_up = tokens.look_up
+
+    def noted(secret: str) -> Principal:
+        with pytest.raises(RuntimeError):
+            asyncio.get_running_loop()
+        looks.append(secret)
+        return look_up(secret)
+
+    monkeypatch.setattr(tokens, "look_up", noted)
+    tokens.clear()
+    if call == "work":
+        a.poll()
+    elif call == "download":
+        headers = {"fedops-protocol": "1", "authorization": f"Bearer {a.token}"}
+        url = f"{world.url}/api/v1/blobs/{model}"
+        assert httpx.get(url, headers=headers, timeout=60).status_code == 200
+    else:
+        assert _upload(world, a, instruction.id, b"x" * 300).status_code == 201
+    assert looks == [a.token]
 
 
 def test_an_upload_is_bounded_by_what_the_run_takes(world: World) -> None:

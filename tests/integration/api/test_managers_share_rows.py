@@ -187,6 +187,24 @@ def test_an_offer_and_its_delivery_pass_from_one_to_the_other(
     assert len(lead.operator.events()) == len(other.operator.events())
 
 
+def test_a_revocation_at_one_takes_back_what_the_engine_at_the_other_has(
+    two: tuple[Manager, Manager],
+) -> None:
+    lead, other = two
+    lead.task()
+    device = other.hears(lead.ready_devices("ada")["ada"])
+    device.poll(idle())
+    engine, ids = begun(lead, "ada")
+    device.take()
+    device.deliver(ids["ada"], b"small")
+    deliveries(engine)
+    engine.collect(c.CollectRequest(after=0, wait=0.0, checked=[ids["ada"]]))
+    other.operator.decide_device("ada", "revoke")
+    (told,) = deliveries(engine, seen=1)
+    assert (told.id, told.status) == (ids["ada"], AssignmentStatus.REJECTED)
+    assert told.reason == "device revoked"
+
+
 def test_what_is_asked_of_one_is_done_by_the_one_that_leads(two: tuple[Manager, Manager]) -> None:
     lead, other = two
     lead.task()

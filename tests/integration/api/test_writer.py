@@ -131,10 +131,28 @@ def test_files_of_a_change_that_was_refused_stay_unfinished(bench: Bench, tmp_pa
     assert store.exists(file.ref.sha256)
 
 
-def test_a_file_that_cannot_be_stored_is_the_matter_of_one(bench: Bench, tmp_path: Path) -> None:
+class _Homeless:
+    """A file that gets no name, as where its folder has no room for one more."""
+
+    def __init__(self, file: Staged) -> None:
+        self._file = file
+        self.ref, self.sync, self.done = file.ref, file.sync, file.done
+
+    def place(self) -> Path | None:
+        raise Unavailable("the disk is full")
+
+
+def _lost(file: Staged) -> Staged:
+    file.done()
+    return file
+
+
+@pytest.mark.parametrize("spoilt", [_lost, _Homeless], ids=["no-bytes", "no-place"])
+def test_a_file_that_cannot_be_stored_is_the_matter_of_one(
+    bench: Bench, tmp_path: Path, spoilt: Callable[[Staged], Staged]
+) -> None:
     store = FolderBlobs(tmp_path / "blobs")
-    good, lost = _staged(store, b"a"), _staged(store, b"b")
-    lost.done()
+    good, lost = _staged(store, b"a"), spoilt(_staged(store, b"b"))
 
     async def both() -> list[object]:
         tasks = [

@@ -45,7 +45,7 @@ class FakeAccess:
     troubles: list[FedOpsError] = field(default_factory=list)
     commit_seconds: float = 0.0
 
-    def authenticate(self, headers: Mapping[str, str]) -> Caller:
+    async def authenticate(self, headers: Mapping[str, str]) -> Caller:
         token = headers.get("authorization", "").removeprefix("Bearer ")
         if token == "admin":
             return Caller("admin")

@@ -315,6 +315,23 @@ def test_what_is_forgotten_may_lie_on_the_disk_alone(tmp_path: Path) -> None:
     assert store.unfinished() == [f"{OTHER_JOB}-{'0' * 16}"]
 
 
+def test_what_cannot_be_removed_is_said(
+    world: BlobWorld, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken() -> list[str]:
+        raise OSError(5, "Input/output error")
+
+    with world.client() as client:  # one call, and the app is in its loop
+        client.get("/nothing")
+    monkeypatch.setattr(world.store, "unfinished", broken)
+    world.app.forget(JOB, "over")
+    deadline = time.monotonic() + 5
+    while "Input/output error" not in caplog.text:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    assert f"the unfinished upload of assignment {JOB}" in caplog.text
+
+
 def test_an_upload_is_given_up(world: BlobWorld) -> None:
     with world.client() as client:
         url = location(world, client.post("", headers=creation(DATA), content=DATA[:1_000]))

@@ -146,6 +146,15 @@ class PaperServer:
                 if one.status in ASSIGNMENT_OPEN:
                     self._end(one, A.CANCELLED, "the run is paused")
 
+    def take_back(self, one: Assignment, reason: str) -> None:
+        """As for a device that is revoked: what it delivered is not used."""
+        with self._changed:
+            self.unavailable[one.device] = reason
+            assert one.delivery
+            told = {"status": A.REJECTED, "reason": reason}
+            self.stream.append(one.delivery.model_copy(update=told))
+            self._changed.notify_all()
+
     def expire(self) -> None:
         with self._changed:
             for one in self.assignments:

@@ -298,6 +298,26 @@ def test_a_result_that_cannot_be_read_is_rejected(
     assert server.assignments[0].status is AssignmentStatus.REJECTED
 
 
+def test_a_reply_that_the_server_takes_back_is_an_error(
+    grid: AssignmentGrid, server: FlowerServer
+) -> None:
+    """As it does when the device is revoked while others are at it still."""
+
+    def waits(message: Message) -> Message:
+        deadline = time.monotonic() + 10
+        while not grid._replies and time.monotonic() < deadline:
+            time.sleep(0.01)
+        (one,) = server.of_device("pi-1")
+        server.take_back(one, "device revoked")
+        return echo(message)
+
+    server.join("pi-2", waits)
+    nodes = [server.node_ids[name] for name in ("pi-1", "pi-2")]
+    out, there = grid.send_and_receive([to(node) for node in nodes])
+    assert (out.error.code, out.error.reason) == (NODE_UNAVAILABLE, "device revoked")
+    assert not there.has_error()
+
+
 @pytest.mark.parametrize("call", ["candidates", "offer", "collect"])
 def test_a_superseded_attempt_ends(grid: AssignmentGrid, server: FlowerServer, call: str) -> None:
     server.failing[call] = [Conflict("attempt 2 is current")]

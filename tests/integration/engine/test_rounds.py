@@ -446,6 +446,33 @@ def test_the_servers_data_set_says_what_the_run_is_about(federation: Make) -> No
     assert set(fed.server.commits[0].refused) == {"pi-1", "pi-2"}
 
 
+@pytest.mark.parametrize("noted", [True, False], ids=["noted", "on-its-way"])
+def test_an_update_that_the_server_takes_back_is_not_aggregated(
+    federation: Make, noted: bool
+) -> None:
+    """As it does when the device is revoked; whether or not the engine's verdict on it is there."""
+    fed = federation("pi-1", "pi-2", num_rounds=1, clients_per_round=3)
+    out = fed.client("pi-3")
+
+    def waits(work: Work) -> Payload | Refused | None:
+        if work.kind == "train":
+            fed.until(lambda: any(p.replied == ["pi-2", "pi-3"] for p in fed.server.progresses))
+            (one,) = fed.server.of_device("pi-3")
+            if noted:
+                fed.until(lambda: one.status is AssignmentStatus.CHECKED)
+            fed.server.take_back(one, "device revoked")
+        return client(work)
+
+    client = fed.server.answers["pi-1"]
+    fed.server.add("pi-1", waits)
+    fed.server.add("pi-3", out)
+    fed.play()
+    report = participation(fed.server.commits[0], "pi-3")
+    assert (report.status, report.reason) == (ParticipationStatus.REJECTED, "device revoked")
+    assert same(model(fed), plain_rounds(["pi-1", "pi-2"], 1)[0])
+    assert [one.kind for one in fed.server.of_device("pi-3")].count("train") == 1
+
+
 def test_a_device_without_data_sits_out(federation: Make) -> None:
     fed = federation("pi-1", "pi-2", num_rounds=1)
     fed.add("empty", data=[])

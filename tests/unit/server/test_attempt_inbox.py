@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 from fedops.core.contracts import Delivery
 from fedops.core.states import AssignmentStatus as A
@@ -42,6 +44,25 @@ def test_the_same_thing_is_said_once_and_what_changed_again() -> None:
         inboxes.deliver(WorkForEngine(1, _delivery(1, A.REJECTED)))
         page = await inboxes.collect(7, 0, 0)
         assert [d.status for d in page.deliveries] == [A.UPLOADED, A.REJECTED]
+
+    asyncio.run(play())
+
+
+def test_a_small_result_is_kept_until_it_is_acknowledged_and_no_longer() -> None:
+    async def play() -> None:
+        inboxes = AttemptInboxes()
+        inboxes.begin(AttemptHello(7, 1))
+        delivery = _delivery(1, inline="x" * 1_000)
+        kept = weakref.ref(delivery)
+        inboxes.deliver(WorkForEngine(1, delivery))
+        del delivery
+        page = await inboxes.collect(7, 0, 0)
+        assert kept() is page.deliveries[0]
+        page = await inboxes.collect(7, page.sequence, 0)
+        gc.collect()
+        assert kept() is None
+        inboxes.deliver(WorkForEngine(1, _delivery(1, inline="x" * 1_000)))
+        assert (await inboxes.collect(7, page.sequence, 0)).deliveries == [], "it was said"
 
     asyncio.run(play())
 

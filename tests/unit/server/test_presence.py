@@ -53,7 +53,7 @@ def test_it_is_written_now_and_then() -> None:
     assert not presence.due(0.0)
     presence.heard("d", 1.0)
     assert presence.due(1.0)
-    presence._take(1.0)
+    presence.take(1.0)
     presence.heard("d", 1.5)
     assert not presence.due(1.5)
     assert presence.due(1.0 + FLUSH_SECONDS)

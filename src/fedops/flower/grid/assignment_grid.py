@@ -224,10 +224,17 @@ class AssignmentGrid(Grid):
         for presence in collected.presence:
             self._sent.note_presence(presence.device, presence.gone)
         for delivery in collected.deliveries:
-            sent = self._sent.settle(delivery.id)
+            sent = self._sent.settle(delivery.id) or self._taken_back(delivery)
             if sent is not None:
                 self._settle(sent, delivery)
         self._offer()
+
+    def _taken_back(self, delivery: Delivery) -> Sent | None:
+        """The message whose reply is here and not to be used any more, as when its device was revoked."""
+        if delivery.status is not AssignmentStatus.REJECTED:
+            return None
+        here = (found[0] for found in self._replies.values() if isinstance(found, tuple))
+        return next((sent for sent in here if sent.assignment == delivery.id), None)
 
     def _settle(self, sent: Sent, delivery: Delivery) -> None:
         if delivery.status in (AssignmentStatus.UPLOADED, AssignmentStatus.CHECKED):

@@ -28,7 +28,7 @@ from fedops.server.notices import OpenWork, WorkOver
 from fedops.server.protocol import require_protocol
 from fedops.server.rounds.work_hub import Listener, News
 from fedops.server.services import Services
-from fedops.server.tokens import Unauthorized, require_kind
+from fedops.server.tokens import require_kind
 
 logger = logging.getLogger("fedops.server")
 MOUNT = PREFIX + "/work"
@@ -87,15 +87,8 @@ class WorkApp:
 
     async def _device(self, authorization: str) -> str:
         """The device that calls."""
-        kind, _, secret = authorization.partition(" ")
-        if kind.lower() != "bearer" or not secret:
-            raise Unauthorized(
-                "this needs the token of a device: send 'Authorization: Bearer TOKEN'"
-            )
         tokens = self._services.token_cache
-        principal = tokens.known(secret)
-        if principal is None:
-            principal = await asyncio.to_thread(tokens.look_up, secret)
+        principal = await tokens.of_bearer(authorization, "the token of a device")
         return require_kind(principal, "device").device_id or ""
 
     # --- the long poll -------------------------------------------------------------------------
@@ -144,7 +137,7 @@ class WorkApp:
             await self._services.writer.submit(
                 lambda session: stops.let_go(session, released, settings, now)
             )
-        except FedOpsError:
+        except BaseException:  # a caller that goes away, too: doing it twice is harmless
             hub.give_back(released)
             raise
 

@@ -29,7 +29,7 @@ class Caller:
 class BlobAccess(Protocol):
     """Rights and records. Its methods are called in the event loop and answer from memory where they can."""
 
-    def authenticate(self, headers: Mapping[str, str]) -> Caller:
+    async def authenticate(self, headers: Mapping[str, str]) -> Caller:
         """By the request's headers (lower-case names). ``Forbidden`` (401 or 403) says what is wrong."""
         ...
 

@@ -8,11 +8,13 @@ HEAD, PATCH, DELETE /blobs/uploads/{id}     an upload
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import os
 import re
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 
 from fedops.core.contracts import PROTOCOL_HEADER
 from fedops.core.errors import FedOpsError, NotFound
@@ -27,6 +29,7 @@ from fedops.server.blob_app.uploads import Uploads
 from fedops.server.protocol import require_protocol
 from fedops.storage.blobs import BlobStore
 
+logger = logging.getLogger("fedops.server")
 #: Where the app is in the API.
 MOUNT = "/api/v1/blobs"
 _PATH = re.compile(r"(?:.*?/blobs)?(?:/(?P<blob>[0-9a-f]{64})|/uploads/(?P<upload>[^/]{1,100})|/?)")
@@ -71,7 +74,8 @@ class BlobApp:
         """An assignment is over: end its upload and leave nothing of it. From any thread; does not wait."""
         if self._loop and self._loop.is_running():
             ending = self._uploads.forget(assignment, Gone(reason))
-            asyncio.run_coroutine_threadsafe(ending, self._loop)
+            ended = asyncio.run_coroutine_threadsafe(ending, self._loop)
+            ended.add_done_callback(partial(_note_failure, assignment))
         else:
             self._uploads.discard(assignment)
 
@@ -135,3 +139,16 @@ class BlobApp:
             **{method: of(handler) for method, handler in known.items()},
             "OPTIONS": tus.options,
         }
+
+
+def _note_failure(assignment: str, ended: Future[None]) -> None:
+    """Nobody waits for the end of a ``forget``."""
+    error = None if ended.cancelled() else ended.exception()
+    if error is not None:
+        logger.error(
+            "the unfinished upload of assignment %s could not be removed: %s; it is removed as an old one "
+            "later, see that the disk can be written to",
+            assignment,
+            error,
+            exc_info=error,
+        )

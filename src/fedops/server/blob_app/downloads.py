@@ -43,7 +43,7 @@ class Downloads:
 
     async def serve(self, call: Call, sha256: str) -> None:
         """Answer with the blob, a part of it, or where it is."""
-        caller = self._access.authenticate(call.headers)
+        caller = await self._access.authenticate(call.headers)
         blob = await self._access.may_read(caller, sha256)
         etag = f'"{sha256}"'
         if "no-cache" in call.headers.get("cache-control", ""):

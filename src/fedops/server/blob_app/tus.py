@@ -56,7 +56,7 @@ class Tus:
 
     async def create(self, call: Call) -> None:
         """``POST``: an upload, perhaps with its first bytes, or all of them. Begun before: where it is."""
-        caller = self._device(call)
+        caller = await self._device(call)
         if "upload-defer-length" in call.headers:
             raise BadRequest("Upload-Defer-Length is not taken: say Upload-Length")
         length, head = call.natural("upload-length"), _head(call)
@@ -81,7 +81,7 @@ class Tus:
 
     async def head(self, call: Call, id_: str) -> None:
         """``HEAD``: how far it is. Of a complete upload: that it is durable."""
-        caller = self._device(call)
+        caller = await self._device(call)
         if finished := self._uploads.finished(id_, caller.device_id or ""):
             await call.answer(200, _numbers(finished.length, finished.length))
             return
@@ -94,7 +94,7 @@ class Tus:
 
     async def patch(self, call: Call, id_: str) -> None:
         """``PATCH``: further bytes."""
-        caller = self._device(call)
+        caller = await self._device(call)
         _require_bytes(call)
         offset = call.natural("upload-offset")
         finished = self._uploads.finished(id_, caller.device_id or "")
@@ -115,7 +115,7 @@ class Tus:
 
     async def delete(self, call: Call, id_: str) -> None:
         """``DELETE``: give the upload up."""
-        caller = self._device(call)
+        caller = await self._device(call)
         entry = await self._uploads.find(id_, caller.device_id or "")
         await self._uploads.forget(entry.record.head.assignment, Gone("the upload was given up"))
         self._admission.release(entry.record.head.assignment)
@@ -123,10 +123,10 @@ class Tus:
 
     # --- steps --------------------------------------------------------------------------------
 
-    def _device(self, call: Call) -> Caller:
+    async def _device(self, call: Call) -> Caller:
         if call.headers.get("tus-resumable") != VERSION:
             raise OtherTus(f"uploads go by tus {VERSION}: send the header Tus-Resumable: {VERSION}")
-        caller = self._access.authenticate(call.headers)
+        caller = await self._access.authenticate(call.headers)
         if caller.kind != "device":
             raise Forbidden("results are uploaded with the token of a device")
         return caller

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fedops.core.contracts import Delivery, DevicePresence
+from fedops.core.states import AssignmentStatus
 from fedops.server.notices import AttemptHello, WorkForEngine
 from fedops.server.rounds.wake_ups import WakeUps
 
@@ -23,17 +24,17 @@ class _Inbox:
     attempt_id: int
     sequence: int = 0
     entries: dict[int, Delivery | DevicePresence] = field(default_factory=dict)
-    #: What was last said of each assignment.
-    said: dict[str, Delivery] = field(default_factory=dict)
+    #: What was last said of each assignment: not with its result, which may be large.
+    said: dict[str, AssignmentStatus] = field(default_factory=dict)
     #: Told to look again, though there is nothing to hand over.
     nudged: bool = False
     over: bool = False
 
     def add(self, entry: Delivery | DevicePresence) -> None:
         if isinstance(entry, Delivery):
-            if self.said.get(entry.id) == entry:
+            if self.said.get(entry.id) is entry.status:
                 return
-            self.said[entry.id] = entry
+            self.said[entry.id] = entry.status
         self.sequence += 1
         self.entries[self.sequence] = entry
 

@@ -20,7 +20,7 @@ from fedops.server.rounds.engine_session import fenced
 from fedops.server.rounds.instructions import Instructions
 from fedops.server.rounds.work_hub import WorkHub
 from fedops.server.token_cache import TokenCache
-from fedops.server.tokens import Principal, Unauthorized
+from fedops.server.tokens import Principal
 from fedops.server.writer import Writer
 from fedops.storage.blobs import Staged
 
@@ -56,12 +56,9 @@ class WorkBlobAccess:
 
     # --- who calls -----------------------------------------------------------------------------
 
-    def authenticate(self, headers: Mapping[str, str]) -> Caller:
+    async def authenticate(self, headers: Mapping[str, str]) -> Caller:
         """By the bearer token."""
-        kind, _, secret = headers.get("authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not secret:
-            raise Unauthorized("this needs a token: send 'Authorization: Bearer TOKEN'")
-        caller = _caller(self._tokens.known(secret) or self._tokens.look_up(secret))
+        caller = _caller(await self._tokens.of_bearer(headers.get("authorization", "")))
         if caller.device_id is not None:
             self._presence.heard(caller.device_id, self._clock())
         return caller

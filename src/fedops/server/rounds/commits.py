@@ -20,7 +20,7 @@ from fedops.server import artifacts, assignments, events
 from fedops.server.changes import swap
 from fedops.server.notices import DeviceChanged, tell
 from fedops.server.rounds.engine_session import command, fenced, who
-from fedops.server.rounds.offers import device_ids, offer
+from fedops.server.rounds.offers import device_ids, not_approved, offer
 from fedops.server.tables import (
     AssignmentRow,
     AttemptRow,
@@ -286,8 +286,10 @@ def _participate(
         _report(part, report)
         metrics = part.metrics
         _add_metrics(session, run, body.round, "participation", metrics, now, part.device_id)
+    out = not_approved(session, set(chosen))
     for part in chosen.values():
-        part.status, part.reason = ParticipationStatus.DROPPED, "the engine did not report on it"
+        part.status = ParticipationStatus.DROPPED
+        part.reason = out.get(part.device_id, "the engine did not report on it")
 
 
 def _report(part: ParticipationRow, report: ParticipationReport) -> None:

@@ -143,7 +143,7 @@ def _row(
 
 
 def _add(session: Session, rows: Sequence[AssignmentRow], now: float) -> None:
-    out = _not_approved(session, {row.device_id for row in rows})
+    out = not_approved(session, {row.device_id for row in rows})
     for row in rows:
         if row.device_id in out:  # decided in this very moment: the engine hears it as an end
             row.status, row.reason = AssignmentStatus.CANCELLED, out[row.device_id]
@@ -156,7 +156,7 @@ def _add(session: Session, rows: Sequence[AssignmentRow], now: float) -> None:
         assignments.tell_engine(session, [row for row in rows if row.device_id in out])
 
 
-def _not_approved(session: Session, device_ids: set[str]) -> dict[str, str]:
+def not_approved(session: Session, device_ids: set[str]) -> dict[str, str]:
     """Device id -> why it takes part in nothing."""
     query = select(DeviceRow.id, DeviceRow.enrolment).where(
         DeviceRow.id.in_(device_ids), DeviceRow.enrolment != Enrolment.APPROVED

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import OpenAssignment, OpenRound
 from fedops.core.policies import is_online
-from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus
+from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus, Enrolment
 from fedops.core.why import span
 from fedops.server import assignments, events
 from fedops.server.notices import AttemptHello, tell
@@ -47,10 +47,14 @@ def adopt(
 
 
 def _latest(session: Session, run_id: int, number: int) -> list[AssignmentRow]:
-    """The last try of each device and kind. What was cancelled is to be offered again."""
+    """The last try of each device and kind. What was cancelled is to be offered again.
+
+    Of a device that was revoked meanwhile nothing is used.
+    """
     query = (
         select(AssignmentRow)
-        .where(*assignments.of_run(run_id, number))
+        .join(DeviceRow, DeviceRow.id == AssignmentRow.device_id)
+        .where(*assignments.of_run(run_id, number), DeviceRow.enrolment == Enrolment.APPROVED)
         .order_by(AssignmentRow.retry, AssignmentRow.offered_at)
     )
     last = {(row.device_id, row.kind): row for row in session.scalars(query)}
@@ -99,7 +103,7 @@ def _selected(session: Session, row: RoundRow, attempt: int) -> dict[str, str]:
         select(DeviceRow.name, ParticipationRow.selection)
         .join(ParticipationRow, ParticipationRow.device_id == DeviceRow.id)
         .where(ParticipationRow.run_id == row.run_id, ParticipationRow.round == row.round)
-        .where(ParticipationRow.attempt == attempt)
+        .where(ParticipationRow.attempt == attempt, DeviceRow.enrolment == Enrolment.APPROVED)
         .order_by(DeviceRow.name)
     )
     return {name: selection for name, selection in session.execute(query)}

@@ -1,0 +1,65 @@
+"""The facts about a run: each of its devices is looked at once, and why it cannot be invited is said."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from sqlalchemy.orm import Session
+
+from fedops.core.contracts import ProcessReport
+from fedops.core.states import Enrolment, ProcessStatus, RunStatus
+from fedops.server import facts
+from fedops.server.tables import RunRow
+from fedops.server.twins import PROBLEM
+from fedops.settings import ServerSettings
+
+NOW = 1_000_000.0
+
+
+def _member(name: str, status: ProcessStatus = ProcessStatus.IDLE, **changed: Any) -> facts.Member:
+    values = {
+        "id": name,
+        "name": name,
+        "node_number": 1,
+        "enrolment": Enrolment.APPROVED,
+        "last_heartbeat_at": NOW,
+        "present_until": NOW + 10.0,
+        "process": ProcessReport(status=status).model_dump(mode="json"),
+        "process_at": NOW,
+        "problems": [],
+    }
+    return facts.Member(**{**values, **changed})
+
+
+def _run() -> RunRow:
+    run = RunRow(id=1, task="t", status=RunStatus.RUNNING, rounds=3, committed_rounds=0)
+    run.current_attempt, run.status_since, run.version = 1, NOW, None
+    run.config, run.refused, run.metrics, run.text = {}, {"picky": "no data"}, {}, ""
+    return run
+
+
+def test_each_device_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        _member("free"),
+        _member("busy", ProcessStatus.TRAINING),
+        _member("away", present_until=NOW - 1.0),
+        _member("broken", ProcessStatus.FATAL),
+        _member("picky"),
+        _member("twin", problems=[PROBLEM]),
+    ]
+    looked_at: list[str] = []
+    of_device = facts.of_device
+
+    def noted(row: facts.Member, *args: Any, **more: Any) -> Any:
+        looked_at.append(row.name)
+        return of_device(row, *args, **more)
+
+    monkeypatch.setattr(facts, "members", lambda session, task: rows)
+    monkeypatch.setattr(facts, "of_device", noted)
+    found = facts.of_run(Session(), _run(), None, ServerSettings(), NOW)
+    assert looked_at == [row.name for row in rows] == [device.name for device in found.devices]
+    assert sorted(found.unavailable) == ["away", "broken", "picky", "twin"]
+    monkeypatch.undo()
+    said = {row.name: facts.why_not(row, "t", {"picky": "no data"}, NOW) for row in rows}
+    assert {name: why for name, why in said.items() if why} == found.unavailable
