@@ -75,7 +75,7 @@ def test_an_upload_that_breaks_off_leaves_nothing(store: BlobStore) -> None:
     upload.write(b"abc")
     upload.abort()
     assert not store.exists(ABC)
-    with pytest.raises(NotFound, match="no artifact ba7816"):
+    with pytest.raises(NotFound, match="no blob ba7816"):
         store.path(ABC)
 
 

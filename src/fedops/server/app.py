@@ -149,6 +149,7 @@ def assemble(
     shared = not (alone or db.is_sqlite)
     there, lease = DatabaseClock(), Lease(uuid.uuid4().hex)
     leadership: Leadership = lease if shared else Alone()
+    twins = Twins(there if shared else time.monotonic)
     clock = there if shared else clock
     scheduler = Scheduler(
         db, engines, artifacts, settings, pulse, clock=clock, leadership=leadership
@@ -156,8 +157,7 @@ def assemble(
     lease.changed = scheduler.worker.wake
     hub, inboxes = WorkHub(clock, shared=shared), AttemptInboxes()
     presence = Presence(settings.heartbeat_seconds, shared=shared)
-    tokens, twins = TokenCache(db, clock), Twins(clock if shared else time.monotonic)
-    writer, instructions = Writer(db), Instructions(db)
+    tokens, writer, instructions = TokenCache(db, clock), Writer(db), Instructions(db)
     memory = PeerMemory(db, hub, inboxes, twins, clock)
     company = _company(settings, db, lease, there, memory, hub) if shared else None
     others: Others = company or Nobody()

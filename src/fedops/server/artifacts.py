@@ -5,12 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ArtifactRef
 from fedops.core.errors import NotFound
-from fedops.server.tables import ArtifactRow
+from fedops.server.tables import ArtifactRow, RemovalRow
 from fedops.storage.blobs import BlobStore, Upload
 from fedops.storage.folder_blobs import FolderBlobs
 
@@ -46,6 +47,14 @@ def require(session: Session, sha256: str, what: str) -> ArtifactRef:
     if row is None or row.removed_at is not None:
         raise NotFound(f"the {what} {sha256} was not uploaded to this server")
     return ArtifactRef(sha256=row.sha256, size=row.size)
+
+
+def give_up(session: Session, files: set[str], now: float) -> None:
+    """These files go, unless something else needs them."""
+    query = select(RemovalRow.sha256).where(RemovalRow.sha256.in_(files))
+    new = files - set(session.scalars(query))
+    session.add_all(RemovalRow(sha256=sha256, since=now) for sha256 in sorted(new))
+    session.flush()
 
 
 def folder(store: BlobStore) -> Path | None:

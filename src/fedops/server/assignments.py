@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, NoReturn
 
 from sqlalchemy import ColumnElement, Table, bindparam, case, func, or_, select, update
 from sqlalchemy.orm import Session
@@ -23,8 +23,8 @@ from fedops.core.states import (
     AssignmentStatus,
     Enrolment,
 )
-from fedops.server.blob_app.access import Gone as Gone
 from fedops.server.notices import WorkForEngine, WorkOver, tell
+from fedops.server.refusals import Gone
 from fedops.server.tables import AssignmentRow, DeviceRow, RunRow
 
 A = AssignmentStatus
@@ -218,6 +218,12 @@ def require(session: Session, device_id: str, id_: str) -> AssignmentRow:
     return row
 
 
+def raise_over(session: Session, device_id: str, id_: str) -> NoReturn:
+    """``Gone`` with how a device's assignment ended; ``NotFound``: it never was that device's."""
+    row = require(session, device_id, id_)
+    raise over(row.status, row.reason)
+
+
 def over(status: AssignmentStatus, reason: str) -> Gone:
     """What a device is told that comes too late."""
     because = f": {reason}" if reason else ""
@@ -239,7 +245,7 @@ def judge(
         move(session, A.CHECKED, [*of_run(run_id), AssignmentRow.id.in_(checked)], ended_at=now)
     for id_, reason in rejected.items():
         where = [*of_run(run_id), AssignmentRow.id == id_]
-        move(session, A.REJECTED, where, ended_at=now, reason=reason, pruned_at=now)
+        move(session, A.REJECTED, where, ended_at=now, reason=reason)
 
 
 def tell_engine(session: Session, rows: Sequence[AssignmentRow]) -> None:
@@ -293,7 +299,7 @@ def end_all_of(session: Session, device_id: str, now: float) -> None:
     """
     mine = [AssignmentRow.device_id == device_id]
     cancel(session, mine, REVOKED, now)
-    values = {"ended_at": now, "reason": REVOKED, "pruned_at": now}
+    values = {"ended_at": now, "reason": REVOKED}
     tell_engine(session, move(session, A.REJECTED, mine, **values))
     tell_engine(session, _checked_and_open(session, device_id))
     let_go = select(AssignmentRow.id).where(*mine, AssignmentRow.status.in_(ENDED_BY_SERVER))

@@ -79,6 +79,11 @@ def to_submit(session: Session) -> list[int]:
     return list(session.scalars(query))
 
 
+def engine_of(attempt: AttemptRow) -> str:
+    """The engine of an attempt, as events name it."""
+    return f"engine (attempt {attempt.number})"
+
+
 def open_attempt(session: Session, run_id: int, now: float) -> Submission:
     """The next attempt of a run (pending -> starting, resuming stays). ``Conflict`` if too late."""
     run = require_run(session, run_id)

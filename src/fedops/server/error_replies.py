@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 
 from fedops.core.contracts import ErrorReply
 from fedops.core.errors import FedOpsError
+
+logger = logging.getLogger("fedops.server")
 
 _MOST_SAID = 1_000
 #: What an answer of a status carries beside its body.
@@ -38,8 +41,13 @@ class Said:
         return True
 
 
-#: Of everything that this process serves.
-said = Said()
+_said = Said()
+
+
+def log_trouble(error: FedOpsError) -> None:
+    """A line in the log for an error that is the server's own, once a minute for all that meet it."""
+    if error.http_status >= 500 and _said.is_news(error.message):
+        logger.warning("%s", error.message)
 
 
 def reply_of(error: FedOpsError) -> ErrorReply:

@@ -185,4 +185,4 @@ def require_digest(sha256: str) -> str:
 
 
 def not_there(sha256: str) -> NotFound:
-    return NotFound(f"there is no artifact {sha256}")
+    return NotFound(f"there is no blob {sha256}")

@@ -617,6 +617,29 @@ def test_small_results_are_given_up_two_rounds_later(world: World) -> None:
         assert session.query(AssignmentRow).count() == 0
 
 
+@pytest.mark.parametrize("by", ["engine", "revocation"])
+def test_the_file_of_a_rejected_result_is_given_up(world: World, by: str) -> None:
+    world.task()
+    a = world.ready_devices("a")["a"]
+    _, engine = world.running()
+    made = world.begin(engine, 1, "a")
+    a.take()
+    data = bytes(range(256)) * 400
+    assert a.slot(made["a"], c.SlotRequest(size=len(data))).granted
+    assert _upload(world, a, made["a"], data).status_code == 201
+    if by == "engine":
+        _collect(engine, 0, 0, rejected={made["a"]: "it has a NaN"})
+    else:
+        world.operator.decide_device("a", "revoke")
+    assert _status(world, made["a"]) is A.REJECTED
+    for _ in range(2):
+        world.clock.advance(6)
+        world.step()
+    assert _row(world, made["a"]).pruned_at is not None
+    with pytest.raises(NotFound):
+        world.manager.services.artifacts.path(hashlib.sha256(data).hexdigest())
+
+
 # --- files -----------------------------------------------------------------------------------
 
 

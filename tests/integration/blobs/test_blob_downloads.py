@@ -92,7 +92,7 @@ def test_what_there_is_nothing_to_give_for(world: BlobWorld) -> None:
         assert "there is no blob" in _refused(client.get(f"/{'0' * 64}"), 404)
         assert "nothing at" in _refused(client.get(f"/{'A' * 64}"), 404)
         world.store.remove(sha256)
-        assert "there is no artifact" in _refused(client.get(f"/{sha256}"), 404)
+        assert "there is no blob" in _refused(client.get(f"/{sha256}"), 404)
         assert "takes GET, HEAD" in _refused(client.post(f"/{sha256}"), 405)
     with world.client("nobody") as client:
         answer = client.get(f"/{sha256}")

@@ -668,3 +668,31 @@ def test_a_model_that_does_not_fit_the_app_is_refused(federation: Make) -> None:
         RunFailed, match=r"'w': float32\[7\] \(mean\) here, float32\[3\] \(mean\) there"
     ):
         other.play()
+
+
+class _UnreadableData:
+    """Validation data whose files cannot be read any more."""
+
+    def __init__(self, error: OSError) -> None:
+        self._error = error
+
+    def __iter__(self) -> Any:
+        raise self._error
+
+    def __len__(self) -> int:
+        return 1
+
+
+def test_validation_data_that_cannot_be_read_is_the_apps_error(federation: Make) -> None:
+    fed = federation("pi-1", "pi-2", num_rounds=1)
+    fed.validation = (_UnreadableData(OSError(errno.EIO, "Input/output error")), "x")
+    with pytest.raises(RunFailed, match="the server's validation data: .*Input/output") as failed:
+        fed.play()
+    assert failed.value.reason is FailureReason.APP_ERROR
+
+
+def test_a_full_disk_while_evaluating_is_not_the_apps_error(federation: Make) -> None:
+    fed = federation("pi-1", "pi-2", num_rounds=1)
+    fed.validation = (_UnreadableData(OSError(errno.ENOSPC, "No space left on device")), "x")
+    with pytest.raises(OSError, match="No space left"):
+        fed.play()

@@ -49,7 +49,7 @@ DONE = 204
 
 @router.post("/hello")
 def hello(body: EngineHello, attempt: AttemptId, server: Server) -> AttemptSpec:
-    """The ServerApp is up. The answer is all it needs to execute or continue the run."""
+    """The FL server is up. The answer is all it needs to execute or continue the run."""
     with server.db.read() as session:
         found = checkpoints.to_resume_from(session, attempt)
     damaged = checkpoints.find_damaged(server.artifacts, found)
@@ -177,7 +177,7 @@ def _command(server: Services, attempt: int) -> engine_session.Command:
 
 @router.post("/logs", status_code=DONE)
 def deliver_logs(body: EngineLogs, attempt: AttemptId, server: Server) -> Response:
-    """What the ServerApp logged. Delivering it again is harmless."""
+    """What the FL server logged. Delivering it again is harmless."""
     with server.db.write(durable=False) as session:
         limit = server.settings.log_bytes
         logs.of_engine(session, attempt, body.entries, limit, server.clock())

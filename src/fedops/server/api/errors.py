@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from fedops.core.errors import FedOpsError, Invalid, NotFound
-from fedops.server.error_replies import HEADERS, INTERNAL, reply_of, said
+from fedops.server.error_replies import HEADERS, INTERNAL, log_trouble, reply_of
 
 logger = logging.getLogger("fedops.server")
 _MOST = 10
@@ -37,8 +37,7 @@ def reply(error: FedOpsError, status: int | None = None, headers: Any = None) ->
 async def _known(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, FedOpsError)
     headers = HEADERS.get(error.http_status)
-    if error.http_status >= 500 and said.is_news(error.message):
-        logger.warning("%s", error.message)
+    log_trouble(error)
     return reply(error, headers=headers)
 
 

@@ -9,17 +9,11 @@ from fastapi import Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 
-from fedops.core.errors import Invalid
 from fedops.server.api import strict_json
+from fedops.server.refusals import TooLarge
 
 #: Bodies beyond this are parsed in a thread, so that they do not hold up everybody else.
 _LARGE = 64 << 10
-
-
-class TooLarge(Invalid):
-    """More than this server takes at once."""
-
-    http_status = 413
 
 
 class StrictRequest(Request):

@@ -22,11 +22,11 @@ from fedops.failpoints import reached
 from fedops.server import assignments, error_replies, heartbeats, stops
 from fedops.server.api import strict_json
 from fedops.server.api.errors import describe
-from fedops.server.api.routing import TooLarge
 from fedops.server.devices import Wanted
 from fedops.server.notices import OpenWork, WorkOver
 from fedops.server.protocol import require_protocol
-from fedops.server.rounds.work_hub import Listener, News
+from fedops.server.refusals import Gone, TooLarge
+from fedops.server.rounds.held_work import Listener, News
 from fedops.server.services import Services
 from fedops.server.tokens import require_kind
 
@@ -223,14 +223,13 @@ class WorkApp:
         """Say why there is nothing to do for an assignment: 404 or 410."""
         if known is not None:
             how = known.cancelled or "it was delivered or ended"
-            raise assignments.Gone(f"the assignment is over: {how}; drop what there is of it")
+            raise Gone(f"the assignment is over: {how}; drop what there is of it")
         await asyncio.to_thread(self._raise_over, device_id, id_)
         raise NotFound(f"this device has no assignment {id_[:40]}")
 
     def _raise_over(self, device_id: str, id_: str) -> None:
         with self._services.db.read() as session:
-            row = assignments.require(session, device_id, id_)
-            raise assignments.over(row.status, row.reason)
+            assignments.raise_over(session, device_id, id_)
 
 
 _WANTED = (b"authorization", b"content-length", b"fedops-protocol")
@@ -263,8 +262,7 @@ async def _read(receive: Receive, headers: Mapping[bytes, bytes], limit: int) ->
 
 
 def _refusal(error: FedOpsError) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
-    if error.http_status >= 500 and error_replies.said.is_news(error.message):
-        logger.warning("%s", error.message)
+    error_replies.log_trouble(error)
     headers = error_replies.HEADERS.get(error.http_status, {})
     encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
     return error.http_status, error_replies.reply_of(error).model_dump_json().encode(), encoded

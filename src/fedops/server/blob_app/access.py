@@ -7,14 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from fedops.core.contracts import BlobRef, UploadHead
-from fedops.core.errors import Conflict
 from fedops.storage.blobs import Staged
-
-
-class Gone(Conflict):
-    """It was, and is over: what was kept for it may go."""
-
-    http_status = 410
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from fedops.core.contracts import ErrorReply
 from fedops.core.errors import Conflict, FedOpsError, Invalid
-from fedops.server.error_replies import HEADERS, INTERNAL, reply_of, said
+from fedops.server.error_replies import HEADERS, INTERNAL, log_trouble, reply_of
 
 logger = logging.getLogger("fedops.server")
 Scope = MutableMapping[str, Any]
@@ -32,12 +32,6 @@ class NotAllowed(Invalid):
     def __init__(self, path: str, method: str, allowed: str) -> None:
         super().__init__(f"{path[:200]} takes {allowed}, not {method}")
         self.allowed = allowed
-
-
-class TooLarge(Invalid):
-    """More bytes than were announced, or than are taken."""
-
-    http_status = 413
 
 
 class UnsupportedMedia(Invalid):
@@ -107,8 +101,7 @@ class Call:
 
     async def refuse(self, error: FedOpsError, headers: Mapping[str, str] | None = None) -> None:
         """An error as the answer."""
-        if error.http_status >= 500 and said.is_news(error.message):
-            logger.warning("%s", error.message)
+        log_trouble(error)
         carried = {**HEADERS.get(error.http_status, {}), **(headers or {})}
         await self._error(error.http_status, reply_of(error), carried)
 

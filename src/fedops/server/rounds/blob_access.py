@@ -125,8 +125,7 @@ class WorkBlobAccess:
 
     def _raise_over(self, device_id: str, id_: str) -> None:
         with self._db.read() as session:
-            row = assignments.require(session, device_id, id_)
-            raise assignments.over(row.status, row.reason)
+            assignments.raise_over(session, device_id, id_)
 
     def arrived(self, caller: Caller, head: UploadHead, size: int, length: int) -> None:
         """For whoever looks at the device: what it has sent may still be on the way."""

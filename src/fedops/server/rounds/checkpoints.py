@@ -59,10 +59,8 @@ def retain(session: Session, attempt_id: int, keep: int, now: float) -> None:
     for row in rows[keep:]:
         if row is not best:
             row.pruned_at = now
-            for sha256 in (row.model, row.strategy_state):
-                if sha256 is not None and session.get(RemovalRow, sha256) is None:
-                    session.add(RemovalRow(sha256=sha256, since=now))
-                    session.flush()
+            files = {sha256 for sha256 in (row.model, row.strategy_state) if sha256 is not None}
+            artifacts.give_up(session, files, now)
 
 
 def _best(rows: Sequence[RoundRow]) -> RoundRow | None:
@@ -165,8 +163,8 @@ def give_up_orphans(session: Session, now: float) -> None:
     for column, *when in _NEEDS:
         query = query.where(~exists().where(column == ArtifactRow.sha256, *when))
     query = query.where(~exists().where(RemovalRow.sha256 == ArtifactRow.sha256))
-    for sha256 in sorted(set(session.scalars(query.limit(_REMOVALS))) - _instructed(session)):
-        session.add(RemovalRow(sha256=sha256, since=now))
+    found = set(session.scalars(query.limit(_REMOVALS)))
+    artifacts.give_up(session, found - _instructed(session), now)
 
 
 # --- damaged ones ----------------------------------------------------------------------------

@@ -17,9 +17,10 @@ from fedops.core.contracts import (
 from fedops.core.errors import Conflict, Invalid
 from fedops.core.states import AssignmentStatus, ParticipationStatus
 from fedops.server import artifacts, assignments, events
+from fedops.server.attempts import engine_of
 from fedops.server.changes import swap
 from fedops.server.notices import DeviceChanged, tell
-from fedops.server.rounds.engine_session import command, fenced, who
+from fedops.server.rounds.engine_session import command, fenced
 from fedops.server.rounds.offers import device_ids, not_approved, offer
 from fedops.server.tables import (
     AssignmentRow,
@@ -61,7 +62,7 @@ def begin(session: Session, attempt_id: int, number: int, body: RoundBegin, now:
     text = f"{len(body.selected)} devices: {', '.join(sorted(body.selected))}"
     again = {"begun": row.begun} if row.begun > 1 else {}
     subject = f"round {number} of run {run.id}"
-    events.append(session, now, who(attempt), subject, "round.begun", text, run.id, **again)
+    events.append(session, now, engine_of(attempt), subject, "round.begun", text, run.id, **again)
     return _offer(session, attempt, run, number, body, now)
 
 
@@ -303,13 +304,21 @@ def _log(session: Session, attempt: AttemptRow, run: RunRow, body: RoundCommit, 
     text = f"{replied} of {len(body.participations)} replied, {body.seconds:.2f} s"
     subject = f"round {body.round} of run {run.id}"
     data = {"model": body.model, "metrics": body.metrics}
-    events.append(session, now, who(attempt), subject, "round.committed", text, run.id, **data)
+    events.append(
+        session, now, engine_of(attempt), subject, "round.committed", text, run.id, **data
+    )
     for part in body.participations:
         if part.status is not ParticipationStatus.REPLIED:
             what = f"{part.device} {part.status.value}: {part.reason or 'no reason given'}"
             events.append(
-                session, now, who(attempt), subject, f"client.{part.status.value}", what, run.id
+                session,
+                now,
+                engine_of(attempt),
+                subject,
+                f"client.{part.status.value}",
+                what,
+                run.id,
             )
     for name in sorted(body.refused):
         what = f"{name}: {body.refused[name]}"
-        events.append(session, now, who(attempt), subject, "client.refused", what, run.id)
+        events.append(session, now, engine_of(attempt), subject, "client.refused", what, run.id)

@@ -25,6 +25,7 @@ from fedops.core.contracts import (
 from fedops.core.errors import Conflict
 from fedops.core.states import RUN_TRAINING, AttemptStatus, ParticipationStatus, RunStatus
 from fedops.server import artifacts, assignments, facts, models, open_work
+from fedops.server.attempts import engine_of
 from fedops.server.changes import swap
 from fedops.server.rounds import open_rounds
 from fedops.server.run_states import LIVE, move_attempt, move_run
@@ -68,11 +69,6 @@ def command(run: RunRow) -> Command:
     return "continue" if run.status in RUN_TRAINING else "stop"
 
 
-def who(attempt: AttemptRow) -> str:
-    """The engine of an attempt, as events name it."""
-    return f"engine (attempt {attempt.number})"
-
-
 def hello(
     session: Session,
     attempt_id: int,
@@ -81,14 +77,14 @@ def hello(
     now: float,
     blobs: Path | None = None,
 ) -> AttemptSpec:
-    """The ServerApp is up: the attempt runs, and so does the run. Repeatable.
+    """The FL server is up: the attempt runs, and so does the run. Repeatable.
 
     ``blobs``: the folder that the blobs are in, where there is one.
     """
     attempt, run = fenced(session, attempt_id)
     attempt.pid = body.pid
     session.flush()
-    me, why = who(attempt), f"the ServerApp is up (process {body.pid})"
+    me, why = engine_of(attempt), f"the FL server is up (process {body.pid})"
     move_attempt(session, attempt, AttemptStatus.RUNNING, me, why, now)
     if run.status in (RunStatus.STARTING, RunStatus.RESUMING):
         move_run(session, run, RunStatus.RUNNING, me, why, now)
@@ -172,7 +168,7 @@ def _create_first(
         session,
         run.task,
         now,
-        who(attempt),
+        engine_of(attempt),
         run_id=run.id,
         round=0,
         parent=None,

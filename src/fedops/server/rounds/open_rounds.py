@@ -12,7 +12,7 @@ from fedops.core.contracts import OpenAssignment, OpenRound
 from fedops.core.policies import is_online
 from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus, Enrolment
 from fedops.core.why import span
-from fedops.server import assignments, events
+from fedops.server import assignments, attempts, events
 from fedops.server.notices import AttemptHello, tell
 from fedops.server.tables import (
     AssignmentRow,
@@ -79,7 +79,7 @@ def _take_over(
         text = (
             f"attempt {attempt.number} goes on with it; {done} of {len(selected)} delivered already"
         )
-        who = f"engine (attempt {attempt.number})"
+        who = attempts.engine_of(attempt)
         events.append(session, now, who, subject, "round.taken_over", text, row.run_id)
     deadline = min((one.deadline_at for one in rows), default=now)
     names = {delivery.id: delivery.device for delivery in assignments.deliveries(session, rows)}

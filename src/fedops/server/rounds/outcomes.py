@@ -11,8 +11,9 @@ from fedops.core.contracts import EngineFinish
 from fedops.core.errors import Conflict
 from fedops.core.states import AttemptStatus, FailureReason, ParticipationStatus, RunStatus
 from fedops.server import attempts, models, stops
+from fedops.server.attempts import engine_of
 from fedops.server.rounds.commits import note_client_metrics
-from fedops.server.rounds.engine_session import fenced, who
+from fedops.server.rounds.engine_session import fenced
 from fedops.server.run_states import move_attempt, move_run, require_run
 from fedops.server.tables import (
     AttemptRow,
@@ -36,7 +37,7 @@ def finish(
         _require_all_rounds(run)
     text = body.text or body.outcome
     note_client_metrics(session, run, run.committed_rounds, body.client_metrics, now)
-    move_attempt(session, attempt, AttemptStatus.ENDED, who(attempt), _goodbye(body), now)
+    move_attempt(session, attempt, AttemptStatus.ENDED, engine_of(attempt), _goodbye(body), now)
     if body.outcome == "completed" and body.own_rounds:
         why = "its own ServerApp has ended; what that made is in its own hands"
         _end_completed(session, attempt, run, why, now)
@@ -44,7 +45,7 @@ def finish(
         _complete(session, attempt, run, body, now)
     elif body.outcome == "failed" and run.status not in _ENDING:
         reason = body.reason or FailureReason.ENGINE_ERROR
-        move_run(session, run, RunStatus.FAILED, who(attempt), text, now, reason=reason)
+        move_run(session, run, RunStatus.FAILED, engine_of(attempt), text, now, reason=reason)
     elif not stops.settle(session, run, settings, now) and run.status not in _ENDING:
         attempts.go_on(session, run, f"attempt {attempt.number} ended: {text}", now)
 
@@ -78,7 +79,7 @@ def _complete(
         session,
         run.task,
         now,
-        who(attempt),
+        engine_of(attempt),
         run_id=run.id,
         round=last.round,
         parent=run.from_version,
@@ -88,7 +89,7 @@ def _complete(
         metrics=metrics,
         lineage=_lineage(session, run),
     )
-    models.move_alias(session, run.task, models.LATEST, version.version, now, who(attempt))
+    models.move_alias(session, run.task, models.LATEST, version.version, now, engine_of(attempt))
     why = f"all {run.rounds} rounds committed; V{version.version} is the new global model"
     values: dict[str, Any] = {"version": version.version, "metrics": metrics or run.metrics}
     _end_completed(session, attempt, run, why, now, **values)
@@ -98,8 +99,8 @@ def _end_completed(
     session: Session, attempt: AttemptRow, run: RunRow, why: str, now: float, **values: Any
 ) -> None:
     if run.status is RunStatus.PAUSING:  # it completed before it could pause
-        move_run(session, run, RunStatus.STOPPING, who(attempt), why, now)
-    move_run(session, run, RunStatus.COMPLETED, who(attempt), why, now, **values)
+        move_run(session, run, RunStatus.STOPPING, engine_of(attempt), why, now)
+    move_run(session, run, RunStatus.COMPLETED, engine_of(attempt), why, now, **values)
 
 
 def _lineage(session: Session, run: RunRow) -> dict[str, Any]:

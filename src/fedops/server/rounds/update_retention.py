@@ -12,7 +12,8 @@ from sqlalchemy import ColumnElement, delete, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from fedops.core.states import RUN_TERMINAL, AssignmentStatus
-from fedops.server.tables import AssignmentRow, InstructionRow, RemovalRow, RunRow
+from fedops.server import artifacts
+from fedops.server.tables import AssignmentRow, InstructionRow, RunRow
 from fedops.settings import ServerSettings
 
 #: A result outlives its own round by so many.
@@ -22,7 +23,6 @@ LONGEST_SECONDS = 30 * 86_400.0
 #: At most so many at a time.
 CHUNK = 500
 A = AssignmentStatus
-_USED = (A.UPLOADED, A.CHECKED)
 _NOT_USED = (A.REJECTED, A.EXPIRED, A.CANCELLED, A.REFUSED, A.FAILED)
 
 
@@ -73,17 +73,10 @@ def _prune(session: Session, rows: Sequence[tuple[str, str | None]], now: float)
     where = AssignmentRow.id.in_([id_ for id_, _ in rows])
     values = {"pruned_at": now, "inline": None}
     session.execute(update(AssignmentRow).where(where).values(values), execution_options=_AS_IT_IS)
-    give_up_files(session, {blob for _, blob in rows if blob is not None}, now)
+    artifacts.give_up(session, {blob for _, blob in rows if blob is not None}, now)
 
 
 _AS_IT_IS = {"synchronize_session": False}
-
-
-def give_up_files(session: Session, files: set[str], now: float) -> None:
-    """These files go, unless something else needs them."""
-    known = set(session.scalars(select(RemovalRow.sha256).where(RemovalRow.sha256.in_(files))))
-    session.add_all(RemovalRow(sha256=sha256, since=now) for sha256 in sorted(files - known))
-    session.flush()
 
 
 def _forget_rows(session: Session, now: float) -> int:

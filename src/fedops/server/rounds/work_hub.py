@@ -10,73 +10,27 @@ import threading
 import time
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 
-from fedops.core.contracts import Cancellation, HeldAssignment, Offer, Progress, Stage
+from fedops.core.contracts import HeldAssignment, Progress, Stage
 from fedops.core.states import AssignmentStatus
 from fedops.server.assignments import SENDING, Seen
 from fedops.server.notices import OpenWork, WorkOver
+from fedops.server.rounds.held_work import (
+    DeviceWork,
+    Listener,
+    News,
+    Piece,
+    cancellation_of,
+    offer_of,
+    progress_of,
+    seen_of,
+)
 from fedops.server.rounds.wake_ups import WakeUps
 
 #: What was given is not given at once again to who polls on without taking it. Seconds.
 REPEAT_SECONDS = 1.0
 #: How many assignments that are over are remembered, to answer who comes too late.
 _REMEMBERED = 20_000
-
-
-@dataclass
-class _Piece:
-    """An assignment that is open, or was ended by the server and may still be held."""
-
-    work: OpenWork
-    status: AssignmentStatus = AssignmentStatus.OFFERED
-    accepted_at: float | None = None
-    progress: Progress = field(default_factory=lambda: Progress(stage=Stage.WAITING))
-    #: Whether the device may be at it, as far as we know.
-    maybe_held: bool = False
-    cancelled: Cancellation | None = None
-    #: The last poll that had arrived when it was cancelled or accepted.
-    at_poll: int = 0
-    #: How much of its result is here, once some of it came. Bytes.
-    arrived: int | None = None
-
-
-@dataclass
-class _Device:
-    revision: int
-    pieces: dict[str, _Piece] = field(default_factory=dict)
-    polls: int = 0
-    #: What was last given to whom: (life, item of news) -> when.
-    given: dict[tuple[str, str], float] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Listener:
-    """A poll of a device that waits: which life of it, what that holds, and the number of the poll."""
-
-    device_id: str
-    life: str
-    held: frozenset[str]
-    poll: int
-    #: Whether it may be given new work.
-    takes_offers: bool = True
-
-
-@dataclass(frozen=True)
-class News:
-    """What a device is told of its work."""
-
-    revision: int
-    offers: list[Offer] = field(default_factory=list)
-    cancel: list[Cancellation] = field(default_factory=list)
-    forget: list[str] = field(default_factory=list)
-
-    @property
-    def items(self) -> list[str]:
-        """What is said of which assignment: the same again is no news."""
-        offers = [f"offer {offer.id}" for offer in self.offers]
-        cancel = [f"cancel {cancelled.id}" for cancelled in self.cancel]
-        return [*offers, *cancel, *(f"forget {id_}" for id_ in self.forget)]
 
 
 class WorkHub:
@@ -97,7 +51,7 @@ class WorkHub:
         self._wake_ups = WakeUps()
         # Revisions go on rising over a restart, so that a device never meets an old one again.
         first = time.time_ns() // 1_000_000
-        self._devices: dict[str, _Device] = defaultdict(lambda: _Device(first))
+        self._devices: dict[str, DeviceWork] = defaultdict(lambda: DeviceWork(first))
         self._places: dict[str, str] = {}
         self._over: OrderedDict[str, WorkOver] = OrderedDict()
         self._dirty: set[str] = set()
@@ -115,7 +69,7 @@ class WorkHub:
             for work, seen in open_:
                 if work.id in self._places:
                     continue
-                piece = _Piece(work, seen.status, seen.accepted_at, maybe_held=True)
+                piece = Piece(work, seen.status, seen.accepted_at, maybe_held=True)
                 piece.progress = Progress(
                     stage=Stage(seen.stage), done=seen.done, total=seen.total, text=seen.text
                 )
@@ -124,7 +78,7 @@ class WorkHub:
                 self._remember(over)
                 if work.id in self._places:
                     continue
-                piece = _Piece(work, maybe_held=True, cancelled=_cancellation(over))
+                piece = Piece(work, maybe_held=True, cancelled=cancellation_of(over))
                 self._put(piece)
 
     def offered(self, works: Sequence[OpenWork]) -> None:
@@ -132,10 +86,10 @@ class WorkHub:
         with self._lock:
             for work in works:
                 if work.id not in self._places:
-                    self._put(_Piece(work, maybe_held=self._shared))
+                    self._put(Piece(work, maybe_held=self._shared))
         self._wake_ups.wake([work.device_id for work in works])
 
-    def _put(self, piece: _Piece) -> None:
+    def _put(self, piece: Piece) -> None:
         self._devices[piece.work.device_id].pieces[piece.work.id] = piece
         self._places[piece.work.id] = piece.work.device_id
 
@@ -146,7 +100,7 @@ class WorkHub:
             device = self._devices[notice.device_id]
             piece = device.pieces.get(notice.assignment_id)
             if piece is not None and notice.cancelled is not None and piece.maybe_held:
-                piece.cancelled = _cancellation(notice)
+                piece.cancelled = cancellation_of(notice)
                 piece.at_poll = device.polls
             elif piece is not None:
                 if notice.cancelled is not None:
@@ -160,7 +114,7 @@ class WorkHub:
         while len(self._over) > _REMEMBERED:
             self._over.popitem(last=False)
 
-    def _drop(self, device: _Device, id_: str) -> None:
+    def _drop(self, device: DeviceWork, id_: str) -> None:
         device.pieces.pop(id_, None)
         self._places.pop(id_, None)
         self._dirty.discard(id_)
@@ -214,18 +168,18 @@ class WorkHub:
             device = self._devices[device_id]
             device.polls += 1
             for said in held:
-                self._note(device, said.id, _progress(said))
+                self._note(device, said.id, progress_of(said))
             self._let_go(device, {said.id for said in held})
             return device.polls
 
-    def _let_go(self, device: _Device, held: set[str]) -> None:
+    def _let_go(self, device: DeviceWork, held: set[str]) -> None:
         """What was cancelled before this poll and is not in it is not being worked on."""
         for id_, piece in list(device.pieces.items()):
             if id_ not in held and piece.cancelled and piece.at_poll < device.polls:
                 self._released.add(id_)
                 self._drop(device, id_)
 
-    def _note(self, device: _Device, id_: str, progress: Progress) -> None:
+    def _note(self, device: DeviceWork, id_: str, progress: Progress) -> None:
         piece = device.pieces.get(id_)
         if piece is None or piece.cancelled:
             return
@@ -239,7 +193,7 @@ class WorkHub:
             piece.progress = progress
             self._dirty.add(id_)
 
-    def _accept(self, device: _Device, piece: _Piece) -> None:
+    def _accept(self, device: DeviceWork, piece: Piece) -> None:
         piece.maybe_held = True
         if piece.status is AssignmentStatus.OFFERED:
             piece.status, piece.accepted_at = AssignmentStatus.ACCEPTED, self._clock()
@@ -325,10 +279,10 @@ class WorkHub:
                 if id_ in held or piece.at_poll >= listener.poll:
                     cancel.append(piece.cancelled)
             elif id_ not in held and listener.takes_offers:
-                offers.append(_offer(piece.work, now))
+                offers.append(offer_of(piece.work, now))
         unknown = [id_ for id_ in sorted(held) if id_ not in device.pieces]
         ended = {id_: over for id_ in unknown if (over := self._over.get(id_)) and over.cancelled}
-        cancel += [_cancellation(over) for over in ended.values()]
+        cancel += [cancellation_of(over) for over in ended.values()]
         forget = [id_ for id_ in unknown if id_ not in ended]
         return News(device.revision, offers, cancel, forget)
 
@@ -373,9 +327,9 @@ class WorkHub:
         """How far devices are, where that is news for the database."""
         with self._lock:
             dirty, self._dirty = self._dirty, set()
-            return [_seen(piece) for id_ in sorted(dirty) if (piece := self._piece(id_))]
+            return [seen_of(piece) for id_ in sorted(dirty) if (piece := self._piece(id_))]
 
-    def _piece(self, id_: str) -> _Piece | None:
+    def _piece(self, id_: str) -> Piece | None:
         place = self._places.get(id_)
         return None if place is None else self._devices[place].pieces.get(id_)
 
@@ -390,39 +344,3 @@ class WorkHub:
         with self._lock:
             self._released |= released
             self._dirty |= {one.id for one in seen if one.id in self._places}
-
-
-def _offer(work: OpenWork, now: float) -> Offer:
-    return Offer(
-        id=work.id,
-        kind=work.kind,
-        task=work.task,
-        run_id=work.run_id,
-        round=work.round,
-        seconds_left=max(work.deadline_at - now, 0.0),
-    )
-
-
-def _cancellation(over: WorkOver) -> Cancellation:
-    return Cancellation(
-        id=over.assignment_id, reason=over.cancelled or "", checkpoint=over.checkpoint
-    )
-
-
-def _progress(said: HeldAssignment) -> Progress:
-    return Progress.model_construct(
-        stage=said.stage, done=said.done, total=said.total, text=said.text
-    )
-
-
-def _seen(piece: _Piece) -> Seen:
-    progress = piece.progress
-    return Seen(
-        id=piece.work.id,
-        status=piece.status,
-        accepted_at=piece.accepted_at,
-        stage=progress.stage.value,
-        done=progress.done,
-        total=progress.total,
-        text=progress.text,
-    )
