@@ -1,0 +1,124 @@
+"""Work on the desk is seen through, whatever the disk does meanwhile."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from fedops.api_client import BlobClient, WorkClient
+from fedops.client.assignments import Held
+from fedops.client.epoch_files import folder_name
+from fedops.client.identity import Home
+from fedops.client.model_cache import ModelCache
+from fedops.client.orders import Finished, WorkOrder
+from fedops.client.reachability import Reachability
+from fedops.client.steering import Steering
+from fedops.client.transfers import Transfers
+from fedops.client.work_desk import Outside, WorkDesk
+from fedops.core.contracts import Instruction, Offer, Work, WorkEnd
+from fedops.storage.payloads import Payload, write_payload
+
+ID = "a" * 32
+INSTRUCTION = Instruction(
+    id=ID,
+    kind="train",
+    task="t",
+    run_id=7,
+    round=2,
+    work_key="key",
+    content={"version": 1, "records": {}},
+    seconds_left=60.0,
+)
+
+
+@dataclass
+class Server:
+    """Keeps what is delivered to it."""
+
+    delivered: list[bytes] = field(default_factory=list)
+    ends: list[WorkEnd] = field(default_factory=list)
+
+    def instruction(self, _: str) -> Instruction:
+        return INSTRUCTION
+
+    def deliver(self, _: str, data: bytes) -> None:
+        self.delivered.append(data)
+
+    def end(self, _: str, end: WorkEnd) -> None:
+        self.ends.append(end)
+
+
+class Trainer:
+    """Does each order at once."""
+
+    def __init__(self) -> None:
+        self.trainings = 0
+
+    def do(self, held: Held, order: WorkOrder) -> Finished:
+        self.trainings += 1
+        written = write_payload(Payload({"arrays": {"w": np.zeros(3)}}), order.out)
+        return Finished(id=held.id, outcome="done", sha256=written.sha256, size=written.size)
+
+    def wake(self) -> None:
+        pass
+
+
+class Bench:
+    def __init__(self, folder: Path) -> None:
+        self.home = Home(folder)
+        self.server = Server()
+        self.trainer = Trainer()
+        self.desk = self.made()
+
+    def made(self) -> WorkDesk:
+        work = cast(WorkClient, self.server)
+        transfers = Transfers(
+            work,
+            cast(BlobClient, None),
+            ModelCache(self.home.models, 1 << 20),
+            Reachability("http://s"),
+            lambda: self.desk.stopped,
+        )
+        outside = Outside(lambda: None, lambda _: None, lambda *_: None, lambda _: None)
+        return WorkDesk(self.home, work, transfers, cast(Steering, self.trainer), outside, 1)
+
+    def offer(self) -> None:
+        offer = Offer(id=ID, kind="train", task="t", run_id=7, round=2, seconds_left=60.0)
+        work: dict[str, Any] = {"revision": 1, "enrolment": "approved", "offers": [offer]}
+        self.desk.take(Work.model_validate(work))
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def test_epochs_that_another_process_removes_meanwhile_do_not_keep_the_work_on_the_desk(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Path.iterdir
+
+    def too_late(path: Path) -> object:
+        if path.parent == bench.home.epochs:
+            shutil.rmtree(path, ignore_errors=True)
+        return real(path)
+
+    (bench.home.epochs / folder_name("key")).mkdir(parents=True)
+    monkeypatch.setattr(Path, "iterdir", too_late)
+    bench.offer()
+    eventually(lambda: not bench.desk.held())
+    assert len(bench.server.delivered) == 1
