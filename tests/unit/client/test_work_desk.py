@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -12,7 +14,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from fedops.api_client import BlobClient, WorkClient
+from fedops.api_client import BlobClient, Upload, WorkClient
+from fedops.client import assignments, transfers
 from fedops.client.assignments import Held
 from fedops.client.epoch_files import folder_name
 from fedops.client.identity import Home
@@ -22,7 +25,15 @@ from fedops.client.reachability import Reachability
 from fedops.client.steering import Steering
 from fedops.client.transfers import Transfers
 from fedops.client.work_desk import Outside, WorkDesk
-from fedops.core.contracts import Instruction, Offer, Work, WorkEnd
+from fedops.core.contracts import (
+    Instruction,
+    Offer,
+    SlotRequest,
+    TransferSlot,
+    UploadHead,
+    Work,
+    WorkEnd,
+)
 from fedops.storage.payloads import Payload, write_payload
 
 ID = "a" * 32
@@ -42,11 +53,13 @@ INSTRUCTION = Instruction(
 class Server:
     """Keeps what is delivered to it."""
 
+    instructed: Instruction = INSTRUCTION
     delivered: list[bytes] = field(default_factory=list)
+    encodings: list[str] = field(default_factory=list)
     ends: list[WorkEnd] = field(default_factory=list)
 
     def instruction(self, _: str) -> Instruction:
-        return INSTRUCTION
+        return self.instructed
 
     def deliver(self, _: str, data: bytes) -> None:
         self.delivered.append(data)
@@ -54,16 +67,25 @@ class Server:
     def end(self, _: str, end: WorkEnd) -> None:
         self.ends.append(end)
 
+    def slot(self, _: str, __: SlotRequest) -> TransferSlot:
+        return TransferSlot(granted=True)
+
+    def create_upload(self, head: UploadHead, size: int, content: Iterator[bytes]) -> Upload:
+        self.encodings.append(head.encoding)
+        self.delivered.append(b"".join(content))
+        return Upload("u", size)
+
 
 class Trainer:
     """Does each order at once."""
 
     def __init__(self) -> None:
         self.trainings = 0
+        self.numbers = 3
 
     def do(self, held: Held, order: WorkOrder) -> Finished:
         self.trainings += 1
-        written = write_payload(Payload({"arrays": {"w": np.zeros(3)}}), order.out)
+        written = write_payload(Payload({"arrays": {"w": np.zeros(self.numbers)}}), order.out)
         return Finished(id=held.id, outcome="done", sha256=written.sha256, size=written.size)
 
     def wake(self) -> None:
@@ -79,15 +101,15 @@ class Bench:
 
     def made(self) -> WorkDesk:
         work = cast(WorkClient, self.server)
-        transfers = Transfers(
+        brought = Transfers(
             work,
-            cast(BlobClient, None),
+            cast(BlobClient, self.server),
             ModelCache(self.home.models, 1 << 20),
             Reachability("http://s"),
             lambda: self.desk.stopped,
         )
         outside = Outside(lambda: None, lambda _: None, lambda *_: None, lambda _: None)
-        return WorkDesk(self.home, work, transfers, cast(Steering, self.trainer), outside, 1)
+        return WorkDesk(self.home, work, brought, cast(Steering, self.trainer), outside, 1)
 
     def offer(self) -> None:
         offer = Offer(id=ID, kind="train", task="t", run_id=7, round=2, seconds_left=60.0)
@@ -122,3 +144,49 @@ def test_epochs_that_another_process_removes_meanwhile_do_not_keep_the_work_on_t
     bench.offer()
     eventually(lambda: not bench.desk.held())
     assert len(bench.server.delivered) == 1
+
+
+def full(*_: object, **__: object) -> object:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def test_an_update_is_delivered_when_the_disk_has_no_room_to_note_that_it_is_done(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = assignments.write_atomic
+
+    def write(path: Path, data: bytes, *args: object, **kwargs: Any) -> None:
+        real(path, full() if json.loads(data)["finished"] else data, *args, **kwargs)
+
+    monkeypatch.setattr(assignments, "write_atomic", write)
+    bench.offer()
+    eventually(lambda: not bench.desk.held())
+    assert (len(bench.server.delivered), bench.server.ends) == (1, [])
+    assert bench.trainer.trainings == 1
+
+
+def test_an_update_is_delivered_when_the_disk_has_no_room_to_encode_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.trainer.numbers = 20_000
+    bench.server.instructed = INSTRUCTION.model_copy(update={"encodings": ["zstd", "none"]})
+    monkeypatch.setattr(transfers, "atomic_file", full)
+    bench.offer()
+    eventually(lambda: not bench.desk.held())
+    assert (bench.server.encodings, bench.server.ends) == (["none"], [])
+    assert len(bench.server.delivered[0]) > 160_000
+
+
+def test_an_update_that_must_be_encoded_waits_for_room(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.trainer.numbers = 20_000
+    bench.server.instructed = INSTRUCTION.model_copy(update={"encodings": ["zstd"]})
+    real = transfers.atomic_file
+    monkeypatch.setattr(transfers, "atomic_file", full)
+    bench.offer()
+    eventually(lambda: "No space left" in "".join(held.text for held in bench.desk.held()))
+    monkeypatch.setattr(transfers, "atomic_file", real)
+    eventually(lambda: not bench.desk.held())
+    assert (bench.server.encodings, bench.server.ends) == (["zstd"], [])
+    assert bench.trainer.trainings == 1
