@@ -58,6 +58,11 @@ class Held:
         return self.folder / "result.safetensors"
 
     @property
+    def encoded(self) -> Path:
+        """The result as it travels, where it is encoded for that."""
+        return self.folder / "upload.zst"
+
+    @property
     def work_key(self) -> str:
         return (self.instruction.work_key if self.instruction else "") or self.id
 
@@ -125,7 +130,8 @@ class AssignmentStore:
 
     def again(self, held: Held) -> None:
         """The result is lost: the work is to be done again."""
-        held.result.unlink(missing_ok=True)
+        for path in (held.result, held.encoded):
+            path.unlink(missing_ok=True)
         held.finished = None
         self._write(held)
 

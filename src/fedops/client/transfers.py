@@ -38,7 +38,6 @@ DAMAGED_TIMES = 3
 _SLOT_SECONDS = 10.0
 _ZSTD_LEVEL = 1
 _LOOK_SECONDS = 0.3
-_ENCODED = "upload.zst"
 
 
 @dataclass(frozen=True)
@@ -149,7 +148,7 @@ class Transfers:
                 if sha256_of(held.result) != held.finished.sha256:
                     raise
                 logger.warning("the result arrived damaged: it is sent again")
-                (held.folder / _ENCODED).unlink(missing_ok=True)
+                held.encoded.unlink(missing_ok=True)
         raise Invalid(f"the result arrived damaged {DAMAGED_TIMES} times")
 
     def _to_send(self, held: Held) -> tuple[Path, UploadHead]:
@@ -177,7 +176,7 @@ class Transfers:
 
     def _encoded(self, held: Held) -> tuple[Path, UploadHead]:
         assert held.finished is not None
-        path = held.folder / _ENCODED
+        path = held.encoded
         if not path.exists():
             with held.result.open("rb") as source, atomic_file(path, durable=False) as target:
                 zstandard.ZstdCompressor(level=_ZSTD_LEVEL).copy_stream(source, target)

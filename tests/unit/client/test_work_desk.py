@@ -13,8 +13,9 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from zstandard import ZstdDecompressor
 
-from fedops.api_client import BlobClient, Upload, WorkClient
+from fedops.api_client import BlobClient, DigestMismatch, Upload, WorkClient
 from fedops.client import assignments, transfers
 from fedops.client.assignments import Held
 from fedops.client.epoch_files import folder_name
@@ -57,6 +58,8 @@ class Server:
     delivered: list[bytes] = field(default_factory=list)
     encodings: list[str] = field(default_factory=list)
     ends: list[WorkEnd] = field(default_factory=list)
+    damages: int = 0
+    on_damage: Callable[[], object] = lambda: None
 
     def instruction(self, _: str) -> Instruction:
         return self.instructed
@@ -73,6 +76,10 @@ class Server:
     def create_upload(self, head: UploadHead, size: int, content: Iterator[bytes]) -> Upload:
         self.encodings.append(head.encoding)
         self.delivered.append(b"".join(content))
+        if self.damages:  # the disk of the device, in truth
+            self.damages -= 1
+            self.on_damage()
+            raise DigestMismatch("another content")
         return Upload("u", size)
 
 
@@ -85,7 +92,9 @@ class Trainer:
 
     def do(self, held: Held, order: WorkOrder) -> Finished:
         self.trainings += 1
-        written = write_payload(Payload({"arrays": {"w": np.zeros(self.numbers)}}), order.out)
+        written = write_payload(
+            Payload({"arrays": {"w": np.full(self.numbers, self.trainings)}}), order.out
+        )
         return Finished(id=held.id, outcome="done", sha256=written.sha256, size=written.size)
 
     def wake(self) -> None:
@@ -190,3 +199,18 @@ def test_an_update_that_must_be_encoded_waits_for_room(
     eventually(lambda: not bench.desk.held())
     assert (bench.server.encodings, bench.server.ends) == (["zstd"], [])
     assert bench.trainer.trainings == 1
+
+
+def test_a_damaged_update_is_made_and_encoded_again(bench: Bench) -> None:
+    bench.trainer.numbers = 20_000
+    bench.server.instructed = INSTRUCTION.model_copy(update={"encodings": ["zstd"]})
+    result = bench.home.work / ID / "result.safetensors"
+    bench.server.damages = 1
+    bench.server.on_damage = lambda: result.write_bytes(b"damaged")
+    bench.offer()
+    eventually(lambda: not bench.desk.held())
+    assert bench.trainer.trainings == 2
+    wrong, right = (
+        ZstdDecompressor().stream_reader(data).read() for data in bench.server.delivered
+    )
+    assert wrong != right
