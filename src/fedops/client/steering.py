@@ -146,8 +146,7 @@ class Steering:
         return said if said is not None and said.outcome != "cancelled" else None
 
     def _hand_over(self, held: Held, order: WorkOrder, client: LocalClient) -> bool:
-        assert held.instruction is not None
-        self._supervisor.work_seconds = held.instruction.seconds_left + SLACK_SECONDS
+        self._supervisor.work_seconds = held.seconds_left + SLACK_SECONDS
         try:
             client.post("/work", order)
             return True

@@ -15,7 +15,7 @@ from fedops.client import steering as module
 from fedops.client.assignments import AssignmentStore, Held
 from fedops.client.local_api import LocalClient, LocalServer, bind, make_app
 from fedops.client.orders import Finished, WorkOrder
-from fedops.client.steering import Steering
+from fedops.client.steering import SLACK_SECONDS, Steering
 from fedops.client.supervisor import Supervisor
 from fedops.core.contracts import Instruction, Offer, ProcessReport
 from fedops.core.states import ProcessStatus
@@ -102,3 +102,26 @@ def test_work_that_was_taken_late_and_cancelled_is_done_again(
     client = training_client(started, "cancelled", "refused")
     assert client.steering.do(*work(tmp_path)).outcome == "refused"
     assert client.trainings == 2
+
+
+def test_what_has_passed_of_the_time_for_the_work_is_not_given_again(
+    tmp_path: Path, started: list[TrainingClient]
+) -> None:
+    client = training_client(started, "refused")
+    client.pause = 0.0
+    for passed, expected in ((0.0, 100.0), (70.0, 30.0), (500.0, 0.0)):
+        held, order = work(tmp_path, seconds_left=100.0)
+        held.instructed_at -= passed
+        client.steering.do(held, order)
+        assert client.work_seconds == pytest.approx(expected + SLACK_SECONDS, abs=5.0)
+
+
+def test_the_time_for_the_work_counts_from_its_instruction(tmp_path: Path) -> None:
+    store = AssignmentStore(tmp_path)
+    held = store.begin(Offer(id=ID, kind="train", task="t", seconds_left=100.0))
+    held.instructed_at -= 50.0  # so long nobody answered
+    _, order = work(tmp_path, seconds_left=100.0)
+    store.accept(held, order.instruction)
+    assert held.seconds_left == pytest.approx(100.0, abs=5.0)
+    (found,) = store.load()
+    assert found.seconds_left == pytest.approx(100.0, abs=5.0)
