@@ -20,8 +20,8 @@ from fedops.api_client import (
     TryLater,
     Upload,
     WorkClient,
+    blocks_of,
 )
-from fedops.api_client.blobs import blocks_of
 from fedops.client.assignments import Held
 from fedops.client.model_cache import Damaged, ModelCache
 from fedops.client.reachability import Over, Reachability, backoff
