@@ -23,8 +23,7 @@ from fleet import enrol, pipe
 from idle import APP, QUIET, TASK
 from light_model import Model, document_of
 
-from fedops.api_client import BlobClient, WorkClient
-from fedops.api_client.blobs import blocks_of
+from fedops.api_client import BlobClient, WorkClient, blocks_of
 from fedops.core import contracts as c
 from fedops.core.contracts.training import ARRAYS, CONFIG
 from fedops.core.states import RUN_TERMINAL, RunStatus

@@ -93,6 +93,8 @@ class FakeServer:
         self.ready_tasks = ["mnist"]
         #: Answer 503, or not at all.
         self.down = self.unreachable = False
+        #: What it says, while it is down, of when to ask again.
+        self.down_seconds: float | None = None
         self.forbidden = ""
         #: Answer 426 with this.
         self.other_version = ""
@@ -330,7 +332,10 @@ class Handler(BaseHTTPRequestHandler):
     def _refuse(self, refused: Refused) -> None:
         body = {"kind": refused.kind, "error": "E", "message": refused.message}
         self.close_connection = True  # what was sent of the body is not read
-        self._reply(refused.status, json.dumps(body).encode(), {"connection": "close"})
+        headers = {"connection": "close"}
+        if self.fake.down and self.fake.down_seconds is not None:
+            headers["retry-after"] = str(self.fake.down_seconds)
+        self._reply(refused.status, json.dumps(body).encode(), headers)
 
     def _reply(self, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> None:
         if self.fake.unreachable:

@@ -288,10 +288,24 @@ def test_a_server_away_at_the_start_is_waited_for(device: Device) -> None:
     manager = device.start()
     eventually(lambda: "trying again" in manager.text)
     assert device.server.polls == []
+    assert client_status(device.home).server.reachable is False
     device.server.down = False
     device.until("idle")
     assert len(device.started) == 1
     assert "Traceback" not in manager.text
+
+
+def test_a_server_without_room_at_the_start_is_asked_again_when_it_says(device: Device) -> None:
+    device.server.down, device.server.down_seconds = True, 30.0
+    manager = device.start()
+    eventually(lambda: client_status(device.home).server.reachable is False)
+    device.server.down = False
+    time.sleep(3)
+    assert not device.server.calls["tasks"]
+    begin = time.monotonic()
+    manager.process.terminate()
+    assert manager.wait() == 0
+    assert time.monotonic() - begin < 5
 
 
 def test_a_revoked_device_stops_and_says_so(device: Device) -> None:

@@ -6,8 +6,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from fedops.api_client import OperatorClient
-from fedops.core.errors import Forbidden, Invalid, Unavailable
+from fedops.api_client import BlobClient, DigestMismatch, OffsetMismatch, OperatorClient, TryLater
+from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid, NotFound, Unavailable
 
 
 def client(answer: str = "[]", token: str = "fo_admin_x") -> OperatorClient:
@@ -49,3 +49,26 @@ def test_a_place_that_takes_no_file_is_named(tmp_path: Path) -> None:
         pytest.raises(Unavailable, match=re.escape(f"cannot write {target}: ")),
     ):
         operator.download_model("mnist", "V1", target)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (404, NotFound),
+        (409, OffsetMismatch),
+        (410, Conflict),
+        (413, Invalid),
+        (460, DigestMismatch),
+        (503, TryLater),
+    ],
+)
+@pytest.mark.parametrize("ours", [True, False], ids=["server", "proxy"])
+def test_what_becomes_of_an_upload_is_told_by_the_status_alone(
+    status: int, kind: type[FedOpsError], ours: bool
+) -> None:
+    body = {"kind": "invalid", "error": "E", "message": "because of this"}
+    answer = httpx.Response(status, json=body) if ours else httpx.Response(status)
+    blobs = BlobClient("http://server", transport=httpx.MockTransport(lambda _: answer))
+    with blobs, pytest.raises(FedOpsError, match="because of this" if ours else ".") as caught:
+        blobs.append("u", 0, iter([b"x"]), 1)
+    assert type(caught.value) is kind

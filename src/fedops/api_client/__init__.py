@@ -4,7 +4,7 @@ The CLI, the Client Manager and the round engine all speak through them. Every f
 kinds of ``core.errors``; a server that cannot be reached is ``Unavailable``.
 """
 
-from fedops.api_client.blobs import BlobClient, DigestMismatch, OffsetMismatch, TooLong, Upload
+from fedops.api_client.blobs import BlobClient, DigestMismatch, OffsetMismatch, Upload
 from fedops.api_client.device import DeviceClient, WorkClient
 from fedops.api_client.engine import EngineClient
 from fedops.api_client.join import JoinClient
@@ -15,6 +15,7 @@ from fedops.api_client.transport import (
     OtherVersion,
     TryLater,
     Verify,
+    blocks_of,
     trust,
 )
 
@@ -29,10 +30,10 @@ __all__ = [
     "OffsetMismatch",
     "OperatorClient",
     "OtherVersion",
-    "TooLong",
     "TryLater",
     "Upload",
     "Verify",
     "WorkClient",
+    "blocks_of",
     "trust",
 ]

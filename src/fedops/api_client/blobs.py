@@ -6,16 +6,13 @@ import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 import httpx
 
-from fedops.api_client.transport import PREFIX, Client, raise_for_error
+from fedops.api_client.transport import PREFIX, Client, error_of, raise_for_error
 from fedops.core import contracts as c
-from fedops.core.errors import Conflict, Invalid, NotFound, Unavailable
+from fedops.core.errors import Conflict, FedOpsError, Invalid, NotFound, Unavailable
 
-#: How many bytes go at a time: small enough that a slow link shows progress and is no stalled one.
-BLOCK_BYTES = 128 * 1024
 #: A transfer fails when so long no byte moves; the answer to an upload may take longer. Seconds.
 STALL_SECONDS = 60.0
 ANSWER_SECONDS = 180.0
@@ -33,8 +30,12 @@ class DigestMismatch(Invalid):
     """What arrived is not what was announced. The server has forgotten it."""
 
 
-class TooLong(Invalid):
-    """The server takes no file of this size."""
+_UPLOAD_ERRORS: dict[int, type[FedOpsError]] = {
+    404: NotFound,
+    409: OffsetMismatch,
+    413: Invalid,
+    460: DigestMismatch,
+}
 
 
 @dataclass(frozen=True)
@@ -133,14 +134,6 @@ class BlobClient(Client):
         return response
 
 
-def blocks_of(path: Path, start: int = 0) -> Iterator[bytes]:
-    """The bytes of a file from ``start`` on."""
-    with path.open("rb") as file:
-        file.seek(start)
-        while block := file.read(BLOCK_BYTES):
-            yield block
-
-
 def _metadata(head: c.UploadHead) -> str:
     values = head.model_dump(exclude_none=True)
     pairs = ((key, base64.b64encode(str(value).encode()).decode()) for key, value in values.items())
@@ -155,23 +148,7 @@ def _offset(response: httpx.Response) -> int:
 
 
 def _raise_for_upload(response: httpx.Response) -> None:
-    text = _text(response)
-    match response.status_code:
-        case 404:
-            raise NotFound(text)
-        case 409:
-            raise OffsetMismatch(text)
-        case 410:
-            raise Conflict(text)
-        case 413:
-            raise TooLong(text)
-        case 460:
-            raise DigestMismatch(text)
+    """Raise what an answer means; some statuses mean more here than elsewhere."""
+    if kind := _UPLOAD_ERRORS.get(response.status_code):
+        raise kind(error_of(response)[1])
     raise_for_error(response)
-
-
-def _text(response: httpx.Response) -> str:
-    try:
-        return c.ErrorReply.model_validate_json(response.content).message
-    except ValueError:
-        return response.text[:200].strip() or f"HTTP {response.status_code}"

@@ -20,6 +20,8 @@ M = TypeVar("M", bound=BaseModel)
 PREFIX = "/api/v1"
 #: Longest time the server holds a long poll open. Seconds.
 LONG_POLL_SECONDS = 25.0
+#: How many bytes go at a time: small enough that a slow link shows progress and is no stalled one.
+BLOCK_BYTES = 128 * 1024
 #: Whether and by which authorities a server's certificate is checked.
 Verify = bool | ssl.SSLContext
 #: Answers that may be another one later.
@@ -110,10 +112,7 @@ class Client:
         return parse_list(item, self._send("GET", path, params=given(params)))
 
     def _upload(self, path: str, file: Path, **params: Any) -> c.ArtifactRef:
-        with file.open("rb") as stream:
-            sent = self._send(
-                "PUT", path, content=_blocks(stream), params=given(params), timeout=600.0
-            )
+        sent = self._send("PUT", path, content=blocks_of(file), params=given(params), timeout=600.0)
         return parse(c.ArtifactRef, sent)
 
     def _download(self, path: str, target: Path) -> Path:
@@ -136,9 +135,12 @@ def _token(text: str) -> str:
     return token
 
 
-def _blocks(stream: Any) -> Iterator[bytes]:
-    while block := stream.read(1 << 20):
-        yield block
+def blocks_of(path: Path, start: int = 0) -> Iterator[bytes]:
+    """The bytes of a file from ``start`` on."""
+    with path.open("rb") as file:
+        file.seek(start)
+        while block := file.read(BLOCK_BYTES):
+            yield block
 
 
 def given(params: Mapping[str, Any]) -> dict[str, Any]:
@@ -177,13 +179,8 @@ def raise_for_error(response: httpx.Response) -> None:
     """Raise what an answer that is an error means, as one of the five kinds."""
     if not response.is_error:
         return
-    status, message = response.status_code, ""
-    kind: str | None = None
-    try:
-        error = c.ErrorReply.model_validate_json(response.content)
-        kind, message = error.kind, error.message
-    except ValueError:
-        message = response.text[:200].strip() or response.reason_phrase or f"HTTP {status}"
+    status = response.status_code
+    kind, message = error_of(response)
     if status == 426:
         raise OtherVersion(message)
     if status in _LATER:
@@ -198,6 +195,16 @@ def raise_for_error(response: httpx.Response) -> None:
     raise FedOpsError(
         f"{response.request.method} {response.request.url} answered {status}: {message}"
     )
+
+
+def error_of(response: httpx.Response) -> tuple[str | None, str]:
+    """Kind and message of an answer that is an error. None: whoever answered is no Server Manager."""
+    try:
+        error = c.ErrorReply.model_validate_json(response.content)
+        return error.kind, error.message
+    except ValueError:
+        text = response.text[:200].strip()
+        return None, text or response.reason_phrase or f"HTTP {response.status_code}"
 
 
 def _seconds(header: str | None) -> float | None:

@@ -44,7 +44,8 @@ class Held:
     done: int = 0
     total: int = 0
     text: str = ""
-    since: float = field(default_factory=time.monotonic)
+    #: When the instruction came, or was read by this process; by the monotonic clock.
+    instructed_at: float = field(default_factory=time.monotonic)
     #: Set when the server does not want it any more, and whether how far it is may be of use later.
     over: threading.Event = field(default_factory=threading.Event)
     reason: str = ""
@@ -58,6 +59,17 @@ class Held:
         return self.folder / "result.safetensors"
 
     @property
+    def encoded(self) -> Path:
+        """The result as it travels, where it is encoded for that."""
+        return self.folder / "upload.zst"
+
+    @property
+    def seconds_left(self) -> float:
+        """Until the deadline, in seconds. What passed while no Client Manager ran is not counted."""
+        told = self.instruction.seconds_left if self.instruction else 0.0
+        return max(told - (time.monotonic() - self.instructed_at), 0.0)
+
+    @property
     def work_key(self) -> str:
         return (self.instruction.work_key if self.instruction else "") or self.id
 
@@ -68,8 +80,6 @@ class Held:
 
     def tell(self, stage: Stage, done: int = 0, total: int = 0, text: str = "") -> None:
         """How far it is, from now on."""
-        if stage is not self.stage:
-            self.since = time.monotonic()
         self.stage, self.done, self.total, self.text = stage, done, total, text
 
     def report(self) -> HeldAssignment:
@@ -115,7 +125,7 @@ class AssignmentStore:
 
     def accept(self, held: Held, instruction: Instruction) -> None:
         """Keep the instruction. Should a power cut lose it, the server offers it again."""
-        held.instruction = instruction
+        held.instruction, held.instructed_at = instruction, time.monotonic()
         self._write(held, durable=False)
 
     def finish(self, held: Held, finished: Finished) -> None:
@@ -125,7 +135,8 @@ class AssignmentStore:
 
     def again(self, held: Held) -> None:
         """The result is lost: the work is to be done again."""
-        held.result.unlink(missing_ok=True)
+        for path in (held.result, held.encoded):
+            path.unlink(missing_ok=True)
         held.finished = None
         self._write(held)
 

@@ -1,11 +1,13 @@
 """Trainings that are not done yet, on disk: after each local epoch, so that no more than one is repeated.
 
 A file is whole or not there, carries its own digest in its name, and belongs to one piece of work; the one
-before stays until the next is written.
+before stays until the next is written. Two processes tidy up here, the training client and the Client
+Manager: a file or folder that is gone already is no error.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -84,12 +86,12 @@ class _Checkpoints:
             number = max((number for number, _ in _versions(self._folder)), default=0) + 1
             digest = hashlib.sha256(data).hexdigest()[:16]
             write_atomic(self._folder / f"{number:06d}-{digest}.safetensors", data, durable=False)
+            for _, old in _versions(self._folder)[:-VERSIONS]:
+                old.unlink(missing_ok=True)
+            _prune(self._folder)
         except (OSError, Invalid) as error:
             logger.warning("the training is not kept, it would begin anew: %s", error)
             return
-        for _, old in _versions(self._folder)[:-VERSIONS]:
-            old.unlink(missing_ok=True)
-        _prune(self._folder)
         reached("client.epoch.kept")
 
     def _read(self, path: Path) -> TrainingState | None:
@@ -106,12 +108,8 @@ class _Checkpoints:
 
 
 def forget_epochs(root: Path, work_key: str) -> None:
-    """The work is done or not wanted any more: its files go."""
-    folder = root / folder_name(work_key)
-    for _, path in _versions(folder):
-        path.unlink(missing_ok=True)
-    if folder.is_dir() and not any(folder.iterdir()):
-        folder.rmdir()
+    """The work is done or not wanted any more: its files go, as far as the disk lets them."""
+    _remove(root / folder_name(work_key))
 
 
 def folder_name(work_key: str) -> str:
@@ -120,15 +118,28 @@ def folder_name(work_key: str) -> str:
 
 
 def _versions(folder: Path) -> list[tuple[int, Path]]:
-    names = sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+    try:
+        names = sorted(path.name for path in folder.iterdir())
+    except OSError:
+        return []
     return [(int(match[1]), folder / name) for name in names if (match := _NAME.fullmatch(name))]
 
 
 def _prune(current: Path) -> None:
     others = [path for path in current.parent.iterdir() if path.is_dir() and path != current]
-    others.sort(key=lambda path: path.stat().st_mtime_ns)
+    others.sort(key=_used_at)
     for old in others[: -(WORKS - 1)]:
-        for _, path in _versions(old):
+        _remove(old)
+
+
+def _used_at(folder: Path) -> int:
+    with contextlib.suppress(OSError):
+        return folder.stat().st_mtime_ns
+    return 0
+
+
+def _remove(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        for _, path in _versions(folder):
             path.unlink(missing_ok=True)
-        if not any(old.iterdir()):
-            old.rmdir()
+        folder.rmdir()

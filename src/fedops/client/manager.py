@@ -6,6 +6,7 @@ client, the spool, the local API. ``run_client`` is what ``fedops client run`` c
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
@@ -30,7 +31,7 @@ from fedops.client.model_cache import ModelCache
 from fedops.client.orders import ClientInfo, ClientStatus, ServerStatus, TrainingArgs
 from fedops.client.output import Echo, Output
 from fedops.client.process_setup import Signals, child_env
-from fedops.client.reachability import Reachability, may_pass
+from fedops.client.reachability import Over, Reachability
 from fedops.client.report_intake import ReportIntake
 from fedops.client.server_connection import ServerConnection
 from fedops.client.spool import Spool
@@ -57,7 +58,7 @@ TRAINING_COMMAND = (sys.executable, "-m", "fedops.client.training")
 _OURS = logging.getLogger("fedops")
 _SOURCES = (LogSource.CLIENT_MANAGER, LogSource.TRAINING_CLIENT)
 _GOODBYE_SECONDS = 1.5
-_RETRY_SECONDS = 2.0
+_LOOK_SECONDS = 1.0
 
 
 @dataclass
@@ -214,7 +215,8 @@ class ClientManager:
             self._choose_tasks()
             self._server.start()
             self._sender.start()
-            self._ended.wait()
+            while not self._ended.wait(_LOOK_SECONDS):
+                pass  # a signal that another thread took is handled when this one wakes
         finally:
             self._close()
         if self._error is not None:
@@ -225,6 +227,7 @@ class ClientManager:
         if error is not None and self._error is None:
             self._error = error
         self._ended.set()
+        self._reach.wake()
 
     def signals(self) -> Signals:
         """While this is entered, SIGTERM and SIGINT end the Client Manager in good order."""
@@ -232,19 +235,12 @@ class ClientManager:
 
     def _choose_tasks(self) -> None:
         """Which tasks to take part in: checked against what the server has, however long it is away."""
-        said = False
-        while not self._ended.is_set():
-            try:
-                ready = [task.name for task in self._to.device.tasks()]
-                self._tasks = choose_tasks(self._options.tasks, ready, self._url)
-                return
-            except FedOpsError as error:
-                if not may_pass(error):
-                    raise
-                if not said:
-                    logger.warning("%s; trying again", error.message)
-                    said = True
-                self._ended.wait(_RETRY_SECONDS)
+        with contextlib.suppress(Over):
+            ready = self._reach.insist(
+                self._to.device.tasks, self._ended.is_set, self._reach.failed
+            )
+            names = [task.name for task in ready]
+            self._tasks = choose_tasks(self._options.tasks, names, self._url)
 
     def _close(self) -> None:
         self._desk.stop()

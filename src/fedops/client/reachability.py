@@ -54,11 +54,10 @@ class Reachability:
         """A call found nobody."""
         with self._changed:
             before = self._reach
-            if before.reachable is not False:
-                self._reach = Reach(False, time.monotonic(), error.message)
-                logger.warning("%s; training goes on, trying again", error.message)
-            else:
-                self._reach = Reach(False, before.since, error.message)
+            first = before.reachable is not False
+            self._reach = Reach(False, time.monotonic() if first else before.since, error.message)
+        if first:  # said without the lock: a signal's handler may want it while something is logged
+            logger.warning("%s; training goes on, trying again", error.message)
 
     def answered(self) -> None:
         """A call was answered. Who waits to try again does so now."""

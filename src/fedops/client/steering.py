@@ -115,31 +115,38 @@ class Steering:
             held.tell(Stage.PREPARING)
             if (result := found_result(held)) is not None:
                 return result  # an earlier life wrote it and could not say so
-            client, life = self._await_client(held)
-            if client is None:
-                return self._given_up(held)
+            ready = self._await_client(held)
+            if isinstance(ready, Finished):
+                return ready
+            client, life = ready
             if not self._hand_over(held, order, client):
                 continue
             result = self._await_result(held, life)
             if result is not None and result.outcome != "cancelled":
                 return result
 
-    def _await_client(self, held: Held) -> tuple[LocalClient | None, int]:
-        """The training client, once it can take work. None: it was given up."""
+    def _await_client(self, held: Held) -> tuple[LocalClient, int] | Finished:
+        """The training client, once it can take work; or how the work ended without it."""
         with self._changed:
             while True:
                 self._check(held)
+                if (late := self._said_late(held)) is not None:
+                    return late
                 report = self._supervisor.report()
                 if report.status is ProcessStatus.FATAL:
-                    return None, 0
+                    return self._given_up(held)
                 if self._client is not None and report.status is ProcessStatus.IDLE:
                     self._in_hand, self._finished = held, None
                     return self._client, self._life
                 self._changed.wait(_RETRY_SECONDS)
 
+    def _said_late(self, held: Held) -> Finished | None:
+        """How work ended that was taken after all, when we had given up waiting for that."""
+        said = self._finished if self._in_hand is held else None
+        return said if said is not None and said.outcome != "cancelled" else None
+
     def _hand_over(self, held: Held, order: WorkOrder, client: LocalClient) -> bool:
-        assert held.instruction is not None
-        self._supervisor.work_seconds = held.instruction.seconds_left + SLACK_SECONDS
+        self._supervisor.work_seconds = held.seconds_left + SLACK_SECONDS
         try:
             client.post("/work", order)
             return True

@@ -20,11 +20,11 @@ from fedops.api_client import (
     TryLater,
     Upload,
     WorkClient,
+    blocks_of,
 )
-from fedops.api_client.blobs import blocks_of
 from fedops.client.assignments import Held
 from fedops.client.model_cache import Damaged, ModelCache
-from fedops.client.reachability import Over, Reachability
+from fedops.client.reachability import Over, Reachability, backoff
 from fedops.core.contracts import BlobRef, Encoding, SlotRequest, Stage, UploadHead
 from fedops.core.errors import FedOpsError, Invalid, NotFound, Unavailable
 from fedops.failpoints import reached
@@ -38,7 +38,6 @@ DAMAGED_TIMES = 3
 _SLOT_SECONDS = 10.0
 _ZSTD_LEVEL = 1
 _LOOK_SECONDS = 0.3
-_ENCODED = "upload.zst"
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ class Transfers:
             Invalid: the server takes no such file, or it arrived damaged again and again.
         """
         for _ in range(DAMAGED_TIMES):
-            file, head = self._encoded(held)
+            file, head = self._to_send(held)
             size = file.stat().st_size
             self.insist(held, partial(self.ask_for_slot, held, size), Stage.WAITING_TO_UPLOAD)
             try:
@@ -149,18 +148,35 @@ class Transfers:
                 if sha256_of(held.result) != held.finished.sha256:
                     raise
                 logger.warning("the result arrived damaged: it is sent again")
-                (held.folder / _ENCODED).unlink(missing_ok=True)
+                held.encoded.unlink(missing_ok=True)
         raise Invalid(f"the result arrived damaged {DAMAGED_TIMES} times")
 
-    def _encoded(self, held: Held) -> tuple[Path, UploadHead]:
-        """The file as it travels, in the encoding that the server likes best of those we know."""
-        assert held.finished is not None
+    def _to_send(self, held: Held) -> tuple[Path, UploadHead]:
+        """The file as it travels, in the encoding that the server likes best of those we know.
+
+        Where the disk has no room for that, the result goes as it is; if the server takes only encoded
+        ones, it waits for room.
+        """
         assert held.instruction is not None
-        plain = held.finished
         known = [name for name in held.instruction.encodings if name in list(Encoding)]
         if not known or known[0] == Encoding.NONE:
-            return held.result, UploadHead(assignment=held.id, sha256=plain.sha256)
-        path = held.folder / _ENCODED
+            return _plain(held)
+        for pause in backoff():
+            try:
+                return self._encoded(held)
+            except OSError as error:
+                problem = f"the result cannot be encoded on this disk: {error.strerror or error}"
+            if Encoding.NONE in known:
+                logger.warning("%s; it is sent as it is", problem)
+                return _plain(held)
+            held.tell(Stage.WAITING_TO_UPLOAD, text=problem)
+            self.reach.pause(pause, partial(self._is_over, held))
+            self._check(held)
+        raise AssertionError("the pauses never end")
+
+    def _encoded(self, held: Held) -> tuple[Path, UploadHead]:
+        assert held.finished is not None
+        path = held.encoded
         if not path.exists():
             with held.result.open("rb") as source, atomic_file(path, durable=False) as target:
                 zstandard.ZstdCompressor(level=_ZSTD_LEVEL).copy_stream(source, target)
@@ -168,8 +184,8 @@ class Transfers:
             assignment=held.id,
             sha256=sha256_of(path),
             encoding=Encoding.ZSTD,
-            decoded_sha256=plain.sha256,
-            decoded_size=plain.size,
+            decoded_sha256=held.finished.sha256,
+            decoded_size=held.finished.size,
         )
 
     def ask_for_slot(self, held: Held, size: int) -> None:
@@ -200,11 +216,19 @@ class Transfers:
         def waiting(error: FedOpsError) -> None:
             held.tell(stage, held.done, held.total, error.message)
 
-        return self.reach.insist(call, lambda: held.over.is_set() or self.stopped(), waiting)
+        return self.reach.insist(call, partial(self._is_over, held), waiting)
 
     def _check(self, held: Held) -> None:
-        if held.over.is_set() or self.stopped():
+        if self._is_over(held):
             raise Over
+
+    def _is_over(self, held: Held) -> bool:
+        return held.over.is_set() or self.stopped()
+
+
+def _plain(held: Held) -> tuple[Path, UploadHead]:
+    assert held.finished is not None
+    return held.result, UploadHead(assignment=held.id, sha256=held.finished.sha256)
 
 
 class _Sending:

@@ -184,7 +184,7 @@ class WorkDesk:
             reached("manager.work.accepted")
         while True:
             if held.finished is None:
-                self._store.finish(held, self._result(held))
+                self._finish(held, self._result(held))
                 reached("manager.work.finished")
                 self._outside.news()
             if held.finished is not None and held.finished.found:
@@ -205,6 +205,13 @@ class WorkDesk:
             return Finished(id=held.id, outcome="failed", reason=error.message[:2_000])
         order = WorkOrder(instruction=held.instruction, files=files, out=held.result)
         return self._steering.do(held, order)
+
+    def _finish(self, held: Held, finished: Finished) -> None:
+        try:
+            self._store.finish(held, finished)
+        except OSError as error:  # no reason not to deliver it; after a restart it is found again
+            text = "how %s ended cannot be noted in %s: %s"
+            logger.warning(text, _named(held), held.folder, error.strerror or error)
 
     def _deliver(self, held: Held) -> bool:
         """Returns once the server has the result for good. False: it is not whole on this disk."""

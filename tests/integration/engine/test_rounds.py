@@ -684,15 +684,15 @@ class _UnreadableData:
 
 
 def test_validation_data_that_cannot_be_read_is_the_apps_error(federation: Make) -> None:
-    fed = federation("pi-1", "pi-2", num_rounds=1)
+    fed = federation("pi-1", num_rounds=1, clients_per_round=1)
     fed.validation = (_UnreadableData(OSError(errno.EIO, "Input/output error")), "x")
-    with pytest.raises(RunFailed, match="the server's validation data: .*Input/output") as failed:
+    with pytest.raises(RunFailed, match=r"the server's validation data: .*Input/output") as failed:
         fed.play()
     assert failed.value.reason is FailureReason.APP_ERROR
 
 
 def test_a_full_disk_while_evaluating_is_not_the_apps_error(federation: Make) -> None:
-    fed = federation("pi-1", "pi-2", num_rounds=1)
+    fed = federation("pi-1", num_rounds=1, clients_per_round=1)
     fed.validation = (_UnreadableData(OSError(errno.ENOSPC, "No space left on device")), "x")
     with pytest.raises(OSError, match="No space left"):
         fed.play()

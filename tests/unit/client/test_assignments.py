@@ -64,6 +64,18 @@ def test_a_result_that_nobody_was_told_of_is_found(tmp_path: Path) -> None:
     assert found.finished is None
 
 
+def test_what_was_encoded_of_a_damaged_result_goes_with_it(tmp_path: Path) -> None:
+    store = AssignmentStore(tmp_path)
+    held = store.begin(OFFER)
+    store.accept(held, INSTRUCTION)
+    store.again(held)
+    for path in (held.result, held.encoded):
+        path.write_bytes(b"damaged")
+    store.again(held)
+    assert not held.result.exists()
+    assert not held.encoded.exists()
+
+
 def test_what_cannot_be_read_goes(tmp_path: Path) -> None:
     (tmp_path / "odd").mkdir()
     (tmp_path / "broken").mkdir()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
+import pytest
 
-from fedops.client.epoch_files import VERSIONS, WORKS, EpochFiles, forget_epochs
+from fedops.client.epoch_files import VERSIONS, WORKS, EpochFiles, folder_name, forget_epochs
 from fedops.scalize.base import EpochCheckpoints, TrainingState
 
 
@@ -95,3 +98,49 @@ def test_a_disk_that_takes_no_more_costs_the_epoch_only(tmp_path: Path) -> None:
 
 def test_work_without_a_key_is_not_kept(tmp_path: Path) -> None:
     assert EpochFiles(tmp_path).open("", "a") is None
+
+
+@pytest.mark.parametrize("look", ["iterdir", "unlink", "rmdir"])
+def test_who_forgets_and_who_saves_do_not_stumble_over_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, look: str
+) -> None:
+    """The other process is always just a bit faster: what is looked at is gone."""
+    for number in range(WORKS + 1):
+        opened(tmp_path, f"work/{number}").save(state(number))
+    folders = {tmp_path / folder_name(f"work/{number}") for number in (0, 1)}
+    real = getattr(Path, look)
+
+    def too_late(path: Path, *args: object, **kwargs: object) -> object:
+        for folder in folders & {path, path.parent}:
+            shutil.rmtree(folder, ignore_errors=True)
+        return real(path, *args, **kwargs)
+
+    monkeypatch.setattr(Path, look, too_late)
+    forget_epochs(tmp_path, "work/1")
+    opened(tmp_path, "new").save(state(9))
+    monkeypatch.undo()
+    assert done(tmp_path, "new") == 9
+    assert done(tmp_path, "work/1") is None
+
+
+def test_two_threads_that_forget_and_save_at_once(tmp_path: Path) -> None:
+    over = threading.Event()
+    failed: list[Exception] = []
+
+    def forget() -> None:
+        while not over.is_set():
+            for number in range(WORKS * 3):
+                try:
+                    forget_epochs(tmp_path, f"work/{number}")
+                except OSError as error:
+                    failed.append(error)
+
+    thread = threading.Thread(target=forget)
+    thread.start()
+    try:
+        for number in range(150):
+            opened(tmp_path, f"work/{number % (WORKS * 3)}").save(state(number))
+    finally:
+        over.set()
+        thread.join()
+    assert failed == []
