@@ -295,6 +295,12 @@ def test_a_server_away_at_the_start_is_waited_for(device: Device) -> None:
     assert "Traceback" not in manager.text
 
 
+def test_a_device_says_at_once_that_it_is_ready(device: Device) -> None:
+    device.server.bump(poll_seconds=60.0)
+    device.start()
+    device.until("idle", 15.0)
+
+
 def test_a_server_without_room_at_the_start_is_asked_again_when_it_says(device: Device) -> None:
     device.server.down, device.server.down_seconds = True, 30.0
     manager = device.start()

@@ -135,6 +135,7 @@ class ClientManager:
         self._url = (settings.server or identity.server).rstrip("/")
         self._tasks: list[str] = list(options.tasks)
         self._ended = threading.Event()
+        self._process_status: ProcessStatus | None = None
         self._error: FedOpsError | None = None
         self._life = uuid.uuid4().hex
         self._enrolment: Enrolment | None = None
@@ -330,8 +331,10 @@ class ClientManager:
 
     def _process_changed(self, report: ProcessReport) -> None:
         self._steering.changed(report)
-        if report.status in (ProcessStatus.BACKOFF, ProcessStatus.FATAL):
-            self._server.tell_now()
+        before, self._process_status = self._process_status, report.status
+        became_ready = (before, report.status) == (ProcessStatus.STARTING, ProcessStatus.IDLE)
+        if became_ready or report.status in (ProcessStatus.BACKOFF, ProcessStatus.FATAL):
+            self._server.tell_now()  # a run may wait for it
         if report.status is ProcessStatus.FATAL:
             reason = report.reason or "it ended again and again"
             self._intake.event("training_client_given_up", reason, None, None)

@@ -15,7 +15,6 @@ from fedops.api_client import LONG_POLL_SECONDS, WorkClient
 from fedops.client.reachability import Reachability, backoff, is_final
 from fedops.core.contracts import HeldAssignment, Progress, Work, WorkPoll
 from fedops.core.errors import Conflict, FedOpsError, NotFound, Unavailable
-from fedops.core.states import ProcessStatus
 
 logger = logging.getLogger("fedops.client")
 
@@ -59,7 +58,6 @@ class ServerConnection:
         self._longest = LONG_POLL_SECONDS
         self._work: Work | None = None
         self._told: dict[str, HeldAssignment] = {}
-        self._told_status: ProcessStatus | None = None
         self._threads = [
             threading.Thread(target=target, name=name, daemon=True)
             for name, target in (("work", self._follow), ("news", self._tell))
@@ -126,7 +124,6 @@ class ServerConnection:
         held = self._say(before.revision if before else -1, wait)
         work = client.work(held)
         self._told = {item.id: item for item in held.held}
-        self._told_status = held.process.status
         self._reach.answered()
         return self._apply(work, before)
 
@@ -163,14 +160,7 @@ class ServerConnection:
                 self._failed(error)
 
     def _tell_progress(self) -> None:
-        said = self._say(-1, 0.0)
-        if (
-            self._told_status is ProcessStatus.STARTING
-            and said.process.status is ProcessStatus.IDLE
-        ):
-            self._ask(self._news_client, 0.0)  # a run may wait for it
-            return
-        for item in said.held:
+        for item in self._say(-1, 0.0).held:
             told = self._told.get(item.id)
             if told is not None and told.stage is item.stage and told.text == item.text:
                 continue  # numbers go with the polls
