@@ -31,11 +31,11 @@ from fedops.server import (
     devices,
     enrolment,
     heartbeats,
+    lookup,
     run_states,
     runs,
     tokens,
 )
-from fedops.server.artifacts import LocalArtifacts
 from fedops.server.db import Database
 from fedops.server.jobs.scheduler import Scheduler
 from fedops.server.leadership import Leadership
@@ -46,6 +46,7 @@ from fedops.server.rounds.work_hub import WorkHub
 from fedops.server.sweeper import Sweeper
 from fedops.server.tables import AttemptRow, BundleRow, RunRow, TaskRow
 from fedops.settings import ServerSettings
+from fedops.storage.folder_blobs import FolderBlobs
 from fedops.testing import FakeClock, FakeEngines
 
 
@@ -64,7 +65,7 @@ class World:
         self.pulse = Pulse(self.clock)
         self.db = Database(self.settings.database)
         self.db.migrate()
-        self.artifacts = LocalArtifacts(self.home / "artifacts")
+        self.artifacts = FolderBlobs(self.home / "artifacts")
         self.scheduler = self.new_scheduler()
         self.presence = Presence(self.settings.heartbeat_seconds)
         hub = WorkHub(self.clock, self.clock)
@@ -117,11 +118,11 @@ class World:
 
     def run(self, run_id: int) -> RunRow:
         with self.db.read() as session:
-            return run_states.require_run(session, run_id)
+            return lookup.require_run(session, run_id)
 
     def attempt(self, run_id: int) -> AttemptRow:
         with self.db.read() as session:
-            found = run_states.attempt_of(session, run_states.require_run(session, run_id))
+            found = run_states.attempt_of(session, lookup.require_run(session, run_id))
             assert found is not None
             return found
 
@@ -267,7 +268,7 @@ def test_a_lost_attempt_is_killed_before_the_next_begins(world: World) -> None:
     world.hello(run_id)
     first = world.attempt(run_id).id
     with world.db.write() as session:  # whoever else decides so
-        run = run_states.require_run(session, run_id)
+        run = lookup.require_run(session, run_id)
         attempt = run_states.attempt_of(session, run)
         assert attempt is not None
         who, why = "test", "lost"
@@ -536,7 +537,7 @@ def test_a_device_that_fell_silent_is_noted_once(world: World) -> None:
         assert devices.get(session, "pi-1", world.clock()).online
     world.step(1.0, times=15)
     with world.db.read() as session:
-        row = devices.require(session, "pi-1")
+        row = lookup.require_device(session, "pi-1")
         assert not row.noted_online
         assert not devices.get(session, "pi-1", world.clock()).online
 

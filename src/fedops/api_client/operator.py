@@ -36,7 +36,7 @@ class OperatorClient(Client):
             c.DeviceRead, "POST", f"/devices/{require_name(device)}/{require_name(decision)}"
         )
 
-    def upload_bundle(self, file: Path, commit: str | None = None) -> c.ArtifactRef:
+    def upload_bundle(self, file: Path, commit: str | None = None) -> c.BlobRef:
         """``commit``: the Git commit that the app's files were at."""
         return self._upload("/bundles", file, commit=commit)
 

@@ -111,9 +111,9 @@ class Client:
     def _list(self, item: type[M], path: str, **params: Any) -> list[M]:
         return parse_list(item, self._send("GET", path, params=given(params)))
 
-    def _upload(self, path: str, file: Path, **params: Any) -> c.ArtifactRef:
+    def _upload(self, path: str, file: Path, **params: Any) -> c.BlobRef:
         sent = self._send("PUT", path, content=blocks_of(file), params=given(params), timeout=600.0)
-        return parse(c.ArtifactRef, sent)
+        return parse(c.BlobRef, sent)
 
     def _download(self, path: str, target: Path) -> Path:
         with (

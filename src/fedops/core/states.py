@@ -24,6 +24,15 @@ class RunStatus(StrEnum):
     FAILED = "failed"
 
 
+class TokenKind(StrEnum):
+    """Whom a token speaks for."""
+
+    ADMIN = "admin"
+    JOIN = "join"
+    DEVICE = "device"
+    ATTEMPT = "attempt"
+
+
 class AttemptStatus(StrEnum):
     """One process of the FL server that executes (part of) a run."""
 
@@ -32,6 +41,10 @@ class AttemptStatus(StrEnum):
     ENDED = "ended"  #: said goodbye itself
     LOST = "lost"  #: its process or the Server Manager died
     CANCELLED = "cancelled"  #: ended by stop or pause
+
+
+#: An attempt in one of these has, or will have, an FL server.
+ATTEMPT_LIVE = (AttemptStatus.STARTING, AttemptStatus.RUNNING)
 
 
 class Enrolment(StrEnum):

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import AliasMoveRead, AliasRead, ModelVersionRead
 from fedops.core.errors import Conflict, Invalid, NotFound
-from fedops.server import events, models
+from fedops.server import events, lookup, models
 from fedops.server.tables import AliasMoveRow, AliasRow, TaskRow
 
 _NAME = re.compile(r"(?!v\d)[a-z][a-z0-9-]{0,62}")
@@ -95,7 +95,7 @@ def _history(session: Session, task: str, name: str) -> list[AliasMoveRow]:
 
 def _require_task(session: Session, task: str) -> None:
     if session.get(TaskRow, task) is None:
-        raise NotFound(models.unknown_task(session, task))
+        raise NotFound(lookup.unknown_task(session, task))
 
 
 def _lock(session: Session, task: str) -> None:

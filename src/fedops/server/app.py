@@ -38,7 +38,9 @@ from fedops.server.api import models as model_routes
 from fedops.server.blob_app.admission import Admission
 from fedops.server.blob_app.app import MOUNT, BlobApp
 from fedops.server.blob_stores import files_of, open_blobs
+from fedops.server.dashboard.queries import DashboardSource
 from fedops.server.db import Database
+from fedops.server.desired_state import WantedStates
 from fedops.server.dispatch import Dispatch
 from fedops.server.front import FrontDoor
 from fedops.server.jobs.engine_process import EngineProcesses
@@ -55,11 +57,10 @@ from fedops.server.rounds.blob_access import WorkBlobAccess
 from fedops.server.rounds.engine_liveness import Pulse
 from fedops.server.rounds.instructions import Instructions
 from fedops.server.rounds.work_hub import WorkHub
-from fedops.server.services import DashboardSource, Services
+from fedops.server.services import Services
 from fedops.server.sweeper import Sweeper
 from fedops.server.token_cache import TokenCache
 from fedops.server.twins import Twins
-from fedops.server.wanted_states import WantedStates
 from fedops.server.writer import Writer
 from fedops.settings import ServerSettings
 

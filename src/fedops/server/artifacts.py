@@ -9,25 +9,16 @@ from sqlalchemy import select
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from fedops.core.contracts import ArtifactRef
+from fedops.core.contracts import BlobRef
 from fedops.core.errors import NotFound
 from fedops.server.tables import ArtifactRow, RemovalRow
-from fedops.storage.blobs import BlobStore, Upload
+from fedops.storage.blobs import BlobStore
 from fedops.storage.folder_blobs import FolderBlobs
 
-__all__ = ["ArtifactStore", "LocalArtifacts", "Upload", "is_known", "problem", "record", "require"]
-
-ArtifactStore = BlobStore
-LocalArtifacts = FolderBlobs
 _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
-def problem(store: BlobStore, sha256: str) -> str | None:
-    """What is wrong with a stored file, read from its first to its last byte: None, or why not."""
-    return store.check(sha256)
-
-
-def record(session: Session, ref: ArtifactRef, now: float) -> None:
+def record(session: Session, ref: BlobRef, now: float) -> None:
     """Know that the store holds this file. Repeating is harmless."""
     insert = _INSERTS[session.get_bind().dialect.name]
     new = insert(ArtifactRow).values(sha256=ref.sha256, size=ref.size, created_at=now)
@@ -41,12 +32,12 @@ def is_known(session: Session, sha256: str) -> bool:
     return row is not None and row.removed_at is None
 
 
-def require(session: Session, sha256: str, what: str) -> ArtifactRef:
+def require(session: Session, sha256: str, what: str) -> BlobRef:
     """An artifact that was uploaded before, as ``what``."""
     row = session.get(ArtifactRow, sha256, populate_existing=True)
     if row is None or row.removed_at is not None:
         raise NotFound(f"the {what} {sha256} was not uploaded to this server")
-    return ArtifactRef(sha256=row.sha256, size=row.size)
+    return BlobRef(sha256=row.sha256, size=row.size)
 
 
 def give_up(session: Session, files: set[str], now: float) -> None:

@@ -10,18 +10,20 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import EngineProgress
 from fedops.core.errors import Conflict, NotFound
 from fedops.core.states import (
-    ASSIGNMENT_OPEN,
+    ATTEMPT_LIVE,
     RUN_TERMINAL,
     RUN_TRAINING,
     AttemptStatus,
     FailureReason,
     RunStatus,
+    TokenKind,
 )
 from fedops.core.why import doing_what
 from fedops.server import deadlines, events, tokens
 from fedops.server.changes import swap
-from fedops.server.run_states import LIVE, live_attempt, move_attempt, move_run, require_run
-from fedops.server.tables import AssignmentRow, AttemptRow, RunRow, TokenKind
+from fedops.server.lookup import require_run
+from fedops.server.run_states import live_attempt, move_attempt, move_run
+from fedops.server.tables import AttemptRow, RunRow
 from fedops.settings import ServerSettings
 
 
@@ -33,7 +35,7 @@ class Submission:
     run_id: int
     number: int
     task: str
-    #: sha256 of the app bundle; its file is ``ArtifactStore.path(bundle)``.
+    #: sha256 of the app bundle; its file is ``BlobStore.path(bundle)``.
     bundle: str
     #: The attempt token, known only here.
     token: str
@@ -69,7 +71,7 @@ class FinishedAttempt:
 
 def to_submit(session: Session) -> list[int]:
     """Runs that wait for an attempt: pending or resuming, with none alive. Oldest first."""
-    alive = select(AttemptRow.run_id).where(AttemptRow.status.in_(LIVE))
+    alive = select(AttemptRow.run_id).where(AttemptRow.status.in_(ATTEMPT_LIVE))
     query = (
         select(RunRow.id)
         .where(RunRow.status.in_((RunStatus.PENDING, RunStatus.RESUMING)))
@@ -116,7 +118,7 @@ def live(session: Session, settings: ServerSettings) -> list[LiveAttempt]:
     query = (
         select(AttemptRow, RunRow)
         .join(RunRow, RunRow.id == AttemptRow.run_id)
-        .where(AttemptRow.status.in_(LIVE))
+        .where(AttemptRow.status.in_(ATTEMPT_LIVE))
         .order_by(AttemptRow.id)
     )
     return [_live(attempt, run, settings) for attempt, run in session.execute(query)]
@@ -144,7 +146,7 @@ def lost(session: Session, attempt_id: int, why: str, now: float, *, counts: boo
     ``counts`` False: neither the run nor its app can have been the cause.
     """
     attempt = _require(session, attempt_id)
-    if attempt.status not in LIVE:
+    if attempt.status not in ATTEMPT_LIVE:
         return
     move_attempt(session, attempt, AttemptStatus.LOST, events.SCHEDULER, why, now)
     run = require_run(session, attempt.run_id)
@@ -155,7 +157,7 @@ def lost(session: Session, attempt_id: int, why: str, now: float, *, counts: boo
 def cancelled(session: Session, attempt_id: int, why: str, now: float) -> None:
     """Nothing executes the attempt any more, and nothing shall. Repeatable."""
     attempt = _require(session, attempt_id)
-    if attempt.status in LIVE:
+    if attempt.status in ATTEMPT_LIVE:
         move_attempt(session, attempt, AttemptStatus.CANCELLED, events.SCHEDULER, why, now)
 
 
@@ -191,7 +193,7 @@ def to_clear(session: Session) -> list[FinishedAttempt]:
     """Attempts that are over and were not cleared yet. Oldest first."""
     query = (
         select(AttemptRow)
-        .where(AttemptRow.status.not_in(LIVE), AttemptRow.cleared_at.is_(None))
+        .where(AttemptRow.status.not_in(ATTEMPT_LIVE), AttemptRow.cleared_at.is_(None))
         .order_by(AttemptRow.id)
     )
     return [
@@ -204,19 +206,6 @@ def cleared(session: Session, attempt_id: int, now: float) -> None:
     """Nothing is left of this attempt but its row."""
     attempt = _require(session, attempt_id)
     attempt.cleared_at = attempt.cleared_at or now
-
-
-def of_device(session: Session, device_id: str) -> list[int]:
-    """The live attempts whose run waits for work of the device."""
-    waits = (AssignmentRow.run_id == AttemptRow.run_id, AssignmentRow.device_id == device_id)
-    query = (
-        select(AttemptRow.id)
-        .join(AssignmentRow, AssignmentRow.run_id == AttemptRow.run_id)
-        .where(*waits, AssignmentRow.status.in_(ASSIGNMENT_OPEN), AttemptRow.status.in_(LIVE))
-        .distinct()
-        .order_by(AttemptRow.id)
-    )
-    return list(session.scalars(query))
 
 
 def _require(session: Session, attempt_id: int) -> AttemptRow:

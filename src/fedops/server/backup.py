@@ -22,7 +22,6 @@ from typing import BinaryIO
 
 from fedops.core.contracts import BackupReport
 from fedops.core.errors import Conflict, Invalid, NotFound, Unavailable
-from fedops.server.artifacts import problem
 from fedops.server.backup_lock import no_removals
 from fedops.server.blob_stores import FOLDER, open_blobs
 from fedops.server.db import parse_url
@@ -73,7 +72,7 @@ def sqlite_file(settings: ServerSettings) -> Path:
 def _write(file: BinaryIO, settings: ServerSettings, database: Path, target: Path) -> BackupReport:
     store = open_blobs(settings)
     names = _stored(database)
-    damaged = {sha256: why for sha256 in names if (why := problem(store, sha256))}
+    damaged = {sha256: why for sha256 in names if (why := store.check(sha256))}
     good = [sha256 for sha256 in names if sha256 not in damaged]
     manifest = {
         "format": FORMAT,

@@ -16,10 +16,11 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from fedops.config import Config, parse_config
-from fedops.core.contracts import ArtifactRef
+from fedops.core.contracts import BlobRef
 from fedops.core.errors import Invalid
 from fedops.server import artifacts
 from fedops.server.tables import BundleRow
+from fedops.storage import blobs
 
 #: What a bundle may grow to when it is unpacked, and how many files it may hold.
 MAX_UNPACKED = 512 << 20
@@ -128,8 +129,8 @@ def _text(data: Mapping[str, Any], key: str, where: str) -> str:
 
 def register(
     session: Session,
-    ref: ArtifactRef,
-    store: artifacts.ArtifactStore,
+    ref: BlobRef,
+    store: blobs.BlobStore,
     now: float,
     commit: str | None = None,
 ) -> None:
@@ -165,6 +166,6 @@ def require(session: Session, sha256: str) -> None:
         raise Invalid(f"there is no app bundle {sha256} on this server: upload it first")
 
 
-def config_from(store: artifacts.ArtifactStore) -> Callable[[str], Config]:
+def config_from(store: blobs.BlobStore) -> Callable[[str], Config]:
     """How the config of a stored bundle is read."""
     return lambda sha256: read(store.path(sha256)).config

@@ -25,7 +25,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.errors import Invalid, Unavailable
 from fedops.server import migrate
-from fedops.server.notices import Listener, Notice, Publisher, take
+from fedops.server.after_commit import Listener, Publisher, take
 from fedops.server.sqlite_copy import copy_database
 from fedops.storage.disk import full_disk
 
@@ -169,12 +169,12 @@ class Database:
         finally:
             self._writing.release()
 
-    def tell(self, notice: Notice) -> None:
+    def tell(self, notice: Any) -> None:
         """Pass a notice on, as after a commit of our own."""
         if self.listener:
             self.listener(notice)
 
-    def _send(self, notices: list[Notice]) -> None:
+    def _send(self, notices: list[Any]) -> None:
         for notice in notices:
             self.tell(notice)
 

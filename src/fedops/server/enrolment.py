@@ -12,12 +12,13 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import JoinReply, JoinRequest, ProcessReport
 from fedops.core.errors import Conflict, Forbidden
 from fedops.core.policies import join_statement
-from fedops.core.states import ENROLMENT_TRANSITIONS, Enrolment, InvalidTransition
+from fedops.core.states import ENROLMENT_TRANSITIONS, Enrolment, InvalidTransition, TokenKind
 from fedops.server import assignments, events, keys, tokens
 from fedops.server.changes import move
-from fedops.server.devices import require, tell_gone
+from fedops.server.devices import tell_gone
+from fedops.server.lookup import require_device
 from fedops.server.notices import DeviceChanged, tell
-from fedops.server.tables import DeviceRow, TokenKind
+from fedops.server.tables import DeviceRow
 from fedops.settings import ServerSettings
 
 #: As in ``contracts.NAME_PATTERN``.
@@ -84,7 +85,7 @@ def _free_name(session: Session, wanted: str) -> str:
 
 def decide(session: Session, device: str, decision: str, now: float) -> None:
     """Approve, reject or revoke a device. Repeating is harmless."""
-    row = require(session, device)
+    row = require_device(session, device)
     new = DECISIONS[decision]
     if not _move(session, row, new, events.OPERATOR, "asked for", now):
         return

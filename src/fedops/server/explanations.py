@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ExplanationRead, RecordKind
 from fedops.core.errors import NotFound
-from fedops.server.run_states import require_run
+from fedops.server.lookup import require_run
 from fedops.server.tables import DeviceRow, MetricRow, RecordRow
 
 PREFIX = "xai/"

@@ -2,125 +2,20 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
-from typing import Any
-
-from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fedops.core.contracts import EngineProgress, ProcessReport, Stage
-from fedops.core.policies import clients_needed, is_online
-from fedops.core.states import RUN_TERMINAL, AttemptStatus, Enrolment, ProcessStatus, RunStatus
-from fedops.core.why import AttemptFacts, DeviceFacts, RunFacts, WorkFacts, unavailable
+from fedops.core.contracts import EngineProgress
+from fedops.core.policies import clients_needed
+from fedops.core.states import RUN_TERMINAL, AttemptStatus, RunStatus
+from fedops.core.why import AttemptFacts, RunFacts
 from fedops.server import deadlines, open_work, stops
-from fedops.server.tables import AttemptRow, DeviceRow, MembershipRow, RunRow
-from fedops.server.twins import PROBLEM as TWINS
+from fedops.server.availability import device_facts, reason_against, task_devices
+from fedops.server.tables import AttemptRow, RunRow
 from fedops.settings import ServerSettings
 from fedops.storage.disk import full_disk
 
 #: What Flower's strategies ask for when their arguments do not say.
 FLOWER_MINIMUM = 2
-
-
-def of_device(
-    row: DeviceRow | Member, tasks: Iterable[str], now: float, work: Sequence[WorkFacts] = ()
-) -> DeviceFacts:
-    """A device at ``now``."""
-    seen = row.last_heartbeat_at
-    return DeviceFacts(
-        name=row.name,
-        enrolment=row.enrolment,
-        online=is_online(row.present_until, now),
-        last_seen_seconds=None if seen is None else max(now - seen, 0.0),
-        process=_at_work(process_of(row, now), work),
-        tasks=tuple(tasks),
-        problems=tuple(row.problems),
-        work=tuple(work),
-    )
-
-
-def process_of(row: DeviceRow | Member, now: float) -> ProcessReport:
-    """The training client as last reported, its time in this state counted on."""
-    report = ProcessReport.model_validate(row.process)
-    since = 0.0 if row.process_at is None else max(now - row.process_at, 0.0)
-    return report.model_copy(update={"seconds_in_state": report.seconds_in_state + since})
-
-
-def _at_work(report: ProcessReport, work: Iterable[WorkFacts]) -> ProcessReport:
-    """The report with what the device says of its work, which comes sooner than the next report."""
-    if report.status not in _LOADED:
-        return report
-    one = next((w for w in work if w.stage in _STATUS_OF), None)
-    status = _STATUS_OF[one.stage] if one else ProcessStatus.IDLE
-    if status is report.status:
-        return report
-    values = {"status": status, "seconds_in_state": 0.0, "limit_seconds": None}
-    where = {"task": one.task, "run_id": one.run_id, "round": one.round} if one else _NOWHERE
-    return report.model_copy(update={**values, **where})
-
-
-_LOADED = (ProcessStatus.IDLE, ProcessStatus.TRAINING, ProcessStatus.EVALUATING)
-_STATUS_OF = {Stage.TRAINING: ProcessStatus.TRAINING, Stage.EVALUATING: ProcessStatus.EVALUATING}
-_NOWHERE = {"task": None, "run_id": None, "round": None}
-
-
-def idle_seconds(row: DeviceRow | Member, now: float) -> float:
-    """How long the training client has had nothing in hand; 0 while it works."""
-    process = process_of(row, now)
-    return process.seconds_in_state if process.status is ProcessStatus.IDLE else 0.0
-
-
-def tasks_by_device(session: Session) -> dict[str, list[str]]:
-    """The tasks each device takes part in, by device id."""
-    found: dict[str, list[str]] = defaultdict(list)
-    query = select(MembershipRow.device_id, MembershipRow.task).order_by(MembershipRow.task)
-    for device_id, task in session.execute(query):
-        found[device_id].append(task)
-    return found
-
-
-@dataclass(frozen=True, slots=True)
-class Member:
-    """What is looked at of a task's devices, of which there may be thousands: no ORM objects."""
-
-    id: str
-    name: str
-    node_number: int
-    enrolment: Enrolment
-    last_heartbeat_at: float | None
-    present_until: float | None
-    process: dict[str, Any]
-    process_at: float | None
-    problems: list[str]
-
-
-_MEMBER = tuple(getattr(DeviceRow, column.name) for column in fields(Member))
-
-
-def members(session: Session, task: str) -> list[Member]:
-    """The approved devices of a task, by name."""
-    query = (
-        select(*_MEMBER)
-        .join(MembershipRow, MembershipRow.device_id == DeviceRow.id)
-        .where(MembershipRow.task == task, DeviceRow.enrolment == Enrolment.APPROVED)
-        .order_by(DeviceRow.name)
-    )
-    return [Member(*row) for row in session.execute(query)]
-
-
-def why_not(
-    row: DeviceRow | Member, task: str, refused: Mapping[str, str], now: float
-) -> str | None:
-    """Why a device cannot be invited to the next round of a run of ``task``, if it cannot."""
-    return _why_not(of_device(row, (task,), now), task, refused)
-
-
-def _why_not(device: DeviceFacts, task: str, refused: Mapping[str, str]) -> str | None:
-    if TWINS in device.problems:
-        return TWINS
-    return unavailable(device, task, refused.get(device.name))
 
 
 def of_run(
@@ -131,12 +26,12 @@ def of_run(
     now: float,
 ) -> RunFacts:
     """A run at ``now``."""
-    rows = [] if run.status in RUN_TERMINAL else members(session, run.task)
+    rows = [] if run.status in RUN_TERMINAL else task_devices(session, run.task)
     progress = _progress(attempt)
     trains = progress is not None and progress.phase == "training"
     work = open_work.by_device(session) if trains else {}
-    devices = [of_device(row, (run.task,), now, work.get(row.id, ())) for row in rows]
-    reasons = {d.name: _why_not(d, run.task, run.refused) for d in devices}
+    devices = [device_facts(row, (run.task,), now, work.get(row.id, ())) for row in rows]
+    reasons = {d.name: reason_against(d, run.task, run.refused) for d in devices}
     ending = run.status in (RunStatus.STOPPING, RunStatus.PAUSING)
     since = attempt.progress_at if attempt else None
     return RunFacts(

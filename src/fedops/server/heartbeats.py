@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ProcessReport, WorkPoll
 from fedops.core.policies import present_until
 from fedops.core.states import ProcessStatus
 from fedops.core.why import span
-from fedops.server import attempts, events, readiness, tasks
-from fedops.server.devices import tasks_of
-from fedops.server.notices import DeviceBack, DeviceChanged, DeviceLife, tell
-from fedops.server.tables import DeviceRow, MembershipRow, TaskRow
-from fedops.server.twins import PROBLEM
+from fedops.server import events, open_work, readiness
+from fedops.server.membership import enter_tasks
+from fedops.server.notices import DeviceBack, DeviceLife, tell
+from fedops.server.tables import DeviceRow
 
 #: Changes of the training client that belong in the log; the others come with every round.
 _NOTEWORTHY = (ProcessStatus.BACKOFF, ProcessStatus.FATAL)
@@ -41,7 +39,7 @@ def beat(
     _note_process(session, row, body.process, now)
     row.last_heartbeat_at, row.present_until = now, present_until(now, interval)
     row.spool_records, row.spool_dropped = body.spool_records, body.spool_dropped
-    if _enter_tasks(session, row, body.tasks, now, twins):
+    if enter_tasks(session, row, body.tasks, now, twins):
         waiting = readiness.waiting_attempts(session, row)
     session.flush()
     ready = readiness.could_invite(row, waiting, now)
@@ -55,7 +53,7 @@ def _note_online(session: Session, row: DeviceRow, now: float) -> None:
     away = "" if row.last_heartbeat_at is None else f"after {span(now - row.last_heartbeat_at)}"
     subject = f"device {row.name}"
     events.append(session, now, subject, subject, "device.online", away)
-    waits = tuple(attempts.of_device(session, row.id))
+    waits = tuple(open_work.attempts_waiting_for(session, row.id))
     tell(session, DeviceBack(row.id, row.name, waits))
 
 
@@ -68,38 +66,3 @@ def _note_process(session: Session, row: DeviceRow, report: ProcessReport, now: 
         why = report.reason or ""
         events.moved(session, now, subject, subject, states, why, report.run_id)
     row.process, row.process_at = report.model_dump(mode="json"), now
-
-
-def _enter_tasks(
-    session: Session, row: DeviceRow, wanted: list[str], now: float, twins: bool
-) -> bool:
-    """Make the device a member of exactly the tasks it asks for, as far as that can be.
-
-    Whether that changed anything.
-    """
-    current = set(tasks_of(session, row.id))
-    if set(wanted) == current and not row.problems and not twins:
-        return False
-    problems = [*([PROBLEM] if twins else []), *tasks.unready(session, sorted(set(wanted)))]
-    if twins and PROBLEM not in row.problems:
-        subject = f"device {row.name}"
-        events.append(session, now, events.SERVER, subject, "device.twins", PROBLEM)
-    known = set(session.scalars(select(TaskRow.name).where(TaskRow.name.in_(wanted))))
-    for task in sorted(known - current):
-        session.add(MembershipRow(device_id=row.id, task=task, since=now))
-        _log_membership(session, row, "joined", task, now)
-    for task in sorted(current - known):
-        chosen = (MembershipRow.device_id == row.id, MembershipRow.task == task)
-        session.execute(delete(MembershipRow).where(*chosen))
-        _log_membership(session, row, "left", task, now)
-    if known == current and problems == row.problems:
-        return False
-    row.problems = problems
-    tell(session, DeviceChanged(row.id))
-    session.flush()
-    return True
-
-
-def _log_membership(session: Session, row: DeviceRow, what: str, task: str, now: float) -> None:
-    subject = f"device {row.name}"
-    events.append(session, now, subject, subject, f"device.{what}_task", f"task {task}", task=task)

@@ -9,9 +9,9 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import FileCheck
 from fedops.core.errors import NotFound
-from fedops.server import models
-from fedops.server.artifacts import ArtifactStore, problem
+from fedops.server import lookup
 from fedops.server.tables import ModelVersionRow, TaskRow
+from fedops.storage.blobs import BlobStore
 
 
 def to_check(session: Session, task: str | None) -> list[FileCheck]:
@@ -19,7 +19,7 @@ def to_check(session: Session, task: str | None) -> list[FileCheck]:
     query = select(ModelVersionRow).order_by(ModelVersionRow.task, ModelVersionRow.version)
     if task is not None:
         if session.get(TaskRow, task) is None:
-            raise NotFound(models.unknown_task(session, task))
+            raise NotFound(lookup.unknown_task(session, task))
         query = query.where(ModelVersionRow.task == task)
     return [
         FileCheck(task=row.task, version=row.version, sha256=row.sha256)
@@ -27,7 +27,7 @@ def to_check(session: Session, task: str | None) -> list[FileCheck]:
     ]
 
 
-def check(store: ArtifactStore, files: Sequence[FileCheck]) -> list[FileCheck]:
+def check(store: BlobStore, files: Sequence[FileCheck]) -> list[FileCheck]:
     """Read each file once and say what is wrong with it. Takes as long as the disk takes."""
-    found = {sha256: problem(store, sha256) for sha256 in {file.sha256 for file in files}}
+    found = {sha256: store.check(sha256) for sha256 in {file.sha256 for file in files}}
     return [file.model_copy(update={"problem": found[file.sha256]}) for file in files]

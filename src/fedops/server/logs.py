@@ -15,8 +15,8 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import DeviceRecord, EngineLog, LogPage, LogRead, LogSource
 from fedops.core.redaction import redact
-from fedops.server.devices import require as require_device
-from fedops.server.run_states import require_run
+from fedops.server.lookup import require_device as require_device
+from fedops.server.lookup import require_run
 from fedops.server.tables import AttemptRow, DeviceRow, LogBookRow, LogRow
 
 #: A book that is full is emptied to this part of its bound, so that not every entry has to make room.

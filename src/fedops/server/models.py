@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import ModelVersionRead
 from fedops.core.errors import NotFound
 from fedops.server import events
+from fedops.server.lookup import unknown_task
 from fedops.server.tables import AliasMoveRow, AliasRow, ArtifactRow, ModelVersionRow, TaskRow
 
 LATEST = "latest"
@@ -104,15 +105,6 @@ def _known(session: Session, task: str) -> str:
     if not names:
         return "it has none yet: its first completed run makes V1"
     return f"it has: {', '.join(names)}"
-
-
-def unknown_task(session: Session, name: str) -> str:
-    """What to say of a task that does not exist: those that do."""
-    known = session.scalars(select(TaskRow.name).order_by(TaskRow.name).limit(20)).all()
-    there = (
-        "there are: " + ", ".join(f"'{task}'" for task in known) if known else "there is none yet"
-    )
-    return f"there is no task '{name}'; {there}"
 
 
 def listed(session: Session, task: str) -> list[ModelVersionRead]:

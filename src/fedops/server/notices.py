@@ -1,18 +1,16 @@
 """What others must hear of once a change is durable: collected in a transaction, sent after its commit.
 
-Use cases call ``tell``; ``db.Database.write`` sends; the composition root connects who listens.
+Use cases call ``tell``; ``Database.write`` sends; the composition root connects who listens.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import Delivery
-
-_KEY = "fedops.notices"
+from fedops.server import after_commit
 
 
 @dataclass(frozen=True)
@@ -161,17 +159,8 @@ Notice = (
     | AttemptOver
     | WorkForScheduler
 )
-Listener = Callable[[Notice], None]
-#: Tells other processes, within the transaction: they hear it when (and only when) it is committed.
-Publisher = Callable[[Session, Sequence[Notice]], None]
 
 
 def tell(session: Session, *notices: Notice) -> None:
     """Send these when (and only when) the transaction of ``session`` is committed."""
-    pending = session.info.setdefault(_KEY, {})
-    pending.update(dict.fromkeys(notices))
-
-
-def take(session: Session) -> list[Notice]:
-    """What was told, each once, in order; the session then holds nothing more."""
-    return list(session.info.pop(_KEY, {}))
+    after_commit.collect(session, notices)

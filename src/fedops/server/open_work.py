@@ -8,11 +8,11 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import Stage
-from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus
+from fedops.core.states import ASSIGNMENT_OPEN, ATTEMPT_LIVE, AssignmentStatus
 from fedops.core.why import WorkFacts
 from fedops.server.assignments import ENDED_BY_SERVER, Seen
 from fedops.server.notices import OpenWork
-from fedops.server.tables import AssignmentRow
+from fedops.server.tables import AssignmentRow, AttemptRow
 
 
 def open_rows(session: Session, *where: ColumnElement[bool]) -> list[AssignmentRow]:
@@ -93,3 +93,18 @@ def seen_of(row: AssignmentRow) -> Seen:
         total=row.total,
         text=row.stage_text,
     )
+
+
+def attempts_waiting_for(session: Session, device_id: str) -> list[int]:
+    """The live attempts whose run waits for work of the device."""
+    waits = (AssignmentRow.run_id == AttemptRow.run_id, AssignmentRow.device_id == device_id)
+    query = (
+        select(AttemptRow.id)
+        .join(AssignmentRow, AssignmentRow.run_id == AttemptRow.run_id)
+        .where(
+            *waits, AssignmentRow.status.in_(ASSIGNMENT_OPEN), AttemptRow.status.in_(ATTEMPT_LIVE)
+        )
+        .distinct()
+        .order_by(AttemptRow.id)
+    )
+    return list(session.scalars(query))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from fedops.server.devices import Wanted
+from fedops.server.desired_state import Wanted
 
 
 class Others(Protocol):

@@ -8,8 +8,7 @@ from sqlalchemy.orm import Session
 from fedops.core.states import FailureReason, RunStatus
 from fedops.core.why import span
 from fedops.server import deadlines
-from fedops.server.rounds.outcomes import end_now
-from fedops.server.run_states import live_attempt
+from fedops.server.run_states import fail_run, live_attempt
 from fedops.server.tables import RunRow
 from fedops.settings import ServerSettings
 
@@ -35,6 +34,6 @@ def end_overdue(session: Session, settings: ServerSettings, now: float) -> list[
             continue
         because = f" ({run.text})" if run.text else ""
         text = f"it {_DID[run.status]} for {span(waited)}, limit {span(limit)}{because}"
-        end_now(session, run.id, FailureReason.TIMEOUT, text, now)
+        fail_run(session, run.id, FailureReason.TIMEOUT, text, now)
         ended.append(run.id)
     return ended

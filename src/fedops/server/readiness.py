@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fedops.core.states import Enrolment
-from fedops.server import facts
+from fedops.core.states import ATTEMPT_LIVE, Enrolment
+from fedops.server import availability
 from fedops.server.notices import AttemptSignal, tell
-from fedops.server.run_states import LIVE
 from fedops.server.tables import AttemptRow, DeviceRow, MembershipRow, RunRow
 
 
@@ -32,14 +31,18 @@ def waiting_attempts(session: Session, row: DeviceRow) -> list[Waiting]:
         select(AttemptRow.id, RunRow.task, RunRow.refused)
         .join(RunRow, RunRow.id == AttemptRow.run_id)
         .join(MembershipRow, MembershipRow.task == RunRow.task)
-        .where(MembershipRow.device_id == row.id, AttemptRow.status.in_(LIVE))
+        .where(MembershipRow.device_id == row.id, AttemptRow.status.in_(ATTEMPT_LIVE))
     )
     return [Waiting(*found) for found in session.execute(query)]
 
 
 def could_invite(row: DeviceRow, waiting: Iterable[Waiting], now: float) -> set[int]:
     """The attempts that could invite the device as it is now."""
-    return {w.attempt_id for w in waiting if facts.why_not(row, w.task, w.refused, now) is None}
+    return {
+        w.attempt_id
+        for w in waiting
+        if availability.unavailable_because(row, w.task, w.refused, now) is None
+    }
 
 
 def tell_ready(session: Session, attempt_ids: Iterable[int]) -> None:

@@ -7,43 +7,28 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fedops.core.errors import Conflict, NotFound
+from fedops.core.errors import Conflict
 from fedops.core.states import (
+    ATTEMPT_LIVE,
     ATTEMPT_TRANSITIONS,
     RUN_TERMINAL,
     RUN_TRAINING,
     RUN_TRANSITIONS,
     AssignmentStatus,
     AttemptStatus,
+    FailureReason,
     InvalidTransition,
     RunStatus,
 )
 from fedops.server import assignments, events
 from fedops.server.changes import move
-from fedops.server.notices import (
-    AttemptOver,
-    AttemptSignal,
-    DeviceChanged,
-    WorkForScheduler,
-    tell,
-)
-from fedops.server.tables import AttemptRow, MembershipRow, RunRow
+from fedops.server.lookup import require_run
+from fedops.server.membership import tell_members
+from fedops.server.notices import AttemptOver, AttemptSignal, WorkForScheduler, tell
+from fedops.server.tables import AttemptRow, RunRow
 
-LIVE = (AttemptStatus.STARTING, AttemptStatus.RUNNING)
 #: In these states a run has (or may have) no use for an attempt.
 _RESTING = RUN_TERMINAL | {RunStatus.PAUSED}
-
-
-def require_run(session: Session, run_id: int) -> RunRow:
-    """The run, or ``NotFound`` naming the newest ones."""
-    run = session.get(RunRow, run_id)
-    if run is None:
-        newest = session.scalars(select(RunRow.id).order_by(RunRow.id.desc()).limit(5)).all()
-        known = ", ".join(str(number) for number in newest)
-        raise NotFound(
-            f"there is no run {run_id}; " + (f"the newest are: {known}" if known else "none yet")
-        )
-    return run
 
 
 def attempt_of(session: Session, run: RunRow) -> AttemptRow | None:
@@ -57,7 +42,7 @@ def attempt_of(session: Session, run: RunRow) -> AttemptRow | None:
 def live_attempt(session: Session, run: RunRow) -> AttemptRow | None:
     """The run's attempt that is starting or running."""
     attempt = attempt_of(session, run)
-    return attempt if attempt and attempt.status in LIVE else None
+    return attempt if attempt and attempt.status in ATTEMPT_LIVE else None
 
 
 def move_run(
@@ -127,19 +112,20 @@ def move_attempt(
     **values: Any,
 ) -> bool:
     """Take an attempt to a state, if it is not there yet; log it and free what it held."""
-    if new not in LIVE:
+    if new not in ATTEMPT_LIVE:
         values.update(ended_at=now, reason=why or None)
     before = move(session, attempt, "status", ATTEMPT_TRANSITIONS, new, **values)
     if before is None:
         return False
     subject = f"attempt {attempt.number} of run {attempt.run_id}"
     events.moved(session, now, who, subject, (before, new), why, attempt.run_id)
-    if new not in LIVE:
+    if new not in ATTEMPT_LIVE:
         tell(session, AttemptOver(attempt.id, attempt.run_id), WorkForScheduler())
     return True
 
 
-def tell_members(session: Session, task: str) -> None:
-    """What the server wants of the task's devices has changed."""
-    query = select(MembershipRow.device_id).where(MembershipRow.task == task)
-    tell(session, *(DeviceChanged(device) for device in session.scalars(query)))
+def fail_run(session: Session, run_id: int, reason: FailureReason, text: str, now: float) -> None:
+    """For the scheduler and the sweeper: a run that cannot go on fails. Repeatable."""
+    run = require_run(session, run_id)
+    if run.ended_at is None:
+        move_run(session, run, RunStatus.FAILED, "server", text, now, reason=reason)

@@ -8,16 +8,10 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fedops.core.contracts import (
-    AttemptRead,
-    MetricRead,
-    ParticipationRead,
-    RoundRead,
-    RunRead,
-)
+from fedops.core.contracts import AttemptRead, MetricRead, ParticipationRead, RoundRead, RunRead
 from fedops.core.why import AttemptFacts, attempt_why, run_why
 from fedops.server import facts
-from fedops.server.run_states import require_run
+from fedops.server.lookup import require_run
 from fedops.server.tables import (
     AttemptRow,
     DeviceRow,

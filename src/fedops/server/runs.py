@@ -11,8 +11,9 @@ from fedops.core.contracts import RunStart
 from fedops.core.errors import Conflict, Invalid
 from fedops.core.states import RUN_TERMINAL, RUN_TRANSITIONS, RunStatus, TaskStatus
 from fedops.server import events, models, stops, tasks
+from fedops.server.lookup import require_run
 from fedops.server.notices import WorkForScheduler, tell
-from fedops.server.run_states import move_run, require_run
+from fedops.server.run_states import move_run
 from fedops.server.tables import ModelVersionRow, RunRow, TaskRow
 from fedops.settings import ServerSettings
 

@@ -16,7 +16,7 @@ from fedops.core.errors import Conflict
 from fedops.core.states import RUN_TERMINAL, RunStatus
 from fedops.core.why import count
 from fedops.server import runs, tasks
-from fedops.server.run_states import require_run
+from fedops.server.lookup import require_run
 from fedops.server.tables import ModelVersionRow, RoundRow, RunRow, TaskRow
 
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 
 from fedops.server import assignments, devices, overdue, stops, telemetry
-from fedops.server.artifacts import ArtifactStore
 from fedops.server.backup_lock import backup_pause
 from fedops.server.db import Database
 from fedops.server.leadership import Alone, Leadership
@@ -19,6 +18,7 @@ from fedops.server.rounds.work_hub import WorkHub
 from fedops.server.why_log import WhyLog
 from fedops.server.worker import Worker
 from fedops.settings import ServerSettings
+from fedops.storage.blobs import BlobStore
 
 SWEEP_SECONDS = 0.5
 #: How often it is looked whether a run waits for something else than before.
@@ -41,7 +41,7 @@ class Sweeper:
         self,
         db: Database,
         settings: ServerSettings,
-        store: ArtifactStore,
+        store: BlobStore,
         presence: Presence,
         hub: WorkHub,
         clock: Callable[[], float] = time.time,

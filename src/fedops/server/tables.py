@@ -35,21 +35,13 @@ from fedops.core.states import (
     ParticipationStatus,
     RunStatus,
     TaskStatus,
+    TokenKind,
 )
 
 _OPEN = ", ".join(sorted(f"'{status.value}'" for status in ASSIGNMENT_OPEN))
 _KEPT = "delivered_at IS NOT NULL AND pruned_at IS NULL"
 #: SQLite counts up only columns declared INTEGER.
 BigId = BigInteger().with_variant(Integer, "sqlite")
-
-
-class TokenKind(StrEnum):
-    """Whom a token speaks for."""
-
-    ADMIN = "admin"
-    JOIN = "join"
-    DEVICE = "device"
-    ATTEMPT = "attempt"
 
 
 def _enum(kind: type[StrEnum]) -> Enum:

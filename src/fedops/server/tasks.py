@@ -13,10 +13,9 @@ from fedops.config import Config, apply_overrides, to_plain
 from fedops.core.contracts import TaskCreate, TaskRead, TaskUpdate
 from fedops.core.errors import Conflict, NotFound
 from fedops.core.states import TASK_TRANSITIONS, TaskStatus
-from fedops.core.words import did_you_mean
-from fedops.server import bundles, events, facts, models
+from fedops.server import availability, bundles, events, lookup, models
 from fedops.server.changes import move
-from fedops.server.run_states import tell_members
+from fedops.server.membership import tell_members
 from fedops.server.tables import RunRow, TaskRow
 
 #: Reads the config that a stored app bundle (its sha256) holds.
@@ -27,7 +26,7 @@ def require(session: Session, name: str) -> TaskRow:
     """The task, or ``NotFound`` naming those there are."""
     row = session.get(TaskRow, name)
     if row is None:
-        raise NotFound(models.unknown_task(session, name))
+        raise NotFound(lookup.unknown_task(session, name))
     return row
 
 
@@ -123,21 +122,6 @@ def active_run(session: Session, name: str) -> int | None:
     return session.scalars(query).one_or_none()
 
 
-def unready(session: Session, names: Sequence[str]) -> list[str]:
-    """What is wrong with the tasks a device asks for: one sentence each."""
-    rows = {row.name: row for row in session.scalars(select(TaskRow))}
-    ready = sorted(name for name, row in rows.items() if row.status is TaskStatus.READY)
-    there = "the server's tasks: " + ", ".join(ready) if ready else "the server has no task yet"
-    found = []
-    for name in names:
-        if name not in rows:
-            guess = did_you_mean(name, ready)
-            found.append(f"there is no task '{name}' on the server{guess or ''} ({there})")
-        elif rows[name].status is not TaskStatus.READY:
-            found.append(f"task '{name}' is {rows[name].status.value}")
-    return found
-
-
 def read(session: Session, row: TaskRow) -> TaskRead:
     """A task with what follows from its runs, devices and models."""
     return TaskRead(
@@ -146,7 +130,7 @@ def read(session: Session, row: TaskRow) -> TaskRead:
         description=row.description,
         bundle=row.bundle,
         config=row.config,
-        devices=[device.name for device in facts.members(session, row.name)],
+        devices=[device.name for device in availability.task_devices(session, row.name)],
         active_run=active_run(session, row.name),
         latest_version=models.aliases(session, row.name).get(models.LATEST),
         created_at=row.created_at,

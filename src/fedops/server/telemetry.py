@@ -6,7 +6,7 @@ from sqlalchemy import delete, select, tuple_
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import RecordKind, TelemetryRead
-from fedops.server import devices
+from fedops.server import lookup
 from fedops.server.tables import RecordRow
 
 #: So many are removed in one transaction, so that none takes long.
@@ -16,7 +16,7 @@ _IS_SAMPLE = RecordRow.kind == RecordKind.TELEMETRY.value
 
 def newest(session: Session, device: str, limit: int) -> list[TelemetryRead]:
     """The newest samples of a device (by name or id), oldest first."""
-    row = devices.require(session, device)
+    row = lookup.require_device(session, device)
     query = select(RecordRow).where(RecordRow.device_id == row.id, _IS_SAMPLE)
     found = session.scalars(query.order_by(RecordRow.at.desc()).limit(limit)).all()
     return [

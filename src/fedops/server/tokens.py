@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import TokenCreate, TokenRead
 from fedops.core.errors import Forbidden, NotFound
-from fedops.core.states import Enrolment
+from fedops.core.states import Enrolment, TokenKind
 from fedops.core.why import span
 from fedops.server import events
 from fedops.server.changes import swap
 from fedops.server.notices import TokensChanged, tell
-from fedops.server.tables import DeviceRow, TokenKind, TokenRow
+from fedops.server.tables import DeviceRow, TokenRow
 
 
 class Unauthorized(Forbidden):

@@ -171,7 +171,7 @@ class World:
         body = c.TaskCreate(name=name, bundle=ref.sha256, overrides=overrides or [])
         return self.operator.create_task(body)
 
-    def upload(self, data: bytes) -> c.ArtifactRef:
+    def upload(self, data: bytes) -> c.BlobRef:
         return self.operator.upload_bundle(self.file(data))
 
     def file(self, data: bytes) -> Path:

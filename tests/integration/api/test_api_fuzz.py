@@ -17,8 +17,8 @@ from managing import World, managing
 from schemathesis import GenerationMode
 
 from fedops.core import contracts as c
+from fedops.core.states import TokenKind
 from fedops.server import tokens
-from fedops.server.tables import TokenKind
 
 #: For each operation and mode. The whole stays within a minute.
 EXAMPLES = 8

@@ -17,7 +17,7 @@ from fedops.core import contracts as c
 from fedops.core.errors import Conflict, Forbidden, Invalid, NotFound
 from fedops.core.states import ASSIGNMENT_TRANSITIONS, ParticipationStatus
 from fedops.core.states import AssignmentStatus as A
-from fedops.server import assignments
+from fedops.server import assignments, lookup
 from fedops.server.tables import AssignmentRow
 from fedops.server.tokens import Principal
 
@@ -360,7 +360,7 @@ def _lose(world: World, run_id: int) -> None:
     from fedops.server import attempts, run_states
 
     with world.manager.services.db.write() as session:
-        attempt = run_states.attempt_of(session, run_states.require_run(session, run_id))
+        attempt = run_states.attempt_of(session, lookup.require_run(session, run_id))
         assert attempt is not None
         attempts.lost(session, attempt.id, "killed", world.clock())
 

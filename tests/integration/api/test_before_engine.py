@@ -115,7 +115,7 @@ def test_runs_of_before_go_on_with_the_devices_of_before(world: World, tmp_path:
     assert world.operator.run(RUNNING).committed_rounds == 2
 
 
-def _document(model: c.ArtifactRef) -> dict[str, object]:
+def _document(model: c.BlobRef) -> dict[str, object]:
     blob = {"sha256": model.sha256, "size": model.size}
     arrays = {"type": "array", "tensors": [["out.bias", "out.bias"]], "blob": blob}
     return {"version": 1, "records": {"arrays": arrays}}

@@ -90,12 +90,12 @@ FULL = """
 import json, resource, sys
 from pathlib import Path
 from fedops.core.errors import Unavailable
-from fedops.server.artifacts import LocalArtifacts
+from fedops.storage.folder_blobs import FolderBlobs
 from fedops.server.db import Database
 from fedops.server.tables import MetaRow
 
 home = Path(sys.argv[1])
-store, db = LocalArtifacts(home / "artifacts"), Database(f"sqlite:///{home}/x.db")
+store, db = FolderBlobs(home / "artifacts"), Database(f"sqlite:///{home}/x.db")
 
 def keep(content):
     upload = store.begin()

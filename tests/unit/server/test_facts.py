@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ProcessReport
 from fedops.core.states import Enrolment, ProcessStatus, RunStatus
-from fedops.server import facts
+from fedops.server import availability, facts
 from fedops.server.tables import RunRow
 from fedops.server.twins import PROBLEM
 from fedops.settings import ServerSettings
@@ -17,7 +17,9 @@ from fedops.settings import ServerSettings
 NOW = 1_000_000.0
 
 
-def _member(name: str, status: ProcessStatus = ProcessStatus.IDLE, **changed: Any) -> facts.Member:
+def _member(
+    name: str, status: ProcessStatus = ProcessStatus.IDLE, **changed: Any
+) -> availability.Member:
     values = {
         "id": name,
         "name": name,
@@ -29,7 +31,7 @@ def _member(name: str, status: ProcessStatus = ProcessStatus.IDLE, **changed: An
         "process_at": NOW,
         "problems": [],
     }
-    return facts.Member(**{**values, **changed})
+    return availability.Member(**{**values, **changed})
 
 
 def _run() -> RunRow:
@@ -49,9 +51,9 @@ def test_each_device_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         _member("twin", problems=[PROBLEM]),
     ]
     looked_at: list[str] = []
-    of_device = facts.of_device
+    of_device = availability.device_facts
 
-    def noted(row: facts.Member, *args: Any, **more: Any) -> Any:
+    def noted(row: availability.Member, *args: Any, **more: Any) -> Any:
         looked_at.append(row.name)
         return of_device(row, *args, **more)
 
@@ -61,5 +63,8 @@ def test_each_device_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert looked_at == [row.name for row in rows] == [device.name for device in found.devices]
     assert sorted(found.unavailable) == ["away", "broken", "picky", "twin"]
     monkeypatch.undo()
-    said = {row.name: facts.why_not(row, "t", {"picky": "no data"}, NOW) for row in rows}
+    said = {
+        row.name: availability.unavailable_because(row, "t", {"picky": "no data"}, NOW)
+        for row in rows
+    }
     assert {name: why for name, why in said.items() if why} == found.unavailable

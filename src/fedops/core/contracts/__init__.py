@@ -38,7 +38,6 @@ from fedops.core.contracts.base import (
 )
 from fedops.core.contracts.devices import DeviceRead, ProcessReport
 from fedops.core.contracts.engine import (
-    ArtifactRef,
     AttemptSpec,
     BlobHandover,
     CancelRequest,
@@ -117,7 +116,6 @@ __all__ = [
     "PROTOCOL_HEADER",
     "AliasMoveRead",
     "AliasRead",
-    "ArtifactRef",
     "AssignmentId",
     "AssignmentKind",
     "AttemptRead",

@@ -12,7 +12,6 @@ from fedops.core.contracts.parameters import ParameterContract
 from fedops.core.states import AssignmentStatus, FailureReason, ParticipationStatus
 
 #: What a blob was called.
-ArtifactRef = BlobRef
 
 
 class OpenAssignment(Reply):
@@ -61,9 +60,9 @@ class AttemptSpec(Reply):
     rounds: int
     next_round: int
     #: The global model to start from (last committed checkpoint, else a version), if any.
-    model: ArtifactRef | None
+    model: BlobRef | None
     #: Momenta and other state of the strategy after the last committed round, if any.
-    strategy_state: ArtifactRef | None
+    strategy_state: BlobRef | None
     contract: ParameterContract | None
     #: Name of the data set that the run's devices share, once known.
     dataset: str | None

@@ -9,9 +9,9 @@ from fastapi.concurrency import run_in_threadpool
 
 from fedops.api_client import LONG_POLL_SECONDS
 from fedops.core.contracts import (
-    ArtifactRef,
     AttemptSpec,
     BlobHandover,
+    BlobRef,
     CancelRequest,
     Candidates,
     Collected,
@@ -141,7 +141,7 @@ def cancel(body: CancelRequest, attempt: AttemptId, server: Server) -> Response:
 
 
 @router.post("/blobs")
-def hand_over(body: BlobHandover, attempt: AttemptId, server: Server) -> ArtifactRef:
+def hand_over(body: BlobHandover, attempt: AttemptId, server: Server) -> BlobRef:
     """Make a file of the attempt's spool folder a blob."""
     with server.db.read() as session:
         folder = engine_session.spool_of(session, attempt, server.settings.home)

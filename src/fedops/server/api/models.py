@@ -7,15 +7,9 @@ from typing import Annotated
 from fastapi import APIRouter, Path
 from fastapi.responses import FileResponse
 
-from fedops.core.contracts import (
-    AliasRead,
-    FileCheck,
-    ModelComparison,
-    ModelVersionRead,
-    Promotion,
-)
+from fedops.core.contracts import AliasRead, FileCheck, ModelComparison, ModelVersionRead, Promotion
 from fedops.core.errors import Unavailable
-from fedops.server import aliases, artifacts, comparison, integrity, models
+from fedops.server import aliases, comparison, integrity, models
 from fedops.server.api import transfer
 from fedops.server.api.access import ADMIN, ERRORS, Named, NameFilter, Server
 from fedops.server.api.routing import StrictRoute
@@ -85,7 +79,7 @@ def promote_model(
 
 
 def _require_intact(server: Services, version: ModelVersionRead) -> None:
-    problem = artifacts.problem(server.artifacts, version.sha256)
+    problem = server.artifacts.check(version.sha256)
     if problem:
         raise Unavailable(
             f"V{version.version} of task '{version.task}' cannot be used: {problem} "

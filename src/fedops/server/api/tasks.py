@@ -7,12 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request
 from fastapi.concurrency import run_in_threadpool
 
-from fedops.core.contracts import (
-    ArtifactRef,
-    TaskCreate,
-    TaskRead,
-    TaskUpdate,
-)
+from fedops.core.contracts import BlobRef, TaskCreate, TaskRead, TaskUpdate
 from fedops.server import bundles, tasks
 from fedops.server.api import transfer
 from fedops.server.api.access import ADMIN, ERRORS, Named, Server
@@ -24,7 +19,7 @@ Commit = Annotated[str | None, Query(pattern=r"^[0-9a-f]{7,64}(-dirty)?$")]
 
 
 @router.put("/bundles")
-async def upload_bundle(request: Request, server: Server, commit: Commit = None) -> ArtifactRef:
+async def upload_bundle(request: Request, server: Server, commit: Commit = None) -> BlobRef:
     """Upload an app as a zip. The answer's ``sha256`` is what tasks name it by.
 
     ``commit``: the Git commit that its files were at, for the lineage of what it will train.
@@ -33,7 +28,7 @@ async def upload_bundle(request: Request, server: Server, commit: Commit = None)
     return await run_in_threadpool(_register_bundle, server, ref, commit)
 
 
-def _register_bundle(server: Services, ref: ArtifactRef, commit: str | None) -> ArtifactRef:
+def _register_bundle(server: Services, ref: BlobRef, commit: str | None) -> BlobRef:
     with server.db.write() as session:
         bundles.register(session, ref, server.artifacts, server.clock(), commit)
     return ref

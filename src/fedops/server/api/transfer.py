@@ -6,14 +6,14 @@ from fastapi import Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
-from fedops.core.contracts import ArtifactRef
+from fedops.core.contracts import BlobRef
 from fedops.server.api.routing import refuse_announced, refuse_size
-from fedops.server.artifacts import ArtifactStore, Upload
+from fedops.storage.blobs import BlobStore, Upload
 
 _BLOCK = 1 << 20
 
 
-async def receive(request: Request, store: ArtifactStore, limit: int) -> ArtifactRef:
+async def receive(request: Request, store: BlobStore, limit: int) -> BlobRef:
     """Take in the request's body as an artifact, or leave nothing of it."""
     refuse_announced(request, limit)
     upload = await run_in_threadpool(store.begin)
@@ -35,7 +35,7 @@ async def _copy(request: Request, upload: Upload, limit: int) -> None:
     await run_in_threadpool(upload.write, bytes(pending))
 
 
-def send(store: ArtifactStore, sha256: str, name: str | None = None) -> FileResponse:
+def send(store: BlobStore, sha256: str, name: str | None = None) -> FileResponse:
     """An artifact as an answer."""
     return FileResponse(
         store.path(sha256),

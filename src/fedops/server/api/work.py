@@ -22,7 +22,7 @@ from fedops.failpoints import reached
 from fedops.server import assignments, error_replies, heartbeats, stops
 from fedops.server.api import strict_json
 from fedops.server.api.errors import describe
-from fedops.server.devices import Wanted
+from fedops.server.desired_state import Wanted
 from fedops.server.notices import OpenWork, WorkOver
 from fedops.server.protocol import require_protocol
 from fedops.server.refusals import Gone, TooLarge

@@ -21,7 +21,6 @@ from fedops.core.states import AttemptStatus, RunStatus
 from fedops.core.why import span
 from fedops.failpoints import reached
 from fedops.server import attempts, logs
-from fedops.server.artifacts import ArtifactStore
 from fedops.server.attempts import FinishedAttempt, LiveAttempt, Submission
 from fedops.server.db import Database
 from fedops.server.jobs.app_folders import AppFolders
@@ -31,6 +30,7 @@ from fedops.server.rounds.engine_liveness import Pulse
 from fedops.server.rounds.engine_session import spool_dir, spools
 from fedops.server.worker import Worker
 from fedops.settings import ServerSettings
+from fedops.storage.blobs import BlobStore
 
 logger = logging.getLogger("fedops.server.scheduler")
 
@@ -84,7 +84,7 @@ class Scheduler:
         self,
         db: Database,
         engines: EngineProcesses,
-        artifacts: ArtifactStore,
+        artifacts: BlobStore,
         settings: ServerSettings,
         pulse: Pulse,
         *,

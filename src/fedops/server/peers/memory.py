@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedops.core.policies import is_online
-from fedops.core.states import ASSIGNMENT_OPEN
+from fedops.core.states import ASSIGNMENT_OPEN, ATTEMPT_LIVE
 from fedops.server import assignments, open_work
 from fedops.server.db import Database
 from fedops.server.notices import (
@@ -34,7 +34,6 @@ from fedops.server.peers.wire import Heard
 from fedops.server.rounds.attempt_inbox import AttemptInboxes
 from fedops.server.rounds.open_rounds import away
 from fedops.server.rounds.work_hub import WorkHub
-from fedops.server.run_states import LIVE
 from fedops.server.tables import AssignmentRow, AttemptRow, DeviceRow, RunRow
 from fedops.server.twins import Twins
 from fedops.server.worker import Worker
@@ -120,7 +119,7 @@ class PeerMemory:
     def _refresh(self, session: Session, run_id: int, attempt_id: int) -> None:
         """What the engine of an attempt may have missed."""
         attempt = session.get_one(AttemptRow, attempt_id)
-        if attempt.status not in LIVE:
+        if attempt.status not in ATTEMPT_LIVE:
             self._tell(AttemptOver(attempt_id, run_id))
             return
         number = session.get_one(RunRow, run_id).committed_rounds + 1

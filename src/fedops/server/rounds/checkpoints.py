@@ -13,14 +13,13 @@ from typing import Any
 from sqlalchemy import delete, exists, func, or_, select
 from sqlalchemy.orm import Session
 
-from fedops.core.contracts import ArtifactRef
+from fedops.core.contracts import BlobRef
 from fedops.core.errors import NotFound
 from fedops.core.states import ASSIGNMENT_OPEN
 from fedops.server import artifacts, events
-from fedops.server.artifacts import ArtifactStore
 from fedops.server.changes import swap
+from fedops.server.lookup import require_run
 from fedops.server.rounds.engine_session import fenced
-from fedops.server.run_states import require_run
 from fedops.server.tables import (
     ArtifactRow,
     AssignmentRow,
@@ -33,6 +32,7 @@ from fedops.server.tables import (
     RoundRow,
     RunRow,
 )
+from fedops.storage.blobs import BlobStore
 from fedops.storage.payloads import blobs_of
 
 #: A file that was just uploaded again is about to be used: it stays for this long at least. Seconds.
@@ -76,7 +76,7 @@ def _metric(row: RoundRow, name: str) -> float | None:
     return row.metrics.get(name, row.client_metrics.get(name))
 
 
-def file_of(session: Session, run_id: int, number: int) -> ArtifactRef:
+def file_of(session: Session, run_id: int, number: int) -> BlobRef:
     """The model that a round made. ``NotFound`` when it is not kept any more."""
     run = require_run(session, run_id)
     row = session.get(RoundRow, (run_id, number))
@@ -95,7 +95,7 @@ def file_of(session: Session, run_id: int, number: int) -> ArtifactRef:
 # --- what becomes of the rest ----------------------------------------------------------------
 
 
-def remove(session: Session, store: ArtifactStore, now: float) -> int:
+def remove(session: Session, store: BlobStore, now: float) -> int:
     """Remove files that were given up and that nothing needs. Returns how many."""
     query = (
         select(ArtifactRow)
@@ -197,14 +197,14 @@ def to_resume_from(session: Session, attempt_id: int) -> list[Checkpoint]:
     ]
 
 
-def find_damaged(store: ArtifactStore, found: Sequence[Checkpoint]) -> dict[int, str]:
+def find_damaged(store: BlobStore, found: Sequence[Checkpoint]) -> dict[int, str]:
     """Of the newest rounds, those that cannot be gone on from, with the reason: up to the first that can."""
     damaged: dict[int, str] = {}
     for checkpoint in found:
         if not checkpoint.kept:
             damaged[checkpoint.round] = "it was not kept"
             continue
-        problems = [p for sha256 in checkpoint.files if (p := artifacts.problem(store, sha256))]
+        problems = [p for sha256 in checkpoint.files if (p := store.check(sha256))]
         if not problems:
             break
         damaged[checkpoint.round] = problems[0]

@@ -12,8 +12,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import (
-    ArtifactRef,
     AttemptSpec,
+    BlobRef,
     Candidate,
     Candidates,
     CollectRequest,
@@ -23,12 +23,18 @@ from fedops.core.contracts import (
     ParameterContract,
 )
 from fedops.core.errors import Conflict
-from fedops.core.states import RUN_TRAINING, AttemptStatus, ParticipationStatus, RunStatus
-from fedops.server import artifacts, assignments, facts, models, open_work
+from fedops.core.states import (
+    ATTEMPT_LIVE,
+    RUN_TRAINING,
+    AttemptStatus,
+    ParticipationStatus,
+    RunStatus,
+)
+from fedops.server import artifacts, assignments, availability, models, open_work
 from fedops.server.attempts import engine_of
 from fedops.server.changes import swap
 from fedops.server.rounds import open_rounds
-from fedops.server.run_states import LIVE, move_attempt, move_run
+from fedops.server.run_states import move_attempt, move_run
 from fedops.server.tables import (
     ArtifactRow,
     AttemptRow,
@@ -51,7 +57,7 @@ def fenced(session: Session, attempt_id: int, lock: bool = True) -> tuple[Attemp
     attempt = session.get_one(AttemptRow, attempt_id)
     run = session.get_one(RunRow, attempt.run_id, with_for_update=True if lock else None)
     session.refresh(attempt)
-    if attempt.status not in LIVE or run.current_attempt != attempt.number:
+    if attempt.status not in ATTEMPT_LIVE or run.current_attempt != attempt.number:
         how = (
             f"{attempt.status.value}: {attempt.reason}" if attempt.reason else attempt.status.value
         )
@@ -123,7 +129,7 @@ def spool_dir(home: Path, run_id: int, attempt: int) -> Path:
     return spools(home) / f"run-{run_id}" / f"attempt-{attempt}"
 
 
-def _start_from(session: Session, run: RunRow) -> tuple[ArtifactRef | None, ArtifactRef | None]:
+def _start_from(session: Session, run: RunRow) -> tuple[BlobRef | None, BlobRef | None]:
     """The model to go on with, and the strategy's state: the last round's, its parent's, a version's."""
     if run.committed_rounds >= run.first_round:
         last = session.get_one(RoundRow, (run.id, run.committed_rounds))
@@ -136,9 +142,9 @@ def _start_from(session: Session, run: RunRow) -> tuple[ArtifactRef | None, Arti
     return _ref(session, version.sha256), None
 
 
-def _ref(session: Session, sha256: str | None) -> ArtifactRef | None:
+def _ref(session: Session, sha256: str | None) -> BlobRef | None:
     row = session.get(ArtifactRow, sha256) if sha256 else None
-    return ArtifactRef(sha256=row.sha256, size=row.size) if row else None
+    return BlobRef(sha256=row.sha256, size=row.size) if row else None
 
 
 def initial_model(session: Session, attempt_id: int, body: ModelInit, now: float) -> None:
@@ -191,12 +197,12 @@ def candidates(session: Session, attempt_id: int, now: float) -> Candidates:
         Candidate(
             device=row.name,
             node_id=str(row.node_number),
-            unavailable=facts.why_not(row, run.task, run.refused, now),
+            unavailable=availability.unavailable_because(row, run.task, run.refused, now),
             busy_with=busy.get(row.id),
-            idle_seconds=0.0 if row.id in busy else facts.idle_seconds(row, now),
+            idle_seconds=0.0 if row.id in busy else availability.idle_seconds(row, now),
             **history.get(row.id, {}),
         )
-        for row in facts.members(session, run.task)
+        for row in availability.task_devices(session, run.task)
     ]
     return Candidates(command=command(run), candidates=found)
 

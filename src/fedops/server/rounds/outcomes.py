@@ -14,7 +14,7 @@ from fedops.server import attempts, models, stops
 from fedops.server.attempts import engine_of
 from fedops.server.rounds.commits import note_client_metrics
 from fedops.server.rounds.engine_session import fenced
-from fedops.server.run_states import move_attempt, move_run, require_run
+from fedops.server.run_states import move_attempt, move_run
 from fedops.server.tables import (
     AttemptRow,
     BundleRow,
@@ -143,10 +143,3 @@ def _contributions(session: Session, run: RunRow) -> dict[str, dict[str, int]]:
         name: {"rounds": int(rounds), "examples": int(examples or 0)}
         for name, rounds, examples in session.execute(query)
     }
-
-
-def end_now(session: Session, run_id: int, reason: FailureReason, text: str, now: float) -> None:
-    """For the scheduler and the sweeper: a run that cannot go on fails. Repeatable."""
-    run = require_run(session, run_id)
-    if run.ended_at is None:
-        move_run(session, run, RunStatus.FAILED, "server", text, now, reason=reason)
