@@ -57,8 +57,8 @@ def test_each_device_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         looked_at.append(row.name)
         return of_device(row, *args, **more)
 
-    monkeypatch.setattr(facts, "members", lambda session, task: rows)
-    monkeypatch.setattr(facts, "of_device", noted)
+    monkeypatch.setattr(facts, "task_devices", lambda session, task: rows)
+    monkeypatch.setattr(facts, "device_facts", noted)
     found = facts.of_run(Session(), _run(), None, ServerSettings(), NOW)
     assert looked_at == [row.name for row in rows] == [device.name for device in found.devices]
     assert sorted(found.unavailable) == ["away", "broken", "picky", "twin"]
