@@ -22,10 +22,10 @@ from common import median, options, report, say
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedops.explain.base import Job
-from fedops.explain.explainer import Explainer
-from fedops.explain.methods import BUILT_IN, make
-from fedops.explain.options import Options
+from fedops.explain.explainers.options import Options
+from fedops.explain.methods.base import Job
+from fedops.explain.methods.registry import BUILT_IN, make
+from fedops.explain.service.explainer import Explainer
 
 SAMPLES = 16
 PROMISED_SHARE = 0.05

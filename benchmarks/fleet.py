@@ -15,7 +15,7 @@ from common import HERE, median, say
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedops.api_client import JoinClient
-from fedops.client.join import describe_device, join_request
+from fedops.client.device.enrolment import describe_device, join_request
 from fedops.core import contracts as c
 from fedops.demo.federation import Federation
 from fedops.processes import clean_env, spawn

@@ -26,8 +26,8 @@ from pydantic import (
 
 from fedops.core.contracts import Finite, Name
 from fedops.core.errors import Invalid
-from fedops.core.mistakes import REDACTED, sentences
-from fedops.core.words import did_you_mean, listed
+from fedops.core.suggestions import did_you_mean, listed
+from fedops.core.validation_messages import REDACTED, sentences
 
 logger = logging.getLogger("fedops.config")
 #: What ``server.round.queue_seconds`` was when nobody said anything, while runs waited in a queue.

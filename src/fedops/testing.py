@@ -6,7 +6,7 @@ import itertools
 from dataclasses import dataclass, field
 
 from fedops.core.errors import Unavailable
-from fedops.scalize.conformance import check_adapter as check_adapter
+from fedops.scalize.adapter.conformance import check_adapter as check_adapter
 from fedops.server.jobs.engine_process import EngineTicket
 
 

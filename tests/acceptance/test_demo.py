@@ -15,7 +15,7 @@ import pytest
 from federating import until_gone
 
 from fedops.demo.federation import FEDOPS
-from fedops.demo.show import find_app
+from fedops.demo.run import find_app
 from fedops.processes import clean_env
 from fedops.settings import cli_settings
 

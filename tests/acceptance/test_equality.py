@@ -14,9 +14,9 @@ from fedops.core import contracts as c
 from fedops.core.policies import client_seed
 from fedops.core.states import RunStatus
 from fedops.demo.federation import Federation
-from fedops.demo.show import find_app
-from fedops.scalize.base import TrainContext
-from fedops.scalize.project import Project
+from fedops.demo.run import find_app
+from fedops.scalize.adapter.protocol import TrainContext
+from fedops.scalize.flow.project import Project
 from fedops.storage.tensors import Tensors, load
 
 SEED = 7

@@ -12,7 +12,7 @@ import pytest
 from federating import QUIET, complete
 
 from fedops.demo.federation import Federation
-from fedops.scalize.scaffold import init_project
+from fedops.scalize.discovery.scaffold import init_project
 from fedops.storage.tensors import load
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

@@ -13,7 +13,7 @@ from federating import QUIET, until
 from fedops.core import contracts as c
 from fedops.core.states import RunStatus
 from fedops.demo.federation import Federation
-from fedops.demo.show import find_app
+from fedops.demo.run import find_app
 
 TASK, ROUNDS = "digits", 2
 #: Scores that the explanation of the first and of the second round has.

@@ -18,7 +18,7 @@ from flowering import Flower
 from fedops.core import contracts as c
 from fedops.core.states import RunStatus
 from fedops.demo.federation import Federation, free_port
-from fedops.demo.show import find_app
+from fedops.demo.run import find_app
 
 #: Each test waits for conditions with limits of its own.
 pytestmark = pytest.mark.timeout(600)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from federating import QUIET, TINY, complete
 
-from fedops.client.join import join
+from fedops.client.device.enrolment import join
 from fedops.core import contracts as c
 from fedops.demo.federation import Federation
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from federating import QUIET, TINY, until
 
-from fedops.client.identity import Home
+from fedops.client.device.data_dir import Home
 from fedops.core.states import AttemptStatus, RunStatus
 from fedops.demo.federation import Federation
 

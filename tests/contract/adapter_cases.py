@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from fedops.config import Dataset, Exchange
-from fedops.scalize.base import AdapterOptions, ModelAdapter, Part
-from fedops.scalize.conformance import CONTEXT
-from fedops.scalize.randomness import seed_everything
+from fedops.scalize.adapter.conformance import CONTEXT
+from fedops.scalize.adapter.protocol import AdapterOptions, ModelAdapter, Part
+from fedops.scalize.adapter.random_state import seed_everything
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
@@ -47,10 +47,14 @@ class Case:
 
 
 MODULES = {
-    "huggingface": ("fedops.scalize.huggingface", "HuggingFaceAdapter", ("peft", "transformers")),
-    "keras": ("fedops.scalize.keras", "KerasAdapter", ("keras",)),
-    "pytorch": ("fedops.scalize.pytorch", "PyTorchAdapter", ("torch",)),
-    "sklearn": ("fedops.scalize.sklearn", "SklearnAdapter", ("sklearn",)),
+    "huggingface": (
+        "fedops.scalize.frameworks.huggingface",
+        "HuggingFaceAdapter",
+        ("peft", "transformers"),
+    ),
+    "keras": ("fedops.scalize.frameworks.keras", "KerasAdapter", ("keras",)),
+    "pytorch": ("fedops.scalize.frameworks.pytorch", "PyTorchAdapter", ("torch",)),
+    "sklearn": ("fedops.scalize.frameworks.sklearn", "SklearnAdapter", ("sklearn",)),
 }
 
 
@@ -61,14 +65,14 @@ def adapter_class(name: str) -> Any:
 
 def arrays_of(adapter: str, model: Any) -> dict[str, Any]:
     if adapter == "keras":
-        from fedops.scalize.keras import named_variables, to_numpy
+        from fedops.scalize.frameworks.keras import named_variables, to_numpy
 
         return {n: to_numpy(v).copy() for n, v in named_variables(model).items()}
     if adapter == "sklearn":
-        from fedops.scalize.sklearn_parts import parts_of
+        from fedops.scalize.frameworks.sklearn_estimators import parts_of
 
         return {f"{p.prefix}{n}": a for p in parts_of(model, None) for n, a in p.read().items()}
-    from fedops.scalize.torch_tensors import named_tensors, to_numpy
+    from fedops.scalize.frameworks.pytorch_tensors import named_tensors, to_numpy
 
     return {n: to_numpy(t) for n, t in named_tensors(model).items()}
 

@@ -16,8 +16,8 @@ import pytest
 from fedops.core.contracts import BlobRef, Instruction
 from fedops.core.contracts.training import TrainingOrder
 from fedops.flower.client_app import DeviceApp, WorkResult, node_id_of
-from fedops.flower.compat import APP_RAISED, LOAD_FAILED
-from fedops.scalize.project import Project
+from fedops.flower.codec.compat import APP_RAISED, LOAD_FAILED
+from fedops.scalize.flow.project import Project
 from fedops.storage.payloads import Payload, make_document, read_payload
 from fedops.storage.tensors import Tensors, load, save
 from fedops.trainer.device_context import Device, NoReporter
@@ -39,7 +39,7 @@ CLIENT = """
 import time
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
-from fedops.scalize.base import Cancelled
+from fedops.scalize.adapter.protocol import Cancelled
 
 def doubled(message, context, call_next):
     reply = call_next(message, context)

@@ -7,7 +7,7 @@ import pytest
 from flwr.app import Error, Message, RecordDict
 from flwr.supercore.task_identity import TaskIdentity
 
-from fedops.flower.compat import (
+from fedops.flower.codec.compat import (
     APP_RAISED,
     LOAD_FAILED,
     NODE_UNAVAILABLE,

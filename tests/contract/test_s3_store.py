@@ -18,11 +18,11 @@ from blob_world import FakeAccess, blob_world, creation
 from s3_server import S3Server, bucket_of
 
 from fedops.core.errors import NotFound, Unavailable
-from fedops.server.artifacts import record
-from fedops.server.backup import backup
-from fedops.server.blob_stores import open_blobs
-from fedops.server.db import Database
-from fedops.server.restore import restore
+from fedops.server.database.backup import backup
+from fedops.server.database.blob_rows import record
+from fedops.server.database.blob_stores import open_blobs
+from fedops.server.database.database import Database
+from fedops.server.database.restore import restore
 from fedops.settings import ServerSettings
 from fedops.storage.s3 import S3Blobs, S3Bucket
 

@@ -12,8 +12,8 @@ from flwr.supercore.task_identity import TaskIdentity
 from fedops.algorithms.aggregation import weighted_mean
 from fedops.core.errors import Invalid
 from fedops.engine.aggregation_port import ClientUpdate
-from fedops.flower.strategies import RunStrategy
-from fedops.flower.strategy_config import NAMES, make_strategy
+from fedops.flower.strategies.strategy_adapter import RunStrategy
+from fedops.flower.strategies.strategy_factory import NAMES, make_strategy
 from fedops.storage.tensors import Tensors
 
 NODES = [11, 12, 13, 14, 15, 16, 17]

@@ -11,8 +11,8 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 
-from fedops.client.identity import Home, Identity, load_identity
-from fedops.server import migrate
+from fedops.client.device.data_dir import Home, Identity, load_identity
+from fedops.server.database import upgrade
 
 KEPT = Path(__file__).parents[1] / "fixtures" / "before-engine"
 REVISION = "0004"
@@ -45,7 +45,7 @@ def copy_database(file: Path, url: str) -> None:
     """Bring a SQLite database of that revision into an empty one of another kind."""
     source, target = sa.create_engine(f"sqlite:///{file}"), sa.create_engine(url)
     with target.begin() as connection:
-        command.upgrade(migrate.config(connection), REVISION)
+        command.upgrade(upgrade.config(connection), REVISION)
     kept = sa.MetaData()
     kept.reflect(source)
     with source.connect() as reading, target.begin() as writing:

@@ -7,7 +7,7 @@ import logging
 import sys
 from pathlib import Path
 
-from fedops.client.manager import TRAINING_COMMAND, Options, manage
+from fedops.client.manager.manager import TRAINING_COMMAND, Options, manage
 from fedops.core.errors import FedOpsError
 from fedops.core.policies import SupervisionPolicy
 from fedops.settings import client_settings

@@ -16,7 +16,7 @@ from typing import Any
 import psutil
 from fake_manager_server import FakeServer, Work, eventually, fake_server
 
-from fedops.client.join import join
+from fedops.client.device.enrolment import join
 
 PROGRAM = Path(__file__).with_name("client_process.py")
 

@@ -42,7 +42,7 @@ def _read_pytorch(example: Path) -> dict[str, Any]:
 def _read_keras(example: Path) -> dict[str, Any]:
     import wine
 
-    from fedops.scalize.keras import named_variables, to_numpy
+    from fedops.scalize.frameworks.keras import named_variables, to_numpy
 
     model = wine.build_model()
     model.load_weights(example / "out.weights.h5")
@@ -52,7 +52,7 @@ def _read_keras(example: Path) -> dict[str, Any]:
 def _read_sklearn(example: Path) -> dict[str, Any]:
     import joblib
 
-    from fedops.scalize.sklearn_parts import parts_of
+    from fedops.scalize.frameworks.sklearn_estimators import parts_of
 
     parts = parts_of(joblib.load(example / "out.joblib"), None)
     return {f"{part.prefix}{n}": array for part in parts for n, array in part.read().items()}
@@ -75,9 +75,9 @@ def _read_lora(example: Path) -> dict[str, Any]:
 def by_federation(example: Path, seed: int) -> dict[str, Any]:
     """V0 from the server, one client, one round, the mean of one: what the server has then."""
     from fedops.algorithms.aggregation import weighted_mean
-    from fedops.scalize.base import TrainContext
-    from fedops.scalize.check_run import federated
-    from fedops.scalize.project import Project
+    from fedops.scalize.adapter.protocol import TrainContext
+    from fedops.scalize.check.check_process import federated
+    from fedops.scalize.flow.project import Project
     from fedops.storage.tensors import pack, unpack
 
     project = Project.open(example / "federated")

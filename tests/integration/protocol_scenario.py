@@ -17,7 +17,7 @@ from pydantic import BaseModel
 
 from fedops.api_client import DeviceClient, EngineClient, JoinClient, WorkClient
 from fedops.api_client.blobs import BlobClient
-from fedops.client.join import join_request
+from fedops.client.device.enrolment import join_request
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, NotFound
 from fedops.core.states import ParticipationStatus, ProcessStatus

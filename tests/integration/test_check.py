@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from fedops.scalize.check import CheckReport, check_project, clean_environment
-from fedops.scalize.scaffold import init_project
+from fedops.scalize.check.project_check import CheckReport, check_project, clean_environment
+from fedops.scalize.discovery.scaffold import init_project
 
 pytest.importorskip("sklearn", reason="the projects here use scikit-learn")
 

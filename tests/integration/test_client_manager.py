@@ -15,8 +15,8 @@ import pytest
 from device_processes import Device, alive, gone, joined_device
 from fake_manager_server import eventually, fake_server
 
-from fedops.client.join import join
-from fedops.client.status import client_status, restart_training, stop_client
+from fedops.client.device.enrolment import join
+from fedops.client.local.status import client_status, restart_training, stop_client
 from fedops.core.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 
 

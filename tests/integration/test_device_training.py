@@ -14,7 +14,7 @@ from fake_manager_server import Work, eventually
 
 from fedops.config import to_plain
 from fedops.core.contracts.training import TrainingOrder
-from fedops.scalize.project import Project
+from fedops.scalize.flow.project import Project
 
 EPOCHS, BATCHES = 5, 8
 PYPROJECT = """
@@ -33,7 +33,7 @@ clientapp = "slow_client:app"
 CLIENT = """
 from pathlib import Path
 from flwr.clientapp import ClientApp
-from fedops.flower.modes import answer
+from fedops.flower.run_modes import answer
 app = ClientApp()
 
 @app.train()

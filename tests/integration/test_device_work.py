@@ -22,8 +22,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from device_processes import Device, joined_device
 from fake_manager_server import FakeServer, Work, eventually
 
-from fedops.client.join import join
-from fedops.client.status import client_status
+from fedops.client.device.enrolment import join
+from fedops.client.local.status import client_status
 from fedops.core.errors import Invalid, Unavailable
 from fedops.storage.tensors import Tensors
 

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from safetensors.numpy import load_file
 
-from fedops.scalize.check import CheckReport, check_project
-from fedops.scalize.scaffold import init_project
+from fedops.scalize.check.project_check import CheckReport, check_project
+from fedops.scalize.discovery.scaffold import init_project
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"

@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fedops.explain.background import Background
-from fedops.explain.explainer import Explainer
-from fedops.explain.options import Options
-from fedops.explain.report import ExplainReport
+from fedops.explain.explainers.options import Options
+from fedops.explain.explainers.report import ExplainReport
+from fedops.explain.service.background import Background
+from fedops.explain.service.explainer import Explainer
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -16,7 +16,7 @@ import torch
 from PIL import Image
 
 from fedops.cli.main import main
-from fedops.scalize.project import Project
+from fedops.scalize.flow.project import Project
 from fedops.storage.tensors import pack
 
 APP = Path(__file__).parents[2] / "apps" / "mnist-xai"

@@ -20,9 +20,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fedops.core.errors import Invalid, Unavailable
-from fedops.explain.explainer import Explainer
-from fedops.explain.options import Limits, Options
-from fedops.explain.start import open_explainer
+from fedops.explain.explainers.options import Limits, Options
+from fedops.explain.service.explainer import Explainer
+from fedops.explain.service.start import open_explainer
 from fedops.storage import tensors
 from fedops.testing import FakeClock
 
@@ -408,7 +408,7 @@ def test_what_may_leave_is_bounded_by_the_owner(model: Cnn, data: Any, tmp_path:
 def test_nothing_is_imported_when_it_is_off(tmp_path: Path) -> None:
     script = (
         "import sys; from pathlib import Path\n"
-        "from fedops.explain.start import open_explainer\n"
+        "from fedops.explain.service.start import open_explainer\n"
         "assert open_explainer({'enabled': False, 'layer': 'nonsense'}, None, None, base=Path('.')) is None\n"
         "heavy = {'torch', 'captum', 'matplotlib', 'PIL', 'sklearn', 'shap', 'numpy'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"

@@ -19,10 +19,10 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fedops.explain.archive import Snapshot
-from fedops.explain.explainer import Explainer
-from fedops.explain.options import Options
-from fedops.explain.report import ExplainReport
+from fedops.explain.explainers.options import Options
+from fedops.explain.explainers.report import ExplainReport
+from fedops.explain.quality.history import Snapshot
+from fedops.explain.service.explainer import Explainer
 
 DEVICES, PLANTED, ROUNDS = 3, 5, 6
 CORNER = slice(22, 27)

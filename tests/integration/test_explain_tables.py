@@ -17,8 +17,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from fedops.core.errors import Invalid
-from fedops.explain.explainer import Explainer
-from fedops.explain.options import Options
+from fedops.explain.explainers.options import Options
+from fedops.explain.service.explainer import Explainer
 
 BOTH = ("permutation", "shap")
 

@@ -20,8 +20,8 @@ import pytest
 from flwr.app import Context, RecordDict
 
 from fedops.core.errors import FedOpsError
-from fedops.flower import hosting, launcher, terminal
-from fedops.flower.launcher import run_launcher
+from fedops.flower.launch import device_launcher, flwr_run_stream, host_process
+from fedops.flower.launch.device_launcher import run_launcher
 
 #: Begins like the real one, with a child of its own that must not be left.
 OPENING = """
@@ -49,7 +49,7 @@ class FakeGrid:
 @pytest.fixture(autouse=True)
 def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing is registered with Flower for the end of the test process."""
-    monkeypatch.setattr(hosting, "on_exit", lambda _: None)
+    monkeypatch.setattr(host_process, "on_exit", lambda _: None)
     for name in ("FEDOPS_TASK_ID", "FEDOPS_SERVER", "FEDOPS_JOIN_TOKEN"):
         monkeypatch.delenv(name, raising=False)
 
@@ -150,7 +150,8 @@ print(e("FEDOPS_TASK_ID"), e("FEDOPS_SERVER"), e("FEDOPS_JOIN_TOKEN"), e("FEDOPS
     launch(app(code), task_id="task_id", server="")
     launch(app(code), task_id="mine", server="http://s:1", set="a.b=1 'c=x y'")
     first, second = (
-        line.removeprefix(launcher.MANAGER_PREFIX) for line in capsys.readouterr().out.splitlines()
+        line.removeprefix(device_launcher.MANAGER_PREFIX)
+        for line in capsys.readouterr().out.splitlines()
     )
     assert first == "of-the-environment None fo_join_secret None --tethered"
     assert second == ("mine http://s:1 fo_join_secret None --tethered --set a.b=1 --set c=x y")
@@ -200,9 +201,9 @@ def test_a_closed_stream_ends_the_child_within_seconds(
 def test_a_child_deaf_to_sigterm_is_killed(
     app: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(launcher, "GRACE_SECONDS", 0.5)
+    monkeypatch.setattr(device_launcher, "GRACE_SECONDS", 0.5)
     code = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf')\ntime.sleep(600)"
-    child = launcher.Child([sys.executable, "-m", "manager"], dict(os.environ), app(code))
+    child = device_launcher.Child([sys.executable, "-m", "manager"], dict(os.environ), app(code))
     time.sleep(1.5)
     began = time.monotonic()
     child.end()
@@ -269,7 +270,7 @@ def test_the_stream_that_submitted_a_run_is_found(
     streams: Callable[..., subprocess.Popen[bytes]],
 ) -> None:
     process = streams(".")
-    found = terminal.find_stream("streamed", now())
+    found = flwr_run_stream.find_stream("streamed", now())
     assert found is not None
     assert found.process.pid == process.pid
     assert found.open
@@ -292,7 +293,7 @@ def test_who_only_runs_the_stream_is_not_it(tmp_path: Path) -> None:
         ):
             assert time.monotonic() < deadline
             time.sleep(0.02)
-        found = terminal.find_stream("streamed", now())
+        found = flwr_run_stream.find_stream("streamed", now())
         assert found is not None
         assert found.process.pid == inner[0].pid
     finally:
@@ -304,12 +305,15 @@ def test_who_only_runs_the_stream_is_not_it(tmp_path: Path) -> None:
 def test_another_apps_another_times_and_nobodys_stream_are_not(
     streams: Callable[..., subprocess.Popen[bytes]],
 ) -> None:
-    assert terminal.find_stream("streamed", now()) is None
+    assert flwr_run_stream.find_stream("streamed", now()) is None
     streams()
-    assert terminal.find_stream("other", now()) is None
-    assert terminal.find_stream("streamed", now(later=-60)) is None
-    assert terminal.find_stream("streamed", now(later=terminal.SUBMIT_SECONDS + 5)) is None
-    assert terminal.find_stream("streamed", "") is None
+    assert flwr_run_stream.find_stream("other", now()) is None
+    assert flwr_run_stream.find_stream("streamed", now(later=-60)) is None
+    assert (
+        flwr_run_stream.find_stream("streamed", now(later=flwr_run_stream.SUBMIT_SECONDS + 5))
+        is None
+    )
+    assert flwr_run_stream.find_stream("streamed", "") is None
 
 
 def test_of_two_streams_neither_is_taken(
@@ -317,4 +321,4 @@ def test_of_two_streams_neither_is_taken(
 ) -> None:
     streams(".")
     streams(".")
-    assert terminal.find_stream("streamed", now()) is None
+    assert flwr_run_stream.find_stream("streamed", now()) is None

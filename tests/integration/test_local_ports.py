@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from fedops.client.local_api import LocalClient, LocalServer, bind, make_app
-from fedops.client.orders import ClientInfo, Online
-from fedops.client.reporting import ReportPipe
+from fedops.client.local.http import LocalClient, LocalServer, bind, make_app
+from fedops.client.local.messages import ClientInfo, Online
+from fedops.client.local.report_pipe import ReportPipe
 from fedops.core.errors import Conflict, Forbidden, Invalid, Unavailable
 from fedops.core.states import ProcessStatus
 

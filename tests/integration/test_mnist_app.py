@@ -22,9 +22,9 @@ from fedops.config import Dataset, load_config
 from fedops.core.errors import FedOpsError, Invalid, Unavailable
 from fedops.core.policies import client_seed
 from fedops.flower import client_app
-from fedops.scalize.base import ModelAdapter, TrainContext
-from fedops.scalize.data import DataSplit
-from fedops.scalize.project import Project
+from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext
+from fedops.scalize.flow.datasets import DataSplit
+from fedops.scalize.flow.project import Project
 
 APP = Path(__file__).parents[2] / "apps" / "mnist-xai"
 MNIST = os.environ.get("FEDOPS_MNIST_DIR")

@@ -14,11 +14,11 @@ import torch
 from torch.nn import functional as F
 
 from fedops.core.errors import Invalid
-from fedops.explain import methods
-from fedops.explain.archive import Snapshot
-from fedops.explain.base import Job
-from fedops.scalize.base import TrainContext
-from fedops.scalize.project import Project
+from fedops.explain.methods import registry
+from fedops.explain.methods.base import Job
+from fedops.explain.quality.history import Snapshot
+from fedops.scalize.adapter.protocol import TrainContext
+from fedops.scalize.flow.project import Project
 
 APP = Path(__file__).parents[2] / "apps" / "mnist-xai"
 
@@ -49,7 +49,7 @@ def test_gradcam_of_the_mnist_model_is_captums_to_1e_5(trained: Any, layer: str)
     inputs, targets = batch(data)
     black = inputs.amin((0, 2, 3), keepdim=True)
     job = Job(model, inputs, targets, black, model.get_submodule(layer))
-    ours = methods.make("gradcam").explain(job).values
+    ours = registry.make("gradcam").explain(job).values
     theirs = captum.attr.LayerGradCam(model, model.get_submodule(layer)).attribute(
         inputs, target=targets, relu_attributions=True
     )
@@ -61,7 +61,7 @@ def test_integrated_gradients_of_the_mnist_model_are_complete_to_1e_3(trained: A
     model, data = trained
     inputs, targets = batch(data)
     black = inputs.amin((0, 2, 3), keepdim=True)
-    maps = methods.make("integrated_gradients").explain(Job(model, inputs, targets, black))
+    maps = registry.make("integrated_gradients").explain(Job(model, inputs, targets, black))
     with torch.no_grad():
         gain = (model(inputs) - model(black.expand_as(inputs))).gather(1, targets[:, None])[:, 0]
     missing = (maps.values.sum((1, 2)) - gain).abs() / gain.abs().clamp(min=1)

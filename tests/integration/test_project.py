@@ -14,8 +14,8 @@ import torch
 
 from fedops.config import apply_overrides, to_plain
 from fedops.core.errors import FedOpsError, Forbidden, Invalid
-from fedops.scalize.base import TrainContext
-from fedops.scalize.project import Project
+from fedops.scalize.adapter.protocol import TrainContext
+from fedops.scalize.flow.project import Project
 
 PYPROJECT = """
 [project]

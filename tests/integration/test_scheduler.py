@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fedops.client.join import join_request
+from fedops.client.device.enrolment import join_request
 from fedops.config import parse_config, to_plain
 from fedops.core.contracts import (
     DeviceInfo,
@@ -26,25 +26,19 @@ from fedops.core.contracts import (
 )
 from fedops.core.errors import Conflict
 from fedops.core.states import AttemptStatus, FailureReason, RunStatus, TaskStatus
-from fedops.server import (
-    artifacts,
-    devices,
-    enrolment,
-    heartbeats,
-    lookup,
-    run_states,
-    runs,
-    tokens,
-)
-from fedops.server.db import Database
+from fedops.server.access import tokens
+from fedops.server.database import blob_rows, lookup
+from fedops.server.database.database import Database
+from fedops.server.database.tables import AttemptRow, BundleRow, RunRow, TaskRow
+from fedops.server.devices import enrolment, heartbeats, registry
+from fedops.server.devices.presence import Presence
+from fedops.server.jobs.leadership import Leadership
+from fedops.server.jobs.maintenance import Sweeper
 from fedops.server.jobs.scheduler import Scheduler
-from fedops.server.leadership import Leadership
-from fedops.server.presence import Presence
 from fedops.server.rounds import engine_session, outcomes
 from fedops.server.rounds.engine_liveness import Pulse
 from fedops.server.rounds.work_hub import WorkHub
-from fedops.server.sweeper import Sweeper
-from fedops.server.tables import AttemptRow, BundleRow, RunRow, TaskRow
+from fedops.server.runs import control, transitions
 from fedops.settings import ServerSettings
 from fedops.storage.folder_blobs import FolderBlobs
 from fedops.testing import FakeClock, FakeEngines
@@ -99,7 +93,7 @@ class World:
         now = self.clock()
         config = to_plain(parse_config({"num_rounds": 3}, "test"))
         with self.db.write() as session:
-            artifacts.record(session, ref, now)
+            blob_rows.record(session, ref, now)
             session.add(BundleRow(sha256=ref.sha256, package="pkg", created_at=now))
             session.flush()
             session.add(
@@ -114,7 +108,7 @@ class World:
                 )
             )
             session.flush()
-            return runs.start(session, name, RunStart(), self.clock())
+            return control.start(session, name, RunStart(), self.clock())
 
     def run(self, run_id: int) -> RunRow:
         with self.db.read() as session:
@@ -122,7 +116,7 @@ class World:
 
     def attempt(self, run_id: int) -> AttemptRow:
         with self.db.read() as session:
-            found = run_states.attempt_of(session, lookup.require_run(session, run_id))
+            found = transitions.attempt_of(session, lookup.require_run(session, run_id))
             assert found is not None
             return found
 
@@ -139,15 +133,15 @@ class World:
 
     def stop(self, run_id: int) -> None:
         with self.db.write() as session:
-            runs.request_stop(session, run_id, self.settings, self.clock())
+            control.request_stop(session, run_id, self.settings, self.clock())
 
     def pause(self, run_id: int) -> None:
         with self.db.write() as session:
-            runs.request_pause(session, run_id, self.settings, self.clock())
+            control.request_pause(session, run_id, self.settings, self.clock())
 
     def resume(self, run_id: int) -> None:
         with self.db.write() as session:
-            runs.request_resume(session, run_id, self.clock())
+            control.request_resume(session, run_id, self.clock())
 
     def join(self, name: str) -> str:
         """A new approved device; returns its id."""
@@ -269,11 +263,11 @@ def test_a_lost_attempt_is_killed_before_the_next_begins(world: World) -> None:
     first = world.attempt(run_id).id
     with world.db.write() as session:  # whoever else decides so
         run = lookup.require_run(session, run_id)
-        attempt = run_states.attempt_of(session, run)
+        attempt = transitions.attempt_of(session, run)
         assert attempt is not None
         who, why = "test", "lost"
-        run_states.move_attempt(session, attempt, AttemptStatus.LOST, who, why, world.clock())
-        run_states.move_run(session, run, RunStatus.RESUMING, who, why, world.clock())
+        transitions.move_attempt(session, attempt, AttemptStatus.LOST, who, why, world.clock())
+        transitions.move_run(session, run, RunStatus.RESUMING, who, why, world.clock())
     world.step()
     assert first not in world.engines.running
     assert world.attempt(run_id).number == 2
@@ -534,12 +528,12 @@ def test_a_device_that_fell_silent_is_noted_once(world: World) -> None:
     world.beat(device, WorkPoll())
     world.step(1.0, times=5)
     with world.db.read() as session:
-        assert devices.get(session, "pi-1", world.clock()).online
+        assert registry.get(session, "pi-1", world.clock()).online
     world.step(1.0, times=15)
     with world.db.read() as session:
         row = lookup.require_device(session, "pi-1")
         assert not row.noted_online
-        assert not devices.get(session, "pi-1", world.clock()).online
+        assert not registry.get(session, "pi-1", world.clock()).online
 
 
 @dataclass

@@ -13,8 +13,8 @@ from typing import Any
 import psutil
 import pytest
 
-from fedops.client.output import Output
-from fedops.client.supervisor import Program, Supervisor
+from fedops.client.spool.child_output import Output
+from fedops.client.supervision.supervisor import Program, Supervisor
 from fedops.core.contracts import ProcessReport
 from fedops.core.policies import SupervisionPolicy
 from fedops.core.states import PROCESS_TRANSITIONS, ProcessStatus, can_advance

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from fedops.client.wandb_log import Place, WandbReporter
+from fedops.client.training.wandb_reporter import Place, WandbReporter
 from fedops.config import Config, parse_config
 from fedops.core.states import ProcessStatus
 

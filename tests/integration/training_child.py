@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from fedops.client.orders import TrainingArgs
-from fedops.client.training import Adjust, main
-from fedops.client.work_loop import App
+from fedops.client.local.messages import TrainingArgs
+from fedops.client.training.main import Adjust, main
+from fedops.client.training.work_loop import App
 from fedops.core.contracts import Instruction
 from fedops.core.errors import Invalid
 from fedops.core.states import ProcessStatus
 from fedops.flower.client_app import WorkResult
-from fedops.scalize.base import Cancelled, TrainingState
+from fedops.scalize.adapter.protocol import Cancelled, TrainingState
 from fedops.storage.payloads import Payload, assemble, blobs_of, check_document, write_payload
 from fedops.storage.tensors import load
 from fedops.trainer.device_context import Device

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from fedops.client.entry import run_training_client
+from fedops.app import run_training_client
 
 if __name__ == "__main__":
     run_training_client()

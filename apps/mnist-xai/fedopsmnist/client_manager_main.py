@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from fedops.client.entry import run_client_manager
+from fedops.app import run_client_manager
 
 APP_DIR = Path(__file__).resolve().parents[1]
 

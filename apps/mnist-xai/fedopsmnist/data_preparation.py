@@ -12,10 +12,7 @@ import numpy as np
 import torch
 from torch.utils.data import TensorDataset
 
-from fedops.algorithms.partition import partition
-from fedops.config import Dataset
-from fedops.core.errors import FedOpsError, Invalid, Unavailable
-from fedops.scalize.data import DataSplit
+from fedops.app import Dataset, DataSplit, FedOpsError, Invalid, Unavailable, partition
 
 log = logging.getLogger("fedopsmnist")
 

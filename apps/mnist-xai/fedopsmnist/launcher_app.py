@@ -7,7 +7,7 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
-from fedops.flower.modes import run_by_mode
+from fedops.app import run_by_mode
 
 APP_DIR = Path(__file__).resolve().parents[1]
 

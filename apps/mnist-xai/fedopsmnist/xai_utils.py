@@ -11,9 +11,8 @@ from typing import Any
 
 from torch import nn
 
-from fedops.explain.explainer import Explainer
-from fedops.explain.options import Options
-from fedops.explain.report import ExplainReport
+from fedops.app import Explainer, ExplainReport
+from fedops.app import ExplainOptions as Options
 
 
 def explain(

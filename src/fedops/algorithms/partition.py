@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedops.core.errors import Invalid
-from fedops.core.words import did_you_mean, listed
+from fedops.core.suggestions import did_you_mean, listed
 
 Indices = npt.NDArray[np.int64]
 SCHEMES = ("iid", "dirichlet", "shards", "quantity")

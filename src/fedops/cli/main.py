@@ -17,39 +17,54 @@ import click
 import typer
 from typer.core import TyperGroup
 
-from fedops.core.words import did_you_mean
+from fedops.core.suggestions import did_you_mean
 
 #: Command -> its module, and its line in the help.
 COMMANDS = {
     "demo": (
-        "fedops.cli.demo",
+        "fedops.cli.commands.demo",
         "Train a model federatedly on this machine, as separate processes.",
     ),
-    "init": ("fedops.cli.init", "Write an app beside an existing project, which stays as it is."),
-    "check": ("fedops.cli.check", "Try an app: one tiny local round, and what is wrong."),
-    "explain": ("fedops.cli.explain", "Why a stored model predicts what it does, on local data."),
+    "init": (
+        "fedops.cli.commands.init",
+        "Write an app beside an existing project, which stays as it is.",
+    ),
+    "check": ("fedops.cli.commands.check", "Try an app: one tiny local round, and what is wrong."),
+    "explain": (
+        "fedops.cli.commands.explain",
+        "Why a stored model predicts what it does, on local data.",
+    ),
     "server": (
-        "fedops.cli.server",
+        "fedops.cli.commands.server",
         "The Server Manager: run, back up, restore.",
     ),
     "login": (
-        "fedops.cli.login",
+        "fedops.cli.commands.login",
         "Remember a Server Manager and your token for the other commands.",
     ),
-    "token": ("fedops.cli.tokens", "Tokens with which devices join: create, list, revoke."),
-    "join": ("fedops.cli.join", "Enrol this machine as a device."),
+    "token": (
+        "fedops.cli.commands.tokens",
+        "Tokens with which devices join: create, list, revoke.",
+    ),
+    "join": ("fedops.cli.commands.join", "Enrol this machine as a device."),
     "client": (
-        "fedops.cli.client",
+        "fedops.cli.commands.client",
         "The Client Manager of this device: run, status, stop, restart.",
     ),
-    "task": ("fedops.cli.tasks", "What is to be learned: create, list, show, update, archive."),
-    "run": ("fedops.cli.runs", "Executions of a task: start, why, logs, pause, stop, extend, ..."),
+    "task": (
+        "fedops.cli.commands.tasks",
+        "What is to be learned: create, list, show, update, archive.",
+    ),
+    "run": (
+        "fedops.cli.commands.runs",
+        "Executions of a task: start, why, logs, pause, stop, extend, ...",
+    ),
     "device": (
-        "fedops.cli.devices",
+        "fedops.cli.commands.devices",
         "Enrolled devices: list, show, logs, approve, reject, revoke.",
     ),
     "model": (
-        "fedops.cli.models",
+        "fedops.cli.commands.models",
         "Global model versions: list, download, promote, compare, verify.",
     ),
 }

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from fedops.core.contracts import Request
 from fedops.core.errors import Invalid
-from fedops.core.mistakes import sentences
+from fedops.core.validation_messages import sentences
 
 R = TypeVar("R", bound=Request)
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]

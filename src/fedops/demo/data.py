@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedops.core.errors import Invalid
-from fedops.core.words import listed
+from fedops.core.suggestions import listed
 from fedops.settings import cli_settings
 
 #: The standard names of MNIST's files; each may also end in ``.gz``.

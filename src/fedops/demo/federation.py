@@ -22,7 +22,7 @@ from typing import Any, Self, TypeVar
 import psutil
 
 from fedops.api_client import OperatorClient
-from fedops.client.join import join as enrol
+from fedops.client.device.enrolment import join as enrol
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError, Unavailable, from_kind
 from fedops.processes import clean_env, spawn, tethered

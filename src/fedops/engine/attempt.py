@@ -10,11 +10,11 @@ from pathlib import Path
 from fedops.core.contracts import AttemptSpec, EngineFinish, EngineProgress
 from fedops.core.errors import FedOpsError, Unavailable
 from fedops.core.states import FailureReason
-from fedops.engine.exit_reasons import RunFailed, StopRequested, Superseded
-from fedops.engine.room import await_room
+from fedops.engine.link.disk_space import await_room
+from fedops.engine.link.exit_reasons import RunFailed, StopRequested, Superseded
+from fedops.engine.link.server_link import ServerLink
 from fedops.engine.round_engine import RoundEngine
 from fedops.engine.run_setup import Setup
-from fedops.engine.server_link import ServerLink
 from fedops.failpoints import reached
 from fedops.storage.disk import is_full
 

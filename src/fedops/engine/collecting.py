@@ -19,17 +19,12 @@ from fedops.core.contracts import (
 from fedops.core.contracts.training import TRAIN, TrainingOrder
 from fedops.core.errors import Invalid
 from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus, ParticipationStatus
-from fedops.engine.blob_files import BlobFiles
-from fedops.engine.deliveries import DeliveryStream
 from fedops.engine.global_model import StoredUpdate
 from fedops.engine.instructions import Instructions, Invitation
-from fedops.engine.server_link import ServerLink
-from fedops.engine.update_checks import (
-    CheckedUpdate,
-    ClientRefused,
-    ExpectedUpdate,
-    accept_update,
-)
+from fedops.engine.link.blob_files import BlobFiles
+from fedops.engine.link.deliveries import DeliveryStream
+from fedops.engine.link.server_link import ServerLink
+from fedops.engine.update_checks import CheckedUpdate, ClientRefused, ExpectedUpdate, accept_update
 from fedops.failpoints import reached
 
 logger = logging.getLogger("fedops.engine")

@@ -9,8 +9,8 @@ from typing import Any
 
 from fedops.core.contracts import BlobRef, OfferBatch, OfferRequest
 from fedops.core.contracts.training import ARRAYS, CONFIG, ConfigValue, TrainingOrder
-from fedops.engine.blob_files import BlobFiles
 from fedops.engine.global_model import GlobalModel
+from fedops.engine.link.blob_files import BlobFiles
 from fedops.engine.run_setup import Setup
 from fedops.engine.update_checks import max_bytes_of
 from fedops.storage.payloads import Document, Payload, make_document

@@ -13,12 +13,12 @@ from fedops.core.contracts.training import TRAIN, ConfigValue
 from fedops.core.policies import draw_seed
 from fedops.core.states import FailureReason
 from fedops.engine.collecting import Collection
-from fedops.engine.exit_reasons import RunFailed, heed
 from fedops.engine.global_model import GlobalModel
 from fedops.engine.instructions import Invitation, Orders
+from fedops.engine.link.exit_reasons import RunFailed, heed
+from fedops.engine.link.server_link import ServerLink
 from fedops.engine.round_size import draw, why_waiting
 from fedops.engine.run_setup import Setup
-from fedops.engine.server_link import ServerLink
 from fedops.failpoints import reached
 
 _LOOK_SECONDS = 1.0

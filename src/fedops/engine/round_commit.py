@@ -11,10 +11,10 @@ from pathlib import Path
 from fedops.algorithms.aggregation import mean_metrics
 from fedops.core.contracts import RoundCommit
 from fedops.engine.aggregation_port import AggregationPort
-from fedops.engine.blob_files import BlobFiles
 from fedops.engine.collecting import Collection
 from fedops.engine.global_model import GlobalModel
-from fedops.engine.server_link import ServerLink
+from fedops.engine.link.blob_files import BlobFiles
+from fedops.engine.link.server_link import ServerLink
 from fedops.engine.update_checks import CheckedUpdate
 from fedops.failpoints import reached
 from fedops.storage.tensors import save

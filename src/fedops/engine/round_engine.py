@@ -19,15 +19,15 @@ from fedops.core.contracts import Candidate, Encoding, EngineProgress, OpenRound
 from fedops.core.contracts.training import EVALUATE
 from fedops.core.errors import Invalid
 from fedops.core.states import FailureReason
-from fedops.engine.blob_files import BlobFiles
 from fedops.engine.collecting import Collection, EndCondition, Place
-from fedops.engine.deliveries import DeliveryStream
-from fedops.engine.exit_reasons import RunFailed, heed
 from fedops.engine.instructions import Instructions, Invitation, ModelBlobs, Orders
+from fedops.engine.link.blob_files import BlobFiles
+from fedops.engine.link.deliveries import DeliveryStream
+from fedops.engine.link.exit_reasons import RunFailed, heed
+from fedops.engine.link.server_link import ServerLink
 from fedops.engine.recruiting import Recruiter
 from fedops.engine.round_commit import FinishedRound, RoundCommitter, Timing, client_metrics
 from fedops.engine.run_setup import Setup
-from fedops.engine.server_link import ServerLink
 from fedops.engine.taking_over import TakeOver
 from fedops.failpoints import reached
 from fedops.storage.disk import is_full

@@ -16,12 +16,12 @@ from fedops.core.errors import Forbidden, Invalid, Unavailable
 from fedops.core.policies import client_seed
 from fedops.core.states import FailureReason
 from fedops.engine.aggregation_port import AggregationPort
-from fedops.engine.blob_files import BlobFiles
-from fedops.engine.exit_reasons import RunFailed
 from fedops.engine.global_model import GlobalModel
+from fedops.engine.link.blob_files import BlobFiles
+from fedops.engine.link.exit_reasons import RunFailed
+from fedops.engine.link.server_link import ServerLink
 from fedops.engine.round_size import RoundRules
-from fedops.engine.server_link import ServerLink
-from fedops.scalize.base import ModelAdapter, TrainContext
+from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext
 from fedops.storage.tensors import load, save
 
 logger = logging.getLogger("fedops.engine")

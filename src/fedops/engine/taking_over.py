@@ -14,8 +14,8 @@ from fedops.core.states import ASSIGNMENT_OPEN
 from fedops.engine.collecting import Collection
 from fedops.engine.global_model import GlobalModel
 from fedops.engine.instructions import Invitation, Orders, same_work
+from fedops.engine.link.server_link import ServerLink
 from fedops.engine.recruiting import Recruiter
-from fedops.engine.server_link import ServerLink
 
 logger = logging.getLogger("fedops.engine")
 

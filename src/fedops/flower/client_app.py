@@ -31,7 +31,7 @@ from fedops.core.contracts.training import (
 )
 from fedops.core.errors import FedOpsError, Invalid
 from fedops.core.states import ProcessStatus
-from fedops.flower.compat import (
+from fedops.flower.codec.compat import (
     APP_RAISED,
     LOAD_FAILED,
     SERVER_NODE,
@@ -39,14 +39,14 @@ from fedops.flower.compat import (
     make_message,
     take_task_identity,
 )
+from fedops.flower.codec.context_state import ContextMemory, RunStates
+from fedops.flower.codec.messages import PACKED, in_pieces, packed_pieces, packed_record
+from fedops.flower.codec.records import from_array, from_record_dict, to_array, to_record_dict
 from fedops.flower.components import load_client_app
-from fedops.flower.context_state import ContextMemory, RunStates
-from fedops.flower.messages import PACKED, in_pieces, packed_pieces, packed_record
-from fedops.flower.records import from_array, from_record_dict, to_array, to_record_dict
-from fedops.scalize.base import Cancelled
-from fedops.scalize.installed import app_folder
-from fedops.scalize.manifest import make_importable
-from fedops.scalize.project import Project
+from fedops.scalize.adapter.protocol import Cancelled
+from fedops.scalize.flow.installed_app import app_folder
+from fedops.scalize.flow.manifest import make_importable
+from fedops.scalize.flow.project import Project
 from fedops.storage.payloads import (
     Payload,
     RawArray,

@@ -10,7 +10,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 
 from fedops.core.errors import Invalid
-from fedops.scalize.targets import explain
+from fedops.scalize.flow.target_import import explain
 
 
 def load_client_app(reference: str, roots: tuple[Path, ...] = ()) -> ClientApp:

@@ -16,10 +16,10 @@ from pydantic import BaseModel, ValidationError
 from fedops.api_client import EngineClient
 from fedops.core.contracts import AttemptSpec, EngineHello
 from fedops.core.errors import FedOpsError, Invalid
-from fedops.engine.exit_reasons import Superseded
-from fedops.engine.log_shipping import LogShipping
-from fedops.engine.server_link import ServerLink
-from fedops.engine.server_retry import RETRY_SECONDS
+from fedops.engine.link.exit_reasons import Superseded
+from fedops.engine.link.log_shipping import LogShipping
+from fedops.engine.link.server_link import ServerLink
+from fedops.engine.link.server_retry import RETRY_SECONDS
 from fedops.failpoints import reached
 from fedops.processes import die_with_parent
 

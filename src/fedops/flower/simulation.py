@@ -28,8 +28,7 @@ from fedops.engine.global_model import GlobalModel, StoredUpdate
 from fedops.engine.round_commit import client_metrics
 from fedops.engine.run_setup import Setup
 from fedops.engine.update_checks import CheckedUpdate, ClientRefused, ExpectedUpdate
-from fedops.flower.hosting import log_to_flower, on_leaving, overrides_of
-from fedops.flower.messages import (
+from fedops.flower.codec.messages import (
     ClientFailed,
     accept_reply,
     decode_header,
@@ -38,8 +37,9 @@ from fedops.flower.messages import (
     packed_record,
     pieces_of_file,
 )
-from fedops.flower.strategy_config import make_strategy
-from fedops.scalize.project import Project
+from fedops.flower.launch.host_process import log_to_flower, on_leaving, overrides_of
+from fedops.flower.strategies.strategy_factory import make_strategy
+from fedops.scalize.flow.project import Project
 from fedops.storage.tensors import pack, save
 
 logger = logging.getLogger("fedops.simulation")

@@ -19,49 +19,47 @@ from starlette.types import Scope
 
 from fedops.api_client import PREFIX
 from fedops.core.errors import NotFound
-from fedops.server import open_work
-from fedops.server.admin import ensure_admin_token
-from fedops.server.api import (
-    device_side,
-    docs,
-    engine,
-    errors,
+from fedops.server.access.admin_token import ensure_admin_token
+from fedops.server.access.token_cache import TokenCache
+from fedops.server.api.http import error_responses, protocol_check, reference_page
+from fedops.server.api.http.front_door import FrontDoor
+from fedops.server.api.routes import (
+    administration,
+    client_manager,
     explanations,
-    operating,
-    protocol,
+    round_engine,
     runs,
     tasks,
     work,
 )
-from fedops.server.api import devices as device_routes
-from fedops.server.api import models as model_routes
+from fedops.server.api.routes import devices as device_routes
+from fedops.server.api.routes import models as model_routes
+from fedops.server.assignments import open_work
 from fedops.server.blob_app.admission import Admission
 from fedops.server.blob_app.app import MOUNT, BlobApp
-from fedops.server.blob_stores import files_of, open_blobs
 from fedops.server.dashboard.queries import DashboardSource
-from fedops.server.db import Database
-from fedops.server.desired_state import WantedStates
-from fedops.server.dispatch import Dispatch
-from fedops.server.front import FrontDoor
+from fedops.server.database.blob_stores import files_of, open_blobs
+from fedops.server.database.database import Database
+from fedops.server.database.writer import Writer
+from fedops.server.devices.cloned_devices import Twins
+from fedops.server.devices.desired_state import WantedStates
+from fedops.server.devices.presence import Presence
+from fedops.server.events.notifications import WorkOver
+from fedops.server.jobs.dispatcher import Dispatch
 from fedops.server.jobs.engine_process import EngineProcesses
+from fedops.server.jobs.leadership import Alone, Leadership
+from fedops.server.jobs.maintenance import Sweeper
 from fedops.server.jobs.scheduler import Scheduler
-from fedops.server.leadership import Alone, Leadership
-from fedops.server.notices import WorkOver
-from fedops.server.others import Nobody, Others
 from fedops.server.peers.clock import DatabaseClock
 from fedops.server.peers.lease import Lease
 from fedops.server.peers.memory import PeerMemory
-from fedops.server.presence import Presence
 from fedops.server.rounds.attempt_inbox import AttemptInboxes
 from fedops.server.rounds.blob_access import WorkBlobAccess
 from fedops.server.rounds.engine_liveness import Pulse
 from fedops.server.rounds.instructions import Instructions
+from fedops.server.rounds.other_managers import Nobody, Others
 from fedops.server.rounds.work_hub import WorkHub
 from fedops.server.services import Services
-from fedops.server.sweeper import Sweeper
-from fedops.server.token_cache import TokenCache
-from fedops.server.twins import Twins
-from fedops.server.writer import Writer
 from fedops.settings import ServerSettings
 
 if TYPE_CHECKING:
@@ -219,11 +217,11 @@ def create_app(
         version="v1",
         docs_url=None,
         redoc_url=None,
-        openapi_url=docs.OPENAPI_URL,
+        openapi_url=reference_page.OPENAPI_URL,
         lifespan=_lifespan(manager, workers),
     )
     app.state.services, app.state.manager = manager.services, manager
-    errors.install(app)
+    error_responses.install(app)
     _add_routes(app)
     if dashboard:
         _add_dashboard(app, manager.services)
@@ -255,20 +253,20 @@ def front(app: FastAPI) -> FrontDoor:
 
 def _add_routes(app: FastAPI) -> None:
     for router in (
-        operating.router,
-        device_side.router,  # before the operators' devices: "me" is no device's name
+        administration.router,
+        client_manager.router,  # before the operators' devices: "me" is no device's name
         device_routes.joining,
         device_routes.router,
         tasks.router,
         model_routes.router,
         runs.router,
         explanations.router,
-        engine.router,
+        round_engine.router,
     ):
         app.include_router(router, prefix=PREFIX)
-    app.include_router(protocol.retired)
+    app.include_router(protocol_check.retired)
     app.include_router(_plain)
-    app.include_router(docs.router)
+    app.include_router(reference_page.router)
     # The dashboard answers every path that is nobody else's; below /api that would mislead.
     app.add_api_route(_ANYTHING, _nothing_here, methods=list(_METHODS), include_in_schema=False)
 
@@ -304,6 +302,6 @@ def _takes(routes: list[BaseRoute], scope: Scope, method: str) -> bool:
 
 
 def _add_dashboard(app: FastAPI, services: Services) -> None:
-    from fedops.server.dashboard.page import mount  # slow to import, and not always wanted
+    from fedops.server.dashboard.overview_page import mount  # slow to import, and not always wanted
 
     mount(app, DashboardSource(services))

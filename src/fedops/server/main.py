@@ -12,7 +12,7 @@ from typing import Any
 
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid
 from fedops.processes import hold_lock
-from fedops.server.backup_lock import require_finished
+from fedops.server.database.backup_lock import require_finished
 from fedops.server.jobs.engine_process import COMMAND, LocalEngineProcesses
 from fedops.settings import ServerSettings
 
@@ -44,7 +44,7 @@ def run(
         set_up_logging()
         _raise_open_files()
         # Only here: it takes a second to import, and what was wrong above is said at once.
-        from fedops.server.serving import open_app, serve
+        from fedops.server.http_server import open_app, serve
 
         engines = LocalEngineProcesses(settings.home / "engine", engine_command)
         held.callback(engines.close)

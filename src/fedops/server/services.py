@@ -7,20 +7,20 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fedops.core.contracts import TransferSlot
-from fedops.server.db import Database
-from fedops.server.desired_state import WantedStates
+from fedops.server.access.token_cache import TokenCache
+from fedops.server.access.tokens import Principal
+from fedops.server.database.database import Database
+from fedops.server.database.writer import Writer
+from fedops.server.devices.cloned_devices import Twins
+from fedops.server.devices.desired_state import WantedStates
+from fedops.server.devices.presence import Presence
 from fedops.server.jobs.engine_process import EngineProcesses
-from fedops.server.leadership import Leadership
-from fedops.server.others import Others
-from fedops.server.presence import Presence
+from fedops.server.jobs.leadership import Leadership
 from fedops.server.rounds.attempt_inbox import AttemptInboxes
 from fedops.server.rounds.engine_liveness import Pulse
 from fedops.server.rounds.instructions import Instructions
+from fedops.server.rounds.other_managers import Others
 from fedops.server.rounds.work_hub import WorkHub
-from fedops.server.token_cache import TokenCache
-from fedops.server.tokens import Principal
-from fedops.server.twins import Twins
-from fedops.server.writer import Writer
 from fedops.settings import ServerSettings
 from fedops.storage.blobs import BlobStore
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from fedops.core.contracts import ParameterContract
-from fedops.scalize.base import ModelAdapter
+from fedops.scalize.adapter.protocol import ModelAdapter
 from fedops.storage.tensors import Tensors
 from fedops.trainer.device_context import RoundMemory
 

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 
 from fedops.config import Config
 from fedops.core.states import ProcessStatus
-from fedops.scalize.base import EpochCheckpoints, ModelAdapter
-from fedops.scalize.data import DataSplit
+from fedops.scalize.adapter.protocol import EpochCheckpoints, ModelAdapter
+from fedops.scalize.flow.datasets import DataSplit
 from fedops.storage.tensors import Tensors
 
 

@@ -17,15 +17,15 @@ from typing import TYPE_CHECKING, Any
 
 from fedops.config import Config, Xai
 from fedops.core.errors import FedOpsError, Invalid
-from fedops.scalize.base import ModelAdapter
-from fedops.scalize.data import DataSplit
+from fedops.scalize.adapter.protocol import ModelAdapter
+from fedops.scalize.flow.datasets import DataSplit
 from fedops.trainer.device_context import Moment, Reporter
 
 if TYPE_CHECKING:
-    from fedops.explain.background import Background
-    from fedops.explain.explainer import Explainer
-    from fedops.explain.options import Limits
-    from fedops.explain.report import ExplainReport
+    from fedops.explain.explainers.options import Limits
+    from fedops.explain.explainers.report import ExplainReport
+    from fedops.explain.service.background import Background
+    from fedops.explain.service.explainer import Explainer
 
 logger = logging.getLogger("fedops.explain")
 
@@ -58,7 +58,7 @@ def explainer_for(
     Raises:
         Invalid: this model or this data cannot be explained so, with what to do.
     """
-    from fedops.explain.start import open_explainer
+    from fedops.explain.service.start import open_explainer
 
     try:
         return open_explainer(
@@ -153,20 +153,20 @@ class RoundExplanations:
             now.beside.close(seconds)
 
     def _open(self, key: str, config: Config, adapter: ModelAdapter, data: DataSplit) -> _Opened:
-        from fedops.explain.options import Limits
+        from fedops.explain.explainers.options import Limits
 
         limits = Limits(upload=self._upload)
         explainer = explainer_for(config, adapter, data, self._base, limits)
         assert explainer is not None
         self._say_cuts(config.xai, limits)
-        from fedops.explain.background import Background
+        from fedops.explain.service.background import Background
 
         logger.info("explaining by %s below %s", ", ".join(config.xai.methods), self._base)
         beside = Background(explainer, self._take)
         return _Opened(key, data, explainer, beside)
 
     def _say_cuts(self, xai: Xai, limits: Any) -> None:
-        from fedops.explain.options import Options
+        from fedops.explain.explainers.options import Options
 
         for line in Options.of(xai).within(limits)[1]:
             if line not in self._said:
@@ -189,7 +189,7 @@ class RoundExplanations:
             self._send(path, place)
 
     def _send(self, path: Path, place: dict[str, Any]) -> None:
-        from fedops.explain.sheet import small_png
+        from fedops.explain.render.contact_sheet import small_png
 
         picture = small_png(path, PICTURE_BYTES)
         if picture is None:

@@ -22,8 +22,8 @@ from fedops.core.errors import FedOpsError, Forbidden, Invalid
 from fedops.core.policies import client_seed
 from fedops.core.states import ProcessStatus
 from fedops.failpoints import reached
-from fedops.scalize.base import ModelAdapter, TrainContext
-from fedops.scalize.data import DataSplit
+from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext
+from fedops.scalize.flow.datasets import DataSplit
 from fedops.storage.tensors import Tensors
 from fedops.trainer.checkpoint_restore import restore
 from fedops.trainer.device_context import Device, Moment

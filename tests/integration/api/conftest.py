@@ -14,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from managing import World, managing
 from postgres import KINDS, POSTGRES, fresh_database
 
-from fedops.server.db import Database
+from fedops.server.database.database import Database
 
 
 @pytest.fixture(scope="session")

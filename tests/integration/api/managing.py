@@ -19,12 +19,12 @@ from fastapi import FastAPI
 from serving import serving
 
 from fedops.api_client import DeviceClient, EngineClient, JoinClient, OperatorClient, WorkClient
-from fedops.client.join import join_request
+from fedops.client.device.enrolment import join_request
 from fedops.core import contracts as c
 from fedops.core.states import Enrolment, ParticipationStatus, ProcessStatus
-from fedops.server import attempts
 from fedops.server.app import ServerManager, create_app, front
 from fedops.server.rounds.engine_session import spool_dir
+from fedops.server.runs import attempts
 from fedops.settings import ServerSettings
 from fedops.storage import tensors
 from fedops.storage.atomic_files import sha256_of

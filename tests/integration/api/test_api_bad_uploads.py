@@ -15,7 +15,7 @@ from managing import Device, Engine, World
 from fedops.core import contracts as c
 from fedops.core.states import ASSIGNMENT_OPEN
 from fedops.core.states import AssignmentStatus as A
-from fedops.server.tables import AssignmentRow
+from fedops.server.database.tables import AssignmentRow
 
 DATA = bytes(range(256)) * 400
 LIMIT = 200_000

@@ -11,7 +11,8 @@ from fedops.api_client import OperatorClient
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, FedOpsError
 from fedops.core.states import RUN_TERMINAL, AttemptStatus, FailureReason, RunStatus
-from fedops.server import attempts, lookup, run_states
+from fedops.server.database import lookup
+from fedops.server.runs import attempts, transitions
 
 
 def _status(world: World, run_id: int) -> RunStatus:
@@ -105,7 +106,7 @@ def test_an_attempt_lost_while_pausing_does_not_hide_a_device_that_trains(world:
     devices["a"].take()
     world.operator.pause_run(run.id)
     with world.manager.services.db.write() as session:
-        attempt = run_states.attempt_of(session, lookup.require_run(session, run.id))
+        attempt = transitions.attempt_of(session, lookup.require_run(session, run.id))
         assert attempt is not None
         attempts.lost(session, attempt.id, "the Server Manager was restarted", world.clock())
     assert world.operator.run(run.id).why.startswith("pausing 0 of 1: waiting for a")
@@ -281,7 +282,7 @@ def test_retrying_does_the_rest_and_so_does_retrying_that(world: World) -> None:
     assert (spec.next_round, spec.model.sha256) == (2, done.model)
     done = world.do_round(engine, 2, "a")
     with world.manager.services.db.write() as session:  # a lost attempt goes on in the new run
-        attempt = run_states.attempt_of(session, lookup.require_run(session, second.id))
+        attempt = transitions.attempt_of(session, lookup.require_run(session, second.id))
         assert attempt is not None
         attempts.lost(session, attempt.id, "killed", world.clock())
     spec, _ = _spec(world, second.id)

@@ -10,8 +10,8 @@ import pytest
 from managing import World, idle, managing, node_key
 
 from fedops.api_client import JoinClient
-from fedops.client.identity import public_openssh
-from fedops.client.join import join_request
+from fedops.client.device.data_dir import public_openssh
+from fedops.client.device.enrolment import join_request
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, Forbidden, Invalid, NotFound
 from fedops.core.states import Enrolment, ProcessStatus

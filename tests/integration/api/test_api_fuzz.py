@@ -18,7 +18,7 @@ from schemathesis import GenerationMode
 
 from fedops.core import contracts as c
 from fedops.core.states import TokenKind
-from fedops.server import tokens
+from fedops.server.access import tokens
 
 #: For each operation and mode. The whole stays within a minute.
 EXAMPLES = 8

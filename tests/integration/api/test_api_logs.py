@@ -14,7 +14,7 @@ from fedops.api_client import DeviceClient
 from fedops.cli.logs import lines_of, stream
 from fedops.core import contracts as c
 from fedops.core.errors import NotFound
-from fedops.server import logs
+from fedops.server.telemetry import log_store
 
 
 def _line(text: str, run_id: int | None = None, round_: int | None = None) -> c.DeviceRecord:
@@ -119,7 +119,7 @@ def test_a_run_keeps_only_so_much_and_counts_what_went(tmp_path: Path) -> None:
 
 
 def test_a_page_is_bounded_by_its_text(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(logs, "_PAGE_CHARACTERS", 5_000)
+    monkeypatch.setattr(log_store, "_PAGE_CHARACTERS", 5_000)
     world.task()
     device = world.ready_devices("a")["a"]
     run, _ = world.running()
@@ -133,5 +133,5 @@ def test_the_last_words_of_an_attempt_are_kept_once(world: World) -> None:
     attempt, _ = world.open_attempt(run.id)
     for _ in range(2):
         with world.manager.services.db.write() as session:
-            logs.last_words(session, attempt, "ValueError: no", 1 << 20, world.clock())
+            log_store.last_words(session, attempt, "ValueError: no", 1 << 20, world.clock())
     assert _texts(world.operator.run_logs(run.id, source="server_app")) == ["ValueError: no"]

@@ -9,13 +9,8 @@ from managing import CONTRACT, World, idle, replied, training
 
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, Forbidden, Invalid, NotFound
-from fedops.core.states import (
-    AttemptStatus,
-    FailureReason,
-    ParticipationStatus,
-    RunStatus,
-)
-from fedops.server import attempts
+from fedops.core.states import AttemptStatus, FailureReason, ParticipationStatus, RunStatus
+from fedops.server.runs import attempts
 
 
 def _lose(world: World, attempt_id: int, why: str = "its process died") -> None:

@@ -10,7 +10,7 @@ from managing import World
 from fedops.api_client import DeviceClient
 from fedops.core import contracts as c
 from fedops.core.errors import NotFound
-from fedops.server import telemetry
+from fedops.server.telemetry import system_metrics
 
 DAY = 86_400.0
 
@@ -45,7 +45,7 @@ def test_the_newest_samples_of_a_device_oldest_first(world: World) -> None:
 
 
 def test_old_samples_go_and_nothing_else(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(telemetry, "CHUNK", 2)
+    monkeypatch.setattr(system_metrics, "CHUNK", 2)
     world.task()
     device = world.ready_devices("a")["a"]
     run, _ = world.running()

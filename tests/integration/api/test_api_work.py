@@ -17,9 +17,10 @@ from fedops.core import contracts as c
 from fedops.core.errors import Conflict, Forbidden, Invalid, NotFound
 from fedops.core.states import ASSIGNMENT_TRANSITIONS, ParticipationStatus
 from fedops.core.states import AssignmentStatus as A
-from fedops.server import assignments, lookup
-from fedops.server.tables import AssignmentRow
-from fedops.server.tokens import Principal
+from fedops.server.access.tokens import Principal
+from fedops.server.assignments import assignments
+from fedops.server.database import lookup
+from fedops.server.database.tables import AssignmentRow
 
 RESULT = b"a small payload file"
 
@@ -357,10 +358,10 @@ def test_offers_that_cannot_be_are_refused(world: World) -> None:
 
 
 def _lose(world: World, run_id: int) -> None:
-    from fedops.server import attempts, run_states
+    from fedops.server.runs import attempts, transitions
 
     with world.manager.services.db.write() as session:
-        attempt = run_states.attempt_of(session, lookup.require_run(session, run_id))
+        attempt = transitions.attempt_of(session, lookup.require_run(session, run_id))
         assert attempt is not None
         attempts.lost(session, attempt.id, "killed", world.clock())
 

@@ -13,16 +13,16 @@ from alembic import command
 from managing import World, managing
 from typer.testing import CliRunner
 
-from fedops.cli.server import app
+from fedops.cli.commands.server import app
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, FedOpsError, Invalid, NotFound
 from fedops.processes import hold_lock
-from fedops.server import migrate
-from fedops.server.backup import backup
-from fedops.server.backup_lock import UNFINISHED, require_finished
-from fedops.server.db import Database
+from fedops.server.database import upgrade
+from fedops.server.database.backup import backup
+from fedops.server.database.backup_lock import UNFINISHED, require_finished
+from fedops.server.database.database import Database
+from fedops.server.database.restore import restore
 from fedops.server.main import LOCK, run
-from fedops.server.restore import restore
 from fedops.settings import ServerSettings
 
 
@@ -82,7 +82,7 @@ def test_a_backup_made_under_writes_is_whole_and_comes_back(world: World, tmp_pa
         run = again.operator.start_run("mnist", c.RunStart())
         assert run.id > later.id  # no number is given out twice
         with again.manager.services.db.read() as session:
-            from fedops.server.tables import TaskRow
+            from fedops.server.database.tables import TaskRow
 
             assert session.get_one(TaskRow, "mnist").next_version > version.version
 
@@ -176,7 +176,7 @@ def test_what_cannot_be_backed_up(world: World, tmp_path: Path) -> None:
 def _at_revision(file: Path, revision: str) -> None:
     db = Database(f"sqlite:///{file}")
     with db._durable.connect() as connection:
-        command.upgrade(migrate.config(connection), revision)
+        command.upgrade(upgrade.config(connection), revision)
     db.close()
 
 
@@ -192,7 +192,7 @@ def test_an_upgrade_keeps_the_data_and_a_copy_of_before(tmp_path: Path) -> None:
     db.close()
     (copy,) = (tmp_path / "backups").iterdir()
     assert copy.name.startswith("x-0001-")
-    for path, revision in ((file, migrate.head()), (copy, "0001")):
+    for path, revision in ((file, upgrade.head()), (copy, "0001")):
         found = sqlite3.connect(path)
         assert found.execute("SELECT version_num FROM alembic_version").fetchone() == (revision,)
         assert found.execute("SELECT value FROM server_meta").fetchone() == ("yes",)

@@ -14,15 +14,15 @@ from before_engine import AFTERWARDS, copy_database, move_to, unpack, unpack_bac
 from managing import Device, World, idle, managing
 from postgres import KINDS, POSTGRES, fresh_database
 
-from fedops.client.checkpoints import RoundFiles
-from fedops.client.identity import Home, load_key
+from fedops.client.device.data_dir import Home, load_key
+from fedops.client.training.round_files import RoundFiles
 from fedops.core import contracts as c
 from fedops.core.errors import Forbidden
 from fedops.core.states import AttemptStatus, RunStatus
-from fedops.server import migrate
-from fedops.server.db import Database
+from fedops.server.database import upgrade
+from fedops.server.database.database import Database
+from fedops.server.database.restore import restore
 from fedops.server.main import LOCK
-from fedops.server.restore import restore
 from fedops.settings import ServerSettings
 
 FINISHED, PAUSED, RUNNING = 1, 2, 3
@@ -167,7 +167,7 @@ def test_the_step_can_be_taken_back(tmp_path: Path) -> None:
     db = Database(f"sqlite:///{tmp_path}/server/fedops.db")
     db.migrate()
     with db._durable.connect() as connection:
-        command.downgrade(migrate.config(connection), "0004")
+        command.downgrade(upgrade.config(connection), "0004")
     db.close()
     with sqlite3.connect(tmp_path / "server" / "fedops.db") as found:
         columns = {row[1] for row in found.execute("PRAGMA table_info(attempts)")}

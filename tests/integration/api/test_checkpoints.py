@@ -9,7 +9,7 @@ from managing import Engine, World
 
 from fedops.core import contracts as c
 from fedops.core.errors import NotFound
-from fedops.server.backup_lock import no_removals
+from fedops.server.database.backup_lock import no_removals
 from fedops.storage.atomic_files import sha256_of
 
 
@@ -123,7 +123,7 @@ def _spoil(world: World, sha256: str | None) -> None:
 
 
 def _next_attempt(world: World, run_id: int) -> tuple[Engine, c.AttemptSpec]:
-    from fedops.server import attempts
+    from fedops.server.runs import attempts
 
     with world.manager.services.db.write() as session:
         for live in attempts.live(session, world.manager.services.settings):

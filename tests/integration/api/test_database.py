@@ -16,11 +16,11 @@ from sqlalchemy.schema import CreateTable
 
 from fedops.core.errors import Conflict, Unavailable
 from fedops.core.states import TASK_TRANSITIONS, InvalidTransition, TaskStatus
-from fedops.server import changes, events
-from fedops.server import db as database
-from fedops.server.db import Database
-from fedops.server.notices import DeviceChanged, Notice, tell
-from fedops.server.tables import ArtifactRow, Base, BundleRow, MetaRow, RunRow, TaskRow
+from fedops.server.database import compare_and_set, database
+from fedops.server.database.database import Database
+from fedops.server.database.tables import ArtifactRow, Base, BundleRow, MetaRow, RunRow, TaskRow
+from fedops.server.events import event_log
+from fedops.server.events.notifications import DeviceChanged, Notice, tell
 
 
 @pytest.fixture
@@ -149,7 +149,7 @@ def test_a_change_of_state_is_made_by_one_of_many(db: Database) -> None:
             gate.wait()
         with db.write() as session:
             row = session.merge(seen, load=False)
-            results.append(changes.swap(session, row, "status", TaskStatus.ARCHIVED))
+            results.append(compare_and_set.swap(session, row, "status", TaskStatus.ARCHIVED))
 
     threads = [threading.Thread(target=archive) for _ in range(10)]
     for thread in threads:
@@ -165,11 +165,13 @@ def test_a_move_is_checked_and_says_where_from(db: Database) -> None:
         row = _task("x")
         session.add(row)
         session.flush()
-        moved = changes.move(session, row, "status", TASK_TRANSITIONS, TaskStatus.READY)
+        moved = compare_and_set.move(session, row, "status", TASK_TRANSITIONS, TaskStatus.READY)
         assert (moved, row.status) == (TaskStatus.DRAFT, TaskStatus.READY)
-        assert changes.move(session, row, "status", TASK_TRANSITIONS, TaskStatus.READY) is None
+        assert (
+            compare_and_set.move(session, row, "status", TASK_TRANSITIONS, TaskStatus.READY) is None
+        )
         with pytest.raises(InvalidTransition):
-            changes.move(session, row, "status", TASK_TRANSITIONS, TaskStatus.DRAFT)
+            compare_and_set.move(session, row, "status", TASK_TRANSITIONS, TaskStatus.DRAFT)
 
 
 # --- SQLite ----------------------------------------------------------------------------------
@@ -180,13 +182,13 @@ def test_what_is_read_by_its_id_comes_in_the_order_of_ids(db: Database) -> None:
 
     def add() -> None:
         with db.write() as session:
-            events.append(session, 1.0, events.SERVER, "server", "second")
+            event_log.append(session, 1.0, event_log.SERVER, "server", "second")
         with db.read() as session:
-            seen.append([event.id for event in events.listed(session)])
+            seen.append([event.id for event in event_log.listed(session)])
 
     second = threading.Thread(target=add)
     with db.write() as session:
-        events.append(session, 1.0, events.SERVER, "server", "first")
+        event_log.append(session, 1.0, event_log.SERVER, "server", "first")
         session.flush()  # it has its id now, and nobody sees it yet
         second.start()
         second.join(0.3)

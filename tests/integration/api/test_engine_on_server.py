@@ -21,10 +21,10 @@ from fedops.core.contracts.training import ARRAYS, CONFIG, TrainingOrder
 from fedops.core.errors import Conflict, FedOpsError
 from fedops.core.states import RunStatus
 from fedops.engine import attempt
+from fedops.engine.link.server_link import ServerLink
 from fedops.engine.run_setup import prepare
-from fedops.engine.server_link import ServerLink
-from fedops.flower.compat import take_task_identity
-from fedops.server import attempts
+from fedops.flower.codec.compat import take_task_identity
+from fedops.server.runs import attempts
 from fedops.storage.payloads import assemble, blobs_of, check_document, pack_payload
 from fedops.storage.tensors import load
 from fedops.trainer import device_context

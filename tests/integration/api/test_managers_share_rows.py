@@ -25,14 +25,14 @@ from serving import serving
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, NotFound, Unavailable
 from fedops.core.states import AssignmentStatus, AttemptStatus, RunStatus
-from fedops.server import db as db_module
 from fedops.server.app import create_app, front
-from fedops.server.db import Database
+from fedops.server.database import database as db_module
+from fedops.server.database.database import Database
 from fedops.server.jobs.engine_process import EngineTicket
+from fedops.server.jobs.maintenance import SWEEP_SECONDS
 from fedops.server.peers.lease import LEASE_SECONDS, MARGIN_SECONDS, Lease
 from fedops.server.peers.line import CHANNEL
 from fedops.server.rounds.engine_session import spool_dir
-from fedops.server.sweeper import SWEEP_SECONDS
 from fedops.settings import ServerSettings
 from fedops.testing import FakeClock, FakeEngines
 
@@ -479,7 +479,9 @@ def test_a_server_manager_that_stands_still_in_a_transaction_loses_it(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     frozen, other = Database(url), Database(url)
-    monkeypatch.setattr("fedops.server.db._TAKE_TURN", db_module._TAKE_TURN.replace("20s", "300ms"))
+    monkeypatch.setattr(
+        "fedops.server.database.database._TAKE_TURN", db_module._TAKE_TURN.replace("20s", "300ms")
+    )
 
     def stand_still() -> None:
         with frozen.write() as session:

@@ -9,8 +9,8 @@ import pytest
 import sqlalchemy as sa
 from alembic import command
 
-from fedops.server import migrate
-from fedops.server.db import Database
+from fedops.server.database import upgrade
+from fedops.server.database.database import Database
 
 _DEVICE = (
     "INSERT INTO devices (id, name, public_key, fingerprint, enrolment, info, created_at, "
@@ -28,7 +28,7 @@ def db(tmp_path: Path, database_url: str | None) -> Iterator[Database]:
 
 def _go_to(db: Database, revision: str) -> None:
     with db._durable.connect() as connection:
-        config, current = migrate.config(connection), migrate.head()
+        config, current = upgrade.config(connection), upgrade.head()
         step = command.downgrade if revision < current else command.upgrade
         step(config, revision)
 

@@ -22,7 +22,7 @@ from pydantic import BaseModel, TypeAdapter
 from record_protocol import KEPT
 
 from fedops.api_client import PREFIX
-from fedops.client.join import join_request
+from fedops.client.device.enrolment import join_request
 from fedops.core import contracts as c
 from fedops.server.rounds.engine_session import spool_dir
 

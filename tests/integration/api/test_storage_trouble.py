@@ -15,9 +15,9 @@ from managing import World, managing
 
 from fedops.core import contracts as c
 from fedops.core.errors import Unavailable
-from fedops.server import db as database
-from fedops.server.db import Database
-from fedops.server.tables import MetaRow
+from fedops.server.database import database
+from fedops.server.database.database import Database
+from fedops.server.database.tables import MetaRow
 
 
 def test_a_database_that_another_program_holds(
@@ -91,8 +91,8 @@ import json, resource, sys
 from pathlib import Path
 from fedops.core.errors import Unavailable
 from fedops.storage.folder_blobs import FolderBlobs
-from fedops.server.db import Database
-from fedops.server.tables import MetaRow
+from fedops.server.database.database import Database
+from fedops.server.database.tables import MetaRow
 
 home = Path(sys.argv[1])
 store, db = FolderBlobs(home / "artifacts"), Database(f"sqlite:///{home}/x.db")

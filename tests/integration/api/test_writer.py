@@ -14,11 +14,11 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from fedops.core.errors import Conflict, Unavailable
-from fedops.server import db as database
-from fedops.server.db import Database
-from fedops.server.notices import DeviceChanged, Notice, tell
-from fedops.server.tables import MetaRow
-from fedops.server.writer import Writer
+from fedops.server.database import database
+from fedops.server.database.database import Database
+from fedops.server.database.tables import MetaRow
+from fedops.server.database.writer import Writer
+from fedops.server.events.notifications import DeviceChanged, Notice, tell
 from fedops.storage.blobs import Staged
 from fedops.storage.folder_blobs import FolderBlobs
 

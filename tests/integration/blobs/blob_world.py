@@ -16,10 +16,10 @@ from serving import serving
 
 from fedops.core.contracts import BlobRef, UploadHead
 from fedops.core.errors import FedOpsError, Forbidden, NotFound
-from fedops.server.blob_app.access import Caller
 from fedops.server.blob_app.admission import Admission
 from fedops.server.blob_app.app import MOUNT, BlobApp
-from fedops.server.refusals import Gone
+from fedops.server.protocol.blob_port import Caller
+from fedops.server.protocol.refusals import Gone
 from fedops.storage.blobs import BlobStore, Staged, keep
 from fedops.storage.folder_blobs import FolderBlobs
 

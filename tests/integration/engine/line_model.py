@@ -13,8 +13,8 @@ from fedops.config import Config, parse_config
 from fedops.core.contracts import ExchangeRule, ParameterContract, ParameterSpec
 from fedops.core.errors import Invalid
 from fedops.core.policies import client_seed
-from fedops.scalize.base import EvalResult, TrainContext, TrainResult
-from fedops.scalize.data import DataSplit
+from fedops.scalize.adapter.protocol import EvalResult, TrainContext, TrainResult
+from fedops.scalize.flow.datasets import DataSplit
 from fedops.storage.tensors import Tensors
 from fedops.trainer.device_context import NoMemory
 

@@ -17,11 +17,11 @@ from paper_server import Answer, Assignment, PaperServer, Refused, Work
 from fedops.config import Config, parse_config
 from fedops.core.contracts.training import ARRAYS, EVAL_METRICS, HEADER, METRICS
 from fedops.core.errors import Conflict, Unavailable
+from fedops.engine.link.server_link import ServerLink
 from fedops.engine.round_engine import RoundEngine
 from fedops.engine.run_setup import prepare
-from fedops.engine.server_link import ServerLink
-from fedops.flower.strategies import RunStrategy
-from fedops.flower.strategy_config import make_strategy
+from fedops.flower.strategies.strategy_adapter import RunStrategy
+from fedops.flower.strategies.strategy_factory import make_strategy
 from fedops.storage.payloads import Payload
 from fedops.trainer.device_context import Device
 from fedops.trainer.local_round import LocalTrainer, LocalUpdate

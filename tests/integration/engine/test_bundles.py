@@ -8,7 +8,7 @@ import pytest
 from tiny_app import PYPROJECT, write_app
 
 from fedops.core.errors import Invalid
-from fedops.flower.apps import build_bundle
+from fedops.flower.app_package import build_bundle
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ import torch
 from fedops.config import to_plain
 from fedops.core.contracts.training import TRAIN, TrainingOrder, UpdateHeader
 from fedops.core.errors import Invalid
-from fedops.scalize.project import Project
+from fedops.scalize.flow.project import Project
 from fedops.trainer.device_context import Device, NoReporter
 from fedops.trainer.explanations import RoundExplanations
 from fedops.trainer.local_round import LocalTrainer
@@ -122,7 +122,7 @@ def test_every_round_leaves_its_files_and_nothing_leaves_the_device(tmp_path: Pa
 def test_a_reply_never_waits_for_an_explanation(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fedops.explain.explainer import Explainer
+    from fedops.explain.service.explainer import Explainer
 
     gate, entered = threading.Event(), threading.Event()
     original = Explainer.attempt
@@ -229,7 +229,7 @@ def test_a_failed_explanation_is_an_event_and_no_failed_round(
 
 def test_a_model_that_raises_anything_is_a_refusal(tmp_path: Path) -> None:
     from fedops.config import parse_config
-    from fedops.scalize.data import DataSplit
+    from fedops.scalize.flow.datasets import DataSplit
 
     class Odd(torch.nn.Module):
         def forward(self, x: Any) -> Any:
@@ -251,7 +251,7 @@ def test_a_table_of_numbers_is_explained_by_a_copy_of_the_estimator(tmp_path: Pa
     from sklearn.linear_model import LogisticRegression
 
     from fedops.config import parse_config
-    from fedops.scalize.data import DataSplit
+    from fedops.scalize.flow.datasets import DataSplit
     from fedops.trainer.device_context import Moment
 
     rng = np.random.default_rng(0)

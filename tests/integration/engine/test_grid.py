@@ -8,14 +8,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
-from flwr.app import (
-    Array,
-    ArrayRecord,
-    ConfigRecord,
-    Message,
-    MetricRecord,
-    RecordDict,
-)
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg
 from paper_federation import Conflict, PaperServer
 from paper_server import Assignment
@@ -24,12 +17,17 @@ from tiny_app import CONFIG, PYPROJECT, write_app
 from fedops.core.contracts import EngineFinish
 from fedops.core.errors import Invalid, Unavailable
 from fedops.core.states import AssignmentStatus, FailureReason
-from fedops.engine.exit_reasons import StopRequested, Superseded
-from fedops.engine.server_link import ServerLink
-from fedops.flower.compat import APP_RAISED, NODE_UNAVAILABLE, make_message, take_task_identity
+from fedops.engine.link.exit_reasons import StopRequested, Superseded
+from fedops.engine.link.server_link import ServerLink
+from fedops.flower.codec.compat import (
+    APP_RAISED,
+    NODE_UNAVAILABLE,
+    make_message,
+    take_task_identity,
+)
+from fedops.flower.codec.records import from_record_dict, to_record_dict
 from fedops.flower.grid import assignment_grid
 from fedops.flower.grid.assignment_grid import AssignmentGrid
-from fedops.flower.records import from_record_dict, to_record_dict
 from fedops.flower.server_app import run_attempt
 from fedops.storage.payloads import assemble, blobs_of, check_document, pack_payload
 from fedops.storage.tensors import load
@@ -457,7 +455,7 @@ def test_another_error_of_a_file_is_the_apps(server: FlowerServer, tmp_path: Pat
 
 def test_an_app_whose_own_one_is_fedops_is_told(server: FlowerServer, tmp_path: Path) -> None:
     body = """from pathlib import Path
-    from fedops.flower.modes import run_by_mode
+    from fedops.flower.run_modes import run_by_mode
     run_by_mode(grid, context, Path(__file__).parents[1])"""
     finish = play(server, own_app(tmp_path / "app", body))
     assert "needs a ServerApp of the app's own" in finish.text

@@ -12,7 +12,7 @@ from fedops.core.contracts import ExchangeRule
 from fedops.core.contracts.training import EVALUATE, TRAIN, TrainingOrder
 from fedops.core.errors import Invalid
 from fedops.core.states import ProcessStatus
-from fedops.scalize.base import Cancelled, TrainContext, TrainResult
+from fedops.scalize.adapter.protocol import Cancelled, TrainContext, TrainResult
 from fedops.storage.tensors import Tensors
 from fedops.trainer.device_context import Device, NoReporter
 from fedops.trainer.local_round import LocalTrainer, LocalUpdate

@@ -23,7 +23,7 @@ from fedops.core.contracts import ParticipationReport, RoundCommit
 from fedops.core.contracts.training import ARRAYS, METRICS
 from fedops.core.states import AssignmentStatus, FailureReason, ParticipationStatus
 from fedops.engine import collecting
-from fedops.engine.exit_reasons import RunFailed, StopRequested, Superseded
+from fedops.engine.link.exit_reasons import RunFailed, StopRequested, Superseded
 from fedops.storage import tensors as tensors_module
 from fedops.storage.payloads import Payload
 from fedops.storage.tensors import Tensors

@@ -16,11 +16,11 @@ from tiny_app import PARTS, PYPROJECT, write_app
 from fedops.core.contracts import EngineFinish
 from fedops.core.errors import Invalid
 from fedops.core.states import FailureReason
-from fedops.engine.server_link import ServerLink
-from fedops.flower.modes import run_by_mode
+from fedops.engine.link.server_link import ServerLink
+from fedops.flower.run_modes import run_by_mode
 from fedops.flower.server_app import read_ticket, run_attempt
 from fedops.processes import clean_env, spawn
-from fedops.scalize.project import Project
+from fedops.scalize.flow.project import Project
 from fedops.storage.payloads import Payload
 from fedops.trainer.device_context import Device
 from fedops.trainer.local_round import LocalTrainer

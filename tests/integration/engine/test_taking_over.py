@@ -12,7 +12,7 @@ from paper_federation import Answer, Conflict, PaperFederation, Refused, Work, p
 from fedops.core.contracts import Delivery, RoundCommit
 from fedops.core.states import AssignmentStatus, ParticipationStatus
 from fedops.engine import collecting
-from fedops.engine.exit_reasons import RunFailed, StopRequested, Superseded
+from fedops.engine.link.exit_reasons import RunFailed, StopRequested, Superseded
 from fedops.storage.payloads import Payload
 from fedops.storage.tensors import Tensors
 

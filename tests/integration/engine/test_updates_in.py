@@ -25,8 +25,9 @@ from fedops.core.contracts import (
 from fedops.core.contracts.training import ARRAYS, HEADER, METRICS, ClientMetrics, UpdateHeader
 from fedops.core.errors import Invalid
 from fedops.core.states import AssignmentStatus, ParticipationStatus
-from fedops.engine import blob_files, collecting
+from fedops.engine import collecting
 from fedops.engine.global_model import GlobalModel, StoredUpdate
+from fedops.engine.link import blob_files
 from fedops.engine.update_checks import CheckedUpdate
 from fedops.storage.payloads import Payload, pack_payload
 from fedops.storage.tensors import Tensors, save

@@ -5,10 +5,10 @@ import io
 import pytest
 from rich.console import Console
 
-from fedops.cli.models import version_number
-from fedops.cli.tasks import config_lines
+from fedops.cli.commands.models import version_number
+from fedops.cli.commands.tasks import config_lines
+from fedops.cli.commands.tokens import seconds
 from fedops.cli.telemetry_table import telemetry_table
-from fedops.cli.tokens import seconds
 from fedops.console import (
     bytes_of,
     explanations_table,

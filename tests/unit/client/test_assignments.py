@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from fedops.client.assignments import AssignmentStore
-from fedops.client.orders import Finished
+from fedops.client.local.messages import Finished
+from fedops.client.work.held_assignments import AssignmentStore
 from fedops.core.contracts import Instruction, Offer, Stage
 from fedops.storage.payloads import Payload, write_payload
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedops.client.epoch_files import VERSIONS, WORKS, EpochFiles, folder_name, forget_epochs
-from fedops.scalize.base import EpochCheckpoints, TrainingState
+from fedops.client.device.epoch_files import VERSIONS, WORKS, EpochFiles, folder_name, forget_epochs
+from fedops.scalize.adapter.protocol import EpochCheckpoints, TrainingState
 
 
 def opened(root: Path, work: str = "w", about: str = "a") -> EpochCheckpoints:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 
-from fedops.client.loglines import CHUNK_CHARACTERS, LineHandler, LogLines
+from fedops.client.spool.log_buffer import CHUNK_CHARACTERS, LineHandler, LogLines
 
 
 def test_lines_are_put_together_by_run_and_round() -> None:

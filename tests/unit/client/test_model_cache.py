@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from fedops.client.model_cache import MODELS_A_TASK, Damaged, ModelCache
+from fedops.client.work.model_cache import MODELS_A_TASK, Damaged, ModelCache
 from fedops.core.contracts import BlobRef
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fedops.client.result_metrics import Measured, metrics_of
+from fedops.client.work.result_metrics import Measured, metrics_of
 from fedops.core.contracts.training import (
     ARRAYS,
     EVAL_METRICS,

@@ -12,8 +12,8 @@ import httpx
 import pytest
 
 from fedops.api_client import TryLater, WorkClient
-from fedops.client.reachability import Over, Reachability
-from fedops.client.server_connection import ServerConnection
+from fedops.client.manager.server_connection import ServerConnection
+from fedops.client.work.reachability import Over, Reachability
 from fedops.core.contracts import HeldAssignment, Stage, Work, WorkPoll
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Unavailable
 

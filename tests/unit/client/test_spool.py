@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fedops.client.spool import BATCH_RECORDS, Spool
+from fedops.client.spool.spool import BATCH_RECORDS, Spool
 from fedops.core.contracts import RecordKind
 from fedops.core.errors import Unavailable
 from fedops.testing import FakeClock

@@ -11,12 +11,12 @@ from typing import Literal, cast
 
 import pytest
 
-from fedops.client import steering as module
-from fedops.client.assignments import AssignmentStore, Held
-from fedops.client.local_api import LocalClient, LocalServer, bind, make_app
-from fedops.client.orders import Finished, WorkOrder
-from fedops.client.steering import SLACK_SECONDS, Steering
-from fedops.client.supervisor import Supervisor
+from fedops.client.local.http import LocalClient, LocalServer, bind, make_app
+from fedops.client.local.messages import Finished, WorkOrder
+from fedops.client.supervision.supervisor import Supervisor
+from fedops.client.work import reconciler as module
+from fedops.client.work.held_assignments import AssignmentStore, Held
+from fedops.client.work.reconciler import SLACK_SECONDS, Steering
 from fedops.core.contracts import Instruction, Offer, ProcessReport
 from fedops.core.states import ProcessStatus
 

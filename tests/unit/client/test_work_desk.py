@@ -16,16 +16,16 @@ import pytest
 from zstandard import ZstdDecompressor
 
 from fedops.api_client import BlobClient, DigestMismatch, Upload, WorkClient
-from fedops.client import assignments, transfers
-from fedops.client.assignments import Held
-from fedops.client.epoch_files import folder_name
-from fedops.client.identity import Home
-from fedops.client.model_cache import ModelCache
-from fedops.client.orders import Finished, WorkOrder
-from fedops.client.reachability import Reachability
-from fedops.client.steering import Steering
-from fedops.client.transfers import Transfers
-from fedops.client.work_desk import Outside, WorkDesk
+from fedops.client.device.data_dir import Home
+from fedops.client.device.epoch_files import folder_name
+from fedops.client.local.messages import Finished, WorkOrder
+from fedops.client.work import held_assignments, transfers
+from fedops.client.work.held_assignments import Held
+from fedops.client.work.model_cache import ModelCache
+from fedops.client.work.reachability import Reachability
+from fedops.client.work.reconciler import Steering
+from fedops.client.work.transfers import Transfers
+from fedops.client.work.work_desk import Outside, WorkDesk
 from fedops.core.contracts import (
     Instruction,
     Offer,
@@ -162,12 +162,12 @@ def full(*_: object, **__: object) -> object:
 def test_an_update_is_delivered_when_the_disk_has_no_room_to_note_that_it_is_done(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = assignments.write_atomic
+    real = held_assignments.write_atomic
 
     def write(path: Path, data: bytes, *args: object, **kwargs: Any) -> None:
         real(path, full() if json.loads(data)["finished"] else data, *args, **kwargs)
 
-    monkeypatch.setattr(assignments, "write_atomic", write)
+    monkeypatch.setattr(held_assignments, "write_atomic", write)
     bench.offer()
     eventually(lambda: not bench.desk.held())
     assert (len(bench.server.delivered), bench.server.ends) == (1, [])

@@ -6,7 +6,7 @@ import pytest
 
 from fedops.config import apply_overrides, parse_config, to_plain
 from fedops.core.contracts import RunStart, TaskCreate, TaskUpdate
-from fedops.core.mistakes import without_secret
+from fedops.core.validation_messages import without_secret
 
 SECRET = "0123456789abcdef"
 

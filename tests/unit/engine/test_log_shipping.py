@@ -11,8 +11,8 @@ import pytest
 
 from fedops.core.contracts import EngineLogs
 from fedops.core.errors import Forbidden, Unavailable
-from fedops.engine import log_shipping
-from fedops.engine.log_shipping import LogShipping
+from fedops.engine.link import log_shipping
+from fedops.engine.link.log_shipping import LogShipping
 
 logger = logging.getLogger("fedops.engine.test")
 

@@ -7,7 +7,7 @@ import pytest
 
 from fedops.core.contracts import EngineProgress
 from fedops.core.errors import Unavailable
-from fedops.engine.progress_report import ProgressReport
+from fedops.engine.link.progress_report import ProgressReport
 
 
 def word(text: str) -> EngineProgress:

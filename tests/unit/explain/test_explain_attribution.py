@@ -10,8 +10,8 @@ import torch
 from explain_nets import Linear, cnn, pictures
 from torch import Tensor
 
-from fedops.explain import gradients, methods, perturbation
-from fedops.explain.base import Job
+from fedops.explain.methods import gradients, perturbation, registry
+from fedops.explain.methods.base import Job
 
 WEIGHTS = [4.0, 3.0, 2.0, 1.0]
 
@@ -31,14 +31,14 @@ def linear_job(seed: int = 0) -> Job:
     "name", ["integrated_gradients", "kernelshap", "saliency", "smoothgrad", "occlusion"]
 )
 def test_a_linear_model_is_explained_by_its_weights(name: str) -> None:
-    found = methods.make(name).explain(linear_job()).values[0].flatten()
+    found = registry.make(name).explain(linear_job()).values[0].flatten()
     torch.testing.assert_close(found, torch.tensor(WEIGHTS), atol=1e-4, rtol=0)
 
 
 def test_integrated_gradients_are_complete() -> None:
     model, inputs, targets = cnn(), pictures(4), torch.arange(4)
     absent = torch.full((1, 1, 1, 1), -0.4)
-    maps = methods.make("integrated_gradients").explain(Job(model, inputs, targets, absent))
+    maps = registry.make("integrated_gradients").explain(Job(model, inputs, targets, absent))
     with torch.no_grad():
         gain = model(inputs) - model(absent.expand_as(inputs))
     gain = gain.gather(1, targets[:, None])[:, 0]
@@ -120,7 +120,7 @@ def test_occlusion_finds_the_only_pixel_that_counts() -> None:
         torch.tensor([1]),
         torch.zeros(1, 1, 1, 1),
     )
-    found = methods.make("occlusion").explain(job).values[0]
+    found = registry.make("occlusion").explain(job).values[0]
     assert float(found[5, 9]) == found.max() > 0
     assert float(found[:3].abs().max()) == 0
 
@@ -128,5 +128,5 @@ def test_occlusion_finds_the_only_pixel_that_counts() -> None:
 def test_a_negative_class_gets_the_opposite_sign() -> None:
     job = linear_job()
     other = Job(job.model, job.inputs, torch.tensor([0]), job.absent)
-    found = methods.make("integrated_gradients").explain(other).values
+    found = registry.make("integrated_gradients").explain(other).values
     assert found.abs().max() == 0, "class 0 of this model has the score 0 everywhere"

@@ -7,8 +7,8 @@ from explain_nets import cnn, in_place, pictures
 from torch import Tensor
 from torch.nn import functional
 
-from fedops.explain import cam, methods, workbench
-from fedops.explain.base import Job
+from fedops.explain.methods import cam, instrumented_model, registry
+from fedops.explain.methods.base import Job
 
 A = torch.tensor([[[[1.0, 0], [0, 2]], [[0.0, 1], [1, 0]]]])
 G = torch.tensor([[[[2.0, 0], [0, -1]], [[-1.0, 1], [1, 3]]]])
@@ -51,7 +51,7 @@ def job(model: torch.nn.Module, inputs: Tensor, layer: str, targets: Tensor | No
 @pytest.mark.parametrize("layer", ["conv1", "conv2"])
 def test_gradcam_is_that_of_captum(layer: str) -> None:
     model, inputs, targets = cnn(), pictures(6), torch.arange(6)
-    ours = methods.make("gradcam").explain(job(model, inputs, layer, targets)).values
+    ours = registry.make("gradcam").explain(job(model, inputs, layer, targets)).values
     theirs = captum.attr.LayerGradCam(model, model.get_submodule(layer)).attribute(
         inputs, target=targets, relu_attributions=True
     )
@@ -62,7 +62,7 @@ def test_gradcam_is_that_of_captum(layer: str) -> None:
 @pytest.mark.parametrize("name", [*cam.CAMS, "scorecam"])
 def test_a_batch_is_its_samples_one_by_one(name: str) -> None:
     model, inputs = cnn(1), pictures(3)
-    method = methods.make(name)
+    method = registry.make(name)
     together = method.explain(job(model, inputs, "conv2")).values
     for row in range(3):
         targets = torch.tensor([row % 3])
@@ -73,13 +73,13 @@ def test_a_batch_is_its_samples_one_by_one(name: str) -> None:
 def test_an_operation_in_place_after_the_layer_changes_nothing() -> None:
     model, inputs = in_place(), pictures(3)
     # the same model whose activations are not overwritten
-    before = methods.make("gradcam").explain(job(model, inputs, "features.3")).values
+    before = registry.make("gradcam").explain(job(model, inputs, "features.3")).values
     for module in model.modules():
         if isinstance(module, torch.nn.ReLU):
             module.inplace = False
-    after = methods.make("gradcam").explain(job(model, inputs, "features.3")).values
+    after = registry.make("gradcam").explain(job(model, inputs, "features.3")).values
     assert torch.equal(before, after)
-    a, _ = workbench.activations_and_gradients(
+    a, _ = instrumented_model.activations_and_gradients(
         model, model.features[3], inputs, torch.zeros(3, dtype=torch.long)
     )
     assert a.min() < 0, "the layer's own output, not that of the ReLU after it"
@@ -87,10 +87,10 @@ def test_an_operation_in_place_after_the_layer_changes_nothing() -> None:
 
 def test_a_frozen_layer_is_explained_like_any_other() -> None:
     model, inputs = cnn(), pictures(3)
-    before = methods.make("gradcam").explain(job(model, inputs, "conv2")).values
+    before = registry.make("gradcam").explain(job(model, inputs, "conv2")).values
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    after = methods.make("gradcam").explain(job(model, inputs, "conv2")).values
+    after = registry.make("gradcam").explain(job(model, inputs, "conv2")).values
     assert after.abs().max() > 0
     assert torch.equal(before, after)
 
@@ -98,7 +98,7 @@ def test_a_frozen_layer_is_explained_like_any_other() -> None:
 def test_it_works_where_gradients_are_switched_off() -> None:
     model, inputs = cnn(), pictures(2)
     with torch.no_grad():
-        maps = methods.make("gradcam").explain(job(model, inputs, "conv2")).values
+        maps = registry.make("gradcam").explain(job(model, inputs, "conv2")).values
     assert maps.abs().max() > 0
 
 
@@ -119,5 +119,5 @@ def test_scorecam_weighs_channels_by_the_masked_scores() -> None:
             scores.append(model(inputs * mask)[0, 4])
         weights = torch.softmax(torch.stack(scores), 0)
         expected = functional.relu((weights[:, None, None] * a[0]).sum(0))
-    found = methods.make("scorecam").explain(job(model, inputs, "conv2", targets)).values[0]
+    found = registry.make("scorecam").explain(job(model, inputs, "conv2", targets)).values[0]
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-4)

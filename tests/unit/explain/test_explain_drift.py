@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fedops.explain import drift
+from fedops.explain.quality import drift
 
 ZERO = np.zeros(4)
 

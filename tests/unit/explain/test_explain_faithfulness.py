@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedops.explain import faithfulness
-from fedops.explain.faithfulness import LIGHT
-from fedops.explain.timing import OutOfTime
+from fedops.explain.methods.time_budget import OutOfTime
+from fedops.explain.quality import faithfulness
+from fedops.explain.quality.faithfulness import LIGHT
 
 WEIGHTS = torch.tensor([4.0, 3.0, 2.0, 1.0]).view(1, 1, 2, 2)
 

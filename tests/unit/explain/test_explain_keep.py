@@ -7,8 +7,8 @@ import pytest
 import torch
 from explain_nets import InPlace, in_place, pictures
 
-from fedops.explain import methods, workbench
-from fedops.explain.base import Job
+from fedops.explain.methods import instrumented_model, registry
+from fedops.explain.methods.base import Job
 
 
 def state_of(model: torch.nn.Module) -> dict[str, object]:
@@ -41,14 +41,14 @@ def busy_model() -> InPlace:
     return model
 
 
-@pytest.mark.parametrize("name", list(methods.BUILT_IN))
+@pytest.mark.parametrize("name", list(registry.BUILT_IN))
 def test_a_method_leaves_the_model_and_the_random_state_alone(name: str) -> None:
     model = busy_model()
     before = state_of(model)
     randomness = torch.get_rng_state(), np.random.get_state()[1].tolist(), random.getstate()
-    with workbench.kept(model):
+    with instrumented_model.kept(model):
         assert not any(module.training for module in model.modules())
-        methods.make(name).explain(
+        registry.make(name).explain(
             Job(
                 model,
                 pictures(2, side=16),
@@ -68,7 +68,7 @@ def test_it_is_restored_after_an_error() -> None:
     before = state_of(model)
 
     def fail_inside() -> None:
-        with workbench.kept(model), workbench.kept_randomness():
+        with instrumented_model.kept(model), instrumented_model.kept_randomness():
             torch.rand(3), np.random.rand(3), random.random()
             model.features[1].running_mean.add_(1)
             raise ValueError("anything")
@@ -80,7 +80,7 @@ def test_it_is_restored_after_an_error() -> None:
     assert torch.equal(torch.get_rng_state(), randomness)
 
 
-@pytest.mark.parametrize("name", list(methods.BUILT_IN))
+@pytest.mark.parametrize("name", list(registry.BUILT_IN))
 def test_the_same_seed_gives_the_same_map(name: str) -> None:
     model = in_place()
     job = Job(
@@ -90,5 +90,5 @@ def test_the_same_seed_gives_the_same_map(name: str) -> None:
         torch.zeros(1, 1, 1, 1),
         model.features[3],
     )
-    first, second = (methods.make(name).explain(job).values for _ in range(2))
+    first, second = (registry.make(name).explain(job).values for _ in range(2))
     assert torch.equal(first, second)

@@ -6,60 +6,60 @@ from explain_nets import NoConvolution, cnn, in_place, pictures
 from torch import Tensor, nn
 
 from fedops.core.errors import Invalid
-from fedops.explain import layers
+from fedops.explain.methods import target_layer
 
 
 @pytest.mark.parametrize(
     ("index", "name"), [(1, "conv2"), (-1, "conv2"), (0, "conv1"), (-2, "conv1")]
 )
 def test_the_index_counts_convolutions_as_python_does(index: int, name: str) -> None:
-    assert layers.resolve(cnn(), pictures(1), "auto", index)[0] == name
+    assert target_layer.resolve(cnn(), pictures(1), "auto", index)[0] == name
 
 
 def test_a_name_wins_over_the_index() -> None:
     model = cnn()
-    name, module = layers.resolve(model, pictures(1), "conv1", -1)
+    name, module = target_layer.resolve(model, pictures(1), "conv1", -1)
     assert (name, module) == ("conv1", model.conv1)
 
 
 @pytest.mark.parametrize("index", [2, -3])
 def test_an_index_out_of_range_names_the_range(index: int) -> None:
     with pytest.raises(Invalid, match=r"2 convolutions .*'conv1', 'conv2'.*give -2 to 1"):
-        layers.resolve(cnn(), pictures(1), "auto", index)
+        target_layer.resolve(cnn(), pictures(1), "auto", index)
 
 
 def test_a_misspelt_name_gets_the_nearest_and_the_list() -> None:
     with pytest.raises(
         Invalid, match=r"no layer 'convv2'; did you mean 'conv2'\?.*convolutions: 'conv1', 'conv2'"
     ):
-        layers.resolve(cnn(), pictures(1), "convv2", -1)
+        target_layer.resolve(cnn(), pictures(1), "convv2", -1)
 
 
 def test_a_layer_without_a_spatial_map() -> None:
     with pytest.raises(Invalid, match=r"'fc1' \(Linear\) has no spatial map.*\[1, 64\].*'conv2'"):
-        layers.resolve(cnn(), pictures(1), "fc1", -1)
+        target_layer.resolve(cnn(), pictures(1), "fc1", -1)
 
 
 def test_a_layer_that_the_forward_pass_leaves_out() -> None:
     with pytest.raises(
         Invalid, match=r"'unused' takes no part in the model's forward pass.*'features.3'"
     ):
-        layers.resolve(in_place(), pictures(1), "unused", -1)
+        target_layer.resolve(in_place(), pictures(1), "unused", -1)
 
 
 def test_an_unused_convolution_does_not_count() -> None:
-    assert layers.resolve(in_place(), pictures(1), "auto", -1)[0] == "features.3"
+    assert target_layer.resolve(in_place(), pictures(1), "auto", -1)[0] == "features.3"
 
 
 def test_other_layers_with_a_map_may_be_named() -> None:
-    assert layers.resolve(in_place(), pictures(1), "features.4", -1)[0] == "features.4"
+    assert target_layer.resolve(in_place(), pictures(1), "features.4", -1)[0] == "features.4"
 
 
 def test_a_model_without_convolutions_is_told_what_else_there_is() -> None:
     with pytest.raises(Invalid, match=r"no convolution.*'integrated_gradients'.*'permutation'"):
-        layers.resolve(NoConvolution(), pictures(1), "auto", -1)
+        target_layer.resolve(NoConvolution(), pictures(1), "auto", -1)
     with pytest.raises(Invalid, match=r"No layer of this model has a spatial map.*'occlusion'"):
-        layers.resolve(NoConvolution(), pictures(1), "conv2", -1)
+        target_layer.resolve(NoConvolution(), pictures(1), "conv2", -1)
 
 
 class Aside(nn.Module):
@@ -77,7 +77,7 @@ class Aside(nn.Module):
 
 def test_a_layer_that_the_scores_do_not_depend_on() -> None:
     with pytest.raises(Invalid, match=r"'aside' cannot be explained: .*do not depend"):
-        layers.resolve(Aside(), pictures(1), "aside", -1)
+        target_layer.resolve(Aside(), pictures(1), "aside", -1)
 
 
 class Detached(nn.Module):
@@ -92,7 +92,7 @@ class Detached(nn.Module):
 
 def test_a_forward_pass_without_gradients() -> None:
     with pytest.raises(Invalid, match="not depend on this layer in a differentiable way"):
-        layers.resolve(Detached(), pictures(1), "auto", -1)
+        target_layer.resolve(Detached(), pictures(1), "auto", -1)
 
 
 def test_the_order_is_that_of_the_pass() -> None:
@@ -105,12 +105,12 @@ def test_the_order_is_that_of_the_pass() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.second(self.first(x)).mean((2, 3))
 
-    assert layers.resolve(Crossed(), pictures(1), "auto", -1)[0] == "second"
+    assert target_layer.resolve(Crossed(), pictures(1), "auto", -1)[0] == "second"
 
 
 def test_nothing_is_left_on_the_model() -> None:
     model = cnn().train()
-    layers.resolve(model, pictures(1), "auto", -1)
+    target_layer.resolve(model, pictures(1), "auto", -1)
     assert model.training
     assert not any(module._forward_hooks for module in model.modules())
     assert all(parameter.grad is None for parameter in model.parameters())

@@ -7,11 +7,12 @@ from explain_nets import cnn, pictures
 from torch import Tensor, nn
 
 from fedops.core.errors import Invalid
-from fedops.explain import maps, methods, quality, workbench
-from fedops.explain.base import Job, Maps
-from fedops.explain.faithfulness import LIGHT
-from fedops.explain.maps import Subject
-from fedops.explain.timing import Budget
+from fedops.explain.methods import attribution_maps, instrumented_model, registry
+from fedops.explain.methods.attribution_maps import Subject
+from fedops.explain.methods.base import Job, Maps
+from fedops.explain.methods.time_budget import Budget
+from fedops.explain.quality import map_quality
+from fedops.explain.quality.faithfulness import LIGHT
 from fedops.testing import FakeClock
 
 CLASSES = np.array([0, 1, 2, 3], dtype=np.int64)
@@ -47,11 +48,11 @@ def marked(row: int, mark: float) -> Tensor:
 
 def test_one_broken_sample_is_skipped_with_a_note() -> None:
     notes = Notes()
-    said = maps.predict(subject(Picky(), marked(2, -1)), notes)
+    said = attribution_maps.predict(subject(Picky(), marked(2, -1)), notes)
     assert said.good.tolist() == [True, True, False, True]
     assert notes == [(2, "the model fails on it: cannot do this one")]
-    found = maps.explain(
-        subject(Picky(), marked(2, -1)), methods.make("saliency"), CLASSES % 2, ALL, notes
+    found = attribution_maps.explain(
+        subject(Picky(), marked(2, -1)), registry.make("saliency"), CLASSES % 2, ALL, notes
     )
     assert found.done.tolist() == [True, True, False, True]
     assert notes[-1] == (2, "saliency failed: cannot do this one")
@@ -59,7 +60,7 @@ def test_one_broken_sample_is_skipped_with_a_note() -> None:
 
 def test_a_sample_with_an_output_that_is_no_number() -> None:
     notes = Notes()
-    said = maps.predict(subject(Picky(), marked(1, -2)), notes)
+    said = attribution_maps.predict(subject(Picky(), marked(1, -2)), notes)
     assert said.good.tolist() == [True, False, True, True]
     assert notes == [(1, "the model's output is not finite")]
 
@@ -68,14 +69,16 @@ def test_all_samples_broken_is_an_error() -> None:
     inputs = pictures(4)
     inputs[:, 0, 0, 0] = -1
     with pytest.raises(Invalid, match="the model fails on every sample: cannot do this one"):
-        maps.predict(subject(Picky(), inputs), Notes())
+        attribution_maps.predict(subject(Picky(), inputs), Notes())
 
 
 def test_a_flat_map_is_zeros_and_flagged_and_never_nan() -> None:
     model = cnn()
     nn.init.zeros_(model.fc2.weight)
     for name in ("gradcam", "gradcam++", "xgradcam", "hirescam", "scorecam", "saliency"):
-        found = maps.explain(subject(model, pictures(4)), methods.make(name), CLASSES, ALL, Notes())
+        found = attribution_maps.explain(
+            subject(model, pictures(4)), registry.make(name), CLASSES, ALL, Notes()
+        )
         assert np.isfinite(found.values).all()
         if name != "scorecam":
             assert found.flat.all()
@@ -89,11 +92,11 @@ def test_a_map_with_a_value_that_is_no_number_becomes_zeros() -> None:
         def explain(self, job: Job) -> Maps:
             values = torch.ones(len(job.inputs), 2, 2)
             values[1, 0, 0] = float("inf")
-            from fedops.explain.base import finite
+            from fedops.explain.methods.base import finite
 
             return Maps(finite(values))
 
-    found = maps.explain(subject(cnn(), pictures(4)), Wild(), CLASSES, ALL, Notes())  # type: ignore[arg-type]
+    found = attribution_maps.explain(subject(cnn(), pictures(4)), Wild(), CLASSES, ALL, Notes())  # type: ignore[arg-type]
     assert found.values[1].tolist() == [[0, 0], [0, 0]]
     assert found.flat.tolist() == [True] * 4
 
@@ -109,7 +112,7 @@ def test_when_the_time_is_over_what_is_done_is_kept() -> None:
             clock.advance(1)
             return Maps(torch.ones(1, 2, 2))
 
-    found = maps.explain(
+    found = attribution_maps.explain(
         subject(model, pictures(4), Budget(1.5, clock)),
         Slow(),
         CLASSES,
@@ -130,9 +133,9 @@ def test_every_pass_through_the_model_asks_for_the_time() -> None:
         clock.advance(1)
         budget.check()
 
-    with workbench.watched(model, count_and_wait):
-        found = maps.explain(
-            subject(model, pictures(4), budget), methods.make("kernelshap"), CLASSES, ALL, Notes()
+    with instrumented_model.watched(model, count_and_wait):
+        found = attribution_maps.explain(
+            subject(model, pictures(4), budget), registry.make("kernelshap"), CLASSES, ALL, Notes()
         )
     assert found.done.sum() < 4
     assert passes <= 11
@@ -149,9 +152,11 @@ def test_maps_of_the_same_class_are_taken_over() -> None:
             calls.append(len(job.inputs))
             return Maps(job.targets[:, None, None].float().expand(-1, 2, 2))
 
-    known = maps.explain(subject(cnn(), pictures(4)), Counting(), CLASSES, ALL, Notes())  # type: ignore[arg-type]
+    known = attribution_maps.explain(subject(cnn(), pictures(4)), Counting(), CLASSES, ALL, Notes())  # type: ignore[arg-type]
     other = np.array([0, 1, 9, 3], dtype=np.int64)
-    found = maps.explain(subject(cnn(), pictures(4)), Counting(), other, ALL, Notes(), known)  # type: ignore[arg-type]
+    found = attribution_maps.explain(
+        subject(cnn(), pictures(4)), Counting(), other, ALL, Notes(), known
+    )  # type: ignore[arg-type]
     assert calls == [4, 1]
     assert found.values[:, 0, 0].tolist() == [0, 1, 9, 3]
     assert known.values[:, 0, 0].tolist() == [0, 1, 2, 3]
@@ -160,9 +165,9 @@ def test_maps_of_the_same_class_are_taken_over() -> None:
 def test_the_quality_of_a_map() -> None:
     model = cnn()
     one = subject(model, pictures(4))
-    found = maps.explain(one, methods.make("hirescam"), CLASSES, ALL, Notes())
+    found = attribution_maps.explain(one, registry.make("hirescam"), CLASSES, ALL, Notes())
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    result = quality.quality(one, methods.make("hirescam"), found, LIGHT)
+    result = map_quality.quality(one, registry.make("hirescam"), found, LIGHT)
     assert result.complete
     assert set(result.measures) == {
         "samples", "deletion", "deletion_random", "insertion", "insertion_random", "road", "sanity", "sane",
@@ -171,9 +176,9 @@ def test_the_quality_of_a_map() -> None:
 
 
 def test_no_quality_of_nothing() -> None:
-    found = maps.explain(
-        subject(cnn(), pictures(4)), methods.make("gradcam"), CLASSES, ~ALL, Notes()
+    found = attribution_maps.explain(
+        subject(cnn(), pictures(4)), registry.make("gradcam"), CLASSES, ~ALL, Notes()
     )
-    assert quality.quality(
-        subject(cnn(), pictures(4)), methods.make("gradcam"), found, LIGHT
+    assert map_quality.quality(
+        subject(cnn(), pictures(4)), registry.make("gradcam"), found, LIGHT
     ).measures == {"samples": 0}

@@ -8,7 +8,7 @@ import pytest
 
 from fedops.config import parse_config
 from fedops.core.errors import Invalid
-from fedops.explain.options import Limits, Options
+from fedops.explain.explainers.options import Limits, Options
 
 
 def test_the_section_of_a_config() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedops.explain.timing import Budget, OutOfTime, Pace
+from fedops.explain.methods.time_budget import Budget, OutOfTime, Pace
 from fedops.testing import FakeClock
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from flwr.app import ConfigRecord, MetricRecord, RecordDict
 
-from fedops.flower.context_state import RUNS_KEPT, STATES_KEPT, ContextMemory, RunStates
+from fedops.flower.codec.context_state import RUNS_KEPT, STATES_KEPT, ContextMemory, RunStates
 
 
 def tensors(value: float) -> dict[str, np.ndarray]:

@@ -29,7 +29,7 @@ from fedops.engine.update_checks import (
     ExpectedUpdate,
     count_not_finite,
 )
-from fedops.flower.messages import (
+from fedops.flower.codec.messages import (
     PACKED,
     PIECE_BYTES,
     ClientFailed,

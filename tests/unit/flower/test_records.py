@@ -9,7 +9,13 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
 from fedops.core.errors import Invalid
-from fedops.flower.records import RAW_STYPE, from_array, from_record_dict, to_array, to_record_dict
+from fedops.flower.codec.records import (
+    RAW_STYPE,
+    from_array,
+    from_record_dict,
+    to_array,
+    to_record_dict,
+)
 from fedops.storage.payloads import Payload, RawArray, pack_payload, unpack_payload
 
 

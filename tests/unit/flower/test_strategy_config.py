@@ -7,7 +7,7 @@ import pytest
 
 from fedops.core.errors import Invalid
 from fedops.engine.aggregation_port import SamplingNumbers
-from fedops.flower.strategy_config import make_strategy
+from fedops.flower.strategies.strategy_factory import make_strategy
 
 SEED_ARGUMENTS = {
     "fraction_fit": 0.00001,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedops.flower.terminal import app_of, command_of_flwr_run
+from fedops.flower.launch.flwr_run_stream import app_of, command_of_flwr_run
 
 
 @pytest.mark.parametrize(

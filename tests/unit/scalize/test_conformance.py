@@ -7,8 +7,8 @@ import pytest
 
 from fedops.config import Exchange
 from fedops.core.contracts import ExchangeRule, ParameterContract, ParameterSpec
-from fedops.scalize.base import EvalResult, TrainContext, TrainResult
-from fedops.scalize.exchange import TensorInfo, build_contract, incoming, outgoing
+from fedops.scalize.adapter.parameter_exchange import TensorInfo, build_contract, incoming, outgoing
+from fedops.scalize.adapter.protocol import EvalResult, TrainContext, TrainResult
 from fedops.storage.tensors import Tensors
 from fedops.testing import check_adapter
 

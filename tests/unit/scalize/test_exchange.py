@@ -9,7 +9,13 @@ import pytest
 from fedops.config import Exchange
 from fedops.core.contracts import ExchangeRule
 from fedops.core.errors import Invalid
-from fedops.scalize.exchange import TensorInfo, build_contract, check_tensors, incoming, outgoing
+from fedops.scalize.adapter.parameter_exchange import (
+    TensorInfo,
+    build_contract,
+    check_tensors,
+    incoming,
+    outgoing,
+)
 
 MODEL = [
     TensorInfo("subnet.weight", (2, 3), "float32"),

@@ -16,9 +16,9 @@ from transformers import BertConfig, BertForSequenceClassification
 from fedops.config import Exchange
 from fedops.core.contracts import ExchangeRule
 from fedops.core.errors import Invalid
-from fedops.scalize.base import AdapterOptions, TrainContext, TrainingState
-from fedops.scalize.huggingface import HuggingFaceAdapter
-from fedops.scalize.randomness import seed_everything
+from fedops.scalize.adapter.protocol import AdapterOptions, TrainContext, TrainingState
+from fedops.scalize.adapter.random_state import seed_everything
+from fedops.scalize.frameworks.huggingface import HuggingFaceAdapter
 from fedops.storage.tensors import pack, unpack
 
 # PEFT with Transformers 5; it does not concern the adapter.

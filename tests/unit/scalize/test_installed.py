@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from fedops.core.errors import Invalid
-from fedops.flower.apps import build_bundle
-from fedops.scalize.installed import app_folder
-from fedops.scalize.scaffold import init_project
+from fedops.flower.app_package import build_bundle
+from fedops.scalize.discovery.scaffold import init_project
+from fedops.scalize.flow.installed_app import app_folder
 
 Install = Callable[[str, bool], None]
 

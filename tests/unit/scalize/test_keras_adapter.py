@@ -14,8 +14,8 @@ from keras import layers
 
 from fedops.config import Exchange
 from fedops.core.errors import Invalid
-from fedops.scalize.base import AdapterOptions, Cancelled, Part, TrainContext
-from fedops.scalize.keras import KerasAdapter
+from fedops.scalize.adapter.protocol import AdapterOptions, Cancelled, Part, TrainContext
+from fedops.scalize.frameworks.keras import KerasAdapter
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 

@@ -7,8 +7,8 @@ import pytest
 
 from fedops.config import Partition
 from fedops.core.errors import Invalid
-from fedops.scalize.data import DataSplit, count
-from fedops.scalize.parting import labels_of, part_of
+from fedops.scalize.flow.data_partition import labels_of, part_of
+from fedops.scalize.flow.datasets import DataSplit, count
 
 X = np.arange(60.0).reshape(60, 1)
 Y = np.arange(60) % 3

@@ -19,10 +19,10 @@ from torch.utils.data import DataLoader, TensorDataset
 from fedops.config import Exchange, Resources
 from fedops.core.contracts import ExchangeRule
 from fedops.core.errors import Invalid
-from fedops.scalize.base import AdapterOptions, Cancelled, Part, TrainContext
-from fedops.scalize.loops import OwnEvaluate, OwnTrain
-from fedops.scalize.pytorch import PyTorchAdapter
-from fedops.scalize.steps import Lazy, plan
+from fedops.scalize.adapter.protocol import AdapterOptions, Cancelled, Part, TrainContext
+from fedops.scalize.flow.custom_loops import OwnEvaluate, OwnTrain
+from fedops.scalize.flow.signature_binding import Lazy, plan
+from fedops.scalize.frameworks.pytorch import PyTorchAdapter
 
 
 @pytest.fixture(autouse=True)

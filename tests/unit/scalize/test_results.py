@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from fedops.core.errors import Invalid
-from fedops.scalize.base import EvalResult
-from fedops.scalize.results import as_eval_result, as_train_result
+from fedops.scalize.adapter.protocol import EvalResult
+from fedops.scalize.flow.result_parsing import as_eval_result, as_train_result
 
 
 def loss_then_accuracy():

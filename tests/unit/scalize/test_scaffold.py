@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from fedops.core.errors import Conflict, Invalid
-from fedops.scalize.carry import carried_files
-from fedops.scalize.project import Project
-from fedops.scalize.scaffold import Plan, init_project, propose, write
+from fedops.scalize.bundle.bundle_files import carried_files
+from fedops.scalize.discovery.scaffold import Plan, init_project, propose, write
+from fedops.scalize.flow.project import Project
 
 ROOT = Path(__file__).parents[3]
 TUTORIALS = ROOT / "tests" / "fixtures" / "tutorials"

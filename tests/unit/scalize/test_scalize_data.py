@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset, SequentialSampler, Ten
 from torch.utils.data import Subset as TorchSubset
 
 from fedops.core.errors import Invalid
-from fedops.scalize.data import DataSplit, as_split, as_validation, count, cut
+from fedops.scalize.flow.datasets import DataSplit, as_split, as_validation, count, cut
 
 X, Y = np.arange(40.0).reshape(20, 2), np.arange(20)
 TX, TY = X[:5], Y[:5]

@@ -21,9 +21,9 @@ from fedops.algorithms.aggregation import elementwise_max, weighted_mean
 from fedops.config import Dataset, Exchange
 from fedops.core.contracts import ExchangeRule
 from fedops.core.errors import Invalid
-from fedops.scalize.base import AdapterOptions, TrainContext, TrainResult
-from fedops.scalize.randomness import seed_everything
-from fedops.scalize.sklearn import SklearnAdapter
+from fedops.scalize.adapter.protocol import AdapterOptions, TrainContext, TrainResult
+from fedops.scalize.adapter.random_state import seed_everything
+from fedops.scalize.frameworks.sklearn import SklearnAdapter
 from fedops.storage.tensors import Tensors
 
 RNG = np.random.default_rng(3)

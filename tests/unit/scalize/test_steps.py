@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from fedops.core.errors import Invalid, NotFound
-from fedops.scalize.base import Cancelled
-from fedops.scalize.steps import Lazy, StepCall, plan
+from fedops.scalize.adapter.protocol import Cancelled
+from fedops.scalize.flow.signature_binding import Lazy, StepCall, plan
 
 
 class Module:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from fedops.scalize.survey import Survey, import_root, module_name, survey
+from fedops.scalize.discovery.survey import Survey, import_root, module_name, survey
 
 
 def _survey(tmp_path: Path, **files: str) -> Survey:

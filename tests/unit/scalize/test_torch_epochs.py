@@ -12,7 +12,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 
-from fedops.scalize.base import (
+from fedops.scalize.adapter.protocol import (
     AdapterOptions,
     Cancelled,
     Part,
@@ -20,8 +20,8 @@ from fedops.scalize.base import (
     TrainingState,
     TrainResult,
 )
-from fedops.scalize.pytorch import PyTorchAdapter
-from fedops.scalize.training_state import CannotKeep, as_numpy, decode, encode
+from fedops.scalize.frameworks.pytorch import PyTorchAdapter
+from fedops.scalize.frameworks.training_state import CannotKeep, as_numpy, decode, encode
 from fedops.storage.tensors import Tensors, pack, unpack
 
 CONTEXT = TrainContext(round=1, seed=11, epochs=4, batch_size=8, learning_rate=0.01)

@@ -8,7 +8,7 @@ import weakref
 
 from fedops.core.contracts import Delivery
 from fedops.core.states import AssignmentStatus as A
-from fedops.server.notices import AttemptHello, WorkForEngine
+from fedops.server.events.notifications import AttemptHello, WorkForEngine
 from fedops.server.rounds.attempt_inbox import PAGE_BYTES, AttemptInboxes
 
 

@@ -8,7 +8,7 @@ from fedops.core.contracts import (
     RoundRead,
 )
 from fedops.core.states import Enrolment, ParticipationStatus, ProcessStatus
-from fedops.server.dashboard import words
+from fedops.server.dashboard import formatting
 from fedops.server.dashboard.sessions import LIFETIME_SECONDS, Sessions
 
 
@@ -54,21 +54,21 @@ def round_(number: int, accuracy: float | None, reason: str | None = None) -> Ro
 
 
 def test_a_device_shows_what_it_does() -> None:
-    assert words.device_doing(device(False, ProcessStatus.TRAINING, 3)) == "offline"
-    assert words.device_doing(device(True, ProcessStatus.TRAINING, 3)) == "training, round 3"
-    assert words.device_doing(device(True, ProcessStatus.BACKOFF)) == "backoff"
+    assert formatting.device_doing(device(False, ProcessStatus.TRAINING, 3)) == "offline"
+    assert formatting.device_doing(device(True, ProcessStatus.TRAINING, 3)) == "training, round 3"
+    assert formatting.device_doing(device(True, ProcessStatus.BACKOFF)) == "backoff"
 
 
 def test_trouble_has_its_own_colour() -> None:
     colours = {
-        words.device_colour(device(True, status))
+        formatting.device_colour(device(True, status))
         for status in (ProcessStatus.IDLE, ProcessStatus.TRAINING, ProcessStatus.FATAL)
     }
-    assert len(colours | {words.device_colour(device(False, ProcessStatus.IDLE))}) == 4
+    assert len(colours | {formatting.device_colour(device(False, ProcessStatus.IDLE))}) == 4
 
 
 def test_rounds_are_listed_newest_first_with_what_went_wrong() -> None:
-    rows = words.round_rows([round_(1, 0.5), round_(2, None, "offline")])
+    rows = formatting.round_rows([round_(1, 0.5), round_(2, None, "offline")])
     assert [row["round"] for row in rows] == [2, 1]
     assert rows[0]["clients"] == "0 of 1"
     assert rows[0]["notes"] == "pi-3: offline"
@@ -76,7 +76,7 @@ def test_rounds_are_listed_newest_first_with_what_went_wrong() -> None:
 
 
 def test_the_curve_leaves_a_gap_where_nothing_was_measured() -> None:
-    options = words.curve([round_(1, 0.5), round_(2, None)])
+    options = formatting.curve([round_(1, 0.5), round_(2, None)])
     assert options["xAxis"]["data"] == [1, 2]
     assert options["series"][0]["data"] == [0.5, None]
 

@@ -3,7 +3,7 @@
 import pytest
 
 from fedops.core.errors import Invalid
-from fedops.server.db import Database, parse_url
+from fedops.server.database.database import Database, parse_url
 
 
 @pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])

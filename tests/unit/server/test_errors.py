@@ -1,6 +1,6 @@
 """How errors of requests are logged."""
 
-from fedops.server.error_replies import Said
+from fedops.server.protocol.error_replies import Said
 from fedops.testing import FakeClock
 
 

@@ -9,9 +9,10 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ProcessReport
 from fedops.core.states import Enrolment, ProcessStatus, RunStatus
-from fedops.server import availability, facts
-from fedops.server.tables import RunRow
-from fedops.server.twins import PROBLEM
+from fedops.server.database.tables import RunRow
+from fedops.server.devices import availability
+from fedops.server.devices.cloned_devices import PROBLEM
+from fedops.server.runs import run_facts
 from fedops.settings import ServerSettings
 
 NOW = 1_000_000.0
@@ -57,9 +58,9 @@ def test_each_device_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         looked_at.append(row.name)
         return of_device(row, *args, **more)
 
-    monkeypatch.setattr(facts, "task_devices", lambda session, task: rows)
-    monkeypatch.setattr(facts, "device_facts", noted)
-    found = facts.of_run(Session(), _run(), None, ServerSettings(), NOW)
+    monkeypatch.setattr(run_facts, "task_devices", lambda session, task: rows)
+    monkeypatch.setattr(run_facts, "device_facts", noted)
+    found = run_facts.of_run(Session(), _run(), None, ServerSettings(), NOW)
     assert looked_at == [row.name for row in rows] == [device.name for device in found.devices]
     assert sorted(found.unavailable) == ["away", "broken", "picky", "twin"]
     monkeypatch.undo()

@@ -6,7 +6,7 @@ import pytest
 
 from fedops.core.contracts import Delivery
 from fedops.core.states import AssignmentStatus
-from fedops.server import notices as n
+from fedops.server.events import notifications as n
 from fedops.server.peers import wire
 
 

@@ -7,7 +7,7 @@ import pytest
 from fedops.core.contracts import ProcessReport, WorkPoll
 from fedops.core.policies import call_interval
 from fedops.core.states import ProcessStatus
-from fedops.server.presence import FLUSH_SECONDS, Presence
+from fedops.server.devices.presence import FLUSH_SECONDS, Presence
 
 
 def _poll(status: ProcessStatus = ProcessStatus.IDLE, **changed: object) -> WorkPoll:

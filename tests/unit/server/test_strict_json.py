@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fedops.core.errors import Invalid
-from fedops.server.api.strict_json import MAX_DEPTH, loads
+from fedops.server.api.http.strict_json import MAX_DEPTH, loads
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,13 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import ProcessReport, WorkPoll
 from fedops.core.errors import Unavailable
 from fedops.core.states import Enrolment, ProcessStatus
-from fedops.server import devices
-from fedops.server.db import Database
-from fedops.server.leadership import Alone, Leadership
-from fedops.server.presence import Presence
+from fedops.server.database.database import Database
+from fedops.server.database.tables import DeviceRow
+from fedops.server.devices import registry
+from fedops.server.devices.presence import Presence
+from fedops.server.jobs.leadership import Alone, Leadership
+from fedops.server.jobs.maintenance import Sweeper
 from fedops.server.rounds.work_hub import WorkHub
-from fedops.server.sweeper import Sweeper
-from fedops.server.tables import DeviceRow
 from fedops.settings import ServerSettings
 from fedops.storage.folder_blobs import FolderBlobs
 from fedops.testing import FakeClock
@@ -114,7 +114,7 @@ def test_who_begins_to_lead_gives_devices_grace_though_its_first_write_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forgiven: list[float] = []
-    monkeypatch.setattr(devices, "forgive", lambda session, least, now: forgiven.append(now))
+    monkeypatch.setattr(registry, "forgive", lambda session, least, now: forgiven.append(now))
     leads = SimpleNamespace(shared=True, leads=True, confirm=lambda session: None)
     world = World(tmp_path, leads)
     world.db.troubles = [Unavailable("the database is not available")]

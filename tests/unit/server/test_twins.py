@@ -1,6 +1,6 @@
 """A device whose data dir was copied runs twice: that shows."""
 
-from fedops.server.twins import REMEMBERED_SECONDS, Twins
+from fedops.server.devices.cloned_devices import REMEMBERED_SECONDS, Twins
 from fedops.testing import FakeClock
 
 

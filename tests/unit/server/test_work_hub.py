@@ -7,8 +7,8 @@ import time
 
 from fedops.core.contracts import HeldAssignment, Progress, Stage
 from fedops.core.states import AssignmentStatus as A
-from fedops.server.assignments import Seen
-from fedops.server.notices import OpenWork, WorkOver
+from fedops.server.assignments.assignments import Seen
+from fedops.server.events.notifications import OpenWork, WorkOver
 from fedops.server.rounds.wake_ups import GROUP, PAUSE_SECONDS, WakeUps
 from fedops.server.rounds.work_hub import REPEAT_SECONDS, Listener, News, WorkHub
 from fedops.testing import FakeClock

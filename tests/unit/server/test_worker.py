@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from fedops.core.errors import Unavailable
-from fedops.server.worker import Worker
+from fedops.server.jobs.periodic import Worker
 
 
 def test_it_wakes_at_once_and_ends() -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
-from fedops.flower.modes import answer
+from fedops.app import answer
 
 APP_DIR = Path(__file__).resolve().parents[1]
 

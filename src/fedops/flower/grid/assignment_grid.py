@@ -26,12 +26,12 @@ from fedops.core.contracts import (
 )
 from fedops.core.errors import Invalid
 from fedops.core.states import AssignmentStatus
-from fedops.engine.blob_files import BlobFiles
 from fedops.engine.collecting import GONE_GRACE_SECONDS
-from fedops.engine.deliveries import DeliveryStream
-from fedops.engine.exit_reasons import heed
-from fedops.engine.server_link import ServerLink
-from fedops.flower.compat import (
+from fedops.engine.link.blob_files import BlobFiles
+from fedops.engine.link.deliveries import DeliveryStream
+from fedops.engine.link.exit_reasons import heed
+from fedops.engine.link.server_link import ServerLink
+from fedops.flower.codec.compat import (
     APP_RAISED,
     NODE_UNAVAILABLE,
     SERVER_NODE,
@@ -41,9 +41,9 @@ from fedops.flower.compat import (
     node_info,
     run_info,
 )
+from fedops.flower.codec.records import to_record_dict
 from fedops.flower.grid.message_documents import MessageDocuments
 from fedops.flower.grid.sent_messages import Sent, SentMessages, batches
-from fedops.flower.records import to_record_dict
 from fedops.storage.payloads import Payload, read_payload
 
 logger = logging.getLogger("fedops.engine")

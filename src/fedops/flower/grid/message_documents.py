@@ -9,8 +9,8 @@ from typing import Any
 from flwr.app import ArrayRecord, RecordDict
 
 from fedops.core.contracts import BlobRef
-from fedops.engine.blob_files import BlobFiles
-from fedops.flower.records import from_record_dict
+from fedops.engine.link.blob_files import BlobFiles
+from fedops.flower.codec.records import from_record_dict
 from fedops.storage.atomic_files import write_atomic
 from fedops.storage.payloads import (
     Array,

@@ -11,16 +11,16 @@ from flwr.serverapp import ServerApp
 from fedops.core.contracts import AttemptSpec, EngineFinish
 from fedops.core.errors import FedOpsError, Invalid, Unavailable
 from fedops.core.states import FailureReason
-from fedops.engine.exit_reasons import RunFailed, StopRequested, Superseded
+from fedops.engine.link.exit_reasons import RunFailed, StopRequested, Superseded
+from fedops.engine.link.server_link import ServerLink
 from fedops.engine.run_setup import fresh_spool
-from fedops.engine.server_link import ServerLink
 from fedops.flower.client_app import FlowerTable
-from fedops.flower.compat import SERVER_NODE
+from fedops.flower.codec.compat import SERVER_NODE
 from fedops.flower.components import load_server_app
 from fedops.flower.grid.assignment_grid import AssignmentGrid
-from fedops.scalize.manifest import make_importable
-from fedops.scalize.project import Project
-from fedops.scalize.targets import explain
+from fedops.scalize.flow.manifest import make_importable
+from fedops.scalize.flow.project import Project
+from fedops.scalize.flow.target_import import explain
 from fedops.storage.disk import is_full
 
 logger = logging.getLogger("fedops.engine")

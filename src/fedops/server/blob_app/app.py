@@ -18,7 +18,6 @@ from functools import partial
 
 from fedops.core.contracts import PROTOCOL_HEADER
 from fedops.core.errors import FedOpsError, NotFound
-from fedops.server.blob_app.access import BlobAccess
 from fedops.server.blob_app.admission import Admission, Busy
 from fedops.server.blob_app.block_cache import CACHE_BYTES, BlockCache
 from fedops.server.blob_app.body import STALL_SECONDS
@@ -26,8 +25,9 @@ from fedops.server.blob_app.downloads import Downloads
 from fedops.server.blob_app.http import Call, Disconnected, NotAllowed, Receive, Scope, Send
 from fedops.server.blob_app.tus import Tus
 from fedops.server.blob_app.uploads import Uploads
-from fedops.server.protocol import require_protocol
-from fedops.server.refusals import Gone
+from fedops.server.protocol.blob_port import BlobAccess
+from fedops.server.protocol.protocol_version import require_protocol
+from fedops.server.protocol.refusals import Gone
 from fedops.storage.blobs import BlobStore
 
 logger = logging.getLogger("fedops.server")

@@ -9,7 +9,7 @@ from typing import Any
 
 from fedops.core.errors import FedOpsError, Unavailable
 from fedops.server.blob_app.http import Call, Disconnected
-from fedops.server.refusals import TooLarge
+from fedops.server.protocol.refusals import TooLarge
 
 #: A piece is handed on when it has so many bytes, or is so old: what came shall not only be in memory.
 PIECE, PIECE_SECONDS = 1 << 20, 2.0

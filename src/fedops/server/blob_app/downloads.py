@@ -8,9 +8,9 @@ from collections.abc import Mapping
 
 from fedops.core.contracts import BlobRef
 from fedops.core.errors import FedOpsError
-from fedops.server.blob_app.access import BlobAccess
 from fedops.server.blob_app.block_cache import BLOCK, BlockCache
 from fedops.server.blob_app.http import BadRequest, Call
+from fedops.server.protocol.blob_port import BlobAccess
 from fedops.storage.blobs import BlobStore
 from fedops.storage.folder_blobs import FolderBlobs
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from fedops.core.contracts import ErrorReply
 from fedops.core.errors import Conflict, FedOpsError, Invalid
-from fedops.server.error_replies import HEADERS, INTERNAL, log_trouble, reply_of
+from fedops.server.protocol.error_replies import HEADERS, INTERNAL, log_trouble, reply_of
 
 logger = logging.getLogger("fedops.server")
 Scope = MutableMapping[str, Any]

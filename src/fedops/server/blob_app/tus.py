@@ -16,13 +16,13 @@ from pydantic import ValidationError
 
 from fedops.core.contracts import UploadHead
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, NotFound, Unavailable
-from fedops.core.mistakes import sentences
-from fedops.server.blob_app.access import BlobAccess, Caller
+from fedops.core.validation_messages import sentences
 from fedops.server.blob_app.admission import Admission
 from fedops.server.blob_app.body import Body
 from fedops.server.blob_app.http import BadRequest, Call, UnsupportedMedia
 from fedops.server.blob_app.uploads import Delivered, Entry, UploadRecord, Uploads
-from fedops.server.refusals import Gone, TooLarge
+from fedops.server.protocol.blob_port import BlobAccess, Caller
+from fedops.server.protocol.refusals import Gone, TooLarge
 from fedops.storage.blobs import UNFINISHED_SECONDS, WrongDigest
 
 VERSION = "1.0.0"

@@ -23,7 +23,7 @@ from fedops.core.contracts import UploadHead
 from fedops.core.errors import FedOpsError, NotFound
 from fedops.server.blob_app.body import Body
 from fedops.server.blob_app.http import Locked
-from fedops.server.refusals import Gone
+from fedops.server.protocol.refusals import Gone
 from fedops.storage.blobs import BlobStore, Staged, Upload
 
 logger = logging.getLogger("fedops.server")

@@ -5,7 +5,9 @@ from __future__ import annotations
 from fedops.core.contracts import DeviceRead, ModelVersionRead, RoundRead, RunRead
 from fedops.core.errors import Forbidden
 from fedops.core.states import TokenKind
-from fedops.server import devices, models, run_views, runs
+from fedops.server.devices import registry
+from fedops.server.models import versions
+from fedops.server.runs import control, views
 from fedops.server.services import Services
 
 
@@ -22,18 +24,18 @@ class DashboardSource:
 
     def devices(self) -> list[DeviceRead]:
         with self._services.db.read() as session:
-            return devices.listed(session, self._services.clock())
+            return registry.listed(session, self._services.clock())
 
     def runs(self, limit: int) -> list[RunRead]:
         services = self._services
         with services.db.read() as session:
-            ids = runs.ids(session, None, limit)
-            return run_views.several(session, ids, services.settings, services.clock())
+            ids = control.ids(session, None, limit)
+            return views.several(session, ids, services.settings, services.clock())
 
     def rounds(self, run_id: int) -> list[RoundRead]:
         with self._services.db.read() as session:
-            return run_views.rounds(session, run_id)
+            return views.rounds(session, run_id)
 
     def versions(self, task: str) -> list[ModelVersionRead]:
         with self._services.db.read() as session:
-            return models.listed(session, task)
+            return versions.listed(session, task)

@@ -20,15 +20,16 @@ from fedops.core.errors import Conflict, FedOpsError, Invalid
 from fedops.core.states import AttemptStatus, RunStatus
 from fedops.core.why import span
 from fedops.failpoints import reached
-from fedops.server import attempts, logs
-from fedops.server.attempts import FinishedAttempt, LiveAttempt, Submission
-from fedops.server.db import Database
+from fedops.server.database.database import Database
 from fedops.server.jobs.app_folders import AppFolders
 from fedops.server.jobs.engine_process import EngineProcesses, EngineTicket
-from fedops.server.leadership import Alone, Leadership
+from fedops.server.jobs.leadership import Alone, Leadership
+from fedops.server.jobs.periodic import Worker
 from fedops.server.rounds.engine_liveness import Pulse
 from fedops.server.rounds.engine_session import spool_dir, spools
-from fedops.server.worker import Worker
+from fedops.server.runs import attempts
+from fedops.server.runs.attempts import FinishedAttempt, LiveAttempt, Submission
+from fedops.server.telemetry import log_store
 from fedops.settings import ServerSettings
 from fedops.storage.blobs import BlobStore
 
@@ -214,7 +215,7 @@ class Scheduler:
             reached("server.attempt.lose.inside")
             if log:
                 at, limit = self._clock(), self._settings.log_bytes
-                logs.last_words(session, attempt.attempt_id, log, limit, at)
+                log_store.last_words(session, attempt.attempt_id, log, limit, at)
         self._pause_run(attempt.run_id)
 
     def _end(self, attempt: LiveAttempt) -> None:

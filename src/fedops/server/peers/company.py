@@ -6,8 +6,8 @@ import asyncio
 import logging
 from collections.abc import Callable, Collection, Sequence
 
-from fedops.server.db import Database
-from fedops.server.desired_state import Wanted
+from fedops.server.database.database import Database
+from fedops.server.devices.desired_state import Wanted
 from fedops.server.peers.clock import DatabaseClock
 from fedops.server.peers.lease import Lease
 from fedops.server.peers.line import Line, require_same_files

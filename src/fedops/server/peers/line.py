@@ -17,7 +17,7 @@ from sqlalchemy import URL, text
 from sqlalchemy.orm import Session
 
 from fedops.core.errors import Conflict, Unavailable
-from fedops.server.notices import Notice
+from fedops.server.events.notifications import Notice
 from fedops.server.peers import wire
 from fedops.server.peers.clock import DatabaseClock
 from fedops.server.peers.lease import LOOK_SECONDS, RENEW_SECONDS, Lease, Seen

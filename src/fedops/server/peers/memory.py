@@ -15,9 +15,11 @@ from sqlalchemy.orm import Session
 
 from fedops.core.policies import is_online
 from fedops.core.states import ASSIGNMENT_OPEN, ATTEMPT_LIVE
-from fedops.server import assignments, open_work
-from fedops.server.db import Database
-from fedops.server.notices import (
+from fedops.server.assignments import assignments, open_work
+from fedops.server.database.database import Database
+from fedops.server.database.tables import AssignmentRow, AttemptRow, DeviceRow, RunRow
+from fedops.server.devices.cloned_devices import Twins
+from fedops.server.events.notifications import (
     AttemptHello,
     AttemptOver,
     AttemptSignal,
@@ -28,15 +30,13 @@ from fedops.server.notices import (
     WorkForScheduler,
     WorkReleased,
 )
+from fedops.server.jobs.periodic import Worker
 from fedops.server.peers import wire
 from fedops.server.peers.rows import for_engine, notices_of, over_of, rows
 from fedops.server.peers.wire import Heard
 from fedops.server.rounds.attempt_inbox import AttemptInboxes
 from fedops.server.rounds.open_rounds import away
 from fedops.server.rounds.work_hub import WorkHub
-from fedops.server.tables import AssignmentRow, AttemptRow, DeviceRow, RunRow
-from fedops.server.twins import Twins
-from fedops.server.worker import Worker
 
 #: When reading failed, it is tried again after so long. Seconds.
 AGAIN_SECONDS = 1.0

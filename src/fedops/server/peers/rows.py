@@ -8,9 +8,10 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedops.core.states import ASSIGNMENT_OPEN
-from fedops.server import assignments, open_work
-from fedops.server.assignments import ENDED_BY_SERVER
-from fedops.server.notices import (
+from fedops.server.assignments import assignments, open_work
+from fedops.server.assignments.assignments import ENDED_BY_SERVER
+from fedops.server.database.tables import AssignmentRow
+from fedops.server.events.notifications import (
     AttemptOver,
     AttemptSignal,
     DeviceBack,
@@ -27,7 +28,6 @@ from fedops.server.notices import (
 )
 from fedops.server.peers import wire
 from fedops.server.peers.wire import Heard
-from fedops.server.tables import AssignmentRow
 
 
 def notices_of(session: Session, heard: Heard, hosted: Collection[int]) -> list[Notice]:

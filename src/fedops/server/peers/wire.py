@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fedops.server.notices import (
+from fedops.server.events.notifications import (
     AttemptHello,
     AttemptOver,
     AttemptSignal,

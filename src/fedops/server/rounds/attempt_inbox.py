@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from fedops.core.contracts import Delivery, DevicePresence
 from fedops.core.states import AssignmentStatus
-from fedops.server.notices import AttemptHello, WorkForEngine
+from fedops.server.events.notifications import AttemptHello, WorkForEngine
 from fedops.server.rounds.wake_ups import WakeUps
 
 #: An answer holds about so much of small results at most. Bytes.

@@ -10,18 +10,19 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import BlobRef, UploadHead
 from fedops.core.errors import Forbidden, Invalid, NotFound
 from fedops.failpoints import reached
-from fedops.server import artifacts, assignments
-from fedops.server.blob_app.access import Caller
-from fedops.server.db import Database
-from fedops.server.notices import OpenWork
-from fedops.server.others import Nobody, Others
-from fedops.server.presence import Presence
+from fedops.server.access.token_cache import TokenCache
+from fedops.server.access.tokens import Principal
+from fedops.server.assignments import assignments
+from fedops.server.database import blob_rows
+from fedops.server.database.database import Database
+from fedops.server.database.writer import Writer
+from fedops.server.devices.presence import Presence
+from fedops.server.events.notifications import OpenWork
+from fedops.server.protocol.blob_port import Caller
 from fedops.server.rounds.engine_session import fenced
 from fedops.server.rounds.instructions import Instructions
+from fedops.server.rounds.other_managers import Nobody, Others
 from fedops.server.rounds.work_hub import WorkHub
-from fedops.server.token_cache import TokenCache
-from fedops.server.tokens import Principal
-from fedops.server.writer import Writer
 from fedops.storage.blobs import Staged
 
 #: What an encoding may add to a file that it cannot make smaller: a part of it, and so many bytes.
@@ -93,7 +94,7 @@ class WorkBlobAccess:
         with self._db.read() as session:
             if caller is not None and caller.attempt_id is not None:
                 fenced(session, caller.attempt_id, lock=False)
-            return artifacts.require(session, sha256, "blob")
+            return blob_rows.require(session, sha256, "blob")
 
     # --- uploading -----------------------------------------------------------------------------
 
@@ -143,7 +144,7 @@ class WorkBlobAccess:
         )
 
         def write(session: Session) -> None:
-            artifacts.record(session, ref, now)
+            blob_rows.record(session, ref, now)
             assignments.deliver(session, device_id, head.assignment, result, now)
 
         reached("server.delivery.before")

@@ -16,11 +16,10 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import BlobRef
 from fedops.core.errors import NotFound
 from fedops.core.states import ASSIGNMENT_OPEN
-from fedops.server import artifacts, events
-from fedops.server.changes import swap
-from fedops.server.lookup import require_run
-from fedops.server.rounds.engine_session import fenced
-from fedops.server.tables import (
+from fedops.server.database import blob_rows
+from fedops.server.database.compare_and_set import swap
+from fedops.server.database.lookup import require_run
+from fedops.server.database.tables import (
     ArtifactRow,
     AssignmentRow,
     AttemptRow,
@@ -32,6 +31,8 @@ from fedops.server.tables import (
     RoundRow,
     RunRow,
 )
+from fedops.server.events import event_log
+from fedops.server.rounds.engine_session import fenced
 from fedops.storage.blobs import BlobStore
 from fedops.storage.payloads import blobs_of
 
@@ -60,7 +61,7 @@ def retain(session: Session, attempt_id: int, keep: int, now: float) -> None:
         if row is not best:
             row.pruned_at = now
             files = {sha256 for sha256 in (row.model, row.strategy_state) if sha256 is not None}
-            artifacts.give_up(session, files, now)
+            blob_rows.give_up(session, files, now)
 
 
 def _best(rows: Sequence[RoundRow]) -> RoundRow | None:
@@ -89,7 +90,7 @@ def file_of(session: Session, run_id: int, number: int) -> BlobRef:
             f"the checkpoint of round {number} of run {run_id} is not kept any more; 'fedops run show "
             f"{run_id} --json' tells which are"
         )
-    return artifacts.require(session, row.model, "checkpoint")
+    return blob_rows.require(session, row.model, "checkpoint")
 
 
 # --- what becomes of the rest ----------------------------------------------------------------
@@ -164,7 +165,7 @@ def give_up_orphans(session: Session, now: float) -> None:
         query = query.where(~exists().where(column == ArtifactRow.sha256, *when))
     query = query.where(~exists().where(RemovalRow.sha256 == ArtifactRow.sha256))
     found = set(session.scalars(query.limit(_REMOVALS)))
-    artifacts.give_up(session, found - _instructed(session), now)
+    blob_rows.give_up(session, found - _instructed(session), now)
 
 
 # --- damaged ones ----------------------------------------------------------------------------
@@ -227,13 +228,15 @@ def step_back(session: Session, attempt_id: int, damaged: dict[int, str], now: f
     for number, problem in sorted(damaged.items(), reverse=True):
         subject = f"round {number} of run {run.id}"
         text = f"the checkpoint cannot be used: {problem}"
-        events.append(session, now, events.SERVER, subject, "checkpoint.damaged", text, run.id)
+        event_log.append(
+            session, now, event_log.SERVER, subject, "checkpoint.damaged", text, run.id
+        )
     origin = f"round {after}" if after >= run.first_round else "what the run began with"
     text = f"goes on from {origin}; rounds {after + 1} to {before} are done again"
-    events.append(
+    event_log.append(
         session,
         now,
-        events.SERVER,
+        event_log.SERVER,
         f"run {run.id}",
         "run.stepped_back",
         text,

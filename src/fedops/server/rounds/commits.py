@@ -16,13 +16,10 @@ from fedops.core.contracts import (
 )
 from fedops.core.errors import Conflict, Invalid
 from fedops.core.states import AssignmentStatus, ParticipationStatus
-from fedops.server import artifacts, assignments, events
-from fedops.server.attempts import engine_of
-from fedops.server.changes import swap
-from fedops.server.notices import DeviceChanged, tell
-from fedops.server.rounds.engine_session import command, fenced
-from fedops.server.rounds.offers import device_ids, not_approved, offer
-from fedops.server.tables import (
+from fedops.server.assignments import assignments
+from fedops.server.database import blob_rows
+from fedops.server.database.compare_and_set import swap
+from fedops.server.database.tables import (
     AssignmentRow,
     AttemptRow,
     DeviceRow,
@@ -31,6 +28,11 @@ from fedops.server.tables import (
     RoundRow,
     RunRow,
 )
+from fedops.server.events import event_log
+from fedops.server.events.notifications import DeviceChanged, tell
+from fedops.server.rounds.engine_session import command, fenced
+from fedops.server.rounds.offers import device_ids, not_approved, offer
+from fedops.server.runs.attempts import engine_of
 
 
 def begin(session: Session, attempt_id: int, number: int, body: RoundBegin, now: float) -> Offered:
@@ -62,7 +64,9 @@ def begin(session: Session, attempt_id: int, number: int, body: RoundBegin, now:
     text = f"{len(body.selected)} devices: {', '.join(sorted(body.selected))}"
     again = {"begun": row.begun} if row.begun > 1 else {}
     subject = f"round {number} of run {run.id}"
-    events.append(session, now, engine_of(attempt), subject, "round.begun", text, run.id, **again)
+    event_log.append(
+        session, now, engine_of(attempt), subject, "round.begun", text, run.id, **again
+    )
     return _offer(session, attempt, run, number, body, now)
 
 
@@ -159,9 +163,9 @@ def commit(session: Session, attempt_id: int, body: RoundCommit, now: float) -> 
         _require_same(session, run, body)
         return CommitReply(command=command(run))
     _require_next(run, body.round)
-    artifacts.require(session, body.model, "model")
+    blob_rows.require(session, body.model, "model")
     if body.strategy_state is not None:
-        artifacts.require(session, body.strategy_state, "strategy state")
+        blob_rows.require(session, body.strategy_state, "strategy state")
     row = session.get(RoundRow, (run.id, body.round))
     if row is None or row.attempt != attempt.number:
         raise Conflict(f"attempt {attempt.number} did not begin round {body.round} of run {run.id}")
@@ -304,13 +308,13 @@ def _log(session: Session, attempt: AttemptRow, run: RunRow, body: RoundCommit, 
     text = f"{replied} of {len(body.participations)} replied, {body.seconds:.2f} s"
     subject = f"round {body.round} of run {run.id}"
     data = {"model": body.model, "metrics": body.metrics}
-    events.append(
+    event_log.append(
         session, now, engine_of(attempt), subject, "round.committed", text, run.id, **data
     )
     for part in body.participations:
         if part.status is not ParticipationStatus.REPLIED:
             what = f"{part.device} {part.status.value}: {part.reason or 'no reason given'}"
-            events.append(
+            event_log.append(
                 session,
                 now,
                 engine_of(attempt),
@@ -321,4 +325,4 @@ def _log(session: Session, attempt: AttemptRow, run: RunRow, body: RoundCommit, 
             )
     for name in sorted(body.refused):
         what = f"{name}: {body.refused[name]}"
-        events.append(session, now, engine_of(attempt), subject, "client.refused", what, run.id)
+        event_log.append(session, now, engine_of(attempt), subject, "client.refused", what, run.id)

@@ -30,12 +30,10 @@ from fedops.core.states import (
     ParticipationStatus,
     RunStatus,
 )
-from fedops.server import artifacts, assignments, availability, models, open_work
-from fedops.server.attempts import engine_of
-from fedops.server.changes import swap
-from fedops.server.rounds import open_rounds
-from fedops.server.run_states import move_attempt, move_run
-from fedops.server.tables import (
+from fedops.server.assignments import assignments, open_work
+from fedops.server.database import blob_rows
+from fedops.server.database.compare_and_set import swap
+from fedops.server.database.tables import (
     ArtifactRow,
     AttemptRow,
     ModelVersionRow,
@@ -43,6 +41,11 @@ from fedops.server.tables import (
     RoundRow,
     RunRow,
 )
+from fedops.server.devices import availability
+from fedops.server.models import versions
+from fedops.server.rounds import open_rounds
+from fedops.server.runs.attempts import engine_of
+from fedops.server.runs.transitions import move_attempt, move_run
 
 Command = Literal["continue", "stop", "pause"]
 #: Where a participation's loss may be found, the best first.
@@ -164,13 +167,13 @@ def initial_model(session: Session, attempt_id: int, body: ModelInit, now: float
 def _create_first(
     session: Session, attempt: AttemptRow, run: RunRow, body: ModelInit, now: float
 ) -> ModelVersionRow:
-    artifacts.require(session, body.model, "initial model")
+    blob_rows.require(session, body.model, "initial model")
     lineage: dict[str, Any] = {
         "seed": run.seed,
         "bundle": run.bundle,
         "fingerprint": body.contract.fingerprint,
     }
-    return models.create(
+    return versions.create(
         session,
         run.task,
         now,

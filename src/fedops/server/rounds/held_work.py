@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from fedops.core.contracts import Cancellation, HeldAssignment, Offer, Progress, Stage
 from fedops.core.states import AssignmentStatus
-from fedops.server.assignments import Seen
-from fedops.server.notices import OpenWork, WorkOver
+from fedops.server.assignments.assignments import Seen
+from fedops.server.events.notifications import OpenWork, WorkOver
 
 
 @dataclass

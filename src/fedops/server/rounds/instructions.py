@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from fedops.core.contracts import BlobRef
 from fedops.core.errors import NotFound
-from fedops.server.db import Database
-from fedops.server.tables import InstructionRow
+from fedops.server.database.database import Database
+from fedops.server.database.tables import InstructionRow
 from fedops.storage.payloads import blobs_of
 
 #: So many are kept in memory. A round has few, and few rounds go on.

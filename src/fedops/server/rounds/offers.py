@@ -13,9 +13,16 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import OfferBatch, Offered, OfferRequest
 from fedops.core.errors import Invalid
 from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus, Enrolment
-from fedops.server import artifacts, assignments, open_work
-from fedops.server.notices import WorkOffered, tell
-from fedops.server.tables import AssignmentRow, AttemptRow, DeviceRow, InstructionRow, RunRow
+from fedops.server.assignments import assignments, open_work
+from fedops.server.database import blob_rows
+from fedops.server.database.tables import (
+    AssignmentRow,
+    AttemptRow,
+    DeviceRow,
+    InstructionRow,
+    RunRow,
+)
+from fedops.server.events.notifications import WorkOffered, tell
 from fedops.storage.payloads import blobs_of, check_document
 
 #: Beyond its deadline, of the time that it had; for who waits for a slot, or uploads.
@@ -66,7 +73,7 @@ def _keep(session: Session, run_id: int, document: object, now: float) -> str:
     """Keep an instruction; the same one of a run is kept once. Returns its id."""
     checked = check_document(document)
     for blob in blobs_of(checked).values():
-        if artifacts.require(session, blob.sha256, "blob of an instruction") != blob:
+        if blob_rows.require(session, blob.sha256, "blob of an instruction") != blob:
             raise Invalid(f"the blob {blob.sha256[:12]} of an instruction has another size")
     content = json.dumps(checked, separators=(",", ":"), allow_nan=False)
     id_ = hashlib.sha256(f"{run_id}\n{content}".encode()).hexdigest()

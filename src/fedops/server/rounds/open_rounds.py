@@ -12,9 +12,8 @@ from fedops.core.contracts import OpenAssignment, OpenRound
 from fedops.core.policies import is_online
 from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus, Enrolment
 from fedops.core.why import span
-from fedops.server import assignments, attempts, events
-from fedops.server.notices import AttemptHello, tell
-from fedops.server.tables import (
+from fedops.server.assignments import assignments
+from fedops.server.database.tables import (
     AssignmentRow,
     AttemptRow,
     DeviceRow,
@@ -23,6 +22,9 @@ from fedops.server.tables import (
     RoundRow,
     RunRow,
 )
+from fedops.server.events import event_log
+from fedops.server.events.notifications import AttemptHello, tell
+from fedops.server.runs import attempts
 
 
 def adopt(
@@ -80,7 +82,7 @@ def _take_over(
             f"attempt {attempt.number} goes on with it; {done} of {len(selected)} delivered already"
         )
         who = attempts.engine_of(attempt)
-        events.append(session, now, who, subject, "round.taken_over", text, row.run_id)
+        event_log.append(session, now, who, subject, "round.taken_over", text, row.run_id)
     deadline = min((one.deadline_at for one in rows), default=now)
     names = {delivery.id: delivery.device for delivery in assignments.deliveries(session, rows)}
     orders = sorted({one.instruction for one in rows})

@@ -10,12 +10,7 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import EngineFinish
 from fedops.core.errors import Conflict
 from fedops.core.states import AttemptStatus, FailureReason, ParticipationStatus, RunStatus
-from fedops.server import attempts, models, stops
-from fedops.server.attempts import engine_of
-from fedops.server.rounds.commits import note_client_metrics
-from fedops.server.rounds.engine_session import fenced
-from fedops.server.run_states import move_attempt, move_run
-from fedops.server.tables import (
+from fedops.server.database.tables import (
     AttemptRow,
     BundleRow,
     DeviceRow,
@@ -23,6 +18,12 @@ from fedops.server.tables import (
     RoundRow,
     RunRow,
 )
+from fedops.server.models import versions
+from fedops.server.rounds.commits import note_client_metrics
+from fedops.server.rounds.engine_session import fenced
+from fedops.server.runs import attempts, stopping
+from fedops.server.runs.attempts import engine_of
+from fedops.server.runs.transitions import move_attempt, move_run
 from fedops.settings import ServerSettings
 
 
@@ -46,7 +47,7 @@ def finish(
     elif body.outcome == "failed" and run.status not in _ENDING:
         reason = body.reason or FailureReason.ENGINE_ERROR
         move_run(session, run, RunStatus.FAILED, engine_of(attempt), text, now, reason=reason)
-    elif not stops.settle(session, run, settings, now) and run.status not in _ENDING:
+    elif not stopping.settle(session, run, settings, now) and run.status not in _ENDING:
         attempts.go_on(session, run, f"attempt {attempt.number} ended: {text}", now)
 
 
@@ -75,7 +76,7 @@ def _complete(
     """The last round's model becomes the task's next version, and ``latest``."""
     last = session.get_one(RoundRow, (run.id, run.committed_rounds))
     metrics = {**last.client_metrics, **last.metrics}
-    version = models.create(
+    version = versions.create(
         session,
         run.task,
         now,
@@ -89,7 +90,9 @@ def _complete(
         metrics=metrics,
         lineage=_lineage(session, run),
     )
-    models.move_alias(session, run.task, models.LATEST, version.version, now, engine_of(attempt))
+    versions.move_alias(
+        session, run.task, versions.LATEST, version.version, now, engine_of(attempt)
+    )
     why = f"all {run.rounds} rounds committed; V{version.version} is the new global model"
     values: dict[str, Any] = {"version": version.version, "metrics": metrics or run.metrics}
     _end_completed(session, attempt, run, why, now, **values)

@@ -12,8 +12,8 @@ from sqlalchemy import ColumnElement, delete, exists, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from fedops.core.states import RUN_TERMINAL, AssignmentStatus
-from fedops.server import artifacts
-from fedops.server.tables import AssignmentRow, InstructionRow, RunRow
+from fedops.server.database import blob_rows
+from fedops.server.database.tables import AssignmentRow, InstructionRow, RunRow
 from fedops.settings import ServerSettings
 
 #: A result outlives its own round by so many.
@@ -73,7 +73,7 @@ def _prune(session: Session, rows: Sequence[tuple[str, str | None]], now: float)
     where = AssignmentRow.id.in_([id_ for id_, _ in rows])
     values = {"pruned_at": now, "inline": None}
     session.execute(update(AssignmentRow).where(where).values(values), execution_options=_AS_IT_IS)
-    artifacts.give_up(session, {blob for _, blob in rows if blob is not None}, now)
+    blob_rows.give_up(session, {blob for _, blob in rows if blob is not None}, now)
 
 
 _AS_IT_IS = {"synchronize_session": False}

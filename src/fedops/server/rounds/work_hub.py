@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Sequence
 
 from fedops.core.contracts import HeldAssignment, Progress, Stage
 from fedops.core.states import AssignmentStatus
-from fedops.server.assignments import SENDING, Seen
-from fedops.server.notices import OpenWork, WorkOver
+from fedops.server.assignments.assignments import SENDING, Seen
+from fedops.server.events.notifications import OpenWork, WorkOver
 from fedops.server.rounds.held_work import (
     DeviceWork,
     Listener,

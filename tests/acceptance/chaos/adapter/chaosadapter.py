@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from fedops.scalize.base import AdapterOptions, EvalResult, TrainContext, TrainResult
-from fedops.scalize.exchange import TensorInfo, build_contract
+from fedops.scalize.adapter.parameter_exchange import TensorInfo, build_contract
+from fedops.scalize.adapter.protocol import AdapterOptions, EvalResult, TrainContext, TrainResult
 from fedops.storage.tensors import Tensors
 
 #: How long an epoch takes. Seconds.

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from fedops.scalize.base import TrainResult
+from fedops.scalize.adapter.protocol import TrainResult
 
 FAULT = os.environ.get("TINY_FAULT", "")
 SLOWER = float(os.environ.get("TINY_SLOWER", "1"))

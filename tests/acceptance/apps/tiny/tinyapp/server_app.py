@@ -10,6 +10,6 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    from fedops.flower.modes import run_by_mode
+    from fedops.flower.run_modes import run_by_mode
 
     run_by_mode(grid, context, Path(__file__).parents[1])

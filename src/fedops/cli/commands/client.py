@@ -1,0 +1,113 @@
+"""``fedops client``: the Client Manager of this device."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedops.cli import options
+from fedops.cli.output import show
+from fedops.console import coloured, fields
+from fedops.settings import client_settings
+
+app = options.group("The Client Manager of this device.")
+
+
+@app.command()
+def run(
+    folder: Annotated[
+        Path,
+        typer.Option("--app", metavar="PATH", help="The app's folder, with pyproject.toml."),
+    ],
+    tasks: Annotated[
+        list[str] | None,
+        typer.Option("--task", metavar="NAME", help="A task to take part in; may be repeated."),
+    ] = None,
+    overrides: options.Overrides = None,
+    server: Annotated[
+        str | None,
+        typer.Option("--server", metavar="URL", help="Where the server is, if it has moved."),
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", help="Local port; default: 8004, or the next that is free."),
+    ] = None,
+    home: options.Home = None,
+    as_json: options.Json = False,
+) -> None:
+    """Take part in tasks, until Ctrl-C: keep in touch with the server and supervise training.
+
+    Without --task it is the app's task_id, or the only ready task of the server. --set overrides
+    what concerns this device alone: [dataset], [resources], [wandb], [xai].
+    """
+    from fedops.client.manager.manager import run_client
+
+    settings = client_settings(home=home, server=server, port=port)
+    logging.basicConfig(
+        level=logging.INFO,
+        stream=sys.stderr,
+        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
+        datefmt="%H:%M:%S",
+    )
+    for name in ("httpx", "uvicorn"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    run_client(settings, folder, tasks or [], overrides or [], echo=_echo)
+    show({"home": str(settings.home), "ended": True}, as_json, "The Client Manager has ended.")
+
+
+@app.command()
+def status(home: options.Home = None, as_json: options.Json = False) -> None:
+    """Show what the server wants of this device, and what it does."""
+    from fedops.client.local.status import client_status
+
+    found = client_status(client_settings(home=home).home)
+    server, process = found.server, found.process
+    reached = {True: "reached", False: "out of reach", None: "not reached yet"}[server.reachable]
+    human = fields(
+        {
+            "device": found.device,
+            "why": found.why,
+            "server": f"{server.url}, {reached} {server.problem}".rstrip(),
+            "it wants": ", ".join(f"run {run_id}" for run_id in server.runs) or "nothing now",
+            "enrolment": server.enrolment,
+            "tasks": ", ".join(found.tasks),
+            "works on": "; ".join(
+                f"{held.kind} of '{held.task}': {held.doing}" for held in found.held
+            ),
+            "process": coloured(process.status),
+            "run": process.run_id,
+            "round": process.round,
+            "restarts": process.restarts,
+            "spool": f"{found.spool_records} records wait, {found.spool_dropped} were dropped",
+            "home": found.home,
+        }
+    )
+    show(found, as_json, human)
+
+
+@app.command()
+def stop(home: options.Home = None, as_json: options.Json = False) -> None:
+    """End the Client Manager of this device, and its training client."""
+    from fedops.client.local.status import stop_client
+
+    place = client_settings(home=home).home
+    stop_client(place)
+    show({"home": str(place), "stopping": True}, as_json, "The Client Manager is ending.")
+
+
+@app.command()
+def restart(home: options.Home = None, as_json: options.Json = False) -> None:
+    """Start the training client anew, also when it was given up."""
+    from fedops.client.local.status import restart_training
+
+    place = client_settings(home=home).home
+    restart_training(place)
+    show({"home": str(place), "restarting": True}, as_json, "The training client is restarting.")
+
+
+def _echo(line: str) -> None:
+    sys.stderr.write(f"training client | {line}\n")

@@ -1,0 +1,46 @@
+"""``fedops join``: enrol this machine as a device."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fedops.cli import options
+from fedops.cli.output import show
+from fedops.client.device.enrolment import PATIENCE_SECONDS
+from fedops.client.device.enrolment import join as enrol
+from fedops.settings import client_settings, normal_url
+
+app = options.single()
+
+
+@app.command()
+def join(
+    url: Annotated[str, typer.Argument(help="The Server Manager, e.g. http://192.0.2.7:8600.")],
+    token: Annotated[
+        str, typer.Option("--token", help="A join token, from 'fedops token create'.")
+    ],
+    name: Annotated[
+        str | None, typer.Option("--name", help="The device's name; default: the host's.")
+    ] = None,
+    wait: Annotated[
+        float,
+        typer.Option("--wait", min=0, help="How long to go on trying to reach it, in seconds."),
+    ] = PATIENCE_SECONDS,
+    home: options.Home = None,
+    as_json: options.Json = False,
+) -> None:
+    """Enrol this machine as a device. Once: its key and token are kept in its data directory."""
+    settings = client_settings(home=home)
+    joined = enrol(
+        normal_url(url), token, name, settings.home, patience=wait, ca_file=settings.ca_file
+    )
+    value = {
+        "device": joined.identity.name,
+        "server": joined.identity.server,
+        "home": str(settings.home),
+        "new": joined.new,
+        "enrolment": joined.enrolment,
+    }
+    show(value, as_json, joined.message[:1].upper() + joined.message[1:] + ".")

@@ -1,0 +1,126 @@
+"""``fedops server``: run the Server Manager, back up what it keeps, bring it back."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedops.cli import options
+from fedops.cli.output import console, show
+from fedops.console import bytes_of
+from fedops.settings import ServerSettings, server_settings
+
+app = typer.Typer(
+    invoke_without_command=True,
+    suggest_commands=False,  # click does
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Approval(StrEnum):
+    """Who approves a device that joins."""
+
+    AUTO = "auto"
+    MANUAL = "manual"
+
+
+@app.callback()
+def server(
+    context: typer.Context,
+    host: Annotated[
+        str | None, typer.Option("--host", help="The address to listen on; default: 127.0.0.1.")
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", help="The port; default: 8600; 0: any free one.")
+    ] = None,
+    home: options.Home = None,
+    approval: Annotated[
+        Approval | None,
+        typer.Option(
+            "--approval", help="Whether a valid join token is enough (auto, the default)."
+        ),
+    ] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option("--insecure", help="Allow an address other than loopback without TLS."),
+    ] = False,
+    public_url: Annotated[
+        str | None,
+        typer.Option("--public-url", metavar="URL", help="How devices reach it, behind a proxy."),
+    ] = None,
+    as_json: options.Json = False,
+) -> None:
+    """Run the Server Manager: REST API, dashboard, work and files for devices, and the FL servers of runs.
+
+    It stays in the foreground; Ctrl-C ends it and all it started. Runs that were going on are
+    continued at the next start. --json prints one document when it is up.
+    """
+    if context.invoked_subcommand is not None:
+        context.obj = home
+        return
+    from fedops.server.main import run  # takes a second or two to import
+
+    settings = server_settings(
+        host=host,
+        port=port,
+        home=home,
+        approval=approval and approval.value,
+        insecure=insecure or None,
+        public_url=public_url,
+    )
+    run(settings, lambda up: _announce(up, as_json))
+
+
+def _announce(up: ServerSettings, as_json: bool) -> None:
+    if as_json:
+        show({"url": up.url, "admin_token_file": str(up.admin_token_file)}, True)
+        return
+    console().print(f"Server Manager on {up.url}", soft_wrap=True)
+    console().print(f"The admin token is in {up.admin_token_file}", soft_wrap=True)
+
+
+@app.command("backup")
+def backup_(
+    context: typer.Context,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Where to write it; it must be new.")
+    ],
+    home: options.Home = None,
+    as_json: options.Json = False,
+) -> None:
+    """Write all that the server keeps into one file, while it runs or not.
+
+    It holds the admin token: keep it as safe as the server itself. The exit code is 1 when stored files
+    were damaged and had to be left out.
+    """
+    from fedops.server.database.backup import backup
+
+    report = backup(server_settings(home=home or context.obj), file)
+    lines = [f"left out: {sha256}: {why}" for sha256, why in report.damaged.items()]
+    text = f"{report.path}: {report.files} stored files, {bytes_of(report.size)}"
+    show(report, as_json, text, *lines)
+    if report.damaged:
+        raise typer.Exit(1)
+
+
+@app.command("restore")
+def restore_(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The backup.")],
+    home: options.Home = None,
+    as_json: options.Json = False,
+) -> None:
+    """Make the server's folder what it was when the backup was made; the server must not run.
+
+    What is there now is kept in a folder beside it.
+    """
+    from fedops.server.database.restore import restore
+    from fedops.server.main import LOCK
+
+    report = restore(server_settings(home=home or context.obj), file, LOCK)
+    aside = f"; what was there is in {report.aside}" if report.aside else ""
+    show(report, as_json, f"{report.home} is restored with {report.files} stored files{aside}")

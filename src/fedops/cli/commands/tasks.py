@@ -1,0 +1,133 @@
+"""``fedops task``: what is to be learned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fedops.api_client import OperatorClient
+from fedops.cli import options
+from fedops.cli.connection import operator
+from fedops.cli.output import show
+from fedops.console import task_fields, tasks_table
+from fedops.core import contracts as c
+from fedops.core.errors import Invalid
+
+app = options.group("What is to be learned: an app, its config, its devices and its runs.")
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="The task's name.")]
+App = Annotated[
+    Path,
+    typer.Option("--app", metavar="PATH", help="The app's folder, the one with pyproject.toml."),
+]
+Description = Annotated[str | None, typer.Option("--description", help="One line about it.")]
+
+
+@app.command()
+def create(
+    name: Name,
+    folder: App,
+    overrides: options.Overrides = None,
+    description: Description = None,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Make a task from an app's folder, which is packed and uploaded."""
+    with operator(server, token) as client:
+        body = options.request(
+            c.TaskCreate,
+            name=c.require_name(name),
+            bundle=upload(client, folder),
+            overrides=overrides or [],
+            description=description or "",
+        )
+        task = client.create_task(body)
+    show(
+        task,
+        as_json,
+        f"Task {task.name} is {task.status}. Devices take part with\n"
+        f"  fedops client run --app {folder} --task {task.name}\n"
+        f"and it starts with\n  fedops run start {task.name}",
+    )
+
+
+@app.command("list")
+def list_(
+    server: options.Server = None, token: options.Token = None, as_json: options.Json = False
+) -> None:
+    """List the tasks."""
+    with operator(server, token) as client:
+        tasks = client.tasks()
+    show(tasks, as_json, tasks_table(tasks))
+
+
+@app.command("show")
+def show_(
+    name: Name,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show one task, with its config."""
+    with operator(server, token) as client:
+        task = client.task(name)
+    show(task, as_json, task_fields(task), "", config_lines(task.config))
+
+
+@app.command()
+def update(
+    name: Name,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--app", metavar="PATH", help="A new version of the app's folder."),
+    ] = None,
+    overrides: options.Overrides = None,
+    description: Description = None,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Change a task. Runs that exist keep what they started with."""
+    if folder is None and overrides is None and description is None:
+        raise Invalid("nothing to update: give --app, --set or --description")
+    with operator(server, token) as client:
+        bundle = upload(client, folder) if folder is not None else None
+        body = options.request(
+            c.TaskUpdate, bundle=bundle, overrides=overrides, description=description
+        )
+        task = client.update_task(name, body)
+    show(task, as_json, f"Task {task.name} is updated.")
+
+
+@app.command()
+def archive(
+    name: Name,
+    server: options.Server = None,
+    token: options.Token = None,
+    as_json: options.Json = False,
+) -> None:
+    """Put a task away. Its runs and models stay readable."""
+    with operator(server, token) as client:
+        task = client.archive_task(name)
+    show(task, as_json, f"Task {task.name} is {task.status}.")
+
+
+def upload(client: OperatorClient, folder: Path) -> str:
+    """Pack an app's folder and upload it; returns the bundle's sha256."""
+    from fedops.flower.app_bundle import PackedApp  # Flower takes a second to import
+
+    return PackedApp.of(folder).upload(client)
+
+
+def config_lines(config: dict[str, object], prefix: str = "") -> str:
+    """The config as dotted keys, the way --set takes them."""
+    lines: list[str] = []
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            lines.append(config_lines(value, f"{prefix}{key}."))
+        elif value is not None:
+            lines.append(f"{prefix}{key} = {value}")
+    return "\n".join(lines)

@@ -1,0 +1,11 @@
+"""The Client Manager of an app without a module of its own for it; ``flwr run .`` starts it."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from fedops.client.app_entry import run_client_manager
+
+if __name__ == "__main__":  # in the app's folder
+    sys.exit(run_client_manager(Path.cwd(), "fedops.client.training.main"))

@@ -1,0 +1,109 @@
+"""``device.toml``: what the owner of this device allows. Never changed from outside.
+
+It bounds what a task's config may ask: a value beyond a limit is lowered, an upload that is not allowed is
+not made.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from fedops.core.contracts import RecordKind
+from fedops.core.errors import Invalid
+from fedops.core.validation_messages import sentences
+
+DEFAULT_TEXT = """\
+# What the owner of this device allows. No server can change this file.
+# It is read when the Client Manager starts. Every key is optional; the values shown are the defaults.
+
+[limits]
+# threads = 0          # CPU threads of the training client; 0: as many as it likes
+# max_epochs = 0       # local epochs a round; a task that asks for more gets this many; 0: no limit
+# max_batch_size = 0   # 0: no limit
+# memory_mb = 0        # the training client is ended when it uses more; 0: no limit
+# nice = 0             # 0 (normal) to 19 (only what nothing else wants)
+# assignments = 1      # how many pieces of work it takes on at once
+
+[uploads]
+# explanations = "none"   # what may leave of explanations: "none", "scores" or "images"
+# logs = true             # the training client's log lines
+# telemetry = true        # CPU, memory, disk, network, GPU, battery
+"""
+
+_NOT_NEGATIVE = Annotated[int, Field(ge=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class Limits(_Section):
+    """Zero means no limit, but for ``nice`` and ``assignments``."""
+
+    threads: _NOT_NEGATIVE = 0
+    max_epochs: _NOT_NEGATIVE = 0
+    max_batch_size: _NOT_NEGATIVE = 0
+    memory_mb: _NOT_NEGATIVE = 0
+    nice: Annotated[int, Field(ge=0, le=19)] = 0
+    assignments: Annotated[int, Field(ge=1, le=64)] = 1
+
+
+class Uploads(_Section):
+    explanations: Literal["none", "scores", "images"] = "none"
+    logs: bool = True
+    telemetry: bool = True
+
+
+class DeviceConfig(_Section):
+    limits: Limits = Limits()
+    uploads: Uploads = Uploads()
+
+    def bound(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+        """A task's config within this device's limits, and a sentence for each value lowered."""
+        config, lowered = dict(wanted), []
+        for key, limit in (
+            ("num_epochs", self.limits.max_epochs),
+            ("batch_size", self.limits.max_batch_size),
+        ):
+            value = config.get(key)
+            if limit and isinstance(value, int) and value > limit:
+                config[key] = limit
+                lowered.append(f"{key} lowered from {value} to {limit} by this device's owner")
+        return config, lowered
+
+    def may_leave(self, kind: RecordKind) -> bool:
+        """Whether a record of this kind may be sent to the server."""
+        if kind is RecordKind.LOG:
+            return self.uploads.logs
+        if kind is RecordKind.TELEMETRY:
+            return self.uploads.telemetry
+        return True
+
+
+def load_device_config(path: Path) -> DeviceConfig:
+    """Read ``device.toml``; a missing file means the defaults.
+
+    Raises:
+        Invalid: it is no TOML, or a key or value is wrong; the message names each.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return DeviceConfig.model_validate(data)
+    except FileNotFoundError:
+        return DeviceConfig()
+    except ValidationError as error:
+        wrong = "\n".join(f"  {line}" for line in sentences(error, DeviceConfig))
+        raise Invalid(f"{path}:\n{wrong}") from None
+    except (OSError, ValueError) as error:
+        raise Invalid(f"cannot read {path}: {error}") from None
+
+
+def ensure_device_config(path: Path) -> None:
+    """Put the commented defaults there, unless the owner has a file already."""
+    if not path.exists():
+        path.write_text(DEFAULT_TEXT, encoding="utf-8")

@@ -1,0 +1,178 @@
+"""Enrolment: once per device and server."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import re
+import socket
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+import httpx
+import psutil
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from fedops.api_client import JoinClient, trust
+from fedops.client.device.data_dir import (
+    Home,
+    Identity,
+    load_identity,
+    load_or_make_key,
+    public_openssh,
+)
+from fedops.client.device.device_config import ensure_device_config
+from fedops.core.contracts import NAME_PATTERN, DeviceInfo, JoinReply, JoinRequest
+from fedops.core.errors import Conflict, Invalid, Unavailable
+from fedops.core.policies import join_statement
+from fedops.core.states import Enrolment
+
+logger = logging.getLogger("fedops.client")
+
+#: How long a join goes on trying to reach the server. Seconds.
+PATIENCE_SECONDS = 30.0
+_PAUSE_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Joined:
+    """How a join ended."""
+
+    identity: Identity
+    #: False when this device had joined the server before.
+    new: bool
+    enrolment: Enrolment | None
+
+    @property
+    def message(self) -> str:
+        name, server = self.identity.name, self.identity.server
+        if not self.new:
+            return f"already joined {server} as '{name}'; nothing to do"
+        if self.enrolment is Enrolment.PENDING:
+            return (
+                f"asked {server} to join as '{name}'; an operator must approve it "
+                f"('fedops device approve {name}')"
+            )
+        return f"joined {server} as '{name}'"
+
+
+def join(
+    url: str,
+    token: str,
+    name: str | None,
+    home: Path,
+    *,
+    patience: float = PATIENCE_SECONDS,
+    ca_file: Path | None = None,
+    transport: httpx.BaseTransport | None = None,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Joined:
+    """Enrol this machine: make its device key, hand in the public half, keep the token it is given.
+
+    Joining the same server again from the same data dir does nothing. A server that cannot be reached
+    is tried again for ``patience`` seconds. ``ca_file``: see ``ClientSettings``.
+
+    Raises:
+        Conflict: the data dir belongs to a device of another server.
+        Invalid: no usable URL or name, or the server refused the request.
+        Forbidden: the token is wrong, expired or used up.
+        Unavailable: the server could not be reached in time.
+    """
+    if not url.startswith(("http://", "https://")):
+        raise Invalid(f"'{url}' is no server URL: it begins with http:// or https://")
+    place = Home(home)
+    if place.identity.exists():
+        return _joined_before(place, url)
+    request_name = name or default_name()
+    if not re.fullmatch(NAME_PATTERN, request_name):
+        raise Invalid(
+            f"'{request_name}' cannot be a device's name: use 1 to 63 letters, digits, "
+            "'.', '_' or '-', the first a letter or digit (--name)"
+        )
+    place.create()
+    ensure_device_config(place.device_config)
+    key = load_or_make_key(place)
+    body = join_request(token, request_name, key, describe_device())
+    with JoinClient(url, transport=transport, verify=trust(ca_file)) as client:
+        reply = _ask(client, body, patience, sleep)
+    identity = Identity(client.url, reply.device_id, reply.name, reply.device_token)
+    identity.save(place)
+    return Joined(identity, True, reply.enrolment)
+
+
+def join_request(
+    token: str, name: str, key: ec.EllipticCurvePrivateKey, info: DeviceInfo
+) -> JoinRequest:
+    """The request, with the proof that this machine holds the private half of the key."""
+    public = public_openssh(key)
+    proof = key.sign(join_statement(token, public), ec.ECDSA(hashes.SHA256()))
+    return JoinRequest(
+        token=token, name=name, public_key=public, proof=b64encode(proof).decode(), info=info
+    )
+
+
+def _joined_before(home: Home, url: str) -> Joined:
+    identity = load_identity(home)
+    if identity.server != url.rstrip("/"):
+        raise Conflict(
+            f"{home.path} belongs to '{identity.name}' of {identity.server}; "
+            "to join another server too, give another data dir with --home"
+        )
+    return Joined(identity, False, None)
+
+
+def _ask(
+    client: JoinClient, body: JoinRequest, patience: float, sleep: Callable[[float], None]
+) -> JoinReply:
+    tries = max(int(patience / _PAUSE_SECONDS), 1)
+    for left in range(tries - 1, -1, -1):
+        try:
+            return client.join(body)
+        except Unavailable as error:
+            if left == 0:
+                raise Unavailable(
+                    f"{error.message}; gave up after {patience:.0f} s. Is the server running, "
+                    "and is this its URL?"
+                ) from None
+            if left == tries - 1:
+                logger.warning("%s; trying for %.0f s", error.message, patience)
+            sleep(_PAUSE_SECONDS)
+    raise AssertionError("unreachable")
+
+
+def default_name() -> str:
+    """The host's name, as far as it can be a device's name."""
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", socket.gethostname().split(".")[0]).strip("-._")
+    return name[:63] or "device"
+
+
+def describe_device() -> DeviceInfo:
+    """What this machine is, for operators to see."""
+    return DeviceInfo(
+        hostname=socket.gethostname()[:255],
+        platform=platform.platform()[:255],
+        python=platform.python_version(),
+        fedops=version("fedops"),
+        cpus=os.cpu_count() or 0,
+        memory_bytes=int(psutil.virtual_memory().total),
+        gpu=_gpu_names()[:255],
+    )
+
+
+def _gpu_names() -> str:
+    if sys.platform == "darwin":
+        return "Apple GPU" if platform.machine() == "arm64" else ""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return ", ".join(line.strip() for line in found.stdout.splitlines() if line.strip())

@@ -1,0 +1,71 @@
+"""``fedops client status``: asks the Client Manager of a data dir, or says that none runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from fedops.client.device.data_dir import Home, load_identity
+from fedops.client.local.http import LocalClient
+from fedops.client.local.messages import ClientStatus, ServerStatus
+from fedops.client.local.status_text import why
+from fedops.core.errors import Conflict, FedOpsError
+
+
+def client_status(home: Path) -> ClientStatus:
+    """How the device of this data dir is.
+
+    Raises:
+        NotFound: it has not joined a server.
+    """
+    place = Home(home)
+    identity = load_identity(place)
+    client = _local(place)
+    if client is not None:
+        try:
+            return client.get("/status", ClientStatus)
+        except FedOpsError:
+            pass  # what is noted there ended without tidying up
+        finally:
+            client.close()
+    server = ServerStatus(url=identity.server, reachable=None, seconds=0.0)
+    status = ClientStatus(device=identity.name, home=str(home), running=False, server=server)
+    return status.model_copy(update={"why": why(status)})
+
+
+def stop_client(home: Path) -> None:
+    """Ask the Client Manager of this data dir to end.
+
+    Raises:
+        Conflict: none runs.
+    """
+    client = _local(Home(home))
+    if client is None:
+        raise Conflict(f"no Client Manager runs on {home}")
+    try:
+        client.post("/stop")
+    finally:
+        client.close()
+
+
+def restart_training(home: Path) -> None:
+    """Start the training client anew, also when it was given up.
+
+    Raises:
+        Conflict: no Client Manager runs.
+    """
+    client = _local(Home(home))
+    if client is None:
+        raise Conflict(f"no Client Manager runs on {home}")
+    try:
+        client.post("/restart")
+    finally:
+        client.close()
+
+
+def _local(home: Home) -> LocalClient | None:
+    try:
+        noted = json.loads(home.local_api.read_text())
+        return LocalClient(str(noted["url"]), home.local_token.read_text().strip())
+    except (OSError, ValueError, KeyError, TypeError):
+        return None

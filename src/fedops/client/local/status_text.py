@@ -1,0 +1,60 @@
+"""What a device does or waits for, in one sentence."""
+
+from __future__ import annotations
+
+from fedops.client.local.messages import ClientStatus, HeldStatus
+from fedops.core.contracts import ProcessReport
+from fedops.core.states import Enrolment, ProcessStatus
+from fedops.core.why import within
+
+
+def why(status: ClientStatus) -> str:
+    """The sentence that ``fedops client status`` ends with."""
+    if not status.running:
+        return "the Client Manager is not running; start it with 'fedops client run'"
+    server = _server(status)
+    return (
+        f"{_process(status.process, status)}; {server}"
+        if server
+        else _process(status.process, status)
+    )
+
+
+def _process(process: ProcessReport, status: ClientStatus) -> str:
+    seconds = within(process.seconds_in_state, process.limit_seconds)
+    where = f" round {process.round} of run {process.run_id}" if process.run_id else ""
+    reason = f": {process.reason}" if process.reason else ""
+    ends = process.status in (ProcessStatus.STARTING, ProcessStatus.BACKOFF, ProcessStatus.FATAL)
+    if status.held and not ends:
+        return "; ".join(_held(held) for held in status.held)
+    match process.status:
+        case ProcessStatus.TRAINING | ProcessStatus.EVALUATING:
+            return f"{process.status}{where} for {seconds}"
+        case ProcessStatus.STARTING:
+            return f"the training client is starting for {seconds}"
+        case ProcessStatus.BACKOFF:
+            return f"the training client ended and is started again soon{reason}"
+        case ProcessStatus.FATAL:
+            return f"the training client was given up{reason}"
+        case ProcessStatus.IDLE if status.server.runs:
+            return f"idle for {seconds}, waiting to be selected in run {status.server.runs[0]}"
+        case ProcessStatus.IDLE:
+            return f"idle for {seconds}, no run is active"
+    return "the training client is stopped"
+
+
+def _held(held: HeldStatus) -> str:
+    if held.run_id is None or held.round is None:
+        return f"{held.kind}: {held.doing}"
+    return f"round {held.round} of run {held.run_id}: {held.doing}"
+
+
+def _server(status: ClientStatus) -> str:
+    server = status.server
+    if server.reachable is None:
+        return "the server has not been reached yet"
+    if not server.reachable:
+        return f"the server is out of reach for {server.seconds:.0f} s ({server.problem})"
+    if server.enrolment == Enrolment.PENDING:
+        return "an operator must approve this device"
+    return server.problems[0] if server.problems else ""

@@ -1,0 +1,399 @@
+"""The Client Manager: one process per device that keeps it in touch with the server and training.
+
+It puts the parts together: the connection to the server, the device's work, the supervisor of the training
+client, the spool, the local API. ``run_client`` is what ``fedops client run`` calls.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import sys
+import threading
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from fedops.client.device.data_dir import Home, Identity, load_identity, write_secret
+from fedops.client.device.device_config import DeviceConfig, load_device_config
+from fedops.client.local.http import LocalServer, bind, make_app
+from fedops.client.local.messages import ClientInfo, ClientStatus, ServerStatus, TrainingArgs
+from fedops.client.local.status_text import why
+from fedops.client.manager.connections import Connections
+from fedops.client.manager.monitoring import Housekeeping
+from fedops.client.manager.report_intake import ReportIntake
+from fedops.client.manager.server_connection import ServerConnection
+from fedops.client.manager.spool_sender import SpoolSender
+from fedops.client.manager.task_selection import choose_tasks
+from fedops.client.spool.child_output import Echo, Output
+from fedops.client.spool.log_buffer import LineHandler, LogLines
+from fedops.client.spool.spool import Spool
+from fedops.client.supervision.process_setup import Signals, child_env
+from fedops.client.supervision.supervisor import Program, Supervisor
+from fedops.client.work.model_cache import ModelCache
+from fedops.client.work.reachability import Over, Reachability
+from fedops.client.work.reconciler import Steering
+from fedops.client.work.transfers import Transfers
+from fedops.client.work.work_desk import Outside, WorkDesk
+from fedops.core.contracts import LogSource, ProcessReport, Work, WorkPoll
+from fedops.core.errors import FedOpsError, Forbidden, Invalid, NotFound
+from fedops.core.policies import SupervisionPolicy
+from fedops.core.states import Enrolment, ProcessStatus
+from fedops.processes import hold_lock
+from fedops.scalize.flow.project import Project
+from fedops.settings import ClientSettings
+
+logger = logging.getLogger("fedops.client")
+
+#: How the training client is started: two more arguments follow.
+TRAINING_COMMAND = (sys.executable, "-m", "fedops.client.training.main")
+#: Whose lines go to the server: neither those of libraries nor (again) the training client's.
+_OURS = logging.getLogger("fedops")
+_SOURCES = (LogSource.CLIENT_MANAGER, LogSource.TRAINING_CLIENT)
+_GOODBYE_SECONDS = 1.5
+_LOOK_SECONDS = 1.0
+
+
+@dataclass
+class Options:
+    """What is not a setting of the device: how this Client Manager is run."""
+
+    app_dir: Path
+    tasks: Sequence[str] = ()
+    overrides: Sequence[str] = ()
+    echo: Echo | None = None
+    #: End with an error when the training client is given up, rather than stay for a later try.
+    end_when_given_up: bool = False
+    #: None: the usual one, as far as the settings say nothing else.
+    policy: SupervisionPolicy | None = None
+    training_command: Sequence[str] = TRAINING_COMMAND
+
+
+def run_client(
+    settings: ClientSettings,
+    app_dir: Path,
+    tasks: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    *,
+    echo: Echo | None = None,
+    end_when_given_up: bool = False,
+) -> None:
+    """Run a Client Manager until SIGTERM, SIGINT or ``POST /stop``.
+
+    Raises:
+        NotFound: the device has not joined, or there is no such task.
+        Conflict: another Client Manager runs on this data dir.
+        Invalid: the app's folder, its config or ``device.toml`` is wrong.
+        Forbidden: the server does not want this device (any more).
+    """
+    project = Project.open(app_dir, overrides)
+    if not tasks and project.config.task_id not in ("", "task_id"):
+        tasks = [project.config.task_id]
+    options = Options(
+        app_dir.resolve(), tasks, overrides, echo=echo, end_when_given_up=end_when_given_up
+    )
+    manage(settings, options)
+
+
+def manage(settings: ClientSettings, options: Options) -> None:
+    """Run a Client Manager whose app is known to be sound."""
+    home = Home(settings.home)
+    identity = load_identity(home)
+    config = load_device_config(home.device_config)
+    lock = hold_lock(home.lock, "a Client Manager")
+    try:
+        manager = ClientManager(settings, options, home, identity, config)
+        with manager.signals():
+            manager.run()
+    finally:
+        lock.close()
+
+
+class ClientManager:
+    """The parts, put together."""
+
+    def __init__(
+        self,
+        settings: ClientSettings,
+        options: Options,
+        home: Home,
+        identity: Identity,
+        config: DeviceConfig,
+    ) -> None:
+        self._settings = settings
+        self._options = options
+        self._home = home
+        self._identity = identity
+        self._config = config
+        self._url = (settings.server or identity.server).rstrip("/")
+        self._tasks: list[str] = list(options.tasks)
+        self._ended = threading.Event()
+        self._process_status: ProcessStatus | None = None
+        self._error: FedOpsError | None = None
+        self._life = uuid.uuid4().hex
+        self._enrolment: Enrolment | None = None
+        self._problems: list[str] = []
+        self._to = Connections.open(self._url, identity.token, settings.ca_file)
+        self._reach = Reachability(self._url)
+        self._spool = Spool(home.spool, settings.spool_bytes)
+        self._logs = {source: LogLines(self._working_for) for source in _SOURCES}
+        self._handler = LineHandler(self._logs[LogSource.CLIENT_MANAGER])
+        training = self._logs[LogSource.TRAINING_CLIENT]
+        self._output = Output(home.logs / "training-client.log", options.echo, training)
+        token = home.make_local_token()
+        policy = options.policy or SupervisionPolicy(start_seconds=settings.start_seconds)
+        self._supervisor = Supervisor(
+            self._program(),
+            self._output,
+            policy,
+            self._process_changed,
+            lambda message: self._intake.take(message),
+        )
+        self._steering = Steering(self._supervisor, token, lambda: self._desk.stopped)
+        self._intake = ReportIntake(self._spool, self._steering)
+        self._desk = self._make_desk()
+        self._server = ServerConnection(
+            self._to.poll, self._to.news, self._reach, self._say, self._take, self._refused
+        )
+        self._sender = SpoolSender(self._to.device, self._spool, self._reach)
+        self._housekeeping = Housekeeping(
+            home.path, config, self._spool, self._supervisor, self._logs, self._telemetry_seconds
+        )
+        self._local = LocalServer(self._local_app(token), bind(settings.host, settings.port))
+
+    def _make_desk(self) -> WorkDesk:
+        models = ModelCache(self._home.models, self._settings.model_bytes)
+        transfers = Transfers(
+            self._to.work, self._to.blobs, models, self._reach, lambda: self._desk.stopped
+        )
+        outside = Outside(
+            news=lambda: self._server.work_done(),
+            refused=self._refused,
+            event=self._intake.event,
+            metric=self._intake.metric,
+        )
+        limit = self._config.limits.assignments
+        return WorkDesk(self._home, self._to.work, transfers, self._steering, outside, limit)
+
+    def _program(self) -> Program:
+        args = TrainingArgs(
+            home=self._home.path.resolve(),
+            device=self._identity.name,
+            app_dir=self._options.app_dir,
+            overrides=list(self._options.overrides),
+            host=self._settings.host,
+            port=self._settings.training_port,
+        ).model_dump_json()
+        tree = hashlib.sha256(str(self._home.path.resolve()).encode()).hexdigest()[:16]
+        return Program(
+            command=lambda pipe: [*self._options.training_command, args, str(pipe)],
+            env=child_env(self._config),
+            cwd=self._options.app_dir,
+            pid_file=self._home.child_pid,
+            tree=f"client-{tree}",
+        )
+
+    # --- its life ----------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run until told to end; raises what made it end, if that is an error."""
+        _OURS.addHandler(self._handler)
+        self._local.start()
+        here = {"pid": os.getpid(), "url": self._local.url}
+        write_secret(self._home.local_api, json.dumps(here) + "\n")
+        logger.info("Client Manager of '%s' on %s", self._identity.name, self._local.url)
+        self._supervisor.start()
+        self._housekeeping.start()
+        try:
+            self._desk.start()
+            self._choose_tasks()
+            self._server.start()
+            self._sender.start()
+            while not self._ended.wait(_LOOK_SECONDS):
+                pass  # a signal that another thread took is handled when this one wakes
+        finally:
+            self._close()
+        if self._error is not None:
+            raise self._error
+
+    def end(self, error: FedOpsError | None = None) -> None:
+        """Make ``run`` return (raise the error). May be called from any thread."""
+        if error is not None and self._error is None:
+            self._error = error
+        self._ended.set()
+        self._reach.wake()
+
+    def signals(self) -> Signals:
+        """While this is entered, SIGTERM and SIGINT end the Client Manager in good order."""
+        return Signals(self.end)
+
+    def _choose_tasks(self) -> None:
+        """Which tasks to take part in: checked against what the server has, however long it is away."""
+        with contextlib.suppress(Over):
+            ready = self._reach.insist(
+                self._to.device.tasks, self._ended.is_set, self._reach.failed
+            )
+            names = [task.name for task in ready]
+            self._tasks = choose_tasks(self._options.tasks, names, self._url)
+
+    def _close(self) -> None:
+        self._desk.stop()
+        self._supervisor.stop()
+        self._housekeeping.stop()
+        goodbye = threading.Thread(target=self._say_goodbye, daemon=True)
+        goodbye.start()
+        goodbye.join(_GOODBYE_SECONDS)
+        self._server.stop()
+        self._sender.stop()
+        self._local.stop()
+        self._home.local_api.unlink(missing_ok=True)
+        _OURS.removeHandler(self._handler)
+        self._output.close()
+        self._spool.close()
+
+    def _say_goodbye(self) -> None:
+        final = isinstance(self._error, Forbidden | Invalid)
+        if not final and self._reach.reach.reachable:
+            try:
+                self._server.goodbye()
+                self._sender.flush(_GOODBYE_SECONDS)
+            except FedOpsError as error:
+                logger.debug("the server did not hear our goodbye: %s", error.message)
+
+    # --- the server --------------------------------------------------------------------------------
+
+    def _say(self, after: int, wait: float) -> WorkPoll:
+        return WorkPoll(
+            life=self._life,
+            tasks=self._tasks,
+            process=self._supervisor.report(),
+            held=self._desk.held(),
+            spool_records=self._spool.count,
+            spool_dropped=self._spool.dropped,
+            after=after,
+            wait=wait,
+        )
+
+    def _take(self, work: Work) -> bool:
+        """The server's wish, heard now."""
+        if work.enrolment is not self._enrolment:
+            self._enrolment = work.enrolment
+            self._take_enrolment(work.enrolment)
+        for problem in work.problems:
+            if problem not in self._problems:
+                logger.warning("the server says: %s", problem)
+        self._problems = work.problems
+        return self._desk.take(work)
+
+    def _take_enrolment(self, enrolment: Enrolment) -> None:
+        name = self._identity.name
+        if enrolment is Enrolment.PENDING:
+            logger.info("waiting for an operator: 'fedops device approve %s'", name)
+        elif enrolment in (Enrolment.REJECTED, Enrolment.REVOKED):
+            self._refused(Forbidden(f"device '{name}' was {enrolment} by the operator"))
+
+    def _refused(self, error: FedOpsError) -> None:
+        """The server wants nothing more of us: training stops, and so do we."""
+        if isinstance(error, NotFound):
+            told = f"the server at {self._url} is older than this device, or no FedOps server"
+            error = Invalid(f"{told}: {error.message}; upgrade it, or look whether this is its URL")
+        if not isinstance(error, Forbidden):
+            self.end(error)
+            return
+        self.end(
+            Forbidden(
+                f"training stopped, the server at {self._url} refuses this device: {error.message}; "
+                "to join anew, give 'fedops join' another data dir with --home"
+            )
+        )
+
+    def _working_for(self) -> tuple[int | None, int | None]:
+        """The run and round that a line logged now belongs to, as far as that is clear."""
+        run_id, round_ = self._desk.working_for()
+        if run_id is not None:
+            return run_id, round_
+        wanted = self._server.wanted
+        runs = wanted.runs if wanted else []
+        return (runs[0] if len(runs) == 1 else None), None
+
+    def _telemetry_seconds(self) -> float:
+        wanted = self._server.wanted
+        return wanted.telemetry_seconds if wanted else 10.0
+
+    # --- the training client -----------------------------------------------------------------------
+
+    def _process_changed(self, report: ProcessReport) -> None:
+        self._steering.changed(report)
+        before, self._process_status = self._process_status, report.status
+        became_ready = (before, report.status) == (ProcessStatus.STARTING, ProcessStatus.IDLE)
+        if became_ready or report.status in (ProcessStatus.BACKOFF, ProcessStatus.FATAL):
+            self._server.tell_now()  # a run may wait for it
+        if report.status is ProcessStatus.FATAL:
+            reason = report.reason or "it ended again and again"
+            self._intake.event("training_client_given_up", reason, None, None)
+            if self._options.end_when_given_up:
+                self.end(FedOpsError(f"the training client is given up: {reason}"))
+
+    # --- the local API -----------------------------------------------------------------------------
+
+    def status(self) -> ClientStatus:
+        """Both directions: what the server wants, and how we are."""
+        reach, wanted = self._reach.reach, self._server.wanted
+        server = ServerStatus(
+            url=self._url,
+            reachable=reach.reachable,
+            seconds=round(reach.seconds, 1),
+            problem=reach.problem,
+            enrolment=wanted.enrolment if wanted else None,
+            runs=wanted.runs if wanted else [],
+            tasks=wanted.tasks if wanted else [],
+            problems=wanted.problems if wanted else [],
+        )
+        status = ClientStatus(
+            device=self._identity.name,
+            home=str(self._home.path),
+            running=True,
+            pid=os.getpid(),
+            url=self._local.url,
+            app=str(self._options.app_dir),
+            tasks=self._tasks,
+            server=server,
+            process=self._supervisor.report(),
+            training_url=self._steering.training_url,
+            held=self._desk.status(),
+            spool_records=self._spool.count,
+            spool_dropped=self._spool.dropped,
+        )
+        return status.model_copy(update={"why": why(status)})
+
+    def _info(self) -> ClientInfo:
+        return ClientInfo(
+            device=self._identity.name,
+            fedops=version("fedops"),
+            home=str(self._home.path),
+            server=self._url,
+            app=str(self._options.app_dir),
+            limits=self._config.limits.model_dump(),
+            uploads=self._config.uploads.model_dump(),
+        )
+
+    def _local_app(self, token: str) -> FastAPI:
+        app = make_app("FedOps Client Manager", token)
+        app.get("/status", response_model=ClientStatus)(self.status)
+        app.get("/info", response_model=ClientInfo)(self._info)
+        app.post("/stop", status_code=202)(self._asked_to_stop)
+        app.post("/restart", status_code=202)(self._asked_to_restart)
+        return app
+
+    def _asked_to_stop(self) -> None:
+        self.end()
+
+    def _asked_to_restart(self) -> None:
+        self._supervisor.restart()

@@ -1,0 +1,413 @@
+"""Keeps one training client running: starts it, watches it, starts it again, gives it up with a reason.
+
+All decisions are made in one thread, from a queue: what the child says, that it ended, what the Client
+Manager wants. ``core.policies`` says when to try again, ``core.states`` which state follows which.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import queue
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from fedops.client.spool.child_output import Output
+from fedops.client.supervision.exit_status import why_ended
+from fedops.core.contracts import ProcessReport
+from fedops.core.policies import StepKind, SupervisionPolicy, next_step
+from fedops.core.states import PROCESS_TRANSITIONS, ProcessStatus, can_advance
+from fedops.failpoints import reached
+from fedops.processes import (
+    TREE_VARIABLE,
+    clean_env,
+    end_leftover,
+    end_named_tree,
+    end_tree,
+    spawn,
+    write_pid_file,
+)
+
+logger = logging.getLogger("fedops.client.supervisor")
+
+#: After the child ended, how long its last words may take to arrive. Seconds.
+_LAST_WORDS_SECONDS = 1.0
+_LINE_BYTES = 1 << 20
+_WORK = (ProcessStatus.TRAINING, ProcessStatus.EVALUATING)
+#: The states that a child says of itself; the others are found here.
+_SAID = (ProcessStatus.IDLE, *_WORK)
+
+Message = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Program:
+    """What is supervised."""
+
+    #: The command line, given the number of the descriptor on which the child reports.
+    command: Callable[[int], Sequence[str]]
+    env: Mapping[str, str]
+    cwd: Path
+    pid_file: Path
+    #: Names all processes of the child, across restarts of ours.
+    tree: str
+
+
+@dataclass(frozen=True)
+class _Wish:
+    """What is to become of the child."""
+
+    kind: Literal["stop", "replace", "restart"]
+    reason: str = ""
+    crash: bool = False
+    life: int = 0  #: of ``replace``: which child is meant
+
+
+_NO_WISH = _Wish("replace")
+
+
+@dataclass(frozen=True)
+class _Said:
+    life: int
+    message: Message
+
+
+@dataclass(frozen=True)
+class _Ended:
+    life: int
+    code: int
+
+
+@dataclass(frozen=True)
+class _Life:
+    """How one life of the child ended."""
+
+    reason: str
+    seconds: float
+    then: Literal["stop", "again", "crash", "fatal"]
+
+
+class Supervisor:
+    """Supervises one program. ``on_change`` and ``on_message`` are called from its thread."""
+
+    def __init__(
+        self,
+        program: Program,
+        output: Output,
+        policy: SupervisionPolicy,
+        on_change: Callable[[ProcessReport], None],
+        on_message: Callable[[Message], None],
+    ) -> None:
+        self._program = program
+        self._output = output
+        self._policy = policy
+        self._on_change = on_change
+        self._on_message = on_message
+        self._queue: queue.Queue[_Wish | _Said | _Ended] = queue.Queue()
+        self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
+        self._changed = threading.Condition()
+        self._report = ProcessReport()
+        self._since = time.monotonic()
+        self._life = 0
+        self._pause_seconds = 0.0
+        #: How long the child may train or evaluate at a stretch before it is taken for hung. Seconds.
+        self.work_seconds: float | None = None
+
+    # --- for other threads -------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin. What an earlier Client Manager left running is ended first."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End the child; returns when it is gone."""
+        self._queue.put(_Wish("stop"))
+        self._thread.join()
+
+    def replace(self, reason: str, crash: bool = False) -> None:
+        """End the child and start a fresh one. ``crash``: it counts as its fault."""
+        self._queue.put(_Wish("replace", reason, crash, self._life))
+
+    def restart(self) -> None:
+        """Start a fresh child now, also when it was given up or waits for its turn."""
+        self._queue.put(_Wish("restart"))
+
+    def report(self) -> ProcessReport:
+        """The child as it is now."""
+        with self._changed:
+            seconds, limit = round(time.monotonic() - self._since, 3), self._limit()
+            times = {"seconds_in_state": seconds, "limit_seconds": limit}
+            return self._report.model_copy(update=times)
+
+    def wait_for(self, condition: Callable[[ProcessReport], bool], timeout: float) -> bool:
+        """Wait until the child's report meets a condition."""
+        with self._changed:
+            return self._changed.wait_for(lambda: condition(self._report), timeout)
+
+    def _limit(self) -> float | None:
+        """How long the child may go on in this state, in seconds."""
+        limits = {
+            ProcessStatus.STARTING: self._policy.start_seconds,
+            ProcessStatus.BACKOFF: self._pause_seconds,
+            **dict.fromkeys(_WORK, self.work_seconds),
+        }
+        return limits.get(self._report.status)
+
+    # --- the thread --------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        end_leftover(self._program.pid_file)
+        end_named_tree(self._program.tree, grace=0.5)
+        crashes = 0
+        while (wish := self._before_next(crashes)) is None or wish.kind != "stop":
+            life = self._live()
+            if life.then == "stop":
+                break
+            crashes = self._crashes_after(life, 0 if wish else crashes)
+            self._set(None if crashes else ProcessStatus.STOPPED, reason=life.reason)
+        self._set(ProcessStatus.STOPPED, reason=self._report.reason)
+
+    def _before_next(self, crashes: int) -> _Wish | None:
+        """Wait as the policy says; the wish that ended the waiting, if any."""
+        step = next_step(crashes, self._policy)
+        if step.kind is StepKind.GIVE_UP:
+            return self._give_up()
+        return self._pause(step.seconds) if step.kind is StepKind.WAIT else None
+
+    def _crashes_after(self, life: _Life, before: int) -> int:
+        """How many crashes in a row there were, after this life."""
+        if life.then == "again":
+            return 0
+        if life.then == "fatal":
+            return self._policy.max_crashes
+        return 1 if life.seconds >= self._policy.steady_seconds else before + 1
+
+    def _give_up(self) -> _Wish:
+        """Wait in the state fatal until somebody wants another try."""
+        reason = self._report.reason or "it ended again and again"
+        logger.error("the training client is given up: %s", reason)
+        self._set(ProcessStatus.FATAL, reason=reason)
+        while True:
+            item = self._queue.get()
+            if isinstance(item, _Wish) and item.kind in ("stop", "restart"):
+                return item
+
+    def _pause(self, seconds: float) -> _Wish | None:
+        """Wait before the next try; the wish that cut it short, if any."""
+        self._pause_seconds = seconds
+        self._set(ProcessStatus.BACKOFF, reason=self._report.reason)
+        logger.warning(
+            "the training client ended: %s; started again in %.1f s", self._report.reason, seconds
+        )
+        deadline = time.monotonic() + seconds
+        while (left := deadline - time.monotonic()) > 0:
+            with contextlib.suppress(queue.Empty):
+                item = self._queue.get(timeout=left)
+                if isinstance(item, _Wish) and item.kind in ("stop", "restart"):
+                    return item
+        return None
+
+    # --- one life ----------------------------------------------------------------------------------
+
+    def _live(self) -> _Life:
+        """Start the child and stay with it until it is gone."""
+        self._life += 1
+        begin = time.monotonic()
+        self._set(ProcessStatus.STARTING, reason=self._report.reason)
+        try:
+            child, threads = self._spawn()
+        except OSError as error:
+            return _Life(f"it cannot be started: {error}", 0.0, "crash")
+        self._update(pid=child.pid, restarts=self._life - 1)
+        try:
+            return self._watch(child, threads, begin)
+        finally:
+            self._bury(child)
+
+    def _spawn(self) -> tuple[subprocess.Popen[bytes], list[threading.Thread]]:
+        read_end, write_end = os.pipe()
+        try:
+            child = spawn(
+                self._program.command(write_end),
+                env={**clean_env(self._program.env), TREE_VARIABLE: self._program.tree},
+                cwd=self._program.cwd,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                pass_fds=(write_end,),
+            )
+        except OSError:
+            os.close(read_end)
+            raise
+        finally:
+            os.close(write_end)
+        write_pid_file(self._program.pid_file, child.pid)
+        reached("manager.child.started")
+        assert child.stdout is not None
+        life = self._life
+        threads = [
+            self._output.follow(child.stdout),
+            _in_thread(self._read, life, os.fdopen(read_end, "rb")),
+        ]
+        _in_thread(self._await_exit, life, child)
+        return child, threads
+
+    def _read(self, life: int, stream: IO[bytes]) -> None:
+        """Pass on what the child reports, a JSON object a line."""
+        with stream:
+            while line := stream.readline(_LINE_BYTES):
+                with contextlib.suppress(ValueError):
+                    message = json.loads(line)
+                    if isinstance(message, dict):
+                        self._queue.put(_Said(life, message))
+
+    def _await_exit(self, life: int, child: subprocess.Popen[bytes]) -> None:
+        self._queue.put(_Ended(life, child.wait()))
+
+    def _watch(
+        self, child: subprocess.Popen[bytes], threads: list[threading.Thread], begin: float
+    ) -> _Life:
+        """Take what comes from the queue until the child has ended."""
+        end, fatal = _NO_WISH, ""
+        deadline: float | None = begin + self._policy.start_seconds
+        while True:
+            item = self._next(deadline)
+            if isinstance(item, _Said) and item.life == self._life:
+                if item.message.get("kind") != "state":
+                    fatal = self._take(item.message) or fatal
+                elif end is _NO_WISH:  # what it says of itself while it is ended is no state of its
+                    self._take(item.message)
+                    deadline = self._work_deadline()
+            elif isinstance(item, _Ended) and item.life == self._life:
+                for thread in threads:
+                    thread.join(_LAST_WORDS_SECONDS)
+                fatal = self._take_rest() or fatal
+                return self._conclude(item.code, end, fatal, time.monotonic() - begin)
+            elif (wish := self._wish_to_end(item)) is not None and end.kind != "stop":
+                end, deadline = wish, None
+                end_tree(child.pid, self._policy.stop_seconds)
+
+    def _wish_to_end(self, item: _Wish | _Said | _Ended | None) -> _Wish | None:
+        """The wish to end this child, if the item is one. None as an item: it is not ready in time."""
+        if item is None:
+            return _Wish("replace", self._why_late(), crash=True)
+        if not isinstance(item, _Wish):
+            return None
+        if item.kind == "restart":
+            return _Wish("replace", "a restart was asked for")
+        return item if item.kind == "stop" or item.life == self._life else None
+
+    def _work_deadline(self) -> float | None:
+        """When the child must be done with what it just began."""
+        if self._report.status not in _WORK or self.work_seconds is None:
+            return None
+        return time.monotonic() + self.work_seconds
+
+    def _why_late(self) -> str:
+        report = self._report
+        if report.status not in _WORK:
+            limit = self._policy.start_seconds
+            return f"it was not ready within {limit:.0f} s (FEDOPS_CLIENT_START_SECONDS)"
+        where = f"round {report.round} of run {report.run_id}"
+        lasting = time.monotonic() - self._since
+        return f"it was {report.status.value} in {where} for {lasting:.0f} s, longer than the run allows"
+
+    def _next(self, deadline: float | None) -> _Wish | _Said | _Ended | None:
+        """The next item of the queue, or None when the deadline passed."""
+        timeout = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+        try:
+            return self._queue.get(timeout=timeout)
+        except queue.Empty:
+            return None
+
+    def _take(self, message: Message) -> str:
+        """Act on what the child said; returns why it can never work, if it said that."""
+        kind = message.get("kind")
+        if kind == "state":
+            self._take_state(message)
+        elif kind != "fatal":
+            self._on_message(message)
+        return str(message.get("text", "")) if kind == "fatal" else ""
+
+    def _take_rest(self) -> str:
+        """What the child said before it ended and is still in the queue. Wishes stay there."""
+        items: list[_Wish | _Said | _Ended] = []
+        with contextlib.suppress(queue.Empty):
+            while True:
+                items.append(self._queue.get_nowait())
+        fatal = ""
+        for item in items:
+            if not isinstance(item, _Said):
+                self._queue.put(item)
+            elif item.life == self._life and item.message.get("kind") != "state":
+                fatal = self._take(item.message) or fatal
+        return fatal
+
+    def _take_state(self, message: Message) -> None:
+        try:
+            status = ProcessStatus(str(message.get("status")))
+        except ValueError:
+            return
+        if status in _SAID and can_advance(PROCESS_TRANSITIONS, self._report.status, status):
+            self._set(
+                status,
+                task=message.get("task"),
+                run_id=message.get("run_id"),
+                round=message.get("round"),
+            )
+
+    def _conclude(self, code: int, end: _Wish, fatal: str, seconds: float) -> _Life:
+        if end.kind == "stop":
+            return _Life("", seconds, "stop")
+        reason = fatal or end.reason or why_ended(code, self._output.last_lines())
+        report = self._report
+        was = {"status": str(report.status), "run_id": report.run_id, "round": report.round}
+        self._on_message({"kind": "ended", "text": reason, "code": code, **was})
+        if fatal:
+            return _Life(reason, seconds, "fatal")
+        return _Life(reason, seconds, "again" if end.reason and not end.crash else "crash")
+
+    def _bury(self, child: subprocess.Popen[bytes]) -> None:
+        """Leave nothing behind of a child that ended: neither its own children nor its pid file."""
+        end_named_tree(self._program.tree, grace=0.0)
+        if child.stdin is not None:
+            child.stdin.close()
+        self._program.pid_file.unlink(missing_ok=True)
+        self._update(pid=None)
+
+    # --- the report --------------------------------------------------------------------------------
+
+    def _set(self, status: ProcessStatus | None, **fields: Any) -> None:
+        """Change the state. What is not given of task, run, round and reason is emptied."""
+        empty = dict.fromkeys(("task", "run_id", "round", "reason"))
+        with self._changed:
+            if status is not None and status is not self._report.status:
+                self._since = time.monotonic()
+            new = {**empty, **fields, "status": status or self._report.status}
+            self._report = replace_report(self._report, new)
+            self._changed.notify_all()
+        if status is not None:
+            self._on_change(self.report())
+
+    def _update(self, **fields: Any) -> None:
+        with self._changed:
+            self._report = replace_report(self._report, fields)
+
+
+def replace_report(report: ProcessReport, fields: Mapping[str, Any]) -> ProcessReport:
+    """A report with some fields changed, checked as it came from outside."""
+    reason = fields.get("reason", report.reason)
+    short = reason[:2_000] if isinstance(reason, str) else reason
+    return ProcessReport.model_validate({**report.model_dump(), **fields, "reason": short})
+
+
+def _in_thread(target: Callable[..., None], *args: Any) -> threading.Thread:
+    thread = threading.Thread(target=target, args=args, daemon=True)
+    thread.start()
+    return thread

@@ -1,0 +1,168 @@
+"""The training client: an app's ClientApp with its warm model and data, in a process of its own.
+
+Started and watched by the Client Manager (``python -m fedops.client.training.main ARGS REPORT_FD``). All that
+it is told after that comes by its local port; what it has to say goes down a pipe. It never talks to the
+server, and knows no credential of it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from fastapi import FastAPI
+
+from fedops.client.device.data_dir import Home
+from fedops.client.device.device_config import DeviceConfig, load_device_config
+from fedops.client.device.epoch_files import EpochFiles
+from fedops.client.local.http import LocalServer, bind, make_app
+from fedops.client.local.messages import Online, StopOrder, TrainingArgs, WorkOrder
+from fedops.client.local.report_pipe import ReportPipe
+from fedops.client.training.round_files import RoundFiles
+from fedops.client.training.wandb_reporter import WandbReporter, rounds_to_wandb
+from fedops.client.training.work_loop import App, WorkLoop
+from fedops.core.errors import FedOpsError, Unavailable
+from fedops.processes import die_with_parent
+from fedops.trainer.device_context import Device
+from fedops.trainer.explanations import RoundExplanations
+
+logger = logging.getLogger("fedops.training")
+
+#: What the device's owner makes of a config.
+Adjust = Callable[[dict[str, Any]], dict[str, Any]]
+Build = Callable[[TrainingArgs, Device, Adjust], App]
+#: How long the end of the training client may wait for the explanation of its last round.
+_LAST_EXPLANATION_SECONDS = 1.0
+
+
+class Terminated(BaseException):
+    """SIGTERM came. Not an Exception: nothing that trains may take it for its own."""
+
+
+class OwnerLimits:
+    """Lowers what an order's config asks for to what ``device.toml`` allows, and says so once each."""
+
+    def __init__(self, config: DeviceConfig, report: ReportPipe) -> None:
+        self._config = config
+        self._report = report
+        self._said: set[str] = set()
+
+    def __call__(self, wanted: dict[str, Any]) -> dict[str, Any]:
+        config, lowered = self._config.bound(wanted)
+        for sentence in lowered:
+            if sentence not in self._said:
+                self._said.add(sentence)
+                self._report.event("value_lowered", sentence)
+        return config
+
+
+def build_app(args: TrainingArgs, device: Device, adjust: Adjust) -> App:
+    """The app in ``args.app_dir``, warm. Imports its framework."""
+    from fedops.flower.client_app import DeviceApp
+    from fedops.scalize.flow.project import Project
+
+    home = Home(args.home)
+    project = Project.open(args.app_dir, args.overrides)
+    if project.config.wandb.use:  # the device's own word, not a run's
+        device.report = rounds_to_wandb(device, project.config, home)
+    app = DeviceApp(project, device, home.states, adjust)
+    app.warm_up()
+    return app
+
+
+def serve(args: TrainingArgs, report: ReportPipe, build: Build) -> None:
+    """Serve until SIGTERM."""
+    home = Home(args.home)
+    owner = load_device_config(home.device_config)
+    os.nice(owner.limits.nice)
+    memory = RoundFiles(home.rounds, event=report.event)
+    explanations = RoundExplanations(home.path, report, owner.uploads.explanations)
+    epochs = EpochFiles(home.epochs)
+    device = Device(
+        args.device, report=report, memory=memory, explanations=explanations, epochs=epochs
+    )
+    loop = WorkLoop(build(args, device, OwnerLimits(owner, report)), device, epochs, report)
+    listening = bind(args.host, args.port)
+    local = LocalServer(local_app(loop, report, home.make_local_token()), listening)
+    local.start()
+    report.ready(local.port)
+    report.idle()
+    logger.info("training client of '%s' is ready on port %d", args.device, local.port)
+    try:
+        loop.run()
+    finally:
+        memory.flush(1.0)
+        explanations.close(_LAST_EXPLANATION_SECONDS)
+        if isinstance(device.report, WandbReporter):
+            device.report.close()
+
+
+def local_app(loop: WorkLoop, report: ReportPipe, token: str) -> FastAPI:
+    """The local port: is it there, what is it to do, stop."""
+    app = make_app("FedOps training client", token)
+
+    @app.get("/online")
+    def online() -> Online:
+        return report.now
+
+    @app.post("/work", status_code=202)
+    def work(body: WorkOrder) -> Online:
+        loop.give(body)
+        return report.now
+
+    @app.post("/stop")
+    def stop(body: StopOrder | None = None) -> Online:
+        loop.stop_work(body or StopOrder())
+        return report.now
+
+    return app
+
+
+def main(arguments: Sequence[str] | None = None, build: Build = build_app) -> NoReturn:
+    """Run a training client. Ends the process without waiting for threads that an app has started."""
+    raw, descriptor = sys.argv[1:] if arguments is None else arguments
+    die_with_parent()
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    for chatty in ("httpx", "httpcore", "uvicorn"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _terminate)
+    report = ReportPipe(int(descriptor))
+    code = _run(TrainingArgs.model_validate_json(raw), report, build)
+    report.close()
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(code)
+
+
+def _terminate(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    raise Terminated
+
+
+def _run(args: TrainingArgs, report: ReportPipe, build: Build) -> int:
+    """Serve; returns the exit code. A mistake of the user's is one message, and no reason to try again."""
+    try:
+        serve(args, report, build)
+    except Terminated:
+        logger.info("asked to end")
+    except Unavailable as error:
+        logger.error("%s", error.message)
+        return error.exit_code
+    except FedOpsError as error:
+        logger.error("%s", error.message)
+        report.fatal(error.message)
+        return error.exit_code
+    except Exception:
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    main()

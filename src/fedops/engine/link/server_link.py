@@ -1,0 +1,71 @@
+"""The round engine's one line to the outside: what it asks the Server Manager, and how."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol, Self, TypeVar
+
+from fedops.core import contracts as c
+from fedops.engine.link.progress_report import ProgressReport
+from fedops.engine.link.server_retry import RETRY_SECONDS, ServerRetry
+
+T = TypeVar("T")
+
+
+class EngineApi(Protocol):
+    """What the engine asks of the Server Manager: ``api_client.EngineClient``. All of it may be repeated."""
+
+    def hello(self, body: c.EngineHello) -> c.AttemptSpec: ...
+    def initial_model(self, body: c.ModelInit) -> None: ...
+    def hand_over(self, body: c.BlobHandover) -> c.BlobRef: ...
+    def fetch_blob(self, ref: c.BlobRef, target: Path) -> Path: ...
+    def candidates(self) -> c.Candidates: ...
+    def progress(self, body: c.EngineProgress) -> None: ...
+    def begin_round(self, round_: int, body: c.RoundBegin) -> c.Offered: ...
+    def offer(self, body: c.OfferBatch) -> c.Offered: ...
+    def collect(self, body: c.CollectRequest) -> c.Collected: ...
+    def cancel(self, body: c.CancelRequest) -> None: ...
+    def commit(self, body: c.RoundCommit) -> c.CommitReply: ...
+    def logs(self, body: c.EngineLogs) -> None: ...
+    def finish(self, body: c.EngineFinish) -> None: ...
+
+
+class ServerLink:
+    """One attempt's line. Knows which round is going on."""
+
+    def __init__(self, api: EngineApi, retry_seconds: float = RETRY_SECONDS) -> None:
+        self.round: int | None = None
+        self._api = api
+        self._retry = ServerRetry(retry_seconds)
+        self._report = ProgressReport(api.progress)
+        self._last: c.EngineProgress | None = None
+
+    def close(self) -> None:
+        self._report.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def ask(self, call: Callable[[EngineApi], T]) -> T:
+        """Call the Server Manager, however long it takes to come back.
+
+        Raises:
+            Superseded: this attempt does not count any more.
+            Unavailable: the Server Manager stayed away for too long.
+        """
+        return self._retry.call(lambda: call(self._api))
+
+    def tell(self, progress: c.EngineProgress) -> None:
+        """Say what the engine is doing. Takes no time, and may get lost."""
+        self.round = progress.round
+        self._last = progress
+        self._report.say(progress)
+
+    def tell_full(self, where: str) -> None:
+        """Say that a disk of the server has no room for what the engine does."""
+        if self._last is not None:
+            self.tell(self._last.model_copy(update={"full_disk": where[:500]}))

@@ -1,0 +1,32 @@
+"""The examination behind ``fedops check``, and what only a run would find: its strategy, its explanations.
+
+``python -m fedops.flower.app_check APP_DIR ANSWER_FILE``
+"""
+
+from __future__ import annotations
+
+import sys
+
+from fedops.flower.strategies.strategy_factory import make_strategy
+from fedops.scalize.adapter.protocol import ModelAdapter
+from fedops.scalize.check.check_process import Further, main
+from fedops.scalize.flow.datasets import DataSplit
+from fedops.scalize.flow.project import Project
+from fedops.trainer.explanations import explainer_for
+
+
+class InARun(Further):
+    """What the round engine and a device look at first."""
+
+    def look_at(self, project: Project) -> None:
+        """Make the strategy that the config names."""
+        wanted = project.config.server.strategy
+        make_strategy(wanted.target, wanted.kwargs, [project.app_dir])
+
+    def look_at_built(self, project: Project, adapter: ModelAdapter, split: DataSplit) -> None:
+        """Open what ``[xai]`` asks for, and write nothing."""
+        explainer_for(project.config, adapter, split, project.app_dir, kept=False)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], InARun())

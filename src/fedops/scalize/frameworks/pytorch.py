@@ -1,0 +1,139 @@
+"""The PyTorch adapter: an ``nn.Module`` as named arrays that can be trained and evaluated."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
+
+from fedops.core.contracts import ParameterContract
+from fedops.core.errors import Invalid
+from fedops.scalize.adapter.parameter_exchange import TensorInfo, build_contract, incoming, outgoing
+from fedops.scalize.adapter.protocol import AdapterOptions, EvalResult, TrainContext, TrainResult
+from fedops.scalize.adapter.random_state import kept_random_state, seed_everything
+from fedops.scalize.flow.signature_binding import Lazy
+from fedops.scalize.frameworks.pytorch_loop import (
+    evaluate_loop,
+    make_loss,
+    make_optimizer,
+    own_batches,
+    reseed,
+    train_loop,
+)
+from fedops.scalize.frameworks.pytorch_tensors import (
+    anchors_of,
+    at_every_step,
+    dtype_of,
+    from_numpy,
+    infos_of,
+    named_tensors,
+    pick_device,
+    to_numpy,
+    told,
+    unchanged,
+)
+from fedops.storage.tensors import Tensors
+
+
+class PyTorchAdapter:
+    """Holds one module, warm between rounds, on the device it trains on.
+
+    Other kinds of modules have adapters that differ in the few methods below "what kinds of modules differ
+    in".
+    """
+
+    #: What the model step has to give, for who gave something else.
+    wanted = "PyTorch needs a torch.nn.Module"
+
+    def __init__(self, model: Any, options: AdapterOptions | None = None) -> None:
+        if not isinstance(model, nn.Module):
+            raise Invalid(f"the model step gave a {type(model).__name__}; {self.wanted}")
+        self.options = options or AdapterOptions()
+        self.device = pick_device(self.options.resources.accelerator)
+        if self.options.resources.threads:
+            torch.set_num_threads(self.options.resources.threads)
+        self.model = model.to(self.device)
+        self._tensors = named_tensors(model)
+        self._own_dtypes = {name: dtype_of(tensor) for name, tensor in self._tensors.items()}
+        self._contract = self._make_contract(infos_of(self._tensors))
+
+    @property
+    def contract(self) -> ParameterContract:
+        return self._contract
+
+    def get_tensors(self) -> Tensors:
+        arrays = {name: to_numpy(tensor) for name, tensor in self._tensors.items()}
+        return outgoing(self._contract, arrays)
+
+    def set_tensors(self, tensors: Tensors) -> None:
+        arrays = incoming(self._contract, tensors, self._own_dtypes)
+        with torch.no_grad():
+            for name, array in arrays.items():
+                self._tensors[name].copy_(from_numpy(array))
+
+    def train(self, data: Any, context: TrainContext) -> TrainResult:
+        seed_everything(context.seed)
+        reseed(data, context.seed)
+        own = self.options.train
+        mu = 0.0 if own and own.takes("proximal_mu") else context.proximal_mu
+        self.model.train()
+        anchors = anchors_of(self._contract, self._tensors) if mu else {}
+        with at_every_step(context, anchors, mu):
+            if own:
+                offers = self._offers(context) | {"train_data": data}
+                return own(offers, self._adopt, partial(own_batches, context))
+            with told("training"):
+                return self._train(data, context)
+
+    def evaluate(self, data: Any, context: TrainContext) -> EvalResult:
+        own = self.options.evaluate
+        with kept_random_state(), unchanged(self.model, self._movable()):
+            seed_everything(context.seed)
+            self.model.eval()
+            if own:
+                return own(self._offers(context) | {"data": data}, partial(own_batches, context))
+            with told("evaluation"):
+                return self._evaluate(data, context)
+
+    def _offers(self, context: TrainContext) -> dict[str, Any]:
+        part, rate = self.options.optimizer, context.learning_rate
+        optimizer = Lazy(lambda: make_optimizer(part, self.model, rate))
+        return {
+            "model": self.model,
+            "context": context,
+            "device": self.device,
+            "optimizer": optimizer,
+            "scheduler": Lazy(lambda: LambdaLR(optimizer.value, lambda _: 1.0)),
+            "loss": Lazy(lambda: make_loss(self.options.loss) or nn.CrossEntropyLoss()),
+        }
+
+    def _adopt(self, returned: Any) -> bool:
+        """A train function may give back another module of the same build: its weights are taken."""
+        if not isinstance(returned, nn.Module):
+            return False
+        if returned is not self.model:
+            arrays = {name: to_numpy(tensor) for name, tensor in named_tensors(returned).items()}
+            self.set_tensors(arrays)
+        return True
+
+    # --- what kinds of modules differ in -----------------------------------------------------------
+
+    def _make_contract(self, infos: list[TensorInfo]) -> ParameterContract:
+        return build_contract(infos, self.options.exchange)
+
+    def _movable(self) -> list[torch.Tensor]:
+        """What an evaluation could change."""
+        return [*self.model.parameters(), *self.model.buffers()]
+
+    def _train(self, data: Any, context: TrainContext) -> TrainResult:
+        """The default loop."""
+        optimizer = make_optimizer(self.options.optimizer, self.model, context.learning_rate)
+        loss = make_loss(self.options.loss)
+        return train_loop(self.model, data, context, optimizer, loss, self.device)
+
+    def _evaluate(self, data: Any, context: TrainContext) -> EvalResult:
+        loss = make_loss(self.options.loss)
+        return evaluate_loop(self.model, data, context, loss, self.device)

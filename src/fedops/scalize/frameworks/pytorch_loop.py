@@ -1,0 +1,226 @@
+"""The default PyTorch loop: optimizer and loss from config, a seeded order, metrics an example."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    RandomSampler,
+    SequentialSampler,
+    TensorDataset,
+)
+
+from fedops.core.errors import Invalid
+from fedops.core.suggestions import did_you_mean, listed
+from fedops.scalize.adapter.protocol import EvalResult, Part, TrainContext, TrainResult
+from fedops.scalize.flow.datasets import count, is_pair
+from fedops.scalize.frameworks.pytorch_epochs import Epochs
+from fedops.scalize.frameworks.running_metrics import Tally
+
+Loss = Callable[[Any, Any], torch.Tensor]
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+    "rmsprop": torch.optim.RMSprop,
+    "adagrad": torch.optim.Adagrad,
+    "nadam": torch.optim.NAdam,
+}
+LOSSES: dict[str, type[nn.Module]] = {
+    "cross_entropy": nn.CrossEntropyLoss,
+    "nll": nn.NLLLoss,
+    "bce": nn.BCEWithLogitsLoss,
+    "mse": nn.MSELoss,
+    "l1": nn.L1Loss,
+    "huber": nn.HuberLoss,
+}
+_LABELS = ("label", "labels", "y", "target", "targets")
+
+
+def make_optimizer(part: Part | None, model: nn.Module, rate: float) -> torch.optim.Optimizer:
+    """The optimizer of ``[optimizer]`` over what is trainable; Adam when there is none."""
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    if not parameters:
+        raise Invalid("the model has no parameter that requires a gradient: nothing can be trained")
+    make = _find("optimizer", part, OPTIMIZERS, torch.optim.Adam)
+    kwargs = dict(part.kwargs) if part else {}
+    if "lr" in inspect.signature(make).parameters:
+        kwargs.setdefault("lr", rate)
+    return _made("optimizer", make, parameters, kwargs)  # type: ignore[no-any-return]
+
+
+def make_loss(part: Part | None) -> Loss | None:
+    """The loss of ``[loss]``; None to decide by the labels: classes or numbers."""
+    if part is None or not (part.target or part.found):
+        return None
+    make = _find("loss", part, LOSSES, nn.CrossEntropyLoss)
+    if not isinstance(make, type):  # a function such as torch.nn.functional.mse_loss
+        return lambda output, target: make(output, target, **part.kwargs)
+    return _made("loss", make, None, part.kwargs)  # type: ignore[no-any-return]
+
+
+def _find(kind: str, part: Part | None, known: Mapping[str, Any], default: Any) -> Any:
+    if part is None or not (part.target or part.found):
+        return default
+    if part.found is not None:
+        return part.found
+    found = known.get(part.target.lower())
+    if found is None:
+        guess = did_you_mean(part.target, known)
+        raise Invalid(
+            f"[{kind}] '{part.target}' is not known{guess or ';'} use one of {listed(known)} or a dotted "
+            "name"
+        )
+    return found
+
+
+def _made(kind: str, make: Any, first: Any, kwargs: Mapping[str, Any]) -> Any:
+    try:
+        return make(**kwargs) if first is None else make(first, **kwargs)
+    except (TypeError, ValueError) as error:
+        raise Invalid(f"[{kind}] {getattr(make, '__name__', make)}: {error}") from None
+
+
+def loss_for(target: torch.Tensor) -> Loss:
+    """Cross entropy where labels are whole numbers, else the mean squared error."""
+    return nn.MSELoss() if target.is_floating_point() else nn.CrossEntropyLoss()
+
+
+def _hits(output: torch.Tensor, target: torch.Tensor) -> int | None:
+    """How many examples are classified rightly; None where there are no classes."""
+    if target.is_floating_point() or output.ndim != target.ndim + 1:
+        return None
+    hits = (output.argmax(dim=1) == target).float()
+    return round(float(hits.reshape(len(hits), -1).mean(dim=1).sum()))
+
+
+def train_loop(
+    model: nn.Module,
+    data: Any,
+    context: TrainContext,
+    optimizer: torch.optim.Optimizer,
+    loss: Loss | None,
+    device: torch.device,
+) -> TrainResult:
+    """Train in place; the metrics are those of the last epoch."""
+    loader = batches(data, context, shuffle=True, even=_has_batch_norm(model))
+    tally = Tally()
+    for epoch in Epochs(context, model, optimizer, loader, tally):
+        for inputs, target in examples(epoch, device):
+            context.check()
+            optimizer.zero_grad()
+            output = model(inputs)
+            value = _value(loss or loss_for(target), output, target)
+            value.backward()  # type: ignore[no-untyped-call]
+            optimizer.step()
+            _count(tally, value, output, target)
+    return TrainResult(count(data, "the data step"), tally.metrics())
+
+
+@torch.no_grad()
+def evaluate_loop(
+    model: nn.Module, data: Any, context: TrainContext, loss: Loss | None, device: torch.device
+) -> EvalResult:
+    """Loss and, for classes, accuracy: means over the examples."""
+    tally = Tally()
+    for inputs, target in examples(batches(data, context, shuffle=False), device):
+        context.check()
+        output = model(inputs)
+        _count(tally, _value(loss or loss_for(target), output, target), output, target)
+    return EvalResult(tally.examples, tally.metrics())
+
+
+def _count(tally: Tally, value: torch.Tensor, output: torch.Tensor, target: torch.Tensor) -> None:
+    tally.add(float(value.detach()), int(target.shape[0]), _hits(output.detach(), target))
+
+
+def _value(loss: Loss, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    """The loss, with (n, 1) outputs and (n,) labels brought together instead of broadcast."""
+    if output.shape != target.shape and output.numel() == target.numel():
+        target = target.reshape(output.shape)
+    if isinstance(loss, nn.BCEWithLogitsLoss | nn.MSELoss | nn.L1Loss | nn.HuberLoss):
+        target = target.to(output.dtype)
+    return loss(output, target)
+
+
+def batches(data: Any, context: TrainContext, shuffle: bool, even: bool = False) -> Iterable[Any]:
+    """Batches in an order that depends on the seed only. A project's own loader is taken as it is.
+
+    With ``even``, a last batch of a single example is left out: batch normalisation cannot use it.
+    """
+    if isinstance(data, DataLoader):
+        return data
+    dataset: Any = _as_tensors(data) if is_pair(data) else data
+    generator = torch.Generator().manual_seed(context.seed % 2**63)
+    size = len(dataset)
+    drop = even and size > 1 and size % context.batch_size == 1
+    order: Any = (
+        RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
+    )
+    groups = BatchSampler(order, context.batch_size, drop_last=drop)
+    if isinstance(dataset, TensorDataset):  # a batch at once instead of example by example
+        return DataLoader(dataset, sampler=groups, batch_size=None, generator=generator)
+    return DataLoader(dataset, batch_sampler=groups, generator=generator)
+
+
+def own_batches(context: TrainContext, data: Any, shuffle: bool) -> Any:
+    """A loader for a project's own loop, where its data step gave a data set or a pair of arrays."""
+    dataset: Any = _as_tensors(data) if is_pair(data) else data
+    if isinstance(data, DataLoader) or not hasattr(dataset, "__getitem__"):
+        return data
+    generator = torch.Generator().manual_seed(context.seed % 2**63)
+    return DataLoader(dataset, context.batch_size, shuffle=shuffle, generator=generator)
+
+
+def reseed(data: Any, seed: int) -> None:
+    """A loader with generators of its own starts anew from ``seed``."""
+    for holder in (data, getattr(data, "sampler", None)):
+        generator = getattr(holder, "generator", None)
+        if isinstance(generator, torch.Generator):
+            generator.manual_seed(seed % 2**63)
+
+
+def _as_tensors(pair: Any) -> TensorDataset:
+    features, labels = (torch.as_tensor(part) for part in pair)
+    if features.dtype == torch.float64:
+        features = features.float()
+    if labels.dtype == torch.float64:
+        labels = labels.float()
+    return TensorDataset(features, labels if labels.is_floating_point() else labels.long())
+
+
+def examples(loader: Iterable[Any], device: torch.device) -> Iterator[tuple[Any, torch.Tensor]]:
+    """(inputs, labels) of every batch, on the device."""
+    for batch in loader:
+        inputs, target = _halves(batch)
+        yield _moved(inputs, device), _moved(target, device)
+
+
+def _halves(batch: Any) -> tuple[Any, Any]:
+    if isinstance(batch, list | tuple) and len(batch) == 2:
+        return batch[0], batch[1]
+    if isinstance(batch, Mapping):
+        label = next((name for name in _LABELS if name in batch), None)
+        inputs = [value for name, value in batch.items() if name != label]
+        if label and len(inputs) == 1:
+            return inputs[0], batch[label]
+    raise Invalid(
+        f"the default loop needs batches of (inputs, labels); the data gives a {type(batch).__name__}"
+        f"{f' of {len(batch)}' if isinstance(batch, list | tuple | Mapping) else ''}; name your own "
+        "train and evaluate functions in [tool.fedops.flow]"
+    )
+
+
+def _moved(value: Any, device: torch.device) -> Any:
+    return value.to(device) if isinstance(value, torch.Tensor) else value
+
+
+def _has_batch_norm(model: nn.Module) -> bool:
+    return any(isinstance(module, _BatchNorm) for module in model.modules())

@@ -1,0 +1,69 @@
+"""Whom tokens speak for, remembered for a short while, so that a call costs no look into the database."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+
+from fedops.server.access.tokens import Principal, Unauthorized, authenticate
+from fedops.server.database.database import Database
+
+#: How long an answer is good, unless it is cleared before; the tokens of devices do not expire. Seconds.
+KEPT_SECONDS, DEVICE_KEPT_SECONDS = 30.0, 300.0
+_MOST = 20_000
+
+
+class TokenCache:
+    """Thread-safe. Only what is valid is remembered."""
+
+    def __init__(
+        self,
+        db: Database,
+        clock: Callable[[], float],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._db = db
+        self._clock = clock
+        self._monotonic = monotonic
+        self._known: dict[str, tuple[Principal, float]] = {}
+        self._generation = 0
+        self._lock = threading.Lock()
+
+    async def of_bearer(self, header: str, needs: str = "a token") -> Principal:
+        """Whom an ``Authorization`` header speaks for. The database is asked in a thread: nobody else waits.
+
+        Raises:
+            Unauthorized: there is no bearer token (``needs`` says which one), or it is worth nothing.
+            Forbidden: it is of a device that was revoked.
+        """
+        kind, _, secret = header.partition(" ")
+        if kind.lower() != "bearer" or not secret:
+            raise Unauthorized(f"this needs {needs}: send 'Authorization: Bearer TOKEN'")
+        known = self.known(secret)
+        return known if known else await asyncio.to_thread(self.look_up, secret)
+
+    def known(self, secret: str) -> Principal | None:
+        """Whom a token speaks for, if it was looked up not long ago."""
+        found = self._known.get(secret)
+        return found[0] if found and self._monotonic() < found[1] else None
+
+    def look_up(self, secret: str) -> Principal:
+        """Whom a token speaks for. ``Unauthorized`` or ``Forbidden`` says what is wrong with it."""
+        generation = self._generation
+        with self._db.read() as session:
+            principal = authenticate(session, secret, self._clock())
+        with self._lock:
+            if generation == self._generation:  # else it may have been revoked meanwhile
+                if len(self._known) >= _MOST:
+                    self._known = {}
+                kept = DEVICE_KEPT_SECONDS if principal.device_id else KEPT_SECONDS
+                self._known[secret] = (principal, self._monotonic() + kept)
+        return principal
+
+    def clear(self) -> None:
+        """A token may not be valid any more."""
+        with self._lock:
+            self._generation += 1
+            self._known = {}

@@ -1,0 +1,210 @@
+"""Tokens: made once, shown once, kept as hashes; each way to be wrong has its own message."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from typing import Literal, cast
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from fedops.core.contracts import TokenCreate, TokenRead
+from fedops.core.errors import Forbidden, NotFound
+from fedops.core.states import Enrolment, TokenKind
+from fedops.core.why import span
+from fedops.server.database.compare_and_set import swap
+from fedops.server.database.tables import DeviceRow, TokenRow
+from fedops.server.events import event_log
+from fedops.server.events.notifications import TokensChanged, tell
+
+
+class Unauthorized(Forbidden):
+    """No token, or one that is worth nothing."""
+
+    http_status = 401
+
+
+@dataclass(frozen=True)
+class Principal:
+    """Whom a request speaks for."""
+
+    kind: TokenKind
+    token_id: int
+    device_id: str | None = None
+    attempt_id: int | None = None
+
+
+def issue(
+    session: Session,
+    kind: TokenKind,
+    now: float,
+    *,
+    note: str = "",
+    expires_in: float | None = None,
+    uses: int | None = None,
+    device_id: str | None = None,
+    attempt_id: int | None = None,
+) -> tuple[TokenRow, str]:
+    """Make a token. The secret is returned here and never again."""
+    secret = f"fo_{kind.value}_{secrets.token_urlsafe(24)}"
+    row = TokenRow(
+        kind=kind,
+        hash=_hash(secret),
+        note=note,
+        created_at=now,
+        expires_at=now + expires_in if expires_in is not None else None,
+        uses_left=uses,
+        device_id=device_id,
+        attempt_id=attempt_id,
+    )
+    session.add(row)
+    session.flush()
+    return row, secret
+
+
+def authenticate(session: Session, secret: str, now: float) -> Principal:
+    """Whom a secret speaks for. ``Unauthorized`` says what is wrong with it."""
+    row = _find(session, secret)
+    if row is None:
+        raise Unauthorized("this token is not known here; is it of another server, or cut short?")
+    _require_not_revoked(session, row)
+    _require_valid(row, now, Unauthorized)
+    return Principal(row.kind, row.id, row.device_id, row.attempt_id)
+
+
+def _require_not_revoked(session: Session, row: TokenRow) -> None:
+    """A device that was taken out is told so: no new token helps it."""
+    device = session.get(DeviceRow, row.device_id) if row.device_id else None
+    if device is not None and device.enrolment is Enrolment.REVOKED:
+        raise Forbidden(f"device '{device.name}' was revoked: it takes part in nothing any more")
+
+
+def require_kind(principal: Principal, kind: str) -> Principal:
+    """The principal, if it is one of this kind. ``Forbidden`` says what was sent instead."""
+    if principal.kind.value != kind:
+        raise Forbidden(
+            f"this takes {_WHOSE[kind]}; what was sent is {_WHOSE[principal.kind.value]}"
+        )
+    return principal
+
+
+_WHOSE = {
+    "admin": "the admin token",
+    "device": "the token of a device",
+    "attempt": "the token of an attempt",
+    "join": "a join token",
+}
+
+
+def spend(session: Session, secret: str, now: float) -> TokenRow:
+    """Use a join token once. ``Forbidden`` says why it cannot be used."""
+    row = _find(session, secret)
+    if row is None:
+        raise Forbidden("this join token is not known here; is it of another server, or cut short?")
+    if row.kind is not TokenKind.JOIN:
+        article = "a" if row.kind is TokenKind.DEVICE else "an"
+        raise Forbidden(
+            f"joining takes a join token, this is the token of {article} {row.kind.value}"
+        )
+    while True:
+        _require_valid(row, now, Forbidden)
+        if row.uses_left is None or swap(session, row, "uses_left", row.uses_left - 1):
+            return row
+
+
+def _require_valid(row: TokenRow, now: float, error: type[Forbidden]) -> None:
+    name = f"{row.kind.value} token {row.id}"
+    how = (
+        "ask an operator for a new one ('fedops token create')"
+        if row.kind is TokenKind.JOIN
+        else "get a new one"
+    )
+    if row.revoked_at is not None:
+        raise error(f"{name} was revoked {span(now - row.revoked_at)} ago; {how}")
+    if row.expires_at is not None and now >= row.expires_at:
+        raise error(f"{name} expired {span(now - row.expires_at)} ago; {how}")
+    if row.uses_left is not None and row.uses_left <= 0:
+        raise error(f"{name} is used up; {how}")
+
+
+def create_join(session: Session, body: TokenCreate, now: float) -> TokenRead:
+    """A token that lets devices join, a number of times, until it expires."""
+    row, secret = issue(
+        session,
+        TokenKind.JOIN,
+        now,
+        note=body.note,
+        expires_in=body.expires_in_seconds,
+        uses=body.uses,
+    )
+    text = f"for {body.uses} uses within {span(body.expires_in_seconds)}"
+    event_log.append(session, now, event_log.OPERATOR, f"token {row.id}", "token.created", text)
+    return _read(row, secret)
+
+
+def listed(session: Session) -> list[TokenRead]:
+    """All join and admin tokens, newest first."""
+    kinds = (TokenKind.JOIN, TokenKind.ADMIN)
+    query = select(TokenRow).where(TokenRow.kind.in_(kinds)).order_by(TokenRow.id.desc())
+    return [_read(row) for row in session.scalars(query)]
+
+
+def revoke(session: Session, token_id: int, now: float) -> TokenRead:
+    """Make a join or admin token worthless. Repeating is harmless."""
+    row = session.get(TokenRow, token_id)
+    if row is None or row.kind not in (TokenKind.JOIN, TokenKind.ADMIN):
+        raise NotFound(f"there is no token {token_id}; 'fedops token list' shows all")
+    if row.kind is TokenKind.ADMIN and len(_valid_admins(session)) == 1 and not row.revoked_at:
+        raise Forbidden("this is the only admin token: without it nobody could operate the server")
+    if row.revoked_at is None:
+        row.revoked_at = now
+        tell(session, TokensChanged())
+        event_log.append(session, now, event_log.OPERATOR, f"token {row.id}", "token.revoked")
+    return _read(row)
+
+
+def revoke_of_device(session: Session, device_id: str, now: float) -> None:
+    """End the device's tokens: it gets a new one."""
+    session.execute(
+        update(TokenRow)
+        .where(TokenRow.device_id == device_id, TokenRow.revoked_at.is_(None))
+        .values(revoked_at=now)
+    )
+    tell(session, TokensChanged())
+
+
+def ensure_admin(session: Session, known: str | None, now: float) -> str | None:
+    """A new admin secret when ``known`` (what the file holds) is not a valid one, else None."""
+    row = _find(session, known) if known else None
+    if row and row.kind is TokenKind.ADMIN and row.revoked_at is None:
+        return None
+    _, secret = issue(session, TokenKind.ADMIN, now, note="made at the server's start")
+    return secret
+
+
+def _valid_admins(session: Session) -> list[TokenRow]:
+    query = select(TokenRow).where(TokenRow.kind == TokenKind.ADMIN, TokenRow.revoked_at.is_(None))
+    return list(session.scalars(query))
+
+
+def _find(session: Session, secret: str) -> TokenRow | None:
+    return session.scalars(select(TokenRow).where(TokenRow.hash == _hash(secret))).one_or_none()
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _read(row: TokenRow, secret: str | None = None) -> TokenRead:
+    return TokenRead(
+        id=row.id,
+        kind=cast(Literal["join", "admin"], row.kind.value),
+        note=row.note,
+        created_at=row.created_at,
+        expires_at=row.expires_at,
+        uses_left=row.uses_left,
+        revoked=row.revoked_at is not None,
+        token=secret,
+    )

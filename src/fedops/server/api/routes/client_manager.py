@@ -1,0 +1,54 @@
+"""What a Client Manager asks and reports, with the token of its device."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from fedops.core.contracts import DeviceRead, RecordBatch, RecordsAccepted, TaskRead
+from fedops.failpoints import reached
+from fedops.server.api.http.authentication import ERRORS, DeviceId, Server
+from fedops.server.api.http.protocol_check import PROTOCOL_CHECKED
+from fedops.server.api.http.request_body import StrictRoute
+from fedops.server.devices import registry
+from fedops.server.tasks import tasks
+from fedops.server.telemetry import device_records
+
+router = APIRouter(
+    prefix="/devices/me",
+    tags=["device"],
+    dependencies=[PROTOCOL_CHECKED],
+    route_class=StrictRoute,
+    responses=ERRORS,
+)
+
+
+@router.get("")
+def me(device_id: DeviceId, server: Server) -> DeviceRead:
+    """The device as the server sees it."""
+    with server.db.read() as session:
+        return registry.get(session, device_id, server.clock())
+
+
+@router.post("/records")
+def deliver_records(body: RecordBatch, device_id: DeviceId, server: Server) -> RecordsAccepted:
+    """Deliver what the spool holds. A record counts once, however often it is delivered."""
+    limit, now = server.settings.log_bytes, server.clock()
+
+    # With what others write: a round's devices report at once.
+    accepted = server.writer.call(
+        lambda session: device_records.take_in(session, device_id, body, limit, now)
+    )
+    reached("server.records.kept")
+    return accepted
+
+
+@router.get("/tasks")
+def ready_tasks(device_id: DeviceId, server: Server) -> list[TaskRead]:
+    """The tasks there are to take part in. Of the devices that do, a device sees itself alone."""
+    with server.db.read() as session:
+        name = registry.get(session, device_id, server.clock()).name
+        found = tasks.listed(session, ready_only=True)
+    return [
+        task.model_copy(update={"devices": [d for d in task.devices if d == name]})
+        for task in found
+    ]

@@ -1,0 +1,87 @@
+"""Devices as operators see and decide them, and the door through which they come in."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+
+from fedops.core.contracts import DeviceRead, JoinReply, JoinRequest, LogPage, TelemetryRead
+from fedops.server.api.http.authentication import (
+    ADMIN,
+    ERRORS,
+    After,
+    Limit,
+    Named,
+    NameFilter,
+    Server,
+)
+from fedops.server.api.http.protocol_check import PROTOCOL_CHECKED
+from fedops.server.api.http.request_body import StrictRoute
+from fedops.server.devices import enrolment, registry
+from fedops.server.services import Services
+from fedops.server.telemetry import log_store, system_metrics
+
+router = APIRouter(
+    tags=["devices"], dependencies=[ADMIN], route_class=StrictRoute, responses=ERRORS
+)
+joining = APIRouter(
+    tags=["join"], dependencies=[PROTOCOL_CHECKED], route_class=StrictRoute, responses=ERRORS
+)
+
+
+@router.get("/devices")
+def list_devices(server: Server, task: NameFilter = None) -> list[DeviceRead]:
+    """All devices, or those of a task, by name."""
+    with server.db.read() as session:
+        return registry.listed(session, server.clock(), task)
+
+
+@router.get("/devices/{device}")
+def get_device(device: Named, server: Server) -> DeviceRead:
+    """One device, by name or id."""
+    with server.db.read() as session:
+        return registry.get(session, device, server.clock())
+
+
+@router.get("/devices/{device}/logs")
+def device_logs(device: Named, server: Server, after: After = 0, limit: Limit = 200) -> LogPage:
+    """What a device's Client Manager and training client logged, oldest first."""
+    with server.db.read() as session:
+        return log_store.of_one_device(session, device, after, limit)
+
+
+@router.get("/devices/{device}/telemetry")
+def device_telemetry(device: Named, server: Server, limit: Limit = 200) -> list[TelemetryRead]:
+    """The newest samples of what a device measured of itself, oldest first."""
+    with server.db.read() as session:
+        return system_metrics.newest(session, device, limit)
+
+
+@router.post("/devices/{device}/approve")
+def approve_device(device: Named, server: Server) -> DeviceRead:
+    """Let a device that waits take part."""
+    return _decide(server, device, "approve")
+
+
+@router.post("/devices/{device}/reject")
+def reject_device(device: Named, server: Server) -> DeviceRead:
+    """Turn a device that waits away, for good."""
+    return _decide(server, device, "reject")
+
+
+@router.post("/devices/{device}/revoke")
+def revoke_device(device: Named, server: Server) -> DeviceRead:
+    """Take an approved device out, for good."""
+    return _decide(server, device, "revoke")
+
+
+def _decide(server: Services, device: str, decision: str) -> DeviceRead:
+    with server.db.write() as session:
+        enrolment.decide(session, device, decision, server.clock())
+    return get_device(device, server)
+
+
+@joining.post("/join", status_code=201)
+def join(body: JoinRequest, server: Server) -> JoinReply:
+    """Enrol a device with a join token. The device's token is in this answer and nowhere else."""
+    with server.db.write() as session:
+        return enrolment.join(session, body, server.settings, server.clock())

@@ -1,0 +1,101 @@
+"""The registry: global model versions, their files and aliases."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from fastapi.responses import FileResponse
+
+from fedops.core.contracts import AliasRead, FileCheck, ModelComparison, ModelVersionRead, Promotion
+from fedops.core.errors import Unavailable
+from fedops.server.api.http import file_transfer
+from fedops.server.api.http.authentication import ADMIN, ERRORS, Named, NameFilter, Server
+from fedops.server.api.http.request_body import StrictRoute
+from fedops.server.models import aliases, comparison, integrity, versions
+from fedops.server.services import Services
+
+router = APIRouter(tags=["models"], dependencies=[ADMIN], route_class=StrictRoute, responses=ERRORS)
+_VERSION = r"^[A-Za-z0-9._-]{1,63}$"
+Version = Annotated[str, Path(pattern=_VERSION)]
+Other = Annotated[str, Path(pattern=_VERSION)]
+Alias = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
+
+
+def _version(server: Services, task: str, version: str) -> ModelVersionRead:
+    with server.db.read() as session:
+        return versions.get(session, task, version)
+
+
+@router.get("/models/verify")
+def verify_models(server: Server, task: NameFilter = None) -> list[FileCheck]:
+    """Read every version's file, of one task or all, and compare it with its sha256."""
+    with server.db.read() as session:
+        files = integrity.to_check(session, task)
+    return integrity.check(server.artifacts, files)
+
+
+@router.get("/tasks/{task}/models")
+def list_models(task: Named, server: Server) -> list[ModelVersionRead]:
+    """The task's global model versions, oldest first."""
+    with server.db.read() as session:
+        return versions.listed(session, task)
+
+
+@router.get("/tasks/{task}/models/{version}")
+def get_model(task: Named, version: Version, server: Server) -> ModelVersionRead:
+    """One version: a number, ``V3``, or an alias such as ``latest``."""
+    with server.db.read() as session:
+        return versions.get(session, task, version)
+
+
+@router.get("/tasks/{task}/models/{version}/file", response_class=FileResponse)
+def download_model(task: Named, version: Version, server: Server) -> FileResponse:
+    """The model itself, as safetensors."""
+    with server.db.read() as session:
+        found = versions.get(session, task, version)
+    name = f"{task}-V{found.version}.safetensors"
+    return file_transfer.send(server.artifacts, found.sha256, name)
+
+
+@router.get("/tasks/{task}/models/{version}/compare/{other}")
+def compare_models(task: Named, version: Version, other: Other, server: Server) -> ModelComparison:
+    """Two versions side by side: metrics, config, and the distance of each tensor."""
+    first, second = _version(server, task, version), _version(server, task, other)
+    _require_intact(server, first)
+    _require_intact(server, second)
+    files = (server.artifacts.path(first.sha256), server.artifacts.path(second.sha256))
+    return comparison.compare(first, second, files)
+
+
+@router.post("/tasks/{task}/models/{version}/promote")
+def promote_model(
+    task: Named, version: Version, body: Promotion, server: Server
+) -> ModelVersionRead:
+    """Let an alias name a version, once its file is found intact."""
+    _require_intact(server, _version(server, task, version))
+    with server.db.write() as session:
+        return aliases.promote(session, task, version, body.alias, server.clock())
+
+
+def _require_intact(server: Services, version: ModelVersionRead) -> None:
+    problem = server.artifacts.check(version.sha256)
+    if problem:
+        raise Unavailable(
+            f"V{version.version} of task '{version.task}' cannot be used: {problem} "
+            f"(sha256 {version.sha256}); bring the file back from a backup"
+        )
+
+
+@router.get("/tasks/{task}/aliases")
+def list_aliases(task: Named, server: Server) -> list[AliasRead]:
+    """The task's aliases, and what they named before."""
+    with server.db.read() as session:
+        return aliases.listed(session, task)
+
+
+@router.post("/tasks/{task}/aliases/{alias}/rollback")
+def rollback_alias(task: Named, alias: Alias, server: Server) -> ModelVersionRead:
+    """Take back an alias's last move. The answer is the version that it names again."""
+    with server.db.write() as session:
+        return aliases.rollback(session, task, alias, server.clock())

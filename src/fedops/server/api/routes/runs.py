@@ -1,0 +1,156 @@
+"""Runs as operators start, watch and control them."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Path, Query
+from fastapi.responses import FileResponse
+
+from fedops.core.contracts import (
+    LogPage,
+    LogSource,
+    MetricRead,
+    RoundRead,
+    RunExtend,
+    RunRead,
+    RunRetry,
+    RunStart,
+)
+from fedops.server.api.http import file_transfer
+from fedops.server.api.http.authentication import (
+    ADMIN,
+    ERRORS,
+    After,
+    Limit,
+    Named,
+    NameFilter,
+    RunId,
+    Server,
+)
+from fedops.server.api.http.request_body import StrictRoute
+from fedops.server.rounds import checkpoints
+from fedops.server.runs import control, follow_up_runs, views
+from fedops.server.services import Services
+from fedops.server.telemetry import log_store
+
+router = APIRouter(tags=["runs"], dependencies=[ADMIN], route_class=StrictRoute, responses=ERRORS)
+RoundNumber = Annotated[int, Path(alias="round", ge=1, le=2**31 - 1)]
+RoundFilter = Annotated[int | None, Query(alias="round", ge=0, le=2**31 - 1)]
+MetricName = Annotated[str | None, Query(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
+
+
+def _run(server: Services, run_id: int) -> RunRead:
+    with server.db.read() as session:
+        return views.get(session, run_id, server.settings, server.clock())
+
+
+@router.post("/tasks/{task}/runs", status_code=201)
+def start_run(task: Named, body: RunStart, server: Server) -> RunRead:
+    """Start a run. A task has one active run at a time."""
+    with server.db.write() as session:
+        run_id = control.start(session, task, body, server.clock())
+    return _run(server, run_id)
+
+
+@router.get("/runs")
+def list_runs(server: Server, task: NameFilter = None, limit: Limit = 50) -> list[RunRead]:
+    """Runs, newest first, of one task or all."""
+    with server.db.read() as session:
+        found = control.ids(session, task, limit)
+        return views.several(session, found, server.settings, server.clock())
+
+
+@router.get("/runs/{run_id}")
+def get_run(run_id: RunId, server: Server) -> RunRead:
+    """One run, and why it is as it is."""
+    return _run(server, run_id)
+
+
+@router.post("/runs/{run_id}/stop")
+def stop_run(run_id: RunId, server: Server) -> RunRead:
+    """Stop a run. It is ``stopped`` once the engine and every device are quiet."""
+    with server.db.write() as session:
+        control.request_stop(session, run_id, server.settings, server.clock())
+    return _run(server, run_id)
+
+
+@router.post("/runs/{run_id}/pause")
+def pause_run(run_id: RunId, server: Server) -> RunRead:
+    """Pause a run. It is ``paused`` once the engine and every device are quiet; its rounds stay."""
+    with server.db.write() as session:
+        control.request_pause(session, run_id, server.settings, server.clock())
+    return _run(server, run_id)
+
+
+@router.post("/runs/{run_id}/resume")
+def resume_run(run_id: RunId, server: Server) -> RunRead:
+    """Let a paused run go on from its last committed round."""
+    with server.db.write() as session:
+        control.request_resume(session, run_id, server.clock())
+    return _run(server, run_id)
+
+
+@router.post("/runs/{run_id}/extend", status_code=201)
+def extend_run(run_id: RunId, body: RunExtend, server: Server) -> RunRead:
+    """Add rounds to a run that is over: a new run, with that one as its parent."""
+    with server.db.write() as session:
+        made = follow_up_runs.extend(session, run_id, body, server.clock())
+    return _run(server, made)
+
+
+@router.post("/runs/{run_id}/retry", status_code=201)
+def retry_run(
+    run_id: RunId, server: Server, body: Annotated[RunRetry | None, Body()] = None
+) -> RunRead:
+    """Do the rest of a run that failed or was stopped: a new run, with that one as its parent."""
+    with server.db.write() as session:
+        made = follow_up_runs.retry(session, run_id, body or RunRetry(), server.clock())
+    return _run(server, made)
+
+
+@router.get("/runs/{run_id}/rounds")
+def list_rounds(run_id: RunId, server: Server) -> list[RoundRead]:
+    """The rounds of a run, with the part each device had in them."""
+    with server.db.read() as session:
+        return views.rounds(session, run_id)
+
+
+@router.get("/runs/{run_id}/rounds/{round}/model", response_class=FileResponse)
+def download_checkpoint(run_id: RunId, number: RoundNumber, server: Server) -> FileResponse:
+    """The model that a round made, as safetensors, while it is kept."""
+    with server.db.read() as session:
+        ref = checkpoints.file_of(session, run_id, number)
+    return file_transfer.send(
+        server.artifacts, ref.sha256, f"run-{run_id}-round-{number}.safetensors"
+    )
+
+
+@router.get("/runs/{run_id}/metrics")
+def list_metrics(run_id: RunId, server: Server, name: MetricName = None) -> list[MetricRead]:
+    """The numbers of a run, in the order they came."""
+    with server.db.read() as session:
+        return views.metrics(session, run_id, name)
+
+
+@router.get("/runs/{run_id}/logs")
+def run_logs(
+    run_id: RunId,
+    server: Server,
+    device: NameFilter = None,
+    number: RoundFilter = None,
+    source: LogSource | None = None,
+    after: After = 0,
+    limit: Limit = 200,
+) -> LogPage:
+    """What FL server, Client Managers and training clients logged in a run, oldest first."""
+    with server.db.read() as session:
+        return log_store.of_run(
+            session,
+            run_id,
+            device=device,
+            number=number,
+            source=source,
+            after=after,
+            limit=limit,
+        )

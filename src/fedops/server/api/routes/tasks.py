@@ -1,0 +1,71 @@
+"""App bundles and tasks."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.concurrency import run_in_threadpool
+
+from fedops.core.contracts import BlobRef, TaskCreate, TaskRead, TaskUpdate
+from fedops.server.api.http import file_transfer
+from fedops.server.api.http.authentication import ADMIN, ERRORS, Named, Server
+from fedops.server.api.http.request_body import StrictRoute
+from fedops.server.services import Services
+from fedops.server.tasks import app_bundles, tasks
+
+router = APIRouter(tags=["tasks"], dependencies=[ADMIN], route_class=StrictRoute, responses=ERRORS)
+Commit = Annotated[str | None, Query(pattern=r"^[0-9a-f]{7,64}(-dirty)?$")]
+
+
+@router.put("/bundles")
+async def upload_bundle(request: Request, server: Server, commit: Commit = None) -> BlobRef:
+    """Upload an app as a zip. The answer's ``sha256`` is what tasks name it by.
+
+    ``commit``: the Git commit that its files were at, for the lineage of what it will train.
+    """
+    ref = await file_transfer.receive(request, server.artifacts, server.settings.max_bundle_bytes)
+    return await run_in_threadpool(_register_bundle, server, ref, commit)
+
+
+def _register_bundle(server: Services, ref: BlobRef, commit: str | None) -> BlobRef:
+    with server.db.write() as session:
+        app_bundles.register(session, ref, server.artifacts, server.clock(), commit)
+    return ref
+
+
+@router.post("/tasks", status_code=201)
+def create_task(body: TaskCreate, server: Server) -> TaskRead:
+    """Make a task from an uploaded app."""
+    with server.db.write() as session:
+        opened = app_bundles.config_from(server.artifacts)
+        return tasks.create(session, body, opened, server.clock())
+
+
+@router.get("/tasks")
+def list_tasks(server: Server) -> list[TaskRead]:
+    """All tasks, by name."""
+    with server.db.read() as session:
+        return tasks.listed(session)
+
+
+@router.get("/tasks/{task}")
+def get_task(task: Named, server: Server) -> TaskRead:
+    """One task."""
+    with server.db.read() as session:
+        return tasks.get(session, task)
+
+
+@router.patch("/tasks/{task}")
+def update_task(task: Named, body: TaskUpdate, server: Server) -> TaskRead:
+    """Change the app, the overrides or the description, for runs to come."""
+    with server.db.write() as session:
+        opened = app_bundles.config_from(server.artifacts)
+        return tasks.update(session, task, body, opened, server.clock())
+
+
+@router.post("/tasks/{task}/archive")
+def archive_task(task: Named, server: Server) -> TaskRead:
+    """Put a task away. Its runs and models stay."""
+    with server.db.write() as session:
+        return tasks.archive(session, task, server.clock())

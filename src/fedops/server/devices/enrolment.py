@@ -1,0 +1,117 @@
+"""How devices come in and are let in: joining by token, approval, rejection, revocation."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import uuid
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fedops.core.contracts import JoinReply, JoinRequest, ProcessReport
+from fedops.core.errors import Conflict, Forbidden
+from fedops.core.policies import join_statement
+from fedops.core.states import ENROLMENT_TRANSITIONS, Enrolment, InvalidTransition, TokenKind
+from fedops.server.access import tokens
+from fedops.server.assignments import assignments
+from fedops.server.database.compare_and_set import move
+from fedops.server.database.lookup import require_device
+from fedops.server.database.tables import DeviceRow
+from fedops.server.devices import device_keys
+from fedops.server.devices.registry import tell_gone
+from fedops.server.events import event_log
+from fedops.server.events.notifications import DeviceChanged, tell
+from fedops.settings import ServerSettings
+
+#: As in ``contracts.NAME_PATTERN``.
+_NAME_LENGTH = 63
+DECISIONS = {
+    "approve": Enrolment.APPROVED,
+    "reject": Enrolment.REJECTED,
+    "revoke": Enrolment.REVOKED,
+}
+
+
+def join(session: Session, body: JoinRequest, settings: ServerSettings, now: float) -> JoinReply:
+    """Enrol a device, or give a device that joins again (the same key) a new token."""
+    key = device_keys.parse(body.public_key.encode())
+    device_keys.verify(key, join_statement(body.token, body.public_key), body.proof)
+    token = tokens.spend(session, body.token, now)
+    query = select(DeviceRow).where(DeviceRow.fingerprint == key.fingerprint)
+    row = session.scalars(query).one_or_none()
+    if row is None:
+        row = _enrol(session, body, key, now)
+        if settings.approval == "auto":
+            why = f"join token {token.id} approves at once"
+            _move(session, row, Enrolment.APPROVED, event_log.SERVER, why, now)
+    elif row.enrolment in (Enrolment.REJECTED, Enrolment.REVOKED):
+        raise Forbidden(
+            f"device '{row.name}' was {row.enrolment.value}: it cannot join again with the same key"
+        )
+    else:
+        row.info = body.info.model_dump()
+        tokens.revoke_of_device(session, row.id, now)
+        text = "the same key: its former token is void"
+        event_log.append(session, now, _me(row), f"device {row.name}", "device.joined_again", text)
+    _, secret = tokens.issue(session, TokenKind.DEVICE, now, note=row.name, device_id=row.id)
+    return JoinReply(device_id=row.id, name=row.name, device_token=secret, enrolment=row.enrolment)
+
+
+def _enrol(
+    session: Session, body: JoinRequest, key: device_keys.DeviceKey, now: float
+) -> DeviceRow:
+    row = DeviceRow(
+        id=uuid.uuid4().hex,
+        name=_free_name(session, body.name),
+        public_key=key.openssh,
+        fingerprint=key.fingerprint,
+        enrolment=Enrolment.PENDING,
+        info=body.info.model_dump(),
+        created_at=now,
+        node_number=secrets.randbits(62) | 1 << 62,
+        process=ProcessReport().model_dump(mode="json"),
+        problems=[],
+    )
+    session.add(row)
+    session.flush()
+    text = "" if row.name == body.name else f"the name '{body.name}' was taken"
+    event_log.append(session, now, _me(row), f"device {row.name}", "device.joined", text)
+    return row
+
+
+def _free_name(session: Session, wanted: str) -> str:
+    """The name, or the first of ``name-2``, ``name-3``, ... that no device has."""
+    taken = {"me", *session.scalars(select(DeviceRow.name))}  # "me" has another meaning in URLs
+    suffixes = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
+    names = (wanted[: _NAME_LENGTH - len(suffix)] + suffix for suffix in suffixes)
+    return next(name for name in names if name not in taken)
+
+
+def decide(session: Session, device: str, decision: str, now: float) -> None:
+    """Approve, reject or revoke a device. Repeating is harmless."""
+    row = require_device(session, device)
+    new = DECISIONS[decision]
+    if not _move(session, row, new, event_log.OPERATOR, "asked for", now):
+        return
+    if new is Enrolment.REVOKED:
+        tell_gone(session, row, "revoked by the operator")
+        row.noted_online, row.present_until = False, None
+        tokens.revoke_of_device(session, row.id, now)
+        assignments.end_all_of(session, row.id, now)
+
+
+def _move(session: Session, row: DeviceRow, new: Enrolment, who: str, why: str, now: float) -> bool:
+    try:
+        before = move(session, row, "enrolment", ENROLMENT_TRANSITIONS, new, decided_at=now)
+    except InvalidTransition as error:
+        raise Conflict(f"device '{row.name}': {error.message}") from None
+    if before is None:
+        return False
+    event_log.moved(session, now, who, f"device {row.name}", (before, new), why)
+    tell(session, DeviceChanged(row.id))
+    return True
+
+
+def _me(row: DeviceRow) -> str:
+    return f"device {row.name}"

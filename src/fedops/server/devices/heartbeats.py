@@ -1,0 +1,70 @@
+"""What a device says of itself with its polls, where that is news, and what follows from it."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from fedops.core.contracts import ProcessReport, WorkPoll
+from fedops.core.policies import present_until
+from fedops.core.states import ProcessStatus
+from fedops.core.why import span
+from fedops.server.assignments import open_work
+from fedops.server.database.tables import DeviceRow
+from fedops.server.devices import invitations
+from fedops.server.devices.membership import enter_tasks
+from fedops.server.events import event_log
+from fedops.server.events.notifications import DeviceBack, DeviceLife, tell
+
+#: Changes of the training client that belong in the log; the others come with every round.
+_NOTEWORTHY = (ProcessStatus.BACKOFF, ProcessStatus.FATAL)
+
+
+def beat(
+    session: Session,
+    device_id: str,
+    body: WorkPoll,
+    interval: float,
+    now: float,
+    *,
+    twins: bool = False,
+) -> None:
+    """A device says that it is there, and how it is. ``twins``: more than one does so.
+
+    ``interval``: how often it is to call, in seconds.
+    """
+    row = session.get_one(DeviceRow, device_id)
+    if body.life:
+        tell(session, DeviceLife(device_id, body.life, now))
+    waiting = invitations.waiting_attempts(session, row)
+    before = invitations.could_invite(row, waiting, now)
+    _note_online(session, row, now)
+    _note_process(session, row, body.process, now)
+    row.last_heartbeat_at, row.present_until = now, present_until(now, interval)
+    row.spool_records, row.spool_dropped = body.spool_records, body.spool_dropped
+    if enter_tasks(session, row, body.tasks, now, twins):
+        waiting = invitations.waiting_attempts(session, row)
+    session.flush()
+    ready = invitations.could_invite(row, waiting, now)
+    invitations.tell_ready(session, ready - before)
+
+
+def _note_online(session: Session, row: DeviceRow, now: float) -> None:
+    if row.noted_online:
+        return
+    row.noted_online = True
+    away = "" if row.last_heartbeat_at is None else f"after {span(now - row.last_heartbeat_at)}"
+    subject = f"device {row.name}"
+    event_log.append(session, now, subject, subject, "device.online", away)
+    waits = tuple(open_work.attempts_waiting_for(session, row.id))
+    tell(session, DeviceBack(row.id, row.name, waits))
+
+
+def _note_process(session: Session, row: DeviceRow, report: ProcessReport, now: float) -> None:
+    before = ProcessReport.model_validate(row.process).status
+    changed = report.status is not before
+    if changed and (report.status in _NOTEWORTHY or before in _NOTEWORTHY):
+        subject = f"device {row.name}"
+        states = (before, report.status)
+        why = report.reason or ""
+        event_log.moved(session, now, subject, subject, states, why, report.run_id)
+    row.process, row.process_at = report.model_dump(mode="json"), now

@@ -1,0 +1,92 @@
+"""Which devices take part in which tasks."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from sqlalchemy import delete, select
+from sqlalchemy.orm import Session
+
+from fedops.core.states import TaskStatus
+from fedops.core.suggestions import did_you_mean
+from fedops.server.database.tables import DeviceRow, MembershipRow, TaskRow
+from fedops.server.devices.cloned_devices import PROBLEM
+from fedops.server.events import event_log
+from fedops.server.events.notifications import DeviceChanged, tell
+
+
+def tasks_of_device(session: Session, device_id: str) -> list[str]:
+    """The tasks a device takes part in, by name."""
+    query = select(MembershipRow.task).where(MembershipRow.device_id == device_id)
+    return sorted(session.scalars(query))
+
+
+def tasks_by_device(session: Session) -> dict[str, list[str]]:
+    """The tasks each device takes part in, by device id."""
+    found: dict[str, list[str]] = defaultdict(list)
+    query = select(MembershipRow.device_id, MembershipRow.task).order_by(MembershipRow.task)
+    for device_id, task in session.execute(query):
+        found[device_id].append(task)
+    return found
+
+
+def tell_members(session: Session, task: str) -> None:
+    """What the server wants of the task's devices has changed."""
+    query = select(MembershipRow.device_id).where(MembershipRow.task == task)
+    tell(session, *(DeviceChanged(device) for device in session.scalars(query)))
+
+
+def membership_problems(session: Session, names: Sequence[str]) -> list[str]:
+    """What is wrong with the tasks a device asks for: one sentence each."""
+    rows = {row.name: row for row in session.scalars(select(TaskRow))}
+    ready = sorted(name for name, row in rows.items() if row.status is TaskStatus.READY)
+    there = "the server's tasks: " + ", ".join(ready) if ready else "the server has no task yet"
+    found = []
+    for name in names:
+        if name not in rows:
+            guess = did_you_mean(name, ready)
+            found.append(f"there is no task '{name}' on the server{guess or ''} ({there})")
+        elif rows[name].status is not TaskStatus.READY:
+            found.append(f"task '{name}' is {rows[name].status.value}")
+    return found
+
+
+def enter_tasks(
+    session: Session, row: DeviceRow, wanted: list[str], now: float, twins: bool
+) -> bool:
+    """Make the device a member of exactly the tasks it asks for, as far as that can be.
+
+    Whether that changed anything.
+    """
+    current = set(tasks_of_device(session, row.id))
+    if set(wanted) == current and not row.problems and not twins:
+        return False
+    problems = [
+        *([PROBLEM] if twins else []),
+        *membership_problems(session, sorted(set(wanted))),
+    ]
+    if twins and PROBLEM not in row.problems:
+        subject = f"device {row.name}"
+        event_log.append(session, now, event_log.SERVER, subject, "device.twins", PROBLEM)
+    known = set(session.scalars(select(TaskRow.name).where(TaskRow.name.in_(wanted))))
+    for task in sorted(known - current):
+        session.add(MembershipRow(device_id=row.id, task=task, since=now))
+        _log_membership(session, row, "joined", task, now)
+    for task in sorted(current - known):
+        chosen = (MembershipRow.device_id == row.id, MembershipRow.task == task)
+        session.execute(delete(MembershipRow).where(*chosen))
+        _log_membership(session, row, "left", task, now)
+    if known == current and problems == row.problems:
+        return False
+    row.problems = problems
+    tell(session, DeviceChanged(row.id))
+    session.flush()
+    return True
+
+
+def _log_membership(session: Session, row: DeviceRow, what: str, task: str, now: float) -> None:
+    subject = f"device {row.name}"
+    event_log.append(
+        session, now, subject, subject, f"device.{what}_task", f"task {task}", task=task
+    )

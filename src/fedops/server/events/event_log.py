@@ -1,0 +1,70 @@
+"""The event log: appended to by every transition, read in order."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fedops.core.contracts import EventRead
+from fedops.server.database.tables import EventRow
+
+#: Who did something, when it was no device and no engine.
+OPERATOR, SCHEDULER, SWEEPER, SERVER = "operator", "scheduler", "sweeper", "server"
+#: An answer holds at most this many.
+PAGE = 1_000
+
+
+def append(
+    session: Session,
+    now: float,
+    who: str,
+    subject: str,
+    name: str,
+    text: str = "",
+    run_id: int | None = None,
+    **data: Any,
+) -> None:
+    """Log that something happened."""
+    session.add(
+        EventRow(at=now, who=who, subject=subject, name=name, text=text, data=data, run_id=run_id)
+    )
+
+
+def moved(
+    session: Session,
+    now: float,
+    who: str,
+    subject: str,
+    states: tuple[StrEnum, StrEnum],
+    why: str,
+    run_id: int | None = None,
+) -> None:
+    """Log a change of state: who made it, from where, to where, why."""
+    before, after = (state.value for state in states)
+    machine = subject.split(" ")[0]
+    append(
+        session, now, who, subject, f"{machine}.{after}", why, run_id, before=before, after=after
+    )
+
+
+def listed(session: Session, after: int = 0, run_id: int | None = None) -> list[EventRead]:
+    """The events beyond ``after``, oldest first, at most a page."""
+    query = select(EventRow).where(EventRow.id > after).order_by(EventRow.id).limit(PAGE)
+    if run_id is not None:
+        query = query.where(EventRow.run_id == run_id)
+    return [_read(row) for row in session.scalars(query)]
+
+
+def _read(row: EventRow) -> EventRead:
+    return EventRead(
+        id=row.id,
+        at=row.at,
+        who=row.who,
+        subject=row.subject,
+        name=row.name,
+        text=row.text,
+        data=row.data,
+    )

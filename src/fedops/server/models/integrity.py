@@ -1,0 +1,33 @@
+"""Whether the stored global models are what they were when they were made."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fedops.core.contracts import FileCheck
+from fedops.core.errors import NotFound
+from fedops.server.database import lookup
+from fedops.server.database.tables import ModelVersionRow, TaskRow
+from fedops.storage.blobs import BlobStore
+
+
+def to_check(session: Session, task: str | None) -> list[FileCheck]:
+    """Every version, of one task or all, not looked into yet."""
+    query = select(ModelVersionRow).order_by(ModelVersionRow.task, ModelVersionRow.version)
+    if task is not None:
+        if session.get(TaskRow, task) is None:
+            raise NotFound(lookup.unknown_task(session, task))
+        query = query.where(ModelVersionRow.task == task)
+    return [
+        FileCheck(task=row.task, version=row.version, sha256=row.sha256)
+        for row in session.scalars(query)
+    ]
+
+
+def check(store: BlobStore, files: Sequence[FileCheck]) -> list[FileCheck]:
+    """Read each file once and say what is wrong with it. Takes as long as the disk takes."""
+    found = {sha256: store.check(sha256) for sha256 in {file.sha256 for file in files}}
+    return [file.model_copy(update={"problem": found[file.sha256]}) for file in files]

@@ -1,0 +1,154 @@
+"""Global model versions and their aliases. A version is made once and never changed."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from fedops.core.contracts import ModelVersionRead
+from fedops.core.errors import NotFound
+from fedops.server.database.lookup import unknown_task
+from fedops.server.database.tables import (
+    AliasMoveRow,
+    AliasRow,
+    ArtifactRow,
+    ModelVersionRow,
+    TaskRow,
+)
+from fedops.server.events import event_log
+
+LATEST = "latest"
+_NUMBER = re.compile(r"[vV]?(\d{1,9})")
+
+
+def create(session: Session, task: str, now: float, who: str, **values: Any) -> ModelVersionRow:
+    """The task's next version. Its number is counted up in the database and never used again."""
+    number = session.scalars(
+        update(TaskRow)
+        .where(TaskRow.name == task)
+        .values(next_version=TaskRow.next_version + 1)
+        .returning(TaskRow.next_version)
+        .execution_options(synchronize_session=False)
+    ).one()
+    row = ModelVersionRow(task=task, version=number - 1, created_at=now, **values)
+    session.add(row)
+    session.flush()
+    text = f"V{row.version} of task {task}, {row.sha256[:12]}"
+    subject = f"model {task} V{row.version}"
+    event_log.append(session, now, who, subject, "model.created", text, row.run_id)
+    return row
+
+
+def move_alias(
+    session: Session,
+    task: str,
+    name: str,
+    version: int,
+    now: float,
+    who: str,
+    event: str = "alias.moved",
+) -> None:
+    """Let an alias name another version, and remember where it was."""
+    before = point(session, task, name, version, now)
+    session.add(AliasMoveRow(task=task, name=name, version=version, who=who, at=now))
+    log_move(session, task, name, (before, version), now, who, event)
+
+
+def point(session: Session, task: str, name: str, version: int, now: float) -> int | None:
+    """Set an alias. Returns where it was."""
+    row = session.get(AliasRow, (task, name))
+    before = row.version if row else None
+    if row is None:
+        session.add(AliasRow(task=task, name=name, version=version, moved_at=now))
+    else:
+        row.version, row.moved_at = version, now
+    return before
+
+
+def log_move(
+    session: Session,
+    task: str,
+    name: str,
+    moved: tuple[int | None, int],
+    now: float,
+    who: str,
+    event: str,
+) -> None:
+    """Log from where to where an alias was moved."""
+    before, after = moved
+    text = f"{name} is V{after}" + (f", was V{before}" if before is not None else "")
+    event_log.append(
+        session, now, who, f"alias {task} {name}", event, text, before=before, after=after
+    )
+
+
+def aliases(session: Session, task: str) -> dict[str, int]:
+    """Where the task's aliases point."""
+    return {
+        a.name: a.version for a in session.scalars(select(AliasRow).where(AliasRow.task == task))
+    }
+
+
+def find(session: Session, task: str, version: str) -> ModelVersionRow:
+    """A version by number, ``V3`` or alias. ``NotFound`` names those there are."""
+    if session.get(TaskRow, task) is None:
+        raise NotFound(unknown_task(session, task))
+    number = _NUMBER.fullmatch(version)
+    wanted = int(number[1]) if number else aliases(session, task).get(version)
+    row = session.get(ModelVersionRow, (task, wanted)) if wanted is not None else None
+    if row is None:
+        raise NotFound(f"task '{task}' has no model version '{version}'; {_known(session, task)}")
+    return row
+
+
+def _known(session: Session, task: str) -> str:
+    query = select(ModelVersionRow.version).where(ModelVersionRow.task == task)
+    numbers = session.scalars(query.order_by(ModelVersionRow.version.desc()).limit(10)).all()
+    names = [f"V{number}" for number in numbers] + list(aliases(session, task))
+    if not names:
+        return "it has none yet: its first completed run makes V1"
+    return f"it has: {', '.join(names)}"
+
+
+def listed(session: Session, task: str) -> list[ModelVersionRead]:
+    """All versions of a task, oldest first."""
+    if session.get(TaskRow, task) is None:
+        raise NotFound(unknown_task(session, task))
+    query = (
+        select(ModelVersionRow, ArtifactRow.size)
+        .join(ArtifactRow, ArtifactRow.sha256 == ModelVersionRow.sha256)
+        .where(ModelVersionRow.task == task)
+        .order_by(ModelVersionRow.version)
+    )
+    named = aliases(session, task)
+    return [_read(row, size, named) for row, size in session.execute(query)]
+
+
+def get(session: Session, task: str, version: str) -> ModelVersionRead:
+    """One version."""
+    return read(session, find(session, task, version))
+
+
+def read(session: Session, row: ModelVersionRow) -> ModelVersionRead:
+    """A version as it is shown."""
+    artifact = session.get_one(ArtifactRow, row.sha256)
+    return _read(row, artifact.size, aliases(session, row.task))
+
+
+def _read(row: ModelVersionRow, size: int, named: dict[str, int]) -> ModelVersionRead:
+    return ModelVersionRead(
+        task=row.task,
+        version=row.version,
+        run_id=row.run_id,
+        round=row.round,
+        parent=row.parent,
+        sha256=row.sha256,
+        size=size,
+        metrics=row.metrics,
+        lineage=row.lineage,
+        aliases=sorted(name for name, version in named.items() if version == row.version),
+        created_at=row.created_at,
+    )

@@ -1,0 +1,98 @@
+"""Rows as the plain facts that ``core.why`` and the policies decide on."""
+
+from __future__ import annotations
+
+from sqlalchemy.orm import Session
+
+from fedops.core.contracts import EngineProgress
+from fedops.core.policies import clients_needed
+from fedops.core.states import RUN_TERMINAL, AttemptStatus, RunStatus
+from fedops.core.why import AttemptFacts, RunFacts
+from fedops.server.assignments import open_work
+from fedops.server.database.tables import AttemptRow, RunRow
+from fedops.server.devices.availability import device_facts, reason_against, task_devices
+from fedops.server.runs import deadlines, stopping
+from fedops.settings import ServerSettings
+from fedops.storage.disk import full_disk
+
+#: What Flower's strategies ask for when their arguments do not say.
+FLOWER_MINIMUM = 2
+
+
+def of_run(
+    session: Session,
+    run: RunRow,
+    attempt: AttemptRow | None,
+    settings: ServerSettings,
+    now: float,
+) -> RunFacts:
+    """A run at ``now``."""
+    rows = [] if run.status in RUN_TERMINAL else task_devices(session, run.task)
+    progress = _progress(attempt)
+    trains = progress is not None and progress.phase == "training"
+    work = open_work.by_device(session) if trains else {}
+    devices = [device_facts(row, (run.task,), now, work.get(row.id, ())) for row in rows]
+    reasons = {d.name: reason_against(d, run.task, run.refused) for d in devices}
+    ending = run.status in (RunStatus.STOPPING, RunStatus.PAUSING)
+    since = attempt.progress_at if attempt else None
+    return RunFacts(
+        id=run.id,
+        status=run.status,
+        rounds=run.rounds,
+        committed_rounds=run.committed_rounds,
+        seconds_in_state=max(now - run.status_since, 0.0),
+        attempt=run.current_attempt,
+        needed=_needed(run),
+        devices=devices,
+        unavailable={name: why for name, why in reasons.items() if why is not None},
+        progress=progress,
+        limit_seconds=deadlines.of_run(run, progress, settings),
+        progress_seconds=0.0 if since is None else max(now - since, 0.0),
+        asked=len(stopping.asked(session, run, now)) if ending else 0,
+        unconfirmed=stopping.unconfirmed(session, run.id, now) if ending else (),
+        reason=run.reason,
+        text=run.text,
+        version=run.version,
+        metrics=run.metrics,
+        full_disk=full_disk.where or (progress.full_disk if progress else None),
+    )
+
+
+def of_attempt(
+    run: RunRow, attempt: AttemptRow, settings: ServerSettings, now: float
+) -> AttemptFacts:
+    """An attempt of a run at ``now``."""
+    progress, since, limit = None, attempt.started_at, None
+    if attempt.status is AttemptStatus.STARTING:
+        limit = settings.attempt_start_seconds
+    elif attempt.status is AttemptStatus.RUNNING:
+        progress, since = _progress(attempt), attempt.progress_at or attempt.started_at
+        limit = deadlines.of_phase(run, progress, settings)
+    return AttemptFacts(
+        status=attempt.status,
+        pid=attempt.pid,
+        seconds=max(now - since, 0.0),
+        limit_seconds=limit,
+        progress=progress,
+        reason=attempt.reason,
+    )
+
+
+def _progress(attempt: AttemptRow | None) -> EngineProgress | None:
+    if attempt is None or attempt.progress is None:
+        return None
+    return EngineProgress.model_validate(attempt.progress)
+
+
+def _needed(run: RunRow) -> int:
+    strategy = run.config.get("server", {}).get("strategy", {})
+    return clients_needed(
+        run.config.get("clients_per_round"),
+        _number(strategy, "min_fit_clients", "min_train_nodes"),
+        _number(strategy, "min_available_clients", "min_available_nodes"),
+    )
+
+
+def _number(table: dict[str, object], *names: str) -> int:
+    given = [table[name] for name in names if isinstance(table.get(name), int)]
+    return int(str(given[0])) if given else FLOWER_MINIMUM

@@ -1,0 +1,132 @@
+"""Changes of state of runs and attempts, with all that follows from them: events and notices."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fedops.core.errors import Conflict
+from fedops.core.states import (
+    ATTEMPT_LIVE,
+    ATTEMPT_TRANSITIONS,
+    RUN_TERMINAL,
+    RUN_TRAINING,
+    RUN_TRANSITIONS,
+    AssignmentStatus,
+    AttemptStatus,
+    FailureReason,
+    InvalidTransition,
+    RunStatus,
+)
+from fedops.server.assignments import assignments
+from fedops.server.database.compare_and_set import move
+from fedops.server.database.lookup import require_run
+from fedops.server.database.tables import AttemptRow, RunRow
+from fedops.server.devices.membership import tell_members
+from fedops.server.events import event_log
+from fedops.server.events.notifications import AttemptOver, AttemptSignal, WorkForScheduler, tell
+
+#: In these states a run has (or may have) no use for an attempt.
+_RESTING = RUN_TERMINAL | {RunStatus.PAUSED}
+
+
+def attempt_of(session: Session, run: RunRow) -> AttemptRow | None:
+    """The run's current attempt, live or not."""
+    query = select(AttemptRow).where(
+        AttemptRow.run_id == run.id, AttemptRow.number == run.current_attempt
+    )
+    return session.scalars(query).one_or_none()
+
+
+def live_attempt(session: Session, run: RunRow) -> AttemptRow | None:
+    """The run's attempt that is starting or running."""
+    attempt = attempt_of(session, run)
+    return attempt if attempt and attempt.status in ATTEMPT_LIVE else None
+
+
+def move_run(
+    session: Session,
+    run: RunRow,
+    new: RunStatus,
+    who: str,
+    why: str,
+    now: float,
+    **values: Any,
+) -> bool:
+    """Take a run to a state, if it is not there yet; log it and tell whom it concerns."""
+    if new in RUN_TERMINAL:
+        values.setdefault("ended_at", now)
+    values.setdefault("text", why)
+    if new in RUN_TRAINING and run.status not in RUN_TRAINING:
+        values.setdefault("started_at", run.started_at or now)
+    try:
+        before = move(session, run, "status", RUN_TRANSITIONS, new, status_since=now, **values)
+    except InvalidTransition as error:
+        raise Conflict(f"run {run.id}: {error.message}") from None
+    if before is None:
+        return False
+    event_log.moved(session, now, who, f"run {run.id}", (before, new), why, run.id)
+    _follow_up(session, run, before, new, who, why, now)
+    return True
+
+
+def _follow_up(
+    session: Session,
+    run: RunRow,
+    before: RunStatus,
+    new: RunStatus,
+    who: str,
+    why: str,
+    now: float,
+) -> None:
+    if (before in RUN_TRAINING) != (new in RUN_TRAINING):
+        tell_members(session, run.task)
+    _end_work(session, run, new, now)
+    attempt = live_attempt(session, run)
+    if attempt and new in (RunStatus.STOPPING, RunStatus.PAUSING):
+        tell(session, AttemptSignal(attempt.id))
+    if attempt and new in _RESTING:
+        move_attempt(session, attempt, AttemptStatus.CANCELLED, who, why, now)
+    tell(session, WorkForScheduler())
+
+
+def _end_work(session: Session, run: RunRow, new: RunStatus, now: float) -> None:
+    """What the run's devices have in hand when it is to rest or ends."""
+    if new in RUN_TRAINING or new is RunStatus.PENDING:
+        return
+    pauses = new in (RunStatus.PAUSING, RunStatus.PAUSED)
+    state = AssignmentStatus.EXPIRED if new is RunStatus.COMPLETED else AssignmentStatus.CANCELLED
+    reason = "the run is paused" if pauses else f"the run is {new.value}"
+    where = assignments.of_run(run.id)
+    assignments.cancel(session, where, reason, now, new=state, checkpoint=pauses)
+
+
+def move_attempt(
+    session: Session,
+    attempt: AttemptRow,
+    new: AttemptStatus,
+    who: str,
+    why: str,
+    now: float,
+    **values: Any,
+) -> bool:
+    """Take an attempt to a state, if it is not there yet; log it and free what it held."""
+    if new not in ATTEMPT_LIVE:
+        values.update(ended_at=now, reason=why or None)
+    before = move(session, attempt, "status", ATTEMPT_TRANSITIONS, new, **values)
+    if before is None:
+        return False
+    subject = f"attempt {attempt.number} of run {attempt.run_id}"
+    event_log.moved(session, now, who, subject, (before, new), why, attempt.run_id)
+    if new not in ATTEMPT_LIVE:
+        tell(session, AttemptOver(attempt.id, attempt.run_id), WorkForScheduler())
+    return True
+
+
+def fail_run(session: Session, run_id: int, reason: FailureReason, text: str, now: float) -> None:
+    """For the scheduler and the sweeper: a run that cannot go on fails. Repeatable."""
+    run = require_run(session, run_id)
+    if run.ended_at is None:
+        move_run(session, run, RunStatus.FAILED, "server", text, now, reason=reason)

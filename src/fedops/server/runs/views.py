@@ -1,0 +1,185 @@
+"""Runs, rounds and metrics as operators read them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fedops.core.contracts import AttemptRead, MetricRead, ParticipationRead, RoundRead, RunRead
+from fedops.core.why import AttemptFacts, attempt_why, run_why
+from fedops.server.database.lookup import require_run
+from fedops.server.database.tables import (
+    AttemptRow,
+    DeviceRow,
+    MetricRow,
+    ParticipationRow,
+    RoundRow,
+    RunRow,
+)
+from fedops.server.runs import run_facts
+from fedops.settings import ServerSettings
+
+METRICS_PAGE = 20_000
+
+
+def get(session: Session, run_id: int, settings: ServerSettings, now: float) -> RunRead:
+    """One run, with its attempts and why it is as it is."""
+    require_run(session, run_id)
+    return several(session, [run_id], settings, now)[0]
+
+
+def several(
+    session: Session, run_ids: Sequence[int], settings: ServerSettings, now: float
+) -> list[RunRead]:
+    """These runs, newest first."""
+    query = select(RunRow).where(RunRow.id.in_(run_ids)).order_by(RunRow.id.desc())
+    attempts = _attempts(session, run_ids)
+    return [
+        _read(session, run, attempts[run.id], settings, now) for run in session.scalars(query).all()
+    ]
+
+
+def _attempts(session: Session, run_ids: Sequence[int]) -> Mapping[int, list[AttemptRow]]:
+    found: dict[int, list[AttemptRow]] = defaultdict(list)
+    query = select(AttemptRow).where(AttemptRow.run_id.in_(run_ids)).order_by(AttemptRow.number)
+    for row in session.scalars(query):
+        found[row.run_id].append(row)
+    return found
+
+
+def _read(
+    session: Session,
+    run: RunRow,
+    attempts: Sequence[AttemptRow],
+    settings: ServerSettings,
+    now: float,
+) -> RunRead:
+    current = next((a for a in attempts if a.number == run.current_attempt), None)
+    seen = run_facts.of_run(session, run, current, settings, now)
+    return RunRead(
+        id=run.id,
+        task=run.task,
+        status=run.status,
+        reason=run.reason,
+        why=run_why(seen),
+        seconds_in_state=seen.seconds_in_state,
+        limit_seconds=seen.limit_seconds,
+        rounds=run.rounds,
+        committed_rounds=run.committed_rounds,
+        seed=run.seed,
+        config=run.config,
+        from_version=run.from_version,
+        version=run.version,
+        parent=run.parent,
+        first_round=run.first_round,
+        metrics=run.metrics,
+        created_at=run.created_at,
+        started_at=run.started_at,
+        ended_at=run.ended_at,
+        stopping=list(seen.unconfirmed),
+        attempts=[_attempt(row, run_facts.of_attempt(run, row, settings, now)) for row in attempts],
+    )
+
+
+def _attempt(row: AttemptRow, seen: AttemptFacts) -> AttemptRead:
+    return AttemptRead(
+        number=row.number,
+        status=row.status,
+        pid=row.pid,
+        started_at=row.started_at,
+        ended_at=row.ended_at,
+        reason=row.reason,
+        why=attempt_why(seen),
+        limit_seconds=seen.limit_seconds,
+    )
+
+
+def rounds(session: Session, run_id: int) -> list[RoundRead]:
+    """The rounds of a run, each with its clients."""
+    require_run(session, run_id)
+    parts = _participations(session, run_id)
+    query = select(RoundRow).where(RoundRow.run_id == run_id).order_by(RoundRow.round)
+    return [_round(row, parts[row.round, row.attempt]) for row in session.scalars(query)]
+
+
+def _participations(
+    session: Session, run_id: int
+) -> Mapping[tuple[int, int], list[ParticipationRead]]:
+    """Of each (round, attempt), the clients by name."""
+    found: dict[tuple[int, int], list[ParticipationRead]] = defaultdict(list)
+    query = (
+        select(ParticipationRow, DeviceRow.name)
+        .join(DeviceRow, DeviceRow.id == ParticipationRow.device_id)
+        .where(ParticipationRow.run_id == run_id)
+        .order_by(DeviceRow.name)
+    )
+    for row, name in session.execute(query):
+        found[row.round, row.attempt].append(
+            ParticipationRead(
+                device=name,
+                status=row.status,
+                selection=row.selection,
+                reason=row.reason,
+                examples=row.examples,
+                seconds=row.seconds,
+                bytes_up=row.bytes_up,
+                metrics=row.metrics,
+            )
+        )
+    return found
+
+
+def _round(row: RoundRow, participations: list[ParticipationRead]) -> RoundRead:
+    return RoundRead(
+        round=row.round,
+        attempt=row.attempt,
+        started_at=row.started_at,
+        committed_at=row.committed_at,
+        seconds=row.seconds,
+        overhead_seconds=row.overhead_seconds,
+        timing=row.timing,
+        metrics=_metrics(row),
+        participations=participations,
+        model=row.model,
+        kept=row.model is not None and row.pruned_at is None,
+    )
+
+
+def _metrics(row: RoundRow) -> dict[str, float]:
+    """Of the model the round made: the server's own figures win; where both exist, both are shown."""
+    both = {f"client_{n}": v for n, v in row.client_metrics.items() if n in row.metrics}
+    train = {_train_name(name): value for name, value in row.train_metrics.items()}
+    return {**train, **both, **row.client_metrics, **row.metrics}
+
+
+def _train_name(name: str) -> str:
+    return name if name.startswith("train_") else f"train_{name}"
+
+
+def metrics(session: Session, run_id: int, name: str | None = None) -> list[MetricRead]:
+    """The numbers of a run, in the order they came."""
+    require_run(session, run_id)
+    query = (
+        select(MetricRow, DeviceRow.name)
+        .outerjoin(DeviceRow, DeviceRow.id == MetricRow.device_id)
+        .where(MetricRow.run_id == run_id)
+        .order_by(MetricRow.id)
+        .limit(METRICS_PAGE)
+    )
+    if name is not None:
+        query = query.where(MetricRow.name == name)
+    return [
+        MetricRead(
+            run_id=row.run_id,
+            round=row.round,
+            device=device,
+            source=row.source,
+            name=row.name,
+            value=row.value,
+            at=row.at,
+        )
+        for row, device in session.execute(query)
+    ]

@@ -1,0 +1,142 @@
+"""Tasks: what is to be learned, by which app, with which config."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from fedops.config import Config, apply_overrides, to_plain
+from fedops.core.contracts import TaskCreate, TaskRead, TaskUpdate
+from fedops.core.errors import Conflict, NotFound
+from fedops.core.states import TASK_TRANSITIONS, TaskStatus
+from fedops.server.database import lookup
+from fedops.server.database.compare_and_set import move
+from fedops.server.database.tables import RunRow, TaskRow
+from fedops.server.devices import availability
+from fedops.server.devices.membership import tell_members
+from fedops.server.events import event_log
+from fedops.server.models import versions
+from fedops.server.tasks import app_bundles
+
+#: Reads the config that a stored app bundle (its sha256) holds.
+ConfigOf = Callable[[str], Config]
+
+
+def require(session: Session, name: str) -> TaskRow:
+    """The task, or ``NotFound`` naming those there are."""
+    row = session.get(TaskRow, name)
+    if row is None:
+        raise NotFound(lookup.unknown_task(session, name))
+    return row
+
+
+def create(session: Session, body: TaskCreate, config_of: ConfigOf, now: float) -> TaskRead:
+    """A new task."""
+    app_bundles.require(session, body.bundle)
+    if session.get(TaskRow, body.name) is not None:
+        raise Conflict(_taken(body.name))
+    row = TaskRow(
+        name=body.name,
+        status=TaskStatus.READY,
+        description=body.description,
+        bundle=body.bundle,
+        overrides=body.overrides,
+        config=effective(config_of(body.bundle), body.overrides, body.name),
+        created_at=now,
+        updated_at=now,
+    )
+    try:
+        with session.begin_nested():
+            session.add(row)
+    except IntegrityError:
+        raise Conflict(_taken(body.name)) from None
+    text = f"app bundle {body.bundle[:12]}"
+    event_log.append(session, now, event_log.OPERATOR, f"task {row.name}", "task.ready", text)
+    tell_members(session, row.name)
+    return read(session, row)
+
+
+def _taken(name: str) -> str:
+    return (
+        f"task '{name}' exists already; change it with 'fedops task update', or take another name"
+    )
+
+
+def effective(config: Config, overrides: Sequence[str], task: str) -> dict[str, Any]:
+    """The config with overrides applied, for this task, as it may be stored and shown."""
+    return {**to_plain(apply_overrides(config, overrides)), "task_id": task}
+
+
+def update(
+    session: Session, name: str, body: TaskUpdate, config_of: ConfigOf, now: float
+) -> TaskRead:
+    """Change what later runs will use. A run that goes on keeps what it began with."""
+    row = require(session, name)
+    if row.status is TaskStatus.ARCHIVED:
+        raise Conflict(f"task '{name}' is archived")
+    if body.bundle is not None:
+        app_bundles.require(session, body.bundle)
+        row.bundle = body.bundle
+    if body.overrides is not None:
+        row.overrides = body.overrides
+    if body.description is not None:
+        row.description = body.description
+    if body.bundle is not None or body.overrides is not None:
+        row.config = effective(config_of(row.bundle), row.overrides, name)
+    row.updated_at = now
+    changed = ", ".join(sorted(body.model_dump(exclude_none=True))) or "nothing"
+    event_log.append(session, now, event_log.OPERATOR, f"task {name}", "task.updated", changed)
+    session.flush()
+    return read(session, row)
+
+
+def archive(session: Session, name: str, now: float) -> TaskRead:
+    """Put a task away: it keeps its runs and models and takes no new run. Repeating is harmless."""
+    row = require(session, name)
+    active = active_run(session, name)
+    if active is not None:
+        raise Conflict(f"task '{name}' has run {active} going on; stop it first")
+    before = move(session, row, "status", TASK_TRANSITIONS, TaskStatus.ARCHIVED, updated_at=now)
+    if before is not None:
+        states = (before, TaskStatus.ARCHIVED)
+        event_log.moved(session, now, event_log.OPERATOR, f"task {name}", states, "asked for")
+        tell_members(session, name)
+    return read(session, row)
+
+
+def listed(session: Session, ready_only: bool = False) -> list[TaskRead]:
+    """All tasks, by name."""
+    query = select(TaskRow).order_by(TaskRow.name)
+    if ready_only:
+        query = query.where(TaskRow.status == TaskStatus.READY)
+    return [read(session, row) for row in session.scalars(query)]
+
+
+def get(session: Session, name: str) -> TaskRead:
+    return read(session, require(session, name))
+
+
+def active_run(session: Session, name: str) -> int | None:
+    """The task's run that is not over, if there is one."""
+    query = select(RunRow.id).where(RunRow.task == name, RunRow.ended_at.is_(None))
+    return session.scalars(query).one_or_none()
+
+
+def read(session: Session, row: TaskRow) -> TaskRead:
+    """A task with what follows from its runs, devices and models."""
+    return TaskRead(
+        name=row.name,
+        status=row.status,
+        description=row.description,
+        bundle=row.bundle,
+        config=row.config,
+        devices=[device.name for device in availability.task_devices(session, row.name)],
+        active_run=active_run(session, row.name),
+        latest_version=versions.aliases(session, row.name).get(versions.LATEST),
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+    )

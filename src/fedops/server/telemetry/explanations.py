@@ -1,0 +1,96 @@
+"""What devices let the server know of their explanations: scores, alarms, failures, pictures."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fedops.core.contracts import ExplanationRead, RecordKind
+from fedops.core.errors import NotFound
+from fedops.server.database.lookup import require_run
+from fedops.server.database.tables import DeviceRow, MetricRow, RecordRow
+
+PREFIX = "xai/"
+#: What a device calls the events of its explanations.
+DRIFT, FAILED, PICTURE = "explanation_drift", "explanation_failed", "explanation_picture"
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PAGE = 50_000
+
+
+def listed(session: Session, run_id: int) -> list[ExplanationRead]:
+    """One entry for each device and round that anything is known of, in the order of rounds."""
+    require_run(session, run_id)
+    found: dict[tuple[int, str], ExplanationRead] = {}
+
+    def entry(device: str, round_: int | None) -> ExplanationRead:
+        key = round_ or 0, device
+        return found.setdefault(key, ExplanationRead(device=device, round=key[0]))
+
+    for device, round_, name, value in _scores(session, run_id):
+        entry(device, round_).scores[name] = value
+    for record in _events(session, run_id):
+        one = entry(record.device, record.round)
+        if record.name == DRIFT:
+            one.alarms.append(record.text)
+        elif record.name == PICTURE:
+            one.pictures.append(record.id)
+        else:
+            one.failures.append(record.text)
+    return [found[key] for key in sorted(found)]
+
+
+def picture(session: Session, run_id: int, device: str, record_id: str) -> bytes:
+    """A contact sheet (PNG) that the device's owner let go.
+
+    Raises:
+        NotFound: there is none, or what came is no PNG.
+    """
+    query = (
+        select(RecordRow)
+        .join(DeviceRow, DeviceRow.id == RecordRow.device_id)
+        .where(RecordRow.run_id == run_id, RecordRow.id == record_id)
+        .where(DeviceRow.name == device, RecordRow.name == PICTURE)
+    )
+    row = session.scalars(query).first()
+    try:
+        found = base64.b64decode(str(row.data.get("png", "")) if row else "", validate=True)
+    except (binascii.Error, ValueError):
+        found = b""
+    if not found.startswith(_PNG):
+        raise NotFound(f"run {run_id} has no picture {record_id} of device '{device}'")
+    return found
+
+
+def _scores(session: Session, run_id: int) -> Iterator[tuple[str, int | None, str, float]]:
+    query = (
+        select(DeviceRow.name, MetricRow.round, MetricRow.name, MetricRow.value)
+        .join(DeviceRow, DeviceRow.id == MetricRow.device_id)
+        .where(MetricRow.run_id == run_id, MetricRow.name.startswith(PREFIX, autoescape=True))
+        .order_by(MetricRow.id)
+        .limit(_PAGE)
+    )
+    for device, round_, name, value in session.execute(query):
+        yield device, round_, name.removeprefix(PREFIX), value
+
+
+def _events(session: Session, run_id: int) -> Any:
+    """Rows of device, name, round, text and id: the pictures themselves stay in the table."""
+    query = (
+        select(
+            DeviceRow.name.label("device"),
+            RecordRow.name,
+            RecordRow.round,
+            RecordRow.text,
+            RecordRow.id,
+        )
+        .join(DeviceRow, DeviceRow.id == RecordRow.device_id)
+        .where(RecordRow.run_id == run_id, RecordRow.kind == RecordKind.EVENT.value)
+        .where(RecordRow.name.in_((DRIFT, FAILED, PICTURE)))
+        .order_by(RecordRow.at)
+    )
+    return session.execute(query)

@@ -1,0 +1,35 @@
+"""What devices measured of themselves: the newest samples, and how long they are kept."""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, select, tuple_
+from sqlalchemy.orm import Session
+
+from fedops.core.contracts import RecordKind, TelemetryRead
+from fedops.server.database import lookup
+from fedops.server.database.tables import RecordRow
+
+#: So many are removed in one transaction, so that none takes long.
+CHUNK = 2_000
+_IS_SAMPLE = RecordRow.kind == RecordKind.TELEMETRY.value
+
+
+def newest(session: Session, device: str, limit: int) -> list[TelemetryRead]:
+    """The newest samples of a device (by name or id), oldest first."""
+    row = lookup.require_device(session, device)
+    query = select(RecordRow).where(RecordRow.device_id == row.id, _IS_SAMPLE)
+    found = session.scalars(query.order_by(RecordRow.at.desc()).limit(limit)).all()
+    return [
+        TelemetryRead(at=sample.at, run_id=sample.run_id, values=sample.data)
+        for sample in reversed(found)
+    ]
+
+
+def forget(session: Session, before: float) -> int:
+    """Remove samples that came in before a moment, at most a chunk; how many it were."""
+    key = (RecordRow.device_id, RecordRow.id)
+    old = select(*key).where(RecordRow.received_at < before, _IS_SAMPLE).limit(CHUNK)
+    gone = session.execute(old).all()
+    if gone:
+        session.execute(delete(RecordRow).where(tuple_(*key).in_([tuple(row) for row in gone])))
+    return len(gone)
