@@ -14,7 +14,7 @@ from fedops.engine.link.exit_reasons import RunFailed
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.run_setup import prepare
 from fedops.flower.codec.compat import SERVER_NODE, take_task_identity
-from fedops.flower.grid.own_server_app import run_own
+from fedops.flower.own_server_app import run_own
 from fedops.flower.strategies.strategy_adapter import RunStrategy
 from fedops.flower.strategies.strategy_factory import make_strategy
 from fedops.scalize.flow.project import Project

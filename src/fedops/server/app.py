@@ -59,7 +59,7 @@ from fedops.server.rounds.engine_liveness import Pulse
 from fedops.server.rounds.instructions import Instructions
 from fedops.server.rounds.other_managers import Nobody, Others
 from fedops.server.rounds.work_hub import WorkHub
-from fedops.server.services import Services
+from fedops.server.services.services import Services
 from fedops.settings import ServerSettings
 
 if TYPE_CHECKING:

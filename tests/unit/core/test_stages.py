@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fedops.core.contracts import Stage
-from fedops.core.stages import size_text, stage_text
+from fedops.core.reasons.stages import size_text, stage_text
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fedops.core.contracts import EngineProgress, ProcessReport, Stage
-from fedops.core.states import AttemptStatus, Enrolment, FailureReason, ProcessStatus, RunStatus
-from fedops.core.why import (
+from fedops.core.reasons.why import (
     AttemptFacts,
     DeviceFacts,
     RunFacts,
@@ -23,6 +22,7 @@ from fedops.core.why import (
     unavailable,
     working,
 )
+from fedops.core.states import AttemptStatus, Enrolment, FailureReason, ProcessStatus, RunStatus
 
 
 @pytest.mark.parametrize(

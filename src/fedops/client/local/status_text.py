@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from fedops.client.local.messages import ClientStatus, HeldStatus
 from fedops.core.contracts import ProcessReport
+from fedops.core.reasons.why import within
 from fedops.core.states import Enrolment, ProcessStatus
-from fedops.core.why import within
 
 
 def why(status: ClientStatus) -> str:

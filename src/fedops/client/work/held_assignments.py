@@ -17,7 +17,7 @@ from pathlib import Path
 from fedops.client.local.messages import Finished, HeldStatus
 from fedops.core.contracts import HeldAssignment, Instruction, Offer, Stage
 from fedops.core.errors import Invalid
-from fedops.core.stages import stage_text
+from fedops.core.reasons.stages import stage_text
 from fedops.storage.atomic_files import sha256_of, write_atomic
 from fedops.storage.payloads import read_document
 from fedops.storage.tensors import TensorFile

@@ -12,8 +12,8 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import TokenCreate, TokenRead
 from fedops.core.errors import Forbidden, NotFound
+from fedops.core.reasons.why import span
 from fedops.core.states import Enrolment, TokenKind
-from fedops.core.why import span
 from fedops.server.database.compare_and_set import swap
 from fedops.server.database.tables import DeviceRow, TokenRow
 from fedops.server.events import event_log

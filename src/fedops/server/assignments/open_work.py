@@ -8,8 +8,8 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import Stage
+from fedops.core.reasons.why import WorkFacts
 from fedops.core.states import ASSIGNMENT_OPEN, ATTEMPT_LIVE, AssignmentStatus
-from fedops.core.why import WorkFacts
 from fedops.server.assignments.assignments import ENDED_BY_SERVER, Seen
 from fedops.server.database.tables import AssignmentRow, AttemptRow
 from fedops.server.events.notifications import OpenWork

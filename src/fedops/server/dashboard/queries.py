@@ -8,7 +8,7 @@ from fedops.core.states import TokenKind
 from fedops.server.devices import registry
 from fedops.server.models import versions
 from fedops.server.runs import control, views
-from fedops.server.services import Services
+from fedops.server.services.services import Services
 
 
 class DashboardSource:

@@ -11,8 +11,8 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ProcessReport, Stage
 from fedops.core.policies import is_online
+from fedops.core.reasons.why import DeviceFacts, WorkFacts, unavailable
 from fedops.core.states import Enrolment, ProcessStatus
-from fedops.core.why import DeviceFacts, WorkFacts, unavailable
 from fedops.server.database.tables import DeviceRow, MembershipRow
 from fedops.server.devices.cloned_devices import PROBLEM as TWINS
 

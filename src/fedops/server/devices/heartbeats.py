@@ -6,8 +6,8 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ProcessReport, WorkPoll
 from fedops.core.policies import present_until
+from fedops.core.reasons.why import span
 from fedops.core.states import ProcessStatus
-from fedops.core.why import span
 from fedops.server.assignments import open_work
 from fedops.server.database.tables import DeviceRow
 from fedops.server.devices import invitations

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import DeviceInfo, DeviceRead
 from fedops.core.errors import NotFound
 from fedops.core.policies import call_interval, is_online, present_until
-from fedops.core.why import WorkFacts, device_why, span
+from fedops.core.reasons.why import WorkFacts, device_why, span
 from fedops.server.assignments import open_work
 from fedops.server.database import lookup
 from fedops.server.database.lookup import require_device

@@ -16,14 +16,8 @@ from pathlib import Path
 from typing import Protocol
 
 from fedops.core.errors import Unavailable
-from fedops.core.why import count
-from fedops.processes import (
-    TREE_VARIABLE,
-    clean_env,
-    end_named_tree,
-    end_tree,
-    spawn,
-)
+from fedops.core.reasons.why import count
+from fedops.processes import TREE_VARIABLE, clean_env, end_named_tree, end_tree, spawn
 
 logger = logging.getLogger("fedops.server.engine")
 

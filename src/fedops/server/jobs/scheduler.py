@@ -17,8 +17,8 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from fedops.core.errors import Conflict, FedOpsError, Invalid
+from fedops.core.reasons.why import span
 from fedops.core.states import AttemptStatus, RunStatus
-from fedops.core.why import span
 from fedops.failpoints import reached
 from fedops.server.database.database import Database
 from fedops.server.jobs.app_folders import AppFolders

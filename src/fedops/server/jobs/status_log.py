@@ -8,8 +8,8 @@ import re
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from fedops.core.reasons.why import run_why
 from fedops.core.states import RunStatus
-from fedops.core.why import run_why
 from fedops.server.database.tables import RunRow
 from fedops.server.runs import run_facts
 from fedops.server.runs.transitions import attempt_of

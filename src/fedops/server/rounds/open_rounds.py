@@ -10,8 +10,8 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import OpenAssignment, OpenRound
 from fedops.core.policies import is_online
+from fedops.core.reasons.why import span
 from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus, Enrolment
-from fedops.core.why import span
 from fedops.server.assignments import assignments
 from fedops.server.database.tables import (
     AssignmentRow,

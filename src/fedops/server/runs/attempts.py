@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import EngineProgress
 from fedops.core.errors import Conflict, NotFound
+from fedops.core.reasons.why import doing_what
 from fedops.core.states import (
     ATTEMPT_LIVE,
     RUN_TERMINAL,
@@ -18,7 +19,6 @@ from fedops.core.states import (
     RunStatus,
     TokenKind,
 )
-from fedops.core.why import doing_what
 from fedops.server.access import tokens
 from fedops.server.database.compare_and_set import swap
 from fedops.server.database.lookup import require_run

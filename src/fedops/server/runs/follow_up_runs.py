@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from fedops.config import Config, parse_config
 from fedops.core.contracts import RunExtend, RunRetry
 from fedops.core.errors import Conflict
+from fedops.core.reasons.why import count
 from fedops.core.states import RUN_TERMINAL, RunStatus
-from fedops.core.why import count
 from fedops.server.database.lookup import require_run
 from fedops.server.database.tables import ModelVersionRow, RoundRow, RunRow, TaskRow
 from fedops.server.runs import control

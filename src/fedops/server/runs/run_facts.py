@@ -6,8 +6,8 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import EngineProgress
 from fedops.core.policies import clients_needed
+from fedops.core.reasons.why import AttemptFacts, RunFacts
 from fedops.core.states import RUN_TERMINAL, AttemptStatus, RunStatus
-from fedops.core.why import AttemptFacts, RunFacts
 from fedops.server.assignments import open_work
 from fedops.server.database.tables import AttemptRow, RunRow
 from fedops.server.devices.availability import device_facts, reason_against, task_devices

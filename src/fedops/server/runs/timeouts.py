@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from fedops.core.reasons.why import span
 from fedops.core.states import FailureReason, RunStatus
-from fedops.core.why import span
 from fedops.server.database.tables import RunRow
 from fedops.server.runs import deadlines
 from fedops.server.runs.transitions import fail_run, live_attempt

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import AttemptRead, MetricRead, ParticipationRead, RoundRead, RunRead
-from fedops.core.why import AttemptFacts, attempt_why, run_why
+from fedops.core.reasons.why import AttemptFacts, attempt_why, run_why
 from fedops.server.database.lookup import require_run
 from fedops.server.database.tables import (
     AttemptRow,

@@ -9,7 +9,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
 from fedops.core.contracts import NAME_PATTERN, ErrorReply
 from fedops.server.access.tokens import Principal, Unauthorized, require_kind
-from fedops.server.services import Services
+from fedops.server.services.services import Services
 
 _bearer = HTTPBearer(auto_error=False, description="An admin, device or attempt token.")
 

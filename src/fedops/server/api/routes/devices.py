@@ -17,7 +17,7 @@ from fedops.server.api.http.authentication import (
 from fedops.server.api.http.protocol_check import PROTOCOL_CHECKED
 from fedops.server.api.http.request_body import StrictRoute
 from fedops.server.devices import enrolment, registry
-from fedops.server.services import Services
+from fedops.server.services.services import Services
 from fedops.server.telemetry import log_store, system_metrics
 
 router = APIRouter(

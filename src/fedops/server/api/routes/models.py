@@ -13,7 +13,7 @@ from fedops.server.api.http import file_transfer
 from fedops.server.api.http.authentication import ADMIN, ERRORS, Named, NameFilter, Server
 from fedops.server.api.http.request_body import StrictRoute
 from fedops.server.models import aliases, comparison, integrity, versions
-from fedops.server.services import Services
+from fedops.server.services.services import Services
 
 router = APIRouter(tags=["models"], dependencies=[ADMIN], route_class=StrictRoute, responses=ERRORS)
 _VERSION = r"^[A-Za-z0-9._-]{1,63}$"

@@ -34,7 +34,7 @@ from fedops.server.api.http.protocol_check import PROTOCOL_CHECKED
 from fedops.server.api.http.request_body import StrictRoute
 from fedops.server.database import blob_rows
 from fedops.server.rounds import checkpoints, commits, engine_session, outcomes
-from fedops.server.services import Services
+from fedops.server.services.services import Services
 from fedops.server.telemetry import log_store
 
 router = APIRouter(

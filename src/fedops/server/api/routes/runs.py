@@ -31,7 +31,7 @@ from fedops.server.api.http.authentication import (
 from fedops.server.api.http.request_body import StrictRoute
 from fedops.server.rounds import checkpoints
 from fedops.server.runs import control, follow_up_runs, views
-from fedops.server.services import Services
+from fedops.server.services.services import Services
 from fedops.server.telemetry import log_store
 
 router = APIRouter(tags=["runs"], dependencies=[ADMIN], route_class=StrictRoute, responses=ERRORS)

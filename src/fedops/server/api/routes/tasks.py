@@ -11,7 +11,7 @@ from fedops.core.contracts import BlobRef, TaskCreate, TaskRead, TaskUpdate
 from fedops.server.api.http import file_transfer
 from fedops.server.api.http.authentication import ADMIN, ERRORS, Named, Server
 from fedops.server.api.http.request_body import StrictRoute
-from fedops.server.services import Services
+from fedops.server.services.services import Services
 from fedops.server.tasks import app_bundles, tasks
 
 router = APIRouter(tags=["tasks"], dependencies=[ADMIN], route_class=StrictRoute, responses=ERRORS)

@@ -31,7 +31,7 @@ from fedops.server.protocol.protocol_version import require_protocol
 from fedops.server.protocol.refusals import Gone, TooLarge
 from fedops.server.rounds.held_work import Listener, News
 from fedops.server.runs import stopping
-from fedops.server.services import Services
+from fedops.server.services.services import Services
 
 logger = logging.getLogger("fedops.server")
 MOUNT = PREFIX + "/work"

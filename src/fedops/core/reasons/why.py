@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fedops.core.contracts import EngineProgress, ProcessReport, Stage
-from fedops.core.stages import stage_text
+from fedops.core.reasons.stages import stage_text
 from fedops.core.states import (
     RUN_TERMINAL,
     AttemptStatus,
