@@ -1,4 +1,4 @@
-"""The rooms of the house: no folder of ``src/fedops`` has more than fifteen modules, and no two import each other."""
+"""The rooms of the house: none has more than fifteen modules, and no two of them import each other."""
 
 from __future__ import annotations
 
@@ -20,8 +20,10 @@ def name_of(path: Path) -> str:
 
 
 def room_of(module: str, modules: dict[str, Path]) -> str:
-    """The folder that a module lies in."""
-    return module if modules[module].name == "__init__.py" else module.rpartition(".")[0]
+    """The folder that a module lies in. What lies beside the folders is a room of its own."""
+    if modules[module].name == "__init__.py" or module.count(".") == 1:
+        return module
+    return module.rpartition(".")[0]
 
 
 def imports_of(path: Path, modules: dict[str, Path]) -> Iterator[str]:

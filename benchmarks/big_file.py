@@ -28,7 +28,7 @@ from fedops.core import contracts as c
 from fedops.core.contracts.training import ARRAYS, CONFIG
 from fedops.core.states import RUN_TERMINAL, RunStatus
 from fedops.demo.federation import Federation
-from fedops.processes import spawn
+from fedops.processes.spawn import spawn
 from fedops.storage.atomic_files import sha256_of
 from fedops.storage.payloads import blobs_of, values_of
 

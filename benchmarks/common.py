@@ -17,8 +17,8 @@ from typing import Any, Self
 
 from rich.console import Console
 
-from fedops.console import table
-from fedops.processes import clean_env, spawn, tethered
+from fedops.console.format import table
+from fedops.processes.spawn import clean_env, spawn, tethered
 
 HERE = Path(__file__).resolve().parent
 

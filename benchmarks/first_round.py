@@ -17,7 +17,7 @@ from pathlib import Path
 from common import median, options, report, say
 
 from fedops.demo.federation import FEDOPS
-from fedops.processes import clean_env
+from fedops.processes.spawn import clean_env
 
 DEVICES = 3
 MUST_SECONDS = 9.0

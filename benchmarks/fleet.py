@@ -18,7 +18,7 @@ from fedops.api_client import JoinClient
 from fedops.client.device.enrolment import describe_device, join_request
 from fedops.core import contracts as c
 from fedops.demo.federation import Federation
-from fedops.processes import clean_env, spawn
+from fedops.processes.spawn import clean_env, spawn
 
 SCRIPT = HERE / "light_device.py"
 #: A device's first poll comes within this time, so that they do not all come in one moment. Seconds.

@@ -19,7 +19,7 @@ from idle import QUIET, idle_federation, round_seconds, run_to_end
 from stock import stock_flower
 
 from fedops.demo.federation import free_port
-from fedops.processes import clean_env
+from fedops.processes.spawn import clean_env
 
 DEVICES = 2
 MUST_SECONDS, MUST_RATIO = 0.1, 10.0

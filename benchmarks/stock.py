@@ -15,7 +15,7 @@ from common import HERE, running
 from idle import QUIET
 
 from fedops.demo.federation import free_port
-from fedops.processes import clean_env
+from fedops.processes.spawn import clean_env
 
 
 class StockFlower:

@@ -20,8 +20,9 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
-from fedops import config, settings
+from fedops import settings
 from fedops.cli.main import COMMANDS
+from fedops.config import schema
 
 HERE = Path(__file__).resolve().parent
 _TYPES: dict[Any, str] = {
@@ -132,7 +133,7 @@ def config_page() -> str:
         NOTE,
         ABOUT_CONFIG,
     ]
-    for title, model in _tables(config.Config, ""):
+    for title, model in _tables(schema.Config, ""):
         parts.append(f"## {f'[{title}]' if title else 'Top level'}\n")
         if title:
             parts.append(_about(model))
@@ -159,8 +160,8 @@ def _section(annotation: Any) -> type[BaseModel] | None:
     """The table a field holds, unless it is a step (whose keys are free)."""
     choices = getattr(annotation, "__args__", (annotation,))
     for choice in choices:
-        if isinstance(choice, type) and issubclass(choice, config.Section):
-            return None if issubclass(choice, config.Step) else choice
+        if isinstance(choice, type) and issubclass(choice, schema.Section):
+            return None if issubclass(choice, schema.Step) else choice
     return None
 
 
@@ -216,7 +217,7 @@ def _words(annotation: Any) -> str:
         return f"list of {_words(arguments[0])}"
     if origin in (Union, UnionType):
         return " or ".join(_words(part) for part in arguments if part is not type(None))
-    if isinstance(annotation, type) and issubclass(annotation, config.Step):
+    if isinstance(annotation, type) and issubclass(annotation, schema.Step):
         return "step"
     return _TYPES.get(annotation, str(annotation))
 
@@ -260,7 +261,7 @@ def _comments(model: type[BaseModel]) -> dict[str, str]:
 def api_page() -> str:
     """Every path of the API."""
     from fedops.server.app import create_app
-    from fedops.testing import FakeEngines
+    from fedops.testing.fakes import FakeEngines
 
     # Nothing is opened or written before the app is started.
     document = create_app(settings.server_settings(home=HERE), FakeEngines()).openapi()

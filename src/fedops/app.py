@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fedops.algorithms.partition import partition as partition
     from fedops.client.app_entry import run_client_manager as run_client_manager
     from fedops.client.app_entry import run_training_client as run_training_client
-    from fedops.config import Dataset as Dataset
+    from fedops.config.schema import Dataset as Dataset
     from fedops.core.errors import FedOpsError as FedOpsError
     from fedops.core.errors import Invalid as Invalid
     from fedops.core.errors import Unavailable as Unavailable

@@ -20,7 +20,8 @@ import httpx
 import psutil
 
 from fedops.demo.federation import free_port
-from fedops.processes import TREE_VARIABLE, spawn, tethered
+from fedops.processes.process_tree import TREE_VARIABLE
+from fedops.processes.spawn import spawn, tethered
 
 START_SECONDS = 90.0
 _ENDED = "finished:"

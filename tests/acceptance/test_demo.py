@@ -16,7 +16,7 @@ from federating import until_gone
 
 from fedops.demo.federation import FEDOPS
 from fedops.demo.run import find_app
-from fedops.processes import clean_env
+from fedops.processes.spawn import clean_env
 from fedops.settings import cli_settings
 
 

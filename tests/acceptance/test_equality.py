@@ -11,7 +11,7 @@ from federating import QUIET, until
 
 from fedops.algorithms.aggregation import weighted_mean
 from fedops.core import contracts as c
-from fedops.core.policies import client_seed
+from fedops.core.seeds import client_seed
 from fedops.core.states import RunStatus
 from fedops.demo.federation import Federation
 from fedops.demo.run import find_app

@@ -14,7 +14,7 @@ from federating import TINY
 
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid, NotFound, Unavailable
 from fedops.demo.federation import FEDOPS, Federation, free_port
-from fedops.processes import clean_env
+from fedops.processes.spawn import clean_env
 
 
 def test_unknown_things_are_not_found(server: Federation) -> None:

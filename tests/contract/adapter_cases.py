@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fedops.config import Dataset, Exchange
+from fedops.config.schema import Dataset, Exchange
 from fedops.scalize.adapter.conformance import CONTEXT
 from fedops.scalize.adapter.protocol import AdapterOptions, ModelAdapter, Part
 from fedops.scalize.adapter.random_state import seed_everything

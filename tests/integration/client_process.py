@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fedops.client.manager.manager import TRAINING_COMMAND, Options, manage
 from fedops.core.errors import FedOpsError
-from fedops.core.policies import SupervisionPolicy
+from fedops.core.restart_policy import SupervisionPolicy
 from fedops.settings import client_settings
 
 CHILD = Path(__file__).with_name("training_child.py")

@@ -17,7 +17,7 @@ from flwr.cli.build import build_fab_from_disk
 from fedops.api_client import OperatorClient
 from fedops.core.contracts import RunRead, RunStart, TaskCreate
 from fedops.core.errors import FedOpsError
-from fedops.processes import TREE_VARIABLE
+from fedops.processes.process_tree import TREE_VARIABLE
 from fedops.server.jobs.engine_process import tree_of
 
 PROGRAM = """
@@ -60,7 +60,7 @@ import hashlib, json, os, sys, time
 from pathlib import Path
 from fedops.api_client import EngineClient
 from fedops.core import contracts as c
-from fedops.processes import die_with_parent
+from fedops.processes.process_tree import die_with_parent
 ticket = json.loads(sys.stdin.readline())
 die_with_parent()
 

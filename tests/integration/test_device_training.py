@@ -12,7 +12,7 @@ import pytest
 from device_processes import Device, joined_device
 from fake_manager_server import Work, eventually
 
-from fedops.config import to_plain
+from fedops.config.loading import to_plain
 from fedops.core.contracts.training import TrainingOrder
 from fedops.scalize.flow.project import Project
 

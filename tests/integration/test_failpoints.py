@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from fedops import failpoints
-from fedops.processes import clean_env
+from fedops.processes.spawn import clean_env
 
 PROGRAM = """
 from fedops.failpoints import reached

@@ -18,9 +18,10 @@ import torch
 from flwr.app import Context, RecordDict
 from flwr.cli.build import build_fab_from_disk
 
-from fedops.config import Dataset, load_config
+from fedops.config.loading import load_config
+from fedops.config.schema import Dataset
 from fedops.core.errors import FedOpsError, Invalid, Unavailable
-from fedops.core.policies import client_seed
+from fedops.core.seeds import client_seed
 from fedops.flower import client_app
 from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext
 from fedops.scalize.flow.datasets import DataSplit

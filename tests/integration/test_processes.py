@@ -14,8 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fedops import processes
 from fedops.core.errors import Conflict
+from fedops.processes import lock, process_tree, spawn
 
 SLEEP = "import time; time.sleep(60)"
 STUBBORN = (
@@ -52,10 +52,10 @@ def finish(parent: subprocess.Popen[str]) -> None:
 
 CHILD_OF_OURS = """
 import subprocess, sys, time
-from fedops.processes import die_with_parent, spawn
+from fedops.processes.process_tree import die_with_parent, spawn
 child = '''
 import subprocess, sys, time
-from fedops.processes import die_with_parent
+from fedops.processes.process_tree import die_with_parent
 die_with_parent()
 assert sys.stdin.read() == ""
 grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -88,10 +88,10 @@ def test_a_child_stuck_in_native_code_ends_too() -> None:
 def test_a_parent_that_drops_the_thread_which_spawned_keeps_its_child() -> None:
     code = '''
 import subprocess, sys, threading, time
-from fedops.processes import spawn
+from fedops.processes.process_tree import spawn
 child = """
 import time
-from fedops.processes import die_with_parent
+from fedops.processes.process_tree import die_with_parent
 die_with_parent()
 print(1, flush=True)
 time.sleep(60)
@@ -118,8 +118,8 @@ def test_the_tether_ends_a_whole_tree_even_across_sessions(tmp_path: Path) -> No
         f"p = subprocess.Popen([sys.executable, '-c', {leaf!r}], stdout=subprocess.PIPE); "
         "p.stdout.readline(); print(os.getpid(), p.pid, flush=True); p.wait()"
     )
-    command = processes.tethered([sys.executable, "-c", program], grace=0.3)
-    child = processes.spawn(command, stdout=subprocess.PIPE)
+    command = spawn.tethered([sys.executable, "-c", program], grace=0.3)
+    child = spawn.spawn(command, stdout=subprocess.PIPE)
     assert child.stdout is not None
     assert child.stdin is not None
     pids = [int(word) for word in child.stdout.readline().split()]
@@ -137,38 +137,38 @@ def test_a_named_tree_is_found_after_its_tether_was_killed() -> None:
         f"p = subprocess.Popen([sys.executable, '-c', {SLEEP!r}], start_new_session=True); "
         "print(os.getpid(), p.pid, flush=True); time.sleep(60)"
     )
-    child = processes.spawn(
-        processes.tethered([sys.executable, "-c", program], tree=tree), stdout=subprocess.PIPE
+    child = spawn.spawn(
+        spawn.tethered([sys.executable, "-c", program], tree=tree), stdout=subprocess.PIPE
     )
     assert child.stdout is not None
     assert child.stdin is not None
     pids = [int(word) for word in child.stdout.readline().split()]
     child.kill()
     child.wait()
-    processes.end_named_tree(tree, grace=0.5)
+    process_tree.end_named_tree(tree, grace=0.5)
     child.stdout.close()
     child.stdin.close()
     assert all(gone(pid) for pid in pids)
 
 
 def test_the_tether_passes_the_exit_code_on_and_names_what_it_cannot_start() -> None:
-    command = processes.tethered([sys.executable, "-c", "raise SystemExit(7)"])
-    with processes.spawn(command) as child:
+    command = spawn.tethered([sys.executable, "-c", "raise SystemExit(7)"])
+    with spawn.spawn(command) as child:
         assert child.wait(10) == 7
-    command = processes.tethered(["no-such-program-here"])
-    with processes.spawn(command, stderr=subprocess.PIPE) as child:
+    command = spawn.tethered(["no-such-program-here"])
+    with spawn.spawn(command, stderr=subprocess.PIPE) as child:
         assert child.stderr is not None
         said = child.stderr.read().decode().strip()
     assert said == "cannot start no-such-program-here: No such file or directory"
 
 
 def test_end_tree_kills_what_ignores_sigterm_and_leaves_the_exit_code() -> None:
-    child = processes.spawn([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE)
+    child = spawn.spawn([sys.executable, "-c", STUBBORN], stdout=subprocess.PIPE)
     assert child.stdout is not None
     assert child.stdin is not None
     child.stdout.readline()
     begin = time.monotonic()
-    processes.end_tree(child.pid, grace=0.3)
+    process_tree.end_tree(child.pid, grace=0.3)
     assert 0.3 <= time.monotonic() - begin < 2.0
     assert child.wait(1) == -signal.SIGKILL
     child.stdout.close()
@@ -178,33 +178,33 @@ def test_end_tree_kills_what_ignores_sigterm_and_leaves_the_exit_code() -> None:
 def test_end_tree_of_nothing_is_no_error() -> None:
     child = subprocess.Popen([sys.executable, "-c", ""])
     child.wait()
-    processes.end_tree(child.pid)
+    process_tree.end_tree(child.pid)
     assert child.returncode == 0, "it was not there to be ended"
 
 
 def test_a_leftover_is_ended_but_never_another_process_with_its_number(tmp_path: Path) -> None:
     noted = tmp_path / "run" / "child.pid"
     child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
-    processes.write_pid_file(noted, child.pid)
+    lock.write_pid_file(noted, child.pid)
     noted.write_text(f"{child.pid} 12345.0\n")
-    assert not processes.end_leftover(noted)
+    assert not lock.end_leftover(noted)
     assert child.poll() is None
-    processes.write_pid_file(noted, child.pid)
-    assert processes.end_leftover(noted)
+    lock.write_pid_file(noted, child.pid)
+    assert lock.end_leftover(noted)
     assert child.wait(2) == -signal.SIGTERM
     assert not noted.exists()
-    assert not processes.end_leftover(noted)
+    assert not lock.end_leftover(noted)
 
 
 def test_a_lock_is_held_once_and_names_its_holder(tmp_path: Path) -> None:
     path = tmp_path / "home" / "lock"
-    held = processes.hold_lock(path, "a Client Manager")
+    held = lock.hold_lock(path, "a Client Manager")
     with pytest.raises(Conflict) as caught:
-        processes.hold_lock(path, "a Client Manager")
+        lock.hold_lock(path, "a Client Manager")
     assert str(os.getpid()) in caught.value.message
     assert str(path.parent) in caught.value.message
     held.close()
-    processes.hold_lock(path, "a Client Manager").close()
+    lock.hold_lock(path, "a Client Manager").close()
 
 
 def test_a_lock_holds_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -214,10 +214,10 @@ def test_a_lock_holds_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(os, "write", full)
     path = tmp_path / "lock"
     with (
-        processes.hold_lock(path, "a backup"),
+        lock.hold_lock(path, "a backup"),
         pytest.raises(Conflict, match="process unknown"),
     ):
-        processes.hold_lock(path, "a backup")
+        lock.hold_lock(path, "a backup")
 
 
 def test_the_environment_of_a_child_has_no_fedops_secret() -> None:
@@ -229,9 +229,9 @@ def test_the_environment_of_a_child_has_no_fedops_secret() -> None:
         "FEDOPS_JOIN_TOKEN": "x",
         "FEDOPS_DATABASE_URL": "postgresql://u:p@h/d",
         "SOMETHING": "fo_admin_abc",
-        processes.TREE_VARIABLE: "outer",
+        process_tree.TREE_VARIABLE: "outer",
     }
-    env = processes.clean_env({"EXTRA": "1"}, base)
+    env = spawn.clean_env({"EXTRA": "1"}, base)
     assert sorted(env) == sorted(
         ["PATH", "HOME", "CUDA_VISIBLE_DEVICES", "FEDOPS_MNIST_DIR", "EXTRA"]
     )

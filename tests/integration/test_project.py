@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import torch
 
-from fedops.config import apply_overrides, to_plain
+from fedops.config.loading import to_plain
+from fedops.config.overrides import apply_overrides
 from fedops.core.errors import FedOpsError, Forbidden, Invalid
 from fedops.scalize.adapter.protocol import TrainContext
 from fedops.scalize.flow.project import Project

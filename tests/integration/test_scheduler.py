@@ -14,7 +14,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedops.client.device.enrolment import join_request
-from fedops.config import parse_config, to_plain
+from fedops.config.loading import parse_config, to_plain
 from fedops.core.contracts import (
     DeviceInfo,
     EngineFinish,
@@ -41,7 +41,7 @@ from fedops.server.rounds.work_hub import WorkHub
 from fedops.server.runs import control, transitions
 from fedops.settings import ServerSettings
 from fedops.storage.folder_blobs import FolderBlobs
-from fedops.testing import FakeClock, FakeEngines
+from fedops.testing.fakes import FakeClock, FakeEngines
 
 
 @dataclass

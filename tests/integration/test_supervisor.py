@@ -16,12 +16,12 @@ import pytest
 from fedops.client.spool.child_output import Output
 from fedops.client.supervision.supervisor import Program, Supervisor
 from fedops.core.contracts import ProcessReport
-from fedops.core.policies import SupervisionPolicy
+from fedops.core.restart_policy import SupervisionPolicy
 from fedops.core.states import PROCESS_TRANSITIONS, ProcessStatus, can_advance
 
 HEAD = """
 import json, os, sys, time
-from fedops.processes import die_with_parent
+from fedops.processes.process_tree import die_with_parent
 die_with_parent()
 pipe = int(sys.argv[1])
 def say(**message):

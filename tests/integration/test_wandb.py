@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from fedops.client.training.wandb_reporter import Place, WandbReporter
-from fedops.config import Config, parse_config
+from fedops.config.loading import parse_config
+from fedops.config.schema import Config
 from fedops.core.states import ProcessStatus
 
 SECRET = "0123456789abcdef0123456789abcdef01234567"

@@ -14,7 +14,7 @@ from rich.live import Live
 
 from fedops.api_client import OperatorClient
 from fedops.cli.output import console
-from fedops.console import round_line, run_view, score_line, scores_of
+from fedops.console.runs import round_line, run_view, score_line, scores_of
 from fedops.core import contracts as c
 from fedops.core.errors import Unavailable
 from fedops.core.states import RUN_TERMINAL, RunStatus

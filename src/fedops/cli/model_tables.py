@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from fedops.console import moment, number, table, version_name
+from fedops.console.format import moment, number, table, version_name
 from fedops.core import contracts as c
 
 #: A comparison shows the tensors that differ most.

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import RenderableType
 
-from fedops.console import bytes_of, moment, table
+from fedops.console.format import bytes_of, moment, table
 from fedops.core import contracts as c
 
 #: The columns of a sample, with their titles; a device that cannot measure one leaves it empty.

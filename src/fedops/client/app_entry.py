@@ -18,10 +18,10 @@ from fedops.client.device.data_dir import Home, load_identity
 from fedops.client.device.enrolment import join
 from fedops.client.manager.manager import Options, manage
 from fedops.client.training import main
-from fedops.config import Config
+from fedops.config.schema import Config
 from fedops.core.errors import FedOpsError, Invalid, NotFound
 from fedops.flower.launch.device_launcher import ERROR_PREFIX, PLACEHOLDER, TRAINING_PREFIX
-from fedops.processes import die_with_parent
+from fedops.processes.spawn import die_with_parent
 from fedops.scalize.flow.project import Project
 from fedops.settings import AppSettings, ClientSettings, app_settings, client_settings
 

@@ -13,7 +13,8 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.text import Text
 
-from fedops.console import number, round_line, run_view
+from fedops.console.format import number
+from fedops.console.runs import round_line, run_view
 from fedops.core import contracts as c
 
 if TYPE_CHECKING:

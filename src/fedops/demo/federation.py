@@ -25,7 +25,7 @@ from fedops.api_client import OperatorClient
 from fedops.client.device.enrolment import join as enrol
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError, Unavailable, from_kind
-from fedops.processes import clean_env, spawn, tethered
+from fedops.processes.spawn import clean_env, spawn, tethered
 
 T = TypeVar("T")
 

@@ -14,7 +14,7 @@ from fedops.demo.federation import Federation
 
 #: What a word of the command line tells about the process. The first that fits counts.
 _ROLES = (
-    ("fedops.processes", None),  # a tether
+    ("fedops.processes.tether", None),  # a tether
     ("fedops.flower.server_app", "FL server"),
     ("fedops.client.training.main", "training client"),
     ("multiprocessing", None),

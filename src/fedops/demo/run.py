@@ -14,7 +14,8 @@ from typing import Any
 
 import psutil
 
-from fedops.console import accuracy_of, loss_of, version_name
+from fedops.console.format import version_name
+from fedops.console.runs import accuracy_of, loss_of
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, FedOpsError, NotFound, Unavailable
 from fedops.core.states import RUN_TERMINAL, ParticipationStatus, RunStatus

@@ -10,7 +10,7 @@ import numpy as np
 from fedops.algorithms.selection import Selector
 from fedops.core.contracts import Candidate, RoundBegin
 from fedops.core.contracts.training import TRAIN, ConfigValue
-from fedops.core.policies import draw_seed
+from fedops.core.seeds import draw_seed
 from fedops.core.states import FailureReason
 from fedops.engine.collecting import Collection
 from fedops.engine.global_model import GlobalModel

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fedops.algorithms.selection import Selector
-from fedops.config import Config, RoundPolicy
+from fedops.config.schema import Config, RoundPolicy
 from fedops.core.contracts import Candidate
-from fedops.core.policies import clients_needed, clients_wanted, quorum
+from fedops.core.quorum import clients_needed, clients_wanted, quorum
 from fedops.engine.aggregation_port import SamplingNumbers
 
 #: Who is uploading at the deadline, or waits to, gets this share of it more, and so many seconds at least.

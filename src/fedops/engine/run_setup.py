@@ -10,10 +10,11 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any, Protocol
 
-from fedops.config import Config, to_plain
+from fedops.config.loading import to_plain
+from fedops.config.schema import Config
 from fedops.core.contracts import AttemptSpec, ModelInit
 from fedops.core.errors import Forbidden, Invalid, Unavailable
-from fedops.core.policies import client_seed
+from fedops.core.seeds import client_seed
 from fedops.core.states import FailureReason
 from fedops.engine.aggregation_port import AggregationPort
 from fedops.engine.global_model import GlobalModel

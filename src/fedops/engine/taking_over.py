@@ -9,7 +9,7 @@ import numpy as np
 
 from fedops.core.contracts import CancelRequest, OpenAssignment, OpenRound
 from fedops.core.contracts.training import TRAIN, ConfigValue
-from fedops.core.policies import draw_seed
+from fedops.core.seeds import draw_seed
 from fedops.core.states import ASSIGNMENT_OPEN
 from fedops.engine.collecting import Collection
 from fedops.engine.global_model import GlobalModel

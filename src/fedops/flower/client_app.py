@@ -19,7 +19,7 @@ from typing import Any, Literal
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 
-from fedops.config import read_toml
+from fedops.config.loading import read_toml
 from fedops.core.contracts import Instruction
 from fedops.core.contracts.training import (
     ARRAYS,

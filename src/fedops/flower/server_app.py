@@ -21,7 +21,7 @@ from fedops.engine.link.log_shipping import LogShipping
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.link.server_retry import RETRY_SECONDS
 from fedops.failpoints import reached
-from fedops.processes import die_with_parent
+from fedops.processes.spawn import die_with_parent
 
 logger = logging.getLogger("fedops.engine")
 #: A ticket is shorter than this. Bytes.

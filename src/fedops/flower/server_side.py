@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from fedops.config import Config
+from fedops.config.schema import Config
 from fedops.core.contracts import AttemptSpec, EngineFinish
 from fedops.core.errors import FedOpsError
 from fedops.core.states import FailureReason

@@ -19,11 +19,11 @@ import numpy as np
 from flwr.app import ArrayRecord, ConfigRecordValues, Context, Message
 from flwr.serverapp import Grid
 
-from fedops.config import to_plain
+from fedops.config.loading import to_plain
 from fedops.core.contracts import AttemptSpec
 from fedops.core.contracts.training import EVALUATE, TRAIN, TrainingOrder
 from fedops.core.errors import FedOpsError, Invalid, Unavailable
-from fedops.core.policies import draw_seed
+from fedops.core.seeds import draw_seed
 from fedops.engine.global_model import GlobalModel, StoredUpdate
 from fedops.engine.round_commit import client_metrics
 from fedops.engine.run_setup import Setup

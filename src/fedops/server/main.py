@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid
-from fedops.processes import hold_lock
+from fedops.processes.lock import hold_lock
 from fedops.server.database.backup_lock import require_finished
 from fedops.server.jobs.engine_process import COMMAND, LocalEngineProcesses
 from fedops.settings import ServerSettings

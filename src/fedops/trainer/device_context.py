@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from fedops.config import Config
+from fedops.config.schema import Config
 from fedops.core.states import ProcessStatus
 from fedops.scalize.adapter.protocol import EpochCheckpoints, ModelAdapter
 from fedops.scalize.flow.datasets import DataSplit

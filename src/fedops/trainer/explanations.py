@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fedops.config import Config, Xai
+from fedops.config.schema import Config, Xai
 from fedops.core.errors import FedOpsError, Invalid
 from fedops.scalize.adapter.protocol import ModelAdapter
 from fedops.scalize.flow.datasets import DataSplit

@@ -15,11 +15,12 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol, Self
 
 from fedops.algorithms.clipping import clip_update
-from fedops.config import Config, to_plain
+from fedops.config.loading import to_plain
+from fedops.config.schema import Config
 from fedops.core.contracts import ExchangeRule
 from fedops.core.contracts.training import EVALUATE, ClientMetrics, TrainingOrder, UpdateHeader
 from fedops.core.errors import FedOpsError, Forbidden, Invalid
-from fedops.core.policies import client_seed
+from fedops.core.seeds import client_seed
 from fedops.core.states import ProcessStatus
 from fedops.failpoints import reached
 from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from fedops.cli.commands.server import app
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, FedOpsError, Invalid, NotFound
-from fedops.processes import hold_lock
+from fedops.processes.lock import hold_lock
 from fedops.server.database import upgrade
 from fedops.server.database.backup import backup
 from fedops.server.database.backup_lock import UNFINISHED, require_finished

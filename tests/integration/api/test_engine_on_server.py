@@ -15,7 +15,7 @@ from managing import Device, World
 from paper_federation import payload_of, strategy_of
 
 from fedops.api_client import EngineClient
-from fedops.config import parse_config
+from fedops.config.loading import parse_config
 from fedops.core import contracts as c
 from fedops.core.contracts.training import ARRAYS, CONFIG, TrainingOrder
 from fedops.core.errors import Conflict, FedOpsError

@@ -9,10 +9,11 @@ from typing import Any, Self
 import numpy as np
 
 from fedops.algorithms.aggregation import elementwise_max, weighted_mean
-from fedops.config import Config, parse_config
+from fedops.config.loading import parse_config
+from fedops.config.schema import Config
 from fedops.core.contracts import ExchangeRule, ParameterContract, ParameterSpec
 from fedops.core.errors import Invalid
-from fedops.core.policies import client_seed
+from fedops.core.seeds import client_seed
 from fedops.scalize.adapter.protocol import EvalResult, TrainContext, TrainResult
 from fedops.scalize.flow.datasets import DataSplit
 from fedops.storage.tensors import Tensors

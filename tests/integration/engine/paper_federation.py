@@ -14,7 +14,8 @@ from typing import Any
 from line_model import LineAdapter, LineProject, StateMemory, examples, plain_rounds
 from paper_server import Answer, Assignment, PaperServer, Refused, Work
 
-from fedops.config import Config, parse_config
+from fedops.config.loading import parse_config
+from fedops.config.schema import Config
 from fedops.core.contracts.training import ARRAYS, EVAL_METRICS, HEADER, METRICS
 from fedops.core.errors import Conflict, Unavailable
 from fedops.engine.link.server_link import ServerLink

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import torch
 
-from fedops.config import to_plain
+from fedops.config.loading import to_plain
 from fedops.core.contracts.training import TRAIN, TrainingOrder, UpdateHeader
 from fedops.core.errors import Invalid
 from fedops.scalize.flow.project import Project
@@ -228,7 +228,7 @@ def test_a_failed_explanation_is_an_event_and_no_failed_round(
 
 
 def test_a_model_that_raises_anything_is_a_refusal(tmp_path: Path) -> None:
-    from fedops.config import parse_config
+    from fedops.config.loading import parse_config
     from fedops.scalize.flow.datasets import DataSplit
 
     class Odd(torch.nn.Module):
@@ -250,7 +250,7 @@ def test_a_table_of_numbers_is_explained_by_a_copy_of_the_estimator(tmp_path: Pa
     """What no tensors make whole is copied before and after training."""
     from sklearn.linear_model import LogisticRegression
 
-    from fedops.config import parse_config
+    from fedops.config.loading import parse_config
     from fedops.scalize.flow.datasets import DataSplit
     from fedops.trainer.device_context import Moment
 

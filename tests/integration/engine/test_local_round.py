@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from line_model import LineAdapter, LineProject, StateMemory, examples
 
-from fedops.config import parse_config
+from fedops.config.loading import parse_config
 from fedops.core.contracts import ExchangeRule
 from fedops.core.contracts.training import EVALUATE, TRAIN, TrainingOrder
 from fedops.core.errors import Invalid

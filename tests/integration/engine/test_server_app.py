@@ -19,7 +19,7 @@ from fedops.core.states import FailureReason
 from fedops.engine.link.server_link import ServerLink
 from fedops.flower.run_modes import run_by_mode
 from fedops.flower.server_app import read_ticket, run_attempt
-from fedops.processes import clean_env, spawn
+from fedops.processes.spawn import clean_env, spawn
 from fedops.scalize.flow.project import Project
 from fedops.storage.payloads import Payload
 from fedops.trainer.device_context import Device

@@ -9,14 +9,9 @@ from fedops.cli.commands.models import version_number
 from fedops.cli.commands.tasks import config_lines
 from fedops.cli.commands.tokens import seconds
 from fedops.cli.telemetry_table import telemetry_table
-from fedops.console import (
-    bytes_of,
-    explanations_table,
-    participants,
-    round_line,
-    score_line,
-    scores_of,
-)
+from fedops.console.format import bytes_of
+from fedops.console.models import explanations_table
+from fedops.console.runs import participants, round_line, score_line, scores_of
 from fedops.core import contracts as c
 from fedops.core.errors import Invalid
 from fedops.core.states import ParticipationStatus

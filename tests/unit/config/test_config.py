@@ -7,7 +7,9 @@ import tomllib
 
 import pytest
 
-from fedops.config import Config, apply_overrides, parse_config, to_plain
+from fedops.config.loading import parse_config, to_plain
+from fedops.config.overrides import apply_overrides
+from fedops.config.schema import Config
 from fedops.core.errors import Invalid
 
 DOCUMENT = """

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from fedops.config import apply_overrides, parse_config, to_plain
+from fedops.config.loading import parse_config, to_plain
+from fedops.config.overrides import apply_overrides
 from fedops.core.contracts import RunStart, TaskCreate, TaskUpdate
 from fedops.core.validation_messages import without_secret
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from fedops.core.policies import client_seed, clients_needed, clients_wanted, draw_seed, quorum
+from fedops.core.quorum import clients_needed, clients_wanted, quorum
+from fedops.core.seeds import client_seed, draw_seed
 
 
 def test_a_client_seed_depends_on_run_device_and_round_and_fits_63_bits() -> None:

@@ -7,18 +7,16 @@ from dataclasses import replace
 import pytest
 
 from fedops.core.contracts import EngineProgress, ProcessReport, Stage
+from fedops.core.reasons.durations import count, some, span
 from fedops.core.reasons.why import (
     AttemptFacts,
     DeviceFacts,
     RunFacts,
     WorkFacts,
     attempt_why,
-    count,
     device_why,
     presence,
     run_why,
-    some,
-    span,
     unavailable,
     working,
 )

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from fedops.config import parse_config
+from fedops.config.loading import parse_config
 from fedops.core.errors import Invalid
 from fedops.explain.explainers.options import Limits, Options
 

@@ -6,7 +6,7 @@ import ml_dtypes
 import numpy as np
 import pytest
 
-from fedops.config import Exchange
+from fedops.config.schema import Exchange
 from fedops.core.contracts import ExchangeRule
 from fedops.core.errors import Invalid
 from fedops.scalize.adapter.parameter_exchange import (

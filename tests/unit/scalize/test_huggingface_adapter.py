@@ -13,7 +13,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import BertConfig, BertForSequenceClassification
 
-from fedops.config import Exchange
+from fedops.config.schema import Exchange
 from fedops.core.contracts import ExchangeRule
 from fedops.core.errors import Invalid
 from fedops.scalize.adapter.protocol import AdapterOptions, TrainContext, TrainingState

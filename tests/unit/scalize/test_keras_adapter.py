@@ -12,7 +12,7 @@ pytest.importorskip("keras", reason="Keras is not installed")
 import keras
 from keras import layers
 
-from fedops.config import Exchange
+from fedops.config.schema import Exchange
 from fedops.core.errors import Invalid
 from fedops.scalize.adapter.protocol import AdapterOptions, Cancelled, Part, TrainContext
 from fedops.scalize.frameworks.keras import KerasAdapter

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedops.config import Partition
+from fedops.config.schema import Partition
 from fedops.core.errors import Invalid
 from fedops.scalize.flow.data_partition import labels_of, part_of
 from fedops.scalize.flow.datasets import DataSplit, count

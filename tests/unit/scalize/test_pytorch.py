@@ -16,7 +16,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from fedops.config import Exchange, Resources
+from fedops.config.schema import Exchange, Resources
 from fedops.core.contracts import ExchangeRule
 from fedops.core.errors import Invalid
 from fedops.scalize.adapter.protocol import AdapterOptions, Cancelled, Part, TrainContext

@@ -18,7 +18,7 @@ from sklearn.preprocessing import MinMaxScaler, OneHotEncoder, StandardScaler
 from sklearn.tree import DecisionTreeClassifier
 
 from fedops.algorithms.aggregation import elementwise_max, weighted_mean
-from fedops.config import Dataset, Exchange
+from fedops.config.schema import Dataset, Exchange
 from fedops.core.contracts import ExchangeRule
 from fedops.core.errors import Invalid
 from fedops.scalize.adapter.protocol import AdapterOptions, TrainContext, TrainResult

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fedops.core.contracts import ProcessReport, WorkPoll
-from fedops.core.policies import call_interval
+from fedops.core.presence import call_interval
 from fedops.core.states import ProcessStatus
 from fedops.server.devices.presence import FLUSH_SECONDS, Presence
 

@@ -11,7 +11,7 @@ import typer
 
 from fedops.cli import options
 from fedops.cli.output import show
-from fedops.console import coloured, fields
+from fedops.console.format import coloured, fields
 from fedops.settings import client_settings
 
 app = options.group("The Client Manager of this device.")

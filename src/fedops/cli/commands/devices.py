@@ -11,7 +11,7 @@ from fedops.cli.connection import operator
 from fedops.cli.logs import stream, write
 from fedops.cli.output import show
 from fedops.cli.telemetry_table import telemetry_table
-from fedops.console import device_fields, devices_table
+from fedops.console.devices import device_fields, devices_table
 from fedops.core import contracts as c
 
 app = options.group("Enrolled devices.")

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from fedops.cli import options
 from fedops.cli.output import console, show
-from fedops.config import Config
+from fedops.config.schema import Config
 from fedops.core.contracts import ExchangeRule
 from fedops.core.errors import Invalid
 from fedops.core.suggestions import listed

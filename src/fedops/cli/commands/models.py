@@ -13,7 +13,8 @@ from fedops.cli import options
 from fedops.cli.connection import operator
 from fedops.cli.model_tables import aliases_table, comparison_view
 from fedops.cli.output import show
-from fedops.console import bytes_of, model_fields, models_table, version_name
+from fedops.console.format import bytes_of, version_name
+from fedops.console.models import model_fields, models_table
 from fedops.core.errors import Invalid, Unavailable
 from fedops.storage.atomic_files import sha256_of
 

@@ -14,7 +14,9 @@ from fedops.cli.connection import operator
 from fedops.cli.follow import follow, wait_until
 from fedops.cli.logs import stream, write
 from fedops.cli.output import show
-from fedops.console import explanations_table, rounds_table, run_fields, runs_table, version_name
+from fedops.console.format import version_name
+from fedops.console.models import explanations_table
+from fedops.console.runs import rounds_table, run_fields, runs_table
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError, Unavailable
 from fedops.core.states import RUN_TERMINAL, RunStatus

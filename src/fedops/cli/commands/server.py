@@ -10,7 +10,7 @@ import typer
 
 from fedops.cli import options
 from fedops.cli.output import console, show
-from fedops.console import bytes_of
+from fedops.console.format import bytes_of
 from fedops.settings import ServerSettings, server_settings
 
 app = typer.Typer(

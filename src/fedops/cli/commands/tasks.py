@@ -11,7 +11,7 @@ from fedops.api_client import OperatorClient
 from fedops.cli import options
 from fedops.cli.connection import operator
 from fedops.cli.output import show
-from fedops.console import task_fields, tasks_table
+from fedops.console.tasks import task_fields, tasks_table
 from fedops.core import contracts as c
 from fedops.core.errors import Invalid
 

@@ -10,7 +10,8 @@ import typer
 from fedops.cli import options
 from fedops.cli.connection import operator
 from fedops.cli.output import show
-from fedops.console import moment, tokens_table
+from fedops.console.format import moment
+from fedops.console.tasks import tokens_table
 from fedops.core import contracts as c
 from fedops.core.errors import Invalid
 

@@ -32,7 +32,7 @@ from fedops.client.device.data_dir import (
 from fedops.client.device.device_config import ensure_device_config
 from fedops.core.contracts import NAME_PATTERN, DeviceInfo, JoinReply, JoinRequest
 from fedops.core.errors import Conflict, Invalid, Unavailable
-from fedops.core.policies import join_statement
+from fedops.core.join_statement import join_statement
 from fedops.core.states import Enrolment
 
 logger = logging.getLogger("fedops.client")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedops.client.local.messages import ClientStatus, HeldStatus
 from fedops.core.contracts import ProcessReport
-from fedops.core.reasons.why import within
+from fedops.core.reasons.durations import within
 from fedops.core.states import Enrolment, ProcessStatus
 
 

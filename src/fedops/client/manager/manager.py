@@ -44,9 +44,9 @@ from fedops.client.work.transfers import Transfers
 from fedops.client.work.work_desk import Outside, WorkDesk
 from fedops.core.contracts import LogSource, ProcessReport, Work, WorkPoll
 from fedops.core.errors import FedOpsError, Forbidden, Invalid, NotFound
-from fedops.core.policies import SupervisionPolicy
+from fedops.core.restart_policy import SupervisionPolicy
 from fedops.core.states import Enrolment, ProcessStatus
-from fedops.processes import hold_lock
+from fedops.processes.lock import hold_lock
 from fedops.scalize.flow.project import Project
 from fedops.settings import ClientSettings
 

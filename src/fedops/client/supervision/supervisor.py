@@ -22,18 +22,12 @@ from typing import IO, Any, Literal
 from fedops.client.spool.child_output import Output
 from fedops.client.supervision.exit_status import why_ended
 from fedops.core.contracts import ProcessReport
-from fedops.core.policies import StepKind, SupervisionPolicy, next_step
+from fedops.core.restart_policy import StepKind, SupervisionPolicy, next_step
 from fedops.core.states import PROCESS_TRANSITIONS, ProcessStatus, can_advance
 from fedops.failpoints import reached
-from fedops.processes import (
-    TREE_VARIABLE,
-    clean_env,
-    end_leftover,
-    end_named_tree,
-    end_tree,
-    spawn,
-    write_pid_file,
-)
+from fedops.processes.lock import end_leftover, write_pid_file
+from fedops.processes.process_tree import TREE_VARIABLE, end_named_tree, end_tree
+from fedops.processes.spawn import clean_env, spawn
 
 logger = logging.getLogger("fedops.client.supervisor")
 

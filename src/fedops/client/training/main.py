@@ -27,7 +27,7 @@ from fedops.client.training.round_files import RoundFiles
 from fedops.client.training.wandb_reporter import WandbReporter, rounds_to_wandb
 from fedops.client.training.work_loop import App, WorkLoop
 from fedops.core.errors import FedOpsError, Unavailable
-from fedops.processes import die_with_parent
+from fedops.processes.spawn import die_with_parent
 from fedops.trainer.device_context import Device
 from fedops.trainer.explanations import RoundExplanations
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fedops.client.device.data_dir import Home, load_identity
-from fedops.config import Config
+from fedops.config.schema import Config
 from fedops.core.states import ProcessStatus
 from fedops.core.validation_messages import REDACTED
 from fedops.trainer.device_context import Device, Reporter

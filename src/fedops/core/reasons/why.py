@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fedops.core.contracts import EngineProgress, ProcessReport, Stage
+from fedops.core.reasons.durations import count, some, span, within
 from fedops.core.reasons.stages import stage_text
 from fedops.core.states import (
     RUN_TERMINAL,
@@ -15,35 +16,6 @@ from fedops.core.states import (
     ProcessStatus,
     RunStatus,
 )
-
-#: A message names at most this many devices.
-NAMED = 3
-
-
-def span(seconds: float) -> str:
-    """A duration as people say it: ``41 s``, ``3 min``, ``2 h``, ``5 d``."""
-    seconds = max(seconds, 0.0)
-    for unit, size, limit in (("s", 1, 120), ("min", 60, 7_200), ("h", 3_600, 172_800)):
-        if seconds < limit:
-            return f"{int(seconds / size)} {unit}"
-    return f"{int(seconds / 86_400)} d"
-
-
-def within(seconds: float, limit: float | None) -> str:
-    """How long something has lasted, and how long it may: ``12 s, limit 60 s``."""
-    return span(seconds) if limit is None else f"{span(seconds)}, limit {span(limit)}"
-
-
-def count(number: int, thing: str) -> str:
-    """``1 device``, ``2 devices``."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
-
-
-def some(words: Sequence[str]) -> str:
-    """The first few words, and how many more there are."""
-    shown = ", ".join(words[:NAMED])
-    return shown if len(words) <= NAMED else f"{shown} and {len(words) - NAMED} more"
-
 
 # --- work ------------------------------------------------------------------------------------
 

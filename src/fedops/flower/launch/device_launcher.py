@@ -22,7 +22,8 @@ from flwr.serverapp import Grid
 from fedops.core.errors import FedOpsError
 from fedops.flower.launch.flwr_run_stream import Stream, find_stream
 from fedops.flower.launch.host_process import on_leaving, overrides_of
-from fedops.processes import TREE_VARIABLE, clean_env, end_named_tree, end_tree, spawn
+from fedops.processes.process_tree import TREE_VARIABLE, end_named_tree, end_tree
+from fedops.processes.spawn import clean_env, spawn
 from fedops.settings import app_settings
 
 #: What the lines of the two processes begin with.

@@ -14,7 +14,7 @@ import ml_dtypes
 import numpy as np
 import numpy.typing as npt
 
-from fedops.config import Exchange
+from fedops.config.schema import Exchange
 from fedops.core.contracts import ExchangeRule, ParameterContract, ParameterSpec
 from fedops.core.errors import Invalid
 from fedops.core.suggestions import did_you_mean, listed

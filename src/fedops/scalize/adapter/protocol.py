@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from fedops.config import Dataset, Exchange, Resources
+from fedops.config.schema import Dataset, Exchange, Resources
 from fedops.core.contracts import ParameterContract
 from fedops.storage.tensors import Tensors
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import tomli_w
 
-from fedops.config import read_toml
+from fedops.config.loading import read_toml
 from fedops.core.errors import Invalid
 from fedops.core.redaction import redact
 from fedops.scalize.discovery.survey import python_files

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fedops.core.errors import FedOpsError, Invalid
-from fedops.core.policies import client_seed
+from fedops.core.seeds import client_seed
 from fedops.scalize.adapter.parameter_exchange import is_floating
 from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext, TrainingState
 from fedops.scalize.flow.datasets import DataSplit, count, take

@@ -18,7 +18,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from fedops.config import read_toml
+from fedops.config.loading import read_toml
 from fedops.core.errors import FedOpsError
 from fedops.scalize.discovery.scaffold import FOLDER
 

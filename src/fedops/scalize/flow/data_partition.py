@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedops.config import Partition
+from fedops.config.schema import Partition
 from fedops.core.errors import Invalid
 from fedops.scalize.flow.datasets import DataSplit, is_pair, take
 from fedops.scalize.flow.target_import import resolve

@@ -13,7 +13,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from fedops.config import Section, parse_section, read_toml
+from fedops.config.loading import parse_section, read_toml
+from fedops.config.schema import Section
 from fedops.core.errors import Invalid
 
 

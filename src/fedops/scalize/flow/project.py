@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from fedops.config import Config, apply_overrides, load_config, parse_config
+from fedops.config.loading import load_config, parse_config
+from fedops.config.overrides import apply_overrides
+from fedops.config.schema import Config
 from fedops.core.errors import Invalid
 from fedops.scalize.adapter.lookup import find_adapter
 from fedops.scalize.adapter.protocol import AdapterOptions, ModelAdapter

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from fedops.config import Config, Dataset, Step, to_plain
+from fedops.config.loading import to_plain
+from fedops.config.schema import Config, Dataset, Step
 from fedops.core.errors import Forbidden, Invalid
 from fedops.core.validation_messages import REDACTED
 from fedops.scalize.adapter.protocol import Part

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import TokenCreate, TokenRead
 from fedops.core.errors import Forbidden, NotFound
-from fedops.core.reasons.why import span
+from fedops.core.reasons.durations import span
 from fedops.core.states import Enrolment, TokenKind
 from fedops.server.database.compare_and_set import swap
 from fedops.server.database.tables import DeviceRow, TokenRow

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fedops.core.errors import Conflict
-from fedops.processes import hold_lock
+from fedops.processes.lock import hold_lock
 
 _NAME = "backup.lock"
 #: There while a restore moves files: a server must not begin on half of them.

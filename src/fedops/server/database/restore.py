@@ -16,7 +16,7 @@ from typing import IO
 
 from fedops.core.contracts import RestoreReport
 from fedops.core.errors import Conflict, Invalid, NotFound, Unavailable
-from fedops.processes import hold_lock
+from fedops.processes.lock import hold_lock
 from fedops.server.database.backup import DATABASE, FILES, FORMAT, MANIFEST, TOKEN, sqlite_file
 from fedops.server.database.backup_lock import UNFINISHED
 from fedops.server.database.blob_stores import open_blobs

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ProcessReport, Stage
-from fedops.core.policies import is_online
+from fedops.core.presence import is_online
 from fedops.core.reasons.why import DeviceFacts, WorkFacts, unavailable
 from fedops.core.states import Enrolment, ProcessStatus
 from fedops.server.database.tables import DeviceRow, MembershipRow

@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import JoinReply, JoinRequest, ProcessReport
 from fedops.core.errors import Conflict, Forbidden
-from fedops.core.policies import join_statement
+from fedops.core.join_statement import join_statement
 from fedops.core.states import ENROLMENT_TRANSITIONS, Enrolment, InvalidTransition, TokenKind
 from fedops.server.access import tokens
 from fedops.server.assignments import assignments

@@ -5,8 +5,8 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ProcessReport, WorkPoll
-from fedops.core.policies import present_until
-from fedops.core.reasons.why import span
+from fedops.core.presence import present_until
+from fedops.core.reasons.durations import span
 from fedops.core.states import ProcessStatus
 from fedops.server.assignments import open_work
 from fedops.server.database.tables import DeviceRow

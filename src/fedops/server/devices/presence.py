@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Table, Update, bindparam, func, select, up
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ProcessReport, WorkPoll
-from fedops.core.policies import call_interval, present_until
+from fedops.core.presence import call_interval, present_until
 from fedops.core.states import ProcessStatus
 from fedops.server.database.tables import DeviceRow
 

@@ -9,8 +9,9 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import DeviceInfo, DeviceRead
 from fedops.core.errors import NotFound
-from fedops.core.policies import call_interval, is_online, present_until
-from fedops.core.reasons.why import WorkFacts, device_why, span
+from fedops.core.presence import call_interval, is_online, present_until
+from fedops.core.reasons.durations import span
+from fedops.core.reasons.why import WorkFacts, device_why
 from fedops.server.assignments import open_work
 from fedops.server.database import lookup
 from fedops.server.database.lookup import require_device

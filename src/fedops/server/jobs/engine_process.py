@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Protocol
 
 from fedops.core.errors import Unavailable
-from fedops.core.reasons.why import count
-from fedops.processes import TREE_VARIABLE, clean_env, end_named_tree, end_tree, spawn
+from fedops.core.reasons.durations import count
+from fedops.processes.process_tree import TREE_VARIABLE, end_named_tree, end_tree
+from fedops.processes.spawn import clean_env, spawn
 
 logger = logging.getLogger("fedops.server.engine")
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from fedops.core.errors import Conflict, FedOpsError, Invalid
-from fedops.core.reasons.why import span
+from fedops.core.reasons.durations import span
 from fedops.core.states import AttemptStatus, RunStatus
 from fedops.failpoints import reached
 from fedops.server.database.database import Database

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fedops.core.policies import is_online
+from fedops.core.presence import is_online
 from fedops.core.states import ASSIGNMENT_OPEN, ATTEMPT_LIVE
 from fedops.server.assignments import assignments, open_work
 from fedops.server.database.database import Database

@@ -9,8 +9,8 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import OpenAssignment, OpenRound
-from fedops.core.policies import is_online
-from fedops.core.reasons.why import span
+from fedops.core.presence import is_online
+from fedops.core.reasons.durations import span
 from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus, Enrolment
 from fedops.server.assignments import assignments
 from fedops.server.database.tables import (

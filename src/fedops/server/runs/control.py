@@ -6,7 +6,8 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from fedops.config import Config, parse_config
+from fedops.config.loading import parse_config
+from fedops.config.schema import Config
 from fedops.core.contracts import RunStart
 from fedops.core.errors import Conflict, Invalid
 from fedops.core.states import RUN_TERMINAL, RUN_TRANSITIONS, RunStatus, TaskStatus

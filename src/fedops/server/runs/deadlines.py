@@ -5,7 +5,7 @@ The round engine looks after its rounds, the scheduler after attempts, the sweep
 
 from __future__ import annotations
 
-from fedops.config import RoundPolicy
+from fedops.config.schema import RoundPolicy
 from fedops.core.contracts import EngineProgress
 from fedops.core.states import RunStatus
 from fedops.server.database.tables import RunRow

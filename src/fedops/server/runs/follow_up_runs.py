@@ -10,10 +10,11 @@ from collections.abc import Sequence
 
 from sqlalchemy.orm import Session
 
-from fedops.config import Config, parse_config
+from fedops.config.loading import parse_config
+from fedops.config.schema import Config
 from fedops.core.contracts import RunExtend, RunRetry
 from fedops.core.errors import Conflict
-from fedops.core.reasons.why import count
+from fedops.core.reasons.durations import count
 from fedops.core.states import RUN_TERMINAL, RunStatus
 from fedops.server.database.lookup import require_run
 from fedops.server.database.tables import ModelVersionRow, RoundRow, RunRow, TaskRow

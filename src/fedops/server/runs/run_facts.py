@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import EngineProgress
-from fedops.core.policies import clients_needed
+from fedops.core.quorum import clients_needed
 from fedops.core.reasons.why import AttemptFacts, RunFacts
 from fedops.core.states import RUN_TERMINAL, AttemptStatus, RunStatus
 from fedops.server.assignments import open_work

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from fedops.core.policies import is_online
+from fedops.core.presence import is_online
 from fedops.core.states import ASSIGNMENT_OPEN, RunStatus
 from fedops.server.assignments import assignments
 from fedops.server.assignments.assignments import ENDED_BY_SERVER

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fedops.core.reasons.why import span
+from fedops.core.reasons.durations import span
 from fedops.core.states import FailureReason, RunStatus
 from fedops.server.database.tables import RunRow
 from fedops.server.runs import deadlines

@@ -15,7 +15,8 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
-from fedops.config import Config, parse_config
+from fedops.config.loading import parse_config
+from fedops.config.schema import Config
 from fedops.core.contracts import BlobRef
 from fedops.core.errors import Invalid
 from fedops.server.database import blob_rows

@@ -9,7 +9,9 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from fedops.config import Config, apply_overrides, to_plain
+from fedops.config.loading import to_plain
+from fedops.config.overrides import apply_overrides
+from fedops.config.schema import Config
 from fedops.core.contracts import TaskCreate, TaskRead, TaskUpdate
 from fedops.core.errors import Conflict, NotFound
 from fedops.core.states import TASK_TRANSITIONS, TaskStatus

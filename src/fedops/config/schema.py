@@ -6,28 +6,16 @@ Knows nothing of models or servers. A ``_target_`` is carried here and resolved 
 from __future__ import annotations
 
 import logging
-import math
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal
 
-from pydantic import (
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from fedops.core.contracts import Finite, Name
-from fedops.core.errors import Invalid
 from fedops.core.suggestions import did_you_mean, listed
-from fedops.core.validation_messages import REDACTED, sentences
+from fedops.core.validation_messages import REDACTED
 
 logger = logging.getLogger("fedops.config")
 #: What ``server.round.queue_seconds`` was when nobody said anything, while runs waited in a queue.
@@ -47,7 +35,6 @@ FRAMEWORKS = {
     "transformers": "huggingface",
 }
 
-S = TypeVar("S", bound=BaseModel)
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[Finite, Field(gt=0)]
 Share = Annotated[Finite, Field(ge=0, lt=1)]
@@ -308,106 +295,3 @@ def known_frameworks() -> dict[str, str]:
 
 
 # --- reading ---------------------------------------------------------------------------------
-
-
-def load_config(path: Path) -> Config:
-    """Read and check a config file.
-
-    Raises:
-        Invalid: it is missing, no TOML, or holds unknown keys or wrong values (all named at once).
-    """
-    return parse_config(read_toml(path), str(path))
-
-
-def read_toml(path: Path) -> dict[str, Any]:
-    """A TOML file as plain values. ``Invalid`` names the file and the line."""
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise Invalid(f"there is no file {path}") from None
-    except OSError as error:
-        raise Invalid(f"cannot read {path}: {error.strerror or error}") from None
-    except UnicodeDecodeError:
-        raise Invalid(f"{path} is no TOML file: it is not UTF-8 text") from None
-    except tomllib.TOMLDecodeError as error:
-        raise Invalid(f"{path} is no valid TOML: {error}") from None
-
-
-def parse_config(data: Mapping[str, Any], where: str) -> Config:
-    """Check plain values; ``where`` (a file, "the overrides") opens the message when they are wrong."""
-    config = parse_section(Config, data, where)
-    refuse([f"{key}: must be a finite number" for key in _not_finite(data)], where)
-    return config
-
-
-def parse_section(section: type[S], data: Mapping[str, Any], where: str) -> S:
-    """``data`` as a model of type ``section``. ``Invalid`` names every mistake at once."""
-    try:
-        return section.model_validate(dict(data))
-    except ValidationError as error:
-        refuse(sentences(error, section), where)
-        raise
-
-
-def refuse(mistakes: Sequence[str], where: str) -> None:
-    """Raise one ``Invalid`` for all mistakes, if there are any."""
-    if len(mistakes) == 1:
-        raise Invalid(f"{where}: {mistakes[0]}")
-    if mistakes:
-        raise Invalid("\n  ".join([f"mistakes in {where}:", *mistakes]))
-
-
-def apply_overrides(config: Config, overrides: Sequence[str]) -> Config:
-    """The config with ``key.path=value`` settings applied in order, under the same checks.
-
-    The value is TOML (``30``, ``true``, ``[1, 2]``, ``"text"``) or else a bare string; nothing
-    (``key=``) puts the key back to its default.
-    """
-    data = _dump(config)
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not all(part for part in key.strip().split(".")):
-            raise Invalid(f"the override '{override}' must read key=value, e.g. num_rounds=5")
-        _assign(data, key.strip(), text.strip())
-    return parse_config(data, "the overrides") if overrides else config
-
-
-def to_plain(config: Config) -> dict[str, Any]:
-    """JSON-safe values, fit to be stored, sent and shown: secrets are redacted."""
-    plain = _dump(config)
-    if config.wandb.key:
-        plain["wandb"]["key"] = REDACTED
-    return plain
-
-
-def _dump(config: Config) -> dict[str, Any]:
-    return config.model_dump(mode="json", by_alias=True, exclude_none=True)
-
-
-def _assign(data: dict[str, Any], key: str, text: str) -> None:
-    *tables, last = key.split(".")
-    table = data
-    for name in tables:
-        table = table.setdefault(name, {})
-        if not isinstance(table, dict):
-            raise Invalid(f"the override '{key}' goes into '{name}', which is a value, not a table")
-    if text:
-        table[last] = _value(text)
-    else:
-        table.pop(last, None)
-
-
-def _value(text: str) -> Any:
-    try:
-        table = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return text
-    return table["value"] if len(table) == 1 else text
-
-
-def _not_finite(value: Any, path: str = "") -> list[str]:
-    if isinstance(value, float) and not math.isfinite(value):
-        return [path]
-    items = value.items() if isinstance(value, Mapping) else ()
-    pairs = list(enumerate(value)) if isinstance(value, list) else list(items)
-    return [bad for key, item in pairs for bad in _not_finite(item, f"{path}.{key}".lstrip("."))]

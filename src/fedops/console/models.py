@@ -1,0 +1,76 @@
+"""Model versions and explanations on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.console import Group, RenderableType
+
+from fedops.console.format import bytes_of, fields, moment, number, or_dash, table, version_name
+from fedops.core import contracts as c
+
+
+def models_table(models: Sequence[c.ModelVersionRead]) -> RenderableType:
+    if not models:
+        return "No global model version yet: a completed run makes the first."
+    result = table(
+        "VERSION", "RUN", "ROUND", "FROM", "ACCURACY", "LOSS", "SIZE", "SHA256", "ALIASES"
+    )
+    for model in models:
+        result.add_row(
+            version_name(model.version),
+            or_dash(model.run_id),
+            str(model.round),
+            version_name(model.parent),
+            number(model.metrics.get("accuracy")),
+            number(model.metrics.get("loss")),
+            bytes_of(model.size),
+            model.sha256[:16],
+            ", ".join(model.aliases),
+        )
+    return result
+
+
+def model_fields(model: c.ModelVersionRead) -> RenderableType:
+    return fields(
+        {
+            "task": model.task,
+            "version": version_name(model.version),
+            "aliases": ", ".join(model.aliases),
+            "made by": f"run {or_dash(model.run_id)}, round {model.round}",
+            "from": version_name(model.parent),
+            **{name: number(value) for name, value in sorted(model.metrics.items())},
+            "size": bytes_of(model.size),
+            "sha256": model.sha256,
+            "created": moment(model.created_at),
+        }
+    )
+
+
+def explanations_table(found: Sequence[c.ExplanationRead]) -> RenderableType:
+    """The scores that say most: drift (0: no change) and faithfulness (above 0: better than chance)."""
+    titles = ("ROUND", "DEVICE", "DRIFT SINCE", "FROM GLOBAL", "DELETION", "INSERTION", "SANITY")
+    result = table(*titles, right=titles[2:])
+    for one in found:
+        scores = one.scores
+        values = (
+            _score(scores, "local_over_rounds", "worst"),
+            _score(scores, "local_to_global", "worst"),
+            _gain(scores, "deletion_random", "deletion"),
+            _gain(scores, "insertion", "insertion_random"),
+            _score(scores, "local", "sanity"),
+        )
+        result.add_row(str(one.round), one.device, *(number(value, 2) for value in values))
+    said = [f"round {x.round}, {x.device}: {t}" for x in found for t in (*x.alarms, *x.failures)]
+    return Group(result, *said) if found else "No device let anything of its explanations go."
+
+
+def _score(scores: Mapping[str, float], series: str, name: str) -> float | None:
+    """The score of the first method that has it."""
+    parts = ((key.split("/"), value) for key, value in sorted(scores.items()))
+    return next((v for p, v in parts if (p[0], p[-1]) == (series, name) and len(p) == 3), None)
+
+
+def _gain(scores: Mapping[str, float], better: str, worse: str) -> float | None:
+    high, low = _score(scores, "local", better), _score(scores, "local", worse)
+    return None if high is None or low is None else high - low

@@ -1,0 +1,40 @@
+"""What is done with a training client that ends by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True)
+class SupervisionPolicy:
+    """When a training client that dies is started again, and when it is given up. Seconds."""
+
+    start_seconds: float = 300.0  #: it must say it is ready within this time
+    steady_seconds: float = 60.0  #: after this long a crash counts as the first again
+    backoff_seconds: float = 0.5  #: before the first restart; doubles up to ``backoff_cap``
+    backoff_cap: float = 30.0
+    max_crashes: int = 5  #: crashes in a row before giving up
+    stop_seconds: float = 2.0  #: from SIGTERM to SIGKILL
+
+
+class StepKind(StrEnum):
+    SPAWN = "spawn"
+    WAIT = "wait"
+    GIVE_UP = "give_up"
+
+
+@dataclass(frozen=True)
+class Step:
+    kind: StepKind
+    seconds: float = 0.0
+
+
+def next_step(crashes: int, policy: SupervisionPolicy) -> Step:
+    """What to do after ``crashes`` crashes in a row (0: none yet)."""
+    if crashes == 0:
+        return Step(StepKind.SPAWN)
+    if crashes >= policy.max_crashes:
+        return Step(StepKind.GIVE_UP)
+    delay = policy.backoff_seconds * 2.0 ** (crashes - 1)
+    return Step(StepKind.WAIT, min(delay, policy.backoff_cap))

@@ -1,0 +1,112 @@
+"""Whole process trees: who belongs to one, and how it ends."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Iterable
+
+import psutil
+
+#: Names a whole process tree: inherited by every descendant, whatever session or parent it ends up in.
+TREE_VARIABLE = "FEDOPS_TREE"
+
+
+def end_tree(pid: int, grace: float = 5.0) -> None:
+    """SIGTERM to a process, SIGKILL after ``grace`` seconds to it and to whatever it started.
+
+    Does not reap: the exit code stays for whoever waits on the ``Popen``. No such process is no error.
+    """
+    root = _process(pid)
+    if root is not None:
+        _end([root, *descendants(root)], grace, lambda: descendants(root))
+
+
+def end_named_tree(tree: str, grace: float = 5.0) -> int:
+    """End every process of this user that carries the tree's name; returns how many there were."""
+    found = carrying(tree)
+    _end(found, grace, lambda: carrying(tree))
+    return len(found)
+
+
+def _end(
+    processes: list[psutil.Process], grace: float, more: Callable[[], list[psutil.Process]]
+) -> None:
+    signal_all(processes[:1], signal.SIGTERM)
+    left = _wait_gone(processes[:1], grace)
+    # A root that ended in time may have left descendants, and new ones may have appeared.
+    left = [*left, *(p for p in [*processes[1:], *more()] if _alive(p))]
+    signal_all(left, signal.SIGKILL)
+    _wait_gone(left, 5.0)
+
+
+def _process(pid: int) -> psutil.Process | None:
+    try:
+        return psutil.Process(pid)
+    except psutil.Error:
+        return None
+
+
+def descendants(process: psutil.Process) -> list[psutil.Process]:
+    try:
+        return list(process.children(recursive=True))
+    except psutil.Error:
+        return []
+
+
+def carrying(tree: str) -> list[psutil.Process]:
+    me, found = os.getpid(), []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != me and process.environ().get(TREE_VARIABLE) == tree:
+                found.append(process)
+    return found
+
+
+def signal_all(processes: Iterable[psutil.Process], signal_number: signal.Signals) -> None:
+    for process in processes:
+        with contextlib.suppress(psutil.Error, OSError):
+            process.send_signal(signal_number)
+
+
+def _alive(process: psutil.Process) -> bool:
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
+
+
+def _wait_gone(processes: Iterable[psutil.Process], seconds: float) -> list[psutil.Process]:
+    """Wait until all have ended (zombies count as ended); returns those that have not."""
+    deadline = time.monotonic() + seconds
+    return [p for p in processes if not _gone_by(p, deadline)]
+
+
+def _gone_by(process: psutil.Process, deadline: float) -> bool:
+    while _alive(process):
+        left = deadline - time.monotonic()
+        if left <= 0:
+            return False
+        _await_exit(process.pid, left)
+    return True
+
+
+def _await_exit(pid: int, seconds: float) -> None:
+    """Return at the end of a process, or earlier. Unlike wait() it leaves the exit code to its parent."""
+    try:
+        handle = os.pidfd_open(pid)
+    except (AttributeError, OSError):  # no such call on this system, or the process is gone
+        time.sleep(min(seconds, 0.02))
+        return
+    try:
+        poll = select.poll()
+        poll.register(handle, select.POLLIN)
+        poll.poll(seconds * 1000)
+    finally:
+        os.close(handle)
+
+
+# --- the tether ------------------------------------------------------------------------------

@@ -1,0 +1,148 @@
+"""Child processes that end with us, and carry none of our secrets."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any
+
+import psutil
+
+from fedops.processes.process_tree import TREE_VARIABLE, descendants, signal_all
+
+#: A child that lost its parent is gone at the latest after this many seconds.
+ORPHAN_SECONDS = 2.0
+
+
+_SECRET_NAME = re.compile(r"FEDOPS_.*(TOKEN|SECRET|PASSWORD|KEY|DATABASE_URL)", re.IGNORECASE)
+
+
+_SECRET_VALUE = re.compile(r"\bfo_(admin|join|device|attempt)_")
+
+
+PR_SET_PDEATHSIG = 1
+
+
+_LINUX = sys.platform.startswith("linux")
+
+
+# PR_SET_PDEATHSIG fires when the *thread* that started the child ends, so all children are started
+# by one thread that lives as long as the process.
+_spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
+
+
+Stream = int | IO[Any] | None
+
+
+def clean_env(
+    extra: Mapping[str, str] | None = None, base: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The environment for a child: ours without FedOps secrets, this interpreter's programs first on PATH."""
+    source = os.environ if base is None else base
+    env = {name: value for name, value in source.items() if not _is_secret(name, value)}
+    programs = str(Path(sys.executable).parent)
+    path = [part for part in env.get("PATH", os.defpath).split(os.pathsep) if part != programs]
+    env["PATH"] = os.pathsep.join([programs, *path])
+    env.pop(TREE_VARIABLE, None)
+    return {**env, **(extra or {})}
+
+
+def _is_secret(name: str, value: str) -> bool:
+    return bool(_SECRET_NAME.fullmatch(name) or _SECRET_VALUE.search(value))
+
+
+def spawn(
+    command: Sequence[str],
+    *,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    stdout: Stream = None,
+    stderr: Stream = None,
+    pass_fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """Start a child in a session of its own, holding its stdin: when we die, it reads the end of it.
+
+    The child calls ``die_with_parent`` early, or is run through the tether (``tethered``).
+    ``env`` None means ``clean_env()``; an environment given is used as it is.
+    """
+    options: dict[str, Any] = {
+        "env": clean_env() if env is None else dict(env),
+        "cwd": cwd,
+        "stdin": subprocess.PIPE,
+        "stdout": stdout,
+        "stderr": stderr,
+        "pass_fds": tuple(pass_fds),
+        "start_new_session": True,
+    }
+    return _spawner.submit(_popen, list(command), options).result()
+
+
+def _popen(command: list[str], options: dict[str, Any]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(command, **options)
+
+
+def tethered(command: Sequence[str], *, grace: float = 5.0, tree: str | None = None) -> list[str]:
+    """The command line that runs ``command`` tied to the life of whoever ``spawn``s it.
+
+    ``tree`` names the process tree, so that ``end_named_tree`` finds it even after the tether was killed.
+    """
+    options = ["--grace", str(grace), *(["--tree", tree] if tree else [])]
+    return [sys.executable, "-m", "fedops.processes.tether", *options, "--", *command]
+
+
+def die_with_parent(before: Callable[[], None] | None = None) -> None:
+    """End this process and its children soon after its parent is gone, or closes our stdin.
+
+    Called early by our own programs that were started with ``spawn``. ``before`` may tidy up; the
+    process is gone after ``ORPHAN_SECONDS`` whether it returns or not. Our stdin becomes empty, so
+    that nothing else reads (or inherits) the tie to the parent.
+    """
+    tie = os.dup(0)
+    null = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(null, 0)
+    os.close(null)
+    _end_by_kernel_after_parent()
+    threading.Thread(
+        target=_watch_tie, args=(tie, before), name="parent-watch", daemon=True
+    ).start()
+
+
+def _watch_tie(tie: int, before: Callable[[], None] | None) -> None:
+    with contextlib.suppress(OSError):
+        while os.read(tie, 1024):
+            pass
+    last = threading.Timer(ORPHAN_SECONDS, os._exit, (1,))
+    last.daemon = True
+    last.start()
+    with contextlib.suppress(Exception):
+        if before is not None:
+            before()
+    signal_all(descendants(psutil.Process()), signal.SIGKILL)
+    os._exit(1)
+
+
+def _end_by_kernel_after_parent() -> None:
+    # The watching thread needs the interpreter; native code may never give it back. On Linux the kernel
+    # sends SIGQUIT when the parent dies. Its handler is libc's alarm() itself, called with the signal's
+    # number (3) as its argument: three seconds later SIGALRM ends the process, Python or not.
+    if not _LINUX:
+        return
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
+    libc.signal.restype = ctypes.c_void_p
+    libc.signal(int(signal.SIGQUIT), ctypes.cast(libc.alarm, ctypes.c_void_p))
+    prctl(PR_SET_PDEATHSIG, int(signal.SIGQUIT))
+
+
+def prctl(option: int, value: int) -> None:
+    if _LINUX:
+        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)

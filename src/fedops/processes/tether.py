@@ -1,0 +1,80 @@
+"""``python -m fedops.processes.tether -- CMD...``: ends CMD's whole tree with whoever started it."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Sequence
+
+import psutil
+
+from fedops.processes.process_tree import TREE_VARIABLE, carrying, descendants, end_tree, signal_all
+from fedops.processes.spawn import PR_SET_PDEATHSIG, prctl
+
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command tied to our stdin; returns its exit code, 128 + n when signal n ended it."""
+    parser = argparse.ArgumentParser(prog="python -m fedops.processes.tether")
+    parser.add_argument("--grace", type=float, default=5.0)
+    parser.add_argument("--tree", default=None)
+    parser.add_argument("command", nargs="+")
+    options = parser.parse_args(arguments)
+    return _tether(options.command, options.grace, options.tree or uuid.uuid4().hex)
+
+
+def _tether(command: list[str], grace: float, tree: str) -> int:
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)  # orphans of CMD become ours, so that we find them
+    done = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: done.set())
+    child = _start_tethered(command, tree)
+    threading.Thread(target=_set_at_exit, args=(child, done), daemon=True).start()
+    threading.Thread(target=_set_at_end_of_stdin, args=(done,), daemon=True).start()
+    done.wait()
+    end_tree(child.pid, grace)
+    signal_all([*descendants(psutil.Process()), *_carrying_others(tree)], signal.SIGKILL)
+    code = child.wait()
+    return 128 - code if code < 0 else code
+
+
+def _start_tethered(command: list[str], tree: str) -> subprocess.Popen[bytes]:
+    env = {**os.environ, TREE_VARIABLE: tree}
+    death = int(signal.SIGKILL)
+    try:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            env=env,
+            # Safe: nothing else runs in this process yet.
+            preexec_fn=lambda: prctl(PR_SET_PDEATHSIG, death),
+        )
+    except OSError as error:
+        sys.exit(f"cannot start {command[0]}: {error.strerror}")
+
+
+def _carrying_others(tree: str) -> list[psutil.Process]:
+    return [p for p in carrying(tree) if p.pid != os.getpid()]
+
+
+def _set_at_exit(child: subprocess.Popen[bytes], done: threading.Event) -> None:
+    child.wait()
+    done.set()
+
+
+def _set_at_end_of_stdin(done: threading.Event) -> None:
+    with contextlib.suppress(OSError):
+        while os.read(0, 1024):
+            pass
+    done.set()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
