@@ -1,0 +1,82 @@
+"""Rounds, who took part, and what was measured."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    String,
+    Text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from fedops.core.states import (
+    ParticipationStatus,
+)
+from fedops.server.database.tables.base import Base, BigId
+
+
+class RoundRow(Base):
+    """One round of a run. It counts once ``committed_at`` is set."""
+
+    __tablename__ = "rounds"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    round: Mapped[int] = mapped_column(Integer, primary_key=True)
+    #: The attempt that began it last, and so the one that committed it.
+    attempt: Mapped[int] = mapped_column(Integer)
+    begun: Mapped[int] = mapped_column(Integer, default=1)
+    #: sha256 of the model that its clients were given.
+    begun_from: Mapped[str | None] = mapped_column(String(64))
+    started_at: Mapped[float]
+    committed_at: Mapped[float | None]
+    model: Mapped[str | None] = mapped_column(ForeignKey("artifacts.sha256"), index=True)
+    strategy_state: Mapped[str | None] = mapped_column(ForeignKey("artifacts.sha256"), index=True)
+    #: When its checkpoint was given up by the retention rule. Its numbers stay.
+    pruned_at: Mapped[float | None]
+    seconds: Mapped[float | None]
+    overhead_seconds: Mapped[float | None]
+    timing: Mapped[dict[str, float]]
+    #: Of the model this round made: on the server's data, and (later known) on the clients.
+    metrics: Mapped[dict[str, float]]
+    client_metrics: Mapped[dict[str, float]]
+    train_metrics: Mapped[dict[str, float]]
+
+
+class ParticipationRow(Base):
+    """A device's part in one round, as tried by one attempt."""
+
+    __tablename__ = "participations"
+    __table_args__ = (ForeignKeyConstraint(["run_id", "round"], ["rounds.run_id", "rounds.round"]),)
+
+    run_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    round: Mapped[int] = mapped_column(Integer, primary_key=True)
+    attempt: Mapped[int] = mapped_column(Integer, primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True, index=True)
+    status: Mapped[ParticipationStatus]
+    selection: Mapped[str] = mapped_column(Text, default="")
+    reason: Mapped[str | None] = mapped_column(Text)
+    examples: Mapped[int | None] = mapped_column(BigInteger)
+    seconds: Mapped[float | None]
+    bytes_up: Mapped[int | None] = mapped_column(BigInteger)
+    metrics: Mapped[dict[str, float]]
+
+
+class MetricRow(Base):
+    """One number, with where it comes from."""
+
+    __tablename__ = "metrics"
+    __table_args__ = (Index("ix_metrics_run_id_name", "run_id", "name", "round"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"))
+    round: Mapped[int | None] = mapped_column(BigInteger)
+    device_id: Mapped[str | None] = mapped_column(ForeignKey("devices.id"), index=True)
+    #: "server", "clients", "training" or "device".
+    source: Mapped[str] = mapped_column(String(20))
+    name: Mapped[str] = mapped_column(Text)
+    value: Mapped[float]
+    at: Mapped[float]

@@ -1,0 +1,97 @@
+"""Runs and the attempts at them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    ForeignKey,
+    Index,
+    Integer,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.orm import Mapped, mapped_column
+
+from fedops.core.states import (
+    AttemptStatus,
+    FailureReason,
+    RunStatus,
+)
+from fedops.server.database.tables.base import Base, BigId
+
+
+class RunRow(Base):
+    """One execution of a task, with all it was started with."""
+
+    __tablename__ = "runs"
+    __table_args__ = (
+        # One task has at most one run that is not over.
+        Index(
+            "uq_runs_active_task",
+            "task",
+            unique=True,
+            sqlite_where=text("ended_at IS NULL"),
+            postgresql_where=text("ended_at IS NULL"),
+        ),
+        {"sqlite_autoincrement": True},
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    task: Mapped[str] = mapped_column(ForeignKey("tasks.name"), index=True)
+    status: Mapped[RunStatus]
+    status_since: Mapped[float]
+    reason: Mapped[FailureReason | None]
+    #: How it ended, or why it goes on as it does, in words.
+    text: Mapped[str] = mapped_column(Text, default="")
+    bundle: Mapped[str] = mapped_column(ForeignKey("bundles.sha256"))
+    config: Mapped[dict[str, Any]]
+    overrides: Mapped[list[str]]
+    seed: Mapped[int] = mapped_column(BigInteger)
+    rounds: Mapped[int] = mapped_column(Integer)
+    committed_rounds: Mapped[int] = mapped_column(Integer, default=0)
+    #: The version it starts from; None until V0 is made.
+    from_version: Mapped[int | None] = mapped_column(Integer)
+    #: The version it made.
+    version: Mapped[int | None] = mapped_column(Integer)
+    #: The run that it extends or retries, its first own round, and what it found there.
+    parent: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
+    first_round: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
+    start_model: Mapped[str | None] = mapped_column(ForeignKey("artifacts.sha256"))
+    start_state: Mapped[str | None] = mapped_column(ForeignKey("artifacts.sha256"))
+    contract: Mapped[dict[str, Any] | None]
+    dataset: Mapped[str | None] = mapped_column(Text)
+    #: Devices that may not take part, by name, with the reason.
+    refused: Mapped[dict[str, str]]
+    #: Of the newest model, as far as known.
+    metrics: Mapped[dict[str, float]]
+    current_attempt: Mapped[int] = mapped_column(Integer, default=0)
+    #: Attempts lost in a row without a committed round.
+    lost_in_a_row: Mapped[int] = mapped_column(Integer, default=0)
+    created_at: Mapped[float]
+    started_at: Mapped[float | None]
+    ended_at: Mapped[float | None]
+
+
+class AttemptRow(Base):
+    """One FL server that executes (part of) a run."""
+
+    __tablename__ = "attempts"
+    __table_args__ = (UniqueConstraint("run_id", "number"), {"sqlite_autoincrement": True})
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), index=True)
+    number: Mapped[int] = mapped_column(Integer)
+    status: Mapped[AttemptStatus]
+    #: Its process.
+    pid: Mapped[int | None] = mapped_column(BigInteger)
+    reason: Mapped[str | None] = mapped_column(Text)
+    #: What the engine is doing (core.contracts.EngineProgress), and since when.
+    progress: Mapped[dict[str, Any] | None]
+    progress_at: Mapped[float | None]
+    started_at: Mapped[float]
+    ended_at: Mapped[float | None]
+    #: When the engine was told to end what is left of it.
+    cleared_at: Mapped[float | None]
