@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from fedops.client.spool.child_output import Output
-from fedops.client.supervision.supervisor import Program, Supervisor
+from fedops.client.supervision.process_run import Program
+from fedops.client.supervision.supervisor import Supervisor
 from fedops.core.contracts import ProcessReport
 from fedops.core.restart_policy import SupervisionPolicy
 from fedops.core.states import PROCESS_TRANSITIONS, ProcessStatus, can_advance

@@ -66,13 +66,13 @@ def refuse(mistakes: Sequence[str], where: str) -> None:
 
 def to_plain(config: Config) -> dict[str, Any]:
     """JSON-safe values, fit to be stored, sent and shown: secrets are redacted."""
-    plain = _dump(config)
+    plain = dump_config(config)
     if config.wandb.key:
         plain["wandb"]["key"] = REDACTED
     return plain
 
 
-def _dump(config: Config) -> dict[str, Any]:
+def dump_config(config: Config) -> dict[str, Any]:
     return config.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 

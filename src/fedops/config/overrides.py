@@ -6,7 +6,7 @@ import tomllib
 from collections.abc import Sequence
 from typing import Any
 
-from fedops.config.loading import _dump, parse_config
+from fedops.config.loading import dump_config, parse_config
 from fedops.config.schema import Config
 from fedops.core.errors import Invalid
 
@@ -17,7 +17,7 @@ def apply_overrides(config: Config, overrides: Sequence[str]) -> Config:
     The value is TOML (``30``, ``true``, ``[1, 2]``, ``"text"``) or else a bare string; nothing
     (``key=``) puts the key back to its default.
     """
-    data = _dump(config)
+    data = dump_config(config)
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not all(part for part in key.strip().split(".")):

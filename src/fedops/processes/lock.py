@@ -11,12 +11,12 @@ from typing import IO
 import psutil
 
 from fedops.core.errors import Conflict
-from fedops.processes.process_tree import _process, end_tree
+from fedops.processes.process_tree import end_tree, find_process
 
 
 def write_pid_file(path: Path, pid: int) -> None:
     """Note a child, with its start time: a process id alone may be another program's by then."""
-    process = _process(pid)
+    process = find_process(pid)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(f"{pid} {process.create_time() if process else 0.0!r}\n")
 

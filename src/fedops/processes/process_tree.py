@@ -20,7 +20,7 @@ def end_tree(pid: int, grace: float = 5.0) -> None:
 
     Does not reap: the exit code stays for whoever waits on the ``Popen``. No such process is no error.
     """
-    root = _process(pid)
+    root = find_process(pid)
     if root is not None:
         _end([root, *descendants(root)], grace, lambda: descendants(root))
 
@@ -43,7 +43,7 @@ def _end(
     _wait_gone(left, 5.0)
 
 
-def _process(pid: int) -> psutil.Process | None:
+def find_process(pid: int) -> psutil.Process | None:
     try:
         return psutil.Process(pid)
     except psutil.Error:

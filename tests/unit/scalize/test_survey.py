@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from fedops.scalize.discovery.survey import Survey, import_root, module_name, survey
+from fedops.scalize.discovery.source_files import import_root, module_name
+from fedops.scalize.discovery.survey import Survey, survey
 
 
 def _survey(tmp_path: Path, **files: str) -> Survey:

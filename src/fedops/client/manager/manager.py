@@ -35,8 +35,9 @@ from fedops.client.manager.task_selection import choose_tasks
 from fedops.client.spool.child_output import Echo, Output
 from fedops.client.spool.log_buffer import LineHandler, LogLines
 from fedops.client.spool.spool import Spool
+from fedops.client.supervision.process_run import Program
 from fedops.client.supervision.process_setup import Signals, child_env
-from fedops.client.supervision.supervisor import Program, Supervisor
+from fedops.client.supervision.supervisor import Supervisor
 from fedops.client.work.model_cache import ModelCache
 from fedops.client.work.reachability import Over, Reachability
 from fedops.client.work.reconciler import Steering

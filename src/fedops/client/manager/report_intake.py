@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedops.client.local.messages import Finished
 from fedops.client.spool.spool import Spool
-from fedops.client.supervision.supervisor import Message
+from fedops.client.supervision.process_run import Message
 from fedops.client.work.reconciler import Steering
 from fedops.client.work.result_metrics import Measured
 from fedops.core.contracts import RecordKind

@@ -14,13 +14,21 @@ import queue
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any, Literal
+from collections.abc import Callable
+from typing import IO, Any
 
 from fedops.client.spool.child_output import Output
 from fedops.client.supervision.exit_status import why_ended
+from fedops.client.supervision.process_run import (
+    NO_WISH,
+    Ended,
+    EndWish,
+    Message,
+    ProcessRun,
+    Program,
+    Said,
+    replace_report,
+)
 from fedops.core.contracts import ProcessReport
 from fedops.core.restart_policy import StepKind, SupervisionPolicy, next_step
 from fedops.core.states import PROCESS_TRANSITIONS, ProcessStatus, can_advance
@@ -37,55 +45,6 @@ _LINE_BYTES = 1 << 20
 _WORK = (ProcessStatus.TRAINING, ProcessStatus.EVALUATING)
 #: The states that a child says of itself; the others are found here.
 _SAID = (ProcessStatus.IDLE, *_WORK)
-
-Message = Mapping[str, Any]
-
-
-@dataclass(frozen=True)
-class Program:
-    """What is supervised."""
-
-    #: The command line, given the number of the descriptor on which the child reports.
-    command: Callable[[int], Sequence[str]]
-    env: Mapping[str, str]
-    cwd: Path
-    pid_file: Path
-    #: Names all processes of the child, across restarts of ours.
-    tree: str
-
-
-@dataclass(frozen=True)
-class _Wish:
-    """What is to become of the child."""
-
-    kind: Literal["stop", "replace", "restart"]
-    reason: str = ""
-    crash: bool = False
-    life: int = 0  #: of ``replace``: which child is meant
-
-
-_NO_WISH = _Wish("replace")
-
-
-@dataclass(frozen=True)
-class _Said:
-    life: int
-    message: Message
-
-
-@dataclass(frozen=True)
-class _Ended:
-    life: int
-    code: int
-
-
-@dataclass(frozen=True)
-class _Life:
-    """How one life of the child ended."""
-
-    reason: str
-    seconds: float
-    then: Literal["stop", "again", "crash", "fatal"]
 
 
 class Supervisor:
@@ -104,7 +63,7 @@ class Supervisor:
         self._policy = policy
         self._on_change = on_change
         self._on_message = on_message
-        self._queue: queue.Queue[_Wish | _Said | _Ended] = queue.Queue()
+        self._queue: queue.Queue[EndWish | Said | Ended] = queue.Queue()
         self._thread = threading.Thread(target=self._run, name="supervisor", daemon=True)
         self._changed = threading.Condition()
         self._report = ProcessReport()
@@ -122,16 +81,16 @@ class Supervisor:
 
     def stop(self) -> None:
         """End the child; returns when it is gone."""
-        self._queue.put(_Wish("stop"))
+        self._queue.put(EndWish("stop"))
         self._thread.join()
 
     def replace(self, reason: str, crash: bool = False) -> None:
         """End the child and start a fresh one. ``crash``: it counts as its fault."""
-        self._queue.put(_Wish("replace", reason, crash, self._life))
+        self._queue.put(EndWish("replace", reason, crash, self._life))
 
     def restart(self) -> None:
         """Start a fresh child now, also when it was given up or waits for its turn."""
-        self._queue.put(_Wish("restart"))
+        self._queue.put(EndWish("restart"))
 
     def report(self) -> ProcessReport:
         """The child as it is now."""
@@ -168,14 +127,14 @@ class Supervisor:
             self._set(None if crashes else ProcessStatus.STOPPED, reason=life.reason)
         self._set(ProcessStatus.STOPPED, reason=self._report.reason)
 
-    def _before_next(self, crashes: int) -> _Wish | None:
+    def _before_next(self, crashes: int) -> EndWish | None:
         """Wait as the policy says; the wish that ended the waiting, if any."""
         step = next_step(crashes, self._policy)
         if step.kind is StepKind.GIVE_UP:
             return self._give_up()
         return self._pause(step.seconds) if step.kind is StepKind.WAIT else None
 
-    def _crashes_after(self, life: _Life, before: int) -> int:
+    def _crashes_after(self, life: ProcessRun, before: int) -> int:
         """How many crashes in a row there were, after this life."""
         if life.then == "again":
             return 0
@@ -183,17 +142,17 @@ class Supervisor:
             return self._policy.max_crashes
         return 1 if life.seconds >= self._policy.steady_seconds else before + 1
 
-    def _give_up(self) -> _Wish:
+    def _give_up(self) -> EndWish:
         """Wait in the state fatal until somebody wants another try."""
         reason = self._report.reason or "it ended again and again"
         logger.error("the training client is given up: %s", reason)
         self._set(ProcessStatus.FATAL, reason=reason)
         while True:
             item = self._queue.get()
-            if isinstance(item, _Wish) and item.kind in ("stop", "restart"):
+            if isinstance(item, EndWish) and item.kind in ("stop", "restart"):
                 return item
 
-    def _pause(self, seconds: float) -> _Wish | None:
+    def _pause(self, seconds: float) -> EndWish | None:
         """Wait before the next try; the wish that cut it short, if any."""
         self._pause_seconds = seconds
         self._set(ProcessStatus.BACKOFF, reason=self._report.reason)
@@ -204,13 +163,13 @@ class Supervisor:
         while (left := deadline - time.monotonic()) > 0:
             with contextlib.suppress(queue.Empty):
                 item = self._queue.get(timeout=left)
-                if isinstance(item, _Wish) and item.kind in ("stop", "restart"):
+                if isinstance(item, EndWish) and item.kind in ("stop", "restart"):
                     return item
         return None
 
     # --- one life ----------------------------------------------------------------------------------
 
-    def _live(self) -> _Life:
+    def _live(self) -> ProcessRun:
         """Start the child and stay with it until it is gone."""
         self._life += 1
         begin = time.monotonic()
@@ -218,7 +177,7 @@ class Supervisor:
         try:
             child, threads = self._spawn()
         except OSError as error:
-            return _Life(f"it cannot be started: {error}", 0.0, "crash")
+            return ProcessRun(f"it cannot be started: {error}", 0.0, "crash")
         self._update(pid=child.pid, restarts=self._life - 1)
         try:
             return self._watch(child, threads, begin)
@@ -259,26 +218,26 @@ class Supervisor:
                 with contextlib.suppress(ValueError):
                     message = json.loads(line)
                     if isinstance(message, dict):
-                        self._queue.put(_Said(life, message))
+                        self._queue.put(Said(life, message))
 
     def _await_exit(self, life: int, child: subprocess.Popen[bytes]) -> None:
-        self._queue.put(_Ended(life, child.wait()))
+        self._queue.put(Ended(life, child.wait()))
 
     def _watch(
         self, child: subprocess.Popen[bytes], threads: list[threading.Thread], begin: float
-    ) -> _Life:
+    ) -> ProcessRun:
         """Take what comes from the queue until the child has ended."""
-        end, fatal = _NO_WISH, ""
+        end, fatal = NO_WISH, ""
         deadline: float | None = begin + self._policy.start_seconds
         while True:
             item = self._next(deadline)
-            if isinstance(item, _Said) and item.life == self._life:
+            if isinstance(item, Said) and item.life == self._life:
                 if item.message.get("kind") != "state":
                     fatal = self._take(item.message) or fatal
-                elif end is _NO_WISH:  # what it says of itself while it is ended is no state of its
+                elif end is NO_WISH:  # what it says of itself while it is ended is no state of its
                     self._take(item.message)
                     deadline = self._work_deadline()
-            elif isinstance(item, _Ended) and item.life == self._life:
+            elif isinstance(item, Ended) and item.life == self._life:
                 for thread in threads:
                     thread.join(_LAST_WORDS_SECONDS)
                 fatal = self._take_rest() or fatal
@@ -287,14 +246,14 @@ class Supervisor:
                 end, deadline = wish, None
                 end_tree(child.pid, self._policy.stop_seconds)
 
-    def _wish_to_end(self, item: _Wish | _Said | _Ended | None) -> _Wish | None:
+    def _wish_to_end(self, item: EndWish | Said | Ended | None) -> EndWish | None:
         """The wish to end this child, if the item is one. None as an item: it is not ready in time."""
         if item is None:
-            return _Wish("replace", self._why_late(), crash=True)
-        if not isinstance(item, _Wish):
+            return EndWish("replace", self._why_late(), crash=True)
+        if not isinstance(item, EndWish):
             return None
         if item.kind == "restart":
-            return _Wish("replace", "a restart was asked for")
+            return EndWish("replace", "a restart was asked for")
         return item if item.kind == "stop" or item.life == self._life else None
 
     def _work_deadline(self) -> float | None:
@@ -312,7 +271,7 @@ class Supervisor:
         lasting = time.monotonic() - self._since
         return f"it was {report.status.value} in {where} for {lasting:.0f} s, longer than the run allows"
 
-    def _next(self, deadline: float | None) -> _Wish | _Said | _Ended | None:
+    def _next(self, deadline: float | None) -> EndWish | Said | Ended | None:
         """The next item of the queue, or None when the deadline passed."""
         timeout = None if deadline is None else max(deadline - time.monotonic(), 0.0)
         try:
@@ -331,13 +290,13 @@ class Supervisor:
 
     def _take_rest(self) -> str:
         """What the child said before it ended and is still in the queue. Wishes stay there."""
-        items: list[_Wish | _Said | _Ended] = []
+        items: list[EndWish | Said | Ended] = []
         with contextlib.suppress(queue.Empty):
             while True:
                 items.append(self._queue.get_nowait())
         fatal = ""
         for item in items:
-            if not isinstance(item, _Said):
+            if not isinstance(item, Said):
                 self._queue.put(item)
             elif item.life == self._life and item.message.get("kind") != "state":
                 fatal = self._take(item.message) or fatal
@@ -356,16 +315,16 @@ class Supervisor:
                 round=message.get("round"),
             )
 
-    def _conclude(self, code: int, end: _Wish, fatal: str, seconds: float) -> _Life:
+    def _conclude(self, code: int, end: EndWish, fatal: str, seconds: float) -> ProcessRun:
         if end.kind == "stop":
-            return _Life("", seconds, "stop")
+            return ProcessRun("", seconds, "stop")
         reason = fatal or end.reason or why_ended(code, self._output.last_lines())
         report = self._report
         was = {"status": str(report.status), "run_id": report.run_id, "round": report.round}
         self._on_message({"kind": "ended", "text": reason, "code": code, **was})
         if fatal:
-            return _Life(reason, seconds, "fatal")
-        return _Life(reason, seconds, "again" if end.reason and not end.crash else "crash")
+            return ProcessRun(reason, seconds, "fatal")
+        return ProcessRun(reason, seconds, "again" if end.reason and not end.crash else "crash")
 
     def _bury(self, child: subprocess.Popen[bytes]) -> None:
         """Leave nothing behind of a child that ended: neither its own children nor its pid file."""
@@ -392,13 +351,6 @@ class Supervisor:
     def _update(self, **fields: Any) -> None:
         with self._changed:
             self._report = replace_report(self._report, fields)
-
-
-def replace_report(report: ProcessReport, fields: Mapping[str, Any]) -> ProcessReport:
-    """A report with some fields changed, checked as it came from outside."""
-    reason = fields.get("reason", report.reason)
-    short = reason[:2_000] if isinstance(reason, str) else reason
-    return ProcessReport.model_validate({**report.model_dump(), **fields, "reason": short})
 
 
 def _in_thread(target: Callable[..., None], *args: Any) -> threading.Thread:

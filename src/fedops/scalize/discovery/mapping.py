@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import ast
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fedops.scalize.discovery.survey import Class, Function, Parameter, Survey
-from fedops.scalize.flow.step_arguments import OFFERS
+from fedops.scalize.discovery.candidate_arguments import asks_for, fill, is_known
+from fedops.scalize.discovery.candidates import Candidate, Choice, folded
+from fedops.scalize.discovery.definitions import Class, Function
+from fedops.scalize.discovery.survey import Survey
 
 _MODULES = ("torch.nn.Module", "torch.nn.modules.module.Module")
 _LIGHTNING = (
@@ -42,34 +42,6 @@ _EVALUATE_NAME = re.compile(
 _NOT_STEPS = {"main", "parse_args", "run", "cli"}
 
 
-@dataclass(frozen=True)
-class Choice:
-    """What one step is to be, and why."""
-
-    step: str
-    target: str = ""  #: empty: the adapter's own loop
-    reason: str = ""
-    #: Arguments to be written in the config.
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    #: Parameters nobody can fill.
-    missing: tuple[str, ...] = ()
-    others: tuple[str, ...] = ()
-    module: str = ""
-    takes: frozenset[str] = frozenset()  #: keys of offers it asks for
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    score: int
-    target: str
-    module: str
-    place: str
-    why: str
-    parameters: tuple[Parameter, ...]
-    framework: str = ""
-    open_ended: bool = False
-
-
 def choose(seen: Survey) -> tuple[str, dict[str, Choice]]:
     """The framework, and a choice for each step."""
     models = _models(seen)
@@ -83,11 +55,11 @@ def choose(seen: Survey) -> tuple[str, dict[str, Choice]]:
     return framework, steps
 
 
-def _chosen(step: str, candidates: list[_Candidate], seen: Survey) -> Choice:
+def _chosen(step: str, candidates: list[Candidate], seen: Survey) -> Choice:
     if not candidates:
         return Choice(step, reason=_NOTHING[step])
     best, *others = candidates
-    arguments, missing, takes = _fill(step, best, seen)
+    arguments, missing, takes = fill(step, best, seen)
     return Choice(
         step,
         best.target,
@@ -114,7 +86,7 @@ _NOTHING = {
 # --- models ------------------------------------------------------------------------------------
 
 
-def _models(seen: Survey) -> list[_Candidate]:
+def _models(seen: Survey) -> list[Candidate]:
     classes = {c.target: (c, name) for name, bases in _bases() for c in seen.subclasses(*bases)}
     parts = _parts(classes, seen)
     found = [
@@ -174,10 +146,10 @@ def _bases() -> Iterable[tuple[str, tuple[str, ...]]]:
     yield "huggingface", ("transformers.PreTrainedModel",)
 
 
-def _class_candidate(cls: Class, framework: str, seen: Survey) -> _Candidate:
+def _class_candidate(cls: Class, framework: str, seen: Survey) -> Candidate:
     used = bool(seen.calls_of(cls.target))
     base = next(iter(cls.bases), "")
-    return _Candidate(
+    return Candidate(
         4 + used,
         cls.target,
         cls.module,
@@ -190,16 +162,16 @@ def _class_candidate(cls: Class, framework: str, seen: Survey) -> _Candidate:
 
 def _factory(
     function: Function, classes: Mapping[str, str], usual: str, seen: Survey
-) -> _Candidate | None:
+) -> Candidate | None:
     """``usual``: the framework of the project's own model classes."""
     made = next((g for g in function.gives if _framework_of(g, classes)), "")
     name = function.name.lower()
     named = bool(_MODEL_NAME.search(name))
     trains = bool(_TRAIN_NAME.search(name) or _EVALUATE_NAME.search(name))
     told = made or (named and function.answers and usual)  # e.g. REGISTRY[name](**kwargs)
-    if not told or trains or function.name in _NOT_STEPS or _asks_for(function, "model"):
+    if not told or trains or function.name in _NOT_STEPS or asks_for(function, "model"):
         return None
-    return _Candidate(
+    return Candidate(
         6 + 2 * named if made else 5,
         function.target,
         function.module,
@@ -228,7 +200,7 @@ def _framework_of(made: str, classes: Mapping[str, str]) -> str:
 # --- data and loops ----------------------------------------------------------------------------
 
 
-def _data(seen: Survey) -> list[_Candidate]:
+def _data(seen: Survey) -> list[Candidate]:
     found = []
     sets = {*_SPLITTERS, *(c.target for c in seen.subclasses(*_DATA_SETS))}
     for function in seen.functions:
@@ -237,40 +209,40 @@ def _data(seen: Survey) -> list[_Candidate]:
         gives = bool(set(function.gives) & sets)
         if not (noun or (verb and (function.elements > 1 or gives))) or name in _NOT_STEPS:
             continue
-        if _asks_for(function, "model") or _MODEL_NAME.search(name):
+        if asks_for(function, "model") or _MODEL_NAME.search(name):
             continue
         score = 2 * noun + verb + 2 * (function.elements > 1) + 3 * _used_by_main(function, seen)
-        score -= 4 * any(not _known("data", p, seen) for p in function.parameters if p.required)
+        score -= 4 * any(not is_known("data", p, seen) for p in function.parameters if p.required)
         why = "a function named after data"
         why += f" that returns {function.elements} things" if function.elements > 1 else ""
         place = _place(function, seen)
         found.append(
-            _Candidate(score, function.target, function.module, place, why, function.parameters)
+            Candidate(score, function.target, function.module, place, why, function.parameters)
         )
     return _ranked([*found, *_data_sets(seen)])
 
 
-def _data_sets(seen: Survey) -> Iterable[_Candidate]:
+def _data_sets(seen: Survey) -> Iterable[Candidate]:
     """The project's own data set classes: what there is where no function gives data."""
     for cls in seen.subclasses(*_DATA_SETS):
         score = -6 + bool(seen.calls_of(cls.target))
         why = f"a class derived from {next(iter(cls.bases), '')}"
         place = _place(cls, seen)
-        yield _Candidate(score, cls.target, cls.module, place, why, cls.parameters)
+        yield Candidate(score, cls.target, cls.module, place, why, cls.parameters)
 
 
 def _loops(
-    seen: Survey, step: str, pattern: re.Pattern[str], models: list[_Candidate]
-) -> list[_Candidate]:
+    seen: Survey, step: str, pattern: re.Pattern[str], models: list[Candidate]
+) -> list[Candidate]:
     found = []
-    names = {_folded(model.target.rpartition(".")[2]) for model in models}
+    names = {folded(model.target.rpartition(".")[2]) for model in models}
     names |= {
-        _folded(name) for name, made in seen.made.items() if made in {m.target for m in models}
+        folded(name) for name, made in seen.made.items() if made in {m.target for m in models}
     }
     for function in seen.functions:
         if not pattern.search(function.name.lower()) or function.name in _NOT_STEPS:
             continue
-        if not _asks_for(function, "model", step) and not _begins_with(function, names):
+        if not asks_for(function, "model", step) and not _begins_with(function, names):
             continue
         if step == "evaluate" and not function.answers:
             continue  # it prints what it finds; nobody else can know it
@@ -278,25 +250,21 @@ def _loops(
         why = f"a function that takes the model, named after {step}"
         place = _place(function, seen)
         found.append(
-            _Candidate(score, function.target, function.module, place, why, function.parameters)
+            Candidate(score, function.target, function.module, place, why, function.parameters)
         )
     return _ranked(found)
 
 
 def _begins_with(function: Function, names: set[str]) -> bool:
     """Whether the first parameter is called as the project calls its model: ``train(gan, loader)``."""
-    return bool(function.parameters) and _folded(function.parameters[0].name) in names
-
-
-def _folded(name: str) -> str:
-    return name.replace("_", "").lower()
+    return bool(function.parameters) and folded(function.parameters[0].name) in names
 
 
 def _used_by_main(function: Function, seen: Survey) -> bool:
     return any(call.scope in ("", "main", "run") for call in seen.calls_of(function.target))
 
 
-def _ranked(candidates: list[_Candidate]) -> list[_Candidate]:
+def _ranked(candidates: list[Candidate]) -> list[Candidate]:
     return sorted(candidates, key=lambda c: -c.score)
 
 
@@ -305,120 +273,3 @@ def _place(found: Function | Class, seen: Survey) -> str:
 
 
 # --- parameters --------------------------------------------------------------------------------
-
-
-def _asks_for(function: Function, key: str, step: str = "train") -> bool:
-    return any(offered(step, parameter) == key for parameter in function.parameters)
-
-
-def offered(step: str, parameter: Parameter) -> str:
-    """The key of what a step would get for a parameter, by name, else by annotation; '' for none."""
-    name = _folded(parameter.name)
-    annotation = parameter.annotation.split(".")[-1]
-    for offer in OFFERS[step]:
-        if name in offer.names:
-            return offer.key
-    named = (offer.key for offer in OFFERS[step] if annotation and annotation in offer.types)
-    return next(named, "") if parameter.required else ""
-
-
-def _known(step: str, parameter: Parameter, seen: Survey) -> bool:
-    return bool(offered(step, parameter)) or _value(step, parameter, None, seen) is not None
-
-
-def _fill(
-    step: str, chosen: _Candidate, seen: Survey
-) -> tuple[dict[str, Any], tuple[str, ...], frozenset[str]]:
-    """Values for what cannot be offered: from calls in the project, its options and its constants."""
-    arguments: dict[str, Any] = {}
-    missing, takes = [], set()
-    for parameter in chosen.parameters:
-        key = offered(step, parameter)
-        own = _own_settings(parameter, key, chosen, seen)
-        if own is not None:
-            arguments[parameter.name] = own
-        elif key == "seed" and step == "data" and parameter.default is not None:
-            arguments[parameter.name] = parameter.default  # it decides which data there is
-        elif key == "dataset_name" and (used := _used(parameter, chosen, seen)) is not None:
-            arguments[parameter.name] = used  # what the project calls it, not what the config does
-        elif key:
-            takes.add(key)
-        elif parameter.required:
-            value = _value(step, parameter, chosen, seen)
-            if value is None:
-                missing.append(parameter.name)
-            else:
-                arguments[parameter.name] = value
-    if chosen.open_ended:
-        arguments |= _further(chosen, seen)
-    if step in ("train", "evaluate") and "model" not in takes:
-        missing = missing[1:]  # it is the model, by another name
-    return arguments, tuple(missing), frozenset(takes)
-
-
-def _further(chosen: _Candidate, seen: Survey) -> dict[str, Any]:
-    """What the project passes by ``**kwargs``."""
-    named = {parameter.name for parameter in chosen.parameters}
-    given = {
-        name: seen.value_of(node)
-        for call in seen.calls_of(chosen.target)
-        for name, node in call.kwargs.items()
-        if name not in named
-    }
-    return {name: value for name, value in given.items() if value is not None}
-
-
-def _own_settings(parameter: Parameter, key: str, chosen: _Candidate, seen: Survey) -> Any:
-    """The project's own settings object for a parameter that stands for one."""
-    if isinstance(passed := _passed(parameter, chosen, seen), dict):
-        return passed
-    if key == "config" and (loaded := _loaded(parameter, chosen, seen)):
-        return loaded
-    cls = next((c for c in seen.classes if c.target == parameter.annotation), None)
-    if cls is not None and cls.needs_nothing and key in ("", "config", "dataset"):
-        return {"_target_": cls.target}
-    if key == "config" and parameter.annotation in ("", "argparse.Namespace") and seen.options:
-        given = {name: value for name, value in seen.options.items() if value is not None}
-        return {"_target_": "argparse.Namespace", **given}
-    return None
-
-
-def _loaded(parameter: Parameter, chosen: _Candidate, seen: Survey) -> dict[str, Any] | None:
-    """The call of a function of the project that makes what the project passes: ``load_config()``."""
-    for given in _given(parameter, chosen, seen):
-        made = seen.made.get(given.id, "") if isinstance(given, ast.Name) else ""
-        function = next((f for f in seen.functions if f.target == made), None)
-        if function is None:
-            continue
-        values = {p.name: seen.named_value(p.name) for p in function.parameters if p.required}
-        if None not in values.values():
-            return {"_target_": made, **values}
-    return None
-
-
-def _used(parameter: Parameter, chosen: _Candidate, seen: Survey) -> Any:
-    passed = _passed(parameter, chosen, seen)
-    return parameter.default if passed is None else passed
-
-
-def _value(step: str, parameter: Parameter, chosen: _Candidate | None, seen: Survey) -> Any:
-    """A plain value that the project itself uses for this parameter."""
-    if chosen is not None and (value := _passed(parameter, chosen, seen)) is not None:
-        return value
-    return seen.named_value(parameter.name)
-
-
-def _passed(parameter: Parameter, chosen: _Candidate, seen: Survey) -> Any:
-    """The plain value that the project's own calls pass for this parameter."""
-    values = (seen.value_of(given) for given in _given(parameter, chosen, seen))
-    return next((value for value in values if value is not None), None)
-
-
-def _given(parameter: Parameter, chosen: _Candidate, seen: Survey) -> Iterator[ast.expr]:
-    """What the project's own calls pass for this parameter."""
-    index = [p.name for p in chosen.parameters].index(parameter.name)
-    for call in seen.calls_of(chosen.target):
-        given = call.kwargs.get(parameter.name)
-        given = call.args[index] if given is None and index < len(call.args) else given
-        if given is not None:
-            yield given

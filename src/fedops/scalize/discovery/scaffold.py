@@ -14,8 +14,10 @@ from typing import Any
 
 from fedops.core.errors import Conflict, Invalid
 from fedops.core.suggestions import did_you_mean, listed
-from fedops.scalize.discovery.mapping import Choice, choose
-from fedops.scalize.discovery.survey import Call, Survey, survey
+from fedops.scalize.discovery.candidates import Choice
+from fedops.scalize.discovery.definitions import Call
+from fedops.scalize.discovery.mapping import choose
+from fedops.scalize.discovery.survey import Survey, survey
 from fedops.scalize.discovery.templates import Texts
 from fedops.scalize.flow.step_arguments import OFFERS
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import tomli_w
 
-from fedops.scalize.discovery.mapping import Choice
+from fedops.scalize.discovery.candidates import Choice
 
 _CONFIG_HEAD = """\
 # How this project is trained federatedly. Written by `fedops init` from a look at the project; change
