@@ -70,7 +70,9 @@ def test_commands_that_a_page_shows_exist(page: Path) -> None:
     for block in re.findall(r"^```(?:console|bash)\n(.*?)^```", page.read_text(), re.S | re.M):
         for line in re.findall(r"^(?:\$ )?(fedops .*)", block.replace("\\\n", " "), re.M):
             words = line.split("#")[0].split()
-            command = " ".join(words[:3]) if " ".join(words[:3]) in about else " ".join(words[:2])
+            command = " ".join(words[:2])
+            if any(other.startswith(f"{command} ") for other in about):
+                command = " ".join([command, *(w for w in words[2:3] if not w.startswith("-"))])
             assert command in about, line
             for option in (word.split("=")[0] for word in words if word.startswith("--")):
                 assert f"`{option}" in about[command], line
