@@ -13,11 +13,13 @@ from fedops.engine.attempt import play, run_rounds
 from fedops.engine.link.exit_reasons import RunFailed
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.run_setup import prepare
-from fedops.flower.codec.compat import SERVER_NODE, take_task_identity
-from fedops.flower.own_server_app import run_own
-from fedops.flower.strategies.strategy_adapter import RunStrategy
-from fedops.flower.strategies.strategy_factory import make_strategy
-from fedops.scalize.flow.project import Project
+from fedops.engine.server_link import ServerLink
+from fedops.flower.compat import SERVER_NODE, take_task_identity
+from fedops.flower.grid.own_server_app import run_own
+from fedops.flower.strategies import RunStrategy
+from fedops.flower.strategy_config import make_strategy
+from fedops.scalize.manifest import make_importable
+from fedops.scalize.project import Project
 
 
 def play_attempt(spec: AttemptSpec, app_dir: Path, link: ServerLink) -> None:
@@ -28,6 +30,7 @@ def play_attempt(spec: AttemptSpec, app_dir: Path, link: ServerLink) -> None:
         project = open_project(spec, app_dir)
         if project.manifest.own_server_app:
             return run_own(project, spec, link)
+        make_importable(project.manifest)  # the strategy may be the app's own
         return run_rounds(prepare(project, spec, link, _strategy_of(app_dir)), link)
 
     play(spec, link, work)

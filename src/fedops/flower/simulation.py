@@ -37,9 +37,9 @@ from fedops.flower.codec.messages import (
     packed_record,
     pieces_of_file,
 )
-from fedops.flower.launch.host_process import log_to_flower, on_leaving, overrides_of
-from fedops.flower.strategies.strategy_factory import make_strategy
-from fedops.scalize.flow.project import Project
+from fedops.flower.strategy_config import make_strategy
+from fedops.scalize.manifest import make_importable
+from fedops.scalize.project import Project
 from fedops.storage.tensors import pack, save
 
 logger = logging.getLogger("fedops.simulation")
@@ -70,6 +70,7 @@ def run_simulation(grid: Grid, context: Context, app_dir: Path) -> dict[str, flo
 def prepare(project: Project, folder: Path) -> Setup:
     """The app's model, strategy and validation data."""
     config = project.config
+    make_importable(project.manifest)  # the strategy may be the app's own
     strategy = make_strategy(
         config.server.strategy.target, config.server.strategy.kwargs, [project.app_dir]
     )

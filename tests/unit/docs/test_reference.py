@@ -43,3 +43,36 @@ def test_every_decision_is_in_the_list() -> None:
     listed = (ROOT / "docs" / "adr" / "README.md").read_text()
     for page in (ROOT / "docs" / "adr").glob("0*.md"):
         assert page.name in listed
+
+
+#: Groups of entry points and files, which look like modules and are none.
+NO_MODULES = {"fedops.adapters", "fedops.explainers", "fedops.conf", "fedops.db", "fedops.dump"}
+MODULE = re.compile(r"(?<![\w./])fedops(?:\.[a-zA-Z_]\w*)+")
+#: Decisions and the changelog speak of their own time.
+PRESENT = [page for page in PAGES if page.parent.name != "adr" and page.name != "CHANGELOG.md"]
+
+
+@pytest.mark.parametrize("page", PRESENT, ids=lambda page: str(page.relative_to(ROOT)))
+def test_modules_that_a_page_names_exist(page: Path) -> None:
+    for name in set(MODULE.findall(page.read_text())) - NO_MODULES:
+        place = ROOT / "src" / "fedops"
+        parts = name.split(".")[1:]
+        while parts and ((place / parts[0]).is_dir() or (place / f"{parts[0]}.py").is_file()):
+            place /= parts.pop(0)
+        file = place / "__init__.py" if place.is_dir() else place.with_suffix(".py")
+        assert parts == [] or (parts[0] in file.read_text() and len(parts) == 1), name
+
+
+@pytest.mark.parametrize("page", PRESENT, ids=lambda page: str(page.relative_to(ROOT)))
+def test_commands_that_a_page_shows_exist(page: Path) -> None:
+    sections = re.split(r"^#{2,3} ", (REFERENCE / "cli.md").read_text(), flags=re.MULTILINE)
+    about = {section.splitlines()[0]: section for section in sections}
+    for block in re.findall(r"^```(?:console|bash)\n(.*?)^```", page.read_text(), re.S | re.M):
+        for line in re.findall(r"^(?:\$ )?(fedops .*)", block.replace("\\\n", " "), re.M):
+            words = line.split("#")[0].split()
+            command = " ".join(words[:2])
+            if any(other.startswith(f"{command} ") for other in about):
+                command = " ".join([command, *(w for w in words[2:3] if not w.startswith("-"))])
+            assert command in about, line
+            for option in (word.split("=")[0] for word in words if word.startswith("--")):
+                assert f"`{option}" in about[command], line
