@@ -41,7 +41,8 @@ check: $(STAMP)
 	@echo "check: formatting"       && $(BIN)/ruff format --check --quiet .
 	@echo "check: lint"             && $(BIN)/ruff check --quiet .
 	@echo "check: types"            && $(BIN)/mypy --no-error-summary
-	@echo "check: import contracts" && $(BIN)/lint-imports > $(VENV)/imports.log 2>&1 || { cat $(VENV)/imports.log; exit 1; }
+	@echo "check: import contracts, rooms" && $(BIN)/lint-imports > $(VENV)/imports.log 2>&1 || { cat $(VENV)/imports.log; exit 1; }
+	@$(BIN)/python .ci/rooms.py > /dev/null
 	@echo "check: all clean"
 
 bench: $(STAMP)

@@ -261,7 +261,7 @@ def _comments(model: type[BaseModel]) -> dict[str, str]:
 def api_page() -> str:
     """Every path of the API."""
     from fedops.server.app import create_app
-    from fedops.testing.fakes import FakeEngines
+    from fedops.testing import FakeEngines
 
     # Nothing is opened or written before the app is started.
     document = create_app(settings.server_settings(home=HERE), FakeEngines()).openapi()

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from adapter_cases import CASES, MODULES, Case
 
-from fedops.testing.fakes import check_adapter
+from fedops.testing import check_adapter
 
 pytestmark = [
     # Keras with torch and numpy 2; it does not concern the adapter.

@@ -15,13 +15,13 @@ import pytest
 from fedops.core.errors import Unavailable
 from fedops.processes.spawn import spawn
 from fedops.server.jobs.engine_process import EngineProcesses, EngineTicket, LocalEngineProcesses
-from fedops.testing.fakes import FakeEngines
+from fedops.testing import FakeEngines
 
 #: Notes its ticket, starts a child of its own, and does what the file "do" says.
 SCRIPT = """
 import os, subprocess, sys, time
 from pathlib import Path
-from fedops.processes.process_tree import die_with_parent
+from fedops.processes.spawn import die_with_parent
 ticket = sys.stdin.readline()
 die_with_parent()
 here = Path(sys.argv[1])

@@ -60,7 +60,7 @@ import hashlib, json, os, sys, time
 from pathlib import Path
 from fedops.api_client import EngineClient
 from fedops.core import contracts as c
-from fedops.processes.process_tree import die_with_parent
+from fedops.processes.spawn import die_with_parent
 ticket = json.loads(sys.stdin.readline())
 die_with_parent()
 

@@ -24,7 +24,7 @@ from fedops.explain.explainers.options import Limits, Options
 from fedops.explain.service.explainer import Explainer
 from fedops.explain.service.start import open_explainer
 from fedops.storage import tensors
-from fedops.testing.fakes import FakeClock
+from fedops.testing import FakeClock
 
 
 @pytest.fixture(autouse=True, scope="module")

@@ -26,7 +26,7 @@ from fedops.flower.launch.device_launcher import run_launcher
 #: Begins like the real one, with a child of its own that must not be left.
 OPENING = """
 import os, subprocess, sys, time
-from fedops.processes.process_tree import die_with_parent
+from fedops.processes.spawn import die_with_parent
 die_with_parent()
 child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 with open("child.pid", "w") as file:

@@ -52,10 +52,10 @@ def finish(parent: subprocess.Popen[str]) -> None:
 
 CHILD_OF_OURS = """
 import subprocess, sys, time
-from fedops.processes.process_tree import die_with_parent, spawn
+from fedops.processes.spawn import die_with_parent, spawn
 child = '''
 import subprocess, sys, time
-from fedops.processes.process_tree import die_with_parent
+from fedops.processes.spawn import die_with_parent
 die_with_parent()
 assert sys.stdin.read() == ""
 grandchild = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
@@ -88,10 +88,10 @@ def test_a_child_stuck_in_native_code_ends_too() -> None:
 def test_a_parent_that_drops_the_thread_which_spawned_keeps_its_child() -> None:
     code = '''
 import subprocess, sys, threading, time
-from fedops.processes.process_tree import spawn
+from fedops.processes.spawn import spawn
 child = """
 import time
-from fedops.processes.process_tree import die_with_parent
+from fedops.processes.spawn import die_with_parent
 die_with_parent()
 print(1, flush=True)
 time.sleep(60)

@@ -41,7 +41,7 @@ from fedops.server.rounds.work_hub import WorkHub
 from fedops.server.runs import control, transitions
 from fedops.settings import ServerSettings
 from fedops.storage.folder_blobs import FolderBlobs
-from fedops.testing.fakes import FakeClock, FakeEngines
+from fedops.testing import FakeClock, FakeEngines
 
 
 @dataclass

@@ -22,7 +22,7 @@ from fedops.core.states import PROCESS_TRANSITIONS, ProcessStatus, can_advance
 
 HEAD = """
 import json, os, sys, time
-from fedops.processes.process_tree import die_with_parent
+from fedops.processes.spawn import die_with_parent
 die_with_parent()
 pipe = int(sys.argv[1])
 def say(**message):

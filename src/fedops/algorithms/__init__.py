@@ -1,0 +1,1 @@
+"""Federated arithmetic on named arrays: aggregation, clipping, partition, selection. numpy only."""

@@ -1,0 +1,1 @@
+"""Tables, colours and numbers of a terminal, the same in every command."""

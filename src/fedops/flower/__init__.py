@@ -1,0 +1,4 @@
+"""The only room that imports Flower: its apps, its strategies, its run modes.
+
+Lies above engine and trainer.
+"""

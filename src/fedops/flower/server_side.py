@@ -13,13 +13,12 @@ from fedops.engine.attempt import play, run_rounds
 from fedops.engine.link.exit_reasons import RunFailed
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.run_setup import prepare
-from fedops.engine.server_link import ServerLink
-from fedops.flower.compat import SERVER_NODE, take_task_identity
-from fedops.flower.grid.own_server_app import run_own
-from fedops.flower.strategies import RunStrategy
-from fedops.flower.strategy_config import make_strategy
-from fedops.scalize.manifest import make_importable
-from fedops.scalize.project import Project
+from fedops.flower.codec.compat import SERVER_NODE, take_task_identity
+from fedops.flower.own_server_app import run_own
+from fedops.flower.strategies.strategy_adapter import RunStrategy
+from fedops.flower.strategies.strategy_factory import make_strategy
+from fedops.scalize.flow.manifest import make_importable
+from fedops.scalize.flow.project import Project
 
 
 def play_attempt(spec: AttemptSpec, app_dir: Path, link: ServerLink) -> None:

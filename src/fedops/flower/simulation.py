@@ -37,9 +37,10 @@ from fedops.flower.codec.messages import (
     packed_record,
     pieces_of_file,
 )
-from fedops.flower.strategy_config import make_strategy
-from fedops.scalize.manifest import make_importable
-from fedops.scalize.project import Project
+from fedops.flower.launch.host_process import log_to_flower, on_leaving, overrides_of
+from fedops.flower.strategies.strategy_factory import make_strategy
+from fedops.scalize.flow.manifest import make_importable
+from fedops.scalize.flow.project import Project
 from fedops.storage.tensors import pack, save
 
 logger = logging.getLogger("fedops.simulation")

@@ -1,0 +1,1 @@
+"""FLScalize: an existing project as a federated one, without an edit. No server, no Flower."""

@@ -1,4 +1,4 @@
-"""Fakes and checks that ship with FedOps, for tests of ours and of whoever extends it."""
+"""Fakes of what tests cannot wait for or start."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import itertools
 from dataclasses import dataclass, field
 
 from fedops.core.errors import Unavailable
-from fedops.scalize.adapter.conformance import check_adapter as check_adapter
 from fedops.server.jobs.engine_process import EngineTicket
 
 

@@ -28,7 +28,7 @@ from fedops.server.runs import attempts
 from fedops.settings import ServerSettings
 from fedops.storage import tensors
 from fedops.storage.atomic_files import sha256_of
-from fedops.testing.fakes import FakeClock, FakeEngines
+from fedops.testing import FakeClock, FakeEngines
 
 PYPROJECT = """
 [project]

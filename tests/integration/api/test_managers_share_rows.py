@@ -34,7 +34,7 @@ from fedops.server.peers.lease import LEASE_SECONDS, MARGIN_SECONDS, Lease
 from fedops.server.peers.line import CHANNEL
 from fedops.server.rounds.engine_session import spool_dir
 from fedops.settings import ServerSettings
-from fedops.testing.fakes import FakeClock, FakeEngines
+from fedops.testing import FakeClock, FakeEngines
 
 POSTGRES = os.environ.get("FEDOPS_TEST_POSTGRES")
 pytestmark = pytest.mark.skipif(POSTGRES is None, reason="FEDOPS_TEST_POSTGRES names no server")

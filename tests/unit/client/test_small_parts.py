@@ -6,20 +6,20 @@ from pathlib import Path
 
 import pytest
 
+from fedops.client.device.data_dir import Home
 from fedops.client.device.device_config import (
     DEFAULT_TEXT,
     DeviceConfig,
     ensure_device_config,
     load_device_config,
 )
-from fedops.client.identity import Home
-from fedops.client.join import default_name, describe_device
-from fedops.client.orders import ClientStatus, HeldStatus, ServerStatus
-from fedops.client.output import LogFile
-from fedops.client.reasons import why_ended
-from fedops.client.taskchoice import choose_tasks
-from fedops.client.telemetry import Telemetry, _gpu_values, memory_of
-from fedops.client.words import why
+from fedops.client.device.enrolment import default_name, describe_device
+from fedops.client.local.messages import ClientStatus, HeldStatus, ServerStatus
+from fedops.client.local.status_text import why
+from fedops.client.manager.task_selection import choose_tasks
+from fedops.client.spool.child_output import LogFile
+from fedops.client.supervision.exit_status import why_ended
+from fedops.client.telemetry.system_metrics import Telemetry, _gpu_values, memory_of
 from fedops.core.contracts import ProcessReport, RecordKind
 from fedops.core.errors import Invalid, NotFound
 from fedops.core.states import ProcessStatus

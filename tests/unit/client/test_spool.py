@@ -10,7 +10,7 @@ import pytest
 from fedops.client.spool.spool import BATCH_RECORDS, Spool
 from fedops.core.contracts import RecordKind
 from fedops.core.errors import Unavailable
-from fedops.testing.fakes import FakeClock
+from fedops.testing import FakeClock
 
 MIB = 1 << 20
 

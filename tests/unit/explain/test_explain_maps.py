@@ -13,7 +13,7 @@ from fedops.explain.methods.base import Job, Maps
 from fedops.explain.methods.time_budget import Budget
 from fedops.explain.quality import map_quality
 from fedops.explain.quality.faithfulness import LIGHT
-from fedops.testing.fakes import FakeClock
+from fedops.testing import FakeClock
 
 CLASSES = np.array([0, 1, 2, 3], dtype=np.int64)
 ALL = np.ones(4, np.bool_)

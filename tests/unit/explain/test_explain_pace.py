@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from fedops.explain.methods.time_budget import Budget, OutOfTime, Pace
-from fedops.testing.fakes import FakeClock
+from fedops.testing import FakeClock
 
 
 def test_explaining_takes_its_share_and_no_more() -> None:

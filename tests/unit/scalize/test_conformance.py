@@ -10,7 +10,7 @@ from fedops.core.contracts import ExchangeRule, ParameterContract, ParameterSpec
 from fedops.scalize.adapter.parameter_exchange import TensorInfo, build_contract, incoming, outgoing
 from fedops.scalize.adapter.protocol import EvalResult, TrainContext, TrainResult
 from fedops.storage.tensors import Tensors
-from fedops.testing.fakes import check_adapter
+from fedops.testing import check_adapter
 
 RNG = np.random.default_rng(0)
 DATA = (RNG.normal(size=(20, 3)), RNG.normal(size=20))

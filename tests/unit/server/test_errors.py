@@ -1,7 +1,7 @@
 """How errors of requests are logged."""
 
 from fedops.server.protocol.error_replies import Said
-from fedops.testing.fakes import FakeClock
+from fedops.testing import FakeClock
 
 
 def test_what_every_device_meets_is_logged_once_a_minute() -> None:

@@ -22,7 +22,7 @@ from fedops.server.jobs.maintenance import Sweeper
 from fedops.server.rounds.work_hub import WorkHub
 from fedops.settings import ServerSettings
 from fedops.storage.folder_blobs import FolderBlobs
-from fedops.testing.fakes import FakeClock
+from fedops.testing import FakeClock
 
 
 class FailingDatabase(Database):

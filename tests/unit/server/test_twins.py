@@ -1,7 +1,7 @@
 """A device whose data dir was copied runs twice: that shows."""
 
 from fedops.server.devices.cloned_devices import REMEMBERED_SECONDS, Twins
-from fedops.testing.fakes import FakeClock
+from fedops.testing import FakeClock
 
 
 def test_a_life_heard_again_after_another_has_not_ended() -> None:

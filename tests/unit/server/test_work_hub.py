@@ -11,7 +11,7 @@ from fedops.server.assignments.assignments import Seen
 from fedops.server.events.notifications import OpenWork, WorkOver
 from fedops.server.rounds.wake_ups import GROUP, PAUSE_SECONDS, WakeUps
 from fedops.server.rounds.work_hub import REPEAT_SECONDS, Listener, News, WorkHub
-from fedops.testing.fakes import FakeClock
+from fedops.testing import FakeClock
 
 
 def _id(number: int) -> str:

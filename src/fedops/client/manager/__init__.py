@@ -1,0 +1,1 @@
+"""The Client Manager itself: its connection to the server, what it reports, how it starts and ends."""

@@ -1,0 +1,1 @@
+"""What a device reports, kept until the server has it."""

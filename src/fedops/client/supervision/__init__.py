@@ -1,0 +1,1 @@
+"""One child process, kept running: started, watched, ended, started again."""

@@ -1,7 +1,7 @@
 """Keeps one training client running: starts it, watches it, starts it again, gives it up with a reason.
 
 All decisions are made in one thread, from a queue: what the child says, that it ended, what the Client
-Manager wants. ``core.policies`` says when to try again, ``core.states`` which state follows which.
+Manager wants. ``core.restart_policy`` says when to try again, ``core.states`` which state follows which.
 """
 
 from __future__ import annotations

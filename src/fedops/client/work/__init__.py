@@ -1,0 +1,1 @@
+"""Assignments on the device, from the offer to the delivered result."""

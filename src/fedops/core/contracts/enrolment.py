@@ -46,7 +46,7 @@ class DeviceInfo(Report):
 class JoinRequest(Report):
     """Enrolment: who holds a valid join token hands in the device's public key (OpenSSH).
 
-    ``proof``: base64 of the key's signature (ECDSA, SHA-256) over ``policies.join_statement``, so that nobody
+    ``proof``: base64 of the key's signature (ECDSA, SHA-256) over ``core.join_statement``, so that nobody
     joins as a device of which they know the public key only.
     """
 

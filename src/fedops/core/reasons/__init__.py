@@ -1,0 +1,1 @@
+"""Why something waits or has ended, as one sentence made of plain facts."""

@@ -1,0 +1,1 @@
+"""Between an FL server and its Server Manager: calls that are repeated, deliveries, files, progress, logs."""

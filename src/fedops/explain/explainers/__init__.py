@@ -1,0 +1,1 @@
+"""Explanations of images and of tables: samples, options, reports."""

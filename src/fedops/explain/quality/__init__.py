@@ -1,0 +1,1 @@
+"""What an explanation is worth: faithfulness, stability, drift from round to round."""

@@ -1,0 +1,1 @@
+"""Flower's strategies under the round engine."""

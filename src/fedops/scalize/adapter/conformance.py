@@ -1,4 +1,4 @@
-"""The contract every adapter passes, as a function: ``fedops.testing.fakes.check_adapter``.
+"""The contract every adapter passes, as a function: ``fedops.testing.check_adapter``.
 
 It only uses the protocol, so that adapters from elsewhere can be held to it as ours are.
 """

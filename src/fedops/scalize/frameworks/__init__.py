@@ -1,0 +1,1 @@
+"""The adapters of PyTorch, Hugging Face, Keras and scikit-learn."""

@@ -1,0 +1,1 @@
+"""The HTTP API: ``routes`` say what there is, ``http`` how requests are read and errors answered."""

@@ -1,0 +1,1 @@
+"""What a device is asked to do: rows with states, and what is open."""

@@ -1,0 +1,1 @@
+"""Tables, transactions, migrations, backup, and files that the tables name. The only room that commits."""

@@ -1,0 +1,1 @@
+"""What happened, for people; and notices of it for who waits."""

@@ -1,0 +1,1 @@
+"""Versions of models and the names that point to them."""

@@ -1,0 +1,1 @@
+"""What the server and its callers agree on: versions, refusals, errors. Imports nothing of the server."""

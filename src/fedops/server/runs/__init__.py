@@ -1,0 +1,1 @@
+"""Runs and their attempts: control, transitions, deadlines, stopping."""

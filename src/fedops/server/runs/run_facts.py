@@ -1,4 +1,4 @@
-"""Rows as the plain facts that ``core.why`` and the policies decide on."""
+"""A run and an attempt as the plain facts that ``core.reasons.why`` decides on."""
 
 from __future__ import annotations
 

@@ -1,0 +1,1 @@
+"""What request handlers and pages work with: one set a Server Manager."""

@@ -1,0 +1,1 @@
+"""Tasks and the apps they are made of."""

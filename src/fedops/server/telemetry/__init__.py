@@ -1,0 +1,1 @@
+"""What devices and engines report: logs, metrics, samples, explanations."""

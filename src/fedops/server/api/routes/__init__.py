@@ -1,0 +1,1 @@
+"""One module a resource; each calls use cases and commits by returning."""
