@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from federating import QUIET, TINY, until
 
-from fedops.client.device.data_dir import Home
+from fedops.client.device.data_dir import DataDir
 from fedops.core.states import AttemptStatus, RunStatus
 from fedops.demo.federation import Federation
 
@@ -47,7 +47,7 @@ def test_runs_of_before_end_with_the_models_they_would_have_had(federation: Fede
         same_seed = operator.model("first", "V1").sha256
         assert operator.model("third", "latest").sha256 == same_seed
     for name in NAMES:
-        home = Home(federation.device_home(name))
+        home = DataDir(federation.device_home(name))
         assert home.rounds.is_dir()
         assert home.device_key.exists()
     assert not (federation.server_home / "attempts").exists()

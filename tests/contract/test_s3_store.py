@@ -19,7 +19,7 @@ from s3_server import S3Server, bucket_of
 
 from fedops.core.errors import NotFound, Unavailable
 from fedops.server.database.backup import backup
-from fedops.server.database.blob_rows import record
+from fedops.server.database.blob_rows import record_blob
 from fedops.server.database.blob_stores import open_blobs
 from fedops.server.database.database import Database
 from fedops.server.database.restore import restore
@@ -184,7 +184,7 @@ def test_a_backup_brings_the_files_of_a_bucket_back(bucket: S3Bucket, tmp_path: 
     upload.write(b"abc")
     ref = upload.finish()
     with db.write() as session:
-        record(session, ref, 1.0)
+        record_blob(session, ref, 1.0)
     db.close()
     shutil.rmtree(tmp_path / "old" / "artifacts")
     assert backup(old, tmp_path / "backup.tar").damaged == {}

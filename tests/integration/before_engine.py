@@ -11,7 +11,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from alembic import command
 
-from fedops.client.device.data_dir import Home, Identity, load_identity
+from fedops.client.device.data_dir import DataDir, Identity, load_identity
 from fedops.server.database import upgrade
 
 KEPT = Path(__file__).parents[1] / "fixtures" / "before-engine"
@@ -35,9 +35,9 @@ def unpack_backup(file: Path) -> Path:
 
 def move_to(home: Path, url: str) -> Identity:
     """Let a device's home belong to a server at this address."""
-    identity = load_identity(Home(home))
-    text = json.loads(Home(home).identity.read_text()) | {"server": url}
-    Home(home).identity.write_text(json.dumps(text))
+    identity = load_identity(DataDir(home))
+    text = json.loads(DataDir(home).identity.read_text()) | {"server": url}
+    DataDir(home).identity.write_text(json.dumps(text))
     return identity
 
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from fedops.client.local.http import LocalClient, LocalServer, bind, make_app
-from fedops.client.local.messages import ClientInfo, Online
+from fedops.client.local.messages import ClientInfo, TrainingClientStatus
 from fedops.client.local.report_pipe import ReportPipe
 from fedops.core.errors import Conflict, Forbidden, Invalid, Unavailable
 from fedops.core.states import ProcessStatus
@@ -46,22 +46,22 @@ def test_errors_travel_with_their_kind() -> None:
         raise Conflict("it is busy")
 
     @app.get("/online")
-    def online() -> Online:
-        return Online(status="idle", pid=1)
+    def online() -> TrainingClientStatus:
+        return TrainingClientStatus(status="idle", pid=1)
 
     server = LocalServer(app, bind("127.0.0.1", 0))
     server.start()
     good, bad = LocalClient(server.url, "secret"), LocalClient(server.url, "wrong")
-    assert good.get("/online", Online).pid == 1
+    assert good.get("/online", TrainingClientStatus).pid == 1
     with pytest.raises(Conflict, match="it is busy"):
         good.post("/busy")
     with pytest.raises(Forbidden, match="token"):
-        bad.get("/online", Online)
+        bad.get("/online", TrainingClientStatus)
     with pytest.raises(Unavailable, match="another program"):
         good.get("/online", ClientInfo)
     server.stop()
     with pytest.raises(Unavailable, match="nothing answers"):
-        good.get("/online", Online)
+        good.get("/online", TrainingClientStatus)
     good.close()
     bad.close()
 

@@ -33,10 +33,10 @@ from fedops.server.database.tables import AttemptRow, BundleRow, RunRow, TaskRow
 from fedops.server.devices import enrolment, heartbeats, registry
 from fedops.server.devices.presence import Presence
 from fedops.server.jobs.leadership import Leadership
-from fedops.server.jobs.maintenance import Sweeper
+from fedops.server.jobs.maintenance import Maintenance
 from fedops.server.jobs.scheduler import Scheduler
 from fedops.server.rounds import engine_session, outcomes
-from fedops.server.rounds.engine_liveness import Pulse
+from fedops.server.rounds.engine_liveness import EngineLiveness
 from fedops.server.rounds.work_hub import WorkHub
 from fedops.server.runs import control, transitions
 from fedops.settings import ServerSettings
@@ -56,14 +56,14 @@ class World:
         self.settings = ServerSettings(
             home=self.home, attempt_start_seconds=60.0, attempt_work_seconds=900.0
         )
-        self.pulse = Pulse(self.clock)
+        self.pulse = EngineLiveness(self.clock)
         self.db = Database(self.settings.database)
         self.db.migrate()
         self.artifacts = FolderBlobs(self.home / "artifacts")
         self.scheduler = self.new_scheduler()
         self.presence = Presence(self.settings.heartbeat_seconds)
         hub = WorkHub(self.clock, self.clock)
-        self.sweeper = Sweeper(
+        self.sweeper = Maintenance(
             self.db, self.settings, self.artifacts, self.presence, hub, self.clock, self.clock
         )
 
@@ -93,7 +93,7 @@ class World:
         now = self.clock()
         config = to_plain(parse_config({"num_rounds": 3}, "test"))
         with self.db.write() as session:
-            blob_rows.record(session, ref, now)
+            blob_rows.record_blob(session, ref, now)
             session.add(BundleRow(sha256=ref.sha256, package="pkg", created_at=now))
             session.flush()
             session.add(
@@ -108,7 +108,7 @@ class World:
                 )
             )
             session.flush()
-            return control.start(session, name, RunStart(), self.clock())
+            return control.start_run(session, name, RunStart(), self.clock())
 
     def run(self, run_id: int) -> RunRow:
         with self.db.read() as session:
@@ -129,7 +129,9 @@ class World:
         """The FL server of the current attempt is up."""
         with self.db.write() as session:
             body = EngineHello(pid=self.attempt(run_id).pid or 0)
-            engine_session.hello(session, self.attempt(run_id).id, body, self.home, self.clock())
+            engine_session.start_attempt(
+                session, self.attempt(run_id).id, body, self.home, self.clock()
+            )
 
     def stop(self, run_id: int) -> None:
         with self.db.write() as session:
@@ -147,14 +149,14 @@ class World:
         """A new approved device; returns its id."""
         key = ec.generate_private_key(ec.SECP384R1())
         with self.db.write() as session:
-            token = tokens.create_join(session, TokenCreate(), self.clock()).token or ""
+            token = tokens.create_join_token(session, TokenCreate(), self.clock()).token or ""
             body = join_request(token, name, key, DeviceInfo())
             return enrolment.join(session, body, self.settings, self.clock()).device_id
 
     def beat(self, device_id: str, body: WorkPoll) -> None:
         now = self.clock()
         with self.db.write() as session:
-            heartbeats.beat(session, device_id, body, self.presence.interval, now)
+            heartbeats.record_heartbeat(session, device_id, body, self.presence.interval, now)
         self.presence.wrote(device_id, body, False, now)
 
 
@@ -266,8 +268,10 @@ def test_a_lost_attempt_is_killed_before_the_next_begins(world: World) -> None:
         attempt = transitions.attempt_of(session, run)
         assert attempt is not None
         who, why = "test", "lost"
-        transitions.move_attempt(session, attempt, AttemptStatus.LOST, who, why, world.clock())
-        transitions.move_run(session, run, RunStatus.RESUMING, who, why, world.clock())
+        transitions.transition_attempt(
+            session, attempt, AttemptStatus.LOST, who, why, world.clock()
+        )
+        transitions.transition_run(session, run, RunStatus.RESUMING, who, why, world.clock())
     world.step()
     assert first not in world.engines.running
     assert world.attempt(run_id).number == 2
@@ -450,7 +454,7 @@ def test_a_stopped_run_that_says_goodbye_is_left_to_end(world: World) -> None:
     world.stop(run_id)
     with world.db.write() as session:
         body, attempt_id = EngineFinish(outcome="stopped"), world.attempt(run_id).id
-        outcomes.finish(session, attempt_id, body, world.settings, world.clock())
+        outcomes.finish_attempt(session, attempt_id, body, world.settings, world.clock())
     assert world.run(run_id).status is RunStatus.STOPPED
     world.step(4.0)
     assert len(world.engines.running) == 1
@@ -528,12 +532,12 @@ def test_a_device_that_fell_silent_is_noted_once(world: World) -> None:
     world.beat(device, WorkPoll())
     world.step(1.0, times=5)
     with world.db.read() as session:
-        assert registry.get(session, "pi-1", world.clock()).online
+        assert registry.read_device(session, "pi-1", world.clock()).online
     world.step(1.0, times=15)
     with world.db.read() as session:
         row = lookup.require_device(session, "pi-1")
         assert not row.noted_online
-        assert not registry.get(session, "pi-1", world.clock()).online
+        assert not registry.read_device(session, "pi-1", world.clock()).online
 
 
 @dataclass

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedops.core.errors import Invalid
-from fedops.core.suggestions import did_you_mean, listed
+from fedops.core.suggestions import comma_list, did_you_mean
 
 Indices = npt.NDArray[np.int64]
 SCHEMES = ("iid", "dirichlet", "shards", "quantity")
@@ -55,7 +55,9 @@ def partition(
         found = quantity(total, parts, alpha, rng)
     else:
         guess = did_you_mean(scheme, SCHEMES)
-        raise Invalid(f"no partition scheme '{scheme}'{guess or ';'} there are {listed(SCHEMES)}")
+        raise Invalid(
+            f"no partition scheme '{scheme}'{guess or ';'} there are {comma_list(SCHEMES)}"
+        )
     return [np.sort(part).astype(np.int64) for part in found]
 
 

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from fedops.core.contracts import Request
 from fedops.core.errors import Invalid
-from fedops.core.validation_messages import sentences
+from fedops.core.validation_messages import validation_messages
 
 R = TypeVar("R", bound=Request)
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of text.")]
@@ -36,7 +36,7 @@ def request(kind: type[R], **values: Any) -> R:
     try:
         return kind(**values)
     except ValidationError as error:
-        raise Invalid("; ".join(sentences(error, kind))) from None
+        raise Invalid("; ".join(validation_messages(error, kind))) from None
 
 
 def group(text: str) -> typer.Typer:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from fedops.client.device.data_dir import Home, load_identity
+from fedops.client.device.data_dir import DataDir, load_identity
 from fedops.client.device.enrolment import join
 from fedops.client.manager.manager import Options, manage
 from fedops.client.training import main
@@ -94,7 +94,7 @@ def enrol(settings: ClientSettings, app: AppSettings) -> None:
         Invalid: no server is named.
         NotFound: the machine is new, and there is no join token.
     """
-    home = Home(settings.home)
+    home = DataDir(settings.home)
     if home.identity.exists():
         before = load_identity(home).server
         if settings.server and settings.server != before:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from fedops.config.schema import Config
 from fedops.core.errors import Invalid
-from fedops.core.validation_messages import REDACTED, sentences
+from fedops.core.validation_messages import REDACTED, validation_messages
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -52,7 +52,7 @@ def parse_section(section: type[S], data: Mapping[str, Any], where: str) -> S:
     try:
         return section.model_validate(dict(data))
     except ValidationError as error:
-        refuse(sentences(error, section), where)
+        refuse(validation_messages(error, section), where)
         raise
 
 

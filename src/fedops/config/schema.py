@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from fedops.core.contracts import Finite, Name
-from fedops.core.suggestions import did_you_mean, listed
+from fedops.core.suggestions import comma_list, did_you_mean
 from fedops.core.validation_messages import REDACTED
 
 logger = logging.getLogger("fedops.config")
@@ -272,7 +272,9 @@ class Config(Section):
     def _known_framework(cls, value: str | None) -> str | None:
         if value is not None and value.casefold() not in known_frameworks():
             guess = did_you_mean(value, known_frameworks())
-            raise ValueError(f"must be one of {listed(known_frameworks())} (in any case){guess}")
+            raise ValueError(
+                f"must be one of {comma_list(known_frameworks())} (in any case){guess}"
+            )
         return value
 
     @property

@@ -19,6 +19,6 @@ def did_you_mean(word: str, choices: Iterable[str]) -> str:
     return f"; did you mean '{guess}'?" if guess is not None else ""
 
 
-def listed(words: Iterable[str]) -> str:
+def comma_list(words: Iterable[str]) -> str:
     """``'a', 'b', 'c'``: choices as a message shows them."""
     return ", ".join(f"'{word}'" for word in words)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
-from fedops.core.suggestions import did_you_mean, listed
+from fedops.core.suggestions import comma_list, did_you_mean
 
 REDACTED = "***"
 _SECRETS = ("key", "token", "password", "secret")
@@ -39,7 +39,7 @@ def without_secret(override: str) -> str:
     return _SECRET_OVERRIDE.sub(lambda m: f'{m[1] or m[3]}"{REDACTED}"', override)
 
 
-def sentences(error: ValidationError, root: type[BaseModel]) -> list[str]:
+def validation_messages(error: ValidationError, root: type[BaseModel]) -> list[str]:
     """One sentence for each mistake; ``root`` is the model that was validated."""
     return [_sentence(detail, root) for detail in error.errors(include_url=False)]
 
@@ -59,7 +59,7 @@ def _sentence(detail: Any, root: type[BaseModel]) -> str:
 
 def _one_of(value: Any, allowed: Sequence[str]) -> str:
     guess = did_you_mean(value, allowed) if isinstance(value, str) else ""
-    return f"must be {'one of ' if len(allowed) > 1 else ''}{listed(allowed)}{guess}"
+    return f"must be {'one of ' if len(allowed) > 1 else ''}{comma_list(allowed)}{guess}"
 
 
 def _problem(detail: Any) -> str:
@@ -89,7 +89,7 @@ def _where_it_belongs(loc: Sequence[str], root: type[BaseModel]) -> str:
     if not guess and elsewhere:
         guess = f"; did you mean '{elsewhere[0]}'?"
     table = f"in [{'.'.join(loc[:-1])}]" if len(loc) > 1 else "at the top"
-    return f"{guess or ';'} allowed {table}: {listed(allowed)}"
+    return f"{guess or ';'} allowed {table}: {comma_list(allowed)}"
 
 
 def _keys(section: type[BaseModel]) -> list[str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedops.core.errors import Invalid
-from fedops.core.suggestions import listed
+from fedops.core.suggestions import comma_list
 from fedops.settings import cli_settings
 
 #: The standard names of MNIST's files; each may also end in ``.gz``.
@@ -57,7 +57,7 @@ def require_idx_files(folder: Path) -> None:
     missing = [name for name in IDX_FILES if not _has(folder, name)]
     if missing:
         raise Invalid(
-            f"{folder} does not hold MNIST: it lacks {listed(missing)} (each may end in .gz)"
+            f"{folder} does not hold MNIST: it lacks {comma_list(missing)} (each may end in .gz)"
         )
 
 

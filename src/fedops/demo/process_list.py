@@ -25,7 +25,7 @@ _ROOTS = {"server": "Server Manager"}
 
 
 @dataclass
-class Census:
+class ProcessList:
     """Processes by id; those that ended stay listed."""
 
     seen: dict[int, str] = field(default_factory=dict)
@@ -51,7 +51,7 @@ class Census:
                 shown = f"{role} {part.name}" if role == "training client" else role
                 self.seen.setdefault(process.pid, shown)
 
-    def listed(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, Any]]:
         """In the order they were seen."""
         return [{"name": name, "pid": pid} for pid, name in self.seen.items()]
 

@@ -23,7 +23,7 @@ from fedops.demo.data import DataSource, choose
 from fedops.demo.display import Screen
 from fedops.demo.federation import Federation
 from fedops.demo.options import Plan
-from fedops.demo.process_list import Census
+from fedops.demo.process_list import ProcessList
 from fedops.flower.app_bundle import PackedApp
 from fedops.scalize.flow.project import Project
 
@@ -55,7 +55,7 @@ class Demo:
     home: Path = field(init=False)
     app: Path = field(init=False)
     data: DataSource = field(init=False)
-    census: Census = field(default_factory=Census)
+    census: ProcessList = field(default_factory=ProcessList)
 
     def __post_init__(self) -> None:
         self.app = self.plan.app or find_app()
@@ -191,7 +191,7 @@ class Demo:
             "model_path": str(path),
             "model_sha256": model.sha256,
             "total_seconds": 0.0,
-            "processes": self.census.listed(),
+            "processes": self.census.rows(),
         }
 
 

@@ -17,7 +17,7 @@ from fedops.engine.global_model import GlobalModel
 from fedops.engine.instructions import Invitation, Orders
 from fedops.engine.link.exit_reasons import RunFailed, heed
 from fedops.engine.link.server_link import ServerLink
-from fedops.engine.round_size import draw, why_waiting
+from fedops.engine.round_size import draw_clients, why_waiting
 from fedops.engine.run_setup import Setup
 from fedops.failpoints import reached
 
@@ -188,7 +188,7 @@ class Recruiter:
             [candidate for candidate in free if candidate.device in tried],
             [candidate for candidate in pool if candidate.busy_with is not None],
         ]
-        chosen = draw(self._selector, pools, invited - len(settled), rng)
+        chosen = draw_clients(self._selector, pools, invited - len(settled), rng)
         return dict(sorted(chosen.items()))
 
     def evaluators(

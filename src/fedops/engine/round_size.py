@@ -88,7 +88,7 @@ def why_waiting(
     return "; ".join([head, *others[:_SHOWN], *more])
 
 
-def draw(
+def draw_clients(
     selector: Selector,
     pools: Sequence[Sequence[Candidate]],
     count: int,

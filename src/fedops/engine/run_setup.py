@@ -82,7 +82,7 @@ class Setup:
         )
 
 
-def prepare(
+def prepare_run(
     project: ServerProject,
     spec: AttemptSpec,
     link: ServerLink,

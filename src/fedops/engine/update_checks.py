@@ -133,7 +133,7 @@ def check_records(records: UpdateRecords, expected: ExpectedUpdate, bytes_up: in
         ClientRefused: the device cannot take part in the run.
         Invalid: with what is wrong.
     """
-    header = UpdateHeader.of_values(records.header)
+    header = UpdateHeader.from_values(records.header)
     _check_origin(header, expected)
     if header.refused:
         raise ClientRefused(header.refused)
@@ -147,7 +147,7 @@ def check_records(records: UpdateRecords, expected: ExpectedUpdate, bytes_up: in
 
 
 def _metrics(record: Mapping[str, Any] | None) -> ClientMetrics | None:
-    return None if record is None else ClientMetrics.of_values(record)
+    return None if record is None else ClientMetrics.from_values(record)
 
 
 def open_tensors(path: Path) -> TensorFile:

@@ -86,7 +86,7 @@ class ClientHandler:
 
     def __call__(self, message: Message, context: Context) -> Message:
         """The reply. What goes wrong in training is raised."""
-        order = TrainingOrder.of_values(dict(message.content.config_records.get(CONFIG, {})))
+        order = TrainingOrder.from_values(dict(message.content.config_records.get(CONFIG, {})))
         update = self.trainer(order, _tensors_of(message.content), message.metadata.message_type)
         return _reply(message, update)
 

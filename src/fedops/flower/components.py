@@ -10,7 +10,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 
 from fedops.core.errors import Invalid
-from fedops.scalize.flow.target_import import explain
+from fedops.scalize.flow.target_import import import_advice
 
 
 def load_client_app(reference: str, roots: tuple[Path, ...] = ()) -> ClientApp:
@@ -34,7 +34,7 @@ def _load(key: str, reference: str, roots: tuple[Path, ...]) -> object:
     try:
         return attrgetter(name)(importlib.import_module(module))
     except Exception as error:
-        raise Invalid(f"{_where(key, reference)}: {explain(error, roots)}") from None
+        raise Invalid(f"{_where(key, reference)}: {import_advice(error, roots)}") from None
 
 
 def _other(found: object, key: str, reference: str, wanted: str) -> Invalid:

@@ -20,7 +20,7 @@ from fedops.flower.components import load_server_app
 from fedops.flower.grid.assignment_grid import AssignmentGrid
 from fedops.scalize.flow.manifest import make_importable
 from fedops.scalize.flow.project import Project
-from fedops.scalize.flow.target_import import explain
+from fedops.scalize.flow.target_import import import_advice
 from fedops.storage.disk import is_full
 
 logger = logging.getLogger("fedops.engine")
@@ -58,7 +58,9 @@ def run_own(project: Project, spec: AttemptSpec, link: ServerLink) -> EngineFini
 def _failure(error: BaseException, project: Project) -> RunFailed:
     logger.error("the app's own ServerApp failed", exc_info=error)
     what = (
-        str(error) if isinstance(error, FedOpsError) else explain(error, project.manifest.folders)
+        str(error)
+        if isinstance(error, FedOpsError)
+        else import_advice(error, project.manifest.folders)
     )
     return RunFailed(FailureReason.APP_ERROR, f"the app's own ServerApp: {what}")
 

@@ -12,7 +12,7 @@ from fedops.core.states import FailureReason
 from fedops.engine.attempt import play, run_rounds
 from fedops.engine.link.exit_reasons import RunFailed
 from fedops.engine.link.server_link import ServerLink
-from fedops.engine.run_setup import prepare
+from fedops.engine.run_setup import prepare_run
 from fedops.flower.codec.compat import SERVER_NODE, take_task_identity
 from fedops.flower.own_server_app import run_own
 from fedops.flower.strategies.strategy_adapter import RunStrategy
@@ -30,7 +30,7 @@ def play_attempt(spec: AttemptSpec, app_dir: Path, link: ServerLink) -> None:
         if project.manifest.own_server_app:
             return run_own(project, spec, link)
         make_importable(project.manifest)  # the strategy may be the app's own
-        return run_rounds(prepare(project, spec, link, _strategy_of(app_dir)), link)
+        return run_rounds(prepare_run(project, spec, link, _strategy_of(app_dir)), link)
 
     play(spec, link, work)
 

@@ -64,11 +64,11 @@ def run_simulation(grid: Grid, context: Context, app_dir: Path) -> dict[str, flo
             "[xai] is left aside: devices explain their predictions, simulated nodes do not"
         )
     with tempfile.TemporaryDirectory(prefix="fedops-simulation-") as folder:
-        simulation = Simulation(grid, prepare(project, Path(folder)))
+        simulation = Simulation(grid, prepare_simulation(project, Path(folder)))
         return simulation.run()
 
 
-def prepare(project: Project, folder: Path) -> Setup:
+def prepare_simulation(project: Project, folder: Path) -> Setup:
     """The app's model, strategy and validation data."""
     config = project.config
     make_importable(project.manifest)  # the strategy may be the app's own

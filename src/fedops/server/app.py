@@ -41,21 +41,21 @@ from fedops.server.dashboard.queries import DashboardSource
 from fedops.server.database.blob_stores import files_of, open_blobs
 from fedops.server.database.database import Database
 from fedops.server.database.writer import Writer
-from fedops.server.devices.cloned_devices import Twins
+from fedops.server.devices.cloned_devices import ClonedDevices
 from fedops.server.devices.desired_state import WantedStates
 from fedops.server.devices.presence import Presence
 from fedops.server.events.notifications import WorkOver
-from fedops.server.jobs.dispatcher import Dispatch
+from fedops.server.jobs.dispatcher import Dispatcher
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.jobs.leadership import Alone, Leadership
-from fedops.server.jobs.maintenance import Sweeper
+from fedops.server.jobs.maintenance import Maintenance
 from fedops.server.jobs.scheduler import Scheduler
 from fedops.server.peers.clock import DatabaseClock
 from fedops.server.peers.lease import Lease
 from fedops.server.peers.memory import PeerMemory
 from fedops.server.rounds.attempt_inbox import AttemptInboxes
 from fedops.server.rounds.blob_access import WorkBlobAccess
-from fedops.server.rounds.engine_liveness import Pulse
+from fedops.server.rounds.engine_liveness import EngineLiveness
 from fedops.server.rounds.instructions import Instructions
 from fedops.server.rounds.other_managers import Nobody, Others
 from fedops.server.rounds.work_hub import WorkHub
@@ -79,7 +79,7 @@ class ServerManager:
     services: Services
     blobs: BlobApp
     scheduler: Scheduler
-    sweeper: Sweeper
+    sweeper: Maintenance
     #: None: no other Server Manager may serve the same database.
     company: Company | None = None
 
@@ -144,11 +144,11 @@ def assemble(
     alone: bool = False,
 ) -> ServerManager:
     """Connect the parts; nothing is started or written yet. ``alone``: no other server has the database."""
-    db, artifacts, pulse = Database(settings.database), open_blobs(settings), Pulse()
+    db, artifacts, pulse = Database(settings.database), open_blobs(settings), EngineLiveness()
     shared = not (alone or db.is_sqlite)
     there, lease = DatabaseClock(), Lease(uuid.uuid4().hex)
     leadership: Leadership = lease if shared else Alone()
-    twins = Twins(there if shared else time.monotonic)
+    twins = ClonedDevices(there if shared else time.monotonic)
     clock = there if shared else clock
     scheduler = Scheduler(
         db, engines, artifacts, settings, pulse, clock=clock, leadership=leadership
@@ -165,7 +165,7 @@ def assemble(
     )
     slots = Admission(settings.upload_slots)
     blobs = BlobApp(access, artifacts, slots, accel_prefix=settings.accel_prefix)
-    db.listener = Dispatch(hub, inboxes, presence, tokens, blobs.forget, scheduler.worker.wake)
+    db.listener = Dispatcher(hub, inboxes, presence, tokens, blobs.forget, scheduler.worker.wake)
     services = Services(
         settings=settings,
         db=db,
@@ -185,7 +185,7 @@ def assemble(
         others=others,
         leadership=leadership,
     )
-    sweeper = Sweeper(db, settings, artifacts, presence, hub, clock, leadership=leadership)
+    sweeper = Maintenance(db, settings, artifacts, presence, hub, clock, leadership=leadership)
     return ServerManager(services, blobs, scheduler, sweeper, company)
 
 

@@ -68,7 +68,7 @@ class RoundMemory(Protocol):
 
 
 @dataclass(frozen=True)
-class Moment:
+class RoundMoment:
     """A model at one moment of a run."""
 
     run_id: int
@@ -88,11 +88,11 @@ class Explanations(Protocol):
         """
         ...
 
-    def received(self, moment: Moment) -> None:
+    def received(self, moment: RoundMoment) -> None:
         """The model that a round's training begins with."""
         ...
 
-    def trained(self, moment: Moment) -> None:
+    def trained(self, moment: RoundMoment) -> None:
         """The model that it ends with."""
         ...
 
@@ -124,7 +124,7 @@ class NoReporter:
     def metric(self, name: str, value: float, run_id: int, round_: int) -> None: ...
 
 
-class NoMemory:
+class NullRoundState:
     """Keeps nothing."""
 
     def load_state(self, run_id: int, round_: int) -> Tensors | None:
@@ -153,9 +153,9 @@ class NoExplanations:
 
     def prepare(self, config: Config, adapter: ModelAdapter, data: DataSplit) -> None: ...
 
-    def received(self, moment: Moment) -> None: ...
+    def received(self, moment: RoundMoment) -> None: ...
 
-    def trained(self, moment: Moment) -> None: ...
+    def trained(self, moment: RoundMoment) -> None: ...
 
     def idle(self) -> None: ...
 
@@ -166,7 +166,7 @@ class Device:
 
     name: str
     report: Reporter = field(default_factory=NoReporter)
-    memory: RoundMemory = field(default_factory=NoMemory)
+    memory: RoundMemory = field(default_factory=NullRoundState)
     explanations: Explanations = field(default_factory=NoExplanations)
     epochs: EpochStore = field(default_factory=NoEpochs)
     #: Identifies the piece of work in hand over tries; "" where nobody says. Set before each.

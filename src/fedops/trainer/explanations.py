@@ -19,7 +19,7 @@ from fedops.config.schema import Config, Xai
 from fedops.core.errors import FedOpsError, Invalid
 from fedops.scalize.adapter.protocol import ModelAdapter
 from fedops.scalize.flow.datasets import DataSplit
-from fedops.trainer.device_context import Moment, Reporter
+from fedops.trainer.device_context import Reporter, RoundMoment
 
 if TYPE_CHECKING:
     from fedops.explain.explainers.options import Limits
@@ -105,7 +105,7 @@ class RoundExplanations:
             self._close(0.0)
             self._opened = self._open(key, config, adapter, data)
 
-    def received(self, moment: Moment) -> None:
+    def received(self, moment: RoundMoment) -> None:
         self._begun = None
         now = self._opened
         if now is None:
@@ -118,7 +118,7 @@ class RoundExplanations:
                 self._before_done = moment.run_id
                 self._next = partial(now.beside.submit, model, round=0, run=moment.run_id)
 
-    def trained(self, moment: Moment) -> None:
+    def trained(self, moment: RoundMoment) -> None:
         now, begun, self._begun = self._opened, self._begun, None
         if now is None or begun is None or begun[:2] != (moment.run_id, moment.round):
             return
@@ -199,7 +199,7 @@ class RoundExplanations:
         encoded = base64.b64encode(picture).decode()
         self._report.event("explanation_picture", path.name, png=encoded, **place)
 
-    def _snapshot(self, moment: Moment) -> Any:
+    def _snapshot(self, moment: RoundMoment) -> Any:
         """The model as it is: its tensors where they are the whole of it, else a copy if it can be had."""
         model = getattr(moment.adapter, "model", None)
         if hasattr(model, "state_dict"):

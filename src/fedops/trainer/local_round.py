@@ -27,7 +27,7 @@ from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext
 from fedops.scalize.flow.datasets import DataSplit
 from fedops.storage.tensors import Tensors
 from fedops.trainer.checkpoint_restore import restore
-from fedops.trainer.device_context import Device, Moment
+from fedops.trainer.device_context import Device, RoundMoment
 
 logger = logging.getLogger("fedops.training")
 
@@ -244,7 +244,7 @@ class LocalTrainer:
     ) -> tuple[ClientMetrics, Tensors, UpdateHeader]:
         order, adapter = work.order, work.adapter
         explanations = self._device.explanations
-        explanations.received(Moment(order.run_id, order.round, adapter, work.first))
+        explanations.received(RoundMoment(order.run_id, order.round, adapter, work.first))
         begin = time.monotonic()
         self._say(ProcessStatus.TRAINING, order)
         context = work.training_context(self._device)
@@ -263,7 +263,7 @@ class LocalTrainer:
         reached("client.trained")
         self._keep(order, tensors)
         reached("client.kept")
-        explanations.trained(Moment(order.run_id, order.round, adapter, tensors))
+        explanations.trained(RoundMoment(order.run_id, order.round, adapter, tensors))
         metrics = {f"train_{name}": value for name, value in result.metrics.items()}
         self._report(metrics, order, order.round)
         update = {spec.name: tensors[spec.name] for spec in adapter.contract.federated}

@@ -231,7 +231,7 @@ class World:
         with self.manager.services.db.write() as session:
             made = attempts.open_attempt(session, run_id, self.clock())
         with self.manager.services.db.write() as session:
-            attempts.started(session, made.attempt_id, 4711)
+            attempts.mark_started(session, made.attempt_id, 4711)
         home = self.manager.services.settings.home
         engine = Engine(self.url, made.token, spool_dir(home, made.run_id, made.number))
         self._open.append(engine)

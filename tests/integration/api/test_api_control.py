@@ -72,7 +72,7 @@ def test_a_pending_run_pauses_and_stops_at_once(world: World) -> None:
     run = world.operator.start_run("mnist", c.RunStart())
     assert world.operator.pause_run(run.id).status is RunStatus.PAUSED
     with world.manager.services.db.read() as session:
-        assert attempts.to_submit(session) == []
+        assert attempts.runs_to_submit(session) == []
     assert world.operator.resume_run(run.id).status is RunStatus.RESUMING
     spec, _ = _spec(world, run.id)
     assert spec.next_round == 1
@@ -108,7 +108,7 @@ def test_an_attempt_lost_while_pausing_does_not_hide_a_device_that_trains(world:
     with world.manager.services.db.write() as session:
         attempt = transitions.attempt_of(session, lookup.require_run(session, run.id))
         assert attempt is not None
-        attempts.lost(session, attempt.id, "the Server Manager was restarted", world.clock())
+        attempts.mark_lost(session, attempt.id, "the Server Manager was restarted", world.clock())
     assert world.operator.run(run.id).why.startswith("pausing 0 of 1: waiting for a")
     devices["a"].drop(made["a"])
     assert _status(world, run.id) is RunStatus.PAUSED
@@ -284,7 +284,7 @@ def test_retrying_does_the_rest_and_so_does_retrying_that(world: World) -> None:
     with world.manager.services.db.write() as session:  # a lost attempt goes on in the new run
         attempt = transitions.attempt_of(session, lookup.require_run(session, second.id))
         assert attempt is not None
-        attempts.lost(session, attempt.id, "killed", world.clock())
+        attempts.mark_lost(session, attempt.id, "killed", world.clock())
     spec, _ = _spec(world, second.id)
     assert spec.model
     assert (spec.next_round, spec.model.sha256) == (3, done.model)

@@ -48,7 +48,7 @@ class Target:
         """A token of the operator's: one of the requests may have revoked the last."""
         services = self.world.manager.services
         with services.db.write() as session:
-            self.admin = tokens.issue(session, TokenKind.ADMIN, self.world.clock())[1]
+            self.admin = tokens.issue_token(session, TokenKind.ADMIN, self.world.clock())[1]
 
 
 @pytest.fixture(scope="module")

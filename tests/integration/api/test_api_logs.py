@@ -133,5 +133,5 @@ def test_the_last_words_of_an_attempt_are_kept_once(world: World) -> None:
     attempt, _ = world.open_attempt(run.id)
     for _ in range(2):
         with world.manager.services.db.write() as session:
-            log_store.last_words(session, attempt, "ValueError: no", 1 << 20, world.clock())
+            log_store.store_last_words(session, attempt, "ValueError: no", 1 << 20, world.clock())
     assert _texts(world.operator.run_logs(run.id, source="server_app")) == ["ValueError: no"]

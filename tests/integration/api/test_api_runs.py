@@ -15,7 +15,7 @@ from fedops.server.runs import attempts
 
 def _lose(world: World, attempt_id: int, why: str = "its process died") -> None:
     with world.manager.services.db.write() as session:
-        attempts.lost(session, attempt_id, why, world.clock())
+        attempts.mark_lost(session, attempt_id, why, world.clock())
 
 
 def test_a_run_from_start_to_a_new_model(world: World) -> None:

@@ -363,7 +363,7 @@ def _lose(world: World, run_id: int) -> None:
     with world.manager.services.db.write() as session:
         attempt = transitions.attempt_of(session, lookup.require_run(session, run_id))
         assert attempt is not None
-        attempts.lost(session, attempt.id, "killed", world.clock())
+        attempts.mark_lost(session, attempt.id, "killed", world.clock())
 
 
 def test_the_next_attempt_takes_a_round_over(world: World) -> None:
@@ -810,7 +810,7 @@ def test_an_assignment_goes_only_where_its_states_allow(world: World) -> None:
             with world.manager.services.db.write() as session:
                 session.get_one(AssignmentRow, id_).status = before
                 session.flush()
-                moved = assignments.move(session, new, one)
+                moved = assignments.move_assignments(session, new, one)
                 assert bool(moved) is (new in after), (before, new)
                 assert session.get_one(AssignmentRow, id_).status is (new if moved else before)
 

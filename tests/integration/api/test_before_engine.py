@@ -14,8 +14,8 @@ from before_engine import AFTERWARDS, copy_database, move_to, unpack, unpack_bac
 from managing import Device, World, idle, managing
 from postgres import KINDS, POSTGRES, fresh_database
 
-from fedops.client.device.data_dir import Home, load_key
-from fedops.client.training.round_files import RoundFiles
+from fedops.client.device.data_dir import DataDir, load_key
+from fedops.client.training.round_files import RoundStore
 from fedops.core import contracts as c
 from fedops.core.errors import Forbidden
 from fedops.core.states import AttemptStatus, RunStatus
@@ -124,7 +124,7 @@ def _document(model: c.BlobRef) -> dict[str, object]:
 def test_a_device_of_before_is_known_by_its_key(world: World, tmp_path: Path) -> None:
     ada = device_of(world, tmp_path / "ada")
     assert ada.me().name == "ada"
-    again, device = world.join("other", load_key(Home(tmp_path / "ada").device_key))
+    again, device = world.join("other", load_key(DataDir(tmp_path / "ada").device_key))
     assert (again.name, again.device_id) == ("ada", world.operator.device("ada").id)
     assert device.poll(idle("third")).tasks == ["third"]
     with pytest.raises(Forbidden, match="revoked"):
@@ -136,14 +136,14 @@ def test_a_revoked_home_stays_out(world: World, tmp_path: Path) -> None:
     with pytest.raises(Forbidden, match="'eve' was revoked"):
         eve.poll(idle("third"))
     with pytest.raises(Forbidden, match="'eve' was revoked"):
-        world.join("eve", load_key(Home(tmp_path / "eve").device_key))
+        world.join("eve", load_key(DataDir(tmp_path / "eve").device_key))
 
 
 def test_the_round_files_of_a_device_are_read(tmp_path: Path) -> None:
     unpack(tmp_path)
     said: list[object] = []
-    files = RoundFiles(
-        Home(tmp_path / "ada").rounds, lambda *told, **data: said.append((told, data))
+    files = RoundStore(
+        DataDir(tmp_path / "ada").rounds, lambda *told, **data: said.append((told, data))
     )
     kept = {task: len(files.load_checkpoint(task)) for task in ("first", "second", "third")}
     assert (kept, said) == ({"first": 2, "second": 2, "third": 1}, [])

@@ -126,8 +126,8 @@ def _next_attempt(world: World, run_id: int) -> tuple[Engine, c.AttemptSpec]:
     from fedops.server.runs import attempts
 
     with world.manager.services.db.write() as session:
-        for live in attempts.live(session, world.manager.services.settings):
-            attempts.lost(session, live.attempt_id, "killed", world.clock())
+        for live in attempts.live_attempts(session, world.manager.services.settings):
+            attempts.mark_lost(session, live.attempt_id, "killed", world.clock())
     _, engine = world.open_attempt(run_id)
     return engine, engine.hello(c.EngineHello(pid=2))
 

@@ -20,7 +20,7 @@ from fedops.server.database import compare_and_set, database
 from fedops.server.database.database import Database
 from fedops.server.database.tables import ArtifactRow, Base, BundleRow, MetaRow, RunRow, TaskRow
 from fedops.server.events import event_log
-from fedops.server.events.notifications import DeviceChanged, Notice, tell
+from fedops.server.events.notifications import DeviceChanged, Notice, notify
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_a_transaction_is_kept_or_undone_as_a_whole(db: Database) -> None:
     db.listener = heard.append
     with db.write() as session:
         session.add(MetaRow(key="kept", value="1"))
-        tell(session, DeviceChanged("a"), DeviceChanged("b"), DeviceChanged("a"))
+        notify(session, DeviceChanged("a"), DeviceChanged("b"), DeviceChanged("a"))
         session.flush()
         assert heard == []
     assert heard == [DeviceChanged("a"), DeviceChanged("b")]
@@ -74,7 +74,7 @@ def test_a_transaction_is_kept_or_undone_as_a_whole(db: Database) -> None:
 def _add_and_fail(db: Database) -> None:
     with db.write() as session:
         session.add(MetaRow(key="undone", value="1"))
-        tell(session, DeviceChanged("c"))
+        notify(session, DeviceChanged("c"))
         session.flush()
         raise ZeroDivisionError
 
@@ -149,7 +149,9 @@ def test_a_change_of_state_is_made_by_one_of_many(db: Database) -> None:
             gate.wait()
         with db.write() as session:
             row = session.merge(seen, load=False)
-            results.append(compare_and_set.swap(session, row, "status", TaskStatus.ARCHIVED))
+            results.append(
+                compare_and_set.compare_and_set(session, row, "status", TaskStatus.ARCHIVED)
+            )
 
     threads = [threading.Thread(target=archive) for _ in range(10)]
     for thread in threads:
@@ -165,13 +167,16 @@ def test_a_move_is_checked_and_says_where_from(db: Database) -> None:
         row = _task("x")
         session.add(row)
         session.flush()
-        moved = compare_and_set.move(session, row, "status", TASK_TRANSITIONS, TaskStatus.READY)
+        moved = compare_and_set.transition(
+            session, row, "status", TASK_TRANSITIONS, TaskStatus.READY
+        )
         assert (moved, row.status) == (TaskStatus.DRAFT, TaskStatus.READY)
         assert (
-            compare_and_set.move(session, row, "status", TASK_TRANSITIONS, TaskStatus.READY) is None
+            compare_and_set.transition(session, row, "status", TASK_TRANSITIONS, TaskStatus.READY)
+            is None
         )
         with pytest.raises(InvalidTransition):
-            compare_and_set.move(session, row, "status", TASK_TRANSITIONS, TaskStatus.DRAFT)
+            compare_and_set.transition(session, row, "status", TASK_TRANSITIONS, TaskStatus.DRAFT)
 
 
 # --- SQLite ----------------------------------------------------------------------------------
@@ -182,13 +187,13 @@ def test_what_is_read_by_its_id_comes_in_the_order_of_ids(db: Database) -> None:
 
     def add() -> None:
         with db.write() as session:
-            event_log.append(session, 1.0, event_log.SERVER, "server", "second")
+            event_log.append_event(session, 1.0, event_log.SERVER, "server", "second")
         with db.read() as session:
-            seen.append([event.id for event in event_log.listed(session)])
+            seen.append([event.id for event in event_log.list_events(session)])
 
     second = threading.Thread(target=add)
     with db.write() as session:
-        event_log.append(session, 1.0, event_log.SERVER, "server", "first")
+        event_log.append_event(session, 1.0, event_log.SERVER, "server", "first")
         session.flush()  # it has its id now, and nobody sees it yet
         second.start()
         second.join(0.3)

@@ -22,7 +22,7 @@ from fedops.core.errors import Conflict, FedOpsError
 from fedops.core.states import RunStatus
 from fedops.engine import attempt
 from fedops.engine.link.server_link import ServerLink
-from fedops.engine.run_setup import prepare
+from fedops.engine.run_setup import prepare_run
 from fedops.flower.codec.compat import take_task_identity
 from fedops.server.runs import attempts
 from fedops.storage.payloads import assemble, blobs_of, check_document, pack_payload
@@ -69,7 +69,7 @@ class Client:
         document = check_document(instruction.content)
         files = {ref.sha256: self._blob(ref) for ref in blobs_of(document).values()}
         payload = assemble(document, {}, files)
-        order = TrainingOrder.of_values(payload.configs[CONFIG])
+        order = TrainingOrder.from_values(payload.configs[CONFIG])
         self.trained.append((instruction.kind, order.round))
         update = self._trainer(order, dict(payload.arrays[ARRAYS]), instruction.kind)
         self._device.deliver(id_, pack_payload(payload_of(update)))
@@ -98,7 +98,7 @@ def play(
         spec = link.ask(lambda each: each.hello(c.EngineHello(pid=1)))
         take_task_identity(spec.run_id, 1)
         project = LineProject(parse_config(SETTINGS, "the test"))
-        setup = prepare(project, spec, link, strategy_of)
+        setup = prepare_run(project, spec, link, strategy_of)
         prepared(api)
         attempt.play(spec, link, lambda: attempt.run_rounds(setup, link))
     return spec
@@ -141,8 +141,8 @@ def test_the_next_attempt_goes_on_and_nobody_trains_twice(
 
     play(world, run.id, dying)
     with world.manager.services.db.write() as session:
-        for attempt in attempts.live(session, world.manager.services.settings):
-            attempts.lost(session, attempt.attempt_id, "killed", world.clock())
+        for attempt in attempts.live_attempts(session, world.manager.services.settings):
+            attempts.mark_lost(session, attempt.attempt_id, "killed", world.clock())
     spec = play(world, run.id)
     assert spec.open_round is not None
     check(world, run.id, spec.seed)

@@ -18,7 +18,7 @@ from fedops.server.database import database
 from fedops.server.database.database import Database
 from fedops.server.database.tables import MetaRow
 from fedops.server.database.writer import Writer
-from fedops.server.events.notifications import DeviceChanged, Notice, tell
+from fedops.server.events.notifications import DeviceChanged, Notice, notify
 from fedops.storage.blobs import Staged
 from fedops.storage.folder_blobs import FolderBlobs
 
@@ -57,7 +57,7 @@ def bench(database_url: str | None, tmp_path: Path) -> Iterator[Bench]:
 def _add(key: str) -> Callable[[Session], str]:
     def work(session: Session) -> str:
         session.add(MetaRow(key=key, value="x"))
-        tell(session, DeviceChanged(key))
+        notify(session, DeviceChanged(key))
         return f"{key} is in"
 
     return work

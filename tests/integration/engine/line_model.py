@@ -17,7 +17,7 @@ from fedops.core.seeds import client_seed
 from fedops.scalize.adapter.protocol import EvalResult, TrainContext, TrainResult
 from fedops.scalize.flow.datasets import DataSplit
 from fedops.storage.tensors import Tensors
-from fedops.trainer.device_context import NoMemory
+from fedops.trainer.device_context import NullRoundState
 
 
 class LineAdapter:
@@ -108,7 +108,7 @@ class LineProject:
         return self.validation
 
 
-class StateMemory(NoMemory):
+class StateMemory(NullRoundState):
     """Keeps the state of a device in memory."""
 
     def __init__(self) -> None:

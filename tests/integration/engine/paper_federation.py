@@ -20,7 +20,7 @@ from fedops.core.contracts.training import ARRAYS, EVAL_METRICS, HEADER, METRICS
 from fedops.core.errors import Conflict, Unavailable
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.round_engine import RoundEngine
-from fedops.engine.run_setup import prepare
+from fedops.engine.run_setup import prepare_run
 from fedops.flower.strategies.strategy_adapter import RunStrategy
 from fedops.flower.strategies.strategy_factory import make_strategy
 from fedops.storage.payloads import Payload
@@ -77,7 +77,7 @@ class PaperFederation:
         with ServerLink(self.server, retry_seconds) as link:
             try:
                 project = self.project(validation=self.validation)
-                setup = prepare(project, self.server.spec(), link, strategy_of)
+                setup = prepare_run(project, self.server.spec(), link, strategy_of)
                 return RoundEngine(setup, link).run()
             finally:
                 self.server.end_attempt()

@@ -420,7 +420,7 @@ class PaperServer:
         document = check_document(one.document)
         files = {ref.sha256: load(self.blob(ref.sha256)) for ref in blobs_of(document).values()}
         payload = assemble(document, {}, files)
-        order = TrainingOrder.of_values(payload.configs[CONFIG])
+        order = TrainingOrder.from_values(payload.configs[CONFIG])
         return Work(one, order, dict(payload.arrays[ARRAYS]))  # type: ignore[arg-type]
 
     def deliver(self, one: Assignment, data: bytes) -> None:

@@ -252,7 +252,7 @@ def test_a_table_of_numbers_is_explained_by_a_copy_of_the_estimator(tmp_path: Pa
 
     from fedops.config.loading import parse_config
     from fedops.scalize.flow.datasets import DataSplit
-    from fedops.trainer.device_context import Moment
+    from fedops.trainer.device_context import RoundMoment
 
     rng = np.random.default_rng(0)
     rows = rng.normal(size=(40, 3)).astype(np.float32)
@@ -268,7 +268,7 @@ def test_a_table_of_numbers_is_explained_by_a_copy_of_the_estimator(tmp_path: Pa
     ear = Ear()
     explanations = RoundExplanations(tmp_path, ear)
     explanations.prepare(config, holder, DataSplit((rows, labels), (rows, labels)))
-    moment = Moment(1, 1, holder, {})
+    moment = RoundMoment(1, 1, holder, {})
     explanations.received(moment)
     holder.model.fit(rows, labels)
     explanations.trained(replace(moment))

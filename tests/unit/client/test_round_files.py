@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fedops.client.training import round_files
-from fedops.client.training.round_files import RoundFiles
+from fedops.client.training.round_files import RoundStore
 from fedops.storage.tensors import Tensors
 
 
@@ -36,11 +36,11 @@ def events() -> Events:
 
 
 @pytest.fixture
-def files(tmp_path: Path, events: Events) -> RoundFiles:
-    return RoundFiles(tmp_path / "rounds", events)
+def files(tmp_path: Path, events: Events) -> RoundStore:
+    return RoundStore(tmp_path / "rounds", events)
 
 
-def test_a_repeated_round_starts_from_the_state_before_it(files: RoundFiles) -> None:
+def test_a_repeated_round_starts_from_the_state_before_it(files: RoundStore) -> None:
     assert files.load_state(7, 1) is None
     files.save_state(7, 1, model(1))
     files.save_state(7, 2, model(2))
@@ -51,14 +51,14 @@ def test_a_repeated_round_starts_from_the_state_before_it(files: RoundFiles) -> 
     assert files.load_state(8, 3) is None
 
 
-def test_saving_a_round_again_replaces_it(files: RoundFiles, tmp_path: Path) -> None:
+def test_saving_a_round_again_replaces_it(files: RoundStore, tmp_path: Path) -> None:
     files.save_state(7, 1, model(1))
     files.save_state(7, 1, model(5))
     assert value(files.load_state(7, 2)) == 5
     assert len(list(tmp_path.rglob("*.safetensors"))) == 1
 
 
-def test_old_states_checkpoints_and_runs_are_pruned(files: RoundFiles, tmp_path: Path) -> None:
+def test_old_states_checkpoints_and_runs_are_pruned(files: RoundStore, tmp_path: Path) -> None:
     for run in range(1, 9):
         for round_ in range(1, 6):
             files.save_state(run, round_, model(round_))
@@ -71,7 +71,7 @@ def test_old_states_checkpoints_and_runs_are_pruned(files: RoundFiles, tmp_path:
     assert len(list((tmp_path / "rounds" / "checkpoints" / "mnist").iterdir())) == 2
 
 
-def test_checkpoints_come_newest_first_and_per_task(files: RoundFiles) -> None:
+def test_checkpoints_come_newest_first_and_per_task(files: RoundStore) -> None:
     files.save_checkpoint("mnist", 1, 9, model(9))
     files.flush()
     files.save_checkpoint("mnist", 2, 1, model(1))
@@ -93,7 +93,7 @@ def damage_middle(path: Path) -> None:
 
 @pytest.mark.parametrize("damage", [damage_end, damage_middle, Path.unlink])
 def test_a_damaged_file_is_skipped_with_an_event(
-    files: RoundFiles, events: Events, tmp_path: Path, damage: Any
+    files: RoundStore, events: Events, tmp_path: Path, damage: Any
 ) -> None:
     files.save_checkpoint("mnist", 1, 1, model(1))
     files.flush()
@@ -106,7 +106,7 @@ def test_a_damaged_file_is_skipped_with_an_event(
 
 
 def test_a_full_disk_leaves_the_one_before_and_goes_on(
-    files: RoundFiles, events: Events, monkeypatch: pytest.MonkeyPatch
+    files: RoundStore, events: Events, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files.save_checkpoint("mnist", 1, 1, model(1))
     files.flush()
@@ -123,19 +123,19 @@ def test_a_full_disk_leaves_the_one_before_and_goes_on(
 
 
 def test_what_a_killed_process_left_half_written_is_removed(
-    tmp_path: Path, events: Events, files: RoundFiles
+    tmp_path: Path, events: Events, files: RoundStore
 ) -> None:
     files.save_checkpoint("mnist", 1, 1, model(1))
     files.flush()
     half = tmp_path / "rounds" / "checkpoints" / "mnist" / ".run-1.safetensors.x7"
     half.write_bytes(b"half")
-    again = RoundFiles(tmp_path / "rounds", events)
+    again = RoundStore(tmp_path / "rounds", events)
     assert not half.exists()
     assert len(again.load_checkpoint("mnist")) == 1
 
 
 def test_nobody_waits_for_a_checkpoint_and_the_newest_wins(
-    files: RoundFiles, monkeypatch: pytest.MonkeyPatch
+    files: RoundStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, written = threading.Event(), []
     real = round_files.write_atomic

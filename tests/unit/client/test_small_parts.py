@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fedops.client.device.data_dir import Home
+from fedops.client.device.data_dir import DataDir
 from fedops.client.device.device_config import (
     DEFAULT_TEXT,
     DeviceConfig,
@@ -184,6 +184,6 @@ def test_a_home_is_the_same_place_in_whatever_folder_the_process_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    home = Home(Path("left"))
+    home = DataDir(Path("left"))
     monkeypatch.chdir("/")
     assert home.identity == tmp_path / "left" / "device.json"

@@ -16,7 +16,7 @@ from fedops.client.local.messages import Finished, WorkOrder
 from fedops.client.supervision.supervisor import Supervisor
 from fedops.client.work import reconciler as module
 from fedops.client.work.held_assignments import AssignmentStore, Held
-from fedops.client.work.reconciler import SLACK_SECONDS, Steering
+from fedops.client.work.reconciler import SLACK_SECONDS, Reconciler
 from fedops.core.contracts import Instruction, Offer, ProcessReport
 from fedops.core.states import ProcessStatus
 
@@ -33,7 +33,7 @@ class TrainingClient:
         self.work_seconds: float | None = None
         self.pause = 0.4
         self.status = ProcessStatus.IDLE
-        self.steering = Steering(cast(Supervisor, self), "token", lambda: False)
+        self.steering = Reconciler(cast(Supervisor, self), "token", lambda: False)
         app = make_app("late", "token")
         app.post("/work", status_code=202)(self.take)
         self.local = LocalServer(app, bind("127.0.0.1", 0))

@@ -16,14 +16,14 @@ import pytest
 from zstandard import ZstdDecompressor
 
 from fedops.api_client import BlobClient, DigestMismatch, Upload, WorkClient
-from fedops.client.device.data_dir import Home
+from fedops.client.device.data_dir import DataDir
 from fedops.client.device.epoch_files import folder_name
 from fedops.client.local.messages import Finished, WorkOrder
 from fedops.client.work import held_assignments, transfers
 from fedops.client.work.held_assignments import Held
 from fedops.client.work.model_cache import ModelCache
 from fedops.client.work.reachability import Reachability
-from fedops.client.work.reconciler import Steering
+from fedops.client.work.reconciler import Reconciler
 from fedops.client.work.transfers import Transfers
 from fedops.client.work.work_desk import Outside, WorkDesk
 from fedops.core.contracts import (
@@ -103,7 +103,7 @@ class Trainer:
 
 class Bench:
     def __init__(self, folder: Path) -> None:
-        self.home = Home(folder)
+        self.home = DataDir(folder)
         self.server = Server()
         self.trainer = Trainer()
         self.desk = self.made()
@@ -118,7 +118,7 @@ class Bench:
             lambda: self.desk.stopped,
         )
         outside = Outside(lambda: None, lambda _: None, lambda *_: None, lambda _: None)
-        return WorkDesk(self.home, work, brought, cast(Steering, self.trainer), outside, 1)
+        return WorkDesk(self.home, work, brought, cast(Reconciler, self.trainer), outside, 1)
 
     def offer(self) -> None:
         offer = Offer(id=ID, kind="train", task="t", run_id=7, round=2, seconds_left=60.0)

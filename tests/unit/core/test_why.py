@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from fedops.core.contracts import EngineProgress, ProcessReport, Stage
-from fedops.core.reasons.durations import count, some, span
+from fedops.core.reasons.durations import duration, first_few, pluralised
 from fedops.core.reasons.why import (
     AttemptFacts,
     DeviceFacts,
@@ -38,13 +38,13 @@ from fedops.core.states import AttemptStatus, Enrolment, FailureReason, ProcessS
     ],
 )
 def test_spans(seconds: float, text: str) -> None:
-    assert span(seconds) == text
+    assert duration(seconds) == text
 
 
 def test_counts_and_lists() -> None:
-    assert (count(1, "device"), count(2, "device")) == ("1 device", "2 devices")
-    assert some(["a", "b", "c"]) == "a, b, c"
-    assert some(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
+    assert (pluralised(1, "device"), pluralised(2, "device")) == ("1 device", "2 devices")
+    assert first_few(["a", "b", "c"]) == "a, b, c"
+    assert first_few(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
 
 
 def _device(name: str = "pi-3", **values: object) -> DeviceFacts:

@@ -60,7 +60,7 @@ def test_compare_takes_means_and_the_worst_eighth() -> None:
     first[:, 0] = 1
     second = first.copy()
     second[3] = [0, 1]
-    found = drift.compare(first, second)
+    found = drift.compare_maps(first, second)
     assert found is not None
     assert found.cosine == pytest.approx(7 / 8)
     assert found.worst == pytest.approx(1.0)
@@ -68,8 +68,8 @@ def test_compare_takes_means_and_the_worst_eighth() -> None:
 
 
 def test_nothing_to_compare() -> None:
-    assert drift.compare(np.zeros((0, 3)), np.zeros((0, 3))) is None
-    assert drift.compare(np.zeros((2, 3)), np.zeros((2, 4))) is None
+    assert drift.compare_maps(np.zeros((0, 3)), np.zeros((0, 3))) is None
+    assert drift.compare_maps(np.zeros((2, 3)), np.zeros((2, 4))) is None
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_one_broken_sample_is_skipped_with_a_note() -> None:
     said = attribution_maps.predict(subject(Picky(), marked(2, -1)), notes)
     assert said.good.tolist() == [True, True, False, True]
     assert notes == [(2, "the model fails on it: cannot do this one")]
-    found = attribution_maps.explain(
+    found = attribution_maps.explain_in_time(
         subject(Picky(), marked(2, -1)), registry.make("saliency"), CLASSES % 2, ALL, notes
     )
     assert found.done.tolist() == [True, True, False, True]
@@ -76,7 +76,7 @@ def test_a_flat_map_is_zeros_and_flagged_and_never_nan() -> None:
     model = cnn()
     nn.init.zeros_(model.fc2.weight)
     for name in ("gradcam", "gradcam++", "xgradcam", "hirescam", "scorecam", "saliency"):
-        found = attribution_maps.explain(
+        found = attribution_maps.explain_in_time(
             subject(model, pictures(4)), registry.make(name), CLASSES, ALL, Notes()
         )
         assert np.isfinite(found.values).all()
@@ -96,7 +96,9 @@ def test_a_map_with_a_value_that_is_no_number_becomes_zeros() -> None:
 
             return Maps(finite(values))
 
-    found = attribution_maps.explain(subject(cnn(), pictures(4)), Wild(), CLASSES, ALL, Notes())  # type: ignore[arg-type]
+    found = attribution_maps.explain_in_time(
+        subject(cnn(), pictures(4)), Wild(), CLASSES, ALL, Notes()
+    )  # type: ignore[arg-type]
     assert found.values[1].tolist() == [[0, 0], [0, 0]]
     assert found.flat.tolist() == [True] * 4
 
@@ -112,7 +114,7 @@ def test_when_the_time_is_over_what_is_done_is_kept() -> None:
             clock.advance(1)
             return Maps(torch.ones(1, 2, 2))
 
-    found = attribution_maps.explain(
+    found = attribution_maps.explain_in_time(
         subject(model, pictures(4), Budget(1.5, clock)),
         Slow(),
         CLASSES,
@@ -134,7 +136,7 @@ def test_every_pass_through_the_model_asks_for_the_time() -> None:
         budget.check()
 
     with instrumented_model.watched(model, count_and_wait):
-        found = attribution_maps.explain(
+        found = attribution_maps.explain_in_time(
             subject(model, pictures(4), budget), registry.make("kernelshap"), CLASSES, ALL, Notes()
         )
     assert found.done.sum() < 4
@@ -152,9 +154,11 @@ def test_maps_of_the_same_class_are_taken_over() -> None:
             calls.append(len(job.inputs))
             return Maps(job.targets[:, None, None].float().expand(-1, 2, 2))
 
-    known = attribution_maps.explain(subject(cnn(), pictures(4)), Counting(), CLASSES, ALL, Notes())  # type: ignore[arg-type]
+    known = attribution_maps.explain_in_time(
+        subject(cnn(), pictures(4)), Counting(), CLASSES, ALL, Notes()
+    )  # type: ignore[arg-type]
     other = np.array([0, 1, 9, 3], dtype=np.int64)
-    found = attribution_maps.explain(
+    found = attribution_maps.explain_in_time(
         subject(cnn(), pictures(4)), Counting(), other, ALL, Notes(), known
     )  # type: ignore[arg-type]
     assert calls == [4, 1]
@@ -165,7 +169,7 @@ def test_maps_of_the_same_class_are_taken_over() -> None:
 def test_the_quality_of_a_map() -> None:
     model = cnn()
     one = subject(model, pictures(4))
-    found = attribution_maps.explain(one, registry.make("hirescam"), CLASSES, ALL, Notes())
+    found = attribution_maps.explain_in_time(one, registry.make("hirescam"), CLASSES, ALL, Notes())
     before = {name: value.clone() for name, value in model.state_dict().items()}
     result = map_quality.quality(one, registry.make("hirescam"), found, LIGHT)
     assert result.complete
@@ -176,7 +180,7 @@ def test_the_quality_of_a_map() -> None:
 
 
 def test_no_quality_of_nothing() -> None:
-    found = attribution_maps.explain(
+    found = attribution_maps.explain_in_time(
         subject(cnn(), pictures(4)), registry.make("gradcam"), CLASSES, ~ALL, Notes()
     )
     assert map_quality.quality(

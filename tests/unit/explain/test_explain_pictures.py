@@ -94,7 +94,9 @@ def rows(count: int) -> list[Row]:
 
 @pytest.mark.parametrize("count", [1, 4, 5, 16, 40])
 def test_a_sheet_has_room_for_every_row(count: int) -> None:
-    found = contact_sheet.draw("title", "subtitle", rows(count), ["global", "local"], Style())
+    found = contact_sheet.draw_contact_sheet(
+        "title", "subtitle", rows(count), ["global", "local"], Style()
+    )
     assert found.width < 2200
     yellow = (np.asarray(found).astype(int) - np.array([253, 231, 37])).astype(bool).sum(2) == 0
     # every sample's peak is in its heat panel, and once in the scale

@@ -53,7 +53,7 @@ SOURCES = {
 
 @pytest.mark.parametrize("source", list(SOURCES))
 def test_classes_are_balanced_whatever_the_source(source: str) -> None:
-    found = probe_sets.choose(SOURCES[source], 9, seed=1)
+    found = probe_sets.choose_probes(SOURCES[source], 9, seed=1)
     assert found.labels.tolist() == [0] * 3 + [1] * 3 + [2] * 3
     for row, index in enumerate(found.indices):
         assert torch.equal(found.inputs[row], INPUTS[index])
@@ -61,31 +61,33 @@ def test_classes_are_balanced_whatever_the_source(source: str) -> None:
 
 
 def test_a_small_class_gives_what_it_has() -> None:
-    found = probe_sets.choose(SOURCES["arrays"], 30, seed=1)
+    found = probe_sets.choose_probes(SOURCES["arrays"], 30, seed=1)
     assert np.bincount(found.labels).tolist() == [13, 12, 5]
     assert len(set(found.indices)) == 30
 
 
 def test_fewer_examples_than_asked_for() -> None:
-    assert len(probe_sets.choose((INPUTS[:4], LABELS[:4]), 30, seed=1)) == 4
+    assert len(probe_sets.choose_probes((INPUTS[:4], LABELS[:4]), 30, seed=1)) == 4
 
 
 def test_the_same_seed_chooses_the_same_probes() -> None:
-    first, again, other = (probe_sets.choose(SOURCES["arrays"], 9, seed) for seed in (1, 1, 2))
+    first, again, other = (
+        probe_sets.choose_probes(SOURCES["arrays"], 9, seed) for seed in (1, 1, 2)
+    )
     assert first.indices == again.indices
     assert first.digest == again.digest
     assert first.digest != other.digest
 
 
 def test_labels_and_pixels_make_the_digest() -> None:
-    one = probe_sets.choose((INPUTS[:3], LABELS[:3]), 3, 0)
-    assert one.digest != probe_sets.choose((INPUTS[:3], LABELS[:3] + 1), 3, 0).digest
-    assert one.digest != probe_sets.choose((INPUTS[:3] + 1e-6, LABELS[:3]), 3, 0).digest
+    one = probe_sets.choose_probes((INPUTS[:3], LABELS[:3]), 3, 0)
+    assert one.digest != probe_sets.choose_probes((INPUTS[:3], LABELS[:3] + 1), 3, 0).digest
+    assert one.digest != probe_sets.choose_probes((INPUTS[:3] + 1e-6, LABELS[:3]), 3, 0).digest
 
 
 def test_a_broken_example_is_replaced_and_noted() -> None:
-    whole = probe_sets.choose(Listed(), 9, seed=1)
-    found = probe_sets.choose(Listed(broken=(whole.indices[0],)), 9, seed=1)
+    whole = probe_sets.choose_probes(Listed(), 9, seed=1)
+    found = probe_sets.choose_probes(Listed(broken=(whole.indices[0],)), 9, seed=1)
     assert found.labels.tolist() == whole.labels.tolist()
     assert whole.indices[0] not in found.indices
     assert found.notes == (f"sample {whole.indices[0]} skipped: cannot identify image file",)
@@ -102,7 +104,7 @@ def test_a_broken_example_is_replaced_and_noted() -> None:
 )
 def test_a_bad_example_among_good_ones(value: Any, message: str) -> None:
     data = [(INPUTS[0], 0), (value, 1), (INPUTS[1], 2)]
-    found = probe_sets.choose(data, 3, seed=0)
+    found = probe_sets.choose_probes(data, 3, seed=0)
     assert found.labels.tolist() == [0, 2]
     with pytest.raises(AssertionError, match=message):
         raise AssertionError("; ".join(found.notes))
@@ -110,22 +112,22 @@ def test_a_bad_example_among_good_ones(value: Any, message: str) -> None:
 
 def test_a_bad_label() -> None:
     data = [(INPUTS[0], 0), (INPUTS[1], 1.5), (INPUTS[2], torch.zeros(3)), (INPUTS[3], -1)]
-    found = probe_sets.choose(data, 4, seed=0)
+    found = probe_sets.choose_probes(data, 4, seed=0)
     assert found.indices == (0,)
     assert any("its label 1.5 is no class number" in note for note in found.notes)
 
 
 def test_nothing_usable_says_why() -> None:
     with pytest.raises(Invalid, match=r"no usable sample. sample \d+ skipped: cannot identify"):
-        probe_sets.choose(Listed(broken=tuple(range(60))), 3, seed=0)
+        probe_sets.choose_probes(Listed(broken=tuple(range(60))), 3, seed=0)
     with pytest.raises(Invalid, match=r"test data is empty.*validation_split"):
-        probe_sets.choose((INPUTS[:0], LABELS[:0]), 3, seed=0)
+        probe_sets.choose_probes((INPUTS[:0], LABELS[:0]), 3, seed=0)
     with pytest.raises(Invalid, match="cannot take samples from int"):
-        probe_sets.choose(7, 3, seed=0)
+        probe_sets.choose_probes(7, 3, seed=0)
 
 
 def test_notes_do_not_flood() -> None:
-    found = probe_sets.choose(Listed(broken=tuple(range(39))), 9, seed=1)
+    found = probe_sets.choose_probes(Listed(broken=tuple(range(39))), 9, seed=1)
     assert len(found.notes) <= 20
 
 
@@ -133,19 +135,19 @@ def test_notes_do_not_flood() -> None:
     ("shape", "kind"), [((3, 8, 8), "image"), ((1, 28, 28), "image"), ((30,), "table")]
 )
 def test_kinds_of_samples(shape: tuple[int, ...], kind: str) -> None:
-    found = probe_sets.choose((torch.rand(4, *shape), torch.zeros(4)), 2, 0)
+    found = probe_sets.choose_probes((torch.rand(4, *shape), torch.zeros(4)), 2, 0)
     assert probe_sets.kind(found) == kind
 
 
 @pytest.mark.parametrize("shape", [(28, 28), (1, 1, 1), (2, 3, 4, 5)])
 def test_other_samples_are_refused_with_what_is_explained(shape: tuple[int, ...]) -> None:
-    found = probe_sets.choose((torch.rand(4, *shape), torch.zeros(4)), 2, 0)
+    found = probe_sets.choose_probes((torch.rand(4, *shape), torch.zeros(4)), 2, 0)
     with pytest.raises(Invalid, match=r"images \(\[channels, height, width\]\) and tables"):
         probe_sets.kind(found)
 
 
 def test_numbers_to_be_predicted_need_no_classes() -> None:
     answers = np.linspace(0, 1, 60)
-    found = probe_sets.choose((INPUTS.numpy()[:, 0, 0], answers), 5, 0, classes=False)
+    found = probe_sets.choose_probes((INPUTS.numpy()[:, 0, 0], answers), 5, 0, classes=False)
     assert len(found) == 5
     assert found.labels.tolist() == [answers[index] for index in found.indices]

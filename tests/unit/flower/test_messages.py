@@ -79,7 +79,9 @@ def travelled(message: Message) -> Message:
 
 
 def decode_order(message: Message) -> TrainingOrder:
-    return TrainingOrder.of_values(dict(message.content.config_records.get(CONFIG, ConfigRecord())))
+    return TrainingOrder.from_values(
+        dict(message.content.config_records.get(CONFIG, ConfigRecord()))
+    )
 
 
 def decode_tensors(message: Message) -> Tensors:

@@ -7,7 +7,7 @@ import pytest
 
 from fedops.config.schema import Partition
 from fedops.core.errors import Invalid
-from fedops.scalize.flow.data_partition import labels_of, part_of
+from fedops.scalize.flow.data_partition import labels_of, select_partition
 from fedops.scalize.flow.datasets import DataSplit, count
 
 X = np.arange(60.0).reshape(60, 1)
@@ -38,7 +38,9 @@ def test_the_parts_together_are_the_whole(kind: str, scheme: Any) -> None:
     split = DataSplit(EXAMPLES[kind], validation="kept", dataset="d", examples=60)
     seen: list[int] = []
     for index in range(3):
-        part = part_of(split, Partition(scheme=scheme, of=3, index=index), 5, "the data step")
+        part = select_partition(
+            split, Partition(scheme=scheme, of=3, index=index), 5, "the data step"
+        )
         assert (part.validation, part.dataset) == ("kept", "d")
         assert part.examples == count(part.train, "") > 0
         seen.append(part.examples)
@@ -47,7 +49,7 @@ def test_the_parts_together_are_the_whole(kind: str, scheme: Any) -> None:
 
 def test_without_labels_only_sizes_can_be_cut() -> None:
     split = DataSplit(list(range(60)), examples=60)
-    part = part_of(split, Partition(scheme="iid", of=2, index=0), 5, "the data step")
+    part = select_partition(split, Partition(scheme="iid", of=2, index=0), 5, "the data step")
     assert part.examples == 30
     with pytest.raises(Invalid, match="no label is found in an example of the data step"):
-        part_of(split, Partition(scheme="dirichlet", of=2, index=0), 5, "the data step")
+        select_partition(split, Partition(scheme="dirichlet", of=2, index=0), 5, "the data step")

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from fedops.scalize.discovery.source_files import import_root, module_name
-from fedops.scalize.discovery.survey import Survey, survey
+from fedops.scalize.discovery.survey import Survey, analyse_project
 
 
 def _survey(tmp_path: Path, **files: str) -> Survey:
@@ -11,7 +11,7 @@ def _survey(tmp_path: Path, **files: str) -> Survey:
         file = tmp_path / f"{name.replace('__', '/')}.py"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
-    return survey(tmp_path)
+    return analyse_project(tmp_path)
 
 
 def test_names_are_followed_through_imports(tmp_path: Path) -> None:
@@ -52,7 +52,7 @@ def test_functions_tell_what_they_take_and_give(tmp_path: Path) -> None:
         "    print(model)\n"
         "    return None\n"
     )
-    build, load, show = survey(tmp_path).functions
+    build, load, show = analyse_project(tmp_path).functions
     assert [(p.name, p.required, p.default) for p in build.parameters] == [
         ("units", False, 4),
         ("rate", True, None),
@@ -104,7 +104,7 @@ def test_nothing_is_run_and_nothing_is_in_the_way(tmp_path: Path) -> None:
     (tmp_path / "own_env" / "pyvenv.cfg").write_text("")
     (tmp_path / "test_it.py").write_text("def load_data(): ...")
     (tmp_path / "not-a-module.py").write_text("def load_data(): ...")
-    seen = survey(tmp_path)
+    seen = analyse_project(tmp_path)
     assert seen.functions == []
     assert sorted(line.split(":")[0] for line in seen.unreadable) == ["bad.py", "zero.py"]
     assert seen.unreadable[0].startswith("bad.py:1: ")
@@ -115,5 +115,5 @@ def test_the_src_layout(tmp_path: Path) -> None:
     package.mkdir(parents=True)
     (package / "m.py").write_text("def load_data(): ...")
     assert import_root(tmp_path) == tmp_path / "src"
-    assert [f.target for f in survey(tmp_path).functions] == ["pack.m.load_data"]
+    assert [f.target for f in analyse_project(tmp_path).functions] == ["pack.m.load_data"]
     assert module_name(tmp_path / "script.py", tmp_path / "src") is None

@@ -60,7 +60,7 @@ def test_each_device_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(run_facts, "task_devices", lambda session, task: rows)
     monkeypatch.setattr(run_facts, "device_facts", noted)
-    found = run_facts.of_run(Session(), _run(), None, ServerSettings(), NOW)
+    found = run_facts.run_facts(Session(), _run(), None, ServerSettings(), NOW)
     assert looked_at == [row.name for row in rows] == [device.name for device in found.devices]
     assert sorted(found.unavailable) == ["away", "broken", "picky", "twin"]
     monkeypatch.undo()

@@ -18,7 +18,7 @@ from fedops.server.database.tables import DeviceRow
 from fedops.server.devices import registry
 from fedops.server.devices.presence import Presence
 from fedops.server.jobs.leadership import Alone, Leadership
-from fedops.server.jobs.maintenance import Sweeper
+from fedops.server.jobs.maintenance import Maintenance
 from fedops.server.rounds.work_hub import WorkHub
 from fedops.settings import ServerSettings
 from fedops.storage.folder_blobs import FolderBlobs
@@ -49,7 +49,7 @@ class World:
         self.db = FailingDatabase(settings.database)
         self.db.migrate()
         self.presence = Presence(settings.heartbeat_seconds)
-        self.sweeper = Sweeper(
+        self.sweeper = Maintenance(
             self.db,
             settings,
             FolderBlobs(home / "artifacts"),
@@ -114,7 +114,7 @@ def test_who_begins_to_lead_gives_devices_grace_though_its_first_write_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forgiven: list[float] = []
-    monkeypatch.setattr(registry, "forgive", lambda session, least, now: forgiven.append(now))
+    monkeypatch.setattr(registry, "grant_grace", lambda session, least, now: forgiven.append(now))
     leads = SimpleNamespace(shared=True, leads=True, confirm=lambda session: None)
     world = World(tmp_path, leads)
     world.db.troubles = [Unavailable("the database is not available")]

@@ -8,12 +8,12 @@ import threading
 import pytest
 
 from fedops.core.errors import Unavailable
-from fedops.server.jobs.periodic import Worker
+from fedops.server.jobs.periodic import PeriodicJob
 
 
 def test_it_wakes_at_once_and_ends() -> None:
     stepped = threading.Semaphore(0)
-    worker = Worker("test", stepped.release, seconds=3600)
+    worker = PeriodicJob("test", stepped.release, seconds=3600)
     worker.start()
     assert stepped.acquire(timeout=5)
     worker.wake()
@@ -25,7 +25,7 @@ def test_it_wakes_at_once_and_ends() -> None:
 
 def test_it_repeats_by_itself() -> None:
     stepped = threading.Semaphore(0)
-    worker = Worker("test", stepped.release, seconds=0.01)
+    worker = PeriodicJob("test", stepped.release, seconds=0.01)
     worker.start()
     for _ in range(3):
         assert stepped.acquire(timeout=5)
@@ -44,7 +44,7 @@ def test_it_goes_on_after_errors_and_complains_once(caplog: pytest.LogCaptureFix
         if number == 3:
             raise KeyError("a bug")
 
-    worker = Worker("test", step, seconds=0.01)
+    worker = PeriodicJob("test", step, seconds=0.01)
     with caplog.at_level(logging.WARNING, "fedops.server.worker"):
         worker.start()
         for _ in range(5):
@@ -58,6 +58,6 @@ def test_it_goes_on_after_errors_and_complains_once(caplog: pytest.LogCaptureFix
 
 
 def test_joining_one_that_never_started_is_harmless() -> None:
-    worker = Worker("test", lambda: None, seconds=1)
+    worker = PeriodicJob("test", lambda: None, seconds=1)
     worker.end()
     worker.join(1)

@@ -10,7 +10,7 @@ import pytest
 from fedops.core.contracts import ExchangeRule, ParameterContract, ParameterSpec
 from fedops.storage.tensors import Tensors
 from fedops.trainer.checkpoint_restore import fits, restore
-from fedops.trainer.device_context import NoMemory
+from fedops.trainer.device_context import NullRoundState
 
 CONTRACT = ParameterContract(
     parameters=(
@@ -36,7 +36,7 @@ class Adapter:
         self.given.append(tensors)
 
 
-class Checkpoints(NoMemory):
+class Checkpoints(NullRoundState):
     def __init__(self, *found: Tensors) -> None:
         self._found = found
 

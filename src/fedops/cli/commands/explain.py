@@ -15,7 +15,7 @@ from fedops.cli.output import console, show
 from fedops.config.schema import Config
 from fedops.core.contracts import ExchangeRule
 from fedops.core.errors import Invalid
-from fedops.core.suggestions import listed
+from fedops.core.suggestions import comma_list
 from fedops.scalize.adapter.protocol import ModelAdapter
 from fedops.scalize.flow.project import Project
 from fedops.storage import tensors
@@ -124,14 +124,14 @@ def _load(adapter: ModelAdapter, weights: Path) -> list[str]:
     own = [s.name for s in specs if s.name not in given and s.rule is ExchangeRule.LOCAL]
     if missing:
         raise Invalid(
-            f"{weights} does not hold this app's model: it lacks {listed(missing[:5])}, and has "
-            f"{listed(list(given)[:5]) or 'nothing'}; give the --app that the model was trained with"
+            f"{weights} does not hold this app's model: it lacks {comma_list(missing[:5])}, and has "
+            f"{comma_list(list(given)[:5]) or 'nothing'}; give the --app that the model was trained with"
         )
     try:
         adapter.set_tensors(given)
     except Invalid as error:
         raise Invalid(f"{weights} does not fit this app's model: {error.message}") from None
-    return [f"not in the file, so as at first: {listed(own)}"] if own else []
+    return [f"not in the file, so as at first: {comma_list(own)}"] if own else []
 
 
 def _placed(row: dict[str, Any], folder: Path) -> dict[str, Any]:

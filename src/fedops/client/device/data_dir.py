@@ -15,7 +15,7 @@ from fedops.storage.atomic_files import write_atomic
 
 
 @dataclass(frozen=True)
-class Home:
+class DataDir:
     """The data dir of one device: the names of all that lies in it."""
 
     path: Path
@@ -105,11 +105,11 @@ class Identity:
     name: str
     token: str
 
-    def save(self, home: Home) -> None:
+    def save(self, home: DataDir) -> None:
         write_secret(home.identity, json.dumps(asdict(self), indent=2) + "\n")
 
 
-def load_identity(home: Home) -> Identity:
+def load_identity(home: DataDir) -> Identity:
     """The identity of a device that has joined.
 
     Raises:
@@ -138,7 +138,7 @@ def write_secret(path: Path, text: str) -> None:
 # --- the device key ----------------------------------------------------------------------------
 
 
-def load_or_make_key(home: Home) -> ec.EllipticCurvePrivateKey:
+def load_or_make_key(home: DataDir) -> ec.EllipticCurvePrivateKey:
     """The device key (EC P-384). Made before enrolment, so that a repeated join presents the same."""
     if not home.device_key.exists():
         key = ec.generate_private_key(ec.SECP384R1())

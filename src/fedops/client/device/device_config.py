@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedops.core.contracts import RecordKind
 from fedops.core.errors import Invalid
-from fedops.core.validation_messages import sentences
+from fedops.core.validation_messages import validation_messages
 
 DEFAULT_TEXT = """\
 # What the owner of this device allows. No server can change this file.
@@ -97,7 +97,7 @@ def load_device_config(path: Path) -> DeviceConfig:
     except FileNotFoundError:
         return DeviceConfig()
     except ValidationError as error:
-        wrong = "\n".join(f"  {line}" for line in sentences(error, DeviceConfig))
+        wrong = "\n".join(f"  {line}" for line in validation_messages(error, DeviceConfig))
         raise Invalid(f"{path}:\n{wrong}") from None
     except (OSError, ValueError) as error:
         raise Invalid(f"cannot read {path}: {error}") from None

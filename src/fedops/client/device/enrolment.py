@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedops.api_client import JoinClient, trust
 from fedops.client.device.data_dir import (
-    Home,
+    DataDir,
     Identity,
     load_identity,
     load_or_make_key,
@@ -88,7 +88,7 @@ def join(
     """
     if not url.startswith(("http://", "https://")):
         raise Invalid(f"'{url}' is no server URL: it begins with http:// or https://")
-    place = Home(home)
+    place = DataDir(home)
     if place.identity.exists():
         return _joined_before(place, url)
     request_name = name or default_name()
@@ -119,7 +119,7 @@ def join_request(
     )
 
 
-def _joined_before(home: Home, url: str) -> Joined:
+def _joined_before(home: DataDir, url: str) -> Joined:
     identity = load_identity(home)
     if identity.server != url.rstrip("/"):
         raise Conflict(

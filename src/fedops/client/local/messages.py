@@ -31,7 +31,7 @@ class WorkOrder(Request):
     out: Path
 
 
-class StopOrder(Request):
+class StopRequest(Request):
     """Abandon this piece of work; None: whatever is in hand."""
 
     id: str | None = None
@@ -53,7 +53,7 @@ class Finished(Report):
     found: bool = False
 
 
-class Online(Reply):
+class TrainingClientStatus(Reply):
     """The training client, asked by itself."""
 
     status: str

@@ -9,7 +9,7 @@ import queue
 import threading
 from typing import Any
 
-from fedops.client.local.messages import Finished, Online
+from fedops.client.local.messages import Finished, TrainingClientStatus
 from fedops.core.states import ProcessStatus
 
 _QUEUED = 10_000
@@ -28,11 +28,11 @@ class ReportPipe:
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue(_QUEUED)
         self._thread = threading.Thread(target=self._write, name="reports", daemon=True)
         self._thread.start()
-        self._now = Online(status=ProcessStatus.STARTING, pid=os.getpid())
+        self._now = TrainingClientStatus(status=ProcessStatus.STARTING, pid=os.getpid())
         self._work = ""
 
     @property
-    def now(self) -> Online:
+    def now(self) -> TrainingClientStatus:
         """What was last said of the state."""
         return self._now
 
@@ -88,7 +88,7 @@ class ReportPipe:
         round_: int | None = None,
     ) -> None:
         work = None if status is ProcessStatus.IDLE else self._work or None
-        self._now = Online(
+        self._now = TrainingClientStatus(
             status=status, task=task, run_id=run_id, round=round_, work=work, pid=os.getpid()
         )
         self._put(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from fedops.client.device.data_dir import Home, load_identity
+from fedops.client.device.data_dir import DataDir, load_identity
 from fedops.client.local.http import LocalClient
 from fedops.client.local.messages import ClientStatus, ServerStatus
 from fedops.client.local.status_text import why
@@ -18,7 +18,7 @@ def client_status(home: Path) -> ClientStatus:
     Raises:
         NotFound: it has not joined a server.
     """
-    place = Home(home)
+    place = DataDir(home)
     identity = load_identity(place)
     client = _local(place)
     if client is not None:
@@ -39,7 +39,7 @@ def stop_client(home: Path) -> None:
     Raises:
         Conflict: none runs.
     """
-    client = _local(Home(home))
+    client = _local(DataDir(home))
     if client is None:
         raise Conflict(f"no Client Manager runs on {home}")
     try:
@@ -54,7 +54,7 @@ def restart_training(home: Path) -> None:
     Raises:
         Conflict: no Client Manager runs.
     """
-    client = _local(Home(home))
+    client = _local(DataDir(home))
     if client is None:
         raise Conflict(f"no Client Manager runs on {home}")
     try:
@@ -63,7 +63,7 @@ def restart_training(home: Path) -> None:
         client.close()
 
 
-def _local(home: Home) -> LocalClient | None:
+def _local(home: DataDir) -> LocalClient | None:
     try:
         noted = json.loads(home.local_api.read_text())
         return LocalClient(str(noted["url"]), home.local_token.read_text().strip())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedops.client.local.messages import ClientStatus, HeldStatus
 from fedops.core.contracts import ProcessReport
-from fedops.core.reasons.durations import within
+from fedops.core.reasons.durations import duration_of_limit
 from fedops.core.states import Enrolment, ProcessStatus
 
 
@@ -21,7 +21,7 @@ def why(status: ClientStatus) -> str:
 
 
 def _process(process: ProcessReport, status: ClientStatus) -> str:
-    seconds = within(process.seconds_in_state, process.limit_seconds)
+    seconds = duration_of_limit(process.seconds_in_state, process.limit_seconds)
     where = f" round {process.round} of run {process.run_id}" if process.run_id else ""
     reason = f": {process.reason}" if process.reason else ""
     ends = process.status in (ProcessStatus.STARTING, ProcessStatus.BACKOFF, ProcessStatus.FATAL)

@@ -21,13 +21,13 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
-from fedops.client.device.data_dir import Home, Identity, load_identity, write_secret
+from fedops.client.device.data_dir import DataDir, Identity, load_identity, write_secret
 from fedops.client.device.device_config import DeviceConfig, load_device_config
 from fedops.client.local.http import LocalServer, bind, make_app
 from fedops.client.local.messages import ClientInfo, ClientStatus, ServerStatus, TrainingArgs
 from fedops.client.local.status_text import why
 from fedops.client.manager.connections import Connections
-from fedops.client.manager.monitoring import Housekeeping
+from fedops.client.manager.monitoring import Monitoring
 from fedops.client.manager.report_intake import ReportIntake
 from fedops.client.manager.server_connection import ServerConnection
 from fedops.client.manager.spool_sender import SpoolSender
@@ -40,7 +40,7 @@ from fedops.client.supervision.process_setup import Signals, child_env
 from fedops.client.supervision.supervisor import Supervisor
 from fedops.client.work.model_cache import ModelCache
 from fedops.client.work.reachability import Over, Reachability
-from fedops.client.work.reconciler import Steering
+from fedops.client.work.reconciler import Reconciler
 from fedops.client.work.transfers import Transfers
 from fedops.client.work.work_desk import Outside, WorkDesk
 from fedops.core.contracts import LogSource, ProcessReport, Work, WorkPoll
@@ -105,7 +105,7 @@ def run_client(
 
 def manage(settings: ClientSettings, options: Options) -> None:
     """Run a Client Manager whose app is known to be sound."""
-    home = Home(settings.home)
+    home = DataDir(settings.home)
     identity = load_identity(home)
     config = load_device_config(home.device_config)
     lock = hold_lock(home.lock, "a Client Manager")
@@ -124,7 +124,7 @@ class ClientManager:
         self,
         settings: ClientSettings,
         options: Options,
-        home: Home,
+        home: DataDir,
         identity: Identity,
         config: DeviceConfig,
     ) -> None:
@@ -157,14 +157,14 @@ class ClientManager:
             self._process_changed,
             lambda message: self._intake.take(message),
         )
-        self._steering = Steering(self._supervisor, token, lambda: self._desk.stopped)
+        self._steering = Reconciler(self._supervisor, token, lambda: self._desk.stopped)
         self._intake = ReportIntake(self._spool, self._steering)
         self._desk = self._make_desk()
         self._server = ServerConnection(
             self._to.poll, self._to.news, self._reach, self._say, self._take, self._refused
         )
         self._sender = SpoolSender(self._to.device, self._spool, self._reach)
-        self._housekeeping = Housekeeping(
+        self._housekeeping = Monitoring(
             home.path, config, self._spool, self._supervisor, self._logs, self._telemetry_seconds
         )
         self._local = LocalServer(self._local_app(token), bind(settings.host, settings.port))

@@ -21,7 +21,7 @@ _TICK_SECONDS = 1.0
 _LOG_SECONDS = 2.0
 
 
-class Housekeeping:
+class Monitoring:
     """One thread. Nothing that goes wrong in it reaches anything else."""
 
     def __init__(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fedops.client.local.messages import Finished
 from fedops.client.spool.spool import Spool
 from fedops.client.supervision.process_run import Message
-from fedops.client.work.reconciler import Steering
+from fedops.client.work.reconciler import Reconciler
 from fedops.client.work.result_metrics import Measured
 from fedops.core.contracts import RecordKind
 from fedops.failpoints import reached
@@ -14,7 +14,7 @@ from fedops.failpoints import reached
 class ReportIntake:
     """Called from the supervisor's thread, with one message after the other."""
 
-    def __init__(self, spool: Spool, steering: Steering) -> None:
+    def __init__(self, spool: Spool, steering: Reconciler) -> None:
         self._spool = spool
         self._steering = steering
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fedops.core.errors import NotFound
-from fedops.core.suggestions import did_you_mean, listed
+from fedops.core.suggestions import comma_list, did_you_mean
 
 
 def choose_tasks(wanted: Sequence[str], ready: Sequence[str], server: str) -> list[str]:
@@ -14,7 +14,7 @@ def choose_tasks(wanted: Sequence[str], ready: Sequence[str], server: str) -> li
     Raises:
         NotFound: no such task, or no name and not exactly one task; the ready ones are listed.
     """
-    there = f"ready tasks: {listed(sorted(ready))}" if ready else "it has no ready task"
+    there = f"ready tasks: {comma_list(sorted(ready))}" if ready else "it has no ready task"
     for name in wanted:
         if name not in ready:
             guess = did_you_mean(name, ready)

@@ -17,13 +17,13 @@ from typing import Any, NoReturn
 
 from fastapi import FastAPI
 
-from fedops.client.device.data_dir import Home
+from fedops.client.device.data_dir import DataDir
 from fedops.client.device.device_config import DeviceConfig, load_device_config
 from fedops.client.device.epoch_files import EpochFiles
 from fedops.client.local.http import LocalServer, bind, make_app
-from fedops.client.local.messages import Online, StopOrder, TrainingArgs, WorkOrder
+from fedops.client.local.messages import StopRequest, TrainingArgs, TrainingClientStatus, WorkOrder
 from fedops.client.local.report_pipe import ReportPipe
-from fedops.client.training.round_files import RoundFiles
+from fedops.client.training.round_files import RoundStore
 from fedops.client.training.wandb_reporter import WandbReporter, rounds_to_wandb
 from fedops.client.training.work_loop import App, WorkLoop
 from fedops.core.errors import FedOpsError, Unavailable
@@ -66,7 +66,7 @@ def build_app(args: TrainingArgs, device: Device, adjust: Adjust) -> App:
     from fedops.flower.client_app import DeviceApp
     from fedops.scalize.flow.project import Project
 
-    home = Home(args.home)
+    home = DataDir(args.home)
     project = Project.open(args.app_dir, args.overrides)
     if project.config.wandb.use:  # the device's own word, not a run's
         device.report = rounds_to_wandb(device, project.config, home)
@@ -77,10 +77,10 @@ def build_app(args: TrainingArgs, device: Device, adjust: Adjust) -> App:
 
 def serve(args: TrainingArgs, report: ReportPipe, build: Build) -> None:
     """Serve until SIGTERM."""
-    home = Home(args.home)
+    home = DataDir(args.home)
     owner = load_device_config(home.device_config)
     os.nice(owner.limits.nice)
-    memory = RoundFiles(home.rounds, event=report.event)
+    memory = RoundStore(home.rounds, event=report.event)
     explanations = RoundExplanations(home.path, report, owner.uploads.explanations)
     epochs = EpochFiles(home.epochs)
     device = Device(
@@ -107,17 +107,17 @@ def local_app(loop: WorkLoop, report: ReportPipe, token: str) -> FastAPI:
     app = make_app("FedOps training client", token)
 
     @app.get("/online")
-    def online() -> Online:
+    def online() -> TrainingClientStatus:
         return report.now
 
     @app.post("/work", status_code=202)
-    def work(body: WorkOrder) -> Online:
+    def work(body: WorkOrder) -> TrainingClientStatus:
         loop.give(body)
         return report.now
 
     @app.post("/stop")
-    def stop(body: StopOrder | None = None) -> Online:
-        loop.stop_work(body or StopOrder())
+    def stop(body: StopRequest | None = None) -> TrainingClientStatus:
+        loop.stop_work(body or StopRequest())
         return report.now
 
     return app

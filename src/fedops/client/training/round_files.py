@@ -31,7 +31,7 @@ _NAME = re.compile(r"run-(\d+)-round-(\d+)-([0-9a-f]{16})\.safetensors")
 Event = Callable[..., None]
 
 
-class RoundFiles:
+class RoundStore:
     """A ``RoundMemory`` in a directory. Saving never raises: what goes wrong becomes an event."""
 
     def __init__(self, root: Path, event: Event) -> None:

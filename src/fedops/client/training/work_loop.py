@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from fedops.client.device.epoch_files import EpochFiles
-from fedops.client.local.messages import Finished, StopOrder, WorkOrder
+from fedops.client.local.messages import Finished, StopRequest, WorkOrder
 from fedops.client.local.report_pipe import ReportPipe
 from fedops.core.contracts import Instruction
 from fedops.core.errors import Conflict
@@ -58,7 +58,7 @@ class WorkLoop:
             self._order = order
             self._changed.notify_all()
 
-    def stop_work(self, order: StopOrder) -> None:
+    def stop_work(self, order: StopRequest) -> None:
         """Abandon the work in hand, if it is this."""
         with self._changed:
             if self._order is None or order.id not in (None, self._order.instruction.id):

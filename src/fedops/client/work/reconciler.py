@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 
 from fedops.client.local.http import LocalClient
-from fedops.client.local.messages import Finished, StopOrder, WorkOrder
+from fedops.client.local.messages import Finished, StopRequest, WorkOrder
 from fedops.client.supervision.supervisor import Supervisor
 from fedops.client.work.held_assignments import Held, found_result
 from fedops.client.work.reachability import Over
@@ -34,7 +34,7 @@ _ALIVE = frozenset({ProcessStatus.STARTING, ProcessStatus.IDLE}) | _WORKING
 _CRASHED = 8
 
 
-class Steering:
+class Reconciler:
     """The training client as who has work for it sees it: one piece at a time, done or not."""
 
     def __init__(self, supervisor: Supervisor, token: str, stopped: Callable[[], bool]) -> None:
@@ -183,7 +183,7 @@ class Steering:
         if client is None:
             return
         try:
-            client.post("/stop", StopOrder(id=held.id, checkpoint=held.checkpoint))
+            client.post("/stop", StopRequest(id=held.id, checkpoint=held.checkpoint))
         except FedOpsError as error:
             logger.debug("the training client does not listen: %s", error.message)
         seconds = CHECKPOINT_SECONDS if held.checkpoint else STOP_SECONDS

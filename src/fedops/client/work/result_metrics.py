@@ -32,7 +32,7 @@ def metrics_of(result: Path, kind: str) -> list[Measured]:
     """What was measured for a result; nothing when it is none of ours. Reporting it twice is harmless."""
     try:
         document = read_document(TensorFile(result))
-        header = UpdateHeader.of_values(values_of(document, HEADER, "config") or {})
+        header = UpdateHeader.from_values(values_of(document, HEADER, "config") or {})
         trained, evaluated = _metrics(document, METRICS), _metrics(document, EVAL_METRICS)
     except (OSError, Invalid):
         return []
@@ -45,4 +45,4 @@ def metrics_of(result: Path, kind: str) -> list[Measured]:
 
 def _metrics(document: Document, record: str) -> list[tuple[str, float]]:
     values = values_of(document, record, "metric")
-    return [] if values is None else list(ClientMetrics.of_values(values).metrics.items())
+    return [] if values is None else list(ClientMetrics.from_values(values).metrics.items())

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fedops.api_client import DigestMismatch, WorkClient
-from fedops.client.device.data_dir import Home
+from fedops.client.device.data_dir import DataDir
 from fedops.client.device.epoch_files import forget_epochs
 from fedops.client.local.messages import Finished, HeldStatus, WorkOrder
 from fedops.client.work.held_assignments import AssignmentStore, Held
 from fedops.client.work.reachability import Over, is_final
-from fedops.client.work.reconciler import Steering
+from fedops.client.work.reconciler import Reconciler
 from fedops.client.work.result_metrics import Measured, metrics_of
 from fedops.client.work.transfers import Transfers
 from fedops.core.contracts import INLINE_BYTES, HeldAssignment, Offer, Stage, Work, WorkEnd
@@ -50,10 +50,10 @@ class WorkDesk:
 
     def __init__(
         self,
-        home: Home,
+        home: DataDir,
         work: WorkClient,
         transfers: Transfers,
-        steering: Steering,
+        steering: Reconciler,
         outside: Outside,
         limit: int,
     ) -> None:

@@ -63,7 +63,7 @@ class TrainingOrder:
         return float(value) if isinstance(value, int | float) else default
 
     @classmethod
-    def of_values(cls, record: Mapping[str, ConfigValue]) -> TrainingOrder:
+    def from_values(cls, record: Mapping[str, ConfigValue]) -> TrainingOrder:
         """Read a config record. ``Invalid`` when it is not one of ours."""
         known = typed(record, _ORDER)
         try:
@@ -105,7 +105,7 @@ class UpdateHeader:
         return {name.replace("_", "-"): getattr(self, name) for name in self.__dataclass_fields__}
 
     @classmethod
-    def of_values(cls, record: Mapping[str, ConfigValue]) -> UpdateHeader:
+    def from_values(cls, record: Mapping[str, ConfigValue]) -> UpdateHeader:
         """Read a config record. ``Invalid`` when it is no header."""
         known = typed(record, _HEADER)
         return cls(**{key.replace("-", "_"): value for key, value in known.items()})
@@ -123,7 +123,7 @@ class ClientMetrics:
         return {EXAMPLES: self.examples, **self.metrics}
 
     @classmethod
-    def of_values(cls, record: Mapping[str, Any]) -> ClientMetrics:
+    def from_values(cls, record: Mapping[str, Any]) -> ClientMetrics:
         """Read a metric record.
 
         Raises:

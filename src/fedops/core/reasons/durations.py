@@ -8,7 +8,7 @@ from collections.abc import Sequence
 NAMED = 3
 
 
-def span(seconds: float) -> str:
+def duration(seconds: float) -> str:
     """A duration as people say it: ``41 s``, ``3 min``, ``2 h``, ``5 d``."""
     seconds = max(seconds, 0.0)
     for unit, size, limit in (("s", 1, 120), ("min", 60, 7_200), ("h", 3_600, 172_800)):
@@ -17,17 +17,17 @@ def span(seconds: float) -> str:
     return f"{int(seconds / 86_400)} d"
 
 
-def within(seconds: float, limit: float | None) -> str:
+def duration_of_limit(seconds: float, limit: float | None) -> str:
     """How long something has lasted, and how long it may: ``12 s, limit 60 s``."""
-    return span(seconds) if limit is None else f"{span(seconds)}, limit {span(limit)}"
+    return duration(seconds) if limit is None else f"{duration(seconds)}, limit {duration(limit)}"
 
 
-def count(number: int, thing: str) -> str:
+def pluralised(number: int, thing: str) -> str:
     """``1 device``, ``2 devices``."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def some(words: Sequence[str]) -> str:
+def first_few(words: Sequence[str]) -> str:
     """The first few words, and how many more there are."""
     shown = ", ".join(words[:NAMED])
     return shown if len(words) <= NAMED else f"{shown} and {len(words) - NAMED} more"

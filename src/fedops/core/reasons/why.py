@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fedops.core.contracts import EngineProgress, ProcessReport, Stage
-from fedops.core.reasons.durations import count, some, span, within
+from fedops.core.reasons.durations import duration, duration_of_limit, first_few, pluralised
 from fedops.core.reasons.stages import stage_text
 from fedops.core.states import (
     RUN_TERMINAL,
@@ -80,7 +80,7 @@ def presence(device: DeviceFacts) -> str:
         return "online"
     if device.last_seen_seconds is None:
         return "never seen"
-    return f"offline, last seen {span(device.last_seen_seconds)} ago"
+    return f"offline, last seen {duration(device.last_seen_seconds)} ago"
 
 
 def device_why(device: DeviceFacts) -> str:
@@ -107,7 +107,7 @@ def _of(work: WorkFacts) -> str:
 
 
 def _activity(process: ProcessReport) -> str:
-    lasting = within(process.seconds_in_state, process.limit_seconds)
+    lasting = duration_of_limit(process.seconds_in_state, process.limit_seconds)
     if process.status in (ProcessStatus.TRAINING, ProcessStatus.EVALUATING):
         return f"{process.status.value}{_where(process)} for {lasting}"
     because = f": {process.reason}" if process.reason else ""
@@ -116,7 +116,7 @@ def _activity(process: ProcessReport) -> str:
         ProcessStatus.STARTING: f"its training client has been starting for {lasting}",
         ProcessStatus.STOPPED: f"its training client is stopped{because}",
         ProcessStatus.BACKOFF: (
-            f"its training client died ({count(process.restarts, 'restart')}) "
+            f"its training client died ({pluralised(process.restarts, 'restart')}) "
             f"and starts again {_soon(process)}{because}"
         ),
         ProcessStatus.FATAL: f"its training client was given up{because}",
@@ -127,7 +127,7 @@ def _activity(process: ProcessReport) -> str:
 def _soon(process: ProcessReport) -> str:
     if process.limit_seconds is None:
         return "soon"
-    return f"in {span(process.limit_seconds - process.seconds_in_state)}"
+    return f"in {duration(process.limit_seconds - process.seconds_in_state)}"
 
 
 def _where(process: ProcessReport) -> str:
@@ -233,19 +233,19 @@ def _running(run: RunFacts) -> str:
     if progress.phase == "training":
         return what + _replies(run, progress) + _so_long(run)
     if progress.phase == "aggregating" and progress.replied:
-        what += f" {count(len(progress.replied), 'update')}"
-    return f"{what} for {within(run.progress_seconds, run.limit_seconds)}"
+        what += f" {pluralised(len(progress.replied), 'update')}"
+    return f"{what} for {duration_of_limit(run.progress_seconds, run.limit_seconds)}"
 
 
 def _lasting(run: RunFacts) -> str:
-    return within(run.seconds_in_state, run.limit_seconds)
+    return duration_of_limit(run.seconds_in_state, run.limit_seconds)
 
 
 def _so_long(run: RunFacts) -> str:
     """How long the engine's phase has lasted, when there is a limit to compare it with."""
     if run.limit_seconds is None:
         return ""
-    return f"; for {within(run.progress_seconds, run.limit_seconds)}"
+    return f"; for {duration_of_limit(run.progress_seconds, run.limit_seconds)}"
 
 
 def _round(run: RunFacts, number: int) -> str:
@@ -264,8 +264,8 @@ def _replies(run: RunFacts, progress: EngineProgress) -> str:
     doing = {name: _doing(devices[name], run) for name in missing if name in devices}
     busy = [f"{name}: {what}" for name, what in doing.items() if what and name not in away]
     text = f", {done} of {len(progress.selected)} replied"
-    text += f"; waiting for {some(waiting)}" if waiting else ""
-    return f"{text}; {some(busy)}" if busy else text
+    text += f"; waiting for {first_few(waiting)}" if waiting else ""
+    return f"{text}; {first_few(busy)}" if busy else text
 
 
 def _doing(device: DeviceFacts, run: RunFacts) -> str:
@@ -281,19 +281,19 @@ def _waiting(run: RunFacts, progress: EngineProgress) -> str:
     online = sum(d.online for d in run.devices)
     missing = needed - len(ready)
     if missing <= 0:
-        return f"{_round(run, progress.round)}: choosing among {count(len(ready), 'device')}"
+        return f"{_round(run, progress.round)}: choosing among {pluralised(len(ready), 'device')}"
     reasons = [
         _missing(d, run.unavailable[d.name]) for d in run.devices if d.name in run.unavailable
     ]
     text = f"waiting for {missing} more device{'' if missing == 1 else 's'}: "
     enrolled = max(len(run.devices), needed)
     text += f"{online} of {enrolled} online"
-    return ", ".join([text, some(reasons)]) if reasons else text
+    return ", ".join([text, first_few(reasons)]) if reasons else text
 
 
 def _missing(device: DeviceFacts, why: str) -> str:
     if not device.online and device.last_seen_seconds is not None:
-        return f"{device.name} last seen {span(device.last_seen_seconds)} ago"
+        return f"{device.name} last seen {duration(device.last_seen_seconds)} ago"
     return f"{device.name}: {why}"
 
 
@@ -302,7 +302,7 @@ def _confirming(run: RunFacts) -> str:
     limit = "" if run.limit_seconds is None else f"; for {_lasting(run)}"
     if not run.unconfirmed:
         return f"{run.status.value}: waiting for the engine to end the round{limit}"
-    whom = some(list(run.unconfirmed))
+    whom = first_few(list(run.unconfirmed))
     return f"{run.status.value} {done} of {run.asked}: waiting for {whom}{limit}"
 
 
@@ -314,7 +314,7 @@ def _completed(run: RunFacts) -> str:
     made = f"; the global model is V{run.version}" if run.version is not None else ""
     accuracy = run.metrics.get("accuracy")
     quality = f" (accuracy {accuracy:.3f})" if accuracy is not None else ""
-    return f"completed {count(run.committed_rounds, 'round')}{made}{quality}"
+    return f"completed {pluralised(run.committed_rounds, 'round')}{made}{quality}"
 
 
 def _stopped(run: RunFacts) -> str:
@@ -346,18 +346,18 @@ class AttemptFacts:
     reason: str | None = None
 
 
-def doing_what(progress: EngineProgress | None) -> str:
+def phase_text(progress: EngineProgress | None) -> str:
     """What an engine does: ``training in round 3``."""
     return f"{progress.phase} in round {progress.round}" if progress else "beginning"
 
 
 def attempt_why(attempt: AttemptFacts) -> str:
     """What an attempt is doing, for how long and how long it may, or how it ended."""
-    lasting = within(attempt.seconds, attempt.limit_seconds)
+    lasting = duration_of_limit(attempt.seconds, attempt.limit_seconds)
     if attempt.status is AttemptStatus.STARTING:
         return f"its FL server has been starting for {lasting}"
     if attempt.status is AttemptStatus.RUNNING:
-        doing = doing_what(attempt.progress)
+        doing = phase_text(attempt.progress)
         return f"its FL server (process {attempt.pid}) is {doing} for {lasting}"
     because = f": {attempt.reason}" if attempt.reason else ""
     return f"{attempt.status.value}{because}"

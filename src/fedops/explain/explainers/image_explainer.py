@@ -122,7 +122,9 @@ class ImageExplainer:
         targets = {"predicted": said.predicted, "true": self.probes.labels}
         done: MapSet | None = None
         for role in dict.fromkeys((*roles, "true")):
-            done = attribution_maps.explain(subject, method, targets[role], said.good, note, done)
+            done = attribution_maps.explain_in_time(
+                subject, method, targets[role], said.good, note, done
+            )
             found.maps[name, method.name, role] = done
 
     def _measure(self, name: str, found: Findings, budget: Budget, effort: Effort) -> None:

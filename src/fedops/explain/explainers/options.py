@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from fedops.core.errors import Invalid
-from fedops.core.suggestions import did_you_mean, listed
+from fedops.core.suggestions import comma_list, did_you_mean
 
 CHOICES: dict[str, tuple[str, ...]] = {
     "run_location": ("client",),
@@ -128,7 +128,7 @@ class Limits:
 
 def _mistakes(options: Options) -> list[str]:
     wrong = [
-        f"{name} = {getattr(options, name)!r} is not one of {listed(allowed)}"
+        f"{name} = {getattr(options, name)!r} is not one of {comma_list(allowed)}"
         for name, allowed in CHOICES.items()
         if getattr(options, name) not in allowed
     ]
@@ -156,7 +156,7 @@ def _method_mistakes(methods: object) -> list[str]:
     ):
         return ["methods must be a list of names, such as ['gradcam']"]
     twice = sorted({m for m in methods if methods.count(m) > 1})
-    return [f"methods names {listed(twice)} more than once"] if twice else []
+    return [f"methods names {comma_list(twice)} more than once"] if twice else []
 
 
 def _is_a(kind: type, value: object) -> bool:

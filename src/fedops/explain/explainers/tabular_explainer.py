@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fedops.core.errors import Invalid
-from fedops.core.suggestions import listed
+from fedops.core.suggestions import comma_list
 from fedops.explain.explainers import probe_sets
 from fedops.explain.explainers.options import Options
 from fedops.explain.methods.base import FloatArray
@@ -24,8 +24,8 @@ from fedops.explain.methods.tabular import (
     Array,
     TableJob,
     classes,
-    of_columns,
     predictor,
+    select_columns,
 )
 from fedops.explain.methods.time_budget import Budget, OutOfTime
 from fedops.explain.quality import faithfulness, map_quality
@@ -57,14 +57,14 @@ class TableExplainer:
         wrong = [name for name in options.methods if name not in METHODS]
         if wrong:
             raise Invalid(
-                f"{listed(wrong)} explains images, and the samples of this task are rows of a table; "
-                f"choose from {listed(METHODS)} as xai.methods"
+                f"{comma_list(wrong)} explains images, and the samples of this task are rows of a table; "
+                f"choose from {comma_list(METHODS)} as xai.methods"
             )
         for name in options.methods:
             library(LIBRARIES[name])
         self.options, self.numbers = options, numbers
-        self.probes = probe_sets.choose(data, options.samples, options.seed, not numbers)
-        self._reference = probe_sets.choose(data, REFERENCE, options.seed + 1, not numbers)
+        self.probes = probe_sets.choose_probes(data, options.samples, options.seed, not numbers)
+        self._reference = probe_sets.choose_probes(data, REFERENCE, options.seed + 1, not numbers)
         self._named = classes(model)
         self._bench = Bench(model) if isinstance(model, nn.Module) else None
         self._columns(model, self._reference.labels)
@@ -176,7 +176,7 @@ class TableExplainer:
         assert self._bench is not None
 
         def again() -> FloatArray:
-            return np.asarray(of_columns(METHODS[method](job), columns), np.float32)
+            return np.asarray(select_columns(METHODS[method](job), columns), np.float32)
 
         score = map_quality.cascade(
             self._bench.model, again, raw.values, [job.seed], every_layer=False
@@ -185,7 +185,7 @@ class TableExplainer:
 
 
 def _raw(values: Array, columns: Array) -> Raw:
-    chosen = of_columns(values, columns)
+    chosen = select_columns(values, columns)
     targets = columns if len(chosen) == len(columns) else np.zeros(1, np.int64)
     return Raw(chosen, targets, np.ones(len(chosen), np.bool_))
 

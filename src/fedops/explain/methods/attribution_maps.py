@@ -110,7 +110,7 @@ def predict(subject: Subject, note: Note) -> Predictions:
     return Predictions(table, good)
 
 
-def explain(
+def explain_in_time(
     subject: Subject,
     method: Method,
     targets: Classes,

@@ -80,7 +80,7 @@ def count_classes(model: nn.Module, sample: Tensor) -> int:
         ) from None
 
 
-def of_class(table: Tensor, targets: Tensor) -> Tensor:
+def scores_of_class(table: Tensor, targets: Tensor) -> Tensor:
     """The score that each row gives to its class."""
     return table.gather(1, targets[:, None])[:, 0]
 

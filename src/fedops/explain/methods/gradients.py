@@ -104,7 +104,7 @@ class IntegratedGradients:
 def _incomplete(job: Job, maps: Tensor, inputs: Tensor, absent: Tensor, targets: Tensor) -> Tensor:
     with torch.no_grad():
         table = class_scores.scores(job.model, torch.cat([inputs, absent])).double()
-    gain = class_scores.of_class(table, targets.repeat(2)).view(2, -1)
+    gain = class_scores.scores_of_class(table, targets.repeat(2)).view(2, -1)
     difference = gain[0] - gain[1]
     found = maps.double().sum((1, 2, 3))
     return ((found - difference).abs() / difference.abs().clamp(min=1)).to(torch.float32)

@@ -109,7 +109,7 @@ def activations_and_gradients(
     with torch.enable_grad(), tapped(layer) as tap:
         table = class_scores.scores(model, inputs)
         held = tap.value
-        total = class_scores.of_class(table, targets).sum()
+        total = class_scores.scores_of_class(table, targets).sum()
         if not total.requires_grad:
             raise Invalid("the model's scores do not depend on this layer in a differentiable way")
         (gradient,) = torch.autograd.grad(total, held, allow_unused=True)

@@ -82,7 +82,7 @@ class KernelShap:
             )
             mask = mask.to(picture)
             shown = job.absent + (picture - job.absent) * mask
-            return class_scores.of_class(
+            return class_scores.scores_of_class(
                 class_scores.scores(job.model, shown), target.expand(len(some))
             )
 

@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 from typing import cast
 
 from fedops.core.errors import Invalid
-from fedops.core.suggestions import did_you_mean, listed
+from fedops.core.suggestions import comma_list, did_you_mean
 from fedops.explain.methods.base import Method
 from fedops.explain.methods.cam import CAMS, Cam, ScoreCam
 from fedops.explain.methods.gradients import IntegratedGradients, Saliency, SmoothGrad
@@ -57,14 +57,14 @@ def canonical(name: str) -> str:
     if folded.replace("-", "_") in _REFUSED:
         raise Invalid(
             f"'{name}' is not offered: its pictures hardly change when the model's weights are made "
-            f"random, so they do not explain the model. Choose from {listed(known())}"
+            f"random, so they do not explain the model. Choose from {comma_list(known())}"
         )
     by_folded = {one.casefold(): one for one in known()}
     if folded not in by_folded:
         guess = did_you_mean(name, by_folded.values())
         end = "" if guess else "."
         raise Invalid(
-            f"there is no explanation method '{name}'{guess}{end} Known: {listed(known())}"
+            f"there is no explanation method '{name}'{guess}{end} Known: {comma_list(known())}"
         )
     return by_folded[folded]
 
@@ -86,4 +86,4 @@ def make(name: str) -> Method:
             raise Invalid(
                 f"the explanation method '{name}' ({entry.value}) fails: {error}"
             ) from error
-    raise Invalid(f"'{name}' explains tables, not images; choose from {listed(BUILT_IN)}")
+    raise Invalid(f"'{name}' explains tables, not images; choose from {comma_list(BUILT_IN)}")

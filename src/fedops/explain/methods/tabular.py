@@ -138,7 +138,7 @@ LIBRARIES = {"permutation": "sklearn.inspection", "shap": "shap"}
 METHODS: dict[str, Callable[[TableJob], Array]] = {"permutation": permutation, "shap": shap}
 
 
-def of_columns(values: Array, columns: Array) -> Array:
+def select_columns(values: Array, columns: Array) -> Array:
     """The values for one output of each sample; values for the whole model as they are."""
     return values if values.ndim == 2 else values[np.arange(len(values)), :, columns]
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fedops.core.errors import Invalid
-from fedops.core.suggestions import did_you_mean, listed
+from fedops.core.suggestions import comma_list, did_you_mean
 from fedops.explain.methods import instrumented_model
 
 ADVICE = (
@@ -66,8 +66,8 @@ def _eligible(mapped: list[str], convolutions: list[str]) -> str:
     if not mapped:
         return f". No layer of this model has a spatial map; {ADVICE}"
     others = [name for name in mapped if name not in convolutions]
-    line = f". Eligible convolutions: {listed(convolutions) or 'none'}"
-    return f"{line}; other layers with a map: {listed(others)}" if others else line
+    line = f". Eligible convolutions: {comma_list(convolutions) or 'none'}"
+    return f"{line}; other layers with a map: {comma_list(others)}" if others else line
 
 
 def _checked(model: nn.Module, name: str, sample: Tensor) -> nn.Module:
@@ -128,4 +128,4 @@ def _describe(output: Any) -> str:
 
 def _count(names: list[str]) -> str:
     what = "convolution" if len(names) == 1 else "convolutions"
-    return f"{len(names)} {what} with a spatial map ({listed(names)})"
+    return f"{len(names)} {what} with a spatial map ({comma_list(names)})"

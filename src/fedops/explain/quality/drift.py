@@ -42,7 +42,7 @@ class Similarity:
     samples: int
 
 
-def compare(first: Array, second: Array) -> Similarity | None:
+def compare_maps(first: Array, second: Array) -> Similarity | None:
     """How alike two sets of maps [samples, ...] are. None without samples or with other sizes."""
     if len(first) == 0 or first.shape != second.shape:
         return None
@@ -263,7 +263,7 @@ class Watch:
     def _row(self, place: Place, now: Snapshot, pair: _Pair) -> DriftRow | None:
         """None when there is no sample that both explain."""
         both = pair.first.done & pair.second.done
-        likeness = compare(pair.first.values[both], pair.second.values[both])
+        likeness = compare_maps(pair.first.values[both], pair.second.values[both])
         if likeness is None:
             return None
         return DriftRow(

@@ -89,14 +89,14 @@ class Archive:
 
     def __init__(self, folder: Path, keep: int) -> None:
         self.folder, self._keep = folder, keep
-        prepare(folder)
+        prepare_folder(folder)
 
     def place(self, place: Place) -> Path:
         """The empty folder of a round. A repeated round starts anew."""
         path = self._path(place)
         if (path / REPORT).is_file() or (path / MAPS).is_file():
             shutil.rmtree(path, ignore_errors=True)
-        prepare(path)
+        prepare_folder(path)
         return path
 
     def load_before(self, place: Place) -> tuple[Place, Snapshot] | None:
@@ -131,7 +131,7 @@ class Archive:
         return found
 
 
-def prepare(folder: Path) -> None:
+def prepare_folder(folder: Path) -> None:
     """Make the folder and see that it can be written to.
 
     Raises:

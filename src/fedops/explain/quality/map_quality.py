@@ -167,7 +167,7 @@ def _predictor(subject: Subject, targets: Tensor) -> Callable[[Tensor, Tensor], 
                 class_scores.scores(subject.model, part) for part in torch.split(pictures, size)
             ]
         table = class_scores.probabilities(torch.cat(parts))
-        return class_scores.of_class(table, targets[rows.to(targets.device)])
+        return class_scores.scores_of_class(table, targets[rows.to(targets.device)])
 
     return predict
 

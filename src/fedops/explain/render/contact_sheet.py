@@ -160,7 +160,7 @@ def heat_and_overlay(source: Image.Image, heat: Heat, style: Style) -> tuple[Ima
     )
 
 
-def draw(
+def draw_contact_sheet(
     title: str, subtitle: str, rows: Sequence[Row], models: Sequence[str], style: Style
 ) -> Image.Image:
     """The whole sheet, rows in as many blocks side by side as make it handy."""

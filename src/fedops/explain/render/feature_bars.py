@@ -24,7 +24,7 @@ _WORDS = {
 }
 
 
-def draw(
+def draw_feature_bars(
     folder: Path,
     title: str,
     explainer: TableExplainer,

@@ -27,7 +27,7 @@ class Album:
     singles: bool = True
 
 
-def draw(
+def draw_round_images(
     folder: Path,
     title: str,
     explainer: ImageExplainer,
@@ -73,7 +73,8 @@ def _draw_sheet(
     name = f"sheet-{_plain(method.name)}-{role}.png"
     sub = _subtitle(explainer, method, role)
     _save(
-        contact_sheet.draw(f"{title}: {method.name}", sub, rows, found.models, style), folder / name
+        contact_sheet.draw_contact_sheet(f"{title}: {method.name}", sub, rows, found.models, style),
+        folder / name,
     )
     album.sheets.append(name)
 

@@ -30,7 +30,7 @@ from fedops.explain.methods.tabular import predicts_numbers
 from fedops.explain.methods.time_budget import Budget, Pace
 from fedops.explain.quality.drift import DriftRow, Watch
 from fedops.explain.quality.faithfulness import FULL, LIGHT, Effort
-from fedops.explain.quality.history import MAPS, Archive, Place, Snapshot, prepare
+from fedops.explain.quality.history import MAPS, Archive, Place, Snapshot, prepare_folder
 from fedops.explain.render import round_images
 
 log = logging.getLogger("fedops.explain")
@@ -206,7 +206,7 @@ class Explainer:
 
     def _folder(self, place: Place, out_dir: Path | None) -> Path:
         if out_dir is not None:
-            prepare(out_dir)
+            prepare_folder(out_dir)
             return out_dir
         if self._archive is None:
             raise Invalid("say where the explanations go: open with a folder, or run with out_dir")
@@ -284,17 +284,17 @@ def _engine(model: Any, options: Options, data: Any) -> tuple[Engine, Draw]:
             "value above 0, or set xai.enabled = false"
         )
     numbers = predicts_numbers(model, probe_sets.pool_of(data).labels())
-    first = probe_sets.choose(data, options.samples, options.seed, not numbers)
+    first = probe_sets.choose_probes(data, options.samples, options.seed, not numbers)
     if probe_sets.kind(first) == "table":
         from fedops.explain.render import feature_bars  # matplotlib's figures load slowly
 
-        return TableExplainer(model, options, data, numbers), feature_bars.draw
+        return TableExplainer(model, options, data, numbers), feature_bars.draw_feature_bars
     if not isinstance(model, nn.Module):
         raise Invalid(
             f"XAI explains images with PyTorch models; this one is a {type(model).__name__}. "
             "Set xai.enabled = false for this task"
         )
-    return ImageExplainer(model, options, first), round_images.draw
+    return ImageExplainer(model, options, first), round_images.draw_round_images
 
 
 def _title(report: ExplainReport) -> str:

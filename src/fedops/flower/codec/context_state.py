@@ -20,7 +20,7 @@ from fedops.flower.codec.messages import in_pieces, packed_record
 from fedops.flower.codec.records import from_record_dict, to_record_dict
 from fedops.storage.payloads import read_payload, write_payload
 from fedops.storage.tensors import Tensors, pack, unpack
-from fedops.trainer.device_context import NoMemory
+from fedops.trainer.device_context import NullRoundState
 
 logger = logging.getLogger("fedops.training")
 
@@ -31,7 +31,7 @@ _NAME = re.compile(r"fedops-run-(\d+)-round-(\d+)")
 _FILE = re.compile(r"(\d{8})-([0-9a-f]{16})\.safetensors")
 
 
-class ContextMemory(NoMemory):
+class ContextMemory(NullRoundState):
     """A ``RoundMemory`` in the state of a Flower context. Checkpoints are not kept."""
 
     def __init__(self, state: RecordDict) -> None:

@@ -98,7 +98,7 @@ def encode_order(
 
 def decode_header(content: RecordDict) -> UpdateHeader:
     """Who answers. ``Invalid`` when the reply does not say."""
-    return UpdateHeader.of_values(dict(content.config_records.get(HEADER, ConfigRecord())))
+    return UpdateHeader.from_values(dict(content.config_records.get(HEADER, ConfigRecord())))
 
 
 def accept_reply(message: Message, expected: ExpectedUpdate, path: Path) -> CheckedUpdate:

@@ -11,7 +11,7 @@ from typing import Any
 from flwr.serverapp import strategy as flower
 
 from fedops.core.errors import Invalid
-from fedops.core.suggestions import did_you_mean, listed
+from fedops.core.suggestions import comma_list, did_you_mean
 from fedops.flower.strategies.strategy_adapter import RunStrategy
 from fedops.scalize.flow.target_import import resolve
 
@@ -109,12 +109,12 @@ def _flower_class(name: str, where: str) -> Any:
     if name in TREES:
         raise Invalid(
             f"{where}: {name} joins boosted trees, and this engine aggregates tensors;"
-            f" the strategies for tensors are {listed(NAMES)}"
+            f" the strategies for tensors are {comma_list(NAMES)}"
         )
     if name not in NAMES:
         guess = did_you_mean(name, NAMES)
         raise Invalid(
-            f"{where}: Flower has no strategy '{name}'{guess or ';'} it has {listed(NAMES)}"
+            f"{where}: Flower has no strategy '{name}'{guess or ';'} it has {comma_list(NAMES)}"
         )
     return getattr(flower, name)
 
@@ -133,12 +133,12 @@ def _check_arguments(cls: Any, given: Mapping[str, Any], where: str) -> None:
         if key not in valid:
             guess = did_you_mean(key, [*valid, *RENAMED])
             raise Invalid(
-                f"{where}: {cls.__name__} takes no '{key}'{guess or ';'} it takes {listed(valid)}"
+                f"{where}: {cls.__name__} takes no '{key}'{guess or ';'} it takes {comma_list(valid)}"
             )
     empty = inspect.Parameter.empty
     missing = [n for n in valid if parameters[n].default is empty and n not in given]
     if missing:
-        raise Invalid(f"{where}: {cls.__name__} needs {listed(missing)}")
+        raise Invalid(f"{where}: {cls.__name__} needs {comma_list(missing)}")
 
 
 def _own_defaults(cls: Any) -> dict[str, Any]:

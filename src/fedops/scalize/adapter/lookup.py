@@ -10,7 +10,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from fedops.core.errors import Invalid
-from fedops.core.suggestions import listed
+from fedops.core.suggestions import comma_list
 
 #: Package of a base class -> adapter; the first that fits any base class is taken.
 _PACKAGES = {
@@ -36,10 +36,10 @@ def find_adapter(name: str | None, model: Any, label: str) -> Any:
     if wanted is None:
         raise Invalid(
             f"{label} gave a {type(model).__name__}, which is no model of a known framework; "
-            f"model_type can name one of {listed(known)}"
+            f"model_type can name one of {comma_list(known)}"
         )
     if wanted not in known:
-        raise Invalid(f"no adapter for {wanted} is installed; installed are {listed(known)}")
+        raise Invalid(f"no adapter for {wanted} is installed; installed are {comma_list(known)}")
     try:
         return known[wanted].load()
     except ModuleNotFoundError as error:

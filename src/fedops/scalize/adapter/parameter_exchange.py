@@ -17,7 +17,7 @@ import numpy.typing as npt
 from fedops.config.schema import Exchange
 from fedops.core.contracts import ExchangeRule, ParameterContract, ParameterSpec
 from fedops.core.errors import Invalid
-from fedops.core.suggestions import did_you_mean, listed
+from fedops.core.suggestions import comma_list, did_you_mean
 from fedops.storage.tensors import Tensors
 
 
@@ -92,7 +92,7 @@ def _check_patterns(patterns: Iterable[str], names: Sequence[str]) -> None:
 def shortened(names: Sequence[str], limit: int = 12) -> str:
     """The first names, and how many there are beyond."""
     more = f" and {len(names) - limit} more" if len(names) > limit else ""
-    return listed(names[:limit]) + more
+    return comma_list(names[:limit]) + more
 
 
 def check_tensors(contract: ParameterContract, tensors: Mapping[str, npt.NDArray[Any]]) -> None:

@@ -21,7 +21,7 @@ from fedops.scalize.adapter.parameter_exchange import is_floating
 from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext, TrainingState
 from fedops.scalize.flow.datasets import DataSplit, count, take
 from fedops.scalize.flow.project import Project
-from fedops.scalize.flow.target_import import explain
+from fedops.scalize.flow.target_import import import_advice
 from fedops.storage.tensors import Tensors, pack, unpack
 
 #: How many batches the tiny round trains on.
@@ -66,7 +66,7 @@ class Examination:
         except FedOpsError as error:
             self.report["problems"].append(_helped(error.message))
         except (Exception, SystemExit) as error:
-            words = explain(error, [self.app_dir, self.app_dir.parent])
+            words = import_advice(error, [self.app_dir, self.app_dir.parent])
             ended = isinstance(error, SystemExit)
             what = "the project ended the process that imported it" if ended else "the check failed"
             self.report["problems"].append(f"{what}: {words}")

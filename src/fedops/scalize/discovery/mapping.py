@@ -42,7 +42,7 @@ _EVALUATE_NAME = re.compile(
 _NOT_STEPS = {"main", "parse_args", "run", "cli"}
 
 
-def choose(seen: Survey) -> tuple[str, dict[str, Choice]]:
+def choose_steps(seen: Survey) -> tuple[str, dict[str, Choice]]:
     """The framework, and a choice for each step."""
     models = _models(seen)
     framework = models[0].framework if models else ""

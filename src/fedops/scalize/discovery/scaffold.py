@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from fedops.core.errors import Conflict, Invalid
-from fedops.core.suggestions import did_you_mean, listed
+from fedops.core.suggestions import comma_list, did_you_mean
 from fedops.scalize.discovery.candidates import Choice
 from fedops.scalize.discovery.definitions import Call
-from fedops.scalize.discovery.mapping import choose
-from fedops.scalize.discovery.survey import Survey, survey
+from fedops.scalize.discovery.mapping import choose_steps
+from fedops.scalize.discovery.survey import Survey, analyse_project
 from fedops.scalize.discovery.templates import Texts
 from fedops.scalize.flow.step_arguments import OFFERS
 
@@ -83,7 +83,7 @@ class Plan:
                 guess = did_you_mean(target, self.targets)
                 raise Invalid(
                     f"{step}: nothing in the project is called '{target}'{guess or ';'} "
-                    f"there are {listed(self.targets[:20])}"
+                    f"there are {comma_list(self.targets[:20])}"
                 )
             if target != steps[step].target:
                 module = target.rpartition(".")[0]
@@ -100,11 +100,11 @@ def propose(path: Path) -> Plan:
     project = path.expanduser().resolve()
     if not project.is_dir():
         raise Invalid(f"there is no folder {project}")
-    seen = survey(project)
+    seen = analyse_project(project)
     if not (seen.functions or seen.classes):
         found = "; ".join(seen.unreadable) or _nothing_in(project)
         raise Invalid(f"nothing to federate was found in {project}: {found}")
-    framework, steps = choose(seen)
+    framework, steps = choose_steps(seen)
     settings = {key: value for key in _SETTINGS if (value := _setting(key, seen, steps))}
     optimizer, loss = _parts(seen, steps, framework)
     return Plan(

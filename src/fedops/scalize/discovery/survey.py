@@ -80,7 +80,7 @@ class Survey:
         return None
 
 
-def survey(project: Path) -> Survey:
+def analyse_project(project: Path) -> Survey:
     """Look at every Python file under ``project``."""
     root = import_root(project)
     seen = Survey(project=project, root=root)

@@ -21,7 +21,7 @@ _WITHOUT_LABELS = ("iid", "quantity")
 _LABELS = ("label", "labels", "y", "target", "targets", "fine_label")
 
 
-def part_of(split: DataSplit, partition: Partition, seed: int, label: str) -> DataSplit:
+def select_partition(split: DataSplit, partition: Partition, seed: int, label: str) -> DataSplit:
     """The split with this device's part of the training data; validation stays whole.
 
     Raises:

@@ -21,7 +21,7 @@ from fedops.scalize.adapter.lookup import find_adapter
 from fedops.scalize.adapter.protocol import AdapterOptions, ModelAdapter
 from fedops.scalize.adapter.random_state import kept_random_state, seed_everything
 from fedops.scalize.flow.custom_loops import OwnEvaluate, OwnTrain
-from fedops.scalize.flow.data_partition import part_of
+from fedops.scalize.flow.data_partition import select_partition
 from fedops.scalize.flow.datasets import DataSplit, as_split, as_validation
 from fedops.scalize.flow.manifest import Manifest, read_manifest
 from fedops.scalize.flow.signature_binding import Lazy, StepCall
@@ -184,7 +184,7 @@ class Project:
         sees_to_it = any(call.takes(key) for key in ("dataset", "partition", "partition_index"))
         if dataset.partition is None or sees_to_it:
             return split
-        return part_of(split, dataset.partition, self.config.partition_seed, call.label)
+        return select_partition(split, dataset.partition, self.config.partition_seed, call.label)
 
     @property
     def _dataset_name(self) -> str:

@@ -15,10 +15,10 @@ from typing import Any
 from pydantic import BaseModel
 
 from fedops.core.errors import FedOpsError, Invalid
-from fedops.core.suggestions import did_you_mean, listed
+from fedops.core.suggestions import comma_list, did_you_mean
 from fedops.scalize.adapter.protocol import Cancelled
 from fedops.scalize.flow.step_arguments import OFFERS
-from fedops.scalize.flow.target_import import explain
+from fedops.scalize.flow.target_import import import_advice
 
 
 class Lazy:
@@ -89,7 +89,7 @@ class StepCall:
         except (FedOpsError, Cancelled):
             raise
         except Exception as error:
-            why = explain(error, self.roots)
+            why = import_advice(error, self.roots)
             raise Invalid(f"{self.label} failed: {why}{self._about_config()}") from error
 
     def _about_config(self) -> str:
@@ -176,7 +176,7 @@ def _refuse_unknown(
     unknown = [] if open_ended else [name for name in given if name not in parameters]
     if unknown:
         guess = did_you_mean(unknown[0], parameters)
-        takes = listed(parameters) or "no argument"
+        takes = comma_list(parameters) or "no argument"
         raise Invalid(
             f"[{kind}] {unknown[0]}: {label} has no such parameter{guess or ';'} it takes {takes}"
         )
@@ -223,7 +223,7 @@ def _cannot_fill(kind: str, name: str) -> str:
     return (
         f"nothing to pass for its parameter '{name}'; give it under [{kind}] in the config, or name as the "
         "step a function of your own, in a file beside config.toml's, that makes it and calls this one. "
-        f"Parameters that a {kind} step can get by their names: {listed(known)}"
+        f"Parameters that a {kind} step can get by their names: {comma_list(known)}"
     )
 
 

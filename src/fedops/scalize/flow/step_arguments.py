@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Offer:
+class StepArgument:
     """Something a step may ask for, by one of these parameter names (case and ``_`` aside)."""
 
     key: str
@@ -34,47 +34,47 @@ def _data_names(*prefixes: str) -> tuple[str, ...]:
     return tuple(prefix + end for prefix in prefixes for end in _SPLITS)
 
 
-_CONFIG = Offer(
+_CONFIG = StepArgument(
     "config", "the config", ("config", "cfg", "conf", "args", "settings", "hparams"), ("Config",)
 )
-_SEED = Offer("seed", "the seed", ("seed", "randomseed", "randomstate", "rngseed"))
-_BATCH_SIZE = Offer("batch_size", "batch_size", ("batchsize", "bs", "minibatchsize"))
-_NAME = Offer("dataset_name", "[dataset] name", ("datasetname", "name"))
-_MODEL = Offer(
+_SEED = StepArgument("seed", "the seed", ("seed", "randomseed", "randomstate", "rngseed"))
+_BATCH_SIZE = StepArgument("batch_size", "batch_size", ("batchsize", "bs", "minibatchsize"))
+_NAME = StepArgument("dataset_name", "[dataset] name", ("datasetname", "name"))
+_MODEL = StepArgument(
     "model",
     "the model",
     ("model", "net", "network", "module", "classifier", "regressor", "estimator", "clf"),
     ("Module", "Model", "Sequential", "BaseEstimator", "PreTrainedModel"),
 )
-_DEVICE = Offer("device", "the device", ("device", "dev"), ("device",))
-_LOSS = Offer(
+_DEVICE = StepArgument("device", "the device", ("device", "dev"), ("device",))
+_LOSS = StepArgument(
     "loss",
     "the loss",
     ("loss", "criterion", "lossfn", "lossfunction", "lossfunc", "losscriterion", "objective"),
     ("_Loss", "Loss"),
 )
-_CONTEXT = Offer("context", "the round's context", ("context", "ctx"), ("TrainContext",))
-_ROUND = Offer("round", "the round", ("round", "serverround", "currentround", "rnd"))
+_CONTEXT = StepArgument("context", "the round's context", ("context", "ctx"), ("TrainContext",))
+_ROUND = StepArgument("round", "the round", ("round", "serverround", "currentround", "rnd"))
 _DATA_TYPES = ("DataLoader", "Dataset", "TensorDataset", "Subset", "Sequence")
 _X = ("x", "features", "inputs")
 _Y = ("y", "labels", "targets", "target")
 
 _DATA_STEP = (
-    Offer("dataset", "[dataset]", ("dataset", "datasetconfig", "dataconfig"), ("Dataset",)),
+    StepArgument("dataset", "[dataset]", ("dataset", "datasetconfig", "dataconfig"), ("Dataset",)),
     _NAME,
-    Offer("root", "[dataset] root", ("root", "dataroot", "datadir", "datapath", "rootdir")),
-    Offer("partition", "[dataset.partition]", ("partition",), ("Partition",)),
-    Offer(
+    StepArgument("root", "[dataset] root", ("root", "dataroot", "datadir", "datapath", "rootdir")),
+    StepArgument("partition", "[dataset.partition]", ("partition",), ("Partition",)),
+    StepArgument(
         "partition_index",
         "dataset.partition.index",
         ("partitionid", "partitionindex", "clientid", "clientindex", "cid"),
     ),
-    Offer(
+    StepArgument(
         "partitions",
         "dataset.partition.of",
         ("partitions", "numpartitions", "numclients", "nclients", "parts"),
     ),
-    Offer(
+    StepArgument(
         "validation_split",
         "validation_split",
         ("validationsplit", "valsplit", "validationratio", "valratio", "valfraction"),
@@ -85,42 +85,42 @@ _DATA_STEP = (
 )
 
 #: What each step may ask for. Where a name occurs twice, the first offer has it.
-OFFERS: dict[str, tuple[Offer, ...]] = {
+OFFERS: dict[str, tuple[StepArgument, ...]] = {
     "model": (_NAME, _SEED, _CONFIG),
     "data": _DATA_STEP,
     "validation": _DATA_STEP,
     "train": (
         _MODEL,
-        Offer(
+        StepArgument(
             "train_data",
             "the training data",
             (*_data_names("train", "training", ""), "batches", "train"),
             _DATA_TYPES,
         ),
-        Offer(
+        StepArgument(
             "validation_data",
             "the validation data",
             _data_names("val", "valid", "validation", "test", "eval"),
         ),
-        Offer(
+        StepArgument(
             "loaders",
             "training and validation data as {'train', 'val'}",
             ("loaders", "dataloaders"),
         ),
-        Offer("x", "the training examples", ("xtrain", "trainx", *_X)),
-        Offer("y", "the training labels", ("ytrain", "trainy", *_Y)),
-        Offer(
+        StepArgument("x", "the training examples", ("xtrain", "trainx", *_X)),
+        StepArgument("y", "the training labels", ("ytrain", "trainy", *_Y)),
+        StepArgument(
             "epochs",
             "num_epochs",
             ("epochs", "numepochs", "nepochs", "maxepochs", "localepochs", "numlocalepochs"),
         ),
-        Offer("epoch", "the number of the epoch", ("epoch", "epochindex", "epochnumber")),
+        StepArgument("epoch", "the number of the epoch", ("epoch", "epochindex", "epochnumber")),
         _BATCH_SIZE,
-        Offer("learning_rate", "learning_rate", ("learningrate", "lr", "eta")),
-        Offer(
+        StepArgument("learning_rate", "learning_rate", ("learningrate", "lr", "eta")),
+        StepArgument(
             "optimizer", "the optimizer", ("optimizer", "optimiser", "optim", "opt"), ("Optimizer",)
         ),
-        Offer(
+        StepArgument(
             "scheduler",
             "a scheduler that leaves the learning rate as it is",
             ("scheduler", "lrscheduler", "sched"),
@@ -130,21 +130,23 @@ OFFERS: dict[str, tuple[Offer, ...]] = {
         _DEVICE,
         _SEED,
         _ROUND,
-        Offer("proximal_mu", "FedProx's mu", ("proximalmu", "mu", "proxmu")),
-        Offer("should_stop", "a function that tells whether to stop", ("shouldstop", "isstopped")),
+        StepArgument("proximal_mu", "FedProx's mu", ("proximalmu", "mu", "proxmu")),
+        StepArgument(
+            "should_stop", "a function that tells whether to stop", ("shouldstop", "isstopped")
+        ),
         _CONTEXT,
         _CONFIG,
     ),
     "evaluate": (
         _MODEL,
-        Offer(
+        StepArgument(
             "data",
             "the evaluation data",
             _data_names("test", "testing", "val", "valid", "validation", "eval", "evaluation", ""),
             _DATA_TYPES,
         ),
-        Offer("x", "the evaluation examples", ("xtest", "testx", "xval", *_X)),
-        Offer("y", "the evaluation labels", ("ytest", "testy", "yval", *_Y)),
+        StepArgument("x", "the evaluation examples", ("xtest", "testx", "xval", *_X)),
+        StepArgument("y", "the evaluation labels", ("ytest", "testy", "yval", *_Y)),
         _BATCH_SIZE,
         _LOSS,
         _DEVICE,

@@ -16,7 +16,7 @@ from fedops.scalize.flow.signature_binding import StepCall, plan
 from fedops.scalize.flow.target_import import (
     NETWORK_ALLOWED,
     check_allowed,
-    explain,
+    import_advice,
     interpolations_in,
     resolve,
     targets_in,
@@ -138,4 +138,4 @@ def _instantiated(kind: str, kwargs: Mapping[str, Any]) -> dict[str, Any]:
         return dict(instantiate(kwargs, _convert_="all"))
     except (HydraException, OmegaConfBaseException) as error:
         cause = error.__cause__ or error
-        raise Invalid(f"[{kind}]: an argument cannot be made: {explain(cause)}") from None
+        raise Invalid(f"[{kind}]: an argument cannot be made: {import_advice(cause)}") from None

@@ -16,7 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from fedops.core.errors import Forbidden, Invalid
-from fedops.core.suggestions import did_you_mean, listed
+from fedops.core.suggestions import comma_list, did_you_mean
 
 #: What a config from the network may name, beside the app's own package.
 NETWORK_ALLOWED = (
@@ -38,7 +38,7 @@ def check_allowed(target: str, allowed: Sequence[str], where: str) -> None:
     if not any(target == name or target.startswith(f"{name}.") for name in allowed):
         raise Forbidden(
             f"{where}: '{target}' may not be named by a config from the server; allowed are names in "
-            f"{listed(allowed)}"
+            f"{comma_list(allowed)}"
         )
 
 
@@ -128,10 +128,10 @@ def _import(name: str, where: str, roots: Sequence[Path]) -> Any:
 
 
 def _import_failed(name: str, where: str, error: Exception, roots: Sequence[Path]) -> Invalid:
-    return Invalid(f"{where}: importing '{name}' failed: {explain(error, roots)}")
+    return Invalid(f"{where}: importing '{name}' failed: {import_advice(error, roots)}")
 
 
-def explain(error: BaseException, roots: Sequence[Path] = ()) -> str:
+def import_advice(error: BaseException, roots: Sequence[Path] = ()) -> str:
     """``ValueError: bad shape (models.py, line 12)``: the line is the last one in the user's code."""
     place = _place(error, roots)
     text = str(error.msg) if isinstance(error, SyntaxError) else str(error)

@@ -22,7 +22,7 @@ from fedops.scalize.flow.datasets import count
 from fedops.scalize.frameworks.pytorch import PyTorchAdapter
 from fedops.scalize.frameworks.pytorch_epochs import Epochs
 from fedops.scalize.frameworks.pytorch_loop import make_optimizer
-from fedops.scalize.frameworks.running_metrics import Tally
+from fedops.scalize.frameworks.running_metrics import RunningMetrics
 from fedops.storage.tensors import Tensors
 
 
@@ -55,7 +55,7 @@ class HuggingFaceAdapter(PyTorchAdapter):
         """The default loop: the model's own loss of every batch."""
         optimizer = make_optimizer(self.options.optimizer, self.model, context.learning_rate)
         loader = _batches(data, context, shuffle=True)
-        tally = Tally()
+        tally = RunningMetrics()
         for epoch in Epochs(context, self.model, optimizer, loader, tally):
             for batch in self._moved(epoch):
                 context.check()

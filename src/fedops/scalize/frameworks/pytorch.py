@@ -29,11 +29,11 @@ from fedops.scalize.frameworks.pytorch_tensors import (
     dtype_of,
     from_numpy,
     infos_of,
+    is_unchanged,
     named_tensors,
     pick_device,
     to_numpy,
-    told,
-    unchanged,
+    training_context,
 )
 from fedops.storage.tensors import Tensors
 
@@ -85,17 +85,17 @@ class PyTorchAdapter:
             if own:
                 offers = self._offers(context) | {"train_data": data}
                 return own(offers, self._adopt, partial(own_batches, context))
-            with told("training"):
+            with training_context("training"):
                 return self._train(data, context)
 
     def evaluate(self, data: Any, context: TrainContext) -> EvalResult:
         own = self.options.evaluate
-        with kept_random_state(), unchanged(self.model, self._movable()):
+        with kept_random_state(), is_unchanged(self.model, self._movable()):
             seed_everything(context.seed)
             self.model.eval()
             if own:
                 return own(self._offers(context) | {"data": data}, partial(own_batches, context))
-            with told("evaluation"):
+            with training_context("evaluation"):
                 return self._evaluate(data, context)
 
     def _offers(self, context: TrainContext) -> dict[str, Any]:

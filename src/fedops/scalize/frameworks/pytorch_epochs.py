@@ -16,7 +16,7 @@ from torch import nn
 
 from fedops.scalize.adapter.protocol import Cancelled, TrainContext, TrainingState
 from fedops.scalize.frameworks.pytorch_tensors import from_numpy, to_numpy
-from fedops.scalize.frameworks.running_metrics import Tally
+from fedops.scalize.frameworks.running_metrics import RunningMetrics
 from fedops.scalize.frameworks.training_state import (
     CannotKeep,
     as_numpy,
@@ -42,7 +42,7 @@ class Epochs:
         model: nn.Module,
         optimizer: torch.optim.Optimizer,
         loader: Iterable[Any],
-        tally: Tally,
+        tally: RunningMetrics,
     ) -> None:
         self._context = context
         self._model = model

@@ -18,11 +18,11 @@ from torch.utils.data import (
 )
 
 from fedops.core.errors import Invalid
-from fedops.core.suggestions import did_you_mean, listed
+from fedops.core.suggestions import comma_list, did_you_mean
 from fedops.scalize.adapter.protocol import EvalResult, Part, TrainContext, TrainResult
 from fedops.scalize.flow.datasets import count, is_pair
 from fedops.scalize.frameworks.pytorch_epochs import Epochs
-from fedops.scalize.frameworks.running_metrics import Tally
+from fedops.scalize.frameworks.running_metrics import RunningMetrics
 
 Loss = Callable[[Any, Any], torch.Tensor]
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
@@ -75,7 +75,7 @@ def _find(kind: str, part: Part | None, known: Mapping[str, Any], default: Any) 
     if found is None:
         guess = did_you_mean(part.target, known)
         raise Invalid(
-            f"[{kind}] '{part.target}' is not known{guess or ';'} use one of {listed(known)} or a dotted "
+            f"[{kind}] '{part.target}' is not known{guess or ';'} use one of {comma_list(known)} or a dotted "
             "name"
         )
     return found
@@ -111,7 +111,7 @@ def train_loop(
 ) -> TrainResult:
     """Train in place; the metrics are those of the last epoch."""
     loader = batches(data, context, shuffle=True, even=_has_batch_norm(model))
-    tally = Tally()
+    tally = RunningMetrics()
     for epoch in Epochs(context, model, optimizer, loader, tally):
         for inputs, target in examples(epoch, device):
             context.check()
@@ -129,7 +129,7 @@ def evaluate_loop(
     model: nn.Module, data: Any, context: TrainContext, loss: Loss | None, device: torch.device
 ) -> EvalResult:
     """Loss and, for classes, accuracy: means over the examples."""
-    tally = Tally()
+    tally = RunningMetrics()
     for inputs, target in examples(batches(data, context, shuffle=False), device):
         context.check()
         output = model(inputs)
@@ -137,7 +137,9 @@ def evaluate_loop(
     return EvalResult(tally.examples, tally.metrics())
 
 
-def _count(tally: Tally, value: torch.Tensor, output: torch.Tensor, target: torch.Tensor) -> None:
+def _count(
+    tally: RunningMetrics, value: torch.Tensor, output: torch.Tensor, target: torch.Tensor
+) -> None:
     tally.add(float(value.detach()), int(target.shape[0]), _hits(output.detach(), target))
 
 

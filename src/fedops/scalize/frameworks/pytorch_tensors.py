@@ -23,9 +23,9 @@ from fedops.core.contracts import ExchangeRule, ParameterContract
 from fedops.core.errors import FedOpsError, Invalid
 from fedops.scalize.adapter.parameter_exchange import TensorInfo
 from fedops.scalize.adapter.protocol import Cancelled, TrainContext
-from fedops.scalize.flow.target_import import explain
+from fedops.scalize.flow.target_import import import_advice
 
-Anchors = dict[torch.Tensor, torch.Tensor]
+ProximalReference = dict[torch.Tensor, torch.Tensor]
 #: dtypes that numpy has by way of ml_dtypes: the integer type of the same width, and its own.
 _BY_BITS: dict[torch.dtype, tuple[torch.dtype, Any]] = {
     torch.bfloat16: (torch.int16, ml_dtypes.bfloat16),
@@ -35,7 +35,7 @@ _BY_BITS: dict[torch.dtype, tuple[torch.dtype, Any]] = {
 
 
 @contextmanager
-def at_every_step(context: TrainContext, anchors: Anchors, mu: float) -> Iterator[None]:
+def at_every_step(context: TrainContext, anchors: ProximalReference, mu: float) -> Iterator[None]:
     """Whoever steps an optimizer in this thread, the project's own loop included: training can
     be cancelled there, and gets FedProx's term, whose gradient is mu (w - w_global)."""
     thread = threading.get_ident()
@@ -52,14 +52,16 @@ def at_every_step(context: TrainContext, anchors: Anchors, mu: float) -> Iterato
         handle.remove()
 
 
-def anchors_of(contract: ParameterContract, tensors: Mapping[str, torch.Tensor]) -> Anchors:
+def anchors_of(
+    contract: ParameterContract, tensors: Mapping[str, torch.Tensor]
+) -> ProximalReference:
     """The global model: every trainable tensor that travels, and its value before training."""
     federated = (s.name for s in contract.parameters if s.rule is not ExchangeRule.LOCAL)
     trainable = (tensors[name] for name in federated if tensors[name].requires_grad)
     return {tensor: tensor.detach().clone() for tensor in trainable}
 
 
-def _pull_towards(optimizer: Optimizer, anchors: Anchors, mu: float) -> None:
+def _pull_towards(optimizer: Optimizer, anchors: ProximalReference, mu: float) -> None:
     with torch.no_grad():
         for group in optimizer.param_groups if anchors else ():
             for parameter in group["params"]:
@@ -68,7 +70,7 @@ def _pull_towards(optimizer: Optimizer, anchors: Anchors, mu: float) -> None:
 
 
 @contextmanager
-def unchanged(model: nn.Module, state: Iterable[torch.Tensor] | None = None) -> Iterator[None]:
+def is_unchanged(model: nn.Module, state: Iterable[torch.Tensor] | None = None) -> Iterator[None]:
     """Whatever the block does to the model's modes and tensors (or those of ``state``) is undone."""
     modes = [(module, module.training) for module in model.modules()]
     state = [*model.parameters(), *model.buffers()] if state is None else state
@@ -85,14 +87,14 @@ def unchanged(model: nn.Module, state: Iterable[torch.Tensor] | None = None) -> 
 
 
 @contextmanager
-def told(what: str) -> Iterator[None]:
+def training_context(what: str) -> Iterator[None]:
     """What the model or PyTorch raises inside the default loop, as one message."""
     try:
         yield
     except (FedOpsError, Cancelled):
         raise
     except Exception as error:
-        raise Invalid(f"the default {what} loop failed: {explain(error)}") from error
+        raise Invalid(f"the default {what} loop failed: {import_advice(error)}") from error
 
 
 def named_tensors(model: nn.Module) -> dict[str, torch.Tensor]:

@@ -8,7 +8,7 @@ from typing import Any
 
 
 @dataclass
-class Tally:
+class RunningMetrics:
     """Sums over examples."""
 
     examples: int = 0

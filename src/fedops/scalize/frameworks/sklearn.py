@@ -21,7 +21,7 @@ from sklearn.pipeline import Pipeline
 
 from fedops.core.contracts import ExchangeRule, ParameterContract
 from fedops.core.errors import Invalid
-from fedops.core.suggestions import listed
+from fedops.core.suggestions import comma_list
 from fedops.scalize.adapter.parameter_exchange import build_contract, incoming, outgoing
 from fedops.scalize.adapter.protocol import AdapterOptions, EvalResult, TrainContext, TrainResult
 from fedops.scalize.adapter.random_state import kept_random_state, seed_everything
@@ -139,8 +139,9 @@ class SklearnAdapter:
             return []
         here = set(np.unique(np.asarray(y)).tolist())
         if unknown := sorted(here - set(known)):
+            classes = comma_list(map(str, known))
             raise Invalid(
-                f"the data has label {unknown[0]!r}, which is none of the classes {listed(map(str, known))}; "
+                f"the data has label {unknown[0]!r}, which is none of the classes {classes}; "
                 "write all classes of the federation as [dataset] classes in the config"
             )
         return [label for label in known if label not in here]

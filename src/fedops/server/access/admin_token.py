@@ -18,7 +18,7 @@ def ensure_admin_token(db: Database, file: Path, now: float) -> bool:
     try:
         known = file.read_text(encoding="utf-8").strip() if file.is_file() else None
         with db.write() as session:
-            secret = tokens.ensure_admin(session, known, now)
+            secret = tokens.ensure_admin_token(session, known, now)
             if secret is None:
                 return False
             _write(file, secret)

@@ -31,7 +31,7 @@ class TokenCache:
         self._generation = 0
         self._lock = threading.Lock()
 
-    async def of_bearer(self, header: str, needs: str = "a token") -> Principal:
+    async def principal_of(self, header: str, needs: str = "a token") -> Principal:
         """Whom an ``Authorization`` header speaks for. The database is asked in a thread: nobody else waits.
 
         Raises:

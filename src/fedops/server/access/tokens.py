@@ -12,12 +12,12 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import TokenCreate, TokenRead
 from fedops.core.errors import Forbidden, NotFound
-from fedops.core.reasons.durations import span
+from fedops.core.reasons.durations import duration
 from fedops.core.states import Enrolment, TokenKind
-from fedops.server.database.compare_and_set import swap
+from fedops.server.database.compare_and_set import compare_and_set
 from fedops.server.database.tables import DeviceRow, TokenRow
 from fedops.server.events import event_log
-from fedops.server.events.notifications import TokensChanged, tell
+from fedops.server.events.notifications import TokensChanged, notify
 
 
 class Unauthorized(Forbidden):
@@ -36,7 +36,7 @@ class Principal:
     attempt_id: int | None = None
 
 
-def issue(
+def issue_token(
     session: Session,
     kind: TokenKind,
     now: float,
@@ -98,7 +98,7 @@ _WHOSE = {
 }
 
 
-def spend(session: Session, secret: str, now: float) -> TokenRow:
+def spend_token(session: Session, secret: str, now: float) -> TokenRow:
     """Use a join token once. ``Forbidden`` says why it cannot be used."""
     row = _find(session, secret)
     if row is None:
@@ -110,7 +110,7 @@ def spend(session: Session, secret: str, now: float) -> TokenRow:
         )
     while True:
         _require_valid(row, now, Forbidden)
-        if row.uses_left is None or swap(session, row, "uses_left", row.uses_left - 1):
+        if row.uses_left is None or compare_and_set(session, row, "uses_left", row.uses_left - 1):
             return row
 
 
@@ -122,16 +122,16 @@ def _require_valid(row: TokenRow, now: float, error: type[Forbidden]) -> None:
         else "get a new one"
     )
     if row.revoked_at is not None:
-        raise error(f"{name} was revoked {span(now - row.revoked_at)} ago; {how}")
+        raise error(f"{name} was revoked {duration(now - row.revoked_at)} ago; {how}")
     if row.expires_at is not None and now >= row.expires_at:
-        raise error(f"{name} expired {span(now - row.expires_at)} ago; {how}")
+        raise error(f"{name} expired {duration(now - row.expires_at)} ago; {how}")
     if row.uses_left is not None and row.uses_left <= 0:
         raise error(f"{name} is used up; {how}")
 
 
-def create_join(session: Session, body: TokenCreate, now: float) -> TokenRead:
+def create_join_token(session: Session, body: TokenCreate, now: float) -> TokenRead:
     """A token that lets devices join, a number of times, until it expires."""
-    row, secret = issue(
+    row, secret = issue_token(
         session,
         TokenKind.JOIN,
         now,
@@ -139,19 +139,21 @@ def create_join(session: Session, body: TokenCreate, now: float) -> TokenRead:
         expires_in=body.expires_in_seconds,
         uses=body.uses,
     )
-    text = f"for {body.uses} uses within {span(body.expires_in_seconds)}"
-    event_log.append(session, now, event_log.OPERATOR, f"token {row.id}", "token.created", text)
+    text = f"for {body.uses} uses within {duration(body.expires_in_seconds)}"
+    event_log.append_event(
+        session, now, event_log.OPERATOR, f"token {row.id}", "token.created", text
+    )
     return _read(row, secret)
 
 
-def listed(session: Session) -> list[TokenRead]:
+def list_tokens(session: Session) -> list[TokenRead]:
     """All join and admin tokens, newest first."""
     kinds = (TokenKind.JOIN, TokenKind.ADMIN)
     query = select(TokenRow).where(TokenRow.kind.in_(kinds)).order_by(TokenRow.id.desc())
     return [_read(row) for row in session.scalars(query)]
 
 
-def revoke(session: Session, token_id: int, now: float) -> TokenRead:
+def revoke_token(session: Session, token_id: int, now: float) -> TokenRead:
     """Make a join or admin token worthless. Repeating is harmless."""
     row = session.get(TokenRow, token_id)
     if row is None or row.kind not in (TokenKind.JOIN, TokenKind.ADMIN):
@@ -160,27 +162,27 @@ def revoke(session: Session, token_id: int, now: float) -> TokenRead:
         raise Forbidden("this is the only admin token: without it nobody could operate the server")
     if row.revoked_at is None:
         row.revoked_at = now
-        tell(session, TokensChanged())
-        event_log.append(session, now, event_log.OPERATOR, f"token {row.id}", "token.revoked")
+        notify(session, TokensChanged())
+        event_log.append_event(session, now, event_log.OPERATOR, f"token {row.id}", "token.revoked")
     return _read(row)
 
 
-def revoke_of_device(session: Session, device_id: str, now: float) -> None:
+def revoke_device_tokens(session: Session, device_id: str, now: float) -> None:
     """End the device's tokens: it gets a new one."""
     session.execute(
         update(TokenRow)
         .where(TokenRow.device_id == device_id, TokenRow.revoked_at.is_(None))
         .values(revoked_at=now)
     )
-    tell(session, TokensChanged())
+    notify(session, TokensChanged())
 
 
-def ensure_admin(session: Session, known: str | None, now: float) -> str | None:
+def ensure_admin_token(session: Session, known: str | None, now: float) -> str | None:
     """A new admin secret when ``known`` (what the file holds) is not a valid one, else None."""
     row = _find(session, known) if known else None
     if row and row.kind is TokenKind.ADMIN and row.revoked_at is None:
         return None
-    _, secret = issue(session, TokenKind.ADMIN, now, note="made at the server's start")
+    _, secret = issue_token(session, TokenKind.ADMIN, now, note="made at the server's start")
     return secret
 
 

@@ -24,7 +24,7 @@ from fedops.core.states import (
     Enrolment,
 )
 from fedops.server.database.tables import AssignmentRow, DeviceRow, RunRow
-from fedops.server.events.notifications import WorkForEngine, WorkOver, tell
+from fedops.server.events.notifications import WorkForEngine, WorkOver, notify
 from fedops.server.protocol.refusals import Gone
 
 A = AssignmentStatus
@@ -69,7 +69,7 @@ class Seen:
 # --- moving ----------------------------------------------------------------------------------
 
 
-def move(
+def move_assignments(
     session: Session, new: AssignmentStatus, where: Sequence[ColumnElement[bool]], **values: Any
 ) -> list[AssignmentRow]:
     """Take the chosen assignments to a state, those that may go there. Returns them, as they are now."""
@@ -85,7 +85,7 @@ def move(
     return sorted(session.scalars(statement), key=lambda row: row.offered_at)
 
 
-def cancel(
+def cancel_assignments(
     session: Session,
     where: Sequence[ColumnElement[bool]],
     reason: str,
@@ -98,14 +98,14 @@ def cancel(
     """End the chosen open assignments (``delivered``: also those that were not checked). Returns how many."""
     states = [*ASSIGNMENT_OPEN, *([A.UPLOADED] if delivered else [])]
     chosen = [*where, AssignmentRow.status.in_(states)]
-    rows = move(session, new, chosen, ended_at=now, reason=reason)
+    rows = move_assignments(session, new, chosen, ended_at=now, reason=reason)
     for row in rows:
-        tell(session, WorkOver(row.id, row.device_id, reason, checkpoint))
+        notify(session, WorkOver(row.id, row.device_id, reason, checkpoint))
     tell_engine(session, rows)
     return len(rows)
 
 
-def of_run(run_id: int, number: int | None = None) -> list[ColumnElement[bool]]:
+def assignments_of_run(run_id: int, number: int | None = None) -> list[ColumnElement[bool]]:
     """Chooses the assignments of a run, or of one of its rounds."""
     chosen = [AssignmentRow.run_id == run_id]
     return chosen if number is None else [*chosen, AssignmentRow.round == number]
@@ -114,7 +114,7 @@ def of_run(run_id: int, number: int | None = None) -> list[ColumnElement[bool]]:
 # --- by the device ---------------------------------------------------------------------------
 
 
-def end(session: Session, device_id: str, id_: str, body: WorkEnd, now: float) -> None:
+def end_assignment(session: Session, device_id: str, id_: str, body: WorkEnd, now: float) -> None:
     """The device ends an assignment without a result. Repeating is harmless.
 
     Raises:
@@ -122,7 +122,7 @@ def end(session: Session, device_id: str, id_: str, body: WorkEnd, now: float) -
         Gone: it is over in another way.
     """
     new = A.REFUSED if body.outcome == "refused" else A.FAILED
-    rows = move(
+    rows = move_assignments(
         session, new, _one(device_id, id_), ended_at=now, reason=body.reason, code=body.code
     )
     if not rows:
@@ -130,7 +130,7 @@ def end(session: Session, device_id: str, id_: str, body: WorkEnd, now: float) -
     _over(session, rows)
 
 
-def deliver(session: Session, device_id: str, id_: str, result: Result, now: float) -> None:
+def deliver_result(session: Session, device_id: str, id_: str, result: Result, now: float) -> None:
     """The result of an assignment is here. Repeating is harmless; the first one counts.
 
     Raises:
@@ -142,11 +142,11 @@ def deliver(session: Session, device_id: str, id_: str, result: Result, now: flo
     if row is None:
         _require_same(session, device_id, id_, DELIVERED)
         return
-    tell(session, WorkOver(id_, device_id))
+    notify(session, WorkOver(id_, device_id))
     if row.run_id is not None:
         found = {"id": id_, "status": A.UPLOADED, "inline": result.inline, **_said_of(result)}
         place = {"device": row.name, "kind": row.kind, "round": row.round, "retry": row.retry}
-        tell(session, WorkForEngine(row.run_id, _delivery(**found, **place)))
+        notify(session, WorkForEngine(row.run_id, _delivery(**found, **place)))
 
 
 _TABLE, _DEVICES = AssignmentRow.__table__.c, DeviceRow.__table__.c
@@ -194,7 +194,7 @@ def _said_of(result: Result | AssignmentRow) -> dict[str, Any]:
 def _over(session: Session, rows: Iterable[AssignmentRow]) -> None:
     found = list(rows)
     for row in found:
-        tell(session, WorkOver(row.id, row.device_id))
+        notify(session, WorkOver(row.id, row.device_id))
     tell_engine(session, found)
 
 
@@ -205,12 +205,12 @@ def _one(device_id: str, id_: str) -> list[ColumnElement[bool]]:
 def _require_same(
     session: Session, device_id: str, id_: str, states: Collection[AssignmentStatus]
 ) -> None:
-    row = require(session, device_id, id_)
+    row = require_assignment(session, device_id, id_)
     if row.status not in states:
-        raise over(row.status, row.reason)
+        raise gone(row.status, row.reason)
 
 
-def require(session: Session, device_id: str, id_: str) -> AssignmentRow:
+def require_assignment(session: Session, device_id: str, id_: str) -> AssignmentRow:
     """An assignment of this device. ``NotFound`` when it is another one's, too."""
     row = session.get(AssignmentRow, id_)
     if row is None or row.device_id != device_id:
@@ -218,13 +218,13 @@ def require(session: Session, device_id: str, id_: str) -> AssignmentRow:
     return row
 
 
-def raise_over(session: Session, device_id: str, id_: str) -> NoReturn:
+def raise_gone(session: Session, device_id: str, id_: str) -> NoReturn:
     """``Gone`` with how a device's assignment ended; ``NotFound``: it never was that device's."""
-    row = require(session, device_id, id_)
-    raise over(row.status, row.reason)
+    row = require_assignment(session, device_id, id_)
+    raise gone(row.status, row.reason)
 
 
-def over(status: AssignmentStatus, reason: str) -> Gone:
+def gone(status: AssignmentStatus, reason: str) -> Gone:
     """What a device is told that comes too late."""
     because = f": {reason}" if reason else ""
     return Gone(f"the assignment is {status.value}{because}; drop what there is of it")
@@ -233,7 +233,7 @@ def over(status: AssignmentStatus, reason: str) -> Gone:
 # --- by the engine ---------------------------------------------------------------------------
 
 
-def judge(
+def judge_results(
     session: Session,
     run_id: int,
     checked: Collection[str],
@@ -242,17 +242,22 @@ def judge(
 ) -> None:
     """The engine took these results, and those not. Repeating is harmless."""
     if checked:
-        move(session, A.CHECKED, [*of_run(run_id), AssignmentRow.id.in_(checked)], ended_at=now)
+        move_assignments(
+            session,
+            A.CHECKED,
+            [*assignments_of_run(run_id), AssignmentRow.id.in_(checked)],
+            ended_at=now,
+        )
     for id_, reason in rejected.items():
-        where = [*of_run(run_id), AssignmentRow.id == id_]
-        move(session, A.REJECTED, where, ended_at=now, reason=reason)
+        where = [*assignments_of_run(run_id), AssignmentRow.id == id_]
+        move_assignments(session, A.REJECTED, where, ended_at=now, reason=reason)
 
 
 def tell_engine(session: Session, rows: Sequence[AssignmentRow]) -> None:
     """The engines of the runs must hear what became of these."""
     for delivery, row in zip(deliveries(session, rows), rows, strict=True):
         if row.run_id is not None:
-            tell(session, WorkForEngine(row.run_id, delivery))
+            notify(session, WorkForEngine(row.run_id, delivery))
 
 
 def deliveries(session: Session, rows: Sequence[AssignmentRow]) -> list[Delivery]:
@@ -291,19 +296,19 @@ def _delivery(*, inline: bytes | None, **values: Any) -> Delivery:
     return Delivery(inline=None if inline is None else base64.b64encode(inline).decode(), **values)
 
 
-def end_all_of(session: Session, device_id: str, now: float) -> None:
+def end_device_assignments(session: Session, device_id: str, now: float) -> None:
     """A device is revoked: what it has in hand ends, and what it delivered is used no more.
 
     The rows of results that were checked stay as they are: the engines that took them hear that they are not
     to be used.
     """
     mine = [AssignmentRow.device_id == device_id]
-    cancel(session, mine, REVOKED, now)
+    cancel_assignments(session, mine, REVOKED, now)
     values = {"ended_at": now, "reason": REVOKED}
-    tell_engine(session, move(session, A.REJECTED, mine, **values))
+    tell_engine(session, move_assignments(session, A.REJECTED, mine, **values))
     tell_engine(session, _checked_and_open(session, device_id))
     let_go = select(AssignmentRow.id).where(*mine, AssignmentRow.status.in_(ENDED_BY_SERVER))
-    release(session, session.scalars(let_go).all(), now)  # nobody hears that it does
+    release_assignments(session, session.scalars(let_go).all(), now)  # nobody hears that it does
 
 
 def _checked_and_open(session: Session, device_id: str) -> Sequence[AssignmentRow]:
@@ -353,7 +358,7 @@ def _parameters(seen: Seen) -> dict[str, Any]:
     }
 
 
-def release(session: Session, ids: Collection[str], now: float) -> set[int]:
+def release_assignments(session: Session, ids: Collection[str], now: float) -> set[int]:
     """Devices let go of these, which the server had ended. Returns the runs concerned."""
     statement = (
         update(AssignmentRow)
@@ -366,10 +371,10 @@ def release(session: Session, ids: Collection[str], now: float) -> set[int]:
     return {run_id for run_id in session.scalars(statement) if run_id is not None}
 
 
-def expire(session: Session, ids: Mapping[str, str], now: float) -> int:
+def expire_assignments(session: Session, ids: Mapping[str, str], now: float) -> int:
     """Their time is up: id -> why. Returns how many were open still."""
     return sum(
-        cancel(session, [AssignmentRow.id == id_], why, now, new=A.EXPIRED)
+        cancel_assignments(session, [AssignmentRow.id == id_], why, now, new=A.EXPIRED)
         for id_, why in ids.items()
     )
 

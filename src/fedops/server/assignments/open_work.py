@@ -30,7 +30,7 @@ def busy_with(session: Session, run_id: int) -> dict[str, int]:
     return found
 
 
-def by_device(session: Session, *where: ColumnElement[bool]) -> dict[str, list[WorkFacts]]:
+def work_by_device(session: Session, *where: ColumnElement[bool]) -> dict[str, list[WorkFacts]]:
     """The open assignments that are chosen, by device id, as people are told of them."""
     found: dict[str, list[WorkFacts]] = {}
     for device_id, work in _open_work(session, *where):

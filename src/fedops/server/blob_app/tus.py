@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from fedops.core.contracts import UploadHead
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, NotFound, Unavailable
-from fedops.core.validation_messages import sentences
+from fedops.core.validation_messages import validation_messages
 from fedops.server.blob_app.admission import Admission
 from fedops.server.blob_app.body import Body
 from fedops.server.blob_app.http import BadRequest, Call, UnsupportedMedia
@@ -207,7 +207,9 @@ def _head(call: Call) -> UploadHead:
     try:
         return UploadHead.model_validate(found)
     except ValidationError as error:
-        raise BadRequest("Upload-Metadata: " + "; ".join(sentences(error, UploadHead))) from None
+        raise BadRequest(
+            "Upload-Metadata: " + "; ".join(validation_messages(error, UploadHead))
+        ) from None
 
 
 def _require_bytes(call: Call) -> None:

@@ -24,18 +24,18 @@ class DashboardSource:
 
     def devices(self) -> list[DeviceRead]:
         with self._services.db.read() as session:
-            return registry.listed(session, self._services.clock())
+            return registry.list_devices(session, self._services.clock())
 
     def runs(self, limit: int) -> list[RunRead]:
         services = self._services
         with services.db.read() as session:
-            ids = control.ids(session, None, limit)
-            return views.several(session, ids, services.settings, services.clock())
+            ids = control.run_ids(session, None, limit)
+            return views.read_runs(session, ids, services.settings, services.clock())
 
     def rounds(self, run_id: int) -> list[RoundRead]:
         with self._services.db.read() as session:
-            return views.rounds(session, run_id)
+            return views.read_rounds(session, run_id)
 
     def versions(self, task: str) -> list[ModelVersionRead]:
         with self._services.db.read() as session:
-            return versions.listed(session, task)
+            return versions.list_versions(session, task)

@@ -18,7 +18,7 @@ from fedops.storage.folder_blobs import FolderBlobs
 _INSERTS: dict[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 
-def record(session: Session, ref: BlobRef, now: float) -> None:
+def record_blob(session: Session, ref: BlobRef, now: float) -> None:
     """Know that the store holds this file. Repeating is harmless."""
     insert = _INSERTS[session.get_bind().dialect.name]
     new = insert(ArtifactRow).values(sha256=ref.sha256, size=ref.size, created_at=now)
@@ -26,13 +26,13 @@ def record(session: Session, ref: BlobRef, now: float) -> None:
     session.execute(new.on_conflict_do_update(index_elements=["sha256"], set_=again))
 
 
-def is_known(session: Session, sha256: str) -> bool:
+def is_known_blob(session: Session, sha256: str) -> bool:
     """Whether a file was uploaded to stay."""
     row = session.get(ArtifactRow, sha256, populate_existing=True)
     return row is not None and row.removed_at is None
 
 
-def require(session: Session, sha256: str, what: str) -> BlobRef:
+def require_blob(session: Session, sha256: str, what: str) -> BlobRef:
     """An artifact that was uploaded before, as ``what``."""
     row = session.get(ArtifactRow, sha256, populate_existing=True)
     if row is None or row.removed_at is not None:
@@ -40,7 +40,7 @@ def require(session: Session, sha256: str, what: str) -> BlobRef:
     return BlobRef(sha256=row.sha256, size=row.size)
 
 
-def give_up(session: Session, files: set[str], now: float) -> None:
+def give_up_blobs(session: Session, files: set[str], now: float) -> None:
     """These files go, unless something else needs them."""
     query = select(RemovalRow.sha256).where(RemovalRow.sha256.in_(files))
     new = files - set(session.scalars(query))

@@ -15,7 +15,7 @@ from fedops.server.database.tables import Base
 R = TypeVar("R", bound=Base)
 
 
-def swap(session: Session, row: R, column: str, new: Any, **values: Any) -> bool:
+def compare_and_set(session: Session, row: R, column: str, new: Any, **values: Any) -> bool:
     """Set ``column`` to ``new`` (and ``values``) if it still is what ``row`` says. Whether it was."""
     session.flush()
     kind = type(row)
@@ -27,7 +27,7 @@ def swap(session: Session, row: R, column: str, new: Any, **values: Any) -> bool
     return bool(result.rowcount)  # type: ignore[attr-defined]
 
 
-def move(
+def transition(
     session: Session,
     row: R,
     column: str,
@@ -44,7 +44,7 @@ def move(
     current: S = getattr(row, column)
     if advance(table, current, new) == current:
         return None
-    if not swap(session, row, column, new, **values):
+    if not compare_and_set(session, row, column, new, **values):
         raise Conflict(
             f"it changed from '{current}' to '{getattr(row, column)}' at the same moment; look again"
         )

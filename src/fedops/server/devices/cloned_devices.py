@@ -28,7 +28,7 @@ class _Heard:
     twins_at: float = float("-inf")
 
 
-class Twins:
+class ClonedDevices:
     """Thread-safe. ``clock``: any that all who tell of a life go by."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:

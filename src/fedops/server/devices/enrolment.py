@@ -15,13 +15,13 @@ from fedops.core.join_statement import join_statement
 from fedops.core.states import ENROLMENT_TRANSITIONS, Enrolment, InvalidTransition, TokenKind
 from fedops.server.access import tokens
 from fedops.server.assignments import assignments
-from fedops.server.database.compare_and_set import move
+from fedops.server.database.compare_and_set import transition
 from fedops.server.database.lookup import require_device
 from fedops.server.database.tables import DeviceRow
 from fedops.server.devices import device_keys
 from fedops.server.devices.registry import tell_gone
 from fedops.server.events import event_log
-from fedops.server.events.notifications import DeviceChanged, tell
+from fedops.server.events.notifications import DeviceChanged, notify
 from fedops.settings import ServerSettings
 
 #: As in ``contracts.NAME_PATTERN``.
@@ -37,7 +37,7 @@ def join(session: Session, body: JoinRequest, settings: ServerSettings, now: flo
     """Enrol a device, or give a device that joins again (the same key) a new token."""
     key = device_keys.parse(body.public_key.encode())
     device_keys.verify(key, join_statement(body.token, body.public_key), body.proof)
-    token = tokens.spend(session, body.token, now)
+    token = tokens.spend_token(session, body.token, now)
     query = select(DeviceRow).where(DeviceRow.fingerprint == key.fingerprint)
     row = session.scalars(query).one_or_none()
     if row is None:
@@ -51,10 +51,12 @@ def join(session: Session, body: JoinRequest, settings: ServerSettings, now: flo
         )
     else:
         row.info = body.info.model_dump()
-        tokens.revoke_of_device(session, row.id, now)
+        tokens.revoke_device_tokens(session, row.id, now)
         text = "the same key: its former token is void"
-        event_log.append(session, now, _me(row), f"device {row.name}", "device.joined_again", text)
-    _, secret = tokens.issue(session, TokenKind.DEVICE, now, note=row.name, device_id=row.id)
+        event_log.append_event(
+            session, now, _me(row), f"device {row.name}", "device.joined_again", text
+        )
+    _, secret = tokens.issue_token(session, TokenKind.DEVICE, now, note=row.name, device_id=row.id)
     return JoinReply(device_id=row.id, name=row.name, device_token=secret, enrolment=row.enrolment)
 
 
@@ -76,7 +78,7 @@ def _enrol(
     session.add(row)
     session.flush()
     text = "" if row.name == body.name else f"the name '{body.name}' was taken"
-    event_log.append(session, now, _me(row), f"device {row.name}", "device.joined", text)
+    event_log.append_event(session, now, _me(row), f"device {row.name}", "device.joined", text)
     return row
 
 
@@ -97,19 +99,19 @@ def decide(session: Session, device: str, decision: str, now: float) -> None:
     if new is Enrolment.REVOKED:
         tell_gone(session, row, "revoked by the operator")
         row.noted_online, row.present_until = False, None
-        tokens.revoke_of_device(session, row.id, now)
-        assignments.end_all_of(session, row.id, now)
+        tokens.revoke_device_tokens(session, row.id, now)
+        assignments.end_device_assignments(session, row.id, now)
 
 
 def _move(session: Session, row: DeviceRow, new: Enrolment, who: str, why: str, now: float) -> bool:
     try:
-        before = move(session, row, "enrolment", ENROLMENT_TRANSITIONS, new, decided_at=now)
+        before = transition(session, row, "enrolment", ENROLMENT_TRANSITIONS, new, decided_at=now)
     except InvalidTransition as error:
         raise Conflict(f"device '{row.name}': {error.message}") from None
     if before is None:
         return False
-    event_log.moved(session, now, who, f"device {row.name}", (before, new), why)
-    tell(session, DeviceChanged(row.id))
+    event_log.append_transition(session, now, who, f"device {row.name}", (before, new), why)
+    notify(session, DeviceChanged(row.id))
     return True
 
 

@@ -6,20 +6,20 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ProcessReport, WorkPoll
 from fedops.core.presence import present_until
-from fedops.core.reasons.durations import span
+from fedops.core.reasons.durations import duration
 from fedops.core.states import ProcessStatus
 from fedops.server.assignments import open_work
 from fedops.server.database.tables import DeviceRow
 from fedops.server.devices import invitations
 from fedops.server.devices.membership import enter_tasks
 from fedops.server.events import event_log
-from fedops.server.events.notifications import DeviceBack, DeviceLife, tell
+from fedops.server.events.notifications import DeviceBack, DeviceLife, notify
 
 #: Changes of the training client that belong in the log; the others come with every round.
 _NOTEWORTHY = (ProcessStatus.BACKOFF, ProcessStatus.FATAL)
 
 
-def beat(
+def record_heartbeat(
     session: Session,
     device_id: str,
     body: WorkPoll,
@@ -34,7 +34,7 @@ def beat(
     """
     row = session.get_one(DeviceRow, device_id)
     if body.life:
-        tell(session, DeviceLife(device_id, body.life, now))
+        notify(session, DeviceLife(device_id, body.life, now))
     waiting = invitations.waiting_attempts(session, row)
     before = invitations.could_invite(row, waiting, now)
     _note_online(session, row, now)
@@ -52,11 +52,11 @@ def _note_online(session: Session, row: DeviceRow, now: float) -> None:
     if row.noted_online:
         return
     row.noted_online = True
-    away = "" if row.last_heartbeat_at is None else f"after {span(now - row.last_heartbeat_at)}"
+    away = "" if row.last_heartbeat_at is None else f"after {duration(now - row.last_heartbeat_at)}"
     subject = f"device {row.name}"
-    event_log.append(session, now, subject, subject, "device.online", away)
+    event_log.append_event(session, now, subject, subject, "device.online", away)
     waits = tuple(open_work.attempts_waiting_for(session, row.id))
-    tell(session, DeviceBack(row.id, row.name, waits))
+    notify(session, DeviceBack(row.id, row.name, waits))
 
 
 def _note_process(session: Session, row: DeviceRow, report: ProcessReport, now: float) -> None:
@@ -66,5 +66,5 @@ def _note_process(session: Session, row: DeviceRow, report: ProcessReport, now: 
         subject = f"device {row.name}"
         states = (before, report.status)
         why = report.reason or ""
-        event_log.moved(session, now, subject, subject, states, why, report.run_id)
+        event_log.append_transition(session, now, subject, subject, states, why, report.run_id)
     row.process, row.process_at = report.model_dump(mode="json"), now

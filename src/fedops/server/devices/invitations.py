@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from fedops.core.states import ATTEMPT_LIVE, Enrolment
 from fedops.server.database.tables import AttemptRow, DeviceRow, MembershipRow, RunRow
 from fedops.server.devices import availability
-from fedops.server.events.notifications import AttemptSignal, tell
+from fedops.server.events.notifications import AttemptSignal, notify
 
 
 @dataclass(frozen=True)
@@ -47,4 +47,4 @@ def could_invite(row: DeviceRow, waiting: Iterable[Waiting], now: float) -> set[
 
 def tell_ready(session: Session, attempt_ids: Iterable[int]) -> None:
     """A round that waits for devices should look again."""
-    tell(session, *(AttemptSignal(attempt_id) for attempt_id in sorted(attempt_ids)))
+    notify(session, *(AttemptSignal(attempt_id) for attempt_id in sorted(attempt_ids)))

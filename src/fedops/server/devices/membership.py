@@ -13,7 +13,7 @@ from fedops.core.suggestions import did_you_mean
 from fedops.server.database.tables import DeviceRow, MembershipRow, TaskRow
 from fedops.server.devices.cloned_devices import PROBLEM
 from fedops.server.events import event_log
-from fedops.server.events.notifications import DeviceChanged, tell
+from fedops.server.events.notifications import DeviceChanged, notify
 
 
 def tasks_of_device(session: Session, device_id: str) -> list[str]:
@@ -34,7 +34,7 @@ def tasks_by_device(session: Session) -> dict[str, list[str]]:
 def tell_members(session: Session, task: str) -> None:
     """What the server wants of the task's devices has changed."""
     query = select(MembershipRow.device_id).where(MembershipRow.task == task)
-    tell(session, *(DeviceChanged(device) for device in session.scalars(query)))
+    notify(session, *(DeviceChanged(device) for device in session.scalars(query)))
 
 
 def membership_problems(session: Session, names: Sequence[str]) -> list[str]:
@@ -68,7 +68,7 @@ def enter_tasks(
     ]
     if twins and PROBLEM not in row.problems:
         subject = f"device {row.name}"
-        event_log.append(session, now, event_log.SERVER, subject, "device.twins", PROBLEM)
+        event_log.append_event(session, now, event_log.SERVER, subject, "device.twins", PROBLEM)
     known = set(session.scalars(select(TaskRow.name).where(TaskRow.name.in_(wanted))))
     for task in sorted(known - current):
         session.add(MembershipRow(device_id=row.id, task=task, since=now))
@@ -80,13 +80,13 @@ def enter_tasks(
     if known == current and problems == row.problems:
         return False
     row.problems = problems
-    tell(session, DeviceChanged(row.id))
+    notify(session, DeviceChanged(row.id))
     session.flush()
     return True
 
 
 def _log_membership(session: Session, row: DeviceRow, what: str, task: str, now: float) -> None:
     subject = f"device {row.name}"
-    event_log.append(
+    event_log.append_event(
         session, now, subject, subject, f"device.{what}_task", f"task {task}", task=task
     )

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import DeviceInfo, DeviceRead
 from fedops.core.errors import NotFound
 from fedops.core.presence import call_interval, is_online, present_until
-from fedops.core.reasons.durations import span
+from fedops.core.reasons.durations import duration
 from fedops.core.reasons.why import WorkFacts, device_why
 from fedops.server.assignments import open_work
 from fedops.server.database import lookup
@@ -19,7 +19,7 @@ from fedops.server.database.tables import AssignmentRow, DeviceRow, TaskRow
 from fedops.server.devices import availability, membership
 from fedops.server.devices.membership import tasks_of_device
 from fedops.server.events import event_log
-from fedops.server.events.notifications import DeviceGone, tell
+from fedops.server.events.notifications import DeviceGone, notify
 
 # --- what the server wants -------------------------------------------------------------------
 
@@ -27,21 +27,21 @@ from fedops.server.events.notifications import DeviceGone, tell
 # --- reading ---------------------------------------------------------------------------------
 
 
-def listed(session: Session, now: float, task: str | None = None) -> list[DeviceRead]:
+def list_devices(session: Session, now: float, task: str | None = None) -> list[DeviceRead]:
     """All devices, or those of a task, by name. ``NotFound`` when there is no such task."""
     if task is not None and session.get(TaskRow, task) is None:
         raise NotFound(lookup.unknown_task(session, task))
     tasks = membership.tasks_by_device(session)
     rows = session.scalars(select(DeviceRow).order_by(DeviceRow.name)).all()
     chosen = rows if task is None else [row for row in rows if task in tasks.get(row.id, [])]
-    work = open_work.by_device(session)
+    work = open_work.work_by_device(session)
     return [_read(row, tasks.get(row.id, []), work.get(row.id, []), now) for row in chosen]
 
 
-def get(session: Session, device: str, now: float) -> DeviceRead:
+def read_device(session: Session, device: str, now: float) -> DeviceRead:
     """One device, by name or id."""
     row = require_device(session, device)
-    work = open_work.by_device(session, AssignmentRow.device_id == row.id)
+    work = open_work.work_by_device(session, AssignmentRow.device_id == row.id)
     return _read(row, tasks_of_device(session, row.id), work.get(row.id, []), now)
 
 
@@ -72,7 +72,7 @@ def any_overdue(session: Session, now: float) -> bool:
     return session.scalars(query).first() is not None
 
 
-def forgive(session: Session, least_interval: float, now: float) -> None:
+def grant_grace(session: Session, least_interval: float, now: float) -> None:
     """Who called a Server Manager that is gone has an interval's grace to call another one."""
     online = session.scalar(select(func.count()).where(DeviceRow.noted_online)) or 0
     until = present_until(now, call_interval(online, least_interval))
@@ -80,7 +80,7 @@ def forgive(session: Session, least_interval: float, now: float) -> None:
     session.execute(update(DeviceRow).where(DeviceRow.noted_online).values(present_until=later))
 
 
-def note_offline(session: Session, now: float) -> list[str]:
+def mark_offline(session: Session, now: float) -> list[str]:
     """For the sweeper: log each device that went offline, once, and tell who waits for it."""
     gone = []
     for row in session.scalars(select(DeviceRow).where(DeviceRow.noted_online)).all():
@@ -88,8 +88,8 @@ def note_offline(session: Session, now: float) -> list[str]:
             continue
         row.noted_online = False
         seconds = now - (row.last_heartbeat_at or row.created_at)
-        why = f"no call for {span(seconds)}"
-        event_log.append(
+        why = f"no call for {duration(seconds)}"
+        event_log.append_event(
             session, now, event_log.SWEEPER, f"device {row.name}", "device.offline", why
         )
         tell_gone(session, row, f"offline, {why}")
@@ -100,4 +100,4 @@ def note_offline(session: Session, now: float) -> list[str]:
 def tell_gone(session: Session, row: DeviceRow, why: str) -> None:
     """Nothing more will come from this device: whoever waits for it must hear."""
     waiting = tuple(open_work.attempts_waiting_for(session, row.id))
-    tell(session, DeviceGone(row.id, row.name, waiting, why))
+    notify(session, DeviceGone(row.id, row.name, waiting, why))

@@ -17,7 +17,7 @@ OPERATOR, SCHEDULER, SWEEPER, SERVER = "operator", "scheduler", "sweeper", "serv
 PAGE = 1_000
 
 
-def append(
+def append_event(
     session: Session,
     now: float,
     who: str,
@@ -33,7 +33,7 @@ def append(
     )
 
 
-def moved(
+def append_transition(
     session: Session,
     now: float,
     who: str,
@@ -45,12 +45,12 @@ def moved(
     """Log a change of state: who made it, from where, to where, why."""
     before, after = (state.value for state in states)
     machine = subject.split(" ")[0]
-    append(
+    append_event(
         session, now, who, subject, f"{machine}.{after}", why, run_id, before=before, after=after
     )
 
 
-def listed(session: Session, after: int = 0, run_id: int | None = None) -> list[EventRead]:
+def list_events(session: Session, after: int = 0, run_id: int | None = None) -> list[EventRead]:
     """The events beyond ``after``, oldest first, at most a page."""
     query = select(EventRow).where(EventRow.id > after).order_by(EventRow.id).limit(PAGE)
     if run_id is not None:

@@ -161,6 +161,6 @@ Notice = (
 )
 
 
-def tell(session: Session, *notices: Notice) -> None:
+def notify(session: Session, *notices: Notice) -> None:
     """Send these when (and only when) the transaction of ``session`` is committed."""
     after_commit.collect(session, notices)

@@ -28,7 +28,7 @@ from fedops.server.rounds.work_hub import WorkHub
 
 
 @dataclass(frozen=True)
-class Dispatch:
+class Dispatcher:
     """The listener of the database. Called after each commit, in their order, from any thread."""
 
     hub: WorkHub

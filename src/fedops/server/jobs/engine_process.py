@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from fedops.core.errors import Unavailable
-from fedops.core.reasons.durations import count
+from fedops.core.reasons.durations import pluralised
 from fedops.processes.process_tree import TREE_VARIABLE, end_named_tree, end_tree
 from fedops.processes.spawn import clean_env, spawn
 
@@ -171,7 +171,7 @@ class LocalEngineProcesses:
 
     def why(self) -> str:
         living = sum(child.poll() is None for child in list(self._children.values()))
-        return f"{count(living, 'FL server')} running" if living else "no FL server is running"
+        return f"{pluralised(living, 'FL server')} running" if living else "no FL server is running"
 
     def _log(self, attempt_id: int) -> Path:
         return self._home / f"attempt-{attempt_id}.log"

@@ -14,8 +14,8 @@ from fedops.server.database.database import Database
 from fedops.server.devices import registry
 from fedops.server.devices.presence import ABSENCE_SECONDS, Presence
 from fedops.server.jobs.leadership import Alone, Leadership
-from fedops.server.jobs.periodic import Worker
-from fedops.server.jobs.status_log import WhyLog
+from fedops.server.jobs.periodic import PeriodicJob
+from fedops.server.jobs.status_log import StatusLog
 from fedops.server.rounds import checkpoints, update_retention
 from fedops.server.rounds.work_hub import WorkHub
 from fedops.server.runs import stopping, timeouts
@@ -37,7 +37,7 @@ ORPHANS_SECONDS = 600.0
 _DAY = 86_400.0
 
 
-class Sweeper:
+class Maintenance:
     """Looks at the clock for everybody. Of several that share a database, the one that leads decides."""
 
     def __init__(
@@ -62,9 +62,9 @@ class Sweeper:
         self._clock = clock
         self._monotonic = monotonic
         self._step_at = monotonic()
-        self._why_log = WhyLog()
+        self._why_log = StatusLog()
         self._why_at = self._forgot_at = self._retained_at = self._orphans_at = float("-inf")
-        self.worker = Worker("sweeper", self.step, SWEEP_SECONDS)
+        self.worker = PeriodicJob("sweeper", self.step, SWEEP_SECONDS)
 
     def step(self) -> None:
         """One look. Called by the worker, or by a test."""
@@ -79,11 +79,11 @@ class Sweeper:
         """What must be decided once, whoever serves the database."""
         self._end_late(now)
         with self._db.read() as session:
-            due = stopping.due(session) or timeouts.due(session)
+            due = stopping.is_any_stopping(session) or timeouts.is_any_waiting(session)
         if due:
             with self._db.write() as session:
-                stopping.settle_all(session, self._settings, now)
-                timeouts.end_overdue(session, self._settings, now)
+                stopping.finish_all_stopping(session, self._settings, now)
+                timeouts.fail_overdue(session, self._settings, now)
         self._retain(now)
         self._forget_telemetry(now)
         self._log_why(now)
@@ -99,7 +99,7 @@ class Sweeper:
         leads = self._leadership.leads
         if self._leadership.shared and leads and not self._led:
             with self._db.write(durable=False) as session:
-                registry.forgive(session, self._settings.heartbeat_seconds, now)
+                registry.grant_grace(session, self._settings.heartbeat_seconds, now)
         self._led = leads  # only now: what could not be written is tried again
 
     def _away(self, now: float) -> bool:
@@ -124,9 +124,9 @@ class Sweeper:
                 self._presence.flush(session, calls)
                 assignments.note_progress(session, seen)
                 if released:
-                    stopping.let_go(session, released, self._settings, now)
+                    stopping.confirm_released(session, released, self._settings, now)
                 if away:
-                    registry.note_offline(session, now)
+                    registry.mark_offline(session, now)
         except BaseException:
             self._hub.give_back(released, seen)
             self._presence.give_back(calls)
@@ -136,7 +136,7 @@ class Sweeper:
         late = self._late(now)
         if late:
             with self._db.write() as session:
-                assignments.expire(session, late, now)
+                assignments.expire_assignments(session, late, now)
 
     def _late(self, now: float) -> dict[str, str]:
         if not self._leadership.shared:
@@ -160,7 +160,7 @@ class Sweeper:
             return
         before = now - self._settings.telemetry_days * _DAY
         with self._db.write(durable=False) as session:
-            gone = system_metrics.forget(session, before)
+            gone = system_metrics.delete_samples_before(session, before)
         if gone < system_metrics.CHUNK:
             self._forgot_at = now
 
@@ -168,7 +168,7 @@ class Sweeper:
         """Give up what is not needed any more, now and then, and remove what was given up."""
         if not 0 <= now - self._retained_at < RETAIN_SECONDS:
             with self._db.write(durable=False) as session:
-                more = update_retention.give_up(session, self._settings, now)
+                more = update_retention.give_up_updates(session, self._settings, now)
                 if not 0 <= now - self._orphans_at < ORPHANS_SECONDS:
                     self._orphans_at = now
                     checkpoints.give_up_orphans(session, now)
@@ -179,7 +179,7 @@ class Sweeper:
     def _remove_files(self, now: float) -> None:
         """Remove the files that were given up, while no backup copies them."""
         with self._db.read() as session:
-            if not checkpoints.waiting(session):
+            if not checkpoints.has_removals(session):
                 return
         with backup_pause(self._settings.home) as may_remove:
             if may_remove:

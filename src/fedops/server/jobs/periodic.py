@@ -11,7 +11,7 @@ from fedops.core.errors import FedOpsError
 logger = logging.getLogger("fedops.server.worker")
 
 
-class Worker:
+class PeriodicJob:
     """Runs ``step`` until it is stopped. What a step raises is logged and does not end it."""
 
     def __init__(self, name: str, step: Callable[[], None], seconds: float) -> None:

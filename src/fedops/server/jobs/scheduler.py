@@ -17,18 +17,18 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from fedops.core.errors import Conflict, FedOpsError, Invalid
-from fedops.core.reasons.durations import span
+from fedops.core.reasons.durations import duration
 from fedops.core.states import AttemptStatus, RunStatus
 from fedops.failpoints import reached
 from fedops.server.database.database import Database
 from fedops.server.jobs.app_folders import AppFolders
 from fedops.server.jobs.engine_process import EngineProcesses, EngineTicket
 from fedops.server.jobs.leadership import Alone, Leadership
-from fedops.server.jobs.periodic import Worker
-from fedops.server.rounds.engine_liveness import Pulse
+from fedops.server.jobs.periodic import PeriodicJob
+from fedops.server.rounds.engine_liveness import EngineLiveness
 from fedops.server.rounds.engine_session import spool_dir, spools
 from fedops.server.runs import attempts
-from fedops.server.runs.attempts import FinishedAttempt, LiveAttempt, Submission
+from fedops.server.runs.attempts import EngineJob, FinishedEngineJob, LiveAttempt
 from fedops.server.telemetry import log_store
 from fedops.settings import ServerSettings
 from fedops.storage.blobs import BlobStore
@@ -87,7 +87,7 @@ class Scheduler:
         engines: EngineProcesses,
         artifacts: BlobStore,
         settings: ServerSettings,
-        pulse: Pulse,
+        pulse: EngineLiveness,
         *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -105,7 +105,7 @@ class Scheduler:
         self._memory = _Memory()
         self._begun = False
         self._stands_by = False
-        self.worker = Worker("scheduler", self.step, STEP_SECONDS)
+        self.worker = PeriodicJob("scheduler", self.step, STEP_SECONDS)
 
     def step(self) -> None:
         """One pass. Called by the worker, or by a test."""
@@ -155,8 +155,8 @@ class Scheduler:
             logger.info("this Server Manager leads: it starts the FL servers")
             why = "another Server Manager leads now"
         with self._write() as session:
-            for attempt in attempts.live(session, self._settings):
-                attempts.lost(session, attempt.attempt_id, why, self._clock(), counts=False)
+            for attempt in attempts.live_attempts(session, self._settings):
+                attempts.mark_lost(session, attempt.attempt_id, why, self._clock(), counts=False)
         reached("server.resume.lost")
         self._begun, self._stands_by = True, False
 
@@ -164,7 +164,7 @@ class Scheduler:
 
     def _watch(self) -> None:
         with self._db.read() as session:
-            live = attempts.live(session, self._settings)
+            live = attempts.live_attempts(session, self._settings)
         self.worker.seconds = STEP_SECONDS if live else IDLE_SECONDS
         for attempt in live:
             if attempt.run_status in (RunStatus.STOPPING, RunStatus.PAUSING):
@@ -197,11 +197,11 @@ class Scheduler:
         limit = self._settings.attempt_silence_seconds
         if (silence := self._pulse.silence(attempt.attempt_id)) > limit:
             who = f"its FL server (process {attempt.pid})"
-            return f"{who} fell silent: last heard {span(silence)} ago, limit {span(limit)}"
+            return f"{who} fell silent: last heard {duration(silence)} ago, limit {duration(limit)}"
         lasting = self._clock() - attempt.phase_since
         if lasting > attempt.phase_seconds:
             what = f"its FL server (process {attempt.pid}) does not get on: {attempt.phase}"
-            return f"{what} for {span(lasting)}, limit {span(attempt.phase_seconds)}"
+            return f"{what} for {duration(lasting)}, limit {duration(attempt.phase_seconds)}"
         return None
 
     def _lose(self, attempt: LiveAttempt, why: str) -> None:
@@ -211,11 +211,11 @@ class Scheduler:
         text = f"{why}; its last words: {log}" if log else why
         logger.warning("attempt %d of run %d is lost: %s", attempt.number, attempt.run_id, text)
         with self._write() as session:
-            attempts.lost(session, attempt.attempt_id, text, self._clock())
+            attempts.mark_lost(session, attempt.attempt_id, text, self._clock())
             reached("server.attempt.lose.inside")
             if log:
                 at, limit = self._clock(), self._settings.log_bytes
-                log_store.last_words(session, attempt.attempt_id, log, limit, at)
+                log_store.store_last_words(session, attempt.attempt_id, log, limit, at)
         self._pause_run(attempt.run_id)
 
     def _end(self, attempt: LiveAttempt) -> None:
@@ -227,25 +227,25 @@ class Scheduler:
         if self._engines.how_ended(attempt.attempt_id) is not None:
             why = f"the run is {attempt.run_status.value}"
             with self._write() as session:
-                attempts.cancelled(session, attempt.attempt_id, why, self._clock())
+                attempts.cancel_attempt(session, attempt.attempt_id, why, self._clock())
 
     # --- attempts that are over --------------------------------------------------------------------
 
     def _clear(self) -> None:
         """Remove what attempts that are over left, once their process is gone."""
         with self._db.read() as session:
-            over = attempts.to_clear(session)
+            over = attempts.attempts_to_clear(session)
         for left in over:
             if self._is_gone(left):
                 folder = spool_dir(self._settings.home, left.run_id, left.number)
                 shutil.rmtree(folder, ignore_errors=True)
                 self._engines.forget(left.attempt_id)
                 with self._write() as session:
-                    attempts.cleared(session, left.attempt_id, self._clock())
+                    attempts.mark_cleared(session, left.attempt_id, self._clock())
             else:
                 self.worker.seconds = STEP_SECONDS
 
-    def _is_gone(self, left: FinishedAttempt) -> bool:
+    def _is_gone(self, left: FinishedEngineJob) -> bool:
         if self._engines.how_ended(left.attempt_id) is not None:
             return True
         said_goodbye = left.status is AttemptStatus.ENDED
@@ -257,7 +257,7 @@ class Scheduler:
 
     def _submit(self) -> None:
         with self._db.read() as session:
-            waiting = attempts.to_submit(session)
+            waiting = attempts.runs_to_submit(session)
         for run_id in waiting:
             self.worker.seconds = STEP_SECONDS
             if self._may_begin(run_id):
@@ -274,13 +274,13 @@ class Scheduler:
             self._start(submission)
         except Invalid as error:
             with self._write() as session:
-                attempts.refused(session, submission.attempt_id, error.message, self._clock())
+                attempts.mark_refused(session, submission.attempt_id, error.message, self._clock())
         except FedOpsError as error:
             with self._write() as session:
-                attempts.lost(session, submission.attempt_id, error.message, self._clock())
+                attempts.mark_lost(session, submission.attempt_id, error.message, self._clock())
             self._pause_run(run_id)
 
-    def _start(self, submission: Submission) -> None:
+    def _start(self, submission: EngineJob) -> None:
         folder = self._apps.unpack(self._artifacts.path(submission.bundle), submission.bundle)
         ticket = EngineTicket(
             attempt_id=submission.attempt_id,
@@ -293,7 +293,7 @@ class Scheduler:
         pid = self._engines.start(ticket)
         reached("server.attempt.started")
         with self._write() as session:
-            attempts.started(session, submission.attempt_id, pid)
+            attempts.mark_started(session, submission.attempt_id, pid)
         reached("server.attempt.handed_over")
         logger.info("attempt %d of run %d is process %d", submission.number, submission.run_id, pid)
 

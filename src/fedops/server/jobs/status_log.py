@@ -19,7 +19,7 @@ logger = logging.getLogger("fedops.server.runs")
 _NUMBERS = re.compile(r"\d+(\.\d+)? ?(s|min|h|d)?\b")
 
 
-class WhyLog:
+class StatusLog:
     """Remembers what was last said of each run that is not over."""
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class WhyLog:
             self._say(session, run, settings, now)
 
     def _say(self, session: Session, run: RunRow, settings: ServerSettings, now: float) -> None:
-        seen = run_facts.of_run(session, run, attempt_of(session, run), settings, now)
+        seen = run_facts.run_facts(session, run, attempt_of(session, run), settings, now)
         why = run_why(seen)
         phase = seen.progress.phase if seen.progress else ""
         # Rounds follow each other by the second: that a run is at work is said once.
@@ -49,5 +49,5 @@ class WhyLog:
         del self._said[run_id]
         run = session.get(RunRow, run_id)
         if run is not None:
-            why = run_why(run_facts.of_run(session, run, None, settings, now))
+            why = run_why(run_facts.run_facts(session, run, None, settings, now))
             logger.info("run %d of task %s is %s: %s", run.id, run.task, run.status.value, why)

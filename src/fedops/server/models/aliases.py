@@ -19,21 +19,23 @@ _NAME = re.compile(r"(?!v\d)[a-z][a-z0-9-]{0,62}")
 _HISTORY = 20
 
 
-def promote(session: Session, task: str, version: str, name: str, now: float) -> ModelVersionRead:
+def promote_version(
+    session: Session, task: str, version: str, name: str, now: float
+) -> ModelVersionRead:
     """Let an alias name a version. Doing it again changes nothing."""
     if not _NAME.fullmatch(name):
         raise Invalid(
             f"'{name}' is no alias: it is a lower-case word such as serving, and no version's name"
         )
-    row = versions.find(session, task, version)
+    row = versions.find_version(session, task, version)
     _lock(session, task)
     if versions.aliases(session, task).get(name) != row.version:
         who = event_log.OPERATOR
         versions.move_alias(session, task, name, row.version, now, who, "model.promoted")
-    return versions.read(session, row)
+    return versions.version_read(session, row)
 
 
-def rollback(session: Session, task: str, name: str, now: float) -> ModelVersionRead:
+def roll_back_alias(session: Session, task: str, name: str, now: float) -> ModelVersionRead:
     """Take back an alias's last move: it names the version that it named before."""
     _require_task(session, task)
     _lock(session, task)
@@ -48,13 +50,13 @@ def rollback(session: Session, task: str, name: str, now: float) -> ModelVersion
         )
     current, before = last
     current.undone_at = now
-    versions.point(session, task, name, before.version, now)
+    versions.set_alias(session, task, name, before.version, now)
     moved = (current.version, before.version)
     versions.log_move(session, task, name, moved, now, event_log.OPERATOR, "model.rolled_back")
-    return versions.get(session, task, f"V{before.version}")
+    return versions.read_version(session, task, f"V{before.version}")
 
 
-def listed(session: Session, task: str) -> list[AliasRead]:
+def list_aliases(session: Session, task: str) -> list[AliasRead]:
     """A task's aliases, each with its newest moves."""
     _require_task(session, task)
     query = select(AliasRow).where(AliasRow.task == task).order_by(AliasRow.name)

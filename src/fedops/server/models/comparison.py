@@ -22,7 +22,7 @@ from fedops.storage.tensors import TensorFile
 _PIECE = 1 << 20
 
 
-def compare(
+def compare_versions(
     first: ModelVersionRead, second: ModelVersionRead, files: tuple[Path, Path]
 ) -> ModelComparison:
     """What differs between two versions. ``files``: their models."""

@@ -27,7 +27,7 @@ def to_check(session: Session, task: str | None) -> list[FileCheck]:
     ]
 
 
-def check(store: BlobStore, files: Sequence[FileCheck]) -> list[FileCheck]:
+def check_files(store: BlobStore, files: Sequence[FileCheck]) -> list[FileCheck]:
     """Read each file once and say what is wrong with it. Takes as long as the disk takes."""
     found = {sha256: store.check(sha256) for sha256 in {file.sha256 for file in files}}
     return [file.model_copy(update={"problem": found[file.sha256]}) for file in files]

@@ -24,7 +24,9 @@ LATEST = "latest"
 _NUMBER = re.compile(r"[vV]?(\d{1,9})")
 
 
-def create(session: Session, task: str, now: float, who: str, **values: Any) -> ModelVersionRow:
+def create_version(
+    session: Session, task: str, now: float, who: str, **values: Any
+) -> ModelVersionRow:
     """The task's next version. Its number is counted up in the database and never used again."""
     number = session.scalars(
         update(TaskRow)
@@ -38,7 +40,7 @@ def create(session: Session, task: str, now: float, who: str, **values: Any) -> 
     session.flush()
     text = f"V{row.version} of task {task}, {row.sha256[:12]}"
     subject = f"model {task} V{row.version}"
-    event_log.append(session, now, who, subject, "model.created", text, row.run_id)
+    event_log.append_event(session, now, who, subject, "model.created", text, row.run_id)
     return row
 
 
@@ -52,12 +54,12 @@ def move_alias(
     event: str = "alias.moved",
 ) -> None:
     """Let an alias name another version, and remember where it was."""
-    before = point(session, task, name, version, now)
+    before = set_alias(session, task, name, version, now)
     session.add(AliasMoveRow(task=task, name=name, version=version, who=who, at=now))
     log_move(session, task, name, (before, version), now, who, event)
 
 
-def point(session: Session, task: str, name: str, version: int, now: float) -> int | None:
+def set_alias(session: Session, task: str, name: str, version: int, now: float) -> int | None:
     """Set an alias. Returns where it was."""
     row = session.get(AliasRow, (task, name))
     before = row.version if row else None
@@ -80,7 +82,7 @@ def log_move(
     """Log from where to where an alias was moved."""
     before, after = moved
     text = f"{name} is V{after}" + (f", was V{before}" if before is not None else "")
-    event_log.append(
+    event_log.append_event(
         session, now, who, f"alias {task} {name}", event, text, before=before, after=after
     )
 
@@ -92,7 +94,7 @@ def aliases(session: Session, task: str) -> dict[str, int]:
     }
 
 
-def find(session: Session, task: str, version: str) -> ModelVersionRow:
+def find_version(session: Session, task: str, version: str) -> ModelVersionRow:
     """A version by number, ``V3`` or alias. ``NotFound`` names those there are."""
     if session.get(TaskRow, task) is None:
         raise NotFound(unknown_task(session, task))
@@ -113,7 +115,7 @@ def _known(session: Session, task: str) -> str:
     return f"it has: {', '.join(names)}"
 
 
-def listed(session: Session, task: str) -> list[ModelVersionRead]:
+def list_versions(session: Session, task: str) -> list[ModelVersionRead]:
     """All versions of a task, oldest first."""
     if session.get(TaskRow, task) is None:
         raise NotFound(unknown_task(session, task))
@@ -127,12 +129,12 @@ def listed(session: Session, task: str) -> list[ModelVersionRead]:
     return [_read(row, size, named) for row, size in session.execute(query)]
 
 
-def get(session: Session, task: str, version: str) -> ModelVersionRead:
+def read_version(session: Session, task: str, version: str) -> ModelVersionRead:
     """One version."""
-    return read(session, find(session, task, version))
+    return version_read(session, find_version(session, task, version))
 
 
-def read(session: Session, row: ModelVersionRow) -> ModelVersionRead:
+def version_read(session: Session, row: ModelVersionRow) -> ModelVersionRead:
     """A version as it is shown."""
     artifact = session.get_one(ArtifactRow, row.sha256)
     return _read(row, artifact.size, aliases(session, row.task))

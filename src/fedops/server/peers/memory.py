@@ -18,7 +18,7 @@ from fedops.core.states import ASSIGNMENT_OPEN, ATTEMPT_LIVE
 from fedops.server.assignments import assignments, open_work
 from fedops.server.database.database import Database
 from fedops.server.database.tables import AssignmentRow, AttemptRow, DeviceRow, RunRow
-from fedops.server.devices.cloned_devices import Twins
+from fedops.server.devices.cloned_devices import ClonedDevices
 from fedops.server.events.notifications import (
     AttemptHello,
     AttemptOver,
@@ -30,7 +30,7 @@ from fedops.server.events.notifications import (
     WorkForScheduler,
     WorkReleased,
 )
-from fedops.server.jobs.periodic import Worker
+from fedops.server.jobs.periodic import PeriodicJob
 from fedops.server.peers import wire
 from fedops.server.peers.rows import for_engine, notices_of, over_of, rows
 from fedops.server.peers.wire import Heard
@@ -50,7 +50,7 @@ class PeerMemory:
         db: Database,
         hub: WorkHub,
         inboxes: AttemptInboxes,
-        twins: Twins,
+        twins: ClonedDevices,
         clock: Callable[[], float],
     ) -> None:
         self._db = db
@@ -63,7 +63,7 @@ class PeerMemory:
         #: Whether something may have been missed.
         self._stale = False
         self.up_to_date = threading.Event()
-        self.worker = Worker("peers", self.step, AGAIN_SECONDS)
+        self.worker = PeriodicJob("peers", self.step, AGAIN_SECONDS)
 
     def heard(self, said: Iterable[Heard]) -> None:
         """Another Server Manager said this."""

@@ -19,7 +19,7 @@ from fedops.server.database.writer import Writer
 from fedops.server.devices.presence import Presence
 from fedops.server.events.notifications import OpenWork
 from fedops.server.protocol.blob_port import Caller
-from fedops.server.rounds.engine_session import fenced
+from fedops.server.rounds.engine_session import require_current_attempt
 from fedops.server.rounds.instructions import Instructions
 from fedops.server.rounds.other_managers import Nobody, Others
 from fedops.server.rounds.work_hub import WorkHub
@@ -59,7 +59,7 @@ class WorkBlobAccess:
 
     async def authenticate(self, headers: Mapping[str, str]) -> Caller:
         """By the bearer token."""
-        caller = _caller(await self._tokens.of_bearer(headers.get("authorization", "")))
+        caller = _caller(await self._tokens.principal_of(headers.get("authorization", "")))
         if caller.device_id is not None:
             self._presence.heard(caller.device_id, self._clock())
         return caller
@@ -93,8 +93,8 @@ class WorkBlobAccess:
     def _known(self, caller: Caller | None, sha256: str) -> BlobRef:
         with self._db.read() as session:
             if caller is not None and caller.attempt_id is not None:
-                fenced(session, caller.attempt_id, lock=False)
-            return blob_rows.require(session, sha256, "blob")
+                require_current_attempt(session, caller.attempt_id, lock=False)
+            return blob_rows.require_blob(session, sha256, "blob")
 
     # --- uploading -----------------------------------------------------------------------------
 
@@ -102,7 +102,7 @@ class WorkBlobAccess:
         """How many bytes the upload of a result may have: as many as its run takes."""
         device_id = _device(caller)
         await self._others.learn(device_id, [head.assignment])
-        work = self._hub.of_device(device_id, head.assignment)
+        work = self._hub.open_assignment(device_id, head.assignment)
         if work is None:
             await asyncio.to_thread(self._raise_over, device_id, head.assignment)
             raise NotFound("this device has no such assignment")
@@ -126,7 +126,7 @@ class WorkBlobAccess:
 
     def _raise_over(self, device_id: str, id_: str) -> None:
         with self._db.read() as session:
-            assignments.raise_over(session, device_id, id_)
+            assignments.raise_gone(session, device_id, id_)
 
     def arrived(self, caller: Caller, head: UploadHead, size: int, length: int) -> None:
         """For whoever looks at the device: what it has sent may still be on the way."""
@@ -144,8 +144,8 @@ class WorkBlobAccess:
         )
 
         def write(session: Session) -> None:
-            blob_rows.record(session, ref, now)
-            assignments.deliver(session, device_id, head.assignment, result, now)
+            blob_rows.record_blob(session, ref, now)
+            assignments.deliver_result(session, device_id, head.assignment, result, now)
 
         reached("server.delivery.before")
         await self._writer.submit(write, [file])

@@ -17,7 +17,7 @@ from fedops.core.contracts import BlobRef
 from fedops.core.errors import NotFound
 from fedops.core.states import ASSIGNMENT_OPEN
 from fedops.server.database import blob_rows
-from fedops.server.database.compare_and_set import swap
+from fedops.server.database.compare_and_set import compare_and_set
 from fedops.server.database.lookup import require_run
 from fedops.server.database.tables import (
     ArtifactRow,
@@ -32,7 +32,7 @@ from fedops.server.database.tables import (
     RunRow,
 )
 from fedops.server.events import event_log
-from fedops.server.rounds.engine_session import fenced
+from fedops.server.rounds.engine_session import require_current_attempt
 from fedops.storage.blobs import BlobStore
 from fedops.storage.payloads import blobs_of
 
@@ -46,7 +46,7 @@ _REMOVALS = 500
 # --- which are kept --------------------------------------------------------------------------
 
 
-def retain(session: Session, attempt_id: int, keep: int, now: float) -> None:
+def prune_checkpoints(session: Session, attempt_id: int, keep: int, now: float) -> None:
     """Give up the checkpoints of an attempt's run that are neither among the newest nor the best."""
     run_id = session.get_one(AttemptRow, attempt_id).run_id
     query = (
@@ -61,7 +61,7 @@ def retain(session: Session, attempt_id: int, keep: int, now: float) -> None:
         if row is not best:
             row.pruned_at = now
             files = {sha256 for sha256 in (row.model, row.strategy_state) if sha256 is not None}
-            blob_rows.give_up(session, files, now)
+            blob_rows.give_up_blobs(session, files, now)
 
 
 def _best(rows: Sequence[RoundRow]) -> RoundRow | None:
@@ -90,7 +90,7 @@ def file_of(session: Session, run_id: int, number: int) -> BlobRef:
             f"the checkpoint of round {number} of run {run_id} is not kept any more; 'fedops run show "
             f"{run_id} --json' tells which are"
         )
-    return blob_rows.require(session, row.model, "checkpoint")
+    return blob_rows.require_blob(session, row.model, "checkpoint")
 
 
 # --- what becomes of the rest ----------------------------------------------------------------
@@ -120,7 +120,7 @@ def remove(session: Session, store: BlobStore, now: float) -> int:
     return len(given_up - needed)
 
 
-def waiting(session: Session) -> bool:
+def has_removals(session: Session) -> bool:
     """Whether there is anything to remove."""
     return session.scalars(select(RemovalRow.sha256).limit(1)).first() is not None
 
@@ -165,7 +165,7 @@ def give_up_orphans(session: Session, now: float) -> None:
         query = query.where(~exists().where(column == ArtifactRow.sha256, *when))
     query = query.where(~exists().where(RemovalRow.sha256 == ArtifactRow.sha256))
     found = set(session.scalars(query.limit(_REMOVALS)))
-    blob_rows.give_up(session, found - _instructed(session), now)
+    blob_rows.give_up_blobs(session, found - _instructed(session), now)
 
 
 # --- damaged ones ----------------------------------------------------------------------------
@@ -180,7 +180,7 @@ class Checkpoint:
     kept: bool
 
 
-def to_resume_from(session: Session, attempt_id: int) -> list[Checkpoint]:
+def resume_points(session: Session, attempt_id: int) -> list[Checkpoint]:
     """The checkpoints of an attempt's run, the newest first."""
     run_id = session.get_one(AttemptRow, attempt_id).run_id
     query = (
@@ -212,28 +212,30 @@ def find_damaged(store: BlobStore, found: Sequence[Checkpoint]) -> dict[int, str
     return damaged
 
 
-def step_back(session: Session, attempt_id: int, damaged: dict[int, str], now: float) -> None:
+def fall_back_a_round(
+    session: Session, attempt_id: int, damaged: dict[int, str], now: float
+) -> None:
     """Have the rounds whose checkpoints are damaged done again, from the one before them."""
     if not damaged:
         return
-    _, run = fenced(session, attempt_id)
+    _, run = require_current_attempt(session, attempt_id)
     before, after = run.committed_rounds, min(damaged) - 1
     if before not in damaged:  # somebody was faster
         return
     earlier = session.get(RoundRow, (run.id, after))
     metrics = {**earlier.client_metrics, **earlier.metrics} if earlier else {}
-    if not swap(session, run, "committed_rounds", after, metrics=metrics):
+    if not compare_and_set(session, run, "committed_rounds", after, metrics=metrics):
         return
     _forget(session, run, after)
     for number, problem in sorted(damaged.items(), reverse=True):
         subject = f"round {number} of run {run.id}"
         text = f"the checkpoint cannot be used: {problem}"
-        event_log.append(
+        event_log.append_event(
             session, now, event_log.SERVER, subject, "checkpoint.damaged", text, run.id
         )
     origin = f"round {after}" if after >= run.first_round else "what the run began with"
     text = f"goes on from {origin}; rounds {after + 1} to {before} are done again"
-    event_log.append(
+    event_log.append_event(
         session,
         now,
         event_log.SERVER,

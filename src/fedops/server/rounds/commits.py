@@ -18,7 +18,7 @@ from fedops.core.errors import Conflict, Invalid
 from fedops.core.states import AssignmentStatus, ParticipationStatus
 from fedops.server.assignments import assignments
 from fedops.server.database import blob_rows
-from fedops.server.database.compare_and_set import swap
+from fedops.server.database.compare_and_set import compare_and_set
 from fedops.server.database.tables import (
     AssignmentRow,
     AttemptRow,
@@ -29,18 +29,20 @@ from fedops.server.database.tables import (
     RunRow,
 )
 from fedops.server.events import event_log
-from fedops.server.events.notifications import DeviceChanged, tell
-from fedops.server.rounds.engine_session import command, fenced
+from fedops.server.events.notifications import DeviceChanged, notify
+from fedops.server.rounds.engine_session import command_for, require_current_attempt
 from fedops.server.rounds.offers import device_ids, not_approved, offer
 from fedops.server.runs.attempts import engine_of
 
 
-def begin(session: Session, attempt_id: int, number: int, body: RoundBegin, now: float) -> Offered:
+def begin_round(
+    session: Session, attempt_id: int, number: int, body: RoundBegin, now: float
+) -> Offered:
     """The clients of a round are chosen, and their work is offered.
 
     Beginning it again (another choice) replaces the first; who does its work for it already goes on with it.
     """
-    attempt, run = fenced(session, attempt_id)
+    attempt, run = require_current_attempt(session, attempt_id)
     _require_next(run, number)
     row = session.get(RoundRow, (run.id, number))
     if row is None:
@@ -64,7 +66,7 @@ def begin(session: Session, attempt_id: int, number: int, body: RoundBegin, now:
     text = f"{len(body.selected)} devices: {', '.join(sorted(body.selected))}"
     again = {"begun": row.begun} if row.begun > 1 else {}
     subject = f"round {number} of run {run.id}"
-    event_log.append(
+    event_log.append_event(
         session, now, engine_of(attempt), subject, "round.begun", text, run.id, **again
     )
     return _offer(session, attempt, run, number, body, now)
@@ -86,13 +88,13 @@ def _end_others(session: Session, run: RunRow, number: int, names: set[str], now
     """Who is not chosen any more has nothing more to do in the round."""
     query = select(DeviceRow.id).where(DeviceRow.name.in_(names))
     others = AssignmentRow.device_id.not_in(query)
-    where = [*assignments.of_run(run.id, number), others]
-    assignments.cancel(session, where, "the round was begun anew without it", now)
+    where = [*assignments.assignments_of_run(run.id, number), others]
+    assignments.cancel_assignments(session, where, "the round was begun anew without it", now)
 
 
 def make_offers(session: Session, attempt_id: int, batch: OfferBatch, now: float) -> Offered:
     """More work in a round that was begun, or beside the rounds."""
-    attempt, run = fenced(session, attempt_id)
+    attempt, run = require_current_attempt(session, attempt_id)
     if batch.round is not None:
         row = _require_begun(session, attempt, run, batch.round)
         row.begun_from = row.begun_from or batch.model
@@ -108,14 +110,14 @@ def _require_begun(session: Session, attempt: AttemptRow, run: RunRow, number: i
 
 def cancel_offers(session: Session, attempt_id: int, body: CancelRequest, now: float) -> None:
     """End open assignments of an attempt's run, as expired."""
-    _, run = fenced(session, attempt_id)
-    where = assignments.of_run(run.id, body.round)
+    _, run = require_current_attempt(session, attempt_id)
+    where = assignments.assignments_of_run(run.id, body.round)
     if body.ids is not None:
         where.append(AssignmentRow.id.in_(body.ids))
     elif body.round is None:
         raise Invalid("which assignments are to be cancelled: give their ids, or a round")
     expired = AssignmentStatus.EXPIRED
-    assignments.cancel(session, where, body.reason, now, new=expired, delivered=True)
+    assignments.cancel_assignments(session, where, body.reason, now, new=expired, delivered=True)
 
 
 def _select(
@@ -156,16 +158,16 @@ def _require_next(run: RunRow, number: int) -> None:
 # --- commit ----------------------------------------------------------------------------------
 
 
-def commit(session: Session, attempt_id: int, body: RoundCommit, now: float) -> CommitReply:
+def commit_round(session: Session, attempt_id: int, body: RoundCommit, now: float) -> CommitReply:
     """Count a round. The same commit again is harmless; another one for the same round is refused."""
-    attempt, run = fenced(session, attempt_id)
+    attempt, run = require_current_attempt(session, attempt_id)
     if body.round <= run.committed_rounds:
         _require_same(session, run, body)
-        return CommitReply(command=command(run))
+        return CommitReply(command=command_for(run))
     _require_next(run, body.round)
-    blob_rows.require(session, body.model, "model")
+    blob_rows.require_blob(session, body.model, "model")
     if body.strategy_state is not None:
-        blob_rows.require(session, body.strategy_state, "strategy state")
+        blob_rows.require_blob(session, body.strategy_state, "strategy state")
     row = session.get(RoundRow, (run.id, body.round))
     if row is None or row.attempt != attempt.number:
         raise Conflict(f"attempt {attempt.number} did not begin round {body.round} of run {run.id}")
@@ -176,17 +178,17 @@ def commit(session: Session, attempt_id: int, body: RoundCommit, now: float) -> 
     _keep_metrics(session, run, body, now)
     _end_work(session, run, body, now)
     _log(session, attempt, run, body, now)
-    return CommitReply(command=command(run))
+    return CommitReply(command=command_for(run))
 
 
 def _end_work(session: Session, run: RunRow, body: RoundCommit, now: float) -> None:
     """What is in the round was taken. What was not delivered, or came too late, is not wanted any more."""
-    where = assignments.of_run(run.id, body.round)
+    where = assignments.assignments_of_run(run.id, body.round)
     took = [p.device for p in body.participations if p.status is ParticipationStatus.REPLIED]
     devices = AssignmentRow.device_id.in_(select(DeviceRow.id).where(DeviceRow.name.in_(took)))
-    assignments.move(session, AssignmentStatus.CHECKED, [*where, devices], ended_at=now)
+    assignments.move_assignments(session, AssignmentStatus.CHECKED, [*where, devices], ended_at=now)
     reason, expired = "the round was committed without it", AssignmentStatus.EXPIRED
-    assignments.cancel(session, where, reason, now, new=expired, delivered=True)
+    assignments.cancel_assignments(session, where, reason, now, new=expired, delivered=True)
 
 
 def _require_same(session: Session, run: RunRow, body: RoundCommit) -> None:
@@ -205,7 +207,7 @@ def _require_same(session: Session, run: RunRow, body: RoundCommit) -> None:
 def _count(session: Session, run: RunRow, body: RoundCommit) -> None:
     """The compare-and-set that makes the round count."""
     new = [name for name in body.refused if name not in run.refused]
-    counted = swap(
+    counted = compare_and_set(
         session,
         run,
         "committed_rounds",
@@ -218,7 +220,7 @@ def _count(session: Session, run: RunRow, body: RoundCommit) -> None:
     if not counted:
         raise Conflict(f"round {body.round} of run {run.id} was committed at the same moment")
     query = select(DeviceRow.id).where(DeviceRow.name.in_(new))
-    tell(session, *(DeviceChanged(device_id) for device_id in session.scalars(query)))
+    notify(session, *(DeviceChanged(device_id) for device_id in session.scalars(query)))
 
 
 def _fill(row: RoundRow, body: RoundCommit, now: float) -> None:
@@ -308,13 +310,13 @@ def _log(session: Session, attempt: AttemptRow, run: RunRow, body: RoundCommit, 
     text = f"{replied} of {len(body.participations)} replied, {body.seconds:.2f} s"
     subject = f"round {body.round} of run {run.id}"
     data = {"model": body.model, "metrics": body.metrics}
-    event_log.append(
+    event_log.append_event(
         session, now, engine_of(attempt), subject, "round.committed", text, run.id, **data
     )
     for part in body.participations:
         if part.status is not ParticipationStatus.REPLIED:
             what = f"{part.device} {part.status.value}: {part.reason or 'no reason given'}"
-            event_log.append(
+            event_log.append_event(
                 session,
                 now,
                 engine_of(attempt),
@@ -325,4 +327,6 @@ def _log(session: Session, attempt: AttemptRow, run: RunRow, body: RoundCommit, 
             )
     for name in sorted(body.refused):
         what = f"{name}: {body.refused[name]}"
-        event_log.append(session, now, engine_of(attempt), subject, "client.refused", what, run.id)
+        event_log.append_event(
+            session, now, engine_of(attempt), subject, "client.refused", what, run.id
+        )

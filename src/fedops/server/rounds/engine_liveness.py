@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection
 
 
-class Pulse:
+class EngineLiveness:
     """Thread-safe. Every call of a round engine is a sign of life."""
 
     def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:

@@ -32,7 +32,7 @@ from fedops.core.states import (
 )
 from fedops.server.assignments import assignments, open_work
 from fedops.server.database import blob_rows
-from fedops.server.database.compare_and_set import swap
+from fedops.server.database.compare_and_set import compare_and_set
 from fedops.server.database.tables import (
     ArtifactRow,
     AttemptRow,
@@ -45,14 +45,16 @@ from fedops.server.devices import availability
 from fedops.server.models import versions
 from fedops.server.rounds import open_rounds
 from fedops.server.runs.attempts import engine_of
-from fedops.server.runs.transitions import move_attempt, move_run
+from fedops.server.runs.transitions import transition_attempt, transition_run
 
 Command = Literal["continue", "stop", "pause"]
 #: Where a participation's loss may be found, the best first.
 _LOSSES = ("train_loss", "loss")
 
 
-def fenced(session: Session, attempt_id: int, lock: bool = True) -> tuple[AttemptRow, RunRow]:
+def require_current_attempt(
+    session: Session, attempt_id: int, lock: bool = True
+) -> tuple[AttemptRow, RunRow]:
     """The attempt and its run. ``Conflict`` when the attempt has no say any more.
 
     ``lock`` keeps the run from changing before the transaction ends, on databases with many writers.
@@ -71,14 +73,14 @@ def fenced(session: Session, attempt_id: int, lock: bool = True) -> tuple[Attemp
     return attempt, run
 
 
-def command(run: RunRow) -> Command:
+def command_for(run: RunRow) -> Command:
     """Whether the engine may go on."""
     if run.status is RunStatus.PAUSING:
         return "pause"
     return "continue" if run.status in RUN_TRAINING else "stop"
 
 
-def hello(
+def start_attempt(
     session: Session,
     attempt_id: int,
     body: EngineHello,
@@ -90,13 +92,13 @@ def hello(
 
     ``blobs``: the folder that the blobs are in, where there is one.
     """
-    attempt, run = fenced(session, attempt_id)
+    attempt, run = require_current_attempt(session, attempt_id)
     attempt.pid = body.pid
     session.flush()
     me, why = engine_of(attempt), f"the FL server is up (process {body.pid})"
-    move_attempt(session, attempt, AttemptStatus.RUNNING, me, why, now)
+    transition_attempt(session, attempt, AttemptStatus.RUNNING, me, why, now)
     if run.status in (RunStatus.STARTING, RunStatus.RESUMING):
-        move_run(session, run, RunStatus.RUNNING, me, why, now)
+        transition_run(session, run, RunStatus.RUNNING, me, why, now)
     model, state = _start_from(session, run)
     begun = open_rounds.adopt(session, attempt, run, model.sha256 if model else None, now)
     spec = _spec(attempt, run, home)
@@ -152,7 +154,7 @@ def _ref(session: Session, sha256: str | None) -> BlobRef | None:
 
 def initial_model(session: Session, attempt_id: int, body: ModelInit, now: float) -> None:
     """V0, made by the engine from the seed, unless the task has it. Repeatable with the same model."""
-    attempt, run = fenced(session, attempt_id)
+    attempt, run = require_current_attempt(session, attempt_id)
     first = session.get(ModelVersionRow, (run.task, 0))
     if first is None:
         first = _create_first(session, attempt, run, body, now)
@@ -161,19 +163,19 @@ def initial_model(session: Session, attempt_id: int, body: ModelInit, now: float
         lines = theirs.differences(body.contract) or ["the same tensors with other values"]
         raise Conflict(f"task '{run.task}' has another initial model V0: {'; '.join(lines)}")
     if run.from_version is None:
-        swap(session, run, "from_version", 0, contract=first.contract)
+        compare_and_set(session, run, "from_version", 0, contract=first.contract)
 
 
 def _create_first(
     session: Session, attempt: AttemptRow, run: RunRow, body: ModelInit, now: float
 ) -> ModelVersionRow:
-    blob_rows.require(session, body.model, "initial model")
+    blob_rows.require_blob(session, body.model, "initial model")
     lineage: dict[str, Any] = {
         "seed": run.seed,
         "bundle": run.bundle,
         "fingerprint": body.contract.fingerprint,
     }
-    return versions.create(
+    return versions.create_version(
         session,
         run.task,
         now,
@@ -194,7 +196,7 @@ def _create_first(
 
 def candidates(session: Session, attempt_id: int, now: float) -> Candidates:
     """The task's devices, by name: each with its history in this run, and why it cannot be invited."""
-    _, run = fenced(session, attempt_id, lock=False)
+    _, run = require_current_attempt(session, attempt_id, lock=False)
     history, busy = _history(session, run.id), open_work.busy_with(session, run.id)
     found = [
         Candidate(
@@ -207,7 +209,7 @@ def candidates(session: Session, attempt_id: int, now: float) -> Candidates:
         )
         for row in availability.task_devices(session, run.task)
     ]
-    return Candidates(command=command(run), candidates=found)
+    return Candidates(command=command_for(run), candidates=found)
 
 
 def _history(session: Session, run_id: int) -> dict[str, dict[str, Any]]:
@@ -245,25 +247,25 @@ def _history(session: Session, run_id: int) -> dict[str, dict[str, Any]]:
 
 def progress(session: Session, attempt_id: int, body: EngineProgress, now: float) -> None:
     """What the engine is doing, for ``why`` and the live views."""
-    attempt, _ = fenced(session, attempt_id, lock=False)
+    attempt, _ = require_current_attempt(session, attempt_id, lock=False)
     before = attempt.progress or {}
     same = (before.get("phase"), before.get("round")) == (body.phase, body.round)
     attempt.progress = body.model_dump(mode="json")
     attempt.progress_at = attempt.progress_at if same else now
 
 
-def judge(session: Session, attempt_id: int, body: CollectRequest, now: float) -> None:
+def note_verdicts(session: Session, attempt_id: int, body: CollectRequest, now: float) -> None:
     """The engine's verdicts on results it collected. Repeating is harmless."""
-    _, run = fenced(session, attempt_id)
-    assignments.judge(session, run.id, body.checked, body.rejected, now)
+    _, run = require_current_attempt(session, attempt_id)
+    assignments.judge_results(session, run.id, body.checked, body.rejected, now)
 
 
 def spool_of(session: Session, attempt_id: int, home: Path) -> Path:
     """The spool folder of an attempt that lives."""
-    attempt, run = fenced(session, attempt_id, lock=False)
+    attempt, run = require_current_attempt(session, attempt_id, lock=False)
     return spool_dir(home, run.id, attempt.number)
 
 
 def current_command(session: Session, attempt_id: int) -> Command:
     """Whether the engine of an attempt may go on. ``Conflict`` when it is over."""
-    return command(fenced(session, attempt_id, lock=False)[1])
+    return command_for(require_current_attempt(session, attempt_id, lock=False)[1])

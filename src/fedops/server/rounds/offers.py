@@ -22,7 +22,7 @@ from fedops.server.database.tables import (
     InstructionRow,
     RunRow,
 )
-from fedops.server.events.notifications import WorkOffered, tell
+from fedops.server.events.notifications import WorkOffered, notify
 from fedops.storage.payloads import blobs_of, check_document
 
 #: Beyond its deadline, of the time that it had; for who waits for a slot, or uploads.
@@ -73,7 +73,7 @@ def _keep(session: Session, run_id: int, document: object, now: float) -> str:
     """Keep an instruction; the same one of a run is kept once. Returns its id."""
     checked = check_document(document)
     for blob in blobs_of(checked).values():
-        if blob_rows.require(session, blob.sha256, "blob of an instruction") != blob:
+        if blob_rows.require_blob(session, blob.sha256, "blob of an instruction") != blob:
             raise Invalid(f"the blob {blob.sha256[:12]} of an instruction has another size")
     content = json.dumps(checked, separators=(",", ":"), allow_nan=False)
     id_ = hashlib.sha256(f"{run_id}\n{content}".encode()).hexdigest()
@@ -112,7 +112,7 @@ def _stays(
     if same or row.round is not None:
         return row
     reason = f"attempt {attempt.number} asks for something else"
-    assignments.cancel(session, [AssignmentRow.id == row.id], reason, now)
+    assignments.cancel_assignments(session, [AssignmentRow.id == row.id], reason, now)
     return None
 
 
@@ -159,7 +159,7 @@ def _add(session: Session, rows: Sequence[AssignmentRow], now: float) -> None:
         session.add_all(rows)
         session.flush()
         open_ = [row for row in rows if row.device_id not in out]
-        tell(session, WorkOffered(tuple(open_work.work_of(row) for row in open_)))
+        notify(session, WorkOffered(tuple(open_work.work_of(row) for row in open_)))
         assignments.tell_engine(session, [row for row in rows if row.device_id in out])
 
 

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import OpenAssignment, OpenRound
 from fedops.core.presence import is_online
-from fedops.core.reasons.durations import span
+from fedops.core.reasons.durations import duration
 from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus, Enrolment
 from fedops.server.assignments import assignments
 from fedops.server.database.tables import (
@@ -23,7 +23,7 @@ from fedops.server.database.tables import (
     RunRow,
 )
 from fedops.server.events import event_log
-from fedops.server.events.notifications import AttemptHello, tell
+from fedops.server.events.notifications import AttemptHello, notify
 from fedops.server.runs import attempts
 
 
@@ -43,7 +43,9 @@ def adopt(
         found = _take_over(session, attempt, row, rows, now)
     else:
         reason = f"round {number} begins anew from another model"
-        assignments.cancel(session, assignments.of_run(run.id, number), reason, now, delivered=True)
+        assignments.cancel_assignments(
+            session, assignments.assignments_of_run(run.id, number), reason, now, delivered=True
+        )
     begin_collecting(session, attempt, rows, now)
     return found
 
@@ -56,7 +58,10 @@ def _latest(session: Session, run_id: int, number: int) -> list[AssignmentRow]:
     query = (
         select(AssignmentRow)
         .join(DeviceRow, DeviceRow.id == AssignmentRow.device_id)
-        .where(*assignments.of_run(run_id, number), DeviceRow.enrolment == Enrolment.APPROVED)
+        .where(
+            *assignments.assignments_of_run(run_id, number),
+            DeviceRow.enrolment == Enrolment.APPROVED,
+        )
         .order_by(AssignmentRow.retry, AssignmentRow.offered_at)
     )
     last = {(row.device_id, row.kind): row for row in session.scalars(query)}
@@ -82,7 +87,7 @@ def _take_over(
             f"attempt {attempt.number} goes on with it; {done} of {len(selected)} delivered already"
         )
         who = attempts.engine_of(attempt)
-        event_log.append(session, now, who, subject, "round.taken_over", text, row.run_id)
+        event_log.append_event(session, now, who, subject, "round.taken_over", text, row.run_id)
     deadline = min((one.deadline_at for one in rows), default=now)
     names = {delivery.id: delivery.device for delivery in assignments.deliveries(session, rows)}
     orders = sorted({one.instruction for one in rows})
@@ -139,11 +144,11 @@ def begin_collecting(
         if not is_online(device.present_until, now)
     ]
     found = tuple(assignments.deliveries(session, over))
-    tell(session, AttemptHello(attempt.id, attempt.run_id, found, tuple(gone)))
+    notify(session, AttemptHello(attempt.id, attempt.run_id, found, tuple(gone)))
 
 
 def away(device: DeviceRow, now: float) -> str:
     """How long a device has not been heard."""
     if device.last_heartbeat_at is None:
         return "offline, never seen"
-    return f"offline, last seen {span(now - device.last_heartbeat_at)} ago"
+    return f"offline, last seen {duration(now - device.last_heartbeat_at)} ago"

@@ -20,25 +20,27 @@ from fedops.server.database.tables import (
 )
 from fedops.server.models import versions
 from fedops.server.rounds.commits import note_client_metrics
-from fedops.server.rounds.engine_session import fenced
+from fedops.server.rounds.engine_session import require_current_attempt
 from fedops.server.runs import attempts, stopping
 from fedops.server.runs.attempts import engine_of
-from fedops.server.runs.transitions import move_attempt, move_run
+from fedops.server.runs.transitions import transition_attempt, transition_run
 from fedops.settings import ServerSettings
 
 
-def finish(
+def finish_attempt(
     session: Session, attempt_id: int, body: EngineFinish, settings: ServerSettings, now: float
 ) -> None:
     """The engine says goodbye. Saying it again is harmless."""
     if _said_before(session, attempt_id, body):
         return
-    attempt, run = fenced(session, attempt_id)
+    attempt, run = require_current_attempt(session, attempt_id)
     if body.outcome == "completed" and not body.own_rounds:
         _require_all_rounds(run)
     text = body.text or body.outcome
     note_client_metrics(session, run, run.committed_rounds, body.client_metrics, now)
-    move_attempt(session, attempt, AttemptStatus.ENDED, engine_of(attempt), _goodbye(body), now)
+    transition_attempt(
+        session, attempt, AttemptStatus.ENDED, engine_of(attempt), _goodbye(body), now
+    )
     if body.outcome == "completed" and body.own_rounds:
         why = "its own ServerApp has ended; what that made is in its own hands"
         _end_completed(session, attempt, run, why, now)
@@ -46,9 +48,9 @@ def finish(
         _complete(session, attempt, run, body, now)
     elif body.outcome == "failed" and run.status not in _ENDING:
         reason = body.reason or FailureReason.ENGINE_ERROR
-        move_run(session, run, RunStatus.FAILED, engine_of(attempt), text, now, reason=reason)
-    elif not stopping.settle(session, run, settings, now) and run.status not in _ENDING:
-        attempts.go_on(session, run, f"attempt {attempt.number} ended: {text}", now)
+        transition_run(session, run, RunStatus.FAILED, engine_of(attempt), text, now, reason=reason)
+    elif not stopping.finish_stopping(session, run, settings, now) and run.status not in _ENDING:
+        attempts.resume_or_fail(session, run, f"attempt {attempt.number} ended: {text}", now)
 
 
 _ENDING = (RunStatus.STOPPING, RunStatus.PAUSING, RunStatus.STOPPED, RunStatus.PAUSED)
@@ -76,7 +78,7 @@ def _complete(
     """The last round's model becomes the task's next version, and ``latest``."""
     last = session.get_one(RoundRow, (run.id, run.committed_rounds))
     metrics = {**last.client_metrics, **last.metrics}
-    version = versions.create(
+    version = versions.create_version(
         session,
         run.task,
         now,
@@ -102,8 +104,8 @@ def _end_completed(
     session: Session, attempt: AttemptRow, run: RunRow, why: str, now: float, **values: Any
 ) -> None:
     if run.status is RunStatus.PAUSING:  # it completed before it could pause
-        move_run(session, run, RunStatus.STOPPING, engine_of(attempt), why, now)
-    move_run(session, run, RunStatus.COMPLETED, engine_of(attempt), why, now, **values)
+        transition_run(session, run, RunStatus.STOPPING, engine_of(attempt), why, now)
+    transition_run(session, run, RunStatus.COMPLETED, engine_of(attempt), why, now, **values)
 
 
 def _lineage(session: Session, run: RunRow) -> dict[str, Any]:

@@ -26,7 +26,7 @@ A = AssignmentStatus
 _NOT_USED = (A.REJECTED, A.EXPIRED, A.CANCELLED, A.REFUSED, A.FAILED)
 
 
-def give_up(session: Session, settings: ServerSettings, now: float) -> bool:
+def give_up_updates(session: Session, settings: ServerSettings, now: float) -> bool:
     """Give up results that are not needed any more, and rows that are too old. Whether there is more."""
     rows = _results(session, settings, now)
     _prune(session, rows, now)
@@ -73,7 +73,7 @@ def _prune(session: Session, rows: Sequence[tuple[str, str | None]], now: float)
     where = AssignmentRow.id.in_([id_ for id_, _ in rows])
     values = {"pruned_at": now, "inline": None}
     session.execute(update(AssignmentRow).where(where).values(values), execution_options=_AS_IT_IS)
-    blob_rows.give_up(session, {blob for _, blob in rows if blob is not None}, now)
+    blob_rows.give_up_blobs(session, {blob for _, blob in rows if blob is not None}, now)
 
 
 _AS_IT_IS = {"synchronize_session": False}

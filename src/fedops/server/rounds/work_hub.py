@@ -220,7 +220,7 @@ class WorkHub:
             self._note(device, id_, body)
             return True
 
-    def of_device(self, device_id: str, id_: str) -> OpenWork | None:
+    def open_assignment(self, device_id: str, id_: str) -> OpenWork | None:
         """An open assignment of this device."""
         with self._lock:
             piece = self._devices[device_id].pieces.get(id_)

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import EngineProgress
 from fedops.core.errors import Conflict, NotFound
-from fedops.core.reasons.why import doing_what
+from fedops.core.reasons.why import phase_text
 from fedops.core.states import (
     ATTEMPT_LIVE,
     RUN_TERMINAL,
@@ -20,17 +20,17 @@ from fedops.core.states import (
     TokenKind,
 )
 from fedops.server.access import tokens
-from fedops.server.database.compare_and_set import swap
+from fedops.server.database.compare_and_set import compare_and_set
 from fedops.server.database.lookup import require_run
 from fedops.server.database.tables import AttemptRow, RunRow
 from fedops.server.events import event_log
 from fedops.server.runs import deadlines
-from fedops.server.runs.transitions import live_attempt, move_attempt, move_run
+from fedops.server.runs.transitions import live_attempt, transition_attempt, transition_run
 from fedops.settings import ServerSettings
 
 
 @dataclass(frozen=True)
-class Submission:
+class EngineJob:
     """An attempt that the engine must start now."""
 
     attempt_id: int
@@ -61,7 +61,7 @@ class LiveAttempt:
 
 
 @dataclass(frozen=True)
-class FinishedAttempt:
+class FinishedEngineJob:
     """An attempt that is over, of which something may be left: a process, a folder."""
 
     attempt_id: int
@@ -71,7 +71,7 @@ class FinishedAttempt:
     ended_at: float
 
 
-def to_submit(session: Session) -> list[int]:
+def runs_to_submit(session: Session) -> list[int]:
     """Runs that wait for an attempt: pending or resuming, with none alive. Oldest first."""
     alive = select(AttemptRow.run_id).where(AttemptRow.status.in_(ATTEMPT_LIVE))
     query = (
@@ -88,34 +88,36 @@ def engine_of(attempt: AttemptRow) -> str:
     return f"engine (attempt {attempt.number})"
 
 
-def open_attempt(session: Session, run_id: int, now: float) -> Submission:
+def open_attempt(session: Session, run_id: int, now: float) -> EngineJob:
     """The next attempt of a run (pending -> starting, resuming stays). ``Conflict`` if too late."""
     run = require_run(session, run_id)
     if run.status not in (RunStatus.PENDING, RunStatus.RESUMING) or live_attempt(session, run):
         raise Conflict(f"run {run.id} is {run.status.value}: it takes no new attempt now")
     number = run.current_attempt + 1
-    if not swap(session, run, "current_attempt", number):
+    if not compare_and_set(session, run, "current_attempt", number):
         raise Conflict(f"run {run.id} got attempt {number} from somebody else")
     attempt = AttemptRow(
         run_id=run.id, number=number, status=AttemptStatus.STARTING, started_at=now
     )
     session.add(attempt)
     session.flush()
-    _, secret = tokens.issue(session, TokenKind.ATTEMPT, now, attempt_id=attempt.id)
+    _, secret = tokens.issue_token(session, TokenKind.ATTEMPT, now, attempt_id=attempt.id)
     subject = f"attempt {number} of run {run.id}"
-    event_log.append(session, now, event_log.SCHEDULER, subject, "attempt.starting", run_id=run.id)
+    event_log.append_event(
+        session, now, event_log.SCHEDULER, subject, "attempt.starting", run_id=run.id
+    )
     if run.status is RunStatus.PENDING:
         why = f"attempt {number} is given to the engine"
-        move_run(session, run, RunStatus.STARTING, event_log.SCHEDULER, why, now)
-    return Submission(attempt.id, run.id, number, run.task, run.bundle, secret)
+        transition_run(session, run, RunStatus.STARTING, event_log.SCHEDULER, why, now)
+    return EngineJob(attempt.id, run.id, number, run.task, run.bundle, secret)
 
 
-def started(session: Session, attempt_id: int, pid: int) -> None:
+def mark_started(session: Session, attempt_id: int, pid: int) -> None:
     """The attempt has a process now."""
     _require(session, attempt_id).pid = pid
 
 
-def live(session: Session, settings: ServerSettings) -> list[LiveAttempt]:
+def live_attempts(session: Session, settings: ServerSettings) -> list[LiveAttempt]:
     """All attempts that are starting or running, oldest first."""
     query = (
         select(AttemptRow, RunRow)
@@ -136,13 +138,15 @@ def _live(attempt: AttemptRow, run: RunRow, settings: ServerSettings) -> LiveAtt
         run_status=run.status,
         pid=attempt.pid,
         started_at=attempt.started_at,
-        phase=doing_what(progress),
+        phase=phase_text(progress),
         phase_since=attempt.progress_at or attempt.started_at,
-        phase_seconds=deadlines.of_phase(run, progress, settings),
+        phase_seconds=deadlines.phase_limit(run, progress, settings),
     )
 
 
-def lost(session: Session, attempt_id: int, why: str, now: float, *, counts: bool = True) -> None:
+def mark_lost(
+    session: Session, attempt_id: int, why: str, now: float, *, counts: bool = True
+) -> None:
     """The attempt's process or the engine died: the run resumes, or fails after too many. Repeatable.
 
     ``counts`` False: neither the run nor its app can have been the cause.
@@ -150,29 +154,33 @@ def lost(session: Session, attempt_id: int, why: str, now: float, *, counts: boo
     attempt = _require(session, attempt_id)
     if attempt.status not in ATTEMPT_LIVE:
         return
-    move_attempt(session, attempt, AttemptStatus.LOST, event_log.SCHEDULER, why, now)
+    transition_attempt(session, attempt, AttemptStatus.LOST, event_log.SCHEDULER, why, now)
     run = require_run(session, attempt.run_id)
     if run.current_attempt == attempt.number:
-        go_on(session, run, f"attempt {attempt.number} was lost: {why}", now, counts=counts)
+        resume_or_fail(
+            session, run, f"attempt {attempt.number} was lost: {why}", now, counts=counts
+        )
 
 
-def cancelled(session: Session, attempt_id: int, why: str, now: float) -> None:
+def cancel_attempt(session: Session, attempt_id: int, why: str, now: float) -> None:
     """Nothing executes the attempt any more, and nothing shall. Repeatable."""
     attempt = _require(session, attempt_id)
     if attempt.status in ATTEMPT_LIVE:
-        move_attempt(session, attempt, AttemptStatus.CANCELLED, event_log.SCHEDULER, why, now)
+        transition_attempt(session, attempt, AttemptStatus.CANCELLED, event_log.SCHEDULER, why, now)
 
 
-def refused(session: Session, attempt_id: int, why: str, now: float) -> None:
+def mark_refused(session: Session, attempt_id: int, why: str, now: float) -> None:
     """The engine will never take this app: the run fails."""
-    cancelled(session, attempt_id, why, now)
+    cancel_attempt(session, attempt_id, why, now)
     run = require_run(session, _require(session, attempt_id).run_id)
     if run.status not in RUN_TERMINAL:
         reason = FailureReason.APP_ERROR
-        move_run(session, run, RunStatus.FAILED, event_log.SCHEDULER, why, now, reason=reason)
+        transition_run(session, run, RunStatus.FAILED, event_log.SCHEDULER, why, now, reason=reason)
 
 
-def go_on(session: Session, run: RunRow, why: str, now: float, *, counts: bool = True) -> None:
+def resume_or_fail(
+    session: Session, run: RunRow, why: str, now: float, *, counts: bool = True
+) -> None:
     """What becomes of a run whose attempt is over without a result."""
     who = event_log.SCHEDULER
     if run.status not in RUN_TRAINING:
@@ -182,8 +190,8 @@ def go_on(session: Session, run: RunRow, why: str, now: float, *, counts: bool =
     if run.lost_in_a_row > _max_retries(run):
         text = f"{run.lost_in_a_row} attempts in a row made no round; {why}"
         reason = FailureReason.ENGINE_ERROR
-        move_run(session, run, RunStatus.FAILED, who, text, now, reason=reason)
-    elif not move_run(session, run, RunStatus.RESUMING, who, why, now):
+        transition_run(session, run, RunStatus.FAILED, who, text, now, reason=reason)
+    elif not transition_run(session, run, RunStatus.RESUMING, who, why, now):
         run.text = why
 
 
@@ -191,7 +199,7 @@ def _max_retries(run: RunRow) -> int:
     return deadlines.round_policy(run).max_retries
 
 
-def to_clear(session: Session) -> list[FinishedAttempt]:
+def attempts_to_clear(session: Session) -> list[FinishedEngineJob]:
     """Attempts that are over and were not cleared yet. Oldest first."""
     query = (
         select(AttemptRow)
@@ -199,12 +207,12 @@ def to_clear(session: Session) -> list[FinishedAttempt]:
         .order_by(AttemptRow.id)
     )
     return [
-        FinishedAttempt(row.id, row.run_id, row.number, row.status, row.ended_at or 0.0)
+        FinishedEngineJob(row.id, row.run_id, row.number, row.status, row.ended_at or 0.0)
         for row in session.scalars(query)
     ]
 
 
-def cleared(session: Session, attempt_id: int, now: float) -> None:
+def mark_cleared(session: Session, attempt_id: int, now: float) -> None:
     """Nothing is left of this attempt but its row."""
     attempt = _require(session, attempt_id)
     attempt.cleared_at = attempt.cleared_at or now

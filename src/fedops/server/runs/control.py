@@ -14,28 +14,28 @@ from fedops.core.states import RUN_TERMINAL, RUN_TRANSITIONS, RunStatus, TaskSta
 from fedops.server.database.lookup import require_run
 from fedops.server.database.tables import ModelVersionRow, RunRow, TaskRow
 from fedops.server.events import event_log
-from fedops.server.events.notifications import WorkForScheduler, tell
+from fedops.server.events.notifications import WorkForScheduler, notify
 from fedops.server.models import versions
 from fedops.server.runs import stopping
-from fedops.server.runs.transitions import move_run
+from fedops.server.runs.transitions import transition_run
 from fedops.server.tasks import tasks
 from fedops.settings import ServerSettings
 
 MAX_ROUNDS = 1_000_000
 
 
-def start(session: Session, task: str, body: RunStart, now: float) -> int:
+def start_run(session: Session, task: str, body: RunStart, now: float) -> int:
     """A new run of a task. ``Conflict`` when it has one going on; one of racing starts wins."""
-    row = require_free(session, task)
+    row = require_startable_task(session, task)
     run = _snapshot(session, row, body, now)
     origin = f"V{run.from_version}" if run.from_version is not None else "a new initial model"
-    add(session, run, f"{run.rounds} rounds from {origin}, seed {run.seed}")
+    enqueue_run(session, run, f"{run.rounds} rounds from {origin}, seed {run.seed}")
     return run.id
 
 
-def require_free(session: Session, task: str) -> TaskRow:
+def require_startable_task(session: Session, task: str) -> TaskRow:
     """The task, if it takes a new run now."""
-    row = tasks.require(session, task)
+    row = tasks.require_task(session, task)
     if row.status is not TaskStatus.READY:
         raise Conflict(f"task '{task}' is {row.status.value}: it takes no new run")
     active = tasks.active_run(session, task)
@@ -44,7 +44,7 @@ def require_free(session: Session, task: str) -> TaskRow:
     return row
 
 
-def add(session: Session, run: RunRow, why: str) -> None:
+def enqueue_run(session: Session, run: RunRow, why: str) -> None:
     """Keep a new run, for the scheduler to begin. ``Conflict`` when another came first."""
     try:
         with session.begin_nested():
@@ -52,8 +52,8 @@ def add(session: Session, run: RunRow, why: str) -> None:
     except IntegrityError:
         raise Conflict(_busy(run.task, tasks.active_run(session, run.task))) from None
     at, subject = run.created_at, f"run {run.id}"
-    event_log.append(session, at, event_log.OPERATOR, subject, "run.pending", why, run.id)
-    tell(session, WorkForScheduler())
+    event_log.append_event(session, at, event_log.OPERATOR, subject, "run.pending", why, run.id)
+    notify(session, WorkForScheduler())
 
 
 def _busy(task: str, run_id: int | None) -> str:
@@ -64,7 +64,7 @@ def _busy(task: str, run_id: int | None) -> str:
 def _snapshot(session: Session, task: TaskRow, body: RunStart, now: float) -> RunRow:
     """All the run will use, fixed at its start."""
     base = parse_config(task.config, f"the config of task '{task.name}'")
-    plain = tasks.effective(base, body.overrides, task.name)
+    plain = tasks.effective_config(base, body.overrides, task.name)
     config = parse_config(plain, "the effective config")
     origin = _origin(session, task.name, body.from_version)
     return RunRow(
@@ -94,7 +94,7 @@ def rounds_of(config: Config) -> int:
 def _origin(session: Session, task: str, wanted: int | None) -> ModelVersionRow | None:
     """The version to start from: the one asked for, else ``latest``, else V0, else none yet."""
     if wanted is not None:
-        return versions.find(session, task, f"V{wanted}")
+        return versions.find_version(session, task, f"V{wanted}")
     latest = versions.aliases(session, task).get(versions.LATEST, 0)
     return session.get(ModelVersionRow, (task, latest))
 
@@ -106,9 +106,9 @@ def request_stop(session: Session, run_id: int, settings: ServerSettings, now: f
         raise Conflict(f"run {run.id} is {run.status.value} already")
     who, why = event_log.OPERATOR, "stopped by the operator"
     if run.status is RunStatus.PENDING:
-        move_run(session, run, RunStatus.STOPPED, who, why, now)
-    elif move_run(session, run, RunStatus.STOPPING, who, why, now):
-        stopping.settle(session, run, settings, now)
+        transition_run(session, run, RunStatus.STOPPED, who, why, now)
+    elif transition_run(session, run, RunStatus.STOPPING, who, why, now):
+        stopping.finish_stopping(session, run, settings, now)
 
 
 def request_pause(session: Session, run_id: int, settings: ServerSettings, now: float) -> None:
@@ -118,11 +118,11 @@ def request_pause(session: Session, run_id: int, settings: ServerSettings, now: 
         return
     who, why = event_log.OPERATOR, "paused by the operator"
     if run.status is RunStatus.PENDING:
-        move_run(session, run, RunStatus.PAUSED, who, why, now)
+        transition_run(session, run, RunStatus.PAUSED, who, why, now)
         return
     _require_edge(run, RunStatus.PAUSING, "paused")
-    move_run(session, run, RunStatus.PAUSING, who, why, now)
-    stopping.settle(session, run, settings, now)
+    transition_run(session, run, RunStatus.PAUSING, who, why, now)
+    stopping.finish_stopping(session, run, settings, now)
 
 
 def request_resume(session: Session, run_id: int, now: float) -> None:
@@ -133,7 +133,7 @@ def request_resume(session: Session, run_id: int, now: float) -> None:
     if run.status is not RunStatus.PAUSED:
         raise Conflict(_not_now(run, "resumed", [RunStatus.PAUSED]))
     who, why = event_log.OPERATOR, "resumed by the operator"
-    move_run(session, run, RunStatus.RESUMING, who, why, now, lost_in_a_row=0)
+    transition_run(session, run, RunStatus.RESUMING, who, why, now, lost_in_a_row=0)
 
 
 def _require_edge(run: RunRow, new: RunStatus, what: str) -> None:
@@ -147,11 +147,11 @@ def _not_now(run: RunRow, what: str, able: list[RunStatus]) -> str:
     return f"run {run.id} is {run.status.value}: only a run that is {states} can be {what}"
 
 
-def ids(session: Session, task: str | None, limit: int) -> list[int]:
+def run_ids(session: Session, task: str | None, limit: int) -> list[int]:
     """The newest runs, of one task or all."""
     query = select(RunRow.id).order_by(RunRow.id.desc()).limit(limit)
     if task is not None:
-        tasks.require(session, task)
+        tasks.require_task(session, task)
         query = query.where(RunRow.task == task)
     return list(session.scalars(query))
 

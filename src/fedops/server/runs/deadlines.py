@@ -18,7 +18,9 @@ def round_policy(run: RunRow) -> RoundPolicy:
     return RoundPolicy.model_validate({k: v for k, v in given.items() if v is not None})
 
 
-def of_run(run: RunRow, progress: EngineProgress | None, settings: ServerSettings) -> float | None:
+def run_limit(
+    run: RunRow, progress: EngineProgress | None, settings: ServerSettings
+) -> float | None:
     """How long the run may go on as it is now, in seconds. None: it is over.
 
     While it runs this is the limit of what its engine is doing.
@@ -41,17 +43,17 @@ def of_run(run: RunRow, progress: EngineProgress | None, settings: ServerSetting
     return settings.attempt_work_seconds
 
 
-def of_phase(run: RunRow, progress: EngineProgress | None, settings: ServerSettings) -> float:
+def phase_limit(run: RunRow, progress: EngineProgress | None, settings: ServerSettings) -> float:
     """After how long in one phase an engine is given up: well after it should have ended that itself."""
     policy, margin = round_policy(run), settings.attempt_work_seconds
     if progress is not None and progress.phase == "waiting":
         return policy.wait_seconds + margin
     if progress is not None and progress.phase == "training":
-        return of_work(run) + margin
+        return work_limit(run) + margin
     return margin
 
 
-def of_work(run: RunRow) -> float:
+def work_limit(run: RunRow) -> float:
     """How long a device may train or evaluate at a stretch: after that no try of a round waits for it."""
     policy = round_policy(run)
     return policy.deadline_seconds * (policy.max_retries + 1)

@@ -14,7 +14,7 @@ from fedops.config.loading import parse_config
 from fedops.config.schema import Config
 from fedops.core.contracts import RunExtend, RunRetry
 from fedops.core.errors import Conflict
-from fedops.core.reasons.durations import count
+from fedops.core.reasons.durations import pluralised
 from fedops.core.states import RUN_TERMINAL, RunStatus
 from fedops.server.database.lookup import require_run
 from fedops.server.database.tables import ModelVersionRow, RoundRow, RunRow, TaskRow
@@ -57,13 +57,13 @@ def _begin(
     now: float,
     what: str,
 ) -> int:
-    task = control.require_free(session, parent.task)
+    task = control.require_startable_task(session, parent.task)
     run = _successor(session, parent, task if current_app else None, overrides, now)
-    left = count(run.rounds - run.committed_rounds, "round")
+    left = pluralised(run.rounds - run.committed_rounds, "round")
     text = f"{what} run {parent.id} after round {parent.committed_rounds}: {left}"
     if run.start_model and run.start_state is None and _checkpoint(session, parent)[1]:
         text += "; the strategy is another one and begins without state"
-    control.add(session, run, text)
+    control.enqueue_run(session, run, text)
     return run.id
 
 
@@ -72,7 +72,7 @@ def _successor(
 ) -> RunRow:
     """All of the parent but what is overridden, from where it ended."""
     base = parse_config(parent.config, f"the config of run {parent.id}")
-    plain = tasks.effective(base, overrides, parent.task)
+    plain = tasks.effective_config(base, overrides, parent.task)
     config = parse_config(plain, "the effective config")
     model, state = _checkpoint(session, parent)
     return RunRow(

@@ -19,7 +19,7 @@ from fedops.storage.disk import full_disk
 FLOWER_MINIMUM = 2
 
 
-def of_run(
+def run_facts(
     session: Session,
     run: RunRow,
     attempt: AttemptRow | None,
@@ -30,7 +30,7 @@ def of_run(
     rows = [] if run.status in RUN_TERMINAL else task_devices(session, run.task)
     progress = _progress(attempt)
     trains = progress is not None and progress.phase == "training"
-    work = open_work.by_device(session) if trains else {}
+    work = open_work.work_by_device(session) if trains else {}
     devices = [device_facts(row, (run.task,), now, work.get(row.id, ())) for row in rows]
     reasons = {d.name: reason_against(d, run.task, run.refused) for d in devices}
     ending = run.status in (RunStatus.STOPPING, RunStatus.PAUSING)
@@ -46,10 +46,10 @@ def of_run(
         devices=devices,
         unavailable={name: why for name, why in reasons.items() if why is not None},
         progress=progress,
-        limit_seconds=deadlines.of_run(run, progress, settings),
+        limit_seconds=deadlines.run_limit(run, progress, settings),
         progress_seconds=0.0 if since is None else max(now - since, 0.0),
-        asked=len(stopping.asked(session, run, now)) if ending else 0,
-        unconfirmed=stopping.unconfirmed(session, run.id, now) if ending else (),
+        asked=len(stopping.devices_asked_to_stop(session, run, now)) if ending else 0,
+        unconfirmed=stopping.unconfirmed_devices(session, run.id, now) if ending else (),
         reason=run.reason,
         text=run.text,
         version=run.version,
@@ -58,7 +58,7 @@ def of_run(
     )
 
 
-def of_attempt(
+def attempt_facts(
     run: RunRow, attempt: AttemptRow, settings: ServerSettings, now: float
 ) -> AttemptFacts:
     """An attempt of a run at ``now``."""
@@ -67,7 +67,7 @@ def of_attempt(
         limit = settings.attempt_start_seconds
     elif attempt.status is AttemptStatus.RUNNING:
         progress, since = _progress(attempt), attempt.progress_at or attempt.started_at
-        limit = deadlines.of_phase(run, progress, settings)
+        limit = deadlines.phase_limit(run, progress, settings)
     return AttemptFacts(
         status=attempt.status,
         pid=attempt.pid,

@@ -21,12 +21,12 @@ from fedops.core.states import (
     RunStatus,
 )
 from fedops.server.assignments import assignments
-from fedops.server.database.compare_and_set import move
+from fedops.server.database.compare_and_set import transition
 from fedops.server.database.lookup import require_run
 from fedops.server.database.tables import AttemptRow, RunRow
 from fedops.server.devices.membership import tell_members
 from fedops.server.events import event_log
-from fedops.server.events.notifications import AttemptOver, AttemptSignal, WorkForScheduler, tell
+from fedops.server.events.notifications import AttemptOver, AttemptSignal, WorkForScheduler, notify
 
 #: In these states a run has (or may have) no use for an attempt.
 _RESTING = RUN_TERMINAL | {RunStatus.PAUSED}
@@ -46,7 +46,7 @@ def live_attempt(session: Session, run: RunRow) -> AttemptRow | None:
     return attempt if attempt and attempt.status in ATTEMPT_LIVE else None
 
 
-def move_run(
+def transition_run(
     session: Session,
     run: RunRow,
     new: RunStatus,
@@ -62,12 +62,14 @@ def move_run(
     if new in RUN_TRAINING and run.status not in RUN_TRAINING:
         values.setdefault("started_at", run.started_at or now)
     try:
-        before = move(session, run, "status", RUN_TRANSITIONS, new, status_since=now, **values)
+        before = transition(
+            session, run, "status", RUN_TRANSITIONS, new, status_since=now, **values
+        )
     except InvalidTransition as error:
         raise Conflict(f"run {run.id}: {error.message}") from None
     if before is None:
         return False
-    event_log.moved(session, now, who, f"run {run.id}", (before, new), why, run.id)
+    event_log.append_transition(session, now, who, f"run {run.id}", (before, new), why, run.id)
     _follow_up(session, run, before, new, who, why, now)
     return True
 
@@ -86,10 +88,10 @@ def _follow_up(
     _end_work(session, run, new, now)
     attempt = live_attempt(session, run)
     if attempt and new in (RunStatus.STOPPING, RunStatus.PAUSING):
-        tell(session, AttemptSignal(attempt.id))
+        notify(session, AttemptSignal(attempt.id))
     if attempt and new in _RESTING:
-        move_attempt(session, attempt, AttemptStatus.CANCELLED, who, why, now)
-    tell(session, WorkForScheduler())
+        transition_attempt(session, attempt, AttemptStatus.CANCELLED, who, why, now)
+    notify(session, WorkForScheduler())
 
 
 def _end_work(session: Session, run: RunRow, new: RunStatus, now: float) -> None:
@@ -99,11 +101,11 @@ def _end_work(session: Session, run: RunRow, new: RunStatus, now: float) -> None
     pauses = new in (RunStatus.PAUSING, RunStatus.PAUSED)
     state = AssignmentStatus.EXPIRED if new is RunStatus.COMPLETED else AssignmentStatus.CANCELLED
     reason = "the run is paused" if pauses else f"the run is {new.value}"
-    where = assignments.of_run(run.id)
-    assignments.cancel(session, where, reason, now, new=state, checkpoint=pauses)
+    where = assignments.assignments_of_run(run.id)
+    assignments.cancel_assignments(session, where, reason, now, new=state, checkpoint=pauses)
 
 
-def move_attempt(
+def transition_attempt(
     session: Session,
     attempt: AttemptRow,
     new: AttemptStatus,
@@ -115,13 +117,13 @@ def move_attempt(
     """Take an attempt to a state, if it is not there yet; log it and free what it held."""
     if new not in ATTEMPT_LIVE:
         values.update(ended_at=now, reason=why or None)
-    before = move(session, attempt, "status", ATTEMPT_TRANSITIONS, new, **values)
+    before = transition(session, attempt, "status", ATTEMPT_TRANSITIONS, new, **values)
     if before is None:
         return False
     subject = f"attempt {attempt.number} of run {attempt.run_id}"
-    event_log.moved(session, now, who, subject, (before, new), why, attempt.run_id)
+    event_log.append_transition(session, now, who, subject, (before, new), why, attempt.run_id)
     if new not in ATTEMPT_LIVE:
-        tell(session, AttemptOver(attempt.id, attempt.run_id), WorkForScheduler())
+        notify(session, AttemptOver(attempt.id, attempt.run_id), WorkForScheduler())
     return True
 
 
@@ -129,4 +131,4 @@ def fail_run(session: Session, run_id: int, reason: FailureReason, text: str, no
     """For the scheduler and the sweeper: a run that cannot go on fails. Repeatable."""
     run = require_run(session, run_id)
     if run.ended_at is None:
-        move_run(session, run, RunStatus.FAILED, "server", text, now, reason=reason)
+        transition_run(session, run, RunStatus.FAILED, "server", text, now, reason=reason)

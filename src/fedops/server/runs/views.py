@@ -25,13 +25,13 @@ from fedops.settings import ServerSettings
 METRICS_PAGE = 20_000
 
 
-def get(session: Session, run_id: int, settings: ServerSettings, now: float) -> RunRead:
+def read_run(session: Session, run_id: int, settings: ServerSettings, now: float) -> RunRead:
     """One run, with its attempts and why it is as it is."""
     require_run(session, run_id)
-    return several(session, [run_id], settings, now)[0]
+    return read_runs(session, [run_id], settings, now)[0]
 
 
-def several(
+def read_runs(
     session: Session, run_ids: Sequence[int], settings: ServerSettings, now: float
 ) -> list[RunRead]:
     """These runs, newest first."""
@@ -58,7 +58,7 @@ def _read(
     now: float,
 ) -> RunRead:
     current = next((a for a in attempts if a.number == run.current_attempt), None)
-    seen = run_facts.of_run(session, run, current, settings, now)
+    seen = run_facts.run_facts(session, run, current, settings, now)
     return RunRead(
         id=run.id,
         task=run.task,
@@ -80,7 +80,9 @@ def _read(
         started_at=run.started_at,
         ended_at=run.ended_at,
         stopping=list(seen.unconfirmed),
-        attempts=[_attempt(row, run_facts.of_attempt(run, row, settings, now)) for row in attempts],
+        attempts=[
+            _attempt(row, run_facts.attempt_facts(run, row, settings, now)) for row in attempts
+        ],
     )
 
 
@@ -97,7 +99,7 @@ def _attempt(row: AttemptRow, seen: AttemptFacts) -> AttemptRead:
     )
 
 
-def rounds(session: Session, run_id: int) -> list[RoundRead]:
+def read_rounds(session: Session, run_id: int) -> list[RoundRead]:
     """The rounds of a run, each with its clients."""
     require_run(session, run_id)
     parts = _participations(session, run_id)

@@ -11,13 +11,13 @@ from fedops.server.access.token_cache import TokenCache
 from fedops.server.access.tokens import Principal
 from fedops.server.database.database import Database
 from fedops.server.database.writer import Writer
-from fedops.server.devices.cloned_devices import Twins
+from fedops.server.devices.cloned_devices import ClonedDevices
 from fedops.server.devices.desired_state import WantedStates
 from fedops.server.devices.presence import Presence
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.jobs.leadership import Leadership
 from fedops.server.rounds.attempt_inbox import AttemptInboxes
-from fedops.server.rounds.engine_liveness import Pulse
+from fedops.server.rounds.engine_liveness import EngineLiveness
 from fedops.server.rounds.instructions import Instructions
 from fedops.server.rounds.other_managers import Others
 from fedops.server.rounds.work_hub import WorkHub
@@ -34,8 +34,8 @@ class Services:
     writer: Writer
     artifacts: BlobStore
     engines: EngineProcesses
-    pulse: Pulse
-    twins: Twins
+    pulse: EngineLiveness
+    twins: ClonedDevices
     clock: Callable[[], float]
     token_cache: TokenCache
     presence: Presence

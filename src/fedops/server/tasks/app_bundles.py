@@ -49,7 +49,7 @@ class Bundle:
     config: Config
 
 
-def read(file: Path, name: str = "the app bundle") -> Bundle:
+def read_bundle(file: Path, name: str = "the app bundle") -> Bundle:
     """Look into a bundle. ``Invalid`` says what makes it none."""
     try:
         with zipfile.ZipFile(file) as archive:
@@ -144,12 +144,12 @@ def register(
         known.commit = known.commit or commit
         return
     try:
-        bundle = read(store.path(ref.sha256))
+        bundle = read_bundle(store.path(ref.sha256))
     except Invalid:
-        if not blob_rows.is_known(session, ref.sha256):
+        if not blob_rows.is_known_blob(session, ref.sha256):
             store.remove(ref.sha256)
         raise
-    blob_rows.record(session, ref, now)
+    blob_rows.record_blob(session, ref, now)
     session.add(
         BundleRow(
             sha256=ref.sha256,
@@ -161,7 +161,7 @@ def register(
     )
 
 
-def require(session: Session, sha256: str) -> None:
+def require_bundle(session: Session, sha256: str) -> None:
     """``Invalid`` when there is no such bundle."""
     if session.get(BundleRow, sha256) is None:
         raise Invalid(f"there is no app bundle {sha256} on this server: upload it first")
@@ -169,4 +169,4 @@ def require(session: Session, sha256: str) -> None:
 
 def config_from(store: blobs.BlobStore) -> Callable[[str], Config]:
     """How the config of a stored bundle is read."""
-    return lambda sha256: read(store.path(sha256)).config
+    return lambda sha256: read_bundle(store.path(sha256)).config

@@ -16,7 +16,7 @@ from fedops.core.contracts import TaskCreate, TaskRead, TaskUpdate
 from fedops.core.errors import Conflict, NotFound
 from fedops.core.states import TASK_TRANSITIONS, TaskStatus
 from fedops.server.database import lookup
-from fedops.server.database.compare_and_set import move
+from fedops.server.database.compare_and_set import transition
 from fedops.server.database.tables import RunRow, TaskRow
 from fedops.server.devices import availability
 from fedops.server.devices.membership import tell_members
@@ -28,7 +28,7 @@ from fedops.server.tasks import app_bundles
 ConfigOf = Callable[[str], Config]
 
 
-def require(session: Session, name: str) -> TaskRow:
+def require_task(session: Session, name: str) -> TaskRow:
     """The task, or ``NotFound`` naming those there are."""
     row = session.get(TaskRow, name)
     if row is None:
@@ -36,9 +36,9 @@ def require(session: Session, name: str) -> TaskRow:
     return row
 
 
-def create(session: Session, body: TaskCreate, config_of: ConfigOf, now: float) -> TaskRead:
+def create_task(session: Session, body: TaskCreate, config_of: ConfigOf, now: float) -> TaskRead:
     """A new task."""
-    app_bundles.require(session, body.bundle)
+    app_bundles.require_bundle(session, body.bundle)
     if session.get(TaskRow, body.name) is not None:
         raise Conflict(_taken(body.name))
     row = TaskRow(
@@ -47,7 +47,7 @@ def create(session: Session, body: TaskCreate, config_of: ConfigOf, now: float) 
         description=body.description,
         bundle=body.bundle,
         overrides=body.overrides,
-        config=effective(config_of(body.bundle), body.overrides, body.name),
+        config=effective_config(config_of(body.bundle), body.overrides, body.name),
         created_at=now,
         updated_at=now,
     )
@@ -57,9 +57,9 @@ def create(session: Session, body: TaskCreate, config_of: ConfigOf, now: float) 
     except IntegrityError:
         raise Conflict(_taken(body.name)) from None
     text = f"app bundle {body.bundle[:12]}"
-    event_log.append(session, now, event_log.OPERATOR, f"task {row.name}", "task.ready", text)
+    event_log.append_event(session, now, event_log.OPERATOR, f"task {row.name}", "task.ready", text)
     tell_members(session, row.name)
-    return read(session, row)
+    return task_read(session, row)
 
 
 def _taken(name: str) -> str:
@@ -68,58 +68,64 @@ def _taken(name: str) -> str:
     )
 
 
-def effective(config: Config, overrides: Sequence[str], task: str) -> dict[str, Any]:
+def effective_config(config: Config, overrides: Sequence[str], task: str) -> dict[str, Any]:
     """The config with overrides applied, for this task, as it may be stored and shown."""
     return {**to_plain(apply_overrides(config, overrides)), "task_id": task}
 
 
-def update(
+def update_task(
     session: Session, name: str, body: TaskUpdate, config_of: ConfigOf, now: float
 ) -> TaskRead:
     """Change what later runs will use. A run that goes on keeps what it began with."""
-    row = require(session, name)
+    row = require_task(session, name)
     if row.status is TaskStatus.ARCHIVED:
         raise Conflict(f"task '{name}' is archived")
     if body.bundle is not None:
-        app_bundles.require(session, body.bundle)
+        app_bundles.require_bundle(session, body.bundle)
         row.bundle = body.bundle
     if body.overrides is not None:
         row.overrides = body.overrides
     if body.description is not None:
         row.description = body.description
     if body.bundle is not None or body.overrides is not None:
-        row.config = effective(config_of(row.bundle), row.overrides, name)
+        row.config = effective_config(config_of(row.bundle), row.overrides, name)
     row.updated_at = now
     changed = ", ".join(sorted(body.model_dump(exclude_none=True))) or "nothing"
-    event_log.append(session, now, event_log.OPERATOR, f"task {name}", "task.updated", changed)
+    event_log.append_event(
+        session, now, event_log.OPERATOR, f"task {name}", "task.updated", changed
+    )
     session.flush()
-    return read(session, row)
+    return task_read(session, row)
 
 
-def archive(session: Session, name: str, now: float) -> TaskRead:
+def archive_task(session: Session, name: str, now: float) -> TaskRead:
     """Put a task away: it keeps its runs and models and takes no new run. Repeating is harmless."""
-    row = require(session, name)
+    row = require_task(session, name)
     active = active_run(session, name)
     if active is not None:
         raise Conflict(f"task '{name}' has run {active} going on; stop it first")
-    before = move(session, row, "status", TASK_TRANSITIONS, TaskStatus.ARCHIVED, updated_at=now)
+    before = transition(
+        session, row, "status", TASK_TRANSITIONS, TaskStatus.ARCHIVED, updated_at=now
+    )
     if before is not None:
         states = (before, TaskStatus.ARCHIVED)
-        event_log.moved(session, now, event_log.OPERATOR, f"task {name}", states, "asked for")
+        event_log.append_transition(
+            session, now, event_log.OPERATOR, f"task {name}", states, "asked for"
+        )
         tell_members(session, name)
-    return read(session, row)
+    return task_read(session, row)
 
 
-def listed(session: Session, ready_only: bool = False) -> list[TaskRead]:
+def list_tasks(session: Session, ready_only: bool = False) -> list[TaskRead]:
     """All tasks, by name."""
     query = select(TaskRow).order_by(TaskRow.name)
     if ready_only:
         query = query.where(TaskRow.status == TaskStatus.READY)
-    return [read(session, row) for row in session.scalars(query)]
+    return [task_read(session, row) for row in session.scalars(query)]
 
 
-def get(session: Session, name: str) -> TaskRead:
-    return read(session, require(session, name))
+def read_task(session: Session, name: str) -> TaskRead:
+    return task_read(session, require_task(session, name))
 
 
 def active_run(session: Session, name: str) -> int | None:
@@ -128,7 +134,7 @@ def active_run(session: Session, name: str) -> int | None:
     return session.scalars(query).one_or_none()
 
 
-def read(session: Session, row: TaskRow) -> TaskRead:
+def task_read(session: Session, row: TaskRow) -> TaskRead:
     """A task with what follows from its runs, devices and models."""
     return TaskRead(
         name=row.name,

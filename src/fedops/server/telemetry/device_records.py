@@ -19,7 +19,7 @@ from fedops.server.telemetry import log_store
 _CHUNK = 500
 
 
-def take_in(
+def ingest_records(
     session: Session, device_id: str, body: RecordBatch, log_bytes: int, now: float
 ) -> RecordsAccepted:
     """Keep the records that are new. Delivering a batch again is harmless.
@@ -40,8 +40,8 @@ def take_in(
     for record in good:
         if record.kind is not RecordKind.LOG:
             _keep(session, device, record, now)
-    lines = [log_store.of_device(device, r, now) for r in good if r.kind is RecordKind.LOG]
-    known = len(lines) - log_store.keep(session, lines, log_bytes)
+    lines = [log_store.device_entry(device, r, now) for r in good if r.kind is RecordKind.LOG]
+    known = len(lines) - log_store.store_entries(session, lines, log_bytes)
     accepted = len(good) - known
     reached("server.records.inside")
     return RecordsAccepted(
@@ -92,7 +92,9 @@ def _keep(session: Session, device: DeviceRow, record: DeviceRecord, now: float)
         subject = f"device {device.name}"
         told = {key: value for key, value in record.data.items() if key != "png"}
         name, data = record.name or "device.event", {"reported": told}
-        event_log.append(session, at, subject, subject, name, record.text, record.run_id, **data)
+        event_log.append_event(
+            session, at, subject, subject, name, record.text, record.run_id, **data
+        )
 
 
 def _keep_metric(session: Session, device: DeviceRow, record: DeviceRecord, at: float) -> None:

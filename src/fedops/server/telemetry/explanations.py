@@ -22,7 +22,7 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 _PAGE = 50_000
 
 
-def listed(session: Session, run_id: int) -> list[ExplanationRead]:
+def list_explanations(session: Session, run_id: int) -> list[ExplanationRead]:
     """One entry for each device and round that anything is known of, in the order of rounds."""
     require_run(session, run_id)
     found: dict[tuple[int, str], ExplanationRead] = {}
@@ -44,7 +44,7 @@ def listed(session: Session, run_id: int) -> list[ExplanationRead]:
     return [found[key] for key in sorted(found)]
 
 
-def picture(session: Session, run_id: int, device: str, record_id: str) -> bytes:
+def read_contact_sheet(session: Session, run_id: int, device: str, record_id: str) -> bytes:
     """A contact sheet (PNG) that the device's owner let go.
 
     Raises:

@@ -47,7 +47,7 @@ class Entry:
         return f"run {self.run_id}" if self.run_id is not None else f"device {self.device_id}"
 
 
-def keep(session: Session, entries: Sequence[Entry], limit: int) -> int:
+def store_entries(session: Session, entries: Sequence[Entry], limit: int) -> int:
     """Keep the entries that are new, ``limit`` bytes of a book. Returns how many. Repeatable."""
     books = sorted({entry.book for entry in entries})  # always in this order: no deadlock
     for book in books:
@@ -114,7 +114,7 @@ def _make_room(session: Session, book: str, limit: int) -> None:
 # --- in --------------------------------------------------------------------------------------
 
 
-def of_device(device: DeviceRow, record: DeviceRecord, now: float) -> Entry:
+def device_entry(device: DeviceRow, record: DeviceRecord, now: float) -> Entry:
     """A log record from a device's spool."""
     known = record.name in (LogSource.CLIENT_MANAGER, LogSource.TRAINING_CLIENT)
     return Entry(
@@ -128,7 +128,7 @@ def of_device(device: DeviceRow, record: DeviceRecord, now: float) -> Entry:
     )
 
 
-def of_engine(
+def engine_entries(
     session: Session, attempt_id: int, entries: Sequence[EngineLog], limit: int, now: float
 ) -> None:
     """What the FL server of an attempt logged; also of one that is over: its last words matter most."""
@@ -145,12 +145,12 @@ def of_engine(
         )
         for entry in entries
     ]
-    keep(session, found, limit)
+    store_entries(session, found, limit)
 
 
-def last_words(session: Session, attempt_id: int, text: str, limit: int, now: float) -> None:
+def store_last_words(session: Session, attempt_id: int, text: str, limit: int, now: float) -> None:
     """The last words of a FL server that died. Repeating is harmless."""
-    of_engine(
+    engine_entries(
         session, attempt_id, [EngineLog(id=f"last-words-{attempt_id}", text=text)], limit, now
     )
 
@@ -158,7 +158,7 @@ def last_words(session: Session, attempt_id: int, text: str, limit: int, now: fl
 # --- out -------------------------------------------------------------------------------------
 
 
-def of_run(
+def run_logs(
     session: Session,
     run_id: int,
     *,
@@ -181,7 +181,7 @@ def of_run(
     return _page(session, where, book, after, limit)
 
 
-def of_one_device(session: Session, device: str, after: int = 0, limit: int = 200) -> LogPage:
+def device_logs(session: Session, device: str, after: int = 0, limit: int = 200) -> LogPage:
     """The logs of a device, in whatever run or none, beyond ``after``."""
     row = require_device(session, device)
     return _page(session, [LogRow.device_id == row.id], f"device {row.id}", after, limit)

@@ -14,7 +14,7 @@ CHUNK = 2_000
 _IS_SAMPLE = RecordRow.kind == RecordKind.TELEMETRY.value
 
 
-def newest(session: Session, device: str, limit: int) -> list[TelemetryRead]:
+def latest_samples(session: Session, device: str, limit: int) -> list[TelemetryRead]:
     """The newest samples of a device (by name or id), oldest first."""
     row = lookup.require_device(session, device)
     query = select(RecordRow).where(RecordRow.device_id == row.id, _IS_SAMPLE)
@@ -25,7 +25,7 @@ def newest(session: Session, device: str, limit: int) -> list[TelemetryRead]:
     ]
 
 
-def forget(session: Session, before: float) -> int:
+def delete_samples_before(session: Session, before: float) -> int:
     """Remove samples that came in before a moment, at most a chunk; how many it were."""
     key = (RecordRow.device_id, RecordRow.id)
     old = select(*key).where(RecordRow.received_at < before, _IS_SAMPLE).limit(CHUNK)

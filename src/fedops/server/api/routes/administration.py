@@ -24,7 +24,7 @@ def info(server: Server) -> ServerInfo:
     """What this server is and how much goes on."""
     now = server.clock()
     with server.db.read() as session:
-        known = registry.listed(session, now)
+        known = registry.list_devices(session, now)
         active = control.active_count(session)
     return ServerInfo(
         version=version("fedops"),
@@ -40,21 +40,21 @@ def info(server: Server) -> ServerInfo:
 def create_token(body: TokenCreate, server: Server) -> TokenRead:
     """Make a join token. Its secret is in this answer and nowhere else."""
     with server.db.write() as session:
-        return tokens.create_join(session, body, server.clock())
+        return tokens.create_join_token(session, body, server.clock())
 
 
 @router.get("/tokens")
 def list_tokens(server: Server) -> list[TokenRead]:
     """Join and admin tokens, newest first, without their secrets."""
     with server.db.read() as session:
-        return tokens.listed(session)
+        return tokens.list_tokens(session)
 
 
 @router.post("/tokens/{token_id}/revoke")
 def revoke_token(token_id: TokenId, server: Server) -> TokenRead:
     """Make a token worthless."""
     with server.db.write() as session:
-        return tokens.revoke(session, token_id, server.clock())
+        return tokens.revoke_token(session, token_id, server.clock())
 
 
 @router.get("/events")
@@ -65,4 +65,4 @@ def list_events(
 ) -> list[EventRead]:
     """What happened, oldest first, a page at a time: go on with ``after`` = the last id."""
     with server.db.read() as session:
-        return event_log.listed(session, after, run_id)
+        return event_log.list_events(session, after, run_id)

@@ -26,7 +26,7 @@ router = APIRouter(
 def me(device_id: DeviceId, server: Server) -> DeviceRead:
     """The device as the server sees it."""
     with server.db.read() as session:
-        return registry.get(session, device_id, server.clock())
+        return registry.read_device(session, device_id, server.clock())
 
 
 @router.post("/records")
@@ -36,7 +36,7 @@ def deliver_records(body: RecordBatch, device_id: DeviceId, server: Server) -> R
 
     # With what others write: a round's devices report at once.
     accepted = server.writer.call(
-        lambda session: device_records.take_in(session, device_id, body, limit, now)
+        lambda session: device_records.ingest_records(session, device_id, body, limit, now)
     )
     reached("server.records.kept")
     return accepted
@@ -46,8 +46,8 @@ def deliver_records(body: RecordBatch, device_id: DeviceId, server: Server) -> R
 def ready_tasks(device_id: DeviceId, server: Server) -> list[TaskRead]:
     """The tasks there are to take part in. Of the devices that do, a device sees itself alone."""
     with server.db.read() as session:
-        name = registry.get(session, device_id, server.clock()).name
-        found = tasks.listed(session, ready_only=True)
+        name = registry.read_device(session, device_id, server.clock()).name
+        found = tasks.list_tasks(session, ready_only=True)
     return [
         task.model_copy(update={"devices": [d for d in task.devices if d == name]})
         for task in found

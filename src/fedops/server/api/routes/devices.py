@@ -32,28 +32,28 @@ joining = APIRouter(
 def list_devices(server: Server, task: NameFilter = None) -> list[DeviceRead]:
     """All devices, or those of a task, by name."""
     with server.db.read() as session:
-        return registry.listed(session, server.clock(), task)
+        return registry.list_devices(session, server.clock(), task)
 
 
 @router.get("/devices/{device}")
 def get_device(device: Named, server: Server) -> DeviceRead:
     """One device, by name or id."""
     with server.db.read() as session:
-        return registry.get(session, device, server.clock())
+        return registry.read_device(session, device, server.clock())
 
 
 @router.get("/devices/{device}/logs")
 def device_logs(device: Named, server: Server, after: After = 0, limit: Limit = 200) -> LogPage:
     """What a device's Client Manager and training client logged, oldest first."""
     with server.db.read() as session:
-        return log_store.of_one_device(session, device, after, limit)
+        return log_store.device_logs(session, device, after, limit)
 
 
 @router.get("/devices/{device}/telemetry")
 def device_telemetry(device: Named, server: Server, limit: Limit = 200) -> list[TelemetryRead]:
     """The newest samples of what a device measured of itself, oldest first."""
     with server.db.read() as session:
-        return system_metrics.newest(session, device, limit)
+        return system_metrics.latest_samples(session, device, limit)
 
 
 @router.post("/devices/{device}/approve")

@@ -19,7 +19,7 @@ RecordId = Annotated[str, Path(min_length=8, max_length=64, pattern=r"^[^\x00]+$
 def list_explanations(run_id: RunId, server: Server) -> list[ExplanationRead]:
     """What the devices let the server know of their explanations, by round and device."""
     with server.db.read() as session:
-        return explanations.listed(session, run_id)
+        return explanations.list_explanations(session, run_id)
 
 
 @router.get(
@@ -32,5 +32,5 @@ def get_explanation_picture(
 ) -> Response:
     """A contact sheet that the device's owner let go: a PNG."""
     with server.db.read() as session:
-        found = explanations.picture(session, run_id, device, picture)
+        found = explanations.read_contact_sheet(session, run_id, device, picture)
     return Response(found, media_type="image/png", headers={"X-Content-Type-Options": "nosniff"})

@@ -24,7 +24,7 @@ Alias = Annotated[str, Path(pattern=r"^[a-z][a-z0-9-]{0,62}$")]
 
 def _version(server: Services, task: str, version: str) -> ModelVersionRead:
     with server.db.read() as session:
-        return versions.get(session, task, version)
+        return versions.read_version(session, task, version)
 
 
 @router.get("/models/verify")
@@ -32,28 +32,28 @@ def verify_models(server: Server, task: NameFilter = None) -> list[FileCheck]:
     """Read every version's file, of one task or all, and compare it with its sha256."""
     with server.db.read() as session:
         files = integrity.to_check(session, task)
-    return integrity.check(server.artifacts, files)
+    return integrity.check_files(server.artifacts, files)
 
 
 @router.get("/tasks/{task}/models")
 def list_models(task: Named, server: Server) -> list[ModelVersionRead]:
     """The task's global model versions, oldest first."""
     with server.db.read() as session:
-        return versions.listed(session, task)
+        return versions.list_versions(session, task)
 
 
 @router.get("/tasks/{task}/models/{version}")
 def get_model(task: Named, version: Version, server: Server) -> ModelVersionRead:
     """One version: a number, ``V3``, or an alias such as ``latest``."""
     with server.db.read() as session:
-        return versions.get(session, task, version)
+        return versions.read_version(session, task, version)
 
 
 @router.get("/tasks/{task}/models/{version}/file", response_class=FileResponse)
 def download_model(task: Named, version: Version, server: Server) -> FileResponse:
     """The model itself, as safetensors."""
     with server.db.read() as session:
-        found = versions.get(session, task, version)
+        found = versions.read_version(session, task, version)
     name = f"{task}-V{found.version}.safetensors"
     return file_transfer.send(server.artifacts, found.sha256, name)
 
@@ -65,7 +65,7 @@ def compare_models(task: Named, version: Version, other: Other, server: Server) 
     _require_intact(server, first)
     _require_intact(server, second)
     files = (server.artifacts.path(first.sha256), server.artifacts.path(second.sha256))
-    return comparison.compare(first, second, files)
+    return comparison.compare_versions(first, second, files)
 
 
 @router.post("/tasks/{task}/models/{version}/promote")
@@ -75,7 +75,7 @@ def promote_model(
     """Let an alias name a version, once its file is found intact."""
     _require_intact(server, _version(server, task, version))
     with server.db.write() as session:
-        return aliases.promote(session, task, version, body.alias, server.clock())
+        return aliases.promote_version(session, task, version, body.alias, server.clock())
 
 
 def _require_intact(server: Services, version: ModelVersionRead) -> None:
@@ -91,11 +91,11 @@ def _require_intact(server: Services, version: ModelVersionRead) -> None:
 def list_aliases(task: Named, server: Server) -> list[AliasRead]:
     """The task's aliases, and what they named before."""
     with server.db.read() as session:
-        return aliases.listed(session, task)
+        return aliases.list_aliases(session, task)
 
 
 @router.post("/tasks/{task}/aliases/{alias}/rollback")
 def rollback_alias(task: Named, alias: Alias, server: Server) -> ModelVersionRead:
     """Take back an alias's last move. The answer is the version that it names again."""
     with server.db.write() as session:
-        return aliases.rollback(session, task, alias, server.clock())
+        return aliases.roll_back_alias(session, task, alias, server.clock())

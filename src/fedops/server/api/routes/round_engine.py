@@ -52,12 +52,12 @@ DONE = 204
 def hello(body: EngineHello, attempt: AttemptId, server: Server) -> AttemptSpec:
     """The FL server is up. The answer is all it needs to execute or continue the run."""
     with server.db.read() as session:
-        found = checkpoints.to_resume_from(session, attempt)
+        found = checkpoints.resume_points(session, attempt)
     damaged = checkpoints.find_damaged(server.artifacts, found)
     home, blobs = server.settings.home, blob_rows.folder(server.artifacts)
     with server.db.write() as session:
-        checkpoints.step_back(session, attempt, damaged, server.clock())
-        spec = engine_session.hello(session, attempt, body, home, server.clock(), blobs)
+        checkpoints.fall_back_a_round(session, attempt, damaged, server.clock())
+        spec = engine_session.start_attempt(session, attempt, body, home, server.clock(), blobs)
     reached("server.hello.committed")
     return spec
 
@@ -72,7 +72,7 @@ def initial_model(body: ModelInit, attempt: AttemptId, server: Server) -> Respon
 
 def _require_live(server: Services, attempt: int) -> None:
     with server.db.read() as session:
-        engine_session.fenced(session, attempt, lock=False)
+        engine_session.require_current_attempt(session, attempt, lock=False)
 
 
 @router.get("/candidates")
@@ -97,7 +97,7 @@ def begin_round(
     """The clients of a round are chosen, and their work is offered."""
     # Should a power cut lose it before anything was delivered, the round is begun again.
     with server.db.write(durable=False) as session:
-        made = commits.begin(session, attempt, number, body, server.clock())
+        made = commits.begin_round(session, attempt, number, body, server.clock())
         reached("server.round.begin.inside")
     reached("server.round.begun")
     return made
@@ -130,7 +130,7 @@ def _judge(server: Services, attempt: int, body: CollectRequest) -> None:
         _require_live(server, attempt)
         return
     with server.db.write(durable=False) as session:
-        engine_session.judge(session, attempt, body, server.clock())
+        engine_session.note_verdicts(session, attempt, body, server.clock())
 
 
 @router.post("/cancel", status_code=DONE)
@@ -149,7 +149,7 @@ def hand_over(body: BlobHandover, attempt: AttemptId, server: Server) -> BlobRef
     staged = server.artifacts.adopt(folder / body.name, body.sha256)
     reached("server.artifact.written")
     ref, now = staged.ref, server.clock()
-    server.writer.call(lambda session: blob_rows.record(session, ref, now), [staged])
+    server.writer.call(lambda session: blob_rows.record_blob(session, ref, now), [staged])
     reached("server.artifact.recorded")
     return ref
 
@@ -164,8 +164,8 @@ def commit_round(
     now = server.clock()
     reached("server.commit.before")
     with server.db.write() as session:
-        reply = commits.commit(session, attempt, body, now)
-        checkpoints.retain(session, attempt, server.settings.keep_checkpoints, now)
+        reply = commits.commit_round(session, attempt, body, now)
+        checkpoints.prune_checkpoints(session, attempt, server.settings.keep_checkpoints, now)
         reached("server.commit.inside")
     reached("server.commit.after")
     return reply
@@ -181,7 +181,7 @@ def deliver_logs(body: EngineLogs, attempt: AttemptId, server: Server) -> Respon
     """What the FL server logged. Delivering it again is harmless."""
     with server.db.write(durable=False) as session:
         limit = server.settings.log_bytes
-        log_store.of_engine(session, attempt, body.entries, limit, server.clock())
+        log_store.engine_entries(session, attempt, body.entries, limit, server.clock())
     return Response(status_code=DONE)
 
 
@@ -189,7 +189,7 @@ def deliver_logs(body: EngineLogs, attempt: AttemptId, server: Server) -> Respon
 def finish(body: EngineFinish, attempt: AttemptId, server: Server) -> Response:
     """The attempt ends by itself. ``completed`` makes the task's next global model version."""
     with server.db.write() as session:
-        outcomes.finish(session, attempt, body, server.settings, server.clock())
+        outcomes.finish_attempt(session, attempt, body, server.settings, server.clock())
         reached("server.finish.inside")
     reached("server.finish.after")
     return Response(status_code=DONE)

@@ -42,14 +42,14 @@ MetricName = Annotated[str | None, Query(min_length=1, max_length=200, pattern=r
 
 def _run(server: Services, run_id: int) -> RunRead:
     with server.db.read() as session:
-        return views.get(session, run_id, server.settings, server.clock())
+        return views.read_run(session, run_id, server.settings, server.clock())
 
 
 @router.post("/tasks/{task}/runs", status_code=201)
 def start_run(task: Named, body: RunStart, server: Server) -> RunRead:
     """Start a run. A task has one active run at a time."""
     with server.db.write() as session:
-        run_id = control.start(session, task, body, server.clock())
+        run_id = control.start_run(session, task, body, server.clock())
     return _run(server, run_id)
 
 
@@ -57,8 +57,8 @@ def start_run(task: Named, body: RunStart, server: Server) -> RunRead:
 def list_runs(server: Server, task: NameFilter = None, limit: Limit = 50) -> list[RunRead]:
     """Runs, newest first, of one task or all."""
     with server.db.read() as session:
-        found = control.ids(session, task, limit)
-        return views.several(session, found, server.settings, server.clock())
+        found = control.run_ids(session, task, limit)
+        return views.read_runs(session, found, server.settings, server.clock())
 
 
 @router.get("/runs/{run_id}")
@@ -113,7 +113,7 @@ def retry_run(
 def list_rounds(run_id: RunId, server: Server) -> list[RoundRead]:
     """The rounds of a run, with the part each device had in them."""
     with server.db.read() as session:
-        return views.rounds(session, run_id)
+        return views.read_rounds(session, run_id)
 
 
 @router.get("/runs/{run_id}/rounds/{round}/model", response_class=FileResponse)
@@ -145,7 +145,7 @@ def run_logs(
 ) -> LogPage:
     """What FL server, Client Managers and training clients logged in a run, oldest first."""
     with server.db.read() as session:
-        return log_store.of_run(
+        return log_store.run_logs(
             session,
             run_id,
             device=device,

@@ -39,21 +39,21 @@ def create_task(body: TaskCreate, server: Server) -> TaskRead:
     """Make a task from an uploaded app."""
     with server.db.write() as session:
         opened = app_bundles.config_from(server.artifacts)
-        return tasks.create(session, body, opened, server.clock())
+        return tasks.create_task(session, body, opened, server.clock())
 
 
 @router.get("/tasks")
 def list_tasks(server: Server) -> list[TaskRead]:
     """All tasks, by name."""
     with server.db.read() as session:
-        return tasks.listed(session)
+        return tasks.list_tasks(session)
 
 
 @router.get("/tasks/{task}")
 def get_task(task: Named, server: Server) -> TaskRead:
     """One task."""
     with server.db.read() as session:
-        return tasks.get(session, task)
+        return tasks.read_task(session, task)
 
 
 @router.patch("/tasks/{task}")
@@ -61,11 +61,11 @@ def update_task(task: Named, body: TaskUpdate, server: Server) -> TaskRead:
     """Change the app, the overrides or the description, for runs to come."""
     with server.db.write() as session:
         opened = app_bundles.config_from(server.artifacts)
-        return tasks.update(session, task, body, opened, server.clock())
+        return tasks.update_task(session, task, body, opened, server.clock())
 
 
 @router.post("/tasks/{task}/archive")
 def archive_task(task: Named, server: Server) -> TaskRead:
     """Put a task away. Its runs and models stay."""
     with server.db.write() as session:
-        return tasks.archive(session, task, server.clock())
+        return tasks.archive_task(session, task, server.clock())

@@ -91,7 +91,7 @@ class WorkApp:
     async def _device(self, authorization: str) -> str:
         """The device that calls."""
         tokens = self._services.token_cache
-        principal = await tokens.of_bearer(authorization, "the token of a device")
+        principal = await tokens.principal_of(authorization, "the token of a device")
         return require_kind(principal, "device").device_id or ""
 
     # --- the long poll -------------------------------------------------------------------------
@@ -105,7 +105,7 @@ class WorkApp:
         if presence.polled(device_id, body, twins, now):
             interval = presence.interval
             await services.writer.submit(
-                lambda session: heartbeats.beat(
+                lambda session: heartbeats.record_heartbeat(
                     session, device_id, body, interval, now, twins=twins
                 )
             )
@@ -138,7 +138,7 @@ class WorkApp:
             return
         try:
             await self._services.writer.submit(
-                lambda session: stopping.let_go(session, released, settings, now)
+                lambda session: stopping.confirm_released(session, released, settings, now)
             )
         except BaseException:  # a caller that goes away, too: doing it twice is harmless
             hub.give_back(released)
@@ -196,7 +196,7 @@ class WorkApp:
     async def _end(self, device_id: str, id_: str, data: bytes) -> Answer:
         body, now = _parse(c.WorkEnd, data), self._services.clock()
         await self._services.writer.submit(
-            lambda session: assignments.end(session, device_id, id_, body, now)
+            lambda session: assignments.end_assignment(session, device_id, id_, body, now)
         )
         self._services.slots.release(id_)
         reached("server.work.end.after")
@@ -207,7 +207,7 @@ class WorkApp:
             raise Invalid("the result is empty: send the payload file as the body")
         result, now = assignments.Result(size=len(data), inline=data), self._services.clock()
         await self._services.writer.submit(
-            lambda session: assignments.deliver(session, device_id, id_, result, now)
+            lambda session: assignments.deliver_result(session, device_id, id_, result, now)
         )
         self._services.slots.release(id_)
         reached("server.work.result.after")
@@ -216,7 +216,7 @@ class WorkApp:
     async def _slot(self, device_id: str, id_: str, data: bytes) -> Answer:
         """Stand in line for leave to upload. Who does is late only after the upload's grace."""
         body, hub = _parse(c.SlotRequest, data), self._services.hub
-        if hub.of_device(device_id, id_) is None:
+        if hub.open_assignment(device_id, id_) is None:
             return await self._over(device_id, id_, hub.ended(device_id, id_))
         hub.wants_to_send(device_id, id_, body.size)
         slot = await self._services.slots.acquire(id_, min(body.wait, LONG_POLL_SECONDS))
@@ -232,7 +232,7 @@ class WorkApp:
 
     def _raise_over(self, device_id: str, id_: str) -> None:
         with self._services.db.read() as session:
-            assignments.raise_over(session, device_id, id_)
+            assignments.raise_gone(session, device_id, id_)
 
 
 _WANTED = (b"authorization", b"content-length", b"fedops-protocol")
