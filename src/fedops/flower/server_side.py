@@ -17,6 +17,7 @@ from fedops.flower.compat import SERVER_NODE, take_task_identity
 from fedops.flower.grid.own_server_app import run_own
 from fedops.flower.strategies import RunStrategy
 from fedops.flower.strategy_config import make_strategy
+from fedops.scalize.manifest import make_importable
 from fedops.scalize.project import Project
 
 
@@ -28,6 +29,7 @@ def play_attempt(spec: AttemptSpec, app_dir: Path, link: ServerLink) -> None:
         project = open_project(spec, app_dir)
         if project.manifest.own_server_app:
             return run_own(project, spec, link)
+        make_importable(project.manifest)  # the strategy may be the app's own
         return run_rounds(prepare(project, spec, link, _strategy_of(app_dir)), link)
 
     play(spec, link, work)

@@ -39,6 +39,7 @@ from fedops.flower.messages import (
     pieces_of_file,
 )
 from fedops.flower.strategy_config import make_strategy
+from fedops.scalize.manifest import make_importable
 from fedops.scalize.project import Project
 from fedops.storage.tensors import pack, save
 
@@ -70,6 +71,7 @@ def run_simulation(grid: Grid, context: Context, app_dir: Path) -> dict[str, flo
 def prepare(project: Project, folder: Path) -> Setup:
     """The app's model, strategy and validation data."""
     config = project.config
+    make_importable(project.manifest)  # the strategy may be the app's own
     strategy = make_strategy(
         config.server.strategy.target, config.server.strategy.kwargs, [project.app_dir]
     )

@@ -127,6 +127,18 @@ def test_a_strategy_that_does_not_exist_fails_the_run(world: World) -> None:
     assert "did you mean 'FedAvg'" in finish.text
 
 
+def test_a_strategy_may_be_in_the_apps_own_package(world: World) -> None:
+    own = "from flwr.serverapp.strategy import FedAvg\n\nclass Own(FedAvg):\n    pass\n"
+    (world.app / "tiny" / "own.py").write_text(own)
+    world.server.config["server"] = {
+        "strategy": {"_target_": "tiny.own.Own", "min_available_nodes": 1, "min_train_nodes": 1}
+    }
+    world.add()
+    finish = world.execute()
+    assert finish is not None
+    assert (finish.outcome, finish.reason) == ("completed", None), finish.text
+
+
 def test_a_mistake_of_ours_fails_the_run_too(world: World) -> None:
     world.server.failing["candidates"] = [ZeroDivisionError("oh")]
     finish = world.execute()
