@@ -20,6 +20,10 @@ class Home:
 
     path: Path
 
+    def __post_init__(self) -> None:
+        """A process that works in another folder, as a project may want, finds the same place."""
+        object.__setattr__(self, "path", self.path.absolute())
+
     @property
     def identity(self) -> Path:
         return self.path / "device.json"

@@ -12,6 +12,7 @@ from fedops.client.device_config import (
     ensure_device_config,
     load_device_config,
 )
+from fedops.client.identity import Home
 from fedops.client.join import default_name, describe_device
 from fedops.client.orders import ClientStatus, HeldStatus, ServerStatus
 from fedops.client.output import LogFile
@@ -177,3 +178,12 @@ def test_a_log_file_is_bounded(tmp_path: Path) -> None:
     assert [f.name for f in files] == ["x.log", "x.log.1"]
     assert sum(f.stat().st_size for f in files) < 2_100
     assert files[0].read_text().endswith("line 499\n")
+
+
+def test_a_home_is_the_same_place_in_whatever_folder_the_process_works(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    home = Home(Path("left"))
+    monkeypatch.chdir("/")
+    assert home.identity == tmp_path / "left" / "device.json"
