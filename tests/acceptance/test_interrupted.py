@@ -71,7 +71,7 @@ def test_less_than_an_epoch_is_repeated_whatever_is_killed_and_cut(
             network.cut_once()
     chance = random.Random(4)
     for network in world.networks.values():  # mostly while an update is on its way
-        counts = [chance.randint(5_000, 40_000) for _ in range(CUTS - 2)]
+        counts = [chance.randint(2_000, 12_000) for _ in range(CUTS - 2)]
         threading.Thread(target=cut_often, args=(network, counts), daemon=True).start()
     assert completed(world, run_id) == undisturbed
     repeated = {name: seen(traces, name) - start[name] - EPOCHS * EXAMPLES for name in DEVICES}

@@ -133,6 +133,20 @@ def test_a_crash_after_a_steady_life_counts_as_the_first(bench: Bench) -> None:
     assert ProcessStatus.FATAL not in bench.states
 
 
+@pytest.mark.parametrize(
+    ("ends", "is_given_up"), [("", True), ("say(**idle); time.sleep(0.2)", False)]
+)
+def test_a_crash_of_who_has_trained_counts_as_the_first(
+    bench: Bench, ends: str, is_given_up: bool
+) -> None:
+    policy = SupervisionPolicy(backoff_seconds=0.01, max_crashes=2)
+    train = "say(kind='state', status='training', task='t', run_id=7, round=2)"
+    supervisor = bench.start(f"say(**idle)\n{train}\ntime.sleep(0.2)\n{ends}\nsys.exit(1)", policy)
+    seen = supervisor.wait_for(lambda r: r.restarts >= 4 or r.status is ProcessStatus.FATAL, 20)
+    assert seen
+    assert (ProcessStatus.FATAL in bench.states) is is_given_up
+
+
 def test_a_fatal_word_gives_up_at_once(bench: Bench) -> None:
     bench.start("say(kind='fatal', text='config.toml: bad key')\nsys.exit(2)")
     report = bench.until(ProcessStatus.FATAL)

@@ -11,7 +11,8 @@ class SupervisionPolicy:
     """When a training client that dies is started again, and when it is given up. Seconds."""
 
     start_seconds: float = 300.0  #: it must say it is ready within this time
-    steady_seconds: float = 60.0  #: after this long a crash counts as the first again
+    #: After this long, or once it has trained, a crash counts as the first again.
+    steady_seconds: float = 60.0
     backoff_seconds: float = 0.5  #: before the first restart; doubles up to ``backoff_cap``
     backoff_cap: float = 30.0
     max_crashes: int = 5  #: crashes in a row before giving up

@@ -685,7 +685,7 @@ class _UnreadableData:
 
 def test_validation_data_that_cannot_be_read_is_the_apps_error(federation: Make) -> None:
     fed = federation("pi-1", num_rounds=1, clients_per_round=1)
-    fed.validation = (_UnreadableData(OSError(errno.EIO, "Input/output error")), "x")
+    fed.validation = (_UnreadableData(OSError(errno.EIO, "Input/output error")), "lines")
     with pytest.raises(RunFailed, match=r"the server's validation data: .*Input/output") as failed:
         fed.play()
     assert failed.value.reason is FailureReason.APP_ERROR
@@ -693,6 +693,6 @@ def test_validation_data_that_cannot_be_read_is_the_apps_error(federation: Make)
 
 def test_a_full_disk_while_evaluating_is_not_the_apps_error(federation: Make) -> None:
     fed = federation("pi-1", num_rounds=1, clients_per_round=1)
-    fed.validation = (_UnreadableData(OSError(errno.ENOSPC, "No space left on device")), "x")
+    fed.validation = (_UnreadableData(OSError(errno.ENOSPC, "No space left on device")), "lines")
     with pytest.raises(OSError, match="No space left"):
         fed.play()

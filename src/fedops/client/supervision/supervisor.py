@@ -68,6 +68,8 @@ class Supervisor:
         self._changed = threading.Condition()
         self._report = ProcessReport()
         self._since = time.monotonic()
+        #: The last life in which a training came to its end.
+        self._trained_in = -1
         self._life = 0
         self._pause_seconds = 0.0
         #: How long the child may train or evaluate at a stretch before it is taken for hung. Seconds.
@@ -140,7 +142,8 @@ class Supervisor:
             return 0
         if life.then == "fatal":
             return self._policy.max_crashes
-        return 1 if life.seconds >= self._policy.steady_seconds else before + 1
+        got_on = life.seconds >= self._policy.steady_seconds or self._trained_in == self._life
+        return 1 if got_on else before + 1
 
     def _give_up(self) -> EndWish:
         """Wait in the state fatal until somebody wants another try."""
@@ -308,6 +311,8 @@ class Supervisor:
         except ValueError:
             return
         if status in _SAID and can_advance(PROCESS_TRANSITIONS, self._report.status, status):
+            if (self._report.status, status) == (ProcessStatus.TRAINING, ProcessStatus.IDLE):
+                self._trained_in = self._life
             self._set(
                 status,
                 task=message.get("task"),
