@@ -2,7 +2,8 @@
 #   make demo    train a model federatedly on this machine, as separate processes
 #   make demo-xai  the same, and each device explains its predictions: ends with a contact sheet
 #   make test    all tests; what needs a program this machine lacks is skipped, with the reason
-#   make check   formatting, lint, types, import contracts
+#   make test-fast  unit and contract tests, without S3 and the frameworks: about a minute
+#   make check   formatting, lint, types, import contracts, rooms
 #   make bench   the benchmarks
 #   make scale   a round of a thousand devices on this machine (ARGS="--devices 300" for fewer)
 #   make chaos   50 runs whose processes are killed, frozen and cut off (ARGS="--schedules 5 --seed 2")
@@ -23,7 +24,7 @@ LOG    := $(VENV)/install.log
 NEXT   := .venv-next
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-xai test check bench scale chaos soak record-protocol flower-next format docs clean
+.PHONY: help demo demo-xai test test-fast check bench scale chaos soak record-protocol flower-next format docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -36,6 +37,10 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -rs $(ARGS)
+
+# Unit and contract tests, without the implementations that take long: S3, the frameworks.
+test-fast: $(STAMP)
+	@$(BIN)/python -m pytest -rs tests/unit tests/contract -k "not s3 and not keras and not huggingface and not pytorch" $(ARGS)
 
 check: $(STAMP)
 	@echo "check: formatting"       && $(BIN)/ruff format --check --quiet .

@@ -93,6 +93,7 @@ def test_its_ticket_comes_on_its_standard_input_and_nowhere_else(
     pid = made.start(ticket())
     eventually((tmp_path / "ticket").exists)
     assert json.loads((tmp_path / "ticket").read_text())["token"] == "fo_attempt_x"
+    assert "'OPENBLAS_NUM_THREADS': '1'" in (tmp_path / "env").read_text()
     assert "secret" not in (tmp_path / "env").read_text()
     assert "fo_attempt" not in (tmp_path / "env").read_text()
     assert not any("fo_attempt" in word for word in psutil.Process(pid).cmdline())

@@ -23,6 +23,8 @@ from fedops.processes.spawn import clean_env, spawn
 logger = logging.getLogger("fedops.server.engine")
 
 COMMAND = (sys.executable, "-m", "fedops.flower.server_app")
+#: A strategy's sums in one order, so that a run that is continued comes to the same bits.
+ONE_ORDER = {"OPENBLAS_NUM_THREADS": "1"}
 #: glibc: give large blocks back at once. Else what held one round's updates stays with the process.
 MALLOC = {
     "MALLOC_ARENA_MAX": "2",
@@ -121,7 +123,7 @@ class LocalEngineProcesses:
 
     def _env(self) -> dict[str, str]:
         env = {name: value for name, value in clean_env().items() if not name.startswith("FLWR_")}
-        return env | {
+        return {**ONE_ORDER, **env} | {
             **MALLOC,
             TREE_VARIABLE: self._tree,
             "FLWR_HOME": str(self._home / "flwr"),
