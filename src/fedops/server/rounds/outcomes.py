@@ -43,7 +43,7 @@ def finish_attempt(
     )
     if body.outcome == "completed" and body.own_rounds:
         why = "its own ServerApp has ended; what that made is in its own hands"
-        _end_completed(session, attempt, run, why, now)
+        complete_run(session, attempt, run, why, now)
     elif body.outcome == "completed":
         _complete(session, attempt, run, body, now)
     elif body.outcome == "failed" and run.status not in _ENDING:
@@ -97,10 +97,10 @@ def _complete(
     )
     why = f"all {run.rounds} rounds committed; V{version.version} is the new global model"
     values: dict[str, Any] = {"version": version.version, "metrics": metrics or run.metrics}
-    _end_completed(session, attempt, run, why, now, **values)
+    complete_run(session, attempt, run, why, now, **values)
 
 
-def _end_completed(
+def complete_run(
     session: Session, attempt: AttemptRow, run: RunRow, why: str, now: float, **values: Any
 ) -> None:
     if run.status is RunStatus.PAUSING:  # it completed before it could pause

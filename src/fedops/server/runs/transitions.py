@@ -1,7 +1,11 @@
-"""Changes of state of runs and attempts, with all that follows from them: events and notices."""
+"""Changes of state of runs and attempts, with all that follows from them: events and notices.
+
+``core.states`` says which state may follow which; ``MOVED_BY`` which function takes a run there.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sqlalchemy import select
@@ -28,6 +32,23 @@ from fedops.server.devices.membership import tell_members
 from fedops.server.events import event_log
 from fedops.server.events.notifications import AttemptOver, AttemptSignal, WorkForScheduler, notify
 
+#: To which state a run is taken by which function, as ``room.module.function``.
+MOVED_BY: Mapping[RunStatus, tuple[str, ...]] = {
+    RunStatus.STARTING: ("runs.attempts.open_attempt",),
+    RunStatus.RUNNING: ("rounds.engine_session.start_attempt",),
+    RunStatus.RESUMING: ("runs.attempts.resume_or_fail", "runs.control.request_resume"),
+    RunStatus.PAUSING: ("runs.control.request_pause",),
+    RunStatus.PAUSED: ("runs.control.request_pause", "runs.stopping.finish_stopping"),
+    RunStatus.STOPPING: ("rounds.outcomes.complete_run", "runs.control.request_stop"),
+    RunStatus.STOPPED: ("runs.control.request_stop", "runs.stopping.finish_stopping"),
+    RunStatus.COMPLETED: ("rounds.outcomes.complete_run",),
+    RunStatus.FAILED: (
+        "rounds.outcomes.finish_attempt",
+        "runs.attempts.mark_refused",
+        "runs.attempts.resume_or_fail",
+        "runs.transitions.fail_run",
+    ),
+}
 #: In these states a run has (or may have) no use for an attempt.
 _RESTING = RUN_TERMINAL | {RunStatus.PAUSED}
 

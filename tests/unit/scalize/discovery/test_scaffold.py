@@ -10,7 +10,7 @@ from fedops.scalize.bundle.bundle_files import carried_files
 from fedops.scalize.discovery.scaffold import Plan, init_project, propose, write
 from fedops.scalize.flow.project import Project
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 TUTORIALS = ROOT / "tests" / "fixtures" / "tutorials"
 
 TORCH = """\
