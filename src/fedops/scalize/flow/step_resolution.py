@@ -15,6 +15,7 @@ from fedops.scalize.flow.manifest import Manifest, make_importable
 from fedops.scalize.flow.signature_binding import StepCall, plan
 from fedops.scalize.flow.target_import import (
     NETWORK_ALLOWED,
+    NETWORK_NAMES,
     check_allowed,
     import_advice,
     interpolations_in,
@@ -56,7 +57,7 @@ def trust_of_server(manifest: Manifest, local: Config) -> Trust:
     """For a config from the network: the allow-list, and what the app's own files name."""
     own = {target for _, target in targets_in(to_plain(local))}
     own |= {target for target in manifest.flow.model_dump().values() if target}
-    return Trust(False, (*NETWORK_ALLOWED, *manifest.packages), frozenset(own))
+    return Trust(False, (*NETWORK_ALLOWED, *manifest.packages), NETWORK_NAMES | own)
 
 
 def check_network_config(plain: Mapping[str, Any], trust: Trust, where: str) -> None:

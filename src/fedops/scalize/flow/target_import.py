@@ -18,12 +18,8 @@ from typing import Any
 from fedops.core.errors import Forbidden, Invalid
 from fedops.core.suggestions import comma_list, did_you_mean
 
-#: What a config from the network may name, beside the app's own package.
+#: Packages in which a config from the network may name something, beside the app's own.
 NETWORK_ALLOWED = (
-    "fedops.algorithms",
-    "fedops.explain",
-    "fedops.flower.strategies.strategy_adapter",
-    "fedops.scalize",
     "flwr.server.strategy",
     "flwr.serverapp.strategy",
     "keras",
@@ -31,6 +27,8 @@ NETWORK_ALLOWED = (
     "torch.nn",
     "torch.optim",
 )
+#: What of FedOps it may name: these and nothing beside them.
+NETWORK_NAMES = frozenset({"fedops.algorithms.partition.partition"})
 
 
 def check_allowed(target: str, allowed: Sequence[str], where: str) -> None:

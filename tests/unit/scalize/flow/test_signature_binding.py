@@ -163,7 +163,7 @@ def test_a_parameter_nothing_fits_is_named() -> None:
         planned("evaluate", step)
     message = str(caught.value)
     assert "'magic'" in message
-    assert "test_steps.py, line" in message
+    assert "test_signature_binding.py, line" in message
     assert "[evaluate]" in message
 
 
