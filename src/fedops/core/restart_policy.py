@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from fedops.core.backoff import pause_after
+
 
 @dataclass(frozen=True)
 class SupervisionPolicy:
@@ -37,5 +39,5 @@ def next_step(crashes: int, policy: SupervisionPolicy) -> Step:
         return Step(StepKind.SPAWN)
     if crashes >= policy.max_crashes:
         return Step(StepKind.GIVE_UP)
-    delay = policy.backoff_seconds * 2.0 ** (crashes - 1)
-    return Step(StepKind.WAIT, min(delay, policy.backoff_cap))
+    pause = pause_after(crashes, policy.backoff_seconds, policy.backoff_cap)
+    return Step(StepKind.WAIT, pause)

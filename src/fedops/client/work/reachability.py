@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from fedops.api_client import OtherVersion, TryLater
+from fedops.core.backoff import pauses
 from fedops.core.errors import FedOpsError, Forbidden, Unavailable
 
 logger = logging.getLogger("fedops.client")
@@ -123,7 +124,4 @@ def is_final(error: FedOpsError) -> bool:
 
 def backoff(first: float = 0.5, cap: float = RETRY_CAP) -> Iterator[float]:
     """Growing pauses with some chance in them, so that a thousand devices do not come back at once."""
-    pause = first
-    while True:
-        yield pause * random.uniform(0.7, 1.3)
-        pause = min(pause * 2, cap)
+    return (pause * random.uniform(0.7, 1.3) for pause in pauses(first, cap))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
+from fedops.core.backoff import pauses
 from fedops.core.errors import Conflict, Unavailable
 from fedops.engine.link.exit_reasons import Superseded
 
@@ -31,7 +32,8 @@ class ServerRetry:
             Superseded: this attempt does not count any more.
             Unavailable: the Server Manager stayed away for too long.
         """
-        deadline, pause = time.monotonic() + self._seconds, _FIRST_PAUSE
+        deadline = time.monotonic() + self._seconds
+        waits = pauses(_FIRST_PAUSE, _LONGEST_PAUSE)
         while True:
             try:
                 return call()
@@ -41,5 +43,4 @@ class ServerRetry:
                 if time.monotonic() > deadline:
                     raise
                 logger.warning("%s; trying again", error)
-            time.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE)
+            time.sleep(next(waits))

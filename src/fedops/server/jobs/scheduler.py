@@ -16,6 +16,7 @@ from pathlib import Path
 
 from sqlalchemy.orm import Session
 
+from fedops.core.backoff import pause_after
 from fedops.core.errors import Conflict, FedOpsError, Invalid
 from fedops.core.reasons.durations import duration
 from fedops.core.states import AttemptStatus, RunStatus
@@ -63,7 +64,7 @@ class Backoff:
 
     def failed(self, now: float) -> None:
         """Wait before the next try; the first failure costs nothing."""
-        delay = min(self.first * 2.0 ** (self.failures - 1), self.cap) if self.failures else 0.0
+        delay = pause_after(self.failures, self.first, self.cap) if self.failures else 0.0
         self.failures, self.until = self.failures + 1, now + delay
 
 
