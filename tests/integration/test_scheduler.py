@@ -32,6 +32,7 @@ from fedops.server.database.database import Database
 from fedops.server.database.tables import AttemptRow, BundleRow, RunRow, TaskRow
 from fedops.server.devices import enrolment, heartbeats, registry
 from fedops.server.devices.presence import Presence
+from fedops.server.events.event_log import Change
 from fedops.server.jobs.leadership import Leadership
 from fedops.server.jobs.maintenance import Maintenance
 from fedops.server.jobs.scheduler import Scheduler
@@ -269,9 +270,11 @@ def test_a_lost_attempt_is_killed_before_the_next_begins(world: World) -> None:
         assert attempt is not None
         who, why = "test", "lost"
         transitions.transition_attempt(
-            session, attempt, AttemptStatus.LOST, who, why, world.clock()
+            session, attempt, AttemptStatus.LOST, Change(who, why, world.clock())
         )
-        transitions.transition_run(session, run, RunStatus.RESUMING, who, why, world.clock())
+        transitions.transition_run(
+            session, run, RunStatus.RESUMING, Change(who, why, world.clock())
+        )
     world.step()
     assert first not in world.engines.running
     assert world.attempt(run_id).number == 2

@@ -21,6 +21,7 @@ from fedops.server.database.tables import DeviceRow
 from fedops.server.devices import device_keys
 from fedops.server.devices.registry import tell_gone
 from fedops.server.events import event_log
+from fedops.server.events.event_log import Change
 from fedops.server.events.notifications import DeviceChanged, notify
 from fedops.settings import ServerSettings
 
@@ -44,7 +45,7 @@ def join(session: Session, body: JoinRequest, settings: ServerSettings, now: flo
         row = _enrol(session, body, key, now)
         if settings.approval == "auto":
             why = f"join token {token.id} approves at once"
-            _move(session, row, Enrolment.APPROVED, event_log.SERVER, why, now)
+            _move(session, row, Enrolment.APPROVED, Change(event_log.SERVER, why, now))
     elif row.enrolment in (Enrolment.REJECTED, Enrolment.REVOKED):
         raise Forbidden(
             f"device '{row.name}' was {row.enrolment.value}: it cannot join again with the same key"
@@ -94,7 +95,7 @@ def decide(session: Session, device: str, decision: str, now: float) -> None:
     """Approve, reject or revoke a device. Repeating is harmless."""
     row = require_device(session, device)
     new = DECISIONS[decision]
-    if not _move(session, row, new, event_log.OPERATOR, "asked for", now):
+    if not _move(session, row, new, Change(event_log.OPERATOR, "asked for", now)):
         return
     if new is Enrolment.REVOKED:
         tell_gone(session, row, "revoked by the operator")
@@ -103,14 +104,16 @@ def decide(session: Session, device: str, decision: str, now: float) -> None:
         assignments.end_device_assignments(session, row.id, now)
 
 
-def _move(session: Session, row: DeviceRow, new: Enrolment, who: str, why: str, now: float) -> bool:
+def _move(session: Session, row: DeviceRow, new: Enrolment, change: Change) -> bool:
     try:
-        before = transition(session, row, "enrolment", ENROLMENT_TRANSITIONS, new, decided_at=now)
+        before = transition(
+            session, row, "enrolment", ENROLMENT_TRANSITIONS, new, decided_at=change.at
+        )
     except InvalidTransition as error:
         raise Conflict(f"device '{row.name}': {error.message}") from None
     if before is None:
         return False
-    event_log.append_transition(session, now, who, f"device {row.name}", (before, new), why)
+    event_log.append_transition(session, change, f"device {row.name}", (before, new))
     notify(session, DeviceChanged(row.id))
     return True
 

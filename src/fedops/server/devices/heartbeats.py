@@ -13,6 +13,7 @@ from fedops.server.database.tables import DeviceRow
 from fedops.server.devices import invitations
 from fedops.server.devices.membership import enter_tasks
 from fedops.server.events import event_log
+from fedops.server.events.event_log import Change
 from fedops.server.events.notifications import DeviceBack, DeviceLife, notify
 
 #: Changes of the training client that belong in the log; the others come with every round.
@@ -66,5 +67,7 @@ def _note_process(session: Session, row: DeviceRow, report: ProcessReport, now: 
         subject = f"device {row.name}"
         states = (before, report.status)
         why = report.reason or ""
-        event_log.append_transition(session, now, subject, subject, states, why, report.run_id)
+        event_log.append_transition(
+            session, Change(subject, why, now), subject, states, report.run_id
+        )
     row.process, row.process_at = report.model_dump(mode="json"), now

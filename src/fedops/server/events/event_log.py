@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -15,6 +16,15 @@ from fedops.server.database.tables import EventRow
 OPERATOR, SCHEDULER, SWEEPER, SERVER = "operator", "scheduler", "sweeper", "server"
 #: An answer holds at most this many.
 PAGE = 1_000
+
+
+@dataclass(frozen=True)
+class Change:
+    """Who changes something, why, and when (POSIX seconds)."""
+
+    who: str
+    why: str
+    at: float
 
 
 def append_event(
@@ -35,14 +45,13 @@ def append_event(
 
 def append_transition(
     session: Session,
-    now: float,
-    who: str,
+    change: Change,
     subject: str,
     states: tuple[StrEnum, StrEnum],
-    why: str,
     run_id: int | None = None,
 ) -> None:
     """Log a change of state: who made it, from where, to where, why."""
+    who, why, now = change.who, change.why, change.at
     before, after = (state.value for state in states)
     machine = subject.split(" ")[0]
     append_event(

@@ -42,6 +42,7 @@ from fedops.server.database.tables import (
     RunRow,
 )
 from fedops.server.devices import availability
+from fedops.server.events.event_log import Change
 from fedops.server.models import versions
 from fedops.server.rounds import open_rounds
 from fedops.server.runs.attempts import engine_of
@@ -96,9 +97,9 @@ def start_attempt(
     attempt.pid = body.pid
     session.flush()
     me, why = engine_of(attempt), f"the FL server is up (process {body.pid})"
-    transition_attempt(session, attempt, AttemptStatus.RUNNING, me, why, now)
+    transition_attempt(session, attempt, AttemptStatus.RUNNING, Change(me, why, now))
     if run.status in (RunStatus.STARTING, RunStatus.RESUMING):
-        transition_run(session, run, RunStatus.RUNNING, me, why, now)
+        transition_run(session, run, RunStatus.RUNNING, Change(me, why, now))
     model, state = _start_from(session, run)
     begun = open_rounds.adopt(session, attempt, run, model.sha256 if model else None, now)
     spec = _spec(attempt, run, home)

@@ -18,6 +18,7 @@ from fedops.server.database.tables import (
     RoundRow,
     RunRow,
 )
+from fedops.server.events.event_log import Change
 from fedops.server.models import versions
 from fedops.server.rounds.commits import note_client_metrics
 from fedops.server.rounds.engine_session import require_current_attempt
@@ -39,7 +40,7 @@ def finish_attempt(
     text = body.text or body.outcome
     note_client_metrics(session, run, run.committed_rounds, body.client_metrics, now)
     transition_attempt(
-        session, attempt, AttemptStatus.ENDED, engine_of(attempt), _goodbye(body), now
+        session, attempt, AttemptStatus.ENDED, Change(engine_of(attempt), _goodbye(body), now)
     )
     if body.outcome == "completed" and body.own_rounds:
         why = "its own ServerApp has ended; what that made is in its own hands"
@@ -48,7 +49,9 @@ def finish_attempt(
         _complete(session, attempt, run, body, now)
     elif body.outcome == "failed" and run.status not in _ENDING:
         reason = body.reason or FailureReason.ENGINE_ERROR
-        transition_run(session, run, RunStatus.FAILED, engine_of(attempt), text, now, reason=reason)
+        transition_run(
+            session, run, RunStatus.FAILED, Change(engine_of(attempt), text, now), reason=reason
+        )
     elif not stopping.finish_stopping(session, run, settings, now) and run.status not in _ENDING:
         attempts.resume_or_fail(session, run, f"attempt {attempt.number} ended: {text}", now)
 
@@ -104,8 +107,10 @@ def complete_run(
     session: Session, attempt: AttemptRow, run: RunRow, why: str, now: float, **values: Any
 ) -> None:
     if run.status is RunStatus.PAUSING:  # it completed before it could pause
-        transition_run(session, run, RunStatus.STOPPING, engine_of(attempt), why, now)
-    transition_run(session, run, RunStatus.COMPLETED, engine_of(attempt), why, now, **values)
+        transition_run(session, run, RunStatus.STOPPING, Change(engine_of(attempt), why, now))
+    transition_run(
+        session, run, RunStatus.COMPLETED, Change(engine_of(attempt), why, now), **values
+    )
 
 
 def _lineage(session: Session, run: RunRow) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from fedops.server.database.compare_and_set import compare_and_set
 from fedops.server.database.lookup import require_run
 from fedops.server.database.tables import AttemptRow, RunRow
 from fedops.server.events import event_log
+from fedops.server.events.event_log import Change
 from fedops.server.runs import deadlines
 from fedops.server.runs.transitions import live_attempt, transition_attempt, transition_run
 from fedops.settings import ServerSettings
@@ -108,7 +109,7 @@ def open_attempt(session: Session, run_id: int, now: float) -> EngineJob:
     )
     if run.status is RunStatus.PENDING:
         why = f"attempt {number} is given to the engine"
-        transition_run(session, run, RunStatus.STARTING, event_log.SCHEDULER, why, now)
+        transition_run(session, run, RunStatus.STARTING, Change(event_log.SCHEDULER, why, now))
     return EngineJob(attempt.id, run.id, number, run.task, run.bundle, secret)
 
 
@@ -154,7 +155,7 @@ def mark_lost(
     attempt = _require(session, attempt_id)
     if attempt.status not in ATTEMPT_LIVE:
         return
-    transition_attempt(session, attempt, AttemptStatus.LOST, event_log.SCHEDULER, why, now)
+    transition_attempt(session, attempt, AttemptStatus.LOST, Change(event_log.SCHEDULER, why, now))
     run = require_run(session, attempt.run_id)
     if run.current_attempt == attempt.number:
         resume_or_fail(
@@ -166,7 +167,9 @@ def cancel_attempt(session: Session, attempt_id: int, why: str, now: float) -> N
     """Nothing executes the attempt any more, and nothing shall. Repeatable."""
     attempt = _require(session, attempt_id)
     if attempt.status in ATTEMPT_LIVE:
-        transition_attempt(session, attempt, AttemptStatus.CANCELLED, event_log.SCHEDULER, why, now)
+        transition_attempt(
+            session, attempt, AttemptStatus.CANCELLED, Change(event_log.SCHEDULER, why, now)
+        )
 
 
 def mark_refused(session: Session, attempt_id: int, why: str, now: float) -> None:
@@ -175,7 +178,9 @@ def mark_refused(session: Session, attempt_id: int, why: str, now: float) -> Non
     run = require_run(session, _require(session, attempt_id).run_id)
     if run.status not in RUN_TERMINAL:
         reason = FailureReason.APP_ERROR
-        transition_run(session, run, RunStatus.FAILED, event_log.SCHEDULER, why, now, reason=reason)
+        transition_run(
+            session, run, RunStatus.FAILED, Change(event_log.SCHEDULER, why, now), reason=reason
+        )
 
 
 def resume_or_fail(
@@ -190,8 +195,8 @@ def resume_or_fail(
     if run.lost_in_a_row > _max_retries(run):
         text = f"{run.lost_in_a_row} attempts in a row made no round; {why}"
         reason = FailureReason.ENGINE_ERROR
-        transition_run(session, run, RunStatus.FAILED, who, text, now, reason=reason)
-    elif not transition_run(session, run, RunStatus.RESUMING, who, why, now):
+        transition_run(session, run, RunStatus.FAILED, Change(who, text, now), reason=reason)
+    elif not transition_run(session, run, RunStatus.RESUMING, Change(who, why, now)):
         run.text = why
 
 

@@ -14,6 +14,7 @@ from fedops.core.states import RUN_TERMINAL, RUN_TRANSITIONS, RunStatus, TaskSta
 from fedops.server.database.lookup import require_run
 from fedops.server.database.tables import ModelVersionRow, RunRow, TaskRow
 from fedops.server.events import event_log
+from fedops.server.events.event_log import Change
 from fedops.server.events.notifications import WorkForScheduler, notify
 from fedops.server.models import versions
 from fedops.server.runs import stopping
@@ -106,8 +107,8 @@ def request_stop(session: Session, run_id: int, settings: ServerSettings, now: f
         raise Conflict(f"run {run.id} is {run.status.value} already")
     who, why = event_log.OPERATOR, "stopped by the operator"
     if run.status is RunStatus.PENDING:
-        transition_run(session, run, RunStatus.STOPPED, who, why, now)
-    elif transition_run(session, run, RunStatus.STOPPING, who, why, now):
+        transition_run(session, run, RunStatus.STOPPED, Change(who, why, now))
+    elif transition_run(session, run, RunStatus.STOPPING, Change(who, why, now)):
         stopping.finish_stopping(session, run, settings, now)
 
 
@@ -118,10 +119,10 @@ def request_pause(session: Session, run_id: int, settings: ServerSettings, now: 
         return
     who, why = event_log.OPERATOR, "paused by the operator"
     if run.status is RunStatus.PENDING:
-        transition_run(session, run, RunStatus.PAUSED, who, why, now)
+        transition_run(session, run, RunStatus.PAUSED, Change(who, why, now))
         return
     _require_edge(run, RunStatus.PAUSING, "paused")
-    transition_run(session, run, RunStatus.PAUSING, who, why, now)
+    transition_run(session, run, RunStatus.PAUSING, Change(who, why, now))
     stopping.finish_stopping(session, run, settings, now)
 
 
@@ -133,7 +134,7 @@ def request_resume(session: Session, run_id: int, now: float) -> None:
     if run.status is not RunStatus.PAUSED:
         raise Conflict(_not_now(run, "resumed", [RunStatus.PAUSED]))
     who, why = event_log.OPERATOR, "resumed by the operator"
-    transition_run(session, run, RunStatus.RESUMING, who, why, now, lost_in_a_row=0)
+    transition_run(session, run, RunStatus.RESUMING, Change(who, why, now), lost_in_a_row=0)
 
 
 def _require_edge(run: RunRow, new: RunStatus, what: str) -> None:

@@ -13,6 +13,7 @@ from fedops.server.assignments import assignments
 from fedops.server.assignments.assignments import ENDED_BY_SERVER
 from fedops.server.database.tables import AssignmentRow, DeviceRow, RunRow
 from fedops.server.events import event_log
+from fedops.server.events.event_log import Change
 from fedops.server.events.notifications import WorkReleased, notify
 from fedops.server.runs.transitions import live_attempt, transition_run
 from fedops.settings import ServerSettings
@@ -59,7 +60,7 @@ def finish_stopping(session: Session, run: RunRow, settings: ServerSettings, now
         return False
     why = "every device confirmed" if not waiting else f"no word from {', '.join(waiting)}"
     return transition_run(
-        session, run, _SETTLES_AS[run.status], event_log.SERVER, why, now, text=run.text
+        session, run, _SETTLES_AS[run.status], Change(event_log.SERVER, why, now), text=run.text
     )
 
 

@@ -30,6 +30,7 @@ from fedops.server.database.lookup import require_run
 from fedops.server.database.tables import AttemptRow, RunRow
 from fedops.server.devices.membership import tell_members
 from fedops.server.events import event_log
+from fedops.server.events.event_log import Change
 from fedops.server.events.notifications import AttemptOver, AttemptSignal, WorkForScheduler, notify
 
 #: To which state a run is taken by which function, as ``room.module.function``.
@@ -71,27 +72,25 @@ def transition_run(
     session: Session,
     run: RunRow,
     new: RunStatus,
-    who: str,
-    why: str,
-    now: float,
+    change: Change,
     **values: Any,
 ) -> bool:
     """Take a run to a state, if it is not there yet; log it and tell whom it concerns."""
     if new in RUN_TERMINAL:
-        values.setdefault("ended_at", now)
-    values.setdefault("text", why)
+        values.setdefault("ended_at", change.at)
+    values.setdefault("text", change.why)
     if new in RUN_TRAINING and run.status not in RUN_TRAINING:
-        values.setdefault("started_at", run.started_at or now)
+        values.setdefault("started_at", run.started_at or change.at)
     try:
         before = transition(
-            session, run, "status", RUN_TRANSITIONS, new, status_since=now, **values
+            session, run, "status", RUN_TRANSITIONS, new, status_since=change.at, **values
         )
     except InvalidTransition as error:
         raise Conflict(f"run {run.id}: {error.message}") from None
     if before is None:
         return False
-    event_log.append_transition(session, now, who, f"run {run.id}", (before, new), why, run.id)
-    _follow_up(session, run, before, new, who, why, now)
+    event_log.append_transition(session, change, f"run {run.id}", (before, new), run.id)
+    _follow_up(session, run, before, new, change)
     return True
 
 
@@ -100,18 +99,16 @@ def _follow_up(
     run: RunRow,
     before: RunStatus,
     new: RunStatus,
-    who: str,
-    why: str,
-    now: float,
+    change: Change,
 ) -> None:
     if (before in RUN_TRAINING) != (new in RUN_TRAINING):
         tell_members(session, run.task)
-    _end_work(session, run, new, now)
+    _end_work(session, run, new, change.at)
     attempt = live_attempt(session, run)
     if attempt and new in (RunStatus.STOPPING, RunStatus.PAUSING):
         notify(session, AttemptSignal(attempt.id))
     if attempt and new in _RESTING:
-        transition_attempt(session, attempt, AttemptStatus.CANCELLED, who, why, now)
+        transition_attempt(session, attempt, AttemptStatus.CANCELLED, change)
     notify(session, WorkForScheduler())
 
 
@@ -130,19 +127,17 @@ def transition_attempt(
     session: Session,
     attempt: AttemptRow,
     new: AttemptStatus,
-    who: str,
-    why: str,
-    now: float,
+    change: Change,
     **values: Any,
 ) -> bool:
     """Take an attempt to a state, if it is not there yet; log it and free what it held."""
     if new not in ATTEMPT_LIVE:
-        values.update(ended_at=now, reason=why or None)
+        values.update(ended_at=change.at, reason=change.why or None)
     before = transition(session, attempt, "status", ATTEMPT_TRANSITIONS, new, **values)
     if before is None:
         return False
     subject = f"attempt {attempt.number} of run {attempt.run_id}"
-    event_log.append_transition(session, now, who, subject, (before, new), why, attempt.run_id)
+    event_log.append_transition(session, change, subject, (before, new), attempt.run_id)
     if new not in ATTEMPT_LIVE:
         notify(session, AttemptOver(attempt.id, attempt.run_id), WorkForScheduler())
     return True
@@ -152,4 +147,4 @@ def fail_run(session: Session, run_id: int, reason: FailureReason, text: str, no
     """For the scheduler and the sweeper: a run that cannot go on fails. Repeatable."""
     run = require_run(session, run_id)
     if run.ended_at is None:
-        transition_run(session, run, RunStatus.FAILED, "server", text, now, reason=reason)
+        transition_run(session, run, RunStatus.FAILED, Change("server", text, now), reason=reason)

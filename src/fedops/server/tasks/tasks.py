@@ -21,6 +21,7 @@ from fedops.server.database.tables import RunRow, TaskRow
 from fedops.server.devices import availability
 from fedops.server.devices.membership import tell_members
 from fedops.server.events import event_log
+from fedops.server.events.event_log import Change
 from fedops.server.models import versions
 from fedops.server.tasks import app_bundles
 
@@ -110,7 +111,7 @@ def archive_task(session: Session, name: str, now: float) -> TaskRead:
     if before is not None:
         states = (before, TaskStatus.ARCHIVED)
         event_log.append_transition(
-            session, now, event_log.OPERATOR, f"task {name}", states, "asked for"
+            session, Change(event_log.OPERATOR, "asked for", now), f"task {name}", states
         )
         tell_members(session, name)
     return task_read(session, row)
