@@ -157,8 +157,7 @@ def assemble(
     hub, inboxes = WorkHub(clock, shared=shared), AttemptInboxes()
     presence = Presence(settings.heartbeat_seconds, shared=shared)
     tokens, writer, instructions = TokenCache(db, clock), Writer(db), Instructions(db)
-    memory = PeerMemory(db, hub, inboxes, twins, clock)
-    company = _company(settings, db, lease, there, memory, hub) if shared else None
+    company = _company(settings, db, lease, there, hub, inboxes, twins) if shared else None
     others: Others = company or Nobody()
     access = WorkBlobAccess(
         db, writer, tokens, hub, instructions, presence, clock, settings.max_update_bytes, others
@@ -194,11 +193,13 @@ def _company(
     db: Database,
     lease: Lease,
     there: DatabaseClock,
-    memory: PeerMemory,
     hub: WorkHub,
+    inboxes: AttemptInboxes,
+    twins: ClonedDevices,
 ) -> Company:
     from fedops.server.peers.company import Company  # needs PostgreSQL's driver
 
+    memory = PeerMemory(db, hub, inboxes, twins, there)
     return Company(db, lease, there, memory, hub, partial(files_of, settings))
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import os
 from pathlib import Path
 
 from fedops.core.errors import Unavailable
 from fedops.server.access import tokens
 from fedops.server.database.database import Database
+from fedops.storage.atomic_files import write_atomic
 
 logger = logging.getLogger("fedops.server")
 
@@ -21,20 +21,8 @@ def ensure_admin_token(db: Database, file: Path, now: float) -> bool:
             secret = tokens.ensure_admin_token(session, known, now)
             if secret is None:
                 return False
-            _write(file, secret)
+            write_atomic(file, f"{secret}\n".encode(), 0o600)
     except (OSError, UnicodeDecodeError) as error:
         raise Unavailable(f"cannot keep the admin token in {file}: {error}") from error
     logger.info("a new admin token is in %s", file)
     return True
-
-
-def _write(file: Path, secret: str) -> None:
-    """Never readable by others, not even for a moment."""
-    temporary = file.with_name(f".{file.name}.new")
-    temporary.unlink(missing_ok=True)
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-        stream.write(secret + "\n")
-        stream.flush()
-        os.fsync(stream.fileno())
-    temporary.replace(file)
