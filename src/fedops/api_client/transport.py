@@ -78,6 +78,14 @@ class Client:
         )
 
     def close(self) -> None:
+        """Let go of the connections to the server, as ``with`` does at its end; may be repeated.
+
+        >>> from fedops.api_client import OperatorClient
+        >>> with OperatorClient(url, token=token) as client:
+        ...     sorted(task.name for task in client.tasks())
+        ['digits', 'mnist']
+        >>> client.close()
+        """
         self._http.close()
 
     def __enter__(self) -> Self:

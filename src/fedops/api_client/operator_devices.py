@@ -1,0 +1,90 @@
+"""What an operator may do with join tokens and devices."""
+
+from __future__ import annotations
+
+from fedops.api_client.transport import Client
+from fedops.core import contracts as c
+from fedops.core.contracts import require_name
+
+
+class OperatorDevices(Client):
+    """Tokens, devices, and what devices tell of themselves."""
+
+    def create_token(self, body: c.TokenCreate) -> c.TokenRead:
+        """A new join token; only this answer holds its secret, as ``token``.
+
+        >>> made = operator.create_token(c.TokenCreate(uses=5, note="lab"))
+        >>> made.uses_left, made.token.startswith("fo_join_")
+        (5, True)
+        """
+        return self._call(c.TokenRead, "POST", "/tokens", body)
+
+    def tokens(self) -> list[c.TokenRead]:
+        """All join and admin tokens, the newest first, without their secrets.
+
+        >>> made = operator.create_token(c.TokenCreate(note="lab"))
+        >>> [token.id for token in operator.tokens() if token.note == "lab"] == [made.id]
+        True
+        """
+        return self._list(c.TokenRead, "/tokens")
+
+    def revoke_token(self, token_id: int) -> c.TokenRead:
+        """The token, worthless from now on. ``NotFound`` when there is none, ``Forbidden`` for the only admin's.
+
+        >>> made = operator.create_token(c.TokenCreate(uses=5))
+        >>> operator.revoke_token(made.id).revoked
+        True
+        """
+        return self._call(c.TokenRead, "POST", f"/tokens/{token_id}/revoke")
+
+    def devices(self, task: str | None = None) -> list[c.DeviceRead]:
+        """All devices, or those of a task. ``NotFound`` when there is no such task.
+
+        >>> sorted(device.name for device in operator.devices("mnist") if device.online)
+        ['jetson', 'pi']
+        """
+        return self._list(c.DeviceRead, "/devices", task=task)
+
+    def device(self, device: str) -> c.DeviceRead:
+        """One device by its name, with what its training client does. ``NotFound`` when there is none.
+
+        >>> found = operator.device("pi")
+        >>> found.enrolment.value, found.process.status.value
+        ('approved', 'idle')
+        """
+        return self._call(c.DeviceRead, "GET", f"/devices/{require_name(device)}")
+
+    def decide_device(self, device: str, decision: str) -> c.DeviceRead:
+        """The device after a decision: ``approve``, ``reject`` or ``revoke``.
+
+        ``NotFound`` when there is no such device or decision, ``Conflict`` when it was decided otherwise.
+
+        >>> operator.decide_device("jetson", "revoke").enrolment.value
+        'revoked'
+        """
+        return self._call(
+            c.DeviceRead, "POST", f"/devices/{require_name(device)}/{require_name(decision)}"
+        )
+
+    def device_logs(self, device: str, after: int = 0, limit: int = 200) -> c.LogPage:
+        """What a device logged beyond the entry ``after``, oldest first. ``NotFound`` when there is no such device.
+
+        >>> page = operator.device_logs("pi")
+        >>> [entry.text for entry in page.entries]
+        ['epoch 1 of 1']
+        >>> operator.device_logs("pi", after=page.entries[-1].id).entries
+        []
+        """
+        params = {"after": after, "limit": limit}
+        return self._call(c.LogPage, "GET", f"/devices/{require_name(device)}/logs", params=params)
+
+    def device_telemetry(self, device: str, limit: int = 200) -> list[c.TelemetryRead]:
+        """The newest samples of what a device measured, oldest first. ``NotFound`` when there is no such device.
+
+        >>> newest = operator.device_telemetry("pi")[-1]
+        >>> newest.values["cpu_percent"]
+        40.0
+        """
+        return self._list(
+            c.TelemetryRead, f"/devices/{require_name(device)}/telemetry", limit=limit
+        )

@@ -1,0 +1,108 @@
+"""What an operator may do with the versions of a task's model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fedops.api_client.transport import Client, given, parse_list
+from fedops.core import contracts as c
+from fedops.core.contracts import require_name
+
+
+class OperatorModels(Client):
+    """Versions of a model: each is named by its number, as ``V3``, or by an alias such as ``latest``."""
+
+    def models(self, task: str) -> list[c.ModelVersionRead]:
+        """All versions of a task's model, oldest first. ``NotFound`` when there is no such task.
+
+        >>> [(model.version, model.parent) for model in operator.models("mnist")]
+        [(0, None), (1, 0)]
+        """
+        return self._list(c.ModelVersionRead, f"/tasks/{require_name(task)}/models")
+
+    def model(self, task: str, version: str) -> c.ModelVersionRead:
+        """One version, with its metrics and where it comes from. ``NotFound`` when there is none.
+
+        >>> found = operator.model("mnist", "latest")
+        >>> found.version, found.run_id == finished, found.metrics["accuracy"]
+        (1, True, 0.1)
+        """
+        return self._call(
+            c.ModelVersionRead,
+            "GET",
+            f"/tasks/{require_name(task)}/models/{require_name(version)}",
+        )
+
+    def verify_models(self, task: str | None = None) -> list[c.FileCheck]:
+        """What the server finds in the file of every version. ``NotFound`` when there is no such task.
+
+        >>> [check.version for check in operator.verify_models("mnist") if check.problem]
+        []
+        """
+        params = given({"task": task})
+        return parse_list(
+            c.FileCheck, self._send("GET", "/models/verify", params=params, timeout=3_600.0)
+        )
+
+    def compare_models(self, task: str, first: str, second: str) -> c.ModelComparison:
+        """What differs between two versions.
+
+        ``NotFound`` when one of them is not there, ``Unavailable`` when a file is damaged.
+
+        >>> found = operator.compare_models("mnist", "V0", "V1")
+        >>> found.identical, [(tensor.name, tensor.largest) for tensor in found.tensors]
+        (False, [('w', 1.0)])
+        """
+        path = f"/tasks/{require_name(task)}/models/{require_name(first)}/compare/{require_name(second)}"
+        return self._call(c.ModelComparison, "GET", path, timeout=600.0)
+
+    def promote_model(self, task: str, version: str, alias: str = "serving") -> c.ModelVersionRead:
+        """The version that the alias names from now on.
+
+        ``NotFound`` when there is none, ``Invalid`` for what is no alias, ``Unavailable`` when its file is
+        damaged.
+
+        >>> operator.promote_model("mnist", "latest").aliases
+        ['latest', 'serving']
+        """
+        path = f"/tasks/{require_name(task)}/models/{require_name(version)}/promote"
+        body = c.Promotion(alias=alias)
+        return self._call(c.ModelVersionRead, "POST", path, body, timeout=600.0)
+
+    def rollback_alias(self, task: str, alias: str = "serving") -> c.ModelVersionRead:
+        """The version that the alias named before, and names again.
+
+        ``NotFound`` when there is no such alias, ``Conflict`` when it never named another version.
+
+        >>> operator.promote_model("mnist", "V0").version
+        0
+        >>> operator.promote_model("mnist", "V1").version
+        1
+        >>> operator.rollback_alias("mnist").version
+        0
+        """
+        return self._call(
+            c.ModelVersionRead,
+            "POST",
+            f"/tasks/{require_name(task)}/aliases/{require_name(alias)}/rollback",
+        )
+
+    def aliases(self, task: str) -> list[c.AliasRead]:
+        """The aliases of a task and what each named before. ``NotFound`` when there is no such task.
+
+        >>> [(alias.name, alias.version) for alias in operator.aliases("mnist")]
+        [('latest', 1)]
+        """
+        return self._list(c.AliasRead, f"/tasks/{require_name(task)}/aliases")
+
+    def download_model(self, task: str, version: str, target: Path) -> Path:
+        """A version's model, now in the safetensors file ``target``. ``NotFound`` when it is not there.
+
+        >>> from fedops.storage import tensors
+        >>> file = operator.download_model("mnist", "V1", folder / "model.safetensors")
+        >>> tensors.load(file)["w"].tolist()
+        [1.0, 1.0]
+        """
+        return self._download(
+            f"/tasks/{require_name(task)}/models/{require_name(version)}/file", target
+        )

@@ -1,0 +1,71 @@
+"""What an operator may do with app bundles and tasks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fedops.api_client.transport import Client
+from fedops.core import contracts as c
+from fedops.core.contracts import require_name
+
+
+class OperatorTasks(Client):
+    """App bundles, and the tasks that are made of them."""
+
+    def upload_bundle(self, file: Path, commit: str | None = None) -> c.BlobRef:
+        """Digest and size of an app bundle that is now on the server. ``Invalid`` when it is none.
+
+        ``commit``: the Git commit that the app's files were at.
+
+        >>> ref = operator.upload_bundle(folder / "app.zip", commit="0123abc")
+        >>> ref.size == (folder / "app.zip").stat().st_size
+        True
+        """
+        return self._upload("/bundles", file, commit=commit)
+
+    def create_task(self, body: c.TaskCreate) -> c.TaskRead:
+        """A new task of an uploaded bundle.
+
+        ``Conflict`` when its name is taken, ``Invalid`` when the bundle is not there or the config is wrong.
+
+        >>> ref = operator.upload_bundle(folder / "app.zip")
+        >>> body = c.TaskCreate(name="letters", bundle=ref.sha256, overrides=["num_rounds=5"])
+        >>> operator.create_task(body).config["num_rounds"]
+        5
+        """
+        return self._call(c.TaskRead, "POST", "/tasks", body)
+
+    def update_task(self, task: str, body: c.TaskUpdate) -> c.TaskRead:
+        """The task as later runs will use it.
+
+        ``NotFound`` when there is none, ``Conflict`` once it is archived, ``Invalid`` for a wrong config.
+
+        >>> operator.update_task("mnist", c.TaskUpdate(overrides=["num_rounds=9"])).config["num_rounds"]
+        9
+        """
+        return self._call(c.TaskRead, "PATCH", f"/tasks/{require_name(task)}", body)
+
+    def archive_task(self, task: str) -> c.TaskRead:
+        """The task, which takes no new run now. ``NotFound`` when there is none, ``Conflict`` while one goes on.
+
+        >>> operator.archive_task("mnist").status.value
+        'archived'
+        """
+        return self._call(c.TaskRead, "POST", f"/tasks/{require_name(task)}/archive")
+
+    def tasks(self) -> list[c.TaskRead]:
+        """All tasks, the archived ones too.
+
+        >>> sorted(task.name for task in operator.tasks())
+        ['digits', 'mnist']
+        """
+        return self._list(c.TaskRead, "/tasks")
+
+    def task(self, task: str) -> c.TaskRead:
+        """One task by its name. ``NotFound`` when there is none.
+
+        >>> found = operator.task("mnist")
+        >>> found.latest_version, found.active_run is None
+        (1, True)
+        """
+        return self._call(c.TaskRead, "GET", f"/tasks/{require_name(task)}")
