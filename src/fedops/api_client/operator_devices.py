@@ -29,7 +29,9 @@ class OperatorDevices(Client):
         return self._list(c.TokenRead, "/tokens")
 
     def revoke_token(self, token_id: int) -> c.TokenRead:
-        """The token, worthless from now on. ``NotFound`` when there is none, ``Forbidden`` for the only admin's.
+        """The token, worthless from now on.
+
+        ``NotFound`` when there is none, ``Forbidden`` when it is the only admin token.
 
         >>> made = operator.create_token(c.TokenCreate(uses=5))
         >>> operator.revoke_token(made.id).revoked
@@ -67,7 +69,9 @@ class OperatorDevices(Client):
         )
 
     def device_logs(self, device: str, after: int = 0, limit: int = 200) -> c.LogPage:
-        """What a device logged beyond the entry ``after``, oldest first. ``NotFound`` when there is no such device.
+        """What a device logged beyond the entry ``after``, oldest first.
+
+        ``NotFound`` when there is no such device.
 
         >>> page = operator.device_logs("pi")
         >>> [entry.text for entry in page.entries]
@@ -79,7 +83,9 @@ class OperatorDevices(Client):
         return self._call(c.LogPage, "GET", f"/devices/{require_name(device)}/logs", params=params)
 
     def device_telemetry(self, device: str, limit: int = 200) -> list[c.TelemetryRead]:
-        """The newest samples of what a device measured, oldest first. ``NotFound`` when there is no such device.
+        """The newest samples of what a device measured, oldest first.
+
+        ``NotFound`` when there is no such device.
 
         >>> newest = operator.device_telemetry("pi")[-1]
         >>> newest.values["cpu_percent"]

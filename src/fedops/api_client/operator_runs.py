@@ -58,7 +58,9 @@ class OperatorRuns(Client):
         return self._list(c.MetricRead, f"/runs/{run_id}/metrics", name=name)
 
     def explanations(self, run_id: int) -> list[c.ExplanationRead]:
-        """What devices told of their explanations, by round and device. ``NotFound`` when there is no such run.
+        """What devices told of their explanations, by round and device.
+
+        ``NotFound`` when there is no such run.
 
         >>> (found,) = operator.explanations(active)
         >>> found.device, found.scores
@@ -67,7 +69,9 @@ class OperatorRuns(Client):
         return self._list(c.ExplanationRead, f"/runs/{run_id}/explanations")
 
     def download_explanation(self, run_id: int, device: str, picture: str, target: Path) -> Path:
-        """A contact sheet that the device's owner let go, now in the PNG file ``target``. ``NotFound`` when there is none.
+        """A contact sheet that the device's owner let go, now in the PNG file ``target``.
+
+        ``NotFound`` when there is none.
 
         >>> (found,) = operator.explanations(active)
         >>> operator.download_explanation(active, "pi", found.pictures[0], folder / "pi.png").name
@@ -89,7 +93,9 @@ class OperatorRuns(Client):
         return self._call(c.RunRead, "POST", f"/runs/{run_id}/stop")
 
     def pause_run(self, run_id: int) -> c.RunRead:
-        """The run, which can be resumed later. ``NotFound`` when there is none, ``Conflict`` when it is ending.
+        """The run, which can be resumed later.
+
+        ``NotFound`` when there is none, ``Conflict`` when it is ending.
 
         >>> operator.pause_run(active).status.value
         'pausing'
@@ -149,7 +155,9 @@ class OperatorRuns(Client):
         after: int = 0,
         limit: int = 200,
     ) -> c.LogPage:
-        """What was logged in a run beyond ``after``, oldest first. ``NotFound`` when there is no such run or device.
+        """What was logged in a run beyond ``after``, oldest first.
+
+        ``NotFound`` when there is no such run or device.
 
         >>> page = operator.run_logs(active, device="pi", round=1)
         >>> [(entry.source, entry.text) for entry in page.entries]

@@ -46,7 +46,9 @@ class OperatorTasks(Client):
         return self._call(c.TaskRead, "PATCH", f"/tasks/{require_name(task)}", body)
 
     def archive_task(self, task: str) -> c.TaskRead:
-        """The task, which takes no new run now. ``NotFound`` when there is none, ``Conflict`` while one goes on.
+        """The task, which takes no new run now.
+
+        ``NotFound`` when there is none, ``Conflict`` while one goes on.
 
         >>> operator.archive_task("mnist").status.value
         'archived'

@@ -43,13 +43,35 @@ class ClientUpdate:
 
 
 class AggregationPort(Protocol):
-    """The strategy of one run. What it raises is ``Invalid``, with its name and the round."""
+    """The strategy of one run. What it raises is ``Invalid``, with its name and the round.
+
+    A strategy that takes the median of the updates, and remembers nothing:
+
+    >>> import numpy as np
+    >>> from fedops.engine.aggregation_port import ClientUpdate, SamplingNumbers
+    >>> class Median:
+    ...     name, numbers = "Median", SamplingNumbers(1.0, 2, 2, 1.0, 2)
+    ...     def is_plain_mean(self): return False
+    ...     def takes_mean(self): return False
+    ...     def export_state(self): return {}
+    ...     def import_state(self, state): pass
+    ...     def configure(self, round_, model, node_ids): return {node: {} for node in node_ids}
+    ...     def aggregate(self, round_, before, updates):
+    ...         return {k: np.median([u.tensors[k] for u in updates], axis=0) for k in before}
+    >>> updates = [ClientUpdate(n, 10, {}, {"w": np.full(2, value)}) for n, value in enumerate((1, 2, 99))]
+    >>> Median().aggregate(1, {"w": np.zeros(2)}, updates)["w"].tolist()
+    [2.0, 2.0]
+    """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What it is called in messages."""
+        ...
 
     @property
-    def numbers(self) -> SamplingNumbers: ...
+    def numbers(self) -> SamplingNumbers:
+        """How many clients it asks for."""
+        ...
 
     def is_plain_mean(self) -> bool:
         """Whether the weighted mean of the updates is the next model, with nothing done to it."""

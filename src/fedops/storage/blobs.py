@@ -92,7 +92,30 @@ class Upload(Protocol):
 
 
 class BlobStore(Protocol):
-    """Where blobs are kept. ``Invalid`` for what is no digest, ``NotFound`` for what is not there."""
+    """Where blobs are kept. ``Invalid`` for what is no digest, ``NotFound`` for what is not there.
+
+    A file is taken in and read again, from a store in the path ``folder``:
+
+    >>> from fedops.storage.folder_blobs import FolderBlobs
+    >>> store = FolderBlobs(folder)
+    >>> upload = store.begin("from-pi", note=b"round 1")
+    >>> upload.write(b"a model")
+    >>> ref = upload.finish()
+    >>> store.read(ref.sha256, 2, 5)
+    b'model'
+
+    One that broke off is gone on with, also by another process:
+
+    >>> broken = store.begin("from-pi", note=b"round 2")
+    >>> broken.write(b"another ")
+    >>> broken.pause()
+    >>> resumed = FolderBlobs(folder).resume("from-pi")
+    >>> resumed.note, resumed.size
+    (b'round 2', 8)
+    >>> resumed.write(b"model")
+    >>> resumed.finish().size
+    13
+    """
 
     def begin(self, name: str | None = None, note: bytes = b"") -> Upload:
         """Take in a file. With a name it can be resumed, and replaces an unfinished one of that name."""
@@ -115,16 +138,20 @@ class BlobStore(Protocol):
         ...
 
     def path(self, sha256: str) -> Path:
-        """The file on this machine, which may be mapped."""
+        """The file on this machine, which may be mapped. ``NotFound`` when it is not there."""
         ...
 
     def read(self, sha256: str, offset: int, size: int) -> bytes:
         """Exactly these bytes of it. ``Unavailable`` when it is shorter than that."""
         ...
 
-    def size(self, sha256: str) -> int: ...
+    def size(self, sha256: str) -> int:
+        """How many bytes it has. ``NotFound`` when it is not there."""
+        ...
 
-    def exists(self, sha256: str) -> bool: ...
+    def exists(self, sha256: str) -> bool:
+        """Whether it is there."""
+        ...
 
     def location(self, sha256: str, seconds: float) -> str | None:
         """A URL that gives the file to anybody for so long, where the store makes such."""

@@ -49,10 +49,26 @@ class Maps:
 
 
 class Method(Protocol):
-    """One way to explain an image classifier."""
+    """One way to explain an image classifier.
+
+    A method that takes the brightness of a pixel for its share in the score:
+
+    >>> import torch
+    >>> from fedops.explain.methods.base import Job, Maps, finite
+    >>> class Brightness:
+    ...     name, needs_layer, signed, enlarge, group = "brightness", False, False, "nearest", 64
+    ...     def explain(self, job):
+    ...         return Maps(finite((job.inputs - job.absent).abs().mean(1)))
+    >>> pictures, black = torch.tensor([[[[0.0, 0.5]]]]), torch.zeros(1, 1, 1, 1)
+    >>> job = Job(torch.nn.Flatten(), pictures, torch.tensor([1]), black)
+    >>> Brightness().explain(job).values.tolist()
+    [[[0.0, 0.5]]]
+    """
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What it is called in config, reports and names of files."""
+        ...
 
     @property
     def needs_layer(self) -> bool:

@@ -149,7 +149,30 @@ class AdapterOptions:
 
 
 class ModelAdapter(Protocol):
-    """A model of one framework, with what the contract says of its arrays."""
+    """A model of one framework, with what the contract says of its arrays.
+
+    An adapter of a model that is one number, the mean of the data, and the check of what it promises:
+
+    >>> import numpy as np
+    >>> from fedops.config.schema import Exchange
+    >>> from fedops.scalize.adapter import parameter_exchange as exchange
+    >>> from fedops.scalize.adapter.protocol import EvalResult, TrainResult
+    >>> from fedops.testing import check_adapter
+    >>> class Mean:
+    ...     contract = exchange.build_contract([exchange.TensorInfo("w", (1,), "float32")], Exchange())
+    ...     w = np.zeros(1, np.float32)
+    ...     def get_tensors(self):
+    ...         return exchange.outgoing(self.contract, {"w": self.w})
+    ...     def set_tensors(self, tensors):
+    ...         self.w = exchange.incoming(self.contract, tensors, {"w": "float32"}).get("w", self.w)
+    ...     def train(self, data, context):
+    ...         context.check()
+    ...         self.w = self.w + np.float32(context.learning_rate) * (data.mean() - self.w)
+    ...         return TrainResult(len(data), {"loss": float(np.mean((data - self.w) ** 2))})
+    ...     def evaluate(self, data, context):
+    ...         return EvalResult(len(data), {"loss": float(np.mean((data - self.w) ** 2))})
+    >>> check_adapter(lambda seed: Mean(), np.arange(16, dtype=np.float32))
+    """
 
     @property
     def contract(self) -> ParameterContract:
