@@ -95,7 +95,7 @@ class OperatorRuns(Client):
     def pause_run(self, run_id: int) -> c.RunRead:
         """The run, which can be resumed later.
 
-        ``NotFound`` when there is none, ``Conflict`` when it is ending.
+        ``NotFound`` when there is none, ``Conflict`` when it is over or stopping.
 
         >>> operator.pause_run(active).status.value
         'pausing'

@@ -46,9 +46,9 @@ class OperatorTasks(Client):
         return self._call(c.TaskRead, "PATCH", f"/tasks/{require_name(task)}", body)
 
     def archive_task(self, task: str) -> c.TaskRead:
-        """The task, which takes no new run now.
+        """The task, which takes no new run from now on.
 
-        ``NotFound`` when there is none, ``Conflict`` while one goes on.
+        ``NotFound`` when there is none, ``Conflict`` while a run of it goes on.
 
         >>> operator.archive_task("mnist").status.value
         'archived'
