@@ -11,7 +11,7 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.serverapp.strategy import FedAvg
 from paper_federation import Conflict, PaperServer
-from paper_server import Assignment
+from paper_work import Assignment
 from tiny_app import CONFIG, PYPROJECT, write_app
 
 from fedops.core.contracts import EngineFinish

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import zstandard
 from paper_federation import LineAdapter, PaperFederation, Refused, Work, plain_rounds, strategy_of
-from paper_server import Assignment, PaperServer
+from paper_server import PaperServer
+from paper_work import Assignment
 
 from fedops.core.contracts import (
     Delivery,
