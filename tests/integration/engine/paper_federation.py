@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from line_model import LineAdapter, LineProject, StateMemory, examples, plain_rounds
-from paper_server import Answer, Assignment, PaperServer, Refused, Work
+from paper_server import PaperServer
+from paper_work import Answer, Assignment, Refused, Work
 
 from fedops.config.loading import parse_config
 from fedops.config.schema import Config

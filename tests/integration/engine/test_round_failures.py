@@ -1,0 +1,187 @@
+"""What ends an attempt: too few clients, a command, a lost server, a strategy or a disk that fails."""
+
+import errno
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from paper_federation import (
+    Conflict,
+    PaperFederation,
+    Unavailable,
+    plain_rounds,
+)
+from paper_rounds import THREE, Make, model, rounds_of, same, silent
+
+from fedops.core.states import FailureReason
+from fedops.engine.link.exit_reasons import RunFailed, StopRequested, Superseded
+from fedops.storage import tensors as tensors_module
+
+# --- too few clients, stop, pause --------------------------------------------------------------
+
+
+def test_too_few_clients_are_waited_for_with_a_reason_and_then_given_up(federation: Make) -> None:
+    fed = federation("pi-1", clients_per_round=3, server=rounds_of(wait_seconds=0.5))
+    fed.add("pi-2")
+    fed.server.unavailable["pi-2"] = "offline, last seen 41 s ago"
+    with pytest.raises(RunFailed) as failed:
+        fed.play()
+    why = "waiting for 2 more clients: 1 of 3 available; pi-2: offline, last seen 41 s ago"
+    assert failed.value.reason is FailureReason.TOO_FEW_CLIENTS
+    assert failed.value.text == f"gave up after 0 s: {why}"
+    assert any(
+        p.phase == "waiting" and p.detail == why and p.needed == 3 for p in fed.server.progresses
+    )
+    assert fed.server.asked == []
+
+
+def test_a_round_begins_when_there_are_enough_clients(federation: Make) -> None:
+    fed = federation("pi-1", num_rounds=1, clients_per_round=2)
+    playing = fed.play_aside()
+    fed.until(lambda: any(p.phase == "waiting" for p in fed.server.progresses))
+    fed.add("pi-2")
+    assert playing.end() is None
+    assert fed.server.commits[0].timing["waiting"] > 0.1
+
+
+@pytest.mark.parametrize(("command", "outcome"), [("stop", "stopped"), ("pause", "paused")])
+@pytest.mark.parametrize("devices", [[], ["pi-1"]])
+def test_a_command_ends_the_attempt_at_once(
+    federation: Make, command: str, outcome: str, devices: list[str]
+) -> None:
+    fed = federation(clients_per_round=1)
+    for device in devices:
+        fed.server.add(device, silent)
+    playing = fed.play_aside()
+    fed.until(lambda: fed.server.progresses and (not devices or fed.server.asked))
+    fed.server.order(command)
+    error = playing.end(3)
+    assert isinstance(error, StopRequested)
+    assert error.outcome == outcome
+
+
+def test_a_command_with_the_commit_ends_after_it(federation: Make) -> None:
+    fed = federation("pi-1", clients_per_round=1, num_rounds=5)
+    fed.server.on_commit = lambda commit: fed.server.order("pause")
+    with pytest.raises(StopRequested):
+        fed.play()
+    assert len(fed.server.commits) == 1
+
+
+# --- the rest of the world fails ---------------------------------------------------------------
+
+
+def test_a_server_that_is_away_for_a_moment_is_waited_for(federation: Make) -> None:
+    fed = federation(*THREE, clients_per_round=3)
+    gone = [Unavailable("cannot reach the Server Manager")] * 2
+    for name in ("candidates", "hand_over", "begin_round", "commit", "collect", "progress"):
+        fed.server.failing[name] = list(gone)
+    fed.play()
+    assert len(fed.server.commits) == 2
+
+
+def test_a_server_that_stays_away_ends_the_attempt(federation: Make) -> None:
+    fed = federation("pi-1", clients_per_round=1)
+    fed.server.failing["candidates"] = [Unavailable("away")] * 100
+    with pytest.raises(Unavailable):
+        fed.play(retry_seconds=0.3)
+
+
+def test_a_superseded_attempt_ends_quietly_while_it_waits(federation: Make) -> None:
+    fed = federation(clients_per_round=1)
+    fed.server.add("pi-1", silent)
+    playing = fed.play_aside()
+    fed.until(lambda: fed.server.asked)
+    fed.server.failing["collect"] = [Conflict("attempt 2 is current")]
+    fed.server.gone("pi-1", "offline")
+    assert isinstance(playing.end(5), Superseded)
+
+
+def test_a_strategy_that_gives_no_model_fails_the_run(federation: Make) -> None:
+    fed = federation("pi-1", clients_per_round=1, server={"strategy": {"_target_": "Bulyan"}})
+    with pytest.raises(
+        RunFailed, match="round 1: the strategy Bulyan gave no model from 1 replies"
+    ) as failed:
+        fed.play()
+    assert failed.value.reason is FailureReason.AGGREGATION_ERROR
+
+
+def test_a_strategy_that_diverges_is_stopped_before_it_is_committed(federation: Make) -> None:
+    strategy = {"_target_": "FedAvgM", "server_learning_rate": 1e38, "server_momentum": 0.9}
+    fed = federation("pi-1", num_rounds=9, clients_per_round=1, server={"strategy": strategy})
+    with (
+        np.errstate(all="ignore"),
+        pytest.raises(RunFailed, match=r"FedAvgM made .* NaN or infinite"),
+    ):
+        fed.play()
+
+
+@pytest.mark.parametrize(
+    ("number", "error", "text"),
+    [(errno.ENOSPC, OSError, "No space left"), (errno.EIO, RunFailed, "cannot write to .* broken")],
+    ids=["full", "broken"],
+)
+def test_what_cannot_be_written_leaves_what_was_committed(
+    federation: Make, number: int, error: type[Exception], text: str
+) -> None:
+    """A broken disk fails the run; of a full one the attempt's caller waits for room."""
+    fed = federation("pi-1", num_rounds=3, clients_per_round=1)
+    whole = tensors_module.atomic_file
+
+    def failing(path: Path, *args: Any, **kwargs: Any) -> Any:
+        if path.name == "model-00002.safetensors":
+            raise OSError(number, "No space left on device" if number == errno.ENOSPC else "broken")
+        return whole(path, *args, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tensors_module, "atomic_file", failing)
+        with pytest.raises(error, match=text) as failed:
+            fed.play()
+    if isinstance(failed.value, RunFailed):
+        assert failed.value.reason is FailureReason.ENGINE_ERROR
+    assert len(fed.server.commits) == 1
+    assert same(model(fed), plain_rounds(["pi-1"], 1)[0])
+    fed.play()
+    assert same(model(fed), plain_rounds(["pi-1"], 3)[-1])
+
+
+def test_a_model_that_does_not_fit_the_app_is_refused(federation: Make) -> None:
+    fed = federation("pi-1", clients_per_round=1)
+    fed.play()
+    other = federation("pi-1", name="two", clients_per_round=1)
+    other.server.initial = fed.server.initial
+    other.server.store(fed.server.blob(fed.server.initial.model).read_bytes())
+    other.project = lambda **changed: PaperFederation.project(other, size=7, **changed)  # type: ignore[method-assign]
+    with pytest.raises(
+        RunFailed, match=r"'w': float32\[7\] \(mean\) here, float32\[3\] \(mean\) there"
+    ):
+        other.play()
+
+
+class _UnreadableData:
+    """Validation data whose files cannot be read any more."""
+
+    def __init__(self, error: OSError) -> None:
+        self._error = error
+
+    def __iter__(self) -> Any:
+        raise self._error
+
+    def __len__(self) -> int:
+        return 1
+
+
+def test_validation_data_that_cannot_be_read_is_the_apps_error(federation: Make) -> None:
+    fed = federation("pi-1", num_rounds=1, clients_per_round=1)
+    fed.validation = (_UnreadableData(OSError(errno.EIO, "Input/output error")), "lines")
+    with pytest.raises(RunFailed, match=r"the server's validation data: .*Input/output") as failed:
+        fed.play()
+    assert failed.value.reason is FailureReason.APP_ERROR
+
+
+def test_a_full_disk_while_evaluating_is_not_the_apps_error(federation: Make) -> None:
+    fed = federation("pi-1", num_rounds=1, clients_per_round=1)
+    fed.validation = (_UnreadableData(OSError(errno.ENOSPC, "No space left on device")), "lines")
+    with pytest.raises(OSError, match="No space left"):
+        fed.play()

@@ -1,0 +1,198 @@
+"""Clients that reply wrongly: rejected, refused, failed, without data."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from paper_federation import Answer, Refused, Work, examples, plain_rounds
+from paper_rounds import AT_LEAST_ONE, AT_LEAST_TWO, Make, model, participation, rounds_of, same
+
+from fedops.core.contracts.training import ARRAYS, METRICS
+from fedops.core.states import AssignmentStatus, FailureReason, ParticipationStatus
+from fedops.engine.link.exit_reasons import RunFailed
+from fedops.storage.payloads import Payload
+
+Spoil = Callable[[dict[str, Any], dict[str, Any]], None]
+
+
+def spoilt(client: Answer, spoil: Spoil, times: int = 99) -> Answer:
+    """Spoils the arrays or the metrics of the first results."""
+    left = [times]
+
+    def answer(work: Work) -> Payload | Refused | bytes | None:
+        result = client(work)
+        if isinstance(result, Payload) and ARRAYS in result.arrays and left[0]:
+            left[0] -= 1
+            arrays = {k: np.array(a) for k, a in result.arrays[ARRAYS].items()}
+            metrics = {name: dict(values) for name, values in result.metrics.items()}
+            spoil(arrays, metrics)
+            return Payload({ARRAYS: arrays}, metrics, result.configs)
+        return result
+
+    return answer
+
+
+def _nan(arrays: dict[str, Any], metrics: dict[str, Any]) -> None:
+    arrays["w"][1] = np.nan
+
+
+def _shape(arrays: dict[str, Any], metrics: dict[str, Any]) -> None:
+    arrays["w"] = arrays["w"].reshape(1, 3)
+
+
+def _nothing(arrays: dict[str, Any], metrics: dict[str, Any]) -> None:
+    metrics[METRICS]["num-examples"] = 0
+
+
+def _negative(arrays: dict[str, Any], metrics: dict[str, Any]) -> None:
+    metrics[METRICS]["num-examples"] = -5
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (_nan, "the reply of device 'bad' is refused: 1 of 3 values of 'w' are NaN or infinite"),
+        (
+            _shape,
+            "the reply of device 'bad' is refused: 'w' is float32[1, 3] in it and float32[3] in the model",
+        ),
+        (
+            _nothing,
+            "the reply of device 'bad' is refused: its number of examples is 0, and must be",
+        ),
+        (
+            _negative,
+            "the reply of device 'bad' is refused: its number of examples is -5, and must be",
+        ),
+    ],
+)
+def test_a_wrong_update_is_rejected_and_the_round_goes_on(
+    federation: Make, spoil: Spoil, reason: str
+) -> None:
+    fed = federation("pi-1", "pi-2", num_rounds=1, clients_per_round=3)
+    fed.server.add("bad", spoilt(fed.client("bad"), spoil))
+    fed.play()
+    commit = fed.server.commits[0]
+    report = participation(commit, "bad")
+    assert report.status is ParticipationStatus.REJECTED
+    assert report.reason is not None
+    assert report.reason.startswith(reason)
+    assert same(model(fed), plain_rounds(["pi-1", "pi-2"], 1)[0])
+    assert "bad" not in commit.refused
+
+
+def test_a_device_with_another_model_is_refused_for_the_run(federation: Make) -> None:
+    fed = federation("pi-1", "pi-2", server=AT_LEAST_TWO)
+    fed.add("other", size=4)
+    fed.play()
+    assert fed.server.commits[0].refused == {
+        "other": "its model (here) differs from the run's (there):"
+        " 'w': float32[4] (mean) here, float32[3] (mean) there"
+    }
+    assert participation(fed.server.commits[0], "other").status is ParticipationStatus.REJECTED
+    assert fed.server.asked.count("other") == 1
+    assert len(fed.server.commits) == 2
+
+
+def test_the_odd_data_set_out_is_refused(federation: Make) -> None:
+    fed = federation("pi-1", "pi-2", server=AT_LEAST_TWO)
+    fed.add("a-digits", dataset="digits")
+    fed.play()
+    assert fed.server.commits[0].refused == {
+        "a-digits": "its data set is 'digits', and the run's is 'lines'"
+    }
+    assert fed.server.commits[0].dataset == "lines"
+    assert same(model(fed, 0), plain_rounds(["pi-1", "pi-2"], 1)[0])
+
+
+def test_the_servers_data_set_says_what_the_run_is_about(federation: Make) -> None:
+    fed = federation(num_rounds=1, server=AT_LEAST_ONE)
+    fed.validation = (examples(1, 5), "digits")
+    fed.add("pi-1", "pi-2")
+    fed.add("pi-3", dataset="digits")
+    fed.play()
+    assert set(fed.server.commits[0].refused) == {"pi-1", "pi-2"}
+
+
+@pytest.mark.parametrize("noted", [True, False], ids=["noted", "on-its-way"])
+def test_an_update_that_the_server_takes_back_is_not_aggregated(
+    federation: Make, noted: bool
+) -> None:
+    """As it does when the device is revoked; whether or not the engine's verdict on it is there."""
+    fed = federation("pi-1", "pi-2", num_rounds=1, clients_per_round=3)
+    out = fed.client("pi-3")
+
+    def waits(work: Work) -> Payload | Refused | None:
+        if work.kind == "train":
+            fed.until(lambda: any(p.replied == ["pi-2", "pi-3"] for p in fed.server.progresses))
+            (one,) = fed.server.of_device("pi-3")
+            if noted:
+                fed.until(lambda: one.status is AssignmentStatus.CHECKED)
+            fed.server.take_back(one, "device revoked")
+        return client(work)
+
+    client = fed.server.answers["pi-1"]
+    fed.server.add("pi-1", waits)
+    fed.server.add("pi-3", out)
+    fed.play()
+    report = participation(fed.server.commits[0], "pi-3")
+    assert (report.status, report.reason) == (ParticipationStatus.REJECTED, "device revoked")
+    assert same(model(fed), plain_rounds(["pi-1", "pi-2"], 1)[0])
+    assert [one.kind for one in fed.server.of_device("pi-3")].count("train") == 1
+
+
+def test_a_device_without_data_sits_out(federation: Make) -> None:
+    fed = federation("pi-1", "pi-2", num_rounds=1)
+    fed.add("empty", data=[])
+    fed.play()
+    assert fed.server.commits[0].refused == {"empty": "this device has no example to train on"}
+
+
+def test_a_client_that_fails_is_recorded_with_its_words(federation: Make) -> None:
+    def failing(work: Work) -> Payload | Refused | None:
+        raise ValueError("no such column")
+
+    fed = federation("pi-1", num_rounds=1, clients_per_round=2, server=AT_LEAST_ONE)
+    fed.server.add("pi-2", failing)
+    fed.play()
+    report = participation(fed.server.commits[0], "pi-2")
+    assert report.status is ParticipationStatus.DROPPED
+    assert report.reason == "ValueError: no such column"
+
+
+def test_a_run_whose_clients_all_fail_ends_with_their_words(federation: Make) -> None:
+    def failing(work: Work) -> Payload | Refused | None:
+        raise ValueError("no such column")
+
+    fed = federation(clients_per_round=1)
+    fed.server.add("pi-1", failing)
+    with pytest.raises(RunFailed, match="in 4 tries: pi-1: ValueError: no such column") as f:
+        fed.play()
+    assert f.value.reason is FailureReason.APP_ERROR
+
+
+def test_nobody_waits_for_a_device_that_refuses(federation: Make) -> None:
+    policy = rounds_of(wait_seconds=60)
+    fed = federation("pi-1", "pi-2", num_rounds=2, clients_per_round=3, server=policy)
+    fed.add("pi-3", dataset="digits")
+    fed.play()
+    assert [c.round for c in fed.server.commits] == [1, 2]
+    why = "its data set is 'digits', and the run's is 'lines'"
+    assert fed.server.commits[0].refused == {"pi-3": why}
+    assert [p.device for p in fed.server.commits[1].participations] == ["pi-1", "pi-2"]
+
+
+def test_when_those_who_refuse_leave_too_few_the_run_ends_at_once_and_names_them(
+    federation: Make,
+) -> None:
+    policy = rounds_of(wait_seconds=60, min_replies=3)
+    fed = federation("pi-1", "pi-2", num_rounds=2, clients_per_round=3, server=policy)
+    fed.add("pi-3", dataset="digits")
+    with pytest.raises(RunFailed) as failed:
+        fed.play()
+    assert failed.value.reason is FailureReason.APP_ERROR
+    assert failed.value.text == (
+        "2 of 3 devices take part, a round needs 3: "
+        "pi-3: its data set is 'digits', and the run's is 'lines'"
+    )
