@@ -43,7 +43,7 @@ from fedops.server.database.database import Database
 from fedops.server.database.writer import Writer
 from fedops.server.devices.cloned_devices import ClonedDevices
 from fedops.server.devices.desired_state import WantedStates
-from fedops.server.devices.presence import Presence
+from fedops.server.devices.recent_calls import RecentCalls
 from fedops.server.events.notifications import WorkOver
 from fedops.server.jobs.dispatcher import Dispatcher
 from fedops.server.jobs.engine_process import EngineProcesses
@@ -155,7 +155,7 @@ def assemble(
     )
     lease.changed = scheduler.worker.wake
     hub, inboxes = WorkHub(clock, shared=shared), AttemptInboxes()
-    presence = Presence(settings.heartbeat_seconds, shared=shared)
+    presence = RecentCalls(settings.heartbeat_seconds, shared=shared)
     tokens, writer, instructions = TokenCache(db, clock), Writer(db), Instructions(db)
     company = _company(settings, db, lease, there, hub, inboxes, twins) if shared else None
     others: Others = company or Nobody()

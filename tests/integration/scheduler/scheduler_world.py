@@ -12,20 +12,14 @@ from sqlalchemy import select
 
 from fedops.client.device.enrolment import join_request
 from fedops.config.loading import parse_config, to_plain
-from fedops.core.contracts import (
-    DeviceInfo,
-    EngineHello,
-    RunStart,
-    TokenCreate,
-    WorkPoll,
-)
+from fedops.core.contracts import DeviceInfo, EngineHello, RunStart, TokenCreate, WorkPoll
 from fedops.core.states import TaskStatus
 from fedops.server.access import tokens
 from fedops.server.database import blob_rows, lookup
 from fedops.server.database.database import Database
 from fedops.server.database.tables import AttemptRow, BundleRow, RunRow, TaskRow
 from fedops.server.devices import enrolment, heartbeats
-from fedops.server.devices.presence import Presence
+from fedops.server.devices.recent_calls import RecentCalls
 from fedops.server.jobs.leadership import Leadership
 from fedops.server.jobs.maintenance import Maintenance
 from fedops.server.jobs.scheduler import Scheduler
@@ -55,7 +49,7 @@ class World:
         self.db.migrate()
         self.artifacts = FolderBlobs(self.home / "artifacts")
         self.scheduler = self.new_scheduler()
-        self.presence = Presence(self.settings.heartbeat_seconds)
+        self.presence = RecentCalls(self.settings.heartbeat_seconds)
         hub = WorkHub(self.clock, self.clock)
         self.sweeper = Maintenance(
             self.db, self.settings, self.artifacts, self.presence, hub, self.clock, self.clock

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from fedops.client.device.epoch_files import EpochFiles
+from fedops.client.device.epoch_checkpoints import EpochFiles
 from fedops.client.local.messages import Finished, StopRequest, WorkOrder
 from fedops.client.local.report_pipe import ReportPipe
 from fedops.core.contracts import Instruction

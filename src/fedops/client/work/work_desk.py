@@ -15,7 +15,7 @@ from typing import Literal
 
 from fedops.api_client import DigestMismatch, WorkClient
 from fedops.client.device.data_dir import DataDir
-from fedops.client.device.epoch_files import forget_epochs
+from fedops.client.device.epoch_checkpoints import forget_epochs
 from fedops.client.local.messages import Finished, HeldStatus, WorkOrder
 from fedops.client.work.held_assignments import AssignmentStore, Held
 from fedops.client.work.reachability import Over, is_final

@@ -19,7 +19,7 @@ from fedops.server.database.compare_and_set import transition
 from fedops.server.database.lookup import require_device
 from fedops.server.database.tables import DeviceRow
 from fedops.server.devices import device_keys
-from fedops.server.devices.registry import tell_gone
+from fedops.server.devices.going_offline import tell_gone
 from fedops.server.events import event_log
 from fedops.server.events.event_log import Change
 from fedops.server.events.notifications import DeviceChanged, notify

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from fedops.server.access.token_cache import TokenCache
-from fedops.server.devices.presence import Presence
+from fedops.server.devices.recent_calls import RecentCalls
 from fedops.server.events.notifications import (
     AttemptHello,
     AttemptOver,
@@ -33,7 +33,7 @@ class Dispatcher:
 
     hub: WorkHub
     inboxes: AttemptInboxes
-    presence: Presence
+    presence: RecentCalls
     tokens: TokenCache
     #: Ends what is on its way in for an assignment that is over: (assignment, why).
     forget_upload: Callable[[str, str], None]

@@ -11,8 +11,8 @@ from collections.abc import Callable
 from fedops.server.assignments import assignments
 from fedops.server.database.backup_lock import backup_pause
 from fedops.server.database.database import Database
-from fedops.server.devices import registry
-from fedops.server.devices.presence import ABSENCE_SECONDS, Presence
+from fedops.server.devices import going_offline
+from fedops.server.devices.recent_calls import ABSENCE_SECONDS, RecentCalls
 from fedops.server.jobs.leadership import Alone, Leadership
 from fedops.server.jobs.periodic import PeriodicJob
 from fedops.server.jobs.status_log import StatusLog
@@ -45,7 +45,7 @@ class Maintenance:
         db: Database,
         settings: ServerSettings,
         store: BlobStore,
-        presence: Presence,
+        presence: RecentCalls,
         hub: WorkHub,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -99,7 +99,7 @@ class Maintenance:
         leads = self._leadership.leads
         if self._leadership.shared and leads and not self._led:
             with self._db.write(durable=False) as session:
-                registry.grant_grace(session, self._settings.heartbeat_seconds, now)
+                going_offline.grant_grace(session, self._settings.heartbeat_seconds, now)
         self._led = leads  # only now: what could not be written is tried again
 
     def _away(self, now: float) -> bool:
@@ -110,7 +110,7 @@ class Maintenance:
         if not self._led:
             return False
         with self._db.read() as session:
-            return registry.any_overdue(session, now)
+            return going_offline.is_any_overdue(session, now)
 
     def _write_down(self, now: float) -> None:
         """Who called, how far devices are, what they let go of, and who has been silent for too long."""
@@ -126,7 +126,7 @@ class Maintenance:
                 if released:
                     stopping.confirm_released(session, released, self._settings, now)
                 if away:
-                    registry.mark_offline(session, now)
+                    going_offline.mark_offline(session, now)
         except BaseException:
             self._hub.give_back(released, seen)
             self._presence.give_back(calls)

@@ -16,7 +16,7 @@ from fedops.server.assignments import assignments
 from fedops.server.database import blob_rows
 from fedops.server.database.database import Database
 from fedops.server.database.writer import Writer
-from fedops.server.devices.presence import Presence
+from fedops.server.devices.recent_calls import RecentCalls
 from fedops.server.events.notifications import OpenWork
 from fedops.server.protocol.blob_port import Caller
 from fedops.server.rounds.engine_session import require_current_attempt
@@ -40,7 +40,7 @@ class WorkBlobAccess:
         tokens: TokenCache,
         hub: WorkHub,
         instructions: Instructions,
-        presence: Presence,
+        presence: RecentCalls,
         clock: Callable[[], float],
         max_bytes: int,
         others: Others | None = None,

@@ -25,7 +25,7 @@ from fedops.server.database.lookup import require_run
 from fedops.server.database.tables import AttemptRow, RunRow
 from fedops.server.events import event_log
 from fedops.server.events.event_log import Change
-from fedops.server.runs import deadlines
+from fedops.server.runs import time_limits
 from fedops.server.runs.transitions import live_attempt, transition_attempt, transition_run
 from fedops.settings import ServerSettings
 
@@ -141,7 +141,7 @@ def _live(attempt: AttemptRow, run: RunRow, settings: ServerSettings) -> LiveAtt
         started_at=attempt.started_at,
         phase=phase_text(progress),
         phase_since=attempt.progress_at or attempt.started_at,
-        phase_seconds=deadlines.phase_limit(run, progress, settings),
+        phase_seconds=time_limits.phase_limit(run, progress, settings),
     )
 
 
@@ -201,7 +201,7 @@ def resume_or_fail(
 
 
 def _max_retries(run: RunRow) -> int:
-    return deadlines.round_policy(run).max_retries
+    return time_limits.round_policy(run).max_retries
 
 
 def attempts_to_clear(session: Session) -> list[FinishedEngineJob]:

@@ -11,7 +11,7 @@ from fedops.core.states import RUN_TERMINAL, AttemptStatus, RunStatus
 from fedops.server.assignments import open_work
 from fedops.server.database.tables import AttemptRow, RunRow
 from fedops.server.devices.availability import device_facts, reason_against, task_devices
-from fedops.server.runs import deadlines, stopping
+from fedops.server.runs import stopping, time_limits
 from fedops.settings import ServerSettings
 from fedops.storage.disk import full_disk
 
@@ -46,7 +46,7 @@ def run_facts(
         devices=devices,
         unavailable={name: why for name, why in reasons.items() if why is not None},
         progress=progress,
-        limit_seconds=deadlines.run_limit(run, progress, settings),
+        limit_seconds=time_limits.run_limit(run, progress, settings),
         progress_seconds=0.0 if since is None else max(now - since, 0.0),
         asked=len(stopping.devices_asked_to_stop(session, run, now)) if ending else 0,
         unconfirmed=stopping.unconfirmed_devices(session, run.id, now) if ending else (),
@@ -67,7 +67,7 @@ def attempt_facts(
         limit = settings.attempt_start_seconds
     elif attempt.status is AttemptStatus.RUNNING:
         progress, since = _progress(attempt), attempt.progress_at or attempt.started_at
-        limit = deadlines.phase_limit(run, progress, settings)
+        limit = time_limits.phase_limit(run, progress, settings)
     return AttemptFacts(
         status=attempt.status,
         pid=attempt.pid,

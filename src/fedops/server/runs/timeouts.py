@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from fedops.core.reasons.durations import duration
 from fedops.core.states import FailureReason, RunStatus
 from fedops.server.database.tables import RunRow
-from fedops.server.runs import deadlines
+from fedops.server.runs import time_limits
 from fedops.server.runs.transitions import fail_run, live_attempt
 from fedops.settings import ServerSettings
 
@@ -29,7 +29,7 @@ def fail_overdue(session: Session, settings: ServerSettings, now: float) -> list
     """For the sweeper: fail the runs that waited too long for the engine, or to be resumed."""
     ended = []
     for run in session.scalars(select(RunRow).where(RunRow.status.in_(_DID))).all():
-        limit, waited = deadlines.run_limit(run, None, settings), now - run.status_since
+        limit, waited = time_limits.run_limit(run, None, settings), now - run.status_since
         if limit is None or waited <= limit or live_attempt(session, run):
             continue
         because = f" ({run.text})" if run.text else ""

@@ -13,7 +13,7 @@ from fedops.server.database.database import Database
 from fedops.server.database.writer import Writer
 from fedops.server.devices.cloned_devices import ClonedDevices
 from fedops.server.devices.desired_state import WantedStates
-from fedops.server.devices.presence import Presence
+from fedops.server.devices.recent_calls import RecentCalls
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.jobs.leadership import Leadership
 from fedops.server.rounds.attempt_inbox import AttemptInboxes
@@ -38,7 +38,7 @@ class Services:
     twins: ClonedDevices
     clock: Callable[[], float]
     token_cache: TokenCache
-    presence: Presence
+    presence: RecentCalls
     hub: WorkHub
     inboxes: AttemptInboxes
     instructions: Instructions

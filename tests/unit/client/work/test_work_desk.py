@@ -17,7 +17,7 @@ from zstandard import ZstdDecompressor
 
 from fedops.api_client import BlobClient, DigestMismatch, Upload, WorkClient
 from fedops.client.device.data_dir import DataDir
-from fedops.client.device.epoch_files import folder_name
+from fedops.client.device.epoch_checkpoints import folder_name
 from fedops.client.local.messages import Finished, WorkOrder
 from fedops.client.work import held_assignments, transfers
 from fedops.client.work.held_assignments import Held

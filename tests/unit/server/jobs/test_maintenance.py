@@ -15,8 +15,8 @@ from fedops.core.errors import Unavailable
 from fedops.core.states import Enrolment, ProcessStatus
 from fedops.server.database.database import Database
 from fedops.server.database.tables import DeviceRow
-from fedops.server.devices import registry
-from fedops.server.devices.presence import Presence
+from fedops.server.devices import going_offline
+from fedops.server.devices.recent_calls import RecentCalls
 from fedops.server.jobs.leadership import Alone, Leadership
 from fedops.server.jobs.maintenance import Maintenance
 from fedops.server.rounds.work_hub import WorkHub
@@ -48,7 +48,7 @@ class World:
         self.clock = FakeClock()
         self.db = FailingDatabase(settings.database)
         self.db.migrate()
-        self.presence = Presence(settings.heartbeat_seconds)
+        self.presence = RecentCalls(settings.heartbeat_seconds)
         self.sweeper = Maintenance(
             self.db,
             settings,
@@ -114,7 +114,9 @@ def test_who_begins_to_lead_gives_devices_grace_though_its_first_write_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     forgiven: list[float] = []
-    monkeypatch.setattr(registry, "grant_grace", lambda session, least, now: forgiven.append(now))
+    monkeypatch.setattr(
+        going_offline, "grant_grace", lambda session, least, now: forgiven.append(now)
+    )
     leads = SimpleNamespace(shared=True, leads=True, confirm=lambda session: None)
     world = World(tmp_path, leads)
     world.db.troubles = [Unavailable("the database is not available")]

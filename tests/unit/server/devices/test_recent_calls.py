@@ -7,7 +7,7 @@ import pytest
 from fedops.core.contracts import ProcessReport, WorkPoll
 from fedops.core.presence import call_interval
 from fedops.core.states import ProcessStatus
-from fedops.server.devices.presence import FLUSH_SECONDS, Presence
+from fedops.server.devices.recent_calls import FLUSH_SECONDS, RecentCalls
 
 
 def _poll(status: ProcessStatus = ProcessStatus.IDLE, **changed: object) -> WorkPoll:
@@ -16,7 +16,7 @@ def _poll(status: ProcessStatus = ProcessStatus.IDLE, **changed: object) -> Work
 
 
 def test_what_is_said_again_is_no_news() -> None:
-    presence = Presence(4.0)
+    presence = RecentCalls(4.0)
     assert presence.polled("d", _poll(), False, 0.0)
     presence.wrote("d", _poll(), False, 0.0)
     assert not presence.polled("d", _poll(), False, 1.0)
@@ -33,7 +33,7 @@ def test_what_is_said_again_is_no_news() -> None:
 
 
 def test_any_call_is_a_sign_of_life_of_who_is_there() -> None:
-    presence = Presence(4.0)
+    presence = RecentCalls(4.0)
     presence.heard("d", 0.0)
     assert not presence.overdue(100.0)  # it was never there
     presence.wrote("d", _poll(), False, 0.0)
@@ -48,7 +48,7 @@ def test_any_call_is_a_sign_of_life_of_who_is_there() -> None:
 
 
 def test_it_is_written_now_and_then() -> None:
-    presence = Presence(4.0)
+    presence = RecentCalls(4.0)
     presence.wrote("d", _poll(), False, 0.0)
     assert not presence.due(0.0)
     presence.heard("d", 1.0)
@@ -68,7 +68,7 @@ def test_more_devices_call_less_often(devices: int, seconds: float) -> None:
 
 
 def test_who_calls_another_server_now_is_forgotten_here() -> None:
-    presence = Presence(4.0, shared=True)
+    presence = RecentCalls(4.0, shared=True)
     presence.wrote("d", _poll(), False, 0.0)
     presence.prune(7.9)
     assert not presence.polled("d", _poll(), False, 7.9)

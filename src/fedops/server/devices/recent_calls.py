@@ -53,7 +53,7 @@ class _Memory:
     flushed_at: float = float("-inf")
 
 
-class Presence:
+class RecentCalls:
     """Thread-safe. ``at`` and ``now`` are POSIX seconds on the server's clock.
 
     ``shared``: devices may call other Server Managers, too. Then what is written never takes back what one of

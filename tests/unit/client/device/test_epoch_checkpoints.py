@@ -9,7 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fedops.client.device.epoch_files import VERSIONS, WORKS, EpochFiles, folder_name, forget_epochs
+from fedops.client.device.epoch_checkpoints import (
+    VERSIONS,
+    WORKS,
+    EpochFiles,
+    folder_name,
+    forget_epochs,
+)
 from fedops.scalize.adapter.protocol import EpochCheckpoints, TrainingState
 
 
