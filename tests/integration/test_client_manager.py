@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 from device_processes import Device, alive, gone, joined_device
-from fake_manager_server import eventually, fake_server
+from fake_manager import eventually
+from fake_manager_server import fake_server
 
 from fedops.client.device.enrolment import join
 from fedops.client.local.status import client_status, restart_training, stop_client

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from device_processes import Device, joined_device
-from fake_manager_server import FakeServer, Work, eventually
+from fake_manager import FakeServer, Work, eventually
 
 from fedops.client.device.enrolment import join
 from fedops.client.local.status import client_status
