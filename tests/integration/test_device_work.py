@@ -7,7 +7,6 @@ import random
 import signal
 import ssl
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -28,12 +27,6 @@ from fedops.core.errors import Invalid, Unavailable
 from fedops.storage.tensors import Tensors
 
 LARGE: Tensors = {"packed": np.random.default_rng(0).normal(size=400_000).astype(np.float32)}
-
-
-@pytest.fixture
-def device(tmp_path: Path) -> Iterator[Device]:
-    with joined_device(tmp_path) as device:
-        yield device
 
 
 def ready(device: Device, *options: str, **env: str) -> FakeServer:
