@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-from fake_manager_server import FakeServer, Work, eventually, fake_server
+from fake_manager import FakeServer, Work, eventually
+from fake_manager_server import fake_server
 
 from fedops.client.device.enrolment import join
 

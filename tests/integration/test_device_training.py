@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from device_processes import Device, joined_device
-from fake_manager_server import Work, eventually
+from fake_manager import Work, eventually
 
 from fedops.config.loading import to_plain
 from fedops.core.contracts.training import TrainingOrder

@@ -7,7 +7,6 @@ import random
 import signal
 import ssl
 import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
@@ -20,7 +19,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from device_processes import Device, joined_device
-from fake_manager_server import FakeServer, Work, eventually
+from fake_manager import FakeServer, Work, eventually
 
 from fedops.client.device.enrolment import join
 from fedops.client.local.status import client_status
@@ -28,12 +27,6 @@ from fedops.core.errors import Invalid, Unavailable
 from fedops.storage.tensors import Tensors
 
 LARGE: Tensors = {"packed": np.random.default_rng(0).normal(size=400_000).astype(np.float32)}
-
-
-@pytest.fixture
-def device(tmp_path: Path) -> Iterator[Device]:
-    with joined_device(tmp_path) as device:
-        yield device
 
 
 def ready(device: Device, *options: str, **env: str) -> FakeServer:
