@@ -1,5 +1,7 @@
 """Every strategy of Flower that aggregates tensors runs rounds here, and its state survives a restart."""
 
+import gc
+from collections.abc import Iterator
 from typing import Any
 
 import ml_dtypes
@@ -15,6 +17,16 @@ from fedops.engine.aggregation_port import ClientUpdate
 from fedops.flower.strategies.strategy_adapter import RunStrategy
 from fedops.flower.strategies.strategy_factory import NAMES, make_strategy
 from fedops.storage.tensors import Tensors
+
+
+@pytest.fixture(autouse=True, scope="module")
+def quick_garbage() -> Iterator[None]:
+    """Some strategies collect garbage in every round: as in an FL server, what is here is not looked at."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
 
 NODES = [11, 12, 13, 14, 15, 16, 17]
 INNER = {"_target_": "flwr.serverapp.strategy.FedAvg"}

@@ -10,6 +10,7 @@ from paper_rounds import AT_LEAST_ONE, AT_LEAST_TWO, Make, model, participation,
 
 from fedops.core.contracts.training import ARRAYS, METRICS
 from fedops.core.states import AssignmentStatus, FailureReason, ParticipationStatus
+from fedops.engine import round_engine
 from fedops.engine.link.exit_reasons import RunFailed
 from fedops.storage.payloads import Payload
 
@@ -117,9 +118,10 @@ def test_the_servers_data_set_says_what_the_run_is_about(federation: Make) -> No
 
 @pytest.mark.parametrize("noted", [True, False], ids=["noted", "on-its-way"])
 def test_an_update_that_the_server_takes_back_is_not_aggregated(
-    federation: Make, noted: bool
+    federation: Make, noted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As it does when the device is revoked; whether or not the engine's verdict on it is there."""
+    monkeypatch.setattr(round_engine, "FINAL_WAIT_SECONDS", 0.2)
     fed = federation("pi-1", "pi-2", num_rounds=1, clients_per_round=3)
     out = fed.client("pi-3")
 

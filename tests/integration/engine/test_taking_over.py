@@ -11,7 +11,7 @@ from paper_federation import Answer, Conflict, PaperFederation, Refused, Work, p
 
 from fedops.core.contracts import Delivery, RoundCommit
 from fedops.core.states import AssignmentStatus, ParticipationStatus
-from fedops.engine import collecting
+from fedops.engine import collecting, round_engine
 from fedops.engine.link.exit_reasons import RunFailed, StopRequested, Superseded
 from fedops.storage.payloads import Payload
 from fedops.storage.tensors import Tensors
@@ -208,6 +208,7 @@ def test_who_is_to_be_asked_anew_and_is_away_is_not_waited_for_long(
     federation: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(collecting, "GONE_GRACE_SECONDS", 0.2)
+    monkeypatch.setattr(round_engine, "FINAL_WAIT_SECONDS", 0.2)
     fed = federation(num_rounds=1, server={"round": {"min_replies": 2}})
     clients = gated(fed, *THREE)
     clients[0].gate.set()
