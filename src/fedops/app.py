@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from fedops.explain.service.explainer import Explainer as Explainer
     from fedops.flower.run_modes import answer as answer
     from fedops.flower.run_modes import run_by_mode as run_by_mode
+    from fedops.scalize.adapter.protocol import AdapterOptions as AdapterOptions
     from fedops.scalize.adapter.protocol import EvalResult as EvalResult
     from fedops.scalize.adapter.protocol import ModelAdapter as ModelAdapter
     from fedops.scalize.adapter.protocol import TrainContext as TrainContext
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from fedops.scalize.flow.datasets import DataSplit as DataSplit
 
 _HOMES = {
+    "AdapterOptions": "fedops.scalize.adapter.protocol:AdapterOptions",
     "Dataset": "fedops.config:Dataset",
     "DataSplit": "fedops.scalize.flow.datasets:DataSplit",
     "EvalResult": "fedops.scalize.adapter.protocol:EvalResult",

@@ -111,6 +111,17 @@ def test_who_hangs_or_eats_memory_is_left_out_with_the_reason(
     assert "import" not in parts
 
 
+def why_ended(world: World, device: str) -> list[str]:
+    """Why a device's training client ended, each time, once the device has reported it."""
+    with world.federation.operator() as operator:
+
+        def reported() -> list[str]:
+            about = (f"device {device}", "training_client_ended")
+            return [e.text for e in operator.events() if (e.subject, e.name) == about]
+
+        return world.federation.until(f"a report of {device}", reported)
+
+
 def test_a_hanging_training_client_is_replaced_once_its_run_is_over(
     world: World, misbehaviour: c.RunRead
 ) -> None:
@@ -121,16 +132,13 @@ def test_a_hanging_training_client_is_replaced_once_its_run_is_over(
             return process.status is ProcessStatus.IDLE and process.restarts >= 1
 
         world.federation.until("the hanging client to be replaced", replaced, 60.0)
-        ended = [e for e in operator.events() if e.name == "training_client_ended"]
-        assert any(e.subject == "device hang" and "went on" in e.text for e in ended)
+    assert any("went on" in text for text in why_ended(world, "hang"))
 
 
 def test_who_eats_memory_is_told_the_limit_and_what_to_do(
     world: World, misbehaviour: c.RunRead
 ) -> None:
-    with world.federation.operator() as operator:
-        ended = [e for e in operator.events() if e.name == "training_client_ended"]
-        (text, *_) = [e.text for e in ended if e.subject == "device leak"]
+    text = why_ended(world, "leak")[0]
     assert "memory_mb = 400" in text
     assert "batch_size" in text
 
