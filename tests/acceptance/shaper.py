@@ -179,6 +179,7 @@ class Shaper:
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)  # each resets its connection
+        await asyncio.sleep(0.05)  # what was reset is closed a turn or two later
         self._loop.stop()
 
     def _reset_all(self) -> None:

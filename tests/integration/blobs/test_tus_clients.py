@@ -134,7 +134,9 @@ class Device:
             _cut(self.world, "POST", "/api/v1/blobs", headers, self.data[:first])
         elif kind == "beyond":
             self.send(before, rest + 1 + first, rest)
-            assert self.offset() == before
+            after = self.offset()
+            # Who was cut after the last byte may meanwhile be done.
+            assert after == before or (rest == 0 and after is None)
         elif kind == "elsewhere" and second != before:
             self.send(second, len(self.data) - second if second < len(self.data) else 1, first)
             assert self.offset() == before
