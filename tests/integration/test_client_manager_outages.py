@@ -59,6 +59,7 @@ def test_a_device_says_at_once_that_it_is_ready(device: Device) -> None:
     device.server.bump(poll_seconds=60.0)
     device.start()
     device.until("idle", 15.0)
+    assert device.server.last["wait"] == 0, "said beside the long poll, not with the next one"
 
 
 def test_a_server_without_room_at_the_start_is_asked_again_when_it_says(device: Device) -> None:

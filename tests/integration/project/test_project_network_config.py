@@ -86,7 +86,8 @@ def test_the_apps_own_files_may_name_anything(app: Path) -> None:
     code(app, DATA + "from collections import OrderedDict as reexported\n")
     configure(app, '[train]\n_target_ = "collections.OrderedDict"\n')
     project = Project.open(app)
-    project.with_config(network(project)).describe()
+    steps = project.with_config(network(project)).describe()
+    assert "OrderedDict" in repr(steps)
 
 
 def test_a_typo_in_the_runs_config(app: Path) -> None:
