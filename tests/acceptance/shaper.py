@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import random
 import socket
@@ -87,8 +88,8 @@ class Shaper:
         self._random = random.Random(seed)
         self._directions = {name: _Direction(name) for name in ("up", "down")}
         self._is_cut = False
-        #: Way -> with which byte that way a connection is reset, counted from the begin.
-        self._cut_at: dict[str, int] = {}
+        #: Way -> with which bytes that way a connection is reset, counted from the begin.
+        self._cut_at: dict[str, list[int]] = {"up": [], "down": []}
         self._loop = asyncio.new_event_loop()
         self._moving = asyncio.Event()
         self._moving.set()
@@ -129,9 +130,10 @@ class Shaper:
         """Reset all connections that are open now; new ones pass."""
         self._call(self._reset_all)
 
-    def cut_after(self, count: int, way: str = "up") -> None:
-        """Reset the connection that carries the ``count``-th byte that way, counted from now."""
-        self._cut_at[way] = self._passed(way) + count
+    def cut_after(self, *counts: int, way: str = "up") -> None:
+        """Reset the connection that carries the n-th byte that way from now, then the m-th from there, ..."""
+        at = list(itertools.accumulate(counts, initial=self._passed(way)))
+        self._cut_at[way] = at[1:]
 
     def _passed(self, way: str) -> int:
         return self.up if way == "up" else self.down
@@ -271,11 +273,12 @@ class Shaper:
             left = self._left(connection, way)
             sink.write(piece[:left])
             self._count(connection, way, min(left, len(piece)))
+            if self._cut_at[way] and self._passed(way) >= self._cut_at[way][0]:
+                del self._cut_at[way][0]
             self.overhear(connection, way, piece[:left])
             await sink.drain()
             if left <= len(piece):
                 await self._until(self._loop.time() + _CREDIT_SECONDS)  # let them arrive
-                self._cut_at.pop(way, None)
                 self._reset(connection)
                 return
         if connection.is_open and sink.can_write_eof():
@@ -286,8 +289,8 @@ class Shaper:
         left = sys.maxsize
         if connection.cut_at is not None:
             left = connection.cut_at - connection.up - connection.down
-        if way in self._cut_at:
-            left = min(left, self._cut_at[way] - self._passed(way))
+        if self._cut_at[way]:
+            left = min(left, self._cut_at[way][0] - self._passed(way))
         return max(left, 0)
 
     def _count(self, connection: Connection, way: str, size: int) -> None:

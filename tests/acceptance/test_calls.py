@@ -79,24 +79,17 @@ def by_round(calls: Calls) -> list[list[str]]:
     return rounds[:ROUNDS]  # the final model is evaluated once more
 
 
-def cut_in_a_row(world: World, name: str, way: str, after: list[int]) -> None:
-    """Let a device's link be cut when so many bytes passed that way; again after each cut."""
-    network = world.networks[name]
-    for count in after:
-        cuts = network.cuts
-        network.cut_after(count, way)
-        world.federation.until("the link to be cut", lambda was=cuts: network.cuts > was)
-
-
 def test_an_upload_goes_on_from_the_last_byte_that_arrived(
     world: World, undisturbed: tuple[str | None, dict[str, Calls]]
 ) -> None:
     after = points(1)
     run_id, name = held(world, "manager.upload.begin", 1)
     calls = Calls(world.networks[name])
+    cuts = world.networks[name].cuts
+    world.networks[name].cut_after(*after, way="up")
     world.board.release("manager.upload.begin")
-    cut_in_a_row(world, name, "up", after)
     assert completed(world, run_id) == undisturbed[0]
+    assert world.networks[name].cuts == cuts + len(after)
     first = by_upload(calls)[0]
     assert sum(heard.body for heard in first) == first[0].length, "no byte was sent twice"
     assert len(first) <= 1 + 2 * len(after)
@@ -108,9 +101,11 @@ def test_a_download_goes_on_from_the_last_byte_that_arrived(
     after = points(3)
     run_id, name = held(world, "manager.work.accepted", 3)  # of round 2: its model is new here
     calls = Calls(world.networks[name])
+    cuts = world.networks[name].cuts
+    world.networks[name].cut_after(*after, way="down")
     world.board.release("manager.work.accepted")
-    cut_in_a_row(world, name, "down", after)
     assert completed(world, run_id) == undisturbed[0]
+    assert world.networks[name].cuts == cuts + len(after)
     fetching = [heard for heard in calls.heard if heard.call == "GET /blobs/*"]
     first = [heard for heard in fetching if heard.path == fetching[0].path]
     assert len(first) <= 1 + 2 * len(after)

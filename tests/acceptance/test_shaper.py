@@ -67,15 +67,16 @@ def test_a_rate_and_a_distance_take_their_time(sink):
     assert (link.up, link.down, link.cuts) == (1_000_000, 10, 0)
 
 
-def test_it_cuts_at_the_byte_that_was_named(sink):
+def test_it_cuts_at_the_bytes_that_were_named(sink):
     port, received = sink
     with Shaper(port) as link:
-        link.cut_after(123_456)
-        with pytest.raises(OSError):
-            send(link.port, 5_000_000)
-        assert send(link.port, 100)[1] == b"0123456789"  # once
-    assert sorted(received) == [100, 123_456]
-    assert link.cuts == 1
+        link.cut_after(123_456, 300_000)
+        for _ in range(2):
+            with pytest.raises(OSError):
+                send(link.port, 5_000_000)
+        assert send(link.port, 100)[1] == b"0123456789"  # as often as was asked
+    assert received == [123_456, 300_000, 100]
+    assert link.cuts == 2
 
 
 def test_random_cuts_are_the_same_for_the_same_seed(sink):
