@@ -179,7 +179,7 @@ class NodeServer:
             self._end(work, AssignmentStatus.REJECTED, str(error))
             return
         path = self._spool / f"{work.id}.safetensors"
-        written = write_payload(payload, path)
+        written = write_payload(payload, path, durable=False)
         blob = keep(self._store.adopt(path, written.sha256))
         path.unlink(missing_ok=True)
         self._book.end(work, AssignmentStatus.UPLOADED, blob=blob)
