@@ -11,7 +11,7 @@ from fedops.core import contracts as c
 
 
 class EngineClient(Client):
-    """What the round engine does, with the token of its attempt. A stale attempt gets ``Conflict``."""
+    """What the round engine does, with its attempt's token. A stale attempt gets ``AttemptSuperseded``."""
 
     def hello(self, body: c.EngineHello) -> c.AttemptSpec:
         return self._call(c.AttemptSpec, "POST", "/engine/hello", body)

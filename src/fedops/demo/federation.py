@@ -24,7 +24,7 @@ import psutil
 from fedops.api_client import OperatorClient
 from fedops.client.device.enrolment import join as enrol
 from fedops.core import contracts as c
-from fedops.core.errors import FedOpsError, Unavailable, from_kind
+from fedops.core.errors import FedOpsError, Unavailable, from_reply
 from fedops.processes.spawn import clean_env, spawn, tethered
 
 T = TypeVar("T")
@@ -231,7 +231,7 @@ class Federation:
             document = {}
         if code != 0:
             message = document.get("message") or err.strip() or f"exit {code}"
-            raise from_kind(document.get("kind", "error"), message)
+            raise from_reply(document.get("kind", "error"), document.get("error", ""), message)
         return document
 
     def _run(self, command: list[str]) -> tuple[int, str, str]:

@@ -18,7 +18,7 @@ from fedops.api_client import EngineClient
 from fedops.config.loading import parse_config
 from fedops.core import contracts as c
 from fedops.core.contracts.training import ARRAYS, CONFIG, TrainingOrder
-from fedops.core.errors import Conflict, FedOpsError
+from fedops.core.errors import AttemptSuperseded, FedOpsError
 from fedops.core.states import RunStatus
 from fedops.engine import attempt
 from fedops.engine.link.server_link import ServerLink
@@ -132,7 +132,7 @@ def test_the_next_attempt_goes_on_and_nobody_trains_twice(
 
         def counted(body: c.CollectRequest) -> c.Collected:
             if seen[0] >= collected:
-                raise Conflict("killed")
+                raise AttemptSuperseded("killed")
             found = collect(body)
             seen[0] += len(found.deliveries)
             return found

@@ -54,7 +54,7 @@ class ServerLink:
         """Call the Server Manager, however long it takes to come back.
 
         Raises:
-            Superseded: this attempt does not count any more.
+            AttemptSuperseded: this attempt does not count any more.
             Unavailable: the Server Manager stayed away for too long.
         """
         return self._retry.call(lambda: call(self._api))

@@ -8,8 +8,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from fedops.core.backoff import pauses
-from fedops.core.errors import Conflict, Unavailable
-from fedops.engine.link.exit_reasons import Superseded
+from fedops.core.errors import Unavailable
 
 logger = logging.getLogger("fedops.engine")
 T = TypeVar("T")
@@ -29,7 +28,7 @@ class ServerRetry:
         """The call's result.
 
         Raises:
-            Superseded: this attempt does not count any more.
+            AttemptSuperseded: this attempt does not count any more.
             Unavailable: the Server Manager stayed away for too long.
         """
         deadline = time.monotonic() + self._seconds
@@ -37,8 +36,6 @@ class ServerRetry:
         while True:
             try:
                 return call()
-            except Conflict as error:
-                raise Superseded(str(error)) from None
             except Unavailable as error:
                 if time.monotonic() > deadline:
                     raise

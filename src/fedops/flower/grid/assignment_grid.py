@@ -56,7 +56,7 @@ _ANY_SIZE = 1 << 62
 class AssignmentGrid(Grid):
     """The devices of one attempt. ``deadline_seconds``: how long a message counts when nothing else is said.
 
-    Every method may raise ``StopRequested`` (the run is stopped or paused) and ``Superseded``.
+    Every method may raise ``StopRequested`` (the run is stopped or paused) and ``AttemptSuperseded``.
     """
 
     def __init__(
