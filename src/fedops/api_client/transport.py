@@ -116,6 +116,16 @@ class Client:
             kwargs["json"] = body.model_dump(mode="json")
         return parse(reply, self._send(method, path, **kwargs))
 
+    def _tell(self, path: str, body: BaseModel, **kwargs: Any) -> None:
+        self._send("POST", path, json=body.model_dump(mode="json"), **kwargs)
+
+    def _long_poll(
+        self, reply: type[M], path: str, body: BaseModel, *, wait: float, spare: float
+    ) -> M:
+        """A call that is answered after ``wait`` seconds at the latest, give or take what is to spare."""
+        timeout = httpx.Timeout(spare, read=wait + spare)
+        return self._call(reply, "POST", path, body, timeout=timeout)
+
     def _list(self, item: type[M], path: str, **params: Any) -> list[M]:
         return parse_list(item, self._send("GET", path, params=given(params)))
 

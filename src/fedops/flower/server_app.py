@@ -17,8 +17,7 @@ from fedops.api_client import EngineClient
 from fedops.core.contracts import AttemptSpec, EngineHello
 from fedops.core.errors import AttemptSuperseded, FedOpsError, Invalid
 from fedops.engine.link.log_shipping import LogShipping
-from fedops.engine.link.server_link import ServerLink
-from fedops.engine.link.server_retry import RETRY_SECONDS
+from fedops.engine.link.server_link import RETRY_SECONDS, ServerLink
 from fedops.failpoints import reached
 from fedops.processes.spawn import die_with_parent
 

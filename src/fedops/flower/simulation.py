@@ -42,6 +42,7 @@ from fedops.flower.strategies.strategy_factory import make_strategy
 from fedops.scalize.flow.manifest import make_importable
 from fedops.scalize.flow.project import Project
 from fedops.storage.tensors import pack, save
+from fedops.waiting import Timeout
 
 logger = logging.getLogger("fedops.simulation")
 
@@ -177,10 +178,10 @@ class Simulation:
 
     def _wait_for_nodes(self, round_: int) -> list[int]:
         policy = self._rules.policy
-        deadline = time.monotonic() + policy.wait_seconds
+        timeout = Timeout(policy.wait_seconds)
         while len(nodes := self._nodes()) < self._rules.needed:
             have = f"{len(nodes)} of the {self._rules.needed} nodes that a round needs"
-            if time.monotonic() > deadline:
+            if timeout.is_over:
                 raise Unavailable(
                     f"there are {have}, after {policy.wait_seconds:.0f} s: start more "
                     '(in a simulation: --federation-config "num-supernodes=N") or lower '

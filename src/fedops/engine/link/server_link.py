@@ -2,42 +2,32 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
-from pathlib import Path
-from typing import Protocol, Self, TypeVar
+from typing import Self, TypeVar
 
+from fedops.api_client import EngineClient
 from fedops.core import contracts as c
+from fedops.core.backoff import pauses
 from fedops.engine.link.progress_report import ProgressReport
-from fedops.engine.link.server_retry import RETRY_SECONDS, ServerRetry
+from fedops.waiting import outlast
 
+logger = logging.getLogger("fedops.engine")
 T = TypeVar("T")
 
 
-class EngineApi(Protocol):
-    """What the engine asks of the Server Manager: ``api_client.EngineClient``. All of it may be repeated."""
-
-    def hello(self, body: c.EngineHello) -> c.AttemptSpec: ...
-    def initial_model(self, body: c.ModelInit) -> None: ...
-    def hand_over(self, body: c.BlobHandover) -> c.BlobRef: ...
-    def fetch_blob(self, ref: c.BlobRef, target: Path) -> Path: ...
-    def candidates(self) -> c.Candidates: ...
-    def progress(self, body: c.EngineProgress) -> None: ...
-    def begin_round(self, round_: int, body: c.RoundBegin) -> c.Offered: ...
-    def offer(self, body: c.OfferBatch) -> c.Offered: ...
-    def collect(self, body: c.CollectRequest) -> c.Collected: ...
-    def cancel(self, body: c.CancelRequest) -> None: ...
-    def commit(self, body: c.RoundCommit) -> c.CommitReply: ...
-    def logs(self, body: c.EngineLogs) -> None: ...
-    def finish(self, body: c.EngineFinish) -> None: ...
+#: How long an unreachable Server Manager is waited for. Seconds.
+RETRY_SECONDS = 600.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
 
 
 class ServerLink:
     """One attempt's line. Knows which round is going on."""
 
-    def __init__(self, api: EngineApi, retry_seconds: float = RETRY_SECONDS) -> None:
+    def __init__(self, api: EngineClient, retry_seconds: float = RETRY_SECONDS) -> None:
         self.round: int | None = None
         self._api = api
-        self._retry = ServerRetry(retry_seconds)
+        self._retry_seconds = retry_seconds
         self._report = ProgressReport(api.progress)
         self._last: c.EngineProgress | None = None
 
@@ -50,14 +40,19 @@ class ServerLink:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def ask(self, call: Callable[[EngineApi], T]) -> T:
+    def ask(self, call: Callable[[EngineClient], T]) -> T:
         """Call the Server Manager, however long it takes to come back.
 
         Raises:
             AttemptSuperseded: this attempt does not count any more.
             Unavailable: the Server Manager stayed away for too long.
         """
-        return self._retry.call(lambda: call(self._api))
+        return outlast(
+            lambda: call(self._api),
+            self._retry_seconds,
+            pauses=pauses(_FIRST_PAUSE, _LONGEST_PAUSE),
+            say=lambda why: logger.warning("%s; trying again", why),
+        )
 
     def tell(self, progress: c.EngineProgress) -> None:
         """Say what the engine is doing. Takes no time, and may get lost."""
