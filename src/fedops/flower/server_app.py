@@ -15,11 +15,9 @@ from pydantic import BaseModel, ValidationError
 
 from fedops.api_client import EngineClient
 from fedops.core.contracts import AttemptSpec, EngineHello
-from fedops.core.errors import FedOpsError, Invalid
-from fedops.engine.link.exit_reasons import Superseded
+from fedops.core.errors import AttemptSuperseded, FedOpsError, Invalid
 from fedops.engine.link.log_shipping import LogShipping
-from fedops.engine.link.server_link import ServerLink
-from fedops.engine.link.server_retry import RETRY_SECONDS
+from fedops.engine.link.server_link import RETRY_SECONDS, ServerLink
 from fedops.failpoints import reached
 from fedops.processes.spawn import die_with_parent
 
@@ -72,7 +70,7 @@ def run_attempt(app_dir: Path, link: ServerLink) -> None:
     """The attempt from its hello to its last word."""
     try:
         spec = link.ask(lambda api: api.hello(EngineHello(pid=os.getpid())))
-    except Superseded as error:
+    except AttemptSuperseded as error:
         logger.info("another attempt took over: %s", error)
         return
     reached("engine.hello")
