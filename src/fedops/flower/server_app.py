@@ -22,6 +22,8 @@ from fedops.failpoints import reached
 from fedops.processes.spawn import die_with_parent
 
 logger = logging.getLogger("fedops.engine")
+#: How much lower its priority is than the Server Manager's.
+NICE = 5
 #: A ticket is shorter than this. Bytes.
 _TICKET_BYTES = 64 * 1024
 
@@ -43,12 +45,19 @@ def main() -> int:
     try:
         ticket = read_ticket(_first_line())
         die_with_parent()
+        _give_way()
         with EngineClient(ticket.server_url, token=ticket.token) as api:
             execute(ticket, api)
     except FedOpsError as error:
         logger.error("%s", error.message)
         return error.exit_code
     return 0
+
+
+def _give_way() -> None:
+    """Whoever calls the Server Manager is answered before this process aggregates, where cores are few."""
+    if hasattr(os, "nice"):  # not on Windows
+        os.nice(NICE)
 
 
 def execute(

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from flwr.app import Context, RecordDict
 from paper_federation import AttemptSuperseded, PaperServer, Unavailable, Work, payload_of
@@ -216,6 +217,9 @@ def test_it_ends_with_its_parent(world: World) -> None:
         process = start(url, world.app)
         while not world.server.progresses:
             time.sleep(0.02)
+        assert psutil.Process(process.pid).nice() > psutil.Process().nice(), (
+            "the manager goes first"
+        )
         assert process.stdin is not None
         process.stdin.close()
         assert process.wait(5) != 0
