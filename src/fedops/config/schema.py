@@ -173,8 +173,11 @@ class Wandb(Section):
 class RoundPolicy(Section):
     """``[server.round]``: when a round ends, and how many clients it may lose."""
 
-    #: With so many replies a round counts when its deadline has passed.
+    #: With so many replies a round counts when its deadline has passed, and with so many clients it begins
+    #: when the others are not there after `start_grace_seconds`; by default the majority of those it wants.
     min_replies: Count | None = None
+    #: How long a round waits for all the clients it wants, before it begins with fewer.
+    start_grace_seconds: Seconds = 30.0
     #: How long the clients of a round have.
     deadline_seconds: Seconds = 600.0
     #: This share more clients are invited than are needed.

@@ -20,6 +20,9 @@ def clients_needed(clients_per_round: int | None, minimum: int, min_available: i
 
 
 def quorum(wanted: int, min_replies: int | None, minimum: int) -> int:
-    """How many checked replies a round needs: ``min_replies`` wins where given."""
-    needed = minimum if min_replies is None else min_replies
+    """How many checked replies a round needs: ``min_replies`` wins where given, else it is the majority.
+
+    ``minimum``: what the strategy needs in any case.
+    """
+    needed = max(wanted // 2 + 1, minimum) if min_replies is None else min_replies
     return max(1, min(needed, wanted))

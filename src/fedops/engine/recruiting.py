@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -21,6 +23,8 @@ from fedops.engine.run_setup import Setup
 from fedops.failpoints import reached
 from fedops.waiting import Timeout
 
+logger = logging.getLogger("fedops.engine")
+
 _LOOK_SECONDS = 1.0
 
 
@@ -33,6 +37,8 @@ class Recruiter:
         self._link = link
         self._selector = selector
         self._candidates: list[Candidate] = []
+        #: With how many clients fewer than it wants the last round began: they were waited for in vain.
+        self._short = 0
         #: Device -> why it cannot take part in this run.
         self.refused: dict[str, str] = dict(setup.spec.refused)
 
@@ -41,27 +47,38 @@ class Recruiter:
     def gather(
         self, collection: Collection, say: Callable[[str, int], None]
     ) -> dict[str, Candidate]:
-        """Wait until there are enough clients. Returns those available, by name.
+        """Wait until there are enough clients: all that the round wants, or fewer after a while.
 
-        ``say`` is told why it waits, and for how many clients in all.
+        Returns those available, by name. ``say`` is told why it waits, and for how many clients in all.
 
         Raises:
             RunFailed: there were too few for too long.
         """
-        limit = self._rules.policy.wait_seconds
-        timeout = Timeout(limit)
+        policy, begin = self._rules.policy, time.monotonic()
         while True:
             ready = self.available()
             present = ready.keys() | collection.updates.keys()
-            needed = self._needed()
-            if len(present) >= needed:
-                return ready
+            needed, waited = self._needed(), time.monotonic() - begin
+            least = self._rules.least(needed)
             why = why_waiting(needed, present, self._candidates, self.refused)
+            late = waited >= policy.start_grace_seconds or needed - len(present) <= self._short
+            if len(present) >= needed or (late and len(present) >= least):
+                self._note_short(needed - len(present), why)
+                return ready
+            if len(present) >= least:
+                left = max(policy.start_grace_seconds - waited, 0.0)
+                why += f"; the round begins without in {left:.0f} s"
             say(why, needed)
-            if timeout.is_over:
-                text = f"gave up after {limit:.0f} s: {why}"
+            if waited > policy.wait_seconds:
+                text = f"gave up after {policy.wait_seconds:.0f} s: {why}"
                 raise RunFailed(FailureReason.TOO_FEW_CLIENTS, text)
             collection.look(_LOOK_SECONDS)
+
+    def _note_short(self, short: int, why: str) -> None:
+        """A round begins with so many clients fewer than it wants: the next waits for them no more."""
+        if short > 0 and short != self._short:
+            logger.warning("%s; the round begins without", why)
+        self._short = max(short, 0)
 
     def _needed(self) -> int:
         """How many clients there must be. A device that refuses will not come: nobody waits for it.
@@ -89,7 +106,8 @@ class Recruiter:
         while True:
             ready = self.available()
             willing = [c for c in self._candidates if c.device not in self.refused]
-            if len(ready) >= min(self._rules.needed, len(willing)) or timeout.is_over:
+            needed = min(self._rules.needed - self._short, len(willing))
+            if len(ready) >= needed or timeout.is_over:
                 return ready
             collection.look(_LOOK_SECONDS)
 

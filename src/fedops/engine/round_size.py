@@ -58,7 +58,7 @@ class RoundRules:
         return quorum(self.wanted(available), self.policy.min_replies, self.numbers.min_train)
 
     def least(self, willing: int) -> int:
-        """With how many clients at the least a round makes sense, when all others refuse to take part."""
+        """With how many clients at the least a round makes sense, when the others cannot take part."""
         return max(self.quorum(willing), self.numbers.min_available)
 
     @property

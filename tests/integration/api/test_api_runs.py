@@ -44,6 +44,26 @@ def test_a_run_from_start_to_a_new_model(world: World) -> None:
     assert world.operator.task("mnist").active_run is None
 
 
+def test_who_starts_a_run_is_told_what_will_happen(world: World) -> None:
+    world.task()
+    world.ready_devices("a", "b", "c")
+    world.join("away")
+
+    def plan(*overrides: str) -> str:
+        run = world.operator.start_run("mnist", c.RunStart(overrides=list(overrides)))
+        world.operator.stop_run(run.id)
+        return run.plan
+
+    rest = "3 rounds, a round counts with"
+    assert plan("clients_per_round=3") == f"3 devices ready, all 3 each round, {rest} 2"
+    assert (
+        plan("clients_per_round=1") == f"3 devices ready, 1 of your 3 devices each round, {rest} 1"
+    )
+    assert plan("clients_per_round=5") == f"3 devices ready, a round asks 5, {rest} 3"
+    fewest = "server.round.min_replies=1"
+    assert plan("clients_per_round=3", fewest) == f"3 devices ready, all 3 each round, {rest} 1"
+
+
 def test_rounds_show_their_clients_and_the_metrics_of_the_model_they_made(world: World) -> None:
     world.task()
     world.ready_devices("a", "b")

@@ -14,9 +14,12 @@ from paper_federation import (
 )
 from paper_rounds import THREE, Make, model, rounds_of, same, silent
 
+from fedops.core.contracts import RoundCommit
 from fedops.core.states import FailureReason
 from fedops.engine.link.exit_reasons import RunFailed, StopRequested
 from fedops.storage import tensors as tensors_module
+
+FOUR = [*THREE, "pi-4"]
 
 # --- too few clients, stop, pause --------------------------------------------------------------
 
@@ -43,6 +46,56 @@ def test_a_round_begins_when_there_are_enough_clients(federation: Make) -> None:
     fed.add("pi-2")
     assert playing.end() is None
     assert fed.server.commits[0].timing["waiting"] > 0.1
+
+
+def test_a_round_begins_with_a_quorum_when_the_others_do_not_come(federation: Make) -> None:
+    """And the next one does not wait for them again, until they are back."""
+    policy = rounds_of(start_grace_seconds=0.3, wait_seconds=20)
+    fed = federation(*THREE, num_rounds=4, clients_per_round=4, server=policy)
+    fed.add("pi-4")
+    fed.server.unavailable["pi-4"] = "offline, last seen 41 s ago"
+
+    def back(commit: RoundCommit) -> None:
+        if commit.round == 2:
+            del fed.server.unavailable["pi-4"]
+
+    fed.server.on_commit = back
+    fed.play()
+    assert [sorted(names) for _, names in fed.server.begun] == [THREE, THREE, FOUR, FOUR]
+    waiting = [commit.timing["waiting"] for commit in fed.server.commits]
+    assert waiting[0] >= 0.3
+    assert max(waiting[1:]) < 0.3
+    assert any(
+        "pi-4: offline" in p.detail and "begins without" in p.detail for p in fed.server.progresses
+    )
+
+
+def test_who_dies_in_a_round_is_not_waited_for_in_the_next(federation: Make) -> None:
+    policy = rounds_of(start_grace_seconds=0.3, wait_seconds=20, deadline_seconds=5)
+    fed = federation(*THREE, num_rounds=3, clients_per_round=4, server=policy)
+    fed.add("pi-4")
+
+    def dies(commit: RoundCommit) -> None:
+        fed.server.unavailable["pi-4"] = "offline, last seen 41 s ago"
+
+    fed.server.on_commit = dies
+    fed.play()
+    assert [sorted(names) for _, names in fed.server.begun] == [FOUR, THREE, THREE]
+
+
+def test_one_of_two_is_enough_when_the_runs_owner_says_so(federation: Make) -> None:
+    policy = rounds_of(min_replies=1, start_grace_seconds=0.2, wait_seconds=20)
+    fed = federation("pi-1", num_rounds=1, clients_per_round=2, server=policy)
+    fed.play()
+    assert [sorted(names) for _, names in fed.server.begun] == [["pi-1"]]
+
+
+def test_less_than_a_quorum_does_not_begin(federation: Make) -> None:
+    policy = rounds_of(start_grace_seconds=0.1, wait_seconds=0.6)
+    fed = federation("pi-1", "pi-2", clients_per_round=5, server=policy)
+    with pytest.raises(RunFailed, match="waiting for 3 more clients: 2 of 5 available"):
+        fed.play()
+    assert fed.server.begun == []
 
 
 @pytest.mark.parametrize(("command", "outcome"), [("stop", "stopped"), ("pause", "paused")])

@@ -155,7 +155,7 @@ def test_a_client_that_fails_is_recorded_with_its_words(federation: Make) -> Non
     def failing(work: Work) -> Payload | Refused | None:
         raise ValueError("no such column")
 
-    fed = federation("pi-1", num_rounds=1, clients_per_round=2, server=AT_LEAST_ONE)
+    fed = federation("pi-1", num_rounds=1, clients_per_round=2, server=rounds_of(min_replies=1))
     fed.server.add("pi-2", failing)
     fed.play()
     report = participation(fed.server.commits[0], "pi-2")

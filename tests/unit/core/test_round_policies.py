@@ -25,12 +25,16 @@ def test_clients_are_drawn_anew_in_each_round_and_retry() -> None:
 @pytest.mark.parametrize(
     ("wanted", "min_replies", "minimum", "needed"),
     [
-        (3, None, 1, 1),
+        (5, None, 1, 3),
+        (4, None, 1, 3),
         (3, None, 2, 2),
-        (3, 2, 1, 2),
-        (3, 9, 1, 3),
-        (3, None, 0, 1),
+        (2, None, 1, 2),
+        (1, None, 0, 1),
+        (5, None, 4, 4),
         (1, None, 5, 1),
+        (3, 2, 1, 2),
+        (3, 1, 2, 1),
+        (3, 9, 1, 3),
     ],
 )
 def test_quorum(wanted: int, min_replies: int | None, minimum: int, needed: int) -> None:

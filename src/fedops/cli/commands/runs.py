@@ -215,8 +215,10 @@ def retry(
 def _show_going(operator: Operator, run: c.RunRead, follow_it: bool) -> None:
     """Show a run that was just begun; followed: once it has ended."""
     if not follow_it:
-        operator.show(run, f"Run {run.id} of {run.task} is {run.status}. {run.why}")
+        operator.show(run, f"Run {run.id} of {run.task} is {run.status}: {run.plan}. {run.why}")
         return
+    if not operator.as_json:
+        typer.echo(f"Run {run.id} of {run.task}: {run.plan}.", err=True)
     run = follow(operator.client, run.id, quiet=operator.as_json)
     _require_success(run)
     operator.show(run, f"Run {run.id} is {run.status}: model {version_name(run.version)}.")

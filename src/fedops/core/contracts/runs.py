@@ -133,6 +133,8 @@ class RunRead(Reply):
     started_at: float | None
     ended_at: float | None
     stopping: list[str] = Field(default_factory=list)
+    #: In the answer to what sets it going: what will happen, in one line.
+    plan: str = ""
     attempts: list[AttemptRead] = Field(default_factory=list)
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import EngineProgress
-from fedops.core.quorum import clients_needed
+from fedops.core.quorum import clients_needed, clients_wanted, quorum
+from fedops.core.reasons.plan import RunPlan
 from fedops.core.reasons.why import AttemptFacts, DeviceFacts, RunFacts
 from fedops.core.states import RUN_TERMINAL, AttemptStatus, RunStatus
 from fedops.server.assignments import open_work
@@ -102,15 +105,38 @@ def _progress(attempt: AttemptRow | None) -> EngineProgress | None:
     return EngineProgress.model_validate(attempt.progress)
 
 
+def run_plan(session: Session, run: RunRow, now: float) -> RunPlan:
+    """What the run's rounds will be like with the devices that are ready now."""
+    members = [device_facts(row, (run.task,), now) for row in task_devices(session, run.task)]
+    ready = sum(reason_against(device, run.task, run.refused) is None for device in members)
+    minimum, fraction = _minimum(run), _number(_strategy(run), "fraction_fit", "fraction_train")
+    share = 1.0 if fraction is None else fraction
+    wanted = max(1, clients_wanted(ready, run.config.get("clients_per_round"), share, minimum))
+    counts_with = quorum(wanted, _policy(run).get("min_replies"), minimum)
+    return RunPlan(ready, wanted, counts_with, run.rounds - run.committed_rounds)
+
+
 def _needed(run: RunRow) -> int:
-    strategy = run.config.get("server", {}).get("strategy", {})
-    return clients_needed(
-        run.config.get("clients_per_round"),
-        _number(strategy, "min_fit_clients", "min_train_nodes"),
-        _number(strategy, "min_available_clients", "min_available_nodes"),
-    )
+    available = _number(_strategy(run), "min_available_clients", "min_available_nodes")
+    return clients_needed(run.config.get("clients_per_round"), _minimum(run), int(available or 1))
 
 
-def _number(table: dict[str, object], *names: str) -> int:
-    given = [table[name] for name in names if isinstance(table.get(name), int)]
-    return int(str(given[0])) if given else FLOWER_MINIMUM
+def _minimum(run: RunRow) -> int:
+    given = _number(_strategy(run), "min_fit_clients", "min_train_nodes")
+    return FLOWER_MINIMUM if given is None else int(given)
+
+
+def _strategy(run: RunRow) -> dict[str, Any]:
+    found: dict[str, Any] = run.config.get("server", {}).get("strategy", {})
+    return found
+
+
+def _policy(run: RunRow) -> dict[str, Any]:
+    found: dict[str, Any] = run.config.get("server", {}).get("round", {})
+    return found
+
+
+def _number(table: dict[str, Any], *names: str) -> float | None:
+    """The first of these that is given as a number."""
+    given = (table[name] for name in names if isinstance(table.get(name), int | float))
+    return next(given, None)

@@ -9,6 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import AttemptRead, MetricRead, ParticipationRead, RoundRead, RunRead
+from fedops.core.reasons.plan import plan_text
 from fedops.core.reasons.why import AttemptFacts, attempt_why, run_why
 from fedops.server.database.lookup import require_run
 from fedops.server.database.tables import (
@@ -29,6 +30,12 @@ def read_run(session: Session, run_id: int, settings: ServerSettings, now: float
     """One run, with its attempts and why it is as it is."""
     require_run(session, run_id)
     return read_runs(session, [run_id], settings, now)[0]
+
+
+def read_planned(session: Session, run_id: int, settings: ServerSettings, now: float) -> RunRead:
+    """The same of a run that was just set going, with what will happen in it."""
+    plan = run_facts.run_plan(session, require_run(session, run_id), now)
+    return read_run(session, run_id, settings, now).model_copy(update={"plan": plan_text(plan)})
 
 
 def read_runs(

@@ -45,12 +45,18 @@ def _run(server: Services, run_id: int) -> RunRead:
         return views.read_run(session, run_id, server.settings, server.clock())
 
 
+def _going(server: Services, run_id: int) -> RunRead:
+    """A run that was just set going, with what will happen."""
+    with server.db.read() as session:
+        return views.read_planned(session, run_id, server.settings, server.clock())
+
+
 @router.post("/tasks/{task}/runs", status_code=201)
 def start_run(task: Named, body: RunStart, server: Server) -> RunRead:
     """Start a run. A task has one active run at a time."""
     with server.db.write() as session:
         run_id = control.start_run(session, task, body, server.clock())
-    return _run(server, run_id)
+    return _going(server, run_id)
 
 
 @router.get("/runs")
@@ -88,7 +94,7 @@ def resume_run(run_id: RunId, server: Server) -> RunRead:
     """Let a paused run go on from its last committed round."""
     with server.db.write() as session:
         control.request_resume(session, run_id, server.clock())
-    return _run(server, run_id)
+    return _going(server, run_id)
 
 
 @router.post("/runs/{run_id}/extend", status_code=201)
@@ -96,7 +102,7 @@ def extend_run(run_id: RunId, body: RunExtend, server: Server) -> RunRead:
     """Add rounds to a run that is over: a new run, with that one as its parent."""
     with server.db.write() as session:
         made = follow_up_runs.extend(session, run_id, body, server.clock())
-    return _run(server, made)
+    return _going(server, made)
 
 
 @router.post("/runs/{run_id}/retry", status_code=201)
@@ -106,7 +112,7 @@ def retry_run(
     """Do the rest of a run that failed or was stopped: a new run, with that one as its parent."""
     with server.db.write() as session:
         made = follow_up_runs.retry(session, run_id, body or RunRetry(), server.clock())
-    return _run(server, made)
+    return _going(server, made)
 
 
 @router.get("/runs/{run_id}/rounds")

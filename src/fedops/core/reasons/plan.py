@@ -1,0 +1,35 @@
+"""What will happen in a run, in one line, before it does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fedops.core.reasons.durations import pluralised
+
+
+@dataclass(frozen=True)
+class RunPlan:
+    """The numbers of a run that is about to begin."""
+
+    #: Devices that could be asked now.
+    ready: int
+    #: How many of them a round asks.
+    wanted: int
+    #: With how many updates a round counts.
+    counts_with: int
+    rounds: int
+
+
+def plan_text(plan: RunPlan) -> str:
+    """``5 devices ready, all 5 each round, 10 rounds, a round counts with 3``."""
+    parts = [f"{pluralised(plan.ready, 'device')} ready", _each_round(plan)]
+    parts += [pluralised(plan.rounds, "round"), f"a round counts with {plan.counts_with}"]
+    return ", ".join(parts)
+
+
+def _each_round(plan: RunPlan) -> str:
+    if plan.ready < plan.wanted:
+        return f"a round asks {plan.wanted}"
+    if plan.ready == plan.wanted:
+        return "it takes part in each round" if plan.ready == 1 else f"all {plan.ready} each round"
+    return f"{plan.wanted} of your {plan.ready} devices each round"
