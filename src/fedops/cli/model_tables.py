@@ -19,12 +19,19 @@ def aliases_table(aliases: Sequence[c.AliasRead]) -> RenderableType:
         return "No alias yet: a completed run makes 'latest', 'fedops model promote' others."
     result = table("ALIAS", "VERSION", "SINCE", "BEFORE")
     for alias in aliases:
-        standing = [version_name(m.version) for m in alias.moves if m.undone_at is None]
-        before = standing[1:]  # the first is where it points now
-        result.add_row(
-            alias.name, version_name(alias.version), moment(alias.moved_at), ", ".join(before)
-        )
+        before = ", ".join(_moves_before(alias))
+        result.add_row(alias.name, version_name(alias.version), moment(alias.moved_at), before)
     return result
+
+
+def _moves_before(alias: c.AliasRead) -> list[str]:
+    """Where it pointed before, the newest first, and what of that was rolled back."""
+    now = next((m for m in alias.moves if m.undone_at is None), None)
+    return [
+        version_name(m.version) + (" (rolled back)" if m.undone_at is not None else "")
+        for m in alias.moves
+        if m is not now
+    ]
 
 
 def comparison_view(found: c.ModelComparison) -> list[RenderableType]:

@@ -11,6 +11,7 @@ from managing import World, bundle
 
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, Invalid, NotFound, Unavailable
+from fedops.server.database.tables import AliasRow
 from fedops.storage.tensors import load
 
 
@@ -60,15 +61,30 @@ def test_promote_and_roll_back_are_events_with_a_past(world: World) -> None:
         "serving is V1",
         "serving is V2, was V1",
         "serving is V0, was V2",
-        "serving is V2, was V0",
-        "serving is V1, was V2",
+        "serving is V2 again: its move to V0 was rolled back",
+        "serving is V1 again: its move to V2 was rolled back",
         "serving is V2, was V1",
-        "serving is V1, was V2",
+        "serving is V1 again: its move to V2 was rolled back",
     ]
     by_name = {a.name: a for a in operator.aliases("mnist")}
     assert [m.version for m in by_name["serving"].moves] == [2, 0, 2, 1]
     assert [m.undone_at is None for m in by_name["serving"].moves] == [False, False, False, True]
-    assert operator.rollback_alias("mnist", "latest").version == 1
+
+
+@pytest.mark.usefixtures("versions")
+def test_latest_is_the_newest_version_and_cannot_be_moved(world: World) -> None:
+    """Moved, it would let the next run go on from an old model without a word."""
+    operator = world.operator
+    with pytest.raises(Invalid, match=r"'latest' is always the newest.*--from V3"):
+        operator.promote_model("mnist", "V1", "latest")
+    with pytest.raises(Invalid, match="'latest' is always the newest"):
+        operator.rollback_alias("mnist", "latest")
+    with world.manager.services.db.write() as session:  # as an earlier FedOps would have left it
+        session.get_one(AliasRow, ("mnist", "latest")).version = 1
+    assert operator.model("mnist", "latest").version == 2
+    assert operator.model("mnist", "V2").aliases == ["latest"]
+    assert [(a.name, a.version) for a in operator.aliases("mnist")] == [("latest", 2)]
+    assert operator.start_run("mnist", c.RunStart()).from_version == 2
 
 
 @pytest.mark.usefixtures("versions")

@@ -20,13 +20,13 @@ def before(alias: c.AliasRead) -> str:
     return str(next(iter(table.columns[3].cells)))
 
 
-def test_before_is_what_a_rollback_would_go_back_to() -> None:
+def test_before_is_where_it_pointed_and_what_of_that_was_rolled_back() -> None:
     alias = c.AliasRead(name="serving", version=1, moved_at=3.0, moves=moves((2, True), (1, False)))
-    assert before(alias) == ""
+    assert before(alias) == "V2 (rolled back)"
     again = alias.model_copy(
         update={"version": 3, "moves": moves((3, False), (2, True), (1, False))}
     )
-    assert before(again) == "V1"
+    assert before(again) == "V2 (rolled back), V1"
 
 
 def test_a_token_that_is_of_no_use_any_more_says_so() -> None:

@@ -23,6 +23,7 @@ def promote_version(
     session: Session, task: str, version: str, name: str, now: float
 ) -> ModelVersionRead:
     """Let an alias name a version. Doing it again changes nothing."""
+    _require_movable(task, name)
     if not _NAME.fullmatch(name):
         raise Invalid(
             f"'{name}' is no alias: it is a lower-case word such as serving, and no version's name"
@@ -38,6 +39,7 @@ def promote_version(
 def roll_back_alias(session: Session, task: str, name: str, now: float) -> ModelVersionRead:
     """Take back an alias's last move: it names the version that it named before."""
     _require_task(session, task)
+    _require_movable(task, name)
     _lock(session, task)
     last = _moves(session, task, name, 2)
     if not last:
@@ -52,18 +54,28 @@ def roll_back_alias(session: Session, task: str, name: str, now: float) -> Model
     current.undone_at = now
     versions.set_alias(session, task, name, before.version, now)
     moved = (current.version, before.version)
-    versions.log_move(session, task, name, moved, now, event_log.OPERATOR, "model.rolled_back")
+    versions.log_move(session, task, name, moved, now, event_log.OPERATOR, versions.ROLLED_BACK)
     return versions.read_version(session, task, f"V{before.version}")
+
+
+def _require_movable(task: str, name: str) -> None:
+    if name == versions.LATEST:
+        raise Invalid(
+            f"'{name}' is always the newest version of a task, so nobody moves it: give the version a name of"
+            f" its own ('fedops model promote {task} V3 --alias serving'), or let a run start from it"
+            f" ('fedops run start {task} --from V3')"
+        )
 
 
 def list_aliases(session: Session, task: str) -> list[AliasRead]:
     """A task's aliases, each with its newest moves."""
     _require_task(session, task)
     query = select(AliasRow).where(AliasRow.task == task).order_by(AliasRow.name)
+    named = versions.aliases(session, task)
     return [
         AliasRead(
             name=row.name,
-            version=row.version,
+            version=named[row.name],
             moved_at=row.moved_at,
             moves=[_read(move) for move in _history(session, task, row.name)],
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ModelVersionRead
@@ -21,6 +21,7 @@ from fedops.server.database.tables import (
 from fedops.server.events import event_log
 
 LATEST = "latest"
+ROLLED_BACK = "model.rolled_back"
 _NUMBER = re.compile(r"[vV]?(\d{1,9})")
 
 
@@ -82,16 +83,21 @@ def log_move(
     """Log from where to where an alias was moved."""
     before, after = moved
     text = f"{name} is V{after}" + (f", was V{before}" if before is not None else "")
+    if event == ROLLED_BACK:
+        text = f"{name} is V{after} again: its move to V{before} was rolled back"
     event_log.append_event(
         session, now, who, f"alias {task} {name}", event, text, before=before, after=after
     )
 
 
 def aliases(session: Session, task: str) -> dict[str, int]:
-    """Where the task's aliases point."""
-    return {
+    """Where the task's aliases point. ``latest`` is the newest version that a run has made, always."""
+    found = {
         a.name: a.version for a in session.scalars(select(AliasRow).where(AliasRow.task == task))
     }
+    made = (ModelVersionRow.task == task, ModelVersionRow.version > 0)
+    newest = session.scalar(select(func.max(ModelVersionRow.version)).where(*made))
+    return found if newest is None else {**found, LATEST: newest}
 
 
 def find_version(session: Session, task: str, version: str) -> ModelVersionRow:
