@@ -9,6 +9,49 @@ from typing import Any
 from fedops.config.loading import dump_config, parse_config
 from fedops.config.schema import Config
 from fedops.core.errors import Invalid
+from fedops.core.suggestions import comma_list
+
+#: What a device may override of its own config; all else of a run is the run's.
+DEVICE_TABLES = ("dataset", "resources", "wandb", "xai", "server.url")
+#: What no task and no run decides, with who does.
+_NOT_OF_A_RUN = {
+    "wandb": "each device reports to Weights & Biases by itself: say it there ('fedops client run --set"
+    " wandb.use=true'), or in the app's config",
+    "server.url": "a device knows its server since it joined ('fedops client run --server URL')",
+    "task_id": "the task is the one that you name",
+}
+
+
+def refuse_of_device(overrides: Sequence[str]) -> None:
+    """``Invalid`` for the first override of a task or run that would do nothing there."""
+    for key in map(_key_of, overrides):
+        for table, who in _NOT_OF_A_RUN.items():
+            if _is_in(key, table):
+                raise Invalid(f"the override '{key}' does nothing here: {who}")
+
+
+def refuse_of_run(overrides: Sequence[str]) -> None:
+    """``Invalid`` for overrides of a device that would do nothing there: a run's config decides them."""
+    keys = {_key_of(override) for override in overrides if not is_of_device(override)}
+    others = sorted(keys - {"task_id"})  # which task it takes part in
+    if others:
+        raise Invalid(
+            f"the override '{others[0]}' does nothing on a device: the run decides it ('fedops run start TASK"
+            f" --set {others[0]}=...'); a device may override {comma_list(DEVICE_TABLES)}"
+        )
+
+
+def is_of_device(override: str) -> bool:
+    """Whether a device's own override holds against a run's config."""
+    return any(_is_in(_key_of(override), table) for table in DEVICE_TABLES)
+
+
+def _key_of(override: str) -> str:
+    return override.partition("=")[0].strip()
+
+
+def _is_in(key: str, table: str) -> bool:
+    return key == table or key.startswith(f"{table}.")
 
 
 def apply_overrides(config: Config, overrides: Sequence[str]) -> Config:

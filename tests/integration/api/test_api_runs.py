@@ -8,7 +8,7 @@ import pytest
 from managing import CONTRACT, World, idle
 
 from fedops.core import contracts as c
-from fedops.core.errors import Forbidden, NotFound, RunBusy
+from fedops.core.errors import Forbidden, Invalid, NotFound, RunBusy
 from fedops.core.states import AttemptStatus, ParticipationStatus, RunStatus
 
 
@@ -62,6 +62,21 @@ def test_who_starts_a_run_is_told_what_will_happen(world: World) -> None:
     assert plan("clients_per_round=5") == f"3 devices ready, a round asks 5, {rest} 3"
     fewest = "server.round.min_replies=1"
     assert plan("clients_per_round=3", fewest) == f"3 devices ready, all 3 each round, {rest} 1"
+
+
+def test_an_override_that_would_do_nothing_is_refused(world: World) -> None:
+    nothing, words = ["wandb.use=true"], "'wandb.use' does nothing here"
+    with pytest.raises(Invalid, match=words):
+        world.task(overrides=nothing)
+    world.task()
+    with pytest.raises(Invalid, match=words):
+        world.operator.update_task("mnist", c.TaskUpdate(overrides=nothing))
+    with pytest.raises(Invalid, match=words):
+        world.operator.start_run("mnist", c.RunStart(overrides=nothing))
+    run = world.operator.start_run("mnist", c.RunStart())
+    world.operator.stop_run(run.id)
+    with pytest.raises(Invalid, match=words):
+        world.operator.retry_run(run.id, c.RunRetry(overrides=nothing))
 
 
 def test_rounds_show_their_clients_and_the_metrics_of_the_model_they_made(world: World) -> None:

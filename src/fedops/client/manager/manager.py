@@ -43,6 +43,7 @@ from fedops.client.work.reachability import Over, Reachability
 from fedops.client.work.reconciler import Reconciler
 from fedops.client.work.transfers import Transfers
 from fedops.client.work.work_desk import Outside, WorkDesk
+from fedops.config.overrides import refuse_of_run
 from fedops.core.contracts import LogSource, ProcessReport, Work, WorkPoll
 from fedops.core.errors import FedOpsError, Forbidden, Invalid, NotFound
 from fedops.core.restart_policy import SupervisionPolicy
@@ -94,6 +95,7 @@ def run_client(
         Invalid: the app's folder, its config or ``device.toml`` is wrong.
         Forbidden: the server does not want this device (any more).
     """
+    refuse_of_run(overrides)
     project = Project.open(app_dir, overrides)
     if not tasks and project.config.task_id not in ("", "task_id"):
         tasks = [project.config.task_id]

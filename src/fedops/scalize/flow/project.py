@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from fedops.config.loading import load_config, parse_config
-from fedops.config.overrides import apply_overrides
+from fedops.config.overrides import apply_overrides, is_of_device
 from fedops.config.schema import Config
 from fedops.core.errors import Invalid
 from fedops.scalize.adapter.lookup import find_adapter
@@ -35,9 +34,6 @@ from fedops.scalize.flow.step_resolution import (
     trust_of_server,
 )
 
-log = logging.getLogger("fedops.scalize")
-#: Overrides given on a device hold against the server's config in these tables only.
-DEVICE_TABLES = ("dataset", "resources", "wandb", "xai", "server.url")
 _NEEDED = {
     "model": '[model] _target_ = "<package>.<module>.<class or function>"',
     "data": 'data = "<package>.<module>.<function>" in [tool.fedops.flow], or [data] _target_',
@@ -93,7 +89,7 @@ class Project:
         trust = trust_of_server(self.manifest, self.local)
         check_network_config(plain, trust, where)
         config = merge_owned(parse_config(plain, where), self.local)
-        config = apply_overrides(config, [text for text in self.overrides if _is_owned(text)])
+        config = apply_overrides(config, [text for text in self.overrides if is_of_device(text)])
         return dataclasses.replace(self, config=config, trust=trust)
 
     def make_adapter(self, seed: int) -> ModelAdapter:
@@ -224,11 +220,3 @@ class Project:
                 for part in parts
             ]
         )
-
-
-def _is_owned(override: str) -> bool:
-    key = override.partition("=")[0].strip()
-    owned = any(key == table or key.startswith(f"{table}.") for table in DEVICE_TABLES)
-    if not owned:
-        log.warning("the run's config decides '%s'; this device's override does not count", key)
-    return owned

@@ -7,6 +7,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from fedops.config.loading import parse_config
+from fedops.config.overrides import refuse_of_device
 from fedops.config.schema import Config
 from fedops.core.contracts import RunStart
 from fedops.core.errors import Conflict, Invalid, RunBusy
@@ -64,6 +65,7 @@ def _busy(task: str, run_id: int | None) -> str:
 
 def _snapshot(session: Session, task: TaskRow, body: RunStart, now: float) -> RunRow:
     """All the run will use, fixed at its start."""
+    refuse_of_device(body.overrides)
     base = parse_config(task.config, f"the config of task '{task.name}'")
     plain = tasks.effective_config(base, body.overrides, task.name)
     config = parse_config(plain, "the effective config")

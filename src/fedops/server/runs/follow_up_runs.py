@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from sqlalchemy.orm import Session
 
 from fedops.config.loading import parse_config
+from fedops.config.overrides import refuse_of_device
 from fedops.config.schema import Config
 from fedops.core.contracts import RunExtend, RunRetry
 from fedops.core.errors import Conflict
@@ -71,6 +72,7 @@ def _successor(
     session: Session, parent: RunRow, app: TaskRow | None, overrides: Sequence[str], now: float
 ) -> RunRow:
     """All of the parent but what is overridden, from where it ended."""
+    refuse_of_device(overrides)
     base = parse_config(parent.config, f"the config of run {parent.id}")
     plain = tasks.effective_config(base, overrides, parent.task)
     config = parse_config(plain, "the effective config")

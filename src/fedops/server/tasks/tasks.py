@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from fedops.config.loading import to_plain
-from fedops.config.overrides import apply_overrides
+from fedops.config.overrides import apply_overrides, refuse_of_device
 from fedops.config.schema import Config
 from fedops.core.contracts import TaskCreate, TaskRead, TaskUpdate
 from fedops.core.errors import Conflict, NotFound
@@ -39,6 +39,7 @@ def require_task(session: Session, name: str) -> TaskRow:
 
 def create_task(session: Session, body: TaskCreate, config_of: ConfigOf, now: float) -> TaskRead:
     """A new task."""
+    refuse_of_device(body.overrides)
     app_bundles.require_bundle(session, body.bundle)
     if session.get(TaskRow, body.name) is not None:
         raise Conflict(_taken(body.name))
@@ -85,6 +86,7 @@ def update_task(
         app_bundles.require_bundle(session, body.bundle)
         row.bundle = body.bundle
     if body.overrides is not None:
+        refuse_of_device(body.overrides)
         row.overrides = body.overrides
     if body.description is not None:
         row.description = body.description
