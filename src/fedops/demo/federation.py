@@ -23,7 +23,7 @@ from fedops.api_client import OperatorClient
 from fedops.client.device.enrolment import join as enrol
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError, Unavailable, from_reply
-from fedops.processes.spawn import clean_env, spawn, tethered
+from fedops.processes.spawn import clean_env, let_go, spawn, tethered
 from fedops.waiting import Timeout, wait_until
 
 T = TypeVar("T")
@@ -67,8 +67,7 @@ class Part:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:  # closing its stdin makes the tether kill the tree
             self.process.kill()
-        if self.process.stdin is not None:
-            self.process.stdin.close()
+        let_go(self.process)
         self.process.wait()
 
     def last_words(self, lines: int = 15) -> str:

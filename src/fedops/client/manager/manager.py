@@ -48,6 +48,7 @@ from fedops.core.errors import FedOpsError, Forbidden, Invalid, NotFound
 from fedops.core.restart_policy import SupervisionPolicy
 from fedops.core.states import Enrolment, ProcessStatus
 from fedops.processes.lock import hold_lock
+from fedops.processes.threads import in_thread
 from fedops.scalize.flow.project import Project
 from fedops.settings import ClientSettings
 
@@ -248,9 +249,7 @@ class ClientManager:
         self._desk.stop()
         self._supervisor.stop()
         self._housekeeping.stop()
-        goodbye = threading.Thread(target=self._say_goodbye, daemon=True)
-        goodbye.start()
-        goodbye.join(_GOODBYE_SECONDS)
+        in_thread(self._say_goodbye).join(_GOODBYE_SECONDS)
         self._server.stop()
         self._sender.stop()
         self._local.stop()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from fedops.client.spool.log_buffer import LogLines
+from fedops.processes.threads import in_thread
 
 LOG_BYTES = 5 << 20
 _LAST_LINES = 20
@@ -60,9 +61,7 @@ class Output:
         """Read a process's output to its end, in a thread of its own. Forgets the last words of before."""
         with self._lock:
             self._last.clear()
-        thread = threading.Thread(target=self._drain, args=(stream,), daemon=True)
-        thread.start()
-        return thread
+        return in_thread(self._drain, stream)
 
     def _drain(self, stream: IO[bytes]) -> None:
         rest = b""

@@ -7,7 +7,6 @@ Manager wants. ``core.restart_policy`` says when to try again, ``core.states`` w
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import queue
@@ -33,16 +32,17 @@ from fedops.core.contracts import ProcessReport
 from fedops.core.restart_policy import StepKind, SupervisionPolicy, next_step
 from fedops.core.states import PROCESS_TRANSITIONS, ProcessStatus, can_advance
 from fedops.failpoints import reached
+from fedops.processes.json_lines import read_objects
 from fedops.processes.lock import end_leftover, write_pid_file
-from fedops.processes.process_tree import TREE_VARIABLE, end_named_tree, end_tree
-from fedops.processes.spawn import clean_env, spawn
+from fedops.processes.process_tree import end_named_tree, end_tree
+from fedops.processes.spawn import clean_env, let_go, spawn
+from fedops.processes.threads import in_thread
 from fedops.waiting import Timeout
 
 logger = logging.getLogger("fedops.client.supervisor")
 
 #: After the child ended, how long its last words may take to arrive. Seconds.
 _LAST_WORDS_SECONDS = 1.0
-_LINE_BYTES = 1 << 20
 _WORK = (ProcessStatus.TRAINING, ProcessStatus.EVALUATING)
 #: The states that a child says of itself; the others are found here.
 _SAID = (ProcessStatus.IDLE, *_WORK)
@@ -192,7 +192,8 @@ class Supervisor:
         try:
             child = spawn(
                 self._program.command(write_end),
-                env={**clean_env(self._program.env), TREE_VARIABLE: self._program.tree},
+                env=clean_env(self._program.env),
+                tree=self._program.tree,
                 cwd=self._program.cwd,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -209,19 +210,16 @@ class Supervisor:
         life = self._life
         threads = [
             self._output.follow(child.stdout),
-            _in_thread(self._read, life, os.fdopen(read_end, "rb")),
+            in_thread(self._read, life, os.fdopen(read_end, "rb")),
         ]
-        _in_thread(self._await_exit, life, child)
+        in_thread(self._await_exit, life, child)
         return child, threads
 
     def _read(self, life: int, stream: IO[bytes]) -> None:
-        """Pass on what the child reports, a JSON object a line."""
+        """Pass on what the child reports."""
         with stream:
-            while line := stream.readline(_LINE_BYTES):
-                with contextlib.suppress(ValueError):
-                    message = json.loads(line)
-                    if isinstance(message, dict):
-                        self._queue.put(Said(life, message))
+            for message in read_objects(stream):
+                self._queue.put(Said(life, message))
 
     def _await_exit(self, life: int, child: subprocess.Popen[bytes]) -> None:
         self._queue.put(Ended(life, child.wait()))
@@ -333,8 +331,7 @@ class Supervisor:
     def _bury(self, child: subprocess.Popen[bytes]) -> None:
         """Leave nothing behind of a child that ended: neither its own children nor its pid file."""
         end_named_tree(self._program.tree, grace=0.0)
-        if child.stdin is not None:
-            child.stdin.close()
+        let_go(child)
         self._program.pid_file.unlink(missing_ok=True)
         self._update(pid=None)
 
@@ -355,9 +352,3 @@ class Supervisor:
     def _update(self, **fields: Any) -> None:
         with self._changed:
             self._report = replace_report(self._report, fields)
-
-
-def _in_thread(target: Callable[..., None], *args: Any) -> threading.Thread:
-    thread = threading.Thread(target=target, args=args, daemon=True)
-    thread.start()
-    return thread
