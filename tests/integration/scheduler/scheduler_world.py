@@ -51,7 +51,7 @@ class World:
         self.scheduler = self.new_scheduler()
         self.presence = RecentCalls(self.settings.heartbeat_seconds)
         hub = WorkHub(self.clock, self.clock)
-        self.sweeper = Maintenance(
+        self.maintenance = Maintenance(
             self.db, self.settings, self.artifacts, self.presence, hub, self.clock, self.clock
         )
 
@@ -68,11 +68,11 @@ class World:
         )
 
     def step(self, seconds: float = 0.25, times: int = 1) -> None:
-        """Time passes, and the scheduler and the sweeper look."""
+        """Time passes, and the scheduler and maintenance look."""
         for _ in range(times):
             self.clock.advance(seconds)
             self.scheduler.step()
-            self.sweeper.step()
+            self.maintenance.step()
 
     def start_run(self, bundle: bytes | None = None, name: str = "digits") -> int:
         upload = self.artifacts.begin()

@@ -13,7 +13,8 @@ from fedops.core.contracts import EventRead
 from fedops.server.database.tables import EventRow
 
 #: Who did something, when it was no device and no engine.
-OPERATOR, SCHEDULER, SWEEPER, SERVER = "operator", "scheduler", "sweeper", "server"
+OPERATOR, SCHEDULER, SERVER = "operator", "scheduler", "server"
+MAINTENANCE = "maintenance"
 #: An answer holds at most this many.
 PAGE = 1_000
 
