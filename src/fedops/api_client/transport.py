@@ -55,6 +55,9 @@ def trust(ca_file: Path | None) -> ssl.SSLContext:
 
 
 class Client:
+    _prefix = PREFIX
+    _unreachable = "cannot reach the Server Manager at"
+
     def __init__(
         self,
         url: str,
@@ -96,7 +99,7 @@ class Client:
 
     def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         with self._as_fedops_errors():
-            response = self._http.request(method, PREFIX + path, **kwargs)
+            response = self._http.request(method, self._prefix + path, **kwargs)
         raise_for_error(response)
         return response
 
@@ -106,7 +109,7 @@ class Client:
             yield
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise Unavailable(
-                f"cannot reach the Server Manager at {self.url}: {error or type(error).__name__}"
+                f"{self._unreachable} {self.url}: {error or type(error).__name__}"
             ) from None
 
     def _call(
