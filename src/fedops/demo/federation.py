@@ -295,6 +295,7 @@ class Federation:
         what: str,
         condition: Callable[[], T | None],
         seconds: float = START_SECONDS,
+        *,
         pause: float = 0.1,
     ) -> T:
         """The first true value of ``condition``; ``Unavailable`` when none came in time."""

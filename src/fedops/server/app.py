@@ -154,7 +154,7 @@ def assemble(
         db, engines, artifacts, settings, pulse, clock=clock, leadership=leadership
     )
     lease.changed = scheduler.worker.wake
-    hub, inboxes = WorkHub(clock, shared=shared), AttemptInboxes()
+    hub, inboxes = WorkHub(clock=clock, shared=shared), AttemptInboxes()
     presence = RecentCalls(settings.heartbeat_seconds, shared=shared)
     tokens, writer, instructions = TokenCache(db, clock), Writer(db), Instructions(db)
     company = _company(settings, db, lease, there, hub, inboxes, twins) if shared else None
@@ -184,7 +184,9 @@ def assemble(
         others=others,
         leadership=leadership,
     )
-    maintenance = Maintenance(db, settings, artifacts, presence, hub, clock, leadership=leadership)
+    maintenance = Maintenance(
+        db, settings, artifacts, presence, hub, clock=clock, leadership=leadership
+    )
     return ServerManager(services, blobs, scheduler, maintenance, company)
 
 

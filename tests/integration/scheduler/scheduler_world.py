@@ -50,9 +50,15 @@ class World:
         self.artifacts = FolderBlobs(self.home / "artifacts")
         self.scheduler = self.new_scheduler()
         self.presence = RecentCalls(self.settings.heartbeat_seconds)
-        hub = WorkHub(self.clock, self.clock)
+        hub = WorkHub(clock=self.clock, monotonic=self.clock)
         self.maintenance = Maintenance(
-            self.db, self.settings, self.artifacts, self.presence, hub, self.clock, self.clock
+            self.db,
+            self.settings,
+            self.artifacts,
+            self.presence,
+            hub,
+            clock=self.clock,
+            monotonic=self.clock,
         )
 
     def new_scheduler(self, leadership: Leadership | None = None) -> Scheduler:

@@ -48,7 +48,7 @@ def run(
 
     settings = client_settings(home=home, server=server, port=port)
     log_to_stderr()
-    run_client(settings, folder, tasks or [], overrides or [], echo=_echo)
+    run_client(settings, folder, tasks=tasks or [], overrides=overrides or [], echo=_echo)
     show({"home": str(settings.home), "ended": True}, as_json, "The Client Manager has ended.")
 
 

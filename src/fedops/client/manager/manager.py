@@ -82,9 +82,9 @@ class Options:
 def run_client(
     settings: ClientSettings,
     app_dir: Path,
+    *,
     tasks: Sequence[str] = (),
     overrides: Sequence[str] = (),
-    *,
     echo: Echo | None = None,
     end_when_given_up: bool = False,
 ) -> None:
@@ -148,7 +148,7 @@ class ClientManager:
         self._logs = {source: LogLines(self._working_for) for source in _SOURCES}
         self._handler = LineHandler(self._logs[LogSource.CLIENT_MANAGER])
         training = self._logs[LogSource.TRAINING_CLIENT]
-        self._output = Output(home.logs / "training-client.log", options.echo, training)
+        self._output = Output(home.logs / "training-client.log", echo=options.echo, lines=training)
         token = home.make_local_token()
         policy = options.policy or SupervisionPolicy(start_seconds=settings.start_seconds)
         self._supervisor = Supervisor(

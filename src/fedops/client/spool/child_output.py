@@ -49,7 +49,9 @@ class LogFile:
 class Output:
     """Takes in the output of one process after the other. The process never blocks on it."""
 
-    def __init__(self, path: Path, echo: Echo | None = None, lines: LogLines | None = None) -> None:
+    def __init__(
+        self, path: Path, *, echo: Echo | None = None, lines: LogLines | None = None
+    ) -> None:
         self.path = path
         self._log = LogFile(path)
         self._echo = echo

@@ -87,7 +87,7 @@ class Supervisor:
         self._queue.put(EndWish("stop"))
         self._thread.join()
 
-    def replace(self, reason: str, crash: bool = False) -> None:
+    def replace(self, reason: str, *, crash: bool = False) -> None:
         """End the child and start a fresh one. ``crash``: it counts as its fault."""
         self._queue.put(EndWish("replace", reason, crash, self._life))
 

@@ -71,7 +71,7 @@ def build_app(args: TrainingArgs, device: Device, adjust: Adjust) -> App:
     project = Project.open(args.app_dir, args.overrides)
     if project.config.wandb.use:  # the device's own word, not a run's
         device.report = rounds_to_wandb(device, project.config, home)
-    app = DeviceApp(project, device, home.states, adjust)
+    app = DeviceApp(project, device, states=home.states, adjust=adjust)
     app.warm_up()
     return app
 

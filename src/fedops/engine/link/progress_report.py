@@ -22,6 +22,7 @@ class ProgressReport:
     def __init__(
         self,
         send: Callable[[EngineProgress], None],
+        *,
         interval: float = INTERVAL,
         again: float = SAY_AGAIN,
     ) -> None:

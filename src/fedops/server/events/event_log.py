@@ -60,7 +60,7 @@ def append_transition(
     )
 
 
-def list_events(session: Session, after: int = 0, run_id: int | None = None) -> list[EventRead]:
+def list_events(session: Session, *, after: int = 0, run_id: int | None = None) -> list[EventRead]:
     """The events beyond ``after``, oldest first, at most a page."""
     query = select(EventRow).where(EventRow.id > after).order_by(EventRow.id).limit(PAGE)
     if run_id is not None:

@@ -47,9 +47,9 @@ class Maintenance:
         store: BlobStore,
         presence: RecentCalls,
         hub: WorkHub,
+        *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
-        *,
         leadership: Leadership | None = None,
     ) -> None:
         self._leadership = leadership or Alone()

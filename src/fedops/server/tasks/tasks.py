@@ -117,7 +117,7 @@ def archive_task(session: Session, name: str, now: float) -> TaskRead:
     return task_read(session, row)
 
 
-def list_tasks(session: Session, ready_only: bool = False) -> list[TaskRead]:
+def list_tasks(session: Session, *, ready_only: bool = False) -> list[TaskRead]:
     """All tasks, by name."""
     query = select(TaskRow).order_by(TaskRow.name)
     if ready_only:

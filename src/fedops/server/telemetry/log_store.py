@@ -181,7 +181,7 @@ def run_logs(
     return _page(session, where, book, after, limit)
 
 
-def device_logs(session: Session, device: str, after: int = 0, limit: int = 200) -> LogPage:
+def device_logs(session: Session, device: str, *, after: int = 0, limit: int = 200) -> LogPage:
     """The logs of a device, in whatever run or none, beyond ``after``."""
     row = require_device(session, device)
     return _page(session, [LogRow.device_id == row.id], f"device {row.id}", after, limit)

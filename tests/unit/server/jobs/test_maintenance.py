@@ -33,8 +33,8 @@ class FailingDatabase(Database):
         self.troubles: list[Exception] = []
 
     @contextmanager
-    def write(self, durable: bool = True) -> Iterator[Session]:
-        with super().write(durable) as session:
+    def write(self, *, durable: bool = True) -> Iterator[Session]:
+        with super().write(durable=durable) as session:
             yield session
             if self.troubles:
                 raise self.troubles.pop()
@@ -54,9 +54,9 @@ class World:
             settings,
             FolderBlobs(home / "artifacts"),
             self.presence,
-            WorkHub(self.clock, self.clock),
-            self.clock,
-            self.clock,
+            WorkHub(clock=self.clock, monotonic=self.clock),
+            clock=self.clock,
+            monotonic=self.clock,
             leadership=leadership,
         )
         with self.db.write() as session:

@@ -65,4 +65,4 @@ def list_events(
 ) -> list[EventRead]:
     """What happened, oldest first, a page at a time: go on with ``after`` = the last id."""
     with server.db.read() as session:
-        return event_log.list_events(session, after, run_id)
+        return event_log.list_events(session, after=after, run_id=run_id)

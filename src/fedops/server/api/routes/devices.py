@@ -39,7 +39,7 @@ def get_device(device: Named, server: Server) -> DeviceRead:
 def device_logs(device: Named, server: Server, after: After = 0, limit: Limit = 200) -> LogPage:
     """What a device's Client Manager and training client logged, oldest first."""
     with server.db.read() as session:
-        return log_store.device_logs(session, device, after, limit)
+        return log_store.device_logs(session, device, after=after, limit=limit)
 
 
 @router.get("/devices/{device}/telemetry")
