@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import EventRead
+from fedops.server.database.read_models import read_as
 from fedops.server.database.tables import EventRow
 
 #: Who did something, when it was no device and no engine.
@@ -69,12 +70,4 @@ def list_events(session: Session, *, after: int = 0, run_id: int | None = None) 
 
 
 def _read(row: EventRow) -> EventRead:
-    return EventRead(
-        id=row.id,
-        at=row.at,
-        who=row.who,
-        subject=row.subject,
-        name=row.name,
-        text=row.text,
-        data=row.data,
-    )
+    return read_as(EventRead, row)
