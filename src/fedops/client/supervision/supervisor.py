@@ -30,7 +30,13 @@ from fedops.client.supervision.process_run import (
 )
 from fedops.core.contracts import ProcessReport
 from fedops.core.restart_policy import StepKind, SupervisionPolicy, next_step
-from fedops.core.states import PROCESS_TRANSITIONS, ProcessStatus, can_advance
+from fedops.core.states import (
+    PROCESS_READY,
+    PROCESS_TRANSITIONS,
+    PROCESS_WORKING,
+    ProcessStatus,
+    can_advance,
+)
 from fedops.failpoints import reached
 from fedops.processes.json_lines import read_objects
 from fedops.processes.lock import end_leftover, write_pid_file
@@ -43,9 +49,6 @@ logger = logging.getLogger("fedops.client.supervisor")
 
 #: After the child ended, how long its last words may take to arrive. Seconds.
 _LAST_WORDS_SECONDS = 1.0
-_WORK = (ProcessStatus.TRAINING, ProcessStatus.EVALUATING)
-#: The states that a child says of itself; the others are found here.
-_SAID = (ProcessStatus.IDLE, *_WORK)
 
 
 class Supervisor:
@@ -112,7 +115,7 @@ class Supervisor:
         limits = {
             ProcessStatus.STARTING: self._policy.start_seconds,
             ProcessStatus.BACKOFF: self._pause_seconds,
-            **dict.fromkeys(_WORK, self.work_seconds),
+            **dict.fromkeys(PROCESS_WORKING, self.work_seconds),
         }
         return limits.get(self._report.status)
 
@@ -259,13 +262,13 @@ class Supervisor:
 
     def _work_timeout(self) -> Timeout | None:
         """How long the child may go on with what it just began."""
-        if self._report.status not in _WORK or self.work_seconds is None:
+        if self._report.status not in PROCESS_WORKING or self.work_seconds is None:
             return None
         return Timeout(self.work_seconds)
 
     def _why_late(self) -> str:
         report = self._report
-        if report.status not in _WORK:
+        if report.status not in PROCESS_WORKING:
             limit = self._policy.start_seconds
             return f"it was not ready within {limit:.0f} s (FEDOPS_CLIENT_START_SECONDS)"
         where = f"round {report.round} of run {report.run_id}"
@@ -307,7 +310,9 @@ class Supervisor:
             status = ProcessStatus(str(message.get("status")))
         except ValueError:
             return
-        if status in _SAID and can_advance(PROCESS_TRANSITIONS, self._report.status, status):
+        if status in PROCESS_READY and can_advance(
+            PROCESS_TRANSITIONS, self._report.status, status
+        ):
             if (self._report.status, status) == (ProcessStatus.TRAINING, ProcessStatus.IDLE):
                 self._trained_in = self._life
             self._set(

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import ProcessReport, Stage
 from fedops.core.presence import is_online
 from fedops.core.reasons.why import DeviceFacts, WorkFacts, unavailable
-from fedops.core.states import Enrolment, ProcessStatus
+from fedops.core.states import PROCESS_READY, Enrolment, ProcessStatus
 from fedops.server.database.tables import DeviceRow, MembershipRow
 from fedops.server.devices.cloned_devices import PROBLEM as TWINS
 
@@ -43,7 +43,7 @@ def process_of(row: DeviceRow | Member, now: float) -> ProcessReport:
 
 def _at_work(report: ProcessReport, work: Iterable[WorkFacts]) -> ProcessReport:
     """The report with what the device says of its work, which comes sooner than the next report."""
-    if report.status not in _LOADED:
+    if report.status not in PROCESS_READY:
         return report
     one = next((w for w in work if w.stage in _STATUS_OF), None)
     status = _STATUS_OF[one.stage] if one else ProcessStatus.IDLE
@@ -52,9 +52,6 @@ def _at_work(report: ProcessReport, work: Iterable[WorkFacts]) -> ProcessReport:
     values = {"status": status, "seconds_in_state": 0.0, "limit_seconds": None}
     where = {"task": one.task, "run_id": one.run_id, "round": one.round} if one else _NOWHERE
     return report.model_copy(update={**values, **where})
-
-
-_LOADED = (ProcessStatus.IDLE, ProcessStatus.TRAINING, ProcessStatus.EVALUATING)
 
 
 _STATUS_OF = {Stage.TRAINING: ProcessStatus.TRAINING, Stage.EVALUATING: ProcessStatus.EVALUATING}
