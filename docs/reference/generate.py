@@ -54,8 +54,8 @@ once. A *step* is a table with `_target_`, the dotted name of something to call,
 ABOUT_API = """\
 Under `/api/v1`, JSON in and out; the running server shows the whole schema at `/api/docs`. Every call
 carries `Authorization: Bearer TOKEN`, but for `/health` and `/join`. What devices and FL servers call is
-explained in [protocol.md](protocol.md). An error is `{kind, error, message}` with the status of its kind.
-`fedops.api_client` is a typed client of it.
+explained in [protocol.md](protocol.md). An error is `{kind, error, message}` with the status of its kind;
+`error` says more exactly which it is, such as `RunBusy`. `fedops.api_client` is a typed client of it.
 """
 
 
