@@ -79,7 +79,7 @@ class ServerManager:
     services: Services
     blobs: BlobApp
     scheduler: Scheduler
-    sweeper: Maintenance
+    maintenance: Maintenance
     #: None: no other Server Manager may serve the same database.
     company: Company | None = None
 
@@ -116,18 +116,18 @@ class ServerManager:
         if self.company:
             self.company.start()
         self.scheduler.worker.start()
-        self.sweeper.worker.start()
+        self.maintenance.worker.start()
 
     async def close(self) -> None:
         """End everything that was started, the waiting first."""
         self.services.let_go()
-        for worker in (self.scheduler.worker, self.sweeper.worker):
+        for worker in (self.scheduler.worker, self.maintenance.worker):
             worker.end()
         await asyncio.to_thread(self._close_blocking)
 
     def _close_blocking(self) -> None:
         self.scheduler.worker.join(JOIN_SECONDS)
-        self.sweeper.worker.join(JOIN_SECONDS)
+        self.maintenance.worker.join(JOIN_SECONDS)
         self.services.engines.close()
         if self.company:
             self.company.close(JOIN_SECONDS)
@@ -154,7 +154,7 @@ def assemble(
         db, engines, artifacts, settings, pulse, clock=clock, leadership=leadership
     )
     lease.changed = scheduler.worker.wake
-    hub, inboxes = WorkHub(clock, shared=shared), AttemptInboxes()
+    hub, inboxes = WorkHub(clock=clock, shared=shared), AttemptInboxes()
     presence = RecentCalls(settings.heartbeat_seconds, shared=shared)
     tokens, writer, instructions = TokenCache(db, clock), Writer(db), Instructions(db)
     company = _company(settings, db, lease, there, hub, inboxes, twins) if shared else None
@@ -184,8 +184,10 @@ def assemble(
         others=others,
         leadership=leadership,
     )
-    sweeper = Maintenance(db, settings, artifacts, presence, hub, clock, leadership=leadership)
-    return ServerManager(services, blobs, scheduler, sweeper, company)
+    maintenance = Maintenance(
+        db, settings, artifacts, presence, hub, clock=clock, leadership=leadership
+    )
+    return ServerManager(services, blobs, scheduler, maintenance, company)
 
 
 def _company(
@@ -211,7 +213,7 @@ def create_app(
     workers: bool = True,
     dashboard: bool = False,
 ) -> FastAPI:
-    """The Server Manager's app. ``workers``: whether scheduler and sweeper run with it."""
+    """The Server Manager's app. ``workers``: whether scheduler and maintenance run with it."""
     manager = assemble(settings, engines, clock, alone=not workers)
     app = FastAPI(
         title="FedOps Server Manager",

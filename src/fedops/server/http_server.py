@@ -19,8 +19,6 @@ from fedops.settings import ServerSettings
 
 logger = logging.getLogger("fedops.server")
 
-#: How many may wait to be let in, when a thousand devices come back at once.
-BACKLOG = 4_096
 #: How long requests that are under way may take when the server ends. Seconds.
 GRACE_SECONDS = 3
 #: Longer than our clients keep an idle connection, so that none is closed while one sends on it.
@@ -40,15 +38,15 @@ def open_app(settings: ServerSettings, engines: EngineProcesses) -> FastAPI:
     return app
 
 
-def serve(app: FastAPI, listener: socket.socket) -> None:
-    """Serve until SIGINT or SIGTERM."""
+def serve(app: FastAPI, listener: socket.socket, backlog: int) -> None:
+    """Serve until SIGINT or SIGTERM. ``backlog``: how many may wait to be let in."""
     config = uvicorn.Config(
         front(app),
         access_log=False,
         log_config=None,
         server_header=False,
         date_header=False,
-        backlog=BACKLOG,
+        backlog=backlog,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
         lifespan="on",
