@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from federating import until, until_round
-
-sys.path.insert(0, str(Path(__file__).parent / "chaos"))
-
 from ledger import Account, Ledger
 from world import APP, DEVICES, World, opened
 

@@ -7,9 +7,9 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 import pytest
+from flower_identity import flower_identity as flower_identity
 from flwr.app import ArrayRecord
 from flwr.serverapp import strategy as flower
-from flwr.supercore.task_identity import TaskIdentity
 
 from fedops.algorithms.aggregation import weighted_mean
 from fedops.core.errors import Invalid
@@ -52,11 +52,6 @@ NEEDED: dict[str, dict[str, Any]] = {
     "DifferentialPrivacyClientSideAdaptiveClipping": ADAPTIVE,
     "DifferentialPrivacyServerSideAdaptiveClipping": ADAPTIVE,
 }
-
-
-@pytest.fixture(autouse=True)
-def flower_identity() -> None:
-    TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 77, 1, 5
 
 
 def made(name: str, **more: Any) -> RunStrategy:

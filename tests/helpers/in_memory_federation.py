@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from line_model import LineAdapter, LineProject, StateMemory, examples, plain_rounds
-from paper_server import PaperServer
-from paper_work import Answer, Assignment, Refused, Work
 
 from fedops.config.loading import parse_config
 from fedops.config.schema import Config
@@ -25,6 +23,8 @@ from fedops.engine.run_setup import prepare_run
 from fedops.flower.strategies.strategy_adapter import RunStrategy
 from fedops.flower.strategies.strategy_factory import make_strategy
 from fedops.storage.payloads import Payload
+from fedops.testing.in_memory_server import InMemoryServer
+from fedops.testing.in_memory_work import Answer, Assignment, Refused, Work
 from fedops.trainer.device_context import Device
 from fedops.trainer.local_round import LocalTrainer, LocalUpdate
 
@@ -44,13 +44,13 @@ def strategy_of(config: Config) -> RunStrategy:
     return make_strategy(chosen.target, chosen.kwargs)
 
 
-class PaperFederation:
+class InMemoryFederation:
     """Server and clients; plays attempts."""
 
     def __init__(self, folder: Path, **config: Any) -> None:
         self.folder = folder
         self.config = {"num_rounds": 2, "learning_rate": 0.05, **config}
-        self.server = PaperServer(self.config, folder)
+        self.server = InMemoryServer(self.config, folder)
         self.memories: dict[str, StateMemory] = {}
         self.validation: tuple[Any, str] | None = None
 
@@ -97,7 +97,7 @@ class PaperFederation:
 class Playing:
     """An attempt that plays in a thread of its own."""
 
-    def __init__(self, federation: PaperFederation) -> None:
+    def __init__(self, federation: InMemoryFederation) -> None:
         self.error: Exception | None = None
         self.result: dict[str, float] | None = None
 
@@ -120,10 +120,10 @@ __all__ = [
     "Answer",
     "Assignment",
     "Conflict",
+    "InMemoryFederation",
+    "InMemoryServer",
     "LineAdapter",
     "LineProject",
-    "PaperFederation",
-    "PaperServer",
     "Refused",
     "StateMemory",
     "Unavailable",

@@ -1,4 +1,4 @@
-"""What a paper server and its clients speak of: an assignment, the work in it, and what becomes of it."""
+"""What an in-memory server and its clients speak of: an assignment, its work, and what becomes of it."""
 
 from __future__ import annotations
 

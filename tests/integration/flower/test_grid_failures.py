@@ -5,7 +5,7 @@ import time
 import pytest
 from flower_server import FlowerServer, arrays, echo, failed, to
 from flwr.app import Array, ArrayRecord, Message, RecordDict
-from paper_federation import Conflict
+from in_memory_federation import Conflict
 
 from fedops.core.errors import Invalid
 from fedops.core.states import AssignmentStatus
