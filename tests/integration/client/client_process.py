@@ -5,9 +5,11 @@ from __future__ import annotations
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 
 from fedops.client.manager.manager import TRAINING_COMMAND, Options, manage
+from fedops.client.work import reachability
 from fedops.core.errors import FedOpsError
 from fedops.core.restart_policy import SupervisionPolicy
 from fedops.settings import client_settings
@@ -18,6 +20,9 @@ CHILD = Path(__file__).with_name("training_child.py")
 def main() -> int:
     home, app, *words = sys.argv[1:]
     given = dict(word.split("=", 1) for word in words)
+    if "retry" in given:  # seconds before each new try, rather than more after each
+        pause = float(given["retry"])
+        reachability.backoff = partial(reachability.backoff, first=pause, cap=pause)
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     options = Options(
