@@ -13,9 +13,9 @@ from world import APP, DEVICES, World, opened
 from fedops.core import contracts as c
 from fedops.core.states import ParticipationStatus, ProcessStatus, RunStatus
 
-AWAY_SECONDS = 10.0
+AWAY_SECONDS = 6.0
 #: Training goes on for about half of the time that the server is away.
-SLOW = ("num_epochs=12", "num_rounds=2")
+SLOW = ("num_epochs=7", "num_rounds=2")
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,6 @@ from pathlib import Path
 from fedops.client.manager.manager import TRAINING_COMMAND, Options, manage
 from fedops.client.work import reachability
 from fedops.core.errors import FedOpsError
-from fedops.core.restart_policy import SupervisionPolicy
 from fedops.settings import client_settings
 
 CHILD = Path(__file__).with_name("training_child.py")
@@ -30,12 +29,15 @@ def main() -> int:
         given.get("tasks", "mnist").split(",") if given.get("tasks", "mnist") else [],
         echo=lambda line: print(f"training client | {line}", flush=True),
         end_when_given_up="end" in given,
-        policy=SupervisionPolicy(
-            start_seconds=float(given.get("start_seconds", 20)), backoff_seconds=0.1
-        ),
         training_command=TRAINING_COMMAND if "training" in given else (sys.executable, str(CHILD)),
     )
-    settings = client_settings(home=Path(home), port=0, training_port=0)
+    settings = client_settings(
+        home=Path(home),
+        port=0,
+        training_port=0,
+        start_seconds=float(given.get("start_seconds", 20)),
+        restart_seconds=0.1,
+    )
     try:
         manage(settings, options)
     except FedOpsError as error:

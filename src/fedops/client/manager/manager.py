@@ -72,8 +72,6 @@ class Options:
     echo: Echo | None = None
     #: End with an error when the training client is given up, rather than stay for a later try.
     end_when_given_up: bool = False
-    #: None: the usual one, as far as the settings say nothing else.
-    policy: SupervisionPolicy | None = None
     training_command: Sequence[str] = TRAINING_COMMAND
 
 
@@ -149,7 +147,9 @@ class ClientManager:
         training = self._logs[LogSource.TRAINING_CLIENT]
         self._output = Output(home.logs / "training-client.log", options.echo, training)
         token = home.make_local_token()
-        policy = options.policy or SupervisionPolicy(start_seconds=settings.start_seconds)
+        policy = SupervisionPolicy(
+            start_seconds=settings.start_seconds, backoff_seconds=settings.restart_seconds
+        )
         self._supervisor = Supervisor(
             self._program(),
             self._output,
