@@ -15,28 +15,23 @@ from line_model import LineAdapter, LineProject, StateMemory, examples, plain_ro
 
 from fedops.config.loading import parse_config
 from fedops.config.schema import Config
-from fedops.core.contracts.training import ARRAYS, EVAL_METRICS, HEADER, METRICS
 from fedops.core.errors import Conflict, Unavailable
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.round_engine import RoundEngine
 from fedops.engine.run_setup import prepare_run
 from fedops.flower.strategies.strategy_adapter import RunStrategy
 from fedops.flower.strategies.strategy_factory import make_strategy
-from fedops.storage.payloads import Payload
 from fedops.testing.in_memory_server import InMemoryServer
-from fedops.testing.in_memory_work import Answer, Assignment, Refused, Work
+from fedops.testing.in_memory_work import (
+    Answer,
+    Assignment,
+    Refused,
+    Work,
+    payload_of,
+    trained_by,
+)
 from fedops.trainer.device_context import Device
-from fedops.trainer.local_round import LocalTrainer, LocalUpdate
-
-
-def payload_of(update: LocalUpdate) -> Payload:
-    """An update as a client delivers it."""
-    measured = {METRICS: update.trained, EVAL_METRICS: update.evaluated}
-    return Payload(
-        arrays={} if update.tensors is None else {ARRAYS: update.tensors},
-        metrics={name: m.values() for name, m in measured.items() if m is not None},
-        configs={HEADER: update.header.values()},
-    )
+from fedops.trainer.local_round import LocalTrainer
 
 
 def strategy_of(config: Config) -> RunStrategy:
@@ -61,13 +56,7 @@ class InMemoryFederation:
         """The real client side, with data of its own."""
         data = {"data": examples(sum(device.encode()), 4 + len(self.server.answers)), **changed}
         memory = self.memories.setdefault(device, StateMemory())
-        trainer = LocalTrainer(self.project(**data), Device(device, memory=memory))
-
-        def answer(work: Work) -> Payload | Refused:
-            update = trainer(work.order, work.tensors, work.kind)
-            return Refused(update.header.refused) if update.header.refused else payload_of(update)
-
-        return answer
+        return trained_by(LocalTrainer(self.project(**data), Device(device, memory=memory)))
 
     def add(self, *devices: str, **changed: Any) -> None:
         for device in devices:
