@@ -1,7 +1,6 @@
 """Every strategy of Flower that aggregates tensors runs rounds here, and its state survives a restart."""
 
 import gc
-from collections.abc import Iterator
 from typing import Any
 
 import ml_dtypes
@@ -20,12 +19,10 @@ from fedops.storage.tensors import Tensors
 
 
 @pytest.fixture(autouse=True, scope="module")
-def quick_garbage() -> Iterator[None]:
+def quick_garbage() -> None:
     """Some strategies collect garbage in every round: as in an FL server, what is here is not looked at."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 NODES = [11, 12, 13, 14, 15, 16, 17]
