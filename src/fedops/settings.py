@@ -151,6 +151,9 @@ class ClientSettings(BaseSettings):
     training_port: int = Field(default=8003, ge=0, le=65_535)
     #: How long the training client may take to load its app, model and data, in seconds.
     start_seconds: float = Field(default=300.0, gt=0)
+    #: How long a training client that crashed waits for its next start, in seconds; twice as long after
+    #: each further crash.
+    restart_seconds: float = Field(default=0.5, gt=0, le=30)
     #: Upper limit of what waits on disk for the server, in bytes.
     spool_bytes: int = Field(default=256 * MIB, ge=MIB)
     #: Upper limit of the models that are kept to be used again, in bytes. The newest is always kept.

@@ -6,6 +6,7 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -57,6 +58,12 @@ def trust(ca_file: Path | None) -> ssl.SSLContext:
         raise Invalid(f"no certificates can be read from the CA file {ca_file}: {error}") from None
 
 
+@cache
+def _usual_authorities() -> ssl.SSLContext:
+    """Read once: it takes longer than a call."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 class Client:
     _prefix = PREFIX
     _unreachable = "cannot reach the Server Manager at"
@@ -79,7 +86,7 @@ class Client:
             headers=headers,
             transport=transport,
             timeout=timeout,
-            verify=verify,
+            verify=_usual_authorities() if verify is True else verify,
             trust_env=False,
         )
 

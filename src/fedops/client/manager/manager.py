@@ -74,8 +74,6 @@ class Options:
     echo: Echo | None = None
     #: End with an error when the training client is given up, rather than stay for a later try.
     end_when_given_up: bool = False
-    #: None: the usual one, as far as the settings say nothing else.
-    policy: SupervisionPolicy | None = None
     training_command: Sequence[str] = TRAINING_COMMAND
 
 
@@ -150,7 +148,9 @@ class ClientManager:
         training = self._logs[LogSource.TRAINING_CLIENT]
         self._output = Output(home.logs / "training-client.log", echo=options.echo, lines=training)
         token = home.make_local_token()
-        policy = options.policy or SupervisionPolicy(start_seconds=settings.start_seconds)
+        policy = SupervisionPolicy(
+            start_seconds=settings.start_seconds, backoff_seconds=settings.restart_seconds
+        )
         self._supervisor = Supervisor(
             self._program(),
             self._output,

@@ -138,7 +138,7 @@ def test_after_a_cut_the_line_is_opened_again_and_everything_is_read_anew(
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as database:
         cut = database.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND query ILIKE %s OR application_name = %s",
+            "WHERE datname = current_database() AND (query ILIKE %s OR application_name = %s)",
             (f"LISTEN {CHANNEL}%", "fedops line"),
         ).fetchall()
         assert len(cut) == 2

@@ -27,7 +27,7 @@ from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext
 from fedops.scalize.flow.datasets import DataSplit
 from fedops.scalize.flow.project import Project
 
-APP = Path(__file__).parents[2] / "apps" / "mnist-xai"
+APP = Path(__file__).parents[3] / "apps" / "mnist-xai"
 MNIST = os.environ.get("FEDOPS_MNIST_DIR")
 needs_mnist = pytest.mark.skipif(not MNIST, reason="FEDOPS_MNIST_DIR names no folder with MNIST")
 

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from fedops.scalize.check.project_check import CheckReport, check_project
 from fedops.scalize.discovery.scaffold import init_project
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 EXAMPLES = ROOT / "examples"
 TUTORIALS = ROOT / "tests" / "fixtures" / "tutorials"
 NEEDS = {

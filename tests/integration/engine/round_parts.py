@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
-from paper_federation import PaperFederation, Work
+from in_memory_federation import InMemoryFederation, Work
 
 from fedops.core.contracts import ParticipationReport, RoundCommit
 from fedops.storage.tensors import Tensors
@@ -11,7 +11,7 @@ from fedops.storage.tensors import Tensors
 THREE = ["pi-1", "pi-2", "pi-3"]
 AT_LEAST_ONE = {"strategy": {"_target_": "FedAvg", "min_fit_clients": 1}}
 AT_LEAST_TWO = {"strategy": {"_target_": "FedAvg", "min_fit_clients": 2}}
-Make = Callable[..., PaperFederation]
+Make = Callable[..., InMemoryFederation]
 
 
 def rounds_of(**policy: Any) -> dict[str, Any]:
@@ -24,7 +24,7 @@ def same(one: Tensors, other: Tensors) -> bool:
     }
 
 
-def model(federation: PaperFederation, commit: int = -1) -> Tensors:
+def model(federation: InMemoryFederation, commit: int = -1) -> Tensors:
     return federation.server.tensors(federation.server.commits[commit].model)
 
 

@@ -81,7 +81,7 @@ def test_a_model_that_is_here_is_not_fetched_again(device: Device) -> None:
 
 def test_a_download_that_is_cut_goes_on_from_the_last_byte(device: Device) -> None:
     rng = random.Random(1)
-    server = ready(device)
+    server = ready(device, "retry=0.05")
     server.cut_downloads = [rng.randrange(1, 400_000) for _ in range(5)]
     work = device.deliver(server.ask(7, 1, model=LARGE))
     np.testing.assert_array_equal(sums(work), (LARGE["packed"] + 1) - 1)
@@ -129,7 +129,7 @@ def parts(device: Device) -> list[Path]:
 @pytest.mark.parametrize("encoding", ["none", "zstd"])
 def test_an_upload_that_is_cut_goes_on_from_the_last_byte(device: Device, encoding: str) -> None:
     rng = random.Random(2)
-    server = ready(device)
+    server = ready(device, "retry=0.05")
     server.encodings = [encoding, "none"]
     cuts = [rng.randrange(1, 150_000) for _ in range(5)]
     server.cut_uploads = list(cuts)

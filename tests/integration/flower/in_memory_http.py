@@ -1,4 +1,4 @@
-"""A paper server that is called over HTTP, as the FL server of an attempt calls the Server Manager."""
+"""An in-memory server that is called over HTTP, as the FL server of an attempt calls the Server Manager."""
 
 from __future__ import annotations
 
@@ -8,13 +8,12 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from paper_server import PaperServer
-
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError
+from fedops.testing.in_memory_server import InMemoryServer
 
 
-def _routes(server: PaperServer) -> dict[str, tuple[Any, Callable[..., Any]]]:
+def _routes(server: InMemoryServer) -> dict[str, tuple[Any, Callable[..., Any]]]:
     return {
         "hello": (c.EngineHello, server.hello),
         "initial-model": (c.ModelInit, server.initial_model),
@@ -29,7 +28,7 @@ def _routes(server: PaperServer) -> dict[str, tuple[Any, Callable[..., Any]]]:
     }
 
 
-def _answer(server: PaperServer, path: str, data: bytes) -> Any:
+def _answer(server: InMemoryServer, path: str, data: bytes) -> Any:
     name = path.removeprefix("/api/v1/engine/")
     if name.startswith("rounds/"):
         _, number, action = name.split("/")
@@ -41,7 +40,7 @@ def _answer(server: PaperServer, path: str, data: bytes) -> Any:
 
 
 @contextmanager
-def listening(server: PaperServer) -> Iterator[str]:
+def listening(server: InMemoryServer) -> Iterator[str]:
     """Answers on a port of its own; gives the URL."""
 
     class Handler(BaseHTTPRequestHandler):

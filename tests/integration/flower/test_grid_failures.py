@@ -5,7 +5,7 @@ import time
 import pytest
 from flower_server import FlowerServer, arrays, echo, failed, to
 from flwr.app import Array, ArrayRecord, Message, RecordDict
-from paper_federation import AttemptSuperseded
+from in_memory_federation import AttemptSuperseded
 
 from fedops.core.errors import Invalid
 from fedops.core.states import AssignmentStatus

@@ -20,7 +20,7 @@ from fedops.explain.quality.history import Snapshot
 from fedops.scalize.adapter.protocol import TrainContext
 from fedops.scalize.flow.project import Project
 
-APP = Path(__file__).parents[2] / "apps" / "mnist-xai"
+APP = Path(__file__).parents[3] / "apps" / "mnist-xai"
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import zstandard
-from paper_work import A, Answer, Assignment, Refused, Work
 
 from fedops.core import contracts as c
 from fedops.core.contracts.training import ARRAYS, CONFIG, TrainingOrder
@@ -21,11 +20,12 @@ from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus
 from fedops.storage.atomic_files import sha256_of
 from fedops.storage.payloads import assemble, blobs_of, check_document, pack_payload
 from fedops.storage.tensors import Tensors, load
+from fedops.testing.in_memory_work import A, Answer, Assignment, Refused, Work
 
 _DELIVERED = (A.UPLOADED, A.CHECKED)
 
 
-class PaperServer:
+class InMemoryServer:
     """Remembers what the engine tells it, and lets clients work in threads of their own."""
 
     def __init__(self, config: dict[str, Any], folder: Path, seed: int = 42) -> None:

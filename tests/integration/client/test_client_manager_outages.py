@@ -14,10 +14,10 @@ def test_a_server_that_is_away_does_not_disturb_training(device: Device) -> None
     server = device.server
     manager = device.start()
     device.until("idle")
-    work = server.ask(7, 1, seconds=3)
+    work = server.ask(7, 1, seconds=1.5)
     device.until("training")
     server.down = True
-    time.sleep(4)
+    eventually(lambda: "waiting to upload" in client_status(device.home).why)
     status = client_status(device.home)
     assert status.server.reachable is False
     assert "out of reach" in status.why

@@ -28,7 +28,8 @@ OPENING = """
 import os, subprocess, sys, time
 from fedops.processes.spawn import die_with_parent
 die_with_parent()
-child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+out = OUTPUT
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"], stdout=out, stderr=out)
 with open("child.pid", "w") as file:
     file.write(str(child.pid))
 """
@@ -55,11 +56,15 @@ def _alone(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
-    """Writes an app whose Client Manager is the code given."""
+def app(tmp_path: Path) -> Iterator[Callable[..., Path]]:
+    """Writes an app whose Client Manager is the code given.
 
-    def write(code: str) -> Path:
-        (tmp_path / "manager.py").write_text(OPENING + code)
+    ``shared``: what it started holds its output open, and is waited for a second.
+    """
+
+    def write(code: str, shared: bool = False) -> Path:
+        opening = OPENING.replace("OUTPUT", "None" if shared else "subprocess.DEVNULL")
+        (tmp_path / "manager.py").write_text(opening + code)
         return tmp_path
 
     yield write
@@ -77,6 +82,13 @@ def _gone(pid: int, seconds: float = 5.0) -> bool:
             return True
         time.sleep(0.05)
     return False
+
+
+def _until(condition: Callable[[], bool], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def context(**run_config: Any) -> Context:
@@ -105,9 +117,10 @@ def in_thread(folder: Path, grid: Any = None) -> tuple[threading.Thread, list[Ex
 
 
 def test_lines_come_with_a_prefix_and_an_orderly_end_is_no_error(
-    app: Callable[[str], Path], capsys: pytest.CaptureFixture[str]
+    app: Callable[..., Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    launch(app("print('hello')\nsys.stderr.write('training client | loss 0.5\\n\\nlast')"))
+    code = "print('hello')\nsys.stderr.write('training client | loss 0.5\\n\\nlast')"
+    launch(app(code, shared=True))
     assert capsys.readouterr().out.splitlines() == [
         "client manager | hello",
         "training client | loss 0.5",
@@ -158,10 +171,13 @@ print(e("FEDOPS_TASK_ID"), e("FEDOPS_SERVER"), e("FEDOPS_JOIN_TOKEN"), e("FEDOPS
 
 
 def test_it_stays_as_long_as_the_child_does_and_asks_flower_meanwhile(
-    app: Callable[[str], Path],
+    app: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(device_launcher, "_LOOK_SECONDS", 0.2)
     grid = FakeGrid()
-    launch(app("time.sleep(2)"), grid)
+    began = time.monotonic()
+    launch(app("time.sleep(1)"), grid)
+    assert time.monotonic() - began > 1.0
     assert grid.looks >= 2
 
 
@@ -204,7 +220,7 @@ def test_a_child_deaf_to_sigterm_is_killed(
     monkeypatch.setattr(device_launcher, "GRACE_SECONDS", 0.5)
     code = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('deaf')\ntime.sleep(600)"
     child = device_launcher.Child([sys.executable, "-m", "manager"], dict(os.environ), app(code))
-    time.sleep(1.5)
+    _until(lambda: child.reason().endswith(": deaf"))
     began = time.monotonic()
     child.end()
     child.end()

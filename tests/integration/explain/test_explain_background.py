@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 import torch
 from torch import Tensor, nn
 
@@ -14,16 +12,6 @@ from fedops.explain.explainers.options import Options
 from fedops.explain.explainers.report import ExplainReport
 from fedops.explain.service.background import Background
 from fedops.explain.service.explainer import Explainer
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Small models run fastest, and the same everywhere, on one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
 
 DATA = torch.rand(12, 1, 12, 12), torch.arange(12) % 3
 

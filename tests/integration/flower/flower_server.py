@@ -1,24 +1,24 @@
-"""A paper server whose clients are Flower's, for an app's own ServerApp."""
+"""An in-memory server whose clients are Flower's, for an app's own ServerApp."""
 
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, Message, RecordDict
-from paper_federation import PaperServer
-from paper_work import Assignment
+from in_memory_federation import InMemoryServer
 
 from fedops.core.states import AssignmentStatus
 from fedops.flower.codec.compat import APP_RAISED, make_message
 from fedops.flower.codec.records import from_record_dict, to_record_dict
 from fedops.storage.payloads import assemble, blobs_of, check_document, pack_payload
 from fedops.storage.tensors import load
+from fedops.testing.in_memory_work import Assignment
 
 Client = Callable[[Message], Message | None]
 
 
-class FlowerServer(PaperServer):
-    """A paper server whose clients are Flower's ClientApps."""
+class FlowerServer(InMemoryServer):
+    """An in-memory server whose clients are Flower's ClientApps."""
 
     clients: dict[str, Client]
 

@@ -12,31 +12,26 @@ from pathlib import Path
 from typing import Any
 
 from line_model import LineAdapter, LineProject, StateMemory, examples, plain_rounds
-from paper_server import PaperServer
-from paper_work import Answer, Assignment, Refused, Work
 
 from fedops.config.loading import parse_config
 from fedops.config.schema import Config
-from fedops.core.contracts.training import ARRAYS, EVAL_METRICS, HEADER, METRICS
 from fedops.core.errors import AttemptSuperseded, Unavailable
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.round_engine import RoundEngine
 from fedops.engine.run_setup import prepare_run
 from fedops.flower.strategies.strategy_adapter import RunStrategy
 from fedops.flower.strategies.strategy_factory import make_strategy
-from fedops.storage.payloads import Payload
+from fedops.testing.in_memory_server import InMemoryServer
+from fedops.testing.in_memory_work import (
+    Answer,
+    Assignment,
+    Refused,
+    Work,
+    payload_of,
+    trained_by,
+)
 from fedops.trainer.device_context import Device
-from fedops.trainer.local_round import LocalTrainer, LocalUpdate
-
-
-def payload_of(update: LocalUpdate) -> Payload:
-    """An update as a client delivers it."""
-    measured = {METRICS: update.trained, EVAL_METRICS: update.evaluated}
-    return Payload(
-        arrays={} if update.tensors is None else {ARRAYS: update.tensors},
-        metrics={name: m.values() for name, m in measured.items() if m is not None},
-        configs={HEADER: update.header.values()},
-    )
+from fedops.trainer.local_round import LocalTrainer
 
 
 def strategy_of(config: Config) -> RunStrategy:
@@ -44,13 +39,13 @@ def strategy_of(config: Config) -> RunStrategy:
     return make_strategy(chosen.target, chosen.kwargs)
 
 
-class PaperFederation:
+class InMemoryFederation:
     """Server and clients; plays attempts."""
 
     def __init__(self, folder: Path, **config: Any) -> None:
         self.folder = folder
         self.config = {"num_rounds": 2, "learning_rate": 0.05, **config}
-        self.server = PaperServer(self.config, folder)
+        self.server = InMemoryServer(self.config, folder)
         self.memories: dict[str, StateMemory] = {}
         self.validation: tuple[Any, str] | None = None
 
@@ -61,13 +56,7 @@ class PaperFederation:
         """The real client side, with data of its own."""
         data = {"data": examples(sum(device.encode()), 4 + len(self.server.answers)), **changed}
         memory = self.memories.setdefault(device, StateMemory())
-        trainer = LocalTrainer(self.project(**data), Device(device, memory=memory))
-
-        def answer(work: Work) -> Payload | Refused:
-            update = trainer(work.order, work.tensors, work.kind)
-            return Refused(update.header.refused) if update.header.refused else payload_of(update)
-
-        return answer
+        return trained_by(LocalTrainer(self.project(**data), Device(device, memory=memory)))
 
     def add(self, *devices: str, **changed: Any) -> None:
         for device in devices:
@@ -97,7 +86,7 @@ class PaperFederation:
 class Playing:
     """An attempt that plays in a thread of its own."""
 
-    def __init__(self, federation: PaperFederation) -> None:
+    def __init__(self, federation: InMemoryFederation) -> None:
         self.error: Exception | None = None
         self.result: dict[str, float] | None = None
 
@@ -120,10 +109,10 @@ __all__ = [
     "Answer",
     "Assignment",
     "AttemptSuperseded",
+    "InMemoryFederation",
+    "InMemoryServer",
     "LineAdapter",
     "LineProject",
-    "PaperFederation",
-    "PaperServer",
     "Refused",
     "StateMemory",
     "Unavailable",

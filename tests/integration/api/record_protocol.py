@@ -23,8 +23,7 @@ from typing import Any
 import httpx
 from pydantic import TypeAdapter
 
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parent / "api"))
+sys.path.insert(0, str(Path(__file__).parents[2] / "helpers"))
 
 from managing import managing, node_key
 from protocol_scenario import SPOOL, TASK, Scenario, models_of
@@ -33,7 +32,7 @@ from fedops.api_client import PREFIX
 from fedops.core import contracts as c
 from fedops.server.rounds.engine_session import spool_dir
 
-KEPT = Path(__file__).parents[1] / "fixtures" / "protocol"
+KEPT = Path(__file__).parents[2] / "fixtures" / "protocol"
 #: The headers that mean something. Others are the HTTP library's.
 ASKED = ("authorization", c.PROTOCOL_HEADER, "content-type", "range", "if-range", "tus-resumable")
 ASKED += ("upload-length", "upload-metadata", "upload-offset")

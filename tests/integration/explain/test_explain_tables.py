@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +20,6 @@ from fedops.explain.explainers.options import Options
 from fedops.explain.service.explainer import Explainer
 
 BOTH = ("permutation", "shap")
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread() -> Iterator[None]:
-    """Small models run fastest, and the same everywhere, on one thread."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def rows(count: int = 200, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -9,8 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 from flwr.app import Context, RecordDict
-from paper_federation import AttemptSuperseded, PaperServer, Unavailable, Work, payload_of
-from paper_http import listening
+from in_memory_federation import AttemptSuperseded, InMemoryServer, Unavailable, Work, payload_of
+from in_memory_http import listening
 from tiny_app import PARTS, PYPROJECT, write_app
 
 from fedops.core.contracts import EngineFinish, EngineTicket
@@ -35,7 +35,7 @@ class World:
             "clients_per_round": 1,
             "model": {"_target_": "tiny.parts.model"},
         }
-        self.server = PaperServer(config, folder)
+        self.server = InMemoryServer(config, folder)
 
     def add(self) -> None:
         trainer = LocalTrainer(Project.open(self.app), Device("pi-1"))

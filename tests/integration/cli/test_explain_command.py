@@ -19,7 +19,7 @@ from fedops.cli.main import main
 from fedops.scalize.flow.project import Project
 from fedops.storage.tensors import pack
 
-APP = Path(__file__).parents[2] / "apps" / "mnist-xai"
+APP = Path(__file__).parents[3] / "apps" / "mnist-xai"
 DIGITS = ["--set", "dataset.name=digits"]
 
 PYPROJECT = """
