@@ -1,7 +1,8 @@
 """Blobs in a folder: ``ab/cdef...`` under its root; what is on its way in lies in ``incoming``.
 
 Beside an unfinished file ``NAME`` lies ``NAME.note``, what was said of it when it began: with both it can be
-resumed.
+resumed. Of several processes that have the folder, each writes only to files that it made: one that goes on
+with another's upload does so in a copy, whatever the other one still writes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from fedops.core.contracts import BlobRef
 from fedops.core.errors import Invalid, NotFound, Unavailable
@@ -39,10 +41,11 @@ _WRITE = os.O_RDWR | os.O_APPEND
 
 
 class FolderBlobs:
-    """Blobs in a folder: ``ab/cdef...`` under its root."""
+    """Blobs in a folder: ``ab/cdef...`` under its root. ``shared``: other processes take in files, too."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, shared: bool = False) -> None:
         self.root = root
+        self.shared = shared
         self.incoming = root / "incoming"
         #: The unfinished files that this process writes to.
         self._open: set[str] = set()
@@ -164,6 +167,8 @@ class FolderUpload:
         #: Whether its note is on the disk, or it needs none.
         self.secured = True
         self._file = -1
+        #: How the file was when this process let go of it.
+        self._left: tuple[int, ...] = ()
         self._hash = hashlib.sha256()
         self.size = 0
         self.ref = BlobRef(sha256="", size=0)
@@ -218,6 +223,8 @@ class FolderUpload:
         return self.size
 
     def stage(self, sha256: str | None = None) -> FolderUpload:
+        if self._file >= 0 and os.fstat(self._file).st_size != self.size:
+            raise Unavailable("the upload has other bytes than were written to it: ask where it is")
         found = self._hash.hexdigest()
         if sha256 is not None and found != sha256:
             raise WrongDigest(
@@ -246,6 +253,12 @@ class FolderUpload:
         self._close()
         self._store.discard(self._name)
 
+    def opened(self) -> BinaryIO:
+        """Its bytes from the first on, also when another process took its name."""
+        file = os.fdopen(os.dup(self._opened()), "rb")
+        file.seek(0)
+        return file
+
     # --- Staged -------------------------------------------------------------------------------
 
     def sync(self) -> None:
@@ -266,12 +279,13 @@ class FolderUpload:
         return target.parent
 
     def _require_ours(self, path: Path, *, remove: bool = False) -> None:
-        """Another process that has the folder may have begun this upload anew, under the same name."""
-        if self._file < 0 or os.path.samestat(path.stat(), os.fstat(self._file)):
-            return
-        if remove:
-            path.unlink(missing_ok=True)
-        raise Unavailable("the upload was begun anew at another server: it goes on there")
+        """Another process that has the folder may have gone on with this upload, under the same name."""
+        with suppress(FileNotFoundError):
+            if self._file < 0 or os.path.samestat(path.stat(), os.fstat(self._file)):
+                return
+            if remove:
+                path.unlink(missing_ok=True)
+        raise Unavailable("the upload was taken over by another server: it goes on there")
 
     def done(self) -> None:
         self.abort()
@@ -300,8 +314,29 @@ class FolderUpload:
         if self._file < 0:
             with disk_errors(self._store.root):
                 self._open(_WRITE | os.O_CREAT | os.O_NOFOLLOW)
+                if self._store.shared and _mark(self._file) != self._left:
+                    self._take_over()
             self.reopen()
         return self._file
+
+    def _take_over(self) -> None:
+        """Go on in a copy: the process that took it in so far may not know yet that it lost it."""
+        source, self._file = self._file, -1
+        beside = self._store.incoming / secrets.token_hex(16)
+        try:
+            self._file = os.open(beside, _WRITE | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._begin_anew()
+            while block := os.pread(source, _BLOCK, self.size):
+                _write_all(self._file, block)
+                self._hash.update(block)
+                self.size += len(block)
+            beside.replace(self.path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            self._close()
+            raise
+        finally:
+            os.close(source)
 
     def _open(self, flags: int) -> None:
         self._file = os.open(self.path, flags | os.O_CLOEXEC, 0o600)
@@ -311,15 +346,27 @@ class FolderUpload:
         file, self._file = self._file, -1
         self._store._open.discard(self._name)
         if file >= 0:
+            self._left = _mark(file)
             with suppress(OSError):  # what is left to be written has no place, and is not wanted
                 os.close(file)
 
-    def _hash_again(self, file: int) -> None:
+    def _begin_anew(self) -> None:
+        """Nothing is known of its bytes, nor that they are what was announced."""
         self._hash, self.size = hashlib.sha256(), 0
+        self.ref = BlobRef(sha256="", size=0)
+
+    def _hash_again(self, file: int) -> None:
+        self._begin_anew()
         with disk_errors(self._store.root):
             while block := os.pread(file, _BLOCK, self.size):
                 self._hash.update(block)
                 self.size += len(block)
+
+
+def _mark(file: int) -> tuple[int, ...]:
+    """What another file, or a change of this one, would not have."""
+    found = os.fstat(file)
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def place_of(root: Path, sha256: str) -> Path:
