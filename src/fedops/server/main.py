@@ -38,19 +38,27 @@ def run(
     with contextlib.ExitStack() as held:
         _make_home(settings)
         held.enter_context(hold_lock(settings.home / LOCK, "a Server Manager"))
-        require_finished(settings.home)
-        listener = held.enter_context(bind(settings.host, settings.port))
-        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-        set_up_logging()
-        _raise_open_files()
+        settings, listener = _begin(settings, held)
         # Only here: it takes a second to import, and what was wrong above is said at once.
-        from fedops.server.http_server import open_app, serve
+        from fedops.server.app import front, open_app
+        from fedops.server.http_server import serve
 
         engines = LocalEngineProcesses(settings.home / "engine", engine_command)
         held.callback(engines.close)
         app = open_app(settings, engines)
         announce(settings)
-        serve(app, listener)
+        serve(front(app), listener, "Server Manager", app.state.manager.services.let_go)
+
+
+def _begin(
+    settings: ServerSettings, held: contextlib.ExitStack
+) -> tuple[ServerSettings, socket.socket]:
+    """Listen, and be ready to say what happens. The settings with the port that it is."""
+    require_finished(settings.home)
+    listener = held.enter_context(bind(settings.host, settings.port))
+    set_up_logging()
+    _raise_open_files()
+    return settings.model_copy(update={"port": listener.getsockname()[1]}), listener
 
 
 def _make_home(settings: ServerSettings) -> None:

@@ -1,4 +1,4 @@
-"""The other Server Managers of a database, as one of them knows them: put together, started, ended."""
+"""The other processes that serve a database, as one of them knows them: put together, started, ended."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from fedops.server.peers.clock import DatabaseClock
 from fedops.server.peers.lease import Lease
 from fedops.server.peers.line import Line, require_same_files
 from fedops.server.peers.memory import PeerMemory
+from fedops.server.peers.shared_slots import SharedSlots
 from fedops.server.peers.together import Together
 from fedops.server.rounds.work_hub import WorkHub
 
@@ -31,12 +32,14 @@ class Company:
         memory: PeerMemory,
         hub: WorkHub,
         files: Callable[[], str],
+        slots: SharedSlots,
     ) -> None:
+        self.slots = slots
         self._lease = lease
         self._memory = memory
         self._hub = hub
         self._files = files
-        self._line = Line(db.url, lease, clock, memory.heard)
+        self._line = Line(db.url, lease, clock, memory.heard, slots.heard)
         self._checks = Together(memory.still_open)
         db.publish = self._line.publish
 
@@ -57,6 +60,7 @@ class Company:
         self._line.close(seconds)
         self._memory.worker.end()
         self._memory.worker.join(seconds)
+        self.slots.close()
 
     # --- Others -------------------------------------------------------------------------------
 
