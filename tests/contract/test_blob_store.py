@@ -326,6 +326,9 @@ def test_an_upload_goes_from_one_process_to_another_and_back(make: Make) -> None
     here.reopen()
     assert here.size == 2, "what the other one added is known"
     there.write(b"y")
+    there.reopen()
+    assert there.size == 2, "its file is not the one that counts any more"
+    here.reopen()
     here.write(b"c")
     with pytest.raises(WrongDigest):
         here.stage(ABC)

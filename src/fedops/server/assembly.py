@@ -192,6 +192,13 @@ def assemble_manager(
     return ServerManager(base, services, scheduler, sweeper)
 
 
+def assemble_file_server(settings: ServerSettings) -> Member:
+    """What a file server has: it never leads, and decides nothing."""
+    member = assemble_member(settings, Lease(uuid.uuid4().hex, candidate=False))
+    _listen(member, lambda: None)
+    return member
+
+
 def _listen(member: Member, wake_scheduler: Callable[[], None]) -> None:
     member.db.listener = Dispatcher(
         member.hub,

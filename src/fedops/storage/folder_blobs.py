@@ -217,6 +217,8 @@ class FolderUpload:
         self.size += added
 
     def reopen(self) -> int:
+        if self._store.shared and self._file >= 0 and not self._has_name():
+            self._close()  # another process took it over, or ended it
         file = self._opened()
         if os.fstat(file).st_size != self.size:
             self._hash_again(file)
@@ -277,6 +279,12 @@ class FolderUpload:
                 self._name_as(target)
                 self._require_ours(target, remove=True)
         return target.parent
+
+    def _has_name(self) -> bool:
+        try:
+            return os.path.samestat(self.path.stat(), os.fstat(self._file))
+        except FileNotFoundError:
+            return False
 
     def _require_ours(self, path: Path, *, remove: bool = False) -> None:
         """Another process that has the folder may have gone on with this upload, under the same name."""
