@@ -349,6 +349,29 @@ def test_what_an_upload_does_not_hold_any_more_is_no_complete_file(make: Make) -
     assert keep(here.stage(ABC)).size == 3
 
 
+def test_two_processes_that_place_the_same_content_at_once_both_have_it(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploads = [make(shared=True).begin(f"upload-{number}", b"") for number in range(2)]
+    for upload in uploads:
+        upload.write(b"abc")
+    first, second = (upload.stage(ABC) for upload in uploads)
+    link = os.link
+
+    def meanwhile(*given: object, **more: object) -> None:
+        link(*given, **more)  # type: ignore[arg-type]
+        monkeypatch.setattr(os, "link", link)
+        second.place()
+
+    monkeypatch.setattr(os, "link", meanwhile)
+    first.place()
+    for staged in (first, second):
+        staged.done()
+    store = make(shared=True)
+    assert store.path(ABC).read_bytes() == b"abc"
+    assert store.unfinished() == []
+
+
 def test_bytes_that_somebody_else_wrote_are_noticed(store: BlobStore, tmp_path: Path) -> None:
     upload = store.begin("upload", b"")
     upload.write(b"abc")

@@ -27,13 +27,13 @@ from fedops.storage.blobs import (
     UNFINISHED_SECONDS,
     WrongDigest,
     damaged,
-    ends_early,
     is_digest,
     keep,
     not_there,
     require_digest,
 )
 from fedops.storage.disk import disk_errors, sync_folders
+from fedops.storage.open_files import link_open_file, mark_of, read_exactly, write_all
 
 _NAME = re.compile(r"[0-9a-zA-Z_-]{1,128}")
 _BLOCK = 1 << 20
@@ -98,7 +98,7 @@ class FolderBlobs:
         except FileNotFoundError:
             raise not_there(sha256) from None
         try:
-            return _read_exactly(file, offset, size, sha256)
+            return read_exactly(file, offset, size, sha256)
         finally:
             os.close(file)
 
@@ -207,7 +207,7 @@ class FolderUpload:
         try:
             with disk_errors(self._store.root):
                 for block in blocks:
-                    _write_all(file, block)
+                    write_all(file, block)
                     added += len(block)
         except Unavailable:
             os.ftruncate(file, self.size)
@@ -275,25 +275,17 @@ class FolderUpload:
             self._make_folder(target.parent)
             reached("server.artifact.synced")
             if self.path.exists() or not target.exists():
-                self._require_ours(self.path)
+                if self._file >= 0 and not self._has_name():
+                    raise _taken_over()
                 self._name_as(target)
-                self._require_ours(target, remove=True)
         return target.parent
 
     def _has_name(self) -> bool:
+        """Another process that has the folder may have gone on with this upload, under the same name."""
         try:
             return os.path.samestat(self.path.stat(), os.fstat(self._file))
         except FileNotFoundError:
             return False
-
-    def _require_ours(self, path: Path, *, remove: bool = False) -> None:
-        """Another process that has the folder may have gone on with this upload, under the same name."""
-        with suppress(FileNotFoundError):
-            if self._file < 0 or os.path.samestat(path.stat(), os.fstat(self._file)):
-                return
-            if remove:
-                path.unlink(missing_ok=True)
-        raise Unavailable("the upload was taken over by another server: it goes on there")
 
     def done(self) -> None:
         self.abort()
@@ -306,15 +298,21 @@ class FolderUpload:
     def _name_as(self, target: Path) -> None:
         """A second name for the same file; what had the name before may be damaged, and is replaced."""
         try:
-            os.link(self.path, target)
+            self._link(target)
         except FileExistsError:
             if not target.samefile(self.path):
-                beside = self._store.incoming / f"{self._name}.twin"
-                beside.unlink(missing_ok=True)
-                os.link(self.path, beside)
+                beside = self._store.incoming / secrets.token_hex(16)
+                self._link(beside)
                 beside.replace(target)
         except PermissionError:  # a file system without links
             self.path.replace(target)
+
+    def _link(self, target: Path) -> None:
+        """A second name, of the file that is open: what has its first name may be another's by now."""
+        try:
+            link_open_file(self._file, self.path, target)
+        except FileNotFoundError:
+            raise _taken_over() from None
 
     # --- the open file ------------------------------------------------------------------------
 
@@ -322,7 +320,7 @@ class FolderUpload:
         if self._file < 0:
             with disk_errors(self._store.root):
                 self._open(_WRITE | os.O_CREAT | os.O_NOFOLLOW)
-                if self._store.shared and _mark(self._file) != self._left:
+                if self._store.shared and mark_of(self._file) != self._left:
                     self._take_over()
             self.reopen()
         return self._file
@@ -335,7 +333,7 @@ class FolderUpload:
             self._file = os.open(beside, _WRITE | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             self._begin_anew()
             while block := os.pread(source, _BLOCK, self.size):
-                _write_all(self._file, block)
+                write_all(self._file, block)
                 self._hash.update(block)
                 self.size += len(block)
             beside.replace(self.path)
@@ -354,7 +352,7 @@ class FolderUpload:
         file, self._file = self._file, -1
         self._store._open.discard(self._name)
         if file >= 0:
-            self._left = _mark(file)
+            self._left = mark_of(file)
             with suppress(OSError):  # what is left to be written has no place, and is not wanted
                 os.close(file)
 
@@ -371,10 +369,8 @@ class FolderUpload:
                 self.size += len(block)
 
 
-def _mark(file: int) -> tuple[int, ...]:
-    """What another file, or a change of this one, would not have."""
-    found = os.fstat(file)
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+def _taken_over() -> Unavailable:
+    return Unavailable("the upload was taken over by another server: it goes on there")
 
 
 def place_of(root: Path, sha256: str) -> Path:
@@ -387,20 +383,3 @@ def _named(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise Invalid(f"'{name[:80]}' is no name of an upload")
     return name
-
-
-def _write_all(file: int, block: bytes) -> None:
-    view = memoryview(block)
-    while view:
-        view = view[os.write(file, view) :]
-
-
-def _read_exactly(file: int, offset: int, size: int, sha256: str) -> bytes:
-    parts, missing = [], size
-    while missing:
-        part = os.pread(file, missing, offset + size - missing)
-        if not part:
-            raise ends_early(sha256, offset + size - missing)
-        parts.append(part)
-        missing -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)

@@ -175,10 +175,12 @@ def test_what_comes_by_a_connection_that_was_given_up_harms_nothing(
 
 
 def _begun_there(update: Sending, there: FileServer) -> tuple[str, int]:
-    """The upload as the other server finds it on the disk, once there is some of it."""
+    """The upload as the other server finds it, once some of it is on the disk and can be resumed."""
     deadline = time.monotonic() + 10.0
     incoming = there.member.settings.home / "artifacts" / "incoming"
-    while not any(f.stat().st_size for f in incoming.glob(f"{update.assignment}*[!e]")):
+    while not any(
+        note.with_suffix("").stat().st_size for note in incoming.glob(f"{update.assignment}*.note")
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     return update.announce(there.url)
