@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Collection, Sequence
 
 from fedops.server.database.database import Database
 from fedops.server.devices.desired_state import Wanted
 from fedops.server.peers.clock import DatabaseClock
-from fedops.server.peers.lease import Lease
+from fedops.server.peers.lease import LOOK_SECONDS, Lease
 from fedops.server.peers.line import Line, require_same_files
 from fedops.server.peers.memory import PeerMemory
 from fedops.server.peers.shared_slots import SharedSlots
@@ -44,9 +45,18 @@ class Company:
         db.publish = self._line.publish
 
     def greet(self) -> None:
-        """Before anything is served. ``Conflict`` when others keep the files in another place."""
+        """Before anything is served. ``Conflict`` when others keep the files in another place.
+
+        Who may not lead waits for one who does: only that one knows which place is the right one.
+        """
         files = self._lease.files = self._files()
-        require_same_files(self._line.greet(), self._lease.me, files)
+        seen = self._line.greet()
+        if seen.holder is None and not self._lease.candidate:
+            logger.info("no Server Manager serves this database yet: waiting for one")
+        while seen.holder is None and not self._lease.candidate:
+            time.sleep(LOOK_SECONDS)
+            seen = self._line.greet()
+        require_same_files(seen, self._lease.me, files)
 
     def start(self) -> None:
         """From now on what others change is heard."""

@@ -6,6 +6,7 @@ import hashlib
 import os
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -78,12 +79,23 @@ def test_it_serves_files_and_nothing_else(
     assert here.get("/api/v1/blobs/" + "a" * 64).status_code == 401
 
 
+def test_it_waits_for_a_server_manager(tmp_path: Path, url: str, files: Path) -> None:
+    with ThreadPoolExecutor(1) as other, ExitStack() as stack:
+        starting = other.submit(stack.enter_context, file_server(tmp_path, "files-1", url, files))
+        with pytest.raises(TimeoutError):
+            starting.result(2 * LOOK_SECONDS)
+        stack.enter_context(manager(tmp_path, "manager", url, files))
+        assert starting.result(20.0).get("/health").status_code == 200
+
+
 def test_it_never_leads(tmp_path: Path, url: str, files: Path) -> None:
-    with file_server(tmp_path, "files-1", url, files) as alone:
+    with ExitStack() as stack:
+        with manager(tmp_path, "manager", url, files):
+            server = stack.enter_context(file_server(tmp_path, "files-1", url, files))
         time.sleep(3 * LOOK_SECONDS)
-        assert not alone.member.leadership.leads
-        with manager(tmp_path, "manager", url, files) as lead:
-            assert lead.leads
+        assert not server.member.leadership.leads
+        assert server.get("/health").status_code == 200
+        assert stack.enter_context(manager(tmp_path, "other", url, files)).leads
 
 
 def test_files_in_another_place_are_refused(lead: Manager, tmp_path: Path, url: str) -> None:
