@@ -7,12 +7,14 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
+import sqlalchemy as sa
 from postgres import POSTGRES, fresh_database
 
 from fedops.core.errors import Unavailable
 from fedops.server.blob_app.admission import Admission
 from fedops.server.blob_app.slots_in_memory import SlotsInMemory
 from fedops.server.database.database import Database
+from fedops.server.peers import shared_slots, slot_table
 from fedops.server.peers.shared_slots import SharedSlots
 from fedops.server.peers.slot_table import SlotTable
 from fedops.server.protocol.slot_book import SlotBook
@@ -100,9 +102,9 @@ def test_what_is_released_is_given_to_the_next(open_book: Open) -> None:
 
 def test_a_slot_runs_out_unless_it_is_used(open_book: Open) -> None:
     async def run() -> None:
-        book = open_book(2, 0.4)
+        book = open_book(2, 0.8)
         await book.take(["used", "unused"])
-        ends = asyncio.get_running_loop().time() + 1.2
+        ends = asyncio.get_running_loop().time() + 1.6
         while asyncio.get_running_loop().time() < ends:
             book.used("used")
             await asyncio.sleep(0.02)
@@ -166,27 +168,40 @@ def test_the_number_of_slots_holds_over_all_processes(shared: _Shared) -> None:
 
 
 @needs_postgres
-def test_a_slot_of_one_is_used_and_released_at_the_other(shared: _Shared) -> None:
+def test_a_slot_that_one_gave_is_kept_by_the_use_at_another(shared: _Shared) -> None:
     async def run() -> None:
-        gives, takes_in = shared(1, 0.6), shared(1, 0.6)
+        gives, takes_in = shared(1, 1.0), shared(1, 1.0)
         assert await gives.take(["a"]) == {"a"}
-        ends = asyncio.get_running_loop().time() + 1.5
+        ends = asyncio.get_running_loop().time() + 2.5
         while asyncio.get_running_loop().time() < ends:
             takes_in.used("a")
             await asyncio.sleep(0.02)
         assert await gives.take(["b"]) == frozenset(), "a long upload is counted to its end"
-        takes_in.release("a")
-
-        async def free() -> bool:
-            return bool(await gives.take(["b"]))
-
-        await _until(free, 0.3)
 
     asyncio.run(run())
 
 
 @needs_postgres
-def test_a_line_goes_on_when_another_process_releases_or_dies(shared: _Shared) -> None:
+def test_a_slot_that_one_gave_is_released_at_another(shared: _Shared) -> None:
+    async def run() -> None:
+        gives, takes_in = shared(1, 60.0), shared(1, 60.0)
+        assert await gives.take(["a"]) == {"a"}
+        takes_in.release("a")
+
+        async def free() -> bool:
+            return bool(await gives.take(["b"]))
+
+        await _until(free)
+
+    asyncio.run(run())
+
+
+@needs_postgres
+def test_a_line_goes_on_when_another_process_releases_or_dies(
+    shared: _Shared, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_slots, "LOOK_SECONDS", 60.0)
+
     async def run() -> None:
         ours, theirs = shared(1, 2.0), shared(1, 2.0)
         line = Admission(ours)
@@ -196,15 +211,35 @@ def test_a_line_goes_on_when_another_process_releases_or_dies(shared: _Shared) -
         assert not waits.done()
         theirs.release("x")
         await theirs.renew(["x"])  # it is written
-        began = asyncio.get_running_loop().time()
         ours.heard()
         assert (await waits).granted
-        assert asyncio.get_running_loop().time() - began < 0.5
+        monkeypatch.setattr(shared_slots, "LOOK_SECONDS", 0.2)
         line.release("a")
-        await theirs.take(["y"])  # and nothing more is heard of that process
+        assert await ours.renew(["a"]) == frozenset()
+        assert await theirs.take(["y"]) == {"y"}  # and nothing more is heard of that process
         assert (await line.acquire("b", 10.0)).granted
 
     asyncio.run(run())
+
+
+@needs_postgres
+def test_a_process_that_stands_still_holds_up_nobody(
+    shared: _Shared, db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short = sa.text(slot_table._TAKE_TURN.text.replace("5s", "300ms"))
+    monkeypatch.setattr(slot_table, "_TAKE_TURN", short)
+
+    async def take() -> frozenset[str]:
+        async with asyncio.timeout(5.0):
+            return await shared(1, 15.0).take(["a"])
+
+    def stand_still() -> None:
+        with db.aside() as session:
+            session.execute(slot_table._TAKE_TURN)
+            assert asyncio.run(take()) == {"a"}
+
+    with pytest.raises(Unavailable):
+        stand_still()
 
 
 @needs_postgres

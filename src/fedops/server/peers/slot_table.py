@@ -11,9 +11,12 @@ from fedops.server.database.database import Database
 from fedops.server.peers import wire
 from fedops.server.protocol.slot_book import SLOT_SECONDS
 
-#: One process at a time, so that no slot is given out twice. Nobody misses a slot that a power failure takes.
+#: One process at a time, so that no slot is given out twice; one that stands still loses its turn. Nobody
+#: misses a slot that a power failure takes.
 _TAKE_TURN = text(
-    f"SELECT set_config('synchronous_commit', 'off', true), pg_advisory_xact_lock({GIVING_OUT})"
+    "SELECT set_config('synchronous_commit', 'off', true), "
+    "set_config('idle_in_transaction_session_timeout', '5s', true), "
+    f"pg_advisory_xact_lock({GIVING_OUT})"
 )
 _NOW = "extract(epoch FROM statement_timestamp())::double precision"
 #: Who asks for a slot may have a row that ran out: that one is written anew, and so not removed.
