@@ -10,6 +10,7 @@ import asyncio
 import base64
 import hashlib
 import json
+import os
 import random
 import resource
 import sys
@@ -31,6 +32,8 @@ from fedops.core.contracts.training import (
 from fedops.storage.payloads import pack_payload, values_of
 
 TUS = "1.0.0"
+#: They stand for a thousand other machines, and must not take the server's cores from it.
+NICE = 10
 #: What a long poll waits at most; the server may answer sooner. Seconds.
 WAIT_SECONDS = 25.0
 _BACKOFF_SECONDS = (0.2, 5.0)
@@ -311,6 +314,7 @@ def _say(document: Mapping[str, Any]) -> None:
 
 def main() -> None:
     """One process of devices."""
+    os.nice(NICE)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     spec = json.loads(sys.stdin.readline())

@@ -14,6 +14,7 @@ BENCHMARKS = (
     "thousand_devices",
     "aggregation_memory",
     "first_round",
+    "time_to_accuracy",
     "idle_cost",
     "big_file",
     "explain_overhead",

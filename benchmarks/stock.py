@@ -1,13 +1,14 @@
-"""The idle rounds on Flower as it comes: ``flower-superlink``, ``flower-supernode``, ``FedAvg.start``."""
+"""Flower as it comes: ``flower-superlink``, ``flower-supernode``, ``flwr run``, ``FedAvg.start``."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
@@ -27,21 +28,41 @@ class StockFlower:
 
     def rounds(self, count: int, size: str, *, evaluate: bool) -> list[float]:
         """When each round began, and when the last one ended, as ``time.time()``."""
-        out = self._place / f"ticks-{size}.json"
-        config = f'rounds={count} nodes={self._nodes} size="{size}" out="{out}"'
-        config += f" evaluate={float(evaluate)}"
-        command = ["flwr", "run", str(HERE / "apps" / "stock"), "bench", "--run-config", config]
+        config = f'rounds={count} nodes={self._nodes} size="{size}" evaluate={float(evaluate)}'
+        return list(self.run("stock", config, f"ticks-{size}.json", 60.0 + 60.0 * count))
+
+    def run(self, app: str, config: str, out: str, seconds: float) -> Any:
+        """What the ServerApp of ``apps/<app>`` writes to the file ``out`` when it is done."""
+        file = self._place / out
+        config += f' out="{file}"'
+        command = ["flwr", "run", str(HERE / "apps" / app), "bench", "--run-config", config]
         subprocess.run(command, env=clean_env(self._env), check=True, capture_output=True)
-        _await_file(out, seconds=60.0 + 60.0 * count)
-        return list(json.loads(out.read_text()))
+        _await_file(file, seconds)
+        return json.loads(file.read_text())
+
+    def until_online(self, seconds: float = 60.0) -> None:
+        """Wait until the SuperLink sees all supernodes."""
+        deadline = time.monotonic() + seconds
+        command = ["flwr", "supernode", "list", "bench", "--format", "json"]
+        while True:
+            done = subprocess.run(
+                command, env=clean_env(self._env), check=True, capture_output=True, text=True
+            )
+            known = json.loads(done.stdout)["nodes"]
+            if sum(node["status"] == "online" for node in known) == self._nodes:
+                return
+            if time.monotonic() > deadline:
+                raise SystemExit(f"not all {self._nodes} supernodes are online: {done.stdout}")
 
 
 @contextmanager
-def stock_flower(place: Path, nodes: int) -> Iterator[StockFlower]:
-    """Start them as Flower's documentation has it."""
+def stock_flower(
+    place: Path, nodes: int, extra_env: Mapping[str, str] | None = None
+) -> Iterator[StockFlower]:
+    """Start them as Flower's documentation has it; each node knows which part of the data is its own."""
     place.mkdir()
     port = free_port()
-    env = {**QUIET, "FLWR_HOME": str(place / "flwr")}
+    env = {**QUIET, "FLWR_HOME": str(place / "flwr"), **(extra_env or {})}
     _write_connection(place / "flwr", port)
     stock = StockFlower(place, nodes, env)
     with ExitStack() as stack:
@@ -53,6 +74,7 @@ def stock_flower(place: Path, nodes: int) -> Iterator[StockFlower]:
         for number in range(nodes):
             node = ["flower-supernode", "--insecure", "--superlink", f"127.0.0.1:{port}"]
             node += ["--port", str(free_port())]
+            node += ["--node-config", f"partition-id={number} num-partitions={nodes}"]
             stack.enter_context(running(node, place / f"node-{number}.log", env))
         yield stock
 

@@ -1,7 +1,8 @@
 """A round of a thousand devices: the real protocol, real bytes of 1.8 MB, nobody trains.
 
-The devices are light ones in two processes on this machine, so they share its cores with the server. Its
-memory is that of all its processes, with the pages that they share counted once.
+The devices are light ones in two processes on this machine, so they share its cores with the server, at a
+lower priority, because in earnest they are other machines. Its memory is that of all its processes, with
+the pages that they share counted once.
 """
 
 from __future__ import annotations

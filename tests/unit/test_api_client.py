@@ -7,12 +7,27 @@ import httpx
 import pytest
 
 from fedops.api_client import BlobClient, DigestMismatch, OffsetMismatch, OperatorClient, TryLater
-from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid, NotFound, Unavailable
+from fedops.core.contracts import ErrorReply
+from fedops.core.errors import (
+    AttemptSuperseded,
+    Conflict,
+    FedOpsError,
+    Forbidden,
+    Invalid,
+    NotFound,
+    RunBusy,
+    Unavailable,
+)
 
 
 def client(answer: str = "[]", token: str = "fo_admin_x") -> OperatorClient:
     transport = httpx.MockTransport(lambda _: httpx.Response(200, text=answer))
     return OperatorClient("http://server", token=token, transport=transport)
+
+
+def answering(status: int, body: ErrorReply) -> OperatorClient:
+    answer = httpx.Response(status, json=body.model_dump())
+    return OperatorClient("http://server", transport=httpx.MockTransport(lambda _: answer))
 
 
 @pytest.mark.parametrize("name", ["a b/c", "../tasks", "..", "", "a?b#c", "täsk"])
@@ -72,3 +87,21 @@ def test_what_becomes_of_an_upload_is_told_by_the_status_alone(
     with blobs, pytest.raises(FedOpsError, match="because of this" if ours else ".") as caught:
         blobs.append("u", 0, iter([b"x"]), 1)
     assert type(caught.value) is kind
+
+
+@pytest.mark.parametrize("error", [AttemptSuperseded, RunBusy, Conflict, NotFound, Invalid])
+def test_an_error_arrives_as_the_one_that_was_raised(error: type[FedOpsError]) -> None:
+    said = ErrorReply.of(error("because of this"))
+    with (
+        answering(error.http_status, said) as operator,
+        pytest.raises(FedOpsError, match=r"^because of this$") as caught,
+    ):
+        operator.runs()
+    assert type(caught.value) is error
+
+
+def test_an_error_that_only_a_newer_server_knows_is_of_its_kind() -> None:
+    newer = ErrorReply(kind="conflict", error="SomethingNew", message="because of this")
+    with answering(409, newer) as operator, pytest.raises(FedOpsError) as caught:
+        operator.runs()
+    assert type(caught.value) is Conflict

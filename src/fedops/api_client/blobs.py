@@ -150,5 +150,5 @@ def _offset(response: httpx.Response) -> int:
 def _raise_for_upload(response: httpx.Response) -> None:
     """Raise what an answer means; some statuses mean more here than elsewhere."""
     if kind := _UPLOAD_ERRORS.get(response.status_code):
-        raise kind(error_of(response)[1])
+        raise kind(error_of(response).message)
     raise_for_error(response)

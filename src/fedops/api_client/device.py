@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import httpx
-
 from fedops.api_client.transport import Client
 from fedops.core import contracts as c
 
@@ -27,19 +25,18 @@ class WorkClient(Client):
 
     def work(self, body: c.WorkPoll) -> c.Work:
         """Say how the device is; answered at once when there is news, else after ``body.wait`` seconds."""
-        timeout = httpx.Timeout(10.0, read=body.wait + 10.0)
-        return self._call(c.Work, "POST", "/work", body, timeout=timeout)
+        return self._long_poll(c.Work, "/work", body, wait=body.wait, spare=10.0)
 
     def instruction(self, assignment: str) -> c.Instruction:
         """What to do. Accepts the assignment."""
         return self._call(c.Instruction, "GET", f"/work/{assignment}/instruction")
 
     def progress(self, assignment: str, body: c.Progress) -> None:
-        self._send("POST", f"/work/{assignment}/progress", json=body.model_dump(mode="json"))
+        self._tell(f"/work/{assignment}/progress", body)
 
     def end(self, assignment: str, body: c.WorkEnd) -> None:
         """Refuse it, or say that the app failed."""
-        self._send("POST", f"/work/{assignment}/end", json=body.model_dump(mode="json"))
+        self._tell(f"/work/{assignment}/end", body)
 
     def deliver(self, assignment: str, result: bytes) -> None:
         """Deliver a result of at most ``INLINE_BYTES``: a safetensors file."""
@@ -48,5 +45,6 @@ class WorkClient(Client):
 
     def slot(self, assignment: str, body: c.SlotRequest) -> c.TransferSlot:
         """Wait in line for leave to upload."""
-        timeout = httpx.Timeout(15.0, read=body.wait + 15.0)
-        return self._call(c.TransferSlot, "POST", f"/work/{assignment}/slot", body, timeout=timeout)
+        return self._long_poll(
+            c.TransferSlot, f"/work/{assignment}/slot", body, wait=body.wait, spare=15.0
+        )

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import httpx
-
 from fedops.api_client.transport import Client
 from fedops.core import contracts as c
 
 
 class EngineClient(Client):
-    """What the round engine does, with the token of its attempt. A stale attempt gets ``Conflict``."""
+    """What the round engine does, with the token of its attempt. All of it may be repeated.
+
+    A stale attempt gets ``AttemptSuperseded``.
+    """
 
     def hello(self, body: c.EngineHello) -> c.AttemptSpec:
         return self._call(c.AttemptSpec, "POST", "/engine/hello", body)
 
     def initial_model(self, body: c.ModelInit) -> None:
-        self._send("POST", "/engine/initial-model", json=body.model_dump(mode="json"))
+        self._tell("/engine/initial-model", body)
 
     def candidates(self) -> c.Candidates:
         return self._call(c.Candidates, "GET", "/engine/candidates")
 
     def progress(self, body: c.EngineProgress) -> None:
-        self._send("POST", "/engine/progress", json=body.model_dump(mode="json"))
+        self._tell("/engine/progress", body)
 
     def begin_round(self, round_: int, body: c.RoundBegin) -> c.Offered:
         """Announce who takes part, and make the assignments that the round begins with."""
@@ -36,11 +37,10 @@ class EngineClient(Client):
 
     def collect(self, body: c.CollectRequest) -> c.Collected:
         """Hand in verdicts; answered as soon as something came in."""
-        timeout = httpx.Timeout(30.0, read=body.wait + 30.0)
-        return self._call(c.Collected, "POST", "/engine/collect", body, timeout=timeout)
+        return self._long_poll(c.Collected, "/engine/collect", body, wait=body.wait, spare=30.0)
 
     def cancel(self, body: c.CancelRequest) -> None:
-        self._send("POST", "/engine/cancel", json=body.model_dump(mode="json"))
+        self._tell("/engine/cancel", body)
 
     def hand_over(self, body: c.BlobHandover) -> c.BlobRef:
         """Make a file of the attempt's spool folder a blob."""
@@ -57,7 +57,7 @@ class EngineClient(Client):
 
     def logs(self, body: c.EngineLogs) -> None:
         """Deliver what was logged. It may be repeated."""
-        self._send("POST", "/engine/logs", json=body.model_dump(mode="json"), timeout=10.0)
+        self._tell("/engine/logs", body, timeout=10.0)
 
     def finish(self, body: c.EngineFinish) -> None:
-        self._send("POST", "/engine/finish", json=body.model_dump(mode="json"), timeout=120.0)
+        self._tell("/engine/finish", body, timeout=120.0)

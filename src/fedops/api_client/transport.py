@@ -13,7 +13,7 @@ import httpx
 from pydantic import BaseModel, TypeAdapter
 
 from fedops.core import contracts as c
-from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid, Unavailable, from_kind
+from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid, Unavailable
 from fedops.storage.atomic_files import atomic_file
 
 M = TypeVar("M", bound=BaseModel)
@@ -116,6 +116,16 @@ class Client:
             kwargs["json"] = body.model_dump(mode="json")
         return parse(reply, self._send(method, path, **kwargs))
 
+    def _tell(self, path: str, body: BaseModel, **kwargs: Any) -> None:
+        self._send("POST", path, json=body.model_dump(mode="json"), **kwargs)
+
+    def _long_poll(
+        self, reply: type[M], path: str, body: BaseModel, *, wait: float, spare: float
+    ) -> M:
+        """A call that is answered after ``wait`` seconds at the latest, give or take what is to spare."""
+        timeout = httpx.Timeout(spare, read=wait + spare)
+        return self._call(reply, "POST", path, body, timeout=timeout)
+
     def _list(self, item: type[M], path: str, **params: Any) -> list[M]:
         return parse_list(item, self._send("GET", path, params=given(params)))
 
@@ -188,31 +198,30 @@ def raise_for_error(response: httpx.Response) -> None:
     if not response.is_error:
         return
     status = response.status_code
-    kind, message = error_of(response)
+    said = error_of(response)
     if status == 426:
-        raise OtherVersion(message)
+        raise OtherVersion(said.message)
     if status in _LATER:
         raise TryLater(
-            message if kind else f"the Server Manager is not available: {message}",
+            said.message if said.kind else f"the Server Manager is not available: {said.message}",
             _seconds(response.headers.get("retry-after")),
         )
     if status == 410:
-        raise Conflict(message)
-    if kind:
-        raise from_kind(kind, message)
+        raise Conflict(said.message)
+    if said.kind:
+        raise said.as_error()
     raise FedOpsError(
-        f"{response.request.method} {response.request.url} answered {status}: {message}"
+        f"{response.request.method} {response.request.url} answered {status}: {said.message}"
     )
 
 
-def error_of(response: httpx.Response) -> tuple[str | None, str]:
-    """Kind and message of an answer that is an error. None: whoever answered is no Server Manager."""
+def error_of(response: httpx.Response) -> c.ErrorReply:
+    """What an answer that is an error says. Without a kind, whoever answered is no Server Manager."""
     try:
-        error = c.ErrorReply.model_validate_json(response.content)
-        return error.kind, error.message
+        return c.ErrorReply.model_validate_json(response.content)
     except ValueError:
-        text = response.text[:200].strip()
-        return None, text or response.reason_phrase or f"HTTP {response.status_code}"
+        text = response.text[:200].strip() or response.reason_phrase
+        return c.ErrorReply(kind="", error="", message=text or f"HTTP {response.status_code}")
 
 
 def _seconds(header: str | None) -> float | None:

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from fedops.api_client import OperatorClient
 from fedops.core.errors import Forbidden, Invalid
 from fedops.settings import (
     CliSettings,
@@ -26,14 +23,6 @@ from fedops.storage.atomic_files import write_atomic
 class Login:
     url: str
     token: str
-
-
-@contextmanager
-def operator(server: str | None, token: str | None) -> Iterator[OperatorClient]:
-    """A client of the Server Manager that options, environment or login name."""
-    login = find_login(server, token)
-    with OperatorClient(login.url, token=login.token) as client:
-        yield client
 
 
 def find_login(server: str | None, token: str | None) -> Login:

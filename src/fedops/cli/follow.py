@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 import sys
-import threading
 import time
 from collections.abc import Callable, Collection, Iterator
+from itertools import repeat
 from typing import TypeVar
 
 from rich.console import RenderableType
@@ -16,8 +16,8 @@ from fedops.api_client import OperatorClient
 from fedops.cli.output import console
 from fedops.console.runs import round_line, run_view, score_line, scores_of
 from fedops.core import contracts as c
-from fedops.core.errors import Unavailable
 from fedops.core.states import RUN_TERMINAL, RunStatus
+from fedops.waiting import Timeout, outlast
 
 #: Seconds between two looks at the server.
 INTERVAL = 0.5
@@ -28,17 +28,11 @@ T = TypeVar("T")
 
 def outlasting(call: Callable[[], T], seconds: float = AWAY_SECONDS) -> T:
     """The call's result. A server that is away, as while it is started anew, is asked again for a while."""
-    deadline, pause, said = time.monotonic() + seconds, threading.Event(), False
-    while True:
-        try:
-            return call()
-        except Unavailable as error:
-            if time.monotonic() > deadline:
-                raise
-            if not said:
-                sys.stderr.write(f"fedops: {error.message}; trying for {seconds:.0f} s\n")
-            said = True
-        pause.wait(INTERVAL)
+
+    def say(why: str) -> None:
+        sys.stderr.write(f"fedops: {why}; trying for {seconds:.0f} s\n")
+
+    return outlast(call, seconds, pauses=repeat(INTERVAL), say=say)
 
 
 def follow(client: OperatorClient, run_id: int, quiet: bool) -> c.RunRead:
@@ -55,19 +49,17 @@ def wait_until(
     seconds: float | None = None,
 ) -> c.RunRead:
     """The run as soon as it is in one of the states ``wanted``, or as it is after ``seconds``."""
-    deadline = None if seconds is None else time.monotonic() + seconds
+    timeout = Timeout(seconds)
     for run in _looks(client, run_id):
-        late = deadline is not None and time.monotonic() > deadline
-        if run.status in wanted or late:
+        if run.status in wanted or timeout.is_over:
             return run
     raise AssertionError
 
 
 def _looks(client: OperatorClient, run_id: int) -> Iterator[c.RunRead]:
-    pause = threading.Event()
     while True:
         yield outlasting(lambda: client.run(run_id))
-        pause.wait(INTERVAL)
+        time.sleep(INTERVAL)
 
 
 def _live(client: OperatorClient, run_id: int) -> c.RunRead:

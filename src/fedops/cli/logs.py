@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-import threading
+import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 
@@ -27,19 +27,19 @@ def stream(
     fetch: Fetch, over: Over, follow: bool, settle: float = SETTLE_SECONDS
 ) -> Iterator[c.LogRead]:
     """All entries, oldest first; with ``follow`` until ``over`` and a last look have found no more."""
-    after, pause, told = 0, threading.Event(), 0
+    after, told = 0, 0
     while True:
         # Asked first: what comes before it is over is still fetched.
         last_look = not follow or outlasting(over)
         if last_look and follow:
-            pause.wait(settle)
+            time.sleep(settle)
         while entries := (page := _fetched(fetch, after, follow)).entries:
             told = _tell_dropped(page.dropped, told)
             yield from entries
             after = entries[-1].id
         if last_look:
             return
-        pause.wait(INTERVAL)
+        time.sleep(INTERVAL)
 
 
 def _fetched(fetch: Fetch, after: int, follow: bool) -> c.LogPage:
@@ -71,7 +71,7 @@ def write(entries: Iterator[c.LogRead], as_json: bool, follow: bool) -> None:
 
 def lines_of(entry: c.LogRead) -> list[str]:
     """``12:00:01 pi-1 training_client r2 | loss 0.3``, a line for each of the entry's."""
-    time = datetime.fromtimestamp(entry.at, UTC).astimezone().strftime("%H:%M:%S")
+    when = datetime.fromtimestamp(entry.at, UTC).astimezone().strftime("%H:%M:%S")
     who = f"{entry.device} {entry.source}" if entry.device else entry.source
     where = f" r{entry.round}" if entry.round is not None else ""
-    return [f"{time} {who}{where} | {line}" for line in entry.text.splitlines()]
+    return [f"{when} {who}{where} | {line}" for line in entry.text.splitlines()]

@@ -7,7 +7,8 @@
     ├── Forbidden     who asks may not                                   HTTP 403   exit 3
     └── Unavailable   it would be right, but something is out of reach   HTTP 503   exit 6
 
-A message says what is wrong, where, and what to do. Anything else that is raised is a bug.
+A message says what is wrong, where, and what to do. Anything else that is raised is a bug. An error after
+which callers go on in another way than after others of its kind is a class of its own.
 """
 
 from __future__ import annotations
@@ -37,6 +38,14 @@ class Conflict(FedOpsError):
     kind, http_status, exit_code = "conflict", 409, 5
 
 
+class AttemptSuperseded(Conflict):
+    """Another attempt of the run is current, or the run is over: nothing of this one counts any more."""
+
+
+class RunBusy(Conflict):
+    """The task has a run going on, and takes no other before that is over."""
+
+
 class Invalid(FedOpsError):
     """The request, a file or a value is wrong."""
 
@@ -58,8 +67,10 @@ class Unavailable(FedOpsError):
 KINDS: dict[str, type[FedOpsError]] = {
     cls.kind: cls for cls in (NotFound, Conflict, Invalid, Forbidden, Unavailable)
 }
+#: What callers tell from others of its kind, by the name under which it travels.
+LEAVES: dict[str, type[FedOpsError]] = {cls.__name__: cls for cls in (AttemptSuperseded, RunBusy)}
 
 
-def from_kind(kind: str, message: str) -> FedOpsError:
-    """The error that travelled over the wire as ``kind`` and ``message``."""
-    return KINDS.get(kind, FedOpsError)(message)
+def from_reply(kind: str, name: str, message: str) -> FedOpsError:
+    """The error that travelled over the wire: its kind, the name of its class, and its message."""
+    return LEAVES.get(name, KINDS.get(kind, FedOpsError))(message)

@@ -11,8 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,8 +22,9 @@ import psutil
 from fedops.api_client import OperatorClient
 from fedops.client.device.enrolment import join as enrol
 from fedops.core import contracts as c
-from fedops.core.errors import FedOpsError, Unavailable, from_kind
+from fedops.core.errors import FedOpsError, Unavailable, from_reply
 from fedops.processes.spawn import clean_env, spawn, tethered
+from fedops.waiting import Timeout, wait_until
 
 T = TypeVar("T")
 
@@ -231,7 +230,7 @@ class Federation:
             document = {}
         if code != 0:
             message = document.get("message") or err.strip() or f"exit {code}"
-            raise from_kind(document.get("kind", "error"), message)
+            raise from_reply(document.get("kind", "error"), document.get("error", ""), message)
         return document
 
     def _run(self, command: list[str]) -> tuple[int, str, str]:
@@ -294,9 +293,9 @@ class Federation:
         parts, self.parts = list(self.parts.values()), {}
         for part in parts:
             part.stop()
-        deadline = time.monotonic() + GRACE_SECONDS
+        timeout = Timeout(GRACE_SECONDS)
         for part in parts:
-            part.join(max(deadline - time.monotonic(), 0.1))
+            part.join(max(timeout.seconds_left, 0.1))
 
     def until(
         self,
@@ -306,14 +305,9 @@ class Federation:
         pause: float = 0.1,
     ) -> T:
         """The first true value of ``condition``; ``Unavailable`` when none came in time."""
-        tick, deadline = threading.Event(), time.monotonic() + seconds
-        while not (value := condition()):
-            if time.monotonic() > deadline:
-                raise Unavailable(
-                    f"waited {seconds:.0f} s in vain for {what}; logs: {self.home / 'logs'}"
-                )
-            tick.wait(pause)
-        return value
+        if value := wait_until(condition, seconds, every=pause):
+            return value
+        raise Unavailable(f"waited {seconds:.0f} s in vain for {what}; logs: {self.home / 'logs'}")
 
 
 def set_options(overrides: Sequence[str]) -> list[str]:

@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from fedops.core.contracts import AttemptSpec, EngineFinish, EngineProgress
-from fedops.core.errors import FedOpsError, Unavailable
+from fedops.core.errors import AttemptSuperseded, FedOpsError, Unavailable
 from fedops.core.states import FailureReason
 from fedops.engine.link.disk_space import await_room
-from fedops.engine.link.exit_reasons import RunFailed, StopRequested, Superseded
+from fedops.engine.link.exit_reasons import RunFailed, StopRequested
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.round_engine import RoundEngine
 from fedops.engine.run_setup import Setup
@@ -40,7 +40,7 @@ def play(spec: AttemptSpec, link: ServerLink, work: Callable[[], EngineFinish]) 
         reached("engine.finish.before")
         link.ask(lambda api: api.finish(finish))
         reached("engine.finish.after")
-    except Superseded as error:
+    except AttemptSuperseded as error:
         logger.info("another attempt took over: %s", error)
 
 
@@ -65,7 +65,7 @@ def _outcome(work: Callable[[], EngineFinish]) -> EngineFinish:
         return EngineFinish(outcome=stop.outcome)
     except RunFailed as failure:
         return _failed(failure.reason, failure.text)
-    except Superseded:
+    except AttemptSuperseded:
         raise
     except Unavailable:
         logger.exception("this attempt cannot go on, another one may")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
@@ -20,6 +19,7 @@ from fedops.engine.link.server_link import ServerLink
 from fedops.engine.round_size import draw_clients, why_waiting
 from fedops.engine.run_setup import Setup
 from fedops.failpoints import reached
+from fedops.waiting import Timeout
 
 _LOOK_SECONDS = 1.0
 
@@ -49,7 +49,7 @@ class Recruiter:
             RunFailed: there were too few for too long.
         """
         limit = self._rules.policy.wait_seconds
-        deadline = time.monotonic() + limit
+        timeout = Timeout(limit)
         while True:
             ready = self.available()
             present = ready.keys() | collection.updates.keys()
@@ -58,7 +58,7 @@ class Recruiter:
                 return ready
             why = why_waiting(needed, present, self._candidates, self.refused)
             say(why, needed)
-            if time.monotonic() > deadline:
+            if timeout.is_over:
                 text = f"gave up after {limit:.0f} s: {why}"
                 raise RunFailed(FailureReason.TOO_FEW_CLIENTS, text)
             collection.look(_LOOK_SECONDS)
@@ -85,11 +85,11 @@ class Recruiter:
 
     def gather_in(self, seconds: float, collection: Collection) -> dict[str, Candidate]:
         """Those available once there are enough for a round, or after so long however few."""
-        deadline = time.monotonic() + seconds
+        timeout = Timeout(seconds)
         while True:
             ready = self.available()
             willing = [c for c in self._candidates if c.device not in self.refused]
-            if len(ready) >= min(self._rules.needed, len(willing)) or time.monotonic() > deadline:
+            if len(ready) >= min(self._rules.needed, len(willing)) or timeout.is_over:
                 return ready
             collection.look(_LOOK_SECONDS)
 

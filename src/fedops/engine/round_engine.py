@@ -60,7 +60,7 @@ class RoundEngine:
         """Play all rounds. Returns the final model's metrics on the clients.
 
         Raises:
-            StopRequested, RunFailed, Superseded: see ``exit_reasons``.
+            StopRequested, RunFailed, AttemptSuperseded: see ``exit_reasons``.
             OSError: the server's disk is full.
         """
         last: Collection | None = None

@@ -271,7 +271,7 @@ class DeviceApp:
             return WorkResult("refused", _short(refused))
         if self._states is not None:  # before the result: who has that never does the work again
             self._states.keep(context.run_id, self._device.work_key, context.state)
-        written = write_payload(payload, out)
+        written = write_payload(payload, out, durable=False)  # the Client Manager sees to that
         return WorkResult("done", sha256=written.sha256, size=written.size)
 
     def _loaded(self) -> Handler:

@@ -9,9 +9,9 @@ from flwr.app import Context, RecordDict
 from flwr.serverapp import ServerApp
 
 from fedops.core.contracts import AttemptSpec, EngineFinish
-from fedops.core.errors import FedOpsError, Invalid, Unavailable
+from fedops.core.errors import AttemptSuperseded, FedOpsError, Invalid, Unavailable
 from fedops.core.states import FailureReason
-from fedops.engine.link.exit_reasons import RunFailed, StopRequested, Superseded
+from fedops.engine.link.exit_reasons import RunFailed, StopRequested
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.run_setup import fresh_spool
 from fedops.flower.client_app import FlowerTable
@@ -31,7 +31,7 @@ def run_own(project: Project, spec: AttemptSpec, link: ServerLink) -> EngineFini
 
     Raises:
         RunFailed: it cannot be loaded, or raised.
-        StopRequested, Superseded: see ``engine.exit_reasons``.
+        StopRequested, AttemptSuperseded: see ``engine.exit_reasons``.
         OSError: the server's disk is full.
     """
     policy = project.config.server.round
@@ -44,7 +44,7 @@ def run_own(project: Project, spec: AttemptSpec, link: ServerLink) -> EngineFini
     context = Context(spec.run_id, SERVER_NODE, {}, RecordDict(), settings)
     try:
         app(grid, context)
-    except (StopRequested, Superseded, RunFailed, Unavailable):
+    except (StopRequested, AttemptSuperseded, RunFailed, Unavailable):
         raise
     except (Exception, SystemExit) as error:
         if isinstance(error, OSError) and is_full(error):

@@ -15,15 +15,15 @@ from pydantic import BaseModel, ValidationError
 
 from fedops.api_client import EngineClient
 from fedops.core.contracts import AttemptSpec, EngineHello
-from fedops.core.errors import FedOpsError, Invalid
-from fedops.engine.link.exit_reasons import Superseded
+from fedops.core.errors import AttemptSuperseded, FedOpsError, Invalid
 from fedops.engine.link.log_shipping import LogShipping
-from fedops.engine.link.server_link import ServerLink
-from fedops.engine.link.server_retry import RETRY_SECONDS
+from fedops.engine.link.server_link import RETRY_SECONDS, ServerLink
 from fedops.failpoints import reached
 from fedops.processes.spawn import die_with_parent
 
 logger = logging.getLogger("fedops.engine")
+#: How much lower its priority is than the Server Manager's.
+NICE = 5
 #: A ticket is shorter than this. Bytes.
 _TICKET_BYTES = 64 * 1024
 
@@ -45,12 +45,19 @@ def main() -> int:
     try:
         ticket = read_ticket(_first_line())
         die_with_parent()
+        _give_way()
         with EngineClient(ticket.server_url, token=ticket.token) as api:
             execute(ticket, api)
     except FedOpsError as error:
         logger.error("%s", error.message)
         return error.exit_code
     return 0
+
+
+def _give_way() -> None:
+    """Whoever calls the Server Manager is answered before this process aggregates, where cores are few."""
+    if hasattr(os, "nice"):  # not on Windows
+        os.nice(NICE)
 
 
 def execute(
@@ -72,7 +79,7 @@ def run_attempt(app_dir: Path, link: ServerLink) -> None:
     """The attempt from its hello to its last word."""
     try:
         spec = link.ask(lambda api: api.hello(EngineHello(pid=os.getpid())))
-    except Superseded as error:
+    except AttemptSuperseded as error:
         logger.info("another attempt took over: %s", error)
         return
     reached("engine.hello")

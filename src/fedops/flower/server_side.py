@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
-from fedops.config.schema import Config
 from fedops.core.contracts import AttemptSpec, EngineFinish
 from fedops.core.errors import FedOpsError
 from fedops.core.states import FailureReason
@@ -15,8 +13,7 @@ from fedops.engine.link.server_link import ServerLink
 from fedops.engine.run_setup import prepare_run
 from fedops.flower.codec.compat import SERVER_NODE, take_task_identity
 from fedops.flower.own_server_app import run_own
-from fedops.flower.strategies.strategy_adapter import RunStrategy
-from fedops.flower.strategies.strategy_factory import make_strategy
+from fedops.flower.strategies.strategy_factory import strategy_of
 from fedops.scalize.flow.manifest import make_importable
 from fedops.scalize.flow.project import Project
 
@@ -30,17 +27,9 @@ def play_attempt(spec: AttemptSpec, app_dir: Path, link: ServerLink) -> None:
         if project.manifest.own_server_app:
             return run_own(project, spec, link)
         make_importable(project.manifest)  # the strategy may be the app's own
-        return run_rounds(prepare_run(project, spec, link, _strategy_of(app_dir)), link)
+        return run_rounds(prepare_run(project, spec, link, strategy_of(app_dir)), link)
 
     play(spec, link, work)
-
-
-def _strategy_of(app_dir: Path) -> Callable[[Config], RunStrategy]:
-    def strategy(config: Config) -> RunStrategy:
-        chosen = config.server.strategy
-        return make_strategy(chosen.target, chosen.kwargs, [app_dir])
-
-    return strategy
 
 
 def open_project(spec: AttemptSpec, app_dir: Path) -> Project:

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 
 import psutil
 
+from fedops.waiting import Timeout
+
 #: Names a whole process tree: inherited by every descendant, whatever session or parent it ends up in.
 TREE_VARIABLE = "FEDOPS_TREE"
 
@@ -81,17 +83,14 @@ def _alive(process: psutil.Process) -> bool:
 
 def _wait_gone(processes: Iterable[psutil.Process], seconds: float) -> list[psutil.Process]:
     """Wait until all have ended (zombies count as ended); returns those that have not."""
-    deadline = time.monotonic() + seconds
-    return [p for p in processes if not _gone_by(p, deadline)]
+    timeout = Timeout(seconds)
+    return [process for process in processes if not _has_ended(process, timeout)]
 
 
-def _gone_by(process: psutil.Process, deadline: float) -> bool:
-    while _alive(process):
-        left = deadline - time.monotonic()
-        if left <= 0:
-            return False
-        _await_exit(process.pid, left)
-    return True
+def _has_ended(process: psutil.Process, timeout: Timeout) -> bool:
+    while _alive(process) and not timeout.is_over:
+        _await_exit(process.pid, timeout.seconds_left)
+    return not _alive(process)
 
 
 def _await_exit(pid: int, seconds: float) -> None:
@@ -107,6 +106,3 @@ def _await_exit(pid: int, seconds: float) -> None:
         poll.poll(seconds * 1000)
     finally:
         os.close(handle)
-
-
-# --- the tether ------------------------------------------------------------------------------

@@ -15,11 +15,12 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from fedops.core.contracts import ErrorReply
 from fedops.core.errors import FedOpsError, NotFound
 from fedops.server.api.http.front_door import FrontDoor
 from fedops.server.assembly import Member, assemble_file_server
 from fedops.server.blob_app.app import MOUNT
-from fedops.server.protocol.error_replies import HEADERS, log_trouble, reply_of
+from fedops.server.protocol.error_replies import HEADERS, log_trouble
 from fedops.settings import ServerSettings
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -70,4 +71,4 @@ def _as_answer(_: Request, error: Exception) -> Response:
     assert isinstance(error, FedOpsError)
     log_trouble(error)
     headers = HEADERS.get(error.http_status)
-    return JSONResponse(reply_of(error).model_dump(), error.http_status, headers)
+    return JSONResponse(ErrorReply.of(error).model_dump(), error.http_status, headers)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,8 +60,19 @@ def disk_errors(where: Path) -> Iterator[None]:
 def sync_folders(folders: Iterable[Path]) -> None:
     """Names in these folders that were made or changed are durable afterwards."""
     for folder in folders:
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        _sync(folder)
+
+
+def sync_files(paths: Sequence[Path]) -> None:
+    """These files and their names are durable afterwards. ``OSError``: one of them is not there."""
+    for path in paths:
+        _sync(path)
+    sync_folders({path.parent for path in paths})
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

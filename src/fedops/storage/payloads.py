@@ -72,10 +72,10 @@ def pack_payload(payload: Payload) -> bytes:
     return pack(tensors, {METADATA_KEY: _dumps(document)})
 
 
-def write_payload(payload: Payload, path: Path) -> BlobRef:
-    """The same as a file, atomically and durably. Returns its digest and size."""
+def write_payload(payload: Payload, path: Path, *, durable: bool = True) -> BlobRef:
+    """The same as a file, atomically. Returns its digest and size. ``durable``: see ``atomic_file``."""
     data = pack_payload(payload)
-    write_atomic(path, data)
+    write_atomic(path, data, durable=durable)
     return BlobRef(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
 
 

@@ -23,7 +23,7 @@ from fedops.core.errors import FedOpsError, Forbidden, Invalid
 from fedops.core.seeds import client_seed
 from fedops.core.states import ProcessStatus
 from fedops.failpoints import reached
-from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext
+from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext, WarmsUp
 from fedops.scalize.flow.datasets import DataSplit
 from fedops.storage.tensors import Tensors
 from fedops.trainer.checkpoint_restore import restore
@@ -130,7 +130,10 @@ class LocalTrainer:
     def warm_up(self) -> None:
         """Load the model of the app as it is configured here, so that the first order finds it."""
         seed = self._project.config.random_seed
-        restore(self._warm_model(self._project, seed).adapter, self._device.memory, seed)
+        adapter = self._warm_model(self._project, seed).adapter
+        restore(adapter, self._device.memory, seed)
+        if isinstance(adapter, WarmsUp):
+            adapter.warm_up()
 
     def prepare_explanations(self) -> None:
         """Check ``[xai]`` as it is configured here against the model and the data, before any training.

@@ -8,7 +8,7 @@ import pytest
 from managing import CONTRACT, World, idle
 
 from fedops.core import contracts as c
-from fedops.core.errors import Conflict, Forbidden, NotFound
+from fedops.core.errors import Forbidden, NotFound, RunBusy
 from fedops.core.states import AttemptStatus, ParticipationStatus, RunStatus
 
 
@@ -80,7 +80,7 @@ def test_one_active_run_per_task_also_when_starts_race(world: World) -> None:
         gate.wait()
         try:
             results.append(world.operator.start_run("mnist", c.RunStart()).id)
-        except Conflict as error:
+        except RunBusy as error:
             results.append(error)
 
     threads = [threading.Thread(target=start) for _ in range(8)]
@@ -89,7 +89,7 @@ def test_one_active_run_per_task_also_when_starts_race(world: World) -> None:
     for thread in threads:
         thread.join()
     won = [r for r in results if isinstance(r, int)]
-    lost = [r for r in results if isinstance(r, Conflict)]
+    lost = [r for r in results if isinstance(r, RunBusy)]
     assert (len(won), len(lost)) == (1, 7)
     assert all(f"has run {won[0]} going on" in str(error) for error in lost)
     assert [r.id for r in world.operator.runs()] == won

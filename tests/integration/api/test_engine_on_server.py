@@ -18,8 +18,8 @@ from fedops.api_client import EngineClient
 from fedops.config.loading import parse_config
 from fedops.core import contracts as c
 from fedops.core.contracts.training import ARRAYS, CONFIG, TrainingOrder
-from fedops.core.errors import Conflict, FedOpsError
-from fedops.core.states import RunStatus
+from fedops.core.errors import AttemptSuperseded, FedOpsError
+from fedops.core.states import ParticipationStatus, RunStatus
 from fedops.engine import attempt
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.run_setup import prepare_run
@@ -132,7 +132,7 @@ def test_the_next_attempt_goes_on_and_nobody_trains_twice(
 
         def counted(body: c.CollectRequest) -> c.Collected:
             if seen[0] >= collected:
-                raise Conflict("killed")
+                raise AttemptSuperseded("killed")
             found = collect(body)
             seen[0] += len(found.deliveries)
             return found
@@ -148,3 +148,34 @@ def test_the_next_attempt_goes_on_and_nobody_trains_twice(
     check(world, run.id, spec.seed)
     assert all(len(client.trained) == len(set(client.trained)) for client in clients)
     assert all(len(client.trained) == ROUNDS + 1 for client in clients)
+
+
+def test_a_device_that_is_revoked_while_its_update_is_aggregated_is_not_in_the_round(
+    world: World, clients: list[Client]
+) -> None:
+    run = world.operator.start_run("mnist", c.RunStart(overrides=["num_rounds=1"]))
+
+    def revoking(api: EngineClient) -> None:
+        commit = api.commit
+
+        def too_late(body: c.RoundCommit) -> c.CommitReply:
+            clients[1].end()
+            world.operator.decide_device("pi-2", "revoke")
+            return commit(body)
+
+        api.commit = too_late  # type: ignore[method-assign]
+
+    play(world, run.id, revoking)
+    assert world.operator.run(run.id).committed_rounds == 0
+    with world.manager.services.db.write() as session:
+        for each in attempts.live_attempts(session, world.manager.services.settings):
+            attempts.mark_lost(session, each.attempt_id, "superseded", world.clock())
+    trained = [list(client.trained) for client in clients]
+    play(world, run.id)
+    (first,) = world.operator.rounds(run.id)
+    replied = {p.device for p in first.participations if p.status is ParticipationStatus.REPLIED}
+    assert replied == {"pi-1", "pi-3"}
+    assert [
+        client.trained[: len(before)] for client, before in zip(clients, trained, strict=True)
+    ] == trained
+    assert all(len(client.trained) == len(set(client.trained)) for client in clients)

@@ -6,7 +6,7 @@ import pytest
 from managing import CONTRACT, World
 
 from fedops.core import contracts as c
-from fedops.core.errors import Conflict
+from fedops.core.errors import AttemptSuperseded, Conflict
 from fedops.core.states import FailureReason, RunStatus
 from fedops.server.runs import attempts
 
@@ -42,7 +42,7 @@ def test_a_lost_attempt_is_fenced_and_the_next_goes_on(world: World) -> None:
         lambda: first.finish(c.EngineFinish(outcome="failed")),
         lambda: first.upload(world.model(3.0)),
     ):
-        with pytest.raises(Conflict, match="attempt 1 of run 1 is over"):
+        with pytest.raises(AttemptSuperseded, match="attempt 1 of run 1 is over"):
             call()
     _, second = world.open_attempt(run.id)
     spec = second.hello(c.EngineHello(pid=2))
@@ -145,5 +145,7 @@ def test_another_initial_model_is_refused(world: World) -> None:
     same = engine.upload(world.model(0.0))
     engine.initial_model(c.ModelInit(model=same.sha256, contract=CONTRACT))
     other = engine.upload(world.model(5.0))
-    with pytest.raises(Conflict, match="has another initial model V0: the same tensors with other"):
+    text = "has another initial model V0: the same tensors with other"
+    with pytest.raises(Conflict, match=text) as refused:
         engine.initial_model(c.ModelInit(model=other.sha256, contract=CONTRACT))
+    assert type(refused.value) is Conflict, "the attempt is current still"

@@ -18,7 +18,7 @@ from paper_work import Answer, Assignment, Refused, Work
 from fedops.config.loading import parse_config
 from fedops.config.schema import Config
 from fedops.core.contracts.training import ARRAYS, EVAL_METRICS, HEADER, METRICS
-from fedops.core.errors import Conflict, Unavailable
+from fedops.core.errors import AttemptSuperseded, Unavailable
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.round_engine import RoundEngine
 from fedops.engine.run_setup import prepare_run
@@ -119,7 +119,7 @@ class Playing:
 __all__ = [
     "Answer",
     "Assignment",
-    "Conflict",
+    "AttemptSuperseded",
     "LineAdapter",
     "LineProject",
     "PaperFederation",

@@ -57,9 +57,7 @@ def listening(server: PaperServer) -> Iterator[str]:
                 text = result.model_dump_json() if result is not None else ""
             except FedOpsError as error:
                 status = error.http_status
-                text = c.ErrorReply(
-                    kind=error.kind, error=error.kind, message=error.message
-                ).model_dump_json()
+                text = c.ErrorReply.of(error).model_dump_json()
             self.send_response(status)
             self.send_header("content-length", str(len(text.encode())))
             self.end_headers()

@@ -5,11 +5,11 @@ import time
 import pytest
 from flower_server import FlowerServer, arrays, echo, failed, to
 from flwr.app import Array, ArrayRecord, Message, RecordDict
-from paper_federation import Conflict
+from paper_federation import AttemptSuperseded
 
 from fedops.core.errors import Invalid
 from fedops.core.states import AssignmentStatus
-from fedops.engine.link.exit_reasons import StopRequested, Superseded
+from fedops.engine.link.exit_reasons import StopRequested
 from fedops.flower.codec.compat import (
     APP_RAISED,
     NODE_UNAVAILABLE,
@@ -125,8 +125,8 @@ def test_a_reply_that_the_server_takes_back_is_an_error(
 
 @pytest.mark.parametrize("call", ["candidates", "offer", "collect"])
 def test_a_superseded_attempt_ends(grid: AssignmentGrid, server: FlowerServer, call: str) -> None:
-    server.failing[call] = [Conflict("attempt 2 is current")]
-    with pytest.raises(Superseded):
+    server.failing[call] = [AttemptSuperseded("attempt 2 is current")]
+    with pytest.raises(AttemptSuperseded):
         grid.send_and_receive([to(node) for node in grid.get_node_ids()])
 
 

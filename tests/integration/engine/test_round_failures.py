@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from paper_federation import (
-    Conflict,
+    AttemptSuperseded,
     PaperFederation,
     Unavailable,
     plain_rounds,
@@ -15,7 +15,7 @@ from paper_federation import (
 from paper_rounds import THREE, Make, model, rounds_of, same, silent
 
 from fedops.core.states import FailureReason
-from fedops.engine.link.exit_reasons import RunFailed, StopRequested, Superseded
+from fedops.engine.link.exit_reasons import RunFailed, StopRequested
 from fedops.storage import tensors as tensors_module
 
 # --- too few clients, stop, pause --------------------------------------------------------------
@@ -93,9 +93,9 @@ def test_a_superseded_attempt_ends_quietly_while_it_waits(federation: Make) -> N
     fed.server.add("pi-1", silent)
     playing = fed.play_aside()
     fed.until(lambda: fed.server.asked)
-    fed.server.failing["collect"] = [Conflict("attempt 2 is current")]
+    fed.server.failing["collect"] = [AttemptSuperseded("attempt 2 is current")]
     fed.server.gone("pi-1", "offline")
-    assert isinstance(playing.end(5), Superseded)
+    assert isinstance(playing.end(5), AttemptSuperseded)
 
 
 def test_a_strategy_that_gives_no_model_fails_the_run(federation: Make) -> None:

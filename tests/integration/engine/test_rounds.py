@@ -1,11 +1,10 @@
 """The round engine from the first message to the last commit, with clients that do what clients do."""
 
 import pytest
-from paper_federation import Conflict, Refused, Work, examples, plain_rounds
+from paper_federation import AttemptSuperseded, Refused, Work, examples, plain_rounds
 from paper_rounds import THREE, Make, model, participation, same
 
 from fedops.core.states import AssignmentStatus, ParticipationStatus
-from fedops.engine.link.exit_reasons import Superseded
 from fedops.storage.payloads import Payload
 
 # --- all goes well -----------------------------------------------------------------------------
@@ -119,10 +118,10 @@ def test_a_continued_run_equals_an_undisturbed_one(federation: Make, strategy: s
     broken = federation(*THREE, name="b", num_rounds=4, clients_per_round=3, server=server)
     for _ in range(3):
         broken.server.on_commit = lambda _: broken.server.failing["commit"].append(
-            Conflict("killed")
+            AttemptSuperseded("killed")
         )
         broken.server.failing["commit"].clear()
-        with pytest.raises(Superseded):
+        with pytest.raises(AttemptSuperseded):
             broken.play()
     broken.server.failing["commit"].clear()
     broken.server.on_commit = lambda _: None

@@ -7,14 +7,15 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from flwr.app import Context, RecordDict
-from paper_federation import Conflict, PaperServer, Unavailable, Work, payload_of
+from paper_federation import AttemptSuperseded, PaperServer, Unavailable, Work, payload_of
 from paper_http import listening
 from tiny_app import PARTS, PYPROJECT, write_app
 
 from fedops.core.contracts import EngineFinish
-from fedops.core.errors import Invalid
+from fedops.core.errors import Conflict, Invalid
 from fedops.core.states import FailureReason
 from fedops.engine.link.server_link import ServerLink
 from fedops.flower.run_modes import run_by_mode
@@ -85,8 +86,27 @@ def test_a_stopped_run_says_so(world: World) -> None:
 @pytest.mark.parametrize("call", ["hello", "candidates", "collect", "commit", "finish"])
 def test_a_superseded_attempt_says_nothing(world: World, call: str) -> None:
     world.add()
-    world.server.failing[call] = [Conflict("attempt 2 is current")]
+    world.server.failing[call] = [AttemptSuperseded("attempt 2 is current")]
     assert world.execute() is None
+
+
+@pytest.mark.parametrize("call", ["candidates", "begin_round", "collect", "commit"])
+def test_another_conflict_is_not_taken_for_a_later_attempt(world: World, call: str) -> None:
+    world.add()
+    world.server.failing[call] = [Conflict("attempt 1 has not begun round 1")]
+    finish = world.execute()
+    assert finish is not None
+    assert (finish.outcome, finish.reason) == ("failed", FailureReason.ENGINE_ERROR)
+    assert finish.text == "attempt 1 has not begun round 1"
+
+
+@pytest.mark.parametrize("call", ["hello", "finish"])
+def test_a_conflict_that_the_server_cannot_be_told_of_is_raised(world: World, call: str) -> None:
+    world.add()
+    world.server.failing[call] = [Conflict("run 1 is not complete")]
+    with pytest.raises(Conflict, match="run 1 is not complete"):
+        world.execute()
+    assert world.server.finished == []
 
 
 @pytest.mark.parametrize(
@@ -197,6 +217,9 @@ def test_it_ends_with_its_parent(world: World) -> None:
         process = start(url, world.app)
         while not world.server.progresses:
             time.sleep(0.02)
+        assert psutil.Process(process.pid).nice() > psutil.Process().nice(), (
+            "the manager goes first"
+        )
         assert process.stdin is not None
         process.stdin.close()
         assert process.wait(5) != 0
@@ -205,11 +228,19 @@ def test_it_ends_with_its_parent(world: World) -> None:
 
 
 def test_a_superseded_process_ends_quietly(world: World) -> None:
-    world.server.failing["hello"] = [Conflict("attempt 2 is current")]
+    world.server.failing["hello"] = [AttemptSuperseded("attempt 2 is current")]
     with listening(world.server) as url:
         code, said = ended(start(url, world.app))
     assert code == 0
     assert "another attempt took over: attempt 2 is current" in said
+
+
+def test_a_process_that_meets_another_conflict_ends_with_its_code_and_words(world: World) -> None:
+    world.server.failing["hello"] = [Conflict("it changed at the same moment")]
+    with listening(world.server) as url:
+        code, said = ended(start(url, world.app))
+    assert code == Conflict.exit_code
+    assert "it changed at the same moment" in said
 
 
 def test_without_a_ticket_it_says_who_starts_it() -> None:

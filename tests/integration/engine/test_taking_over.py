@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paper_federation import Answer, Conflict, PaperFederation, Refused, Work, plain_rounds
+from paper_federation import Answer, AttemptSuperseded, PaperFederation, Refused, Work, plain_rounds
 
 from fedops.core.contracts import Delivery, RoundCommit
 from fedops.core.states import AssignmentStatus, ParticipationStatus
 from fedops.engine import collecting, round_engine
-from fedops.engine.link.exit_reasons import RunFailed, StopRequested, Superseded
+from fedops.engine.link.exit_reasons import RunFailed, StopRequested
 from fedops.storage.payloads import Payload
 from fedops.storage.tensors import Tensors
 
@@ -65,17 +65,17 @@ def die_when(fed: PaperFederation, delivered: int) -> None:
     def count(delivery: Delivery) -> None:
         seen.append(delivery)
         if len(seen) == delivered:
-            fed.server.failing["collect"] = [Conflict("killed")]
+            fed.server.failing["collect"] = [AttemptSuperseded("killed")]
 
     fed.server.on_delivery = count
     if delivered == 0:
         playing = fed.play_aside()
         fed.until(lambda: fed.server.asked)
-        fed.server.failing["collect"] = [Conflict("killed")]
+        fed.server.failing["collect"] = [AttemptSuperseded("killed")]
         fed.server.gone("nobody", None)
-        assert isinstance(playing.end(), Superseded)
+        assert isinstance(playing.end(), AttemptSuperseded)
     else:
-        with pytest.raises(Superseded):
+        with pytest.raises(AttemptSuperseded):
             fed.play()
     fed.server.on_delivery = lambda _: None
     fed.server.failing["collect"].clear()

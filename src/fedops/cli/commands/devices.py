@@ -7,9 +7,8 @@ from typing import Annotated
 import typer
 
 from fedops.cli import options
-from fedops.cli.connection import operator
 from fedops.cli.logs import stream, write
-from fedops.cli.output import show
+from fedops.cli.operator_command import Operator, operator_command
 from fedops.cli.telemetry_table import telemetry_table
 from fedops.console.devices import device_fields, devices_table
 from fedops.core import contracts as c
@@ -19,104 +18,73 @@ app = options.group("Enrolled devices.")
 Name = Annotated[str, typer.Argument(metavar="DEVICE", help="The device's name.")]
 
 
-@app.command("list")
+@operator_command(app, "list")
 def list_(
+    operator: Operator,
     task: Annotated[
         str | None, typer.Option("--task", help="Only those that are enrolled in this task.")
     ] = None,
-    server: options.Server = None,
-    token: options.Token = None,
-    as_json: options.Json = False,
 ) -> None:
     """List the devices, with what each is doing and why."""
-    with operator(server, token) as client:
-        devices = client.devices(task)
-    show(devices, as_json, devices_table(devices))
+    devices = operator.client.devices(task)
+    operator.show(devices, devices_table(devices))
 
 
-@app.command("show")
-def show_(
-    name: Name,
-    server: options.Server = None,
-    token: options.Token = None,
-    as_json: options.Json = False,
-) -> None:
+@operator_command(app, "show")
+def show_(operator: Operator, name: Name) -> None:
     """Show one device."""
-    with operator(server, token) as client:
-        device = client.device(name)
-    show(device, as_json, device_fields(device))
+    device = operator.client.device(name)
+    operator.show(device, device_fields(device))
 
 
-@app.command()
+@operator_command(app)
 def logs(
+    operator: Operator,
     name: Name,
     follow_it: Annotated[bool, typer.Option("--follow", "-f", help="Go on until Ctrl-C.")] = False,
-    server: options.Server = None,
-    token: options.Token = None,
-    as_json: options.Json = False,
 ) -> None:
     """Show what a device's Client Manager and training client logged.
 
     With --follow, --json prints one document a line.
     """
-    with operator(server, token) as client:
 
-        def fetch(after: int, limit: int) -> c.LogPage:
-            return client.device_logs(name, after, limit)
+    def fetch(after: int, limit: int) -> c.LogPage:
+        return operator.client.device_logs(name, after, limit)
 
-        write(stream(fetch, lambda: False, follow_it), as_json, follow_it)
+    write(stream(fetch, lambda: False, follow_it), operator.as_json, follow_it)
 
 
-@app.command()
+@operator_command(app)
 def telemetry(
+    operator: Operator,
     name: Name,
     last: Annotated[
         int, typer.Option("--last", min=1, max=1_000, help="How many of the newest samples.")
     ] = 20,
-    server: options.Server = None,
-    token: options.Token = None,
-    as_json: options.Json = False,
 ) -> None:
     """Show what a device measured of itself: CPU, memory, disk, network, GPU, battery."""
-    with operator(server, token) as client:
-        samples = client.device_telemetry(name, last)
-    show(samples, as_json, telemetry_table(samples))
+    samples = operator.client.device_telemetry(name, last)
+    operator.show(samples, telemetry_table(samples))
 
 
-@app.command()
-def approve(
-    name: Name,
-    server: options.Server = None,
-    token: options.Token = None,
-    as_json: options.Json = False,
-) -> None:
+@operator_command(app)
+def approve(operator: Operator, name: Name) -> None:
     """Let a device that waits for it take part."""
-    _decide(name, "approve", server, token, as_json)
+    _decide(operator, name, "approve")
 
 
-@app.command()
-def reject(
-    name: Name,
-    server: options.Server = None,
-    token: options.Token = None,
-    as_json: options.Json = False,
-) -> None:
+@operator_command(app)
+def reject(operator: Operator, name: Name) -> None:
     """Refuse a device that waits for approval."""
-    _decide(name, "reject", server, token, as_json)
+    _decide(operator, name, "reject")
 
 
-@app.command()
-def revoke(
-    name: Name,
-    server: options.Server = None,
-    token: options.Token = None,
-    as_json: options.Json = False,
-) -> None:
+@operator_command(app)
+def revoke(operator: Operator, name: Name) -> None:
     """Shut a device out for good: it stops training and its credentials are worthless."""
-    _decide(name, "revoke", server, token, as_json)
+    _decide(operator, name, "revoke")
 
 
-def _decide(name: str, decision: str, server: str | None, token: str | None, as_json: bool) -> None:
-    with operator(server, token) as client:
-        device = client.decide_device(name, decision)
-    show(device, as_json, f"Device {device.name} is {device.enrolment}.")
+def _decide(operator: Operator, name: str, decision: str) -> None:
+    device = operator.client.decide_device(name, decision)
+    operator.show(device, f"Device {device.name} is {device.enrolment}.")

@@ -10,9 +10,8 @@ import typer
 
 from fedops.api_client import OperatorClient
 from fedops.cli import options
-from fedops.cli.connection import operator
 from fedops.cli.model_tables import aliases_table, comparison_view
-from fedops.cli.output import show
+from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.format import bytes_of, version_name
 from fedops.console.models import model_fields, models_table
 from fedops.core.errors import Invalid, Unavailable
@@ -27,136 +26,92 @@ Version = Annotated[
 Alias = Annotated[str, typer.Option("--alias", metavar="ALIAS", help="Which alias.")]
 
 
-@app.command("list")
-def list_(
-    task: Task,
-    server: options.Server = None,
-    token: options.Token = None,
-    as_json: options.Json = False,
-) -> None:
+@operator_command(app, "list")
+def list_(operator: Operator, task: Task) -> None:
     """List the versions of a task's global model."""
-    with operator(server, token) as client:
-        models = client.models(task)
-    show(models, as_json, models_table(models))
+    models = operator.client.models(task)
+    operator.show(models, models_table(models))
 
 
-@app.command("show")
-def show_(
-    task: Task,
-    version: Version = "latest",
-    server: options.Server = None,
-    token: options.Token = None,
-    as_json: options.Json = False,
-) -> None:
+@operator_command(app, "show")
+def show_(operator: Operator, task: Task, version: Version = "latest") -> None:
     """Show one version, with its lineage."""
-    with operator(server, token) as client:
-        model = client.model(task, version)
-    show(model, as_json, model_fields(model))
+    model = operator.client.model(task, version)
+    operator.show(model, model_fields(model))
 
 
-@app.command()
+@operator_command(app)
 def download(
+    operator: Operator,
     task: Task,
     version: Version = "latest",
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="Default: TASK-VERSION.safetensors, here."),
     ] = None,
-    server: options.Server = None,
-    token: options.Token = None,
-    as_json: options.Json = False,
 ) -> None:
     """Download a version as a safetensors file, checked against its sha256."""
-    with operator(server, token) as client:
-        model = client.model(task, version)
-        name = version_name(model.version)
-        target = out if out is not None else Path(f"{task}-{name}.safetensors")
-        if target.is_dir():
-            target = target / f"{task}-{name}.safetensors"
-        client.download_model(task, str(model.version), target)
+    model = operator.client.model(task, version)
+    name = version_name(model.version)
+    target = out if out is not None else Path(f"{task}-{name}.safetensors")
+    if target.is_dir():
+        target = target / f"{task}-{name}.safetensors"
+    operator.client.download_model(task, str(model.version), target)
     if sha256_of(target) != model.sha256:
         target.unlink()
         raise Unavailable(f"{name} of {task} arrived damaged (wrong sha256); download it again")
-    show(
+    operator.show(
         {"model": model, "path": str(target)},
-        as_json,
         f"{name} of {task}: {target} ({bytes_of(model.size)}, sha256 {model.sha256})",
     )
 
 
-@app.command()
-def promote(
-    task: Task,
-    version: Version,
-    alias: Alias = "serving",
-    server: options.Server = None,
-    token: options.Token = None,
-    as_json: options.Json = False,
-) -> None:
+@operator_command(app)
+def promote(operator: Operator, task: Task, version: Version, alias: Alias = "serving") -> None:
     """Let an alias name a version, once its file is found intact."""
-    with operator(server, token) as client:
-        model = client.promote_model(task, version, alias)
-    show(model, as_json, f"{alias} of {task} is {version_name(model.version)}.")
+    model = operator.client.promote_model(task, version, alias)
+    operator.show(model, f"{alias} of {task} is {version_name(model.version)}.")
 
 
-@app.command()
-def rollback(
-    task: Task,
-    alias: Alias = "serving",
-    server: options.Server = None,
-    token: options.Token = None,
-    as_json: options.Json = False,
-) -> None:
+@operator_command(app)
+def rollback(operator: Operator, task: Task, alias: Alias = "serving") -> None:
     """Take back the last promotion: the alias names the version that it named before."""
-    with operator(server, token) as client:
-        model = client.rollback_alias(task, alias)
-    show(model, as_json, f"{alias} of {task} is {version_name(model.version)} again.")
+    model = operator.client.rollback_alias(task, alias)
+    operator.show(model, f"{alias} of {task} is {version_name(model.version)} again.")
 
 
-@app.command()
-def aliases(
-    task: Task,
-    server: options.Server = None,
-    token: options.Token = None,
-    as_json: options.Json = False,
-) -> None:
+@operator_command(app)
+def aliases(operator: Operator, task: Task) -> None:
     """List a task's aliases, and what they named before."""
-    with operator(server, token) as client:
-        found = client.aliases(task)
-    show(found, as_json, aliases_table(found))
+    found = operator.client.aliases(task)
+    operator.show(found, aliases_table(found))
 
 
-@app.command()
+@operator_command(app)
 def compare(
+    operator: Operator,
     task: Task,
     first: Annotated[str, typer.Argument(metavar="V1", help="A version or alias.")],
     second: Annotated[str, typer.Argument(metavar="V2", help="Another.")],
-    server: options.Server = None,
-    token: options.Token = None,
-    as_json: options.Json = False,
 ) -> None:
     """Compare two versions: metrics, config, and how far apart each tensor is."""
-    with operator(server, token) as client:
-        found = client.compare_models(task, first, second)
-    show(found, as_json, *comparison_view(found))
+    found = operator.client.compare_models(task, first, second)
+    operator.show(found, *comparison_view(found))
 
 
-@app.command()
+@operator_command(app)
 def verify(
+    operator: Operator,
     task: Annotated[
         str | None, typer.Argument(metavar="[TASK]", help="The task's name; default: all tasks.")
     ] = None,
-    server: options.Server = None,
-    token: options.Token = None,
-    as_json: options.Json = False,
 ) -> None:
     """Read every version's file and compare it with its sha256. The exit code is 1 if one is damaged."""
-    with operator(server, token) as client:
-        files = client.verify_models(task)
+    files = operator.client.verify_models(task)
     bad = [file for file in files if file.problem]
     lines = [f"{version_name(f.version)} of {f.task}: {f.problem} ({f.sha256})" for f in bad]
     good = len(files) - len(bad)
-    show(files, as_json, *lines, f"{good} of {len(files)} versions are intact.")
+    operator.show(files, *lines, f"{good} of {len(files)} versions are intact.")
     if bad:
         raise typer.Exit(1)
 

@@ -9,8 +9,7 @@ import typer
 
 from fedops.api_client import OperatorClient
 from fedops.cli import options
-from fedops.cli.connection import operator
-from fedops.cli.output import show
+from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.tasks import task_fields, tasks_table
 from fedops.core import contracts as c
 from fedops.core.errors import Invalid
@@ -25,60 +24,48 @@ App = Annotated[
 Description = Annotated[str | None, typer.Option("--description", help="One line about it.")]
 
 
-@app.command()
+@operator_command(app)
 def create(
+    operator: Operator,
     name: Name,
     folder: App,
     overrides: options.Overrides = None,
     description: Description = None,
-    server: options.Server = None,
-    token: options.Token = None,
-    as_json: options.Json = False,
 ) -> None:
     """Make a task from an app's folder, which is packed and uploaded."""
-    with operator(server, token) as client:
-        body = options.request(
-            c.TaskCreate,
-            name=c.require_name(name),
-            bundle=upload(client, folder),
-            overrides=overrides or [],
-            description=description or "",
-        )
-        task = client.create_task(body)
-    show(
+    body = options.request(
+        c.TaskCreate,
+        name=c.require_name(name),
+        bundle=upload(operator.client, folder),
+        overrides=overrides or [],
+        description=description or "",
+    )
+    task = operator.client.create_task(body)
+    operator.show(
         task,
-        as_json,
         f"Task {task.name} is {task.status}. Devices take part with\n"
         f"  fedops client run --app {folder} --task {task.name}\n"
         f"and it starts with\n  fedops run start {task.name}",
     )
 
 
-@app.command("list")
-def list_(
-    server: options.Server = None, token: options.Token = None, as_json: options.Json = False
-) -> None:
+@operator_command(app, "list")
+def list_(operator: Operator) -> None:
     """List the tasks."""
-    with operator(server, token) as client:
-        tasks = client.tasks()
-    show(tasks, as_json, tasks_table(tasks))
+    tasks = operator.client.tasks()
+    operator.show(tasks, tasks_table(tasks))
 
 
-@app.command("show")
-def show_(
-    name: Name,
-    server: options.Server = None,
-    token: options.Token = None,
-    as_json: options.Json = False,
-) -> None:
+@operator_command(app, "show")
+def show_(operator: Operator, name: Name) -> None:
     """Show one task, with its config."""
-    with operator(server, token) as client:
-        task = client.task(name)
-    show(task, as_json, task_fields(task), "", config_lines(task.config))
+    task = operator.client.task(name)
+    operator.show(task, task_fields(task), "", config_lines(task.config))
 
 
-@app.command()
+@operator_command(app)
 def update(
+    operator: Operator,
     name: Name,
     folder: Annotated[
         Path | None,
@@ -86,33 +73,23 @@ def update(
     ] = None,
     overrides: options.Overrides = None,
     description: Description = None,
-    server: options.Server = None,
-    token: options.Token = None,
-    as_json: options.Json = False,
 ) -> None:
     """Change a task. Runs that exist keep what they started with."""
     if folder is None and overrides is None and description is None:
         raise Invalid("nothing to update: give --app, --set or --description")
-    with operator(server, token) as client:
-        bundle = upload(client, folder) if folder is not None else None
-        body = options.request(
-            c.TaskUpdate, bundle=bundle, overrides=overrides, description=description
-        )
-        task = client.update_task(name, body)
-    show(task, as_json, f"Task {task.name} is updated.")
+    bundle = upload(operator.client, folder) if folder is not None else None
+    body = options.request(
+        c.TaskUpdate, bundle=bundle, overrides=overrides, description=description
+    )
+    task = operator.client.update_task(name, body)
+    operator.show(task, f"Task {task.name} is updated.")
 
 
-@app.command()
-def archive(
-    name: Name,
-    server: options.Server = None,
-    token: options.Token = None,
-    as_json: options.Json = False,
-) -> None:
+@operator_command(app)
+def archive(operator: Operator, name: Name) -> None:
     """Put a task away. Its runs and models stay readable."""
-    with operator(server, token) as client:
-        task = client.archive_task(name)
-    show(task, as_json, f"Task {task.name} is {task.status}.")
+    task = operator.client.archive_task(name)
+    operator.show(task, f"Task {task.name} is {task.status}.")
 
 
 def upload(client: OperatorClient, folder: Path) -> str:

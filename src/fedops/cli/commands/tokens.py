@@ -8,8 +8,7 @@ from typing import Annotated
 import typer
 
 from fedops.cli import options
-from fedops.cli.connection import operator
-from fedops.cli.output import show
+from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.format import moment
 from fedops.console.tasks import tokens_table
 from fedops.core import contracts as c
@@ -20,52 +19,41 @@ app = options.group("Tokens with which devices join.")
 _UNITS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
-@app.command()
+@operator_command(app)
 def create(
+    operator: Operator,
     uses: Annotated[int, typer.Option("--uses", min=1, help="How many devices may join.")] = 1,
     expires: Annotated[
         str, typer.Option("--expires", metavar="TIME", help="How long it is valid: 30m, 24h, 7d.")
     ] = "24h",
     note: Annotated[str, typer.Option("--note", help="What it is for.")] = "",
-    server: options.Server = None,
-    token: options.Token = None,
-    as_json: options.Json = False,
 ) -> None:
     """Make a join token. It is shown once and stored only as a hash."""
     body = options.request(c.TokenCreate, uses=uses, expires_in_seconds=seconds(expires), note=note)
-    with operator(server, token) as client:
-        made = client.create_token(body)
-        url = client.url
-    show(
+    made = operator.client.create_token(body)
+    operator.show(
         made,
-        as_json,
         f"{made.token}\n",
         f"Valid until {moment(made.expires_at)} for {uses} device{'s' if uses > 1 else ''}. "
-        f"On the device:\n  fedops join {url} --token {made.token}",
+        f"On the device:\n  fedops join {operator.client.url} --token {made.token}",
     )
 
 
-@app.command("list")
-def list_(
-    server: options.Server = None, token: options.Token = None, as_json: options.Json = False
-) -> None:
+@operator_command(app, "list")
+def list_(operator: Operator) -> None:
     """List the tokens (never the secrets)."""
-    with operator(server, token) as client:
-        tokens = client.tokens()
-    show(tokens, as_json, tokens_table(tokens))
+    tokens = operator.client.tokens()
+    operator.show(tokens, tokens_table(tokens))
 
 
-@app.command()
+@operator_command(app)
 def revoke(
+    operator: Operator,
     token_id: Annotated[int, typer.Argument(metavar="ID", help="As 'fedops token list' shows it.")],
-    server: options.Server = None,
-    token: options.Token = None,
-    as_json: options.Json = False,
 ) -> None:
     """Make a token worthless. Devices that joined with it stay."""
-    with operator(server, token) as client:
-        revoked = client.revoke_token(token_id)
-    show(revoked, as_json, f"Token {revoked.id} is revoked.")
+    revoked = operator.client.revoke_token(token_id)
+    operator.show(revoked, f"Token {revoked.id} is revoked.")
 
 
 def seconds(text: str) -> float:

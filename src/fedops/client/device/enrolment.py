@@ -9,11 +9,10 @@ import re
 import socket
 import subprocess
 import sys
-import time
 from base64 import b64encode
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
+from itertools import repeat
 from pathlib import Path
 
 import httpx
@@ -34,6 +33,7 @@ from fedops.core.contracts import NAME_PATTERN, DeviceInfo, JoinReply, JoinReque
 from fedops.core.errors import Conflict, Invalid, Unavailable
 from fedops.core.join_statement import join_statement
 from fedops.core.states import Enrolment
+from fedops.waiting import outlast
 
 logger = logging.getLogger("fedops.client")
 
@@ -73,7 +73,6 @@ def join(
     patience: float = PATIENCE_SECONDS,
     ca_file: Path | None = None,
     transport: httpx.BaseTransport | None = None,
-    sleep: Callable[[float], None] = time.sleep,
 ) -> Joined:
     """Enrol this machine: make its device key, hand in the public half, keep the token it is given.
 
@@ -102,7 +101,7 @@ def join(
     key = load_or_make_key(place)
     body = join_request(token, request_name, key, describe_device())
     with JoinClient(url, transport=transport, verify=trust(ca_file)) as client:
-        reply = _ask(client, body, patience, sleep)
+        reply = _ask(client, body, patience)
     identity = Identity(client.url, reply.device_id, reply.name, reply.device_token)
     identity.save(place)
     return Joined(identity, True, reply.enrolment)
@@ -129,23 +128,19 @@ def _joined_before(home: DataDir, url: str) -> Joined:
     return Joined(identity, False, None)
 
 
-def _ask(
-    client: JoinClient, body: JoinRequest, patience: float, sleep: Callable[[float], None]
-) -> JoinReply:
-    tries = max(int(patience / _PAUSE_SECONDS), 1)
-    for left in range(tries - 1, -1, -1):
-        try:
-            return client.join(body)
-        except Unavailable as error:
-            if left == 0:
-                raise Unavailable(
-                    f"{error.message}; gave up after {patience:.0f} s. Is the server running, "
-                    "and is this its URL?"
-                ) from None
-            if left == tries - 1:
-                logger.warning("%s; trying for %.0f s", error.message, patience)
-            sleep(_PAUSE_SECONDS)
-    raise AssertionError("unreachable")
+def _ask(client: JoinClient, body: JoinRequest, patience: float) -> JoinReply:
+    try:
+        return outlast(
+            lambda: client.join(body),
+            patience,
+            pauses=repeat(_PAUSE_SECONDS),
+            say=lambda why: logger.warning("%s; trying for %.0f s", why, patience),
+        )
+    except Unavailable as error:
+        raise Unavailable(
+            f"{error.message}; gave up after {patience:.0f} s. Is the server running, "
+            "and is this its URL?"
+        ) from None
 
 
 def default_name() -> str:

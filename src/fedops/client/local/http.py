@@ -21,7 +21,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
 from fedops.core.contracts import ErrorReply
-from fedops.core.errors import FedOpsError, Forbidden, Invalid, Unavailable, from_kind
+from fedops.core.errors import FedOpsError, Forbidden, Invalid, Unavailable
 
 _PORTS_TRIED = 1_000
 _LOOPBACK = frozenset({"127.0.0.1", "localhost", "[::1]", "::1"})
@@ -84,8 +84,7 @@ def _refused(request: Request, token: str) -> FedOpsError | None:
 
 
 def _as_response(error: FedOpsError) -> JSONResponse:
-    body = ErrorReply(kind=error.kind, error=type(error).__name__, message=error.message)
-    return JSONResponse(body.model_dump(), status_code=error.http_status)
+    return JSONResponse(ErrorReply.of(error).model_dump(), status_code=error.http_status)
 
 
 class LocalServer:
@@ -158,7 +157,6 @@ class LocalClient:
 
 def _error(response: httpx.Response) -> FedOpsError:
     try:
-        found = ErrorReply.model_validate_json(response.content)
-        return from_kind(found.kind, found.message)
+        return ErrorReply.model_validate_json(response.content).as_error()
     except ValueError:
         return Unavailable(f"{response.request.url} answered {response.status_code}")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import sqlite3
 import threading
-import time
 from collections.abc import Sequence
 
 from fedops.api_client import DeviceClient
@@ -14,6 +13,7 @@ from fedops.client.work.reachability import Reachability, backoff
 from fedops.core.contracts import DeviceRecord, RecordBatch
 from fedops.core.errors import FedOpsError, Invalid
 from fedops.failpoints import reached
+from fedops.waiting import Timeout
 
 logger = logging.getLogger("fedops.client")
 
@@ -41,9 +41,9 @@ class SpoolSender:
 
     def flush(self, seconds: float) -> None:
         """Try for a while to deliver what waits, before the end."""
-        deadline = time.monotonic() + seconds
+        timeout = Timeout(seconds)
         try:
-            while self._spool.count and time.monotonic() < deadline:
+            while self._spool.count and not timeout.is_over:
                 self.send_batch()
         except (FedOpsError, sqlite3.Error) as error:
             logger.debug("%d records are kept for next time: %s", self._spool.count, error)

@@ -36,6 +36,7 @@ from fedops.failpoints import reached
 from fedops.processes.lock import end_leftover, write_pid_file
 from fedops.processes.process_tree import TREE_VARIABLE, end_named_tree, end_tree
 from fedops.processes.spawn import clean_env, spawn
+from fedops.waiting import Timeout
 
 logger = logging.getLogger("fedops.client.supervisor")
 
@@ -162,12 +163,11 @@ class Supervisor:
         logger.warning(
             "the training client ended: %s; started again in %.1f s", self._report.reason, seconds
         )
-        deadline = time.monotonic() + seconds
-        while (left := deadline - time.monotonic()) > 0:
-            with contextlib.suppress(queue.Empty):
-                item = self._queue.get(timeout=left)
-                if isinstance(item, EndWish) and item.kind in ("stop", "restart"):
-                    return item
+        timeout = Timeout(seconds)
+        while not timeout.is_over:
+            item = self._next(timeout)
+            if isinstance(item, EndWish) and item.kind in ("stop", "restart"):
+                return item
         return None
 
     # --- one life ----------------------------------------------------------------------------------
@@ -231,22 +231,22 @@ class Supervisor:
     ) -> ProcessRun:
         """Take what comes from the queue until the child has ended."""
         end, fatal = NO_WISH, ""
-        deadline: float | None = begin + self._policy.start_seconds
+        timeout: Timeout | None = Timeout(self._policy.start_seconds)
         while True:
-            item = self._next(deadline)
+            item = self._next(timeout)
             if isinstance(item, Said) and item.life == self._life:
                 if item.message.get("kind") != "state":
                     fatal = self._take(item.message) or fatal
                 elif end is NO_WISH:  # what it says of itself while it is ended is no state of its
                     self._take(item.message)
-                    deadline = self._work_deadline()
+                    timeout = self._work_timeout()
             elif isinstance(item, Ended) and item.life == self._life:
                 for thread in threads:
                     thread.join(_LAST_WORDS_SECONDS)
                 fatal = self._take_rest() or fatal
                 return self._conclude(item.code, end, fatal, time.monotonic() - begin)
             elif (wish := self._wish_to_end(item)) is not None and end.kind != "stop":
-                end, deadline = wish, None
+                end, timeout = wish, None
                 end_tree(child.pid, self._policy.stop_seconds)
 
     def _wish_to_end(self, item: EndWish | Said | Ended | None) -> EndWish | None:
@@ -259,11 +259,11 @@ class Supervisor:
             return EndWish("replace", "a restart was asked for")
         return item if item.kind == "stop" or item.life == self._life else None
 
-    def _work_deadline(self) -> float | None:
-        """When the child must be done with what it just began."""
+    def _work_timeout(self) -> Timeout | None:
+        """How long the child may go on with what it just began."""
         if self._report.status not in _WORK or self.work_seconds is None:
             return None
-        return time.monotonic() + self.work_seconds
+        return Timeout(self.work_seconds)
 
     def _why_late(self) -> str:
         report = self._report
@@ -274,11 +274,10 @@ class Supervisor:
         lasting = time.monotonic() - self._since
         return f"it was {report.status.value} in {where} for {lasting:.0f} s, longer than the run allows"
 
-    def _next(self, deadline: float | None) -> EndWish | Said | Ended | None:
-        """The next item of the queue, or None when the deadline passed."""
-        timeout = None if deadline is None else max(deadline - time.monotonic(), 0.0)
+    def _next(self, timeout: Timeout | None) -> EndWish | Said | Ended | None:
+        """The next item of the queue, or None when the time is over."""
         try:
-            return self._queue.get(timeout=timeout)
+            return self._queue.get(timeout=timeout.seconds_left if timeout else None)
         except queue.Empty:
             return None
 

@@ -6,6 +6,7 @@ goes when the server has the result or does not want it any more.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import shutil
@@ -19,6 +20,7 @@ from fedops.core.contracts import HeldAssignment, Instruction, Offer, Stage
 from fedops.core.errors import Invalid
 from fedops.core.reasons.stages import stage_text
 from fedops.storage.atomic_files import sha256_of, write_atomic
+from fedops.storage.disk import sync_files
 from fedops.storage.payloads import read_document
 from fedops.storage.tensors import TensorFile
 
@@ -126,12 +128,17 @@ class AssignmentStore:
     def accept(self, held: Held, instruction: Instruction) -> None:
         """Keep the instruction. Should a power cut lose it, the server offers it again."""
         held.instruction, held.instructed_at = instruction, time.monotonic()
-        self._write(held, durable=False)
+        self._write(held)
 
     def finish(self, held: Held, finished: Finished) -> None:
-        """Keep how the work ended. Its result, if there is one, lies there already."""
+        """Keep how the work ended. Its result, if there is one, lies there already. See ``secure``."""
         held.finished = finished
         self._write(held)
+
+    def secure(self, held: Held) -> None:
+        """From now on a power cut loses neither the result nor how it ended. What is gone is left aside."""
+        with contextlib.suppress(OSError):
+            sync_files([path for path in (held.result, held.folder / _NOTE) if path.is_file()])
 
     def again(self, held: Held) -> None:
         """The result is lost: the work is to be done again."""
@@ -144,13 +151,13 @@ class AssignmentStore:
         """Nobody needs it any more."""
         shutil.rmtree(held.folder, ignore_errors=True)
 
-    def _write(self, held: Held, durable: bool = True) -> None:
+    def _write(self, held: Held) -> None:
         assert held.instruction is not None
         note = {
             "instruction": held.instruction.model_dump(mode="json"),
             "finished": held.finished.model_dump(mode="json") if held.finished else None,
         }
-        write_atomic(held.folder / _NOTE, json.dumps(note).encode(), 0o600, durable=durable)
+        write_atomic(held.folder / _NOTE, json.dumps(note).encode(), 0o600, durable=False)
 
 
 def _read(folder: Path) -> Held:

@@ -212,6 +212,8 @@ class WorkDesk:
         except OSError as error:  # no reason not to deliver it; after a restart it is found again
             text = "how %s ended cannot be noted in %s: %s"
             logger.warning(text, _named(held), held.folder, error.strerror or error)
+        # Beside the upload, not before it: a disk takes as long for it as a fast network for the result.
+        threading.Thread(target=self._store.secure, args=(held,), daemon=True).start()
 
     def _deliver(self, held: Held) -> bool:
         """Returns once the server has the result for good. False: it is not whole on this disk."""

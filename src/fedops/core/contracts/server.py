@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 from fedops.core.contracts.base import Reply
+from fedops.core.errors import FedOpsError, from_reply
 
 
 class BackupReport(Reply):
@@ -33,8 +36,18 @@ class ServerInfo(Reply):
 
 
 class ErrorReply(Reply):
-    """Every 4xx and 5xx answer of the API."""
+    """Every 4xx and 5xx answer of the API. ``error`` names the class, which a caller may not know."""
 
     kind: str
     error: str
     message: str
+
+    @classmethod
+    def of(cls, error: FedOpsError) -> Self:
+        """An error as the API says it. It may quote a request, which may be no valid Unicode."""
+        message = error.message.encode("utf-8", "replace").decode("utf-8")
+        return cls(kind=error.kind, error=type(error).__name__, message=message)
+
+    def as_error(self) -> FedOpsError:
+        """The error that this tells of."""
+        return from_reply(self.kind, self.error, self.message)

@@ -33,7 +33,7 @@ class DeliveryStream:
 
         Raises:
             StopRequested: the run is stopped or paused.
-            Superseded, Unavailable: see ``ServerLink.ask``.
+            AttemptSuperseded, Unavailable: see ``ServerLink.ask``.
         """
         body = CollectRequest(
             after=self._after, wait=wait, checked=self._checked, rejected=self._rejected

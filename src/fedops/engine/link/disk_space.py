@@ -22,7 +22,7 @@ def await_room(folder: Path, link: ServerLink) -> None:
 
     Raises:
         StopRequested: the run is stopped or paused.
-        Superseded, Unavailable: see ``ServerLink.ask``.
+        AttemptSuperseded, Unavailable: see ``ServerLink.ask``.
     """
     logger.warning("the server's disk is full (%s): the round goes on when there is room", folder)
     link.tell_full(str(folder))

@@ -1,4 +1,4 @@
-"""The ways in which an attempt ends before its last round."""
+"""The ways in which an attempt ends before its last round, beside ``AttemptSuperseded``."""
 
 from __future__ import annotations
 
@@ -26,10 +26,6 @@ class RunFailed(Exception):
     def __init__(self, reason: FailureReason, text: str) -> None:
         super().__init__(text)
         self.reason, self.text = reason, text
-
-
-class Superseded(Exception):
-    """Another attempt of the run is current, or the run is over: nothing of ours counts any more."""
 
 
 def heed(command: str) -> None:

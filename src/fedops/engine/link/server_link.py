@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol, Self, TypeVar
 
 from fedops.core import contracts as c
+from fedops.core.backoff import pauses
 from fedops.engine.link.progress_report import ProgressReport
-from fedops.engine.link.server_retry import RETRY_SECONDS, ServerRetry
+from fedops.waiting import outlast
 
+logger = logging.getLogger("fedops.engine")
 T = TypeVar("T")
 
 
+#: How long an unreachable Server Manager is waited for. Seconds.
+RETRY_SECONDS = 600.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 5.0
+
+
 class EngineApi(Protocol):
-    """What the engine asks of the Server Manager: ``api_client.EngineClient``. All of it may be repeated."""
+    """The engine's port: what it asks of who runs it. All of it may be repeated.
+
+    ``api_client.EngineClient`` asks a Server Manager; ``flower.grid.node_server`` answers for Flower's nodes.
+    """
 
     def hello(self, body: c.EngineHello) -> c.AttemptSpec: ...
     def initial_model(self, body: c.ModelInit) -> None: ...
@@ -37,7 +48,7 @@ class ServerLink:
     def __init__(self, api: EngineApi, retry_seconds: float = RETRY_SECONDS) -> None:
         self.round: int | None = None
         self._api = api
-        self._retry = ServerRetry(retry_seconds)
+        self._retry_seconds = retry_seconds
         self._report = ProgressReport(api.progress)
         self._last: c.EngineProgress | None = None
 
@@ -54,10 +65,15 @@ class ServerLink:
         """Call the Server Manager, however long it takes to come back.
 
         Raises:
-            Superseded: this attempt does not count any more.
+            AttemptSuperseded: this attempt does not count any more.
             Unavailable: the Server Manager stayed away for too long.
         """
-        return self._retry.call(lambda: call(self._api))
+        return outlast(
+            lambda: call(self._api),
+            self._retry_seconds,
+            pauses=pauses(_FIRST_PAUSE, _LONGEST_PAUSE),
+            say=lambda why: logger.warning("%s; trying again", why),
+        )
 
     def tell(self, progress: c.EngineProgress) -> None:
         """Say what the engine is doing. Takes no time, and may get lost."""

@@ -8,38 +8,20 @@ three times as with one large array.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from pathlib import Path
 
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
 from fedops.core.contracts.training import (
     CONFIG,
-    EVAL_METRICS,
-    HEADER,
-    METRICS,
     TrainingOrder,
-    UpdateHeader,
 )
 from fedops.core.errors import Invalid
-from fedops.engine.update_checks import (
-    CheckedUpdate,
-    ExpectedUpdate,
-    UpdateRecords,
-    check_records,
-    check_tensors,
-    open_tensors,
-)
-from fedops.storage.atomic_files import atomic_file
 
 PACKED = "packed"
 STYPE = "fedops.safetensors"
 #: What Flower makes one object of.
 PIECE_BYTES = 5 * 1024 * 1024
-
-
-class ClientFailed(Exception):
-    """The device, or the way to it, failed this time."""
 
 
 # --- tensors as pieces of safetensors ----------------------------------------------------------
@@ -91,49 +73,3 @@ def encode_order(
     """A message to one node. ``arrays`` may be shared by many: it is uploaded once."""
     content = RecordDict({PACKED: arrays, CONFIG: ConfigRecord(order.values())})
     return Message(content, node_id, kind, ttl=ttl, group_id=str(order.round))
-
-
-# --- from client to server -------------------------------------------------------------------
-
-
-def decode_header(content: RecordDict) -> UpdateHeader:
-    """Who answers. ``Invalid`` when the reply does not say."""
-    return UpdateHeader.from_values(dict(content.config_records.get(HEADER, ConfigRecord())))
-
-
-def accept_reply(message: Message, expected: ExpectedUpdate, path: Path) -> CheckedUpdate:
-    """Check a reply and put its tensors in a file (none when it was to evaluate only).
-
-    Raises:
-        ClientRefused: the device cannot take part in the run.
-        ClientFailed: it failed this time.
-        Invalid: the reply is wrong, with the device and what is wrong named.
-    """
-    if message.has_error():
-        raise ClientFailed(message.error.reason or "it failed without a word")
-    try:
-        return _accept(message.content, expected, path)
-    except Invalid as error:
-        raise Invalid(f"the reply of device '{expected.device}' is refused: {error}") from None
-
-
-def _accept(content: RecordDict, expected: ExpectedUpdate, path: Path) -> CheckedUpdate:
-    records = UpdateRecords(
-        header=dict(content.config_records.get(HEADER, ConfigRecord())),
-        trained=_metrics_of(content, METRICS),
-        evaluated=_metrics_of(content, EVAL_METRICS),
-    )
-    checked = check_records(records, expected, 0)
-    if not expected.trains:
-        return checked
-    pieces = packed_pieces(content)
-    with atomic_file(path, durable=False) as file:
-        file.writelines(pieces)
-        file.flush()
-        check_tensors(open_tensors(Path(file.name)), expected.contract)
-    return replace(checked, bytes_up=sum(map(len, pieces)))
-
-
-def _metrics_of(content: RecordDict, name: str) -> dict[str, object] | None:
-    record = content.metric_records.get(name)
-    return None if record is None else dict(record)

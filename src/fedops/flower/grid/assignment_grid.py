@@ -45,6 +45,7 @@ from fedops.flower.codec.records import to_record_dict
 from fedops.flower.grid.message_documents import MessageDocuments
 from fedops.flower.grid.sent_messages import Sent, SentMessages, batches
 from fedops.storage.payloads import Payload, read_payload
+from fedops.waiting import Timeout
 
 logger = logging.getLogger("fedops.engine")
 
@@ -56,7 +57,7 @@ _ANY_SIZE = 1 << 62
 class AssignmentGrid(Grid):
     """The devices of one attempt. ``deadline_seconds``: how long a message counts when nothing else is said.
 
-    Every method may raise ``StopRequested`` (the run is stopped or paused) and ``Superseded``.
+    Every method may raise ``StopRequested`` (the run is stopped or paused) and ``AttemptSuperseded``.
     """
 
     def __init__(
@@ -204,11 +205,11 @@ class AssignmentGrid(Grid):
         """
         ids = self._push(messages, timeout)
         seconds = self._deadline if timeout is None else timeout
-        until = time.monotonic() + seconds
-        while self._sent.is_any_left(ids) and time.monotonic() < until:
+        limit = Timeout(seconds)
+        while self._sent.is_any_left(ids) and not limit.is_over:
             self._say(ids)
             longest = _LOOK_SECONDS if self._sent.are_gone(ids) else _LONGEST_WAIT
-            self._collect(min(longest, max(until - time.monotonic(), 0.0)))
+            self._collect(min(longest, limit.seconds_left))
             self._give_up_gone(ids)
         late = f"no reply within {seconds:.0f} s"
         for sent in self._sent.drop(ids):

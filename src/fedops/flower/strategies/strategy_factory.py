@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from flwr.serverapp import strategy as flower
 
+from fedops.config.schema import Config
 from fedops.core.errors import Invalid
 from fedops.core.suggestions import comma_list, did_you_mean
 from fedops.flower.strategies.strategy_adapter import RunStrategy
@@ -58,6 +59,16 @@ def make_strategy(
         Invalid: no such strategy or argument (the valid ones are listed), or a value it does not take.
     """
     return RunStrategy(_build(target, arguments, roots, WHERE))
+
+
+def strategy_of(app_dir: Path) -> Callable[[Config], RunStrategy]:
+    """What makes the strategy that a config of this app names."""
+
+    def make(config: Config) -> RunStrategy:
+        chosen = config.server.strategy
+        return make_strategy(chosen.target, chosen.kwargs, [app_dir])
+
+    return make
 
 
 def _build(

@@ -20,7 +20,13 @@ import numpy.typing as npt
 from fedops.core.contracts import ExchangeRule
 from fedops.core.errors import Invalid
 from fedops.scalize.adapter.parameter_exchange import is_floating
-from fedops.scalize.adapter.protocol import Cancelled, EvalResult, ModelAdapter, TrainContext
+from fedops.scalize.adapter.protocol import (
+    Cancelled,
+    EvalResult,
+    ModelAdapter,
+    TrainContext,
+    WarmsUp,
+)
 from fedops.scalize.adapter.random_state import seed_everything
 from fedops.storage.tensors import Tensors, pack, unpack
 
@@ -111,6 +117,14 @@ def _promise_contract(case: _Case) -> None:
         f"two builds gave two contracts: {contract.differences(again.contract)}",
     )
     _same(again.get_tensors(), tensors, "two builds from one seed")
+
+
+def _promise_warm_up(case: _Case) -> None:
+    adapter = case.adapter()
+    before = _snapshot(adapter)
+    if isinstance(adapter, WarmsUp):
+        adapter.warm_up()
+    _same(adapter.get_tensors(), before, "warm_up changed the model")
 
 
 def _promise_copies(case: _Case) -> None:
@@ -266,6 +280,7 @@ def _promise_cancel(case: _Case) -> None:
 
 _PROMISES: tuple[Callable[[_Case], None], ...] = (
     _promise_contract,
+    _promise_warm_up,
     _promise_copies,
     _promise_round_trip,
     _promise_refusal,

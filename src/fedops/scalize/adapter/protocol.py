@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from fedops.config.schema import Dataset, Exchange, Resources
 from fedops.core.contracts import ParameterContract
@@ -193,4 +193,13 @@ class ModelAdapter(Protocol):
 
     def evaluate(self, data: Any, context: TrainContext) -> EvalResult:
         """Evaluate. Changes nothing: neither weights nor buffers, mode or random state."""
+        ...
+
+
+@runtime_checkable
+class WarmsUp(Protocol):
+    """An adapter whose first training would take longer than the others, unless it prepares for that."""
+
+    def warm_up(self) -> None:
+        """Do at the start of a device what the first training would do first. The model stays as it is."""
         ...

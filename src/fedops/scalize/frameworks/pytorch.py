@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from functools import partial
 from typing import Any
 
@@ -73,6 +74,10 @@ class PyTorchAdapter:
         with torch.no_grad():
             for name, array in arrays.items():
                 self._tensors[name].copy_(from_numpy(array))
+
+    def warm_up(self) -> None:
+        """Import now what torch imports in the first step of any optimizer: a second or more."""
+        importlib.import_module("torch._dynamo")
 
     def train(self, data: Any, context: TrainContext) -> TrainResult:
         seed_everything(context.seed)

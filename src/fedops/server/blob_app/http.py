@@ -8,7 +8,7 @@ from typing import Any
 
 from fedops.core.contracts import ErrorReply
 from fedops.core.errors import Conflict, FedOpsError, Invalid
-from fedops.server.protocol.error_replies import HEADERS, INTERNAL, log_trouble, reply_of
+from fedops.server.protocol.error_replies import HEADERS, INTERNAL, log_trouble
 
 logger = logging.getLogger("fedops.server")
 Scope = MutableMapping[str, Any]
@@ -103,7 +103,7 @@ class Call:
         """An error as the answer."""
         log_trouble(error)
         carried = {**HEADERS.get(error.http_status, {}), **(headers or {})}
-        await self._error(error.http_status, reply_of(error), carried)
+        await self._error(error.http_status, ErrorReply.of(error), carried)
 
     async def fail(self, error: Exception) -> None:
         """A bug of ours as the answer."""

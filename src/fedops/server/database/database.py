@@ -18,6 +18,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from pydantic_core import from_json
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -197,6 +198,7 @@ class Database:
         engine = create_engine(
             self.url,
             json_serializer=_dump,
+            json_deserializer=from_json,
             pool_size=20,
             max_overflow=60,
             connect_args={"timeout": LOCK_SECONDS, "check_same_thread": False},
@@ -209,7 +211,12 @@ class Database:
 def _postgresql(url: URL) -> Engine:
     try:
         engine = create_engine(
-            url, json_serializer=_dump, pool_pre_ping=True, pool_size=20, max_overflow=40
+            url,
+            json_serializer=_dump,
+            json_deserializer=from_json,
+            pool_pre_ping=True,
+            pool_size=20,
+            max_overflow=40,
         )
     except ModuleNotFoundError as error:
         raise Invalid(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, TypeVar
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -17,6 +17,18 @@ from fedops.server.database.tables import DeviceRow, MembershipRow
 from fedops.server.devices.cloned_devices import PROBLEM as TWINS
 
 
+def presence_facts(row: Attendance, now: float, work: Sequence[WorkFacts] = ()) -> DeviceFacts:
+    """A device at ``now``, without what its training client does."""
+    seen = row.last_heartbeat_at
+    return DeviceFacts(
+        name=row.name,
+        enrolment=Enrolment.APPROVED,
+        online=is_online(row.present_until, now),
+        last_seen_seconds=None if seen is None else max(now - seen, 0.0),
+        work=work,
+    )
+
+
 def device_facts(
     row: DeviceRow | Member, tasks: Iterable[str], now: float, work: Sequence[WorkFacts] = ()
 ) -> DeviceFacts:
@@ -27,31 +39,36 @@ def device_facts(
         enrolment=row.enrolment,
         online=is_online(row.present_until, now),
         last_seen_seconds=None if seen is None else max(now - seen, 0.0),
-        process=_at_work(process_of(row, now), work),
+        process=process_of(row, now, work),
         tasks=tuple(tasks),
         problems=tuple(row.problems),
         work=tuple(work),
     )
 
 
-def process_of(row: DeviceRow | Member, now: float) -> ProcessReport:
-    """The training client as last reported, its time in this state counted on."""
-    report = ProcessReport.model_validate(row.process)
+def process_of(
+    row: DeviceRow | Member, now: float, work: Sequence[WorkFacts] | None = None
+) -> ProcessReport:
+    """The training client as last reported, its time in this state counted on.
+
+    ``work``: what the device says of its work, which comes sooner than the next report. None: leave it aside.
+    """
+    said = {**row.process}
     since = 0.0 if row.process_at is None else max(now - row.process_at, 0.0)
-    return report.model_copy(update={"seconds_in_state": report.seconds_in_state + since})
+    said["seconds_in_state"] = said.get("seconds_in_state", 0.0) + since
+    if work is not None and said.get("status") in _LOADED:
+        said |= _at_work(said, work)
+    return ProcessReport.model_validate(said)
 
 
-def _at_work(report: ProcessReport, work: Iterable[WorkFacts]) -> ProcessReport:
-    """The report with what the device says of its work, which comes sooner than the next report."""
-    if report.status not in _LOADED:
-        return report
+def _at_work(said: Mapping[str, Any], work: Iterable[WorkFacts]) -> dict[str, Any]:
+    """What is different of a report."""
     one = next((w for w in work if w.stage in _STATUS_OF), None)
     status = _STATUS_OF[one.stage] if one else ProcessStatus.IDLE
-    if status is report.status:
-        return report
-    values = {"status": status, "seconds_in_state": 0.0, "limit_seconds": None}
+    if status == said["status"]:
+        return {}
     where = {"task": one.task, "run_id": one.run_id, "round": one.round} if one else _NOWHERE
-    return report.model_copy(update={**values, **where})
+    return {"status": status, "seconds_in_state": 0.0, "limit_seconds": None, **where}
 
 
 _LOADED = (ProcessStatus.IDLE, ProcessStatus.TRAINING, ProcessStatus.EVALUATING)
@@ -70,6 +87,16 @@ def idle_seconds(row: DeviceRow | Member, now: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
+class Attendance:
+    """Which device, and when it was heard."""
+
+    id: str
+    name: str
+    last_heartbeat_at: float | None
+    present_until: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Member:
     """What is looked at of a task's devices, of which there may be thousands: no ORM objects."""
 
@@ -84,18 +111,28 @@ class Member:
     problems: list[str]
 
 
-_MEMBER = tuple(getattr(DeviceRow, column.name) for column in fields(Member))
+_One = TypeVar("_One", Attendance, Member)
 
 
 def task_devices(session: Session, task: str) -> list[Member]:
     """The approved devices of a task, by name."""
+    return _of_task(session, task, Member)
+
+
+def task_attendance(session: Session, task: str) -> list[Attendance]:
+    """The same devices, with no more than who they are and when they were heard."""
+    return _of_task(session, task, Attendance)
+
+
+def _of_task(session: Session, task: str, kind: type[_One]) -> list[_One]:
+    columns = [getattr(DeviceRow, column.name) for column in fields(kind)]
     query = (
-        select(*_MEMBER)
+        select(*columns)
         .join(MembershipRow, MembershipRow.device_id == DeviceRow.id)
         .where(MembershipRow.task == task, DeviceRow.enrolment == Enrolment.APPROVED)
         .order_by(DeviceRow.name)
     )
-    return [Member(*row) for row in session.execute(query)]
+    return [kind(*row) for row in session.execute(query)]
 
 
 def unavailable_because(

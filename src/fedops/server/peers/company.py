@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Collection, Sequence
 
 from fedops.server.database.database import Database
 from fedops.server.devices.desired_state import Wanted
 from fedops.server.peers.clock import DatabaseClock
-from fedops.server.peers.lease import LOOK_SECONDS, Lease
+from fedops.server.peers.lease import LOOK_SECONDS, Lease, Seen
 from fedops.server.peers.line import Line, require_same_files
 from fedops.server.peers.memory import PeerMemory
 from fedops.server.peers.shared_slots import SharedSlots
 from fedops.server.peers.together import Together
 from fedops.server.rounds.work_hub import WorkHub
+from fedops.waiting import wait_until
 
 logger = logging.getLogger("fedops.server.peers")
 #: How long a start waits for the first look at everything. Seconds.
@@ -53,10 +53,12 @@ class Company:
         seen = self._line.greet()
         if seen.holder is None and not self._lease.candidate:
             logger.info("no Server Manager serves this database yet: waiting for one")
-        while seen.holder is None and not self._lease.candidate:
-            time.sleep(LOOK_SECONDS)
-            seen = self._line.greet()
+            seen = wait_until(self._leader, None, every=LOOK_SECONDS) or seen
         require_same_files(seen, self._lease.me, files)
+
+    def _leader(self) -> Seen | None:
+        seen = self._line.greet()
+        return seen if seen.holder else None
 
     def start(self) -> None:
         """From now on what others change is heard."""

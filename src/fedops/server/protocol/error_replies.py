@@ -48,13 +48,3 @@ def log_trouble(error: FedOpsError) -> None:
     """A line in the log for an error that is the server's own, once a minute for all that meet it."""
     if error.http_status >= 500 and _said.is_news(error.message):
         logger.warning("%s", error.message)
-
-
-def reply_of(error: FedOpsError) -> ErrorReply:
-    """An error as the API says it."""
-    return ErrorReply(kind=error.kind, error=type(error).__name__, message=_clean(error.message))
-
-
-def _clean(text: str) -> str:
-    """What a request held may be quoted in a message, and may be no valid Unicode."""
-    return text.encode("utf-8", "replace").decode("utf-8")

@@ -5,9 +5,8 @@ A sequence an attempt, in memory. What came before the attempt began to collect 
 
 from __future__ import annotations
 
+import math
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from fedops.core.contracts import Delivery, DevicePresence
@@ -51,8 +50,7 @@ class Page:
 class AttemptInboxes:
     """Thread-safe; everything but ``collect`` may be called anywhere."""
 
-    def __init__(self, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._monotonic = monotonic
+    def __init__(self) -> None:
         self._by_attempt: dict[int, _Inbox] = {}
         self._by_run: dict[int, _Inbox] = {}
         self._wake_ups = WakeUps()
@@ -113,19 +111,18 @@ class AttemptInboxes:
 
     async def collect(self, attempt_id: int, after: int, wait: float) -> Page:
         """What came beyond ``after``, as soon as there is anything. What is up to it was taken in."""
-        deadline = self._monotonic() + wait
-        while True:
-            with self._lock:
-                inbox = self._by_attempt.get(attempt_id)
-                if inbox is None:
-                    return Page(after, [], [])
-                inbox.entries = {n: entry for n, entry in inbox.entries.items() if n > after}
-                left = deadline - self._monotonic()
-                if inbox.entries or inbox.nudged or left <= 0 or self._wake_ups.closed:
-                    inbox.nudged = False
-                    return _page(inbox, after)
-                waiter = self._wake_ups.park(attempt_id)
-            await waiter.until(left)
+
+        def look(time_is_over: bool) -> Page | float:
+            inbox = self._by_attempt.get(attempt_id)
+            if inbox is None:
+                return Page(after, [], [])
+            inbox.entries = {n: entry for n, entry in inbox.entries.items() if n > after}
+            if inbox.entries or inbox.nudged or time_is_over:
+                inbox.nudged = False
+                return _page(inbox, after)
+            return math.inf
+
+        return await self._wake_ups.poll(attempt_id, self._lock, look, wait)
 
     def close(self) -> None:
         """Let every waiter go: the server is ending."""

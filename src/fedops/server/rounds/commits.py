@@ -14,8 +14,9 @@ from fedops.core.contracts import (
     RoundBegin,
     RoundCommit,
 )
-from fedops.core.errors import Conflict, Invalid
-from fedops.core.states import AssignmentStatus, ParticipationStatus
+from fedops.core.errors import AttemptSuperseded, Conflict, Invalid
+from fedops.core.states import AssignmentStatus, Enrolment, ParticipationStatus
+from fedops.core.suggestions import comma_list
 from fedops.server.assignments import assignments
 from fedops.server.database import blob_rows
 from fedops.server.database.compare_and_set import compare_and_set
@@ -165,6 +166,7 @@ def commit_round(session: Session, attempt_id: int, body: RoundCommit, now: floa
         _require_same(session, run, body)
         return CommitReply(command=command_for(run))
     _require_next(run, body.round)
+    _require_nobody_revoked(session, body)
     blob_rows.require_blob(session, body.model, "model")
     if body.strategy_state is not None:
         blob_rows.require_blob(session, body.strategy_state, "strategy state")
@@ -179,6 +181,22 @@ def commit_round(session: Session, attempt_id: int, body: RoundCommit, now: floa
     _end_work(session, run, body, now)
     _log(session, attempt, run, body, now)
     return CommitReply(command=command_for(run))
+
+
+def _require_nobody_revoked(session: Session, body: RoundCommit) -> None:
+    """An update of a device that was revoked while the engine aggregated it must not count.
+
+    ``AttemptSuperseded``: the next attempt aggregates the others' updates, which stay delivered.
+    """
+    took = [p.device for p in body.participations if p.status is ParticipationStatus.REPLIED]
+    query = select(DeviceRow.name).where(
+        DeviceRow.name.in_(took), DeviceRow.enrolment == Enrolment.REVOKED
+    )
+    if revoked := sorted(session.scalars(query)):
+        raise AttemptSuperseded(
+            f"{comma_list(revoked)} was revoked while round {body.round} was aggregated: "
+            "another attempt aggregates it without that update"
+        )
 
 
 def _end_work(session: Session, run: RunRow, body: RoundCommit, now: float) -> None:

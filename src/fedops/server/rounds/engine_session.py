@@ -22,7 +22,7 @@ from fedops.core.contracts import (
     ModelInit,
     ParameterContract,
 )
-from fedops.core.errors import Conflict
+from fedops.core.errors import AttemptSuperseded, Conflict
 from fedops.core.states import (
     ATTEMPT_LIVE,
     RUN_TRAINING,
@@ -56,7 +56,7 @@ _LOSSES = ("train_loss", "loss")
 def require_current_attempt(
     session: Session, attempt_id: int, lock: bool = True
 ) -> tuple[AttemptRow, RunRow]:
-    """The attempt and its run. ``Conflict`` when the attempt has no say any more.
+    """The attempt and its run. ``AttemptSuperseded`` when the attempt has no say any more.
 
     ``lock`` keeps the run from changing before the transaction ends, on databases with many writers.
     """
@@ -67,7 +67,7 @@ def require_current_attempt(
         how = (
             f"{attempt.status.value}: {attempt.reason}" if attempt.reason else attempt.status.value
         )
-        raise Conflict(
+        raise AttemptSuperseded(
             f"attempt {attempt.number} of run {run.id} is over ({how}); "
             f"the run is {run.status.value}, its current attempt is {run.current_attempt}"
         )
@@ -268,5 +268,5 @@ def spool_of(session: Session, attempt_id: int, home: Path) -> Path:
 
 
 def current_command(session: Session, attempt_id: int) -> Command:
-    """Whether the engine of an attempt may go on. ``Conflict`` when it is over."""
+    """Whether the engine of an attempt may go on. ``AttemptSuperseded`` when it is over."""
     return command_for(require_current_attempt(session, attempt_id, lock=False)[1])

@@ -1,14 +1,22 @@
-"""Who waits, and how they are woken: few at a time, so that a thousand who begin at once hold up nobody."""
+"""Long polls: who waits, and how they are woken.
+
+Few at a time, so that a thousand who begin at once hold up nobody.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
+from fedops.waiting import Timeout
+
+T = TypeVar("T")
 #: So many keys are woken together, and then there is a pause. Seconds.
 GROUP = 10
 PAUSE_SECONDS = 0.01
@@ -46,10 +54,32 @@ class _Parked:
 class WakeUps:
     """Thread-safe; ``park`` is called in the loop of who waits."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._parked = _Parked()
         self._lock = threading.Lock()
         self.closed = False
+
+    async def poll(
+        self,
+        key: Hashable,
+        guard: contextlib.AbstractContextManager[Any],
+        look: Callable[[bool], T | float],
+        seconds: float,
+    ) -> T:
+        """What ``look`` finds, as soon as there is anything.
+
+        It is called while ``guard`` is held: at once, when this key is woken, and at the end of the time, of
+        which it is told. While it finds nothing it gives the seconds after which it wants to look again.
+        """
+        timeout = Timeout(seconds, clock=self._clock)
+        while True:
+            with guard:
+                found = look(timeout.is_over or self.closed)
+                if not isinstance(found, float):
+                    return found
+                waiter = self.park(key)
+            await waiter.until(min(found, timeout.seconds_left))
 
     def park(self, key: Hashable) -> Waiter:
         """Somebody waits from now on: a ``wake`` after this is not missed."""

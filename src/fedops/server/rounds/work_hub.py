@@ -48,7 +48,7 @@ class WorkHub:
         self._clock = clock
         self._monotonic = monotonic
         self._lock = threading.RLock()
-        self._wake_ups = WakeUps()
+        self._wake_ups = WakeUps(monotonic)
         # Revisions go on rising over a restart, so that a device never meets an old one again.
         first = time.time_ns() // 1_000_000
         self._devices: dict[str, DeviceWork] = defaultdict(lambda: DeviceWork(first))
@@ -260,16 +260,15 @@ class WorkHub:
 
     async def wait(self, listener: Listener, after: int, wait: float) -> News:
         """What a device must hear, as soon as there is news or the time is up."""
-        deadline = self._monotonic() + wait
-        while True:
-            with self._lock:
-                news = self._news(listener)
-                pause = self._pause(listener, news)
-                left = deadline - self._monotonic()
-                if news.revision != after or pause <= 0 or left <= 0 or self._wake_ups.closed:
-                    return self._give(listener, news)
-                waiter = self._wake_ups.park(listener.device_id)
-            await waiter.until(min(pause, left))
+
+        def look(time_is_over: bool) -> News | float:
+            news = self._news(listener)
+            pause = self._pause(listener, news)
+            if news.revision != after or pause <= 0 or time_is_over:
+                return self._give(listener, news)
+            return pause
+
+        return await self._wake_ups.poll(listener.device_id, self._lock, look, wait)
 
     def _news(self, listener: Listener) -> News:
         device, now, held = self._devices[listener.device_id], self._clock(), listener.held

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from fedops.config.loading import parse_config
 from fedops.config.schema import Config
 from fedops.core.contracts import RunStart
-from fedops.core.errors import Conflict, Invalid
+from fedops.core.errors import Conflict, Invalid, RunBusy
 from fedops.core.states import RUN_TERMINAL, RUN_TRANSITIONS, RunStatus, TaskStatus
 from fedops.server.database.lookup import require_run
 from fedops.server.database.tables import ModelVersionRow, RunRow, TaskRow
@@ -26,7 +26,7 @@ MAX_ROUNDS = 1_000_000
 
 
 def start_run(session: Session, task: str, body: RunStart, now: float) -> int:
-    """A new run of a task. ``Conflict`` when it has one going on; one of racing starts wins."""
+    """A new run of a task. ``RunBusy`` when it has one going on; one of racing starts wins."""
     row = require_startable_task(session, task)
     run = _snapshot(session, row, body, now)
     origin = f"V{run.from_version}" if run.from_version is not None else "a new initial model"
@@ -41,17 +41,17 @@ def require_startable_task(session: Session, task: str) -> TaskRow:
         raise Conflict(f"task '{task}' is {row.status.value}: it takes no new run")
     active = tasks.active_run(session, task)
     if active is not None:
-        raise Conflict(_busy(task, active))
+        raise RunBusy(_busy(task, active))
     return row
 
 
 def enqueue_run(session: Session, run: RunRow, why: str) -> None:
-    """Keep a new run, for the scheduler to begin. ``Conflict`` when another came first."""
+    """Keep a new run, for the scheduler to begin. ``RunBusy`` when another came first."""
     try:
         with session.begin_nested():
             session.add(run)
     except IntegrityError:
-        raise Conflict(_busy(run.task, tasks.active_run(session, run.task))) from None
+        raise RunBusy(_busy(run.task, tasks.active_run(session, run.task))) from None
     at, subject = run.created_at, f"run {run.id}"
     event_log.append_event(session, at, event_log.OPERATOR, subject, "run.pending", why, run.id)
     notify(session, WorkForScheduler())

@@ -6,11 +6,17 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import EngineProgress
 from fedops.core.quorum import clients_needed
-from fedops.core.reasons.why import AttemptFacts, RunFacts
+from fedops.core.reasons.why import AttemptFacts, DeviceFacts, RunFacts
 from fedops.core.states import RUN_TERMINAL, AttemptStatus, RunStatus
 from fedops.server.assignments import open_work
 from fedops.server.database.tables import AttemptRow, RunRow
-from fedops.server.devices.availability import device_facts, reason_against, task_devices
+from fedops.server.devices.availability import (
+    device_facts,
+    presence_facts,
+    reason_against,
+    task_attendance,
+    task_devices,
+)
 from fedops.server.runs import stopping, time_limits
 from fedops.settings import ServerSettings
 from fedops.storage.disk import full_disk
@@ -27,12 +33,10 @@ def run_facts(
     now: float,
 ) -> RunFacts:
     """A run at ``now``."""
-    rows = [] if run.status in RUN_TERMINAL else task_devices(session, run.task)
     progress = _progress(attempt)
-    trains = progress is not None and progress.phase == "training"
-    work = open_work.work_by_device(session) if trains else {}
-    devices = [device_facts(row, (run.task,), now, work.get(row.id, ())) for row in rows]
-    reasons = {d.name: reason_against(d, run.task, run.refused) for d in devices}
+    devices = [] if run.status in RUN_TERMINAL else _devices(session, run, progress, now)
+    waits = progress is not None and progress.phase == "waiting"
+    reasons = {d.name: reason_against(d, run.task, run.refused) for d in devices if waits}
     ending = run.status in (RunStatus.STOPPING, RunStatus.PAUSING)
     since = attempt.progress_at if attempt else None
     return RunFacts(
@@ -56,6 +60,20 @@ def run_facts(
         metrics=run.metrics,
         full_disk=full_disk.where or (progress.full_disk if progress else None),
     )
+
+
+def _devices(
+    session: Session, run: RunRow, progress: EngineProgress | None, now: float
+) -> list[DeviceFacts]:
+    """The run's devices, as far as its phase depends on them: there may be thousands."""
+    phase = progress.phase if progress else ""
+    if phase == "training":
+        work = open_work.work_by_device(session)
+        rows = task_attendance(session, run.task)
+        return [presence_facts(row, now, work.get(row.id, ())) for row in rows]
+    if phase == "waiting":
+        return [device_facts(r, (run.task,), now) for r in task_devices(session, run.task)]
+    return []
 
 
 def attempt_facts(

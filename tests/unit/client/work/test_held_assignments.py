@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from fedops.client.local.messages import Finished
 from fedops.client.work.held_assignments import AssignmentStore
@@ -91,3 +93,28 @@ def test_what_is_told_of_it(tmp_path: Path) -> None:
     assert held.status().doing == "downloading 25 % of 40 B"
     held.tell(Stage.WAITING_TO_UPLOAD, text="x" * 900)
     assert len(held.report().text) == 200
+
+
+def test_result_and_note_are_secured_and_their_names_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = AssignmentStore(tmp_path)
+    held = store.begin(OFFER)
+    store.accept(held, INSTRUCTION)
+    written = write_payload(Payload({"arrays": {"w": np.zeros(3)}}), held.result, durable=False)
+    store.finish(
+        held, Finished(id=held.id, outcome="done", sha256=written.sha256, size=written.size)
+    )
+    synced: set[int] = set()
+    monkeypatch.setattr(os, "fsync", lambda file: synced.add(os.fstat(file).st_ino))
+    store.secure(held)
+    note = held.folder / "assignment.json"
+    assert synced == {path.stat().st_ino for path in (held.result, note, held.folder)}
+
+
+def test_what_is_delivered_already_need_not_be_secured(tmp_path: Path) -> None:
+    store = AssignmentStore(tmp_path)
+    held = store.begin(OFFER)
+    store.accept(held, INSTRUCTION)
+    store.remove(held)
+    store.secure(held)

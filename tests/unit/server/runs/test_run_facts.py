@@ -8,8 +8,9 @@ import pytest
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ProcessReport
-from fedops.core.states import Enrolment, ProcessStatus, RunStatus
-from fedops.server.database.tables import RunRow
+from fedops.core.reasons.why import WorkFacts
+from fedops.core.states import AttemptStatus, Enrolment, ProcessStatus, RunStatus
+from fedops.server.database.tables import AttemptRow, RunRow
 from fedops.server.devices import availability
 from fedops.server.devices.cloned_devices import PROBLEM
 from fedops.server.runs import run_facts
@@ -42,6 +43,12 @@ def _run() -> RunRow:
     return run
 
 
+def _attempt(phase: str) -> AttemptRow:
+    attempt = AttemptRow(id=1, number=1, status=AttemptStatus.RUNNING, started_at=NOW)
+    attempt.progress, attempt.progress_at = {"phase": phase, "round": 1}, NOW
+    return attempt
+
+
 def test_each_device_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = [
         _member("free"),
@@ -60,7 +67,7 @@ def test_each_device_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(run_facts, "task_devices", lambda session, task: rows)
     monkeypatch.setattr(run_facts, "device_facts", noted)
-    found = run_facts.run_facts(Session(), _run(), None, ServerSettings(), NOW)
+    found = run_facts.run_facts(Session(), _run(), _attempt("waiting"), ServerSettings(), NOW)
     assert looked_at == [row.name for row in rows] == [device.name for device in found.devices]
     assert sorted(found.unavailable) == ["away", "broken", "picky", "twin"]
     monkeypatch.undo()
@@ -69,3 +76,26 @@ def test_each_device_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         for row in rows
     }
     assert {name: why for name, why in said.items() if why} == found.unavailable
+
+
+def test_while_it_trains_only_presence_and_work_of_the_devices_are_read(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    there = availability.Attendance("1", "free", NOW, NOW + 10.0)
+    away = availability.Attendance("2", "away", NOW - 30.0, NOW - 20.0)
+    work = WorkFacts("train", "t", 1, 1, accepted=True)
+    monkeypatch.setattr(run_facts, "task_attendance", lambda session, task: [there, away])
+    monkeypatch.setattr(run_facts.open_work, "work_by_device", lambda session: {"1": [work]})
+    found = run_facts.run_facts(Session(), _run(), _attempt("training"), ServerSettings(), NOW)
+    assert [(one.name, one.online, one.last_seen_seconds) for one in found.devices] == [
+        ("free", True, 0.0),
+        ("away", False, 30.0),
+    ]
+    assert found.devices[0].work == [work]
+    assert found.unavailable == {}
+
+
+@pytest.mark.parametrize("phase", ["aggregating", "evaluating", "committing"])
+def test_between_rounds_no_device_is_read(phase: str) -> None:
+    found = run_facts.run_facts(Session(), _run(), _attempt(phase), ServerSettings(), NOW)
+    assert found.devices == []

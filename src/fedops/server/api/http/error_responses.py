@@ -12,8 +12,9 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from fedops.core.contracts import ErrorReply
 from fedops.core.errors import FedOpsError, Invalid, NotFound
-from fedops.server.protocol.error_replies import HEADERS, INTERNAL, log_trouble, reply_of
+from fedops.server.protocol.error_replies import HEADERS, INTERNAL, log_trouble
 
 logger = logging.getLogger("fedops.server")
 _MOST = 10
@@ -30,8 +31,7 @@ def install(app: FastAPI) -> None:
 
 def reply(error: FedOpsError, status: int | None = None, headers: Any = None) -> JSONResponse:
     """An error as the API answers it."""
-    body = reply_of(error).model_dump()
-    return JSONResponse(body, status or error.http_status, headers)
+    return JSONResponse(ErrorReply.of(error).model_dump(), status or error.http_status, headers)
 
 
 async def _known(_: Request, error: Exception) -> JSONResponse:

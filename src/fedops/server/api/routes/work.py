@@ -268,4 +268,4 @@ def _refusal(error: FedOpsError) -> tuple[int, bytes, list[tuple[bytes, bytes]]]
     error_replies.log_trouble(error)
     headers = error_replies.HEADERS.get(error.http_status, {})
     encoded = [(name.encode(), value.encode()) for name, value in headers.items()]
-    return error.http_status, error_replies.reply_of(error).model_dump_json().encode(), encoded
+    return error.http_status, c.ErrorReply.of(error).model_dump_json().encode(), encoded
