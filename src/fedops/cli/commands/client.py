@@ -41,8 +41,8 @@ def run(
 ) -> None:
     """Take part in tasks, until Ctrl-C: keep in touch with the server and supervise training.
 
-    Without --task it is the app's task_id, or the only ready task of the server. --set overrides
-    what concerns this device alone: [dataset], [resources], [wandb], [xai].
+    Without --task, the device takes the app's task_id or the only ready task of the server. With --set
+    you override what concerns this device alone: [dataset], [resources], [wandb], [xai].
     """
     from fedops.client.manager.manager import run_client
 
@@ -101,7 +101,7 @@ def stop(home: options.Home = None, as_json: options.Json = False) -> None:
 
 @app.command()
 def restart(home: options.Home = None, as_json: options.Json = False) -> None:
-    """Start the training client anew, also when it was given up."""
+    """Start the training client anew, even if it was given up."""
     from fedops.client.local.status import restart_training
 
     place = client_settings(home=home).home

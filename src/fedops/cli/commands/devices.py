@@ -45,7 +45,7 @@ def logs(
 ) -> None:
     """Show what a device's Client Manager and training client logged.
 
-    With --follow, --json prints one document a line.
+    With --follow, --json prints one document per line.
     """
 
     def fetch(after: int, limit: int) -> c.LogPage:

@@ -21,7 +21,7 @@ TokenId = Annotated[int, Path(ge=1, le=MAX_ID)]
 
 @router.get("/info")
 def info(server: Server) -> ServerInfo:
-    """What this server is and how much goes on."""
+    """What this server is, and how much it is doing."""
     now = server.clock()
     with server.db.read() as session:
         known = registry.list_devices(session, now)

@@ -69,7 +69,7 @@ def get_run(run_id: RunId, server: Server) -> RunRead:
 
 @router.post("/runs/{run_id}/stop")
 def stop_run(run_id: RunId, server: Server) -> RunRead:
-    """Stop a run. It is ``stopped`` once the engine and every device are quiet."""
+    """Stop a run. It is ``stopped`` once the engine and every device have stopped working for it."""
     with server.db.write() as session:
         control.request_stop(session, run_id, server.settings, server.clock())
     return _run(server, run_id)
@@ -77,7 +77,7 @@ def stop_run(run_id: RunId, server: Server) -> RunRead:
 
 @router.post("/runs/{run_id}/pause")
 def pause_run(run_id: RunId, server: Server) -> RunRead:
-    """Pause a run. It is ``paused`` once the engine and every device are quiet; its rounds stay."""
+    """Pause a run. It is ``paused`` once the engine and every device have stopped; its rounds stay."""
     with server.db.write() as session:
         control.request_pause(session, run_id, server.settings, server.clock())
     return _run(server, run_id)
@@ -85,7 +85,7 @@ def pause_run(run_id: RunId, server: Server) -> RunRead:
 
 @router.post("/runs/{run_id}/resume")
 def resume_run(run_id: RunId, server: Server) -> RunRead:
-    """Let a paused run go on from its last committed round."""
+    """Let a paused run continue, with the round that was open when it was paused."""
     with server.db.write() as session:
         control.request_resume(session, run_id, server.clock())
     return _run(server, run_id)
