@@ -56,8 +56,8 @@ ABOUT_API = """\
 All calls are below `/api/v1`, except `/health`. They accept and return JSON, unless a call transfers a
 file. A running server shows you the whole schema at `/api/docs`. Every call except `/health` and `/join`
 carries `Authorization: Bearer TOKEN`. [protocol.md](protocol.md) explains the calls that devices and FL
-servers make. An error is `{kind, error, message}`, with the HTTP status of its kind. `fedops.api_client`
-is a typed client of this API.
+servers make. An error is `{kind, error, message}`, with the HTTP status of its kind; `error` says more
+exactly which it is, such as `RunBusy`. `fedops.api_client` is a typed client of this API.
 """
 
 

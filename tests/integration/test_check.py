@@ -6,10 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 
 from fedops.scalize.check.project_check import CheckReport, check_project, clean_environment
 from fedops.scalize.discovery.scaffold import init_project
+from fedops.waiting import wait_until
 
 pytest.importorskip("sklearn", reason="the projects here use scikit-learn")
 
@@ -212,6 +214,40 @@ def test_a_project_that_trains_when_imported_is_ended(tmp_path: Path) -> None:
     problem = _only_problem(check_project(project, seconds=6))
     assert "did not end within 6 s" in problem
     assert '__name__ == "__main__"' in problem
+
+
+def test_what_the_project_started_is_ended_with_the_check(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    start = (
+        "import subprocess, sys\nfrom pathlib import Path\n"
+        "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], "
+        f"start_new_session=True)\nPath({str(note)!r}).write_text(str(p.pid))\n"
+    )
+    assert check_project(_made(tmp_path, start + GOOD)).ok
+    assert _is_gone(int(note.read_text()))
+
+
+def test_a_check_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    wait = (
+        f"import os, threading\nfrom pathlib import Path\nPath({str(note)!r}).write_text(str(os.getpid()))\n"
+        "threading.Event().wait()\n"
+    )
+    command = [sys.executable, "-m", "fedops.cli", "check", str(_made(tmp_path, wait))]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as check:
+        assert wait_until(lambda: note.exists() and note.read_text(), 60.0, every=0.05)
+        check.kill()
+    assert _is_gone(int(note.read_text()))
+
+
+def _is_gone(pid: int) -> bool:
+    def gone() -> bool:
+        try:
+            return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return True
+
+    return wait_until(gone, 10.0, every=0.05)
 
 
 def test_what_the_project_prints_and_does_stays_there(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import subprocess
@@ -15,7 +16,7 @@ import psutil
 import pytest
 
 from fedops.core.errors import Conflict
-from fedops.processes import lock, process_tree, spawn
+from fedops.processes import json_lines, lock, process_tree, short_commands, spawn, threads
 
 SLEEP = "import time; time.sleep(60)"
 STUBBORN = (
@@ -151,6 +152,25 @@ def test_a_named_tree_is_found_after_its_tether_was_killed() -> None:
     assert all(gone(pid) for pid in pids)
 
 
+def test_what_was_started_under_a_name_is_found_by_it_and_letting_go_is_our_end() -> None:
+    tree = uuid.uuid4().hex
+    program = (
+        "import os, sys, subprocess; "
+        f"p = subprocess.Popen([sys.executable, '-c', {SLEEP!r}], start_new_session=True); "
+        "print(p.pid, flush=True); sys.exit(len(sys.stdin.read()))"
+    )
+    child = spawn.spawn([sys.executable, "-c", program], tree=tree, stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    orphan = int(child.stdout.readline())
+    assert child.poll() is None
+    spawn.let_go(child)
+    spawn.let_go(child)  # may be repeated
+    assert child.wait(5) == 0
+    child.stdout.close()
+    assert process_tree.end_named_tree(tree, grace=0.0) == 1
+    assert gone(orphan)
+
+
 def test_the_tether_passes_the_exit_code_on_and_names_what_it_cannot_start() -> None:
     command = spawn.tethered([sys.executable, "-c", "raise SystemExit(7)"])
     with spawn.spawn(command) as child:
@@ -236,3 +256,61 @@ def test_the_environment_of_a_child_has_no_fedops_secret() -> None:
         ["PATH", "HOME", "CUDA_VISIBLE_DEVICES", "FEDOPS_MNIST_DIR", "EXTRA"]
     )
     assert env["PATH"].split(os.pathsep) == [str(Path(sys.executable).parent), "/usr/bin"]
+
+
+# --- what is said over a pipe, and asked of other programs ---------------------------------------
+
+
+def piped(*documents: object, raw: bytes = b"") -> int:
+    """The end to read from of a pipe with these documents, and then ``raw``."""
+    reading, writing = os.pipe()
+    for document in documents:
+        json_lines.write_line(writing, document)
+    os.write(writing, raw)
+    os.close(writing)
+    return reading
+
+
+def test_objects_come_over_a_pipe_and_what_is_none_is_passed_over() -> None:
+    reading = piped({"a": 1}, [1, 2], {"path": Path("/x")}, raw=b'no json\n\n{"last": true}')
+    with os.fdopen(reading, "rb") as stream:
+        found = list(json_lines.read_objects(stream))
+    assert found == [{"a": 1}, {"path": "/x"}, {"last": True}]
+
+
+def test_a_document_that_is_larger_than_the_pipe_arrives_whole() -> None:
+    reading, writing = os.pipe()
+    large = {"text": "x" * 500_000}
+    thread = threads.in_thread(json_lines.write_line, writing, large, name="writer")
+    with os.fdopen(reading, "rb") as stream:
+        assert next(json_lines.read_objects(stream)) == large
+    thread.join(5)
+    os.close(writing)
+
+
+def test_a_line_without_an_end_is_not_read_for_ever() -> None:
+    reading, writing = os.pipe()
+    thread = threads.in_thread(os.write, writing, b"x" * (3 * json_lines.MOST_BYTES))
+    assert len(json_lines.read_first_line(reading)) == json_lines.MOST_BYTES
+    os.close(reading)
+    thread.join(5)
+    os.close(writing)
+
+
+def test_of_the_first_line_nothing_that_follows_is_taken() -> None:
+    reading = piped({"ticket": 7}, raw=b"the rest")
+    assert json.loads(json_lines.read_first_line(reading)) == {"ticket": 7}
+    assert os.read(reading, 100) == b"the rest"
+    assert json_lines.read_first_line(reading) == b"", "the pipe has ended"
+    os.close(reading)
+
+
+def test_a_program_is_asked_and_need_not_be_there() -> None:
+    def asked(code: str, seconds: float = 30.0) -> str | None:
+        return short_commands.output_of([sys.executable, "-c", code], seconds=seconds)
+
+    assert asked("print('here')") == "here\n"
+    assert asked("import sys; print(repr(sys.stdin.read()))") == "''\n"
+    assert asked("print('here'); raise SystemExit(1)") is None
+    assert asked(SLEEP, seconds=0.2) is None
+    assert short_commands.output_of(["no-such-program-here"], seconds=1.0) is None

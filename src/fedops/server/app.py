@@ -46,7 +46,7 @@ def create_app(
     workers: bool = True,
     dashboard: bool = False,
 ) -> FastAPI:
-    """The Server Manager's app. ``workers``: whether scheduler and sweeper run with it."""
+    """The Server Manager's app. ``workers``: whether scheduler and maintenance run with it."""
     manager = assemble_manager(settings, engines, clock, alone=not workers)
     app = FastAPI(
         title="FedOps Server Manager",

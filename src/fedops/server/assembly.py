@@ -115,7 +115,7 @@ class ServerManager:
     member: Member
     services: Services
     scheduler: Scheduler
-    sweeper: Maintenance
+    maintenance: Maintenance
 
     @property
     def blobs(self) -> BlobApp:
@@ -135,18 +135,18 @@ class ServerManager:
         """Begin to hear, then to act."""
         self.member.start()
         self.scheduler.worker.start()
-        self.sweeper.worker.start()
+        self.maintenance.worker.start()
 
     async def close(self) -> None:
         """End everything that was started, the waiting first."""
         self.services.let_go()
-        for worker in (self.scheduler.worker, self.sweeper.worker):
+        for worker in (self.scheduler.worker, self.maintenance.worker):
             worker.end()
         await asyncio.to_thread(self._close_blocking)
 
     def _close_blocking(self) -> None:
         self.scheduler.worker.join(JOIN_SECONDS)
-        self.sweeper.worker.join(JOIN_SECONDS)
+        self.maintenance.worker.join(JOIN_SECONDS)
         self.services.engines.close()
         self.member.close()
 
@@ -186,10 +186,10 @@ def assemble_manager(
         others=base.others,
         leadership=base.leadership,
     )
-    sweeper = Maintenance(
-        db, settings, base.artifacts, presence, hub, clock, leadership=base.leadership
+    maintenance = Maintenance(
+        db, settings, base.artifacts, presence, hub, clock=clock, leadership=base.leadership
     )
-    return ServerManager(base, services, scheduler, sweeper)
+    return ServerManager(base, services, scheduler, maintenance)
 
 
 def assemble_file_server(settings: ServerSettings) -> Member:
@@ -224,7 +224,7 @@ def assemble_member(
     leadership: Leadership = lease if shared else Alone()
     twins = ClonedDevices(there if shared else time.monotonic)
     clock = there if shared else clock
-    hub, inboxes = WorkHub(clock, shared=shared), AttemptInboxes()
+    hub, inboxes = WorkHub(clock=clock, shared=shared), AttemptInboxes()
     presence = RecentCalls(settings.heartbeat_seconds, shared=shared)
     tokens, writer, instructions = TokenCache(db, clock), Writer(db), Instructions(db)
     company = _company(settings, db, lease, there, hub, inboxes, twins) if shared else None

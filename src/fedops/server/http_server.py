@@ -16,8 +16,6 @@ from fedops.core.errors import FedOpsError
 
 logger = logging.getLogger("fedops.server")
 
-#: How many may wait to be let in, when a thousand devices come back at once.
-BACKLOG = 4_096
 #: How long requests that are under way may take when the server ends. Seconds.
 GRACE_SECONDS = 3
 #: Longer than our clients keep an idle connection, so that none is closed while one sends on it.
@@ -26,16 +24,25 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 def serve(
-    app: ASGIApp, listener: socket.socket, what: str, let_go: Callable[[], None] = lambda: None
+    app: ASGIApp,
+    listener: socket.socket,
+    backlog: int,
+    *,
+    name: str,
+    let_go: Callable[[], None] = lambda: None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM. ``let_go`` answers those who wait for news; ``what``: it is called."""
+    """Serve until SIGINT or SIGTERM.
+
+    ``backlog``: how many may wait to be let in. ``let_go`` answers those who wait for news. ``name``: what
+    this process is called.
+    """
     config = uvicorn.Config(
         app,
         access_log=False,
         log_config=None,
         server_header=False,
         date_header=False,
-        backlog=BACKLOG,
+        backlog=backlog,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
         lifespan="on",
@@ -43,7 +50,7 @@ def serve(
     server = _Server(config, let_go)
     server.run(sockets=[listener])
     if not server.started:
-        raise FedOpsError(f"the {what} could not start; see the log above")
+        raise FedOpsError(f"the {name} could not start; see the log above")
 
 
 class _Server(uvicorn.Server):

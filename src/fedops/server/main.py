@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +11,7 @@ from typing import Any
 
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid
 from fedops.processes.lock import hold_lock
+from fedops.processes.log_output import log_to_stderr
 from fedops.server.database.backup_lock import require_finished
 from fedops.server.database.database import parse_url
 from fedops.server.jobs.engine_process import COMMAND, LocalEngineProcesses
@@ -20,7 +20,8 @@ from fedops.settings import ServerSettings
 LOCK = "server.lock"
 #: Each device holds a long poll and a connection or two for files and what it says.
 OPEN_FILES = 16_384
-_BACKLOG = 4_096
+#: How many may wait to be let in, when a thousand devices come back at once.
+BACKLOG = 4_096
 
 #: Told the settings that are really used, port included, when everything can begin.
 Announce = Callable[[ServerSettings], None]
@@ -48,7 +49,8 @@ def run(
         held.callback(engines.close)
         app = open_app(settings, engines)
         announce(settings)
-        serve(front(app), listener, "Server Manager", app.state.manager.services.let_go)
+        let_go = app.state.manager.services.let_go
+        serve(front(app), listener, BACKLOG, name="Server Manager", let_go=let_go)
 
 
 def run_file_server(settings: ServerSettings, announce: Announce) -> None:
@@ -66,7 +68,7 @@ def run_file_server(settings: ServerSettings, announce: Announce) -> None:
 
         member = open_file_server(settings)
         announce(settings)
-        serve(file_app(member), listener, "file server")
+        serve(file_app(member), listener, BACKLOG, name="file server")
 
 
 def _begin(
@@ -75,7 +77,7 @@ def _begin(
     """Listen, and be ready to say what happens. The settings with the port that it is."""
     require_finished(settings.home)
     listener = held.enter_context(bind(settings.host, settings.port))
-    set_up_logging()
+    log_to_stderr()
     _raise_open_files()
     return settings.model_copy(update={"port": listener.getsockname()[1]}), listener
 
@@ -111,7 +113,7 @@ def bind(host: str, port: int) -> socket.socket:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         # Now, not when the app is up: whoever connects meanwhile waits instead of being refused.
-        listener.listen(_BACKLOG)
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise _cannot_bind(host, port, error) from None
@@ -139,19 +141,6 @@ def _cannot_bind(host: str, port: int, error: OSError) -> FedOpsError:
 
 
 # --- the process -------------------------------------------------------------------------------
-
-
-def set_up_logging() -> None:
-    """One readable line for each thing worth one, on stderr."""
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-        datefmt="%H:%M:%S",
-    )
-    quiet: Sequence[str] = ("httpx", "httpcore", "uvicorn", "alembic", "websockets", "engineio")
-    for name in quiet:
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _raise_open_files() -> None:

@@ -223,8 +223,8 @@ class World:
 
     def step(self) -> None:
         """Let the server look at the clock. That a test was held up is no absence of the server."""
-        self.manager.sweeper._step_at = time.monotonic()
-        self.manager.sweeper.step()
+        self.manager.maintenance._step_at = time.monotonic()
+        self.manager.maintenance.step()
 
     def open_attempt(self, run_id: int) -> tuple[int, Engine]:
         """What the scheduler does: submit the run's next attempt."""

@@ -1,6 +1,5 @@
 """The FL server of an attempt: from its hello to its last word, in a process of its own and in this one."""
 
-import json
 import subprocess
 import sys
 import time
@@ -14,12 +13,13 @@ from paper_federation import AttemptSuperseded, PaperServer, Unavailable, Work, 
 from paper_http import listening
 from tiny_app import PARTS, PYPROJECT, write_app
 
-from fedops.core.contracts import EngineFinish
+from fedops.core.contracts import EngineFinish, EngineTicket
 from fedops.core.errors import Conflict, Invalid
 from fedops.core.states import FailureReason
 from fedops.engine.link.server_link import ServerLink
 from fedops.flower.run_modes import run_by_mode
 from fedops.flower.server_app import read_ticket, run_attempt
+from fedops.processes.json_lines import write_line
 from fedops.processes.spawn import clean_env, spawn
 from fedops.scalize.flow.project import Project
 from fedops.storage.payloads import Payload
@@ -175,16 +175,11 @@ def start(url: str, app: Path) -> subprocess.Popen[bytes]:
         env=clean_env(),
         stderr=subprocess.PIPE,
     )
-    ticket = {
-        "server_url": url,
-        "token": "fo_attempt_test",
-        "run_id": 5,
-        "attempt": 1,
-        "app_dir": str(app),
-    }
+    ticket = EngineTicket(
+        attempt_id=1, run_id=5, attempt=1, token="fo_attempt_test", server_url=url, app_dir=app
+    )
     assert process.stdin is not None
-    process.stdin.write(json.dumps(ticket).encode() + b"\n")
-    process.stdin.flush()
+    write_line(process.stdin.fileno(), ticket.model_dump(mode="json"))
     return process
 
 
@@ -249,7 +244,7 @@ def test_without_a_ticket_it_says_who_starts_it() -> None:
     assert run.returncode == Invalid.exit_code
     assert "a FedOps server starts this program itself" in run.stderr
     with pytest.raises(Invalid):
-        read_ticket("")
+        read_ticket(b"")
 
 
 def test_mode_server_says_who_plays_the_rounds(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def logs(
     """
 
     def fetch(after: int, limit: int) -> c.LogPage:
-        return operator.client.device_logs(name, after, limit)
+        return operator.client.device_logs(name, after=after, limit=limit)
 
     write(stream(fetch, lambda: False, follow_it), operator.as_json, follow_it)
 

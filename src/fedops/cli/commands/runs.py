@@ -61,7 +61,7 @@ def list_(
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most this many.")] = 20,
 ) -> None:
     """List runs, the newest first."""
-    runs = operator.client.runs(task, limit)
+    runs = operator.client.runs(task, limit=limit)
     operator.show(runs, runs_table(runs))
 
 

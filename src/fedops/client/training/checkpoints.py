@@ -17,6 +17,7 @@ from typing import Any
 
 from fedops.core.errors import Invalid
 from fedops.failpoints import reached
+from fedops.processes.threads import in_thread
 from fedops.storage.atomic_files import sha256_of, write_atomic
 from fedops.storage.tensors import Tensors, load, pack
 
@@ -158,7 +159,7 @@ class _Later:
             self._next = work
             if not self._busy:
                 self._busy = True
-                threading.Thread(target=self._run, name="checkpoints", daemon=True).start()
+                in_thread(self._run, name="checkpoints")
 
     def wait(self, seconds: float) -> None:
         with self._changed:

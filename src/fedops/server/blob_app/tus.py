@@ -154,7 +154,7 @@ class Tus:
         """Keep what comes, until the body ends or breaks off."""
         rest = entry.record.length - entry.size
         async with self._admission.transfer(entry.record.head.assignment) as came:
-            body = entry.body = Body(call, rest, came, self._stall_seconds)
+            body = entry.body = Body(call, rest, came=came, stall_seconds=self._stall_seconds)
             try:
                 with body.watched():
                     self._tell(caller, entry)

@@ -141,7 +141,7 @@ class Database:
             yield session
 
     @contextmanager
-    def write(self, durable: bool = True) -> Iterator[Session]:
+    def write(self, *, durable: bool = True) -> Iterator[Session]:
         """One transaction: committed at the end of the block, undone when the block raises."""
         engine = self._durable if durable else self._fast
         bind = engine.execution_options(fedops_write=True)

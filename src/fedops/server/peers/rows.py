@@ -38,7 +38,7 @@ def notices_of(session: Session, heard: Heard, hosted: Collection[int]) -> list[
             return [WorkOffered(tuple(map(open_work.work_of, open_rows(session, items))))]
         case wire.OVER | wire.OVER_SAVED:
             checkpoint = heard.kind == wire.OVER_SAVED
-            return [over_of(row, checkpoint) for row in rows(session, items)]
+            return [over_of(row, checkpoint=checkpoint) for row in rows(session, items)]
         case wire.RELEASED:
             return [WorkReleased(tuple(items))]
         case wire.ENGINE:
@@ -87,7 +87,7 @@ def open_rows(session: Session, ids: Iterable[str]) -> list[AssignmentRow]:
     return [row for row in rows(session, ids) if row.status in ASSIGNMENT_OPEN]
 
 
-def over_of(row: AssignmentRow, checkpoint: bool = False) -> WorkOver:
+def over_of(row: AssignmentRow, *, checkpoint: bool = False) -> WorkOver:
     """How an assignment ended."""
     reason = row.reason if row.status in ENDED_BY_SERVER else None
     return WorkOver(row.id, row.device_id, reason, checkpoint)

@@ -18,8 +18,8 @@ from managing import CONTRACT, Device, Engine, World
 from serving import serving
 
 from fedops.core import contracts as c
+from fedops.core.contracts import EngineTicket
 from fedops.server.app import create_app, front
-from fedops.server.jobs.engine_process import EngineTicket
 from fedops.server.rounds.engine_session import spool_dir
 from fedops.settings import ServerSettings
 from fedops.testing import FakeClock, FakeEngines

@@ -25,7 +25,7 @@ from fedops.core import contracts as c
 from fedops.core.errors import Conflict, NotFound
 from fedops.core.states import AssignmentStatus
 from fedops.server.app import create_app
-from fedops.server.jobs.maintenance import SWEEP_SECONDS
+from fedops.server.jobs.maintenance import STEP_SECONDS
 from fedops.server.peers.line import CHANNEL
 from fedops.settings import ServerSettings
 from fedops.testing import FakeEngines
@@ -214,7 +214,7 @@ def test_who_sends_at_the_deadline_has_longer_though_only_the_other_knows(
     assert devices["ada"].slot(ids["ada"], c.SlotRequest(size=10)).granted
     found = deliveries(engine)
     assert [(d.device, d.status) for d in found] == [("bob", AssignmentStatus.EXPIRED)]
-    time.sleep(2 * SWEEP_SECONDS)
+    time.sleep(2 * STEP_SECONDS)
     devices["ada"].deliver(ids["ada"], b"small")
     found = deliveries(engine, seen=1)
     assert [(d.device, d.status) for d in found] == [("ada", AssignmentStatus.UPLOADED)]
