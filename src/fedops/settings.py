@@ -56,7 +56,7 @@ class ServerSettings(BaseSettings):
     max_body_bytes: int = Field(default=8 * MIB, ge=1_024)
     #: The largest app bundle.
     max_bundle_bytes: int = Field(default=64 * MIB, ge=1_024)
-    #: How many devices may upload at a time; the others wait in line.
+    #: How many devices may upload at a time, over all processes of a database; the others wait in line.
     upload_slots: int = Field(default=32, ge=1, le=1_024)
     #: Where files are kept, as ``s3://BUCKET/PREFIX``. None: in the home folder.
     blobs_url: str | None = Field(

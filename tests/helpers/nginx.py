@@ -9,7 +9,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +33,8 @@ error_log {folder}/error.log;
 pid {folder}/pid;
 events {{ worker_connections 512; }}
 http {{
-    access_log {folder}/access.log;
+    log_format who '$remote_addr [$time_local] "$request" $status $body_bytes_sent to $upstream_addr';
+    access_log {folder}/access.log who;
     client_body_temp_path {folder}/bodies;
     proxy_temp_path {folder}/answers;
     fastcgi_temp_path {folder}/fastcgi;
@@ -54,8 +55,10 @@ class Nginx:
 
 
 @contextmanager
-def nginx(folder: Path, server_port: int, files: Path) -> Iterator[Nginx]:
-    """nginx before the server on a port, whose stored files are in ``files``."""
+def nginx(
+    folder: Path, server_port: int, files: Path, file_servers: Sequence[int] = ()
+) -> Iterator[Nginx]:
+    """nginx before the server on a port, whose stored files are in ``files``, and before two file servers."""
     assert PROGRAM
     folder.mkdir()
     with socket.socket() as probe:
@@ -71,6 +74,11 @@ def nginx(folder: Path, server_port: int, files: Path) -> Iterator[Nginx]:
         "/var/lib/fedops/server/artifacts": str(files),
     }
     text = CONFIG.read_text()
+    if file_servers:
+        text = re.sub(r"(?m)^#\|", "", text)
+        written_there = ("server 127.0.0.1:8611", "server 127.0.0.1:8612")
+        here = [f"server 127.0.0.1:{port}" for port in file_servers]
+        places |= dict(zip(written_there, here, strict=True))
     for written, here in places.items():
         assert re.search(rf"^ *[^#\n]*{re.escape(written)}", text, re.MULTILINE), written
         text = text.replace(written, here)

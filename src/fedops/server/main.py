@@ -1,4 +1,4 @@
-"""The Server Manager as a program: one process, from its first check to its last child's end."""
+"""The programs of a server, each from its first check to its end: the Server Manager, and a file server."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid
 from fedops.processes.lock import hold_lock
 from fedops.processes.log_output import log_to_stderr
 from fedops.server.database.backup_lock import require_finished
+from fedops.server.database.database import parse_url
 from fedops.server.jobs.engine_process import COMMAND, LocalEngineProcesses
 from fedops.settings import ServerSettings
 
@@ -39,19 +40,55 @@ def run(
     with contextlib.ExitStack() as held:
         _make_home(settings)
         held.enter_context(hold_lock(settings.home / LOCK, "a Server Manager"))
-        require_finished(settings.home)
-        listener = held.enter_context(bind(settings.host, settings.port))
-        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-        log_to_stderr()
-        _raise_open_files()
+        settings, listener = _begin(settings, held)
         # Only here: it takes a second to import, and what was wrong above is said at once.
-        from fedops.server.http_server import open_app, serve
+        from fedops.server.app import front, open_app
+        from fedops.server.http_server import serve
 
         engines = LocalEngineProcesses(settings.home / "engine", engine_command)
         held.callback(engines.close)
         app = open_app(settings, engines)
         announce(settings)
-        serve(app, listener, BACKLOG)
+        let_go = app.state.manager.services.let_go
+        serve(front(app), listener, BACKLOG, name="Server Manager", let_go=let_go)
+
+
+def run_file_server(settings: ServerSettings, announce: Announce) -> None:
+    """Serve files until SIGINT or SIGTERM, beside the Server Managers of the same database.
+
+    It may have the home folder of one of them. ``FedOpsError`` when it cannot begin.
+    """
+    settings.require_safe_binding()
+    _require_shared_database(settings)
+    with contextlib.ExitStack() as held:
+        _make_home(settings)
+        settings, listener = _begin(settings, held)
+        from fedops.server.file_server import file_app, open_file_server
+        from fedops.server.http_server import serve
+
+        member = open_file_server(settings)
+        announce(settings)
+        serve(file_app(member), listener, BACKLOG, name="file server")
+
+
+def _begin(
+    settings: ServerSettings, held: contextlib.ExitStack
+) -> tuple[ServerSettings, socket.socket]:
+    """Listen, and be ready to say what happens. The settings with the port that it is."""
+    require_finished(settings.home)
+    listener = held.enter_context(bind(settings.host, settings.port))
+    log_to_stderr()
+    _raise_open_files()
+    return settings.model_copy(update={"port": listener.getsockname()[1]}), listener
+
+
+def _require_shared_database(settings: ServerSettings) -> None:
+    if parse_url(settings.database).get_backend_name() == "sqlite":
+        raise Invalid(
+            "a file server needs PostgreSQL, and this database is SQLite, which the Server Manager has "
+            "alone: set FEDOPS_DATABASE_URL for both, or put nginx in front and let it send the files "
+            "(FEDOPS_SERVER_ACCEL_PREFIX)"
+        )
 
 
 def _make_home(settings: ServerSettings) -> None:

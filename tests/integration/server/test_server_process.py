@@ -14,7 +14,10 @@ import pytest
 from server_process import ServerProcess, build_scripted_app, eventually, server_process
 
 from fedops.api_client import OperatorClient
+from fedops.core.errors import Invalid
 from fedops.core.states import AttemptStatus, RunStatus
+from fedops.server.main import run_file_server
+from fedops.settings import ServerSettings
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +55,13 @@ def test_what_cannot_be_is_refused_with_one_message(server: ServerProcess, tmp_p
     ):
         answer = httpx.request(method, f"http://127.0.0.1:{server.port}/api/v1{path}")
         assert (answer.status_code, words in answer.text) == (status, True)  # no dashboard's page
+
+
+def test_a_file_server_needs_postgresql(tmp_path: Path) -> None:
+    settings = ServerSettings(home=tmp_path / "home", database_url=None)
+    with pytest.raises(Invalid, match="needs PostgreSQL, and this database is SQLite"):
+        run_file_server(settings, print)
+    assert not settings.home.exists()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

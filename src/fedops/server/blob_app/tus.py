@@ -153,7 +153,7 @@ class Tus:
     async def _take(self, call: Call, caller: Caller, entry: Entry) -> None:
         """Keep what comes, until the body ends or breaks off."""
         rest = entry.record.length - entry.size
-        with self._admission.transfer(entry.record.head.assignment) as came:
+        async with self._admission.transfer(entry.record.head.assignment) as came:
             body = entry.body = Body(call, rest, came=came, stall_seconds=self._stall_seconds)
             try:
                 with body.watched():

@@ -90,6 +90,10 @@ class Entry:
         """Find out how many bytes are on the disk, and whether they are all."""
         upload = self._upload or self._begin()
         upload.reopen()
+        if upload.size > self.record.length:
+            upload = self._begin()  # some of it is of somebody else: from nothing
+        if self.staged and self.staged.ref.sha256 != self.record.head.sha256:
+            self.staged = None  # another process wrote meanwhile: what is there was read anew
         self._stage_if_complete()
 
     def add(self, blocks: list[bytes]) -> None:

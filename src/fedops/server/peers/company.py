@@ -1,4 +1,4 @@
-"""The other Server Managers of a database, as one of them knows them: put together, started, ended."""
+"""The other processes that serve a database, as one of them knows them: put together, started, ended."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from collections.abc import Callable, Collection, Sequence
 from fedops.server.database.database import Database
 from fedops.server.devices.desired_state import Wanted
 from fedops.server.peers.clock import DatabaseClock
-from fedops.server.peers.lease import Lease
+from fedops.server.peers.lease import LOOK_SECONDS, Lease, Seen
 from fedops.server.peers.line import Line, require_same_files
 from fedops.server.peers.memory import PeerMemory
+from fedops.server.peers.shared_slots import SharedSlots
 from fedops.server.peers.together import Together
 from fedops.server.rounds.work_hub import WorkHub
+from fedops.waiting import wait_until
 
 logger = logging.getLogger("fedops.server.peers")
 #: How long a start waits for the first look at everything. Seconds.
@@ -31,19 +33,32 @@ class Company:
         memory: PeerMemory,
         hub: WorkHub,
         files: Callable[[], str],
+        slots: SharedSlots,
     ) -> None:
+        self.slots = slots
         self._lease = lease
         self._memory = memory
         self._hub = hub
         self._files = files
-        self._line = Line(db.url, lease, clock, memory.heard)
+        self._line = Line(db.url, lease, clock, memory.heard, slots.heard)
         self._checks = Together(memory.still_open)
         db.publish = self._line.publish
 
     def greet(self) -> None:
-        """Before anything is served. ``Conflict`` when others keep the files in another place."""
+        """Before anything is served. ``Conflict`` when others keep the files in another place.
+
+        Who may not lead waits for one who does: only that one knows which place is the right one.
+        """
         files = self._lease.files = self._files()
-        require_same_files(self._line.greet(), self._lease.me, files)
+        seen = self._line.greet()
+        if seen.holder is None and not self._lease.candidate:
+            logger.info("no Server Manager serves this database yet: waiting for one")
+            seen = wait_until(self._leader, None, every=LOOK_SECONDS) or seen
+        require_same_files(seen, self._lease.me, files)
+
+    def _leader(self) -> Seen | None:
+        seen = self._line.greet()
+        return seen if seen.holder else None
 
     def start(self) -> None:
         """From now on what others change is heard."""
@@ -57,6 +72,7 @@ class Company:
         self._line.close(seconds)
         self._memory.worker.end()
         self._memory.worker.join(seconds)
+        self.slots.close()
 
     # --- Others -------------------------------------------------------------------------------
 

@@ -21,11 +21,10 @@ from fedops.server.events.notifications import Notice
 from fedops.server.peers import wire
 from fedops.server.peers.clock import DatabaseClock
 from fedops.server.peers.lease import LOOK_SECONDS, RENEW_SECONDS, Lease, Seen
-from fedops.server.peers.wire import Heard
+from fedops.server.peers.wire import CHANNEL, Heard
 
 logger = logging.getLogger("fedops.server.peers")
 
-CHANNEL = "fedops"
 #: A connection that is dead is known to be so after about as long. Seconds.
 _DEAD_SECONDS = 6
 _RETRY_SECONDS = 1.0
@@ -34,15 +33,21 @@ _SAY = text("SELECT pg_notify(:channel, said) FROM unnest(CAST(:texts AS text[])
 
 
 class Line:
-    """Says and hears. ``heard`` is called in the line's thread and must not wait."""
+    """Says and hears. ``heard`` and ``slots_freed`` are called in the line's thread and must not wait."""
 
     def __init__(
-        self, url: URL, lease: Lease, clock: DatabaseClock, heard: Callable[[list[Heard]], None]
+        self,
+        url: URL,
+        lease: Lease,
+        clock: DatabaseClock,
+        heard: Callable[[list[Heard]], None],
+        slots_freed: Callable[[], None],
     ) -> None:
         self._url = url
         self._lease = lease
         self._clock = clock
         self._heard = heard
+        self._slots_freed = slots_freed
         self._ending = threading.Event()
         self._complaint = ""
         self._next_look = float("-inf")
@@ -97,9 +102,10 @@ class Line:
             while not self._ending.is_set():
                 self._take(connection)
                 self._look_when_due(connection)
-            self._lease.give_up(connection)
-            said = wire.say(self._lease.me, wire.LEAD)
-            connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, said))
+            if self._lease.candidate:
+                self._lease.give_up(connection)
+                said = wire.say(self._lease.me, wire.LEAD)
+                connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, said))
 
     def _take(self, connection: psycopg.Connection[Any]) -> None:
         """Whatever was said since; waits a moment for it."""
@@ -107,8 +113,10 @@ class Line:
         said = [heard for one in texts if (heard := wire.unpack(self._lease.me, one))]
         if any(heard.kind == wire.LEAD for heard in said):
             self._next_look = float("-inf")
-        if said:
-            self._heard(said)
+        if any(heard.kind == wire.SLOTS for heard in said):
+            self._slots_freed()
+        if rest := [heard for heard in said if heard.kind != wire.SLOTS]:
+            self._heard(rest)
 
     def _look_when_due(self, connection: psycopg.Connection[Any]) -> None:
         now = time.monotonic()

@@ -28,6 +28,7 @@ from fedops.server.events.notifications import (
     WorkReleased,
 )
 
+CHANNEL = "fedops"
 #: PostgreSQL takes less than 8,000.
 MOST_BYTES = 7_900
 #: Who would need more texts for one transaction says "read everything anew" instead.
@@ -37,6 +38,8 @@ CHANGED, GONE, BACK, LIFE = "changed", "gone", "back", "life"
 OFFERED, OVER, OVER_SAVED, RELEASED = "offered", "over", "over_saved", "released"
 ENGINE, NUDGE, ATTEMPT_OVER = "engine", "nudge", "attempt_over"
 TOKENS, SCHEDULER, ALL, LEAD = "tokens", "scheduler", "all", "lead"
+#: An upload slot is free again. Like ``LEAD``, it stands for no notice.
+SLOTS = "slots"
 _Item = list[Any] | str | int
 
 
