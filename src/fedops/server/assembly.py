@@ -30,7 +30,7 @@ from fedops.server.jobs.maintenance import Maintenance
 from fedops.server.jobs.scheduler import Scheduler
 from fedops.server.peers.clock import DatabaseClock
 from fedops.server.peers.lease import Lease
-from fedops.server.peers.memory import PeerMemory
+from fedops.server.peers.memory_sync import MemorySync
 from fedops.server.peers.shared_slots import SharedSlots
 from fedops.server.peers.slot_table import SlotTable
 from fedops.server.rounds.attempt_inbox import AttemptInboxes
@@ -44,7 +44,7 @@ from fedops.settings import ServerSettings
 from fedops.storage.blobs import BlobStore
 
 if TYPE_CHECKING:
-    from fedops.server.peers.company import Company
+    from fedops.server.peers.manager_group import ManagerGroup
 
 #: How long a worker may take to end. Seconds.
 JOIN_SECONDS = 10.0
@@ -69,15 +69,15 @@ class Member:
     leadership: Leadership
     others: Others
     #: None: no other process may serve the same database.
-    company: Company | None
+    group: ManagerGroup | None
 
     def open(self) -> None:
         """Make the home folder and the database ready, and know what is in it."""
         self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
         self.db.migrate()
         self.artifacts.clean()
-        if self.company:
-            self.company.greet()
+        if self.group:
+            self.group.greet()
         self._remember()
 
     def _remember(self) -> None:
@@ -96,13 +96,13 @@ class Member:
 
     def start(self) -> None:
         """From now on hear what others change."""
-        if self.company:
-            self.company.start()
+        if self.group:
+            self.group.start()
 
     def close(self) -> None:
         """End what was started. What was handed in to be written is written."""
-        if self.company:
-            self.company.close(JOIN_SECONDS)
+        if self.group:
+            self.group.close(JOIN_SECONDS)
         self.blobs.close()
         self.writer.close()
         self.db.close()
@@ -122,8 +122,8 @@ class ServerManager:
         return self.member.blobs
 
     @property
-    def company(self) -> Company | None:
-        return self.member.company
+    def group(self) -> ManagerGroup | None:
+        return self.member.group
 
     def open(self) -> None:
         """Make the home folder, the database and the admin token ready."""
@@ -227,12 +227,12 @@ def assemble_member(
     hub, inboxes = WorkHub(clock=clock, shared=shared), AttemptInboxes()
     presence = RecentCalls(settings.heartbeat_seconds, shared=shared)
     tokens, writer, instructions = TokenCache(db, clock), Writer(db), Instructions(db)
-    company = _company(settings, db, lease, there, hub, inboxes, twins) if shared else None
-    others: Others = company or Nobody()
+    group = _manager_group(settings, db, lease, there, hub, inboxes, twins) if shared else None
+    others: Others = group or Nobody()
     access = WorkBlobAccess(
         db, writer, tokens, hub, instructions, presence, clock, settings.max_update_bytes, others
     )
-    slots = Admission(company.slots if company else SlotsInMemory(settings.upload_slots))
+    slots = Admission(group.slots if group else SlotsInMemory(settings.upload_slots))
     return Member(
         settings=settings,
         db=db,
@@ -248,11 +248,11 @@ def assemble_member(
         blobs=BlobApp(access, artifacts, slots, accel_prefix=settings.accel_prefix),
         leadership=leadership,
         others=others,
-        company=company,
+        group=group,
     )
 
 
-def _company(
+def _manager_group(
     settings: ServerSettings,
     db: Database,
     lease: Lease,
@@ -260,9 +260,9 @@ def _company(
     hub: WorkHub,
     inboxes: AttemptInboxes,
     twins: ClonedDevices,
-) -> Company:
-    from fedops.server.peers.company import Company  # needs PostgreSQL's driver
+) -> ManagerGroup:
+    from fedops.server.peers.manager_group import ManagerGroup  # needs PostgreSQL's driver
 
-    memory = PeerMemory(db, hub, inboxes, twins, there)
+    memory = MemorySync(db, hub, inboxes, twins, there)
     slots = SharedSlots(SlotTable(db, lease.me, settings.upload_slots))
-    return Company(db, lease, there, memory, hub, partial(files_of, settings), slots)
+    return ManagerGroup(db, lease, there, memory, hub, partial(files_of, settings), slots)

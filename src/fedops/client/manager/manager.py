@@ -158,8 +158,8 @@ class ClientManager:
             self._process_changed,
             lambda message: self._intake.take(message),
         )
-        self._steering = Reconciler(self._supervisor, token, lambda: self._desk.stopped)
-        self._intake = ReportIntake(self._spool, self._steering)
+        self._reconciler = Reconciler(self._supervisor, token, lambda: self._desk.stopped)
+        self._intake = ReportIntake(self._spool, self._reconciler)
         self._desk = self._make_desk()
         self._server = ServerConnection(
             self._to.poll, self._to.news, self._reach, self._say, self._take, self._standing.refused
@@ -182,7 +182,7 @@ class ClientManager:
             metric=self._intake.metric,
         )
         limit = self._config.limits.assignments
-        return WorkDesk(self._home, self._to.work, transfers, self._steering, outside, limit)
+        return WorkDesk(self._home, self._to.work, transfers, self._reconciler, outside, limit)
 
     def _program(self) -> Program:
         args = TrainingArgs(
@@ -302,7 +302,7 @@ class ClientManager:
     # --- the training client -----------------------------------------------------------------------
 
     def _process_changed(self, report: ProcessReport) -> None:
-        self._steering.changed(report)
+        self._reconciler.changed(report)
         before, self._process_status = self._process_status, report.status
         became_ready = (before, report.status) == (ProcessStatus.STARTING, ProcessStatus.IDLE)
         if became_ready or report.status in (ProcessStatus.BACKOFF, ProcessStatus.FATAL):
@@ -338,7 +338,7 @@ class ClientManager:
             tasks=self._tasks,
             server=server,
             process=self._supervisor.report(),
-            training_url=self._steering.training_url,
+            training_url=self._reconciler.training_url,
             held=self._desk.status(),
             spool_records=self._spool.count,
             spool_dropped=self._spool.dropped,

@@ -23,7 +23,7 @@ from fedops.client.device.epoch_checkpoints import EpochFiles
 from fedops.client.local.http import LocalServer, bind, make_app
 from fedops.client.local.messages import StopRequest, TrainingArgs, TrainingClientStatus, WorkOrder
 from fedops.client.local.report_pipe import ReportPipe
-from fedops.client.training.checkpoints import RoundStore
+from fedops.client.training.round_memory import RoundStore
 from fedops.client.training.wandb_reporter import WandbReporter, rounds_to_wandb
 from fedops.client.training.work_loop import App, WorkLoop
 from fedops.core.errors import FedOpsError, Unavailable

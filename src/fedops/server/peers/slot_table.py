@@ -8,7 +8,7 @@ from sqlalchemy import text
 
 from fedops.server.database.database import SLOTS as GIVING_OUT
 from fedops.server.database.database import Database
-from fedops.server.peers import wire
+from fedops.server.peers import notice_encoding
 from fedops.server.protocol.slot_book import SLOT_SECONDS
 
 #: One process at a time, so that no slot is given out twice; one that stands still loses its turn. Nobody
@@ -85,6 +85,6 @@ class SlotTable:
             session.execute(_TAKE_TURN)
             held, live, gone = session.execute(_EXCHANGE, given).one()
             if gone and live + gone >= self.slots:
-                said = wire.say(self._me, wire.SLOTS)
-                session.execute(_SAY, {"channel": wire.CHANNEL, "said": said})
+                said = notice_encoding.say(self._me, notice_encoding.SLOTS)
+                session.execute(_SAY, {"channel": notice_encoding.CHANNEL, "said": said})
         return frozenset(held)

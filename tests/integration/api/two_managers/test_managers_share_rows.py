@@ -26,7 +26,7 @@ from fedops.core.errors import Conflict, NotFound
 from fedops.core.states import AssignmentStatus
 from fedops.server.app import create_app
 from fedops.server.jobs.maintenance import STEP_SECONDS
-from fedops.server.peers.line import CHANNEL
+from fedops.server.peers.notify_channel import CHANNEL
 from fedops.settings import ServerSettings
 from fedops.testing import FakeEngines
 
@@ -110,9 +110,9 @@ def test_what_was_not_heard_of_is_learned_when_a_device_asks(two: tuple[Manager,
     here = lead.ready_devices("ada")["ada"]
     there = other.hears(here)
     there.poll(idle())
-    assert other.manager.company
-    other.manager.company._memory.heard = lambda said: None  # type: ignore[method-assign]
-    other.manager.company._line._heard = lambda said: None
+    assert other.manager.group
+    other.manager.group._memory.heard = lambda said: None  # type: ignore[method-assign]
+    other.manager.group._channel._heard = lambda said: None
     _, ids = begun(lead, "ada")
     id_ = here.take().id
     assert there.poll().forget == []

@@ -20,7 +20,7 @@ from fedops.core.validation_messages import validation_messages
 from fedops.server.blob_app.admission import Admission
 from fedops.server.blob_app.body import Body
 from fedops.server.blob_app.http import BadRequest, Call, UnsupportedMedia
-from fedops.server.blob_app.uploads import Delivered, Entry, UploadRecord, Uploads
+from fedops.server.blob_app.unfinished_uploads import Delivered, Entry, UploadRecord, Uploads
 from fedops.server.protocol.blob_port import BlobAccess, Caller
 from fedops.server.protocol.refusals import Gone, TooLarge
 from fedops.storage.blobs import UNFINISHED_SECONDS, WrongDigest

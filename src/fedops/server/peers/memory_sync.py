@@ -31,9 +31,9 @@ from fedops.server.events.notifications import (
     WorkReleased,
 )
 from fedops.server.jobs.periodic import PeriodicJob
-from fedops.server.peers import wire
-from fedops.server.peers.rows import for_engine, notices_of, over_of, rows
-from fedops.server.peers.wire import Heard
+from fedops.server.peers import notice_encoding
+from fedops.server.peers.notice_encoding import Heard
+from fedops.server.peers.row_notices import for_engine, notices_of, over_of, rows
 from fedops.server.rounds.attempt_inbox import AttemptInboxes
 from fedops.server.rounds.open_rounds import away
 from fedops.server.rounds.work_hub import WorkHub
@@ -42,7 +42,7 @@ from fedops.server.rounds.work_hub import WorkHub
 AGAIN_SECONDS = 1.0
 
 
-class PeerMemory:
+class MemorySync:
     """``heard`` may be called from any thread and does not wait."""
 
     def __init__(
@@ -73,7 +73,7 @@ class PeerMemory:
     def step(self) -> None:
         """Take in what was said. Called by the worker, or by a test."""
         said = [self._said.popleft() for _ in range(len(self._said))]
-        everything = self._stale or any(heard.kind == wire.ALL for heard in said)
+        everything = self._stale or any(heard.kind == notice_encoding.ALL for heard in said)
         if not (said or everything):
             return
         self._stale = True  # until it is done

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fedops.client.training import checkpoints
-from fedops.client.training.checkpoints import RoundStore
+from fedops.client.training import round_memory
+from fedops.client.training.round_memory import RoundStore
 from fedops.storage.tensors import Tensors
 
 
@@ -114,7 +114,7 @@ def test_a_full_disk_leaves_the_one_before_and_goes_on(
     def full(path: Path, data: bytes) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoints, "write_atomic", full)
+    monkeypatch.setattr(round_memory, "write_atomic", full)
     files.save_checkpoint("mnist", 1, 2, model(2))
     files.flush()
     files.save_state(1, 2, model(2))
@@ -138,14 +138,14 @@ def test_nobody_waits_for_a_checkpoint_and_the_newest_wins(
     files: RoundStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gate, written = threading.Event(), []
-    real = checkpoints.write_atomic
+    real = round_memory.write_atomic
 
     def slow(path: Path, data: bytes) -> None:
         assert gate.wait(10)
         written.append(path.name[:22])
         real(path, data)
 
-    monkeypatch.setattr(checkpoints, "write_atomic", slow)
+    monkeypatch.setattr(round_memory, "write_atomic", slow)
     for round_ in range(1, 6):
         files.save_checkpoint("mnist", 1, round_, model(round_))
     assert written == []

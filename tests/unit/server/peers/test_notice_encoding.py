@@ -7,7 +7,7 @@ import pytest
 from fedops.core.contracts import Delivery
 from fedops.core.states import AssignmentStatus
 from fedops.server.events import notifications as n
-from fedops.server.peers import wire
+from fedops.server.peers import notice_encoding
 
 
 def _work(id_: str) -> n.OpenWork:
@@ -32,9 +32,9 @@ def _work(id_: str) -> n.OpenWork:
 
 
 def _heard(*notices: n.Notice) -> list[tuple[str, list[object]]]:
-    texts = wire.pack("me", notices)
-    assert all(len(text.encode()) <= wire.MOST_BYTES for text in texts)
-    found = [wire.unpack("another", text) for text in texts]
+    texts = notice_encoding.pack("me", notices)
+    assert all(len(text.encode()) <= notice_encoding.MOST_BYTES for text in texts)
+    found = [notice_encoding.unpack("another", text) for text in texts]
     return [(heard.kind, heard.items) for heard in found if heard]
 
 
@@ -57,16 +57,16 @@ def test_ids_are_said_and_contents_are_not() -> None:
         n.DeviceGone("d", "ada", (3,), "offline, no call for 9 s"),
     )
     assert said == [
-        (wire.OVER, ["a1", "a3"]),
-        (wire.ENGINE, [[7, "a1"]]),
-        (wire.OVER_SAVED, ["a2"]),
-        (wire.OFFERED, ["a4", "a5"]),
-        (wire.GONE, [["d", "ada", [3], "offline, no call for 9 s"]]),
+        (notice_encoding.OVER, ["a1", "a3"]),
+        (notice_encoding.ENGINE, [[7, "a1"]]),
+        (notice_encoding.OVER_SAVED, ["a2"]),
+        (notice_encoding.OFFERED, ["a4", "a5"]),
+        (notice_encoding.GONE, [["d", "ada", [3], "offline, no call for 9 s"]]),
     ]
 
 
 def test_what_concerns_the_own_engine_alone_is_not_said() -> None:
-    assert wire.pack("me", [n.AttemptHello(1, 1)]) == []
+    assert notice_encoding.pack("me", [n.AttemptHello(1, 1)]) == []
 
 
 def test_many_are_divided_and_too_many_are_everything() -> None:
@@ -75,17 +75,17 @@ def test_many_are_divided_and_too_many_are_everything() -> None:
     assert 2 < len(said) < 10
     assert [id_ for _, items in said for id_ in items] == [work.id for work in works]
     many = tuple(f"{number:032x}" for number in range(60_000))
-    assert _heard(n.WorkReleased(many)) == [(wire.ALL, [])]
+    assert _heard(n.WorkReleased(many)) == [(notice_encoding.ALL, [])]
 
 
 def test_what_is_too_long_is_everything() -> None:
-    assert _heard(n.DeviceGone("d", "ada", (), "ö" * 2_000)) == [(wire.ALL, [])]
+    assert _heard(n.DeviceGone("d", "ada", (), "ö" * 2_000)) == [(notice_encoding.ALL, [])]
 
 
 @pytest.mark.parametrize("text", ["", "no json", "7", '["me","over"]', "[]"])
 def test_what_is_none_of_ours_is_everything(text: str) -> None:
-    assert wire.unpack("me", text) == wire.Heard(wire.ALL, [])
+    assert notice_encoding.unpack("me", text) == notice_encoding.Heard(notice_encoding.ALL, [])
 
 
 def test_the_own_words_are_not_heard() -> None:
-    assert wire.unpack("me", wire.say("me", wire.LEAD)) is None
+    assert notice_encoding.unpack("me", notice_encoding.say("me", notice_encoding.LEAD)) is None

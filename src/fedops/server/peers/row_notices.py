@@ -26,50 +26,50 @@ from fedops.server.events.notifications import (
     WorkOver,
     WorkReleased,
 )
-from fedops.server.peers import wire
-from fedops.server.peers.wire import Heard
+from fedops.server.peers import notice_encoding
+from fedops.server.peers.notice_encoding import Heard
 
 
 def notices_of(session: Session, heard: Heard, hosted: Collection[int]) -> list[Notice]:
     """What was told there, to be told here. ``hosted``: the runs whose engines call this process."""
     items = heard.items
     match heard.kind:
-        case wire.OFFERED:
+        case notice_encoding.OFFERED:
             return [WorkOffered(tuple(map(open_work.work_of, open_rows(session, items))))]
-        case wire.OVER | wire.OVER_SAVED:
-            checkpoint = heard.kind == wire.OVER_SAVED
+        case notice_encoding.OVER | notice_encoding.OVER_SAVED:
+            checkpoint = heard.kind == notice_encoding.OVER_SAVED
             return [over_of(row, checkpoint=checkpoint) for row in rows(session, items)]
-        case wire.RELEASED:
+        case notice_encoding.RELEASED:
             return [WorkReleased(tuple(items))]
-        case wire.ENGINE:
+        case notice_encoding.ENGINE:
             wanted = [id_ for run_id, id_ in items if run_id in hosted]
             return list(for_engine(session, rows(session, wanted)))
-        case wire.NUDGE:
+        case notice_encoding.NUDGE:
             return [AttemptSignal(attempt_id) for attempt_id in items]
-        case wire.ATTEMPT_OVER:
+        case notice_encoding.ATTEMPT_OVER:
             return [AttemptOver(attempt_id, run_id) for attempt_id, run_id in items]
-        case wire.TOKENS:
+        case notice_encoding.TOKENS:
             return [TokensChanged()]
-        case wire.SCHEDULER:
+        case notice_encoding.SCHEDULER:
             return [WorkForScheduler()]
     return _of_devices(heard)
 
 
 def _of_devices(heard: Heard) -> list[Notice]:
     match heard.kind:
-        case wire.CHANGED:
+        case notice_encoding.CHANGED:
             return [DeviceChanged(device_id) for device_id in heard.items]
-        case wire.GONE:
+        case notice_encoding.GONE:
             return [
                 DeviceGone(device_id, name, tuple(attempts), why)
                 for device_id, name, attempts, why in heard.items
             ]
-        case wire.BACK:
+        case notice_encoding.BACK:
             return [
                 DeviceBack(device_id, name, tuple(attempts))
                 for device_id, name, attempts in heard.items
             ]
-        case wire.LIFE:
+        case notice_encoding.LIFE:
             return [DeviceLife(device_id, life, at) for device_id, life, at in heard.items]
     return []
 

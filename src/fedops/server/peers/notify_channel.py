@@ -18,10 +18,10 @@ from sqlalchemy.orm import Session
 
 from fedops.core.errors import Conflict, Unavailable
 from fedops.server.events.notifications import Notice
-from fedops.server.peers import wire
+from fedops.server.peers import notice_encoding
 from fedops.server.peers.clock import DatabaseClock
 from fedops.server.peers.lease import LOOK_SECONDS, RENEW_SECONDS, Lease, Seen
-from fedops.server.peers.wire import CHANNEL, Heard
+from fedops.server.peers.notice_encoding import CHANNEL, Heard
 
 logger = logging.getLogger("fedops.server.peers")
 
@@ -32,7 +32,7 @@ _TICK_SECONDS = 0.5
 _SAY = text("SELECT pg_notify(:channel, said) FROM unnest(CAST(:texts AS text[])) AS said")
 
 
-class Line:
+class NotifyChannel:
     """Says and hears. ``heard`` and ``slots_freed`` are called in the line's thread and must not wait."""
 
     def __init__(
@@ -57,7 +57,7 @@ class Line:
 
     def publish(self, session: Session, notices: Sequence[Notice]) -> None:
         """Within a transaction: the others hear it when (and only when) it is committed."""
-        texts = wire.pack(self._lease.me, notices)
+        texts = notice_encoding.pack(self._lease.me, notices)
         if texts:
             session.execute(_SAY, {"channel": CHANNEL, "texts": texts})
 
@@ -97,25 +97,25 @@ class Line:
             connection.execute(f"LISTEN {CHANNEL}")
             self._next_look = float("-inf")
             self._look_when_due(connection)
-            self._heard([Heard(wire.ALL, [])])
+            self._heard([Heard(notice_encoding.ALL, [])])
             self._complaint = ""
             while not self._ending.is_set():
                 self._take(connection)
                 self._look_when_due(connection)
             if self._lease.candidate:
                 self._lease.give_up(connection)
-                said = wire.say(self._lease.me, wire.LEAD)
+                said = notice_encoding.say(self._lease.me, notice_encoding.LEAD)
                 connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, said))
 
     def _take(self, connection: psycopg.Connection[Any]) -> None:
         """Whatever was said since; waits a moment for it."""
         texts = [n.payload for n in connection.notifies(timeout=_TICK_SECONDS, stop_after=1)]
-        said = [heard for one in texts if (heard := wire.unpack(self._lease.me, one))]
-        if any(heard.kind == wire.LEAD for heard in said):
+        said = [heard for one in texts if (heard := notice_encoding.unpack(self._lease.me, one))]
+        if any(heard.kind == notice_encoding.LEAD for heard in said):
             self._next_look = float("-inf")
-        if any(heard.kind == wire.SLOTS for heard in said):
+        if any(heard.kind == notice_encoding.SLOTS for heard in said):
             self._slots_freed()
-        if rest := [heard for heard in said if heard.kind != wire.SLOTS]:
+        if rest := [heard for heard in said if heard.kind != notice_encoding.SLOTS]:
             self._heard(rest)
 
     def _look_when_due(self, connection: psycopg.Connection[Any]) -> None:

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 
-class Together:
+class BatchedLookup:
     """Used in one event loop. ``look`` runs in a thread: which of these are so."""
 
     def __init__(self, look: Callable[[Sequence[str]], set[str]]) -> None:

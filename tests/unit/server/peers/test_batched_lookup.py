@@ -7,7 +7,7 @@ import threading
 from collections.abc import Sequence
 
 from fedops.core.errors import Unavailable
-from fedops.server.peers.together import Together
+from fedops.server.peers.batched_lookup import BatchedLookup
 
 
 def test_who_asks_while_one_looks_shares_the_next_look() -> None:
@@ -20,7 +20,7 @@ def test_who_asks_while_one_looks_shares_the_next_look() -> None:
         return {id_ for id_ in ids if id_ != "over"}
 
     async def ask() -> list[set[str]]:
-        together = Together(look)
+        together = BatchedLookup(look)
         first = asyncio.create_task(together.ask(["a", "over"]))
         await asyncio.sleep(0.05)
         later = [asyncio.create_task(together.ask([name])) for name in ("b", "c")]
@@ -42,7 +42,7 @@ def test_all_who_asked_hear_what_went_wrong_and_the_next_look_is_another() -> No
         return answer
 
     async def ask() -> set[str]:
-        together = Together(look)
+        together = BatchedLookup(look)
         found = await asyncio.gather(*(together.ask(["a"]) for _ in "ab"), return_exceptions=True)
         assert all(isinstance(one, Unavailable) for one in found)
         return await together.ask(["a"])
