@@ -60,7 +60,7 @@ chaos: $(STAMP)
 	@$(BIN)/python tests/acceptance/chaos/run.py $(ARGS)
 
 record-protocol: $(STAMP)
-	@$(BIN)/python tests/integration/record_protocol.py
+	@$(BIN)/python tests/integration/api/record_protocol.py
 
 soak: $(STAMP)
 	@SOAK_ROUNDS=$(SOAK_ROUNDS) $(BIN)/python -m pytest -rs --timeout 3600 tests/acceptance/test_slow_link.py $(ARGS)

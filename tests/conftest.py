@@ -1,5 +1,16 @@
 """Before anything imports numpy: sums in one order, and no more threads than there are cores for."""
 
+import gc
 import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
+def pytest_collection() -> None:
+    """What is imported and collected stays to the end: no search for garbage has to look at it."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()
+    gc.enable()

@@ -35,27 +35,29 @@ _TYPES: dict[Any, str] = {
 NOTE = "<!-- Written by docs/reference/generate.py: change the code, then 'make docs'. -->\n"
 
 ABOUT_COMMANDS = """\
-Every command takes `--json` and then prints one JSON document on stdout, nothing else. A failure is
-one message on stderr (with `--json` also a document with `kind`, `error` and `message` on stdout)
-and an exit code by its kind:
+This page lists every command with its arguments and options. Every command accepts `--json`; it then
+prints one JSON document on stdout and nothing else. If a command fails, it prints one message on stderr
+(with `--json` also a document with `kind`, `error` and `message` on stdout), and the kind of the failure
+decides the exit code:
 """
 ABOUT_LOGIN = """
-The Server Manager and the token are found in this order: `--server` and `--token`; `FEDOPS_SERVER`
-and `FEDOPS_TOKEN`; what `fedops login` remembered; the admin token of a server on this machine. A
-remembered token is sent only to the server it was remembered for.
+A command looks for the Server Manager and the token in this order: `--server` and `--token`;
+`FEDOPS_SERVER` and `FEDOPS_TOKEN`; what `fedops login` saved; the admin token of a server on this
+machine. A saved token is sent only to the server for which you saved it.
 """
 ABOUT_CONFIG = """\
-The config of an app: what is trained, and how. Every key may be overridden for one run with `fedops run
-start TASK --set key=value`, for a task with `fedops task create --set`, and what concerns a
-device alone (`dataset`, `resources`, `wandb`, `xai`) on that device with `fedops client run --set`.
-The run stores the config it really used. An unknown key is a mistake; all mistakes are named at
-once. A *step* is a table with `_target_`, the dotted name of something to call, and any arguments.
+The config of an app says what is trained, and how. You can override every key for one run with `fedops run
+start TASK --set key=value`, or for a task with `fedops task create --set`. What concerns a device alone
+(`dataset`, `resources`, `wandb`, `xai`) you can override on that device with `fedops client run --set`.
+The run stores the config that it really used. An unknown key is a mistake, and FedOps reports all mistakes
+at once. A *step* is a table with `_target_` (the dotted name of something to call) and any arguments.
 """
 ABOUT_API = """\
-Under `/api/v1`, JSON in and out; the running server shows the whole schema at `/api/docs`. Every call
-carries `Authorization: Bearer TOKEN`, but for `/health` and `/join`. What devices and FL servers call is
-explained in [protocol.md](protocol.md). An error is `{kind, error, message}` with the status of its kind.
-`fedops.api_client` is a typed client of it.
+All calls are below `/api/v1`, except `/health`. They accept and return JSON, unless a call transfers a
+file. A running server shows you the whole schema at `/api/docs`. Every call except `/health` and `/join`
+carries `Authorization: Bearer TOKEN`. [protocol.md](protocol.md) explains the calls that devices and FL
+servers make. An error is `{kind, error, message}`, with the HTTP status of its kind; `error` says more
+exactly which it is, such as `RunBusy`. `fedops.api_client` is a typed client of this API.
 """
 
 
@@ -90,7 +92,7 @@ def _exit_codes() -> Iterator[str]:
 
     yield "| exit | kind | meaning |\n|---|---|---|"
     yield "| 0 | | done |"
-    yield f"| {FedOpsError.exit_code} | error | the run failed, or a mistake of FedOps' own |"
+    yield f"| {FedOpsError.exit_code} | error | the run failed, or FedOps itself has a bug |"
     for kind, cls in sorted(KINDS.items(), key=lambda item: item[1].exit_code):
         yield f"| {cls.exit_code} | {kind} | {_first_line(cls)} |"
     yield "| 130 | | interrupted |"
@@ -170,7 +172,7 @@ def settings_page() -> str:
     parts = [
         "# Settings\n",
         NOTE,
-        "What the environment decides. An option of the command line wins over it.\n",
+        "You can set these environment variables. An option on the command line takes precedence.\n",
     ]
     for model in vars(settings).values():
         if (

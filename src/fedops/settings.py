@@ -35,28 +35,28 @@ class ServerSettings(BaseSettings):
     host: str = "127.0.0.1"
     #: The port to listen on; 0: any free one.
     port: int = Field(default=8600, ge=0, le=65_535)
-    #: The address that others reach the server by, when it is not ``http://host:port``.
+    #: The address at which others reach the server, if it is not ``http://host:port``.
     public_url: str | None = None
     #: Allow an address other than loopback without TLS.
     insecure: bool = False
     #: Whether a valid join token approves a device at once.
     approval: Literal["auto", "manual"] = "auto"
-    #: How often a device says that it is there.
+    #: How often a device reports that it is online, in seconds.
     heartbeat_seconds: float = Field(default=4.0, gt=0, le=3_600)
-    #: How often a device measures itself.
+    #: How often a device measures its CPU, memory, disk and so on, in seconds.
     telemetry_seconds: float = Field(default=10.0, gt=0, le=3_600)
-    #: None: SQLite in the home folder.
+    #: The SQLAlchemy URL of a PostgreSQL database. None: SQLite in the home folder.
     database_url: str | None = Field(
         default=None,
         validation_alias=AliasChoices(
             "database_url", "FEDOPS_DATABASE_URL", "FEDOPS_SERVER_DATABASE_URL"
         ),
     )
-    #: The largest request the server takes in.
+    #: The largest request that the server accepts.
     max_body_bytes: int = Field(default=8 * MIB, ge=1_024)
     #: The largest app bundle.
     max_bundle_bytes: int = Field(default=64 * MIB, ge=1_024)
-    #: How many devices may upload at a time; the others wait in line.
+    #: How many devices may upload at a time, over all processes of a database; the others wait in line.
     upload_slots: int = Field(default=32, ge=1, le=1_024)
     #: Where files are kept, as ``s3://BUCKET/PREFIX``. None: in the home folder.
     blobs_url: str | None = Field(
@@ -70,28 +70,30 @@ class ServerSettings(BaseSettings):
     s3_access_key_id: str | None = None
     #: The secret of the access key.
     s3_secret_access_key: str | None = Field(default=None, repr=False)
-    #: Let devices fetch models from S3 itself, by URLs that work for a minute for whoever has them.
+    #: Let devices fetch models from S3 itself, with URLs that anybody who has them can use for a minute.
     s3_presigned: bool = False
     #: How much of what is in S3 is kept in the home folder too.
     s3_cache_bytes: int = Field(default=16_384 * MIB, ge=MIB)
-    #: Where nginx has the folder of the stored files (``deploy/nginx.conf``): it sends them, so all devices
-    #: must come through it.
+    #: The path under which nginx has the folder of the stored files (``deploy/nginx.conf``). nginx then sends
+    #: the files, so all devices must come through it.
     accel_prefix: str | None = Field(default=None, pattern=r"^/[A-Za-z0-9._/-]*[A-Za-z0-9._-]$")
     #: How much is kept of the logs of each run, and of each device outside of runs; the oldest go first.
     log_bytes: int = Field(default=32 * MIB, ge=64 << 10)
     #: How many days of the devices' telemetry are kept.
     telemetry_days: float = Field(default=7.0, gt=0)
-    #: How long the results that devices delivered are kept: until some rounds later, or as long as the run's.
+    #: How long the results that devices delivered are kept: ``rounds`` until two more rounds are committed,
+    #: ``run`` until the task's next run has committed a round. No result is kept for longer than 30 days.
     retention_updates: Literal["rounds", "run"] = "rounds"
-    #: The largest result of a device that is taken in, when its run says nothing of that.
+    #: The largest result of a device that the server accepts, if the run sets no limit.
     max_update_bytes: int = Field(default=4_096 * MIB, ge=1_024)
     #: How many of a run's newest round checkpoints are kept, beside the best one.
     keep_checkpoints: int = Field(default=3, ge=2)
-    #: How long an attempt may take to say hello, in seconds.
+    #: How long an attempt may take until it reports that it is up, in seconds.
     attempt_start_seconds: float = Field(default=90.0, gt=0)
-    #: After so many seconds without a word from its FL server an attempt is given up.
+    #: How long the FL server of an attempt may be silent before the attempt is given up, in seconds.
     attempt_silence_seconds: float = Field(default=30.0, gt=0)
-    #: How long the FL server may prepare, aggregate, evaluate or commit before its attempt is given up.
+    #: How long the FL server may prepare, aggregate, evaluate or commit before its attempt is given up,
+    #: in seconds.
     attempt_work_seconds: float = Field(default=3_600.0, gt=0)
     #: How long a run waits for the engine before it fails, in seconds.
     engine_wait_seconds: float = Field(default=3_600.0, gt=0)
@@ -149,11 +151,14 @@ class ClientSettings(BaseSettings):
     training_port: int = Field(default=8003, ge=0, le=65_535)
     #: How long the training client may take to load its app, model and data, in seconds.
     start_seconds: float = Field(default=300.0, gt=0)
+    #: How long a training client that crashed waits for its next start, in seconds; twice as long after
+    #: each further crash.
+    restart_seconds: float = Field(default=0.5, gt=0, le=30)
     #: Upper limit of what waits on disk for the server, in bytes.
     spool_bytes: int = Field(default=256 * MIB, ge=MIB)
     #: Upper limit of the models that are kept to be used again, in bytes. The newest is always kept.
     model_bytes: int = Field(default=4_096 * MIB, ge=0)
-    #: A file with the certificates of the authorities that the server's certificate is checked by;
+    #: A file with the certificates of the authorities against which the server's certificate is checked;
     #: None: the usual ones.
     ca_file: Path | None = None
 
@@ -172,7 +177,7 @@ class CliSettings(BaseSettings):
     server: str | None = None
     #: The admin token they use.
     token: str | None = None
-    #: Where ``fedops login`` keeps what it was told.
+    #: Where ``fedops login`` keeps the server and the token.
     login_file: Path = Field(default_factory=lambda: _home("cli.json"))
     #: A folder with the four IDX files of MNIST.
     mnist_dir: Path | None = None
@@ -183,9 +188,9 @@ class AppSettings(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="FEDOPS_", **_COMMON)
 
-    #: The Server Manager that this machine is to be a device of.
+    #: The Server Manager that this machine joins as a device.
     server: str | None = None
-    #: With it the machine is enrolled, if it is new.
+    #: The join token that enrols the machine, if it is new.
     join_token: str | None = Field(default=None, repr=False)
     #: The device's name; default: the host's.
     device_name: str | None = None

@@ -6,13 +6,16 @@ import hashlib
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
-from federating import until_gone
+from federating import processes_of, until_gone
 
 from fedops.demo.federation import FEDOPS
 from fedops.demo.run import find_app
@@ -107,11 +110,38 @@ def test_it_says_what_it_overrides_and_how_to_look_again(report: dict) -> None:
     assert "fedops server --home" in text
 
 
-@pytest.mark.parametrize("after", [1.0, 3.0, 9.0, 15.0])
-def test_ctrl_c_leaves_no_process_behind(after: float, tmp_path: Path) -> None:
+def is_training(home: Path) -> bool:
+    """Whether a training client is there that has begun to load what it needs."""
+    return any("fedops.client.training" in words for words in processes_of(home))
+
+
+def has_committed(home: Path) -> bool:
+    """Whether a round is over."""
+    try:
+        with closing(sqlite3.connect(f"file:{home}/server/fedops.db?mode=ro", uri=True)) as db:
+            query = "SELECT count(*) FROM rounds WHERE committed_at IS NOT NULL"
+            return bool(db.execute(query).fetchone()[0])
+    except sqlite3.Error:  # not yet there, or not yet with all of its tables
+        return False
+
+
+def until(condition: Callable[[Path], bool], home: Path) -> None:
+    deadline = time.monotonic() + 60.0
+    while not condition(home):
+        assert time.monotonic() < deadline, f"{condition.__name__}: not within a minute"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("after", [1.0, 3.0, is_training, has_committed])
+def test_ctrl_c_leaves_no_process_behind(
+    after: float | Callable[[Path], bool], tmp_path: Path
+) -> None:
     home = tmp_path / "home"
     process = start_demo(home, "--devices", "2", "--rounds", "1000")
-    time.sleep(after)
+    if isinstance(after, float):
+        time.sleep(after)
+    else:
+        until(after, home)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=30)
     # While the command is still loaded, the signal itself ends it. A shell shows both as 130.
@@ -124,7 +154,7 @@ def test_ctrl_c_leaves_no_process_behind(after: float, tmp_path: Path) -> None:
 def test_killing_the_demo_leaves_no_process_behind(tmp_path: Path) -> None:
     home = tmp_path / "home"
     process = start_demo(home, "--devices", "1", "--rounds", "1000")
-    time.sleep(8.0)
+    until(is_training, home)
     process.kill()
     process.communicate()
     assert until_gone(home) == []

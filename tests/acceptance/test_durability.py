@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,9 +11,6 @@ from pathlib import Path
 
 import pytest
 from federating import until
-
-sys.path.insert(0, str(Path(__file__).parent / "chaos"))
-
 from ledger import Account, Ledger
 from world import Setup, World, opened
 

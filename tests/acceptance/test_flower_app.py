@@ -61,7 +61,10 @@ def machine(federation: Federation) -> Iterator[Flower]:
     with federation.operator() as operator:
         token = operator.create_token(c.TokenCreate(uses=1)).token
     env = surroundings(
-        FEDOPS_SERVER=federation.url, FEDOPS_JOIN_TOKEN=token, FEDOPS_DEVICE_NAME="client-1"
+        FEDOPS_SERVER=federation.url,
+        FEDOPS_JOIN_TOKEN=token,
+        FEDOPS_DEVICE_NAME="client-1",
+        FEDOPS_CLIENT_RESTART_SECONDS="0.1",
     )
     with Flower(APP, env) as made:
         yield made

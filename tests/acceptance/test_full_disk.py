@@ -12,9 +12,6 @@ from pathlib import Path
 
 import pytest
 from federating import until
-
-sys.path.insert(0, str(Path(__file__).parent / "chaos"))
-
 from ledger import Ledger
 from world import DEVICES, World, opened
 

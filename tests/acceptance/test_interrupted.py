@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import random
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from federating import kill_device, until
-
-sys.path.insert(0, str(Path(__file__).parent / "chaos"))
-
 from ledger import Ledger
 from world import DEVICES, Setup, World, opened
 

@@ -7,16 +7,11 @@ from __future__ import annotations
 
 import os
 import re
-import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from federating import until
-
-sys.path.insert(0, str(Path(__file__).parent / "chaos"))
-
 from ledger import Account, Ledger
 from world import Setup, World, opened
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
 from federating import QUIET, TINY, complete
+from nginx import ACCEL_PREFIX, MISSING, PROGRAM, nginx
 
 from fedops.client.device.enrolment import join
 from fedops.core import contracts as c
 from fedops.demo.federation import Federation
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
-
-from nginx import ACCEL_PREFIX, MISSING, PROGRAM, nginx
 
 NAMES = ["ada", "bob"]
 

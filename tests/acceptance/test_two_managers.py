@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,15 +11,13 @@ import pytest
 import sqlalchemy as sa
 from balancer import Balancer
 from federating import QUIET, TINY, until
+from postgres import fresh_database
 
 from fedops.api_client import OperatorClient
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError
 from fedops.core.states import AttemptStatus, RunStatus
 from fedops.demo.federation import FEDOPS, Federation, free_port
-
-sys.path.insert(0, str(Path(__file__).parent.parent / "integration"))
-from postgres import fresh_database
 
 POSTGRES = os.environ.get("FEDOPS_TEST_POSTGRES")
 pytestmark = pytest.mark.skipif(POSTGRES is None, reason="FEDOPS_TEST_POSTGRES names no server")

@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from before_engine import move_to, unpack
 from federating import QUIET, TINY, until
 
 from fedops.client.device.data_dir import DataDir
 from fedops.core.states import AttemptStatus, RunStatus
 from fedops.demo.federation import Federation
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "integration"))
-
-from before_engine import move_to, unpack
 
 NAMES = ["ada", "bob"]
 TASKS = ("first", "second", "third")

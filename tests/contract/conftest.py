@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from s3_server import S3Server, s3_for_tests
-
-_INTEGRATION = Path(__file__).parent.parent / "integration"
-sys.path[:0] = [
-    str(_INTEGRATION),
-    *(str(_INTEGRATION / room) for room in ("api", "blobs", "engine")),
-]
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,6 @@ from typing import Any, Protocol
 
 from managing import Device, World, managing
 from node_grid import Asked, NodesInProcess
-from paper_server import PaperServer
 
 from fedops.core import contracts as c
 from fedops.core.contracts.training import ARRAYS, CONFIG, TrainingOrder
@@ -21,6 +20,7 @@ from fedops.engine.link.server_link import EngineApi
 from fedops.flower.grid.node_server import NodeServer
 from fedops.storage.payloads import Payload, assemble, blobs_of, check_document, pack_payload
 from fedops.storage.tensors import load
+from fedops.testing import InMemoryServer
 
 #: As the nodes of a grid are called, in the order in which they came.
 NAMES = ["node-00000", "node-00001", "node-00002"]
@@ -56,7 +56,7 @@ class Make(Protocol):
 
 @contextmanager
 def in_memory(folder: Path, config: dict[str, Any]) -> Iterator[Port]:
-    server = PaperServer(config, folder)
+    server = InMemoryServer(config, folder)
     port = Port(server, server.spec(), {}, time.sleep)
     for name in NAMES:
         server.add(
@@ -71,7 +71,7 @@ def in_memory(folder: Path, config: dict[str, Any]) -> Iterator[Port]:
 
 @contextmanager
 def on_nodes(folder: Path, config: dict[str, Any]) -> Iterator[Port]:
-    spec = PaperServer(config, folder).spec()
+    spec = InMemoryServer(config, folder).spec()
     clients: dict[int, tuple[str, Callable[[Asked], Payload]]] = {}
     server = NodeServer(NodesInProcess(clients), spec)
     port = Port(server, spec, {}, time.sleep)

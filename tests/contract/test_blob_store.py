@@ -22,17 +22,17 @@ from fedops.storage.s3 import S3Blobs
 ABC = hashlib.sha256(b"abc").hexdigest()
 
 
-Make = Callable[[], BlobStore]
+Make = Callable[..., BlobStore]
 
 
 @pytest.fixture(params=["folder", "s3"])
 def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
-    """Opens the same store each time, as a server does that starts again."""
+    """Opens the same store each time, as a server does that starts again, or another process of it."""
     folder = tmp_path / "artifacts"
     if request.param == "folder":
-        return lambda: FolderBlobs(folder)
+        return lambda **options: FolderBlobs(folder, **options)
     bucket = bucket_of(request.getfixturevalue("s3"), uuid.uuid4().hex)
-    return lambda: S3Blobs(bucket, folder)
+    return lambda **options: S3Blobs(bucket, folder, **options)
 
 
 @pytest.fixture
@@ -279,6 +279,107 @@ def test_what_an_earlier_life_left_is_removed(tmp_path: Path) -> None:
     still.abort()
     assert _files(tmp_path) == [store.path(kept)]
     half.abort()
+
+
+def test_who_goes_on_with_an_upload_is_not_disturbed_by_the_process_that_had_it(make: Make) -> None:
+    """The first one's connection is half open: what was on the way there arrives after all."""
+    first, second = make(shared=True), make(shared=True)
+    cut = first.begin("upload", b"note")
+    cut.write(b"a")
+    cut.secure()
+    taken = second.resume("upload")
+    assert (taken.size, taken.note) == (1, b"note")
+    cut.write(b"XY")
+    taken.write(b"b")
+    cut.write(b"Z")
+    cut.pause()
+    taken.write(b"c")
+    assert keep(taken.stage(ABC)).size == 3
+    assert [store.read(ABC, 0, 3) for store in (first, second)] == [b"abc", b"abc"]
+    assert first.check(ABC) is None
+
+
+def test_an_upload_that_another_process_took_over_is_not_kept_by_the_first(make: Make) -> None:
+    first, second = make(shared=True), make(shared=True)
+    cut = first.begin("upload", b"note")
+    cut.write(b"ab")
+    cut.secure()
+    taken = second.resume("upload")
+    cut.write(b"c")
+    staged = cut.stage(ABC)  # all of it came after all
+    staged.sync()
+    with pytest.raises(Unavailable, match="taken over by another server"):
+        staged.place()
+    cut.pause()
+    taken.write(b"c")
+    assert keep(taken.stage(ABC)).size == 3
+    assert second.unfinished() == []
+
+
+def test_an_upload_goes_from_one_process_to_another_and_back(make: Make) -> None:
+    first, second = make(shared=True), make(shared=True)
+    here = first.begin("upload", b"note")
+    here.write(b"a")
+    here.pause()
+    there = second.resume("upload")
+    there.write(b"x")  # damaged on its way: only who is told the digest can know
+    here.reopen()
+    assert here.size == 2, "what the other one added is known"
+    there.write(b"y")
+    there.reopen()
+    assert there.size == 2, "its file is not the one that counts any more"
+    here.reopen()
+    here.write(b"c")
+    with pytest.raises(WrongDigest):
+        here.stage(ABC)
+    there.pause()
+    assert not first.exists(ABC)
+
+
+def test_what_an_upload_does_not_hold_any_more_is_no_complete_file(make: Make) -> None:
+    first, second = make(shared=True), make(shared=True)
+    here = first.begin("upload", b"note")
+    here.write(b"abc")
+    staged = here.stage(ABC)
+    here.pause()
+    there = second.resume("upload")
+    there.pause()
+    here.reopen()
+    assert staged.ref.sha256 == "", "it is another process's copy, not known to be this content"
+    assert keep(here.stage(ABC)).size == 3
+
+
+def test_two_processes_that_place_the_same_content_at_once_both_have_it(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    uploads = [make(shared=True).begin(f"upload-{number}", b"") for number in range(2)]
+    for upload in uploads:
+        upload.write(b"abc")
+    first, second = (upload.stage(ABC) for upload in uploads)
+    link = os.link
+
+    def meanwhile(*given: object, **more: object) -> None:
+        link(*given, **more)  # type: ignore[arg-type]
+        monkeypatch.setattr(os, "link", link)
+        second.place()
+
+    monkeypatch.setattr(os, "link", meanwhile)
+    first.place()
+    for staged in (first, second):
+        staged.done()
+    store = make(shared=True)
+    assert store.path(ABC).read_bytes() == b"abc"
+    assert store.unfinished() == []
+
+
+def test_bytes_that_somebody_else_wrote_are_noticed(store: BlobStore, tmp_path: Path) -> None:
+    upload = store.begin("upload", b"")
+    upload.write(b"abc")
+    with (tmp_path / "artifacts" / "incoming" / "upload").open("ab") as file:
+        file.write(b"d")
+    with pytest.raises(Unavailable, match="other bytes"):
+        upload.stage(ABC)
+    assert upload.reopen() == 4
 
 
 def test_an_upload_that_another_process_began_anew_is_kept_by_that_one_alone(

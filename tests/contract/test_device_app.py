@@ -123,7 +123,7 @@ class Bench:
 
     def open(self) -> DeviceApp:
         project = Project.open(self.folder / "app")
-        return DeviceApp(project, self.device, self.folder / "states")
+        return DeviceApp(project, self.device, states=self.folder / "states")
 
     def ask(
         self, kind: str, work_key: str = "", model: Tensors | None = None, **config: Any
@@ -307,7 +307,7 @@ def test_a_fedops_app_finds_the_warm_model_of_this_process(tmp_path: Path) -> No
         lowered.append(config["num_epochs"])
         return {**config, "num_epochs": 1}
 
-    app = DeviceApp(project, Device("pi-1", report=ear), tmp_path / "states", adjust)
+    app = DeviceApp(project, Device("pi-1", report=ear), states=tmp_path / "states", adjust=adjust)
     app.warm_up()
     adapter = project.make_adapter(42)
     config = {**project.config.model_dump(mode="json", by_alias=True), "num_epochs": 2}

@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from engine_ports import IMPLEMENTATIONS, NAMES, Answer, Asked, Port
 from flwr.supercore.task_identity import TaskIdentity
+from in_memory_federation import payload_of, strategy_of
 from line_model import LineProject, StateMemory, examples, plain_rounds
-from paper_federation import payload_of, strategy_of
 
 from fedops.config.loading import parse_config
 from fedops.core import contracts as c

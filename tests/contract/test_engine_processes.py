@@ -12,9 +12,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from fedops.core.contracts import EngineTicket
 from fedops.core.errors import Unavailable
 from fedops.processes.spawn import spawn
-from fedops.server.jobs.engine_process import EngineProcesses, EngineTicket, LocalEngineProcesses
+from fedops.server.jobs.engine_process import EngineProcesses, LocalEngineProcesses
 from fedops.testing import FakeEngines
 
 #: Notes its ticket, starts a child of its own, and does what the file "do" says.
@@ -37,7 +38,14 @@ sys.exit(int((here / "do").read_text()))
 
 
 def ticket(number: int = 1) -> EngineTicket:
-    return EngineTicket(number, 7, number, "fo_attempt_x", "http://127.0.0.1:1", "/app")
+    return EngineTicket(
+        attempt_id=number,
+        run_id=7,
+        attempt=number,
+        token="fo_attempt_x",
+        server_url="http://127.0.0.1:1",
+        app_dir=Path("/app"),
+    )
 
 
 def eventually(check: Callable[[], object], seconds: float = 20.0) -> None:

@@ -1,15 +1,14 @@
 """Every strategy of Flower that aggregates tensors runs rounds here, and its state survives a restart."""
 
 import gc
-from collections.abc import Iterator
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import pytest
+from flower_identity import flower_identity as flower_identity
 from flwr.app import ArrayRecord
 from flwr.serverapp import strategy as flower
-from flwr.supercore.task_identity import TaskIdentity
 
 from fedops.algorithms.aggregation import weighted_mean
 from fedops.core.errors import Invalid
@@ -20,12 +19,10 @@ from fedops.storage.tensors import Tensors
 
 
 @pytest.fixture(autouse=True, scope="module")
-def quick_garbage() -> Iterator[None]:
+def quick_garbage() -> None:
     """Some strategies collect garbage in every round: as in an FL server, what is here is not looked at."""
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 NODES = [11, 12, 13, 14, 15, 16, 17]
@@ -52,11 +49,6 @@ NEEDED: dict[str, dict[str, Any]] = {
     "DifferentialPrivacyClientSideAdaptiveClipping": ADAPTIVE,
     "DifferentialPrivacyServerSideAdaptiveClipping": ADAPTIVE,
 }
-
-
-@pytest.fixture(autouse=True)
-def flower_identity() -> None:
-    TaskIdentity.run_id, TaskIdentity.node_id, TaskIdentity.task_id = 77, 1, 5
 
 
 def made(name: str, **more: Any) -> RunStrategy:

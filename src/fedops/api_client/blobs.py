@@ -62,7 +62,7 @@ class BlobClient(Client):
     """What a Client Manager does with files, with the device token."""
 
     @contextmanager
-    def download(self, sha256: str, start: int = 0, fresh: bool = False) -> Iterator[Part]:
+    def download(self, sha256: str, *, start: int = 0, fresh: bool = False) -> Iterator[Part]:
         """A file from ``start`` on, or from its begin: see ``Part.start``.
 
         ``fresh``: from the disk, and not from the memory of whoever is between: what came was damaged.

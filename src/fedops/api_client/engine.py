@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedops.api_client.transport import Client
+from fedops.api_client.transport import FILE_SECONDS, WRITE_SECONDS, Client
 from fedops.core import contracts as c
 
 
@@ -29,11 +29,11 @@ class EngineClient(Client):
     def begin_round(self, round_: int, body: c.RoundBegin) -> c.Offered:
         """Announce who takes part, and make the assignments that the round begins with."""
         path = f"/engine/rounds/{round_}/begin"
-        return self._call(c.Offered, "POST", path, body, timeout=120.0)
+        return self._call(c.Offered, "POST", path, body, timeout=WRITE_SECONDS)
 
     def offer(self, body: c.OfferBatch) -> c.Offered:
         """Make assignments beside the rounds, or more of a round that was begun."""
-        return self._call(c.Offered, "POST", "/engine/offers", body, timeout=120.0)
+        return self._call(c.Offered, "POST", "/engine/offers", body, timeout=WRITE_SECONDS)
 
     def collect(self, body: c.CollectRequest) -> c.Collected:
         """Hand in verdicts; answered as soon as something came in."""
@@ -44,7 +44,7 @@ class EngineClient(Client):
 
     def hand_over(self, body: c.BlobHandover) -> c.BlobRef:
         """Make a file of the attempt's spool folder a blob."""
-        return self._call(c.BlobRef, "POST", "/engine/blobs", body, timeout=600.0)
+        return self._call(c.BlobRef, "POST", "/engine/blobs", body, timeout=FILE_SECONDS)
 
     def fetch_blob(self, ref: c.BlobRef, target: Path) -> Path:
         """A blob of the store as a file here."""
@@ -52,7 +52,11 @@ class EngineClient(Client):
 
     def commit(self, body: c.RoundCommit) -> c.CommitReply:
         return self._call(
-            c.CommitReply, "POST", f"/engine/rounds/{body.round}/commit", body, timeout=120.0
+            c.CommitReply,
+            "POST",
+            f"/engine/rounds/{body.round}/commit",
+            body,
+            timeout=WRITE_SECONDS,
         )
 
     def logs(self, body: c.EngineLogs) -> None:
@@ -60,4 +64,4 @@ class EngineClient(Client):
         self._tell("/engine/logs", body, timeout=10.0)
 
     def finish(self, body: c.EngineFinish) -> None:
-        self._tell("/engine/finish", body, timeout=120.0)
+        self._tell("/engine/finish", body, timeout=WRITE_SECONDS)

@@ -68,7 +68,7 @@ class OperatorDevices(Client):
             c.DeviceRead, "POST", f"/devices/{require_name(device)}/{require_name(decision)}"
         )
 
-    def device_logs(self, device: str, after: int = 0, limit: int = 200) -> c.LogPage:
+    def device_logs(self, device: str, *, after: int = 0, limit: int = 200) -> c.LogPage:
         """What a device logged beyond the entry ``after``, oldest first.
 
         ``NotFound`` when there is no such device.

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedops.api_client.transport import Client, given, parse_list
+from fedops.api_client.transport import FILE_SECONDS, Client, given, parse_list
 from fedops.core import contracts as c
 from fedops.core.contracts import require_name
+
+#: Every version's file is read. Seconds.
+_VERIFY_SECONDS = 3_600.0
 
 
 class OperatorModels(Client):
@@ -41,7 +44,7 @@ class OperatorModels(Client):
         """
         params = given({"task": task})
         return parse_list(
-            c.FileCheck, self._send("GET", "/models/verify", params=params, timeout=3_600.0)
+            c.FileCheck, self._send("GET", "/models/verify", params=params, timeout=_VERIFY_SECONDS)
         )
 
     def compare_models(self, task: str, first: str, second: str) -> c.ModelComparison:
@@ -54,7 +57,7 @@ class OperatorModels(Client):
         (False, [('w', 1.0)])
         """
         path = f"/tasks/{require_name(task)}/models/{require_name(first)}/compare/{require_name(second)}"
-        return self._call(c.ModelComparison, "GET", path, timeout=600.0)
+        return self._call(c.ModelComparison, "GET", path, timeout=FILE_SECONDS)
 
     def promote_model(self, task: str, version: str, alias: str = "serving") -> c.ModelVersionRead:
         """The version that the alias names from now on.
@@ -67,7 +70,7 @@ class OperatorModels(Client):
         """
         path = f"/tasks/{require_name(task)}/models/{require_name(version)}/promote"
         body = c.Promotion(alias=alias)
-        return self._call(c.ModelVersionRead, "POST", path, body, timeout=600.0)
+        return self._call(c.ModelVersionRead, "POST", path, body, timeout=FILE_SECONDS)
 
     def rollback_alias(self, task: str, alias: str = "serving") -> c.ModelVersionRead:
         """The version that the alias named before, and names again.

@@ -24,7 +24,7 @@ class OperatorRuns(Client):
         """
         return self._call(c.RunRead, "POST", f"/tasks/{require_name(task)}/runs", body)
 
-    def runs(self, task: str | None = None, limit: int = 50) -> list[c.RunRead]:
+    def runs(self, task: str | None = None, *, limit: int = 50) -> list[c.RunRead]:
         """The newest runs, of all tasks or of one. ``NotFound`` when there is no such task.
 
         >>> [run.status.value for run in operator.runs("mnist")]
@@ -137,7 +137,7 @@ class OperatorRuns(Client):
         """
         return self._call(c.RunRead, "POST", f"/runs/{run_id}/retry", body or c.RunRetry())
 
-    def events(self, after: int = 0, run_id: int | None = None) -> list[c.EventRead]:
+    def events(self, *, after: int = 0, run_id: int | None = None) -> list[c.EventRead]:
         """What happened beyond the event ``after``, oldest first, on the whole server or in a run.
 
         >>> [event.name for event in operator.events(run_id=finished)][-2:]

@@ -6,6 +6,7 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -20,6 +21,9 @@ M = TypeVar("M", bound=BaseModel)
 PREFIX = "/api/v1"
 #: Longest time the server holds a long poll open. Seconds.
 LONG_POLL_SECONDS = 25.0
+#: How long a call may take that writes much, and one that reads or moves whole files. Seconds.
+WRITE_SECONDS = 120.0
+FILE_SECONDS = 600.0
 #: How many bytes go at a time: small enough that a slow link shows progress and is no stalled one.
 BLOCK_BYTES = 128 * 1024
 #: Whether and by which authorities a server's certificate is checked.
@@ -54,7 +58,16 @@ def trust(ca_file: Path | None) -> ssl.SSLContext:
         raise Invalid(f"no certificates can be read from the CA file {ca_file}: {error}") from None
 
 
+@cache
+def _usual_authorities() -> ssl.SSLContext:
+    """Read once: it takes longer than a call."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 class Client:
+    _prefix = PREFIX
+    _unreachable = "cannot reach the Server Manager at"
+
     def __init__(
         self,
         url: str,
@@ -73,7 +86,7 @@ class Client:
             headers=headers,
             transport=transport,
             timeout=timeout,
-            verify=verify,
+            verify=_usual_authorities() if verify is True else verify,
             trust_env=False,
         )
 
@@ -96,7 +109,7 @@ class Client:
 
     def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
         with self._as_fedops_errors():
-            response = self._http.request(method, PREFIX + path, **kwargs)
+            response = self._http.request(method, self._prefix + path, **kwargs)
         raise_for_error(response)
         return response
 
@@ -106,7 +119,7 @@ class Client:
             yield
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise Unavailable(
-                f"cannot reach the Server Manager at {self.url}: {error or type(error).__name__}"
+                f"{self._unreachable} {self.url}: {error or type(error).__name__}"
             ) from None
 
     def _call(
@@ -130,13 +143,15 @@ class Client:
         return parse_list(item, self._send("GET", path, params=given(params)))
 
     def _upload(self, path: str, file: Path, **params: Any) -> c.BlobRef:
-        sent = self._send("PUT", path, content=blocks_of(file), params=given(params), timeout=600.0)
+        sent = self._send(
+            "PUT", path, content=blocks_of(file), params=given(params), timeout=FILE_SECONDS
+        )
         return parse(c.BlobRef, sent)
 
     def _download(self, path: str, target: Path) -> Path:
         with (
             self._as_fedops_errors(),
-            self._http.stream("GET", PREFIX + path, timeout=600.0) as response,
+            self._http.stream("GET", PREFIX + path, timeout=FILE_SECONDS) as response,
         ):
             if response.is_error:
                 response.read()

@@ -21,6 +21,7 @@ from fedops.client.training import main
 from fedops.config.schema import Config
 from fedops.core.errors import FedOpsError, Invalid, NotFound
 from fedops.flower.launch.device_launcher import ERROR_PREFIX, PLACEHOLDER, TRAINING_PREFIX
+from fedops.processes.log_output import log_to_stderr
 from fedops.processes.spawn import die_with_parent
 from fedops.scalize.flow.project import Project
 from fedops.settings import AppSettings, ClientSettings, app_settings, client_settings
@@ -38,13 +39,7 @@ def run_client_manager(
     given = parser.parse_args(arguments)
     if given.tethered:
         die_with_parent()
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-        datefmt="%H:%M:%S",
-    )
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    log_to_stderr()
     try:
         _take_part(app_dir.resolve(), training_module, given.overrides)
     except FedOpsError as error:

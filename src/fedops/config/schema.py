@@ -85,15 +85,16 @@ class Partition(Section):
 
     #: How the examples are divided.
     scheme: Literal["iid", "dirichlet", "shards", "quantity"] = "iid"
-    #: Of dirichlet (over labels) and quantity (over sizes): the smaller, the more unequal.
+    #: For dirichlet (over labels) and quantity (over sizes): the smaller, the more unequal.
     alpha: Annotated[Finite, Field(gt=0)] = 0.5
-    #: Of shards: how many pieces of the data, sorted by label, each device gets.
+    #: For shards: how many pieces of the data, sorted by label, each device gets.
     shards_per_client: Count = 2
     #: Which part this device takes, from 0. Given on the device, since every device has its own.
     index: Annotated[int, Field(ge=0)] | None = None
     #: How many parts there are.
     of: Count | None = None
-    #: Equal on all devices, else their parts overlap. Default: ``random_seed``.
+    #: The seed of the division. It must be equal on all devices, otherwise their parts overlap. Default:
+    #: ``random_seed``.
     seed: Annotated[int, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
@@ -106,17 +107,18 @@ class Partition(Section):
 class Dataset(Section):
     #: What the data is called. Devices of one run must agree on it.
     name: str = ""
-    #: The share of its examples a device keeps for validation, cut by seed.
+    #: The share of its examples that a device keeps for validation, split by the seed.
     validation_split: Share = 0.2
     #: The folder the data is in, on each device.
     root: str | None = None
     #: Whether the app may fetch the data when it is not there.
     download: bool = True
-    #: What to use when the data cannot be had: scikit-learn's handwritten digits, named as such.
+    #: What to use if the data cannot be found: scikit-learn's handwritten digits, named as such.
     fallback: Literal["digits"] | None = None
-    #: What a model without a shape of its own (scikit-learn) is sized by, on machines without data.
+    #: How many features the data has. It gives a model that has no shape of its own (scikit-learn) its size,
+    #: on machines without data.
     features: Count | None = None
-    #: The labels there are, for the same purpose.
+    #: Which labels there are, for the same purpose.
     classes: Annotated[list[int | str], Field(min_length=1)] | None = None
     partition: Partition | None = None
 
@@ -124,40 +126,40 @@ class Dataset(Section):
 class Xai(Section):
     #: Whether the device explains its predictions.
     enabled: bool = False
-    #: Where: explanations are computed on the device.
+    #: Where explanations are computed: on the device.
     run_location: Literal["client"] = "client"
-    #: Which of the model's convolutions is looked at, counted as Python counts: -1 is the last.
+    #: Which of the model's convolutions is explained, counted as Python counts: -1 is the last.
     target_layer_index: int = -1
     #: Where the pictures go.
     output_dir: str = "outputs/gradcam"
-    #: The layer's name; wins over the index. "auto" leaves it to the index.
+    #: The layer's name; it takes precedence over the index. "auto" leaves the choice to the index.
     layer: str = "auto"
-    #: By which methods.
+    #: The explanation methods that are used.
     methods: Annotated[list[str], Field(min_length=1)] = ["gradcam"]
-    #: At which rounds.
+    #: In which rounds the device explains.
     when: Literal["before", "every_round", "every_n", "after"] = "every_round"
-    #: Of ``when = "every_n"``.
+    #: With ``when = "every_n"``, the device explains in every n-th round and in the last one.
     every_n: Count = 5
-    #: How many examples, chosen once per device.
+    #: How many examples are explained. Each device chooses them once.
     samples: Count = 16
     #: The class that is explained.
     explain: Literal["predicted", "true", "both"] = "predicted"
     #: What may leave the device; its owner's ``device.toml`` has the last word.
     upload: Literal["none", "scores", "images"] = "none"
-    #: Which model: the one received, the one trained here, or both.
+    #: Which model is explained: the one received, the one trained here, or both.
     models: Literal["global", "local", "both"] = "both"
-    #: How long explaining may take a round.
+    #: How long explaining may take per round, in seconds.
     max_seconds: Seconds = 30.0
-    #: Of the time that rounds take: beyond it, a round is explained in brief.
+    #: The share of the time of rounds that explaining may take; beyond it, a round is explained in brief.
     max_share: Annotated[Finite, Field(gt=0, le=1)] = 0.05
-    #: Pictures of older rounds are removed; the series of scores stays.
+    #: For how many rounds pictures are kept; those of older rounds are removed, the series of scores stays.
     keep_rounds: Count = 50
 
 
 class Wandb(Section):
     #: Whether metrics also go to Weights & Biases.
     use: bool = False
-    #: The API key. Never leaves the device, never shown.
+    #: The API key. It never leaves the device and is never shown.
     key: str = Field(default="", repr=False)
     #: The account (entity) there.
     account: str = ""
@@ -209,7 +211,7 @@ class Server(Section):
 
 
 class Exchange(Section):
-    """``[exchange]``: what of the model travels. Patterns are shell globs over tensor names."""
+    """``[exchange]``: which tensors travel, and how. Patterns are shell globs over tensor names."""
 
     #: Floating-point state that is not trained, such as running means.
     float_buffers: Literal["mean", "local"] = "mean"
@@ -233,19 +235,19 @@ class Resources(Section):
 
 
 class Config(Section):
-    #: Of the whole run: initial model, choice of clients, training on each device.
+    #: The seed of the whole run: initial model, choice of clients, training on each device.
     random_seed: Annotated[int, Field(ge=0, lt=2**63)] = 42
-    #: Of each client's optimizer.
+    #: The learning rate of each client's optimizer.
     learning_rate: Annotated[Finite, Field(gt=0)] = 0.001
-    #: Which adapter, in any of its spellings. Default: seen from the model.
+    #: Which adapter is used, in any of its spellings. Default: FedOps recognises it from the model.
     model_type: str | None = None
     #: The task to work for. "task_id" stands for the only ready task of the server.
     task_id: Name = "task_id"
     #: How often each client goes through its data in a round.
     num_epochs: Count = 1
-    #: Examples a step.
+    #: How many examples one training step uses.
     batch_size: Count = 32
-    #: Rounds of a run.
+    #: How many rounds a run has.
     num_rounds: Count = 1
     #: How many clients a round has; without it the strategy's fraction and minimum decide.
     clients_per_round: Count | None = None
@@ -254,15 +256,15 @@ class Config(Section):
     dataset: Dataset = Dataset()
     #: What loads the device's data. Steps are mostly named in ``[tool.fedops.flow]``.
     data: Step | None = None
-    #: What trains the model on it; without it the adapter's own loop.
+    #: What trains the model on the data; without it, the adapter's own loop does.
     train: Step | None = None
-    #: What evaluates the model; without it the adapter's own loop.
+    #: What evaluates the model; without it, the adapter's own loop does.
     evaluate: Step | None = None
     #: What loads the server's own data to judge the global model on.
     validation: Step | None = None
-    #: Of the adapter's own loop, by name or as a step.
+    #: The optimizer of the adapter's own loop, by name or as a step.
     optimizer: Choice | None = None
-    #: Of the adapter's own loop, by name or as a step.
+    #: The loss of the adapter's own loop, by name or as a step.
     loss: Choice | None = None
     exchange: Exchange = Exchange()
     resources: Resources = Resources()

@@ -68,6 +68,11 @@ class ProcessStatus(StrEnum):
     FATAL = "fatal"
 
 
+#: A training client that does its work, and one that has all loaded: it says so itself.
+PROCESS_WORKING = (ProcessStatus.TRAINING, ProcessStatus.EVALUATING)
+PROCESS_READY = (ProcessStatus.IDLE, *PROCESS_WORKING)
+
+
 class AssignmentStatus(StrEnum):
     """One piece of work for one device. Being lost is presence of the device, never an end of these."""
 

@@ -30,7 +30,7 @@ class DataSource:
     env: Mapping[str, str] = field(default_factory=dict)
 
 
-def choose(folder: Path | None, download: bool = True) -> DataSource:
+def choose(folder: Path | None, *, download: bool = True) -> DataSource:
     """The folder given, else the one in the environment, else whatever can be had.
 
     Raises:

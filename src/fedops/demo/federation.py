@@ -14,7 +14,6 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import psutil
@@ -23,7 +22,7 @@ from fedops.api_client import OperatorClient
 from fedops.client.device.enrolment import join as enrol
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError, Unavailable, from_reply
-from fedops.processes.spawn import clean_env, spawn, tethered
+from fedops.processes.spawn import clean_env, let_go, spawn, tethered
 from fedops.waiting import Timeout, wait_until
 
 T = TypeVar("T")
@@ -67,8 +66,7 @@ class Part:
             self.process.wait(seconds)
         except subprocess.TimeoutExpired:  # closing its stdin makes the tether kill the tree
             self.process.kill()
-        if self.process.stdin is not None:
-            self.process.stdin.close()
+        let_go(self.process)
         self.process.wait()
 
     def last_words(self, lines: int = 15) -> str:
@@ -94,12 +92,7 @@ class Federation:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        tb: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     @property
@@ -302,6 +295,7 @@ class Federation:
         what: str,
         condition: Callable[[], T | None],
         seconds: float = START_SECONDS,
+        *,
         pause: float = 0.1,
     ) -> T:
         """The first true value of ``condition``; ``Unavailable`` when none came in time."""

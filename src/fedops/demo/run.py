@@ -60,7 +60,7 @@ class Demo:
     def __post_init__(self) -> None:
         self.app = self.plan.app or find_app()
         Project.open(self.app)  # a mistake in it is said before anything starts
-        self.data = choose(self.plan.mnist, self.plan.download)
+        self.data = choose(self.plan.mnist, download=self.plan.download)
         self.home = prepare_home(self.plan.home)
 
     @property

@@ -1,12 +1,10 @@
 """Explanations of a model's predictions, on the device that has the data.
 
-Where to begin: ``start`` opens an ``explainer`` as ``[xai]`` asks (``options``); ``background`` runs it
-beside training.
+    service     an explainer at work: opened as ``[xai]`` asks, run in the background after a round
+    explainers  what is explained, of images and of tables, and the report on it
+    methods     Grad-CAM and the others, by name
+    quality     whether an explanation is any good, and its drift over the rounds
+    render      pictures for people
 
-    what is explained   probes (the samples), workbench (the model), forward (its scores), layers
-    methods for images  base, methods (by name), cam, gradients, perturbation; put to work in maps, imaging
-    and for tables      tabular, tables
-    is it any good      faithfulness, quality
-    over the rounds     archive, drift; timing keeps all of it short
-    for people          sheet, album, bars (pictures), report
+Imports ``config`` and ``storage``; knows neither a server nor Flower.
 """

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from fedops.api_client import OperatorClient
 from fedops.flower.app_package import build_bundle
+from fedops.processes.short_commands import output_of
 
 _SECONDS = 10.0
 
@@ -46,14 +46,5 @@ def git_commit(folder: Path) -> str | None:
 
 
 def _git(folder: Path, *words: str) -> str | None:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *words],
-            capture_output=True,
-            text=True,
-            timeout=_SECONDS,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
+    said = output_of(["git", "-C", str(folder), *words], seconds=_SECONDS)
+    return None if said is None else said.strip()

@@ -207,6 +207,7 @@ class DeviceApp:
         self,
         project: Project,
         device: Device,
+        *,
         states: Path | None = None,
         adjust: Adjust | None = None,
     ) -> None:

@@ -11,39 +11,28 @@ import os
 import sys
 from pathlib import Path
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from fedops.api_client import EngineClient
-from fedops.core.contracts import AttemptSpec, EngineHello
+from fedops.core.contracts import AttemptSpec, EngineHello, EngineTicket
 from fedops.core.errors import AttemptSuperseded, FedOpsError, Invalid
 from fedops.engine.link.log_shipping import LogShipping
 from fedops.engine.link.server_link import RETRY_SECONDS, ServerLink
 from fedops.failpoints import reached
+from fedops.processes.json_lines import read_first_line
+from fedops.processes.log_output import log_to_stderr
 from fedops.processes.spawn import die_with_parent
 
 logger = logging.getLogger("fedops.engine")
 #: How much lower its priority is than the Server Manager's.
 NICE = 5
-#: A ticket is shorter than this. Bytes.
-_TICKET_BYTES = 64 * 1024
-
-
-class AttemptCredentials(BaseModel):
-    """What an attempt needs to reach its Server Manager, and where its app is."""
-
-    server_url: str
-    token: str
-    run_id: int
-    attempt: int
-    app_dir: Path
 
 
 def main() -> int:
     """Execute an attempt. Returns when the run, or the attempt's part in it, is over."""
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(name)s: %(message)s")
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    log_to_stderr("%(name)s: %(message)s")
     try:
-        ticket = read_ticket(_first_line())
+        ticket = read_ticket(read_first_line(0))
         die_with_parent()
         _give_way()
         with EngineClient(ticket.server_url, token=ticket.token) as api:
@@ -60,9 +49,7 @@ def _give_way() -> None:
         os.nice(NICE)
 
 
-def execute(
-    ticket: AttemptCredentials, api: EngineClient, retry_seconds: float = RETRY_SECONDS
-) -> None:
+def execute(ticket: EngineTicket, api: EngineClient, retry_seconds: float = RETRY_SECONDS) -> None:
     """Say hello, and then do what the run asks for, with its lines sent to the server."""
     with ServerLink(api, retry_seconds) as link:
         shipping = LogShipping(api.logs, lambda: link.round)
@@ -92,22 +79,14 @@ def _work(spec: AttemptSpec, app_dir: Path, link: ServerLink) -> None:
     play_attempt(spec, app_dir, link)
 
 
-def read_ticket(line: str) -> AttemptCredentials:
+def read_ticket(line: bytes) -> EngineTicket:
     """The ticket that the Server Manager wrote. ``Invalid`` when it is none."""
     try:
-        return AttemptCredentials.model_validate_json(line)
+        return EngineTicket.model_validate_json(line)
     except ValidationError:
         raise Invalid(
             "there is no attempt's ticket on standard input: a FedOps server starts this program itself"
         ) from None
-
-
-def _first_line() -> str:
-    """The first line of stdin and no byte more: the rest is the tie to the parent."""
-    line = bytearray()
-    while len(line) < _TICKET_BYTES and (byte := os.read(0, 1)) not in (b"", b"\n"):
-        line += byte
-    return line.decode(errors="replace")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Child processes: started clean, tied to their parent, ended as whole trees, noted in files."""
+"""Processes: children, tied to us and ended as whole trees; what is said over a pipe, and logged."""

@@ -18,28 +18,18 @@ from typing import IO, Any
 import psutil
 
 from fedops.processes.process_tree import TREE_VARIABLE, descendants, signal_all
+from fedops.processes.threads import in_thread
 
 #: A child that lost its parent is gone at the latest after this many seconds.
 ORPHAN_SECONDS = 2.0
-
-
 _SECRET_NAME = re.compile(r"FEDOPS_.*(TOKEN|SECRET|PASSWORD|KEY|DATABASE_URL)", re.IGNORECASE)
-
-
 _SECRET_VALUE = re.compile(r"\bfo_(admin|join|device|attempt)_")
-
-
 PR_SET_PDEATHSIG = 1
-
-
 _LINUX = sys.platform.startswith("linux")
-
 
 # PR_SET_PDEATHSIG fires when the *thread* that started the child ends, so all children are started
 # by one thread that lives as long as the process.
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
-
-
 Stream = int | IO[Any] | None
 
 
@@ -65,6 +55,7 @@ def spawn(
     *,
     env: Mapping[str, str] | None = None,
     cwd: Path | None = None,
+    tree: str | None = None,
     stdout: Stream = None,
     stderr: Stream = None,
     pass_fds: Sequence[int] = (),
@@ -72,10 +63,12 @@ def spawn(
     """Start a child in a session of its own, holding its stdin: when we die, it reads the end of it.
 
     The child calls ``die_with_parent`` early, or is run through the tether (``tethered``).
-    ``env`` None means ``clean_env()``; an environment given is used as it is.
+    ``env`` None means ``clean_env()``; an environment given is used as it is. ``tree`` names the child and
+    all that it starts, for ``end_named_tree``.
     """
+    named = {TREE_VARIABLE: tree} if tree else {}
     options: dict[str, Any] = {
-        "env": clean_env() if env is None else dict(env),
+        "env": {**(clean_env() if env is None else env), **named},
         "cwd": cwd,
         "stdin": subprocess.PIPE,
         "stdout": stdout,
@@ -88,6 +81,13 @@ def spawn(
 
 def _popen(command: list[str], options: dict[str, Any]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, **options)
+
+
+def let_go(child: subprocess.Popen[bytes]) -> None:
+    """Cut the tie to a child: one that lives takes it for our end."""
+    if child.stdin is not None:
+        with contextlib.suppress(OSError):
+            child.stdin.close()
 
 
 def tethered(command: Sequence[str], *, grace: float = 5.0, tree: str | None = None) -> list[str]:
@@ -111,9 +111,7 @@ def die_with_parent(before: Callable[[], None] | None = None) -> None:
     os.dup2(null, 0)
     os.close(null)
     _end_by_kernel_after_parent()
-    threading.Thread(
-        target=_watch_tie, args=(tie, before), name="parent-watch", daemon=True
-    ).start()
+    in_thread(_watch_tie, tie, before, name="parent-watch")
 
 
 def _watch_tie(tie: int, before: Callable[[], None] | None) -> None:

@@ -16,6 +16,7 @@ import psutil
 
 from fedops.processes.process_tree import TREE_VARIABLE, carrying, descendants, end_tree, signal_all
 from fedops.processes.spawn import PR_SET_PDEATHSIG, prctl
+from fedops.processes.threads import in_thread
 
 _PR_SET_CHILD_SUBREAPER = 36
 
@@ -36,8 +37,8 @@ def _tether(command: list[str], grace: float, tree: str) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())
     child = _start_tethered(command, tree)
-    threading.Thread(target=_set_at_exit, args=(child, done), daemon=True).start()
-    threading.Thread(target=_set_at_end_of_stdin, args=(done,), daemon=True).start()
+    in_thread(_set_at_exit, child, done)
+    in_thread(_set_at_end_of_stdin, done)
     done.wait()
     end_tree(child.pid, grace)
     signal_all([*descendants(psutil.Process()), *_carrying_others(tree)], signal.SIGKILL)

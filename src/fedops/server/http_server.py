@@ -1,4 +1,4 @@
-"""The Server Manager's web server: it begins once everything can, and ends in order."""
+"""The web server of a process: it begins once everything can, and ends in order."""
 
 from __future__ import annotations
 
@@ -10,17 +10,12 @@ from contextlib import contextmanager
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from fedops.core.errors import FedOpsError
-from fedops.server.app import ServerManager, create_app, front
-from fedops.server.jobs.engine_process import EngineProcesses
-from fedops.settings import ServerSettings
 
 logger = logging.getLogger("fedops.server")
 
-#: How many may wait to be let in, when a thousand devices come back at once.
-BACKLOG = 4_096
 #: How long requests that are under way may take when the server ends. Seconds.
 GRACE_SECONDS = 3
 #: Longer than our clients keep an idle connection, so that none is closed while one sends on it.
@@ -28,36 +23,34 @@ KEEP_ALIVE_SECONDS = 30
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def open_app(settings: ServerSettings, engines: EngineProcesses) -> FastAPI:
-    """The app, with everything done that can fail for a reason the user can act on."""
-    app = create_app(settings, engines, dashboard=True)
-    manager: ServerManager = app.state.manager
-    try:
-        manager.open()
-    except FedOpsError:
-        manager.services.db.close()
-        raise
-    return app
+def serve(
+    app: ASGIApp,
+    listener: socket.socket,
+    backlog: int,
+    *,
+    name: str,
+    let_go: Callable[[], None] = lambda: None,
+) -> None:
+    """Serve until SIGINT or SIGTERM.
 
-
-def serve(app: FastAPI, listener: socket.socket) -> None:
-    """Serve until SIGINT or SIGTERM."""
+    ``backlog``: how many may wait to be let in. ``let_go`` answers those who wait for news. ``name``: what
+    this process is called.
+    """
     config = uvicorn.Config(
-        front(app),
+        app,
         access_log=False,
         log_config=None,
         server_header=False,
         date_header=False,
-        backlog=BACKLOG,
+        backlog=backlog,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=GRACE_SECONDS,
         lifespan="on",
     )
-    manager: ServerManager = app.state.manager
-    server = _Server(config, manager.services.let_go)
+    server = _Server(config, let_go)
     server.run(sockets=[listener])
     if not server.started:
-        raise FedOpsError("the Server Manager could not start; see the log above")
+        raise FedOpsError(f"the {name} could not start; see the log above")
 
 
 class _Server(uvicorn.Server):

@@ -1,10 +1,9 @@
-"""The Server Manager as a program: one process, from its first check to its last child's end."""
+"""The programs of a server, each from its first check to its end: the Server Manager, and a file server."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import logging
 import socket
 import sys
 from collections.abc import Callable, Sequence
@@ -12,14 +11,17 @@ from typing import Any
 
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid
 from fedops.processes.lock import hold_lock
+from fedops.processes.log_output import log_to_stderr
 from fedops.server.database.backup_lock import require_finished
+from fedops.server.database.database import parse_url
 from fedops.server.jobs.engine_process import COMMAND, LocalEngineProcesses
 from fedops.settings import ServerSettings
 
 LOCK = "server.lock"
 #: Each device holds a long poll and a connection or two for files and what it says.
 OPEN_FILES = 16_384
-_BACKLOG = 4_096
+#: How many may wait to be let in, when a thousand devices come back at once.
+BACKLOG = 4_096
 
 #: Told the settings that are really used, port included, when everything can begin.
 Announce = Callable[[ServerSettings], None]
@@ -38,19 +40,55 @@ def run(
     with contextlib.ExitStack() as held:
         _make_home(settings)
         held.enter_context(hold_lock(settings.home / LOCK, "a Server Manager"))
-        require_finished(settings.home)
-        listener = held.enter_context(bind(settings.host, settings.port))
-        settings = settings.model_copy(update={"port": listener.getsockname()[1]})
-        set_up_logging()
-        _raise_open_files()
+        settings, listener = _begin(settings, held)
         # Only here: it takes a second to import, and what was wrong above is said at once.
-        from fedops.server.http_server import open_app, serve
+        from fedops.server.app import front, open_app
+        from fedops.server.http_server import serve
 
         engines = LocalEngineProcesses(settings.home / "engine", engine_command)
         held.callback(engines.close)
         app = open_app(settings, engines)
         announce(settings)
-        serve(app, listener)
+        let_go = app.state.manager.services.let_go
+        serve(front(app), listener, BACKLOG, name="Server Manager", let_go=let_go)
+
+
+def run_file_server(settings: ServerSettings, announce: Announce) -> None:
+    """Serve files until SIGINT or SIGTERM, beside the Server Managers of the same database.
+
+    It may have the home folder of one of them. ``FedOpsError`` when it cannot begin.
+    """
+    settings.require_safe_binding()
+    _require_shared_database(settings)
+    with contextlib.ExitStack() as held:
+        _make_home(settings)
+        settings, listener = _begin(settings, held)
+        from fedops.server.file_server import file_app, open_file_server
+        from fedops.server.http_server import serve
+
+        member = open_file_server(settings)
+        announce(settings)
+        serve(file_app(member), listener, BACKLOG, name="file server")
+
+
+def _begin(
+    settings: ServerSettings, held: contextlib.ExitStack
+) -> tuple[ServerSettings, socket.socket]:
+    """Listen, and be ready to say what happens. The settings with the port that it is."""
+    require_finished(settings.home)
+    listener = held.enter_context(bind(settings.host, settings.port))
+    log_to_stderr()
+    _raise_open_files()
+    return settings.model_copy(update={"port": listener.getsockname()[1]}), listener
+
+
+def _require_shared_database(settings: ServerSettings) -> None:
+    if parse_url(settings.database).get_backend_name() == "sqlite":
+        raise Invalid(
+            "a file server needs PostgreSQL, and this database is SQLite, which the Server Manager has "
+            "alone: set FEDOPS_DATABASE_URL for both, or put nginx in front and let it send the files "
+            "(FEDOPS_SERVER_ACCEL_PREFIX)"
+        )
 
 
 def _make_home(settings: ServerSettings) -> None:
@@ -75,7 +113,7 @@ def bind(host: str, port: int) -> socket.socket:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
         # Now, not when the app is up: whoever connects meanwhile waits instead of being refused.
-        listener.listen(_BACKLOG)
+        listener.listen(BACKLOG)
     except OSError as error:
         listener.close()
         raise _cannot_bind(host, port, error) from None
@@ -103,19 +141,6 @@ def _cannot_bind(host: str, port: int, error: OSError) -> FedOpsError:
 
 
 # --- the process -------------------------------------------------------------------------------
-
-
-def set_up_logging() -> None:
-    """One readable line for each thing worth one, on stderr."""
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-        datefmt="%H:%M:%S",
-    )
-    quiet: Sequence[str] = ("httpx", "httpcore", "uvicorn", "alembic", "websockets", "engineio")
-    for name in quiet:
-        logging.getLogger(name).setLevel(logging.WARNING)
 
 
 def _raise_open_files() -> None:

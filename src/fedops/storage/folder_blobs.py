@@ -1,7 +1,8 @@
 """Blobs in a folder: ``ab/cdef...`` under its root; what is on its way in lies in ``incoming``.
 
 Beside an unfinished file ``NAME`` lies ``NAME.note``, what was said of it when it began: with both it can be
-resumed.
+resumed. Of several processes that have the folder, each writes only to files that it made: one that goes on
+with another's upload does so in a copy, whatever the other one still writes.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from fedops.core.contracts import BlobRef
 from fedops.core.errors import Invalid, NotFound, Unavailable
@@ -25,13 +27,13 @@ from fedops.storage.blobs import (
     UNFINISHED_SECONDS,
     WrongDigest,
     damaged,
-    ends_early,
     is_digest,
     keep,
     not_there,
     require_digest,
 )
 from fedops.storage.disk import disk_errors, sync_folders
+from fedops.storage.open_files import link_open_file, mark_of, read_exactly, write_all
 
 _NAME = re.compile(r"[0-9a-zA-Z_-]{1,128}")
 _BLOCK = 1 << 20
@@ -39,10 +41,11 @@ _WRITE = os.O_RDWR | os.O_APPEND
 
 
 class FolderBlobs:
-    """Blobs in a folder: ``ab/cdef...`` under its root."""
+    """Blobs in a folder: ``ab/cdef...`` under its root. ``shared``: other processes take in files, too."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, shared: bool = False) -> None:
         self.root = root
+        self.shared = shared
         self.incoming = root / "incoming"
         #: The unfinished files that this process writes to.
         self._open: set[str] = set()
@@ -95,7 +98,7 @@ class FolderBlobs:
         except FileNotFoundError:
             raise not_there(sha256) from None
         try:
-            return _read_exactly(file, offset, size, sha256)
+            return read_exactly(file, offset, size, sha256)
         finally:
             os.close(file)
 
@@ -164,6 +167,8 @@ class FolderUpload:
         #: Whether its note is on the disk, or it needs none.
         self.secured = True
         self._file = -1
+        #: How the file was when this process let go of it.
+        self._left: tuple[int, ...] = ()
         self._hash = hashlib.sha256()
         self.size = 0
         self.ref = BlobRef(sha256="", size=0)
@@ -202,7 +207,7 @@ class FolderUpload:
         try:
             with disk_errors(self._store.root):
                 for block in blocks:
-                    _write_all(file, block)
+                    write_all(file, block)
                     added += len(block)
         except Unavailable:
             os.ftruncate(file, self.size)
@@ -212,12 +217,16 @@ class FolderUpload:
         self.size += added
 
     def reopen(self) -> int:
+        if self._store.shared and self._file >= 0 and not self._has_name():
+            self._close()  # another process took it over, or ended it
         file = self._opened()
         if os.fstat(file).st_size != self.size:
             self._hash_again(file)
         return self.size
 
     def stage(self, sha256: str | None = None) -> FolderUpload:
+        if self._file >= 0 and os.fstat(self._file).st_size != self.size:
+            raise Unavailable("the upload has other bytes than were written to it: ask where it is")
         found = self._hash.hexdigest()
         if sha256 is not None and found != sha256:
             raise WrongDigest(
@@ -246,6 +255,12 @@ class FolderUpload:
         self._close()
         self._store.discard(self._name)
 
+    def opened(self) -> BinaryIO:
+        """Its bytes from the first on, also when another process took its name."""
+        file = os.fdopen(os.dup(self._opened()), "rb")
+        file.seek(0)
+        return file
+
     # --- Staged -------------------------------------------------------------------------------
 
     def sync(self) -> None:
@@ -260,18 +275,17 @@ class FolderUpload:
             self._make_folder(target.parent)
             reached("server.artifact.synced")
             if self.path.exists() or not target.exists():
-                self._require_ours(self.path)
+                if self._file >= 0 and not self._has_name():
+                    raise _taken_over()
                 self._name_as(target)
-                self._require_ours(target, remove=True)
         return target.parent
 
-    def _require_ours(self, path: Path, *, remove: bool = False) -> None:
-        """Another process that has the folder may have begun this upload anew, under the same name."""
-        if self._file < 0 or os.path.samestat(path.stat(), os.fstat(self._file)):
-            return
-        if remove:
-            path.unlink(missing_ok=True)
-        raise Unavailable("the upload was begun anew at another server: it goes on there")
+    def _has_name(self) -> bool:
+        """Another process that has the folder may have gone on with this upload, under the same name."""
+        try:
+            return os.path.samestat(self.path.stat(), os.fstat(self._file))
+        except FileNotFoundError:
+            return False
 
     def done(self) -> None:
         self.abort()
@@ -284,15 +298,21 @@ class FolderUpload:
     def _name_as(self, target: Path) -> None:
         """A second name for the same file; what had the name before may be damaged, and is replaced."""
         try:
-            os.link(self.path, target)
+            self._link(target)
         except FileExistsError:
             if not target.samefile(self.path):
-                beside = self._store.incoming / f"{self._name}.twin"
-                beside.unlink(missing_ok=True)
-                os.link(self.path, beside)
+                beside = self._store.incoming / secrets.token_hex(16)
+                self._link(beside)
                 beside.replace(target)
         except PermissionError:  # a file system without links
             self.path.replace(target)
+
+    def _link(self, target: Path) -> None:
+        """A second name, of the file that is open: what has its first name may be another's by now."""
+        try:
+            link_open_file(self._file, self.path, target)
+        except FileNotFoundError:
+            raise _taken_over() from None
 
     # --- the open file ------------------------------------------------------------------------
 
@@ -300,8 +320,29 @@ class FolderUpload:
         if self._file < 0:
             with disk_errors(self._store.root):
                 self._open(_WRITE | os.O_CREAT | os.O_NOFOLLOW)
+                if self._store.shared and mark_of(self._file) != self._left:
+                    self._take_over()
             self.reopen()
         return self._file
+
+    def _take_over(self) -> None:
+        """Go on in a copy: the process that took it in so far may not know yet that it lost it."""
+        source, self._file = self._file, -1
+        beside = self._store.incoming / secrets.token_hex(16)
+        try:
+            self._file = os.open(beside, _WRITE | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._begin_anew()
+            while block := os.pread(source, _BLOCK, self.size):
+                write_all(self._file, block)
+                self._hash.update(block)
+                self.size += len(block)
+            beside.replace(self.path)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            self._close()
+            raise
+        finally:
+            os.close(source)
 
     def _open(self, flags: int) -> None:
         self._file = os.open(self.path, flags | os.O_CLOEXEC, 0o600)
@@ -311,15 +352,25 @@ class FolderUpload:
         file, self._file = self._file, -1
         self._store._open.discard(self._name)
         if file >= 0:
+            self._left = mark_of(file)
             with suppress(OSError):  # what is left to be written has no place, and is not wanted
                 os.close(file)
 
-    def _hash_again(self, file: int) -> None:
+    def _begin_anew(self) -> None:
+        """Nothing is known of its bytes, nor that they are what was announced."""
         self._hash, self.size = hashlib.sha256(), 0
+        self.ref = BlobRef(sha256="", size=0)
+
+    def _hash_again(self, file: int) -> None:
+        self._begin_anew()
         with disk_errors(self._store.root):
             while block := os.pread(file, _BLOCK, self.size):
                 self._hash.update(block)
                 self.size += len(block)
+
+
+def _taken_over() -> Unavailable:
+    return Unavailable("the upload was taken over by another server: it goes on there")
 
 
 def place_of(root: Path, sha256: str) -> Path:
@@ -332,20 +383,3 @@ def _named(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise Invalid(f"'{name[:80]}' is no name of an upload")
     return name
-
-
-def _write_all(file: int, block: bytes) -> None:
-    view = memoryview(block)
-    while view:
-        view = view[os.write(file, view) :]
-
-
-def _read_exactly(file: int, offset: int, size: int, sha256: str) -> bytes:
-    parts, missing = [], size
-    while missing:
-        part = os.pread(file, missing, offset + size - missing)
-        if not part:
-            raise ends_early(sha256, offset + size - missing)
-        parts.append(part)
-        missing -= len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)

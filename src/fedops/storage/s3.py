@@ -90,10 +90,11 @@ class S3Blobs:
         *,
         presigned: bool = False,
         cache_bytes: int = CACHE_BYTES,
+        shared: bool = False,
     ) -> None:
         self._bucket = bucket
         self._store = bucket.open()
-        self._cache = _Cache(FolderBlobs(folder), cache_bytes)
+        self._cache = _Cache(FolderBlobs(folder, shared=shared), cache_bytes)
         self._presigned = presigned
 
     # --- in -----------------------------------------------------------------------------------
@@ -120,8 +121,8 @@ class S3Blobs:
 
     def _put(self, staged: FolderUpload) -> Staged:
         """A complete file becomes an object: durable from here on."""
-        with self._errors(staged.ref.sha256):
-            obstore.put(self._store, _key(staged.ref.sha256), staged.path)
+        with self._errors(staged.ref.sha256), staged.opened() as file:
+            obstore.put(self._store, _key(staged.ref.sha256), file)
         return _Put(staged, self._cache)
 
     # --- out ----------------------------------------------------------------------------------
@@ -270,7 +271,10 @@ class _Put:
     def __init__(self, staged: FolderUpload, cache: _Cache) -> None:
         self._staged = staged
         self._cache = cache
-        self.ref = staged.ref
+
+    @property
+    def ref(self) -> BlobRef:
+        return self._staged.ref
 
     def sync(self) -> None:
         pass

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, field
 
+from fedops.core.contracts import EngineTicket
 from fedops.core.errors import Unavailable
-from fedops.server.jobs.engine_process import EngineTicket
 
 
 @dataclass

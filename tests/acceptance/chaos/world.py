@@ -18,6 +18,7 @@ import psutil
 from board import Board
 from shaper import Shaper
 
+from fedops.client.device.enrolment import join
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError
 from fedops.core.states import RUN_TERMINAL
@@ -85,8 +86,8 @@ class World:
             )
             with federation.operator() as operator:
                 token = operator.create_token(c.TokenCreate(uses=1, note=name)).token
-            url, home = f"http://127.0.0.1:{network.port}", str(federation.device_home(name))
-            federation.command("join", url, "--token", str(token), "--name", name, "--home", home)
+            url = f"http://127.0.0.1:{network.port}"
+            join(url, str(token), name, federation.device_home(name))
             self.start_manager(name)
         federation.until_online(self.setup.devices, seconds=120.0)
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
+import shutil
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent.parent))
-
 from managing import World, managing
 from postgres import KINDS, POSTGRES, fresh_database
 
@@ -29,6 +26,16 @@ def migrated_template() -> Iterator[str]:
         yield name
 
 
+@pytest.fixture(scope="session")
+def migrated_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite database of the same."""
+    file = tmp_path_factory.mktemp("template") / "fedops.db"
+    made = Database(f"sqlite:///{file}")
+    made.migrate()
+    made.close()
+    return file
+
+
 @pytest.fixture(params=KINDS)
 def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
     """None: SQLite in the server's folder."""
@@ -42,6 +49,11 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str | None]:
 
 
 @pytest.fixture
-def world(tmp_path: Path, database_url: str | None) -> Iterator[World]:
+def world(
+    tmp_path: Path, database_url: str | None, request: pytest.FixtureRequest
+) -> Iterator[World]:
+    if database_url is None:
+        (tmp_path / "server").mkdir(mode=0o700)
+        shutil.copy(request.getfixturevalue("migrated_file"), tmp_path / "server")
     with managing(tmp_path, database_url) as made:
         yield made

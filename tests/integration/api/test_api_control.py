@@ -79,7 +79,7 @@ def test_a_pending_run_pauses_and_stops_at_once(world: World) -> None:
     assert world.operator.run(run.id).started_at is not None
     world.operator.pause_run(run.id)
     world.clock.advance(4)
-    world.manager.sweeper.step()
+    world.manager.maintenance.step()
     assert _status(world, run.id) is RunStatus.PAUSED
     assert world.operator.stop_run(run.id).status is RunStatus.STOPPED
 

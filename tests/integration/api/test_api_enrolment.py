@@ -186,11 +186,11 @@ def test_presence_follows_polls_and_is_logged_once(world: World) -> None:
     device.poll()
     assert world.operator.device("pi").online
     world.clock.advance(7.9)
-    world.manager.sweeper.step()
+    world.manager.maintenance.step()
     assert world.operator.device("pi").online
     world.clock.advance(0.2)
     for _ in range(3):
-        world.manager.sweeper.step()
+        world.manager.maintenance.step()
     seen = world.operator.device("pi")
     assert not seen.online
     assert seen.why == "offline, last seen 8 s ago"

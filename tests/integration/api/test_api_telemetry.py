@@ -57,11 +57,11 @@ def test_old_samples_go_and_nothing_else(world: World, monkeypatch: pytest.Monke
     device.records(c.RecordBatch(records=[accuracy]))
     world.clock.advance(6 * DAY)
     _measure(device, 4.0)
-    world.manager.sweeper.step()
+    world.manager.maintenance.step()
     assert len(_cpu(world, "a")) == 4
     world.clock.advance(1.1 * DAY)
-    world.manager.sweeper.step()  # a chunk at a time
+    world.manager.maintenance.step()  # a chunk at a time
     assert len(_cpu(world, "a")) == 2
-    world.manager.sweeper.step()
+    world.manager.maintenance.step()
     assert _cpu(world, "a") == [4.0]
     assert device.records(c.RecordBatch(records=[accuracy])).duplicates == 1

@@ -15,7 +15,7 @@ from managing import Device, World, idle, managing
 from postgres import KINDS, POSTGRES, fresh_database
 
 from fedops.client.device.data_dir import DataDir, load_key
-from fedops.client.training.checkpoints import RoundStore
+from fedops.client.training.round_memory import RoundStore
 from fedops.core import contracts as c
 from fedops.core.errors import Forbidden
 from fedops.core.states import AttemptStatus, RunStatus

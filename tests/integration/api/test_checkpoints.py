@@ -50,9 +50,9 @@ def test_the_newest_and_the_best_are_kept(
     assert _kept(world, run_id) == [2, 5, 6, 7]
     before = _stored(world)
     with no_removals(world.manager.services.settings.home):
-        world.manager.sweeper.step()
+        world.manager.maintenance.step()
         assert _stored(world) == before
-    world.manager.sweeper.step()
+    world.manager.maintenance.step()
     gone = {sha for n in (1, 3, 4) for sha in (made[n - 1].model, made[n - 1].strategy_state)}
     assert before - _stored(world) == gone
     file = world.operator.download_checkpoint(run_id, 2, tmp_path / "x")
@@ -63,7 +63,7 @@ def test_the_newest_and_the_best_are_kept(
         world.operator.download_checkpoint(run_id, 8, tmp_path / "y")
     _round(world, engine, 8)
     engine.finish(c.EngineFinish(outcome="completed"))
-    world.manager.sweeper.step()
+    world.manager.maintenance.step()
     assert [f.problem for f in world.operator.verify_models()] == [None, None]
     assert world.operator.run(run_id).metrics  # the numbers of all rounds stay
     assert len(world.operator.metrics(run_id, "accuracy")) == 7
@@ -87,9 +87,9 @@ def test_a_file_that_something_else_needs_stays(
         engine.commit(
             world.commit(engine, number, "a", value=value).model_copy(update={"metrics": {}})
         )
-    world.manager.sweeper.step()
+    world.manager.maintenance.step()
     world.clock.advance(10_000)
-    world.manager.sweeper.step()
+    world.manager.maintenance.step()
     kept = {r.model for r in world.operator.rounds(run[0].id) if r.kept}
     assert kept <= _stored(world)
     assert [f.problem for f in world.operator.verify_models()] == [None]
@@ -102,15 +102,15 @@ def test_content_that_was_removed_can_be_uploaded_again(
     first = _round(world, engine, 1, state=False)
     for number in range(2, 6):
         _round(world, engine, number, state=False, accuracy=float(number))
-    world.manager.sweeper.step()
+    world.manager.maintenance.step()
     assert first.model not in _stored(world)
     ref = engine.upload(world.model(1.0))
     assert ref.sha256 == first.model
-    world.manager.sweeper.step()  # not while somebody is about to use it
+    world.manager.maintenance.step()  # not while somebody is about to use it
     engine.begin_round(6, c.RoundBegin(selected={"a": "x"}))
     engine.commit(world.commit(engine, 6, "a", value=1.0))
     world.clock.advance(10_000)
-    world.manager.sweeper.step()
+    world.manager.maintenance.step()
     assert first.model in _stored(world)
     assert 6 in _kept(world, run_id)
 

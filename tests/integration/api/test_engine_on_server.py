@@ -1,18 +1,14 @@
 """The round engine on a real Server Manager, with clients that really train."""
 
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "engine"))
-
+from in_memory_federation import payload_of, strategy_of
 from line_model import LineProject, StateMemory, examples, plain_rounds
 from managing import Device, World
-from paper_federation import payload_of, strategy_of
 
 from fedops.api_client import EngineClient
 from fedops.config.loading import parse_config
@@ -52,7 +48,10 @@ class Client:
         self._thread.start()
 
     def end(self) -> None:
+        """End with the next answer."""
         self._over.set()
+
+    def join(self) -> None:
         self._thread.join(10)
 
     def _run(self) -> None:
@@ -87,6 +86,9 @@ def clients(world: World) -> Iterator[list[Client]]:
     yield made
     for client in made:
         client.end()
+    world.manager.services.let_go()
+    for client in made:
+        client.join()
 
 
 def play(

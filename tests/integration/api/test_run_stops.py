@@ -60,10 +60,10 @@ def test_a_device_that_does_not_confirm_holds_a_stop_up_for_a_while_only(world: 
     for _ in range(3):
         world.clock.advance(3)
         devices["a"].poll(training(run.id))
-        world.manager.sweeper.step()
+        world.manager.maintenance.step()
         assert world.operator.run(run.id).status is RunStatus.STOPPING
     world.clock.advance(1.1)
-    world.manager.sweeper.step()
+    world.manager.maintenance.step()
     seen = world.operator.run(run.id)
     assert seen.status is RunStatus.STOPPED
     assert seen.attempts[0].status is AttemptStatus.CANCELLED

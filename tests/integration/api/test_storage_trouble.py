@@ -41,13 +41,13 @@ def test_a_database_that_another_program_holds(
         with pytest.raises(Unavailable, match="locked"):
             device.poll(c.WorkPoll())
         with pytest.raises(Unavailable, match="locked"):
-            world.manager.sweeper.step()
+            world.manager.maintenance.step()
         assert world.operator.run(run.id).committed_rounds == 0  # reading goes on
         other.execute("ROLLBACK")
         other.close()
         engine.commit(commit)
         assert device.records(c.RecordBatch(records=[record])).accepted == 1
-        world.manager.sweeper.step()
+        world.manager.maintenance.step()
         assert world.operator.run(run.id).committed_rounds == 1
 
 

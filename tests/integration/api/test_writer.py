@@ -172,7 +172,7 @@ def test_a_file_that_cannot_be_stored_is_the_matter_of_one(
 def test_a_database_that_is_held_refuses_all_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "LOCK_SECONDS", 0.3)
+    monkeypatch.setattr(database, "LOCK_SECONDS", 0.05)
     db = Database(f"sqlite:///{tmp_path}/x.db")
     db.migrate()
     bench = Bench(db)

@@ -118,3 +118,16 @@ def test_a_caller_that_leaves_during_the_commit_finds_it_made(world: BlobWorld) 
         (id_,) = world.incoming()
         assert offset_of(client, f"{world.url}/uploads/{id_}") == len(DATA)
     delivered(world)
+
+
+def test_an_upload_with_bytes_of_somebody_else_begins_from_nothing_and_gets_through(
+    world: BlobWorld,
+) -> None:
+    with world.client() as client:
+        url = location(world, client.post("", headers=creation(DATA), content=DATA[:1_000_000]))
+        (name,) = world.incoming()
+        with (world.folder / "incoming" / name).open("ab") as somebody:
+            somebody.write(DATA)
+        assert offset_of(client, url) == 0
+        assert patch(client, url, DATA, 0).status_code == 204
+    delivered(world)

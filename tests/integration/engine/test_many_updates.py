@@ -8,9 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from paper_federation import PaperFederation, Refused, Work, strategy_of
-from paper_server import PaperServer
-from paper_work import Assignment
+from in_memory_federation import InMemoryFederation, Refused, Work, strategy_of
 
 from fedops.core.contracts import ExchangeRule, ParameterContract, ParameterSpec
 from fedops.core.contracts.training import ARRAYS, HEADER, METRICS, ClientMetrics, UpdateHeader
@@ -19,9 +17,11 @@ from fedops.engine.global_model import GlobalModel, StoredUpdate
 from fedops.engine.update_checks import CheckedUpdate
 from fedops.storage.payloads import Payload, pack_payload
 from fedops.storage.tensors import save
+from fedops.testing.in_memory_server import InMemoryServer
+from fedops.testing.in_memory_work import Assignment
 
 
-class ManyServer(PaperServer):
+class ManyServer(InMemoryServer):
     """Clients that answer at once, without a thread each."""
 
     def _serve(self, one: Assignment) -> None:
@@ -48,7 +48,7 @@ class ManyServer(PaperServer):
 
 
 def test_a_thousand_tiny_updates(tmp_path: Path) -> None:
-    fed = PaperFederation(tmp_path, num_rounds=1)
+    fed = InMemoryFederation(tmp_path, num_rounds=1)
     fed.server = ManyServer(fed.config, tmp_path)
     for number in range(1_000):
         name = f"device-{number:04}"
@@ -100,7 +100,7 @@ def _anonymous_bytes() -> int:
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
 def test_aggregating_takes_memory_for_a_piece_however_many_there_are(tmp_path: Path) -> None:
     base, updates = _large(tmp_path, 12, 6_000_000)
-    strategy = strategy_of(PaperFederation(tmp_path).project().config)
+    strategy = strategy_of(InMemoryFederation(tmp_path).project().config)
     idle, most, over = _anonymous_bytes(), [0], threading.Event()
 
     def watch() -> None:

@@ -10,7 +10,6 @@ import pytest
 from flwr.app import ConfigRecord, RecordDict
 from line_model import LineAdapter
 from node_grid import Asked, NodesInProcess, packed
-from paper_server import PaperServer
 
 from fedops.core import contracts as c
 from fedops.core.contracts.training import ARRAYS, HEADER, TrainingOrder
@@ -22,6 +21,7 @@ from fedops.flower.grid.node_server import NodeServer
 from fedops.scalize.flow.project import Project
 from fedops.storage.payloads import Payload, make_document, read_payload
 from fedops.storage.tensors import pack
+from fedops.testing import InMemoryServer
 
 A = AssignmentStatus
 APPS = Path(__file__).parents[2] / "acceptance" / "apps"
@@ -31,7 +31,7 @@ Answer = Callable[[Asked], Payload | RecordDict]
 def asked_once(folder: Path, answer: Answer) -> c.Delivery:
     """What becomes of work for one node."""
     server = NodeServer(
-        NodesInProcess({7: ("a name of its own", answer)}), PaperServer({}, folder).spec()
+        NodesInProcess({7: ("a name of its own", answer)}), InMemoryServer({}, folder).spec()
     )
     spool = folder / "attempt-1"
     spool.mkdir()

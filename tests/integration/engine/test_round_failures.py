@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from paper_federation import (
+from in_memory_federation import (
     AttemptSuperseded,
-    PaperFederation,
+    InMemoryFederation,
     Unavailable,
     plain_rounds,
 )
-from paper_rounds import THREE, Make, model, rounds_of, same, silent
+from round_parts import THREE, Make, model, rounds_of, same, silent
 
 from fedops.core.contracts import RoundCommit
 from fedops.core.states import FailureReason
@@ -205,7 +205,7 @@ def test_a_model_that_does_not_fit_the_app_is_refused(federation: Make) -> None:
     other = federation("pi-1", name="two", clients_per_round=1)
     other.server.initial = fed.server.initial
     other.server.store(fed.server.blob(fed.server.initial.model).read_bytes())
-    other.project = lambda **changed: PaperFederation.project(other, size=7, **changed)  # type: ignore[method-assign]
+    other.project = lambda **changed: InMemoryFederation.project(other, size=7, **changed)  # type: ignore[method-assign]
     with pytest.raises(
         RunFailed, match=r"'w': float32\[7\] \(mean\) here, float32\[3\] \(mean\) there"
     ):

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from paper_federation import Answer, Refused, Work, examples, plain_rounds
-from paper_rounds import AT_LEAST_ONE, AT_LEAST_TWO, Make, model, participation, rounds_of, same
+from in_memory_federation import Answer, Refused, Work, examples, plain_rounds
+from round_parts import AT_LEAST_ONE, AT_LEAST_TWO, Make, model, participation, rounds_of, same
 
 from fedops.core.contracts.training import ARRAYS, METRICS
 from fedops.core.states import AssignmentStatus, FailureReason, ParticipationStatus

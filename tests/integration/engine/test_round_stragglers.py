@@ -3,8 +3,8 @@
 import threading
 
 import pytest
-from paper_federation import Refused, Work
-from paper_rounds import Make, participation, rounds_of, silent
+from in_memory_federation import Refused, Work
+from round_parts import Make, participation, rounds_of, silent
 
 from fedops.core.contracts import RoundCommit
 from fedops.core.states import FailureReason, ParticipationStatus

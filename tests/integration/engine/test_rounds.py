@@ -1,8 +1,8 @@
 """The round engine from the first message to the last commit, with clients that do what clients do."""
 
 import pytest
-from paper_federation import AttemptSuperseded, Refused, Work, examples, plain_rounds
-from paper_rounds import THREE, Make, model, participation, same
+from in_memory_federation import AttemptSuperseded, Refused, Work, examples, plain_rounds
+from round_parts import THREE, Make, model, participation, same
 
 from fedops.core.states import AssignmentStatus, ParticipationStatus
 from fedops.storage.payloads import Payload

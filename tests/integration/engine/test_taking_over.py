@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from paper_federation import Answer, AttemptSuperseded, PaperFederation, Refused, Work, plain_rounds
+from in_memory_federation import (
+    Answer,
+    AttemptSuperseded,
+    InMemoryFederation,
+    Refused,
+    Work,
+    plain_rounds,
+)
 
 from fedops.core.contracts import Delivery, RoundCommit
 from fedops.core.states import AssignmentStatus, ParticipationStatus
@@ -17,15 +24,15 @@ from fedops.storage.payloads import Payload
 from fedops.storage.tensors import Tensors
 
 THREE = ["pi-1", "pi-2", "pi-3"]
-Make = Callable[..., PaperFederation]
+Make = Callable[..., InMemoryFederation]
 
 
 @pytest.fixture
 def federation(tmp_path: Path) -> Any:
-    made: list[PaperFederation] = []
+    made: list[InMemoryFederation] = []
 
-    def make(*devices: str, **config: Any) -> PaperFederation:
-        made.append(PaperFederation(tmp_path, **{"clients_per_round": 3, **config}))
+    def make(*devices: str, **config: Any) -> InMemoryFederation:
+        made.append(InMemoryFederation(tmp_path, **{"clients_per_round": 3, **config}))
         made[-1].add(*devices)
         return made[-1]
 
@@ -50,7 +57,7 @@ class Gated:
         return self.client(work)
 
 
-def gated(fed: PaperFederation, *names: str, opened: bool = False) -> list[Gated]:
+def gated(fed: InMemoryFederation, *names: str, opened: bool = False) -> list[Gated]:
     clients = []
     for name in names:
         clients.append(Gated(fed.client(name), opened))
@@ -58,7 +65,7 @@ def gated(fed: PaperFederation, *names: str, opened: bool = False) -> list[Gated
     return clients
 
 
-def die_when(fed: PaperFederation, delivered: int) -> None:
+def die_when(fed: InMemoryFederation, delivered: int) -> None:
     """Play until so many results are there; then the attempt is superseded."""
     seen: list[Delivery] = []
 
@@ -81,7 +88,7 @@ def die_when(fed: PaperFederation, delivered: int) -> None:
     fed.server.failing["collect"].clear()
 
 
-def model(fed: PaperFederation, commit: int = -1) -> Tensors:
+def model(fed: InMemoryFederation, commit: int = -1) -> Tensors:
     return fed.server.tensors(fed.server.commits[commit].model)
 
 
@@ -255,7 +262,7 @@ def test_a_strategy_that_asks_for_something_else_makes_the_work_anew(
 
 def test_strategies_with_state_go_on_in_mid_round_too(federation: Make, tmp_path: Path) -> None:
     server = {"strategy": {"_target_": "FedAdam"}}
-    straight = PaperFederation(tmp_path / "a", num_rounds=3, clients_per_round=3, server=server)
+    straight = InMemoryFederation(tmp_path / "a", num_rounds=3, clients_per_round=3, server=server)
     straight.add(*THREE)
     straight.play()
     fed = federation(*THREE, num_rounds=3, server=server)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zstandard
-from paper_federation import LineAdapter, PaperFederation, Work, plain_rounds
+from in_memory_federation import InMemoryFederation, LineAdapter, Work, plain_rounds
 
 from fedops.core.contracts import (
     Delivery,
@@ -26,16 +26,16 @@ from fedops.storage.payloads import Payload, pack_payload
 from fedops.storage.tensors import Tensors
 
 THREE = ["pi-1", "pi-2", "pi-3"]
-Make = Callable[..., PaperFederation]
+Make = Callable[..., InMemoryFederation]
 
 
 @pytest.fixture
 def federation(tmp_path: Path) -> Any:
-    made: list[PaperFederation] = []
+    made: list[InMemoryFederation] = []
 
-    def make(*devices: str, **config: Any) -> PaperFederation:
+    def make(*devices: str, **config: Any) -> InMemoryFederation:
         made.append(
-            PaperFederation(tmp_path, **{"num_rounds": 1, "clients_per_round": 3, **config})
+            InMemoryFederation(tmp_path, **{"num_rounds": 1, "clients_per_round": 3, **config})
         )
         made[-1].add(*devices)
         return made[-1]
@@ -45,7 +45,7 @@ def federation(tmp_path: Path) -> Any:
         each.server.close()
 
 
-def model(fed: PaperFederation) -> Tensors:
+def model(fed: InMemoryFederation) -> Tensors:
     return fed.server.tensors(fed.server.commits[-1].model)
 
 
@@ -53,7 +53,7 @@ def same(one: Tensors, other: Tensors) -> bool:
     return {k: a.tobytes() for k, a in one.items()} == {k: a.tobytes() for k, a in other.items()}
 
 
-def report(fed: PaperFederation, device: str) -> ParticipationReport:
+def report(fed: InMemoryFederation, device: str) -> ParticipationReport:
     return next(p for p in fed.server.commits[-1].participations if p.device == device)
 
 

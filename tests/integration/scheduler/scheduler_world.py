@@ -50,9 +50,15 @@ class World:
         self.artifacts = FolderBlobs(self.home / "artifacts")
         self.scheduler = self.new_scheduler()
         self.presence = RecentCalls(self.settings.heartbeat_seconds)
-        hub = WorkHub(self.clock, self.clock)
-        self.sweeper = Maintenance(
-            self.db, self.settings, self.artifacts, self.presence, hub, self.clock, self.clock
+        hub = WorkHub(clock=self.clock, monotonic=self.clock)
+        self.maintenance = Maintenance(
+            self.db,
+            self.settings,
+            self.artifacts,
+            self.presence,
+            hub,
+            clock=self.clock,
+            monotonic=self.clock,
         )
 
     def new_scheduler(self, leadership: Leadership | None = None) -> Scheduler:
@@ -68,11 +74,11 @@ class World:
         )
 
     def step(self, seconds: float = 0.25, times: int = 1) -> None:
-        """Time passes, and the scheduler and the sweeper look."""
+        """Time passes, and the scheduler and maintenance look."""
         for _ in range(times):
             self.clock.advance(seconds)
             self.scheduler.step()
-            self.sweeper.step()
+            self.maintenance.step()
 
     def start_run(self, bundle: bytes | None = None, name: str = "digits") -> int:
         upload = self.artifacts.begin()

@@ -83,10 +83,10 @@ def test_runs_that_wait_too_long_fail_with_what_they_waited_for(world: World, st
         world.resume(run_id)
     limit = {"paused": world.settings.paused_seconds}.get(state, 3_600.0)
     world.clock.advance(limit - 10)
-    world.sweeper.step()
+    world.maintenance.step()
     assert world.run(run_id).status == state
     world.clock.advance(20.0)
-    world.sweeper.step()
+    world.maintenance.step()
     run = world.run(run_id)
     assert (run.status, run.reason) == (RunStatus.FAILED, FailureReason.TIMEOUT)
     assert (
@@ -101,7 +101,7 @@ def test_the_log_says_why_when_the_reason_changes_and_not_when_only_time_passes(
         run_id = world.start_run()
         world.clock.advance(5)
         for _ in range(3):
-            world.sweeper.step()
+            world.maintenance.step()
             world.clock.advance(5)
         world.step()
         world.hello(run_id)

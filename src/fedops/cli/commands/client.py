@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -12,6 +11,7 @@ import typer
 from fedops.cli import options
 from fedops.cli.output import show
 from fedops.console.format import coloured, fields
+from fedops.processes.log_output import log_to_stderr
 from fedops.settings import client_settings
 
 app = options.group("The Client Manager of this device.")
@@ -41,21 +41,14 @@ def run(
 ) -> None:
     """Take part in tasks, until Ctrl-C: keep in touch with the server and supervise training.
 
-    Without --task it is the app's task_id, or the only ready task of the server. --set overrides
-    what concerns this device alone: [dataset], [resources], [wandb], [xai].
+    Without --task, the device takes the app's task_id or the only ready task of the server. With --set
+    you override what concerns this device alone: [dataset], [resources], [wandb], [xai].
     """
     from fedops.client.manager.manager import run_client
 
     settings = client_settings(home=home, server=server, port=port)
-    logging.basicConfig(
-        level=logging.INFO,
-        stream=sys.stderr,
-        format="%(asctime)s %(levelname)-7s %(name)s: %(message)s",
-        datefmt="%H:%M:%S",
-    )
-    for name in ("httpx", "uvicorn"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    run_client(settings, folder, tasks or [], overrides or [], echo=_echo)
+    log_to_stderr()
+    run_client(settings, folder, tasks=tasks or [], overrides=overrides or [], echo=_echo)
     show({"home": str(settings.home), "ended": True}, as_json, "The Client Manager has ended.")
 
 
@@ -101,7 +94,7 @@ def stop(home: options.Home = None, as_json: options.Json = False) -> None:
 
 @app.command()
 def restart(home: options.Home = None, as_json: options.Json = False) -> None:
-    """Start the training client anew, also when it was given up."""
+    """Start the training client anew, even if it was given up."""
     from fedops.client.local.status import restart_training
 
     place = client_settings(home=home).home

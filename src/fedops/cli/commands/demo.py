@@ -40,7 +40,7 @@ def demo(
         bool,
         typer.Option(
             "--download/--no-download",
-            help="Whether MNIST may be downloaded; else scikit-learn's digits stand in for it.",
+            help="Whether MNIST may be downloaded; if not, scikit-learn's digits stand in for it.",
         ),
     ] = True,
     home: Annotated[
@@ -59,10 +59,10 @@ def demo(
     as_json: options.Json = False,
 ) -> None:
     """Train a model federatedly on this machine: a Server Manager, its FL server and, for
-    each device, a Client Manager with its training client, all of them processes of their own.
+    each device, a Client Manager with its training client, each in its own process.
 
-    The data is MNIST: from --mnist or FEDOPS_MNIST_DIR, else downloaded, else scikit-learn's
-    handwritten digits. Ctrl-C ends everything at any moment.
+    The data is MNIST, from --mnist or FEDOPS_MNIST_DIR. If it is not there, it is downloaded. If that is
+    not possible, scikit-learn's handwritten digits stand in for it. You can end everything with Ctrl-C.
     """
     signal.signal(signal.SIGTERM, _interrupt)
     plan = Plan(devices, rounds, seed, mnist, download, home, app_folder, keep, xai)

@@ -45,11 +45,11 @@ def logs(
 ) -> None:
     """Show what a device's Client Manager and training client logged.
 
-    With --follow, --json prints one document a line.
+    With --follow, --json prints one document per line.
     """
 
     def fetch(after: int, limit: int) -> c.LogPage:
-        return operator.client.device_logs(name, after, limit)
+        return operator.client.device_logs(name, after=after, limit=limit)
 
     write(stream(fetch, lambda: False, follow_it), operator.as_json, follow_it)
 

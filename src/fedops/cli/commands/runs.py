@@ -61,7 +61,7 @@ def list_(
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most this many.")] = 20,
 ) -> None:
     """List runs, the newest first."""
-    runs = operator.client.runs(task, limit)
+    runs = operator.client.runs(task, limit=limit)
     operator.show(runs, runs_table(runs))
 
 
@@ -83,7 +83,7 @@ def show_(operator: Operator, run_id: Id, follow_it: options.Follow = False) -> 
 
 @operator_command(app)
 def why(operator: Operator, run_id: Id) -> None:
-    """Say in one sentence what a run is doing, waiting for, or how it ended."""
+    """Say in one sentence what a run is doing or waiting for, or how it ended."""
     run = operator.client.run(run_id)
     value = {"run": run.id, "status": run.status, "reason": run.reason, "why": run.why}
     operator.show(value, f"Run {run.id} is {run.status}. {run.why}")
@@ -108,7 +108,7 @@ def logs(
 ) -> None:
     """Show what FL server, Client Managers and training clients logged in a run.
 
-    With --follow, --json prints one document a line.
+    With --follow, --json prints one document per line.
     """
 
     def fetch(after: int, limit: int) -> c.LogPage:
@@ -156,10 +156,10 @@ def pause(
     operator: Operator,
     run_id: Id,
     wait: Annotated[
-        bool, typer.Option("--wait/--no-wait", help="Return when every device is quiet.")
+        bool, typer.Option("--wait/--no-wait", help="Return when every device has stopped.")
     ] = True,
 ) -> None:
-    """Pause a run. Committed rounds stay; a round that is under way is done again later."""
+    """Pause a run. Committed rounds stay, and so do the updates delivered for the open round."""
     _show_resting(operator, operator.client.pause_run(run_id), {RunStatus.PAUSED}, "paused", wait)
 
 
@@ -176,7 +176,7 @@ def _show_resting(
 
 @operator_command(app)
 def resume(operator: Operator, run_id: Id, follow_it: options.Follow = False) -> None:
-    """Let a paused run go on from its last committed round."""
+    """Let a paused run continue, with the round that was open when it was paused."""
     _show_going(operator, operator.client.resume_run(run_id), follow_it)
 
 
@@ -189,9 +189,9 @@ def extend(
     current_app: CurrentApp = False,
     follow_it: options.Follow = False,
 ) -> None:
-    """Add rounds to a run that is over: a new run that goes on from its last model.
+    """Add rounds to a run that is over. This makes a new run that continues from its last model.
 
-    It has that run's config and app, and its strategy's state as long as the strategy is the same.
+    The new run has the config and app of that run, and its strategy's state if you keep the strategy.
     """
     body = options.request(
         c.RunExtend, rounds=rounds, overrides=overrides or [], current_app=current_app
@@ -207,7 +207,7 @@ def retry(
     current_app: CurrentApp = False,
     follow_it: options.Follow = False,
 ) -> None:
-    """Do what is left of a run that failed or was stopped: a new run from its last committed round."""
+    """Do what is left of a run that failed or was stopped, in a new run from its last committed round."""
     body = options.request(c.RunRetry, overrides=overrides or [], current_app=current_app)
     _show_going(operator, operator.client.retry_run(run_id, body), follow_it)
 
@@ -235,7 +235,7 @@ def explanations(
 ) -> None:
     """Show what devices let the server know of their explanations: scores, drift, alarms.
 
-    Nothing, unless both the task (xai.upload) and the device's owner (device.toml) allow it.
+    The server has them only if both the task (xai.upload) and the device's owner (device.toml) allow it.
     """
     found = operator.client.explanations(run_id)
     for one in found if out else ():

@@ -1,4 +1,4 @@
-"""``fedops server``: run the Server Manager, back up what it keeps, bring it back."""
+"""``fedops server``: run the Server Manager or a file server, back up what is kept, bring it back."""
 
 from __future__ import annotations
 
@@ -81,6 +81,39 @@ def _announce(up: ServerSettings, as_json: bool) -> None:
         return
     console().print(f"Server Manager on {up.url}", soft_wrap=True)
     console().print(f"The admin token is in {up.admin_token_file}", soft_wrap=True)
+
+
+@app.command("files")
+def files_(
+    context: typer.Context,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65_535, help="The port; 0: any free one.")
+    ] = 8611,
+    host: Annotated[
+        str | None, typer.Option("--host", help="The address to listen on; default: 127.0.0.1.")
+    ] = None,
+    home: options.Home = None,
+    insecure: Annotated[
+        bool,
+        typer.Option("--insecure", help="Allow an address other than loopback without TLS."),
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
+    """Run a file server beside the Server Manager: models out, updates in, nothing else. Needs PostgreSQL.
+
+    It has the database and the stored files of the Server Manager, and may use the same home folder. A
+    proxy sends it what begins with /api/v1/blobs. Ctrl-C ends it.
+    """
+    from fedops.server.main import run_file_server
+
+    given = {"host": host, "home": home or context.obj, "insecure": insecure or None}
+    run_file_server(server_settings(port=port, **given), lambda up: _announce_files(up, as_json))
+
+
+def _announce_files(up: ServerSettings, as_json: bool) -> None:
+    where = up.model_copy(update={"public_url": None}).url
+    text = f"File server on {where}: it serves {where}/api/v1/blobs and {where}/health"
+    show({"url": where}, as_json, text)
 
 
 @app.command("backup")

@@ -1,1 +1,1 @@
-"""What a device keeps: its folder, identity and settings, and how it joins."""
+"""What a device keeps: its folder, identity and settings, its training's last epoch; and how it joins."""

@@ -7,7 +7,6 @@ import os
 import platform
 import re
 import socket
-import subprocess
 import sys
 from base64 import b64encode
 from dataclasses import dataclass
@@ -33,6 +32,7 @@ from fedops.core.contracts import NAME_PATTERN, DeviceInfo, JoinReply, JoinReque
 from fedops.core.errors import Conflict, Invalid, Unavailable
 from fedops.core.join_statement import join_statement
 from fedops.core.states import Enrolment
+from fedops.processes.short_commands import output_of
 from fedops.waiting import outlast
 
 logger = logging.getLogger("fedops.client")
@@ -166,8 +166,5 @@ def _gpu_names() -> str:
     if sys.platform == "darwin":
         return "Apple GPU" if platform.machine() == "arm64" else ""
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    try:
-        found = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
-    except (OSError, subprocess.SubprocessError):
-        return ""
-    return ", ".join(line.strip() for line in found.stdout.splitlines() if line.strip())
+    lines = (output_of(command, seconds=5.0) or "").splitlines()
+    return ", ".join(line.strip() for line in lines if line.strip())

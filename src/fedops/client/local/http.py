@@ -13,13 +13,13 @@ import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import httpx
 import uvicorn
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 
+from fedops.api_client.transport import Client
 from fedops.core.contracts import ErrorReply
 from fedops.core.errors import FedOpsError, Forbidden, Invalid, Unavailable
 
@@ -118,45 +118,20 @@ class LocalServer:
         self._socket.close()
 
 
-class LocalClient:
+class LocalClient(Client):
     """Calls a local port. A port that does not answer is ``Unavailable``."""
 
+    _prefix, _unreachable = "", "nothing answers at"
+
     def __init__(self, url: str, token: str, timeout: float = 3.0) -> None:
-        self.url = url
-        self._http = httpx.Client(
-            base_url=url,
-            headers={"authorization": f"Bearer {token}"},
-            timeout=timeout,
-            trust_env=False,
-        )
+        super().__init__(url, token=token, timeout=timeout)
 
     def get(self, path: str, reply: type[M]) -> M:
-        return self._parsed(reply, self._send("GET", path))
-
-    def post(self, path: str, body: BaseModel | None = None) -> None:
-        self._send("POST", path, json=body.model_dump(mode="json") if body else None)
-
-    def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        try:
-            response = self._http.request(method, path, **kwargs)
-        except httpx.TransportError as error:
-            raise Unavailable(f"nothing answers at {self.url}: {error}") from None
-        if response.is_error:
-            raise _error(response)
-        return response
-
-    def _parsed(self, reply: type[M], response: httpx.Response) -> M:
+        response = self._send("GET", path)
         try:
             return reply.model_validate_json(response.content)
         except ValueError:
             raise Unavailable(f"{self.url} is another program's port") from None
 
-    def close(self) -> None:
-        self._http.close()
-
-
-def _error(response: httpx.Response) -> FedOpsError:
-    try:
-        return ErrorReply.model_validate_json(response.content).as_error()
-    except ValueError:
-        return Unavailable(f"{response.request.url} answered {response.status_code}")
+    def post(self, path: str, body: BaseModel | None = None) -> None:
+        self._send("POST", path, json=body.model_dump(mode="json") if body else None)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
-import threading
 from typing import Any
 
 from fedops.client.local.messages import Finished, TrainingClientStatus
 from fedops.core.states import ProcessStatus
+from fedops.processes.json_lines import write_line
+from fedops.processes.threads import in_thread
 
 _QUEUED = 10_000
 _FLUSH_SECONDS = 1.0
@@ -26,8 +26,7 @@ class ReportPipe:
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._queue: queue.Queue[dict[str, Any] | None] = queue.Queue(_QUEUED)
-        self._thread = threading.Thread(target=self._write, name="reports", daemon=True)
-        self._thread.start()
+        self._thread = in_thread(self._write, name="reports")
         self._now = TrainingClientStatus(status=ProcessStatus.STARTING, pid=os.getpid())
         self._work = ""
 
@@ -107,9 +106,7 @@ class ReportPipe:
 
     def _write(self) -> None:
         while (message := self._queue.get()) is not None:
-            line = json.dumps(message, default=str).encode() + b"\n"
             try:
-                while line:
-                    line = line[os.write(self._descriptor, line) :]
+                write_line(self._descriptor, message)
             except OSError:
                 return  # the Client Manager is gone; so will we be

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 
@@ -22,12 +23,8 @@ def client_status(home: Path) -> ClientStatus:
     identity = load_identity(place)
     client = _local(place)
     if client is not None:
-        try:
+        with client, contextlib.suppress(FedOpsError):  # else it ended without tidying up
             return client.get("/status", ClientStatus)
-        except FedOpsError:
-            pass  # what is noted there ended without tidying up
-        finally:
-            client.close()
     server = ServerStatus(url=identity.server, reachable=None, seconds=0.0)
     status = ClientStatus(device=identity.name, home=str(home), running=False, server=server)
     return status.model_copy(update={"why": why(status)})
@@ -39,13 +36,8 @@ def stop_client(home: Path) -> None:
     Raises:
         Conflict: none runs.
     """
-    client = _local(DataDir(home))
-    if client is None:
-        raise Conflict(f"no Client Manager runs on {home}")
-    try:
+    with _running(home) as client:
         client.post("/stop")
-    finally:
-        client.close()
 
 
 def restart_training(home: Path) -> None:
@@ -54,13 +46,15 @@ def restart_training(home: Path) -> None:
     Raises:
         Conflict: no Client Manager runs.
     """
+    with _running(home) as client:
+        client.post("/restart")
+
+
+def _running(home: Path) -> LocalClient:
     client = _local(DataDir(home))
     if client is None:
         raise Conflict(f"no Client Manager runs on {home}")
-    try:
-        client.post("/restart")
-    finally:
-        client.close()
+    return client
 
 
 def _local(home: DataDir) -> LocalClient | None:

@@ -31,6 +31,7 @@ from fedops.client.manager.monitoring import Monitoring
 from fedops.client.manager.report_intake import ReportIntake
 from fedops.client.manager.server_connection import ServerConnection
 from fedops.client.manager.spool_sender import SpoolSender
+from fedops.client.manager.standing import Standing
 from fedops.client.manager.task_selection import choose_tasks
 from fedops.client.spool.child_output import Echo, Output
 from fedops.client.spool.log_buffer import LineHandler, LogLines
@@ -45,10 +46,11 @@ from fedops.client.work.transfers import Transfers
 from fedops.client.work.work_desk import Outside, WorkDesk
 from fedops.config.overrides import refuse_of_run
 from fedops.core.contracts import LogSource, ProcessReport, Work, WorkPoll
-from fedops.core.errors import FedOpsError, Forbidden, Invalid, NotFound
+from fedops.core.errors import FedOpsError, Forbidden, Invalid
 from fedops.core.restart_policy import SupervisionPolicy
-from fedops.core.states import Enrolment, ProcessStatus
+from fedops.core.states import ProcessStatus
 from fedops.processes.lock import hold_lock
+from fedops.processes.threads import in_thread
 from fedops.scalize.flow.project import Project
 from fedops.settings import ClientSettings
 
@@ -73,17 +75,15 @@ class Options:
     echo: Echo | None = None
     #: End with an error when the training client is given up, rather than stay for a later try.
     end_when_given_up: bool = False
-    #: None: the usual one, as far as the settings say nothing else.
-    policy: SupervisionPolicy | None = None
     training_command: Sequence[str] = TRAINING_COMMAND
 
 
 def run_client(
     settings: ClientSettings,
     app_dir: Path,
+    *,
     tasks: Sequence[str] = (),
     overrides: Sequence[str] = (),
-    *,
     echo: Echo | None = None,
     end_when_given_up: bool = False,
 ) -> None:
@@ -141,17 +141,18 @@ class ClientManager:
         self._process_status: ProcessStatus | None = None
         self._error: FedOpsError | None = None
         self._life = uuid.uuid4().hex
-        self._enrolment: Enrolment | None = None
-        self._problems: list[str] = []
+        self._standing = Standing(identity.name, self._url, self.end)
         self._to = Connections.open(self._url, identity.token, settings.ca_file)
         self._reach = Reachability(self._url)
         self._spool = Spool(home.spool, settings.spool_bytes)
         self._logs = {source: LogLines(self._working_for) for source in _SOURCES}
         self._handler = LineHandler(self._logs[LogSource.CLIENT_MANAGER])
         training = self._logs[LogSource.TRAINING_CLIENT]
-        self._output = Output(home.logs / "training-client.log", options.echo, training)
+        self._output = Output(home.logs / "training-client.log", echo=options.echo, lines=training)
         token = home.make_local_token()
-        policy = options.policy or SupervisionPolicy(start_seconds=settings.start_seconds)
+        policy = SupervisionPolicy(
+            start_seconds=settings.start_seconds, backoff_seconds=settings.restart_seconds
+        )
         self._supervisor = Supervisor(
             self._program(),
             self._output,
@@ -159,11 +160,11 @@ class ClientManager:
             self._process_changed,
             lambda message: self._intake.take(message),
         )
-        self._steering = Reconciler(self._supervisor, token, lambda: self._desk.stopped)
-        self._intake = ReportIntake(self._spool, self._steering)
+        self._reconciler = Reconciler(self._supervisor, token, lambda: self._desk.stopped)
+        self._intake = ReportIntake(self._spool, self._reconciler)
         self._desk = self._make_desk()
         self._server = ServerConnection(
-            self._to.poll, self._to.news, self._reach, self._say, self._take, self._refused
+            self._to.poll, self._to.news, self._reach, self._say, self._take, self._standing.refused
         )
         self._sender = SpoolSender(self._to.device, self._spool, self._reach)
         self._housekeeping = Monitoring(
@@ -178,12 +179,12 @@ class ClientManager:
         )
         outside = Outside(
             news=lambda: self._server.work_done(),
-            refused=self._refused,
+            refused=self._standing.refused,
             event=self._intake.event,
             metric=self._intake.metric,
         )
         limit = self._config.limits.assignments
-        return WorkDesk(self._home, self._to.work, transfers, self._steering, outside, limit)
+        return WorkDesk(self._home, self._to.work, transfers, self._reconciler, outside, limit)
 
     def _program(self) -> Program:
         args = TrainingArgs(
@@ -250,9 +251,7 @@ class ClientManager:
         self._desk.stop()
         self._supervisor.stop()
         self._housekeeping.stop()
-        goodbye = threading.Thread(target=self._say_goodbye, daemon=True)
-        goodbye.start()
-        goodbye.join(_GOODBYE_SECONDS)
+        in_thread(self._say_goodbye).join(_GOODBYE_SECONDS)
         self._server.stop()
         self._sender.stop()
         self._local.stop()
@@ -286,36 +285,8 @@ class ClientManager:
 
     def _take(self, work: Work) -> bool:
         """The server's wish, heard now."""
-        if work.enrolment is not self._enrolment:
-            self._enrolment = work.enrolment
-            self._take_enrolment(work.enrolment)
-        for problem in work.problems:
-            if problem not in self._problems:
-                logger.warning("the server says: %s", problem)
-        self._problems = work.problems
+        self._standing.hear(work)
         return self._desk.take(work)
-
-    def _take_enrolment(self, enrolment: Enrolment) -> None:
-        name = self._identity.name
-        if enrolment is Enrolment.PENDING:
-            logger.info("waiting for an operator: 'fedops device approve %s'", name)
-        elif enrolment in (Enrolment.REJECTED, Enrolment.REVOKED):
-            self._refused(Forbidden(f"device '{name}' was {enrolment} by the operator"))
-
-    def _refused(self, error: FedOpsError) -> None:
-        """The server wants nothing more of us: training stops, and so do we."""
-        if isinstance(error, NotFound):
-            told = f"the server at {self._url} is older than this device, or no FedOps server"
-            error = Invalid(f"{told}: {error.message}; upgrade it, or look whether this is its URL")
-        if not isinstance(error, Forbidden):
-            self.end(error)
-            return
-        self.end(
-            Forbidden(
-                f"training stopped, the server at {self._url} refuses this device: {error.message}; "
-                "to join anew, give 'fedops join' another data dir with --home"
-            )
-        )
 
     def _working_for(self) -> tuple[int | None, int | None]:
         """The run and round that a line logged now belongs to, as far as that is clear."""
@@ -333,7 +304,7 @@ class ClientManager:
     # --- the training client -----------------------------------------------------------------------
 
     def _process_changed(self, report: ProcessReport) -> None:
-        self._steering.changed(report)
+        self._reconciler.changed(report)
         before, self._process_status = self._process_status, report.status
         became_ready = (before, report.status) == (ProcessStatus.STARTING, ProcessStatus.IDLE)
         if became_ready or report.status in (ProcessStatus.BACKOFF, ProcessStatus.FATAL):
@@ -369,7 +340,7 @@ class ClientManager:
             tasks=self._tasks,
             server=server,
             process=self._supervisor.report(),
-            training_url=self._steering.training_url,
+            training_url=self._reconciler.training_url,
             held=self._desk.status(),
             spool_records=self._spool.count,
             spool_dropped=self._spool.dropped,

@@ -14,19 +14,19 @@ from fedops.failpoints import reached
 class ReportIntake:
     """Called from the supervisor's thread, with one message after the other."""
 
-    def __init__(self, spool: Spool, steering: Reconciler) -> None:
+    def __init__(self, spool: Spool, reconciler: Reconciler) -> None:
         self._spool = spool
-        self._steering = steering
+        self._reconciler = reconciler
 
     def take(self, message: Message) -> None:
         """Keep it, or pass it on."""
         kind, data = message.get("kind"), dict(message.get("data") or {})
         if kind == "ready":
-            self._steering.ready(int(message["port"]))
+            self._reconciler.ready(int(message["port"]))
         elif kind == "epoch":
-            self._steering.epoch(str(message["id"]), int(message["done"]), int(message["total"]))
+            self._reconciler.epoch(str(message["id"]), int(message["done"]), int(message["total"]))
         elif kind == "finished":
-            self._steering.finished(Finished.model_validate(message))
+            self._reconciler.finished(Finished.model_validate(message))
         elif kind == "event":
             self._keep(RecordKind.EVENT, str(message.get("name")), message, data)
         elif kind == "metric":

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from fedops.client.spool.log_buffer import LogLines
+from fedops.processes.threads import in_thread
 
 LOG_BYTES = 5 << 20
 _LAST_LINES = 20
@@ -48,7 +49,9 @@ class LogFile:
 class Output:
     """Takes in the output of one process after the other. The process never blocks on it."""
 
-    def __init__(self, path: Path, echo: Echo | None = None, lines: LogLines | None = None) -> None:
+    def __init__(
+        self, path: Path, *, echo: Echo | None = None, lines: LogLines | None = None
+    ) -> None:
         self.path = path
         self._log = LogFile(path)
         self._echo = echo
@@ -60,9 +63,7 @@ class Output:
         """Read a process's output to its end, in a thread of its own. Forgets the last words of before."""
         with self._lock:
             self._last.clear()
-        thread = threading.Thread(target=self._drain, args=(stream,), daemon=True)
-        thread.start()
-        return thread
+        return in_thread(self._drain, stream)
 
     def _drain(self, stream: IO[bytes]) -> None:
         rest = b""

@@ -37,7 +37,9 @@ class Chunk:
 class LogLines:
     """Takes in lines from any thread, at once; gives them out in chunks. Too many: the oldest go."""
 
-    def __init__(self, context: Context = lambda: (None, None), limit: int = WAITING_LINES) -> None:
+    def __init__(
+        self, context: Context = lambda: (None, None), *, limit: int = WAITING_LINES
+    ) -> None:
         self._context = context
         self._limit = limit
         self._waiting: deque[tuple[float, int | None, int | None, str]] = deque()

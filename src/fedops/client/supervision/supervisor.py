@@ -7,7 +7,6 @@ Manager wants. ``core.restart_policy`` says when to try again, ``core.states`` w
 from __future__ import annotations
 
 import contextlib
-import json
 import logging
 import os
 import queue
@@ -31,21 +30,25 @@ from fedops.client.supervision.process_run import (
 )
 from fedops.core.contracts import ProcessReport
 from fedops.core.restart_policy import StepKind, SupervisionPolicy, next_step
-from fedops.core.states import PROCESS_TRANSITIONS, ProcessStatus, can_advance
+from fedops.core.states import (
+    PROCESS_READY,
+    PROCESS_TRANSITIONS,
+    PROCESS_WORKING,
+    ProcessStatus,
+    can_advance,
+)
 from fedops.failpoints import reached
+from fedops.processes.json_lines import read_objects
 from fedops.processes.lock import end_leftover, write_pid_file
-from fedops.processes.process_tree import TREE_VARIABLE, end_named_tree, end_tree
-from fedops.processes.spawn import clean_env, spawn
+from fedops.processes.process_tree import end_named_tree, end_tree
+from fedops.processes.spawn import clean_env, let_go, spawn
+from fedops.processes.threads import in_thread
 from fedops.waiting import Timeout
 
 logger = logging.getLogger("fedops.client.supervisor")
 
 #: After the child ended, how long its last words may take to arrive. Seconds.
 _LAST_WORDS_SECONDS = 1.0
-_LINE_BYTES = 1 << 20
-_WORK = (ProcessStatus.TRAINING, ProcessStatus.EVALUATING)
-#: The states that a child says of itself; the others are found here.
-_SAID = (ProcessStatus.IDLE, *_WORK)
 
 
 class Supervisor:
@@ -87,7 +90,7 @@ class Supervisor:
         self._queue.put(EndWish("stop"))
         self._thread.join()
 
-    def replace(self, reason: str, crash: bool = False) -> None:
+    def replace(self, reason: str, *, crash: bool = False) -> None:
         """End the child and start a fresh one. ``crash``: it counts as its fault."""
         self._queue.put(EndWish("replace", reason, crash, self._life))
 
@@ -112,7 +115,7 @@ class Supervisor:
         limits = {
             ProcessStatus.STARTING: self._policy.start_seconds,
             ProcessStatus.BACKOFF: self._pause_seconds,
-            **dict.fromkeys(_WORK, self.work_seconds),
+            **dict.fromkeys(PROCESS_WORKING, self.work_seconds),
         }
         return limits.get(self._report.status)
 
@@ -192,7 +195,8 @@ class Supervisor:
         try:
             child = spawn(
                 self._program.command(write_end),
-                env={**clean_env(self._program.env), TREE_VARIABLE: self._program.tree},
+                env=clean_env(self._program.env),
+                tree=self._program.tree,
                 cwd=self._program.cwd,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -209,19 +213,16 @@ class Supervisor:
         life = self._life
         threads = [
             self._output.follow(child.stdout),
-            _in_thread(self._read, life, os.fdopen(read_end, "rb")),
+            in_thread(self._read, life, os.fdopen(read_end, "rb")),
         ]
-        _in_thread(self._await_exit, life, child)
+        in_thread(self._await_exit, life, child)
         return child, threads
 
     def _read(self, life: int, stream: IO[bytes]) -> None:
-        """Pass on what the child reports, a JSON object a line."""
+        """Pass on what the child reports."""
         with stream:
-            while line := stream.readline(_LINE_BYTES):
-                with contextlib.suppress(ValueError):
-                    message = json.loads(line)
-                    if isinstance(message, dict):
-                        self._queue.put(Said(life, message))
+            for message in read_objects(stream):
+                self._queue.put(Said(life, message))
 
     def _await_exit(self, life: int, child: subprocess.Popen[bytes]) -> None:
         self._queue.put(Ended(life, child.wait()))
@@ -261,13 +262,13 @@ class Supervisor:
 
     def _work_timeout(self) -> Timeout | None:
         """How long the child may go on with what it just began."""
-        if self._report.status not in _WORK or self.work_seconds is None:
+        if self._report.status not in PROCESS_WORKING or self.work_seconds is None:
             return None
         return Timeout(self.work_seconds)
 
     def _why_late(self) -> str:
         report = self._report
-        if report.status not in _WORK:
+        if report.status not in PROCESS_WORKING:
             limit = self._policy.start_seconds
             return f"it was not ready within {limit:.0f} s (FEDOPS_CLIENT_START_SECONDS)"
         where = f"round {report.round} of run {report.run_id}"
@@ -309,7 +310,9 @@ class Supervisor:
             status = ProcessStatus(str(message.get("status")))
         except ValueError:
             return
-        if status in _SAID and can_advance(PROCESS_TRANSITIONS, self._report.status, status):
+        if status in PROCESS_READY and can_advance(
+            PROCESS_TRANSITIONS, self._report.status, status
+        ):
             if (self._report.status, status) == (ProcessStatus.TRAINING, ProcessStatus.IDLE):
                 self._trained_in = self._life
             self._set(
@@ -333,8 +336,7 @@ class Supervisor:
     def _bury(self, child: subprocess.Popen[bytes]) -> None:
         """Leave nothing behind of a child that ended: neither its own children nor its pid file."""
         end_named_tree(self._program.tree, grace=0.0)
-        if child.stdin is not None:
-            child.stdin.close()
+        let_go(child)
         self._program.pid_file.unlink(missing_ok=True)
         self._update(pid=None)
 
@@ -355,9 +357,3 @@ class Supervisor:
     def _update(self, **fields: Any) -> None:
         with self._changed:
             self._report = replace_report(self._report, fields)
-
-
-def _in_thread(target: Callable[..., None], *args: Any) -> threading.Thread:
-    thread = threading.Thread(target=target, args=args, daemon=True)
-    thread.start()
-    return thread

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import psutil
+
+from fedops.processes.short_commands import output_of
 
 MIB = 1 << 20
 
@@ -64,14 +65,9 @@ class Telemetry:
             return {}
         query = "utilization.gpu,memory.used,memory.total"
         command = ["nvidia-smi", f"--query-gpu={query}", "--format=csv,noheader,nounits"]
-        try:
-            lines = subprocess.run(
-                command, capture_output=True, text=True, timeout=5, check=True
-            ).stdout.splitlines()
-        except (OSError, subprocess.SubprocessError):
-            self._gpu = False  # there is none: do not ask again
-            return {}
-        return _gpu_values(lines)
+        said = output_of(command, seconds=5.0)
+        self._gpu = said is not None  # else there is none: do not ask again
+        return _gpu_values((said or "").splitlines())
 
 
 def _gpu_values(lines: list[str]) -> dict[str, Any]:

@@ -23,10 +23,11 @@ from fedops.client.device.epoch_checkpoints import EpochFiles
 from fedops.client.local.http import LocalServer, bind, make_app
 from fedops.client.local.messages import StopRequest, TrainingArgs, TrainingClientStatus, WorkOrder
 from fedops.client.local.report_pipe import ReportPipe
-from fedops.client.training.checkpoints import RoundStore
+from fedops.client.training.round_memory import RoundStore
 from fedops.client.training.wandb_reporter import WandbReporter, rounds_to_wandb
 from fedops.client.training.work_loop import App, WorkLoop
 from fedops.core.errors import FedOpsError, Unavailable
+from fedops.processes.log_output import log_to_stderr
 from fedops.processes.spawn import die_with_parent
 from fedops.trainer.device_context import Device
 from fedops.trainer.explanations import RoundExplanations
@@ -70,7 +71,7 @@ def build_app(args: TrainingArgs, device: Device, adjust: Adjust) -> App:
     project = Project.open(args.app_dir, args.overrides)
     if project.config.wandb.use:  # the device's own word, not a run's
         device.report = rounds_to_wandb(device, project.config, home)
-    app = DeviceApp(project, device, home.states, adjust)
+    app = DeviceApp(project, device, states=home.states, adjust=adjust)
     app.warm_up()
     return app
 
@@ -127,9 +128,7 @@ def main(arguments: Sequence[str] | None = None, build: Build = build_app) -> No
     """Run a training client. Ends the process without waiting for threads that an app has started."""
     raw, descriptor = sys.argv[1:] if arguments is None else arguments
     die_with_parent()
-    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
-    for chatty in ("httpx", "httpcore", "uvicorn"):
-        logging.getLogger(chatty).setLevel(logging.WARNING)
+    log_to_stderr("%(levelname)s %(name)s: %(message)s")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _terminate)
     report = ReportPipe(int(descriptor))

@@ -18,6 +18,7 @@ from fedops.client.device.data_dir import DataDir, load_identity
 from fedops.config.schema import Config
 from fedops.core.states import ProcessStatus
 from fedops.core.validation_messages import REDACTED
+from fedops.processes.threads import in_thread
 from fedops.trainer.device_context import Device, Reporter
 
 logger = logging.getLogger("fedops.training")
@@ -105,8 +106,7 @@ class _Sender:
         if self._given_up:
             return
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="wandb", daemon=True)
-            self._thread.start()
+            self._thread = in_thread(self._work, name="wandb")
         try:
             self._queue.put_nowait(row)
         except queue.Full:

@@ -122,6 +122,6 @@ def is_final(error: FedOpsError) -> bool:
     return isinstance(error, Forbidden | OtherVersion)
 
 
-def backoff(first: float = 0.5, cap: float = RETRY_CAP) -> Iterator[float]:
+def backoff(*, first: float = 0.5, cap: float = RETRY_CAP) -> Iterator[float]:
     """Growing pauses with some chance in them, so that a thousand devices do not come back at once."""
     return (pause * random.uniform(0.7, 1.3) for pause in pauses(first, cap))

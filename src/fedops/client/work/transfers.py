@@ -112,7 +112,10 @@ class Transfers:
             part.unlink()
             start = 0
         try:
-            with self.blobs.download(blob.sha256, start, fresh) as coming, part.open("ab") as file:
+            with (
+                self.blobs.download(blob.sha256, start=start, fresh=fresh) as coming,
+                part.open("ab") as file,
+            ):
                 file.truncate(coming.start)
                 done = coming.start
                 held.tell(Stage.DOWNLOADING, done, blob.size)

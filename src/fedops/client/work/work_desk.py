@@ -53,14 +53,14 @@ class WorkDesk:
         home: DataDir,
         work: WorkClient,
         transfers: Transfers,
-        steering: Reconciler,
+        reconciler: Reconciler,
         outside: Outside,
         limit: int,
     ) -> None:
         self._home = home
         self._work = work
         self._transfers = transfers
-        self._steering = steering
+        self._reconciler = reconciler
         self._outside = outside
         self._limit = limit
         self._store = AssignmentStore(home.work)
@@ -124,7 +124,7 @@ class WorkDesk:
         return True
 
     def _wake(self) -> None:
-        self._steering.wake()
+        self._reconciler.wake()
         self._transfers.reach.wake()
 
     # --- what the device holds ---------------------------------------------------------------------
@@ -204,7 +204,7 @@ class WorkDesk:
         except Invalid as error:
             return Finished(id=held.id, outcome="failed", reason=error.message[:2_000])
         order = WorkOrder(instruction=held.instruction, files=files, out=held.result)
-        return self._steering.do(held, order)
+        return self._reconciler.do(held, order)
 
     def _finish(self, held: Held, finished: Finished) -> None:
         try:

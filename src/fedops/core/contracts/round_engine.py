@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import Field
@@ -11,7 +12,16 @@ from fedops.core.contracts.base import Digest, Finite, Reply, Report
 from fedops.core.contracts.parameters import ParameterContract
 from fedops.core.states import AssignmentStatus, FailureReason, ParticipationStatus
 
-#: What a blob was called.
+
+class EngineTicket(Report):
+    """What a FL server is told on its standard input, as a line of JSON. Its token reaches nobody else."""
+
+    attempt_id: int
+    run_id: int
+    attempt: int
+    token: str
+    server_url: str
+    app_dir: Path
 
 
 class OpenAssignment(Reply):

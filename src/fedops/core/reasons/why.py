@@ -9,6 +9,7 @@ from fedops.core.contracts import EngineProgress, ProcessReport, Stage
 from fedops.core.reasons.durations import duration, duration_of_limit, first_few, pluralised
 from fedops.core.reasons.stages import stage_text
 from fedops.core.states import (
+    PROCESS_READY,
     RUN_TERMINAL,
     AttemptStatus,
     Enrolment,
@@ -143,10 +144,7 @@ def unavailable(device: DeviceFacts, task: str, refused: str | None) -> str | No
     if not device.online:
         return presence(device)
     other = process.task is not None and process.task != task
-    return None if other or process.status in _READY else _activity(process)
-
-
-_READY = (ProcessStatus.IDLE, ProcessStatus.TRAINING, ProcessStatus.EVALUATING)
+    return None if other or process.status in PROCESS_READY else _activity(process)
 
 
 # --- runs ------------------------------------------------------------------------------------

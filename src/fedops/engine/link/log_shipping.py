@@ -16,6 +16,7 @@ from typing import Any, TextIO
 from fedops.core.contracts import EngineLog, EngineLogs
 from fedops.core.errors import FedOpsError, Unavailable
 from fedops.core.redaction import redact
+from fedops.processes.threads import in_thread
 
 #: Between two deliveries. Seconds.
 INTERVAL = 1.0
@@ -57,8 +58,7 @@ class LogShipping(logging.Handler):
         self._unsent: EngineLogs | None = None
         self._guard = threading.Lock()
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="log-shipping", daemon=True)
-        self._thread.start()
+        self._thread = in_thread(self._run, name="log-shipping")
 
     def emit(self, record: logging.LogRecord) -> None:
         if record.name.split(".")[0] in _NOT or record.name in _NOT:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from fedops.core.contracts import EngineProgress
 from fedops.core.errors import FedOpsError
+from fedops.processes.threads import in_thread
 
 #: Between two words. Seconds.
 INTERVAL = 0.2
@@ -21,6 +22,7 @@ class ProgressReport:
     def __init__(
         self,
         send: Callable[[EngineProgress], None],
+        *,
         interval: float = INTERVAL,
         again: float = SAY_AGAIN,
     ) -> None:
@@ -31,8 +33,7 @@ class ProgressReport:
         self._is_new = False
         self._changed = threading.Condition()
         self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
-        self._thread.start()
+        self._thread = in_thread(self._run, name="progress")
 
     def say(self, progress: EngineProgress) -> None:
         """Say this as soon as may be, unless it was just said."""

@@ -163,7 +163,7 @@ class _Example:
     label: float
 
 
-def choose_probes(data: Any, count: int, seed: int, classes: bool = True) -> Probes:
+def choose_probes(data: Any, count: int, seed: int, *, classes: bool = True) -> Probes:
     """Up to ``count`` probes of ``data``, the same number of every class as far as there are enough.
 
     An example that cannot be read is left out with a note, and the next of its class taken.

@@ -63,8 +63,12 @@ class TableExplainer:
         for name in options.methods:
             library(LIBRARIES[name])
         self.options, self.numbers = options, numbers
-        self.probes = probe_sets.choose_probes(data, options.samples, options.seed, not numbers)
-        self._reference = probe_sets.choose_probes(data, REFERENCE, options.seed + 1, not numbers)
+        self.probes = probe_sets.choose_probes(
+            data, options.samples, options.seed, classes=not numbers
+        )
+        self._reference = probe_sets.choose_probes(
+            data, REFERENCE, options.seed + 1, classes=not numbers
+        )
         self._named = classes(model)
         self._bench = Bench(model) if isinstance(model, nn.Module) else None
         self._columns(model, self._reference.labels)
@@ -110,7 +114,7 @@ class TableExplainer:
 
     def _predict_checked(self, model: Any) -> None:
         try:
-            predictor(model if self._bench is None else self._bench.model, self.numbers)(
+            predictor(model if self._bench is None else self._bench.model, numbers=self.numbers)(
                 self.probes.inputs[:1].numpy()
             )
         except (RuntimeError, ValueError, TypeError) as error:
@@ -132,7 +136,7 @@ class TableExplainer:
 
     def _explain(self, name: str, model: Any, found: TableFindings, budget: Budget) -> None:
         budget.check()
-        said = predictor(model, self.numbers)(self.probes.inputs.numpy())
+        said = predictor(model, numbers=self.numbers)(self.probes.inputs.numpy())
         found.said[name] = said
         job = self._job(model, budget)
         for method in self.options.methods:
@@ -148,7 +152,7 @@ class TableExplainer:
     def _job(self, model: Any, budget: Budget) -> TableJob:
         labels = self._reference.labels
         return TableJob(
-            predictor(model, self.numbers),
+            predictor(model, numbers=self.numbers),
             self.probes.inputs.numpy(),
             self._reference.inputs.numpy(),
             labels if self.numbers else self._columns(model, labels),

@@ -33,7 +33,7 @@ class Subject:
     seed: int
     budget: Budget
 
-    def job(self, rows: list[int], targets: Classes, rough: bool = False) -> Job:
+    def job(self, rows: list[int], targets: Classes, *, rough: bool = False) -> Job:
         """These rows, each explained for its class."""
         return Job(
             self.model,

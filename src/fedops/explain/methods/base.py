@@ -95,6 +95,17 @@ class Method(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class PixelMethod:
+    """What methods have in common that look at pixels, and at no layer."""
+
+    name: str
+    needs_layer: bool = False
+    signed: bool = True
+    enlarge: Literal["linear", "nearest"] = "nearest"
+    group: int = 4
+
+
 def finite(maps: Tensor) -> Tensor:
     """The maps on the CPU, a map with a value that is no number being all zero."""
     maps = maps.detach().float().cpu()

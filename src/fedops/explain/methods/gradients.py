@@ -10,22 +10,19 @@ Integrated Gradients are complete: their sum is y(x) - y(x0). What is missing is
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from fedops.explain.methods import class_scores
-from fedops.explain.methods.base import Job, Maps, finite
+from fedops.explain.methods.base import Job, Maps, PixelMethod, finite
 from fedops.explain.methods.optional_libraries import captum_attr
 
 
 @dataclass(frozen=True)
-class Saliency:
+class Saliency(PixelMethod):
     name: str = "saliency"
-    needs_layer: bool = False
     signed: bool = False
-    enlarge: Literal["linear", "nearest"] = "nearest"
     group: int = 64
 
     def explain(self, job: Job) -> Maps:
@@ -35,13 +32,11 @@ class Saliency:
 
 
 @dataclass(frozen=True)
-class SmoothGrad:
+class SmoothGrad(PixelMethod):
     """Noise of a tenth of the picture's range; copies of one sample share no noise with others."""
 
     name: str = "smoothgrad"
-    needs_layer: bool = False
     signed: bool = False
-    enlarge: Literal["linear", "nearest"] = "nearest"
     group: int = 8
     copies: int = 25
     noise: float = 0.1
@@ -62,14 +57,10 @@ class SmoothGrad:
 
 
 @dataclass(frozen=True)
-class IntegratedGradients:
+class IntegratedGradients(PixelMethod):
     """Steps are doubled for the samples that are not yet complete."""
 
     name: str = "integrated_gradients"
-    needs_layer: bool = False
-    signed: bool = True
-    enlarge: Literal["linear", "nearest"] = "nearest"
-    group: int = 4
     steps: int = 128
     most_steps: int = 1024
     tolerance: float = 1e-3

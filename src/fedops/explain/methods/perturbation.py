@@ -13,26 +13,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from fedops.explain.methods import class_scores
-from fedops.explain.methods.base import Job, Maps, finite
+from fedops.explain.methods.base import Job, Maps, PixelMethod, finite
 from fedops.explain.methods.optional_libraries import captum_attr
 
 
 @dataclass(frozen=True)
-class Occlusion:
+class Occlusion(PixelMethod):
     """A patch of a seventh of the picture, moved by half its size."""
 
     name: str = "occlusion"
-    needs_layer: bool = False
-    signed: bool = True
-    enlarge: Literal["linear", "nearest"] = "nearest"
-    group: int = 4
     share: int = 7
 
     def explain(self, job: Job) -> Maps:
@@ -54,13 +49,10 @@ class Occlusion:
 
 
 @dataclass(frozen=True)
-class KernelShap:
+class KernelShap(PixelMethod):
     """Cells of a 7 x 7 grid (fewer on smaller pictures); the same coalitions for every sample."""
 
     name: str = "kernelshap"
-    needs_layer: bool = False
-    signed: bool = True
-    enlarge: Literal["linear", "nearest"] = "nearest"
     group: int = 1
     cells: int = 7
     coalitions: int = 1024

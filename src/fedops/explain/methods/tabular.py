@@ -26,7 +26,7 @@ Array = npt.NDArray[Any]
 Predict = Callable[[Array], Array]
 
 
-def predictor(model: Any, numbers: bool = False) -> Predict:
+def predictor(model: Any, *, numbers: bool = False) -> Predict:
     """Rows [n, features] to a table [n, outputs]: probabilities, or what is predicted (``numbers``).
 
     Raises:

@@ -284,7 +284,7 @@ def _engine(model: Any, options: Options, data: Any) -> tuple[Engine, Draw]:
             "value above 0, or set xai.enabled = false"
         )
     numbers = predicts_numbers(model, probe_sets.pool_of(data).labels())
-    first = probe_sets.choose_probes(data, options.samples, options.seed, not numbers)
+    first = probe_sets.choose_probes(data, options.samples, options.seed, classes=not numbers)
     if probe_sets.kind(first) == "table":
         from fedops.explain.render import feature_bars  # matplotlib's figures load slowly
 

@@ -12,7 +12,7 @@ import sys
 import threading
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
@@ -22,8 +22,9 @@ from flwr.serverapp import Grid
 from fedops.core.errors import FedOpsError
 from fedops.flower.launch.flwr_run_stream import Stream, find_stream
 from fedops.flower.launch.host_process import on_leaving, overrides_of
-from fedops.processes.process_tree import TREE_VARIABLE, end_named_tree, end_tree
-from fedops.processes.spawn import clean_env, spawn
+from fedops.processes.process_tree import end_named_tree, end_tree
+from fedops.processes.spawn import clean_env, let_go, spawn
+from fedops.processes.threads import in_thread
 from fedops.settings import app_settings
 
 #: What the lines of the two processes begin with.
@@ -62,7 +63,7 @@ def _stay(child: Child, grid: Grid, stream: Stream | None) -> None:
     """Wait until the child ends, or nobody waits for it any more."""
     if stream is not None:
         _say("Ctrl-C ends this run; to leave it running, submit it without --stream")
-        _in_thread(_end_with, stream, child)
+        in_thread(_end_with, stream, child)
     while not child.wait(_LOOK_SECONDS):
         _touch(grid)
 
@@ -115,7 +116,8 @@ class Child:
         self._tree = f"launcher-{uuid.uuid4().hex}"
         self._process: subprocess.Popen[bytes] = spawn(
             command,
-            env={**env, TREE_VARIABLE: self._tree},
+            env=env,
+            tree=self._tree,
             cwd=cwd,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -125,8 +127,8 @@ class Child:
         self._lock = threading.Lock()
         self.asked_to_end = False
         assert self._process.stdout is not None
-        self._reader = _in_thread(self._relay, self._process.stdout)
-        _in_thread(self._await_exit)
+        self._reader = in_thread(self._relay, self._process.stdout)
+        in_thread(self._await_exit)
 
     @property
     def code(self) -> int | None:
@@ -143,8 +145,7 @@ class Child:
                 self.asked_to_end = True
                 end_tree(self._process.pid, GRACE_SECONDS)
             end_named_tree(self._tree, grace=0.0)  # what it may have left
-            if self._process.stdin is not None:
-                self._process.stdin.close()
+            let_go(self._process)
         self._reader.join(1.0)
 
     def reason(self) -> str:
@@ -172,9 +173,3 @@ class Child:
         self._process.wait()
         self._reader.join(1.0)
         self._ended.set()
-
-
-def _in_thread(target: Callable[..., None], *args: object) -> threading.Thread:
-    thread = threading.Thread(target=target, args=args, daemon=True)
-    thread.start()
-    return thread

@@ -17,6 +17,7 @@ import numpy as np
 
 from fedops.core.errors import FedOpsError, Invalid
 from fedops.core.seeds import client_seed
+from fedops.processes.spawn import die_with_parent
 from fedops.scalize.adapter.parameter_exchange import is_floating
 from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext, TrainingState
 from fedops.scalize.flow.datasets import DataSplit, count, take
@@ -224,6 +225,7 @@ def _helped(message: str) -> str:
 
 def main(app_dir: str, answer: str, further: Further | None = None) -> None:
     """Examine the app, and write the report as JSON into the file ``answer``."""
+    die_with_parent()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     sys.argv = sys.argv[:1]  # a project that reads its command line when imported finds it empty
     report = Examination(Path(app_dir), further or Further()).run()

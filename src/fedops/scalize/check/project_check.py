@@ -6,13 +6,12 @@ imported, prints or breaks stays there.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
-import signal
 import subprocess
 import sys
 import tempfile
+import uuid
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,8 @@ from pydantic import BaseModel, ValidationError
 
 from fedops.config.loading import read_toml
 from fedops.core.errors import FedOpsError
+from fedops.processes.process_tree import end_named_tree
+from fedops.processes.spawn import let_go, spawn
 from fedops.scalize.discovery.scaffold import FOLDER
 
 #: Variables that the project's process gets, besides those that begin with one of ``_PREFIXES``.
@@ -106,32 +107,23 @@ def _examine(app_dir: Path, seconds: float, program: str) -> dict[str, Any]:
 
 def _run(words: list[str], output: Path, seconds: float) -> int | None:
     """Run the examination. Its exit code, or None when it took too long and was ended."""
-    command = [sys.executable, "-I", "-B", "-m", *words]
+    tree = f"check-{uuid.uuid4().hex}"
     with output.open("wb") as file:
-        process = subprocess.Popen(
-            command,
+        child = spawn(
+            [sys.executable, "-I", "-B", "-m", *words],
             env=clean_environment(),
-            stdin=subprocess.DEVNULL,
+            tree=tree,
             stdout=file,
             stderr=subprocess.STDOUT,
-            start_new_session=True,
         )
-        try:
-            return process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            return None
-        finally:
-            _end(process)
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End the process, and what it may have started, whichever way this came about."""
-    if os.name == "posix":
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, signal.SIGKILL)
-    else:
-        process.kill()
-    process.wait()
+    try:
+        return child.wait(seconds)
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        end_named_tree(tree, grace=0.0)  # also what it may have started
+        let_go(child)
+        child.wait()
 
 
 def clean_environment() -> dict[str, str]:

@@ -152,7 +152,9 @@ def _value(loss: Loss, output: torch.Tensor, target: torch.Tensor) -> torch.Tens
     return loss(output, target)
 
 
-def batches(data: Any, context: TrainContext, shuffle: bool, even: bool = False) -> Iterable[Any]:
+def batches(
+    data: Any, context: TrainContext, shuffle: bool, *, even: bool = False
+) -> Iterable[Any]:
     """Batches in an order that depends on the seed only. A project's own loader is taken as it is.
 
     With ``even``, a last batch of a single example is left out: batch normalisation cannot use it.

@@ -15,6 +15,7 @@ from fedops.core.errors import Forbidden, NotFound
 from fedops.core.reasons.durations import duration
 from fedops.core.states import Enrolment, TokenKind
 from fedops.server.database.compare_and_set import compare_and_set
+from fedops.server.database.read_models import read_as
 from fedops.server.database.tables import DeviceRow, TokenRow
 from fedops.server.events import event_log
 from fedops.server.events.notifications import TokensChanged, notify
@@ -200,13 +201,10 @@ def _hash(secret: str) -> str:
 
 
 def _read(row: TokenRow, secret: str | None = None) -> TokenRead:
-    return TokenRead(
-        id=row.id,
+    return read_as(
+        TokenRead,
+        row,
         kind=cast(Literal["join", "admin"], row.kind.value),
-        note=row.note,
-        created_at=row.created_at,
-        expires_at=row.expires_at,
-        uses_left=row.uses_left,
         revoked=row.revoked_at is not None,
         token=secret,
     )

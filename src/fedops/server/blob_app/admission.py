@@ -1,22 +1,22 @@
-"""Who may upload now: slots with a lease, first come first served, woken in small groups.
+"""Who may upload now: the line for upload slots, first come first served, woken in small groups.
 
-Everything here runs in one event loop. A holder is whatever its caller names: the id of an assignment.
+Everything here runs in one event loop. Who has a slot is in a ``SlotBook``, which other processes may share.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 
 from fedops.core.contracts import TransferSlot
 from fedops.core.errors import Unavailable
+from fedops.server.blob_app.slots_in_memory import SlotsInMemory
+from fedops.server.protocol.slot_book import Holders, SlotBook
 
-SLOTS = 32
-#: A slot whose holder sends nothing for so long is free again. Seconds.
-LEASE_SECONDS = 15.0
 #: Who waits in line and does not ask again within so long after ``retry_after`` loses its place. Seconds.
 AWAY_SECONDS = 15.0
 #: At most so many are let in at once, and the next after a pause: answers to all would hold up the rest.
@@ -43,30 +43,28 @@ class _Waiter:
 
 
 class Admission:
-    """The slots of one server."""
+    """The line of one process, and what is uploaded to it."""
 
     def __init__(
-        self,
-        slots: int = SLOTS,
-        *,
-        lease: float = LEASE_SECONDS,
-        jitter: Callable[[], float] = random.random,
+        self, book: SlotBook | None = None, *, jitter: Callable[[], float] = random.random
     ) -> None:
-        self.slots = slots
         self.running = 0
-        self._lease = lease
+        self._book = book or SlotsInMemory()
+        self._book.freed = self._grant
         self._jitter = jitter
-        #: Until when each holder has its slot, and who waits, in the order they came.
-        self._leases: dict[str, float] = {}
+        #: Who waits, in the order they came.
         self._line: dict[str, _Waiter] = {}
+        #: For whom the book is being asked.
+        self._asking: list[str] = []
+        self._answer: Holders | None = None
+        #: Whether something became free since it was asked.
+        self._stale = False
         self._timer: asyncio.TimerHandle | None = None
-        self._began: dict[str, float] = {}
         self._mean_seconds = 1.0
 
     async def acquire(self, holder: str, wait: float) -> TransferSlot:
         """A slot, after ``wait`` seconds at most. Who has one keeps it; who waited keeps its place."""
-        if self._holds(holder):
-            self._renew(holder)
+        if holder in await self._book.renew([holder]):
             return TransferSlot(granted=True)
         waiter = self._line.setdefault(holder, _Waiter())
         if waiter.answer and not waiter.answer.done():
@@ -74,7 +72,7 @@ class Admission:
         answer = waiter.answer = asyncio.get_running_loop().create_future()
         self._grant()
         try:
-            granted = await self._answered(answer, wait)
+            granted = await self._answered(holder, answer, wait)
         except asyncio.CancelledError:  # who asked went away
             if answer.done() and answer.result():
                 self.release(holder)
@@ -85,60 +83,69 @@ class Admission:
 
     def release(self, holder: str) -> None:
         """Its upload is over. Not having a slot is no error."""
-        if self._leases.pop(holder, None) is not None:
-            began = self._began.pop(holder, None)
-            if began is not None:
-                self._mean_seconds += 0.1 * (_now() - began - self._mean_seconds)
         self._line.pop(holder, None)
+        self._book.release(holder)
         self._grant()
 
-    @contextmanager
-    def transfer(self, holder: str) -> Iterator[Callable[[], None]]:
-        """While an upload runs; what it gives is called when bytes came, and renews the lease.
+    @asynccontextmanager
+    async def transfer(self, holder: str) -> AsyncIterator[Callable[[], None]]:
+        """While an upload runs; what it gives is called when bytes came, and keeps the slot.
 
         ``Busy`` without a slot when many are running already.
         """
-        if not self._holds(holder) and self.running >= 2 * self.slots:
+        crowded = self.running >= 2 * self._book.slots
+        if crowded and holder not in await self._book.renew([holder]):
             raise Busy(self._retry_after(len(self._line)))
-        self._renew(holder)
+        self._book.used(holder)
         self.running += 1
+        began = _now()
         try:
-            yield lambda: self._renew(holder)
+            yield partial(self._book.used, holder)
         finally:
             self.running -= 1
+            self._mean_seconds += 0.1 * (_now() - began - self._mean_seconds)
 
-    # --- leases -------------------------------------------------------------------------------
-
-    def _holds(self, holder: str) -> bool:
-        return self._leases.get(holder, 0.0) > _now()
-
-    def _renew(self, holder: str) -> None:
-        if holder in self._leases:
-            self._leases[holder] = _now() + self._lease
-
-    def _free(self) -> int:
-        now = _now()
-        for holder in [holder for holder, until in self._leases.items() if until <= now]:
-            del self._leases[holder]
-            self._began.pop(holder, None)
-        return self.slots - len(self._leases)
+    # --- letting in ---------------------------------------------------------------------------
 
     def _grant(self) -> None:
         """Let in who is first, as far as there is room."""
+        if self._asking:
+            self._stale = True
+            return
         if self._timer:
             self._timer.cancel()
             self._timer = None
+        self._asking = self._first(GROUP)
+        if self._asking:
+            self._answer = self._book.take(self._asking)
+            if self._answer.done():
+                self._let_in(self._answer)
+            else:
+                self._answer.add_done_callback(self._let_in)
+        elif self._line:
+            self._look_again(self._book.until_free())
+
+    def _let_in(self, answer: Holders) -> None:
+        asked, self._asking, self._answer = self._asking, [], None
+        stale, self._stale = self._stale, False
+        granted = frozenset[str]() if answer.exception() else answer.result()
+        for holder in granted:
+            self._answer_yes(holder)
         if not self._line:
             return
-        free = self._free()
-        for holder in self._first(min(free, GROUP)):
-            answer = self._line.pop(holder).answer
-            now = _now()
-            self._leases[holder], self._began[holder] = now + self._lease, now
-            assert answer
-            answer.set_result(True)
-        if self._line:
-            self._look_again(PAUSE_SECONDS if free > GROUP else self._until_next())
+        if len(granted) == len(asked):
+            self._look_again(PAUSE_SECONDS)
+        elif stale:
+            self._grant()
+        else:
+            self._look_again(self._book.until_free())
+
+    def _answer_yes(self, holder: str) -> None:
+        waiter = self._line.pop(holder, None)
+        if waiter and waiter.answer and not waiter.answer.done():
+            waiter.answer.set_result(True)
+        else:  # it went away while the book was asked
+            self._book.release(holder)
 
     def _first(self, most: int) -> list[str]:
         """Who is present and first in line. Who stayed away loses its place."""
@@ -153,20 +160,18 @@ class Admission:
                 del self._line[holder]
         return present
 
-    def _until_next(self) -> float:
-        """Until a lease ends by itself."""
-        ends = min(self._leases.values(), default=_now() + self._lease)
-        return max(PAUSE_SECONDS, ends - _now())
-
     def _look_again(self, seconds: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._grant)
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_later(max(seconds, PAUSE_SECONDS), self._grant)
 
     # --- the line -----------------------------------------------------------------------------
 
-    async def _answered(self, answer: asyncio.Future[bool], wait: float) -> bool:
+    async def _answered(self, holder: str, answer: asyncio.Future[bool], wait: float) -> bool:
         with suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 return await asyncio.shield(answer)
+        if holder in self._asking and self._answer:  # it may just be given one
+            await asyncio.wait([self._answer])
         return answer.done() and answer.result()
 
     def _step_aside(self, holder: str, waiter: _Waiter, answer: asyncio.Future[bool]) -> float:
@@ -179,7 +184,7 @@ class Admission:
 
     def _retry_after(self, ahead: int) -> float:
         """When its turn may come, give or take a quarter, so that not all come at once."""
-        expected = (ahead + 1) / self.slots * self._mean_seconds
+        expected = (ahead + 1) / self._book.slots * self._mean_seconds
         bounded = min(max(expected, _LEAST_SECONDS), _MOST_SECONDS)
         return bounded * (0.75 + 0.5 * self._jitter())
 

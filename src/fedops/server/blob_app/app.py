@@ -23,8 +23,8 @@ from fedops.server.blob_app.block_cache import CACHE_BYTES, BlockCache
 from fedops.server.blob_app.body import STALL_SECONDS
 from fedops.server.blob_app.downloads import Downloads
 from fedops.server.blob_app.http import Call, Disconnected, NotAllowed, Receive, Scope, Send
-from fedops.server.blob_app.tus import Tus
-from fedops.server.blob_app.uploads import Uploads
+from fedops.server.blob_app.tus_handlers import Tus
+from fedops.server.blob_app.unfinished_uploads import Uploads
 from fedops.server.protocol.blob_port import BlobAccess
 from fedops.server.protocol.protocol_version import require_protocol
 from fedops.server.protocol.refusals import Gone

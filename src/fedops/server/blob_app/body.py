@@ -24,6 +24,7 @@ class Body:
         self,
         call: Call,
         limit: int,
+        *,
         came: Callable[[], None] = lambda: None,
         stall_seconds: float = STALL_SECONDS,
     ) -> None:

@@ -80,7 +80,12 @@ class Call:
         return int(text)
 
     async def answer(
-        self, status: int, headers: Mapping[str, str], body: bytes = b"", length: int | None = None
+        self,
+        status: int,
+        headers: Mapping[str, str],
+        *,
+        body: bytes = b"",
+        length: int | None = None,
     ) -> None:
         """The whole answer, or its beginning when ``length`` says that more follows."""
         wire = [
@@ -113,7 +118,7 @@ class Call:
 
     async def _error(self, status: int, said: ErrorReply, headers: Mapping[str, str]) -> None:
         body = b"" if self.method == "HEAD" else said.model_dump_json().encode()
-        await self.answer(status, {"content-type": "application/json", **headers}, body)
+        await self.answer(status, {"content-type": "application/json", **headers}, body=body)
 
     def _leaves_much(self) -> bool:
         if self.body_read:

@@ -36,14 +36,15 @@ def files_of(settings: ServerSettings) -> str:
         return f"the folder {file.read_text()[:32]}"
 
 
-def open_blobs(settings: ServerSettings) -> BlobStore:
+def open_blobs(settings: ServerSettings, *, shared: bool = False) -> BlobStore:
     """The folder in the server's home, or the bucket with that folder before it.
 
+    ``shared``: other processes may take in files there, too.
     ``Invalid`` when S3 is wanted and the extra is not installed.
     """
     folder = settings.home / FOLDER
     if settings.blobs_url is None:
-        return FolderBlobs(folder)
+        return FolderBlobs(folder, shared=shared)
     try:
         from fedops.storage.s3 import S3Blobs, S3Bucket
     except ModuleNotFoundError as error:
@@ -60,5 +61,9 @@ def open_blobs(settings: ServerSettings) -> BlobStore:
         secret_access_key=settings.s3_secret_access_key,
     )
     return S3Blobs(
-        bucket, folder, presigned=settings.s3_presigned, cache_bytes=settings.s3_cache_bytes
+        bucket,
+        folder,
+        presigned=settings.s3_presigned,
+        cache_bytes=settings.s3_cache_bytes,
+        shared=shared,
     )

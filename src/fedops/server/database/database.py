@@ -38,8 +38,9 @@ LOCK_SECONDS = 15.0
 _DAMAGED = sqlite3.DatabaseError
 #: A reading transaction of PostgreSQL sees what was there at its beginning, as SQLite's does anyway.
 _ONE_STATE = {"isolation_level": "REPEATABLE READ"}
-#: Of PostgreSQL's advisory locks: who writes, and who changes the tables. Any numbers, but always these.
-WRITING, MIGRATING = 7_026_001, 7_026_002
+#: Of PostgreSQL's advisory locks: who writes, who changes the tables, who gives out upload slots.
+#: Any numbers, but always these.
+WRITING, MIGRATING, SLOTS = 7_026_001, 7_026_002, 7_026_003
 #: A process that stands still in the middle of a transaction loses it, so that others can write. Seconds.
 STANDSTILL_SECONDS = 20.0
 _dump = partial(json.dumps, allow_nan=False, separators=(",", ":"))
@@ -140,7 +141,7 @@ class Database:
             yield session
 
     @contextmanager
-    def write(self, durable: bool = True) -> Iterator[Session]:
+    def write(self, *, durable: bool = True) -> Iterator[Session]:
         """One transaction: committed at the end of the block, undone when the block raises."""
         engine = self._durable if durable else self._fast
         bind = engine.execution_options(fedops_write=True)
@@ -152,6 +153,16 @@ class Database:
             session.commit()
             # Before the next one begins to write, so that what is told comes in the order of the commits.
             self._send(notices)
+
+    @contextmanager
+    def aside(self) -> Iterator[Session]:
+        """A short transaction about what is no part of the record: it waits for no turn, and may be lost.
+
+        It tells nobody anything. What it locks, nothing else writes.
+        """
+        with _as_unavailable(self.where), Session(self._fast) as session:
+            yield session
+            session.commit()
 
     @contextmanager
     def still(self) -> Iterator[None]:

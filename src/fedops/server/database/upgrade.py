@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 from alembic import command
 from alembic.config import Config
@@ -22,12 +23,14 @@ def config(connection: Connection | None = None) -> Config:
     return made
 
 
-def known_revisions() -> set[str]:
+@cache
+def known_revisions() -> frozenset[str]:
     """The revisions of the database that this program knows."""
     here = ScriptDirectory.from_config(config())
-    return {script.revision for script in here.walk_revisions()}
+    return frozenset(script.revision for script in here.walk_revisions())
 
 
+@cache
 def head() -> str:
     """The newest revision that this program knows."""
     return ScriptDirectory.from_config(config()).get_current_head() or ""

@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import ProcessReport, Stage
 from fedops.core.presence import is_online
 from fedops.core.reasons.why import DeviceFacts, WorkFacts, unavailable
-from fedops.core.states import Enrolment, ProcessStatus
+from fedops.core.states import PROCESS_READY, Enrolment, ProcessStatus
 from fedops.server.database.tables import DeviceRow, MembershipRow
 from fedops.server.devices.cloned_devices import PROBLEM as TWINS
 
@@ -56,7 +56,7 @@ def process_of(
     said = {**row.process}
     since = 0.0 if row.process_at is None else max(now - row.process_at, 0.0)
     said["seconds_in_state"] = said.get("seconds_in_state", 0.0) + since
-    if work is not None and said.get("status") in _LOADED:
+    if work is not None and said.get("status") in PROCESS_READY:
         said |= _at_work(said, work)
     return ProcessReport.model_validate(said)
 
@@ -69,9 +69,6 @@ def _at_work(said: Mapping[str, Any], work: Iterable[WorkFacts]) -> dict[str, An
         return {}
     where = {"task": one.task, "run_id": one.run_id, "round": one.round} if one else _NOWHERE
     return {"status": status, "seconds_in_state": 0.0, "limit_seconds": None, **where}
-
-
-_LOADED = (ProcessStatus.IDLE, ProcessStatus.TRAINING, ProcessStatus.EVALUATING)
 
 
 _STATUS_OF = {Stage.TRAINING: ProcessStatus.TRAINING, Stage.EVALUATING: ProcessStatus.EVALUATING}

@@ -29,7 +29,7 @@ def grant_grace(session: Session, least_interval: float, now: float) -> None:
 
 
 def mark_offline(session: Session, now: float) -> list[str]:
-    """For the sweeper: log each device that went offline, once, and tell who waits for it."""
+    """For maintenance: log each device that went offline, once, and tell who waits for it."""
     gone = []
     for row in session.scalars(select(DeviceRow).where(DeviceRow.noted_online)).all():
         if is_online(row.present_until, now):
@@ -38,7 +38,7 @@ def mark_offline(session: Session, now: float) -> list[str]:
         seconds = now - (row.last_heartbeat_at or row.created_at)
         why = f"no call for {duration(seconds)}"
         event_log.append_event(
-            session, now, event_log.SWEEPER, f"device {row.name}", "device.offline", why
+            session, now, event_log.MAINTENANCE, f"device {row.name}", "device.offline", why
         )
         tell_gone(session, row, f"offline, {why}")
         gone.append(row.name)

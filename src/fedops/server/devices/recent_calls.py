@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ProcessReport, WorkPoll
 from fedops.core.presence import call_interval, present_until
-from fedops.core.states import ProcessStatus
+from fedops.core.states import PROCESS_READY, ProcessStatus
 from fedops.server.database.tables import DeviceRow
 
 #: How old what is written may be. Seconds.
@@ -221,13 +221,10 @@ def _table() -> Table:
     return table
 
 
-_AT_WORK = (ProcessStatus.IDLE, ProcessStatus.TRAINING, ProcessStatus.EVALUATING)
-
-
 def _said(body: WorkPoll, twins: bool) -> tuple[object, ...]:
     """What of a poll is worth a transaction of its own when it changes: not that a round goes on."""
     process = body.process
-    status = ProcessStatus.IDLE if process.status in _AT_WORK else process.status
+    status = ProcessStatus.IDLE if process.status in PROCESS_READY else process.status
     return (body.life, tuple(body.tasks), twins, status, process.restarts, process.reason)
 
 

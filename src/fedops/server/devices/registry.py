@@ -13,6 +13,7 @@ from fedops.core.reasons.why import WorkFacts, device_why
 from fedops.server.assignments import open_work
 from fedops.server.database import lookup
 from fedops.server.database.lookup import require_device
+from fedops.server.database.read_models import read_as
 from fedops.server.database.tables import AssignmentRow, DeviceRow, TaskRow
 from fedops.server.devices import availability, membership
 from fedops.server.devices.membership import tasks_of_device
@@ -43,17 +44,15 @@ def read_device(session: Session, device: str, now: float) -> DeviceRead:
 
 def _read(row: DeviceRow, tasks: list[str], work: Sequence[WorkFacts], now: float) -> DeviceRead:
     found = availability.device_facts(row, tasks, now, work)
-    return DeviceRead(
-        id=row.id,
-        name=row.name,
-        enrolment=row.enrolment,
+    return read_as(
+        DeviceRead,
+        row,
         online=found.online,
         last_seen_at=row.last_heartbeat_at,
         last_seen_seconds=found.last_seen_seconds,
         tasks=tasks,
         process=found.process,
         info=DeviceInfo.model_validate(row.info),
-        created_at=row.created_at,
         why=device_why(found),
     )
 

@@ -10,10 +10,12 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import EventRead
+from fedops.server.database.read_models import read_as
 from fedops.server.database.tables import EventRow
 
 #: Who did something, when it was no device and no engine.
-OPERATOR, SCHEDULER, SWEEPER, SERVER = "operator", "scheduler", "sweeper", "server"
+OPERATOR, SCHEDULER, SERVER = "operator", "scheduler", "server"
+MAINTENANCE = "maintenance"
 #: An answer holds at most this many.
 PAGE = 1_000
 
@@ -59,7 +61,7 @@ def append_transition(
     )
 
 
-def list_events(session: Session, after: int = 0, run_id: int | None = None) -> list[EventRead]:
+def list_events(session: Session, *, after: int = 0, run_id: int | None = None) -> list[EventRead]:
     """The events beyond ``after``, oldest first, at most a page."""
     query = select(EventRow).where(EventRow.id > after).order_by(EventRow.id).limit(PAGE)
     if run_id is not None:
@@ -68,12 +70,4 @@ def list_events(session: Session, after: int = 0, run_id: int | None = None) -> 
 
 
 def _read(row: EventRow) -> EventRead:
-    return EventRead(
-        id=row.id,
-        at=row.at,
-        who=row.who,
-        subject=row.subject,
-        name=row.name,
-        text=row.text,
-        data=row.data,
-    )
+    return read_as(EventRead, row)

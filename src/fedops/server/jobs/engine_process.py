@@ -10,15 +10,15 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from json import dumps
 from pathlib import Path
 from typing import Protocol
 
+from fedops.core.contracts import EngineTicket
 from fedops.core.errors import Unavailable
 from fedops.core.reasons.durations import pluralised
-from fedops.processes.process_tree import TREE_VARIABLE, end_named_tree, end_tree
-from fedops.processes.spawn import clean_env, spawn
+from fedops.processes.json_lines import write_line
+from fedops.processes.process_tree import end_named_tree, end_tree
+from fedops.processes.spawn import clean_env, let_go, spawn
 
 logger = logging.getLogger("fedops.server.engine")
 
@@ -35,18 +35,6 @@ _LAST_CHARACTERS = 2_000
 #: From SIGTERM to SIGKILL of a FL server that is ended: what counts is with the Server Manager already.
 _REAP_SECONDS = 1.0
 _GRACE_SECONDS = 0.5
-
-
-@dataclass(frozen=True)
-class EngineTicket:
-    """What a FL server is told on its standard input, as a line of JSON. Its token reaches nobody else."""
-
-    attempt_id: int
-    run_id: int
-    attempt: int
-    token: str
-    server_url: str
-    app_dir: str
 
 
 class EngineProcesses(Protocol):
@@ -107,6 +95,7 @@ class LocalEngineProcesses:
                 child = spawn(
                     self._command,
                     env=self._env(),
+                    tree=self._tree,
                     cwd=self._home,
                     stdout=log,
                     stderr=subprocess.STDOUT,
@@ -117,15 +106,13 @@ class LocalEngineProcesses:
             self._children[ticket.attempt_id] = child
         assert child.stdin is not None
         with contextlib.suppress(OSError):  # it has ended already: that is noticed elsewhere
-            child.stdin.write(dumps(asdict(ticket)).encode() + b"\n")
-            child.stdin.flush()
+            write_line(child.stdin.fileno(), ticket.model_dump(mode="json"))
         return child.pid
 
     def _env(self) -> dict[str, str]:
         env = {name: value for name, value in clean_env().items() if not name.startswith("FLWR_")}
         return {**ONE_ORDER, **env} | {
             **MALLOC,
-            TREE_VARIABLE: self._tree,
             "FLWR_HOME": str(self._home / "flwr"),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -160,9 +147,7 @@ class LocalEngineProcesses:
         if child is not None:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 child.wait(_REAP_SECONDS)  # it is gone, the kernel may not have said so yet
-            if child.stdin is not None:
-                with contextlib.suppress(OSError):
-                    child.stdin.close()
+            let_go(child)
         self._log(attempt_id).unlink(missing_ok=True)
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The sweeper: notices what time alone brings about: silent devices, passed deadlines, files to go.
+"""Maintenance: notices what time alone brings about: silent devices, passed deadlines, files to go.
 
 It also writes what is kept in memory for a moment: who called, and how far devices are with their work.
 """
@@ -23,7 +23,7 @@ from fedops.server.telemetry import system_metrics
 from fedops.settings import ServerSettings
 from fedops.storage.blobs import BlobStore
 
-SWEEP_SECONDS = 0.5
+STEP_SECONDS = 0.5
 #: How often it is looked whether a run waits for something else than before.
 WHY_SECONDS = 2.0
 #: How often it is looked for telemetry that is too old. A chunk goes at a time.
@@ -47,9 +47,9 @@ class Maintenance:
         store: BlobStore,
         presence: RecentCalls,
         hub: WorkHub,
+        *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
-        *,
         leadership: Leadership | None = None,
     ) -> None:
         self._leadership = leadership or Alone()
@@ -64,7 +64,7 @@ class Maintenance:
         self._step_at = monotonic()
         self._why_log = StatusLog()
         self._why_at = self._forgot_at = self._retained_at = self._orphans_at = float("-inf")
-        self.worker = PeriodicJob("sweeper", self.step, SWEEP_SECONDS)
+        self.worker = PeriodicJob("maintenance", self.step, STEP_SECONDS)
 
     def step(self) -> None:
         """One look. Called by the worker, or by a test."""

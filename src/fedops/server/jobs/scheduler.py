@@ -17,13 +17,14 @@ from pathlib import Path
 from sqlalchemy.orm import Session
 
 from fedops.core.backoff import pause_after
+from fedops.core.contracts import EngineTicket
 from fedops.core.errors import Conflict, FedOpsError, Invalid
 from fedops.core.reasons.durations import duration
 from fedops.core.states import AttemptStatus, RunStatus
 from fedops.failpoints import reached
 from fedops.server.database.database import Database
 from fedops.server.jobs.app_folders import AppFolders
-from fedops.server.jobs.engine_process import EngineProcesses, EngineTicket
+from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.jobs.leadership import Alone, Leadership
 from fedops.server.jobs.periodic import PeriodicJob
 from fedops.server.rounds.engine_liveness import EngineLiveness
@@ -289,7 +290,7 @@ class Scheduler:
             attempt=submission.number,
             token=submission.token,
             server_url=self._settings.local_url,
-            app_dir=str(folder),
+            app_dir=folder,
         )
         pid = self._engines.start(ticket)
         reached("server.attempt.started")

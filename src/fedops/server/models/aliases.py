@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import AliasMoveRead, AliasRead, ModelVersionRead
 from fedops.core.errors import Conflict, Invalid, NotFound
 from fedops.server.database import lookup
+from fedops.server.database.read_models import read_as
 from fedops.server.database.tables import AliasMoveRow, AliasRow, TaskRow
 from fedops.server.events import event_log
 from fedops.server.models import versions
@@ -84,7 +85,7 @@ def list_aliases(session: Session, task: str) -> list[AliasRead]:
 
 
 def _read(move: AliasMoveRow) -> AliasMoveRead:
-    return AliasMoveRead(version=move.version, who=move.who, at=move.at, undone_at=move.undone_at)
+    return read_as(AliasMoveRead, move)
 
 
 def _moves(session: Session, task: str, name: str, count: int) -> list[AliasMoveRow]:

@@ -11,6 +11,7 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import ModelVersionRead
 from fedops.core.errors import NotFound
 from fedops.server.database.lookup import unknown_task
+from fedops.server.database.read_models import read_as
 from fedops.server.database.tables import (
     AliasMoveRow,
     AliasRow,
@@ -147,16 +148,9 @@ def version_read(session: Session, row: ModelVersionRow) -> ModelVersionRead:
 
 
 def _read(row: ModelVersionRow, size: int, named: dict[str, int]) -> ModelVersionRead:
-    return ModelVersionRead(
-        task=row.task,
-        version=row.version,
-        run_id=row.run_id,
-        round=row.round,
-        parent=row.parent,
-        sha256=row.sha256,
+    return read_as(
+        ModelVersionRead,
+        row,
         size=size,
-        metrics=row.metrics,
-        lineage=row.lineage,
         aliases=sorted(name for name, version in named.items() if version == row.version),
-        created_at=row.created_at,
     )

@@ -51,12 +51,19 @@ class Seen:
 
 
 class Lease:
-    """Of one Server Manager. ``me``: its life."""
+    """As one process sees it. ``me``: its life. ``candidate``: whether it is one that may lead."""
 
     shared = True
 
-    def __init__(self, me: str, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        me: str,
+        monotonic: Callable[[], float] = time.monotonic,
+        *,
+        candidate: bool = True,
+    ) -> None:
         self.me = me
+        self.candidate = candidate
         #: Called when it begins or ceases to lead.
         self.changed: Callable[[], object] = lambda: None
         #: Where this one keeps the stored files.
@@ -82,10 +89,10 @@ class Lease:
             raise Conflict("another Server Manager leads now: this one leaves it to that one")
 
     def look(self, connection: psycopg.Connection[Any]) -> Seen:
-        """Renew it, or take it when it is free."""
+        """Renew it, or take it when it is free. Who may not lead only looks."""
         asked_at = self._monotonic()
         now, holder, files = connection.execute(_LOOK, self._given).fetchone() or (0.0, None, None)
-        if holder in (None, self.me):
+        if self.candidate and holder in (None, self.me):
             taken = connection.execute(_TAKE, self._given).fetchone()
             holder = self.me if taken else holder
         self._note(asked_at + LEASE_SECONDS - MARGIN_SECONDS if holder == self.me else None)

@@ -25,7 +25,9 @@ INTERNAL = ErrorReply(
 class Said:
     """What was logged not long ago. Every device meets a full disk every few seconds."""
 
-    def __init__(self, seconds: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, *, seconds: float = 60.0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self._seconds = seconds
         self._clock = clock
         self._at: dict[str, float] = {}

@@ -54,7 +54,7 @@ _LOSSES = ("train_loss", "loss")
 
 
 def require_current_attempt(
-    session: Session, attempt_id: int, lock: bool = True
+    session: Session, attempt_id: int, *, lock: bool = True
 ) -> tuple[AttemptRow, RunRow]:
     """The attempt and its run. ``AttemptSuperseded`` when the attempt has no say any more.
 

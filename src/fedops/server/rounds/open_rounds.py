@@ -13,6 +13,7 @@ from fedops.core.presence import is_online
 from fedops.core.reasons.durations import duration
 from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus, Enrolment
 from fedops.server.assignments import assignments
+from fedops.server.database.read_models import read_as
 from fedops.server.database.tables import (
     AssignmentRow,
     AttemptRow,
@@ -119,14 +120,11 @@ def _selected(session: Session, row: RoundRow, attempt: int) -> dict[str, str]:
 def _open(
     row: AssignmentRow, device: str, selected: dict[str, str], orders: list[str]
 ) -> OpenAssignment:
-    return OpenAssignment(
-        id=row.id,
+    return read_as(
+        OpenAssignment,
+        row,
         device=device,
-        kind=row.kind,
-        retry=row.retry,
-        status=row.status,
         selection=selected.get(device, ""),
-        evaluates=row.evaluates,
         instruction=orders.index(row.instruction),
     )
 

@@ -38,9 +38,9 @@ class WorkHub:
 
     def __init__(
         self,
+        *,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
-        *,
         shared: bool = False,
     ) -> None:
         #: Whether devices may have heard of their work from another Server Manager.

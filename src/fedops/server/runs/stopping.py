@@ -71,7 +71,7 @@ def is_any_stopping(session: Session) -> bool:
 
 
 def finish_all_stopping(session: Session, settings: ServerSettings, now: float) -> list[int]:
-    """For the sweeper: end what is due; returns the runs that ended."""
+    """For maintenance: end what is due; returns the runs that ended."""
     query = select(RunRow).where(RunRow.status.in_(_SETTLES_AS))
     runs = session.scalars(query).all()
     return [run.id for run in runs if finish_stopping(session, run, settings, now)]

@@ -1,6 +1,6 @@
 """How long each state of a run may last, from the settings and the run's own config.
 
-The round engine looks after its rounds, the scheduler after attempts, the sweeper after the rest.
+The round engine looks after its rounds, the scheduler after attempts, maintenance after the rest.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ def is_any_waiting(session: Session) -> bool:
 
 
 def fail_overdue(session: Session, settings: ServerSettings, now: float) -> list[int]:
-    """For the sweeper: fail the runs that waited too long for the engine, or to be resumed."""
+    """For maintenance: fail the runs that waited too long for the engine, or to be resumed."""
     ended = []
     for run in session.scalars(select(RunRow).where(RunRow.status.in_(_DID))).all():
         limit, waited = time_limits.run_limit(run, None, settings), now - run.status_since

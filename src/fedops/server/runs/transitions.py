@@ -144,7 +144,7 @@ def transition_attempt(
 
 
 def fail_run(session: Session, run_id: int, reason: FailureReason, text: str, now: float) -> None:
-    """For the scheduler and the sweeper: a run that cannot go on fails. Repeatable."""
+    """For the scheduler and maintenance: a run that cannot go on fails. Repeatable."""
     run = require_run(session, run_id)
     if run.ended_at is None:
         transition_run(session, run, RunStatus.FAILED, Change("server", text, now), reason=reason)

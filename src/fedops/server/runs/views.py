@@ -12,6 +12,7 @@ from fedops.core.contracts import AttemptRead, MetricRead, ParticipationRead, Ro
 from fedops.core.reasons.plan import plan_text
 from fedops.core.reasons.why import AttemptFacts, attempt_why, run_why
 from fedops.server.database.lookup import require_run
+from fedops.server.database.read_models import read_as
 from fedops.server.database.tables import (
     AttemptRow,
     DeviceRow,
@@ -66,26 +67,12 @@ def _read(
 ) -> RunRead:
     current = next((a for a in attempts if a.number == run.current_attempt), None)
     seen = run_facts.run_facts(session, run, current, settings, now)
-    return RunRead(
-        id=run.id,
-        task=run.task,
-        status=run.status,
-        reason=run.reason,
+    return read_as(
+        RunRead,
+        run,
         why=run_why(seen),
         seconds_in_state=seen.seconds_in_state,
         limit_seconds=seen.limit_seconds,
-        rounds=run.rounds,
-        committed_rounds=run.committed_rounds,
-        seed=run.seed,
-        config=run.config,
-        from_version=run.from_version,
-        version=run.version,
-        parent=run.parent,
-        first_round=run.first_round,
-        metrics=run.metrics,
-        created_at=run.created_at,
-        started_at=run.started_at,
-        ended_at=run.ended_at,
         stopping=list(seen.unconfirmed),
         attempts=[
             _attempt(row, run_facts.attempt_facts(run, row, settings, now)) for row in attempts
@@ -94,16 +81,7 @@ def _read(
 
 
 def _attempt(row: AttemptRow, seen: AttemptFacts) -> AttemptRead:
-    return AttemptRead(
-        number=row.number,
-        status=row.status,
-        pid=row.pid,
-        started_at=row.started_at,
-        ended_at=row.ended_at,
-        reason=row.reason,
-        why=attempt_why(seen),
-        limit_seconds=seen.limit_seconds,
-    )
+    return read_as(AttemptRead, row, why=attempt_why(seen), limit_seconds=seen.limit_seconds)
 
 
 def read_rounds(session: Session, run_id: int) -> list[RoundRead]:
@@ -126,33 +104,16 @@ def _participations(
         .order_by(DeviceRow.name)
     )
     for row, name in session.execute(query):
-        found[row.round, row.attempt].append(
-            ParticipationRead(
-                device=name,
-                status=row.status,
-                selection=row.selection,
-                reason=row.reason,
-                examples=row.examples,
-                seconds=row.seconds,
-                bytes_up=row.bytes_up,
-                metrics=row.metrics,
-            )
-        )
+        found[row.round, row.attempt].append(read_as(ParticipationRead, row, device=name))
     return found
 
 
 def _round(row: RoundRow, participations: list[ParticipationRead]) -> RoundRead:
-    return RoundRead(
-        round=row.round,
-        attempt=row.attempt,
-        started_at=row.started_at,
-        committed_at=row.committed_at,
-        seconds=row.seconds,
-        overhead_seconds=row.overhead_seconds,
-        timing=row.timing,
+    return read_as(
+        RoundRead,
+        row,
         metrics=_metrics(row),
         participations=participations,
-        model=row.model,
         kept=row.model is not None and row.pruned_at is None,
     )
 
@@ -180,15 +141,4 @@ def metrics(session: Session, run_id: int, name: str | None = None) -> list[Metr
     )
     if name is not None:
         query = query.where(MetricRow.name == name)
-    return [
-        MetricRead(
-            run_id=row.run_id,
-            round=row.round,
-            device=device,
-            source=row.source,
-            name=row.name,
-            value=row.value,
-            at=row.at,
-        )
-        for row, device in session.execute(query)
-    ]
+    return [read_as(MetricRead, row, device=device) for row, device in session.execute(query)]

@@ -17,6 +17,7 @@ from fedops.core.errors import Conflict, NotFound
 from fedops.core.states import TASK_TRANSITIONS, TaskStatus
 from fedops.server.database import lookup
 from fedops.server.database.compare_and_set import transition
+from fedops.server.database.read_models import read_as
 from fedops.server.database.tables import RunRow, TaskRow
 from fedops.server.devices import availability
 from fedops.server.devices.membership import tell_members
@@ -119,7 +120,7 @@ def archive_task(session: Session, name: str, now: float) -> TaskRead:
     return task_read(session, row)
 
 
-def list_tasks(session: Session, ready_only: bool = False) -> list[TaskRead]:
+def list_tasks(session: Session, *, ready_only: bool = False) -> list[TaskRead]:
     """All tasks, by name."""
     query = select(TaskRow).order_by(TaskRow.name)
     if ready_only:
@@ -139,15 +140,10 @@ def active_run(session: Session, name: str) -> int | None:
 
 def task_read(session: Session, row: TaskRow) -> TaskRead:
     """A task with what follows from its runs, devices and models."""
-    return TaskRead(
-        name=row.name,
-        status=row.status,
-        description=row.description,
-        bundle=row.bundle,
-        config=row.config,
+    return read_as(
+        TaskRead,
+        row,
         devices=[device.name for device in availability.task_devices(session, row.name)],
         active_run=active_run(session, row.name),
         latest_version=versions.aliases(session, row.name).get(versions.LATEST),
-        created_at=row.created_at,
-        updated_at=row.updated_at,
     )

@@ -17,6 +17,7 @@ from fedops.core.contracts import DeviceRecord, EngineLog, LogPage, LogRead, Log
 from fedops.core.redaction import redact
 from fedops.server.database.lookup import require_device as require_device
 from fedops.server.database.lookup import require_run
+from fedops.server.database.read_models import read_as
 from fedops.server.database.tables import AttemptRow, DeviceRow, LogBookRow, LogRow
 
 #: A book that is full is emptied to this part of its bound, so that not every entry has to make room.
@@ -181,7 +182,7 @@ def run_logs(
     return _page(session, where, book, after, limit)
 
 
-def device_logs(session: Session, device: str, after: int = 0, limit: int = 200) -> LogPage:
+def device_logs(session: Session, device: str, *, after: int = 0, limit: int = 200) -> LogPage:
     """The logs of a device, in whatever run or none, beyond ``after``."""
     row = require_device(session, device)
     return _page(session, [LogRow.device_id == row.id], f"device {row.id}", after, limit)
@@ -209,13 +210,4 @@ def _page(
 
 
 def _read(row: LogRow, device: str | None) -> LogRead:
-    return LogRead(
-        id=row.id,
-        at=row.at,
-        source=row.source,
-        run_id=row.run_id,
-        attempt=row.attempt,
-        round=row.round,
-        device=device,
-        text=row.text,
-    )
+    return read_as(LogRead, row, device=device)

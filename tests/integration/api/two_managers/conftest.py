@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -27,10 +29,15 @@ def files(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def two(tmp_path: Path, url: str, files: Path) -> Iterator[tuple[Manager, Manager]]:
-    """The one that leads, and the other."""
-    with (
-        manager(tmp_path, "a", url, files) as first,
-        manager(tmp_path, "b", url, files) as second,
-    ):
+    """The one that leads, and the other. They end at the same time."""
+    lives = ExitStack(), ExitStack()
+    try:
+        first, second = (
+            life.enter_context(manager(tmp_path, name, url, files))
+            for life, name in zip(lives, "ab", strict=True)
+        )
         assert (first.leads, second.leads) == (True, False)
         yield first, second
+    finally:
+        with ThreadPoolExecutor() as pool:
+            list(pool.map(ExitStack.close, lives))

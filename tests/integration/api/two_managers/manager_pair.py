@@ -11,14 +11,15 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from managing import CONTRACT, Device, Engine, World
 from serving import serving
 
 from fedops.core import contracts as c
+from fedops.core.contracts import EngineTicket
 from fedops.server.app import create_app, front
-from fedops.server.jobs.engine_process import EngineTicket
 from fedops.server.rounds.engine_session import spool_dir
 from fedops.settings import ServerSettings
 from fedops.testing import FakeClock, FakeEngines
@@ -66,12 +67,20 @@ def eventually(check: Callable[[], object], seconds: float = 20.0) -> None:
         time.sleep(0.02)
 
 
-@contextmanager
-def manager(folder: Path, name: str, database_url: str, files: Path | None) -> Iterator[Manager]:
+def home_of(folder: Path, name: str, files: Path | None) -> Path:
+    """A home folder whose stored files are in ``files``."""
     home = folder / name
     home.mkdir()
     if files is not None:
         (home / "artifacts").symlink_to(files)
+    return home
+
+
+@contextmanager
+def manager(
+    folder: Path, name: str, database_url: str, files: Path | None, **more: Any
+) -> Iterator[Manager]:
+    home = home_of(folder, name, files)
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])
@@ -80,6 +89,7 @@ def manager(folder: Path, name: str, database_url: str, files: Path | None) -> I
         port=port,
         database_url=database_url,
         heartbeat_seconds=HEARTBEAT_SECONDS,
+        **more,
     )
     engines = FakeEngines()
     app = create_app(settings, engines)

@@ -26,7 +26,7 @@ from fedops.core.errors import Conflict, Unavailable
 from fedops.core.states import AttemptStatus, RunStatus
 from fedops.server.database import database as db_module
 from fedops.server.database.database import Database
-from fedops.server.jobs.maintenance import SWEEP_SECONDS
+from fedops.server.jobs.maintenance import STEP_SECONDS
 from fedops.server.peers.lease import LEASE_SECONDS, MARGIN_SECONDS, Lease
 from fedops.testing import FakeClock
 
@@ -49,7 +49,7 @@ def test_what_is_asked_of_one_is_done_by_the_one_that_leads(two: tuple[Manager, 
     run = other.operator.runs()[0]
     other.operator.pause_run(run.id)
     assert [one.id for one in device.poll(wait=5.0).cancel] == [ids["ada"]]
-    until = time.monotonic() + 3 * SWEEP_SECONDS
+    until = time.monotonic() + 3 * STEP_SECONDS
     while time.monotonic() < until:  # the device is at it, whatever the other of the two believes
         device.poll()
         assert other.operator.run(run.id).status is RunStatus.PAUSING

@@ -25,8 +25,8 @@ from fedops.core import contracts as c
 from fedops.core.errors import Conflict, NotFound
 from fedops.core.states import AssignmentStatus
 from fedops.server.app import create_app
-from fedops.server.jobs.maintenance import SWEEP_SECONDS
-from fedops.server.peers.line import CHANNEL
+from fedops.server.jobs.maintenance import STEP_SECONDS
+from fedops.server.peers.notify_channel import CHANNEL
 from fedops.settings import ServerSettings
 from fedops.testing import FakeEngines
 
@@ -110,9 +110,9 @@ def test_what_was_not_heard_of_is_learned_when_a_device_asks(two: tuple[Manager,
     here = lead.ready_devices("ada")["ada"]
     there = other.hears(here)
     there.poll(idle())
-    assert other.manager.company
-    other.manager.company._memory.heard = lambda said: None  # type: ignore[method-assign]
-    other.manager.company._line._heard = lambda said: None
+    assert other.manager.group
+    other.manager.group._memory.heard = lambda said: None  # type: ignore[method-assign]
+    other.manager.group._channel._heard = lambda said: None
     _, ids = begun(lead, "ada")
     id_ = here.take().id
     assert there.poll().forget == []
@@ -138,7 +138,7 @@ def test_after_a_cut_the_line_is_opened_again_and_everything_is_read_anew(
     with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as database:
         cut = database.execute(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND query ILIKE %s OR application_name = %s",
+            "WHERE datname = current_database() AND (query ILIKE %s OR application_name = %s)",
             (f"LISTEN {CHANNEL}%", "fedops line"),
         ).fetchall()
         assert len(cut) == 2
@@ -214,7 +214,7 @@ def test_who_sends_at_the_deadline_has_longer_though_only_the_other_knows(
     assert devices["ada"].slot(ids["ada"], c.SlotRequest(size=10)).granted
     found = deliveries(engine)
     assert [(d.device, d.status) for d in found] == [("bob", AssignmentStatus.EXPIRED)]
-    time.sleep(2 * SWEEP_SECONDS)
+    time.sleep(2 * STEP_SECONDS)
     devices["ada"].deliver(ids["ada"], b"small")
     found = deliveries(engine, seen=1)
     assert [(d.device, d.status) for d in found] == [("ada", AssignmentStatus.UPLOADED)]

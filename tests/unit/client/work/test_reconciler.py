@@ -33,7 +33,7 @@ class TrainingClient:
         self.work_seconds: float | None = None
         self.pause = 0.4
         self.status = ProcessStatus.IDLE
-        self.steering = Reconciler(cast(Supervisor, self), "token", lambda: False)
+        self.reconciler = Reconciler(cast(Supervisor, self), "token", lambda: False)
         app = make_app("late", "token")
         app.post("/work", status_code=202)(self.take)
         self.local = LocalServer(app, bind("127.0.0.1", 0))
@@ -50,12 +50,12 @@ class TrainingClient:
     def finish(self) -> None:
         outcome = self.outcomes[min(self.trainings, len(self.outcomes) - 1)]
         self.trainings += 1
-        self.steering.finished(Finished(id=ID, outcome=outcome, reason="said late"))
+        self.reconciler.finished(Finished(id=ID, outcome=outcome, reason="said late"))
         self.say(ProcessStatus.IDLE)
 
     def say(self, status: ProcessStatus) -> None:
         self.status = status
-        self.steering.changed(self.report())
+        self.reconciler.changed(self.report())
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[TrainingClient]]:
 def training_client(started: list[TrainingClient], *outcomes: Outcome) -> TrainingClient:
     client = TrainingClient(list(outcomes))
     client.local.start()
-    client.steering.ready(client.local.port)
+    client.reconciler.ready(client.local.port)
     started.append(client)
     return client
 
@@ -91,7 +91,7 @@ def test_work_that_was_taken_late_is_not_done_again(
     tmp_path: Path, started: list[TrainingClient]
 ) -> None:
     client = training_client(started, "refused")
-    assert client.steering.do(*work(tmp_path)).reason == "said late"
+    assert client.reconciler.do(*work(tmp_path)).reason == "said late"
     time.sleep(0.8)
     assert client.trainings == 1
 
@@ -100,7 +100,7 @@ def test_work_that_was_taken_late_and_cancelled_is_done_again(
     tmp_path: Path, started: list[TrainingClient]
 ) -> None:
     client = training_client(started, "cancelled", "refused")
-    assert client.steering.do(*work(tmp_path)).outcome == "refused"
+    assert client.reconciler.do(*work(tmp_path)).outcome == "refused"
     assert client.trainings == 2
 
 
@@ -112,7 +112,7 @@ def test_what_has_passed_of_the_time_for_the_work_is_not_given_again(
     for passed, expected in ((0.0, 100.0), (70.0, 30.0), (500.0, 0.0)):
         held, order = work(tmp_path, seconds_left=100.0)
         held.instructed_at -= passed
-        client.steering.do(held, order)
+        client.reconciler.do(held, order)
         assert client.work_seconds == pytest.approx(expected + SLACK_SECONDS, abs=5.0)
 
 

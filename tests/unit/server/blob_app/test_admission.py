@@ -9,10 +9,11 @@ import pytest
 
 from fedops.core.contracts import TransferSlot
 from fedops.server.blob_app.admission import Admission, Busy
+from fedops.server.blob_app.slots_in_memory import SlotsInMemory
 
 
 def _admission(slots: int, lease: float = 10.0) -> Admission:
-    return Admission(slots, lease=lease, jitter=lambda: 0.5)
+    return Admission(SlotsInMemory(slots, lease), jitter=lambda: 0.5)
 
 
 def test_slots_are_given_as_far_as_there_are_some() -> None:
@@ -130,7 +131,7 @@ def test_bytes_renew_the_lease() -> None:
     async def run() -> None:
         admission = _admission(1, lease=0.1)
         await admission.acquire("x", 0.0)
-        with admission.transfer("x") as came:
+        async with admission.transfer("x") as came:
             for _ in range(5):
                 await asyncio.sleep(0.04)
                 came()
@@ -143,10 +144,10 @@ def test_without_a_slot_only_twice_as_many_run() -> None:
     async def run() -> None:
         admission = _admission(1)
         await admission.acquire("x", 0.0)
-        with admission.transfer("a"), admission.transfer("b"):
-            with pytest.raises(Busy, match="ask for a slot"), admission.transfer("c"):
-                pass
-            with admission.transfer("x"):
+        async with admission.transfer("a"), admission.transfer("b"):
+            with pytest.raises(Busy, match="ask for a slot"):
+                await admission.transfer("c").__aenter__()
+            async with admission.transfer("x"):
                 assert admission.running == 3
         assert admission.running == 0
 
@@ -155,14 +156,15 @@ def test_without_a_slot_only_twice_as_many_run() -> None:
 
 def test_a_thousand_are_let_in_by_groups_and_all_are_served() -> None:
     async def run() -> None:
-        admission = _admission(32)
+        book = SlotsInMemory(32)
+        admission = Admission(book)
         most = served = 0
 
         async def upload(holder: str) -> None:
             nonlocal most, served
             while not (slot := await admission.acquire(holder, 0.3)).granted:
                 await asyncio.sleep(slot.retry_after / 10)
-            with admission.transfer(holder):
+            async with admission.transfer(holder):
                 most = max(most, admission.running)
                 await asyncio.sleep(0.002)
             served += 1
@@ -173,6 +175,6 @@ def test_a_thousand_are_let_in_by_groups_and_all_are_served() -> None:
         assert (served, most <= 32) == (1_000, True)
         assert time.monotonic() - began < 10
         assert admission._line == {}
-        assert admission._leases == {}
+        assert not await book.renew([str(number) for number in range(1_000)])
 
     asyncio.run(run())

@@ -1,4 +1,4 @@
-"""The sweeper when the database fails for a moment: nothing that memory had is lost."""
+"""Maintenance when the database fails for a moment: nothing that memory had is lost."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class FailingDatabase(Database):
         self.troubles: list[Exception] = []
 
     @contextmanager
-    def write(self, durable: bool = True) -> Iterator[Session]:
-        with super().write(durable) as session:
+    def write(self, *, durable: bool = True) -> Iterator[Session]:
+        with super().write(durable=durable) as session:
             yield session
             if self.troubles:
                 raise self.troubles.pop()
 
 
 class World:
-    """A sweeper, and one device that is there."""
+    """Maintenance, and one device that is there."""
 
     def __init__(self, home: Path, leadership: Leadership) -> None:
         settings = ServerSettings(home=home)
@@ -49,14 +49,14 @@ class World:
         self.db = FailingDatabase(settings.database)
         self.db.migrate()
         self.presence = RecentCalls(settings.heartbeat_seconds)
-        self.sweeper = Maintenance(
+        self.maintenance = Maintenance(
             self.db,
             settings,
             FolderBlobs(home / "artifacts"),
             self.presence,
-            WorkHub(self.clock, self.clock),
-            self.clock,
-            self.clock,
+            WorkHub(clock=self.clock, monotonic=self.clock),
+            clock=self.clock,
+            monotonic=self.clock,
             leadership=leadership,
         )
         with self.db.write() as session:
@@ -102,10 +102,10 @@ def test_who_called_is_written_after_a_failed_commit(tmp_path: Path, trouble: Ex
     called_at = world.clock()
     world.db.troubles = [trouble]
     with pytest.raises(type(trouble)):
-        world.sweeper.step()
+        world.maintenance.step()
     assert world.device.last_heartbeat_at is None
     world.clock.advance(1.5)
-    world.sweeper.step()
+    world.maintenance.step()
     assert world.device.last_heartbeat_at == called_at
     assert world.device.process["status"] == ProcessStatus.TRAINING.value
 
@@ -121,8 +121,8 @@ def test_who_begins_to_lead_gives_devices_grace_though_its_first_write_fails(
     world = World(tmp_path, leads)
     world.db.troubles = [Unavailable("the database is not available")]
     with pytest.raises(Unavailable):
-        world.sweeper.step()
+        world.maintenance.step()
     for _ in range(2):
         world.clock.advance(0.5)
-        world.sweeper.step()
+        world.maintenance.step()
     assert len(forgiven) == 2, "what failed is done again, and then it is done"

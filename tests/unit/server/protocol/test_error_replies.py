@@ -6,7 +6,7 @@ from fedops.testing import FakeClock
 
 def test_what_every_device_meets_is_logged_once_a_minute() -> None:
     clock = FakeClock()
-    said = Said(60.0, clock)
+    said = Said(seconds=60.0, clock=clock)
     assert [said.is_news("full"), said.is_news("full"), said.is_news("locked")] == [
         True,
         False,

@@ -43,7 +43,7 @@ def _work(number: int, device: str = "d", **changed: object) -> OpenWork:
 class _World:
     def __init__(self) -> None:
         self.clock, self.ticks = FakeClock(), FakeClock(0.0)
-        self.hub = WorkHub(self.clock, self.ticks)
+        self.hub = WorkHub(clock=self.clock, monotonic=self.ticks)
 
     async def poll(
         self, *held: int, life: str = "l", after: int | None = None, wait: float = 0.0

@@ -29,7 +29,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Exception, _unknown)
 
 
-def reply(error: FedOpsError, status: int | None = None, headers: Any = None) -> JSONResponse:
+def reply(error: FedOpsError, *, status: int | None = None, headers: Any = None) -> JSONResponse:
     """An error as the API answers it."""
     return JSONResponse(ErrorReply.of(error).model_dump(), status or error.http_status, headers)
 
@@ -74,12 +74,12 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     if error.status_code == 405:
         text = f"{request.url.path} does not take {request.method}"
         said = str(error.detail) if "takes" in str(error.detail) else text
-        return reply(Invalid(said), 405, error.headers)
-    return reply(Invalid(str(error.detail)), error.status_code, error.headers)
+        return reply(Invalid(said), status=405, headers=error.headers)
+    return reply(Invalid(str(error.detail)), status=error.status_code, headers=error.headers)
 
 
 async def _gone(_: Request, __: Exception) -> JSONResponse:
-    return reply(Invalid("the request broke off in the middle of its body"), 400)
+    return reply(Invalid("the request broke off in the middle of its body"), status=400)
 
 
 async def _unknown(request: Request, error: Exception) -> JSONResponse:

@@ -5,23 +5,23 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Query
+from fastapi import Path, Query
 
 from fedops.core.contracts import EventRead, ServerInfo, TokenCreate, TokenRead
 from fedops.server.access import tokens
-from fedops.server.api.http.authentication import ADMIN, ERRORS, MAX_ID, After, Server
-from fedops.server.api.http.request_body import StrictRoute
+from fedops.server.api.http.authentication import ADMIN, MAX_ID, After, Server
+from fedops.server.api.http.routers import api_router
 from fedops.server.devices import registry
 from fedops.server.events import event_log
 from fedops.server.runs import control
 
-router = APIRouter(tags=["server"], dependencies=[ADMIN], route_class=StrictRoute, responses=ERRORS)
+router = api_router("server", ADMIN)
 TokenId = Annotated[int, Path(ge=1, le=MAX_ID)]
 
 
 @router.get("/info")
 def info(server: Server) -> ServerInfo:
-    """What this server is and how much goes on."""
+    """What this server is, and how much it is doing."""
     now = server.clock()
     with server.db.read() as session:
         known = registry.list_devices(session, now)
@@ -65,4 +65,4 @@ def list_events(
 ) -> list[EventRead]:
     """What happened, oldest first, a page at a time: go on with ``after`` = the last id."""
     with server.db.read() as session:
-        return event_log.list_events(session, after, run_id)
+        return event_log.list_events(session, after=after, run_id=run_id)

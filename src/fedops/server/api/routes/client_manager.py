@@ -2,24 +2,16 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
 from fedops.core.contracts import DeviceRead, RecordBatch, RecordsAccepted, TaskRead
 from fedops.failpoints import reached
-from fedops.server.api.http.authentication import ERRORS, DeviceId, Server
+from fedops.server.api.http.authentication import DeviceId, Server
 from fedops.server.api.http.protocol_check import PROTOCOL_CHECKED
-from fedops.server.api.http.request_body import StrictRoute
+from fedops.server.api.http.routers import api_router
 from fedops.server.devices import registry
 from fedops.server.tasks import tasks
 from fedops.server.telemetry import device_records
 
-router = APIRouter(
-    prefix="/devices/me",
-    tags=["device"],
-    dependencies=[PROTOCOL_CHECKED],
-    route_class=StrictRoute,
-    responses=ERRORS,
-)
+router = api_router("device", PROTOCOL_CHECKED, prefix="/devices/me")
 
 
 @router.get("")

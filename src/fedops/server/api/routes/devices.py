@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-
 from fedops.core.contracts import DeviceRead, JoinReply, JoinRequest, LogPage, TelemetryRead
 from fedops.server.api.http.authentication import (
     ADMIN,
-    ERRORS,
     After,
     Limit,
     Named,
@@ -15,17 +12,13 @@ from fedops.server.api.http.authentication import (
     Server,
 )
 from fedops.server.api.http.protocol_check import PROTOCOL_CHECKED
-from fedops.server.api.http.request_body import StrictRoute
+from fedops.server.api.http.routers import api_router
 from fedops.server.devices import enrolment, registry
 from fedops.server.services.services import Services
 from fedops.server.telemetry import log_store, system_metrics
 
-router = APIRouter(
-    tags=["devices"], dependencies=[ADMIN], route_class=StrictRoute, responses=ERRORS
-)
-joining = APIRouter(
-    tags=["join"], dependencies=[PROTOCOL_CHECKED], route_class=StrictRoute, responses=ERRORS
-)
+router = api_router("devices", ADMIN)
+joining = api_router("join", PROTOCOL_CHECKED)
 
 
 @router.get("/devices")
@@ -46,7 +39,7 @@ def get_device(device: Named, server: Server) -> DeviceRead:
 def device_logs(device: Named, server: Server, after: After = 0, limit: Limit = 200) -> LogPage:
     """What a device's Client Manager and training client logged, oldest first."""
     with server.db.read() as session:
-        return log_store.device_logs(session, device, after, limit)
+        return log_store.device_logs(session, device, after=after, limit=limit)
 
 
 @router.get("/devices/{device}/telemetry")

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import Path, Response
 
 from fedops.core.contracts import ExplanationRead
-from fedops.server.api.http.authentication import ADMIN, ERRORS, Named, RunId, Server
-from fedops.server.api.http.request_body import StrictRoute
+from fedops.server.api.http.authentication import ADMIN, Named, RunId, Server
+from fedops.server.api.http.routers import api_router
 from fedops.server.telemetry import explanations
 
-router = APIRouter(tags=["runs"], dependencies=[ADMIN], route_class=StrictRoute, responses=ERRORS)
+router = api_router("runs", ADMIN)
 RecordId = Annotated[str, Path(min_length=8, max_length=64, pattern=r"^[^\x00]+$")]
 
 

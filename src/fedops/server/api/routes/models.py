@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import Path
 from fastapi.responses import FileResponse
 
 from fedops.core.contracts import AliasRead, FileCheck, ModelComparison, ModelVersionRead, Promotion
 from fedops.core.errors import Unavailable
 from fedops.server.api.http import file_transfer
-from fedops.server.api.http.authentication import ADMIN, ERRORS, Named, NameFilter, Server
-from fedops.server.api.http.request_body import StrictRoute
+from fedops.server.api.http.authentication import ADMIN, Named, NameFilter, Server
+from fedops.server.api.http.routers import api_router
 from fedops.server.models import aliases, comparison, integrity, versions
 from fedops.server.services.services import Services
 
-router = APIRouter(tags=["models"], dependencies=[ADMIN], route_class=StrictRoute, responses=ERRORS)
+router = api_router("models", ADMIN)
 _VERSION = r"^[A-Za-z0-9._-]{1,63}$"
 Version = Annotated[str, Path(pattern=_VERSION)]
 Other = Annotated[str, Path(pattern=_VERSION)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import Path, Response
 from fastapi.concurrency import run_in_threadpool
 
 from fedops.api_client import LONG_POLL_SECONDS
@@ -29,21 +29,15 @@ from fedops.core.contracts import (
 )
 from fedops.core.errors import Invalid
 from fedops.failpoints import reached
-from fedops.server.api.http.authentication import ERRORS, AttemptId, Server
+from fedops.server.api.http.authentication import AttemptId, Server
 from fedops.server.api.http.protocol_check import PROTOCOL_CHECKED
-from fedops.server.api.http.request_body import StrictRoute
+from fedops.server.api.http.routers import api_router
 from fedops.server.database import blob_rows
 from fedops.server.rounds import checkpoints, commits, engine_session, outcomes
 from fedops.server.services.services import Services
 from fedops.server.telemetry import log_store
 
-router = APIRouter(
-    prefix="/engine",
-    tags=["engine"],
-    dependencies=[PROTOCOL_CHECKED],
-    route_class=StrictRoute,
-    responses=ERRORS,
-)
+router = api_router("engine", PROTOCOL_CHECKED, prefix="/engine")
 RoundNumber = Annotated[int, Path(alias="round", ge=1, le=2**31 - 1)]
 DONE = 204
 

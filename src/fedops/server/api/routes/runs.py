@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Path, Query
+from fastapi import Body, Path, Query
 from fastapi.responses import FileResponse
 
 from fedops.core.contracts import (
@@ -20,7 +20,6 @@ from fedops.core.contracts import (
 from fedops.server.api.http import file_transfer
 from fedops.server.api.http.authentication import (
     ADMIN,
-    ERRORS,
     After,
     Limit,
     Named,
@@ -28,13 +27,13 @@ from fedops.server.api.http.authentication import (
     RunId,
     Server,
 )
-from fedops.server.api.http.request_body import StrictRoute
+from fedops.server.api.http.routers import api_router
 from fedops.server.rounds import checkpoints
 from fedops.server.runs import control, follow_up_runs, views
 from fedops.server.services.services import Services
 from fedops.server.telemetry import log_store
 
-router = APIRouter(tags=["runs"], dependencies=[ADMIN], route_class=StrictRoute, responses=ERRORS)
+router = api_router("runs", ADMIN)
 RoundNumber = Annotated[int, Path(alias="round", ge=1, le=2**31 - 1)]
 RoundFilter = Annotated[int | None, Query(alias="round", ge=0, le=2**31 - 1)]
 MetricName = Annotated[str | None, Query(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
@@ -75,7 +74,7 @@ def get_run(run_id: RunId, server: Server) -> RunRead:
 
 @router.post("/runs/{run_id}/stop")
 def stop_run(run_id: RunId, server: Server) -> RunRead:
-    """Stop a run. It is ``stopped`` once the engine and every device are quiet."""
+    """Stop a run. It is ``stopped`` once the engine and every device have stopped working for it."""
     with server.db.write() as session:
         control.request_stop(session, run_id, server.settings, server.clock())
     return _run(server, run_id)
@@ -83,7 +82,7 @@ def stop_run(run_id: RunId, server: Server) -> RunRead:
 
 @router.post("/runs/{run_id}/pause")
 def pause_run(run_id: RunId, server: Server) -> RunRead:
-    """Pause a run. It is ``paused`` once the engine and every device are quiet; its rounds stay."""
+    """Pause a run. It is ``paused`` once the engine and every device have stopped; its rounds stay."""
     with server.db.write() as session:
         control.request_pause(session, run_id, server.settings, server.clock())
     return _run(server, run_id)
@@ -91,7 +90,7 @@ def pause_run(run_id: RunId, server: Server) -> RunRead:
 
 @router.post("/runs/{run_id}/resume")
 def resume_run(run_id: RunId, server: Server) -> RunRead:
-    """Let a paused run go on from its last committed round."""
+    """Let a paused run continue, with the round that was open when it was paused."""
     with server.db.write() as session:
         control.request_resume(session, run_id, server.clock())
     return _going(server, run_id)

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from fastapi.concurrency import run_in_threadpool
 
 from fedops.core.contracts import BlobRef, TaskCreate, TaskRead, TaskUpdate
 from fedops.server.api.http import file_transfer
-from fedops.server.api.http.authentication import ADMIN, ERRORS, Named, Server
-from fedops.server.api.http.request_body import StrictRoute
+from fedops.server.api.http.authentication import ADMIN, Named, Server
+from fedops.server.api.http.routers import api_router
 from fedops.server.services.services import Services
 from fedops.server.tasks import app_bundles, tasks
 
-router = APIRouter(tags=["tasks"], dependencies=[ADMIN], route_class=StrictRoute, responses=ERRORS)
+router = api_router("tasks", ADMIN)
 Commit = Annotated[str | None, Query(pattern=r"^[0-9a-f]{7,64}(-dirty)?$")]
 
 

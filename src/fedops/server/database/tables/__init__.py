@@ -20,6 +20,7 @@ from fedops.server.database.tables.runs import AttemptRow as AttemptRow
 from fedops.server.database.tables.runs import RunRow as RunRow
 from fedops.server.database.tables.server import LeaseRow as LeaseRow
 from fedops.server.database.tables.server import MetaRow as MetaRow
+from fedops.server.database.tables.server import UploadSlotRow as UploadSlotRow
 from fedops.server.database.tables.tasks import TaskRow as TaskRow
 from fedops.server.database.tables.telemetry import LogBookRow as LogBookRow
 from fedops.server.database.tables.telemetry import LogRow as LogRow

@@ -1,4 +1,4 @@
-"""What the server keeps of itself: its seal, and who leads."""
+"""What the server keeps of itself: its seal, who leads, and who may upload."""
 
 from __future__ import annotations
 
@@ -32,3 +32,13 @@ class LeaseRow(Base):
     until: Mapped[float]
     #: Where the holder keeps the stored files: it must be the same place for all.
     files: Mapped[str] = mapped_column(Text, default="")
+
+
+class UploadSlotRow(Base):
+    """Leave to upload the result of an assignment (PostgreSQL only)."""
+
+    __tablename__ = "upload_slots"
+
+    assignment: Mapped[str] = mapped_column(String(64), primary_key=True)
+    #: POSIX seconds on the database's clock; then the slot is free again.
+    until: Mapped[float]

@@ -1,11 +1,3 @@
-"""Sums in one order: one thread."""
+"""Small PyTorch models."""
 
-from __future__ import annotations
-
-import pytest
-import torch
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> None:
-    torch.set_num_threads(1)
+from one_thread import one_thread as one_thread

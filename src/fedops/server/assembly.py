@@ -1,0 +1,268 @@
+"""The processes of a server put together: what each of them has, and what only the Server Manager has."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from fedops.server.access.admin_token import ensure_admin_token
+from fedops.server.access.token_cache import TokenCache
+from fedops.server.assignments import open_work
+from fedops.server.blob_app.admission import Admission
+from fedops.server.blob_app.app import BlobApp
+from fedops.server.blob_app.slots_in_memory import SlotsInMemory
+from fedops.server.database.blob_stores import files_of, open_blobs
+from fedops.server.database.database import Database
+from fedops.server.database.writer import Writer
+from fedops.server.devices.cloned_devices import ClonedDevices
+from fedops.server.devices.desired_state import WantedStates
+from fedops.server.devices.recent_calls import RecentCalls
+from fedops.server.events.notifications import WorkOver
+from fedops.server.jobs.dispatcher import Dispatcher
+from fedops.server.jobs.engine_process import EngineProcesses
+from fedops.server.jobs.leadership import Alone, Leadership
+from fedops.server.jobs.maintenance import Maintenance
+from fedops.server.jobs.scheduler import Scheduler
+from fedops.server.peers.clock import DatabaseClock
+from fedops.server.peers.lease import Lease
+from fedops.server.peers.memory_sync import MemorySync
+from fedops.server.peers.shared_slots import SharedSlots
+from fedops.server.peers.slot_table import SlotTable
+from fedops.server.rounds.attempt_inbox import AttemptInboxes
+from fedops.server.rounds.blob_access import WorkBlobAccess
+from fedops.server.rounds.engine_liveness import EngineLiveness
+from fedops.server.rounds.instructions import Instructions
+from fedops.server.rounds.other_managers import Nobody, Others
+from fedops.server.rounds.work_hub import WorkHub
+from fedops.server.services.services import Services
+from fedops.settings import ServerSettings
+from fedops.storage.blobs import BlobStore
+
+if TYPE_CHECKING:
+    from fedops.server.peers.manager_group import ManagerGroup
+
+#: How long a worker may take to end. Seconds.
+JOIN_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Member:
+    """What every process has that serves a database: memory that is kept right, files, the way to write."""
+
+    settings: ServerSettings
+    db: Database
+    writer: Writer
+    artifacts: BlobStore
+    clock: Callable[[], float]
+    twins: ClonedDevices
+    tokens: TokenCache
+    presence: RecentCalls
+    hub: WorkHub
+    inboxes: AttemptInboxes
+    instructions: Instructions
+    blobs: BlobApp
+    leadership: Leadership
+    others: Others
+    #: None: no other process may serve the same database.
+    group: ManagerGroup | None
+
+    def open(self) -> None:
+        """Make the home folder and the database ready, and know what is in it."""
+        self.settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self.db.migrate()
+        self.artifacts.clean()
+        if self.group:
+            self.group.greet()
+        self._remember()
+
+    def _remember(self) -> None:
+        """What is kept in memory, as the database has it."""
+        with self.db.write() as session:
+            if not self.leadership.shared:  # else others may have heard the devices all the time
+                self.presence.load(session, self.clock())
+                self.presence.flush(session, self.presence.take(self.clock()))
+            found = open_work.open_rows(session)
+            known = [(open_work.work_of(row), open_work.seen_of(row)) for row in found]
+            ended = [
+                (open_work.work_of(row), WorkOver(row.id, row.device_id, row.reason))
+                for row in open_work.unreleased(session)
+            ]
+        self.hub.load(known, ended)
+
+    def start(self) -> None:
+        """From now on hear what others change."""
+        if self.group:
+            self.group.start()
+
+    def close(self) -> None:
+        """End what was started. What was handed in to be written is written."""
+        if self.group:
+            self.group.close(JOIN_SECONDS)
+        self.blobs.close()
+        self.writer.close()
+        self.db.close()
+
+
+@dataclass(frozen=True)
+class ServerManager:
+    """The parts that live as long as the server."""
+
+    member: Member
+    services: Services
+    scheduler: Scheduler
+    maintenance: Maintenance
+
+    @property
+    def blobs(self) -> BlobApp:
+        return self.member.blobs
+
+    @property
+    def group(self) -> ManagerGroup | None:
+        return self.member.group
+
+    def open(self) -> None:
+        """Make the home folder, the database and the admin token ready."""
+        self.member.open()
+        services = self.services
+        ensure_admin_token(services.db, services.settings.admin_token_file, services.clock())
+
+    def start(self) -> None:
+        """Begin to hear, then to act."""
+        self.member.start()
+        self.scheduler.worker.start()
+        self.maintenance.worker.start()
+
+    async def close(self) -> None:
+        """End everything that was started, the waiting first."""
+        self.services.let_go()
+        for worker in (self.scheduler.worker, self.maintenance.worker):
+            worker.end()
+        await asyncio.to_thread(self._close_blocking)
+
+    def _close_blocking(self) -> None:
+        self.scheduler.worker.join(JOIN_SECONDS)
+        self.maintenance.worker.join(JOIN_SECONDS)
+        self.services.engines.close()
+        self.member.close()
+
+
+def assemble_manager(
+    settings: ServerSettings,
+    engines: EngineProcesses,
+    clock: Callable[[], float] = time.time,
+    *,
+    alone: bool = False,
+) -> ServerManager:
+    """Connect the parts; nothing is started or written yet. ``alone``: no other server has the database."""
+    lease, pulse = Lease(uuid.uuid4().hex), EngineLiveness()
+    base = assemble_member(settings, lease, clock, alone=alone)
+    db, hub, presence, clock = base.db, base.hub, base.presence, base.clock
+    scheduler = Scheduler(
+        db, engines, base.artifacts, settings, pulse, clock=clock, leadership=base.leadership
+    )
+    lease.changed = scheduler.worker.wake
+    _listen(base, scheduler.worker.wake)
+    services = Services(
+        settings=settings,
+        db=db,
+        writer=base.writer,
+        artifacts=base.artifacts,
+        engines=engines,
+        pulse=pulse,
+        twins=base.twins,
+        clock=clock,
+        token_cache=base.tokens,
+        presence=presence,
+        hub=hub,
+        inboxes=base.inboxes,
+        instructions=base.instructions,
+        wanted=WantedStates(db),
+        slots=base.blobs.admission,
+        others=base.others,
+        leadership=base.leadership,
+    )
+    maintenance = Maintenance(
+        db, settings, base.artifacts, presence, hub, clock=clock, leadership=base.leadership
+    )
+    return ServerManager(base, services, scheduler, maintenance)
+
+
+def assemble_file_server(settings: ServerSettings) -> Member:
+    """What a file server has: it never leads, and decides nothing."""
+    member = assemble_member(settings, Lease(uuid.uuid4().hex, candidate=False))
+    _listen(member, lambda: None)
+    return member
+
+
+def _listen(member: Member, wake_scheduler: Callable[[], None]) -> None:
+    member.db.listener = Dispatcher(
+        member.hub,
+        member.inboxes,
+        member.presence,
+        member.tokens,
+        member.blobs.forget,
+        wake_scheduler,
+    )
+
+
+def assemble_member(
+    settings: ServerSettings,
+    lease: Lease,
+    clock: Callable[[], float] = time.time,
+    *,
+    alone: bool = False,
+) -> Member:
+    """Connect what every process has. Whoever has it sets the listener of its database."""
+    db, there = Database(settings.database), DatabaseClock()
+    shared = not (alone or db.is_sqlite)
+    artifacts = open_blobs(settings, shared=shared)
+    leadership: Leadership = lease if shared else Alone()
+    twins = ClonedDevices(there if shared else time.monotonic)
+    clock = there if shared else clock
+    hub, inboxes = WorkHub(clock=clock, shared=shared), AttemptInboxes()
+    presence = RecentCalls(settings.heartbeat_seconds, shared=shared)
+    tokens, writer, instructions = TokenCache(db, clock), Writer(db), Instructions(db)
+    group = _manager_group(settings, db, lease, there, hub, inboxes, twins) if shared else None
+    others: Others = group or Nobody()
+    access = WorkBlobAccess(
+        db, writer, tokens, hub, instructions, presence, clock, settings.max_update_bytes, others
+    )
+    slots = Admission(group.slots if group else SlotsInMemory(settings.upload_slots))
+    return Member(
+        settings=settings,
+        db=db,
+        writer=writer,
+        artifacts=artifacts,
+        clock=clock,
+        twins=twins,
+        tokens=tokens,
+        presence=presence,
+        hub=hub,
+        inboxes=inboxes,
+        instructions=instructions,
+        blobs=BlobApp(access, artifacts, slots, accel_prefix=settings.accel_prefix),
+        leadership=leadership,
+        others=others,
+        group=group,
+    )
+
+
+def _manager_group(
+    settings: ServerSettings,
+    db: Database,
+    lease: Lease,
+    there: DatabaseClock,
+    hub: WorkHub,
+    inboxes: AttemptInboxes,
+    twins: ClonedDevices,
+) -> ManagerGroup:
+    from fedops.server.peers.manager_group import ManagerGroup  # needs PostgreSQL's driver
+
+    memory = MemorySync(db, hub, inboxes, twins, there)
+    slots = SharedSlots(SlotTable(db, lease.me, settings.upload_slots))
+    return ManagerGroup(db, lease, there, memory, hub, partial(files_of, settings), slots)

@@ -1,0 +1,82 @@
+"""What an in-memory server and its clients speak of: an assignment, its work, and what becomes of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fedops.core import contracts as c
+from fedops.core.contracts.training import ARRAYS, EVAL_METRICS, HEADER, METRICS, TrainingOrder
+from fedops.core.states import AssignmentStatus
+from fedops.storage.payloads import Payload
+from fedops.storage.tensors import Tensors
+from fedops.trainer.local_round import LocalTrainer, LocalUpdate
+
+A = AssignmentStatus
+
+
+@dataclass
+class Assignment:
+    """A row of the table."""
+
+    id: str
+    device: str
+    kind: str
+    round: int | None
+    retry: int
+    evaluates: bool
+    document: dict[str, Any]
+    deadline: float
+    status: AssignmentStatus = A.OFFERED
+    delivery: c.Delivery | None = None
+    max_bytes: int | None = None
+    encodings: list[str] = field(default_factory=list)
+
+    @property
+    def key(self) -> tuple[str, str, int | None, int]:
+        return (self.device, self.kind, self.round, self.retry)
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a client is given."""
+
+    assignment: Assignment
+    order: TrainingOrder
+    tensors: Tensors
+
+    @property
+    def kind(self) -> str:
+        return self.assignment.kind
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A client ends its assignment: it cannot take part."""
+
+    reason: str
+
+
+#: What a client makes of its work: a result, a refusal, or nothing, ever. It fails by raising.
+Answer = Callable[[Work], Payload | bytes | Refused | None]
+
+
+def trained_by(trainer: LocalTrainer) -> Answer:
+    """A client that does its work as a device does."""
+
+    def answer(work: Work) -> Payload | Refused:
+        update = trainer(work.order, work.tensors, work.kind)
+        return Refused(update.header.refused) if update.header.refused else payload_of(update)
+
+    return answer
+
+
+def payload_of(update: LocalUpdate) -> Payload:
+    """An update as a client delivers it."""
+    measured = {METRICS: update.trained, EVAL_METRICS: update.evaluated}
+    return Payload(
+        arrays={} if update.tensors is None else {ARRAYS: update.tensors},
+        metrics={name: m.values() for name, m in measured.items() if m is not None},
+        configs={HEADER: update.header.values()},
+    )

@@ -1,0 +1,143 @@
+"""The Server Manager as a process: its refusals, its end, and runs that survive every kill."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from server_process import ServerProcess, build_scripted_app, eventually, server_process
+
+from fedops.api_client import OperatorClient
+from fedops.core.errors import Invalid
+from fedops.core.states import AttemptStatus, RunStatus
+from fedops.server.main import run_file_server
+from fedops.settings import ServerSettings
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_scripted_app(tmp_path_factory.mktemp("app"))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[ServerProcess]:
+    with server_process(tmp_path / "server") as made:
+        yield made
+
+
+def refusal(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+def test_what_cannot_be_is_refused_with_one_message(server: ServerProcess, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    assert f"port {server.port} on 127.0.0.1 is taken" in refusal(server.command(other))
+    assert "already running" in refusal(server.command())
+    assert "--insecure" in refusal(server.command(other, host="0.0.0.0"))
+    (tmp_path / "file").write_text("")
+    assert "cannot use" in refusal(server.command(tmp_path / "file" / "home"))
+    assert (server.home / "admin-token").stat().st_mode & 0o077 == 0
+    assert server.home.stat().st_mode & 0o077 == 0
+    with server.operator() as client:  # all that did not disturb it
+        assert client.info().engine == "no FL server is running"
+    for method, path, status, words in (
+        ("GET", "/nothing", 404, "there is nothing at /api/v1/nothing"),
+        ("DELETE", "/tasks", 405, "takes GET, POST, not DELETE"),
+    ):
+        answer = httpx.request(method, f"http://127.0.0.1:{server.port}/api/v1{path}")
+        assert (answer.status_code, words in answer.text) == (status, True)  # no dashboard's page
+
+
+def test_a_file_server_needs_postgresql(tmp_path: Path) -> None:
+    settings = ServerSettings(home=tmp_path / "home", database_url=None)
+    with pytest.raises(Invalid, match="needs PostgreSQL, and this database is SQLite"):
+        run_file_server(settings, print)
+    assert not settings.home.exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_it_ends_soon_with_all_it_started(
+    server: ServerProcess, bundle: Path, number: signal.Signals
+) -> None:
+    run_id = server.start_run(bundle, "digits", "num_rounds=500")
+    server.attempt_pid(run_id, 1)
+    assert len(server.family()) == 1
+    waiting = threading.Thread(target=_poll, args=(server.operator(),))
+    waiting.start()
+    time.sleep(0.2)
+    begin = time.monotonic()
+    assert server.end(number) == 0
+    assert time.monotonic() - begin < 15
+    waiting.join(5)
+    assert not waiting.is_alive()
+    assert server.family() == []
+    assert "Traceback" not in server.log()
+
+
+def _poll(client: OperatorClient) -> None:
+    with client:
+        for _ in range(2):
+            client.info()
+
+
+def test_a_run_survives_the_kill_of_every_process(server: ServerProcess, bundle: Path) -> None:
+    run_id = server.start_run(bundle, "digits", "num_rounds=12")
+    first = server.attempt_pid(run_id, 1)
+    eventually(lambda: server.run(run_id).committed_rounds >= 2)
+
+    (engine,) = [p for p in server.family() if p.pid == first]
+    engine.kill()
+    eventually(lambda: len(server.run(run_id).attempts) == 2, 10)
+    server.attempt_pid(run_id, 2)
+    before = server.run(run_id).committed_rounds
+    eventually(lambda: server.run(run_id).committed_rounds > before)
+
+    server.end(signal.SIGKILL)
+    eventually(lambda: server.family() == [], 10)
+    server.start()
+    eventually(lambda: server.run(run_id).status is RunStatus.COMPLETED)
+
+    run = server.run(run_id)
+    assert [a.status for a in run.attempts] == [AttemptStatus.LOST] * 2 + [AttemptStatus.ENDED]
+    with server.operator() as client:
+        rounds = client.rounds(run_id)
+        versions = client.models("digits")
+    assert [r.round for r in rounds] == list(range(1, 13))
+    assert all(r.committed_at for r in rounds)
+    assert sorted(v.version for v in versions) == [0, 1]
+    eventually(lambda: not list((server.home / "spool").glob("*/attempt-*")), 10)
+
+
+def test_a_deaf_fl_server_is_stopped_within_five_seconds(
+    server: ServerProcess, bundle: Path
+) -> None:
+    run_id = server.start_run(bundle, "digits", "learning_rate=9.0")
+    pid = server.attempt_pid(run_id, 1)
+    begin = time.monotonic()
+    with server.operator() as client:
+        client.stop_run(run_id)
+    eventually(lambda: server.run(run_id).status is RunStatus.STOPPED, 8)
+    assert time.monotonic() - begin < 5
+    assert pid not in [p.pid for p in server.family()]
+
+
+def test_two_tasks_at_once_and_one_stopped_leaves_the_other(
+    server: ServerProcess, bundle: Path
+) -> None:
+    first = server.start_run(bundle, "one", "num_rounds=8")
+    second = server.start_run(bundle, "two", "num_rounds=500")
+    eventually(lambda: server.run(second).committed_rounds >= 1)
+    with server.operator() as client:
+        client.stop_run(second)
+    eventually(lambda: server.run(first).status is RunStatus.COMPLETED)
+    eventually(lambda: server.run(second).status is RunStatus.STOPPED)
+    assert len(server.run(first).attempts) == 1
