@@ -74,6 +74,7 @@ def _read(
         seconds_in_state=seen.seconds_in_state,
         limit_seconds=seen.limit_seconds,
         stopping=list(seen.unconfirmed),
+        plan="",
         attempts=[
             _attempt(row, run_facts.attempt_facts(run, row, settings, now)) for row in attempts
         ],
