@@ -57,7 +57,7 @@ class OperatorDevices(Client):
         return self._call(c.DeviceRead, "GET", f"/devices/{require_name(device)}")
 
     def decide_device(self, device: str, decision: str) -> c.DeviceRead:
-        """The device after a decision: ``approve``, ``reject`` or ``revoke``.
+        """The device after a decision: ``approve``, ``reject``, ``revoke`` or ``remove``.
 
         ``NotFound`` when there is no such device or decision, ``Conflict`` when it was decided otherwise.
 

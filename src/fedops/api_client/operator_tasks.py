@@ -55,6 +55,15 @@ class OperatorTasks(Client):
         """
         return self._call(c.TaskRead, "POST", f"/tasks/{require_name(task)}/archive")
 
+    def unarchive_task(self, task: str) -> c.TaskRead:
+        """The task, which takes runs again. ``NotFound`` when there is none.
+
+        >>> archived = operator.archive_task("mnist")
+        >>> operator.unarchive_task("mnist").status.value
+        'ready'
+        """
+        return self._call(c.TaskRead, "POST", f"/tasks/{require_name(task)}/unarchive")
+
     def tasks(self) -> list[c.TaskRead]:
         """All tasks, the archived ones too.
 

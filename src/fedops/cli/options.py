@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -26,6 +27,7 @@ Overrides = Annotated[
     typer.Option("--set", metavar="KEY=VALUE", help="Override a config key; may be repeated."),
 ]
 Follow = Annotated[bool, typer.Option("--follow", help="Show it as it goes, until it ends.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: it cannot be undone.")]
 Home = Annotated[
     Path | None, typer.Option("--home", metavar="DIR", help="The directory it keeps its data in.")
 ]
@@ -37,6 +39,15 @@ def request(kind: type[R], **values: Any) -> R:
         return kind(**values)
     except ValidationError as error:
         raise Invalid("; ".join(validation_messages(error, kind))) from None
+
+
+def require_sure(question: str, yes: bool) -> None:
+    """Ask on a terminal before what cannot be undone. Elsewhere ``Invalid``, unless --yes was given."""
+    if yes:
+        return
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):
+        raise Invalid(f"{question} It cannot be undone: repeat the command with --yes")
+    typer.confirm(question, abort=True, err=True)
 
 
 def group(text: str) -> typer.Typer:

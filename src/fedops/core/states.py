@@ -54,6 +54,11 @@ class Enrolment(StrEnum):
     APPROVED = "approved"
     REJECTED = "rejected"
     REVOKED = "revoked"
+    REMOVED = "removed"  #: only its history is left; its name and its key may come again
+
+
+#: Whoever is in one of these is not wanted any more.
+ENROLMENT_OUT = (Enrolment.REJECTED, Enrolment.REVOKED, Enrolment.REMOVED)
 
 
 class ProcessStatus(StrEnum):
@@ -142,10 +147,11 @@ ATTEMPT_TRANSITIONS: Mapping[AttemptStatus, frozenset[AttemptStatus]] = {
 }
 
 ENROLMENT_TRANSITIONS: Mapping[Enrolment, frozenset[Enrolment]] = {
-    E.PENDING: frozenset({E.APPROVED, E.REJECTED}),
-    E.APPROVED: frozenset({E.REVOKED}),
-    E.REJECTED: frozenset(),
-    E.REVOKED: frozenset(),
+    E.PENDING: frozenset({E.APPROVED, E.REJECTED, E.REMOVED}),
+    E.APPROVED: frozenset({E.REVOKED, E.REMOVED}),
+    E.REJECTED: frozenset({E.REMOVED}),
+    E.REVOKED: frozenset({E.REMOVED}),
+    E.REMOVED: frozenset(),
 }
 
 PROCESS_TRANSITIONS: Mapping[ProcessStatus, frozenset[ProcessStatus]] = {

@@ -167,8 +167,36 @@ def test_a_revoked_device_is_told_and_stays_out(world: World) -> None:
         device.records(c.RecordBatch(records=[]))
     with pytest.raises(Forbidden, match="was revoked: it cannot join again"):
         world.join("pi", key)
-    with pytest.raises(Conflict, match="it is final"):
+    with pytest.raises(Conflict, match="from 'revoked' it can go to: removed"):
         world.operator.decide_device("pi", "approve")
+
+
+def test_a_removed_device_leaves_its_history_and_its_name(world: World) -> None:
+    world.task()
+    key = node_key()
+    world.join("other")
+    _, device = world.join("pi", key)
+    device.poll(idle())
+    run, engine = world.running()
+    world.begin(engine, 1, "pi")
+    with pytest.raises(Conflict, match=f"'pi' takes part in run {run.id}: remove it when"):
+        world.operator.decide_device("pi", "remove")
+    engine.commit(world.commit(engine, 1, "pi"))
+    engine.finish(c.EngineFinish(outcome="failed", text="enough"))
+    removed = world.operator.decide_device("pi", "remove")
+    assert (removed.enrolment, removed.online, removed.tasks) == (Enrolment.REMOVED, False, [])
+    assert [one.name for one in world.operator.devices()] == ["other"]
+    with pytest.raises(NotFound, match="no device 'pi'; there are: other"):
+        world.operator.device("pi")
+    with pytest.raises(Forbidden, match="this device was removed"):
+        device.poll()
+    (part,) = world.operator.rounds(run.id)[0].participations
+    assert part.device == removed.name == f"pi (removed {removed.id[:6]})"
+    reply, again = world.join("pi", key)  # the same machine, as a new device
+    assert (reply.name, reply.enrolment) == ("pi", Enrolment.APPROVED)
+    assert again.poll().enrolment is Enrolment.APPROVED
+    world.operator.decide_device("pi", "remove")
+    assert [e.name for e in world.operator.events()].count("device.removed") == 2
 
 
 def test_an_unknown_device_names_the_known(world: World) -> None:

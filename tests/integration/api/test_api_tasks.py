@@ -173,6 +173,16 @@ def test_an_archived_task_takes_no_run(world: World) -> None:
     assert device.poll(c.WorkPoll(tasks=["mnist"])).problems == ["task 'mnist' is archived"]
 
 
+def test_an_archived_task_can_be_taken_out_again(world: World) -> None:
+    world.task()
+    world.operator.archive_task("mnist")
+    assert world.operator.unarchive_task("mnist").status is TaskStatus.READY
+    assert world.operator.unarchive_task("mnist").status is TaskStatus.READY
+    assert world.operator.start_run("mnist", c.RunStart()).rounds == 3
+    with pytest.raises(NotFound, match="no task 'digits'"):
+        world.operator.unarchive_task("digits")
+
+
 def test_two_runs_make_two_versions_and_both_files_stay(world: World) -> None:
     world.task("mnist", ["num_rounds=1"])
     world.ready_devices("a", "b")

@@ -84,6 +84,8 @@ class FakeServer:
         #: What it says, while it is down, of when to ask again.
         self.down_seconds: float | None = None
         self.forbidden = ""
+        #: Names of other devices.
+        self.taken: set[str] = set()
         #: Answer 426 with this.
         self.other_version = ""
         self.polls: list[dict[str, Any]] = []

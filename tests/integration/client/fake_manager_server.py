@@ -260,7 +260,7 @@ class Handler(BaseHTTPRequestHandler):
         self._json(
             {
                 "device_id": "d1",
-                "name": body["name"],
+                "name": body["name"] + ("-2" if body["name"] in self.fake.taken else ""),
                 "device_token": "fo_device_x",
                 "enrolment": self.fake.wanted["enrolment"],
             }

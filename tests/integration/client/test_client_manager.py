@@ -44,6 +44,24 @@ def test_joining_once(tmp_path: Path) -> None:
     assert "[limits]" in (home / "device.toml").read_text()
 
 
+def test_a_name_that_is_taken_is_said(tmp_path: Path) -> None:
+    with fake_server() as (server, url):
+        server.taken.add("pi-1")
+        said = join(url, "good", "pi-1", tmp_path).message
+    assert (
+        said
+        == f"joined {url} as 'pi-1-2'; the name 'pi-1' was taken, so the server gave it another one"
+    )
+
+
+def test_a_home_whose_device_was_shut_out_joins_no_more(tmp_path: Path) -> None:
+    with fake_server() as (server, url):
+        join(url, "good", "pi-1", tmp_path)
+        server.forbidden = "device 'pi-1' was revoked"
+        with pytest.raises(Forbidden, match=r"wants nothing any more .*was revoked.*--home"):
+            join(url, "good", "pi-1", tmp_path)
+
+
 def test_a_join_that_failed_is_repeated_with_the_same_key(tmp_path: Path) -> None:
     with fake_server() as (server, url):
         with pytest.raises(Forbidden, match="wrong, expired or used up"):

@@ -47,8 +47,10 @@ DESIGN = {
         starting running: ended lost cancelled
     """,
     Enrolment: """
-        pending: approved rejected
-        approved: revoked
+        pending: approved rejected removed
+        approved: revoked removed
+        rejected: removed
+        revoked: removed
     """,
     ProcessStatus: """
         stopped: starting

@@ -74,15 +74,28 @@ def approve(operator: Operator, name: Name) -> None:
 
 
 @operator_command(app)
-def reject(operator: Operator, name: Name) -> None:
-    """Refuse a device that waits for approval."""
+def reject(operator: Operator, name: Name, yes: options.Yes = False) -> None:
+    """Refuse a device that waits for approval, for good."""
+    options.require_sure(f"Reject device '{name}' for good?", yes)
     _decide(operator, name, "reject")
 
 
 @operator_command(app)
-def revoke(operator: Operator, name: Name) -> None:
+def revoke(operator: Operator, name: Name, yes: options.Yes = False) -> None:
     """Shut a device out for good: it stops training and its credentials are worthless."""
+    options.require_sure(f"Shut device '{name}' out for good?", yes)
     _decide(operator, name, "revoke")
+
+
+@operator_command(app)
+def remove(operator: Operator, name: Name, yes: options.Yes = False) -> None:
+    """Forget a device that will not come back. Its rounds keep it, and its name is free again.
+
+    A device that is still there is shut out; it can join again as a new one.
+    """
+    options.require_sure(f"Remove device '{name}'?", yes)
+    device = operator.client.decide_device(name, "remove")
+    operator.show(device, f"Device {name} is removed; its name is free.")
 
 
 def _decide(operator: Operator, name: str, decision: str) -> None:

@@ -92,6 +92,13 @@ def archive(operator: Operator, name: Name) -> None:
     operator.show(task, f"Task {task.name} is {task.status}.")
 
 
+@operator_command(app)
+def unarchive(operator: Operator, name: Name) -> None:
+    """Take an archived task out again: it takes runs and devices as before."""
+    task = operator.client.unarchive_task(name)
+    operator.show(task, f"Task {task.name} is {task.status}.")
+
+
 def upload(client: OperatorClient, folder: Path) -> str:
     """Pack an app's folder and upload it; returns the bundle's sha256."""
     from fedops.flower.app_bundle import PackedApp  # Flower takes a second to import

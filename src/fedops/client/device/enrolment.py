@@ -19,7 +19,7 @@ import psutil
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedops.api_client import JoinClient, trust
+from fedops.api_client import DeviceClient, JoinClient, trust
 from fedops.client.device.data_dir import (
     DataDir,
     Identity,
@@ -29,7 +29,7 @@ from fedops.client.device.data_dir import (
 )
 from fedops.client.device.device_config import ensure_device_config
 from fedops.core.contracts import NAME_PATTERN, DeviceInfo, JoinReply, JoinRequest
-from fedops.core.errors import Conflict, Invalid, Unavailable
+from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid, Unavailable
 from fedops.core.join_statement import join_statement
 from fedops.core.states import Enrolment
 from fedops.processes.short_commands import output_of
@@ -40,6 +40,8 @@ logger = logging.getLogger("fedops.client")
 #: How long a join goes on trying to reach the server. Seconds.
 PATIENCE_SECONDS = 30.0
 _PAUSE_SECONDS = 1.0
+#: How long a device that has joined asks whether it is still wanted. Seconds.
+_ASK_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,18 @@ class Joined:
     #: False when this device had joined the server before.
     new: bool
     enrolment: Enrolment | None
+    #: The name that was asked for.
+    wanted: str = ""
 
     @property
     def message(self) -> str:
+        text = self._what
+        if self.new and self.wanted != self.identity.name:
+            text += f"; the name '{self.wanted}' was taken, so the server gave it another one"
+        return text
+
+    @property
+    def _what(self) -> str:
         name, server = self.identity.name, self.identity.server
         if not self.new:
             return f"already joined {server} as '{name}'; nothing to do"
@@ -82,14 +93,14 @@ def join(
     Raises:
         Conflict: the data dir belongs to a device of another server.
         Invalid: no usable URL or name, or the server refused the request.
-        Forbidden: the token is wrong, expired or used up.
+        Forbidden: the token is wrong, expired or used up, or this device was shut out.
         Unavailable: the server could not be reached in time.
     """
     if not url.startswith(("http://", "https://")):
         raise Invalid(f"'{url}' is no server URL: it begins with http:// or https://")
     place = DataDir(home)
     if place.identity.exists():
-        return _joined_before(place, url)
+        return _joined_before(place, url, ca_file)
     request_name = name or default_name()
     if not re.fullmatch(NAME_PATTERN, request_name):
         raise Invalid(
@@ -104,7 +115,7 @@ def join(
         reply = _ask(client, body, patience)
     identity = Identity(client.url, reply.device_id, reply.name, reply.device_token)
     identity.save(place)
-    return Joined(identity, True, reply.enrolment)
+    return Joined(identity, True, reply.enrolment, request_name)
 
 
 def join_request(
@@ -118,14 +129,31 @@ def join_request(
     )
 
 
-def _joined_before(home: DataDir, url: str) -> Joined:
+def _joined_before(home: DataDir, url: str, ca_file: Path | None) -> Joined:
     identity = load_identity(home)
     if identity.server != url.rstrip("/"):
         raise Conflict(
             f"{home.path} belongs to '{identity.name}' of {identity.server}; "
             "to join another server too, give another data dir with --home"
         )
+    _require_wanted(home, identity, ca_file)
     return Joined(identity, False, None)
+
+
+def _require_wanted(home: DataDir, identity: Identity, ca_file: Path | None) -> None:
+    """``Forbidden`` when the server shut this device out: joining from here would change nothing."""
+    with DeviceClient(
+        identity.server, token=identity.token, verify=trust(ca_file), timeout=_ASK_SECONDS
+    ) as client:
+        try:
+            client.me()
+        except Forbidden as error:
+            raise Forbidden(
+                f"{home.path} belongs to '{identity.name}', of which {identity.server} wants nothing any more"
+                f" ({error.message}); to join as a new device, give another data dir with --home"
+            ) from None
+        except FedOpsError as error:  # whether it is wanted is seen when it runs
+            logger.debug("the server does not say how this device stands: %s", error.message)
 
 
 def _ask(client: JoinClient, body: JoinRequest, patience: float) -> JoinReply:

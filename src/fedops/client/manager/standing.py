@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from fedops.core.contracts import Work
 from fedops.core.errors import FedOpsError, Forbidden, Invalid, NotFound
-from fedops.core.states import Enrolment
+from fedops.core.states import ENROLMENT_OUT, Enrolment
 
 logger = logging.getLogger("fedops.client")
 
@@ -35,7 +35,7 @@ class Standing:
     def _take_enrolment(self, enrolment: Enrolment) -> None:
         if enrolment is Enrolment.PENDING:
             logger.info("waiting for an operator: 'fedops device approve %s'", self._device)
-        elif enrolment in (Enrolment.REJECTED, Enrolment.REVOKED):
+        elif enrolment in ENROLMENT_OUT:
             self.refused(Forbidden(f"device '{self._device}' was {enrolment} by the operator"))
 
     def refused(self, error: FedOpsError) -> None:

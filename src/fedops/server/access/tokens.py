@@ -78,8 +78,12 @@ def authenticate(session: Session, secret: str, now: float) -> Principal:
 def _require_not_revoked(session: Session, row: TokenRow) -> None:
     """A device that was taken out is told so: no new token helps it."""
     device = session.get(DeviceRow, row.device_id) if row.device_id else None
-    if device is not None and device.enrolment is Enrolment.REVOKED:
-        raise Forbidden(f"device '{device.name}' was revoked: it takes part in nothing any more")
+    if device is not None and device.enrolment in (Enrolment.REVOKED, Enrolment.REMOVED):
+        raise Forbidden(
+            f"device '{device.name}' was {device.enrolment.value}: it takes part in nothing any more"
+            if device.enrolment is Enrolment.REVOKED
+            else "this device was removed: it takes part in nothing any more"
+        )
 
 
 def require_kind(principal: Principal, kind: str) -> Principal:

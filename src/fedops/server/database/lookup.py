@@ -8,6 +8,7 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from fedops.core.errors import NotFound
+from fedops.core.states import Enrolment
 from fedops.core.suggestions import did_you_mean
 from fedops.server.database.tables import DeviceRow, RunRow, TaskRow
 
@@ -29,7 +30,8 @@ def require_device(session: Session, device: str) -> DeviceRow:
     query = select(DeviceRow).where(or_(DeviceRow.name == device, DeviceRow.id == device))
     row = session.scalars(query).first()
     if row is None:
-        names = session.scalars(select(DeviceRow.name).order_by(DeviceRow.name)).all()
+        there = DeviceRow.enrolment != Enrolment.REMOVED
+        names = session.scalars(select(DeviceRow.name).where(there).order_by(DeviceRow.name)).all()
         raise NotFound(f"there is no device '{device}'{_known(device, names)}")
     return row
 

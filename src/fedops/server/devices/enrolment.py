@@ -6,18 +6,25 @@ import itertools
 import secrets
 import uuid
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import JoinReply, JoinRequest, ProcessReport
 from fedops.core.errors import Conflict, Forbidden
 from fedops.core.join_statement import join_statement
-from fedops.core.states import ENROLMENT_TRANSITIONS, Enrolment, InvalidTransition, TokenKind
+from fedops.core.states import (
+    ENROLMENT_OUT,
+    ENROLMENT_TRANSITIONS,
+    RUN_TERMINAL,
+    Enrolment,
+    InvalidTransition,
+    TokenKind,
+)
 from fedops.server.access import tokens
 from fedops.server.assignments import assignments
 from fedops.server.database.compare_and_set import transition
 from fedops.server.database.lookup import require_device
-from fedops.server.database.tables import DeviceRow
+from fedops.server.database.tables import AssignmentRow, DeviceRow, MembershipRow, RunRow
 from fedops.server.devices import device_keys
 from fedops.server.devices.going_offline import tell_gone
 from fedops.server.events import event_log
@@ -27,10 +34,13 @@ from fedops.settings import ServerSettings
 
 #: As in ``contracts.NAME_PATTERN``.
 _NAME_LENGTH = 63
+#: Of the name of a device that was removed, so much is left. Characters.
+_SHOWN_OF_REMOVED = 44
 DECISIONS = {
     "approve": Enrolment.APPROVED,
     "reject": Enrolment.REJECTED,
     "revoke": Enrolment.REVOKED,
+    "remove": Enrolment.REMOVED,
 }
 
 
@@ -46,7 +56,7 @@ def join(session: Session, body: JoinRequest, settings: ServerSettings, now: flo
         if settings.approval == "auto":
             why = f"join token {token.id} approves at once"
             _move(session, row, Enrolment.APPROVED, Change(event_log.SERVER, why, now))
-    elif row.enrolment in (Enrolment.REJECTED, Enrolment.REVOKED):
+    elif row.enrolment in ENROLMENT_OUT:
         raise Forbidden(
             f"device '{row.name}' was {row.enrolment.value}: it cannot join again with the same key"
         )
@@ -92,16 +102,42 @@ def _free_name(session: Session, wanted: str) -> str:
 
 
 def decide(session: Session, device: str, decision: str, now: float) -> None:
-    """Approve, reject or revoke a device. Repeating is harmless."""
+    """Approve, reject, revoke or remove a device. Repeating is harmless."""
     row = require_device(session, device)
     new = DECISIONS[decision]
+    if new is Enrolment.REMOVED:
+        _require_no_run(session, row)
     if not _move(session, row, new, Change(event_log.OPERATOR, "asked for", now)):
         return
-    if new is Enrolment.REVOKED:
-        tell_gone(session, row, "revoked by the operator")
+    if new in ENROLMENT_OUT:
+        tell_gone(session, row, f"{new.value} by the operator")
         row.noted_online, row.present_until = False, None
         tokens.revoke_device_tokens(session, row.id, now)
         assignments.end_device_assignments(session, row.id, now)
+    if new is Enrolment.REMOVED:
+        _free_its_name(session, row)
+
+
+def _require_no_run(session: Session, row: DeviceRow) -> None:
+    """A run that goes on knows the device by its name."""
+    query = (
+        select(RunRow.id)
+        .join(AssignmentRow, AssignmentRow.run_id == RunRow.id)
+        .where(AssignmentRow.device_id == row.id, RunRow.status.not_in(RUN_TERMINAL))
+    )
+    run_id = session.scalars(query.limit(1)).first()
+    if run_id is not None:
+        raise Conflict(
+            f"device '{row.name}' takes part in run {run_id}: remove it when the run is over, or shut it out"
+            f" at once with 'fedops device revoke {row.name}'"
+        )
+
+
+def _free_its_name(session: Session, row: DeviceRow) -> None:
+    """Its rounds keep it, under a name that says so. Its own name and its key may be enrolled again."""
+    row.name = f"{row.name[:_SHOWN_OF_REMOVED]} (removed {row.id[:6]})"
+    row.fingerprint = f"removed {row.id}"
+    session.execute(delete(MembershipRow).where(MembershipRow.device_id == row.id))
 
 
 def _move(session: Session, row: DeviceRow, new: Enrolment, change: Change) -> bool:

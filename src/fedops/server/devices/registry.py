@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import DeviceInfo, DeviceRead
 from fedops.core.errors import NotFound
 from fedops.core.reasons.why import WorkFacts, device_why
+from fedops.core.states import Enrolment
 from fedops.server.assignments import open_work
 from fedops.server.database import lookup
 from fedops.server.database.lookup import require_device
@@ -18,18 +19,14 @@ from fedops.server.database.tables import AssignmentRow, DeviceRow, TaskRow
 from fedops.server.devices import availability, membership
 from fedops.server.devices.membership import tasks_of_device
 
-# --- what the server wants -------------------------------------------------------------------
-
-
-# --- reading ---------------------------------------------------------------------------------
-
 
 def list_devices(session: Session, now: float, task: str | None = None) -> list[DeviceRead]:
-    """All devices, or those of a task, by name. ``NotFound`` when there is no such task."""
+    """All devices but removed ones, or those of a task, by name. ``NotFound``: there is no such task."""
     if task is not None and session.get(TaskRow, task) is None:
         raise NotFound(lookup.unknown_task(session, task))
     tasks = membership.tasks_by_device(session)
-    rows = session.scalars(select(DeviceRow).order_by(DeviceRow.name)).all()
+    there = DeviceRow.enrolment != Enrolment.REMOVED
+    rows = session.scalars(select(DeviceRow).where(there).order_by(DeviceRow.name)).all()
     chosen = rows if task is None else [row for row in rows if task in tasks.get(row.id, [])]
     work = open_work.work_by_device(session)
     return [_read(row, tasks.get(row.id, []), work.get(row.id, []), now) for row in chosen]
@@ -55,6 +52,3 @@ def _read(row: DeviceRow, tasks: list[str], work: Sequence[WorkFacts], now: floa
         info=DeviceInfo.model_validate(row.info),
         why=device_why(found),
     )
-
-
-# --- coming and going ------------------------------------------------------------------------

@@ -104,18 +104,23 @@ def update_task(
 
 def archive_task(session: Session, name: str, now: float) -> TaskRead:
     """Put a task away: it keeps its runs and models and takes no new run. Repeating is harmless."""
-    row = require_task(session, name)
-    active = active_run(session, name)
+    active = active_run(session, require_task(session, name).name)
     if active is not None:
         raise Conflict(f"task '{name}' has run {active} going on; stop it first")
-    before = transition(
-        session, row, "status", TASK_TRANSITIONS, TaskStatus.ARCHIVED, updated_at=now
-    )
+    return _move(session, name, TaskStatus.ARCHIVED, now)
+
+
+def unarchive_task(session: Session, name: str, now: float) -> TaskRead:
+    """Take an archived task out again: it takes runs and devices as before. Repeating is harmless."""
+    return _move(session, name, TaskStatus.READY, now)
+
+
+def _move(session: Session, name: str, new: TaskStatus, now: float) -> TaskRead:
+    row = require_task(session, name)
+    before = transition(session, row, "status", TASK_TRANSITIONS, new, updated_at=now)
     if before is not None:
-        states = (before, TaskStatus.ARCHIVED)
-        event_log.append_transition(
-            session, Change(event_log.OPERATOR, "asked for", now), f"task {name}", states
-        )
+        change = Change(event_log.OPERATOR, "asked for", now)
+        event_log.append_transition(session, change, f"task {name}", (before, new))
         tell_members(session, name)
     return task_read(session, row)
 

@@ -67,6 +67,15 @@ def revoke_device(device: Named, server: Server) -> DeviceRead:
     return _decide(server, device, "revoke")
 
 
+@router.post("/devices/{device}/remove")
+def remove_device(device: Named, server: Server) -> DeviceRead:
+    """Forget a device: its rounds keep it, its name is free, and it may join again as a new one."""
+    with server.db.write() as session:
+        id_ = registry.read_device(session, device, server.clock()).id
+        enrolment.decide(session, id_, "remove", server.clock())
+    return get_device(id_, server)
+
+
 def _decide(server: Services, device: str, decision: str) -> DeviceRead:
     with server.db.write() as session:
         enrolment.decide(session, device, decision, server.clock())

@@ -69,3 +69,10 @@ def archive_task(task: Named, server: Server) -> TaskRead:
     """Put a task away. Its runs and models stay."""
     with server.db.write() as session:
         return tasks.archive_task(session, task, server.clock())
+
+
+@router.post("/tasks/{task}/unarchive")
+def unarchive_task(task: Named, server: Server) -> TaskRead:
+    """Take an archived task out again."""
+    with server.db.write() as session:
+        return tasks.unarchive_task(session, task, server.clock())
