@@ -199,6 +199,39 @@ def test_a_typo_in_the_config(tmp_path: Path) -> None:
     assert "config.toml" in problem
 
 
+TIED = """
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.enc = nn.Linear(8, 4, bias=False)
+        self.mid = nn.Linear(4, 8)
+        self.dec = nn.Linear(8, 4, bias=False)
+        self.dec.weight = self.enc.weight
+
+    def forward(self, x):
+        return self.dec(torch.relu(self.mid(self.enc(x))))
+
+
+def load_data():
+    x, y = torch.randn(64, 8), torch.arange(64) % 4
+    return TensorDataset(x[:48], y[:48]), TensorDataset(x[48:], y[48:])
+"""
+
+
+def test_tied_weights_are_noted(tmp_path: Path) -> None:
+    (tmp_path / "tied.py").write_text(TIED)
+    init_project(tmp_path)
+    report = check_project(tmp_path)
+    assert report.ok, report.problems
+    assert any("'dec.weight' is the same tensor as 'enc.weight'" in n for n in report.notes)
+    assert any("safetensors.torch.load_model" in note for note in report.notes)
+
+
 def test_training_that_cannot_be_repeated_is_noted(tmp_path: Path) -> None:
     report = _checked(
         tmp_path,

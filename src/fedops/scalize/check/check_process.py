@@ -109,6 +109,11 @@ class Examination:
         ]
         if told := getattr(adapter, "from_data", ""):
             self.report["notes"].append(told)
+        for name, first in getattr(adapter, "tied", {}).items():
+            self.report["notes"].append(
+                f"'{name}' is the same tensor as '{first}' and travels under that name; load a downloaded"
+                " model with safetensors.torch.load_model, which knows of this"
+            )
 
     def _compare(self, first: ModelAdapter, second: ModelAdapter) -> None:
         """Every device builds the model for itself: one seed has to give one model."""

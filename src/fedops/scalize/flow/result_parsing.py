@@ -18,6 +18,10 @@ from fedops.core.errors import Invalid
 from fedops.scalize.adapter.protocol import EvalResult, TrainResult
 
 log = logging.getLogger("fedops.scalize")
+#: Of a longer list only the last number is kept.
+_LONGEST_LIST = 100
+_MOST_SAID = 1_000
+_said: set[tuple[str, str]] = set()
 _COUNTS = ("examples", "num_examples", "num-examples", "n_examples", "samples", "num_samples")
 
 
@@ -57,34 +61,68 @@ def _metrics(value: Any, function: Callable[..., Any]) -> tuple[dict[str, float]
     value = getattr(value, "history", value)  # Keras
     parts = list(value) if isinstance(value, tuple) else [value]
     names = _names(function, len(parts))
-    metrics: dict[str, float] = {}
+    found: dict[str, Any] = {}
     for name, part in zip(names, parts, strict=True):
-        metrics.update(_part(name, part))
+        found.update(_flat("", part) if isinstance(part, Mapping) else _flat(name, part))
+    metrics = {
+        key: number for key, item in found.items() if (number := _kept(key, item)) is not None
+    }
     counted = next((metrics.pop(name) for name in _COUNTS if name in metrics), 0.0)
     return metrics, int(counted)
 
 
-def _part(name: str, part: Any) -> dict[str, float]:
-    if isinstance(part, Mapping):
-        pairs = [(str(key), _number(item)) for key, item in part.items()]
-    else:
-        pairs = [(name, _number(part))]
-    for key, number in pairs:
-        if number is not None and not math.isfinite(number):
-            log.warning("the metric '%s' is %s and is left out", key, number)
-    return {key: n for key, n in pairs if n is not None and math.isfinite(n)}
+def _flat(name: str, value: Any) -> dict[str, Any]:
+    """The scalars in it, by dotted names. A list (a history, say) has its last under its own name too."""
+    if isinstance(value, Mapping):
+        within = [_flat(f"{name}.{key}" if name else str(key), item) for key, item in value.items()]
+        return {key: item for part in within for key, item in part.items()}
+    if (
+        isinstance(value, list | tuple)
+        and value
+        and all(_number(item) is not None for item in value)
+    ):
+        each = {f"{name}.{index}": item for index, item in enumerate(value)}
+        return {name: value[-1], **(each if 1 < len(each) <= _LONGEST_LIST else {})}
+    return {name: value}
+
+
+def _kept(key: str, value: Any) -> float | None:
+    """The number that is kept; None, and said once, when there is none."""
+    number = _number(value)
+    if number is None:
+        _say_once(
+            key, f"is {_described(value)}: only numbers, and lists and dicts of numbers, are kept"
+        )
+    elif not math.isfinite(number):
+        _say_once(key, f"is {number} and is left out")
+        return None
+    return number
 
 
 def _number(value: Any) -> float | None:
-    """A number, an array of one, or the last of a list of numbers (a history over epochs)."""
+    """A number, or an array of one."""
     if isinstance(value, str | bytes):
         return None
-    if isinstance(value, list):
-        return _number(value[-1]) if value else None
     try:
         return float(value.item() if hasattr(value, "item") else value)
     except (TypeError, ValueError, RuntimeError):
         return None
+
+
+def _described(value: Any) -> str:
+    shape = getattr(value, "shape", None)
+    if shape is not None:
+        return f"a {type(value).__name__} of shape {list(shape)}"
+    if value is None:
+        return "None"
+    return f"text ('{value[:20]}')" if isinstance(value, str) else f"a {type(value).__name__}"
+
+
+def _say_once(key: str, what: str) -> None:
+    """Each round returns the same: it is said the first time."""
+    if (key, what) not in _said and len(_said) < _MOST_SAID:
+        _said.add((key, what))
+        log.warning("the metric '%s' %s", key, what)
 
 
 def _names(function: Callable[..., Any], length: int) -> list[str]:

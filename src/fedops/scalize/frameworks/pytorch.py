@@ -33,6 +33,7 @@ from fedops.scalize.frameworks.pytorch_tensors import (
     is_unchanged,
     named_tensors,
     pick_device,
+    tied_tensors,
     to_numpy,
     training_context,
 )
@@ -60,6 +61,11 @@ class PyTorchAdapter:
         self._tensors = named_tensors(model)
         self._own_dtypes = {name: dtype_of(tensor) for name, tensor in self._tensors.items()}
         self._contract = self._make_contract(infos_of(self._tensors))
+
+    @property
+    def tied(self) -> dict[str, str]:
+        """Names of tensors that travel under another name: each with that name."""
+        return tied_tensors(self.model)
 
     @property
     def contract(self) -> ParameterContract:

@@ -111,6 +111,17 @@ def named_tensors(model: nn.Module) -> dict[str, torch.Tensor]:
     return found
 
 
+def tied_tensors(model: nn.Module) -> dict[str, str]:
+    """Further names of tensors that travel under another name: each with that name."""
+    first: dict[int, str] = {}
+    named: dict[str, torch.Tensor] = dict(model.named_parameters(remove_duplicate=False))
+    named |= dict(model.named_buffers(remove_duplicate=False))
+    names = [(name, id(named[name])) for name in model.state_dict() if name in named]
+    for name, key in names:
+        first.setdefault(key, name)
+    return {name: first[key] for name, key in names if first[key] != name}
+
+
 def infos_of(state: Mapping[str, torch.Tensor]) -> list[TensorInfo]:
     return [_info(name, tensor) for name, tensor in state.items()]
 
@@ -123,6 +134,13 @@ def _info(name: str, tensor: torch.Tensor) -> TensorInfo:
         )
     if tensor.layout is not torch.strided:
         raise Invalid(f"'{name}' is stored as {tensor.layout}; only dense tensors can be exchanged")
+    if any(
+        size > 1 and stride == 0 for size, stride in zip(tensor.shape, tensor.stride(), strict=True)
+    ):
+        raise Invalid(
+            f"'{name}' has elements that share memory (it was made with expand), so it cannot be written to;"
+            " add .clone() where the model makes it"
+        )
     buffer = not isinstance(tensor, nn.Parameter)
     return TensorInfo(
         name, tuple(tensor.shape), dtype_of(tensor), buffer=buffer, trainable=tensor.requires_grad

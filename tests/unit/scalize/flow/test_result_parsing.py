@@ -10,6 +10,7 @@ import pytest
 
 from fedops.core.errors import Invalid
 from fedops.scalize.adapter.protocol import EvalResult
+from fedops.scalize.flow import result_parsing
 from fedops.scalize.flow.result_parsing import as_eval_result, as_train_result
 
 
@@ -65,7 +66,11 @@ def test_numbers_beside_a_dict() -> None:
     ("value", "metrics"),
     [
         ({"loss": np.float32(0.5), "note": "text"}, {"loss": 0.5}),
-        ({"loss": [3.0, 2.0, 1.0]}, {"loss": 1.0}),
+        ({"loss": [3.0, 2.0]}, {"loss": 2.0, "loss.0": 3.0, "loss.1": 2.0}),
+        ({"loss": [0.5]}, {"loss": 0.5}),
+        ({"loss": [1.0] * 200}, {"loss": 1.0}),
+        ({"per_class": {"a": 0.5, "b": np.float64(1)}}, {"per_class.a": 0.5, "per_class.b": 1.0}),
+        ({"report": {"macro": {"f1": 0.5}}, 3: True}, {"report.macro.f1": 0.5, "3": 1.0}),
         ({"loss": np.array([0.25])}, {"loss": 0.25}),
     ],
 )
@@ -90,7 +95,21 @@ def test_an_evaluate_function_must_return_a_number(value: Any) -> None:
         as_eval_result(value, 5, unnamed_tuple, "it")
 
 
+def test_what_cannot_be_kept_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
+    result_parsing._said.clear()
+    value = {"loss": 1.0, "confusion": np.eye(4), "note": "fine", "none": None, "odd": [1.0, "x"]}
+    for _ in range(3):
+        assert as_train_result(value, 5, unnamed_tuple, "it").metrics == {"loss": 1.0}
+    assert [record.getMessage().split(":")[0] for record in caplog.records] == [
+        "the metric 'confusion' is a ndarray of shape [4, 4]",
+        "the metric 'note' is text ('fine')",
+        "the metric 'none' is None",
+        "the metric 'odd' is a list",
+    ]
+
+
 def test_what_is_not_finite_is_left_out(caplog: pytest.LogCaptureFixture) -> None:
+    result_parsing._said.clear()
     result = as_eval_result({"loss": float("nan"), "accuracy": 0.5}, 5, unnamed_tuple, "it")
     assert result.metrics == {"accuracy": 0.5}
     assert "'loss' is nan" in caplog.text

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_model
 from torch import nn
 from torch_cases import Odd, bits, odd
 
@@ -15,6 +17,7 @@ from fedops.config.schema import Exchange, Resources
 from fedops.core.contracts import ExchangeRule
 from fedops.core.errors import Invalid
 from fedops.scalize.frameworks.pytorch import PyTorchAdapter
+from fedops.storage.tensors import save
 
 
 def test_the_contract_says_what_each_tensor_is() -> None:
@@ -106,11 +109,19 @@ def test_another_dtype_may_travel() -> None:
     assert adapter.model.subnet.weight.dtype is torch.float32
 
 
+def expanded() -> nn.Module:
+    """One number, seen four times."""
+    model = nn.Linear(8, 4)
+    model.register_buffer("gain", torch.ones(1).expand(4))
+    return model
+
+
 @pytest.mark.parametrize(
     ("model", "said"),
     [
         ("a model", "needs a torch.nn.Module"),
         (nn.LazyLinear(3), "a Lazy layer"),
+        (expanded(), r"'gain' has elements that share memory .*\.clone\(\)"),
         (nn.ReLU(), "no tensor of the model would travel"),
     ],
 )
@@ -123,3 +134,21 @@ def test_models_that_cannot_be_federated(model: Any, said: str) -> None:
 def test_a_device_that_is_not_there() -> None:
     with pytest.raises(Invalid, match="no CUDA device"):
         odd(resources=Resources(accelerator="cuda"))
+
+
+def test_a_stored_model_with_tied_weights_loads_as_the_page_says(tmp_path: Path) -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.enc = nn.Linear(8, 4, bias=False)
+            self.dec = nn.Linear(8, 4, bias=False)
+            self.dec.weight = self.enc.weight
+
+    adapter = PyTorchAdapter(Tied())
+    assert adapter.tied == {"dec.weight": "enc.weight"}
+    assert PyTorchAdapter(nn.Linear(2, 2)).tied == {}
+    save(adapter.get_tensors(), tmp_path / "v1.safetensors")
+    loaded = Tied()
+    load_model(loaded, tmp_path / "v1.safetensors")
+    assert torch.equal(loaded.dec.weight, adapter.model.enc.weight)
+    assert loaded.dec.weight is loaded.enc.weight
