@@ -42,6 +42,11 @@ COMMANDS = {
         "fedops.cli.commands.login",
         "Remember a Server Manager and your token for the other commands.",
     ),
+    "status": (
+        "fedops.cli.commands.status",
+        "The whole federation on one screen: what needs you first.",
+    ),
+    "events": ("fedops.cli.commands.events", "What happened on the server, and who did it."),
     "token": (
         "fedops.cli.commands.tokens",
         "Tokens with which devices join: create, list, revoke.",
@@ -53,7 +58,7 @@ COMMANDS = {
     ),
     "task": (
         "fedops.cli.commands.tasks",
-        "What is to be learned: create, list, show, update, archive.",
+        "What is to be learned: create, list, show, update, archive, ...",
     ),
     "run": (
         "fedops.cli.commands.runs",
@@ -61,7 +66,7 @@ COMMANDS = {
     ),
     "device": (
         "fedops.cli.commands.devices",
-        "Enrolled devices: list, show, logs, approve, reject, revoke.",
+        "Enrolled devices: list, show, logs, approve, revoke, remove, ...",
     ),
     "model": (
         "fedops.cli.commands.models",

@@ -10,6 +10,7 @@ import typer
 
 from fedops.api_client import OperatorClient
 from fedops.cli import options
+from fedops.cli.commands.events import FollowEvents, Last, show_events
 from fedops.cli.commands.models import version_number
 from fedops.cli.follow import follow, wait_until
 from fedops.cli.logs import stream, write
@@ -222,6 +223,14 @@ def _show_going(operator: Operator, run: c.RunRead, follow_it: bool) -> None:
     run = follow(operator.client, run.id, quiet=operator.as_json)
     _require_success(run)
     operator.show(run, f"Run {run.id} is {run.status}: model {version_name(run.version)}.")
+
+
+@operator_command(app)
+def events(
+    operator: Operator, run_id: Id, last: Last = 50, follow_it: FollowEvents = False
+) -> None:
+    """Show what happened in a run, oldest first, and who did it."""
+    show_events(operator, run_id, last, follow_it)
 
 
 @operator_command(app)

@@ -1,0 +1,102 @@
+"""The whole federation on one screen: what needs somebody first, then what goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rich.console import RenderableType
+
+from fedops.console.format import coloured, fields, moment, table
+from fedops.core import contracts as c
+from fedops.core.reasons.durations import duration, first_few, pluralised
+from fedops.core.states import RUN_TERMINAL, Enrolment, ProcessStatus, RunStatus
+
+#: A run that failed longer ago than this needs nobody any more. Seconds.
+_RECENT_SECONDS = 86_400.0
+
+
+@dataclass(frozen=True)
+class FederationStatus:
+    """What a server says of itself, its tasks, devices and newest runs."""
+
+    info: c.ServerInfo
+    tasks: Sequence[c.TaskRead]
+    devices: Sequence[c.DeviceRead]
+    runs: Sequence[c.RunRead]
+
+
+def attention(status: FederationStatus) -> list[str]:
+    """What needs somebody, with the next step, the most urgent first."""
+    return [*_waiting_devices(status), *_failed_runs(status), *_troubled_devices(status)]
+
+
+def _waiting_devices(status: FederationStatus) -> Iterator[str]:
+    waiting = [d.name for d in status.devices if d.enrolment is Enrolment.PENDING]
+    if waiting:
+        yield (
+            f"{pluralised(len(waiting), 'device')} waiting for approval: {first_few(waiting)}"
+            f" ('fedops device approve {waiting[0]}')"
+        )
+
+
+def _failed_runs(status: FederationStatus) -> Iterator[str]:
+    """The newest run of each task, when it failed not long ago."""
+    now = status.info.server_time
+    newest = {run.task: run for run in sorted(status.runs, key=lambda run: run.id)}
+    for run in newest.values():
+        if run.status is RunStatus.FAILED and now - (run.ended_at or now) < _RECENT_SECONDS:
+            yield f"run {run.id} of {run.task} failed: {run.why} ('fedops run retry {run.id}')"
+
+
+def _troubled_devices(status: FederationStatus) -> Iterator[str]:
+    """Approved devices that cannot work, equal reasons together."""
+    reasons: dict[str, list[str]] = {}
+    for device in status.devices:
+        if device.enrolment is Enrolment.APPROVED and not _is_well(device):
+            why = device.why if device.online else "offline"
+            reasons.setdefault(why, []).append(device.name)
+    for why, names in reasons.items():
+        yield f"{pluralised(len(names), 'device')}: {why}: {first_few(names)}"
+
+
+def _is_well(device: c.DeviceRead) -> bool:
+    stuck = (ProcessStatus.FATAL, ProcessStatus.BACKOFF)
+    return device.online and device.process.status not in stuck
+
+
+def status_view(status: FederationStatus) -> list[RenderableType]:
+    """The screen."""
+    urgent = attention(status)
+    parts: list[RenderableType] = []
+    parts += ["Needs you:", *(f"  {line}" for line in urgent), ""] if urgent else []
+    going = [run for run in status.runs if run.status not in RUN_TERMINAL]
+    online = sum(device.online for device in status.devices)
+    parts.append(
+        fields(
+            {
+                "server": f"FedOps {status.info.version}, FL servers: {status.info.engine}",
+                "devices": f"{online} of {len(status.devices)} online",
+                "tasks": ", ".join(t.name for t in status.tasks) or "none ('fedops task create')",
+            }
+        )
+    )
+    parts += (
+        ["", _runs_table(going, status.info.server_time)] if going else ["", "No run is going on."]
+    )
+    return parts
+
+
+def _runs_table(runs: Sequence[c.RunRead], now: float) -> RenderableType:
+    result = table("RUN", "TASK", "STATUS", "ROUNDS", "SINCE", "WHY", right=("RUN", "ROUNDS"))
+    for run in runs:
+        rounds = f"{run.committed_rounds}/{run.rounds}"
+        since = duration(max(now - (run.started_at or run.created_at), 0.0))
+        result.add_row(str(run.id), run.task, coloured(run.status), rounds, since, run.why)
+    return result
+
+
+def event_line(event: c.EventRead) -> str:
+    """One event: when, what, of whom, by whom."""
+    text = f" ({event.text})" if event.text else ""
+    return f"{moment(event.at)}  {event.name}  {event.subject}{text}  by {event.who}"

@@ -1,0 +1,113 @@
+"""``fedops status``, ``fedops events`` and ``fedops run events`` against a server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from managing import World, idle, managing
+
+from fedops.cli.main import main
+from fedops.core import contracts as c
+
+Said = Callable[..., str]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with managing(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def said(world: World, capsys: pytest.CaptureFixture[str]) -> Said:
+    token = world.manager.services.settings.admin_token_file.read_text().strip()
+
+    def run(*words: str) -> str:
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--server", world.url, "--token", token])
+        assert ended.value.code == 0
+        return capsys.readouterr().out
+
+    return run
+
+
+def test_an_empty_server_says_what_comes_next(said: Said) -> None:
+    text = said("status")
+    assert "Needs you" not in text
+    assert "0 of 0 online" in text
+    assert "none ('fedops task create')" in text
+    assert "No run is going on." in text
+
+
+def test_what_needs_somebody_comes_first_and_equal_reasons_once(world: World, said: Said) -> None:
+    world.task()
+    world.ready_devices("a")
+    for name in ("pi-1", "pi-2"):
+        _, device = world.join(name)
+        device.poll(idle())
+    run, engine = world.running()
+    engine.finish(c.EngineFinish(outcome="failed", reason="app_error", text="no such column"))
+    world.clock.advance(60.0)
+    world.step()
+    lines = said("status").splitlines()
+    assert lines[0] == "Needs you:"
+    assert lines[1] == (
+        f"  run {run.id} of mnist failed: {world.operator.run(run.id).why} ('fedops run retry {run.id}')"
+    )
+    assert lines[2] == "  3 devices: offline: a, pi-1, pi-2"
+    found = json.loads(said("status", "--json"))
+    assert len(found["attention"]) == 2
+    assert [device["name"] for device in found["devices"]] == ["a", "pi-1", "pi-2"]
+
+
+def test_a_run_that_goes_on_is_shown_with_why(world: World, said: Said) -> None:
+    world.task()
+    world.ready_devices("a")
+    run, _ = world.running()
+    text = said("status")
+    assert "Needs you" not in text
+    row = next(line for line in text.splitlines() if "0/3" in line)
+    assert row.split()[:4] == [str(run.id), "mnist", "running", "0/3"]
+    assert world.operator.run(run.id).why in row
+    assert "1 of 1 online" in text
+
+
+def test_who_waits_for_approval_comes_first(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with managing(tmp_path, approval="manual") as world:
+        for name in ("pi-1", "pi-2", "pi-3", "pi-4"):
+            world.join(name)
+        token = world.manager.services.settings.admin_token_file.read_text().strip()
+        with pytest.raises(SystemExit):
+            main(["status", "--server", world.url, "--token", token])
+    assert capsys.readouterr().out.splitlines()[:2] == [
+        "Needs you:",
+        "  4 devices waiting for approval: pi-1, pi-2, pi-3 and 1 more ('fedops device approve pi-1')",
+    ]
+
+
+def test_a_long_ago_failure_needs_nobody(world: World, said: Said) -> None:
+    world.task()
+    world.ready_devices("a")
+    _, engine = world.running()
+    engine.finish(c.EngineFinish(outcome="failed", reason="app_error", text="no such column"))
+    world.clock.advance(90_000.0)
+    assert "failed" not in said("status")
+
+
+def test_events_of_the_server_and_of_a_run(world: World, said: Said) -> None:
+    world.task()
+    world.ready_devices("a")
+    run, _ = world.running()
+    everything = said("events")
+    assert "task.ready  task mnist" in everything
+    assert "by operator" in everything
+    mine = said("run", "events", str(run.id))
+    assert "task.ready" not in mine
+    assert f"run {run.id}" in mine
+    (newest,) = json.loads(said("events", "--last", "1", "--json"))
+    assert newest["id"] == world.operator.events()[-1].id
