@@ -136,7 +136,8 @@ def root(
         ),
     ] = False,
     show_traceback: Annotated[
-        bool, typer.Option("--traceback", help="Show where an internal error happened.")
+        bool,
+        typer.Option("--traceback", hidden=True, help="Show where an internal error happened."),
     ] = False,
 ) -> None:
     """Federated learning, operated. Every command takes --help and --json."""
