@@ -9,6 +9,7 @@ from fedops.api_client.device import DeviceClient, WorkClient
 from fedops.api_client.engine import EngineClient
 from fedops.api_client.join import JoinClient
 from fedops.api_client.operator import OperatorClient
+from fedops.api_client.proxies import proxy_for, without_credentials
 from fedops.api_client.transport import (
     LONG_POLL_SECONDS,
     PREFIX,
@@ -35,5 +36,7 @@ __all__ = [
     "Verify",
     "WorkClient",
     "blocks_of",
+    "proxy_for",
     "trust",
+    "without_credentials",
 ]

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 import httpx
 from pydantic import BaseModel, TypeAdapter
 
+from fedops.api_client.proxies import without_credentials
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid, Unavailable
 from fedops.storage.atomic_files import atomic_file
@@ -76,8 +77,10 @@ class Client:
         transport: httpx.BaseTransport | None = None,
         timeout: float = 30.0,
         verify: Verify = True,
+        proxy: str | None = None,
     ) -> None:
         self.url = url.rstrip("/")
+        self._way = f" through the proxy {without_credentials(proxy)}" if proxy else ""
         headers = {c.PROTOCOL_HEADER: str(c.PROTOCOL)}
         if token:
             headers["authorization"] = f"Bearer {_token(token)}"
@@ -88,6 +91,7 @@ class Client:
             timeout=timeout,
             verify=_usual_authorities() if verify is True else verify,
             trust_env=False,
+            proxy=proxy,
         )
 
     def close(self) -> None:
@@ -119,7 +123,7 @@ class Client:
             yield
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise Unavailable(
-                f"{self._unreachable} {self.url}: {error or type(error).__name__}"
+                f"{self._unreachable} {self.url}{self._way}: {error or type(error).__name__}"
             ) from None
 
     def _call(

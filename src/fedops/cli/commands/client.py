@@ -59,12 +59,13 @@ def status(home: options.Home = None, as_json: options.Json = False) -> None:
 
     found = client_status(client_settings(home=home).home)
     server, process = found.server, found.process
+    way = f" through the proxy {server.proxy}" if server.proxy else ""
     reached = {True: "reached", False: "out of reach", None: "not reached yet"}[server.reachable]
     human = fields(
         {
             "device": found.device,
             "why": found.why,
-            "server": f"{server.url}, {reached} {server.problem}".rstrip(),
+            "server": f"{server.url}{way}, {reached} {server.problem}".rstrip(),
             "it wants": ", ".join(f"run {run_id}" for run_id in server.runs) or "nothing now",
             "enrolment": server.enrolment,
             "tasks": ", ".join(found.tasks),

@@ -28,13 +28,27 @@ def join(
         float,
         typer.Option("--wait", min=0, help="How long to go on trying to reach it, in seconds."),
     ] = PATIENCE_SECONDS,
+    proxy: Annotated[
+        str | None,
+        typer.Option(
+            "--proxy",
+            metavar="URL",
+            help="The proxy on the way to it; 'environment': the one that http_proxy names.",
+        ),
+    ] = None,
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
     """Enrol this machine as a device. Once: its key and token are kept in its data directory."""
     settings = client_settings(home=home)
     joined = enrol(
-        normal_url(url), token, name, settings.home, patience=wait, ca_file=settings.ca_file
+        normal_url(url),
+        token,
+        name,
+        settings.home,
+        patience=wait,
+        ca_file=settings.ca_file,
+        proxy=proxy,
     )
     value = {
         "device": joined.identity.name,

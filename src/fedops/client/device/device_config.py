@@ -6,6 +6,7 @@ not made.
 
 from __future__ import annotations
 
+import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedops.core.contracts import RecordKind
-from fedops.core.errors import Invalid
+from fedops.core.errors import Conflict, Invalid
 from fedops.core.validation_messages import validation_messages
 
 DEFAULT_TEXT = """\
@@ -33,6 +34,9 @@ DEFAULT_TEXT = """\
 # explanations = "none"   # what may leave of explanations: "none", "scores" or "images"
 # logs = true             # the training client's log lines
 # telemetry = true        # CPU, memory, disk, network, GPU, battery
+
+[network]
+# proxy = ""              # to the server: http://, https:// or socks5://HOST:PORT, or "environment"
 """
 
 _NOT_NEGATIVE = Annotated[int, Field(ge=0)]
@@ -59,9 +63,14 @@ class Uploads(_Section):
     telemetry: bool = True
 
 
+class Network(_Section):
+    proxy: str = ""
+
+
 class DeviceConfig(_Section):
     limits: Limits = Limits()
     uploads: Uploads = Uploads()
+    network: Network = Network()
 
     def bound(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """A task's config within this device's limits, and a sentence for each value lowered."""
@@ -103,7 +112,20 @@ def load_device_config(path: Path) -> DeviceConfig:
         raise Invalid(f"cannot read {path}: {error}") from None
 
 
-def ensure_device_config(path: Path) -> None:
-    """Put the commented defaults there, unless the owner has a file already."""
+def ensure_device_config(path: Path, proxy: str | None = None) -> None:
+    """Put the commented defaults there, unless the owner has a file already. ``proxy`` is noted in it.
+
+    Raises:
+        Conflict: the file says another proxy.
+        Invalid: see ``load_device_config``.
+    """
     if not path.exists():
-        path.write_text(DEFAULT_TEXT, encoding="utf-8")
+        text = DEFAULT_TEXT
+        if proxy:
+            text = text.replace('# proxy = ""  ', f"proxy = {json.dumps(proxy)}", 1)
+        path.write_text(text, encoding="utf-8")
+    elif proxy and load_device_config(path).network.proxy != proxy:
+        raise Conflict(
+            f"{path} is there already and says another proxy, or none: write proxy = {json.dumps(proxy)}"
+            " into its section [network]"
+        )

@@ -13,13 +13,14 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import repeat
 from pathlib import Path
+from typing import Any
 
 import httpx
 import psutil
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedops.api_client import DeviceClient, JoinClient, trust
+from fedops.api_client import DeviceClient, JoinClient, proxy_for, trust
 from fedops.client.device.data_dir import (
     DataDir,
     Identity,
@@ -27,7 +28,7 @@ from fedops.client.device.data_dir import (
     load_or_make_key,
     public_openssh,
 )
-from fedops.client.device.device_config import ensure_device_config
+from fedops.client.device.device_config import ensure_device_config, load_device_config
 from fedops.core.contracts import NAME_PATTERN, DeviceInfo, JoinReply, JoinRequest
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid, Unavailable
 from fedops.core.join_statement import join_statement
@@ -83,12 +84,14 @@ def join(
     *,
     patience: float = PATIENCE_SECONDS,
     ca_file: Path | None = None,
+    proxy: str | None = None,
     transport: httpx.BaseTransport | None = None,
 ) -> Joined:
     """Enrol this machine: make its device key, hand in the public half, keep the token it is given.
 
     Joining the same server again from the same data dir does nothing. A server that cannot be reached
-    is tried again for ``patience`` seconds. ``ca_file``: see ``ClientSettings``.
+    is tried again for ``patience`` seconds. ``ca_file``: see ``ClientSettings``. ``proxy``: a URL, or
+    "environment"; it is noted in ``device.toml``.
 
     Raises:
         Conflict: the data dir belongs to a device of another server.
@@ -108,10 +111,11 @@ def join(
             "'.', '_' or '-', the first a letter or digit (--name)"
         )
     place.create()
-    ensure_device_config(place.device_config)
+    ensure_device_config(place.device_config, proxy)
+    way = proxy_for(url, load_device_config(place.device_config).network.proxy)
     key = load_or_make_key(place)
     body = join_request(token, request_name, key, describe_device())
-    with JoinClient(url, transport=transport, verify=trust(ca_file)) as client:
+    with JoinClient(url, transport=transport, verify=trust(ca_file), proxy=way) as client:
         reply = _ask(client, body, patience)
     identity = Identity(client.url, reply.device_id, reply.name, reply.device_token)
     identity.save(place)
@@ -142,9 +146,9 @@ def _joined_before(home: DataDir, url: str, ca_file: Path | None) -> Joined:
 
 def _require_wanted(home: DataDir, identity: Identity, ca_file: Path | None) -> None:
     """``Forbidden`` when the server shut this device out: joining from here would change nothing."""
-    with DeviceClient(
-        identity.server, token=identity.token, verify=trust(ca_file), timeout=_ASK_SECONDS
-    ) as client:
+    way = proxy_for(identity.server, load_device_config(home.device_config).network.proxy)
+    how: dict[str, Any] = {"verify": trust(ca_file), "timeout": _ASK_SECONDS, "proxy": way}
+    with DeviceClient(identity.server, token=identity.token, **how) as client:
         try:
             client.me()
         except Forbidden as error:

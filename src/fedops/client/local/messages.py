@@ -84,6 +84,8 @@ class ServerStatus(Reply):
     """The server as this device sees it, and what it wants."""
 
     url: str
+    #: The proxy on the way to it, without credentials; "": none.
+    proxy: str = ""
     reachable: bool | None
     #: Seconds since it became reachable or unreachable.
     seconds: float

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from fedops.api_client import BlobClient, DeviceClient, WorkClient, trust
 
@@ -20,18 +20,12 @@ class Connections:
     device: DeviceClient
 
     @classmethod
-    def open(cls, url: str, token: str, ca_file: Path | None) -> Self:
-        """Nothing is sent yet.
+    def open(cls, url: str, token: str, ca_file: Path | None, proxy: str | None = None) -> Self:
+        """Nothing is sent yet. ``proxy``: its URL; None: straight to the server.
 
         Raises:
             Invalid: ``ca_file`` holds no certificates.
         """
-        verify = trust(ca_file)
-        poll, news, work = (WorkClient(url, token=token, verify=verify) for _ in range(3))
-        return cls(
-            poll,
-            news,
-            work,
-            BlobClient(url, token=token, verify=verify),
-            DeviceClient(url, token=token, verify=verify),
-        )
+        way: dict[str, Any] = {"token": token, "verify": trust(ca_file), "proxy": proxy}
+        poll, news, work = (WorkClient(url, **way) for _ in range(3))
+        return cls(poll, news, work, BlobClient(url, **way), DeviceClient(url, **way))

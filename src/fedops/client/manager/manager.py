@@ -21,6 +21,7 @@ from pathlib import Path
 
 from fastapi import FastAPI
 
+from fedops.api_client import proxy_for, without_credentials
 from fedops.client.device.data_dir import DataDir, Identity, load_identity, write_secret
 from fedops.client.device.device_config import DeviceConfig, load_device_config
 from fedops.client.local.http import LocalServer, bind, make_app
@@ -142,7 +143,8 @@ class ClientManager:
         self._error: FedOpsError | None = None
         self._life = uuid.uuid4().hex
         self._standing = Standing(identity.name, self._url, self.end)
-        self._to = Connections.open(self._url, identity.token, settings.ca_file)
+        self._proxy = proxy_for(self._url, config.network.proxy)
+        self._to = Connections.open(self._url, identity.token, settings.ca_file, self._proxy)
         self._reach = Reachability(self._url)
         self._spool = Spool(home.spool, settings.spool_bytes)
         self._logs = {source: LogLines(self._working_for) for source in _SOURCES}
@@ -322,6 +324,7 @@ class ClientManager:
         reach, wanted = self._reach.reach, self._server.wanted
         server = ServerStatus(
             url=self._url,
+            proxy=without_credentials(self._proxy or ""),
             reachable=reach.reachable,
             seconds=round(reach.seconds, 1),
             problem=reach.problem,
