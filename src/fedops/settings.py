@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import re
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from pydantic import AfterValidator, AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fedops.core.errors import Invalid
@@ -18,6 +19,15 @@ S = TypeVar("S", bound=BaseSettings)
 _COMMON = SettingsConfigDict(
     extra="ignore", frozen=True, populate_by_name=True, env_ignore_empty=True
 )
+
+
+def _absolute(path: Path) -> Path:
+    """Children of a program have other working directories."""
+    return Path(os.path.abspath(path.expanduser()))
+
+
+#: A folder or file, the same whatever the working directory becomes.
+Place = Annotated[Path, AfterValidator(_absolute)]
 
 
 def _home(name: str) -> Path:
@@ -30,7 +40,7 @@ class ServerSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="FEDOPS_SERVER_", **_COMMON)
 
     #: Where everything is kept.
-    home: Path = Field(default_factory=lambda: _home("server"))
+    home: Place = Field(default_factory=lambda: _home("server"))
     #: The address to listen on.
     host: str = "127.0.0.1"
     #: The port to listen on; 0: any free one.
@@ -140,7 +150,7 @@ class ClientSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="FEDOPS_CLIENT_", **_COMMON)
 
     #: Where everything is kept.
-    home: Path = Field(default_factory=lambda: _home("client"))
+    home: Place = Field(default_factory=lambda: _home("client"))
     #: The Server Manager's URL; None: the one the device joined.
     server: str | None = None
     #: The address of the local ports.

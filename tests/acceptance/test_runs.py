@@ -89,7 +89,10 @@ def test_what_the_programs_said_is_kept_by_run_round_and_device(federation: Fede
                 e.text for e in operator.run_logs(run.id, limit=1_000, **which).entries
             )
 
-        assert "round 2 of 2 is committed" in said(source="server_app", round=2)
+        def committed() -> bool:
+            return "round 2 of 2 is committed" in said(source="server_app", round=2)
+
+        federation.until("the last lines of the FL server", committed, 30.0)
         trained = f"round 2 of run {run.id}: trained on 120 examples"
         federation.until("the lines of the devices", lambda: said().count(trained) == 2, 30.0)
         assert said(device="ada", round=2, source="training_client").count(trained) == 1
@@ -141,7 +144,7 @@ def test_a_training_client_and_a_whole_device_are_killed_and_the_run_completes(
         assert operator.device("ada").process.restarts >= 1
         assert operator.device("ada").process.pid != pid
         last = operator.events()[-1].id if operator.events() else 0
-        told = [e for e in operator.events(max(last - 200, 0)) if e.subject == "device ada"]
+        told = [e for e in operator.events(after=max(last - 200, 0)) if e.subject == "device ada"]
         assert any(e.name == "training_client_ended" for e in told)
     assert ended.committed_rounds == 2
     assert ada.status is ParticipationStatus.REPLIED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -78,3 +79,16 @@ def test_urls() -> None:
     public = server_settings(host="0.0.0.0", port=1, public_url="https://fed.example/")
     assert public.url == "https://fed.example"
     assert public.local_url == "http://127.0.0.1:1"
+
+
+@pytest.mark.parametrize("make", [server_settings, client_settings])
+def test_a_home_is_the_same_whatever_the_working_directory_becomes(
+    make: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert make(home=Path("here")).home == tmp_path / "here"
+    monkeypatch.setenv("FEDOPS_SERVER_HOME", "there")
+    monkeypatch.setenv("FEDOPS_CLIENT_HOME", "there")
+    assert make().home == tmp_path / "there"
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert make(home=Path("~/x")).home == tmp_path / "x"
