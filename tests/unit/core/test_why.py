@@ -45,6 +45,8 @@ def test_counts_and_lists() -> None:
     assert (pluralised(1, "device"), pluralised(2, "device")) == ("1 device", "2 devices")
     assert first_few(["a", "b", "c"]) == "a, b, c"
     assert first_few(["a", "b", "c", "d", "e"]) == "a, b, c and 2 more"
+    assert first_few(["a", "b"], 2) == "a, b"
+    assert first_few(["a", "b", "c"], 1_000) == "a, b, c and 997 more"
 
 
 def _device(name: str = "pi-3", **values: object) -> DeviceFacts:
@@ -184,6 +186,18 @@ def test_a_run_says_what_its_devices_do() -> None:
 AWAY = _device("pi-3", online=False, last_seen_seconds=41)
 THREE = (_device("pi-1"), _device("pi-2"), AWAY)
 BASE = RunFacts(7, RunStatus.RUNNING, rounds=5, committed_rounds=2, seconds_in_state=3.0, attempt=1)
+
+
+def test_of_many_at_work_a_few_are_named_and_all_are_counted() -> None:
+    names = [f"pi-{number}" for number in range(1_000)]
+    at_work = _work(Stage.TRAINING, done=1, total=5)
+    devices = (*(_device(name, work=[at_work]) for name in names[:20]), AWAY)
+    progress = _progress("training", selected=[*names, "pi-3x"], replied=[])
+    run = replace(BASE, progress=progress, devices=devices, at_work=1_000)
+    assert "pi-0: training epoch 2 of 5, pi-1: training epoch 2 of 5, pi-2: training" in run_why(
+        run
+    )
+    assert run_why(run).endswith("and 996 more"), "one of the thousand is away"
 
 
 def _progress(phase: str, **values: object) -> EngineProgress:

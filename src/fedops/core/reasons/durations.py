@@ -27,7 +27,8 @@ def pluralised(number: int, thing: str) -> str:
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def first_few(words: Sequence[str]) -> str:
-    """The first few words, and how many more there are."""
-    shown = ", ".join(words[:NAMED])
-    return shown if len(words) <= NAMED else f"{shown} and {len(words) - NAMED} more"
+def first_few(words: Sequence[str], count: int | None = None) -> str:
+    """The first few words, and how many more there are. ``count``: of all, where not all are given."""
+    shown, more = words[:NAMED], (len(words) if count is None else count) - NAMED
+    text = ", ".join(shown)
+    return text if more <= 0 else f"{text} and {more} more"

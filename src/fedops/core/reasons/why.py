@@ -178,6 +178,8 @@ class RunFacts:
     metrics: Mapping[str, float] = field(default_factory=dict)
     #: Which disk of the server has no room now.
     full_disk: str | None = None
+    #: How many pieces of its work are open, where ``devices`` has not all who are at it.
+    at_work: int = 0
 
 
 def run_why(run: RunFacts) -> str:
@@ -263,7 +265,8 @@ def _replies(run: RunFacts, progress: EngineProgress) -> str:
     busy = [f"{name}: {what}" for name, what in doing.items() if what and name not in away]
     text = f", {done} of {len(progress.selected)} replied"
     text += f"; waiting for {first_few(waiting)}" if waiting else ""
-    return f"{text}; {first_few(busy)}" if busy else text
+    count = max(len(busy), run.at_work - len(waiting))
+    return f"{text}; {first_few(busy, count)}" if busy else text
 
 
 def _doing(device: DeviceFacts, run: RunFacts) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sqlalchemy import ColumnElement, select
+from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import Stage
@@ -19,6 +19,14 @@ def open_rows(session: Session, *where: ColumnElement[bool]) -> list[AssignmentR
     """The open assignments that are chosen, oldest first."""
     query = select(AssignmentRow).where(*where, AssignmentRow.status.in_(ASSIGNMENT_OPEN))
     return list(session.scalars(query.order_by(AssignmentRow.offered_at, AssignmentRow.id)))
+
+
+def count_open(session: Session, run_id: int) -> int:
+    """How many assignments of a run devices have in hand."""
+    query = select(func.count()).where(
+        AssignmentRow.run_id == run_id, AssignmentRow.status.in_(ASSIGNMENT_OPEN)
+    )
+    return session.scalars(query).one()
 
 
 def busy_with(session: Session, run_id: int) -> dict[str, int]:

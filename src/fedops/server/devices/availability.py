@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ProcessReport, Stage
@@ -116,17 +116,22 @@ def task_devices(session: Session, task: str) -> list[Member]:
     return _of_task(session, task, Member)
 
 
-def task_attendance(session: Session, task: str) -> list[Attendance]:
-    """The same devices, with no more than who they are and when they were heard."""
-    return _of_task(session, task, Attendance)
+def task_attendance(
+    session: Session, task: str, names: Sequence[str], now: float
+) -> list[Attendance]:
+    """Those of them that have these names or are away: who they are, and when they were heard."""
+    away = or_(DeviceRow.present_until.is_(None), DeviceRow.present_until <= now)
+    return _of_task(session, task, Attendance, or_(DeviceRow.name.in_(names), away))
 
 
-def _of_task(session: Session, task: str, kind: type[_One]) -> list[_One]:
+def _of_task(
+    session: Session, task: str, kind: type[_One], *where: ColumnElement[bool]
+) -> list[_One]:
     columns = [getattr(DeviceRow, column.name) for column in fields(kind)]
     query = (
         select(*columns)
         .join(MembershipRow, MembershipRow.device_id == DeviceRow.id)
-        .where(MembershipRow.task == task, DeviceRow.enrolment == Enrolment.APPROVED)
+        .where(MembershipRow.task == task, DeviceRow.enrolment == Enrolment.APPROVED, *where)
         .order_by(DeviceRow.name)
     )
     return [kind(*row) for row in session.execute(query)]

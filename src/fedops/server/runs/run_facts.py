@@ -12,7 +12,7 @@ from fedops.core.reasons.plan import RunPlan
 from fedops.core.reasons.why import AttemptFacts, DeviceFacts, RunFacts
 from fedops.core.states import RUN_TERMINAL, AttemptStatus, RunStatus
 from fedops.server.assignments import open_work
-from fedops.server.database.tables import AttemptRow, RunRow
+from fedops.server.database.tables import AssignmentRow, AttemptRow, RunRow
 from fedops.server.devices.availability import (
     device_facts,
     presence_facts,
@@ -26,6 +26,8 @@ from fedops.storage.disk import full_disk
 
 #: What Flower's strategies ask for when their arguments do not say.
 FLOWER_MINIMUM = 2
+#: What so many of the clients that have not replied do is looked up; people are told of the first few.
+_LOOKED_AT = 20
 
 
 def run_facts(
@@ -38,6 +40,7 @@ def run_facts(
     """A run at ``now``."""
     progress = _progress(attempt)
     devices = [] if run.status in RUN_TERMINAL else _devices(session, run, progress, now)
+    trains = progress is not None and progress.phase == "training"
     waits = progress is not None and progress.phase == "waiting"
     reasons = {d.name: reason_against(d, run.task, run.refused) for d in devices if waits}
     ending = run.status in (RunStatus.STOPPING, RunStatus.PAUSING)
@@ -62,6 +65,7 @@ def run_facts(
         version=run.version,
         metrics=run.metrics,
         full_disk=full_disk.where or (progress.full_disk if progress else None),
+        at_work=open_work.count_open(session, run.id) if trains else 0,
     )
 
 
@@ -70,9 +74,12 @@ def _devices(
 ) -> list[DeviceFacts]:
     """The run's devices, as far as its phase depends on them: there may be thousands."""
     phase = progress.phase if progress else ""
-    if phase == "training":
-        work = open_work.work_by_device(session)
-        rows = task_attendance(session, run.task)
+    if progress is not None and phase == "training":
+        replied = frozenset(progress.replied)
+        missing = [name for name in progress.selected if name not in replied][:_LOOKED_AT]
+        rows = task_attendance(session, run.task, missing, now)
+        ids = [row.id for row in rows]
+        work = open_work.work_by_device(session, AssignmentRow.device_id.in_(ids))
         return [presence_facts(row, now, work.get(row.id, ())) for row in rows]
     if phase == "waiting":
         return [device_facts(r, (run.task,), now) for r in task_devices(session, run.task)]

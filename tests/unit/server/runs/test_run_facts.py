@@ -45,7 +45,8 @@ def _run() -> RunRow:
 
 def _attempt(phase: str) -> AttemptRow:
     attempt = AttemptRow(id=1, number=1, status=AttemptStatus.RUNNING, started_at=NOW)
-    attempt.progress, attempt.progress_at = {"phase": phase, "round": 1}, NOW
+    selected = {"selected": ["free", "away", "done"], "replied": ["done"]}
+    attempt.progress, attempt.progress_at = {"phase": phase, "round": 1, **selected}, NOW
     return attempt
 
 
@@ -84,15 +85,23 @@ def test_while_it_trains_only_presence_and_work_of_the_devices_are_read(
     there = availability.Attendance("1", "free", NOW, NOW + 10.0)
     away = availability.Attendance("2", "away", NOW - 30.0, NOW - 20.0)
     work = WorkFacts("train", "t", 1, 1, accepted=True)
-    monkeypatch.setattr(run_facts, "task_attendance", lambda session, task: [there, away])
-    monkeypatch.setattr(run_facts.open_work, "work_by_device", lambda session: {"1": [work]})
+    asked: list[list[str]] = []
+
+    def attendance(session: Any, task: str, names: list[str], now: float) -> Any:
+        asked.append(names)
+        return [there, away]
+
+    monkeypatch.setattr(run_facts, "task_attendance", attendance)
+    monkeypatch.setattr(run_facts.open_work, "work_by_device", lambda *_: {"1": [work]})
+    monkeypatch.setattr(run_facts.open_work, "count_open", lambda *_: 2)
     found = run_facts.run_facts(Session(), _run(), _attempt("training"), ServerSettings(), NOW)
     assert [(one.name, one.online, one.last_seen_seconds) for one in found.devices] == [
         ("free", True, 0.0),
         ("away", False, 30.0),
     ]
     assert found.devices[0].work == [work]
-    assert found.unavailable == {}
+    assert (found.unavailable, found.at_work) == ({}, 2)
+    assert asked == [["free", "away"]], "who has replied is not looked at"
 
 
 @pytest.mark.parametrize("phase", ["aggregating", "evaluating", "committing"])
