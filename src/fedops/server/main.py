@@ -20,6 +20,8 @@ from fedops.settings import ServerSettings
 LOCK = "server.lock"
 #: Each device holds a long poll and a connection or two for files and what it says.
 OPEN_FILES = 16_384
+#: How long one thread computes before the event loop, whose turns are short, may go on. Seconds.
+SWITCH_SECONDS = 0.001
 #: How many may wait to be let in, when a thousand devices come back at once.
 BACKLOG = 4_096
 
