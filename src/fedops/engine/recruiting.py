@@ -45,11 +45,12 @@ class Recruiter:
     # --- waiting ---------------------------------------------------------------------------------
 
     def gather(
-        self, collection: Collection, say: Callable[[str, int], None]
+        self, collection: Collection, say: Callable[[str, int, float | None], None]
     ) -> dict[str, Candidate]:
         """Wait until there are enough clients: all that the round wants, or fewer after a while.
 
-        Returns those available, by name. ``say`` is told why it waits, and for how many clients in all.
+        Returns those available, by name. ``say`` is told why it waits, for how many clients in all, and after
+        how many seconds it begins with those that are there, if it does.
 
         Raises:
             RunFailed: there were too few for too long.
@@ -65,10 +66,8 @@ class Recruiter:
             if len(present) >= needed or (late and len(present) >= least):
                 self._note_short(needed - len(present), why)
                 return ready
-            if len(present) >= least:
-                left = max(policy.start_grace_seconds - waited, 0.0)
-                why += f"; the round begins without in {left:.0f} s"
-            say(why, needed)
+            left = max(policy.start_grace_seconds - waited, 0.0)
+            say(why, needed, left if len(present) >= least else None)
             if waited > policy.wait_seconds:
                 text = f"gave up after {policy.wait_seconds:.0f} s: {why}"
                 raise RunFailed(FailureReason.TOO_FEW_CLIENTS, text)

@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from pathlib import Path
 from shutil import rmtree
-from typing import Literal
+from typing import Any, Literal
 
 from fedops.algorithms.selection import Selector, UniformSelector
 from fedops.core.contracts import Candidate, Encoding, EngineProgress, OpenRound
@@ -133,7 +133,7 @@ class RoundEngine:
                 self._model.require_whole()
             with timing.measure("waiting"):
                 ready = self._recruiter.gather(
-                    collection, lambda why, needed: self._say("waiting", round_, why, needed=needed)
+                    collection, lambda *said: self._say_waiting(round_, *said)
                 )
             with timing.measure("collection"):
                 available = self._try(round_, retry, ready, collection)
@@ -251,6 +251,9 @@ class RoundEngine:
 
     # --- saying what it does ---------------------------------------------------------------------
 
+    def _say_waiting(self, round_: int, why: str, needed: int, begins_in: float | None) -> None:
+        self._say("waiting", round_, why, needed=needed, begins_in=begins_in)
+
     def _say_training(self, round_: int, collection: Collection) -> None:
         missing = len(collection.outstanding)
         detail = f"{len(collection.updates)} of {len(collection.devices)} clients replied"
@@ -262,14 +265,14 @@ class RoundEngine:
         round_: int,
         detail: str = "",
         collection: Collection | None = None,
-        needed: int | None = None,
+        **more: Any,
     ) -> None:
         self._link.tell(
             EngineProgress(
                 phase=phase,
                 round=round_,
                 detail=detail[:500],
-                needed=needed,
+                **more,
                 selected=collection.devices if collection else [],
                 replied=sorted(collection.updates) if collection else [],
             )

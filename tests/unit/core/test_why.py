@@ -188,6 +188,14 @@ THREE = (_device("pi-1"), _device("pi-2"), AWAY)
 BASE = RunFacts(7, RunStatus.RUNNING, rounds=5, committed_rounds=2, seconds_in_state=3.0, attempt=1)
 
 
+def test_a_round_that_begins_without_those_who_are_away_says_when() -> None:
+    progress = _progress("waiting", needed=3, begins_in=21.4)
+    run = replace(BASE, progress=progress, devices=THREE, unavailable={"pi-3": "offline"})
+    assert run_why(run) == (
+        "waiting for 1 more device: 2 of 3 online, the round begins without in 21 s, pi-3 last seen 41 s ago"
+    )
+
+
 def test_of_many_at_work_a_few_are_named_and_all_are_counted() -> None:
     names = [f"pi-{number}" for number in range(1_000)]
     at_work = _work(Stage.TRAINING, done=1, total=5)

@@ -124,6 +124,8 @@ class EngineProgress(Report):
     replied: list[str] = Field(default_factory=list)
     #: How many devices must be available for the round, as far as known.
     needed: int | None = None
+    #: After how many seconds the round begins with those that are there; None: it does not.
+    begins_in: Finite | None = None
     #: Which disk of the server has no room for what the engine does.
     full_disk: str | None = Field(default=None, max_length=500)
 

@@ -289,6 +289,8 @@ def _waiting(run: RunFacts, progress: EngineProgress) -> str:
     text = f"waiting for {missing} more device{'' if missing == 1 else 's'}: "
     enrolled = max(len(run.devices), needed)
     text += f"{online} of {enrolled} online"
+    if progress.begins_in is not None:
+        text += f", the round begins without in {duration(progress.begins_in)}"
     return ", ".join([text, first_few(reasons)]) if reasons else text
 
 
