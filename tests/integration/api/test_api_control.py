@@ -50,7 +50,9 @@ def test_a_run_is_paused_once_engine_and_devices_are_quiet_and_goes_on_later(wor
     devices["c"].drop(made["c"])
     seen = world.operator.run(run.id)
     assert (seen.status, seen.committed_rounds) == (RunStatus.PAUSED, 1)
-    assert seen.why == "paused after round 1 of 3, for 0 s, limit 30 d"
+    assert seen.why == (
+        f"paused after round 1 of 3, for 0 s, limit 30 d; go on with 'fedops run resume {seen.id}'"
+    )
     assert world.operator.pause_run(run.id).status is RunStatus.PAUSED  # harmless
     assert world.operator.resume_run(run.id).status is RunStatus.RESUMING
     assert devices["a"].poll().runs == [run.id]

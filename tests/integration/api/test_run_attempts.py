@@ -73,7 +73,7 @@ def test_attempts_that_make_no_round_fail_the_run_in_the_end(world: World) -> No
     assert seen.reason is FailureReason.ENGINE_ERROR
     assert seen.why == (
         "failed (engine_error) after round 0 of 3: 2 attempts in a row made no round; "
-        "attempt 2 was lost: no module named 'toy'"
+        f"attempt 2 was lost: no module named 'toy'; do the rest with 'fedops run retry {run.id}'"
     )
 
 

@@ -46,7 +46,10 @@ def test_a_run_is_stopped_once_engine_and_devices_are_quiet(world: World) -> Non
     devices["b"].drop(made["b"])
     seen = world.operator.run(run.id)
     assert (seen.status, seen.stopping, seen.version) == (RunStatus.STOPPED, [], None)
-    assert seen.why == "stopped after round 1 of 3: stopped by the operator"
+    assert seen.why == (
+        "stopped after round 1 of 3: stopped by the operator; "
+        f"do the rest with 'fedops run retry {run.id}'"
+    )
     assert seen.attempts[0].status is AttemptStatus.ENDED
 
 

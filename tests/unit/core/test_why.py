@@ -311,7 +311,10 @@ def _progress(phase: str, **values: object) -> EngineProgress:
             {"status": RunStatus.PAUSING, "asked": 3},
             "pausing: waiting for the engine to end the round",
         ),
-        ({"status": RunStatus.PAUSED}, "paused after round 2 of 5, for 3 s"),
+        (
+            {"status": RunStatus.PAUSED},
+            "paused after round 2 of 5, for 3 s; go on with 'fedops run resume 7'",
+        ),
         (
             {"status": RunStatus.COMPLETED, "version": 4, "metrics": {"accuracy": 0.9316}},
             "completed 2 rounds; the global model is V4 (accuracy 0.932)",
@@ -319,7 +322,7 @@ def _progress(phase: str, **values: object) -> EngineProgress:
         ({"status": RunStatus.COMPLETED}, "completed 2 rounds"),
         (
             {"status": RunStatus.STOPPED, "text": "stopped by the operator"},
-            "stopped after round 2 of 5: stopped by the operator",
+            "stopped after round 2 of 5: stopped by the operator; do the rest with 'fedops run retry 7'",
         ),
         (
             {
@@ -327,7 +330,8 @@ def _progress(phase: str, **values: object) -> EngineProgress:
                 "reason": FailureReason.TOO_FEW_CLIENTS,
                 "text": "1 of 2 devices for 600 s",
             },
-            "failed (too_few_clients) after round 2 of 5: 1 of 2 devices for 600 s",
+            "failed (too_few_clients) after round 2 of 5: 1 of 2 devices for 600 s; "
+            "do the rest with 'fedops run retry 7'",
         ),
     ],
 )

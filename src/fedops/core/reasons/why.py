@@ -310,7 +310,8 @@ def _confirming(run: RunFacts) -> str:
 
 
 def _paused(run: RunFacts) -> str:
-    return f"paused after round {run.committed_rounds} of {run.rounds}, for {_lasting(run)}"
+    after = f"paused after round {run.committed_rounds} of {run.rounds}, for {_lasting(run)}"
+    return f"{after}; go on with 'fedops run resume {run.id}'"
 
 
 def _completed(run: RunFacts) -> str:
@@ -322,13 +323,20 @@ def _completed(run: RunFacts) -> str:
 
 def _stopped(run: RunFacts) -> str:
     because = f": {run.text}" if run.text else ""
-    return f"stopped after round {run.committed_rounds} of {run.rounds}{because}"
+    after = f"stopped after round {run.committed_rounds} of {run.rounds}{because}"
+    return f"{after}; {_do_the_rest(run)}"
 
 
 def _failed(run: RunFacts) -> str:
     reason = f" ({run.reason.value})" if run.reason else ""
     because = f": {run.text}" if run.text else ""
-    return f"failed{reason} after round {run.committed_rounds} of {run.rounds}{because}"
+    after = f"failed{reason} after round {run.committed_rounds} of {run.rounds}{because}"
+    return f"{after}; {_do_the_rest(run)}"
+
+
+def _do_the_rest(run: RunFacts) -> str:
+    """Whoever reads why a run is over wants to know what to type next."""
+    return f"do the rest with 'fedops run retry {run.id}'"
 
 
 # --- attempts --------------------------------------------------------------------------------
