@@ -18,7 +18,7 @@ from fedops.core.errors import Conflict, Invalid
 from fedops.core.states import FailureReason
 from fedops.engine.link.server_link import ServerLink
 from fedops.flower.run_modes import run_by_mode
-from fedops.flower.server_app import read_ticket, run_attempt
+from fedops.flower.server_app import NICE, read_ticket, run_attempt
 from fedops.processes.json_lines import write_line
 from fedops.processes.spawn import clean_env, spawn
 from fedops.scalize.flow.project import Project
