@@ -3,6 +3,8 @@
 import gc
 import os
 
+import pytest
+
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
@@ -14,3 +16,11 @@ def pytest_collection() -> None:
 def pytest_collection_finish() -> None:
     gc.freeze()
     gc.enable()
+
+
+@pytest.fixture(autouse=True)
+def no_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that another test found full a moment ago is not this one's."""
+    from fedops.storage.disk import full_disk
+
+    monkeypatch.setattr(full_disk, "_last", None)
