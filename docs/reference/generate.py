@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings
 from fedops import settings
 from fedops.cli.main import COMMANDS
 from fedops.config import schema
+from fedops.scalize.flow.network_names import NETWORK_NAMES
 
 HERE = Path(__file__).resolve().parent
 _TYPES: dict[Any, str] = {
@@ -51,6 +52,17 @@ start TASK --set key=value`, or for a task with `fedops task create --set`. What
 (`dataset`, `resources`, `wandb`, `xai`) you can override on that device with `fedops client run --set`.
 The run stores the config that it really used. An unknown key is a mistake, and FedOps reports all mistakes
 at once. A *step* is a table with `_target_` (the dotted name of something to call) and any arguments.
+"""
+ABOUT_NETWORK = """
+## What a run's config may name on a device
+
+A device trains the app that its owner installed, with the config of the run that the server sends. That
+config chooses numbers and switches freely. The names in it (`_target_`, `optimizer`, `loss`) are limited to
+those below, to what the app's own files on the device name, and to the names that the app lists as `choices
+= ["myapp.models.Big"]` in `[tool.fedops]` of its `pyproject.toml`. Which functions load the data, train,
+evaluate and validate is said by the app's own files alone. A setting that may lead to a file, a folder or a
+URL is always the device's own, and so are `dataset.root`, `xai.output_dir`, `server.url` and `[wandb]`.
+What is not allowed is refused, with its name, before the device does anything.
 """
 ABOUT_API = """\
 All calls are below `/api/v1`, except `/health`. They accept and return JSON, unless a call transfers a
@@ -140,7 +152,18 @@ def config_page() -> str:
         if title:
             parts.append(_about(model))
         parts.append(_field_table(model, lambda name: f"`{name}`"))
+    parts += [ABOUT_NETWORK, *_network_names()]
     return "\n".join(part for part in parts if part)
+
+
+def _network_names() -> Iterator[str]:
+    yield "| package | names |\n|---|---|"
+    packages = sorted({name.rpartition(".")[0] for name in NETWORK_NAMES})
+    for package in packages:
+        names = sorted(
+            n.rpartition(".")[2] for n in NETWORK_NAMES if n.rpartition(".")[0] == package
+        )
+        yield f"| `{package}` | {', '.join(f'`{name}`' for name in names)} |"
 
 
 def _about(model: type[BaseModel]) -> str:

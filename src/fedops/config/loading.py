@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
+from fedops.config import bounded_toml
 from fedops.config.schema import Config
 from fedops.core.errors import Invalid
 from fedops.core.validation_messages import REDACTED, validation_messages
@@ -29,7 +30,7 @@ def load_config(path: Path) -> Config:
 def read_toml(path: Path) -> dict[str, Any]:
     """A TOML file as plain values. ``Invalid`` names the file and the line."""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return bounded_toml.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise Invalid(f"there is no file {path}") from None
     except OSError as error:

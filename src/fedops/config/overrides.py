@@ -6,9 +6,12 @@ import tomllib
 from collections.abc import Sequence
 from typing import Any
 
+from fedops.config import bounded_toml
+from fedops.config.file_names import may_name_a_file
 from fedops.config.loading import dump_config, parse_config
 from fedops.config.schema import Config
 from fedops.core.errors import Invalid
+from fedops.core.plain_values import leaves
 from fedops.core.suggestions import comma_list
 
 #: What a device may override of its own config; all else of a run is the run's.
@@ -19,15 +22,30 @@ _NOT_OF_A_RUN = {
     " wandb.use=true'), or in the app's config",
     "server.url": "a device knows its server since it joined ('fedops client run --server URL')",
     "task_id": "the task is the one that you name",
+    "dataset.root": "each device knows where its data is ('fedops client run --set dataset.root=DIR', or the"
+    " app's config)",
+    "xai.output_dir": "each device knows where its pictures go ('fedops client run --set xai.output_dir=DIR',"
+    " or the app's config)",
 }
 
 
 def refuse_of_device(overrides: Sequence[str]) -> None:
-    """``Invalid`` for the first override of a task or run that would do nothing there."""
-    for key in map(_key_of, overrides):
-        for table, who in _NOT_OF_A_RUN.items():
-            if _is_in(key, table):
-                raise Invalid(f"the override '{key}' does nothing here: {who}")
+    """``Invalid`` for the first override of a task or run that only a device may decide."""
+    for override in overrides:
+        key, _, text = (part.strip() for part in override.partition("="))
+        for path, value in [(key, None), *leaves(_value(text), key)]:
+            _refuse_of_device(path, value)
+
+
+def _refuse_of_device(path: str, value: Any) -> None:
+    for table, who in _NOT_OF_A_RUN.items():
+        if _is_in(path, table):
+            raise Invalid(f"the override '{path}' does nothing here: {who}")
+    if may_name_a_file(path, value):
+        raise Invalid(
+            f"the override '{path}' may name a file or a URL, and only the app's own files may: "
+            "write it in the app's config"
+        )
 
 
 def refuse_of_run(overrides: Sequence[str]) -> None:
@@ -64,7 +82,11 @@ def apply_overrides(config: Config, overrides: Sequence[str]) -> Config:
     for override in overrides:
         key, equals, text = override.partition("=")
         if not equals or not all(part for part in key.strip().split(".")):
-            raise Invalid(f"the override '{override}' must read key=value, e.g. num_rounds=5")
+            raise Invalid(f"the override '{override[:200]}' must read key=value, e.g. num_rounds=5")
+        if key.count(".") >= bounded_toml.MAX_DEPTH:
+            raise Invalid(
+                f"the override '{key[:40]}...' has more than {bounded_toml.MAX_DEPTH} parts"
+            )
         _assign(data, key.strip(), text.strip())
     return parse_config(data, "the overrides") if overrides else config
 
@@ -84,7 +106,7 @@ def _assign(data: dict[str, Any], key: str, text: str) -> None:
 
 def _value(text: str) -> Any:
     try:
-        table = tomllib.loads(f"value = {text}")
+        table = bounded_toml.loads(f"value = {text}")
     except tomllib.TOMLDecodeError:
         return text
     return table["value"] if len(table) == 1 else text

@@ -49,6 +49,8 @@ def _evil(name: str, mode: int = 0) -> bytes:
         (_evil("toy/link", stat.S_IFLNK | 0o777), "holds a symbolic link: 'toy/link'"),
         (bundle(**{"pyproject.toml": None}), "has no pyproject.toml"),
         (bundle(**{"pyproject.toml": "not [toml"}), "pyproject.toml is no valid TOML"),
+        (bundle(**{"toy/conf/config.toml": "a." * 100_000 + "a = 1"}), "nested more than 32 deep"),
+        (bundle(**{"toy/conf/config.toml": "a = " + "[" * 90_000}), "nested more than 32 deep"),
         (
             bundle(**{"pyproject.toml": "[project]\nname='x'"}),
             r"pyproject.toml has no table \[tool\]",

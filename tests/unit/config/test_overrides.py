@@ -12,6 +12,14 @@ from fedops.core.errors import Invalid
         ("wandb.use=true", "'wandb.use' does nothing here: each device reports"),
         ("wandb={use = true}", "'wandb' does nothing here"),
         ("server.url=http://x", "'server.url' does nothing here: a device knows its server"),
+        (
+            "dataset.root=/data",
+            "'dataset.root' does nothing here: each device knows where its data",
+        ),
+        ("dataset={root = '/data'}", "'dataset.root' does nothing here"),
+        ("xai.output_dir=x", "'xai.output_dir' does nothing here"),
+        ("data.path=x.csv", "'data.path' may name a file or a URL, and only the app's own files"),
+        ("model={weights = 'hub/x'}", "'model.weights' may name a file or a URL"),
         (" task_id = other", "'task_id' does nothing here: the task is the one that you name"),
     ],
 )
@@ -21,9 +29,7 @@ def test_a_run_is_not_told_what_its_devices_decide(override: str, words: str) ->
 
 
 def test_what_a_run_decides_is_its_own() -> None:
-    refuse_of_device(
-        ["num_rounds=3", "server.round.min_replies=2", "dataset.root=/data", "wandbx=1"]
-    )
+    refuse_of_device(["num_rounds=3", "server.round.min_replies=2", "model.name=a b", "wandbx=1"])
 
 
 @pytest.mark.parametrize(

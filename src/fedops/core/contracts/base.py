@@ -16,7 +16,8 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 #: A ``key=value`` for a config. Secrets are a device's own: they are taken out on both sides.
-Override = Annotated[str, AfterValidator(without_secret)]
+Override = Annotated[str, Field(max_length=16_384), AfterValidator(without_secret)]
+Overrides = Annotated[list[Override], Field(max_length=256)]
 
 
 def require_name(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from fedops.core.contracts.base import Digest, Name, Override, Reply, Request
+from fedops.core.contracts.base import Digest, Name, Overrides, Reply, Request
 from fedops.core.states import (
     AttemptStatus,
     FailureReason,
@@ -21,13 +21,13 @@ class TaskCreate(Request):
 
     name: Name
     bundle: Digest
-    overrides: list[Override] = Field(default_factory=list)
+    overrides: Overrides = Field(default_factory=list)
     description: str = Field(default="", max_length=2_000)
 
 
 class TaskUpdate(Request):
     bundle: Digest | None = None
-    overrides: list[Override] | None = None
+    overrides: Overrides | None = None
     description: str | None = Field(default=None, max_length=2_000)
 
 
@@ -47,7 +47,7 @@ class TaskRead(Reply):
 class RunStart(Request):
     """Start a run of a task. ``from_version`` None means the task's ``latest``, else V0."""
 
-    overrides: list[Override] = Field(default_factory=list)
+    overrides: Overrides = Field(default_factory=list)
     from_version: int | None = Field(default=None, ge=0)
 
 
@@ -55,7 +55,7 @@ class RunExtend(Request):
     """A new run that goes on for more rounds where one that is over ended."""
 
     rounds: int = Field(ge=1, le=1_000_000)
-    overrides: list[Override] = Field(default_factory=list)
+    overrides: Overrides = Field(default_factory=list)
     #: With the task's app as it is now, in place of the one that run had.
     current_app: bool = False
 
@@ -63,7 +63,7 @@ class RunExtend(Request):
 class RunRetry(Request):
     """A new run that does the rest of one that failed or was stopped."""
 
-    overrides: list[Override] = Field(default_factory=list)
+    overrides: Overrides = Field(default_factory=list)
     #: With the task's app as it is now, in place of the one that run had.
     current_app: bool = False
 

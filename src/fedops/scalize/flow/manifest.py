@@ -43,6 +43,8 @@ class Table(Section):
     serverapp: Literal["fedops", "own"] = "fedops"
     #: Files below it, as shell globs, that the server's copy of the app needs beside the Python code.
     carry: list[str] = Field(default=[])
+    #: Names of the app's own that a run's config may choose, beside those that these files use.
+    choices: list[str] = Field(default=[])
     flow: Flow = Flow()
 
 
@@ -57,6 +59,7 @@ class Manifest:
     workdir: Path | None = None
     carry: tuple[str, ...] = ()
     own_server_app: bool = False
+    choices: tuple[str, ...] = ()
 
 
 def read_manifest(app_dir: Path) -> Manifest:
@@ -107,6 +110,7 @@ def _manifest(folder: Path, table: Table, app_name: str) -> Manifest:
         workdir,
         tuple(table.carry),
         table.serverapp == "own",
+        tuple(table.choices),
     )
 
 

@@ -23,16 +23,16 @@ from fedops.scalize.flow.custom_loops import OwnEvaluate, OwnTrain
 from fedops.scalize.flow.data_partition import select_partition
 from fedops.scalize.flow.datasets import DataSplit, as_split, as_validation
 from fedops.scalize.flow.manifest import Manifest, read_manifest
-from fedops.scalize.flow.signature_binding import Lazy, StepCall
-from fedops.scalize.flow.step_resolution import (
+from fedops.scalize.flow.network_config import (
     OWN,
     Trust,
     check_network_config,
-    make_call,
-    make_part,
+    keep_own_files,
     merge_owned,
     trust_of_server,
 )
+from fedops.scalize.flow.signature_binding import Lazy, StepCall
+from fedops.scalize.flow.step_resolution import make_call, make_part
 
 _NEEDED = {
     "model": '[model] _target_ = "<package>.<module>.<class or function>"',
@@ -79,7 +79,7 @@ class Project:
     def with_config(self, plain: Mapping[str, Any]) -> Self:
         """The project under a run's effective config, which came over the network.
 
-        The device keeps what is its own (``dataset.root``, secrets, overrides in ``DEVICE_TABLES``).
+        The device keeps what is its own (paths, secrets, overrides in ``DEVICE_TABLES``).
 
         Raises:
             Forbidden: the config names something that only the app's own files may name.
@@ -87,7 +87,8 @@ class Project:
         """
         where = "the run's config"
         trust = trust_of_server(self.manifest, self.local)
-        check_network_config(plain, trust, where)
+        plain = keep_own_files(plain, self.local)
+        check_network_config(plain, self.manifest, self.local, where)
         config = merge_owned(parse_config(plain, where), self.local)
         config = apply_overrides(config, [text for text in self.overrides if is_of_device(text)])
         return dataclasses.replace(self, config=config, trust=trust)

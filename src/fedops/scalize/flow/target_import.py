@@ -1,8 +1,4 @@
-"""From the dotted name of a ``_target_`` to the object, with messages a user can act on.
-
-A config that came over the network may only name what is allowed, and the object found must itself
-be defined there: ``torch.nn.functional.torch.hub.load`` is not.
-"""
+"""From the dotted name of a ``_target_`` to the object, with messages a user can act on."""
 
 from __future__ import annotations
 
@@ -10,56 +6,21 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from fedops.core.errors import Forbidden, Invalid
-from fedops.core.suggestions import comma_list, did_you_mean
-
-#: Packages in which a config from the network may name something, beside the app's own.
-NETWORK_ALLOWED = (
-    "flwr.server.strategy",
-    "flwr.serverapp.strategy",
-    "keras",
-    "sklearn",
-    "torch.nn",
-    "torch.optim",
-)
-#: What of FedOps it may name: these and nothing beside them.
-NETWORK_NAMES = frozenset({"fedops.algorithms.partition.partition"})
-
-
-def check_allowed(target: str, allowed: Sequence[str], where: str) -> None:
-    """``Forbidden`` unless ``target`` lies in one of the ``allowed`` packages."""
-    if not any(target == name or target.startswith(f"{name}.") for name in allowed):
-        raise Forbidden(
-            f"{where}: '{target}' may not be named by a config from the server; allowed are names in "
-            f"{comma_list(allowed)}"
-        )
+from fedops.core.errors import Invalid
+from fedops.core.plain_values import leaves
+from fedops.core.suggestions import did_you_mean
 
 
 def targets_in(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
     """Every (key path, ``_target_``) in plain values, however deep."""
-    items: Any = value.items() if isinstance(value, Mapping) else ()
-    items = enumerate(value) if isinstance(value, list) else items
-    for key, item in items:
-        here = f"{path}.{key}" if path else str(key)
-        if key == "_target_" and isinstance(item, str):
+    for here, item in leaves(value, path):
+        if isinstance(item, str) and (here == "_target_" or here.endswith("._target_")):
             yield here, item
-        else:
-            yield from targets_in(item, here)
-
-
-def interpolations_in(value: Any, path: str = "") -> Iterator[str]:
-    """The key paths of strings that OmegaConf would replace, e.g. by environment variables."""
-    items: Any = value.items() if isinstance(value, Mapping) else ()
-    items = enumerate(value) if isinstance(value, list) else items
-    if isinstance(value, str) and "${" in value:
-        yield path
-    for key, item in items:
-        yield from interpolations_in(item, f"{path}.{key}" if path else str(key))
 
 
 def resolve(target: str, where: str, roots: Sequence[Path] = ()) -> Any:

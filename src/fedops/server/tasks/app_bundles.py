@@ -15,6 +15,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from fedops.config import bounded_toml
 from fedops.config.loading import parse_config
 from fedops.config.schema import Config
 from fedops.core.contracts import BlobRef
@@ -102,12 +103,12 @@ def _toml(archive: zipfile.ZipFile, name: str) -> dict[str, Any]:
     try:
         if archive.getinfo(name).file_size > MAX_TEXT:
             raise Invalid(f"the app bundle's {name} is larger than {MAX_TEXT >> 20} MiB")
-        return tomllib.loads(archive.read(name).decode("utf-8"))
+        return bounded_toml.loads(archive.read(name).decode("utf-8"))
     except KeyError:
         raise Invalid(f"the app bundle has no {name}; was it made from an app's folder?") from None
     except UnicodeDecodeError:
         raise Invalid(f"the app bundle's {name} is not UTF-8 text") from None
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except tomllib.TOMLDecodeError as error:
         raise Invalid(f"the app bundle's {name} is no valid TOML: {error}") from None
 
 
