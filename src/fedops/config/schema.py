@@ -202,12 +202,24 @@ class RoundPolicy(Section):
         return {key: value for key, value in data.items() if key != "queue_seconds"}
 
 
+class Limits(Section):
+    """``[server.limits]``: what one client's reply may weigh in a round. What is beyond is rejected and named."""
+
+    #: On how many examples a client may say that it trained or evaluated; by default ten times the median of
+    #: the round, from three clients on.
+    max_examples: Count | None = None
+    #: How far a client may change the model, as a multiple of the round's median L2 norm, from three clients on;
+    #: 0: as far as it likes.
+    max_norm_ratio: Annotated[Finite, Field(ge=0)] = 20.0
+
+
 class Server(Section):
     #: The Server Manager that the client app joins.
     url: str | None = None
     #: Flower's strategy, by its current or former name, with its arguments.
     strategy: Strategy = Strategy()
     round: RoundPolicy = RoundPolicy()
+    limits: Limits = Limits()
 
 
 class Exchange(Section):

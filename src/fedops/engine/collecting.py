@@ -26,6 +26,7 @@ from fedops.engine.link.deliveries import DeliveryStream
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.update_checks import CheckedUpdate, ClientRefused, ExpectedUpdate, accept_update
 from fedops.failpoints import reached
+from fedops.storage.tensors import TensorFile
 
 logger = logging.getLogger("fedops.engine")
 
@@ -84,6 +85,7 @@ class Collection:
         round_: int | None,
         *,
         kind: str = TRAIN,
+        before: TensorFile | None = None,
         on_change: Callable[[Collection], None] = lambda _: None,
     ) -> None:
         self.updates: dict[str, StoredUpdate] = {}
@@ -100,6 +102,7 @@ class Collection:
         self._stream = place.stream
         self._round = round_
         self._kind = kind
+        self._before = before
         self._on_change = on_change
         self._clients: dict[str, _Client] = {}
         self._to_ask_again: list[str] = []
@@ -328,7 +331,7 @@ class Collection:
             raise Invalid(f"the reply of device '{delivery.device}' is refused: {error}") from None
         size = delivery.blob.size if delivery.blob else path.stat().st_size
         expected = ExpectedUpdate(
-            delivery.device, order.run_id, order.round, order.contract, trains
+            delivery.device, order.run_id, order.round, order.contract, trains, self._before
         )
         return StoredUpdate(accept_update(path, expected, size), client.invitation.node_id, path)
 
@@ -349,6 +352,12 @@ class Collection:
         """Take back an update: the device cannot take part in the run."""
         del self.updates[device]
         self.refused[device] = why
+
+    def reject(self, device: str, why: str) -> None:
+        """Take back an update: it is not one for this round."""
+        logger.warning("the reply of device '%s' is not taken: %s", device, why)
+        del self.updates[device]
+        self.rejected[device] = why
 
     # --- afterwards ------------------------------------------------------------------------------
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedops.algorithms.aggregation import mean_metrics
-from fedops.core.contracts import RoundCommit
+from fedops.core.contracts import ParticipationReport, RoundCommit
 from fedops.engine.aggregation_port import AggregationPort
 from fedops.engine.collecting import Collection
 from fedops.engine.global_model import GlobalModel
@@ -18,6 +19,12 @@ from fedops.engine.link.server_link import ServerLink
 from fedops.engine.update_checks import CheckedUpdate
 from fedops.failpoints import reached
 from fedops.storage.tensors import save
+
+
+#: How many metrics a commit holds of all its clients together, at most; of each of them, at least.
+MOST_METRICS, OF_EACH = 50_000, 20
+#: How many mean metrics a round has, at most: those that most clients report.
+MOST_MEANS = 1_000
 
 
 @dataclass
@@ -110,10 +117,8 @@ class RoundCommitter:
             strategy_state=state,
             metrics=dict(finished.metrics),
             client_metrics=client_metrics(replies),
-            train_metrics=mean_metrics(
-                [(r.examples, r.trained.metrics) for r in replies if r.trained]
-            ),
-            participations=finished.collection.reports(),
+            train_metrics=_means([(r.examples, r.trained.metrics) for r in replies if r.trained]),
+            participations=_bounded(finished.collection.reports()),
             seconds=seconds,
             overhead_seconds=max(0.0, seconds - (slowest.seconds if slowest else 0.0)),
             timing=finished.timing.split(slowest),
@@ -124,6 +129,22 @@ class RoundCommitter:
 
 def client_metrics(replies: list[CheckedUpdate]) -> dict[str, float]:
     """The received model's metrics on the clients that evaluated it."""
-    return mean_metrics(
-        [(r.evaluated.examples, r.evaluated.metrics) for r in replies if r.evaluated]
-    )
+    return _means([(r.evaluated.examples, r.evaluated.metrics) for r in replies if r.evaluated])
+
+
+def _means(rows: Sequence[tuple[float, Mapping[str, float]]]) -> dict[str, float]:
+    """The mean of each metric, of those that most clients report."""
+    reported = Counter(name for _, metrics in rows for name in metrics)
+    kept = {name for name, _ in reported.most_common(MOST_MEANS)}
+    return mean_metrics([(w, {k: v for k, v in m.items() if k in kept}) for w, m in rows])
+
+
+def _bounded(reports: list[ParticipationReport]) -> list[ParticipationReport]:
+    """With no more metrics of each client than a commit has room for."""
+    most = max(OF_EACH, MOST_METRICS // max(len(reports), 1))
+    return [
+        report.model_copy(update={"metrics": dict(list(report.metrics.items())[:most])})
+        if len(report.metrics) > most
+        else report
+        for report in reports
+    ]

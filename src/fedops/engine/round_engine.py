@@ -26,6 +26,7 @@ from fedops.engine.link.deliveries import DeliveryStream
 from fedops.engine.link.exit_reasons import RunFailed, heed
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.recruiting import Recruiter
+from fedops.engine.reply_limits import ReplyLimits
 from fedops.engine.round_commit import FinishedRound, RoundCommitter, Timing, client_metrics
 from fedops.engine.run_setup import Setup
 from fedops.engine.taking_over import TakeOver
@@ -53,6 +54,7 @@ class RoundEngine:
         self._dataset = setup.dataset
         self._files = BlobFiles(link, setup.spool, setup.spec.blobs_dir)
         self._stream = DeliveryStream(link)
+        self._limits = ReplyLimits(setup.config.server.limits)
         self._recruiter = Recruiter(setup, link, selector or UniformSelector())
         self._committer = RoundCommitter(link, self._files, setup.strategy, setup.spool)
 
@@ -146,6 +148,7 @@ class RoundEngine:
             self._place(folder),
             self._instructions(),
             round_,
+            before=self._model.file,
             on_change=lambda now: self._say_training(round_, now),
         )
 
@@ -187,6 +190,8 @@ class RoundEngine:
         enough, grace = self._rules.enough(available), self._rules.upload_grace
         collection.collect(EndCondition(deadline, enough, grace))
         self._agree_on_dataset(collection)
+        for device, why in self._limits.beyond(collection.checked).items():
+            collection.reject(device, why)
         self._recruiter.refused |= collection.refused
 
     def _is_done(self, round_: int, retry: int, collection: Collection, available: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,8 @@ class ExpectedUpdate:
     round: int
     contract: ParameterContract
     trains: bool = True  #: whether tensors are expected; else metrics only
+    #: The model that it was made from, to tell how far it went.
+    before: TensorFile | None = None
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,8 @@ class CheckedUpdate:
     trained: ClientMetrics | None
     evaluated: ClientMetrics | None
     bytes_up: int
+    #: The L2 norm of what it changed in the model's floating-point tensors; None: not measured.
+    norm: float | None = None
 
     @property
     def device(self) -> str:
@@ -102,7 +106,8 @@ def accept_update(path: Path, expected: ExpectedUpdate, bytes_up: int) -> Checke
         checked = check_records(_records_of(document), expected, bytes_up)
         if expected.trains:
             _check_layout(document)
-            check_tensors(file, expected.contract)
+            norm = check_tensors(file, expected.contract, expected.before)
+            checked = replace(checked, norm=norm)
         return checked
     except Invalid as error:
         raise Invalid(f"{with_device}: {error}") from None
@@ -174,8 +179,13 @@ def _check_origin(header: UpdateHeader, expected: ExpectedUpdate) -> None:
         )
 
 
-def check_tensors(file: TensorFile, contract: ParameterContract) -> None:
-    """Exactly the tensors of the contract that travel, each with its shape and dtype, all finite."""
+def check_tensors(
+    file: TensorFile, contract: ParameterContract, before: TensorFile | None = None
+) -> float | None:
+    """Exactly the tensors of the contract that travel, each with its shape and dtype, all finite.
+
+    Returns the L2 norm of their difference to ``before``, in one pass over both.
+    """
     specs = {spec.name: spec for spec in contract.federated}
     if unknown := sorted(file.keys() - specs.keys()):
         raise Invalid(f"it holds '{unknown[0]}', which is no exchanged tensor of the model")
@@ -186,28 +196,50 @@ def check_tensors(file: TensorFile, contract: ParameterContract) -> None:
         if (dtype, shape) != (spec.dtype, spec.shape):
             got = f"{dtype}{list(shape)}"
             raise Invalid(f"'{name}' is {got} in it and {_described(spec)} in the model")
+    squares = 0.0
     for names in file.neighbours(lambda _: None):
-        if _not_finite(file, names):
+        bad, square = _look(file, names, before)
+        if bad:
             _blame_one(file, names)
+        squares += square
+    return None if before is None else math.sqrt(squares)
 
 
-def _not_finite(file: TensorFile, names: tuple[str, ...]) -> int:
-    """How many of their values are NaN or infinite."""
+def _look(
+    file: TensorFile, names: tuple[str, ...], before: TensorFile | None = None
+) -> tuple[int, float]:
+    """How many of their values are NaN or infinite, and the squared distance to ``before``."""
     flat = file.flat(names)
     if flat.dtype.kind in "iub":
-        return 0
-    buffer = np.empty(min(PIECE, flat.size), flat.dtype)
-    return sum(
-        count_not_finite(flat.read(start, buffer[: flat.size - start]))
-        for start in range(0, flat.size, PIECE)
-    )
+        return 0, 0.0
+    old = before.flat(names) if before is not None else None
+    buffer, other = (np.empty(min(PIECE, flat.size), flat.dtype) for _ in range(2))
+    bad, squares = 0, 0.0
+    for start in range(0, flat.size, PIECE):
+        piece = flat.read(start, buffer[: flat.size - start])
+        bad += count_not_finite(piece)
+        if old is not None:
+            squares += _squared_distance(piece, old.read(start, other[: flat.size - start]))
+    return bad, squares
+
+
+def _squared_distance(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> float:
+    """Infinite when it is too large to be told. ``b`` is overwritten where that saves memory."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        if a.dtype in (np.float32, np.float64):
+            difference = np.subtract(a, b, out=b)
+        else:  # float16 and bfloat16 have too little range for a square
+            difference = a.astype(np.float32) - b.astype(np.float32)
+        return float(abs(np.vdot(difference, difference)))
 
 
 def _blame_one(file: TensorFile, names: tuple[str, ...]) -> None:
     for name in names:
-        if bad := _not_finite(file, (name,)):
-            size = file.flat([name]).size
-            raise Invalid(f"{bad} of {size} values of '{name}' are NaN or infinite")
+        bad, _ = _look(file, (name,))
+        if bad:
+            raise Invalid(
+                f"{bad} of {file.flat([name]).size} values of '{name}' are NaN or infinite"
+            )
 
 
 def count_not_finite(values: npt.NDArray[Any]) -> int:

@@ -18,7 +18,16 @@ from fedops.algorithms.clipping import clip_update
 from fedops.config.loading import to_plain
 from fedops.config.schema import Config
 from fedops.core.contracts import ExchangeRule
-from fedops.core.contracts.training import EVALUATE, ClientMetrics, TrainingOrder, UpdateHeader
+from fedops.core.contracts.training import (
+    EVALUATE,
+    MAX_METRIC,
+    MAX_METRIC_NAME,
+    MAX_METRICS,
+    ClientMetrics,
+    TrainingOrder,
+    UpdateHeader,
+    beyond_limits,
+)
 from fedops.core.errors import FedOpsError, Forbidden, Invalid
 from fedops.core.seeds import client_seed
 from fedops.core.states import ProcessStatus
@@ -239,7 +248,7 @@ class LocalTrainer:
         metrics = {f"eval_{name}": value for name, value in result.metrics.items()}
         # They are of the round that made the model: before training that is the last one.
         self._report(metrics, work.order, work.order.round - trains)
-        measured = ClientMetrics(result.examples, result.metrics)
+        measured = ClientMetrics(result.examples, _within_limits(result.metrics))
         return measured, replace(head, evaluate_seconds=seconds)
 
     def _train(
@@ -272,7 +281,7 @@ class LocalTrainer:
         update = {spec.name: tensors[spec.name] for spec in adapter.contract.federated}
         clipped = _clip(update, work)
         return (
-            ClientMetrics(result.examples, {**metrics, **clipped}),
+            ClientMetrics(result.examples, _within_limits({**metrics, **clipped})),
             update,
             replace(head, train_seconds=seconds),
         )
@@ -297,6 +306,24 @@ class LocalTrainer:
         for name, value in metrics.items():
             if math.isfinite(value):
                 self._device.report.metric(name, float(value), order.run_id, round_)
+
+
+def _within_limits(metrics: Mapping[str, float]) -> dict[str, float]:
+    """Those that a reply may hold. What it leaves out is said."""
+    fitting = {name: value for name, value in metrics.items() if not beyond_limits(name, value)}
+    kept = dict(list(fitting.items())[:MAX_METRICS])
+    left_out = [name for name in metrics if name not in kept]
+    if left_out:
+        logger.warning(
+            "%d metrics are left out, the first of them %r: a reply holds at most %d, with names of at most"
+            " %d printable characters and values up to %g",
+            len(left_out),
+            left_out[0][:60],
+            MAX_METRICS,
+            MAX_METRIC_NAME,
+            MAX_METRIC,
+        )
+    return kept
 
 
 def _local_names(adapter: ModelAdapter) -> list[str]:

@@ -10,7 +10,7 @@ from round_parts import AT_LEAST_ONE, AT_LEAST_TWO, Make, model, participation, 
 
 from fedops.core.contracts.training import ARRAYS, METRICS
 from fedops.core.states import AssignmentStatus, FailureReason, ParticipationStatus
-from fedops.engine import round_engine
+from fedops.engine import round_commit, round_engine
 from fedops.engine.link.exit_reasons import RunFailed
 from fedops.storage.payloads import Payload
 
@@ -198,3 +198,61 @@ def test_when_those_who_refuse_leave_too_few_the_run_ends_at_once_and_names_them
         "2 of 3 devices take part, a round needs 3: "
         "pi-3: its data set is 'digits', and the run's is 'lines'"
     )
+
+
+def _many_examples(arrays: dict[str, Any], metrics: dict[str, Any]) -> None:
+    metrics[METRICS]["num-examples"] = 2**53 - 1
+
+
+def _far_away(arrays: dict[str, Any], metrics: dict[str, Any]) -> None:
+    arrays["w"][:] = 1e38
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (_many_examples, "trained on 9007199254740991 examples, more than 10 times"),
+        (_far_away, "it changed the model by inf (L2 norm), more than 20 times"),
+    ],
+)
+def test_one_device_cannot_take_the_model_over(federation: Make, spoil: Spoil, words: str) -> None:
+    names = ["pi-1", "pi-2", "pi-3"]
+    fed = federation(*names, num_rounds=1, clients_per_round=4, server=rounds_of(min_replies=3))
+    fed.server.add("evil", spoilt(fed.client("evil"), spoil))
+    fed.play()
+    report = participation(fed.server.commits[0], "evil")
+    assert report.status is ParticipationStatus.REJECTED
+    assert words in (report.reason or "")
+    assert same(model(fed), plain_rounds(names, 1)[0])
+
+
+def test_many_metrics_fit_into_a_commit(federation: Make) -> None:
+    def chatty(arrays: dict[str, Any], metrics: dict[str, Any]) -> None:
+        metrics[METRICS] |= {f"m{index}": 1.0 for index in range(round_commit.OF_EACH + 30)}
+
+    def too_chatty(arrays: dict[str, Any], metrics: dict[str, Any]) -> None:
+        metrics[METRICS] |= {f"m{index}": 1.0 for index in range(1_500)}
+
+    fed = federation("pi-1", num_rounds=1, clients_per_round=3, server=rounds_of(min_replies=2))
+    fed.server.add("chatty", spoilt(fed.client("chatty"), chatty))
+    fed.server.add("too", spoilt(fed.client("too"), too_chatty))
+    fed.play()
+    commit = fed.server.commits[0]
+    assert "metrics, more than 1000" in (participation(commit, "too").reason or "")
+    assert len(participation(commit, "chatty").metrics) > round_commit.OF_EACH + 30
+
+
+def test_a_commit_has_a_bound(federation: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(round_commit, "MOST_METRICS", 60)
+    monkeypatch.setattr(round_commit, "MOST_MEANS", 5)
+
+    def chatty(arrays: dict[str, Any], metrics: dict[str, Any]) -> None:
+        metrics[METRICS] |= {f"m{index}": 1.0 for index in range(100)}
+
+    fed = federation("pi-1", "pi-2", num_rounds=1, clients_per_round=3)
+    fed.server.add("chatty", spoilt(fed.client("chatty"), chatty))
+    fed.play()
+    commit = fed.server.commits[0]
+    assert len(participation(commit, "chatty").metrics) == 20
+    assert len(commit.train_metrics) == 5
+    assert "train_loss" in commit.train_metrics, "what all report comes first"

@@ -1,5 +1,6 @@
 """What is wrong with an update is one sentence, and both sides are shown."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from fedops.engine.update_checks import (
     count_not_finite,
 )
 from fedops.storage.payloads import Payload, pack_payload
-from fedops.storage.tensors import Tensors
+from fedops.storage.tensors import TensorFile, Tensors, save
 
 CONTRACT = ParameterContract(
     parameters=(
@@ -197,3 +198,29 @@ def test_values_are_counted_over_pieces() -> None:
     assert count_not_finite(big) == 3
     assert count_not_finite(np.array(3)) == 0
     assert isinstance(CheckedUpdate(HEAD, None, None, 0).examples, int)
+
+
+@pytest.mark.parametrize(
+    ("metric", "words"),
+    [
+        ({"x" * 201: 1.0}, "has a name of 201 characters"),
+        ({"\x1b[31mred": 1.0}, "cannot be printed"),
+        ({"loss": 1e31}, r"is 1e\+31, beyond 1e\+30"),
+        ({f"m{index}": 1.0 for index in range(1_001)}, "it has 1001 metrics, more than 1000"),
+    ],
+)
+def test_metrics_have_limits(metric: dict[str, float], words: str, tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match=words):
+        accept_update(update(tmp_path, trained=ClientMetrics(1, metric)), EXPECTED, 0)
+
+
+def test_how_far_it_went(tmp_path: Path) -> None:
+    before = tmp_path / "model.safetensors"
+    moved = {"w": GOOD["w"] - np.float32(2), "h": np.zeros(2, ml_dtypes.bfloat16), "n": np.array(9)}
+    save({**moved, "own": np.full(4, 7, np.float32)}, before)
+    expected = replace(EXPECTED, before=TensorFile(before))
+    checked = accept_update(update(tmp_path), expected, 0)
+    assert checked.norm == pytest.approx(math.sqrt(6 * 4 + 1.5**2 + 2**2))
+    far = changed(w=np.full((2, 3), 1e38, np.float32))
+    assert accept_update(update(tmp_path, tensors=far), expected, 0).norm == math.inf
+    assert accept_update(update(tmp_path), EXPECTED, 0).norm is None

@@ -21,6 +21,8 @@ ARRAYS, CONFIG, METRICS, EVAL_METRICS, HEADER = (
     "reply",
 )
 EXAMPLES = "num-examples"
+#: How many metrics a reply may hold, how long their names may be, and how large their values.
+MAX_METRICS, MAX_METRIC_NAME, MAX_METRIC = 1_000, 200, 1e30
 #: What a config record may hold: a scalar, bytes, or a list of scalars.
 ConfigValue = Any
 
@@ -127,7 +129,8 @@ class ClientMetrics:
         """Read a metric record.
 
         Raises:
-            Invalid: the number of examples is no positive whole number, or a metric is no finite number.
+            Invalid: the number of examples is no positive whole number, a metric is no finite number, or there
+                are too many metrics, too long or too large ones.
         """
         metrics = dict(record)
         examples = metrics.pop(EXAMPLES, None)
@@ -135,10 +138,23 @@ class ClientMetrics:
             raise Invalid(
                 f"its number of examples is {examples}, and must be a positive whole number"
             )
+        if len(metrics) > MAX_METRICS:
+            raise Invalid(f"it has {len(metrics)} metrics, more than {MAX_METRICS}")
         for key, value in metrics.items():
             if not isinstance(value, int | float) or not math.isfinite(value):
-                raise Invalid(f"its metric '{key}' is {value}, and must be a finite number")
+                raise Invalid(f"its metric '{key[:200]}' is {value}, and must be a finite number")
+            if wrong := beyond_limits(key, value):
+                raise Invalid(f"its metric {key[:60]!r} {wrong}")
         return cls(examples, {key: float(value) for key, value in metrics.items()})
+
+
+def beyond_limits(name: str, value: float) -> str:
+    """Why a metric is not one that a reply may hold; "" when it is."""
+    if not name or len(name) > MAX_METRIC_NAME:
+        return f"has a name of {len(name)} characters, and may have 1 to {MAX_METRIC_NAME}"
+    if not name.isprintable():
+        return "has a name with characters that cannot be printed"
+    return f"is {value:.3g}, beyond {MAX_METRIC:g}" if abs(value) > MAX_METRIC else ""
 
 
 _ORDER: Mapping[str, type] = {
