@@ -20,7 +20,6 @@ from fedops.engine.update_checks import CheckedUpdate
 from fedops.failpoints import reached
 from fedops.storage.tensors import save
 
-
 #: How many metrics a commit holds of all its clients together, at most; of each of them, at least.
 MOST_METRICS, OF_EACH = 50_000, 20
 #: How many mean metrics a round has, at most: those that most clients report.
