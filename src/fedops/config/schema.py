@@ -203,13 +203,13 @@ class RoundPolicy(Section):
 
 
 class Limits(Section):
-    """``[server.limits]``: what one client's reply may weigh in a round. What is beyond is rejected and named."""
+    """``[server.limits]``: what one client's reply may weigh in a round; what is beyond is rejected."""
 
     #: On how many examples a client may say that it trained or evaluated; by default ten times the median of
     #: the round, from three clients on.
     max_examples: Count | None = None
-    #: How far a client may change the model, as a multiple of the round's median L2 norm, from three clients on;
-    #: 0: as far as it likes.
+    #: How far a client may change the model, as a multiple of the round's median L2 norm, from three clients
+    #: on; 0: as far as it likes.
     max_norm_ratio: Annotated[Finite, Field(ge=0)] = 20.0
 
 

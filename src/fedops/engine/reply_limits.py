@@ -48,11 +48,8 @@ class ReplyLimits:
         if len(counts) < ENOUGH:
             return None, ""
         usual = median(counts)
-        return (
-            EXAMPLES_RATIO * usual,
-            f"more than {EXAMPLES_RATIO} times the {usual:.0f} that are usual in this round; if that is right, set"
-            " server.limits.max_examples",
-        )
+        why = f"more than {EXAMPLES_RATIO} times the {usual:.0f} that are usual in this round"
+        return EXAMPLES_RATIO * usual, f"{why}; if that is right, set server.limits.max_examples"
 
     def _norms(self, updates: Sequence[CheckedUpdate]) -> Iterator[tuple[str, str]]:
         ratio = self.limits.max_norm_ratio
@@ -62,8 +59,9 @@ class ReplyLimits:
             return
         for device, norm in norms.items():
             if norm > ratio * usual:
+                far = f"more than {ratio:g} times the {usual:.3g} that is usual in this round"
                 yield (
                     device,
-                    f"it changed the model by {norm:.3g} (L2 norm), more than {ratio:g} times the {usual:.3g} that is"
-                    " usual in this round; if that is right, raise server.limits.max_norm_ratio (0: no limit)",
+                    f"it changed the model by {norm:.3g} (L2 norm), {far}; if that is right, raise"
+                    " server.limits.max_norm_ratio (0: no limit)",
                 )

@@ -129,8 +129,8 @@ class ClientMetrics:
         """Read a metric record.
 
         Raises:
-            Invalid: the number of examples is no positive whole number, a metric is no finite number, or there
-                are too many metrics, too long or too large ones.
+            Invalid: the number of examples is no positive whole number, a metric is no finite number, or
+                there are too many metrics, too long or too large ones.
         """
         metrics = dict(record)
         examples = metrics.pop(EXAMPLES, None)
