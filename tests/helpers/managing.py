@@ -200,6 +200,10 @@ class World:
             number, c.RoundBegin(selected=selected, offers=offers)
         ).assignments
 
+    def ask(self, engine: Engine, *devices: str) -> None:
+        """Have these devices take part in the engine's run."""
+        engine.offer(self.batch(engine, *devices, kind="evaluate"))
+
     def batch(self, engine: Engine, *devices: str, **values: object) -> c.OfferBatch:
         """Offers of training from a model to these devices."""
         model = values.pop("model", None) or engine.upload(self.model(0.0)).sha256

@@ -144,7 +144,9 @@ def test_records_that_carry_bad_data_are_refused_as_a_whole(world: World) -> Non
     assert "nested" in _refused(httpx.post(url, content=deep, headers=headers, timeout=60.0), 422)
     huge = body.replace('"run_id":null', '"run_id":9223372036854775807')
     answer = httpx.post(url, content=huge, headers=headers, timeout=60.0)
-    assert answer.json()["refused"] == ["12345678: there is no run 9223372036854775807"]
+    assert answer.json()["refused"] == [
+        "12345678: this device was not asked to work in a run 9223372036854775807"
+    ]
     assert device.records(c.RecordBatch(records=[good])).accepted == 1
 
 

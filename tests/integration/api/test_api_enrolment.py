@@ -275,9 +275,9 @@ def test_the_process_is_shown_with_its_reason(world: World) -> None:
 
 def test_records_count_once(world: World) -> None:
     world.task()
-    world.ready_devices("pi")
-    run = world.operator.start_run("mnist", c.RunStart())
-    _, device = world.join("other")
+    device = world.ready_devices("pi", "other")["other"]
+    run, engine = world.running()
+    world.ask(engine, "other")
     batch = c.RecordBatch(
         records=[
             c.DeviceRecord(
@@ -299,7 +299,7 @@ def test_records_count_once(world: World) -> None:
     first = device.records(batch)
     assert (first.accepted, first.duplicates) == (3, 0)
     assert first.refused == [
-        "metric-2: there is no run 77",
+        "metric-2: this device was not asked to work in a run 77",
         "metric-3: the metric 'x' has no value",
     ]
     again = device.records(batch)

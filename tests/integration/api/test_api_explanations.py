@@ -22,9 +22,9 @@ def record(kind: c.RecordKind, name: str, run_id: int, round_: int, **more: Any)
 
 def test_scores_alarms_and_pictures_by_round_and_device(world: World, tmp_path: Path) -> None:
     world.task()
-    world.ready_devices("pi")
-    run = world.operator.start_run("mnist", c.RunStart())
-    _, device = world.join("other")
+    device = world.ready_devices("pi", "other")["other"]
+    run, engine = world.running()
+    world.ask(engine, "other")
     metric, event = c.RecordKind.METRIC, c.RecordKind.EVENT
     encoded = {"png": base64.b64encode(PNG).decode()}
     device.records(

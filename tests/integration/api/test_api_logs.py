@@ -41,6 +41,7 @@ def test_the_logs_of_a_run_by_device_round_and_source(world: World) -> None:
     world.task()
     devices = world.ready_devices("a", "b")
     run, engine = world.running()
+    world.ask(engine, "a", "b")
     first = _line("a1", run.id, 1)
     assert _say(devices["a"], first, _line("a2", run.id, 2), _line("no run")).accepted == 3
     assert _say(devices["a"], first).duplicates == 1
@@ -69,7 +70,8 @@ def test_the_logs_of_a_run_by_device_round_and_source(world: World) -> None:
 def test_following_ends_with_the_run_and_misses_nothing(world: World) -> None:
     world.task()
     device = world.ready_devices("a")["a"]
-    run, _ = world.running()
+    run, engine = world.running()
+    world.ask(engine, "a")
     looks = iter(range(100))
 
     def over() -> bool:
@@ -89,7 +91,8 @@ def test_following_ends_with_the_run_and_misses_nothing(world: World) -> None:
 def test_what_devices_deliver_just_after_the_end_is_followed_too(world: World) -> None:
     world.task()
     device = world.ready_devices("a")["a"]
-    run, _ = world.running()
+    run, engine = world.running()
+    world.ask(engine, "a")
     later = threading.Timer(0.2, lambda: _say(device, _line("last words", run.id)))
     later.start()
 
@@ -105,7 +108,8 @@ def test_a_run_keeps_only_so_much_and_counts_what_went(tmp_path: Path) -> None:
     with managing(tmp_path, log_bytes=64 << 10) as world:
         world.task()
         device = world.ready_devices("a")["a"]
-        run, _ = world.running()
+        run, engine = world.running()
+        world.ask(engine, "a")
         for batch in range(10):
             _say(device, *(_line(f"{batch}.{n} " + "x" * 2_000, run.id) for n in range(5)))
         page = world.operator.run_logs(run.id)
@@ -122,7 +126,8 @@ def test_a_page_is_bounded_by_its_text(world: World, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(log_store, "_PAGE_CHARACTERS", 5_000)
     world.task()
     device = world.ready_devices("a")["a"]
-    run, _ = world.running()
+    run, engine = world.running()
+    world.ask(engine, "a")
     _say(device, *(_line(str(n) * 2_000, run.id) for n in range(5)))
     assert len(world.operator.run_logs(run.id).entries) == 2
 

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from fedops.core.contracts.base import Digest, Finite, Name, Reply, Report
+from fedops.core.contracts.base import Digest, Finite, Name, Reply, Report, Said
 from fedops.core.contracts.devices import ProcessReport
 from fedops.core.states import Enrolment
 
@@ -56,7 +56,7 @@ class HeldAssignment(Report):
     done: int = Field(default=0, ge=0)
     total: int = Field(default=0, ge=0)
     #: What it waits for, in words: "the server is out of reach".
-    text: str = Field(default="", max_length=200)
+    text: Said = Field(default="", max_length=200)
 
 
 class WorkPoll(Report):
@@ -153,14 +153,14 @@ class Progress(Report):
     stage: Stage
     done: int = Field(default=0, ge=0)
     total: int = Field(default=0, ge=0)
-    text: str = Field(default="", max_length=200)
+    text: Said = Field(default="", max_length=200)
 
 
 class WorkEnd(Report):
     """A device ends an assignment without a result."""
 
     outcome: Literal["refused", "failed"]
-    reason: str = Field(max_length=2_000)
+    reason: Said = Field(max_length=2_000)
     #: Flower's error code, for ``failed``.
     code: int = 0
 

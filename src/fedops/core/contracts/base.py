@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from fedops.core.errors import Invalid
+from fedops.core.printable import printable
 from fedops.core.validation_messages import without_secret
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
@@ -15,6 +16,12 @@ Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 #: A JSON number that is really one: neither NaN nor infinite.
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+#: No spool keeps anything for longer. Seconds.
+LONGEST_AGE = 366 * 86_400.0
+#: Seconds since something happened; what is beyond is taken to be that old.
+Age = Annotated[Finite, Field(ge=0), AfterValidator(lambda age: min(age, LONGEST_AGE))]
+#: Text from another machine: what would work in a terminal instead of being read is taken out.
+Said = Annotated[str, AfterValidator(printable)]
 #: A ``key=value`` for a config. Secrets are a device's own: they are taken out on both sides.
 Override = Annotated[str, Field(max_length=16_384), AfterValidator(without_secret)]
 Overrides = Annotated[list[Override], Field(max_length=256)]

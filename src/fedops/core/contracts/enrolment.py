@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from fedops.core.contracts.base import Finite, Name, Reply, Report, Request
+from fedops.core.contracts.base import Finite, Name, Reply, Report, Request, Said
 from fedops.core.states import Enrolment
 
 
@@ -34,13 +34,13 @@ class TokenRead(Reply):
 class DeviceInfo(Report):
     """What a device says about itself. Shown to operators, trusted for nothing."""
 
-    hostname: str = Field(default="", max_length=255)
-    platform: str = Field(default="", max_length=255)
-    python: str = Field(default="", max_length=64)
-    fedops: str = Field(default="", max_length=64)
+    hostname: Said = Field(default="", max_length=255)
+    platform: Said = Field(default="", max_length=255)
+    python: Said = Field(default="", max_length=64)
+    fedops: Said = Field(default="", max_length=64)
     cpus: int = Field(default=0, ge=0)
     memory_bytes: int = Field(default=0, ge=0)
-    gpu: str = Field(default="", max_length=255)
+    gpu: Said = Field(default="", max_length=255)
 
 
 class JoinRequest(Report):

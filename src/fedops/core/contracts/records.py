@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from fedops.core.contracts.base import Finite, Reply, Report
+from fedops.core.contracts.base import Age, Finite, Reply, Report, Said
 
 
 class RecordKind(StrEnum):
@@ -23,12 +23,12 @@ class DeviceRecord(Report):
     id: str = Field(min_length=8, max_length=64)
     kind: RecordKind
     #: Seconds since it happened, so that a wrong clock on the device does no harm.
-    age_seconds: Finite = Field(default=0.0, ge=0)
+    age_seconds: Age = 0.0
     run_id: int | None = None
     round: int | None = None
-    name: str = Field(default="", max_length=200)
+    name: Said = Field(default="", max_length=200)
     value: Finite | None = None
-    text: str = Field(default="", max_length=20_000)
+    text: Said = Field(default="", max_length=20_000)
     data: dict[str, Any] = Field(default_factory=dict)
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from fedops.core.contracts.assignments import AssignmentId, AssignmentKind, BlobRef
-from fedops.core.contracts.base import Digest, Finite, Reply, Report
+from fedops.core.contracts.base import Age, Digest, Finite, Reply, Report, Said
 from fedops.core.contracts.parameters import ParameterContract
 from fedops.core.states import AssignmentStatus, FailureReason, ParticipationStatus
 
@@ -119,7 +119,7 @@ class EngineProgress(Report):
 
     phase: Literal["waiting", "initialising", "training", "aggregating", "evaluating", "committing"]
     round: int
-    detail: str = Field(default="", max_length=500)
+    detail: Said = Field(default="", max_length=500)
     selected: list[str] = Field(default_factory=list)
     replied: list[str] = Field(default_factory=list)
     #: How many devices must be available for the round, as far as known.
@@ -214,7 +214,7 @@ class CancelRequest(Report):
 
     ids: list[AssignmentId] | None = None
     round: int | None = None
-    reason: str = Field(max_length=2_000)
+    reason: Said = Field(max_length=2_000)
 
 
 class BlobHandover(Report):
@@ -236,7 +236,7 @@ class RoundBegin(Report):
 class ParticipationReport(Report):
     device: str
     status: ParticipationStatus
-    reason: str | None = Field(default=None, max_length=2_000)
+    reason: Said | None = Field(default=None, max_length=2_000)
     examples: int | None = None
     seconds: Finite | None = None
     bytes_up: int | None = None
@@ -271,7 +271,7 @@ class EngineFinish(Report):
 
     outcome: Literal["completed", "stopped", "paused", "failed"]
     reason: FailureReason | None = None
-    text: str = Field(default="", max_length=4_000)
+    text: Said = Field(default="", max_length=4_000)
     #: Of the final model, on the clients, when they evaluated it.
     client_metrics: dict[str, Finite] = Field(default_factory=dict)
     #: The app's own ServerApp played the run: there are no committed rounds, and no new version.
@@ -282,9 +282,9 @@ class EngineLog(Report):
     """Some lines that the FL server logged. The server keeps each ``id`` once."""
 
     id: str = Field(min_length=8, max_length=64)
-    age_seconds: Finite = Field(default=0.0, ge=0)
+    age_seconds: Age = 0.0
     round: int | None = Field(default=None, ge=0, le=2**31 - 1)
-    text: str = Field(max_length=20_000)
+    text: Said = Field(max_length=20_000)
 
 
 class EngineLogs(Report):

@@ -11,9 +11,9 @@ from fedops.core.contracts import DeviceRecord, RecordBatch, RecordKind, Records
 from fedops.core.errors import Forbidden
 from fedops.core.states import Enrolment
 from fedops.failpoints import reached
-from fedops.server.database.tables import DeviceRow, MetricRow, RecordRow, RunRow
+from fedops.server.database.tables import DeviceRow, MetricRow, RecordRow
 from fedops.server.events import event_log
-from fedops.server.telemetry import log_store
+from fedops.server.telemetry import log_store, record_limits
 
 #: SQLite takes a limited number of values in one statement.
 _CHUNK = 500
@@ -34,20 +34,21 @@ def ingest_records(
             f"device '{device.name}' is {device.enrolment.value}: nothing is taken from it"
         )
     fresh = _fresh(session, device_id, body.records)
-    runs = _known_runs(session, fresh)
-    refused = [f"{r.id}: {problem}" for r in fresh if (problem := _problem(r, runs))]
-    good = [record for record in fresh if not _problem(record, runs)]
+    runs = record_limits.own_runs(session, device_id, fresh)
+    problems = {r.id: why for r in fresh if (why := record_limits.why_refused(r, runs))}
+    good = [record for record in fresh if record.id not in problems]
     for record in good:
         if record.kind is not RecordKind.LOG:
             _keep(session, device, record, now)
     lines = [log_store.device_entry(device, r, now) for r in good if r.kind is RecordKind.LOG]
     known = len(lines) - log_store.store_entries(session, lines, log_bytes)
+    record_limits.make_room(session, device_id, f"device {device.name}", good)
     accepted = len(good) - known
     reached("server.records.inside")
     return RecordsAccepted(
         accepted=accepted,
         duplicates=len(body.records) - len(fresh) + known,
-        refused=refused,
+        refused=[f"{record_id}: {why}" for record_id, why in problems.items()],
     )
 
 
@@ -64,22 +65,6 @@ def _fresh(session: Session, device_id: str, records: Sequence[DeviceRecord]) ->
     return list(by_id.values())
 
 
-def _known_runs(session: Session, records: Sequence[DeviceRecord]) -> set[int]:
-    wanted = {record.run_id for record in records if record.run_id is not None}
-    return set(session.scalars(select(RunRow.id).where(RunRow.id.in_(sorted(wanted)))))
-
-
-def _problem(record: DeviceRecord, runs: set[int]) -> str | None:
-    """Why a record can never be taken. The device must not send it again."""
-    if record.run_id is not None and record.run_id not in runs:
-        return f"there is no run {record.run_id}"
-    if record.kind is RecordKind.METRIC and not record.name:
-        return "a metric needs a name"
-    if record.kind is RecordKind.METRIC and record.value is None:
-        return f"the metric '{record.name}' has no value"
-    return None
-
-
 def _keep(session: Session, device: DeviceRow, record: DeviceRecord, now: float) -> None:
     values = record.model_dump(exclude={"age_seconds", "kind"})
     at = now - record.age_seconds
@@ -91,7 +76,7 @@ def _keep(session: Session, device: DeviceRow, record: DeviceRecord, now: float)
     if record.kind is RecordKind.EVENT:
         subject = f"device {device.name}"
         told = {key: value for key, value in record.data.items() if key != "png"}
-        name, data = record.name or "device.event", {"reported": told}
+        name, data = record.name or "event", {"reported": told}
         event_log.append_event(
             session, at, subject, subject, name, record.text, record.run_id, **data
         )
