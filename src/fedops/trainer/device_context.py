@@ -88,6 +88,14 @@ class Explanations(Protocol):
         """
         ...
 
+    def try_out(self, config: Config, adapter: ModelAdapter, data: DataSplit) -> None:
+        """The same check before a round is asked for. What is at work is left at it.
+
+        Raises:
+            Invalid: it cannot be done, with what to do.
+        """
+        ...
+
     def received(self, moment: RoundMoment) -> None:
         """The model that a round's training begins with."""
         ...
@@ -152,6 +160,8 @@ class NoExplanations:
     """Explains nothing."""
 
     def prepare(self, config: Config, adapter: ModelAdapter, data: DataSplit) -> None: ...
+
+    def try_out(self, config: Config, adapter: ModelAdapter, data: DataSplit) -> None: ...
 
     def received(self, moment: RoundMoment) -> None: ...
 

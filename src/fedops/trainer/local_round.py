@@ -17,9 +17,9 @@ from typing import Any, Protocol, Self
 from fedops.algorithms.clipping import clip_update
 from fedops.config.loading import to_plain
 from fedops.config.schema import Config
-from fedops.core.contracts import ExchangeRule
+from fedops.core.contracts import ExchangeRule, ParameterContract
 from fedops.core.contracts.training import EVALUATE, ClientMetrics, TrainingOrder, UpdateHeader
-from fedops.core.errors import FedOpsError, Forbidden, Invalid
+from fedops.core.errors import Forbidden, Invalid
 from fedops.core.seeds import client_seed
 from fedops.core.states import ProcessStatus
 from fedops.failpoints import reached
@@ -28,6 +28,7 @@ from fedops.scalize.flow.datasets import DataSplit
 from fedops.storage.tensors import Tensors
 from fedops.trainer.checkpoint_restore import restore
 from fedops.trainer.device_context import Device, RoundMoment
+from fedops.trainer.readiness import explain_missing, load_batch
 
 logger = logging.getLogger("fedops.training")
 
@@ -45,6 +46,7 @@ class ClientProject(Protocol):
     def with_config(self, plain: Mapping[str, Any]) -> Self: ...
     def make_adapter(self, seed: int) -> ModelAdapter: ...
     def load_data(self) -> DataSplit: ...
+    def forget_data(self) -> None: ...
 
 
 class CannotTakePart(Exception):
@@ -126,6 +128,8 @@ class LocalTrainer:
         self._project = project
         self._device = device
         self._warm: _Warm | None = None
+        #: The data of which a batch was loaded.
+        self._tried: DataSplit | None = None
 
     def warm_up(self) -> None:
         """Load the model of the app as it is configured here, so that the first order finds it."""
@@ -135,22 +139,28 @@ class LocalTrainer:
         if isinstance(adapter, WarmsUp):
             adapter.warm_up()
 
-    def prepare_explanations(self) -> None:
-        """Check ``[xai]`` as it is configured here against the model and the data, before any training.
+    def try_out(self, plain: Mapping[str, Any] | None = None) -> ParameterContract:
+        """Make ready what a round under this config needs, and keep it loaded. None: as configured here.
+
+        Returns the model's contract.
 
         Raises:
-            Invalid: it cannot be done, with what to do.
+            FedOpsError: it cannot be done, with what to do.
         """
-        config = self._project.config
-        if not config.xai.enabled:
-            return
-        try:
-            data = self._project.load_data()
-        except FedOpsError as error:  # a run's config may say more of the data
-            self._device.report.event("app_problem", error.message)
-            return
-        adapter = self._warm_model(self._project, config.random_seed).adapter
-        self._device.explanations.prepare(config, adapter, data)
+        project = self._project if plain is None else self._project.with_config(plain)
+        config = project.config
+        adapter = self._warm_model(project, config.random_seed).adapter
+        data = _load_data(project)
+        if data is not self._tried:  # once: a data set may have a generator of its own
+            load_batch(data, config.batch_size)
+            self._tried = data
+        self._device.explanations.try_out(config, adapter, data)
+        return adapter.contract
+
+    def forget_data(self) -> None:
+        """What the data lies in has changed, or training on it failed: load it anew."""
+        self._project.forget_data()
+        self._tried = None
 
     def __call__(self, order: TrainingOrder, received: Tensors, kind: str) -> LocalUpdate:
         """The answer. ``kind``: train (and evaluate, if the order says so) or evaluate.
@@ -185,7 +195,7 @@ class LocalTrainer:
         try:
             project = self._project.with_config(order.config)
             adapter = self._warm_model(project, order.run_seed).adapter
-            data = project.load_data()
+            data = _load_data(project)
             _compare(order, adapter, data)
             self._device.explanations.prepare(project.config, adapter, data)
         except (Invalid, Forbidden) as error:
@@ -301,6 +311,13 @@ class LocalTrainer:
 
 def _local_names(adapter: ModelAdapter) -> list[str]:
     return [s.name for s in adapter.contract.parameters if s.rule is ExchangeRule.LOCAL]
+
+
+def _load_data(project: ClientProject) -> DataSplit:
+    try:
+        return project.load_data()
+    except Invalid as error:
+        raise explain_missing(project.config, error) from None
 
 
 def _fits(state: Tensors, wanted: Tensors) -> bool:

@@ -10,6 +10,7 @@ import typer
 
 from fedops.cli import options
 from fedops.cli.output import show
+from fedops.console.devices import process_word, readiness_lines, refusal_line
 from fedops.console.format import coloured, fields
 from fedops.processes.log_output import log_to_stderr
 from fedops.settings import client_settings
@@ -72,7 +73,9 @@ def status(home: options.Home = None, as_json: options.Json = False) -> None:
             "works on": "; ".join(
                 f"{held.kind} of '{held.task}': {held.doing}" for held in found.held
             ),
-            "process": coloured(process.status),
+            "process": coloured(process_word(process)),
+            "readiness": readiness_lines(process),
+            "last refusal": refusal_line(process),
             "run": process.run_id,
             "round": process.round,
             "restarts": process.restarts,

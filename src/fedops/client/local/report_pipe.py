@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedops.client.local.messages import Finished, TrainingClientStatus
@@ -68,6 +69,14 @@ class ReportPipe:
     def finished(self, result: Finished) -> None:
         """How a piece of work ended."""
         self._put({"kind": "finished", **result.model_dump()})
+
+    def readiness(self, tasks: Sequence[Mapping[str, Any]], basis: str) -> None:
+        """How the trial of each task went, and what that was found on."""
+        self._put({"kind": "readiness", "tasks": list(tasks), "basis": basis})
+
+    def renew(self, text: str) -> None:
+        """A fresh process may be able to do what this one cannot."""
+        self._put({"kind": "renew", "text": text})
 
     def fatal(self, text: str) -> None:
         """It cannot work, and trying again would not help."""

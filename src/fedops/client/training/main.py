@@ -21,8 +21,15 @@ from fedops.client.device.data_dir import DataDir
 from fedops.client.device.device_config import DeviceConfig, load_device_config
 from fedops.client.device.epoch_checkpoints import EpochFiles
 from fedops.client.local.http import LocalServer, bind, make_app
-from fedops.client.local.messages import StopRequest, TrainingArgs, TrainingClientStatus, WorkOrder
+from fedops.client.local.messages import (
+    StopRequest,
+    TaskConfigs,
+    TrainingArgs,
+    TrainingClientStatus,
+    WorkOrder,
+)
 from fedops.client.local.report_pipe import ReportPipe
+from fedops.client.training.readiness_watch import ReadinessWatch, TriesOut
 from fedops.client.training.round_memory import RoundStore
 from fedops.client.training.wandb_reporter import WandbReporter, rounds_to_wandb
 from fedops.client.training.work_loop import App, WorkLoop
@@ -87,10 +94,14 @@ def serve(args: TrainingArgs, report: ReportPipe, build: Build) -> None:
     device = Device(
         args.device, report=report, memory=memory, explanations=explanations, epochs=epochs
     )
-    loop = WorkLoop(build(args, device, OwnerLimits(owner, report)), device, epochs, report)
+    app = build(args, device, OwnerLimits(owner, report))
+    watch = _watch(app, args, report)
+    loop = WorkLoop(app, device, epochs, report, watch)
     listening = bind(args.host, args.port)
-    local = LocalServer(local_app(loop, report, home.make_local_token()), listening)
+    local = LocalServer(local_app(loop, report, home.make_local_token(), watch), listening)
     local.start()
+    if watch is not None:
+        watch.begin()
     report.ready(local.port)
     report.idle()
     logger.info("training client of '%s' is ready on port %d", args.device, local.port)
@@ -103,12 +114,26 @@ def serve(args: TrainingArgs, report: ReportPipe, build: Build) -> None:
             device.report.close()
 
 
-def local_app(loop: WorkLoop, report: ReportPipe, token: str) -> FastAPI:
-    """The local port: is it there, what is it to do, stop."""
+def _watch(app: App, args: TrainingArgs, report: ReportPipe) -> ReadinessWatch | None:
+    if not isinstance(app, TriesOut):
+        return None
+    return ReadinessWatch(app, args.home, args.app_dir, args.overrides, report)
+
+
+def local_app(
+    loop: WorkLoop, report: ReportPipe, token: str, watch: ReadinessWatch | None = None
+) -> FastAPI:
+    """The local port: is it there, what is it to be ready for and to do, stop."""
     app = make_app("FedOps training client", token)
 
     @app.get("/online")
     def online() -> TrainingClientStatus:
+        return report.now
+
+    @app.post("/configs", status_code=202)
+    def configs(body: TaskConfigs) -> TrainingClientStatus:
+        if watch is not None:
+            watch.hear(body.configs)
         return report.now
 
     @app.post("/work", status_code=202)

@@ -124,6 +124,10 @@ class Project:
             self._loaded[key] = self._split(call)
         return self._loaded[key]
 
+    def forget_data(self) -> None:
+        """The next ``load_data`` loads anew: what the data lies in has changed."""
+        self._loaded.clear()
+
     def load_validation_data(self) -> tuple[Any, str] | None:
         """The server's validation data and the name of its data set.
 
