@@ -38,6 +38,7 @@ from fedops.core.states import (
     can_advance,
 )
 from fedops.failpoints import reached
+from fedops.platforms.processes import number_for_child
 from fedops.processes.json_lines import read_objects
 from fedops.processes.lock import end_leftover, write_pid_file
 from fedops.processes.process_tree import end_named_tree, end_tree
@@ -194,7 +195,7 @@ class Supervisor:
         read_end, write_end = os.pipe()
         try:
             child = spawn(
-                self._program.command(write_end),
+                self._program.command(number_for_child(write_end)),
                 env=clean_env(self._program.env),
                 tree=self._program.tree,
                 cwd=self._program.cwd,
