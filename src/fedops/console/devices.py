@@ -50,6 +50,7 @@ def device_fields(device: c.DeviceRead) -> RenderableType:
             "last seen": last_seen(device),
             "tasks": ", ".join(device.tasks),
             "process": _process(device.process),
+            "trains on": trains_on(device.process),
             "host": f"{device.info.hostname}, {device.info.platform}",
             "software": f"fedops {device.info.fedops}, Python {device.info.python}",
             "hardware": f"{device.info.cpus} CPUs, {bytes_of(device.info.memory_bytes)} memory"
@@ -58,6 +59,12 @@ def device_fields(device: c.DeviceRead) -> RenderableType:
             "id": device.id,
         }
     )
+
+
+def trains_on(process: c.ProcessReport) -> str:
+    """The accelerator, and why it is not the one that was asked for."""
+    problem = process.accelerator_problem
+    return f"{process.accelerator} ({problem})" if problem else process.accelerator
 
 
 def _process(process: c.ProcessReport) -> str:

@@ -23,7 +23,7 @@ from fedops.core.errors import FedOpsError, Forbidden, Invalid
 from fedops.core.seeds import client_seed
 from fedops.core.states import ProcessStatus
 from fedops.failpoints import reached
-from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext, WarmsUp
+from fedops.scalize.adapter.protocol import ModelAdapter, OnAccelerator, TrainContext, WarmsUp
 from fedops.scalize.flow.datasets import DataSplit
 from fedops.storage.tensors import Tensors
 from fedops.trainer.checkpoint_restore import restore
@@ -126,6 +126,7 @@ class LocalTrainer:
         self._project = project
         self._device = device
         self._warm: _Warm | None = None
+        self._said = ""
 
     def warm_up(self) -> None:
         """Load the model of the app as it is configured here, so that the first order finds it."""
@@ -200,7 +201,19 @@ class LocalTrainer:
         if self._warm is None or self._warm.key != key:
             self._warm = None
             self._warm = _Warm.build(key, project, seed)
+            self._tell_accelerator(self._warm.adapter)
         return self._warm
+
+    def _tell_accelerator(self, adapter: ModelAdapter) -> None:
+        """Say where the model is computed, and once why it is not where it was asked for."""
+        if not isinstance(adapter, OnAccelerator):
+            return
+        used, report = adapter.accelerator, self._device.report
+        report.describe(accelerator=used.name, accelerator_problem=used.problem)
+        if used.problem and used.problem != self._said:
+            logger.warning("%s", used.problem)
+            report.event("accelerator_replaced", used.problem)
+        self._said = used.problem
 
     def _own_state(self, order: TrainingOrder, after_round: int) -> Tensors:
         """The tensors that stay on the device, as ``after_round`` of this run left them."""

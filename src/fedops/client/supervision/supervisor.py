@@ -13,12 +13,13 @@ import queue
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 from fedops.client.spool.child_output import Output
 from fedops.client.supervision.exit_status import why_ended
 from fedops.client.supervision.process_run import (
+    FACTS,
     NO_WISH,
     Ended,
     EndWish,
@@ -288,6 +289,8 @@ class Supervisor:
         kind = message.get("kind")
         if kind == "state":
             self._take_state(message)
+        elif kind == "facts":
+            self._take_facts(message.get("facts"))
         elif kind != "fatal":
             self._on_message(message)
         return str(message.get("text", "")) if kind == "fatal" else ""
@@ -322,6 +325,12 @@ class Supervisor:
                 run_id=message.get("run_id"),
                 round=message.get("round"),
             )
+
+    def _take_facts(self, facts: object) -> None:
+        """What the child is and has. It holds until the child says something else."""
+        if isinstance(facts, Mapping):
+            with contextlib.suppress(ValueError):  # whatever an app has made of it
+                self._update(**{name: facts[name] for name in FACTS if name in facts})
 
     def _conclude(self, code: int, end: EndWish, fatal: str, seconds: float) -> ProcessRun:
         if end.kind == "stop":

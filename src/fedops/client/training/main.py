@@ -69,7 +69,8 @@ def build_app(args: TrainingArgs, device: Device, adjust: Adjust) -> App:
     from fedops.scalize.flow.project import Project
 
     home = DataDir(args.home)
-    project = Project.open(args.app_dir, args.overrides)
+    owner = load_device_config(home.device_config).overrides()
+    project = Project.open(args.app_dir, [*args.overrides, *owner])
     if project.config.wandb.use:  # the device's own word, not a run's
         device.report = rounds_to_wandb(device, project.config, home)
     app = DeviceApp(project, device, states=home.states, adjust=adjust)

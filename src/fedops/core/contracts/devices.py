@@ -21,6 +21,13 @@ class ProcessReport(Report):
     #: How long it may go on in this state, in seconds. None: as long as it likes.
     limit_seconds: Finite | None = None
     restarts: int = 0
+    #: Where the model is computed, such as ``cpu`` or ``cuda:1``; "": not known yet.
+    accelerator: str = Field(default="", max_length=40)
+    #: Why that is not what was asked for, in one sentence.
+    accelerator_problem: str = Field(default="", max_length=1_000)
+    #: How many examples its data has; None: not known yet.
+    training_examples: int | None = Field(default=None, ge=0)
+    validation_examples: int | None = Field(default=None, ge=0)
     reason: str | None = Field(default=None, max_length=2_000)
 
 

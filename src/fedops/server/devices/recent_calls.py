@@ -229,4 +229,7 @@ def _said(body: WorkPoll, twins: bool) -> tuple[object, ...]:
 
 
 def _activity(process: ProcessReport) -> tuple[object, ...]:
-    return (process.status, process.pid, process.task, process.run_id, process.round)
+    facts = (process.accelerator_problem, process.accelerator)
+    examples = (process.training_examples, process.validation_examples)
+    now = (process.status, process.pid, process.task, process.run_id, process.round)
+    return (*now, *facts, *examples)
