@@ -229,6 +229,7 @@ class DeviceApp:
         try:
             self._handler.warm_up()
             self._app = self._loaded()
+            self._handler.trainer.count_examples()
         except FedOpsError as error:  # a run's config may say more, and its try is reported
             logger.warning("%s", error)
             self._device.report.event("app_problem", error.message)

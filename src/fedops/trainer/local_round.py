@@ -6,6 +6,7 @@ that an order that comes again gets the same answer.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
@@ -24,7 +25,7 @@ from fedops.core.seeds import client_seed
 from fedops.core.states import ProcessStatus
 from fedops.failpoints import reached
 from fedops.scalize.adapter.protocol import ModelAdapter, OnAccelerator, TrainContext, WarmsUp
-from fedops.scalize.flow.datasets import DataSplit
+from fedops.scalize.flow.datasets import DataSplit, count
 from fedops.storage.tensors import Tensors
 from fedops.trainer.checkpoint_restore import restore
 from fedops.trainer.device_context import Device, RoundMoment
@@ -127,6 +128,7 @@ class LocalTrainer:
         self._device = device
         self._warm: _Warm | None = None
         self._said = ""
+        self._said_to_evaluate = False
 
     def warm_up(self) -> None:
         """Load the model of the app as it is configured here, so that the first order finds it."""
@@ -146,12 +148,19 @@ class LocalTrainer:
         if not config.xai.enabled:
             return
         try:
-            data = self._project.load_data()
+            data = self._load_data(self._project)
         except FedOpsError as error:  # a run's config may say more of the data
             self._device.report.event("app_problem", error.message)
             return
         adapter = self._warm_model(self._project, config.random_seed).adapter
         self._device.explanations.prepare(config, adapter, data)
+
+    def count_examples(self) -> None:
+        """Say what data this device has, as it is configured here, so that nobody has to ask."""
+        with contextlib.suppress(
+            FedOpsError
+        ):  # a run's config may say more, and its try is reported
+            self._load_data(self._project)
 
     def __call__(self, order: TrainingOrder, received: Tensors, kind: str) -> LocalUpdate:
         """The answer. ``kind``: train (and evaluate, if the order says so) or evaluate.
@@ -170,6 +179,8 @@ class LocalTrainer:
             head, fingerprint=work.adapter.contract.fingerprint, dataset=work.data.dataset
         )
         evaluated, head = self._evaluate(work, head, trains)
+        if trains and not work.data.examples:
+            return LocalUpdate(replace(head, evaluates_only=True), evaluated=evaluated)
         if not trains:
             return LocalUpdate(head, evaluated=evaluated)
         trained, tensors, head = self._train(work, head)
@@ -186,7 +197,7 @@ class LocalTrainer:
         try:
             project = self._project.with_config(order.config)
             adapter = self._warm_model(project, order.run_seed).adapter
-            data = project.load_data()
+            data = self._load_data(project)
             _compare(order, adapter, data)
             self._device.explanations.prepare(project.config, adapter, data)
         except (Invalid, Forbidden) as error:
@@ -194,6 +205,17 @@ class LocalTrainer:
         first = {**received, **self._own_state(order, order.round - trains)}
         adapter.set_tensors(first)
         return _Work(order, project.config, adapter, data, received, first)
+
+    def _load_data(self, project: ClientProject) -> DataSplit:
+        data = project.load_data()
+        held_out = _count(data.validation)
+        self._device.report.describe(training_examples=data.examples, validation_examples=held_out)
+        if not data.examples and not self._said_to_evaluate:
+            self._said_to_evaluate = True
+            text = f"this device has no training example of '{data.dataset}': it evaluates only"
+            logger.info("%s", text)
+            self._device.report.event("evaluates_only", text)
+        return data
 
     def _warm_model(self, project: ClientProject, seed: int) -> _Warm:
         plain = {k: v for k, v in to_plain(project.config).items() if k not in _ELSEWHERE}
@@ -310,6 +332,15 @@ class LocalTrainer:
         for name, value in metrics.items():
             if math.isfinite(value):
                 self._device.report.metric(name, float(value), order.run_id, round_)
+
+
+def _count(data: Any) -> int | None:
+    """The number of examples, where it can be told."""
+    if data is None:
+        return 0
+    with contextlib.suppress(Invalid):
+        return count(data, "the data step")
+    return None
 
 
 def _local_names(adapter: ModelAdapter) -> list[str]:

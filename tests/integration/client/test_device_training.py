@@ -171,3 +171,28 @@ def test_an_accelerator_that_is_not_there_is_the_cpu_and_everybody_hears_it(join
     shown = runner.invoke(app, ["client", "status", "--home", str(joined.home)]).output
     assert "trains on" in shown
     assert "'cuda:1': PyTorch sees no CUDA device" in " ".join(shown.split())
+
+
+def test_a_device_with_validation_data_alone_evaluates(joined: Device) -> None:
+    code = (joined.app / "slow.py").read_text()
+    returned = "    return x, (x.sum(axis=1) > 0).astype(np.int64)"
+    assert returned in code
+    alone = returned.replace("return ", "return None, (") + ")"
+    (joined.app / "slow.py").write_text(code.replace(returned, alone))
+    joined.start("training=real")
+    said = joined.until("idle", 60)
+    assert (said["training_examples"], said["validation_examples"]) == (0, 64)
+    project = Project.open(joined.app)
+    adapter = project.make_adapter(42)
+    order = TrainingOrder(
+        1, 7, 1, "mnist", 42, to_plain(project.config), adapter.contract, evaluate=True
+    )
+    work = joined.server.ask(7, 1, model=adapter.get_tensors(), values=order.values())
+    payload = joined.deliver(work, 60).payload
+    assert payload.arrays == {}
+    assert payload.configs["reply"]["evaluates-only"] is True
+    assert payload.metrics["eval-metrics"]["num-examples"] == 64
+    assert "accuracy" in payload.metrics["eval-metrics"]
+    assert batches(joined) == 0
+    eventually(lambda: joined.server.events("evaluates_only"))
+    assert len(joined.server.events("evaluates_only")) == 1

@@ -10,7 +10,7 @@ import typer
 
 from fedops.cli import options
 from fedops.cli.output import show
-from fedops.console.devices import trains_on
+from fedops.console.devices import examples, trains_on
 from fedops.console.format import coloured, fields
 from fedops.processes.log_output import log_to_stderr
 from fedops.settings import client_settings
@@ -78,6 +78,7 @@ def status(home: options.Home = None, as_json: options.Json = False) -> None:
             "round": process.round,
             "restarts": process.restarts,
             "trains on": trains_on(process),
+            "data": examples(process),
             "spool": f"{found.spool_records} records wait, {found.spool_dropped} were dropped",
             "home": found.home,
         }

@@ -75,6 +75,15 @@ class DeviceFacts:
     work: Sequence[WorkFacts] = ()
 
 
+#: Of a device that has validation data only: why it is not asked to train.
+EVALUATES_ONLY = "evaluates only: it has no training example"
+
+
+def evaluates_only(device: DeviceFacts) -> bool:
+    """Whether a device said that it has nothing to train on."""
+    return device.process.training_examples == 0
+
+
 def presence(device: DeviceFacts) -> str:
     """``online``, ``offline, last seen 41 s ago`` or ``never seen``."""
     if device.online:
@@ -99,7 +108,8 @@ def device_why(device: DeviceFacts) -> str:
     busy = [work for work in device.work if work.stage is not Stage.WAITING]
     if busy:
         return "online; " + "; ".join(f"{working(work)}{_of(work)}" for work in busy)
-    return f"online; {_activity(device.process)}"
+    role = f", {EVALUATES_ONLY}" if evaluates_only(device) else ""
+    return f"online; {_activity(device.process)}{role}"
 
 
 def _of(work: WorkFacts) -> str:

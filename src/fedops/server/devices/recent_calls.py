@@ -225,7 +225,8 @@ def _said(body: WorkPoll, twins: bool) -> tuple[object, ...]:
     """What of a poll is worth a transaction of its own when it changes: not that a round goes on."""
     process = body.process
     status = ProcessStatus.IDLE if process.status in PROCESS_READY else process.status
-    return (body.life, tuple(body.tasks), twins, status, process.restarts, process.reason)
+    trains = process.training_examples != 0
+    return (body.life, tuple(body.tasks), twins, status, process.restarts, process.reason, trains)
 
 
 def _activity(process: ProcessReport) -> tuple[object, ...]:
