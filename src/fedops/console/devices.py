@@ -81,6 +81,8 @@ def device_fields(device: c.DeviceRead) -> RenderableType:
             "process": _process(device.process),
             "readiness": readiness_lines(device.process),
             "last refusal": refusal_line(device.process),
+            "trains on": trains_on(device.process),
+            "data": examples(device.process),
             "host": f"{device.info.hostname}, {device.info.platform}",
             "software": f"fedops {device.info.fedops}, Python {device.info.python}",
             "hardware": f"{device.info.cpus} CPUs, {bytes_of(device.info.memory_bytes)} memory"
@@ -89,6 +91,21 @@ def device_fields(device: c.DeviceRead) -> RenderableType:
             "id": device.id,
         }
     )
+
+
+def examples(process: c.ProcessReport) -> str:
+    """How much data there is to train and to evaluate on, as far as the device said so."""
+    if process.training_examples is None:
+        return ""
+    held_out = process.validation_examples
+    parts = [f"{process.training_examples} examples to train on"]
+    return ", ".join(parts + ([] if held_out is None else [f"{held_out} to evaluate on"]))
+
+
+def trains_on(process: c.ProcessReport) -> str:
+    """The accelerator, and why it is not the one that was asked for."""
+    problem = process.accelerator_problem
+    return f"{process.accelerator} ({problem})" if problem else process.accelerator
 
 
 def _process(process: c.ProcessReport) -> str:

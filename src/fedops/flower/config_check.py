@@ -17,6 +17,7 @@ from fedops.config.schema import Config, Xai
 from fedops.core.errors import Forbidden, Invalid
 from fedops.core.suggestions import comma_list, did_you_mean
 from fedops.flower.strategies.strategy_factory import make_strategy
+from fedops.platforms.processes import lower_priority
 from fedops.processes.spawn import die_with_parent
 from fedops.scalize.adapter.protocol import ModelAdapter
 from fedops.scalize.flow.datasets import DataSplit
@@ -123,8 +124,7 @@ def _check_layer(config: Config, adapter: ModelAdapter) -> None:
 def main(question: str, answer: str) -> None:
     """Judge what the file ``question`` asks for, and write the judgement into the file ``answer``."""
     die_with_parent()
-    if hasattr(os, "nice"):
-        os.nice(NICE)
+    lower_priority(NICE)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     sys.argv = sys.argv[:1]  # an app that reads its command line when imported finds it empty
     asked = json.loads(Path(question).read_text(encoding="utf-8"))

@@ -5,6 +5,7 @@ Tried before any round wants it. Whatever is drawn at random meanwhile, training
 
 from __future__ import annotations
 
+import contextlib
 import math
 import shutil
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ from fedops.config.schema import Config
 from fedops.core.contracts import ParameterContract, ParameterSpec
 from fedops.core.errors import FedOpsError, Invalid
 from fedops.scalize.adapter.random_state import kept_random_state
-from fedops.scalize.flow.datasets import DataSplit, is_array, is_pair, take
+from fedops.scalize.flow.datasets import DataSplit, count, is_array, is_pair, take
 
 MIB = 1 << 20
 #: Bytes of the element types that numpy does not know.
@@ -28,33 +29,47 @@ _NO_INDEX = (TypeError, KeyError, IndexError, AttributeError, NotImplementedErro
 
 
 def load_batch(data: DataSplit, size: int) -> None:
-    """Load a first batch of the training data, as far as its kind lets single examples be taken.
+    """Load a first batch, as far as the data's kind lets single examples be taken.
+
+    Of the training data; of the validation data where a device has nothing else.
 
     Raises:
         Invalid: it cannot be loaded.
     """
+    name, examples, limit = "training", data.train, data.examples
+    if not limit:
+        name, examples, limit = "validation", data.validation, known_count(data.validation) or 0
     try:
         with kept_random_state():
-            _first(data.train, min(size, data.examples))
+            _first(examples, min(size, limit))
     except FedOpsError:
         raise
     except _NO_INDEX:
         return
     except Exception as error:
         what = f"{type(error).__name__}: {error}"
-        raise Invalid(f"a batch of the training data cannot be loaded: {what}") from None
+        raise Invalid(f"a batch of the {name} data cannot be loaded: {what}") from None
 
 
-def _first(data: Any, count: int) -> None:
+def known_count(data: Any) -> int | None:
+    """The number of examples, where it can be told."""
+    if data is None:
+        return 0
+    with contextlib.suppress(Invalid):
+        return count(data, "the data step")
+    return None
+
+
+def _first(data: Any, size: int) -> None:
     if hasattr(data, "iloc") or is_array(data) or is_pair(data) or isinstance(data, Mapping):
-        take(data, np.arange(count))
+        take(data, np.arange(size))
         return
     examples = getattr(
         data, "dataset", data
     )  # of a loader: to iterate it would draw from its generator
-    if len(examples) < count or not hasattr(examples, "__getitem__"):
+    if len(examples) < size or not hasattr(examples, "__getitem__"):
         return
-    for index in range(count):
+    for index in range(size):
         examples[index]
 
 

@@ -57,6 +57,14 @@ def test_a_batch_is_read_and_training_draws_as_if_it_had_not_been() -> None:
     assert data.read == list(range(8))
 
 
+def test_a_device_with_validation_data_alone_reads_a_batch_of_that() -> None:
+    data = Files(5)
+    load_batch(DataSplit(None, data), 8)
+    assert data.read == list(range(5))
+    with pytest.raises(Invalid, match="a batch of the validation data cannot be loaded"):
+        load_batch(DataSplit(None, Files(5, broken_from=2)), 8)
+
+
 def test_a_batch_that_cannot_be_read_is_named() -> None:
     with pytest.raises(Invalid, match="a batch of the training data cannot be loaded: OSError: c"):
         load_batch(DataSplit(Files(100, broken_from=3), examples=100), 8)

@@ -51,6 +51,9 @@ class ReportPipe:
     def event(self, name: str, text: str, **data: Any) -> None:
         self._put({"kind": "event", "name": name, "text": text, "data": data})
 
+    def describe(self, **facts: Any) -> None:
+        self._put({"kind": "facts", "facts": facts})
+
     def metric(self, name: str, value: float, run_id: int, round_: int) -> None:
         self._put(
             {"kind": "metric", "name": name, "value": value, "run_id": run_id, "round": round_}

@@ -34,6 +34,7 @@ from fedops.client.training.round_memory import RoundStore
 from fedops.client.training.wandb_reporter import WandbReporter, rounds_to_wandb
 from fedops.client.training.work_loop import App, WorkLoop
 from fedops.core.errors import FedOpsError, Unavailable
+from fedops.platforms.processes import inherited_descriptor, lower_priority
 from fedops.processes.log_output import log_to_stderr
 from fedops.processes.spawn import die_with_parent
 from fedops.trainer.device_context import Device
@@ -75,7 +76,8 @@ def build_app(args: TrainingArgs, device: Device, adjust: Adjust) -> App:
     from fedops.scalize.flow.project import Project
 
     home = DataDir(args.home)
-    project = Project.open(args.app_dir, args.overrides)
+    owner = load_device_config(home.device_config).overrides()
+    project = Project.open(args.app_dir, [*args.overrides, *owner])
     if project.config.wandb.use:  # the device's own word, not a run's
         device.report = rounds_to_wandb(device, project.config, home)
     app = DeviceApp(project, device, states=home.states, adjust=adjust)
@@ -87,7 +89,7 @@ def serve(args: TrainingArgs, report: ReportPipe, build: Build) -> None:
     """Serve until SIGTERM."""
     home = DataDir(args.home)
     owner = load_device_config(home.device_config)
-    os.nice(owner.limits.nice)
+    lower_priority(owner.limits.nice)
     memory = RoundStore(home.rounds, event=report.event)
     explanations = RoundExplanations(home.path, report, owner.uploads.explanations)
     epochs = EpochFiles(home.epochs)
@@ -156,7 +158,7 @@ def main(arguments: Sequence[str] | None = None, build: Build = build_app) -> No
     log_to_stderr("%(levelname)s %(name)s: %(message)s")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _terminate)
-    report = ReportPipe(int(descriptor))
+    report = ReportPipe(inherited_descriptor(int(descriptor)))
     code = _run(TrainingArgs.model_validate_json(raw), report, build)
     report.close()
     for stream in (sys.stdout, sys.stderr):

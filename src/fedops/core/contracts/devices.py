@@ -50,6 +50,13 @@ class ProcessReport(Report):
     #: One entry a task. Nothing: it did not say, and whoever is idle is taken to be ready.
     readiness: list[Readiness] = Field(default_factory=list, max_length=64)
     refusal: Refusal | None = None
+    #: Where the model is computed, such as ``cpu`` or ``cuda:1``; "": not known yet.
+    accelerator: str = Field(default="", max_length=40)
+    #: Why that is not what was asked for, in one sentence.
+    accelerator_problem: str = Field(default="", max_length=1_000)
+    #: How many examples its data has; None: not known yet.
+    training_examples: int | None = Field(default=None, ge=0)
+    validation_examples: int | None = Field(default=None, ge=0)
 
 
 class DeviceRead(Reply):

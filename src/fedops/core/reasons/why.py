@@ -76,6 +76,15 @@ class DeviceFacts:
     work: Sequence[WorkFacts] = ()
 
 
+#: Of a device that has validation data only: why it is not asked to train.
+EVALUATES_ONLY = "evaluates only: it has no training example"
+
+
+def evaluates_only(device: DeviceFacts) -> bool:
+    """Whether a device said that it has nothing to train on."""
+    return device.process.training_examples == 0
+
+
 def presence(device: DeviceFacts) -> str:
     """``online``, ``offline, last seen 41 s ago`` or ``never seen``."""
     if device.online:
@@ -102,8 +111,9 @@ def device_why(device: DeviceFacts) -> str:
         return "online; " + "; ".join(f"{working(work)}{_of(work)}" for work in busy)
     idle = device.process.status is ProcessStatus.IDLE
     but = ", but" if idle and refused_tasks(device.process) else ";"
+    role = f", {EVALUATES_ONLY}" if evaluates_only(device) else ""
     last = last_refusal(device.process) if idle else ""
-    return f"online{but} {_activity(device.process)}{f'; {last}' if last else ''}"
+    return f"online{but} {_activity(device.process)}{role}{f'; {last}' if last else ''}"
 
 
 def _of(work: WorkFacts) -> str:

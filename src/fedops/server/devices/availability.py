@@ -82,6 +82,12 @@ _STATUS_OF = {Stage.TRAINING: ProcessStatus.TRAINING, Stage.EVALUATING: ProcessS
 _NOWHERE = {"task": None, "run_id": None, "round": None}
 
 
+def evaluates_only(row: DeviceRow | Member) -> bool | None:
+    """Whether a device has nothing to train on; None: it has not said so."""
+    examples = row.process.get("training_examples")
+    return None if examples is None else examples == 0
+
+
 def idle_seconds(row: DeviceRow | Member, now: float) -> float:
     """How long the training client has had nothing in hand; 0 while it works."""
     process = process_of(row, now)
