@@ -1,8 +1,9 @@
 """What one client's reply may weigh beside the others of its round.
 
 A device says by itself on how many examples it trained, and its update may hold any finite value: either
-would let one device take the model over. Each is bounded by a multiple of the round's median, which no
-minority moves. What is beyond is rejected and named, and the round goes on without it.
+would let one device take the model over. Each is bounded by a multiple of a median, which no minority moves:
+of the round, and for the examples also of what all devices of the task said of themselves when they became
+ready, as a round may have too few. What is beyond is rejected and named, and the round goes on without it.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from fedops.engine.update_checks import CheckedUpdate
 
 #: A median says something from so many clients on.
 ENOUGH = 3
-#: Without a number of the task's own: so many times the examples of the round's median.
+#: Without a number of the task's own: so many times the usual examples.
 EXAMPLES_RATIO = 10
 
 
@@ -26,29 +27,37 @@ class ReplyLimits:
 
     limits: Limits
 
-    def beyond(self, updates: Sequence[CheckedUpdate]) -> dict[str, str]:
-        """Device -> why its reply is not taken."""
+    def beyond(
+        self, updates: Sequence[CheckedUpdate], announced: Sequence[int] = ()
+    ) -> dict[str, str]:
+        """Device -> why its reply is not taken.
+
+        ``announced``: how many examples the devices of the task said that they have to train on.
+        """
         found: dict[str, str] = {}
-        for device, why in [*self._examples(updates), *self._norms(updates)]:
+        for device, why in [*self._examples(updates, announced), *self._norms(updates)]:
             found.setdefault(device, why)
         return found
 
-    def _examples(self, updates: Sequence[CheckedUpdate]) -> Iterator[tuple[str, str]]:
-        for what in ("trained", "evaluated"):
+    def _examples(
+        self, updates: Sequence[CheckedUpdate], announced: Sequence[int]
+    ) -> Iterator[tuple[str, str]]:
+        for what, others in (("trained", announced), ("evaluated", ())):
             said = {u.device: part.examples for u in updates if (part := getattr(u, what))}
-            allowed, why = self._most(list(said.values()))
+            allowed, why = self._most(list(said.values()), others)
             for device, examples in said.items():
                 if allowed is not None and examples > allowed:
                     yield device, f"it says that it {what} on {examples} examples, {why}"
 
-    def _most(self, counts: Sequence[int]) -> tuple[float | None, str]:
+    def _most(self, *counts: Sequence[int]) -> tuple[float | None, str]:
         most = self.limits.max_examples
         if most is not None:
             return most, f"and server.limits.max_examples = {most}"
-        if len(counts) < ENOUGH:
+        known = [median(found) for found in counts if len(found) >= ENOUGH]
+        if not known:
             return None, ""
-        usual = median(counts)
-        why = f"more than {EXAMPLES_RATIO} times the {usual:.0f} that are usual in this round"
+        usual = max(known)
+        why = f"more than {EXAMPLES_RATIO} times the {usual:.0f} that are usual"
         return EXAMPLES_RATIO * usual, f"{why}; if that is right, set server.limits.max_examples"
 
     def _norms(self, updates: Sequence[CheckedUpdate]) -> Iterator[tuple[str, str]]:

@@ -30,6 +30,16 @@ def test_an_example_count_beyond_ten_times_the_median() -> None:
     assert "set server.limits.max_examples" in found["evil"]
 
 
+def test_a_small_round_is_compared_with_what_all_devices_announced() -> None:
+    limits = ReplyLimits(Limits())
+    assert limits.beyond([reply("a", 1_000)], [90, 100, 10**9]) == {}
+    found = limits.beyond([reply("evil", 1_001), reply("a")], [90, 100, 10**9])
+    assert list(found) == ["evil"]
+    assert "more than 10 times the 100 that are usual" in found["evil"]
+    more = [reply("a", 5_000), reply("b", 5_000), reply("c", 40_000)]
+    assert limits.beyond(more, [100, 100, 100]) == {}
+
+
 def test_of_two_neither_is_the_usual_one() -> None:
     assert beyond(reply("a", 1), reply("b", 10**6)) == {}
 
