@@ -10,14 +10,16 @@ import typer
 
 from fedops.api_client import OperatorClient
 from fedops.cli import options
+from fedops.cli.beginnings import read_beginning, totals
 from fedops.cli.commands.events import FollowEvents, Last, show_events
-from fedops.cli.commands.models import version_number
-from fedops.cli.follow import follow, wait_until
+from fedops.cli.follow import follow, follow_study, wait_until
 from fedops.cli.logs import stream, write
 from fedops.cli.operator_command import Operator, operator_command
+from fedops.cli.summaries import read_summary
 from fedops.console.format import version_name
 from fedops.console.models import explanations_table
 from fedops.console.runs import rounds_table, run_fields, runs_table
+from fedops.console.studies import forecast_view, study_line, summary_view
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError, Unavailable
 from fedops.core.states import RUN_TERMINAL, RunStatus
@@ -41,18 +43,71 @@ def start(
     overrides: options.Overrides = None,
     from_: Annotated[
         str | None,
-        typer.Option("--from", metavar="VERSION", help="Start from V0, V3, ...; default: latest."),
+        typer.Option(
+            "--from",
+            metavar="VERSION",
+            help="Start from V0, V3, ..., or 'new': an initial model of the run's own seed. "
+            "Default: latest; with --seeds: new.",
+        ),
     ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            "--seeds", metavar="N|S,S,...", help="One run for each of N seeds, or of these."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Start nothing: show devices, examples, bytes, time.")
+    ] = False,
     follow_it: options.Follow = False,
 ) -> None:
     """Start a run of a task.
 
     --set overrides one key of its config for this run only, for example
     --set num_rounds=10 --set server.round.deadline_seconds=60.
+
+    --seeds 5 starts a study: five runs that differ in their seed alone, one after another. The seeds count
+    up from the config's random_seed; --seeds 1,2,3 names them. 'fedops run summary' gives mean and spread.
     """
-    version = None if from_ is None else version_number(operator.client, task, from_)
-    body = options.request(c.RunStart, overrides=overrides or [], from_version=version)
-    _show_going(operator, operator.client.start_run(task, body), follow_it)
+    beginning = read_beginning(operator.client, task, from_, seeds, overrides or [])
+    if dry_run:
+        forecast, drawn = beginning.forecast(operator.client)
+        value = {**forecast.model_dump(mode="json"), "seeds": drawn, **totals(forecast, len(drawn))}
+        operator.show(value, forecast_view(forecast, drawn))
+    elif beginning.seeds is not None:
+        _show_study(operator, operator.client.start_study(task, beginning.study), follow_it)
+    else:
+        _show_going(operator, operator.client.start_run(task, beginning.run), follow_it)
+
+
+def _show_study(operator: Operator, study: c.StudyRead, follow_it: bool) -> None:
+    if not follow_it:
+        operator.show(study, study_line(study))
+        return
+    if not operator.as_json:
+        typer.echo(study_line(study), err=True)
+    follow_study(operator.client, study.id, quiet=operator.as_json)
+    summary = read_summary(operator.client, [], study.id)
+    operator.show(summary, summary_view(summary))
+
+
+@operator_command(app)
+def summary(
+    operator: Operator,
+    run_ids: Annotated[
+        list[int] | None, typer.Argument(metavar="RUN...", help="The runs' numbers.")
+    ] = None,
+    study: Annotated[
+        int | None, typer.Option("--study", metavar="N", help="All runs of this study.")
+    ] = None,
+) -> None:
+    """Show mean and spread of the metrics of several runs of a task.
+
+    A single RUN that belongs to a study stands for all of its runs. Only completed runs count; the others
+    are named. STD is the sample's standard deviation.
+    """
+    found = read_summary(operator.client, run_ids or [], study)
+    operator.show(found, summary_view(found))
 
 
 @operator_command(app, "list")

@@ -109,6 +109,7 @@ from fedops.core.contracts.runs import (
     TaskUpdate,
 )
 from fedops.core.contracts.server import BackupReport, ErrorReply, RestoreReport, ServerInfo
+from fedops.core.contracts.studies import DeviceForecast, RunForecast, StudyRead, StudyStart
 
 __all__ = [
     "INLINE_BYTES",
@@ -133,6 +134,7 @@ __all__ = [
     "CommitReply",
     "ConfigDifference",
     "Delivery",
+    "DeviceForecast",
     "DeviceInfo",
     "DevicePresence",
     "DeviceRead",
@@ -188,12 +190,15 @@ __all__ = [
     "RoundCommit",
     "RoundRead",
     "RunExtend",
+    "RunForecast",
     "RunRead",
     "RunRetry",
     "RunStart",
     "ServerInfo",
     "SlotRequest",
     "Stage",
+    "StudyRead",
+    "StudyStart",
     "TaskCreate",
     "TaskRead",
     "TaskUpdate",

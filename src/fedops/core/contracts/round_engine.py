@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -11,6 +11,8 @@ from fedops.core.contracts.assignments import AssignmentId, AssignmentKind, Blob
 from fedops.core.contracts.base import Digest, Finite, Reply, Report
 from fedops.core.contracts.parameters import ParameterContract
 from fedops.core.states import AssignmentStatus, FailureReason, ParticipationStatus
+
+ShortText = Annotated[str, Field(max_length=255)]
 
 
 class EngineTicket(Report):
@@ -57,6 +59,8 @@ class EngineHello(Report):
     """The FL server of an attempt is up."""
 
     pid: int
+    #: What it runs on: Python, platform, versions of libraries.
+    environment: dict[ShortText, ShortText] = Field(default_factory=dict, max_length=100)
 
 
 class AttemptSpec(Reply):

@@ -22,6 +22,8 @@ from fedops.server.database.tables import ModelVersionRow, RoundRow, RunRow, Tas
 from fedops.server.runs import control
 from fedops.server.tasks import tasks
 
+_RETRIES = "retries"
+
 
 def extend(session: Session, run_id: int, body: RunExtend, now: float) -> int:
     """A new run that adds rounds to one that is over. ``Conflict`` while it goes on."""
@@ -47,7 +49,7 @@ def retry(session: Session, run_id: int, body: RunRetry, now: float) -> int:
             f"run {parent.id} is {parent.status.value}: "
             "only a run that is failed or stopped can be retried"
         )
-    return _begin(session, parent, body.overrides, body.current_app, now, "retries")
+    return _begin(session, parent, body.overrides, body.current_app, now, _RETRIES)
 
 
 def _begin(
@@ -60,6 +62,8 @@ def _begin(
 ) -> int:
     task = control.require_startable_task(session, parent.task)
     run = _successor(session, parent, task if current_app else None, overrides, now)
+    if what == _RETRIES and not overrides and not current_app:
+        run.study = parent.study  # it takes its place there
     left = pluralised(run.rounds - run.committed_rounds, "round")
     text = f"{what} run {parent.id} after round {parent.committed_rounds}: {left}"
     if run.start_model and run.start_state is None and _checkpoint(session, parent)[1]:
@@ -94,6 +98,7 @@ def _successor(
         contract=parent.contract,
         dataset=parent.dataset,
         parent=parent.id,
+        new_model=parent.new_model,
         refused={},
         metrics=parent.metrics if model else {},
         created_at=now,

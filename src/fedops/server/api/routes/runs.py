@@ -13,6 +13,7 @@ from fedops.core.contracts import (
     MetricRead,
     RoundRead,
     RunExtend,
+    RunForecast,
     RunRead,
     RunRetry,
     RunStart,
@@ -29,7 +30,7 @@ from fedops.server.api.http.authentication import (
 )
 from fedops.server.api.http.routers import api_router
 from fedops.server.rounds import checkpoints
-from fedops.server.runs import control, follow_up_runs, views
+from fedops.server.runs import control, follow_up_runs, forecasts, views
 from fedops.server.services.services import Services
 from fedops.server.telemetry import log_store
 
@@ -56,6 +57,13 @@ def start_run(task: Named, body: RunStart, server: Server) -> RunRead:
     with server.db.write() as session:
         run_id = control.start_run(session, task, body, server.clock())
     return _going(server, run_id)
+
+
+@router.post("/tasks/{task}/runs/forecast")
+def forecast_run(task: Named, body: RunStart, server: Server) -> RunForecast:
+    """What such a run would be: its devices, bytes, time and config. Nothing is started."""
+    with server.db.read() as session:
+        return forecasts.forecast_run(session, task, body, server.clock())
 
 
 @router.get("/runs")
@@ -132,10 +140,12 @@ def download_checkpoint(run_id: RunId, number: RoundNumber, server: Server) -> F
 
 
 @router.get("/runs/{run_id}/metrics")
-def list_metrics(run_id: RunId, server: Server, name: MetricName = None) -> list[MetricRead]:
-    """The numbers of a run, in the order they came."""
+def list_metrics(
+    run_id: RunId, server: Server, name: MetricName = None, after: After = 0
+) -> list[MetricRead]:
+    """The numbers of a run, in the order they came, a page at a time: go on with ``after`` = the last id."""
     with server.db.read() as session:
-        return views.metrics(session, run_id, name)
+        return views.metrics(session, run_id, name, after)
 
 
 @router.get("/runs/{run_id}/logs")

@@ -1,0 +1,164 @@
+"""Studies, summaries over runs, and runs before they are started, on a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from rich.console import Group, RenderableType
+
+from fedops.console.format import bytes_of, coloured, fields, number, or_dash, table, version_name
+from fedops.core import contracts as c
+from fedops.core.reasons.durations import duration, pluralised
+from fedops.results.summary import MetricSummary, RunsSummary, Spread
+
+#: How many metrics of each run are shown; --json has all.
+_SHOWN = 3
+
+
+def study_line(study: c.StudyRead) -> str:
+    """What will happen, when it was started."""
+    seeds = ", ".join(map(str, study.seeds))
+    origin = (
+        "each from an initial model of its own seed"
+        if study.from_version is None
+        else f"each from {version_name(study.from_version)}"
+    )
+    first = study.runs[0]
+    return (
+        f"Study {study.id} of {study.task}: {pluralised(len(study.seeds), 'run')}, one after another, "
+        f"{origin}; seeds {seeds}. Run {first.id} is {first.status}. "
+        f"'fedops run summary {first.id}' shows mean and spread."
+    )
+
+
+def summary_view(summary: RunsSummary) -> RenderableType:
+    """The runs, then mean and spread over those that are completed."""
+    count = len(summary.counted)
+    head = f"{count} of {pluralised(summary.planned, 'run')} of {summary.task} completed."
+    notes = [f"note: {note}" for note in summary.notes]
+    if not count:
+        return Group(_runs(summary), "", f"{head} There is nothing to average yet.", *notes)
+    return Group(_runs(summary), "", head, "", _spreads(summary), *notes)
+
+
+def _runs(summary: RunsSummary) -> RenderableType:
+    names = _names(summary)
+    titles = [title for name in names for title in (name.upper(), "BEST (ROUND)")]
+    result = table("RUN", "SEED", "STATUS", "ROUNDS", *titles, right=("RUN", "SEED", *titles))
+    for one in summary.runs:
+        cells = [
+            cell for name in names for cell in _cells(one.final, one.best, one.best_round, name)
+        ]
+        done = f"{one.committed_rounds}/{one.rounds}"
+        result.add_row(str(one.run), str(one.seed), coloured(one.status), done, *cells)
+    return result
+
+
+def _names(summary: RunsSummary) -> list[str]:
+    if summary.metrics:
+        return [metric.metric for metric in summary.metrics][:_SHOWN]
+    return sorted({name for one in summary.runs for name in one.final})[:_SHOWN]
+
+
+def _cells(
+    final: Mapping[str, float], best: Mapping[str, float], rounds: Mapping[str, int], name: str
+) -> tuple[str, str]:
+    where = f" ({rounds[name]})" if name in rounds else ""
+    return number(final.get(name)), number(best.get(name)) + where
+
+
+def _spreads(summary: RunsSummary) -> RenderableType:
+    numbers = ("RUNS", "MEAN", "STD", "MIN", "MAX")
+    result = table("METRIC", "OF", *numbers, right=numbers)
+    for metric in summary.metrics:
+        result.add_row(metric.metric, "last round", *_spread(metric.final))
+        result.add_row("", _best(metric), *_spread(metric.best))
+    return result
+
+
+def _best(metric: MetricSummary) -> str:
+    return "best round (highest)" if metric.higher_is_better else "best round (lowest)"
+
+
+def _spread(spread: Spread) -> tuple[str, ...]:
+    values = (spread.mean, spread.std, spread.min, spread.max)
+    return (str(spread.count), *(number(value) for value in values))
+
+
+def forecast_view(forecast: c.RunForecast, seeds: list[int]) -> RenderableType:
+    """What a run, or one run for each of the seeds, would be. Nothing was started."""
+    devices = table("DEVICE", "NOW", "EXAMPLES", right=("EXAMPLES",))
+    for one in forecast.devices:
+        examples = "unknown" if one.examples is None else f"{one.examples} (run {one.examples_run})"
+        devices.add_row(one.device, one.unavailable or "ready", examples)
+    told: list[RenderableType] = [devices] if forecast.devices else ["No device takes part yet."]
+    config = _lines(forecast.config)
+    return Group(*told, "", fields(_fields(forecast, seeds)), "", "config:", *config, "", _NOTHING)
+
+
+_NOTHING = "Nothing was started."
+
+
+def _fields(forecast: c.RunForecast, seeds: list[int]) -> dict[str, str]:
+    runs = len(seeds)
+    start = "an initial model, made from the seed"
+    if forecast.from_version is not None:
+        start = version_name(forecast.from_version)
+    found = {
+        "task": forecast.task,
+        "plan": forecast.plan,
+        "examples": examples_text(forecast),
+        "seed": ", ".join(map(str, seeds)),
+        "starts from": start,
+        "app bundle": forecast.bundle[:16],
+        "bytes a device": _bytes_text(forecast),
+        "bytes in all": _total(forecast.total_bytes, runs),
+        "time": _time_text(forecast, runs),
+    }
+    return {"runs": f"{runs}, one after another", **found} if runs > 1 else found
+
+
+def examples_text(forecast: c.RunForecast) -> str:
+    """How many examples the devices have that could be asked now, as far as it is known."""
+    ready = [one for one in forecast.devices if one.unavailable is None]
+    known = [one.examples for one in ready if one.examples is not None]
+    if not known:
+        return "unknown: none of these devices has trained in this task yet" if ready else "-"
+    unknown = len(ready) - len(known)
+    more = f", and of {pluralised(unknown, 'device')} unknown" if unknown else ""
+    return f"{sum(known)} on {pluralised(len(known), 'device')}{more}"
+
+
+def _bytes_text(forecast: c.RunForecast) -> str:
+    each, down, up = forecast.bytes_a_device, forecast.bytes_down, forecast.bytes_up
+    if each is None or down is None or up is None:
+        return "unknown: the task has no model yet"
+    return (
+        f"{bytes_of(each)}: each round {bytes_of(down)} down and {bytes_of(up)} up "
+        f"({forecast.bytes_from}), and the last model to evaluate it"
+    )
+
+
+def _total(size: int | None, runs: int) -> str:
+    return "unknown" if size is None else bytes_of(size * runs)
+
+
+def _time_text(forecast: c.RunForecast, runs: int) -> str:
+    each, total = forecast.round_seconds, forecast.total_seconds
+    if each is None or total is None:
+        return "unknown: no round of this task was measured yet"
+    measured = pluralised(forecast.measured_rounds, "round")
+    return (
+        f"about {duration(total * runs)}: {each:.1f} s a round, the median of {measured} of run "
+        f"{or_dash(forecast.measured_run)}"
+    )
+
+
+def _lines(table_: Mapping[str, object], prefix: str = "") -> list[str]:
+    found: list[str] = []
+    for key, value in sorted(table_.items()):
+        if isinstance(value, Mapping):
+            found += _lines(value, f"{prefix}{key}.")
+        else:
+            found.append(f"  {prefix}{key} = {value!r}")
+    return found
