@@ -70,11 +70,20 @@ def _seeds(text: str) -> int | list[int]:
     if not re.fullmatch(r"\d+(,\d+)*,?", text):
         raise Invalid(f"--seeds {text}: give a number of runs (5), or the seeds (1,2,3)")
     if "," not in text:
-        return int(text)
+        return _count(int(text))
     found = [int(part) for part in text.strip(",").split(",")]
     if len(set(found)) < len(found):
         raise Invalid(f"--seeds {text}: each seed once, or its runs are copies of each other")
     return found
+
+
+def _count(number: int) -> int:
+    if not 1 <= number <= c.MAX_SEEDS:
+        raise Invalid(
+            f"--seeds {number}: a study has 1 to {c.MAX_SEEDS} runs; a comma makes it a seed: "
+            f"--seeds {number},"
+        )
+    return number
 
 
 def totals(forecast: c.RunForecast, runs: int) -> dict[str, Any]:

@@ -108,7 +108,7 @@ def _fields(forecast: c.RunForecast, seeds: list[int]) -> dict[str, str]:
         "task": forecast.task,
         "plan": forecast.plan,
         "examples": examples_text(forecast),
-        "seed": ", ".join(map(str, seeds)),
+        "seeds" if runs > 1 else "seed": ", ".join(map(str, seeds)),
         "starts from": start,
         "app bundle": forecast.bundle[:16],
         "bytes a device": _bytes_text(forecast),

@@ -30,9 +30,9 @@ def test_what_is_no_seed_is_refused(nobody: OperatorClient, text: str) -> None:
         read_beginning(nobody, "mnist", None, text, [])
 
 
-def test_none_at_all_is_refused_as_any_value_that_is_out_of_range(nobody: OperatorClient) -> None:
-    with pytest.raises(Invalid, match="seeds"):
-        _ = read_beginning(nobody, "mnist", None, "0", []).study
+def test_as_many_runs_as_no_study_has_are_refused(nobody: OperatorClient) -> None:
+    with pytest.raises(Invalid, match="1 to 1000 runs; a comma makes it a seed: --seeds 0,"):
+        read_beginning(nobody, "mnist", None, "0", [])
 
 
 @pytest.mark.parametrize(

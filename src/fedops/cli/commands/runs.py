@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -12,9 +12,11 @@ from fedops.api_client import OperatorClient
 from fedops.cli import options
 from fedops.cli.beginnings import read_beginning, totals
 from fedops.cli.commands.events import FollowEvents, Last, show_events
+from fedops.cli.exports import export_lines, export_runs
 from fedops.cli.follow import follow, follow_study, wait_until
 from fedops.cli.logs import stream, write
 from fedops.cli.operator_command import Operator, operator_command
+from fedops.cli.reruns import plan_rerun
 from fedops.cli.summaries import read_summary
 from fedops.console.format import version_name
 from fedops.console.models import explanations_table
@@ -193,6 +195,61 @@ def checkpoint(
     operator.client.download_checkpoint(run_id, round_, target)
     value = {"run": run_id, "round": round_, "path": str(target), "sha256": sha256_of(target)}
     operator.show(value, f"The model of round {round_} of run {run_id}: {target}")
+
+
+@operator_command(app)
+def export(
+    operator: Operator,
+    run_ids: Annotated[
+        list[int] | None, typer.Argument(metavar="RUN...", help="The runs' numbers.")
+    ] = None,
+    study: Annotated[
+        int | None, typer.Option("--study", metavar="N", help="All runs of this study.")
+    ] = None,
+    to: Annotated[
+        Literal["csv", "parquet"], typer.Option("--to", help="How the tables are written.")
+    ] = "csv",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="PATH", help="A folder, or a .zip file; default: run-RUN."),
+    ] = None,
+) -> None:
+    """Write all that is known of runs into a folder or a zip file, for a paper or another program.
+
+    It holds tables (rounds, clients, selections, metrics, models), the config without secrets, and
+    manifest.json: versions of libraries, the app's digest, seeds, models with their sha256. 'fedops run
+    rerun' starts a run of it once more.
+    """
+    done = export_runs(operator.client, run_ids or [], study, to, out)
+    operator.show(done, *export_lines(done))
+
+
+@operator_command(app)
+def rerun(
+    operator: Operator,
+    source: Annotated[Path, typer.Argument(metavar="EXPORT", help="A folder or a .zip file.")],
+    run_id: Annotated[
+        int | None, typer.Option("--run", metavar="RUN", help="Which run, if it holds several.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="TASK", help="Default: the run's task.")
+    ] = None,
+    overrides: options.Overrides = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Start it also if something differs.")
+    ] = False,
+    follow_it: options.Follow = False,
+) -> None:
+    """Start a run of an export once more: the same app, config, seed, and model to start from.
+
+    Says first what differs from then, such as versions of libraries, and asks whether to go on.
+    """
+    plan = plan_rerun(operator.client, source, run_id, task, overrides or [])
+    for line in plan.differences:
+        typer.echo(f"differs: {line}", err=True)
+    if plan.differences:
+        options.require_agreed(f"Start run {plan.of.run} of the export again, with this?", yes)
+    _show_going(operator, operator.client.start_run(plan.task, plan.body), follow_it)
 
 
 @operator_command(app)

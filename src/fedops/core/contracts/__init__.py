@@ -109,10 +109,17 @@ from fedops.core.contracts.runs import (
     TaskUpdate,
 )
 from fedops.core.contracts.server import BackupReport, ErrorReply, RestoreReport, ServerInfo
-from fedops.core.contracts.studies import DeviceForecast, RunForecast, StudyRead, StudyStart
+from fedops.core.contracts.studies import (
+    MAX_SEEDS,
+    DeviceForecast,
+    RunForecast,
+    StudyRead,
+    StudyStart,
+)
 
 __all__ = [
     "INLINE_BYTES",
+    "MAX_SEEDS",
     "NAME_PATTERN",
     "PROTOCOL",
     "PROTOCOL_HEADER",
