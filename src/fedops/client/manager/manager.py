@@ -24,6 +24,7 @@ from fastapi import FastAPI
 from fedops.api_client import proxy_for, without_credentials
 from fedops.client.device.data_dir import DataDir, Identity, load_identity, write_secret
 from fedops.client.device.device_config import DeviceConfig, load_device_config
+from fedops.client.device.remembered_app import RememberedApp
 from fedops.client.local.http import LocalServer, bind, make_app
 from fedops.client.local.messages import ClientInfo, ClientStatus, ServerStatus, TrainingArgs
 from fedops.client.local.status_text import why
@@ -113,6 +114,7 @@ def manage(settings: ClientSettings, options: Options) -> None:
     config = load_device_config(home.device_config)
     lock = hold_lock(home.lock, "a Client Manager")
     try:
+        RememberedApp(str(options.app_dir), [*options.overrides], [*options.tasks]).save(home)
         manager = ClientManager(settings, options, home, identity, config)
         with manager.signals():
             manager.run()
