@@ -149,8 +149,8 @@ def _time_text(forecast: c.RunForecast, runs: int) -> str:
         return "unknown: no round of this task was measured yet"
     measured = pluralised(forecast.measured_rounds, "round")
     return (
-        f"about {duration(total * runs)}: {each:.1f} s a round, the median of {measured} of run "
-        f"{or_dash(forecast.measured_run)}"
+        f"about {duration(total * runs)}: {each:.1f} s a round (the median of {measured} of run "
+        f"{or_dash(forecast.measured_run)}), {forecast.outside_seconds:.1f} s a run to start and end"
     )
 
 

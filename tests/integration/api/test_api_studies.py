@@ -11,6 +11,9 @@ from fedops.core.states import RunStatus
 from fedops.results.summary import summarise_runs
 from fedops.server.runs import attempts
 
+#: Seconds that an FL server takes before its first round.
+PREPARING = 2.0
+
 
 def _open(world: World, run_id: int) -> Engine:
     _, engine = world.open_attempt(run_id)
@@ -21,6 +24,7 @@ def _open(world: World, run_id: int) -> Engine:
 def _play(world: World, run_id: int, start: float, accuracy: float) -> None:
     """A whole run of one round, from an initial model of its own."""
     engine = _open(world, run_id)
+    world.clock.advance(PREPARING)
     model = engine.upload(world.model(start))
     engine.initial_model(c.ModelInit(model=model.sha256, contract=CONTRACT))
     engine.begin_round(1, c.RoundBegin(selected={"a": "all of them", "b": "all of them"}))
@@ -198,6 +202,9 @@ def test_a_forecast_knows_what_earlier_runs_have_shown(short: World) -> None:
     assert found.bytes_a_device == 4 * (found.bytes_down + found.bytes_up) + found.bytes_down
     assert found.total_bytes == 2 * found.bytes_a_device
     assert found.measured_run == first.id
+    assert found.round_seconds is not None
+    assert found.outside_seconds == PREPARING
+    assert found.total_seconds == 4 * found.round_seconds + PREPARING
 
 
 def test_a_forecast_refuses_what_a_start_would_refuse(short: World) -> None:

@@ -78,6 +78,8 @@ class RunForecast(Reply):
     round_seconds: float | None = None
     measured_rounds: int = 0
     measured_run: int | None = None
+    #: Seconds of that run before its first round and after its last: its FL server starts and ends.
+    outside_seconds: float = 0.0
 
     @property
     def bytes_a_device(self) -> int | None:
@@ -97,4 +99,7 @@ class RunForecast(Reply):
 
     @property
     def total_seconds(self) -> float | None:
-        return None if self.round_seconds is None else self.round_seconds * self.rounds
+        """From the start of a run to its end."""
+        if self.round_seconds is None:
+            return None
+        return self.round_seconds * self.rounds + self.outside_seconds

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from statistics import fmean, median
 from typing import NamedTuple
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import DeviceForecast, ParameterContract, RunForecast, RunStart
@@ -43,11 +43,12 @@ class _Sizes(NamedTuple):
 
 
 class _Pace(NamedTuple):
-    """How long rounds took, in which run."""
+    """How long rounds took, in which run, and what this run took before and after them."""
 
     seconds: float | None
     rounds: int
     run_id: int | None
+    outside: float
 
 
 def forecast_run(session: Session, task: str, body: RunStart, now: float) -> RunForecast:
@@ -72,6 +73,7 @@ def forecast_run(session: Session, task: str, body: RunStart, now: float) -> Run
         round_seconds=pace.seconds,
         measured_rounds=pace.rounds,
         measured_run=pace.run_id,
+        outside_seconds=pace.outside,
     )
 
 
@@ -147,7 +149,7 @@ def _measured_up(
 def _pace(session: Session, task: str) -> _Pace:
     """The median time of the rounds of the newest run that has committed any."""
     query = (
-        select(RoundRow.run_id, RoundRow.seconds)
+        select(RunRow, RoundRow.seconds)
         .join(RunRow, RunRow.id == RoundRow.run_id)
         .where(RunRow.task == task, RoundRow.committed_at.is_not(None))
         .where(RoundRow.seconds.is_not(None))
@@ -156,7 +158,16 @@ def _pace(session: Session, task: str) -> _Pace:
     )
     rows = session.execute(query).all()
     if not rows:
-        return _Pace(None, 0, None)
+        return _Pace(None, 0, None, 0.0)
     newest = rows[0][0]
-    seconds = [each for run_id, each in rows if run_id == newest and each is not None]
-    return _Pace(median(seconds), len(seconds), newest)
+    seconds = [each for run, each in rows if run.id == newest.id and each is not None]
+    return _Pace(median(seconds), len(seconds), newest.id, _outside(session, newest))
+
+
+def _outside(session: Session, run: RunRow) -> float:
+    """Before the run's first round and, once it is over, after its last."""
+    times = select(func.min(RoundRow.started_at), func.max(RoundRow.committed_at))
+    first, last = session.execute(times.where(RoundRow.run_id == run.id)).one()
+    before = first - (run.started_at or run.created_at)
+    after = run.ended_at - last if run.ended_at and last else 0.0
+    return float(max(0.0, before) + max(0.0, after))
