@@ -54,7 +54,8 @@ def export_lines(done: dict[str, Any]) -> list[str]:
     """The same for people."""
     rows = ", ".join(f"{name} {count}" for name, count in done["rows"].items())
     runs = ", ".join(map(str, done["runs"]))
-    lines = [f"Exported run {runs} to {done['path']}. Rows: {rows}."]
+    what = "run" if len(done["runs"]) == 1 else "runs"
+    lines = [f"Exported {what} {runs} to {done['path']}. Rows: {rows}."]
     for run, keys in done["hidden"].items():
         lines.append(f"note: run {run}: taken out as secrets: {', '.join(keys)}")
     for run in done["unfinished"]:

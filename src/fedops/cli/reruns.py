@@ -11,6 +11,7 @@ from fedops.api_client import OperatorClient
 from fedops.cli import options
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, Invalid, NotFound
+from fedops.core.redaction import redact
 from fedops.results.files import read_export
 from fedops.results.manifest import ExportedRun, Manifest
 
@@ -61,11 +62,33 @@ def plan_rerun(
         *more,
         *_library_differences(run.environment, client.info().environment),
         *_device_differences(manifest, client.devices(name)),
-        *(f"overridden: {override}" for override in overrides),
+        *(f"overridden: {redact(override)}" for override in overrides),
     ]
     if known.bundle != run.bundle:
         differences.append("the task has another version of the app now; the exported one is used")
     return Rerun(name, run, body, differences)
+
+
+def compare_rerun(client: OperatorClient, plan: Rerun, run: c.RunRead) -> tuple[bool | None, str]:
+    """Whether a completed rerun made the very model that the exported run made, and that in words.
+
+    None: one of the two made none.
+    """
+    of = plan.of
+    if of.sha256 is None or run.version is None:
+        return None, f"Run {of.run} of the export made no model to compare it with."
+    made = client.model(run.task, f"V{run.version}").sha256
+    if made == of.sha256:
+        return True, f"It is the model of run {of.run} again, bit for bit (sha256 {made[:16]})."
+    why = (
+        "see above what differs"
+        if plan.differences
+        else "data, options or libraries of a device are not those of then, "
+        "or its training is not deterministic"
+    )
+    return False, (
+        f"It is not the model of run {of.run} (sha256 {of.sha256[:16]} then, {made[:16]} now): {why}."
+    )
 
 
 def _choose(manifest: Manifest, run_id: int | None, source: Path) -> ExportedRun:

@@ -127,6 +127,7 @@ def read_export(source: Path) -> tuple[Manifest, dict[str, dict[str, Any]]]:
     Raises:
         NotFound: there is nothing.
         Invalid: it is no export, or one of its configs is not as it was written.
+        Unavailable: the disk does not give it.
     """
     manifest = _parse(source, _read(source, MANIFEST))
     names = {run.config_file for run in manifest.runs}
@@ -165,8 +166,12 @@ def _read(source: Path, name: str) -> bytes:
                 return _bounded(file.read(_MOST + 1), source, name)
         with zipfile.ZipFile(source) as archive, archive.open(name) as member:
             return _bounded(member.read(_MOST + 1), source, name)
-    except (OSError, KeyError, zipfile.BadZipFile, RuntimeError) as error:
-        raise Invalid(f"{source} is no export: cannot read its {name} ({error})") from None
+    except (FileNotFoundError, KeyError):
+        raise Invalid(f"{source} is no export: there is no {name} in it") from None
+    except zipfile.BadZipFile:
+        raise Invalid(f"{source} is no export: it is no folder and no whole zip file") from None
+    except (OSError, RuntimeError) as error:
+        raise Unavailable(f"cannot read {name} of {source}: {error}") from None
 
 
 def _bounded(data: bytes, source: Path, name: str) -> bytes:

@@ -14,7 +14,7 @@ import pytest
 from managing import CONTRACT, World, bundle, managing
 
 from fedops.cli.exports import export_lines, export_runs
-from fedops.cli.reruns import plan_rerun
+from fedops.cli.reruns import Rerun, compare_rerun, plan_rerun
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, FedOpsError, Invalid, NotFound
 from fedops.results.files import read_export
@@ -148,10 +148,28 @@ def test_a_rerun_has_app_config_seed_and_start_of_the_run(world: World, tmp_path
     assert again.config == first.config
     assert (again.seed, again.bundle, again.from_version) == (first.seed, first.bundle, 0)
     assert "torch 2.6.0 then, " in "\n".join(plan.differences)
-    assert f"overridden: {SECRET[0]}" in plan.differences
+    assert "overridden: server.strategy.hub_token=***" in plan.differences
     world.operator.update_task("mnist", c.TaskUpdate(bundle=_other_app(world)))
     told = _plan(world, tmp_path / "e").differences
     assert "the task has another version of the app now; the exported one is used" in told
+
+
+def test_a_rerun_is_compared_with_the_model_of_then(world: World, tmp_path: Path) -> None:
+    _export(world, tmp_path / "e", 1)
+    of, run = read_export(tmp_path / "e")[0].runs[0], world.operator.run(1)
+
+    def compare(sha256: str | None, *differences: str) -> tuple[bool | None, str]:
+        then = of.model_copy(update={"sha256": sha256})
+        plan = Rerun("mnist", then, c.RunStart(), list(differences))
+        return compare_rerun(world.operator, plan, run)
+
+    same, said = compare(of.sha256)
+    assert (same, "bit for bit" in said) == (True, True)
+    same, said = compare("0" * 64)
+    assert (same, "sha256 0000000000000000 then" in said) == (False, True)
+    assert "training is not deterministic" in said
+    assert "see above what differs" in compare("0" * 64, "torch 2.6.0 then, 2.7.0 now")[1]
+    assert compare(None)[0] is None
 
 
 def _other_app(world: World) -> str:
@@ -241,3 +259,13 @@ def test_what_is_no_export_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "manifest.json").write_text(text)
     with pytest.raises(Invalid, match="is no export that this FedOps reads"):
         read_export(tmp_path)
+
+
+def test_what_is_wrong_with_a_path_is_said(tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="there is no export"):
+        read_export(tmp_path / "nothing")
+    with pytest.raises(Invalid, match=r"there is no manifest\.json in it"):
+        read_export(tmp_path)
+    (tmp_path / "e.zip").write_text("PK")
+    with pytest.raises(Invalid, match="no folder and no whole zip file"):
+        read_export(tmp_path / "e.zip")

@@ -16,7 +16,7 @@ from fedops.cli.exports import export_lines, export_runs
 from fedops.cli.follow import follow, follow_study, wait_until
 from fedops.cli.logs import stream, write
 from fedops.cli.operator_command import Operator, operator_command
-from fedops.cli.reruns import plan_rerun
+from fedops.cli.reruns import compare_rerun, plan_rerun
 from fedops.cli.summaries import read_summary
 from fedops.console.format import version_name
 from fedops.console.models import explanations_table
@@ -242,14 +242,21 @@ def rerun(
 ) -> None:
     """Start a run of an export once more: the same app, config, seed, and model to start from.
 
-    Says first what differs from then, such as versions of libraries, and asks whether to go on.
+    Says first what differs from then, such as versions of libraries, and asks whether to go on. With
+    --follow it says at the end whether the model is the same, bit for bit.
     """
     plan = plan_rerun(operator.client, source, run_id, task, overrides or [])
     for line in plan.differences:
         typer.echo(f"differs: {line}", err=True)
     if plan.differences:
         options.require_agreed(f"Start run {plan.of.run} of the export again, with this?", yes)
-    _show_going(operator, operator.client.start_run(plan.task, plan.body), follow_it)
+    run = operator.client.start_run(plan.task, plan.body)
+    if not follow_it:
+        _show_going(operator, run, follow_it)
+        return
+    run = _follow_to_success(operator, run)
+    same, said = compare_rerun(operator.client, plan, run)
+    operator.show({**run.model_dump(mode="json"), "same_model": same}, _ended(run), said)
 
 
 @operator_command(app)
@@ -330,11 +337,22 @@ def _show_going(operator: Operator, run: c.RunRead, follow_it: bool) -> None:
     if not follow_it:
         operator.show(run, f"Run {run.id} of {run.task} is {run.status}: {run.plan}. {run.why}")
         return
+    run = _follow_to_success(operator, run)
+    operator.show(run, _ended(run))
+
+
+def _follow_to_success(operator: Operator, run: c.RunRead) -> c.RunRead:
+    """The run once it has ended; ``FedOpsError`` if it failed."""
     if not operator.as_json:
         typer.echo(f"Run {run.id} of {run.task}: {run.plan}.", err=True)
     run = follow(operator.client, run.id, quiet=operator.as_json)
-    _require_success(run)
-    operator.show(run, f"Run {run.id} is {run.status}: model {version_name(run.version)}.")
+    if run.status is RunStatus.FAILED:
+        raise FedOpsError(f"run {run.id} failed ({run.reason}): {run.why}")
+    return run
+
+
+def _ended(run: c.RunRead) -> str:
+    return f"Run {run.id} is {run.status}: model {version_name(run.version)}."
 
 
 @operator_command(app)
@@ -369,8 +387,3 @@ def _save_pictures(client: OperatorClient, run_id: int, one: c.ExplanationRead, 
     for number, picture in enumerate(one.pictures, start=1):
         target = out / f"{one.device}-round-{one.round:04d}-{number}.png"
         client.download_explanation(run_id, one.device, picture, target)
-
-
-def _require_success(run: c.RunRead) -> None:
-    if run.status is RunStatus.FAILED:
-        raise FedOpsError(f"run {run.id} failed ({run.reason}): {run.why}")

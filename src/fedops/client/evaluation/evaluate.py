@@ -168,7 +168,7 @@ def keep_report(home: DataDir, report: EvaluationReport) -> EvaluationReport:
     file = _free(home.evaluations / f"{report.task}-V{report.version}-{at}.json")
     kept = report.model_copy(update={"path": str(file)})
     write_atomic(file, kept.model_dump_json(indent=2).encode() + b"\n", mode=0o600)
-    write_atomic(file.with_suffix(".txt"), report_text(kept).encode(), mode=0o600)
+    write_atomic(file.with_suffix(".txt"), report_text(kept).encode() + b"\n", mode=0o600)
     return kept
 
 
@@ -195,6 +195,5 @@ def report_text(report: EvaluationReport) -> str:
             "",
             *(f"note: {note}" for note in report.notes),
             f"This report stays on this device: {report.path}",
-            "",
         ]
     )

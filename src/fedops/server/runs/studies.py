@@ -167,5 +167,7 @@ def study_ids(session: Session, task: str | None, limit: int) -> Sequence[int]:
 def _require(session: Session, study_id: int) -> StudyRow:
     study = session.get(StudyRow, study_id)
     if study is None:
-        raise NotFound(f"there is no study {study_id}; 'fedops run list' shows the study of a run")
+        raise NotFound(
+            f"there is no study {study_id}; 'fedops run show RUN' names the study of a run"
+        )
     return study
