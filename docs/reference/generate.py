@@ -75,7 +75,7 @@ Beside the tables there are
 - `manifest.json`: `format_version` (1); for each run its seed, status, overrides, the app (sha256 of its
   bundle, and the Git commit where it is known), the model that it started from and the version that it made
   with their sha256, and what each of its FL servers ran on (Python, platform, versions of libraries); what
-  the devices said of themselves when they joined; and the sha256 of each file.
+  the devices said of themselves when they last started, in the same way; and the sha256 of each file.
 
 An export holds the names that devices have in FedOps, not those of their machines, and no data of theirs.
 """

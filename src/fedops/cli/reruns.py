@@ -196,7 +196,7 @@ def _device_differences(manifest: Manifest, devices: Sequence[c.DeviceRead]) -> 
     lines = [f"device '{name}' took part then and is not in the task now" for name in away]
     lines += [f"device '{name}' is in the task now and was not then" for name in new]
     return lines + [
-        f"device '{name}': {key} {was} then, {value} now"
+        f"device '{name}': {key} {was or 'none'} then, {value or 'none'} now"
         for name, info in manifest.devices.items()
         if name in there
         for key, was, value in _info(info, there[name].info)
@@ -206,4 +206,8 @@ def _device_differences(manifest: Manifest, devices: Sequence[c.DeviceRead]) -> 
 
 def _info(then: c.DeviceInfo, now: c.DeviceInfo) -> list[tuple[str, Any, Any]]:
     names = ("fedops", "python", "platform", "gpu")
-    return [(name, getattr(then, name), getattr(now, name)) for name in names]
+    told = [(name, getattr(then, name), getattr(now, name)) for name in names]
+    if not then.libraries or not now.libraries:  # an earlier FedOps does not tell them
+        return told
+    libraries = sorted((then.libraries.keys() | now.libraries.keys()) - {"fedops"})
+    return told + [(name, then.libraries.get(name), now.libraries.get(name)) for name in libraries]

@@ -24,9 +24,14 @@ LIBRARIES = (
 
 
 def describe_environment() -> dict[str, str]:
-    """Python, platform, and each of ``LIBRARIES`` that is installed. Imports none of them."""
-    versions = {name: found for name in LIBRARIES if (found := _version(name))}
-    return {"python": platform.python_version(), "platform": platform.platform(), **versions}
+    """Python, platform, and each of ``LIBRARIES`` that is installed."""
+    machine = {"python": platform.python_version(), "platform": platform.platform()}
+    return {**machine, **library_versions()}
+
+
+def library_versions() -> dict[str, str]:
+    """Each of ``LIBRARIES`` that is installed. Imports none of them."""
+    return {name: found for name in LIBRARIES if (found := _version(name))}
 
 
 def _version(library: str) -> str | None:

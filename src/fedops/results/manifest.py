@@ -75,7 +75,7 @@ class Manifest(Reply):
     exported_by: str
     kind: Literal["csv", "parquet"]
     runs: list[ExportedRun]
-    #: What the devices said of themselves when they joined, without the names of their machines.
+    #: What the devices said of themselves when they last started, without the names of their machines.
     devices: dict[str, DeviceInfo]
     #: The columns of each table.
     tables: dict[str, list[str]]

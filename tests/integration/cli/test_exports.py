@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from managing import CONTRACT, World, bundle, managing
+from managing import CONTRACT, Device, World, bundle, idle, managing
 
 from fedops.cli.exports import export_lines, export_runs
 from fedops.cli.reruns import Rerun, compare_rerun, plan_rerun
@@ -25,11 +25,17 @@ THEN = {"python": "3.11.9", "torch": "2.6.0"}
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+def devices() -> dict[str, Device]:
+    """The devices of ``world``."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory, devices: dict[str, Device]) -> Iterator[World]:
     """A server with the completed run 1, which made V0 and V1."""
     with managing(tmp_path_factory.mktemp("world")) as made:
         made.task(overrides=["num_rounds=2", "server.strategy.hub_token=abcdefgh1234"])
-        made.ready_devices("a", "b")
+        devices.update(made.ready_devices("a", "b"))
         _complete(made, c.RunStart())
         yield made
 
@@ -176,16 +182,23 @@ def _other_app(world: World) -> str:
     return world.upload(bundle(**{"toy/__init__.py": "# changed"})).sha256
 
 
-def test_devices_that_are_not_those_of_then_are_named(world: World, tmp_path: Path) -> None:
+def test_devices_that_are_not_those_of_then_are_named(
+    world: World, devices: dict[str, Device], tmp_path: Path
+) -> None:
     _export(world, tmp_path / "e", 1)
     file = tmp_path / "e" / "manifest.json"
     manifest = json.loads(file.read_text())
-    manifest["devices"] = {"z": manifest["devices"]["a"], "b": manifest["devices"]["b"]}
+    b = manifest["devices"]["b"] | {"libraries": {"torch": "2.6.0"}}
+    manifest["devices"] = {"z": manifest["devices"]["a"], "b": b}
     file.write_text(json.dumps(manifest))
     told = _plan(world, tmp_path / "e").differences
     assert "device 'z' took part then and is not in the task now" in told
     assert "device 'a' is in the task now and was not then" in told
-    assert not [line for line in told if "'b'" in line]
+    assert not [line for line in told if "'b'" in line]  # it never told its libraries here
+    now = world.operator.device("b").info.model_copy(update={"libraries": {"torch": "2.7.0"}})
+    devices["b"].poll(idle("mnist").model_copy(update={"info": now, "life": "anew"}))
+    told = _plan(world, tmp_path / "e").differences
+    assert "device 'b': torch 2.6.0 then, 2.7.0 now" in told
 
 
 def _changed(tmp_path: Path, world: World, **run: Any) -> Path:

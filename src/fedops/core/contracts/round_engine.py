@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
 from fedops.core.contracts.assignments import AssignmentId, AssignmentKind, BlobRef
-from fedops.core.contracts.base import Digest, Finite, Reply, Report
+from fedops.core.contracts.base import Digest, Finite, Reply, Report, ShortText
 from fedops.core.contracts.parameters import ParameterContract
 from fedops.core.states import AssignmentStatus, FailureReason, ParticipationStatus
-
-ShortText = Annotated[str, Field(max_length=255)]
 
 
 class EngineTicket(Report):
