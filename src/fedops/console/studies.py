@@ -11,8 +11,12 @@ from fedops.core import contracts as c
 from fedops.core.reasons.durations import duration, pluralised
 from fedops.results.summary import MetricSummary, RunsSummary, Spread
 
-#: How many metrics of each run are shown; --json has all.
-_SHOWN = 3
+#: The columns of a terminal, and those that a row of runs takes without metrics: of these, as many are shown
+#: as there is room for, and one at least. --json has all.
+_WIDTH = 80
+_WITHOUT_METRICS = 31
+#: What a value and a best round take, each with its gap: "   0.8750   0.9000 (12)".
+_VALUE, _BEST = 9, 14
 
 
 def study_line(study: c.StudyRead) -> str:
@@ -43,7 +47,7 @@ def summary_view(summary: RunsSummary) -> RenderableType:
 
 def _runs(summary: RunsSummary) -> RenderableType:
     names = _names(summary)
-    titles = [title for name in names for title in (name.upper(), "BEST (ROUND)")]
+    titles = [title for name in names for title in (name.upper(), "BEST ROUND")]
     result = table("RUN", "SEED", "STATUS", "ROUNDS", *titles, right=("RUN", "SEED", *titles))
     for one in summary.runs:
         cells = [
@@ -55,9 +59,19 @@ def _runs(summary: RunsSummary) -> RenderableType:
 
 
 def _names(summary: RunsSummary) -> list[str]:
-    if summary.metrics:
-        return [metric.metric for metric in summary.metrics][:_SHOWN]
-    return sorted({name for one in summary.runs for name in one.final})[:_SHOWN]
+    names = [metric.metric for metric in summary.metrics]
+    names = names or sorted({name for one in summary.runs for name in one.final})
+    shown, left = names[:1], _WIDTH - _WITHOUT_METRICS - sum(map(_width, names[:1]))
+    for name in names[1:]:
+        left -= _width(name)
+        if left < 0:
+            break
+        shown.append(name)
+    return shown
+
+
+def _width(name: str) -> int:
+    return max(_VALUE, len(name) + 3) + _BEST
 
 
 def _cells(
@@ -77,7 +91,7 @@ def _spreads(summary: RunsSummary) -> RenderableType:
 
 
 def _best(metric: MetricSummary) -> str:
-    return "best round (highest)" if metric.higher_is_better else "best round (lowest)"
+    return "best (highest)" if metric.higher_is_better else "best (lowest)"
 
 
 def _spread(spread: Spread) -> tuple[str, ...]:
@@ -93,10 +107,22 @@ def forecast_view(forecast: c.RunForecast, seeds: list[int]) -> RenderableType:
         devices.add_row(one.device, one.unavailable or "ready", examples)
     told: list[RenderableType] = [devices] if forecast.devices else ["No device takes part yet."]
     config = _lines(forecast.config)
-    return Group(*told, "", fields(_fields(forecast, seeds)), "", "config:", *config, "", _NOTHING)
+    end = [_hint(forecast.task), _NOTHING] if _unknown(forecast) else [_NOTHING]
+    return Group(*told, "", fields(_fields(forecast, seeds)), "", "config:", *config, "", *end)
 
 
 _NOTHING = "Nothing was started."
+
+
+def _hint(task: str) -> str:
+    return (
+        f"A run of one round shows what is unknown:\n  fedops run start {task} --set num_rounds=1"
+    )
+
+
+def _unknown(forecast: c.RunForecast) -> bool:
+    examples = any(one.examples is None for one in forecast.devices)
+    return examples or forecast.total_bytes is None or forecast.total_seconds is None
 
 
 def _fields(forecast: c.RunForecast, seeds: list[int]) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import json
+import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,7 +17,7 @@ from managing import CONTRACT, Device, World, bundle, idle, managing
 from fedops.cli.exports import export_lines, export_runs
 from fedops.cli.reruns import Rerun, compare_rerun, plan_rerun
 from fedops.core import contracts as c
-from fedops.core.errors import Conflict, FedOpsError, Invalid, NotFound
+from fedops.core.errors import Conflict, FedOpsError, Invalid, NotFound, Unavailable
 from fedops.results.files import read_export
 from fedops.results.tables import LAYOUTS
 
@@ -119,6 +120,15 @@ def test_parquet_has_the_same_rows(world: World, tmp_path: Path) -> None:
         rows = pq.read_table(tmp_path / "pq" / f"{name}.parquet").to_pylist()
         as_text = [{k: "" if v is None else str(v) for k, v in row.items()} for row in rows]
         assert as_text == _rows(tmp_path / "csv", name)
+
+
+def test_without_pyarrow_it_is_named_before_anything_is_written(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)  # as if it were not installed
+    with pytest.raises(Unavailable, match=r"pip install 'fedops\[parquet\]', or export --to csv"):
+        _export(world, tmp_path / "pq", 1, kind="parquet")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_what_is_there_already_is_not_overwritten(world: World, tmp_path: Path) -> None:
