@@ -103,12 +103,17 @@ def forecast_view(forecast: c.RunForecast, seeds: list[int]) -> RenderableType:
     """What a run, or one run for each of the seeds, would be. Nothing was started."""
     devices = table("DEVICE", "NOW", "EXAMPLES", right=("EXAMPLES",))
     for one in forecast.devices:
-        examples = "unknown" if one.examples is None else f"{one.examples} (run {one.examples_run})"
-        devices.add_row(one.device, one.unavailable or "ready", examples)
+        devices.add_row(one.device, one.unavailable or "ready", _examples(one))
     told: list[RenderableType] = [devices] if forecast.devices else ["No device takes part yet."]
     config = _lines(forecast.config)
     end = [_hint(forecast.task), _NOTHING] if _unknown(forecast) else [_NOTHING]
     return Group(*told, "", fields(_fields(forecast, seeds)), "", "config:", *config, "", *end)
+
+
+def _examples(one: c.DeviceForecast) -> str:
+    if one.examples is None:
+        return "unknown"
+    return str(one.examples) + (f" (run {one.examples_run})" if one.examples_run else "")
 
 
 _NOTHING = "Nothing was started."
@@ -149,7 +154,11 @@ def examples_text(forecast: c.RunForecast) -> str:
     ready = [one for one in forecast.devices if one.unavailable is None]
     known = [one.examples for one in ready if one.examples is not None]
     if not known:
-        return "unknown: none of these devices has trained in this task yet" if ready else "-"
+        return (
+            "unknown: none of these devices has told it or trained in this task yet"
+            if ready
+            else "-"
+        )
     unknown = len(ready) - len(known)
     more = f", and of {pluralised(unknown, 'device')} unknown" if unknown else ""
     return f"{sum(known)} on {pluralised(len(known), 'device')}{more}"

@@ -7,7 +7,6 @@ only evaluates, but writes nothing of what that one keeps.
 from __future__ import annotations
 
 import logging
-import os
 import sys
 import time
 from pathlib import Path
@@ -19,6 +18,7 @@ from fedops.client.training.round_memory import RoundStore
 from fedops.core.contracts import ExchangeRule
 from fedops.core.contracts.training import EVALUATE, TrainingOrder
 from fedops.core.errors import FedOpsError, Invalid
+from fedops.platforms.processes import lower_priority
 from fedops.processes.log_output import log_to_stderr
 from fedops.processes.spawn import die_with_parent
 from fedops.scalize.flow.project import Project
@@ -93,7 +93,7 @@ def main() -> None:
     log_to_stderr("%(levelname)s %(name)s: %(message)s")
     args = EvaluationArgs.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
     sys.argv = sys.argv[:1]  # an app that reads its command line when imported finds it empty
-    os.nice(load_device_config(DataDir(args.home).device_config).limits.nice)
+    lower_priority(load_device_config(DataDir(args.home).device_config).limits.nice)
     try:
         answer = evaluate(args)
     except FedOpsError as error:

@@ -36,7 +36,7 @@ from fedops.core.contracts.base import (
     Request,
     require_name,
 )
-from fedops.core.contracts.devices import DeviceRead, ProcessReport
+from fedops.core.contracts.devices import DeviceRead, ProcessReport, Readiness, Refusal
 from fedops.core.contracts.enrolment import (
     DeviceInfo,
     JoinReply,
@@ -105,6 +105,7 @@ from fedops.core.contracts.runs import (
     RunRead,
     RunRetry,
     RunStart,
+    TaskConfig,
     TaskCreate,
     TaskRead,
     TaskUpdate,
@@ -189,9 +190,11 @@ __all__ = [
     "ProcessReport",
     "Progress",
     "Promotion",
+    "Readiness",
     "RecordBatch",
     "RecordKind",
     "RecordsAccepted",
+    "Refusal",
     "Reply",
     "Request",
     "RestoreReport",
@@ -208,6 +211,7 @@ __all__ = [
     "Stage",
     "StudyRead",
     "StudyStart",
+    "TaskConfig",
     "TaskCreate",
     "TaskRead",
     "TaskUpdate",

@@ -48,7 +48,8 @@ class DeviceForecast(Reply):
     device: str
     #: Why it could not be asked now; None: it could.
     unavailable: str | None
-    #: How many examples it trained on last in this task, and in which run. None: never yet.
+    #: How many examples it trained on last in this task, and in which run; without a run: as many as it
+    #: says that it has. None: neither is known.
     examples: int | None = None
     examples_run: int | None = None
 

@@ -21,6 +21,7 @@ from fedops.server.models import versions
 from fedops.server.runs import stopping
 from fedops.server.runs.transitions import transition_run
 from fedops.server.tasks import app_bundles, tasks
+from fedops.server.tasks.tasks import Planned
 from fedops.settings import ServerSettings
 
 MAX_ROUNDS = 1_000_000
@@ -38,6 +39,12 @@ def beginning_of(run: RunRow) -> str:
     """``3 rounds from V2, seed 42``."""
     origin = f"V{run.from_version}" if run.from_version is not None else "a new initial model"
     return f"{run.rounds} rounds from {origin}, seed {run.seed}"
+
+
+def plan_run(session: Session, task: str, body: RunStart, now: float) -> Planned:
+    """What a new run would use. Whatever is wrong with it is raised."""
+    run = snapshot_run(session, require_startable_task(session, task), body, now)
+    return Planned(run.bundle, run.config)
 
 
 def require_startable_task(session: Session, task: str) -> TaskRow:

@@ -9,7 +9,13 @@ from typing import NamedTuple
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
-from fedops.core.contracts import DeviceForecast, ParameterContract, RunForecast, RunStart
+from fedops.core.contracts import (
+    DeviceForecast,
+    ParameterContract,
+    ProcessReport,
+    RunForecast,
+    RunStart,
+)
 from fedops.core.reasons.plan import plan_text
 from fedops.core.states import ParticipationStatus
 from fedops.server.database.tables import (
@@ -23,6 +29,7 @@ from fedops.server.database.tables import (
 from fedops.server.devices.availability import task_devices, unavailable_because
 from fedops.server.runs import control, run_facts
 from fedops.server.tasks import tasks
+from fedops.server.tasks.tasks import Planned
 
 #: So many of the newest participations, or rounds, of a task are looked at.
 _LOOKED_AT = 2_000
@@ -77,16 +84,23 @@ def forecast_run(session: Session, task: str, body: RunStart, now: float) -> Run
     )
 
 
+def plan_forecast(session: Session, task: str, body: RunStart, now: float) -> Planned:
+    """What such a run would use."""
+    run = control.snapshot_run(session, tasks.require_task(session, task), body, now)
+    return Planned(run.bundle, run.config)
+
+
 def _devices(session: Session, task: str, now: float) -> list[DeviceForecast]:
     seen = _last_seen(session, task)
     found = []
     for row in task_devices(session, task):
+        told = ProcessReport.model_validate(row.process).training_examples
         last = seen.get(row.name)
         found.append(
             DeviceForecast(
                 device=row.name,
                 unavailable=unavailable_because(row, task, {}, now),
-                examples=last.examples if last else None,
+                examples=last.examples if last else told,
                 examples_run=last.run_id if last else None,
             )
         )

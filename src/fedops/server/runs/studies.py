@@ -21,6 +21,7 @@ from fedops.server.events import event_log
 from fedops.server.events.notifications import WorkForScheduler, notify
 from fedops.server.runs import control, views
 from fedops.server.tasks import tasks
+from fedops.server.tasks.tasks import Planned
 from fedops.settings import ServerSettings
 
 ALL_BEGUN = "all of its runs have begun"
@@ -46,6 +47,11 @@ def start_study(session: Session, task: str, body: StudyStart, now: float) -> in
     _log(session, study, "study.started", text, now)
     _begin_run(session, study, row, now)
     return study.id
+
+
+def plan_study(session: Session, task: str, body: StudyStart, now: float) -> Planned:
+    """What its runs would use. Whatever is wrong with it is raised."""
+    return control.plan_run(session, task, _run_of(body), now)
 
 
 def _run_of(body: StudyStart) -> RunStart:

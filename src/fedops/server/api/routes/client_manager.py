@@ -12,6 +12,7 @@ from fedops.core.contracts import (
     DeviceRead,
     RecordBatch,
     RecordsAccepted,
+    TaskConfig,
     TaskRead,
 )
 from fedops.failpoints import reached
@@ -57,6 +58,13 @@ def ready_tasks(device_id: DeviceId, server: Server) -> list[TaskRead]:
         task.model_copy(update={"devices": [d for d in task.devices if d == name]})
         for task in found
     ]
+
+
+@router.get("/configs")
+def configs(device_id: DeviceId, server: Server) -> list[TaskConfig]:
+    """What the device is to be ready for, of each task that it is in: the config of the next round."""
+    with server.db.read() as session:
+        return tasks.configs_of_device(session, device_id)
 
 
 @router.get("/tasks/{task}/models/{version}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Body, Path, Query
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
 from fedops.core.contracts import (
@@ -51,19 +52,24 @@ def _going(server: Services, run_id: int) -> RunRead:
         return views.read_planned(session, run_id, server.settings, server.clock())
 
 
+def _forecast(server: Services, task: str, body: RunStart) -> RunForecast:
+    with server.db.read() as session:
+        return forecasts.forecast_run(session, task, body, server.clock())
+
+
 @router.post("/tasks/{task}/runs", status_code=201)
-def start_run(task: Named, body: RunStart, server: Server) -> RunRead:
-    """Start a run. A task has one active run at a time."""
-    with server.db.write() as session:
-        run_id = control.start_run(session, task, body, server.clock())
-    return _going(server, run_id)
+async def start_run(task: Named, body: RunStart, server: Server) -> RunRead:
+    """Start a run. A task has one active run at a time. Refuses what would be wrong on every device."""
+    await server.require_sound(lambda s: control.plan_run(s, task, body, server.clock()))
+    run_id = await server.change(lambda s: control.start_run(s, task, body, server.clock()))
+    return await run_in_threadpool(_going, server, run_id)
 
 
 @router.post("/tasks/{task}/runs/forecast")
-def forecast_run(task: Named, body: RunStart, server: Server) -> RunForecast:
+async def forecast_run(task: Named, body: RunStart, server: Server) -> RunForecast:
     """What such a run would be: its devices, bytes, time and config. Nothing is started."""
-    with server.db.read() as session:
-        return forecasts.forecast_run(session, task, body, server.clock())
+    await server.require_sound(lambda s: forecasts.plan_forecast(s, task, body, server.clock()))
+    return await run_in_threadpool(_forecast, server, task, body)
 
 
 @router.get("/runs")
@@ -105,21 +111,23 @@ def resume_run(run_id: RunId, server: Server) -> RunRead:
 
 
 @router.post("/runs/{run_id}/extend", status_code=201)
-def extend_run(run_id: RunId, body: RunExtend, server: Server) -> RunRead:
+async def extend_run(run_id: RunId, body: RunExtend, server: Server) -> RunRead:
     """Add rounds to a run that is over: a new run, with that one as its parent."""
-    with server.db.write() as session:
-        made = follow_up_runs.extend(session, run_id, body, server.clock())
-    return _going(server, made)
+    now = server.clock()
+    await server.require_sound(lambda s: follow_up_runs.plan_extension(s, run_id, body, now))
+    run_id = await server.change(lambda s: follow_up_runs.extend(s, run_id, body, server.clock()))
+    return await run_in_threadpool(_going, server, run_id)
 
 
 @router.post("/runs/{run_id}/retry", status_code=201)
-def retry_run(
+async def retry_run(
     run_id: RunId, server: Server, body: Annotated[RunRetry | None, Body()] = None
 ) -> RunRead:
     """Do the rest of a run that failed or was stopped: a new run, with that one as its parent."""
-    with server.db.write() as session:
-        made = follow_up_runs.retry(session, run_id, body or RunRetry(), server.clock())
-    return _going(server, made)
+    how, now = body or RunRetry(), server.clock()
+    await server.require_sound(lambda s: follow_up_runs.plan_retry(s, run_id, how, now))
+    run_id = await server.change(lambda s: follow_up_runs.retry(s, run_id, how, server.clock()))
+    return await run_in_threadpool(_going, server, run_id)
 
 
 @router.get("/runs/{run_id}/rounds")

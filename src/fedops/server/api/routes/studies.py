@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Path
+from fastapi.concurrency import run_in_threadpool
 
 from fedops.core.contracts import StudyRead, StudyStart
 from fedops.server.api.http.authentication import ADMIN, MAX_ID, Limit, Named, NameFilter, Server
@@ -22,11 +23,11 @@ def _study(server: Services, study_id: int) -> StudyRead:
 
 
 @router.post("/tasks/{task}/studies", status_code=201)
-def start_study(task: Named, body: StudyStart, server: Server) -> StudyRead:
+async def start_study(task: Named, body: StudyStart, server: Server) -> StudyRead:
     """Start one run for each seed, one after another. The first begins now."""
-    with server.db.write() as session:
-        study_id = studies.start_study(session, task, body, server.clock())
-    return _study(server, study_id)
+    await server.require_sound(lambda s: studies.plan_study(s, task, body, server.clock()))
+    study_id = await server.change(lambda s: studies.start_study(s, task, body, server.clock()))
+    return await run_in_threadpool(_study, server, study_id)
 
 
 @router.get("/studies")
