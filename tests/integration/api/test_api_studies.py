@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from managing import CONTRACT, Engine, World
+from managing import CONTRACT, Engine, World, idle
 
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, FedOpsError, Invalid, NotFound, RunBusy
@@ -205,6 +205,19 @@ def test_a_forecast_knows_what_earlier_runs_have_shown(short: World) -> None:
     assert found.round_seconds is not None
     assert found.outside_seconds == PREPARING
     assert found.total_seconds == 4 * found.round_seconds + PREPARING
+
+
+def test_a_forecast_knows_what_devices_say_of_their_data(short: World) -> None:
+    _, device = short.join("c")
+    said = idle("mnist")
+    process = said.process.model_copy(update={"training_examples": 60})
+    device.poll(said.model_copy(update={"process": process}))
+    found = short.operator.forecast_run("mnist", c.RunStart())
+    assert [(d.device, d.examples, d.examples_run) for d in found.devices] == [
+        ("a", None, None),
+        ("b", None, None),
+        ("c", 60, None),
+    ]
 
 
 def test_a_forecast_refuses_what_a_start_would_refuse(short: World) -> None:
