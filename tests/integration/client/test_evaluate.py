@@ -192,6 +192,12 @@ def test_the_owners_limits_hold_and_are_said(made: Place, tmp_path: Path) -> Non
     assert note == "batch_size lowered from 16 to 8 by this device's owner"
 
 
+def test_an_accelerator_that_is_not_there_is_said(made: Place, tmp_path: Path) -> None:
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "device.toml").write_text('[limits]\naccelerator = "cuda:63"\n')
+    assert "cuda:63" in evaluate(_args(made, tmp_path)).notes[-1]
+
+
 def test_without_validation_data_there_is_nothing_to_measure(made: Place, tmp_path: Path) -> None:
     args = _args(made, tmp_path)
     args.overrides = ["dataset.validation_split=0"]

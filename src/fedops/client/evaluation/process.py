@@ -10,6 +10,7 @@ import logging
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 from fedops.client.device.data_dir import DataDir
 from fedops.client.device.device_config import load_device_config
@@ -24,7 +25,7 @@ from fedops.processes.spawn import die_with_parent
 from fedops.scalize.flow.project import Project
 from fedops.scalize.flow.target_import import import_advice
 from fedops.storage.tensors import Tensors, load
-from fedops.trainer.device_context import Device
+from fedops.trainer.device_context import Device, NoReporter
 from fedops.trainer.local_round import LocalTrainer
 
 logger = logging.getLogger("fedops.training")
@@ -41,6 +42,16 @@ class ReadOnlyRounds(RoundStore):
     def save_checkpoint(self, task: str, run_id: int, round_: int, tensors: Tensors) -> None: ...
 
 
+class Remarks(NoReporter):
+    """Hears where the model is computed, and why not where it was asked for."""
+
+    def __init__(self) -> None:
+        self.accelerator_problem = ""
+
+    def describe(self, **facts: Any) -> None:
+        self.accelerator_problem = facts.get("accelerator_problem", self.accelerator_problem)
+
+
 def _say_nothing(*_: object, **__: object) -> None: ...
 
 
@@ -51,9 +62,11 @@ def evaluate(args: EvaluationArgs) -> Evaluation:
         FedOpsError: the app, the data or the model do not allow it, with what to do.
     """
     home, model = DataDir(args.home), args.model
-    config, notes = load_device_config(home.device_config).bound(model.config)
-    project = Project.open(args.app_dir, args.overrides)
-    device = Device(args.device, memory=ReadOnlyRounds(home))
+    owner = load_device_config(home.device_config)
+    config, notes = owner.bound(model.config)
+    project = Project.open(args.app_dir, [*args.overrides, *owner.overrides()])
+    remarks = Remarks()
+    device = Device(args.device, report=remarks, memory=ReadOnlyRounds(home))
     order = TrainingOrder(
         round=model.round,
         run_id=model.run_id or 0,
@@ -76,6 +89,8 @@ def evaluate(args: EvaluationArgs) -> Evaluation:
             "this device has no validation data: the app's data step gives none, and "
             "dataset.validation_split of the run's config is 0, or gives no example here"
         )
+    if remarks.accelerator_problem:
+        notes.append(remarks.accelerator_problem)
     if any(spec.rule is ExchangeRule.LOCAL for spec in model.contract.parameters):
         notes.append("the tensors that never leave this device are its own, not the version's")
     return Evaluation(
