@@ -322,3 +322,35 @@ def test_desired_is_held_until_it_changes(world: World) -> None:
     news = device.poll(wait=5)
     assert news.revision > first.revision
     assert news.runs == [run.id]
+
+
+def test_a_renamed_device_keeps_its_history_and_hears_its_name(world: World) -> None:
+    world.task()
+    world.join("other")
+    reply, device = world.join("pi")
+    device.poll(idle())
+    run, engine = world.running()
+    world.begin(engine, 1, "pi")
+    new = c.DeviceRename(name="ward-7")
+    with pytest.raises(Conflict, match=f"'pi' takes part in run {run.id}: rename it when the run"):
+        world.operator.rename_device("pi", new)
+    engine.commit(world.commit(engine, 1, "pi"))
+    engine.finish(c.EngineFinish(outcome="failed", text="enough"))
+    assert device.poll().name == "pi"
+    with pytest.raises(Conflict, match="the name 'other' is taken by another device: choose"):
+        world.operator.rename_device("pi", c.DeviceRename(name="other"))
+    with pytest.raises(Invalid, match="a device cannot be called 'me'"):
+        world.operator.rename_device("pi", c.DeviceRename(name="me"))
+    before = device.last.revision
+    renamed = world.operator.rename_device("pi", new)
+    assert (renamed.id, renamed.name, renamed.tasks) == (reply.device_id, "ward-7", ["mnist"])
+    assert world.operator.rename_device("ward-7", new) == renamed, "repeating is harmless"
+    told = device.poll(wait=5.0)
+    assert (told.name, told.revision != before) == ("ward-7", True)
+    (part,) = world.operator.rounds(run.id)[0].participations
+    assert part.device == "ward-7"
+    with pytest.raises(NotFound, match="no device 'pi'; there are: other, ward-7"):
+        world.operator.device("pi")
+    (event,) = [e for e in world.operator.events() if e.name == "device.renamed"]
+    assert (event.subject, event.text) == ("device ward-7", "it was called pi")
+    assert world.join("pi")[0].name == "pi", "its former name is free"

@@ -68,6 +68,18 @@ def telemetry(
 
 
 @operator_command(app)
+def rename(
+    operator: Operator,
+    name: Name,
+    new: Annotated[str, typer.Argument(metavar="NAME", help="What it is called from now on.")],
+) -> None:
+    """Call a device by another name. Its rounds and logs stay its own, and the device hears of it."""
+    body = options.request(c.DeviceRename, name=c.require_name(new))
+    device = operator.client.rename_device(name, body)
+    operator.show(device, f"Device {name} is called {device.name} now.")
+
+
+@operator_command(app)
 def approve(operator: Operator, name: Name) -> None:
     """Let a device that waits for it take part."""
     _decide(operator, name, "approve")

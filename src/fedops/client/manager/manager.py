@@ -15,7 +15,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -142,7 +142,7 @@ class ClientManager:
         self._process_status: ProcessStatus | None = None
         self._error: FedOpsError | None = None
         self._life = uuid.uuid4().hex
-        self._standing = Standing(identity.name, self._url, self.end)
+        self._standing = Standing(identity, self._url, self.end)
         self._proxy = proxy_for(self._url, config.network.proxy)
         self._to = Connections.open(self._url, identity.token, settings.ca_file, self._proxy)
         self._reach = Reachability(self._url)
@@ -287,8 +287,19 @@ class ClientManager:
 
     def _take(self, work: Work) -> bool:
         """The server's wish, heard now."""
+        if work.name not in ("", self._identity.name):
+            self._be_called(work.name)
         self._standing.hear(work)
         return self._desk.take(work)
+
+    def _be_called(self, name: str) -> None:
+        """An operator gave this device another name."""
+        logger.info("the server calls this device '%s' now, not '%s'", name, self._identity.name)
+        self._identity = self._standing.identity = replace(self._identity, name=name)
+        try:
+            self._identity.save(self._home)
+        except OSError as error:  # heard again after the next start
+            logger.warning("cannot write %s: %s", self._home.identity, error.strerror)
 
     def _working_for(self) -> tuple[int | None, int | None]:
         """The run and round that a line logged now belongs to, as far as that is clear."""

@@ -36,7 +36,7 @@ from fedops.core.contracts.base import (
     Request,
     require_name,
 )
-from fedops.core.contracts.devices import DeviceRead, ProcessReport
+from fedops.core.contracts.devices import DeviceRead, DeviceRename, ProcessReport
 from fedops.core.contracts.enrolment import (
     DeviceInfo,
     JoinReply,
@@ -137,6 +137,7 @@ __all__ = [
     "DevicePresence",
     "DeviceRead",
     "DeviceRecord",
+    "DeviceRename",
     "Digest",
     "Encoding",
     "EngineFinish",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from fedops.core.contracts.base import Finite, Reply, Report
+from fedops.core.contracts.base import Finite, Name, Reply, Report, Request
 from fedops.core.contracts.enrolment import DeviceInfo
 from fedops.core.states import Enrolment, ProcessStatus
 
@@ -22,6 +22,10 @@ class ProcessReport(Report):
     limit_seconds: Finite | None = None
     restarts: int = 0
     reason: str | None = Field(default=None, max_length=2_000)
+
+
+class DeviceRename(Request):
+    name: Name
 
 
 class DeviceRead(Reply):

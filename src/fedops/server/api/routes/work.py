@@ -149,6 +149,7 @@ class WorkApp:
         return c.Work(
             revision=services.others.revision(news.revision, wanted),
             enrolment=wanted.enrolment,
+            name=wanted.name,
             tasks=wanted.tasks,
             runs=wanted.runs,
             problems=wanted.problems,
