@@ -17,6 +17,7 @@ from fedops.api_client.proxies import without_credentials
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid, Unavailable
 from fedops.storage.atomic_files import atomic_file
+from fedops.storage.shortages import why_not_written
 
 M = TypeVar("M", bound=BaseModel)
 PREFIX = "/api/v1"
@@ -190,7 +191,7 @@ def _save(response: httpx.Response, target: Path) -> None:
             for block in response.iter_bytes(1 << 20):
                 file.write(block)
     except OSError as error:
-        raise Unavailable(f"cannot write {target}: {error.strerror or error}") from None
+        raise Unavailable(why_not_written(error, target, "this machine")) from None
 
 
 def parse(reply: type[M], response: httpx.Response) -> M:

@@ -75,18 +75,8 @@ COMMANDS = {
 }
 
 
-#: No room, no permission, a file where a folder is wanted, or the other way round.
-_DENIED = frozenset(
-    (
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EACCES,
-        errno.EPERM,
-        errno.EROFS,
-        errno.ENOTDIR,
-        errno.EISDIR,
-    )
-)
+#: A file where a folder is wanted, or the other way round.
+_MISPLACED = frozenset((errno.ENOTDIR, errno.EISDIR))
 
 
 class LazyCommands(TyperGroup):
@@ -154,13 +144,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _of_this_machine(error: BaseException) -> BaseException:
-    """A file that this machine does not let us have is no mistake of ours."""
-    if not isinstance(error, OSError) or error.errno not in _DENIED:
+    """What this machine lacks, or a file that it does not let us have, is no mistake of ours."""
+    if not isinstance(error, OSError | MemoryError):
         return error
     from fedops.core.errors import Unavailable
+    from fedops.storage.shortages import shortage_of
 
+    if isinstance(error, OSError) and error.errno in _MISPLACED:
+        return Unavailable(f"{error.filename}: {error.strerror}")
+    shortage = shortage_of(error, getattr(error, "filename", None) or "")
+    if shortage is None:
+        return error
+    if isinstance(error, MemoryError):
+        return Unavailable(f"{shortage.named('this machine')}: {shortage.remedy}")
     where = f"{error.filename}: " if error.filename else ""
-    return Unavailable(f"{where}{error.strerror}")
+    return Unavailable(f"{where}{error.strerror}; {shortage.remedy}")
 
 
 def _report(error: BaseException, words: list[str]) -> int:

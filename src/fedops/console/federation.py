@@ -28,7 +28,12 @@ class FederationStatus:
 
 def attention(status: FederationStatus) -> list[str]:
     """What needs somebody, with the next step, the most urgent first."""
-    return [*_waiting_devices(status), *_failed_runs(status), *_troubled_devices(status)]
+    return [
+        *status.info.problems,
+        *_waiting_devices(status),
+        *_failed_runs(status),
+        *_troubled_devices(status),
+    ]
 
 
 def _waiting_devices(status: FederationStatus) -> Iterator[str]:

@@ -122,7 +122,17 @@ def test_a_file_that_may_not_be_had_is_no_internal_error(
 ) -> None:
     failing.append(PermissionError(errno.EACCES, "Permission denied", "/there/device.json"))
     code, _, err = run(capsys, "fail")
-    assert (code, err) == (6, "fedops: /there/device.json: Permission denied\n")
+    said = "/there/device.json: Permission denied; let its user write there (chown, chmod)"
+    assert (code, err) == (6, f"fedops: {said}\n")
+
+
+def test_a_machine_without_memory_is_no_internal_error(
+    capsys: pytest.CaptureFixture[str], failing: list[BaseException]
+) -> None:
+    failing.append(MemoryError("Unable to allocate 8 GiB"))
+    code, _, err = run(capsys, "fail")
+    assert code == 6
+    assert err.startswith("fedops: this machine has no memory left: end other programs there")
 
 
 def test_the_traceback_is_there_for_the_asking(

@@ -8,6 +8,7 @@ import pytest
 
 from fedops.core.contracts import EngineProgress, ProcessReport, Stage
 from fedops.core.reasons.durations import duration, first_few, pluralised
+from fedops.core.reasons.shortages import Lack, Shortage
 from fedops.core.reasons.why import (
     AttemptFacts,
     DeviceFacts,
@@ -21,6 +22,8 @@ from fedops.core.reasons.why import (
     working,
 )
 from fedops.core.states import AttemptStatus, Enrolment, FailureReason, ProcessStatus, RunStatus
+
+FULL = Shortage(Lack.DISK, "/var/fedops")
 
 
 @pytest.mark.parametrize(
@@ -81,6 +84,10 @@ def test_presence() -> None:
             "online, but in no task: on the device, 'fedops client run --app PATH --task NAME'",
         ),
         ({}, "online; its training client is ready"),
+        (
+            {"lacking": FULL.short(), "unheard_seconds": 14.2, "last_seen_seconds": 15.0},
+            "online; its training client is ready; as of 14 s ago: the server's disk is full",
+        ),
         (
             {"process": _process(ProcessStatus.TRAINING, run_id=7, round=3)},
             "online; training round 3 in run 7 for 12 s",
@@ -278,13 +285,13 @@ def _progress(phase: str, **values: object) -> EngineProgress:
             {
                 "progress": _progress("training", selected=["pi-1", "pi-3"], replied=["pi-1"]),
                 "devices": THREE,
-                "full_disk": "/var/fedops",
+                "shortage": FULL.text(),
             },
-            "the server's disk is full (/var/fedops): free some space there, and it goes on; "
+            "the server's disk is full (/var/fedops): free some space, and it goes on; "
             "round 3 of 5: training, 1 of 2 replied",
         ),
         (
-            {"status": RunStatus.COMPLETED, "full_disk": "/var/fedops", "committed_rounds": 5},
+            {"status": RunStatus.COMPLETED, "shortage": FULL.text(), "committed_rounds": 5},
             "completed 5 rounds",
         ),
         (

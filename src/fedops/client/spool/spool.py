@@ -22,6 +22,7 @@ from typing import Any
 
 from fedops.core.contracts import DeviceRecord, RecordKind
 from fedops.core.errors import Unavailable
+from fedops.storage.shortages import shortage_of_sqlite
 
 logger = logging.getLogger("fedops.client.spool")
 
@@ -57,6 +58,7 @@ class Spool:
     def __init__(
         self, path: Path, limit_bytes: int, clock: Callable[[], float] = time.time
     ) -> None:
+        self._path = path
         self._limit = limit_bytes
         self._clock = clock
         self._changed = threading.Condition()
@@ -126,7 +128,9 @@ class Spool:
     def _hold(self, error: sqlite3.Error) -> None:
         if not self._failing:
             self._failing = True
-            logger.warning("the spool cannot be written, records are held in memory: %s", error)
+            lacking = shortage_of_sqlite(error, self._path)
+            why = f"{lacking.named('the device')}: {lacking.remedy}" if lacking else str(error)
+            logger.warning("the spool cannot be written, records are held in memory: %s", why)
         while len(self._held) > _HELD_IN_MEMORY:
             self._held.popleft()
             self._dropped += 1
@@ -233,9 +237,11 @@ def _open(path: Path) -> sqlite3.Connection:
         return _connect(path)
     except sqlite3.DatabaseError as error:
         if type(error) is not _DAMAGED:
+            lacking = shortage_of_sqlite(error, path)
+            why = f"{lacking.named('the device')}: {lacking.remedy}" if lacking else str(error)
             raise Unavailable(
-                f"{path} cannot be opened: {error}; is the disk full, or does it belong to another "
-                "user? What waits there for the server is not lost: mend that, then start again"
+                f"{path} cannot be opened: {why}, then start again; what waits there for the server is "
+                "not lost"
             ) from None
         aside = path.with_suffix(".damaged")
         logger.warning("%s is damaged (%s); it is set aside as %s", path, error, aside.name)

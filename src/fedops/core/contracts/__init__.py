@@ -108,7 +108,13 @@ from fedops.core.contracts.runs import (
     TaskRead,
     TaskUpdate,
 )
-from fedops.core.contracts.server import BackupReport, ErrorReply, RestoreReport, ServerInfo
+from fedops.core.contracts.server import (
+    BackupReport,
+    ErrorReply,
+    Health,
+    RestoreReport,
+    ServerInfo,
+)
 
 __all__ = [
     "INLINE_BYTES",
@@ -152,6 +158,7 @@ __all__ = [
     "ExplanationRead",
     "FileCheck",
     "Finite",
+    "Health",
     "HeldAssignment",
     "Instruction",
     "JoinReply",

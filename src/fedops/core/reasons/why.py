@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fedops.core.contracts import EngineProgress, ProcessReport, Stage
 from fedops.core.reasons.durations import duration, duration_of_limit, first_few, pluralised
@@ -73,6 +73,9 @@ class DeviceFacts:
     problems: Sequence[str] = ()
     #: What it has in hand, the oldest first.
     work: Sequence[WorkFacts] = ()
+    #: For so long the server has been unable to note who calls, and what it lacks.
+    unheard_seconds: float = 0.0
+    lacking: str = ""
 
 
 def presence(device: DeviceFacts) -> str:
@@ -86,6 +89,13 @@ def presence(device: DeviceFacts) -> str:
 
 def device_why(device: DeviceFacts) -> str:
     """What a device does, or what it (or we) must do first."""
+    if device.lacking:
+        known = _device_why(replace(device, lacking=""))
+        return f"{known}; as of {duration(device.unheard_seconds)} ago: {device.lacking}"
+    return _device_why(device)
+
+
+def _device_why(device: DeviceFacts) -> str:
     if device.enrolment is Enrolment.PENDING:
         return f"waiting for approval ('fedops device approve {device.name}'); {presence(device)}"
     if device.enrolment is not Enrolment.APPROVED:
@@ -176,17 +186,16 @@ class RunFacts:
     text: str = ""
     version: int | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
-    #: Which disk of the server has no room now.
-    full_disk: str | None = None
+    #: What the server lacks now, and what to do about it.
+    shortage: str = ""
     #: How many pieces of its work are open, where ``devices`` has not all who are at it.
     at_work: int = 0
 
 
 def run_why(run: RunFacts) -> str:
     """What a run is doing or waiting for, or how it ended."""
-    if run.full_disk is not None and run.status not in RUN_TERMINAL:
-        full = f"the server's disk is full ({run.full_disk}): free some space there, and it goes on"
-        return f"{full}; {_run_why(run)}"
+    if run.shortage and run.status not in RUN_TERMINAL:
+        return f"{run.shortage}; {_run_why(run)}"
     return _run_why(run)
 
 
@@ -258,7 +267,7 @@ def _replies(run: RunFacts, progress: EngineProgress) -> str:
     done = len(progress.selected) - len(missing)
     devices = {device.name: device for device in run.devices}
     # Without room the server cannot even note that it hears them.
-    heard = run.full_disk is None
+    heard = not run.shortage
     away = {d.name: presence(d) for d in run.devices if heard and not d.online}
     waiting = [f"{name} ({away[name]})" for name in missing if name in away]
     doing = {name: _doing(devices[name], run) for name in missing if name in devices}

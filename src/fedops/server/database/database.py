@@ -25,10 +25,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from fedops.core.errors import Invalid, Unavailable
+from fedops.core.reasons.shortages import Shortage, lack_of_postgresql
 from fedops.server.database import upgrade
 from fedops.server.database.after_commit import Listener, Publisher, take
 from fedops.server.database.sqlite_copy import copy_database
-from fedops.storage.disk import full_disk
+from fedops.storage.shortages import shortage_of_sqlite, shortages
 
 logger = logging.getLogger("fedops.server")
 
@@ -151,6 +152,7 @@ class Database:
             if self.publish:
                 self.publish(session, notices)
             session.commit()
+            shortages.mended(_place(self.where))
             # Before the next one begins to write, so that what is told comes in the order of the commits.
             self._send(notices)
 
@@ -277,9 +279,23 @@ def _as_unavailable(where: str) -> Iterator[None]:
 def _said(error: BaseException | None, where: str) -> str:
     """What the database says, and what one can do about it."""
     text = str(error).strip()
+    shortage = _shortage(error, _place(where))
+    if shortage is not None:
+        shortages.note(shortage)
     if "locked" in text or "lock timeout" in text:
         return f"{text}; another program holds it: nothing was changed, repeat when it is done"
-    if "full" in text or "disk I/O" in text:
-        full_disk.note(where.removeprefix("sqlite:///"))
-        return f"{text}; free some space and repeat: nothing was changed"
-    return text
+    if shortage is None:
+        return text
+    return f"{text}; {shortage.named()}; {shortage.remedy} and repeat: nothing was changed"
+
+
+def _shortage(error: BaseException | None, place: str) -> Shortage | None:
+    if isinstance(error, sqlite3.Error):
+        return shortage_of_sqlite(error, Path(place))
+    lack = lack_of_postgresql(getattr(error, "sqlstate", None))
+    return Shortage(lack, place, stops_writing=True) if lack else None
+
+
+def _place(where: str) -> str:
+    """Of SQLite its file; of PostgreSQL its URL."""
+    return where.removeprefix("sqlite:///")

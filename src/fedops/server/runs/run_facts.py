@@ -22,7 +22,7 @@ from fedops.server.devices.availability import (
 )
 from fedops.server.runs import stopping, time_limits
 from fedops.settings import ServerSettings
-from fedops.storage.disk import full_disk
+from fedops.storage.shortages import shortages
 
 #: What Flower's strategies ask for when their arguments do not say.
 FLOWER_MINIMUM = 2
@@ -45,6 +45,7 @@ def run_facts(
     reasons = {d.name: reason_against(d, run.task, run.refused) for d in devices if waits}
     ending = run.status in (RunStatus.STOPPING, RunStatus.PAUSING)
     since = attempt.progress_at if attempt else None
+    shortage = shortages.current
     return RunFacts(
         id=run.id,
         status=run.status,
@@ -64,7 +65,7 @@ def run_facts(
         text=run.text,
         version=run.version,
         metrics=run.metrics,
-        full_disk=full_disk.where or (progress.full_disk if progress else None),
+        shortage=shortage.text() if shortage else (progress.shortage if progress else ""),
         at_work=open_work.count_open(session, run.id) if trains else 0,
     )
 
