@@ -14,7 +14,7 @@ from rich.live import Live
 
 from fedops.api_client import OperatorClient
 from fedops.cli.output import console
-from fedops.console.runs import round_line, run_view, score_line, scores_of
+from fedops.console.runs import round_line, run_sentence, run_view, score_line, scores_of
 from fedops.core import contracts as c
 from fedops.core.states import RUN_TERMINAL, RunStatus
 from fedops.waiting import Timeout, outlast
@@ -98,7 +98,7 @@ def _lines(client: OperatorClient, run_id: int) -> c.RunRead:
                 out.print(score_line(round_, run.rounds))
         shown = len(done)
         if (news := _news(run)) != said:
-            out.print(f"run {run.id} is {run.status}. {run.why}")
+            out.print(run_sentence(run))
             said = news
         if run.status in RUN_TERMINAL:
             return run

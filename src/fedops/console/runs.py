@@ -10,6 +10,7 @@ from rich.text import Text
 
 from fedops.console.devices import presence
 from fedops.console.format import (
+    COLOURS,
     TIMES,
     coloured,
     fields,
@@ -23,6 +24,21 @@ from fedops.core import contracts as c
 from fedops.core.states import ParticipationStatus
 
 _TAKING_PART = (ParticipationStatus.SELECTED, ParticipationStatus.REPLIED)
+
+
+#: A sentence that begins with one of these goes on after "is"; with one of those above, without.
+_OVER = ("completed", "failed", "stopped")
+_IS = ("paused", "pausing", "stopping")
+
+
+def run_sentence(run: c.RunRead) -> str:
+    """``Run 3 failed (app_error) after round 2 of 5: ...``: its state once, and why."""
+    word = run.why.split(" ")[0].rstrip(":")
+    if word in _OVER and word == run.status:
+        return f"Run {run.id} {run.why}"
+    if word in _IS and word == run.status:
+        return f"Run {run.id} is {run.why}"
+    return f"Run {run.id} is {run.status}: {run.why}"
 
 
 def runs_table(runs: Sequence[c.RunRead]) -> RenderableType:
@@ -125,11 +141,8 @@ def run_view(
     run: c.RunRead, rounds: Sequence[c.RoundRead], devices: Sequence[c.DeviceRead]
 ) -> RenderableType:
     """A run as it goes: its state, its devices, its rounds."""
-    head = Text.assemble(
-        (f"Run {run.id} of {run.task} is ", "bold"),
-        coloured(run.status),
-        f". {run.why}",
-    )
+    head = Text(run_sentence(run))
+    head.highlight_words([str(run.status)], COLOURS.get(run.status, "bold"))
     committed = [round_ for round_ in rounds if round_.committed_at is not None]
     return Group(head, "", _device_lines(devices), "", rounds_table(committed))
 

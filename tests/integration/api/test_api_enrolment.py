@@ -104,7 +104,7 @@ def test_joining_approves_at_once_and_names_are_unique(world: World) -> None:
     third, _ = world.join("pi")
     assert (first.name, second.name, third.name) == ("pi", "pi-2", "pi-3")
     assert first.enrolment is Enrolment.APPROVED
-    assert device.me().why == "never seen"
+    assert device.me().why == "never seen; start 'fedops client run' on it"
 
 
 def test_the_same_key_joins_as_the_same_device_with_a_new_token(world: World) -> None:
@@ -221,7 +221,7 @@ def test_presence_follows_polls_and_is_logged_once(world: World) -> None:
         world.manager.maintenance.step()
     seen = world.operator.device("pi")
     assert not seen.online
-    assert seen.why == "offline, last seen 8 s ago"
+    assert seen.why == "offline, last seen 8 s ago; start 'fedops client run' on it"
     device.poll()
     names = [e.name for e in world.operator.events()]
     assert names.count("device.online") == 2
@@ -264,7 +264,8 @@ def test_the_process_is_shown_with_its_reason(world: World) -> None:
     )
     device.poll(c.WorkPoll(tasks=["mnist"], process=process))
     assert world.operator.device("pi").why == (
-        "online; its training client was given up: no module named torch"
+        "online; its training client was given up: no module named torch; "
+        "mend that, then 'fedops client restart' on the device"
     )
     event = next(e for e in world.operator.events() if e.name == "device.fatal")
     assert (event.text, event.data) == (

@@ -17,7 +17,7 @@ from fedops.cli.logs import stream, write
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.format import version_name
 from fedops.console.models import explanations_table
-from fedops.console.runs import rounds_table, run_fields, runs_table
+from fedops.console.runs import rounds_table, run_fields, run_sentence, runs_table
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError, Unavailable
 from fedops.core.states import RUN_TERMINAL, RunStatus
@@ -87,7 +87,7 @@ def why(operator: Operator, run_id: Id) -> None:
     """Say in one sentence what a run is doing or waiting for, or how it ended."""
     run = operator.client.run(run_id)
     value = {"run": run.id, "status": run.status, "reason": run.reason, "why": run.why}
-    operator.show(value, f"Run {run.id} is {run.status}. {run.why}")
+    operator.show(value, run_sentence(run))
 
 
 @operator_command(app)
@@ -172,7 +172,7 @@ def _show_resting(
         run = wait_until(operator.client, run.id, {*wanted, *RUN_TERMINAL}, _STOP_SECONDS)
         if run.status not in wanted:
             raise Unavailable(f"run {run.id} is {run.status}, not {what}: {run.why}")
-    operator.show(run, f"Run {run.id} is {run.status}. {run.why}")
+    operator.show(run, run_sentence(run))
 
 
 @operator_command(app)
@@ -216,7 +216,7 @@ def retry(
 def _show_going(operator: Operator, run: c.RunRead, follow_it: bool) -> None:
     """Show a run that was just begun; followed: once it has ended."""
     if not follow_it:
-        operator.show(run, f"Run {run.id} of {run.task} is {run.status}: {run.plan}. {run.why}")
+        operator.show(run, f"Run {run.id} of {run.task}: {run.plan}. It is {run.status}: {run.why}")
         return
     if not operator.as_json:
         typer.echo(f"Run {run.id} of {run.task}: {run.plan}.", err=True)
@@ -261,4 +261,4 @@ def _save_pictures(client: OperatorClient, run_id: int, one: c.ExplanationRead, 
 
 def _require_success(run: c.RunRead) -> None:
     if run.status is RunStatus.FAILED:
-        raise FedOpsError(f"run {run.id} failed ({run.reason}): {run.why}")
+        raise FedOpsError(run_sentence(run)[:1].lower() + run_sentence(run)[1:])
