@@ -38,6 +38,10 @@ class OtherVersion(Invalid):
     """The server speaks another version of the protocol; the message says what to do."""
 
 
+class Unreachable(Unavailable):
+    """Nobody answered."""
+
+
 class TryLater(Unavailable):
     """The server has no room now. ``seconds``: when to ask again, as far as it says."""
 
@@ -123,7 +127,7 @@ class Client:
         try:
             yield
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise Unavailable(
+            raise Unreachable(
                 f"{self._unreachable} {self.url}{self._way}: {error or type(error).__name__}"
             ) from None
 

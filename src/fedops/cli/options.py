@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
-from fedops.core.contracts import Request
+from fedops.core.contracts import Request, require_name
 from fedops.core.errors import Invalid
 from fedops.core.validation_messages import validation_messages
 
@@ -31,6 +31,11 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: it cannot be
 Home = Annotated[
     Path | None, typer.Option("--home", metavar="DIR", help="The directory it keeps its data in.")
 ]
+
+
+def named(text: str | None) -> str | None:
+    """The name of a task or device as it was typed. ``Invalid`` before anybody is asked about it."""
+    return text if text is None else require_name(text)
 
 
 def request(kind: type[R], **values: Any) -> R:

@@ -15,14 +15,22 @@ from fedops.core import contracts as c
 
 app = options.group("Enrolled devices.")
 
-Name = Annotated[str, typer.Argument(metavar="DEVICE", help="The device's name.")]
+Name = Annotated[
+    str, typer.Argument(metavar="DEVICE", help="The device's name.", callback=options.named)
+]
 
 
 @operator_command(app, "list")
 def list_(
     operator: Operator,
     task: Annotated[
-        str | None, typer.Option("--task", help="Only those that are enrolled in this task.")
+        str | None,
+        typer.Option(
+            "--task",
+            metavar="TASK",
+            help="Only those that are enrolled in this task.",
+            callback=options.named,
+        ),
     ] = None,
 ) -> None:
     """List the devices, with what each is doing and why."""
@@ -71,10 +79,15 @@ def telemetry(
 def rename(
     operator: Operator,
     name: Name,
-    new: Annotated[str, typer.Argument(metavar="NAME", help="What it is called from now on.")],
+    new: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="What it is called from now on.", callback=options.named
+        ),
+    ],
 ) -> None:
     """Call a device by another name. Its rounds and logs stay its own, and the device hears of it."""
-    body = options.request(c.DeviceRename, name=c.require_name(new))
+    body = options.request(c.DeviceRename, name=new)
     device = operator.client.rename_device(name, body)
     operator.show(device, f"Device {name} is called {device.name} now.")
 

@@ -19,11 +19,27 @@ from fedops.storage.atomic_files import sha256_of
 
 app = options.group("Global model versions of a task.")
 
-Task = Annotated[str, typer.Argument(metavar="TASK", help="The task's name.")]
-Version = Annotated[
-    str, typer.Argument(metavar="VERSION", help="V3, 3, or an alias such as latest.")
+Task = Annotated[
+    str, typer.Argument(metavar="TASK", help="The task's name.", callback=options.named)
 ]
-Alias = Annotated[str, typer.Option("--alias", metavar="ALIAS", help="Which alias.")]
+
+
+def version_text(text: str | None) -> str | None:
+    """A version as it was typed. ``Invalid`` when no version or alias is called so."""
+    if text is not None and not re.fullmatch(r"[vV]?\d{1,9}|[a-z][a-z0-9-]*", text):
+        raise Invalid(f"'{text}' is no model version; write V3, 3 or an alias such as latest")
+    return text
+
+
+Version = Annotated[
+    str,
+    typer.Argument(
+        metavar="VERSION", help="V3, 3, or an alias such as latest.", callback=version_text
+    ),
+]
+Alias = Annotated[
+    str, typer.Option("--alias", metavar="ALIAS", help="Which alias.", callback=options.named)
+]
 
 
 @operator_command(app, "list")
@@ -91,8 +107,12 @@ def aliases(operator: Operator, task: Task) -> None:
 def compare(
     operator: Operator,
     task: Task,
-    first: Annotated[str, typer.Argument(metavar="V1", help="A version or alias.")],
-    second: Annotated[str, typer.Argument(metavar="V2", help="Another.")],
+    first: Annotated[
+        str, typer.Argument(metavar="V1", help="A version or alias.", callback=version_text)
+    ],
+    second: Annotated[
+        str, typer.Argument(metavar="V2", help="Another version or alias.", callback=version_text)
+    ],
 ) -> None:
     """Compare two versions: metrics, config, and how far apart each tensor is."""
     found = operator.client.compare_models(task, first, second)
@@ -103,7 +123,10 @@ def compare(
 def verify(
     operator: Operator,
     task: Annotated[
-        str | None, typer.Argument(metavar="[TASK]", help="The task's name; default: all tasks.")
+        str | None,
+        typer.Argument(
+            metavar="[TASK]", help="The task's name; default: all tasks.", callback=options.named
+        ),
     ] = None,
 ) -> None:
     """Read every version's file and compare it with its sha256. The exit code is 1 if one is damaged."""
@@ -121,6 +144,5 @@ def version_number(client: OperatorClient, task: str, version: str) -> int:
     match = re.fullmatch(r"[vV]?(\d{1,9})", version)
     if match:
         return int(match[1])
-    if not re.fullmatch(r"[a-z][a-z0-9-]*", version):
-        raise Invalid(f"'{version}' is no model version; write V3, 3 or an alias such as latest")
+    version_text(version)
     return client.model(task, version).version

@@ -11,7 +11,7 @@ import typer
 from fedops.api_client import OperatorClient
 from fedops.cli import options
 from fedops.cli.commands.events import FollowEvents, Last, show_events
-from fedops.cli.commands.models import version_number
+from fedops.cli.commands.models import version_number, version_text
 from fedops.cli.follow import follow, wait_until
 from fedops.cli.logs import stream, write
 from fedops.cli.operator_command import Operator, operator_command
@@ -37,11 +37,18 @@ _STOP_SECONDS = 30.0
 @operator_command(app)
 def start(
     operator: Operator,
-    task: Annotated[str, typer.Argument(metavar="TASK", help="The task's name.")],
+    task: Annotated[
+        str, typer.Argument(metavar="TASK", help="The task's name.", callback=options.named)
+    ],
     overrides: options.Overrides = None,
     from_: Annotated[
         str | None,
-        typer.Option("--from", metavar="VERSION", help="Start from V0, V3, ...; default: latest."),
+        typer.Option(
+            "--from",
+            metavar="VERSION",
+            help="Start from V0, V3, ...; default: latest.",
+            callback=version_text,
+        ),
     ] = None,
     follow_it: options.Follow = False,
 ) -> None:
@@ -58,7 +65,12 @@ def start(
 @operator_command(app, "list")
 def list_(
     operator: Operator,
-    task: Annotated[str | None, typer.Option("--task", help="Only runs of this task.")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task", metavar="TASK", help="Only runs of this task.", callback=options.named
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most this many.")] = 20,
 ) -> None:
     """List runs, the newest first."""
@@ -95,7 +107,10 @@ def logs(
     operator: Operator,
     run_id: Id,
     device: Annotated[
-        str | None, typer.Option("--device", metavar="DEVICE", help="Only of this device.")
+        str | None,
+        typer.Option(
+            "--device", metavar="DEVICE", help="Only of this device.", callback=options.named
+        ),
     ] = None,
     round_: Annotated[
         int | None, typer.Option("--round", min=0, help="Only of this round.")
