@@ -109,6 +109,9 @@ def test_a_device_that_was_renamed_keeps_its_new_name(device: Device) -> None:
     device.server.bump(name="ward-7")
     eventually(lambda: client_status(device.home).device == "ward-7")
     assert "calls this device 'ward-7' now, not 'pi-1'" in manager.text
+    device.server.bump(runs=[7])
+    work = device.deliver(device.server.ask(7, 1))
+    assert work.payload.configs["by"]["device"] == "ward-7", "and what it trains is by that name"
     stop_client(device.home)
     assert manager.wait() == 0
     assert client_status(device.home).device == "ward-7", "its home knows it, too"
