@@ -9,6 +9,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
+from fedops.cli.plain_help import Commands
 from fedops.core.contracts import Request, require_name
 from fedops.core.errors import Invalid
 from fedops.core.validation_messages import validation_messages
@@ -55,17 +56,11 @@ def require_sure(question: str, yes: bool) -> None:
     typer.confirm(question, abort=True, err=True)
 
 
-def group(text: str) -> typer.Typer:
+def group(text: str) -> Commands:
     """A command with subcommands."""
-    return typer.Typer(
-        help=text,
-        no_args_is_help=True,
-        suggest_commands=False,  # click does
-        add_completion=False,
-        pretty_exceptions_enable=False,
-    )
+    return Commands(help=text, no_args_is_help=True)
 
 
-def single() -> typer.Typer:
+def single() -> Commands:
     """A command without subcommands."""
-    return typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+    return Commands()

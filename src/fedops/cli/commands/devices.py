@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fedops.cli import options
+from fedops.cli import completion, options
 from fedops.cli.logs import stream, write
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.cli.telemetry_table import telemetry_table
@@ -16,7 +16,13 @@ from fedops.core import contracts as c
 app = options.group("Enrolled devices.")
 
 Name = Annotated[
-    str, typer.Argument(metavar="DEVICE", help="The device's name.", callback=options.named)
+    str,
+    typer.Argument(
+        metavar="DEVICE",
+        help="The device's name.",
+        callback=options.named,
+        autocompletion=completion.devices,
+    ),
 ]
 
 
@@ -30,6 +36,7 @@ def list_(
             metavar="TASK",
             help="Only those that are enrolled in this task.",
             callback=options.named,
+            autocompletion=completion.tasks,
         ),
     ] = None,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fedops.api_client import OperatorClient
-from fedops.cli import options
+from fedops.cli import completion, options
 from fedops.cli.model_tables import aliases_table, comparison_view
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.format import bytes_of, version_name
@@ -20,7 +20,13 @@ from fedops.storage.atomic_files import sha256_of
 app = options.group("Global model versions of a task.")
 
 Task = Annotated[
-    str, typer.Argument(metavar="TASK", help="The task's name.", callback=options.named)
+    str,
+    typer.Argument(
+        metavar="TASK",
+        help="The task's name.",
+        callback=options.named,
+        autocompletion=completion.tasks,
+    ),
 ]
 
 
@@ -125,7 +131,10 @@ def verify(
     task: Annotated[
         str | None,
         typer.Argument(
-            metavar="[TASK]", help="The task's name; default: all tasks.", callback=options.named
+            metavar="[TASK]",
+            help="The task's name; default: all tasks.",
+            callback=options.named,
+            autocompletion=completion.tasks,
         ),
     ] = None,
 ) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from fedops.api_client import OperatorClient
-from fedops.cli import options
+from fedops.cli import completion, options
 from fedops.cli.commands.events import FollowEvents, Last, show_events
 from fedops.cli.commands.models import version_number, version_text
 from fedops.cli.follow import follow, wait_until
@@ -25,7 +25,10 @@ from fedops.storage.atomic_files import sha256_of
 
 app = options.group("Executions of a task.")
 
-Id = Annotated[int, typer.Argument(metavar="RUN", help="The run's number.")]
+Id = Annotated[
+    int,
+    typer.Argument(metavar="RUN", help="The run's number.", autocompletion=completion.runs),
+]
 CurrentApp = Annotated[
     bool,
     typer.Option("--current-app", help="With the task's app as it is now, not as that run had it."),
@@ -38,7 +41,13 @@ _STOP_SECONDS = 30.0
 def start(
     operator: Operator,
     task: Annotated[
-        str, typer.Argument(metavar="TASK", help="The task's name.", callback=options.named)
+        str,
+        typer.Argument(
+            metavar="TASK",
+            help="The task's name.",
+            callback=options.named,
+            autocompletion=completion.tasks,
+        ),
     ],
     overrides: options.Overrides = None,
     from_: Annotated[
@@ -68,7 +77,11 @@ def list_(
     task: Annotated[
         str | None,
         typer.Option(
-            "--task", metavar="TASK", help="Only runs of this task.", callback=options.named
+            "--task",
+            metavar="TASK",
+            help="Only runs of this task.",
+            callback=options.named,
+            autocompletion=completion.tasks,
         ),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most this many.")] = 20,
@@ -109,7 +122,11 @@ def logs(
     device: Annotated[
         str | None,
         typer.Option(
-            "--device", metavar="DEVICE", help="Only of this device.", callback=options.named
+            "--device",
+            metavar="DEVICE",
+            help="Only of this device.",
+            callback=options.named,
+            autocompletion=completion.devices,
         ),
     ] = None,
     round_: Annotated[

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedops.cli import options
+from fedops.cli import completion, options
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.tasks import task_fields, tasks_table
 from fedops.core import contracts as c
@@ -16,7 +16,13 @@ from fedops.core.errors import Invalid
 app = options.group("What is to be learned: an app, its config, its devices and its runs.")
 
 Name = Annotated[
-    str, typer.Argument(metavar="NAME", help="The task's name.", callback=options.named)
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="The task's name.",
+        callback=options.named,
+        autocompletion=completion.tasks,
+    ),
 ]
 App = Annotated[
     Path,
