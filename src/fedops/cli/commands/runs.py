@@ -15,7 +15,6 @@ from fedops.cli.commands.models import version_number, version_text
 from fedops.cli.follow import follow, wait_until
 from fedops.cli.logs import stream, write
 from fedops.cli.operator_command import Operator, operator_command
-from fedops.console.format import version_name
 from fedops.console.models import explanations_table
 from fedops.console.runs import rounds_table, run_fields, run_sentence, runs_table
 from fedops.core import contracts as c
@@ -254,7 +253,7 @@ def _show_going(operator: Operator, run: c.RunRead, follow_it: bool) -> None:
         typer.echo(f"Run {run.id} of {run.task}: {run.plan}.", err=True)
     run = follow(operator.client, run.id, quiet=operator.as_json)
     _require_success(run)
-    operator.show(run, f"Run {run.id} is {run.status}: model {version_name(run.version)}.")
+    operator.show(run, run_sentence(run))
 
 
 @operator_command(app)
