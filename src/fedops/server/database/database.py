@@ -269,24 +269,22 @@ def _as_unavailable(where: str) -> Iterator[None]:
         away = isinstance(error, OperationalError) or error.connection_invalidated
         if not away and type(error.orig) is not _DAMAGED:
             raise
-        text = _said(error.orig, where)
-        raise Unavailable(f"the database {where} is not available: {text}") from error
+        raise Unavailable(_said(error.orig, where)) from error
     except sqlite3.DatabaseError as error:  # while setting up a connection
-        text = _said(error, where)
-        raise Unavailable(f"the database {where} is not available: {text}") from error
+        raise Unavailable(_said(error, where)) from error
 
 
 def _said(error: BaseException | None, where: str) -> str:
-    """What the database says, and what one can do about it."""
+    """What keeps the database from its work, and what one can do about it."""
     text = str(error).strip()
     shortage = _shortage(error, _place(where))
     if shortage is not None:
         shortages.note(shortage)
     if "locked" in text or "lock timeout" in text:
-        return f"{text}; another program holds it: nothing was changed, repeat when it is done"
-    if shortage is None:
-        return text
-    return f"{text}; {shortage.named()}; {shortage.remedy} and repeat: nothing was changed"
+        text += "; another program holds it: nothing was changed, repeat when it is done"
+    elif shortage is not None:
+        return f"{shortage.named()}: {shortage.remedy} and repeat; nothing was changed"
+    return f"the database {where} is not available: {text}"
 
 
 def _shortage(error: BaseException | None, place: str) -> Shortage | None:
