@@ -6,7 +6,8 @@ import os
 import sqlite3
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fedops.core.reasons.shortages import Lack, Shortage, lack_of
@@ -26,12 +27,29 @@ class Shortages:
         self._clock = clock
         #: Of each place: since when, when last, and what.
         self._met: dict[str, tuple[float, float, Shortage]] = {}
+        #: What is waited for, and since when.
+        self._awaited: dict[object, tuple[float, Shortage]] = {}
 
-    def note(self, shortage: Shortage) -> None:
+    def note(self, shortage: Shortage, since: float | None = None) -> None:
         """Something failed because of it, now."""
         now = self._clock()
         before = self._recent(self._met.get(shortage.where))
-        self._met[shortage.where] = (before[0] if before else now, now, shortage)
+        begun = now if since is None else since
+        self._met[shortage.where] = (before[0] if before else begun, now, shortage)
+
+    @contextmanager
+    def awaiting(self, shortage: Shortage) -> Iterator[None]:
+        """While this is entered, something is waited for: if that lasts, it is what is missing."""
+        mine, begun = object(), self._clock()
+        self._awaited[mine] = (begun, shortage)
+        try:
+            yield
+        except Exception:
+            if self._clock() - begun > _SETTLED_SECONDS:
+                self.note(shortage, begun)
+            raise
+        finally:
+            self._awaited.pop(mine, None)
 
     def mended(self, where: str) -> None:
         """There it went well. It is over when nothing has failed beside it for a moment."""
@@ -46,14 +64,23 @@ class Shortages:
     @property
     def current(self) -> Shortage | None:
         """The one that was met last, if that is not long ago."""
-        found = [met for met in list(self._met.values()) if self._recent(met)]
+        found = self._now_met()
         return max(found, key=lambda met: met[1])[2] if found else None
 
     @property
     def unwritten_seconds(self) -> float:
         """For how long nothing could be noted in the database; 0 when it can."""
-        since = [m[0] for m in list(self._met.values()) if self._recent(m) and m[2].stops_writing]
+        since = [met[0] for met in self._now_met() if met[2].stops_writing]
         return self._clock() - min(since) if since else 0.0
+
+    def _now_met(self) -> list[tuple[float, float, Shortage]]:
+        now = self._clock()
+        lasting = [
+            (since, now, shortage)
+            for since, shortage in list(self._awaited.values())
+            if now - since > _SETTLED_SECONDS
+        ]
+        return [*lasting, *(met for met in list(self._met.values()) if self._recent(met))]
 
     def _recent(
         self, met: tuple[float, float, Shortage] | None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 from fedops.core.reasons.shortages import Lack, Shortage
@@ -70,3 +71,34 @@ def test_a_shortage_that_comes_again_begins_anew() -> None:
     found.note(replace(MUTE, lack=Lack.DATABASE))
     clock.now += 3.0
     assert found.unwritten_seconds == 3.0
+
+
+LOCKED = Shortage(Lack.DATABASE, "/var/fedops.db", stops_writing=True)
+
+
+def test_what_is_waited_for_long_is_missing_since_the_waiting_began() -> None:
+    clock = _Clock()
+    found = Shortages(clock)
+    with found.awaiting(LOCKED):
+        clock.now += 2.0
+        assert found.current is None, "others may write for a moment"
+        clock.now += 4.0
+        assert (found.current, found.unwritten_seconds) == (LOCKED, 6.0)
+    assert (found.current, found.unwritten_seconds) == (None, 0.0)
+
+
+def fail_after(found: Shortages, shortage: Shortage, clock: _Clock, seconds: float) -> None:
+    with contextlib.suppress(TimeoutError), found.awaiting(shortage):
+        clock.now += seconds
+        raise TimeoutError
+
+
+def test_what_was_waited_for_in_vain_stays_missing() -> None:
+    clock = _Clock()
+    found = Shortages(clock)
+    fail_after(found, LOCKED, clock, 15.0)
+    found.note(LOCKED)
+    clock.now += 1.0
+    assert (found.current, found.unwritten_seconds) == (LOCKED, 16.0)
+    fail_after(found, replace(LOCKED, where="/other"), clock, 0.0)
+    assert found.current == LOCKED, "what fails at once is something else"

@@ -25,7 +25,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from fedops.core.errors import Invalid, Unavailable
-from fedops.core.reasons.shortages import Shortage, lack_of_postgresql
+from fedops.core.reasons.shortages import Lack, Shortage, lack_of_postgresql
 from fedops.server.database import upgrade
 from fedops.server.database.after_commit import Listener, Publisher, take
 from fedops.server.database.sqlite_copy import copy_database
@@ -206,7 +206,7 @@ class Database:
             connect_args={"timeout": LOCK_SECONDS, "check_same_thread": False},
         )
         event.listen(engine, "connect", partial(_set_up_sqlite, synchronous))
-        event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "begin", partial(_begin_sqlite, _place(self.where)))
         return engine
 
 
@@ -242,9 +242,13 @@ def _set_up_postgresql(connection: Any, _: Any) -> None:
     connection.commit()
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("fedops_write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _begin_sqlite(place: str, connection: Connection) -> None:
+    if not connection.get_execution_options().get("fedops_write"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    locked = Shortage(Lack.DATABASE, place, stops_writing=True)
+    with shortages.awaiting(locked):  # nobody of ours holds it: we take turns
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _begin_postgresql(connection: Connection) -> None:
@@ -283,7 +287,7 @@ def _said(error: BaseException | None, where: str) -> str:
     if "locked" in text or "lock timeout" in text:
         text += "; another program holds it: nothing was changed, repeat when it is done"
     elif shortage is not None:
-        return f"{shortage.named()}: {shortage.remedy} and repeat; nothing was changed"
+        return f"{shortage.named()}; {shortage.remedy} and repeat: nothing was changed"
     return f"the database {where} is not available: {text}"
 
 
