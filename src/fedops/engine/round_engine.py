@@ -18,6 +18,7 @@ from fedops.algorithms.selection import Selector, UniformSelector
 from fedops.core.contracts import Candidate, Encoding, EngineProgress, OpenRound
 from fedops.core.contracts.training import EVALUATE
 from fedops.core.errors import Invalid
+from fedops.core.reasons.shortages import is_of_device
 from fedops.core.states import FailureReason
 from fedops.engine.collecting import Collection, EndCondition, Place
 from fedops.engine.instructions import Instructions, Invitation, ModelBlobs, Orders
@@ -214,7 +215,8 @@ class RoundEngine:
                 collection.refuse(device, why)
 
     def _failure(self, round_: int, collection: Collection, quorum: int) -> RunFailed:
-        of_app = collection.failed or collection.rejected or collection.refused
+        failed = [why for why in collection.failed.values() if not is_of_device(why)]
+        of_app = failed or collection.rejected or collection.refused
         reason = FailureReason.APP_ERROR if of_app else FailureReason.TOO_FEW_CLIENTS
         missing = sorted(collection.unanswered().items())
         causes = "; ".join(f"{name}: {why}" for name, why in missing)

@@ -7,7 +7,13 @@ import os
 
 import pytest
 
-from fedops.core.reasons.shortages import Lack, Shortage, lack_of, lack_of_postgresql
+from fedops.core.reasons.shortages import (
+    Lack,
+    Shortage,
+    is_of_device,
+    lack_of,
+    lack_of_postgresql,
+)
 
 
 @pytest.mark.parametrize(
@@ -49,3 +55,6 @@ def test_whose_it_is(lack: Lack) -> None:
     assert "server" not in shortage.text("the device").replace("database", "")
     assert "{" not in shortage.text()
     assert Shortage(lack, "").named() == shortage.short()
+    assert is_of_device(shortage.text("the device"))
+    assert not is_of_device(shortage.text())
+    assert not is_of_device("ValueError: no such column")

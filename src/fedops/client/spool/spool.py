@@ -190,13 +190,15 @@ class Spool:
 
     def done(self, ids: Iterable[str]) -> None:
         """The server has these, or will never take them: forget them."""
-        with self._changed, self._db:
-            for id_ in ids:
-                found = self._db.execute("select size from record where id = ?", (id_,)).fetchone()
-                if found is not None:
+        sizes: list[int] = []
+        with self._changed:
+            with self._db:
+                for id_ in ids:
+                    found = self._db.execute("select size from record where id = ?", (id_,))
+                    sizes += [size for (size,) in found.fetchall()]
                     self._db.execute("delete from record where id = ?", (id_,))
-                    self._count -= 1
-                    self._bytes -= found[0]
+            self._count -= len(sizes)
+            self._bytes -= sum(sizes)
 
     def wait(self, timeout: float | None) -> bool:
         """Wait until there is something to send; False when there is nothing still."""

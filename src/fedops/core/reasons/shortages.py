@@ -85,6 +85,13 @@ _WORDS = {
         "raise its max_connections or end other programs that use it",
     ),
 }
+
+
+def is_of_device(why: str) -> bool:
+    """Whether a device said of itself that it lacks something."""
+    return why.startswith(tuple(words.format("the device") for words, _ in _WORDS.values()))
+
+
 _BY_NUMBER = {
     errno.ENOSPC: Lack.DISK,
     errno.EFBIG: Lack.DISK,
