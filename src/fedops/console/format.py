@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich import box
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -50,7 +51,8 @@ def table(*columns: str, right: Sequence[str] = ()) -> Table:
         padding=(0, 1, 0, 0),
     )
     for column in columns:
-        result.add_column(column, justify="right" if column in right else "left")
+        justify: JustifyMethod = "right" if column in right else "left"
+        result.add_column(column, justify=justify, overflow="fold")
     return result
 
 
@@ -75,6 +77,8 @@ def table_of(
 def fields(rows: Mapping[str, Any]) -> Table:
     """Name and value, one a line."""
     result = Table.grid(padding=(0, 2))
+    result.add_column()
+    result.add_column(overflow="fold")
     for name, value in rows.items():
         shown = (
             value if isinstance(value, Text) else Text("-" if value in (None, "") else str(value))

@@ -9,10 +9,18 @@ from fedops.cli.commands.models import version_number
 from fedops.cli.commands.tasks import config_lines
 from fedops.cli.commands.tokens import seconds
 from fedops.cli.follow import RoundLines
+from fedops.cli.logs import lines_of
 from fedops.cli.telemetry_table import telemetry_table
 from fedops.console.format import bytes_of
 from fedops.console.models import explanations_table
-from fedops.console.runs import round_line, rounds_table, runs_table, score_line, scores_of
+from fedops.console.runs import (
+    round_line,
+    rounds_table,
+    run_fields,
+    runs_table,
+    score_line,
+    scores_of,
+)
 from fedops.core import contracts as c
 from fedops.core.errors import Invalid
 from fedops.core.states import ParticipationStatus, RunStatus
@@ -177,6 +185,15 @@ def test_tables_fit_80_columns_and_cut_no_word() -> None:
         assert max(map(len, text.splitlines())) <= 80
 
 
+def test_a_long_path_is_folded_and_not_cut() -> None:
+    path = "/var/lib/" + "a" * 90
+    run = a_run(7, RunStatus.RUNNING, f"the server's disk is full ({path}): free some space")
+    for shown in (runs_table([run]), run_fields(run)):
+        words = "".join("".join(as_lines(shown)).split())
+        assert "…" not in words
+        assert "freesomespace" in words
+
+
 def test_a_column_that_says_nothing_is_left_out() -> None:
     done = a_run(7, RunStatus.COMPLETED, "completed 100 rounds; the global model is V2", version=2)
     head, _, row = as_lines(runs_table([done]))
@@ -224,3 +241,14 @@ def test_what_the_clients_measured_later_is_a_line_of_its_own() -> None:
     assert line == "round 2/5: accuracy 0.9000, loss 0.2500, f1 0.5000 on the clients' data"
     assert scores_of(a_round(train_loss=9.0)) == {}
     assert "f1 0.5000" in round_line(a_round(f1=0.5), 5)
+
+
+def test_what_colours_a_terminal_is_no_part_of_a_log_line() -> None:
+    text = "\x1b[92mINFO\x1b[0m: ready\x07\n\x1b]0;title\x07loss [0.5]"
+    entry = c.LogRead(
+        id=1, at=0.0, source="server_app", run_id=1, attempt=1, round=2, device=None, text=text
+    )
+    first, second = lines_of(entry)
+    assert first.endswith(" server_app r2 | INFO: ready")
+    assert "\x1b" not in second
+    assert second.endswith("loss [0.5]")
