@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import tempfile
 import time
@@ -11,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from fedops.core.reasons.shortages import Lack, Shortage, lack_of
+from fedops.platforms.files import has_no_inodes
 
 #: What was missing is taken to be so for a while: who failed tries again sooner. Seconds.
 _REMEMBERED_SECONDS = 15.0
@@ -96,7 +96,7 @@ shortages = Shortages()
 def shortage_of(error: BaseException, where: Path | str) -> Shortage | None:
     """What an error that was met there says is missing. None: it is about something else."""
     lack = lack_of(error)
-    if lack is Lack.DISK and _has_no_inodes(Path(where)):
+    if lack is Lack.DISK and has_no_inodes(Path(where)):
         lack = Lack.INODES
     return Shortage(lack, str(where)) if lack else None
 
@@ -116,7 +116,7 @@ def shortage_of_sqlite(error: sqlite3.Error, file: Path) -> Shortage | None:
     if name.startswith(("SQLITE_BUSY", "SQLITE_LOCKED")):
         lack = Lack.DATABASE
     elif name == "SQLITE_FULL":
-        lack = Lack.INODES if _has_no_inodes(file) else Lack.DISK
+        lack = Lack.INODES if has_no_inodes(file) else Lack.DISK
     elif "NOMEM" in name:
         lack = Lack.MEMORY
     elif name.startswith("SQLITE_READONLY"):
@@ -146,14 +146,3 @@ def _size_of(database: Path) -> int:
     """Of the larger of its files."""
     files = (database, database.with_name(database.name + "-wal"))
     return max((file.stat().st_size for file in files if file.exists()), default=0)
-
-
-def _has_no_inodes(where: Path) -> bool:
-    """Whether the disk holds no more files, however small. Some file systems do not count them."""
-    if not hasattr(os, "statvfs"):
-        return False
-    try:
-        found = os.statvfs(where if where.exists() else where.parent)
-    except OSError:
-        return False
-    return found.f_files > 0 and found.f_favail == 0

@@ -36,7 +36,13 @@ from fedops.core.contracts.base import (
     Request,
     require_name,
 )
-from fedops.core.contracts.devices import DeviceRead, DeviceRename, ProcessReport
+from fedops.core.contracts.devices import (
+    DeviceRead,
+    DeviceRename,
+    ProcessReport,
+    Readiness,
+    Refusal,
+)
 from fedops.core.contracts.enrolment import (
     DeviceInfo,
     JoinReply,
@@ -104,6 +110,7 @@ from fedops.core.contracts.runs import (
     RunRead,
     RunRetry,
     RunStart,
+    TaskConfig,
     TaskCreate,
     TaskRead,
     TaskUpdate,
@@ -186,9 +193,11 @@ __all__ = [
     "ProcessReport",
     "Progress",
     "Promotion",
+    "Readiness",
     "RecordBatch",
     "RecordKind",
     "RecordsAccepted",
+    "Refusal",
     "Reply",
     "Request",
     "RestoreReport",
@@ -202,6 +211,7 @@ __all__ = [
     "ServerInfo",
     "SlotRequest",
     "Stage",
+    "TaskConfig",
     "TaskCreate",
     "TaskRead",
     "TaskUpdate",

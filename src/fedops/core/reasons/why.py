@@ -15,6 +15,7 @@ from fedops.core.reasons.durations import (
     first_few,
     pluralised,
 )
+from fedops.core.reasons.readiness import last_refusal, not_ready, readiness_text, refused_tasks
 from fedops.core.reasons.stages import stage_text
 from fedops.core.states import (
     PROCESS_READY,
@@ -85,6 +86,15 @@ class DeviceFacts:
     lacking: str = ""
 
 
+#: Of a device that has validation data only: why it is not asked to train.
+EVALUATES_ONLY = "evaluates only: it has no training example"
+
+
+def evaluates_only(device: DeviceFacts) -> bool:
+    """Whether a device said that it has nothing to train on."""
+    return device.process.training_examples == 0
+
+
 def presence(device: DeviceFacts) -> str:
     """``online``, ``offline, last seen 41 s ago`` or ``never seen``."""
     if device.online:
@@ -117,9 +127,13 @@ def _device_why(device: DeviceFacts) -> str:
     busy = [work for work in device.work if work.stage is not Stage.WAITING]
     if busy:
         return "online; " + "; ".join(f"{working(work)}{_of(work)}" for work in busy)
-    stuck = device.process.status is ProcessStatus.FATAL
-    then = next_steps.restart_training() if stuck else ""
-    return next_steps.sentence("online", _activity(device.process), then)
+    process = device.process
+    idle = process.status is ProcessStatus.IDLE
+    but = ", but" if idle and refused_tasks(process) else ";"
+    role = f", {EVALUATES_ONLY}" if evaluates_only(device) else ""
+    last = last_refusal(process) if idle else ""
+    then = next_steps.restart_training() if process.status is ProcessStatus.FATAL else ""
+    return next_steps.sentence(f"online{but} {_activity(process)}{role}", last, then)
 
 
 def _of(work: WorkFacts) -> str:
@@ -133,7 +147,7 @@ def _activity(process: ProcessReport) -> str:
         return f"{process.status.value}{_where(process)} for {lasting}"
     because = f": {process.reason}" if process.reason else ""
     sentences = {
-        ProcessStatus.IDLE: "its training client is ready",
+        ProcessStatus.IDLE: readiness_text(process),
         ProcessStatus.STARTING: f"its training client has been starting for {lasting}",
         ProcessStatus.STOPPED: f"its training client is stopped{because}",
         ProcessStatus.BACKOFF: (
@@ -164,7 +178,9 @@ def unavailable(device: DeviceFacts, task: str, refused: str | None) -> str | No
     if not device.online:
         return presence(device)
     other = process.task is not None and process.task != task
-    return None if other or process.status in PROCESS_READY else _activity(process)
+    if not other and process.status not in PROCESS_READY:
+        return _activity(process)
+    return not_ready(process, task)
 
 
 # --- runs ------------------------------------------------------------------------------------
