@@ -45,6 +45,10 @@ ABOUT_LOGIN = """
 A command looks for the Server Manager and the token in this order: `--server` and `--token`;
 `FEDOPS_SERVER` and `FEDOPS_TOKEN`; what `fedops login` saved; the admin token of a server on this
 machine. A saved token is sent only to the server for which you saved it.
+
+`fedops --install-completion` lets the TAB key complete commands and options in your shell (bash, zsh, fish or
+PowerShell), and the names of tasks and devices and the numbers of runs, as far as the server answers at once.
+`fedops --show-completion` prints the script instead.
 """
 ABOUT_CONFIG = """\
 The config of an app says what is trained, and how. You can override every key for one run with `fedops run

@@ -96,11 +96,17 @@ def totals(forecast: c.RunForecast, runs: int) -> dict[str, Any]:
     }
 
 
+def version_text(text: str | None) -> str | None:
+    """A version as it was typed. ``Invalid`` when no version or alias is called so."""
+    if text is not None and not re.fullmatch(r"[vV]?\d{1,9}|[a-z][a-z0-9-]*", text):
+        raise Invalid(f"'{text}' is no model version; write V3, 3 or an alias such as latest")
+    return text
+
+
 def version_number(client: OperatorClient, task: str, version: str) -> int:
     """The number that ``V3``, ``3`` or an alias stands for."""
     match = re.fullmatch(r"[vV]?(\d{1,9})", version)
     if match:
         return int(match[1])
-    if not re.fullmatch(r"[a-z][a-z0-9-]*", version):
-        raise Invalid(f"'{version}' is no model version; write V3, 3 or an alias such as latest")
+    version_text(version)
     return client.model(task, version).version

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -17,6 +18,9 @@ INTERVAL = 1.0
 #: Devices deliver what they logged a moment later: the last look comes after that.
 SETTLE_SECONDS = 4.0
 _PAGE = 500
+
+#: What colours a terminal, or does worse to it.
+_CONTROL = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 #: Entries beyond an id; and whether no more will come.
 Fetch = Callable[[int, int], c.LogPage]
@@ -74,4 +78,5 @@ def lines_of(entry: c.LogRead) -> list[str]:
     when = datetime.fromtimestamp(entry.at, UTC).astimezone().strftime("%H:%M:%S")
     who = f"{entry.device} {entry.source}" if entry.device else entry.source
     where = f" r{entry.round}" if entry.round is not None else ""
-    return [f"{when} {who}{where} | {line}" for line in entry.text.splitlines()]
+    text = _CONTROL.sub("", entry.text)
+    return [f"{when} {who}{where} | {line}" for line in text.splitlines()]

@@ -9,7 +9,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
-from fedops.core.contracts import Request
+from fedops.cli.plain_help import Commands
+from fedops.core.contracts import Request, require_name
 from fedops.core.errors import Invalid
 from fedops.core.validation_messages import validation_messages
 
@@ -31,6 +32,11 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: it cannot be
 Home = Annotated[
     Path | None, typer.Option("--home", metavar="DIR", help="The directory it keeps its data in.")
 ]
+
+
+def named(text: str | None) -> str | None:
+    """The name of a task or device as it was typed. ``Invalid`` before anybody is asked about it."""
+    return text if text is None else require_name(text)
 
 
 def request(kind: type[R], **values: Any) -> R:
@@ -59,17 +65,11 @@ def _require(question: str, yes: bool, else_: str) -> None:
     typer.confirm(question, abort=True, err=True)
 
 
-def group(text: str) -> typer.Typer:
+def group(text: str) -> Commands:
     """A command with subcommands."""
-    return typer.Typer(
-        help=text,
-        no_args_is_help=True,
-        suggest_commands=False,  # click does
-        add_completion=False,
-        pretty_exceptions_enable=False,
-    )
+    return Commands(help=text, no_args_is_help=True)
 
 
-def single() -> typer.Typer:
+def single() -> Commands:
     """A command without subcommands."""
-    return typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+    return Commands()

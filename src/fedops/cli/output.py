@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -10,13 +11,13 @@ from typing import Any
 from pydantic import BaseModel
 from rich.console import Console, RenderableType
 
-#: Piped output is not cut to a terminal's width.
+#: What is piped is not cut to a terminal's width, unless COLUMNS says one.
 _PIPE_WIDTH = 200
 
 
 def console(*, markup: bool = False) -> Console:
     """The console of stdout. Without ``markup``, what is in brackets is text, such as ``[model]``."""
-    width = None if sys.stdout.isatty() else _PIPE_WIDTH
+    width = shutil.get_terminal_size((_PIPE_WIDTH, 24)).columns
     return Console(width=width, highlight=False, markup=markup, emoji=False)
 
 

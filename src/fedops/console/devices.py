@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import RenderableType
 
-from fedops.console.format import bytes_of, coloured, fields, moment, or_dash, table
+from fedops.console.format import bytes_of, coloured, fields, moment, or_dash, table_of
 from fedops.core import contracts as c
 from fedops.core.reasons.durations import duration
 from fedops.core.reasons.readiness import refusal_text, refused_tasks
@@ -50,9 +50,9 @@ def refusal_line(process: c.ProcessReport) -> str:
 def devices_table(devices: Sequence[c.DeviceRead]) -> RenderableType:
     if not devices:
         return "No device yet: 'fedops token create' makes a token with which one can join."
-    result = table("DEVICE", "STATE", "TASKS", "RUN", "ROUND", "LAST SEEN", "WHY")
-    for device in devices:
-        result.add_row(
+    titles = ("DEVICE", "STATE", "TASKS", "RUN", "ROUND", "LAST SEEN", "WHY")
+    rows = [
+        (
             device.name,
             coloured(presence(device)),
             ", ".join(device.tasks) or "-",
@@ -61,7 +61,9 @@ def devices_table(devices: Sequence[c.DeviceRead]) -> RenderableType:
             last_seen(device),
             device.why,
         )
-    return result
+        for device in devices
+    ]
+    return table_of(titles, rows, optional=("TASKS", "RUN", "ROUND"))
 
 
 def last_seen(device: c.DeviceRead) -> str:

@@ -65,7 +65,8 @@ def test_a_summary_fits_80_columns_and_cuts_no_number() -> None:
         "1.6000",
         "(29)",
     ]
-    assert "client_loss       last round          2   0.5000   0.1000   0.4000   0.6000" in rows
+    last = ["client_loss", "last", "round", "2", "0.5000", "0.1000", "0.4000", "0.6000"]
+    assert last in [row.split() for row in rows]
     assert "…" not in text
     assert text.endswith("note: some of these runs have the same seed\n")
 

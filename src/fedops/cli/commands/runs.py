@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 import typer
 
 from fedops.api_client import OperatorClient
-from fedops.cli import options
-from fedops.cli.beginnings import read_beginning, totals
+from fedops.cli import completion, options
+from fedops.cli.beginnings import read_beginning, totals, version_text
 from fedops.cli.commands.events import FollowEvents, Last, show_events
 from fedops.cli.exports import export_lines, export_runs
 from fedops.cli.follow import follow, follow_study, wait_until
@@ -18,9 +18,8 @@ from fedops.cli.logs import stream, write
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.cli.reruns import compare_rerun, plan_rerun
 from fedops.cli.summaries import read_summary
-from fedops.console.format import version_name
 from fedops.console.models import explanations_table
-from fedops.console.runs import rounds_table, run_fields, runs_table
+from fedops.console.runs import rounds_table, run_fields, run_sentence, runs_table
 from fedops.console.studies import forecast_view, study_line, summary_view
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError, Unavailable
@@ -29,7 +28,10 @@ from fedops.storage.atomic_files import sha256_of
 
 app = options.group("Executions of a task.")
 
-Id = Annotated[int, typer.Argument(metavar="RUN", help="The run's number.")]
+Id = Annotated[
+    int,
+    typer.Argument(metavar="RUN", help="The run's number.", autocompletion=completion.runs),
+]
 CurrentApp = Annotated[
     bool,
     typer.Option("--current-app", help="With the task's app as it is now, not as that run had it."),
@@ -41,7 +43,15 @@ _STOP_SECONDS = 30.0
 @operator_command(app)
 def start(
     operator: Operator,
-    task: Annotated[str, typer.Argument(metavar="TASK", help="The task's name.")],
+    task: Annotated[
+        str,
+        typer.Argument(
+            metavar="TASK",
+            help="The task's name.",
+            callback=options.named,
+            autocompletion=completion.tasks,
+        ),
+    ],
     overrides: options.Overrides = None,
     from_: Annotated[
         str | None,
@@ -50,6 +60,7 @@ def start(
             metavar="VERSION",
             help="Start from V0, V3, ..., or 'new': an initial model of the run's own seed. "
             "Default: latest; with --seeds: new.",
+            callback=version_text,
         ),
     ] = None,
     seeds: Annotated[
@@ -115,7 +126,16 @@ def summary(
 @operator_command(app, "list")
 def list_(
     operator: Operator,
-    task: Annotated[str | None, typer.Option("--task", help="Only runs of this task.")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            metavar="TASK",
+            help="Only runs of this task.",
+            callback=options.named,
+            autocompletion=completion.tasks,
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most this many.")] = 20,
 ) -> None:
     """List runs, the newest first."""
@@ -144,7 +164,7 @@ def why(operator: Operator, run_id: Id) -> None:
     """Say in one sentence what a run is doing or waiting for, or how it ended."""
     run = operator.client.run(run_id)
     value = {"run": run.id, "status": run.status, "reason": run.reason, "why": run.why}
-    operator.show(value, f"Run {run.id} is {run.status}. {run.why}")
+    operator.show(value, run_sentence(run))
 
 
 @operator_command(app)
@@ -152,7 +172,14 @@ def logs(
     operator: Operator,
     run_id: Id,
     device: Annotated[
-        str | None, typer.Option("--device", metavar="DEVICE", help="Only of this device.")
+        str | None,
+        typer.Option(
+            "--device",
+            metavar="DEVICE",
+            help="Only of this device.",
+            callback=options.named,
+            autocompletion=completion.devices,
+        ),
     ] = None,
     round_: Annotated[
         int | None, typer.Option("--round", min=0, help="Only of this round.")
@@ -256,7 +283,7 @@ def rerun(
         return
     run = _follow_to_success(operator, run)
     same, said = compare_rerun(operator.client, plan, run)
-    operator.show({**run.model_dump(mode="json"), "same_model": same}, _ended(run), said)
+    operator.show({**run.model_dump(mode="json"), "same_model": same}, run_sentence(run), said)
 
 
 @operator_command(app)
@@ -291,7 +318,7 @@ def _show_resting(
         run = wait_until(operator.client, run.id, {*wanted, *RUN_TERMINAL}, _STOP_SECONDS)
         if run.status not in wanted:
             raise Unavailable(f"run {run.id} is {run.status}, not {what}: {run.why}")
-    operator.show(run, f"Run {run.id} is {run.status}. {run.why}")
+    operator.show(run, run_sentence(run))
 
 
 @operator_command(app)
@@ -335,10 +362,10 @@ def retry(
 def _show_going(operator: Operator, run: c.RunRead, follow_it: bool) -> None:
     """Show a run that was just begun; followed: once it has ended."""
     if not follow_it:
-        operator.show(run, f"Run {run.id} of {run.task} is {run.status}: {run.plan}. {run.why}")
+        operator.show(run, f"Run {run.id} of {run.task}: {run.plan}. It is {run.status}: {run.why}")
         return
     run = _follow_to_success(operator, run)
-    operator.show(run, _ended(run))
+    operator.show(run, run_sentence(run))
 
 
 def _follow_to_success(operator: Operator, run: c.RunRead) -> c.RunRead:
@@ -346,13 +373,8 @@ def _follow_to_success(operator: Operator, run: c.RunRead) -> c.RunRead:
     if not operator.as_json:
         typer.echo(f"Run {run.id} of {run.task}: {run.plan}.", err=True)
     run = follow(operator.client, run.id, quiet=operator.as_json)
-    if run.status is RunStatus.FAILED:
-        raise FedOpsError(f"run {run.id} failed ({run.reason}): {run.why}")
+    _require_success(run)
     return run
-
-
-def _ended(run: c.RunRead) -> str:
-    return f"Run {run.id} is {run.status}: model {version_name(run.version)}."
 
 
 @operator_command(app)
@@ -387,3 +409,8 @@ def _save_pictures(client: OperatorClient, run_id: int, one: c.ExplanationRead, 
     for number, picture in enumerate(one.pictures, start=1):
         target = out / f"{one.device}-round-{one.round:04d}-{number}.png"
         client.download_explanation(run_id, one.device, picture, target)
+
+
+def _require_success(run: c.RunRead) -> None:
+    if run.status is RunStatus.FAILED:
+        raise FedOpsError(run_sentence(run)[:1].lower() + run_sentence(run)[1:])

@@ -15,7 +15,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -147,7 +147,7 @@ class ClientManager:
         self._process_status: ProcessStatus | None = None
         self._error: FedOpsError | None = None
         self._life, self._machine = uuid.uuid4().hex, describe_device()
-        self._standing = Standing(identity.name, self._url, self.end)
+        self._standing = Standing(identity, self._url, self.end)
         self._proxy = proxy_for(self._url, config.network.proxy)
         self._to = Connections.open(self._url, identity.token, settings.ca_file, self._proxy)
         self._reach = Reachability(self._url)
@@ -201,6 +201,16 @@ class ClientManager:
         return WorkDesk(self._home, self._to.work, transfers, self._reconciler, outside, limit)
 
     def _program(self) -> Program:
+        tree = hashlib.sha256(str(self._home.path.resolve()).encode()).hexdigest()[:16]
+        return Program(
+            command=self._command,
+            env=child_env(self._config),
+            cwd=self._options.app_dir,
+            pid_file=self._home.child_pid,
+            tree=f"client-{tree}",
+        )
+
+    def _command(self, pipe: int) -> list[str]:
         args = TrainingArgs(
             home=self._home.path.resolve(),
             device=self._identity.name,
@@ -208,15 +218,8 @@ class ClientManager:
             overrides=list(self._options.overrides),
             host=self._settings.host,
             port=self._settings.training_port,
-        ).model_dump_json()
-        tree = hashlib.sha256(str(self._home.path.resolve()).encode()).hexdigest()[:16]
-        return Program(
-            command=lambda pipe: [*self._options.training_command, args, str(pipe)],
-            env=child_env(self._config),
-            cwd=self._options.app_dir,
-            pid_file=self._home.child_pid,
-            tree=f"client-{tree}",
         )
+        return [*self._options.training_command, args.model_dump_json(), str(pipe)]
 
     # --- its life ----------------------------------------------------------------------------------
 
@@ -300,9 +303,21 @@ class ClientManager:
 
     def _take(self, work: Work) -> bool:
         """The server's wish, heard now."""
+        if work.name not in ("", self._identity.name):
+            self._be_called(work.name)
         self._standing.hear(work)
         self._configs.heed(work)
         return self._desk.take(work)
+
+    def _be_called(self, name: str) -> None:
+        """An operator gave this device another name, which stands in all that it trains."""
+        logger.info("the server calls this device '%s' now, not '%s'", name, self._identity.name)
+        self._identity = self._standing.identity = replace(self._identity, name=name)
+        try:
+            self._identity.save(self._home)
+        except OSError as error:  # heard again after the next start
+            logger.warning("cannot write %s: %s", self._home.identity, error.strerror)
+        self._supervisor.replace(f"this device is called '{name}' now")
 
     def _working_for(self) -> tuple[int | None, int | None]:
         """The run and round that a line logged now belongs to, as far as that is clear."""

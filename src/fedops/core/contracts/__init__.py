@@ -36,7 +36,13 @@ from fedops.core.contracts.base import (
     Request,
     require_name,
 )
-from fedops.core.contracts.devices import DeviceRead, ProcessReport, Readiness, Refusal
+from fedops.core.contracts.devices import (
+    DeviceRead,
+    DeviceRename,
+    ProcessReport,
+    Readiness,
+    Refusal,
+)
 from fedops.core.contracts.enrolment import (
     DeviceInfo,
     JoinReply,
@@ -110,7 +116,13 @@ from fedops.core.contracts.runs import (
     TaskRead,
     TaskUpdate,
 )
-from fedops.core.contracts.server import BackupReport, ErrorReply, RestoreReport, ServerInfo
+from fedops.core.contracts.server import (
+    BackupReport,
+    ErrorReply,
+    Health,
+    RestoreReport,
+    ServerInfo,
+)
 from fedops.core.contracts.studies import (
     MAX_SEEDS,
     DeviceForecast,
@@ -149,6 +161,7 @@ __all__ = [
     "DevicePresence",
     "DeviceRead",
     "DeviceRecord",
+    "DeviceRename",
     "Digest",
     "Encoding",
     "EngineFinish",
@@ -163,6 +176,7 @@ __all__ = [
     "ExplanationRead",
     "FileCheck",
     "Finite",
+    "Health",
     "HeldAssignment",
     "Instruction",
     "JoinReply",

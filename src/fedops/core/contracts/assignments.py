@@ -104,6 +104,8 @@ class Work(Reply):
 
     revision: int
     enrolment: Enrolment
+    #: What the device is called now. Empty: an older server does not say.
+    name: str = ""
     #: The tasks the device is enrolled in.
     tasks: list[str] = Field(default_factory=list)
     #: The runs that go on in them, to label what is logged.

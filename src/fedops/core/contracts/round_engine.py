@@ -130,8 +130,8 @@ class EngineProgress(Report):
     needed: int | None = None
     #: After how many seconds the round begins with those that are there; None: it does not.
     begins_in: Finite | None = None
-    #: Which disk of the server has no room for what the engine does.
-    full_disk: str | None = Field(default=None, max_length=500)
+    #: What the server lacks for what the engine does, in words.
+    shortage: str = Field(default="", max_length=500)
 
 
 class OfferRequest(Report):

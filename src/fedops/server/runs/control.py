@@ -51,7 +51,10 @@ def require_startable_task(session: Session, task: str) -> TaskRow:
     """The task, if it takes a new run now."""
     row = tasks.require_task(session, task)
     if row.status is not TaskStatus.READY:
-        raise Conflict(f"task '{task}' is {row.status.value}: it takes no new run")
+        raise Conflict(
+            f"task '{task}' is {row.status.value}: it takes no new run; 'fedops task unarchive {task}' "
+            "takes it out again"
+        )
     active = tasks.active_run(session, task)
     if active is not None:
         raise RunBusy(_busy(task, active))
@@ -72,7 +75,8 @@ def enqueue_run(session: Session, run: RunRow, why: str) -> None:
 
 def _busy(task: str, run_id: int | None) -> str:
     which = f"run {run_id}" if run_id is not None else "a run"
-    return f"task '{task}' has {which} going on; a task has one active run: wait for it or stop it"
+    end = f" ('fedops run stop {run_id}')" if run_id is not None else ""
+    return f"task '{task}' has {which} going on; a task has one active run: wait for it or stop it{end}"
 
 
 def snapshot_run(session: Session, task: TaskRow, body: RunStart, now: float) -> RunRow:

@@ -9,8 +9,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import AttemptRead, MetricRead, ParticipationRead, RoundRead, RunRead
+from fedops.core.reasons.attempts import AttemptFacts, attempt_why
 from fedops.core.reasons.plan import plan_text
-from fedops.core.reasons.why import AttemptFacts, attempt_why, run_why
+from fedops.core.reasons.why import run_why
 from fedops.server.database.lookup import require_run
 from fedops.server.database.read_models import read_as
 from fedops.server.database.tables import (

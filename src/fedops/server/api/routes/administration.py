@@ -15,6 +15,7 @@ from fedops.server.api.http.routers import api_router
 from fedops.server.devices import registry
 from fedops.server.events import event_log
 from fedops.server.runs import control
+from fedops.server.services.health import find_shortage
 
 router = api_router("server", ADMIN)
 TokenId = Annotated[int, Path(ge=1, le=MAX_ID)]
@@ -27,6 +28,7 @@ def info(server: Server) -> ServerInfo:
     with server.db.read() as session:
         known = registry.list_devices(session, now)
         active = control.active_count(session)
+    lacking = find_shortage(server.settings.home)
     return ServerInfo(
         version=version("fedops"),
         server_time=now,
@@ -35,6 +37,7 @@ def info(server: Server) -> ServerInfo:
         devices=len(known),
         active_runs=active,
         environment=describe_environment(),
+        problems=[f"{lacking.named()}: {lacking.remedy}"] if lacking else [],
     )
 
 
