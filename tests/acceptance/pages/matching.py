@@ -1,0 +1,55 @@
+"""Whether a command printed what its page shows. Numbers, digests and widths may differ."""
+
+from __future__ import annotations
+
+import re
+
+_GAP = "..."
+_ANSWER = re.compile(r"(\[y/N\]|\[Y/n\]): ?\S*$")
+_TYPED = re.compile(r"\[(?:y/N|Y/n)\]: ?(\S+)$", re.MULTILINE)
+_DIGEST = re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{6,}\b")
+_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+_RULER = re.compile(r"[─━┏┓┗┛┃│┌┐└┘├┤┬┴┼╇╈┡┩╷╵╶╴-]{2,}")
+
+
+def answers(shown: str) -> str:
+    """What the page types at the questions that it shows."""
+    return "".join(f"{answer}\n" for answer in _TYPED.findall(shown))
+
+
+def difference(shown: str, printed: str) -> str | None:
+    """What the page shows and the command did not print, if anything.
+
+    The lines of the page stand in the output one after the other; at a line ``...`` others may stand
+    between. ``...`` inside a line is any text.
+    """
+    lines = [_plain(line) for line in printed.splitlines() if line.strip()]
+    place, gap = 0, True
+    for line in (line for line in shown.splitlines() if line.strip()):
+        if line.strip() == _GAP:
+            gap = True
+            continue
+        found = _find(_pattern(line), lines, place, anywhere=gap)
+        if found is None:
+            return f"the page shows:\n  {line.strip()}\nthe command printed:\n{printed}"
+        place, gap = found + 1, False
+    return None
+
+
+def _find(pattern: re.Pattern[str], lines: list[str], start: int, *, anywhere: bool) -> int | None:
+    last = len(lines) if anywhere else start + 1
+    return next((n for n in range(start, min(last, len(lines))) if pattern.match(lines[n])), None)
+
+
+def _pattern(line: str) -> re.Pattern[str]:
+    asked = _ANSWER.search(line)
+    parts = [_plain(part) for part in line.split(_GAP)]
+    text = ".*".join(re.escape(part) for part in parts)
+    # The answer is typed, not printed: the next output follows the question on its line.
+    return re.compile(re.escape(_plain(line[: asked.start()])) if asked else rf"{text}$")
+
+
+def _plain(text: str) -> str:
+    text = _DIGEST.sub("#", text)
+    text = _RULER.sub(" ", _NUMBER.sub("#", text))
+    return " ".join(text.split())
