@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from page_session import Reader
-from stand_ins import PROGRAMS, make_clone, make_mnist, make_stand_ins, plain_env
+from stand_ins import PROGRAMS, installed_notes, make_clone, make_mnist, make_stand_ins, plain_env
 from terminals import Desk
 
 from fedops.demo.federation import free_port
@@ -50,6 +50,7 @@ def _env(home: Path, mnist: Path, port: int, stand_ins: Path, text: str) -> dict
         **plain_env(),
         "HOME": str(home),
         "PATH": os.pathsep.join([str(stand_ins), *programs, os.environ.get("PATH", os.defpath)]),
+        "PYTHONPATH": str(installed_notes(stand_ins)),
         "COLUMNS": "100",
         "FEDOPS_SERVER_PORT": str(port),
         "FEDOPS_MNIST_DIR": str(mnist),

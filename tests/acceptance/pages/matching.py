@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 _GAP = "..."
+#: The server's name, as pages write it where each reader has another one.
+_SERVER, _HERE = "//SERVER:", "//127.0.0.1:"
 _ANSWER = re.compile(r"(\[y/N\]|\[Y/n\]): ?\S*$")
 _TYPED = re.compile(r"\[(?:y/N|Y/n)\]: ?(\S+)$", re.MULTILINE)
 _DIGEST = re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{6,}\b")
@@ -43,10 +45,10 @@ def _find(pattern: re.Pattern[str], lines: list[str], start: int, *, anywhere: b
 
 def _pattern(line: str) -> re.Pattern[str]:
     asked = _ANSWER.search(line)
-    parts = [_plain(part) for part in line.split(_GAP)]
-    text = ".*".join(re.escape(part) for part in parts)
-    # The answer is typed, not printed: the next output follows the question on its line.
-    return re.compile(re.escape(_plain(line[: asked.start()])) if asked else rf"{text}$")
+    # An answer is typed, not printed: the next output follows the question on its line.
+    kept, end = (line[: asked.start()], "") if asked else (line, "$")
+    parts = (re.escape(_plain(part)) for part in kept.replace(_SERVER, _HERE).split(_GAP))
+    return re.compile(".*".join(parts) + end)
 
 
 def _plain(text: str) -> str:

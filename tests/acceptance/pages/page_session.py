@@ -13,7 +13,7 @@ from typing import Any
 import tomli_w
 from matching import answers, difference
 from sybil import Example
-from terminals import COMMAND_SECONDS, Command, Desk, Terminal, until
+from terminals import COMMAND_SECONDS, STAYS, Command, Desk, Terminal, until
 
 _TERMINAL = re.compile(r"# In (?:a|the|another) (\w+) terminal\b.*:$")
 _TOKEN = re.compile(r"fo_(?:join|admin)_[\w-]{8,}")
@@ -33,6 +33,11 @@ class Typed:
     terminal: str | None = None
     #: Whether the page ends it with Ctrl-C.
     until_ctrl_c: bool = False
+
+    @property
+    def refused(self) -> bool:
+        """Whether the page shows that the command fails."""
+        return any(row.startswith("fedops: ") for row in self.shown.splitlines())
 
 
 def typed(block: str) -> Iterator[Typed]:
@@ -88,7 +93,7 @@ class Reader:
     def _python(self, source: str) -> str | None:
         script = self.desk.home / "shown.py"
         script.write_text(self._literal(source))
-        return self._console(f"$ PYTHONPATH=. python {script}\n")
+        return self._console(f"$ PYTHONPATH=.:$PYTHONPATH python {script}\n")
 
     def _text(self, shown: str) -> str | None:
         problems = [difference(shown, command.output) for command in reversed(self.printed)]
@@ -109,9 +114,10 @@ class Reader:
             return self._interrupt(terminal, step.shown)
         if terminal.busy:
             return f"this terminal is busy with: {terminal.busy.line}"
-        command = terminal.type(self._literal(step.line), answers(step.shown), self.desk.env)
+        stays = not step.refused and (step.until_ctrl_c or bool(STAYS.match(step.line)))
+        line = self._literal(step.line)
+        command = terminal.type(line, answers(step.shown), self.desk.env, stays=stays)
         self.printed.append(command)
-        stays = command.stays or step.until_ctrl_c
         return self._stays(command, step) if stays else self._ends(command, step)
 
     def finish(self) -> None:
@@ -151,8 +157,7 @@ class Reader:
             until(lambda: not command.running, COMMAND_SECONDS, "its end")
         except AssertionError as error:
             return f"{error}:\n{command.output}"
-        refused = any(row.startswith("fedops: ") for row in step.shown.splitlines())
-        if (command.process.returncode != 0) != refused:
+        if (command.process.returncode != 0) != step.refused:
             return f"it ended with {command.process.returncode}:\n{command.output}"
         return difference(step.shown, command.output)
 

@@ -15,28 +15,37 @@ PROGRAMS = Path(sys.executable).parent
 #: What a clone has and a page touches. The rest stays out: nothing is to depend on it.
 CLONE = ("apps", "examples", "deploy", "constraints.txt", "pyproject.toml", "Makefile")
 
-# 'python3 -m venv DIR' makes a folder in which the programs of this environment are.
+# 'python3 -m venv DIR' makes a folder in which the programs of this environment are, and our stand-ins.
 _PYTHON = """#!/bin/bash
-if [ "$1 $2" = "-m venv" ]; then
-  mkdir -p "$3/bin" && ln -sf "{stand_ins}"/pip "{programs}"/* "$3/bin/" && ln -sf "{stand_ins}"/pip "$3/bin/pip" &&
-    echo "export VIRTUAL_ENV='$PWD/$3' PATH='$PWD/$3/bin':\\$PATH" > "$3/bin/activate.new" &&
-    rm -f "$3/bin/activate" && mv "$3/bin/activate.new" "$3/bin/activate"
-else
+if [ "$1 $2" != "-m venv" ]; then
   exec "{python}" "$@"
 fi
+bin="$PWD/$3/bin" && mkdir -p "$bin" && cd "$bin" &&
+  ln -sf "{programs}"/* . && rm -f python* activate* pip* && ln -s "{stand_ins}"/p* . &&
+  echo "export VIRTUAL_ENV='${{bin%/bin}}' PATH='$bin':\\$PATH" > activate
 """
-# Installing succeeds if every extra that is named exists.
+# Installing succeeds if every extra that is named exists. Of an app it leaves the note that pip leaves
+# of an editable installation, where PYTHONPATH finds it.
 _PIP = """#!{python}
-import re, sys, tomllib
+import json, pathlib, re, sys, tomllib
 extras = tomllib.load(open({pyproject!r}, "rb"))["project"]["optional-dependencies"]
 named = [e for word in sys.argv[1:] for e in re.findall(r"(?:^\\.|fedops)\\[(.*)\\]", word)]
 missing = [e for group in named for e in group.split(",") if e not in extras]
-sys.exit(f"no such extra: {{missing}}" if missing else 0)
+if missing:
+    sys.exit(f"no such extra: {{missing}}")
+if sys.argv[-2:] == ["-e", "."]:
+    name = tomllib.load(open("pyproject.toml", "rb"))["project"]["name"]
+    note = pathlib.Path({site!r}, name.replace("-", "_") + "-0.1.0.dist-info")
+    note.mkdir(parents=True)
+    (note / "METADATA").write_text(f"Metadata-Version: 2.1\\nName: {{name}}\\nVersion: 0.1.0\\n")
+    url = pathlib.Path.cwd().as_uri()
+    (note / "direct_url.json").write_text(json.dumps({{"url": url, "dir_info": {{"editable": True}}}}))
 """
 # 'make TARGET' succeeds if there is such a target.
 _MAKE = """#!/bin/bash
 exec {make} --dry-run --directory "{root}" "$@" > /dev/null
 """
+PROGRAM_TEXTS = {"python": _PYTHON, "python3": _PYTHON, "pip": _PIP, "make": _MAKE}
 
 
 def make_clone(folder: Path) -> Path:
@@ -62,11 +71,17 @@ def make_stand_ins(folder: Path) -> Path:
         "root": ROOT,
         "make": shutil.which("make") or "make",
         "pyproject": str(ROOT / "pyproject.toml"),
+        "site": str(installed_notes(folder)),
     }
-    for name, text in (("python3", _PYTHON), ("pip", _PIP), ("make", _MAKE)):
+    for name, text in PROGRAM_TEXTS.items():
         (folder / name).write_text(text.format(**names))
         (folder / name).chmod(0o755)
     return folder
+
+
+def installed_notes(stand_ins: Path) -> Path:
+    """Where these stand-ins note what was installed."""
+    return stand_ins / "site"
 
 
 def make_mnist(folder: Path) -> Path:

@@ -93,7 +93,7 @@ class Terminal:
         lines = (f"export {name}={_quoted(value)}\n" for name, value in env.items())
         self._file("env").write_text("".join(lines))
 
-    def type(self, line: str, answers: str, env: Mapping[str, str]) -> Command:
+    def type(self, line: str, answers: str, env: Mapping[str, str], *, stays: bool) -> Command:
         """Begin a command; ``answers`` is what is typed while it runs."""
         self._file("cmd").write_text(line)
         self._file("in").write_text(answers)
@@ -103,7 +103,7 @@ class Terminal:
             process = subprocess.Popen(
                 script, env=dict(env), stdout=out, stderr=subprocess.STDOUT, start_new_session=True
             )
-        command = Command(line, process, log, bool(STAYS.match(line)))
+        command = Command(line, process, log, stays)
         self.commands.append(command)
         return command
 
@@ -130,9 +130,10 @@ class Desk:
 
     def __init__(self, home: Path, clone: Path, env: Mapping[str, str]) -> None:
         self.home, self.clone = home, clone
-        self.env = {**env, TREE_VARIABLE: home.name}
+        self._tree = home.parent.name
+        self.env = {**env, TREE_VARIABLE: self._tree}
         self.terminals: dict[str, Terminal] = {}
-        self._guard = spawn(tethered(["sleep", "86400"], grace=0.0, tree=home.name))
+        self._guard = spawn(tethered(["sleep", "86400"], grace=0.0, tree=self._tree))
         self._places = home.with_name(f"{home.name}-terminals")
         self._places.mkdir()
 
@@ -150,7 +151,7 @@ class Desk:
             command.interrupt()
             with contextlib.suppress(AssertionError):
                 until(lambda command=command: not command.running, 8.0, "the end of a command")
-        end_named_tree(self.home.name, grace=0.5)
+        end_named_tree(self._tree, grace=0.5)
         let_go(self._guard)
         self._guard.wait()
 
