@@ -6,11 +6,13 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from page_session import Reader
-from stand_ins import PROGRAMS, installed_notes, make_clone, make_mnist, make_stand_ins, plain_env
+from page_session import DATABASE, Reader
+from postgres import POSTGRES, fresh_database
+from stand_ins import make_clone, make_environment, make_mnist, make_stand_ins, plain_env
 from terminals import Desk
 
 from fedops.demo.federation import free_port
@@ -33,24 +35,30 @@ def reader_of(mnist: Path) -> Iterator[Callable[[str], Reader]]:
         home = folder / "home"
         home.mkdir()
         port = free_port()
-        env = _env(home, mnist, port, make_stand_ins(folder / "programs"), text)
+        programs = make_environment(folder / "environment")
+        stand_ins = make_stand_ins(folder / "programs", folder / "environment")
+        # A page that makes a venv begins without FedOps; all others suppose that it is installed.
+        path = [stand_ins] if "-m venv" in text else [stand_ins, programs]
+        env = _env(home, mnist, port, path)
         desks.append(Desk(home, make_clone(folder / "fedops"), env))
-        return Reader(desks[0], port)
+        url = (
+            databases.enter_context(fresh_database(POSTGRES, folder.name)) if POSTGRES else DATABASE
+        )
+        return Reader(desks[0], {"8600": str(port), "8611": str(free_port()), DATABASE: url})
 
-    yield make
-    for desk in desks:
-        desk.close()
+    with ExitStack() as databases:
+        yield make
+        for desk in desks:
+            desk.close()
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def _env(home: Path, mnist: Path, port: int, stand_ins: Path, text: str) -> dict[str, str]:
-    # A page that makes a venv begins without FedOps; all others suppose that it is installed.
-    programs = [] if "-m venv" in text else [str(PROGRAMS)]
+def _env(home: Path, mnist: Path, port: int, path: list[Path]) -> dict[str, str]:
     return {
         **plain_env(),
         "HOME": str(home),
-        "PATH": os.pathsep.join([str(stand_ins), *programs, os.environ.get("PATH", os.defpath)]),
-        "PYTHONPATH": str(installed_notes(stand_ins)),
+        "XDG_RUNTIME_DIR": str(home),
+        "PATH": os.pathsep.join([*map(str, path), os.environ.get("PATH", os.defpath)]),
         "COLUMNS": "100",
         "FEDOPS_SERVER_PORT": str(port),
         "FEDOPS_MNIST_DIR": str(mnist),

@@ -7,10 +7,11 @@ import re
 _GAP = "..."
 #: The server's name, as pages write it where each reader has another one.
 _SERVER, _HERE = "//SERVER:", "//127.0.0.1:"
-_ANSWER = re.compile(r"(\[y/N\]|\[Y/n\]): ?\S*$")
+_QUESTION = re.compile(r"(\[(?:y/N|Y/n)\]:) ?")
 _TYPED = re.compile(r"\[(?:y/N|Y/n)\]: ?(\S+)$", re.MULTILINE)
 _DIGEST = re.compile(r"\b(?=[0-9a-f]*\d)[0-9a-f]{6,}\b")
-_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
+# How many tests passed is no measurement.
+_NUMBER = re.compile(r"\d++(?:[.,:]\d+)*+(?! passed)")
 _RULER = re.compile(r"[─━┏┓┗┛┃│┌┐└┘├┤┬┴┼╇╈┡┩╷╵╶╴-]{2,}")
 
 
@@ -25,7 +26,9 @@ def difference(shown: str, printed: str) -> str | None:
     The lines of the page stand in the output one after the other; at a line ``...`` others may stand
     between. ``...`` inside a line is any text.
     """
-    lines = [_plain(line) for line in printed.splitlines() if line.strip()]
+    # An answer is typed, not printed: what comes next stands behind the question on its line.
+    rows = _QUESTION.sub(r"\1\n", printed).splitlines()
+    lines = [_plain(row) for row in rows if row.strip()]
     place, gap = 0, True
     for line in (line for line in shown.splitlines() if line.strip()):
         if line.strip() == _GAP:
@@ -44,11 +47,9 @@ def _find(pattern: re.Pattern[str], lines: list[str], start: int, *, anywhere: b
 
 
 def _pattern(line: str) -> re.Pattern[str]:
-    asked = _ANSWER.search(line)
-    # An answer is typed, not printed: the next output follows the question on its line.
-    kept, end = (line[: asked.start()], "") if asked else (line, "$")
-    parts = (re.escape(_plain(part)) for part in kept.replace(_SERVER, _HERE).split(_GAP))
-    return re.compile(".*".join(parts) + end)
+    line = _TYPED.sub(lambda asked: asked[0].removesuffix(asked[1]), line)
+    parts = (re.escape(_plain(part)) for part in line.replace(_SERVER, _HERE).split(_GAP))
+    return re.compile(".*".join(parts) + "$")
 
 
 def _plain(text: str) -> str:

@@ -5,8 +5,9 @@
 ``python``    run as a script; below ``<!-- file: NAME -->`` written into that file instead, as any block is.
 ``toml``      below ``<!-- into: NAME -->`` merged into that file.
 
-``<!-- not run: REASON -->`` above a block leaves it out. ``<!-- run before: ... -->`` holds commands that a reader
-of the page has behind them, and ``<!-- begins with: a federation -->`` stands for those of ``FEDERATION``.
+``<!-- not run: REASON -->`` above a block leaves it out, ``<!-- tried by: make TARGET -->`` all blocks of a
+page: that target does what they say. ``<!-- run before: ... -->`` holds commands that its reader has behind
+them, and ``<!-- begins with: a federation -->`` stands for those of ``FEDERATION``.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ $ fedops client run --app apps/mnist-xai --task mnist --home ~/pi-1
 $ fedops client run --app apps/mnist-xai --task mnist --home ~/pi-2
 ...ready on port 8005
 """
+_TRIED_BY = re.compile(r"^<!-- (?P<what>tried by): make (?P<how>[\w-]+) -->$", re.MULTILINE)
 _BEGIN = re.compile(r"^<!-- begins with: a federation -->$", re.MULTILINE)
 _BEFORE = re.compile(r"^<!-- run before:\n(?P<source>.*?)^-->$", re.MULTILINE | re.DOTALL)
 
@@ -47,8 +49,9 @@ class PageParser:
         self._fences = FencedCodeBlockLexer(language=r"\w+")
 
     def __call__(self, document: Document) -> Iterable[Region]:
+        whole = _TRIED_BY.search(document.text)
         for region in self._fences(document):
-            mark = _MARK.search(document.text, max(0, region.start - 300), region.start)
+            mark = whole or _MARK.search(document.text, max(0, region.start - 300), region.start)
             region.lexemes = {
                 **region.lexemes,
                 "what": mark["what"] if mark else "",

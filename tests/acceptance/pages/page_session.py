@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,8 @@ _TERMINAL = re.compile(r"# In (?:a|the|another) (\w+) terminal\b.*:$")
 _TOKEN = re.compile(r"fo_(?:join|admin)_[\w-]{8,}")
 _SERVER = re.compile(r"fedops server( --.*)?$")
 _SHOWN_TOKEN = re.compile(r"fo_(?:join|admin)_\.\.\.")
+#: The database of somebody who has PostgreSQL, as pages write it.
+DATABASE = "postgresql+psycopg://fedops:PASSWORD@db.example.org/fedops"
 _SERVING = "Server Manager on http://..."
 FIRST = "first"
 
@@ -37,7 +39,7 @@ class Typed:
     @property
     def refused(self) -> bool:
         """Whether the page shows that the command fails."""
-        return any(row.startswith("fedops: ") for row in self.shown.splitlines())
+        return any(row.startswith(("fedops: ", "problem: ")) for row in self.shown.splitlines())
 
 
 def typed(block: str) -> Iterator[Typed]:
@@ -63,7 +65,8 @@ class Reader:
     """Evaluates the blocks of one page."""
 
     desk: Desk
-    port: int
+    #: What pages write, and what it is here: ports, the database.
+    here: Mapping[str, str]
     at: str = FIRST
     printed: list[Command] = field(default_factory=list)
     interrupted: list[Command] = field(default_factory=list)
@@ -71,7 +74,7 @@ class Reader:
     def __call__(self, example: Example) -> str | None:
         lexemes = example.region.lexemes
         source = str(example.parsed)
-        if lexemes["what"] == "not run":
+        if lexemes["what"] in ("not run", "tried by"):
             return None
         if lexemes["what"] == "before":
             problem, self.at = self._console(source), FIRST
@@ -134,7 +137,9 @@ class Reader:
         self.interrupted.append(command)
         with contextlib.suppress(AssertionError):  # some print nothing
             until(lambda: command.output or not command.running, 5.0, "its first line")
-        until(lambda: _interrupted(command), COMMAND_SECONDS, f"the end of {command.line}", every=0.5)
+        until(
+            lambda: _interrupted(command), COMMAND_SECONDS, f"the end of {command.line}", every=0.5
+        )
         return difference(shown, command.output)
 
     def _stays(self, command: Command, step: Typed) -> str | None:
@@ -162,11 +167,12 @@ class Reader:
         return difference(step.shown, command.output)
 
     def _literal(self, text: str) -> str:
-        """The line with what differs from reader to reader: the token, the port, the server's name."""
+        """The text with what differs from reader to reader: the token, the server's name, its port."""
         tokens = [t for c in self.printed for t in _TOKEN.findall(c.output)]
         if tokens:
             text = _SHOWN_TOKEN.sub(tokens[-1], text)
-        return text.replace("//SERVER:", "//127.0.0.1:").replace("8600", str(self.port))
+        text = text.replace("//SERVER:", "//127.0.0.1:")
+        return re.sub("|".join(map(re.escape, self.here)), lambda found: self.here[found[0]], text)
 
 
 def _interrupted(command: Command) -> bool:

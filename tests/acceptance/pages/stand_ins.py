@@ -6,6 +6,8 @@ import os
 import shutil
 import struct
 import sys
+import sysconfig
+import venv
 from pathlib import Path
 
 import numpy as np
@@ -24,8 +26,8 @@ bin="$PWD/$3/bin" && mkdir -p "$bin" && cd "$bin" &&
   ln -sf "{programs}"/* . && rm -f python* activate* pip* && ln -s "{stand_ins}"/p* . &&
   echo "export VIRTUAL_ENV='${{bin%/bin}}' PATH='$bin':\\$PATH" > activate
 """
-# Installing succeeds if every extra that is named exists. Of an app it leaves the note that pip leaves
-# of an editable installation, where PYTHONPATH finds it.
+# Installing succeeds if every extra that is named exists. An editable installation of an app or a package is
+# made as pip makes it, without what it depends on.
 _PIP = """#!{python}
 import json, pathlib, re, sys, tomllib
 extras = tomllib.load(open({pyproject!r}, "rb"))["project"]["optional-dependencies"]
@@ -34,12 +36,17 @@ missing = [e for group in named for e in group.split(",") if e not in extras]
 if missing:
     sys.exit(f"no such extra: {{missing}}")
 if sys.argv[-2:] == ["-e", "."]:
-    name = tomllib.load(open("pyproject.toml", "rb"))["project"]["name"]
+    project = tomllib.load(open("pyproject.toml", "rb"))["project"]
+    name, points = project["name"], project.get("entry-points", {{}})
     note = pathlib.Path({site!r}, name.replace("-", "_") + "-0.1.0.dist-info")
-    note.mkdir(parents=True)
+    note.mkdir()
     (note / "METADATA").write_text(f"Metadata-Version: 2.1\\nName: {{name}}\\nVersion: 0.1.0\\n")
     url = pathlib.Path.cwd().as_uri()
     (note / "direct_url.json").write_text(json.dumps({{"url": url, "dir_info": {{"editable": True}}}}))
+    with open(note / "entry_points.txt", "w") as file:
+        for group, named in points.items():
+            print(f"[{{group}}]", *(f"{{k}} = {{v}}" for k, v in named.items()), sep="\\n", file=file)
+    note.with_suffix(".pth").write_text(str(pathlib.Path.cwd()))
 """
 # 'make TARGET' succeeds if there is such a target.
 _MAKE = """#!/bin/bash
@@ -61,27 +68,51 @@ def make_clone(folder: Path) -> Path:
     return folder
 
 
-def make_stand_ins(folder: Path) -> Path:
-    """Programs that come before the real ones on the PATH."""
+def make_environment(folder: Path) -> Path:
+    """A virtual environment that has what this one has, for a page to install into; gives its programs."""
+    venv.create(folder)
+    (_site(folder) / "shared.pth").write_text(
+        f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n"
+    )
+    for program in PROGRAMS.iterdir():
+        if not (folder / "bin" / program.name).exists():
+            _adopt(program, folder / "bin" / program.name)
+    return folder / "bin"
+
+
+def _site(environment: Path) -> Path:
+    base = str(environment)
+    return Path(sysconfig.get_path("purelib", "venv", {"base": base, "platbase": base}))
+
+
+def _adopt(program: Path, copy: Path) -> None:
+    """Scripts are run by the Python beside them; everything else stays what it is."""
+    with program.open("rb") as file:
+        is_script = file.read(2) == b"#!"
+    if not is_script:
+        copy.symlink_to(program)
+        return
+    text = program.read_text(encoding="utf-8")
+    copy.write_text(text.replace(f"{PROGRAMS}/python", f"{copy.parent}/python"), encoding="utf-8")
+    copy.chmod(0o755)
+
+
+def make_stand_ins(folder: Path, environment: Path) -> Path:
+    """Programs that come before those of the environment on the PATH."""
     folder.mkdir()
     names = {
         "stand_ins": folder,
-        "programs": PROGRAMS,
-        "python": sys.executable,
+        "programs": environment / "bin",
+        "python": environment / "bin" / "python",
         "root": ROOT,
         "make": shutil.which("make") or "make",
         "pyproject": str(ROOT / "pyproject.toml"),
-        "site": str(installed_notes(folder)),
+        "site": str(_site(environment)),
     }
     for name, text in PROGRAM_TEXTS.items():
         (folder / name).write_text(text.format(**names))
         (folder / name).chmod(0o755)
     return folder
-
-
-def installed_notes(stand_ins: Path) -> Path:
-    """Where these stand-ins note what was installed."""
-    return stand_ins / "site"
 
 
 def make_mnist(folder: Path) -> Path:

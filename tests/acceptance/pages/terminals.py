@@ -156,9 +156,7 @@ class Desk:
         self._guard.wait()
 
 
-def until(
-    condition: Callable[[], object], seconds: float, what: str, every: float = 0.05
-) -> None:
+def until(condition: Callable[[], object], seconds: float, what: str, every: float = 0.05) -> None:
     """Wait for a condition."""
     deadline = time.monotonic() + seconds
     while not condition():
