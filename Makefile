@@ -51,6 +51,8 @@ check: $(STAMP)
 	@echo "check: formatting"       && $(BIN)/ruff format --check --quiet .
 	@echo "check: lint"             && $(BIN)/ruff check --quiet .
 	@echo "check: types"            && $(BIN)/mypy --no-error-summary
+	@for system in win32 darwin; do echo "check: types on $$system" && \
+	  $(BIN)/mypy --no-error-summary --platform $$system --cache-dir .mypy_cache/$$system || exit 1; done
 	@echo "check: import contracts, rooms" && $(BIN)/lint-imports > $(VENV)/imports.log 2>&1 || { cat $(VENV)/imports.log; exit 1; }
 	@$(BIN)/python .ci/rooms.py > /dev/null
 	@echo "check: all clean"

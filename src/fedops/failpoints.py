@@ -9,9 +9,10 @@ at once (SIGKILL); ``hold@1`` makes the first one write ``NAME.held`` and wait u
 from __future__ import annotations
 
 import os
-import signal
 import time
 from pathlib import Path
+
+from fedops.platforms.processes import KILL
 
 VARIABLE = "FEDOPS_FAILPOINTS"
 #: A process held at a point goes on after so many seconds, whatever became of who held it.
@@ -37,7 +38,7 @@ def _pass(folder: Path, name: str) -> None:
         return
     (folder / f"{name}.fired").write_text(f"{os.getpid()} {time.time()}\n")
     if action == "kill":
-        os.kill(os.getpid(), signal.SIGKILL)
+        os.kill(os.getpid(), KILL)
     elif action == "hold":
         _hold(folder / f"{name}.held")
 

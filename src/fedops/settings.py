@@ -98,6 +98,9 @@ class ServerSettings(BaseSettings):
     max_update_bytes: int = Field(default=4_096 * MIB, ge=1_024)
     #: How many of a run's newest round checkpoints are kept, beside the best one.
     keep_checkpoints: int = Field(default=3, ge=2)
+    #: How long an app may be tried before a task or a run of it is made, to find what would be wrong on every
+    #: device, in seconds; what is not found by then, the run finds. 0: it is not tried.
+    check_seconds: float = Field(default=20.0, ge=0, le=25)
     #: How long an attempt may take until it reports that it is up, in seconds.
     attempt_start_seconds: float = Field(default=90.0, gt=0)
     #: How long the FL server of an attempt may be silent before the attempt is given up, in seconds.

@@ -130,16 +130,20 @@ def test_no_round_waits_for_an_explanation(federation: Federation, run: c.RunRea
     assert records[0].committed_at < max(explained)
 
 
-def test_a_wrong_layer_stops_the_device_before_any_training_and_says_why(
+def test_a_device_whose_own_layer_is_wrong_is_not_ready_and_says_why(
     federation: Federation, run: c.RunRead
 ) -> None:
     federation.stop("bob")
     start(federation, "bob", "dataset.partition.index=1", "xai.layer=convv2")
     with federation.operator() as operator:
-        federation.until(
-            "the device to give up", lambda: operator.device("bob").process.status == "fatal", 90.0
-        )
-        reason = operator.device("bob").process.reason or ""
-    assert "did you mean 'conv2'? Eligible convolutions: 'conv1', 'conv2'" in reason
+
+        def refused() -> list[c.Readiness]:
+            found = operator.device("bob").process.readiness
+            return [entry for entry in found if entry.status == "refused"]
+
+        (entry,) = federation.until("the device to refuse", refused, 90.0)
+        assert entry.task == TASK
+        assert "did you mean 'conv2'? Eligible convolutions: 'conv1', 'conv2'" in entry.reason
+        assert operator.device("bob").why.startswith("online, but not ready: [xai] ")
     status = federation.command("client", "status", "--home", str(federation.device_home("bob")))
     assert "did you mean 'conv2'" in status["why"]

@@ -68,6 +68,20 @@ def test_a_wrong_override_names_key_and_choices(server: Federation) -> None:
     assert server.admin("run", "list", "--task", "override") == []
 
 
+def test_what_is_wrong_on_every_device_is_refused_before_the_run(server: Federation) -> None:
+    server.create_task("layers", TINY)
+    for key, value, words in (
+        ("xai.layer", "hiden", "no layer 'hiden'; did you mean 'hidden'?"),
+        ("model.widht", "3", "has no such parameter"),
+    ):
+        wrong = ["--set", "xai.enabled=true", "--set", f"{key}={value}"]
+        with pytest.raises(Invalid) as refused:
+            server.admin("run", "start", "layers", *wrong)
+        assert words in refused.value.message
+        assert str(server.server_home) not in refused.value.message
+    assert server.admin("run", "list", "--task", "layers") == []
+
+
 def test_a_token_works_as_often_as_it_says(server: Federation) -> None:
     token = server.admin("token", "create", "--uses", "1")["token"]
     server.join("first-user", token)

@@ -99,7 +99,7 @@ class Hand:
 
     def offer(self, *names: str, seconds: float = 60.0) -> dict[str, str]:
         asked = {name: self._invitations[name] for name in names}
-        batch = self._documents.batch("train", asked, seconds, 1)
+        batch = self._documents.batch(asked, seconds, 1)
         body = c.RoundBegin(selected=dict.fromkeys(names, "all"), offers=batch)
         return self.api.begin_round(1, body).assignments
 

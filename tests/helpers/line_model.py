@@ -88,7 +88,8 @@ class LineProject:
     """A project whose steps are here."""
 
     config: Config
-    data: list[tuple[Any, float]] = field(default_factory=lambda: examples(0, 4))
+    #: None: the device has validation data only.
+    data: list[tuple[Any, float]] | None = field(default_factory=lambda: examples(0, 4))
     dataset: str = "lines"
     validation: tuple[Any, str] | None = None
     size: int = 3
@@ -100,6 +101,8 @@ class LineProject:
         return LineAdapter(seed, self.size)
 
     def load_data(self) -> DataSplit:
+        if self.data is None:
+            return DataSplit(None, examples(9, 3), self.dataset)
         if not self.data:
             raise Invalid("this device has no example to train on")
         return DataSplit(self.data, examples(9, 3), self.dataset, len(self.data))

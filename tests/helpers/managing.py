@@ -143,6 +143,13 @@ class World:
         for client in self._open:
             client.close()  # type: ignore[attr-defined]
 
+    @property
+    def engines(self) -> FakeEngines:
+        """The FL servers, which are none."""
+        found = self.manager.services.engines
+        assert isinstance(found, FakeEngines)
+        return found
+
     def with_token(self, token: str | None) -> OperatorClient:
         client = OperatorClient(self.url, token=token)
         self._open.append(client)

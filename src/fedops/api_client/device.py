@@ -16,6 +16,10 @@ class DeviceClient(Client):
         """The ready tasks of the server, so that a wrong name can be answered with the right ones."""
         return self._list(c.TaskRead, "/devices/me/tasks")
 
+    def configs(self) -> list[c.TaskConfig]:
+        """What this device is to be ready for. ``NotFound``: the server is older than this."""
+        return self._list(c.TaskConfig, "/devices/me/configs")
+
     def me(self) -> c.DeviceRead:
         return self._call(c.DeviceRead, "GET", "/devices/me")
 

@@ -6,12 +6,21 @@ Knows nothing of models or servers. A ``_target_`` is carried here and resolved 
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+    model_validator,
+)
 
 from fedops.core.contracts import Finite, Name
 from fedops.core.suggestions import comma_list, did_you_mean
@@ -225,11 +234,25 @@ class Exchange(Section):
     encoding: Literal["none", "zstd"] = "none"
 
 
+def _known_accelerator(value: str) -> str:
+    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d{1,2})?", value):
+        raise ValueError(
+            'must be "auto", "cpu", "cuda", "mps", or one CUDA device by its number, such as "cuda:1"'
+        )
+    return value
+
+
+AcceleratorName = Annotated[str, AfterValidator(_known_accelerator)]
+
+
 class Resources(Section):
     """``[resources]``: what training may use on a device; its owner's ``device.toml`` bounds it."""
 
-    #: Where the model is trained.
-    accelerator: Literal["auto", "cpu", "cuda"] = "auto"
+    #: Where the model is trained: ``"cpu"``, ``"cuda"``, ``"cuda:1"``, ``"mps"``, or ``"auto"`` for the first
+    #: CUDA device, else the CPU. What is not there is replaced by the CPU, and the device says so.
+    accelerator: AcceleratorName = "auto"
+    #: How much memory of the accelerator training may use, in MB, with PyTorch and what is built on it.
+    accelerator_memory_mb: Count | None = None
     #: How many CPU threads training may use.
     threads: Count | None = None
 

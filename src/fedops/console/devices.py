@@ -8,14 +8,43 @@ from rich.console import RenderableType
 
 from fedops.console.format import bytes_of, coloured, fields, moment, or_dash, table
 from fedops.core import contracts as c
-from fedops.core.states import Enrolment
+from fedops.core.reasons.durations import duration
+from fedops.core.reasons.readiness import refusal_text, refused_tasks
+from fedops.core.states import Enrolment, ProcessStatus, ReadinessStatus
+
+NOT_READY = "not ready"
 
 
 def presence(device: c.DeviceRead) -> str:
     """What matters most about a device, in one word."""
     if device.enrolment is not Enrolment.APPROVED:
         return device.enrolment
-    return device.process.status if device.online else "offline"
+    if not device.online:
+        return "offline"
+    return process_word(device.process)
+
+
+def process_word(process: c.ProcessReport) -> str:
+    """The state of a training client: one that is idle and could not work is no ready one."""
+    idle = process.status is ProcessStatus.IDLE
+    return NOT_READY if idle and refused_tasks(process) else process.status
+
+
+def readiness_lines(process: c.ProcessReport) -> str:
+    """What its own trials say, one line a task."""
+    return "\n".join(map(_readiness_line, process.readiness))
+
+
+def _readiness_line(entry: c.Readiness) -> str:
+    task = f"task '{entry.task}': " if entry.task else ""
+    word = NOT_READY if entry.status is ReadinessStatus.REFUSED else str(entry.status)
+    why = f": {entry.reason}" if entry.reason else ""
+    return f"{task}{word} for {duration(entry.seconds)}{why}"
+
+
+def refusal_line(process: c.ProcessReport) -> str:
+    """The last work that it could not do, while nothing shows that it could now."""
+    return refusal_text(process.refusal) if process.refusal else ""
 
 
 def devices_table(devices: Sequence[c.DeviceRead]) -> RenderableType:
@@ -50,6 +79,10 @@ def device_fields(device: c.DeviceRead) -> RenderableType:
             "last seen": last_seen(device),
             "tasks": ", ".join(device.tasks),
             "process": _process(device.process),
+            "readiness": readiness_lines(device.process),
+            "last refusal": refusal_line(device.process),
+            "trains on": trains_on(device.process),
+            "data": examples(device.process),
             "host": f"{device.info.hostname}, {device.info.platform}",
             "software": f"fedops {device.info.fedops}, Python {device.info.python}",
             "hardware": f"{device.info.cpus} CPUs, {bytes_of(device.info.memory_bytes)} memory"
@@ -58,6 +91,21 @@ def device_fields(device: c.DeviceRead) -> RenderableType:
             "id": device.id,
         }
     )
+
+
+def examples(process: c.ProcessReport) -> str:
+    """How much data there is to train and to evaluate on, as far as the device said so."""
+    if process.training_examples is None:
+        return ""
+    held_out = process.validation_examples
+    parts = [f"{process.training_examples} examples to train on"]
+    return ", ".join(parts + ([] if held_out is None else [f"{held_out} to evaluate on"]))
+
+
+def trains_on(process: c.ProcessReport) -> str:
+    """The accelerator, and why it is not the one that was asked for."""
+    problem = process.accelerator_problem
+    return f"{process.accelerator} ({problem})" if problem else process.accelerator
 
 
 def _process(process: c.ProcessReport) -> str:

@@ -10,6 +10,7 @@ from rich.console import RenderableType
 from fedops.console.format import coloured, fields, moment, table
 from fedops.core import contracts as c
 from fedops.core.reasons.durations import duration, first_few, pluralised
+from fedops.core.reasons.readiness import refused_tasks
 from fedops.core.states import RUN_TERMINAL, Enrolment, ProcessStatus, RunStatus
 
 #: A run that failed longer ago than this needs nobody any more. Seconds.
@@ -62,7 +63,11 @@ def _troubled_devices(status: FederationStatus) -> Iterator[str]:
 
 def _is_well(device: c.DeviceRead) -> bool:
     stuck = (ProcessStatus.FATAL, ProcessStatus.BACKOFF)
-    return device.online and device.process.status not in stuck
+    process = device.process
+    troubled = (
+        process.status in stuck or bool(refused_tasks(process)) or process.refusal is not None
+    )
+    return device.online and not troubled
 
 
 def status_view(status: FederationStatus) -> list[RenderableType]:

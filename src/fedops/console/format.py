@@ -25,6 +25,7 @@ COLOURS: Mapping[str, str] = {
     ProcessStatus.FATAL: "red",
     Enrolment.APPROVED: "green",
     Enrolment.PENDING: "yellow",
+    "not ready": "yellow",
     "offline": "red",
     "online": "green",
 }

@@ -78,6 +78,14 @@ PROCESS_WORKING = (ProcessStatus.TRAINING, ProcessStatus.EVALUATING)
 PROCESS_READY = (ProcessStatus.IDLE, *PROCESS_WORKING)
 
 
+class ReadinessStatus(StrEnum):
+    """Whether a training client could do its part of a round, as far as it tried."""
+
+    CHECKING = "checking"
+    READY = "ready"
+    REFUSED = "refused"  #: with a reason; it is tried again until it is gone
+
+
 class AssignmentStatus(StrEnum):
     """One piece of work for one device. Being lost is presence of the device, never an end of these."""
 

@@ -18,12 +18,13 @@ from fedops.core.contracts import (
 )
 from fedops.core.contracts.training import TRAIN, TrainingOrder
 from fedops.core.errors import Invalid
-from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus, ParticipationStatus
+from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus
 from fedops.engine.global_model import StoredUpdate
 from fedops.engine.instructions import Instructions, Invitation
 from fedops.engine.link.blob_files import BlobFiles
 from fedops.engine.link.deliveries import DeliveryStream
 from fedops.engine.link.server_link import ServerLink
+from fedops.engine.participations import participation_of
 from fedops.engine.update_checks import CheckedUpdate, ClientRefused, ExpectedUpdate, accept_update
 from fedops.failpoints import reached
 
@@ -83,10 +84,13 @@ class Collection:
         instructions: Instructions,
         round_: int | None,
         *,
-        kind: str = TRAIN,
         on_change: Callable[[Collection], None] = lambda _: None,
     ) -> None:
         self.updates: dict[str, StoredUpdate] = {}
+        #: Device -> what it evaluated, of those that did not train.
+        self.evaluations: dict[str, CheckedUpdate] = {}
+        #: Those of them that were asked to train, and have no training example.
+        self.without_examples: set[str] = set()
         #: Device -> why its update was not taken.
         self.rejected: dict[str, str] = {}
         #: Device -> why it cannot take part in the run at all.
@@ -99,11 +103,14 @@ class Collection:
         self._place = place
         self._stream = place.stream
         self._round = round_
-        self._kind = kind
         self._on_change = on_change
         self._clients: dict[str, _Client] = {}
         self._to_ask_again: list[str] = []
         self._ended_why = ""
+
+    def __contains__(self, device: object) -> bool:
+        """Whether it was asked."""
+        return device in self._clients
 
     # --- who -------------------------------------------------------------------------------------
 
@@ -131,6 +138,11 @@ class Collection:
     def reasons(self) -> dict[str, str]:
         """Why each of them was chosen."""
         return {device: client.invitation.reason for device, client in self._clients.items()}
+
+    @property
+    def replied(self) -> list[str]:
+        """Those whose answer counts."""
+        return sorted(self.updates.keys() | self.evaluations.keys())
 
     @property
     def evaluators(self) -> int:
@@ -180,7 +192,7 @@ class Collection:
         """Ask these, beside what the round began with."""
         if not invitations:
             return
-        batch = self.instructions.batch(self._kind, invitations, seconds, self._round)
+        batch = self.instructions.batch(invitations, seconds, self._round)
         made = self._place.link.ask(lambda api: api.offer(batch)).assignments
         self.note(invitations, made)
 
@@ -283,17 +295,17 @@ class Collection:
                 self._end(delivery.device, delivery.status, delivery.reason)
         elif delivery.status is AssignmentStatus.UPLOADED:
             self._repeat_verdict(delivery)
-        elif delivery.status is AssignmentStatus.REJECTED and delivery.device in self.updates:
+        elif delivery.status is AssignmentStatus.REJECTED and delivery.device in self.replied:
             self._drop(delivery)
 
     def _drop(self, delivery: Delivery) -> None:
         """The server takes back an update that was good: its device is out, and is not asked again."""
-        del self.updates[delivery.device]
+        self._forget(delivery.device)
         self._end(delivery.device, delivery.status, delivery.reason)
 
     def _repeat_verdict(self, delivery: Delivery) -> None:
         """The server has not noted it, or has forgotten it."""
-        if delivery.device in self.updates:
+        if delivery.device in self.replied:
             self._stream.accept(delivery.id)
         elif delivery.device in self.rejected:
             self._stream.reject(delivery.id, self.rejected[delivery.device])
@@ -301,7 +313,7 @@ class Collection:
     def _check(self, delivery: Delivery, client: _Client) -> None:
         device = delivery.device
         try:
-            self.updates[device] = self._take_in(delivery, client)
+            self._keep(self._take_in(delivery, client), client)
             reached("engine.update.checked")
         except ClientRefused as why:
             self.refused[device] = str(why)
@@ -310,6 +322,18 @@ class Collection:
             return
         if delivery.status is AssignmentStatus.UPLOADED:
             self._stream.accept(delivery.id)
+
+    def _keep(self, update: StoredUpdate, client: _Client) -> None:
+        if update.checked.trained is not None:
+            self.updates[update.device] = update
+            return
+        self.evaluations[update.device] = update.checked
+        if client.invitation.kind == TRAIN:
+            self.without_examples.add(update.device)
+
+    def _forget(self, device: str) -> None:
+        self.updates.pop(device, None)
+        self.evaluations.pop(device, None)
 
     def _on_wrong(self, delivery: Delivery, why: str) -> None:
         logger.warning("%s", why)
@@ -320,7 +344,7 @@ class Collection:
 
     def _take_in(self, delivery: Delivery, client: _Client) -> StoredUpdate:
         order = client.invitation.order
-        trains = self._kind == TRAIN
+        trains = client.invitation.kind == TRAIN
         path = self._place.folder / f"{delivery.device}.safetensors"
         try:
             path = self._place.files.update(delivery, path, self.instructions.max_bytes)
@@ -347,7 +371,7 @@ class Collection:
 
     def refuse(self, device: str, why: str) -> None:
         """Take back an update: the device cannot take part in the run."""
-        del self.updates[device]
+        self._forget(device)
         self.refused[device] = why
 
     # --- afterwards ------------------------------------------------------------------------------
@@ -355,7 +379,9 @@ class Collection:
     @property
     def checked(self) -> list[CheckedUpdate]:
         """The updates without their tensors, in the order of their devices' names."""
-        return [self.updates[device].checked for device in sorted(self.updates)]
+        trained = {device: update.checked for device, update in self.updates.items()}
+        replies = trained | self.evaluations
+        return [replies[device] for device in sorted(replies)]
 
     def unanswered(self) -> dict[str, str]:
         """Device -> why its update is missing, rejected ones included."""
@@ -368,22 +394,13 @@ class Collection:
 
     def reports(self) -> list[ParticipationReport]:
         """What became of everybody who was asked."""
-        missing = self.unanswered()
-        return [self._report(device, missing.get(device, "")) for device in self.devices]
-
-    def _report(self, device: str, why: str) -> ParticipationReport:
-        reason = "; ".join(text for text in [why, *self._clients[device].notes] if text)
-        if device not in self.updates:
-            was_wrong = device in self.rejected or device in self.refused
-            status = ParticipationStatus.REJECTED if was_wrong else ParticipationStatus.DROPPED
-            return ParticipationReport(device=device, status=status, reason=reason[:2_000] or None)
-        checked = self.updates[device].checked
-        return ParticipationReport(
-            device=device,
-            status=ParticipationStatus.REPLIED,
-            reason=reason[:2_000] or None,
-            examples=checked.examples,
-            seconds=checked.seconds,
-            bytes_up=checked.bytes_up,
-            metrics=checked.metrics,
-        )
+        missing, replies = self.unanswered(), {reply.device: reply for reply in self.checked}
+        return [
+            participation_of(
+                device,
+                replies.get(device),
+                [missing.get(device, ""), *client.notes],
+                was_wrong=device in self.rejected or device in self.refused,
+            )
+            for device, client in sorted(self._clients.items())
+        ]

@@ -8,7 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from fedops.core.contracts import BlobRef, OfferBatch, OfferRequest
-from fedops.core.contracts.training import ARRAYS, CONFIG, ConfigValue, TrainingOrder
+from fedops.core.contracts.training import (
+    ARRAYS,
+    CONFIG,
+    EVALUATE,
+    TRAIN,
+    ConfigValue,
+    TrainingOrder,
+)
+from fedops.core.reasons.why import EVALUATES_ONLY
 from fedops.engine.global_model import GlobalModel
 from fedops.engine.link.blob_files import BlobFiles
 from fedops.engine.run_setup import Setup
@@ -27,6 +35,7 @@ class Invitation:
     node_id: int
     order: TrainingOrder  #: the same object for clients that are asked the same
     reason: str  #: why this client was chosen
+    kind: str = TRAIN
 
 
 @dataclass(frozen=True)
@@ -56,6 +65,13 @@ class Orders:
         self._round = round_
         self._dataset = dataset
         self._made: dict[tuple[bool, int, str], TrainingOrder] = {}
+        self._evaluations: dict[int, TrainingOrder] = {}
+
+    def to_evaluate(self, node_id: int, retry: int = 0, reason: str = EVALUATES_ONLY) -> Invitation:
+        """What a client is asked that evaluates only: of the model that the round before made."""
+        before = Orders(self._setup, self._round - 1, self._dataset)
+        order = self._evaluations.setdefault(retry, before.of(evaluate=True, told={}, retry=retry))
+        return Invitation(node_id, order, reason, EVALUATE)
 
     def of(
         self, *, evaluate: bool, told: Mapping[str, ConfigValue], retry: int = 0
@@ -103,7 +119,7 @@ class Instructions:
         return self._made[id(order)][1]
 
     def batch(
-        self, kind: str, invitations: Mapping[str, Invitation], seconds: float, round_: int | None
+        self, invitations: Mapping[str, Invitation], seconds: float, round_: int | None
     ) -> OfferBatch:
         """Offers to these devices, which have so many seconds."""
         orders: dict[int, tuple[int, TrainingOrder]] = {}
@@ -114,7 +130,7 @@ class Instructions:
             offers.append(
                 OfferRequest(
                     device=device,
-                    kind=kind,
+                    kind=invitation.kind,
                     instruction=index,
                     retry=order.retry,
                     evaluates=order.evaluate,

@@ -10,7 +10,8 @@ import numpy as np
 
 from fedops.algorithms.selection import Selector
 from fedops.core.contracts import Candidate, RoundBegin
-from fedops.core.contracts.training import TRAIN, ConfigValue
+from fedops.core.contracts.training import ConfigValue
+from fedops.core.reasons.why import EVALUATES_ONLY
 from fedops.core.seeds import draw_seed
 from fedops.core.states import FailureReason
 from fedops.engine.collecting import Collection
@@ -41,6 +42,8 @@ class Recruiter:
         self._short = 0
         #: Device -> why it cannot take part in this run.
         self.refused: dict[str, str] = dict(setup.spec.refused)
+        #: Devices that were asked to train and have no training example.
+        self.without_examples: set[str] = set()
 
     # --- waiting ---------------------------------------------------------------------------------
 
@@ -61,7 +64,7 @@ class Recruiter:
             present = ready.keys() | collection.updates.keys()
             needed, waited = self._needed(), time.monotonic() - begin
             least = self._rules.least(needed)
-            why = why_waiting(needed, present, self._candidates, self.refused)
+            why = why_waiting(needed, present, self._candidates, self._not_training())
             late = waited >= policy.start_grace_seconds or needed - len(present) <= self._short
             if len(present) >= needed or (late and len(present) >= least):
                 self._note_short(needed - len(present), why)
@@ -87,12 +90,13 @@ class Recruiter:
         """
         needed = self._rules.needed
         enrolled = {candidate.device for candidate in self._candidates}
-        willing = enrolled - self.refused.keys()
+        aside = self._not_training()
+        willing = enrolled - aside.keys()
         if len(enrolled) < needed or len(willing) >= needed:
             return needed
         least = self._rules.least(len(willing))
         if len(willing) < least:
-            who = "; ".join(f"{n}: {self.refused[n]}" for n in sorted(enrolled - willing))
+            who = "; ".join(f"{n}: {aside[n]}" for n in sorted(enrolled - willing))
             text = (
                 f"{len(willing)} of {len(enrolled)} devices take part, a round needs {least}: {who}"
             )
@@ -104,22 +108,42 @@ class Recruiter:
         timeout = Timeout(seconds)
         while True:
             ready = self.available()
-            willing = [c for c in self._candidates if c.device not in self.refused]
+            aside = self._not_training()
+            willing = [c for c in self._candidates if c.device not in aside]
             needed = min(self._rules.needed - self._short, len(willing))
             if len(ready) >= needed or timeout.is_over:
                 return ready
             collection.look(_LOOK_SECONDS)
 
     def available(self) -> dict[str, Candidate]:
-        """The devices that can be asked now."""
+        """The devices that can be asked to train now."""
         reply = self._link.ask(lambda api: api.candidates())
         heed(reply.command)
         self._candidates = reply.candidates
         return {
-            candidate.device: candidate
-            for candidate in reply.candidates
-            if candidate.unavailable is None and candidate.device not in self.refused
+            name: candidate
+            for name, candidate in self._reachable().items()
+            if not self.only_evaluates(candidate)
         }
+
+    def evaluating(self) -> dict[str, Candidate]:
+        """Those that could be asked when it was looked last, and that evaluate only."""
+        found = self._reachable().items()
+        return {name: candidate for name, candidate in found if self.only_evaluates(candidate)}
+
+    def only_evaluates(self, candidate: Candidate) -> bool:
+        """By its own word where it said so, else by what it answered in this run."""
+        if candidate.evaluates_only is not None:
+            return candidate.evaluates_only
+        return candidate.device in self.without_examples
+
+    def _reachable(self) -> dict[str, Candidate]:
+        return {name: found for name, found in self.known.items() if found.unavailable is None}
+
+    def _not_training(self) -> dict[str, str]:
+        """Device -> why it is not waited for."""
+        evaluating = [c.device for c in self._candidates if self.only_evaluates(c)]
+        return {**dict.fromkeys(evaluating, EVALUATES_ONLY), **self.refused}
 
     @property
     def known(self) -> dict[str, Candidate]:
@@ -148,8 +172,9 @@ class Recruiter:
             return available
         told = self.configure(round_, model, [ready[name] for name in chosen])
         names = [name for name in chosen if name in told]
-        evaluators = self.evaluators(names, available, collection, rng)
-        invitations = {
+        alone = self._only_evaluating(len(names), available, collection, orders, rng)
+        evaluators = self.evaluators(names, available, collection, rng, len(alone))
+        invitations = alone | {
             name: Invitation(
                 int(ready[name].node_id),
                 orders.of(
@@ -181,7 +206,7 @@ class Recruiter:
         asked = {**collection.held, **invitations}
         body = RoundBegin(
             selected={**collection.reasons, **chosen},
-            offers=collection.instructions.batch(TRAIN, asked, seconds, round_),
+            offers=collection.instructions.batch(asked, seconds, round_),
         )
         made = self._link.ask(lambda api: api.begin_round(round_, body)).assignments
         reached("engine.round.begun")
@@ -208,15 +233,37 @@ class Recruiter:
         chosen = draw_clients(self._selector, pools, invited - len(settled), rng)
         return dict(sorted(chosen.items()))
 
+    def _only_evaluating(
+        self,
+        training: int,
+        available: int,
+        collection: Collection,
+        orders: Orders,
+        rng: np.random.Generator,
+    ) -> dict[str, Invitation]:
+        """Those asked now that have nothing to train on: of all that evaluate, they come first."""
+        ready = self.evaluating()
+        fresh = [candidate for name, candidate in sorted(ready.items()) if name not in collection]
+        if not fresh:
+            return {}
+        everyone = training + len(collection.devices) + len(fresh)
+        count = self._setup.strategy.numbers.evaluators(available + len(ready), everyone)
+        chosen = rng.permutation(len(fresh))[: max(0, count - collection.evaluators)]
+        return {fresh[i].device: orders.to_evaluate(int(fresh[i].node_id)) for i in sorted(chosen)}
+
     def evaluators(
         self,
         names: Sequence[str],
         available: int,
         collection: Collection,
         rng: np.random.Generator,
+        alone: int = 0,
     ) -> set[str]:
-        """Those of the newly asked who evaluate the model before they train on it."""
-        everyone = len(names) + len(collection.devices)
-        count = self._setup.strategy.numbers.evaluators(available, everyone)
+        """Those of the newly asked who evaluate the model before they train on it.
+
+        ``alone``: how many are asked beside them to evaluate only.
+        """
+        everyone = len(names) + len(collection.devices) + alone
+        count = self._setup.strategy.numbers.evaluators(available + alone, everyone)
         order = rng.permutation(len(names))
-        return {names[i] for i in order[: max(0, count - collection.evaluators)]}
+        return {names[i] for i in order[: max(0, count - collection.evaluators - alone)]}

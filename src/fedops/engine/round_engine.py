@@ -16,11 +16,10 @@ from typing import Any, Literal
 
 from fedops.algorithms.selection import Selector, UniformSelector
 from fedops.core.contracts import Candidate, Encoding, EngineProgress, OpenRound
-from fedops.core.contracts.training import EVALUATE
 from fedops.core.errors import Invalid
 from fedops.core.states import FailureReason
 from fedops.engine.collecting import Collection, EndCondition, Place
-from fedops.engine.instructions import Instructions, Invitation, ModelBlobs, Orders
+from fedops.engine.instructions import Instructions, ModelBlobs, Orders
 from fedops.engine.link.blob_files import BlobFiles
 from fedops.engine.link.deliveries import DeliveryStream
 from fedops.engine.link.exit_reasons import RunFailed, heed
@@ -165,8 +164,7 @@ class RoundEngine:
             available = self._recruiter.call(round_, retry, ready, collection, orders, self._model)
         except Invalid as error:
             raise RunFailed(FailureReason.APP_ERROR, str(error)) from None
-        self._collect(round_, collection, available, self._rules.policy.deadline_seconds)
-        return available
+        return self._collect(round_, collection, available, self._rules.policy.deadline_seconds)
 
     def _go_on(self, open_: OpenRound, collection: Collection) -> tuple[int, int]:
         """Go on with the round of an earlier attempt. Returns its try, and how many could be chosen."""
@@ -178,16 +176,19 @@ class RoundEngine:
             raise RunFailed(FailureReason.APP_ERROR, str(error)) from None
         whole = self._rules.policy.deadline_seconds
         seconds = max(open_.seconds_left, whole if asked else 0.0)
-        self._collect(open_.round, collection, available, seconds)
-        return before.retry, available
+        return before.retry, self._collect(open_.round, collection, available, seconds)
 
-    def _collect(self, round_: int, collection: Collection, available: int, seconds: float) -> None:
+    def _collect(self, round_: int, collection: Collection, available: int, seconds: float) -> int:
+        """Returns how many could be chosen, now that more is known of them."""
         self._say_training(round_, collection)
         deadline = time.monotonic() + seconds
         enough, grace = self._rules.enough(available), self._rules.upload_grace
         collection.collect(EndCondition(deadline, enough, grace))
         self._agree_on_dataset(collection)
         self._recruiter.refused |= collection.refused
+        fresh = collection.without_examples - self._recruiter.without_examples
+        self._recruiter.without_examples |= fresh
+        return max(available - len(fresh), 1)
 
     def _is_done(self, round_: int, retry: int, collection: Collection, available: int) -> bool:
         if len(collection.updates) >= self._rules.quorum(available):
@@ -232,13 +233,15 @@ class RoundEngine:
         numbers = self._setup.strategy.numbers
         if numbers.fraction_evaluate == 0.0:
             return {}
-        collection = Collection(self._place("final"), self._instructions(), None, kind=EVALUATE)
+        collection = Collection(self._place("final"), self._instructions(), None)
         ready = self._recruiter.gather_in(FINAL_WAIT_SECONDS, collection)
         recent = [name for name in (last.updates if last else {}) if name in ready]
-        pool = sorted(recent or ready)
-        order = Orders(self._setup, self._spec.rounds, self._dataset).of(evaluate=True, told={})
+        alone = self._recruiter.evaluating()
+        ready |= alone
+        pool = [*sorted(alone), *sorted(recent or ready.keys() - alone.keys())]
+        orders = Orders(self._setup, self._spec.rounds + 1, self._dataset)
         invitations = {
-            name: Invitation(int(ready[name].node_id), order, "")
+            name: orders.to_evaluate(int(ready[name].node_id), reason="")
             for name in pool[: numbers.evaluators(len(ready), len(pool))]
         }
         text = f"the final model on {len(invitations)} clients"
@@ -256,7 +259,7 @@ class RoundEngine:
 
     def _say_training(self, round_: int, collection: Collection) -> None:
         missing = len(collection.outstanding)
-        detail = f"{len(collection.updates)} of {len(collection.devices)} clients replied"
+        detail = f"{len(collection.replied)} of {len(collection.devices)} clients replied"
         self._say("training", round_, f"{detail}, {missing} at it", collection)
 
     def _say(
@@ -274,7 +277,7 @@ class RoundEngine:
                 detail=detail[:500],
                 **more,
                 selected=collection.devices if collection else [],
-                replied=sorted(collection.updates) if collection else [],
+                replied=collection.replied if collection else [],
             )
         )
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from fedops.core.contracts import CancelRequest, OpenAssignment, OpenRound
-from fedops.core.contracts.training import TRAIN, ConfigValue
+from fedops.core.contracts.training import EVALUATE, TRAIN, ConfigValue
 from fedops.core.seeds import draw_seed
 from fedops.core.states import ASSIGNMENT_OPEN
 from fedops.engine.collecting import Collection
@@ -45,9 +45,10 @@ class TakeOver:
 
         Returns how many clients there were to choose from, and whether some were asked just now.
         """
-        available = len(self._recruiter.available().keys() | self._open.selected.keys())
-        known = self._recruiter.known
-        names = sorted(self._open.selected.keys() & known.keys())
+        ready, known = self._recruiter.available(), self._recruiter.known
+        alone = self._evaluating()
+        names = sorted((self._open.selected.keys() & known.keys()) - alone)
+        available = len(ready.keys() | (self._open.selected.keys() - alone))
         told: Told = self._recruiter.configure(
             self._open.round, model, [known[name] for name in names]
         )
@@ -76,7 +77,16 @@ class TakeOver:
                 collection.note_gone(name, why)
         return available, bool(again)
 
+    def _evaluating(self) -> set[str]:
+        """Those that were asked to evaluate only, or would be now."""
+        asked = {name for name, one in self._tries.items() if one.kind == EVALUATE}
+        known = self._recruiter.known.items()
+        fresh = {name for name, one in known if self._recruiter.only_evaluates(one)}
+        return asked | (fresh - self._tries.keys())
+
     def _invitation(self, assignment: OpenAssignment, node: int, told: Told) -> Invitation:
+        if assignment.kind == EVALUATE:
+            return self._orders.to_evaluate(node, assignment.retry)
         device = assignment.device
         order = self._orders.of(
             evaluate=assignment.evaluates, told=told.get(device, {}), retry=assignment.retry
@@ -125,6 +135,6 @@ class TakeOver:
 
 
 def _newest(open_: OpenRound) -> dict[str, OpenAssignment]:
-    """The last try of each device, by device."""
+    """The last try of each device, by device: it trains or evaluates."""
     ordered = sorted(open_.assignments, key=lambda one: one.retry)
-    return {one.device: one for one in ordered if one.kind == TRAIN}
+    return {one.device: one for one in ordered if one.kind in (TRAIN, EVALUATE)}

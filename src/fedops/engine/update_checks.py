@@ -100,7 +100,7 @@ def accept_update(path: Path, expected: ExpectedUpdate, bytes_up: int) -> Checke
         file = open_tensors(path)
         document = read_document(file)
         checked = check_records(_records_of(document), expected, bytes_up)
-        if expected.trains:
+        if expected.trains and not checked.header.evaluates_only:
             _check_layout(document)
             check_tensors(file, expected.contract)
         return checked
@@ -138,7 +138,7 @@ def check_records(records: UpdateRecords, expected: ExpectedUpdate, bytes_up: in
     if header.refused:
         raise ClientRefused(header.refused)
     evaluated = _metrics(records.evaluated)
-    if not expected.trains:
+    if not expected.trains or header.evaluates_only:
         return CheckedUpdate(header, None, evaluated, bytes_up)
     trained = _metrics(records.trained)
     if trained is None:

@@ -20,7 +20,7 @@ from typing import Any, Literal
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 
 from fedops.config.loading import read_toml
-from fedops.core.contracts import Instruction
+from fedops.core.contracts import Instruction, ParameterContract
 from fedops.core.contracts.training import (
     ARRAYS,
     CONFIG,
@@ -58,6 +58,7 @@ from fedops.storage.payloads import (
 from fedops.storage.tensors import Tensors, load, pack, unpack
 from fedops.trainer.device_context import Device
 from fedops.trainer.local_round import ClientProject, LocalTrainer, LocalUpdate
+from fedops.trainer.readiness import data_places
 
 logger = logging.getLogger("fedops.training")
 
@@ -180,6 +181,14 @@ class WorkResult:
 
 
 @dataclass(frozen=True)
+class Trial:
+    """Why a round could not be done here ("": it could), and for which model it was tried."""
+
+    reason: str = ""
+    contract: ParameterContract | None = None
+
+
+@dataclass(frozen=True)
 class FlowerTable:
     """``[tool.flwr.app]`` of an app."""
 
@@ -221,19 +230,48 @@ class DeviceApp:
         _here[:] = [self._handler]
 
     def warm_up(self) -> None:
-        """Load the app and its model, so that the first work finds them.
-
-        Raises:
-            Invalid: ``[xai]`` asks for what cannot be done with this model and data.
-        """
+        """Load the app and its model, so that the first work finds them."""
         try:
             self._handler.warm_up()
             self._app = self._loaded()
         except FedOpsError as error:  # a run's config may say more, and its try is reported
             logger.warning("%s", error)
             self._device.report.event("app_problem", error.message)
-            return
-        self._handler.trainer.prepare_explanations()
+
+    def try_out(self, config: Mapping[str, Any] | None) -> Trial:
+        """Whether a round under this config could be done here. None: as it is configured here."""
+        try:
+            return self._tried(config)
+        except FedOpsError as error:
+            return Trial(_short(error.message))
+        except (Exception, SystemExit) as error:
+            traceback.print_exception(error)
+            return Trial(_in_one_line(error))
+
+    def _tried(self, config: Mapping[str, Any] | None) -> Trial:
+        if self._app is None:
+            self._app = self._loaded()
+        if self._app is not self._handler and not self._has_flow():
+            return Trial()  # it loads its model and data by itself
+        if config is not None and self._adjust is not None:
+            config = self._adjust(dict(config))
+        found = self._handler.trainer.try_out(config)
+        return Trial(contract=found)
+
+    def _has_flow(self) -> bool:
+        return all(self._project.call(kind) is not None for kind in ("model", "data"))
+
+    def forget_data(self) -> None:
+        """Load the data anew when it is needed next."""
+        self._handler.trainer.forget_data()
+
+    def places(self, config: Mapping[str, Any] | None) -> list[Path]:
+        """Where the data lies under this config, as far as that can be told."""
+        try:
+            project = self._project if config is None else self._project.with_config(config)
+        except FedOpsError:
+            project = self._project
+        return data_places(project.config)
 
     def handle(self, instruction: Instruction, files: Mapping[str, Path], out: Path) -> WorkResult:
         """Do what an instruction says. ``files``: of the blobs it names, by sha256. Raises nothing."""

@@ -19,6 +19,7 @@ from fedops.core.errors import AttemptSuperseded, FedOpsError, Invalid
 from fedops.engine.link.log_shipping import LogShipping
 from fedops.engine.link.server_link import RETRY_SECONDS, ServerLink
 from fedops.failpoints import reached
+from fedops.platforms.processes import lower_priority
 from fedops.processes.json_lines import read_first_line
 from fedops.processes.log_output import log_to_stderr
 from fedops.processes.spawn import die_with_parent
@@ -45,8 +46,7 @@ def main() -> int:
 
 def _give_way() -> None:
     """Whoever calls the Server Manager is answered before this process aggregates, where cores are few."""
-    if hasattr(os, "nice"):  # not on Windows
-        os.nice(NICE)
+    lower_priority(NICE)
 
 
 def execute(ticket: EngineTicket, api: EngineClient, retry_seconds: float = RETRY_SECONDS) -> None:

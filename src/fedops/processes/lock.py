@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import sys
 from pathlib import Path
 from typing import IO
 
 import psutil
 
 from fedops.core.errors import Conflict
+from fedops.platforms.files import lock_file
 from fedops.processes.process_tree import end_tree, find_process
 
 
@@ -49,7 +49,7 @@ def hold_lock(path: Path, what: str) -> IO[str]:
     path.parent.mkdir(parents=True, exist_ok=True)
     file = path.open("a+")
     try:
-        _lock(file)
+        lock_file(file)
     except OSError:
         file.seek(0)
         holder = file.read().strip() or "unknown"
@@ -62,16 +62,3 @@ def hold_lock(path: Path, what: str) -> IO[str]:
         os.ftruncate(file.fileno(), 0)
         os.write(file.fileno(), f"{os.getpid()}\n".encode())
     return file
-
-
-def _lock(file: IO[str]) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        # Beyond the text, so that others can still read who holds it.
-        file.seek(1024)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

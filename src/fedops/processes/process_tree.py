@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
-import time
 from collections.abc import Callable, Iterable
 
 import psutil
 
+from fedops.platforms.processes import KILL, await_exit
 from fedops.waiting import Timeout
 
 #: Names a whole process tree: inherited by every descendant, whatever session or parent it ends up in.
@@ -41,7 +40,7 @@ def _end(
     left = _wait_gone(processes[:1], grace)
     # A root that ended in time may have left descendants, and new ones may have appeared.
     left = [*left, *(p for p in [*processes[1:], *more()] if _alive(p))]
-    signal_all(left, signal.SIGKILL)
+    signal_all(left, KILL)
     _wait_gone(left, 5.0)
 
 
@@ -89,20 +88,5 @@ def _wait_gone(processes: Iterable[psutil.Process], seconds: float) -> list[psut
 
 def _has_ended(process: psutil.Process, timeout: Timeout) -> bool:
     while _alive(process) and not timeout.is_over:
-        _await_exit(process.pid, timeout.seconds_left)
+        await_exit(process.pid, timeout.seconds_left)
     return not _alive(process)
-
-
-def _await_exit(pid: int, seconds: float) -> None:
-    """Return at the end of a process, or earlier. Unlike wait() it leaves the exit code to its parent."""
-    try:
-        handle = os.pidfd_open(pid)
-    except (AttributeError, OSError):  # no such call on this system, or the process is gone
-        time.sleep(min(seconds, 0.02))
-        return
-    try:
-        poll = select.poll()
-        poll.register(handle, select.POLLIN)
-        poll.poll(seconds * 1000)
-    finally:
-        os.close(handle)

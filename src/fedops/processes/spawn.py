@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -17,6 +15,7 @@ from typing import IO, Any
 
 import psutil
 
+from fedops.platforms.processes import KILL, end_by_kernel_after_parent, of_its_own
 from fedops.processes.process_tree import TREE_VARIABLE, descendants, signal_all
 from fedops.processes.threads import in_thread
 
@@ -24,8 +23,6 @@ from fedops.processes.threads import in_thread
 ORPHAN_SECONDS = 2.0
 _SECRET_NAME = re.compile(r"FEDOPS_.*(TOKEN|SECRET|PASSWORD|KEY|DATABASE_URL)", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"\bfo_(admin|join|device|attempt)_")
-PR_SET_PDEATHSIG = 1
-_LINUX = sys.platform.startswith("linux")
 
 # PR_SET_PDEATHSIG fires when the *thread* that started the child ends, so all children are started
 # by one thread that lives as long as the process.
@@ -73,8 +70,7 @@ def spawn(
         "stdin": subprocess.PIPE,
         "stdout": stdout,
         "stderr": stderr,
-        "pass_fds": tuple(pass_fds),
-        "start_new_session": True,
+        **of_its_own(pass_fds),
     }
     return _spawner.submit(_popen, list(command), options).result()
 
@@ -110,7 +106,7 @@ def die_with_parent(before: Callable[[], None] | None = None) -> None:
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     os.close(null)
-    _end_by_kernel_after_parent()
+    end_by_kernel_after_parent()
     in_thread(_watch_tie, tie, before, name="parent-watch")
 
 
@@ -124,23 +120,5 @@ def _watch_tie(tie: int, before: Callable[[], None] | None) -> None:
     with contextlib.suppress(Exception):
         if before is not None:
             before()
-    signal_all(descendants(psutil.Process()), signal.SIGKILL)
+    signal_all(descendants(psutil.Process()), KILL)
     os._exit(1)
-
-
-def _end_by_kernel_after_parent() -> None:
-    # The watching thread needs the interpreter; native code may never give it back. On Linux the kernel
-    # sends SIGQUIT when the parent dies. Its handler is libc's alarm() itself, called with the signal's
-    # number (3) as its argument: three seconds later SIGALRM ends the process, Python or not.
-    if not _LINUX:
-        return
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.signal.argtypes = (ctypes.c_int, ctypes.c_void_p)
-    libc.signal.restype = ctypes.c_void_p
-    libc.signal(int(signal.SIGQUIT), ctypes.cast(libc.alarm, ctypes.c_void_p))
-    prctl(PR_SET_PDEATHSIG, int(signal.SIGQUIT))
-
-
-def prctl(option: int, value: int) -> None:
-    if _LINUX:
-        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)

@@ -14,11 +14,9 @@ from collections.abc import Sequence
 
 import psutil
 
+from fedops.platforms.processes import KILL, adopt_orphans, killed_with_us
 from fedops.processes.process_tree import TREE_VARIABLE, carrying, descendants, end_tree, signal_all
-from fedops.processes.spawn import PR_SET_PDEATHSIG, prctl
 from fedops.processes.threads import in_thread
-
-_PR_SET_CHILD_SUBREAPER = 36
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _tether(command: list[str], grace: float, tree: str) -> int:
-    prctl(_PR_SET_CHILD_SUBREAPER, 1)  # orphans of CMD become ours, so that we find them
+    adopt_orphans()
     done = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())
@@ -41,21 +39,19 @@ def _tether(command: list[str], grace: float, tree: str) -> int:
     in_thread(_set_at_end_of_stdin, done)
     done.wait()
     end_tree(child.pid, grace)
-    signal_all([*descendants(psutil.Process()), *_carrying_others(tree)], signal.SIGKILL)
+    signal_all([*descendants(psutil.Process()), *_carrying_others(tree)], KILL)
     code = child.wait()
     return 128 - code if code < 0 else code
 
 
 def _start_tethered(command: list[str], tree: str) -> subprocess.Popen[bytes]:
     env = {**os.environ, TREE_VARIABLE: tree}
-    death = int(signal.SIGKILL)
     try:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             env=env,
-            # Safe: nothing else runs in this process yet.
-            preexec_fn=lambda: prctl(PR_SET_PDEATHSIG, death),
+            **killed_with_us(),
         )
     except OSError as error:
         sys.exit(f"cannot start {command[0]}: {error.strerror}")

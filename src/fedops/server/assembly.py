@@ -23,6 +23,7 @@ from fedops.server.devices.cloned_devices import ClonedDevices
 from fedops.server.devices.desired_state import WantedStates
 from fedops.server.devices.recent_calls import RecentCalls
 from fedops.server.events.notifications import WorkOver
+from fedops.server.jobs.config_checks import ConfigChecks
 from fedops.server.jobs.dispatcher import Dispatcher
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.jobs.leadership import Alone, Leadership
@@ -147,6 +148,7 @@ class ServerManager:
     def _close_blocking(self) -> None:
         self.scheduler.worker.join(JOIN_SECONDS)
         self.maintenance.worker.join(JOIN_SECONDS)
+        self.services.checks.close()
         self.services.engines.close()
         self.member.close()
 
@@ -173,6 +175,7 @@ def assemble_manager(
         writer=base.writer,
         artifacts=base.artifacts,
         engines=engines,
+        checks=ConfigChecks(engines, base.artifacts, settings.home, settings.check_seconds),
         pulse=pulse,
         twins=base.twins,
         clock=clock,

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid
+from fedops.platforms.processes import raise_open_files
 from fedops.processes.lock import hold_lock
 from fedops.processes.log_output import log_to_stderr
 from fedops.server.database.backup_lock import require_finished
@@ -80,7 +81,7 @@ def _begin(
     require_finished(settings.home)
     listener = held.enter_context(bind(settings.host, settings.port))
     log_to_stderr()
-    _raise_open_files()
+    raise_open_files(OPEN_FILES)
     return settings.model_copy(update={"port": listener.getsockname()[1]}), listener
 
 
@@ -140,19 +141,3 @@ def _cannot_bind(host: str, port: int, error: OSError) -> FedOpsError:
     if error.errno == errno.EACCES:
         return Forbidden(f"this user may not listen on port {port}; give one above 1023")
     return Invalid(f"cannot listen on {host}:{port}: {error.strerror}; is it this machine's?")
-
-
-# --- the process -------------------------------------------------------------------------------
-
-
-def _raise_open_files() -> None:
-    """As many connections as this user may have, up to what a thousand devices need."""
-    if sys.platform == "win32":
-        return
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-    if soft < wanted:
-        with contextlib.suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from fedops.core.errors import Unavailable
+from fedops.platforms.files import sync_path
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: A disk that was found full is taken to be so for a while: who failed tries again sooner. Seconds.
@@ -60,19 +60,11 @@ def disk_errors(where: Path) -> Iterator[None]:
 def sync_folders(folders: Iterable[Path]) -> None:
     """Names in these folders that were made or changed are durable afterwards."""
     for folder in folders:
-        _sync(folder)
+        sync_path(folder)
 
 
 def sync_files(paths: Sequence[Path]) -> None:
     """These files and their names are durable afterwards. ``OSError``: one of them is not there."""
     for path in paths:
-        _sync(path)
+        sync_path(path)
     sync_folders({path.parent for path in paths})
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

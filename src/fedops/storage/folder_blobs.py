@@ -21,6 +21,15 @@ from typing import BinaryIO
 from fedops.core.contracts import BlobRef
 from fedops.core.errors import Invalid, NotFound, Unavailable
 from fedops.failpoints import reached
+from fedops.platforms.files import (
+    BINARY,
+    NO_LINKS,
+    READ_AND_SYNC,
+    link_file,
+    link_open_file,
+    read_at,
+    sync_data,
+)
 from fedops.storage.atomic_files import sha256_of, write_atomic
 from fedops.storage.blobs import (
     MISSING,
@@ -33,11 +42,11 @@ from fedops.storage.blobs import (
     require_digest,
 )
 from fedops.storage.disk import disk_errors, sync_folders
-from fedops.storage.open_files import link_open_file, mark_of, read_exactly, write_all
+from fedops.storage.open_files import mark_of, read_exactly, write_all
 
 _NAME = re.compile(r"[0-9a-zA-Z_-]{1,128}")
 _BLOCK = 1 << 20
-_WRITE = os.O_RDWR | os.O_APPEND
+_WRITE = os.O_RDWR | os.O_APPEND | BINARY
 
 
 class FolderBlobs:
@@ -94,7 +103,7 @@ class FolderBlobs:
 
     def read(self, sha256: str, offset: int, size: int) -> bytes:
         try:
-            file = os.open(place_of(self.root, sha256), os.O_RDONLY | os.O_CLOEXEC)
+            file = os.open(place_of(self.root, sha256), os.O_RDONLY | BINARY)
         except FileNotFoundError:
             raise not_there(sha256) from None
         try:
@@ -186,13 +195,13 @@ class FolderUpload:
         try:
             if not stat.S_ISREG(source.stat(follow_symlinks=False).st_mode):
                 raise Invalid(f"{source.name} is no file")
-            os.link(source, self.path, follow_symlinks=False)
+            link_file(source, self.path)
         except FileNotFoundError:
             raise NotFound(f"there is no file {source.name} to take over") from None
         except OSError:  # another file system, or one without links
             self._copy(source)
         else:
-            self._open(os.O_RDONLY)
+            self._open(READ_AND_SYNC)
             self.reopen()
 
     def _copy(self, source: Path) -> None:
@@ -267,7 +276,7 @@ class FolderUpload:
         if self._file < 0:
             raise Unavailable(f"the upload of {self.ref.sha256} was given up; begin it again")
         with disk_errors(self._store.root):
-            os.fdatasync(self._file)
+            sync_data(self._file)
 
     def place(self) -> Path:
         target = place_of(self._store.root, self.ref.sha256)
@@ -319,7 +328,7 @@ class FolderUpload:
     def _opened(self) -> int:
         if self._file < 0:
             with disk_errors(self._store.root):
-                self._open(_WRITE | os.O_CREAT | os.O_NOFOLLOW)
+                self._open(_WRITE | os.O_CREAT | NO_LINKS)
                 if self._store.shared and mark_of(self._file) != self._left:
                     self._take_over()
             self.reopen()
@@ -330,9 +339,9 @@ class FolderUpload:
         source, self._file = self._file, -1
         beside = self._store.incoming / secrets.token_hex(16)
         try:
-            self._file = os.open(beside, _WRITE | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            self._file = os.open(beside, _WRITE | os.O_CREAT | os.O_EXCL, 0o600)
             self._begin_anew()
-            while block := os.pread(source, _BLOCK, self.size):
+            while block := read_at(source, _BLOCK, self.size):
                 write_all(self._file, block)
                 self._hash.update(block)
                 self.size += len(block)
@@ -345,7 +354,7 @@ class FolderUpload:
             os.close(source)
 
     def _open(self, flags: int) -> None:
-        self._file = os.open(self.path, flags | os.O_CLOEXEC, 0o600)
+        self._file = os.open(self.path, flags, 0o600)
         self._store._open.add(self._name)
 
     def _close(self) -> None:
@@ -364,7 +373,7 @@ class FolderUpload:
     def _hash_again(self, file: int) -> None:
         self._begin_anew()
         with disk_errors(self._store.root):
-            while block := os.pread(file, _BLOCK, self.size):
+            while block := read_at(file, _BLOCK, self.size):
                 self._hash.update(block)
                 self.size += len(block)
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 from fedops.core.contracts import EngineTicket
 from fedops.core.errors import Unavailable
@@ -36,6 +39,9 @@ class FakeEngines:
     stubborn: set[int] = field(default_factory=set)
     #: Refuse to start, as a machine without memory does.
     broken: str = ""
+    #: What they find wrong with any app, and the configs that they were asked about.
+    problem: str | None = ""
+    examined: list[Mapping[str, Any]] = field(default_factory=list)
     _pids: itertools.count[int] = field(default_factory=lambda: itertools.count(4711))
 
     def clean(self) -> None:
@@ -61,6 +67,11 @@ class FakeEngines:
 
     def forget(self, attempt_id: int) -> None:
         self.ended.pop(attempt_id, None)
+
+    def examine(self, app_dir: Path, config: Mapping[str, Any], seconds: float) -> str | None:
+        assert (app_dir / "pyproject.toml").is_file()
+        self.examined.append(config)
+        return self.problem
 
     def close(self) -> None:
         self.running.clear()

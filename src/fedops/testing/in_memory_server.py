@@ -36,6 +36,8 @@ class InMemoryServer:
         self.node_ids: dict[str, int] = {}
         self.unavailable: dict[str, str] = {}
         self.busy: dict[str, int] = {}
+        #: What devices said of it.
+        self.evaluates_only: dict[str, bool] = {}
         self.command: Any = "continue"
         self.attempt = 1
         self.initial: c.ModelInit | None = None
@@ -221,6 +223,7 @@ class InMemoryServer:
                     device=name,
                     node_id=str(node_id),
                     unavailable=self.unavailable.get(name),
+                    evaluates_only=self.evaluates_only.get(name),
                     busy_with=self.busy.get(name),
                 )
                 for name, node_id in self.node_ids.items()

@@ -37,6 +37,10 @@ class Reporter(Protocol):
         """Something worth keeping happened. ``data`` may hold ``run_id`` and ``round``."""
         ...
 
+    def describe(self, **facts: Any) -> None:
+        """What this client is and has, from now on: fields of ``core.contracts.ProcessReport``."""
+        ...
+
     def metric(self, name: str, value: float, run_id: int, round_: int) -> None:
         """One number of one round."""
         ...
@@ -88,6 +92,14 @@ class Explanations(Protocol):
         """
         ...
 
+    def try_out(self, config: Config, adapter: ModelAdapter, data: DataSplit) -> None:
+        """The same check before a round is asked for. What is at work is left at it.
+
+        Raises:
+            Invalid: it cannot be done, with what to do.
+        """
+        ...
+
     def received(self, moment: RoundMoment) -> None:
         """The model that a round's training begins with."""
         ...
@@ -121,6 +133,8 @@ class NoReporter:
 
     def event(self, name: str, text: str, **data: Any) -> None: ...
 
+    def describe(self, **facts: Any) -> None: ...
+
     def metric(self, name: str, value: float, run_id: int, round_: int) -> None: ...
 
 
@@ -152,6 +166,8 @@ class NoExplanations:
     """Explains nothing."""
 
     def prepare(self, config: Config, adapter: ModelAdapter, data: DataSplit) -> None: ...
+
+    def try_out(self, config: Config, adapter: ModelAdapter, data: DataSplit) -> None: ...
 
     def received(self, moment: RoundMoment) -> None: ...
 

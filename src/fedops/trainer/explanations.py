@@ -81,7 +81,8 @@ def explainer_for(
 class RoundExplanations:
     """``trainer.device_context.Explanations`` of a device. What it writes lies below ``base``.
 
-    ``upload`` is what may leave the device at most, by its owner's word. Only ``prepare`` raises.
+    ``upload`` is what may leave the device at most, by its owner's word. Only ``prepare`` and
+    ``try_out`` raise.
     """
 
     def __init__(self, base: Path, report: Reporter, upload: str = "none") -> None:
@@ -104,6 +105,18 @@ class RoundExplanations:
         if now is None or now.key != key or now.data is not data:
             self._close(0.0)
             self._opened = self._open(key, config, adapter, data)
+
+    def try_out(self, config: Config, adapter: ModelAdapter, data: DataSplit) -> None:
+        if not config.xai.enabled:
+            return
+        now = self._opened
+        if now is None:
+            self.prepare(config, adapter, data)
+        elif now.key != _key(config) or now.data is not data:
+            from fedops.explain.explainers.options import Limits
+
+            limits = Limits(upload=self._upload)
+            explainer_for(config, adapter, data, self._base, limits, kept=False)
 
     def received(self, moment: RoundMoment) -> None:
         self._begun = None

@@ -17,17 +17,18 @@ from typing import Any, Protocol, Self
 from fedops.algorithms.clipping import clip_update
 from fedops.config.loading import to_plain
 from fedops.config.schema import Config
-from fedops.core.contracts import ExchangeRule
+from fedops.core.contracts import ExchangeRule, ParameterContract
 from fedops.core.contracts.training import EVALUATE, ClientMetrics, TrainingOrder, UpdateHeader
-from fedops.core.errors import FedOpsError, Forbidden, Invalid
+from fedops.core.errors import Forbidden, Invalid
 from fedops.core.seeds import client_seed
 from fedops.core.states import ProcessStatus
 from fedops.failpoints import reached
-from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext, WarmsUp
+from fedops.scalize.adapter.protocol import ModelAdapter, OnAccelerator, TrainContext, WarmsUp
 from fedops.scalize.flow.datasets import DataSplit
 from fedops.storage.tensors import Tensors
 from fedops.trainer.checkpoint_restore import restore
 from fedops.trainer.device_context import Device, RoundMoment
+from fedops.trainer.readiness import explain_missing, known_count, load_batch
 
 logger = logging.getLogger("fedops.training")
 
@@ -45,6 +46,7 @@ class ClientProject(Protocol):
     def with_config(self, plain: Mapping[str, Any]) -> Self: ...
     def make_adapter(self, seed: int) -> ModelAdapter: ...
     def load_data(self) -> DataSplit: ...
+    def forget_data(self) -> None: ...
 
 
 class CannotTakePart(Exception):
@@ -126,6 +128,10 @@ class LocalTrainer:
         self._project = project
         self._device = device
         self._warm: _Warm | None = None
+        #: The data of which a batch was loaded.
+        self._tried: DataSplit | None = None
+        self._said = ""
+        self._said_to_evaluate = False
 
     def warm_up(self) -> None:
         """Load the model of the app as it is configured here, so that the first order finds it."""
@@ -135,22 +141,28 @@ class LocalTrainer:
         if isinstance(adapter, WarmsUp):
             adapter.warm_up()
 
-    def prepare_explanations(self) -> None:
-        """Check ``[xai]`` as it is configured here against the model and the data, before any training.
+    def try_out(self, plain: Mapping[str, Any] | None = None) -> ParameterContract:
+        """Make ready what a round under this config needs, and keep it loaded. None: as configured here.
+
+        Returns the model's contract.
 
         Raises:
-            Invalid: it cannot be done, with what to do.
+            FedOpsError: it cannot be done, with what to do.
         """
-        config = self._project.config
-        if not config.xai.enabled:
-            return
-        try:
-            data = self._project.load_data()
-        except FedOpsError as error:  # a run's config may say more of the data
-            self._device.report.event("app_problem", error.message)
-            return
-        adapter = self._warm_model(self._project, config.random_seed).adapter
-        self._device.explanations.prepare(config, adapter, data)
+        project = self._project if plain is None else self._project.with_config(plain)
+        config = project.config
+        adapter = self._warm_model(project, config.random_seed).adapter
+        data = self._load_data(project)
+        if data is not self._tried:  # once: a data set may have a generator of its own
+            load_batch(data, config.batch_size)
+            self._tried = data
+        self._device.explanations.try_out(config, adapter, data)
+        return adapter.contract
+
+    def forget_data(self) -> None:
+        """What the data lies in has changed, or training on it failed: load it anew."""
+        self._project.forget_data()
+        self._tried = None
 
     def __call__(self, order: TrainingOrder, received: Tensors, kind: str) -> LocalUpdate:
         """The answer. ``kind``: train (and evaluate, if the order says so) or evaluate.
@@ -169,6 +181,8 @@ class LocalTrainer:
             head, fingerprint=work.adapter.contract.fingerprint, dataset=work.data.dataset
         )
         evaluated, head = self._evaluate(work, head, trains)
+        if trains and not work.data.examples:
+            return LocalUpdate(replace(head, evaluates_only=True), evaluated=evaluated)
         if not trains:
             return LocalUpdate(head, evaluated=evaluated)
         trained, tensors, head = self._train(work, head)
@@ -185,7 +199,7 @@ class LocalTrainer:
         try:
             project = self._project.with_config(order.config)
             adapter = self._warm_model(project, order.run_seed).adapter
-            data = project.load_data()
+            data = self._load_data(project)
             _compare(order, adapter, data)
             self._device.explanations.prepare(project.config, adapter, data)
         except (Invalid, Forbidden) as error:
@@ -194,13 +208,39 @@ class LocalTrainer:
         adapter.set_tensors(first)
         return _Work(order, project.config, adapter, data, received, first)
 
+    def _load_data(self, project: ClientProject) -> DataSplit:
+        try:
+            data = project.load_data()
+        except Invalid as error:
+            raise explain_missing(project.config, error) from None
+        held_out = known_count(data.validation)
+        self._device.report.describe(training_examples=data.examples, validation_examples=held_out)
+        if not data.examples and not self._said_to_evaluate:
+            self._said_to_evaluate = True
+            text = f"this device has no training example of '{data.dataset}': it evaluates only"
+            logger.info("%s", text)
+            self._device.report.event("evaluates_only", text)
+        return data
+
     def _warm_model(self, project: ClientProject, seed: int) -> _Warm:
         plain = {k: v for k, v in to_plain(project.config).items() if k not in _ELSEWHERE}
         key = json.dumps([seed, plain], sort_keys=True)
         if self._warm is None or self._warm.key != key:
             self._warm = None
             self._warm = _Warm.build(key, project, seed)
+            self._tell_accelerator(self._warm.adapter)
         return self._warm
+
+    def _tell_accelerator(self, adapter: ModelAdapter) -> None:
+        """Say where the model is computed, and once why it is not where it was asked for."""
+        if not isinstance(adapter, OnAccelerator):
+            return
+        used, report = adapter.accelerator, self._device.report
+        report.describe(accelerator=used.name, accelerator_problem=used.problem)
+        if used.problem and used.problem != self._said:
+            logger.warning("%s", used.problem)
+            report.event("accelerator_replaced", used.problem)
+        self._said = used.problem
 
     def _own_state(self, order: TrainingOrder, after_round: int) -> Tensors:
         """The tensors that stay on the device, as ``after_round`` of this run left them."""

@@ -170,6 +170,38 @@ def test_candidates_say_why_they_cannot_be_invited(world: World) -> None:
     )
 
 
+def test_a_device_that_evaluates_only_is_told_apart(world: World) -> None:
+    world.task()
+    devices = world.ready_devices("a", "b", "judge")
+    said = idle()
+    facts = {"training_examples": 0, "validation_examples": 200}
+    process = said.process.model_copy(update=facts)
+    devices["judge"].poll(said.model_copy(update={"process": process}))
+    devices["a"].poll(
+        said.model_copy(
+            update={"process": c.ProcessReport(status=said.process.status, training_examples=60)}
+        )
+    )
+    world.step()
+    started = world.operator.start_run("mnist", c.RunStart(overrides=["clients_per_round=2"]))
+    assert started.plan == (
+        "2 devices train, 1 evaluates only, all 2 each round, 3 rounds, a round counts with 2"
+    )
+    world.operator.stop_run(started.id)
+    run, engine = world.running()
+    world.clock.advance(2.0)  # what changes nothing for a run is written now and then
+    world.step()
+    found = {x.device: x.evaluates_only for x in engine.candidates().candidates}
+    assert found == {"a": False, "b": None, "judge": True}
+    judge = world.operator.device("judge")
+    assert judge.why == (
+        "online; its training client is ready, evaluates only: it has no training example"
+    )
+    assert judge.process.validation_examples == 200
+    engine.progress(c.EngineProgress(phase="waiting", round=1, needed=3))
+    assert "judge: evaluates only: it has no training example" in world.operator.run(run.id).why
+
+
 def test_candidates_carry_their_history(world: World) -> None:
     world.task()
     world.ready_devices("a", "b")

@@ -9,9 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from device_processes import Device, joined_device
 from fake_manager import Work, eventually
+from typer.testing import CliRunner
 
+from fedops.cli.main import app
 from fedops.config.loading import to_plain
 from fedops.core.contracts.training import TrainingOrder
 from fedops.scalize.flow.project import Project
@@ -67,7 +70,7 @@ class Net(nn.Module):
 
 
 @pytest.fixture
-def device(tmp_path: Path) -> Iterator[Device]:
+def joined(tmp_path: Path) -> Iterator[Device]:
     with joined_device(tmp_path) as device:
         (device.app / "pyproject.toml").write_text(PYPROJECT)
         (device.app / "slow.py").write_text(CODE)
@@ -76,9 +79,14 @@ def device(tmp_path: Path) -> Iterator[Device]:
             f"num_epochs = {EPOCHS}\nbatch_size = 8\nlearning_rate = 0.01\n"
             '[model]\n_target_ = "slow.Net"\n[dataset]\nvalidation_split = 0.0\n'
         )
-        device.start("training=real")
-        device.until("idle", 60)
         yield device
+
+
+@pytest.fixture
+def device(joined: Device) -> Device:
+    joined.start("training=real")
+    joined.until("idle", 60)
+    return joined
 
 
 def ask(device: Device, key: str) -> Work:
@@ -138,3 +146,55 @@ def test_a_manager_that_ends_with_its_training_goes_on(device: Device) -> None:
     device.start("training=real")
     assert trained(device, work) == undisturbed
     assert batches(device) - begin - EPOCHS * BATCHES < BATCHES
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_an_accelerator_that_is_not_there_is_the_cpu_and_everybody_hears_it(joined: Device) -> None:
+    limits = '[limits]\naccelerator = "cuda:1"\naccelerator_memory_mb = 500\n'
+    (joined.home / "device.toml").write_text(limits)
+    with (joined.app / "slow.py").open("a") as file:
+        file.write("import os\nprint('SEES', os.environ.get('CUDA_VISIBLE_DEVICES'))\n")
+    joined.start("training=real")
+    said = joined.until("idle", 60)
+    problem = (
+        "the CPU is used instead of the accelerator 'cuda:1': PyTorch sees no CUDA device; see 'accelerator' "
+        "in [limits] of device.toml, or in [resources] of the config"
+    )
+    assert (said["accelerator"], said["accelerator_problem"]) == ("cpu", problem)
+    assert trained(joined, ask(joined, "first"))
+    eventually(lambda: joined.server.events("accelerator_replaced"))
+    assert [event["text"] for event in joined.server.events("accelerator_replaced")] == [problem]
+    printed = (joined.home / "logs" / "training-client.log").read_text()
+    assert "SEES 1\n" in printed  # also for an app that picks its device itself
+    assert problem in printed
+    runner = CliRunner()
+    shown = runner.invoke(app, ["client", "status", "--home", str(joined.home)]).output
+    assert "trains on" in shown
+    assert "'cuda:1': PyTorch sees no CUDA device" in " ".join(shown.split())
+
+
+def test_a_device_with_validation_data_alone_evaluates(joined: Device) -> None:
+    code = (joined.app / "slow.py").read_text()
+    returned = "    return x, (x.sum(axis=1) > 0).astype(np.int64)"
+    assert returned in code
+    alone = returned.replace("return ", "return None, (") + ")"
+    (joined.app / "slow.py").write_text(code.replace(returned, alone))
+    joined.start("training=real")
+    said = joined.until("idle", 60)
+    eventually(lambda: joined.server.process.get("training_examples") is not None, 20, said)
+    said = joined.server.process
+    assert (said["training_examples"], said["validation_examples"]) == (0, 64)
+    project = Project.open(joined.app)
+    adapter = project.make_adapter(42)
+    order = TrainingOrder(
+        1, 7, 1, "mnist", 42, to_plain(project.config), adapter.contract, evaluate=True
+    )
+    work = joined.server.ask(7, 1, model=adapter.get_tensors(), values=order.values())
+    payload = joined.deliver(work, 60).payload
+    assert payload.arrays == {}
+    assert payload.configs["reply"]["evaluates-only"] is True
+    assert payload.metrics["eval-metrics"]["num-examples"] == 64
+    assert "accuracy" in payload.metrics["eval-metrics"]
+    assert batches(joined) == 0
+    eventually(lambda: joined.server.events("evaluates_only"))
+    assert len(joined.server.events("evaluates_only")) == 1

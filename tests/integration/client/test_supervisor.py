@@ -110,6 +110,24 @@ time.sleep(60)
     assert "working" in (bench.home / "child.log").read_text()
 
 
+def test_what_a_child_says_of_itself_is_in_its_report(bench: Bench) -> None:
+    supervisor = bench.start(
+        """
+say(kind="facts", facts=dict(accelerator="cuda:1", training_examples=7, pid=1))
+say(kind="facts", facts=dict(accelerator=[], training_examples="many"))
+say(kind="facts", facts=7)
+say(kind="facts", facts=dict(accelerator_problem="why"))
+say(**idle)
+time.sleep(60)
+"""
+    )
+    report = bench.until(ProcessStatus.IDLE)
+    assert report.pid != 1
+    facts = (report.accelerator, report.accelerator_problem, report.training_examples)
+    assert facts == ("cuda:1", "why", 7)
+    supervisor.stop()
+
+
 def test_crashes_back_off_and_end_in_giving_up(bench: Bench) -> None:
     begin = time.monotonic()
     supervisor = bench.start("say(**idle)\nsys.exit('the disk is gone')")

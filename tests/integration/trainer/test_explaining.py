@@ -76,7 +76,7 @@ class Client:
         device = Device("pi-1", report=self.ear, explanations=self.explanations)
         self.trainer = LocalTrainer(self.project, device)
         self.trainer.warm_up()
-        self.trainer.prepare_explanations()
+        self.trainer.try_out()
 
     def round(self, number: int, **xai: Any) -> UpdateHeader:
         """The answer to a round, under this ``[xai]`` of the run's config."""

@@ -9,7 +9,7 @@ from line_model import LineAdapter, LineProject, StateMemory, examples
 
 from fedops.config.loading import parse_config
 from fedops.core.contracts import ExchangeRule
-from fedops.core.contracts.training import EVALUATE, TRAIN, TrainingOrder
+from fedops.core.contracts.training import EVALUATE, TRAIN, TrainingOrder, UpdateHeader
 from fedops.core.errors import Invalid
 from fedops.core.states import ProcessStatus
 from fedops.scalize.adapter.protocol import Cancelled, TrainContext, TrainResult
@@ -30,6 +30,10 @@ class Ear(NoReporter):
     """Hears what a client reports."""
 
     heard: list[Any] = field(default_factory=list)
+    facts: dict[str, Any] = field(default_factory=dict)
+
+    def describe(self, **facts: Any) -> None:
+        self.facts |= facts
 
     def working(self, status: ProcessStatus, task: str, run_id: int, round_: int) -> None:
         self.heard.append((status.value, task, run_id, round_))
@@ -168,6 +172,28 @@ def test_what_a_client_reports() -> None:
         ("training", "lines", 5, 1),
         ("train_loss", 5, 1),
     ]
+
+
+def test_a_client_with_validation_data_alone_evaluates_and_says_so_once() -> None:
+    ear = Ear()
+    client = trainer(Device("judge", report=ear), data=None)
+    client.try_out()
+    update = answer(client, replace(ORDER, evaluate=True))
+    assert (update.header.evaluates_only, update.header.refused) == (True, "")
+    assert update.tensors is update.trained is None
+    assert update.evaluated is not None
+    assert update.evaluated.examples == 3
+    unasked = answer(client)
+    assert (unasked.header.evaluates_only, unasked.evaluated) == (True, None)
+    text = "this device has no training example of 'lines': it evaluates only"
+    assert [heard for heard in ear.heard if heard[0] == "evaluates_only"] == [
+        ("evaluates_only", text, {})
+    ]
+    assert ear.facts == {"training_examples": 0, "validation_examples": 3}
+    record = update.header.values()
+    assert UpdateHeader.from_values(record).evaluates_only
+    del record["evaluates-only"]  # as an older device answers
+    assert not UpdateHeader.from_values(record).evaluates_only
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from fedops.client.local.status_text import why
 from fedops.client.manager.task_selection import choose_tasks
 from fedops.client.spool.child_output import LogFile
 from fedops.client.supervision.exit_status import why_ended
+from fedops.client.supervision.process_setup import child_env
 from fedops.client.telemetry.system_metrics import Telemetry, _gpu_values, memory_of
 from fedops.core.contracts import ProcessReport, RecordKind
 from fedops.core.errors import Invalid, NotFound
@@ -79,6 +80,41 @@ def test_limits_lower_and_say_so() -> None:
     assert DeviceConfig().bound({"num_epochs": 5}) == ({"num_epochs": 5}, [])
 
 
+def test_the_owner_chooses_the_accelerator() -> None:
+    limits = {"accelerator": "cuda:1", "accelerator_memory_mb": 4_000}
+    config = DeviceConfig.model_validate({"limits": limits})
+    assert config.overrides() == [
+        'resources.accelerator="cuda:1"',
+        "resources.accelerator_memory_mb=4000",
+    ]
+    assert DeviceConfig().overrides() == []
+    said = config.bound({"resources": {"accelerator": "cpu"}})[1]
+    assert said == ["accelerator 'cpu' replaced by 'cuda:1' by this device's owner"]
+    assert config.bound({"resources": {"accelerator": "auto"}})[1] == []
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "ours", "visible"),
+    [
+        ("auto", None, None),
+        ("cuda", None, None),
+        ("cpu", "0,1", ""),
+        ("mps", None, ""),
+        ("cuda:1", None, "1"),
+        ("cuda:1", "4,GPU-77", "GPU-77"),
+        ("cuda:1", "4", ""),
+    ],
+)
+def test_what_was_not_chosen_is_hidden_from_the_app_too(
+    accelerator: str, ours: str | None, visible: str | None
+) -> None:
+    config = DeviceConfig.model_validate({"limits": {"accelerator": accelerator}})
+    base = {} if ours is None else {"CUDA_VISIBLE_DEVICES": ours}
+    env = child_env(config, base)
+    assert env.get("CUDA_VISIBLE_DEVICES") == visible
+    assert env.get("KERAS_TORCH_DEVICE") == ("cpu" if accelerator == "cpu" else None)
+
+
 def test_what_may_leave() -> None:
     config = DeviceConfig.model_validate({"uploads": {"logs": False, "telemetry": False}})
     assert [kind for kind in RecordKind if config.may_leave(kind)] == ["metric", "event"]
@@ -90,6 +126,10 @@ def test_what_may_leave() -> None:
     [
         ("[limits]\nthread = 1", "limits.thread: unknown key; did you mean 'threads'?"),
         ("[limits]\nthreads = -1", "limits.threads = -1"),
+        (
+            '[limits]\naccelerator = "gpu"',
+            'must be "auto", "cpu", "cuda", "mps", or one CUDA device by its number, such as "cuda:1"',
+        ),
         ('[uploads]\nexplanations = "all"', "must be one of 'none', 'scores', 'images'"),
         ("[limits\n", "cannot read"),
     ],

@@ -21,6 +21,14 @@ from fedops.core.reasons.plan import RunPlan, plan_text
             "1 device ready, it takes part in each round, 1 round, a round counts with 1",
         ),
         (RunPlan(2, 5, 3, 4), "2 devices ready, a round asks 5, 4 rounds, a round counts with 3"),
+        (
+            RunPlan(4, 4, 3, 10, 1),
+            "4 devices train, 1 evaluates only, all 4 each round, 10 rounds, a round counts with 3",
+        ),
+        (
+            RunPlan(1, 1, 1, 1, 2),
+            "1 device trains, 2 evaluate only, it takes part in each round, 1 round, a round counts with 1",
+        ),
         (RunPlan(0, 2, 2, 4), "0 devices ready, a round asks 2, 4 rounds, a round counts with 2"),
     ],
 )

@@ -10,6 +10,13 @@ import typer
 
 from fedops.cli import options
 from fedops.cli.output import show
+from fedops.console.devices import (
+    examples,
+    process_word,
+    readiness_lines,
+    refusal_line,
+    trains_on,
+)
 from fedops.console.format import coloured, fields
 from fedops.processes.log_output import log_to_stderr
 from fedops.settings import client_settings
@@ -72,10 +79,14 @@ def status(home: options.Home = None, as_json: options.Json = False) -> None:
             "works on": "; ".join(
                 f"{held.kind} of '{held.task}': {held.doing}" for held in found.held
             ),
-            "process": coloured(process.status),
+            "process": coloured(process_word(process)),
+            "readiness": readiness_lines(process),
+            "last refusal": refusal_line(process),
             "run": process.run_id,
             "round": process.round,
             "restarts": process.restarts,
+            "trains on": trains_on(process),
+            "data": examples(process),
             "spool": f"{found.spool_records} records wait, {found.spool_dropped} were dropped",
             "home": found.home,
         }

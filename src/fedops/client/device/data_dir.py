@@ -66,6 +66,11 @@ class DataDir:
         return self.path / "rounds"
 
     @property
+    def refusal(self) -> Path:
+        """The last work that it could not do, until that is gone."""
+        return self.path / "last-refusal.json"
+
+    @property
     def work(self) -> Path:
         """What the device holds: a folder for each assignment."""
         return self.path / "work"

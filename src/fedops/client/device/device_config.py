@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from fedops.config.schema import AcceleratorName
 from fedops.core.contracts import RecordKind
 from fedops.core.errors import Conflict, Invalid
 from fedops.core.validation_messages import validation_messages
@@ -27,6 +28,8 @@ DEFAULT_TEXT = """\
 # max_epochs = 0       # local epochs a round; a task that asks for more gets this many; 0: no limit
 # max_batch_size = 0   # 0: no limit
 # memory_mb = 0        # the training client is ended when it uses more; 0: no limit
+# accelerator = "auto"        # where models are trained: "auto", "cpu", "cuda", "cuda:1", "mps"
+# accelerator_memory_mb = 0   # of the accelerator, all tasks together (PyTorch); 0: no limit
 # nice = 0             # 0 (normal) to 19 (only what nothing else wants)
 # assignments = 1      # how many pieces of work it takes on at once
 
@@ -47,12 +50,14 @@ class _Section(BaseModel):
 
 
 class Limits(_Section):
-    """Zero means no limit, but for ``nice`` and ``assignments``."""
+    """Zero means no limit, but for ``nice`` and ``assignments``; "auto" means no choice."""
 
     threads: _NOT_NEGATIVE = 0
     max_epochs: _NOT_NEGATIVE = 0
     max_batch_size: _NOT_NEGATIVE = 0
     memory_mb: _NOT_NEGATIVE = 0
+    accelerator: AcceleratorName = "auto"
+    accelerator_memory_mb: _NOT_NEGATIVE = 0
     nice: Annotated[int, Field(ge=0, le=19)] = 0
     assignments: Annotated[int, Field(ge=1, le=64)] = 1
 
@@ -83,7 +88,26 @@ class DeviceConfig(_Section):
             if limit and isinstance(value, int) and value > limit:
                 config[key] = limit
                 lowered.append(f"{key} lowered from {value} to {limit} by this device's owner")
+        if (said := self._other_accelerator(config.get("resources"))) is not None:
+            lowered.append(said)
         return config, lowered
+
+    def _other_accelerator(self, resources: object) -> str | None:
+        """What is to be said when a run asks for another one, which ``overrides`` replaces."""
+        asked = resources.get("accelerator") if isinstance(resources, Mapping) else None
+        chosen = self.limits.accelerator
+        if chosen == "auto" or asked in (None, "auto", chosen):
+            return None
+        return f"accelerator '{asked}' replaced by '{chosen}' by this device's owner"
+
+    def overrides(self) -> list[str]:
+        """What holds against any config, as settings over it."""
+        limits, found = self.limits, []
+        if limits.accelerator != "auto":
+            found.append(f"resources.accelerator={json.dumps(limits.accelerator)}")
+        if limits.accelerator_memory_mb:
+            found.append(f"resources.accelerator_memory_mb={limits.accelerator_memory_mb}")
+        return found
 
     def may_leave(self, kind: RecordKind) -> bool:
         """Whether a record of this kind may be sent to the server."""

@@ -7,7 +7,6 @@ import os
 import platform
 import re
 import socket
-import sys
 from base64 import b64encode
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -195,7 +194,7 @@ def describe_device() -> DeviceInfo:
 
 
 def _gpu_names() -> str:
-    if sys.platform == "darwin":
+    if platform.system() == "Darwin":
         return "Apple GPU" if platform.machine() == "arm64" else ""
     command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     lines = (output_of(command, seconds=5.0) or "").splitlines()

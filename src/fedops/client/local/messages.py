@@ -22,6 +22,12 @@ class TrainingArgs(Request):
     port: int = 8003
 
 
+class TaskConfigs(Request):
+    """What the device is to be ready for: the config of each of its tasks."""
+
+    configs: dict[str, dict[str, Any]]
+
+
 class WorkOrder(Request):
     """A piece of work for the training client. Its files are on this machine, its result is to be."""
 

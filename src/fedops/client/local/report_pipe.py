@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedops.client.local.messages import Finished, TrainingClientStatus
@@ -50,6 +51,9 @@ class ReportPipe:
     def event(self, name: str, text: str, **data: Any) -> None:
         self._put({"kind": "event", "name": name, "text": text, "data": data})
 
+    def describe(self, **facts: Any) -> None:
+        self._put({"kind": "facts", "facts": facts})
+
     def metric(self, name: str, value: float, run_id: int, round_: int) -> None:
         self._put(
             {"kind": "metric", "name": name, "value": value, "run_id": run_id, "round": round_}
@@ -68,6 +72,14 @@ class ReportPipe:
     def finished(self, result: Finished) -> None:
         """How a piece of work ended."""
         self._put({"kind": "finished", **result.model_dump()})
+
+    def readiness(self, tasks: Sequence[Mapping[str, Any]], basis: str) -> None:
+        """How the trial of each task went, and what that was found on."""
+        self._put({"kind": "readiness", "tasks": list(tasks), "basis": basis})
+
+    def renew(self, text: str) -> None:
+        """A fresh process may be able to do what this one cannot."""
+        self._put({"kind": "renew", "text": text})
 
     def fatal(self, text: str) -> None:
         """It cannot work, and trying again would not help."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 from fedops.client.local.messages import ClientStatus, HeldStatus
 from fedops.core.contracts import ProcessReport
 from fedops.core.reasons.durations import duration_of_limit
-from fedops.core.states import Enrolment, ProcessStatus
+from fedops.core.reasons.readiness import last_refusal, readiness_text
+from fedops.core.states import Enrolment, ProcessStatus, ReadinessStatus
 
 
 def why(status: ClientStatus) -> str:
@@ -36,11 +37,20 @@ def _process(process: ProcessReport, status: ClientStatus) -> str:
             return f"the training client ended and is started again soon{reason}"
         case ProcessStatus.FATAL:
             return f"the training client was given up{reason}"
-        case ProcessStatus.IDLE if status.server.runs:
-            return f"idle for {seconds}, waiting to be selected in run {status.server.runs[0]}"
         case ProcessStatus.IDLE:
-            return f"idle for {seconds}, no run is active"
+            return _idle(process, status, seconds)
     return "the training client is stopped"
+
+
+def _idle(process: ProcessReport, status: ClientStatus, seconds: str) -> str:
+    if any(entry.status is not ReadinessStatus.READY for entry in process.readiness):
+        what = readiness_text(process)
+    elif status.server.runs:
+        what = f"idle for {seconds}, waiting to be selected in run {status.server.runs[0]}"
+    else:
+        what = f"idle for {seconds}, no run is active"
+    last = last_refusal(process)
+    return f"{what}; {last}" if last else what
 
 
 def _held(held: HeldStatus) -> str:

@@ -29,10 +29,12 @@ from fedops.client.local.messages import ClientInfo, ClientStatus, ServerStatus,
 from fedops.client.local.status_text import why
 from fedops.client.manager.connections import Connections
 from fedops.client.manager.monitoring import Monitoring
+from fedops.client.manager.readiness import ReadinessBook
 from fedops.client.manager.report_intake import ReportIntake
 from fedops.client.manager.server_connection import ServerConnection
 from fedops.client.manager.spool_sender import SpoolSender
 from fedops.client.manager.standing import Standing
+from fedops.client.manager.task_configs import TaskConfigsTeller
 from fedops.client.manager.task_selection import choose_tasks
 from fedops.client.spool.child_output import Echo, Output
 from fedops.client.spool.log_buffer import LineHandler, LogLines
@@ -163,7 +165,13 @@ class ClientManager:
             lambda message: self._intake.take(message),
         )
         self._reconciler = Reconciler(self._supervisor, token, lambda: self._desk.stopped)
-        self._intake = ReportIntake(self._spool, self._reconciler)
+        self._readiness = ReadinessBook(home.refusal, lambda: self._server.tell_now())
+        self._intake = ReportIntake(
+            self._spool, self._reconciler, self._readiness, self._supervisor.replace
+        )
+        self._configs = TaskConfigsTeller(
+            self._to.device, self._reconciler, lambda: self._readiness.refuses
+        )
         self._desk = self._make_desk()
         self._server = ServerConnection(
             self._to.poll, self._to.news, self._reach, self._say, self._take, self._standing.refused
@@ -184,6 +192,7 @@ class ClientManager:
             refused=self._standing.refused,
             event=self._intake.event,
             metric=self._intake.metric,
+            ended=self._readiness.ended,
         )
         limit = self._config.limits.assignments
         return WorkDesk(self._home, self._to.work, transfers, self._reconciler, outside, limit)
@@ -277,7 +286,7 @@ class ClientManager:
         return WorkPoll(
             life=self._life,
             tasks=self._tasks,
-            process=self._supervisor.report(),
+            process=self._readiness.report(self._supervisor.report()),
             held=self._desk.held(),
             spool_records=self._spool.count,
             spool_dropped=self._spool.dropped,
@@ -288,6 +297,7 @@ class ClientManager:
     def _take(self, work: Work) -> bool:
         """The server's wish, heard now."""
         self._standing.hear(work)
+        self._configs.heed(work)
         return self._desk.take(work)
 
     def _working_for(self) -> tuple[int | None, int | None]:
@@ -307,6 +317,7 @@ class ClientManager:
 
     def _process_changed(self, report: ProcessReport) -> None:
         self._reconciler.changed(report)
+        self._readiness.process(report.status)
         before, self._process_status = self._process_status, report.status
         became_ready = (before, report.status) == (ProcessStatus.STARTING, ProcessStatus.IDLE)
         if became_ready or report.status in (ProcessStatus.BACKOFF, ProcessStatus.FATAL):
@@ -342,7 +353,7 @@ class ClientManager:
             app=str(self._options.app_dir),
             tasks=self._tasks,
             server=server,
-            process=self._supervisor.report(),
+            process=self._readiness.report(self._supervisor.report()),
             training_url=self._reconciler.training_url,
             held=self._desk.status(),
             spool_records=self._spool.count,

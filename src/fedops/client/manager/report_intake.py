@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from fedops.client.local.messages import Finished
+from fedops.client.manager.readiness import ReadinessBook
 from fedops.client.spool.spool import Spool
 from fedops.client.supervision.process_run import Message
 from fedops.client.work.reconciler import Reconciler
@@ -14,9 +17,18 @@ from fedops.failpoints import reached
 class ReportIntake:
     """Called from the supervisor's thread, with one message after the other."""
 
-    def __init__(self, spool: Spool, reconciler: Reconciler) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        reconciler: Reconciler,
+        book: ReadinessBook,
+        renew: Callable[[str], None],
+    ) -> None:
         self._spool = spool
         self._reconciler = reconciler
+        self._book = book
+        #: Start a fresh training client, for this reason.
+        self._renew = renew
 
     def take(self, message: Message) -> None:
         """Keep it, or pass it on."""
@@ -27,6 +39,10 @@ class ReportIntake:
             self._reconciler.epoch(str(message["id"]), int(message["done"]), int(message["total"]))
         elif kind == "finished":
             self._reconciler.finished(Finished.model_validate(message))
+        elif kind == "readiness":
+            self._book.take(message)
+        elif kind == "renew":
+            self._renew(str(message.get("text")))
         elif kind == "event":
             self._keep(RecordKind.EVENT, str(message.get("name")), message, data)
         elif kind == "metric":

@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 from collections.abc import Sequence
 
+#: By name: not every system has all of them.
 _BY_SIGNAL = {
-    signal.SIGKILL: "it was killed, probably because memory ran out: use a smaller batch_size or model, "
+    "SIGKILL": "it was killed, probably because memory ran out: use a smaller batch_size or model, "
     "or set memory_mb in device.toml",
-    signal.SIGSEGV: "it crashed in native code (SIGSEGV): is a library built for another machine?",
-    signal.SIGILL: "it met an instruction this CPU does not have (SIGILL): a library is built for another",
-    signal.SIGBUS: "it crashed in native code (SIGBUS): is the disk or shared memory full?",
-    signal.SIGABRT: "it aborted itself (SIGABRT)",
+    "SIGSEGV": "it crashed in native code (SIGSEGV): is a library built for another machine?",
+    "SIGILL": "it met an instruction this CPU does not have (SIGILL): a library is built for another",
+    "SIGBUS": "it crashed in native code (SIGBUS): is the disk or shared memory full?",
+    "SIGABRT": "it aborted itself (SIGABRT)",
 }
 
 
@@ -21,12 +22,12 @@ def why_ended(code: int, last_lines: Sequence[str]) -> str:
     words = _last_words(last_lines)
     if number:
         try:
-            name = signal.Signals(number)
+            name = signal.Signals(number).name
         except ValueError:
             return f"it was ended by signal {number}{words}"
-        if name is signal.SIGKILL:
+        if name == "SIGKILL":
             return _BY_SIGNAL[name]
-        return _BY_SIGNAL.get(name, f"it was ended by {name.name}") + words
+        return _BY_SIGNAL.get(name, f"it was ended by {name}") + words
     if code == 0:
         return f"it ended by itself{words}"
     return f"it ended with code {code}{words}"

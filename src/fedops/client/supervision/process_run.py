@@ -10,6 +10,8 @@ from typing import Any, Literal
 from fedops.core.contracts import ProcessReport
 
 Message = Mapping[str, Any]
+#: What a child says of itself beside its state: fields of its report.
+FACTS = ("accelerator", "accelerator_problem", "training_examples", "validation_examples")
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,13 @@ import queue
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import IO, Any
 
 from fedops.client.spool.child_output import Output
 from fedops.client.supervision.exit_status import why_ended
 from fedops.client.supervision.process_run import (
+    FACTS,
     NO_WISH,
     Ended,
     EndWish,
@@ -38,6 +39,7 @@ from fedops.core.states import (
     can_advance,
 )
 from fedops.failpoints import reached
+from fedops.platforms.processes import number_for_child
 from fedops.processes.json_lines import read_objects
 from fedops.processes.lock import end_leftover, write_pid_file
 from fedops.processes.process_tree import end_named_tree, end_tree
@@ -194,7 +196,7 @@ class Supervisor:
         read_end, write_end = os.pipe()
         try:
             child = spawn(
-                self._program.command(write_end),
+                self._program.command(number_for_child(write_end)),
                 env=clean_env(self._program.env),
                 tree=self._program.tree,
                 cwd=self._program.cwd,
@@ -287,6 +289,8 @@ class Supervisor:
         kind = message.get("kind")
         if kind == "state":
             self._take_state(message)
+        elif kind == "facts":
+            self._take_facts(message.get("facts"))
         elif kind != "fatal":
             self._on_message(message)
         return str(message.get("text", "")) if kind == "fatal" else ""
@@ -321,6 +325,12 @@ class Supervisor:
                 run_id=message.get("run_id"),
                 round=message.get("round"),
             )
+
+    def _take_facts(self, facts: object) -> None:
+        """What the child is and has. It holds until the child says something else."""
+        if isinstance(facts, Mapping):
+            with contextlib.suppress(ValueError):  # whatever an app has made of it
+                self._update(**{name: facts[name] for name in FACTS if name in facts})
 
     def _conclude(self, code: int, end: EndWish, fatal: str, seconds: float) -> ProcessRun:
         if end.kind == "stop":

@@ -21,12 +21,20 @@ from fedops.client.device.data_dir import DataDir
 from fedops.client.device.device_config import DeviceConfig, load_device_config
 from fedops.client.device.epoch_checkpoints import EpochFiles
 from fedops.client.local.http import LocalServer, bind, make_app
-from fedops.client.local.messages import StopRequest, TrainingArgs, TrainingClientStatus, WorkOrder
+from fedops.client.local.messages import (
+    StopRequest,
+    TaskConfigs,
+    TrainingArgs,
+    TrainingClientStatus,
+    WorkOrder,
+)
 from fedops.client.local.report_pipe import ReportPipe
+from fedops.client.training.readiness_watch import ReadinessWatch, TriesOut
 from fedops.client.training.round_memory import RoundStore
 from fedops.client.training.wandb_reporter import WandbReporter, rounds_to_wandb
 from fedops.client.training.work_loop import App, WorkLoop
 from fedops.core.errors import FedOpsError, Unavailable
+from fedops.platforms.processes import inherited_descriptor, lower_priority
 from fedops.processes.log_output import log_to_stderr
 from fedops.processes.spawn import die_with_parent
 from fedops.trainer.device_context import Device
@@ -68,7 +76,8 @@ def build_app(args: TrainingArgs, device: Device, adjust: Adjust) -> App:
     from fedops.scalize.flow.project import Project
 
     home = DataDir(args.home)
-    project = Project.open(args.app_dir, args.overrides)
+    owner = load_device_config(home.device_config).overrides()
+    project = Project.open(args.app_dir, [*args.overrides, *owner])
     if project.config.wandb.use:  # the device's own word, not a run's
         device.report = rounds_to_wandb(device, project.config, home)
     app = DeviceApp(project, device, states=home.states, adjust=adjust)
@@ -80,17 +89,21 @@ def serve(args: TrainingArgs, report: ReportPipe, build: Build) -> None:
     """Serve until SIGTERM."""
     home = DataDir(args.home)
     owner = load_device_config(home.device_config)
-    os.nice(owner.limits.nice)
+    lower_priority(owner.limits.nice)
     memory = RoundStore(home.rounds, event=report.event)
     explanations = RoundExplanations(home.path, report, owner.uploads.explanations)
     epochs = EpochFiles(home.epochs)
     device = Device(
         args.device, report=report, memory=memory, explanations=explanations, epochs=epochs
     )
-    loop = WorkLoop(build(args, device, OwnerLimits(owner, report)), device, epochs, report)
+    app = build(args, device, OwnerLimits(owner, report))
+    watch = _watch(app, args, report)
+    loop = WorkLoop(app, device, epochs, report, watch)
     listening = bind(args.host, args.port)
-    local = LocalServer(local_app(loop, report, home.make_local_token()), listening)
+    local = LocalServer(local_app(loop, report, home.make_local_token(), watch), listening)
     local.start()
+    if watch is not None:
+        watch.begin()
     report.ready(local.port)
     report.idle()
     logger.info("training client of '%s' is ready on port %d", args.device, local.port)
@@ -103,12 +116,26 @@ def serve(args: TrainingArgs, report: ReportPipe, build: Build) -> None:
             device.report.close()
 
 
-def local_app(loop: WorkLoop, report: ReportPipe, token: str) -> FastAPI:
-    """The local port: is it there, what is it to do, stop."""
+def _watch(app: App, args: TrainingArgs, report: ReportPipe) -> ReadinessWatch | None:
+    if not isinstance(app, TriesOut):
+        return None
+    return ReadinessWatch(app, args.home, args.app_dir, args.overrides, report)
+
+
+def local_app(
+    loop: WorkLoop, report: ReportPipe, token: str, watch: ReadinessWatch | None = None
+) -> FastAPI:
+    """The local port: is it there, what is it to be ready for and to do, stop."""
     app = make_app("FedOps training client", token)
 
     @app.get("/online")
     def online() -> TrainingClientStatus:
+        return report.now
+
+    @app.post("/configs", status_code=202)
+    def configs(body: TaskConfigs) -> TrainingClientStatus:
+        if watch is not None:
+            watch.hear(body.configs)
         return report.now
 
     @app.post("/work", status_code=202)
@@ -131,7 +158,7 @@ def main(arguments: Sequence[str] | None = None, build: Build = build_app) -> No
     log_to_stderr("%(levelname)s %(name)s: %(message)s")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _terminate)
-    report = ReportPipe(int(descriptor))
+    report = ReportPipe(inherited_descriptor(int(descriptor)))
     code = _run(TrainingArgs.model_validate_json(raw), report, build)
     report.close()
     for stream in (sys.stdout, sys.stderr):

@@ -73,6 +73,9 @@ class WandbReporter:
     def event(self, name: str, text: str, **data: Any) -> None:
         self._inner.event(name, text, **data)
 
+    def describe(self, **facts: Any) -> None:
+        self._inner.describe(**facts)
+
     def metric(self, name: str, value: float, run_id: int, round_: int) -> None:
         self._inner.metric(name, value, run_id, round_)
         self._rows.setdefault((run_id, round_), {})[name] = value

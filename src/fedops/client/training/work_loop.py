@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from fedops.client.device.epoch_checkpoints import EpochFiles
 from fedops.client.local.messages import Finished, StopRequest, WorkOrder
 from fedops.client.local.report_pipe import ReportPipe
+from fedops.client.training.readiness_watch import ReadinessWatch
 from fedops.core.contracts import Instruction
 from fedops.core.errors import Conflict
 from fedops.failpoints import reached
@@ -34,11 +35,19 @@ class App(Protocol):
 class WorkLoop:
     """Does what it is given, one piece after the other."""
 
-    def __init__(self, app: App, device: Device, epochs: EpochFiles, report: ReportPipe) -> None:
+    def __init__(
+        self,
+        app: App,
+        device: Device,
+        epochs: EpochFiles,
+        report: ReportPipe,
+        watch: ReadinessWatch | None = None,
+    ) -> None:
         self._app = app
         self._device = device
         self._epochs = epochs
         self._report = report
+        self._watch = watch
         self._changed = threading.Condition()
         self._order: WorkOrder | None = None
         self._stopped = False
@@ -70,6 +79,8 @@ class WorkLoop:
         """Work until ``stop``."""
         while (order := self._next()) is not None:
             finished = self._work(order)
+            if self._watch is not None:
+                self._watch.after(finished.outcome)
             with self._changed:
                 self._order = None
             self._report.finished(finished)
@@ -85,8 +96,16 @@ class WorkLoop:
             self._changed.notify_all()
 
     def _next(self) -> WorkOrder | None:
+        """Wait for the next piece of work, and meanwhile look whether it could be done."""
+        if self._watch is None:
+            return self._wait(None)
+        while (order := self._wait(self._watch.pause)) is None and not self._stopped:
+            self._watch.look()
+        return order
+
+    def _wait(self, seconds: float | None) -> WorkOrder | None:
         with self._changed:
-            self._changed.wait_for(lambda: self._stopped or self._order is not None)
+            self._changed.wait_for(lambda: self._stopped or self._order is not None, seconds)
             return None if self._stopped else self._order
 
     def _work(self, order: WorkOrder) -> Finished:

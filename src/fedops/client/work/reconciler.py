@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable
 
 from fedops.client.local.http import LocalClient
-from fedops.client.local.messages import Finished, StopRequest, WorkOrder
+from fedops.client.local.messages import Finished, StopRequest, TaskConfigs, WorkOrder
 from fedops.client.supervision.supervisor import Supervisor
 from fedops.client.work.held_assignments import Held, found_result
 from fedops.client.work.reachability import Over
 from fedops.core.contracts import ProcessReport, Stage
-from fedops.core.errors import FedOpsError
+from fedops.core.errors import FedOpsError, Unavailable
 from fedops.core.states import ProcessStatus
 
 logger = logging.getLogger("fedops.client")
@@ -86,6 +86,17 @@ class Reconciler:
         """Let who waits look whether it is over."""
         with self._changed:
             self._changed.notify_all()
+
+    def tell(self, configs: TaskConfigs) -> None:
+        """What the training client is to be ready for.
+
+        Raises:
+            Unavailable: there is none that listens.
+        """
+        client = self._client
+        if client is None:
+            raise Unavailable("no training client listens")
+        client.post("/configs", configs)
 
     @property
     def training_url(self) -> str | None:

@@ -43,6 +43,8 @@ class Outside:
     event: Callable[[str, str, int | None, int | None], None]
     #: Something was measured.
     metric: Callable[[Measured], None]
+    #: A piece of work was done, or could not be.
+    ended: Callable[[Held, Finished], None]
 
 
 class WorkDesk:
@@ -184,7 +186,9 @@ class WorkDesk:
             reached("manager.work.accepted")
         while True:
             if held.finished is None:
-                self._finish(held, self._result(held))
+                finished = self._result(held)
+                self._outside.ended(held, finished)
+                self._finish(held, finished)
                 reached("manager.work.finished")
                 self._outside.news()
             if held.finished is not None and held.finished.found:

@@ -36,7 +36,7 @@ from fedops.core.contracts.base import (
     Request,
     require_name,
 )
-from fedops.core.contracts.devices import DeviceRead, ProcessReport
+from fedops.core.contracts.devices import DeviceRead, ProcessReport, Readiness, Refusal
 from fedops.core.contracts.enrolment import (
     DeviceInfo,
     JoinReply,
@@ -104,6 +104,7 @@ from fedops.core.contracts.runs import (
     RunRead,
     RunRetry,
     RunStart,
+    TaskConfig,
     TaskCreate,
     TaskRead,
     TaskUpdate,
@@ -178,9 +179,11 @@ __all__ = [
     "ProcessReport",
     "Progress",
     "Promotion",
+    "Readiness",
     "RecordBatch",
     "RecordKind",
     "RecordsAccepted",
+    "Refusal",
     "Reply",
     "Request",
     "RestoreReport",
@@ -194,6 +197,7 @@ __all__ = [
     "ServerInfo",
     "SlotRequest",
     "Stage",
+    "TaskConfig",
     "TaskCreate",
     "TaskRead",
     "TaskUpdate",

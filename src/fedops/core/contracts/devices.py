@@ -6,7 +6,32 @@ from pydantic import Field
 
 from fedops.core.contracts.base import Finite, Reply, Report
 from fedops.core.contracts.enrolment import DeviceInfo
-from fedops.core.states import Enrolment, ProcessStatus
+from fedops.core.states import Enrolment, ProcessStatus, ReadinessStatus
+
+_REASON = 2_000
+
+
+class Readiness(Report):
+    """Whether the training client could do its part of a task's rounds: it tried model, data and room."""
+
+    #: Under whose config it tried. None: the app's, as it is on the device.
+    task: str | None = Field(default=None, max_length=63)
+    status: ReadinessStatus = ReadinessStatus.READY
+    #: Since when it is so, in seconds.
+    seconds: Finite = 0.0
+    #: Why not, and what to do.
+    reason: str = Field(default="", max_length=_REASON)
+
+
+class Refusal(Report):
+    """Work that the device could not do. Nothing since then has shown that it could now."""
+
+    task: str = Field(max_length=63)
+    run_id: int | None = None
+    round: int | None = None
+    reason: str = Field(default="", max_length=_REASON)
+    #: Since when, in seconds.
+    seconds: Finite = 0.0
 
 
 class ProcessReport(Report):
@@ -21,7 +46,17 @@ class ProcessReport(Report):
     #: How long it may go on in this state, in seconds. None: as long as it likes.
     limit_seconds: Finite | None = None
     restarts: int = 0
-    reason: str | None = Field(default=None, max_length=2_000)
+    reason: str | None = Field(default=None, max_length=_REASON)
+    #: One entry a task. Nothing: it did not say, and whoever is idle is taken to be ready.
+    readiness: list[Readiness] = Field(default_factory=list, max_length=64)
+    refusal: Refusal | None = None
+    #: Where the model is computed, such as ``cpu`` or ``cuda:1``; "": not known yet.
+    accelerator: str = Field(default="", max_length=40)
+    #: Why that is not what was asked for, in one sentence.
+    accelerator_problem: str = Field(default="", max_length=1_000)
+    #: How many examples its data has; None: not known yet.
+    training_examples: int | None = Field(default=None, ge=0)
+    validation_examples: int | None = Field(default=None, ge=0)
 
 
 class DeviceRead(Reply):

@@ -98,6 +98,8 @@ class Candidate(Reply):
     node_id: str
     #: None when it can be invited now, else why not ("offline, last seen 41 s ago").
     unavailable: str | None = None
+    #: Whether it has data to evaluate on and none to train on; None: it has not said so.
+    evaluates_only: bool | None = None
     #: Another run that the device works for now: it is a selector's last choice.
     busy_with: int | None = None
     #: How long its training client has had nothing in hand. Seconds; 0 while it works or is not known.

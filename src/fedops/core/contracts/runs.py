@@ -44,6 +44,14 @@ class TaskRead(Reply):
     updated_at: float
 
 
+class TaskConfig(Reply):
+    """What a device is to be ready for: the config of the run that goes on, else that of the next."""
+
+    task: str
+    run_id: int | None = None
+    config: dict[str, Any]
+
+
 class RunStart(Request):
     """Start a run of a task. ``from_version`` None means the task's ``latest``, else V0."""
 

@@ -99,6 +99,8 @@ class UpdateHeader:
     train_seconds: float = 0.0
     evaluate_seconds: float = 0.0
     refused: str = ""  #: why the device cannot take part in this run at all
+    #: Asked to train, it has no training example: it answers with what it evaluated, if anything.
+    evaluates_only: bool = False
 
     def values(self) -> dict[str, ConfigValue]:
         """As the values of a config record."""
@@ -108,7 +110,9 @@ class UpdateHeader:
     def from_values(cls, record: Mapping[str, ConfigValue]) -> UpdateHeader:
         """Read a config record. ``Invalid`` when it is no header."""
         known = typed(record, _HEADER)
-        return cls(**{key.replace("-", "_"): value for key, value in known.items()})
+        alone = record.get("evaluates-only") is True  # older devices do not say it
+        named = {key.replace("-", "_"): value for key, value in known.items()}
+        return cls(**named, evaluates_only=alone)
 
 
 @dataclass(frozen=True)

@@ -18,13 +18,22 @@ class RunPlan:
     #: With how many updates a round counts.
     counts_with: int
     rounds: int
+    #: Further devices that are ready and have validation data only.
+    evaluating: int = 0
 
 
 def plan_text(plan: RunPlan) -> str:
     """``5 devices ready, all 5 each round, 10 rounds, a round counts with 3``."""
-    parts = [f"{pluralised(plan.ready, 'device')} ready", _each_round(plan)]
+    parts = [*_ready(plan), _each_round(plan)]
     parts += [pluralised(plan.rounds, "round"), f"a round counts with {plan.counts_with}"]
     return ", ".join(parts)
+
+
+def _ready(plan: RunPlan) -> list[str]:
+    if not plan.evaluating:
+        return [f"{pluralised(plan.ready, 'device')} ready"]
+    train = f"{pluralised(plan.ready, 'device')} train{'s' if plan.ready == 1 else ''}"
+    return [train, f"{plan.evaluating} evaluate{'s' if plan.evaluating == 1 else ''} only"]
 
 
 def _each_round(plan: RunPlan) -> str:

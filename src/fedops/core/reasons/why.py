@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fedops.core.contracts import EngineProgress, ProcessReport, Stage
 from fedops.core.reasons.durations import duration, duration_of_limit, first_few, pluralised
+from fedops.core.reasons.readiness import last_refusal, not_ready, readiness_text, refused_tasks
 from fedops.core.reasons.stages import stage_text
 from fedops.core.states import (
     PROCESS_READY,
@@ -75,6 +76,15 @@ class DeviceFacts:
     work: Sequence[WorkFacts] = ()
 
 
+#: Of a device that has validation data only: why it is not asked to train.
+EVALUATES_ONLY = "evaluates only: it has no training example"
+
+
+def evaluates_only(device: DeviceFacts) -> bool:
+    """Whether a device said that it has nothing to train on."""
+    return device.process.training_examples == 0
+
+
 def presence(device: DeviceFacts) -> str:
     """``online``, ``offline, last seen 41 s ago`` or ``never seen``."""
     if device.online:
@@ -99,7 +109,11 @@ def device_why(device: DeviceFacts) -> str:
     busy = [work for work in device.work if work.stage is not Stage.WAITING]
     if busy:
         return "online; " + "; ".join(f"{working(work)}{_of(work)}" for work in busy)
-    return f"online; {_activity(device.process)}"
+    idle = device.process.status is ProcessStatus.IDLE
+    but = ", but" if idle and refused_tasks(device.process) else ";"
+    role = f", {EVALUATES_ONLY}" if evaluates_only(device) else ""
+    last = last_refusal(device.process) if idle else ""
+    return f"online{but} {_activity(device.process)}{role}{f'; {last}' if last else ''}"
 
 
 def _of(work: WorkFacts) -> str:
@@ -113,7 +127,7 @@ def _activity(process: ProcessReport) -> str:
         return f"{process.status.value}{_where(process)} for {lasting}"
     because = f": {process.reason}" if process.reason else ""
     sentences = {
-        ProcessStatus.IDLE: "its training client is ready",
+        ProcessStatus.IDLE: readiness_text(process),
         ProcessStatus.STARTING: f"its training client has been starting for {lasting}",
         ProcessStatus.STOPPED: f"its training client is stopped{because}",
         ProcessStatus.BACKOFF: (
@@ -144,7 +158,9 @@ def unavailable(device: DeviceFacts, task: str, refused: str | None) -> str | No
     if not device.online:
         return presence(device)
     other = process.task is not None and process.task != task
-    return None if other or process.status in PROCESS_READY else _activity(process)
+    if not other and process.status not in PROCESS_READY:
+        return _activity(process)
+    return not_ready(process, task)
 
 
 # --- runs ------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 
 from fedops.config.schema import Dataset, Exchange, Resources
 from fedops.core.contracts import ParameterContract
+from fedops.scalize.adapter.accelerators import Accelerator
 from fedops.storage.tensors import Tensors
 
 
@@ -194,6 +195,14 @@ class ModelAdapter(Protocol):
     def evaluate(self, data: Any, context: TrainContext) -> EvalResult:
         """Evaluate. Changes nothing: neither weights nor buffers, mode or random state."""
         ...
+
+
+@runtime_checkable
+class OnAccelerator(Protocol):
+    """An adapter that knows where its model is computed."""
+
+    @property
+    def accelerator(self) -> Accelerator: ...
 
 
 @runtime_checkable

@@ -24,9 +24,12 @@ _PARTS = {
 
 @dataclass(frozen=True)
 class DataSplit:
-    """A device's data. A data step may return it, to say which data set it really used."""
+    """A device's data. A data step may return it, to say which data set it really used.
 
-    train: Any
+    A device without training data evaluates only.
+    """
+
+    train: Any = None
     validation: Any = None
     #: Name of the data set: devices of one run must agree on it.
     dataset: str = ""
@@ -117,17 +120,22 @@ def as_split(value: Any, dataset: str, validation_split: float, seed: int, label
     """What a data step returned, as a ``DataSplit``. One data set is cut in two by ``seed``.
 
     Raises:
-        Invalid: it is nothing that can be trained on, or there is no example in it.
+        Invalid: it is nothing that can be trained on or evaluated, or there is no example in it.
     """
     given = value if isinstance(value, DataSplit) else _parts(_with_arrays(value), label)
-    _require(given.train, "training", label)
-    total = count(given.train, label)
-    if given.validation is None and given.test is None and validation_split > 0:
+    held_out = given.validation if given.validation is not None else given.test
+    if given.train is None and held_out is not None:
+        total = 0
+    else:
+        _require(given.train, "training", label)
+        total = count(given.train, label)
+    if total and given.validation is None and given.test is None and validation_split > 0:
         given, total = _cut_off(given, total, validation_split, seed)
     name = given.dataset or dataset
-    if total == 0:
+    if total == 0 and (held_out is None or count(held_out, label) == 0):
         raise Invalid(
-            f"this device has no training example of '{name}' and sits out; {label} returned an empty set"
+            f"this device has no training example of '{name}' and sits out, having none to evaluate on "
+            f"either; {label} returned an empty set"
         )
     validation = given.validation if given.validation is not None else given.test
     return DataSplit(given.train, validation, name, total, given.test)
@@ -190,7 +198,10 @@ def _named_parts(value: Mapping[Any, Any]) -> DataSplit | None:
         part: next((folded[name] for name in names if name in folded), None)
         for part, names in _PARTS.items()
     }
-    if not any(name in folded for name in _PARTS["train"]):
+    names = {name for names in _PARTS.values() for name in names} | {"dataset", "name"}
+    if not any(name in folded for name in _PARTS["train"]) and not (
+        folded and folded.keys() <= names
+    ):
         return None
     name = next(
         (folded[key] for key in ("dataset", "name") if isinstance(folded.get(key), str)), ""

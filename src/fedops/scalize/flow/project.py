@@ -124,6 +124,10 @@ class Project:
             self._loaded[key] = self._split(call)
         return self._loaded[key]
 
+    def forget_data(self) -> None:
+        """The next ``load_data`` loads anew: what the data lies in has changed."""
+        self._loaded.clear()
+
     def load_validation_data(self) -> tuple[Any, str] | None:
         """The server's validation data and the name of its data set.
 
@@ -164,8 +168,13 @@ class Project:
             train=OwnTrain(train, extra) if train else None,
             evaluate=OwnEvaluate(evaluate, extra) if evaluate else None,
             dataset=self.config.dataset,
-            sample=lambda: self.load_data().train,
+            sample=self._sample,
         )
+
+    def _sample(self) -> Any:
+        """Data that a model is sized by."""
+        data = self.load_data()
+        return data.train if data.examples else data.validation
 
     def _validation_data(self) -> Any:
         return self.load_data().validation
@@ -178,7 +187,7 @@ class Project:
         dataset = self.config.dataset
         split = as_split(value, self._dataset_name, dataset.validation_split, seed, call.label)
         sees_to_it = any(call.takes(key) for key in ("dataset", "partition", "partition_index"))
-        if dataset.partition is None or sees_to_it:
+        if dataset.partition is None or sees_to_it or not split.examples:
             return split
         return select_partition(split, dataset.partition, self.config.partition_seed, call.label)
 

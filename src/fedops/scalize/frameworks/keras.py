@@ -30,6 +30,7 @@ from fedops.scalize.adapter.protocol import (
 )
 from fedops.scalize.adapter.random_state import kept_random_state, seed_everything
 from fedops.scalize.flow.datasets import count
+from fedops.scalize.frameworks.keras_device import accelerator_of
 from fedops.storage.tensors import Tensors
 
 Saved = list[tuple[Any, npt.NDArray[Any]]]
@@ -43,6 +44,7 @@ class KerasAdapter:
     def __init__(self, model: Any, options: AdapterOptions) -> None:
         self.model = model
         self._options = options
+        self.accelerator = accelerator_of(options.resources)
         #: What is not known without data, for whoever has none; "" when nothing.
         self.from_data = _build(model, options)
         self._variables = named_variables(model)

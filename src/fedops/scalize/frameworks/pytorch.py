@@ -16,6 +16,7 @@ from fedops.scalize.adapter.parameter_exchange import TensorInfo, build_contract
 from fedops.scalize.adapter.protocol import AdapterOptions, EvalResult, TrainContext, TrainResult
 from fedops.scalize.adapter.random_state import kept_random_state, seed_everything
 from fedops.scalize.flow.signature_binding import Lazy
+from fedops.scalize.frameworks.pytorch_device import pick_accelerator, torch_device
 from fedops.scalize.frameworks.pytorch_loop import (
     evaluate_loop,
     make_loss,
@@ -32,7 +33,6 @@ from fedops.scalize.frameworks.pytorch_tensors import (
     infos_of,
     is_unchanged,
     named_tensors,
-    pick_device,
     tied_tensors,
     to_numpy,
     training_context,
@@ -54,7 +54,8 @@ class PyTorchAdapter:
         if not isinstance(model, nn.Module):
             raise Invalid(f"the model step gave a {type(model).__name__}; {self.wanted}")
         self.options = options or AdapterOptions()
-        self.device = pick_device(self.options.resources.accelerator)
+        self.accelerator = pick_accelerator(self.options.resources)
+        self.device = torch_device(self.accelerator)
         if self.options.resources.threads:
             torch.set_num_threads(self.options.resources.threads)
         self.model = model.to(self.device)

@@ -169,12 +169,3 @@ def from_numpy(array: npt.NDArray[Any]) -> torch.Tensor:
             width = np.dtype(str(bits).removeprefix("torch."))
             return torch.from_numpy(array.view(width)).view(dtype)
     return torch.from_numpy(array)
-
-
-def pick_device(accelerator: str) -> torch.device:
-    if accelerator == "cuda" and not torch.cuda.is_available():
-        raise Invalid(
-            "[resources] accelerator = 'cuda', but PyTorch sees no CUDA device here; use 'auto' or 'cpu'"
-        )
-    cuda = accelerator != "cpu" and torch.cuda.is_available()
-    return torch.device("cuda" if cuda else "cpu")

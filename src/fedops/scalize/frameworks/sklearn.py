@@ -22,6 +22,7 @@ from sklearn.pipeline import Pipeline
 from fedops.core.contracts import ExchangeRule, ParameterContract
 from fedops.core.errors import Invalid
 from fedops.core.suggestions import comma_list
+from fedops.scalize.adapter.accelerators import CpuOnly, choose_accelerator
 from fedops.scalize.adapter.parameter_exchange import build_contract, incoming, outgoing
 from fedops.scalize.adapter.protocol import AdapterOptions, EvalResult, TrainContext, TrainResult
 from fedops.scalize.adapter.random_state import kept_random_state, seed_everything
@@ -42,6 +43,8 @@ class SklearnAdapter:
     def __init__(self, model: Any, options: AdapterOptions) -> None:
         self.model = model
         self._options = options
+        #: scikit-learn knows the CPU only.
+        self.accelerator = choose_accelerator(options.resources, CpuOnly("scikit-learn"), {})
         self._inputs = inputs_from(options, classifies(model))
         with kept_random_state(), _quiet():
             self._parts = parts_of(model, self._inputs)

@@ -56,6 +56,11 @@ def process_of(
     said = {**row.process}
     since = 0.0 if row.process_at is None else max(now - row.process_at, 0.0)
     said["seconds_in_state"] = said.get("seconds_in_state", 0.0) + since
+    tried = [*said.get("readiness", []), *filter(None, [said.get("refusal")])]
+    aged = [{**one, "seconds": one.get("seconds", 0.0) + since} for one in tried]
+    if said.get("refusal"):
+        said["refusal"] = aged.pop()
+    said["readiness"] = aged
     if work is not None and said.get("status") in PROCESS_READY:
         said |= _at_work(said, work)
     return ProcessReport.model_validate(said)
@@ -75,6 +80,12 @@ _STATUS_OF = {Stage.TRAINING: ProcessStatus.TRAINING, Stage.EVALUATING: ProcessS
 
 
 _NOWHERE = {"task": None, "run_id": None, "round": None}
+
+
+def evaluates_only(row: DeviceRow | Member) -> bool | None:
+    """Whether a device has nothing to train on; None: it has not said so."""
+    examples = row.process.get("training_examples")
+    return None if examples is None else examples == 0
 
 
 def idle_seconds(row: DeviceRow | Member, now: float) -> float:

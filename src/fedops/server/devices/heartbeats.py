@@ -7,7 +7,8 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import ProcessReport, WorkPoll
 from fedops.core.presence import present_until
 from fedops.core.reasons.durations import duration
-from fedops.core.states import ProcessStatus
+from fedops.core.reasons.readiness import refused_tasks
+from fedops.core.states import ProcessStatus, ReadinessStatus
 from fedops.server.assignments import open_work
 from fedops.server.database.tables import DeviceRow
 from fedops.server.devices import invitations
@@ -61,7 +62,9 @@ def _note_online(session: Session, row: DeviceRow, now: float) -> None:
 
 
 def _note_process(session: Session, row: DeviceRow, report: ProcessReport, now: float) -> None:
-    before = ProcessReport.model_validate(row.process).status
+    said = ProcessReport.model_validate(row.process)
+    _note_readiness(session, row, said, report, now)
+    before = said.status
     changed = report.status is not before
     if changed and (report.status in _NOTEWORTHY or before in _NOTEWORTHY):
         subject = f"device {row.name}"
@@ -71,3 +74,19 @@ def _note_process(session: Session, row: DeviceRow, report: ProcessReport, now: 
             session, Change(subject, why, now), subject, states, report.run_id
         )
     row.process, row.process_at = report.model_dump(mode="json"), now
+
+
+def _note_readiness(
+    session: Session, row: DeviceRow, before: ProcessReport, after: ProcessReport, now: float
+) -> None:
+    """Say once that the device is not ready for a task, and once that it is again."""
+    was, now_is = ({e.task: e.reason for e in refused_tasks(p)} for p in (before, after))
+    ready = {e.task for e in after.readiness if e.status is ReadinessStatus.READY}
+    subject = f"device {row.name}"
+    for task, why in now_is.items():
+        if was.get(task) != why:
+            text = f"task {task}: {why}" if task else why
+            event_log.append_event(session, now, subject, subject, "device.not_ready", text)
+    for task in sorted(was.keys() & ready, key=str):
+        text = f"task {task}" if task else ""
+        event_log.append_event(session, now, subject, subject, "device.ready", text)

@@ -225,8 +225,14 @@ def _said(body: WorkPoll, twins: bool) -> tuple[object, ...]:
     """What of a poll is worth a transaction of its own when it changes: not that a round goes on."""
     process = body.process
     status = ProcessStatus.IDLE if process.status in PROCESS_READY else process.status
-    return (body.life, tuple(body.tasks), twins, status, process.restarts, process.reason)
+    ready = tuple((one.task, one.status, one.reason) for one in process.readiness)
+    refusal = process.refusal and (process.refusal.run_id, process.refusal.reason)
+    tried = (ready, refusal, process.training_examples != 0)
+    return (body.life, tuple(body.tasks), twins, status, process.restarts, process.reason, tried)
 
 
 def _activity(process: ProcessReport) -> tuple[object, ...]:
-    return (process.status, process.pid, process.task, process.run_id, process.round)
+    facts = (process.accelerator_problem, process.accelerator)
+    examples = (process.training_examples, process.validation_examples)
+    now = (process.status, process.pid, process.task, process.run_id, process.round)
+    return (*now, *facts, *examples)

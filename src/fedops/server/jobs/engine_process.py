@@ -9,9 +9,9 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from fedops.core.contracts import EngineTicket
 from fedops.core.errors import Unavailable
@@ -19,6 +19,7 @@ from fedops.core.reasons.durations import pluralised
 from fedops.processes.json_lines import write_line
 from fedops.processes.process_tree import end_named_tree, end_tree
 from fedops.processes.spawn import clean_env, let_go, spawn
+from fedops.server.jobs import config_examination
 
 logger = logging.getLogger("fedops.server.engine")
 
@@ -62,6 +63,10 @@ class EngineProcesses(Protocol):
 
     def forget(self, attempt_id: int) -> None:
         """The attempt is over and its process gone: remove what is left of it."""
+        ...
+
+    def examine(self, app_dir: Path, config: Mapping[str, Any], seconds: float) -> str | None:
+        """What of an app and its config would be wrong on every device; "": nothing; None: unknown."""
         ...
 
     def close(self) -> None:
@@ -149,6 +154,9 @@ class LocalEngineProcesses:
                 child.wait(_REAP_SECONDS)  # it is gone, the kernel may not have said so yet
             let_go(child)
         self._log(attempt_id).unlink(missing_ok=True)
+
+    def examine(self, app_dir: Path, config: Mapping[str, Any], seconds: float) -> str | None:
+        return config_examination.examine(app_dir, config, seconds, self._env(), self._tree)
 
     def close(self) -> None:
         for attempt_id in list(self._children):

@@ -204,6 +204,7 @@ def candidates(session: Session, attempt_id: int, now: float) -> Candidates:
             device=row.name,
             node_id=str(row.node_number),
             unavailable=availability.unavailable_because(row, run.task, run.refused, now),
+            evaluates_only=availability.evaluates_only(row),
             busy_with=busy.get(row.id),
             idle_seconds=0.0 if row.id in busy else availability.idle_seconds(row, now),
             **history.get(row.id, {}),

@@ -21,6 +21,7 @@ from fedops.server.models import versions
 from fedops.server.runs import stopping
 from fedops.server.runs.transitions import transition_run
 from fedops.server.tasks import tasks
+from fedops.server.tasks.tasks import Planned
 from fedops.settings import ServerSettings
 
 MAX_ROUNDS = 1_000_000
@@ -33,6 +34,12 @@ def start_run(session: Session, task: str, body: RunStart, now: float) -> int:
     origin = f"V{run.from_version}" if run.from_version is not None else "a new initial model"
     enqueue_run(session, run, f"{run.rounds} rounds from {origin}, seed {run.seed}")
     return run.id
+
+
+def plan_run(session: Session, task: str, body: RunStart, now: float) -> Planned:
+    """What a new run would use. Whatever is wrong with it is raised."""
+    run = _snapshot(session, require_startable_task(session, task), body, now)
+    return Planned(run.bundle, run.config)
 
 
 def require_startable_task(session: Session, task: str) -> TaskRow:

@@ -21,21 +21,44 @@ from fedops.server.database.lookup import require_run
 from fedops.server.database.tables import ModelVersionRow, RoundRow, RunRow, TaskRow
 from fedops.server.runs import control
 from fedops.server.tasks import tasks
+from fedops.server.tasks.tasks import Planned
 
 
 def extend(session: Session, run_id: int, body: RunExtend, now: float) -> int:
     """A new run that adds rounds to one that is over. ``Conflict`` while it goes on."""
+    return _begin(session, *_extension(session, run_id, body, now), "extends")
+
+
+def plan_extension(session: Session, run_id: int, body: RunExtend, now: float) -> Planned:
+    """What such a run would use. Whatever is wrong with it is raised."""
+    _, run = _extension(session, run_id, body, now)
+    return Planned(run.bundle, run.config)
+
+
+def _extension(session: Session, run_id: int, body: RunExtend, now: float) -> tuple[RunRow, RunRow]:
+    """The parent, and the new run."""
     parent = require_run(session, run_id)
     if parent.status not in RUN_TERMINAL:
         raise Conflict(
             f"run {parent.id} is {parent.status.value}: only a run that is over can be extended"
         )
     overrides = [*body.overrides, f"num_rounds={parent.committed_rounds + body.rounds}"]
-    return _begin(session, parent, overrides, body.current_app, now, "extends")
+    return parent, _new(session, parent, overrides, body.current_app, now)
 
 
 def retry(session: Session, run_id: int, body: RunRetry, now: float) -> int:
     """A new run that does what is left of one that failed or was stopped."""
+    return _begin(session, *_repetition(session, run_id, body, now), "retries")
+
+
+def plan_retry(session: Session, run_id: int, body: RunRetry, now: float) -> Planned:
+    """What such a run would use. Whatever is wrong with it is raised."""
+    _, run = _repetition(session, run_id, body, now)
+    return Planned(run.bundle, run.config)
+
+
+def _repetition(session: Session, run_id: int, body: RunRetry, now: float) -> tuple[RunRow, RunRow]:
+    """The parent, and the new run."""
     parent = require_run(session, run_id)
     if parent.status is RunStatus.COMPLETED:
         raise Conflict(
@@ -47,19 +70,17 @@ def retry(session: Session, run_id: int, body: RunRetry, now: float) -> int:
             f"run {parent.id} is {parent.status.value}: "
             "only a run that is failed or stopped can be retried"
         )
-    return _begin(session, parent, body.overrides, body.current_app, now, "retries")
+    return parent, _new(session, parent, body.overrides, body.current_app, now)
 
 
-def _begin(
-    session: Session,
-    parent: RunRow,
-    overrides: Sequence[str],
-    current_app: bool,
-    now: float,
-    what: str,
-) -> int:
+def _new(
+    session: Session, parent: RunRow, overrides: Sequence[str], current_app: bool, now: float
+) -> RunRow:
     task = control.require_startable_task(session, parent.task)
-    run = _successor(session, parent, task if current_app else None, overrides, now)
+    return _successor(session, parent, task if current_app else None, overrides, now)
+
+
+def _begin(session: Session, parent: RunRow, run: RunRow, what: str) -> int:
     left = pluralised(run.rounds - run.committed_rounds, "round")
     text = f"{what} run {parent.id} after round {parent.committed_rounds}: {left}"
     if run.start_model and run.start_state is None and _checkpoint(session, parent)[1]:

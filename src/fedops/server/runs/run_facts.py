@@ -9,7 +9,13 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import EngineProgress
 from fedops.core.quorum import clients_needed, clients_wanted, quorum
 from fedops.core.reasons.plan import RunPlan
-from fedops.core.reasons.why import AttemptFacts, DeviceFacts, RunFacts
+from fedops.core.reasons.why import (
+    EVALUATES_ONLY,
+    AttemptFacts,
+    DeviceFacts,
+    RunFacts,
+    evaluates_only,
+)
 from fedops.core.states import RUN_TERMINAL, AttemptStatus, RunStatus
 from fedops.server.assignments import open_work
 from fedops.server.database.tables import AssignmentRow, AttemptRow, RunRow
@@ -42,7 +48,7 @@ def run_facts(
     devices = [] if run.status in RUN_TERMINAL else _devices(session, run, progress, now)
     trains = progress is not None and progress.phase == "training"
     waits = progress is not None and progress.phase == "waiting"
-    reasons = {d.name: reason_against(d, run.task, run.refused) for d in devices if waits}
+    reasons = {d.name: _not_training(d, run) for d in devices if waits}
     ending = run.status in (RunStatus.STOPPING, RunStatus.PAUSING)
     since = attempt.progress_at if attempt else None
     return RunFacts(
@@ -67,6 +73,11 @@ def run_facts(
         full_disk=full_disk.where or (progress.full_disk if progress else None),
         at_work=open_work.count_open(session, run.id) if trains else 0,
     )
+
+
+def _not_training(device: DeviceFacts, run: RunRow) -> str | None:
+    against = reason_against(device, run.task, run.refused)
+    return against or (EVALUATES_ONLY if evaluates_only(device) else None)
 
 
 def _devices(
@@ -115,12 +126,14 @@ def _progress(attempt: AttemptRow | None) -> EngineProgress | None:
 def run_plan(session: Session, run: RunRow, now: float) -> RunPlan:
     """What the run's rounds will be like with the devices that are ready now."""
     members = [device_facts(row, (run.task,), now) for row in task_devices(session, run.task)]
-    ready = sum(reason_against(device, run.task, run.refused) is None for device in members)
+    there = [d for d in members if reason_against(d, run.task, run.refused) is None]
+    evaluating = sum(evaluates_only(device) for device in there)
+    ready = len(there) - evaluating
     minimum, fraction = _minimum(run), _number(_strategy(run), "fraction_fit", "fraction_train")
     share = 1.0 if fraction is None else fraction
     wanted = max(1, clients_wanted(ready, run.config.get("clients_per_round"), share, minimum))
     counts_with = quorum(wanted, _policy(run).get("min_replies"), minimum)
-    return RunPlan(ready, wanted, counts_with, run.rounds - run.committed_rounds)
+    return RunPlan(ready, wanted, counts_with, run.rounds - run.committed_rounds, evaluating)
 
 
 def _needed(run: RunRow) -> int:

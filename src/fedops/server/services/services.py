@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+from sqlalchemy.orm import Session
 
 from fedops.core.contracts import TransferSlot
 from fedops.server.access.token_cache import TokenCache
@@ -14,6 +17,7 @@ from fedops.server.database.writer import Writer
 from fedops.server.devices.cloned_devices import ClonedDevices
 from fedops.server.devices.desired_state import WantedStates
 from fedops.server.devices.recent_calls import RecentCalls
+from fedops.server.jobs.config_checks import ConfigChecks
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.jobs.leadership import Leadership
 from fedops.server.rounds.attempt_inbox import AttemptInboxes
@@ -21,8 +25,11 @@ from fedops.server.rounds.engine_liveness import EngineLiveness
 from fedops.server.rounds.instructions import Instructions
 from fedops.server.rounds.other_managers import Others
 from fedops.server.rounds.work_hub import WorkHub
+from fedops.server.tasks.tasks import Planned
 from fedops.settings import ServerSettings
 from fedops.storage.blobs import BlobStore
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -34,6 +41,7 @@ class Services:
     writer: Writer
     artifacts: BlobStore
     engines: EngineProcesses
+    checks: ConfigChecks
     pulse: EngineLiveness
     twins: ClonedDevices
     clock: Callable[[], float]
@@ -50,6 +58,27 @@ class Services:
     def authenticate(self, secret: str) -> Principal:
         """Whom a token speaks for."""
         return self.token_cache.known(secret) or self.token_cache.look_up(secret)
+
+    async def require_sound(self, plan: Callable[[Session], Planned]) -> None:
+        """``Invalid`` when what a task or run is to use would be wrong on every device.
+
+        It is read, then tried: no transaction is open meanwhile, and no other request waits.
+        """
+
+        def read() -> Planned:
+            with self.db.read() as session:
+                return plan(session)
+
+        await self.checks.require_sound(await asyncio.to_thread(read))
+
+    async def change(self, use_case: Callable[[Session], T]) -> T:
+        """One transaction, beside the event loop."""
+
+        def work() -> T:
+            with self.db.write() as session:
+                return use_case(session)
+
+        return await asyncio.to_thread(work)
 
     @property
     def engine_why(self) -> str:

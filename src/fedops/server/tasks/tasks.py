@@ -3,28 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import and_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from fedops.config.loading import to_plain
 from fedops.config.overrides import apply_overrides, refuse_of_device
 from fedops.config.schema import Config
-from fedops.core.contracts import TaskCreate, TaskRead, TaskUpdate
+from fedops.core.contracts import TaskConfig, TaskCreate, TaskRead, TaskUpdate
 from fedops.core.errors import Conflict, NotFound
 from fedops.core.states import TASK_TRANSITIONS, TaskStatus
 from fedops.server.database import lookup
 from fedops.server.database.compare_and_set import transition
 from fedops.server.database.read_models import read_as
-from fedops.server.database.tables import RunRow, TaskRow
+from fedops.server.database.tables import MembershipRow, RunRow, TaskRow
 from fedops.server.devices import availability
 from fedops.server.devices.membership import tell_members
 from fedops.server.events import event_log
 from fedops.server.events.event_log import Change
 from fedops.server.models import versions
 from fedops.server.tasks import app_bundles
+
+
+@dataclass(frozen=True)
+class Planned:
+    """What a task or a run is to use."""
+
+    bundle: str
+    config: dict[str, Any]
+
 
 #: Reads the config that a stored app bundle (its sha256) holds.
 ConfigOf = Callable[[str], Config]
@@ -40,17 +50,14 @@ def require_task(session: Session, name: str) -> TaskRow:
 
 def create_task(session: Session, body: TaskCreate, config_of: ConfigOf, now: float) -> TaskRead:
     """A new task."""
-    refuse_of_device(body.overrides)
-    app_bundles.require_bundle(session, body.bundle)
-    if session.get(TaskRow, body.name) is not None:
-        raise Conflict(_taken(body.name))
+    planned = plan_task(session, body, config_of)
     row = TaskRow(
         name=body.name,
         status=TaskStatus.READY,
         description=body.description,
-        bundle=body.bundle,
+        bundle=planned.bundle,
         overrides=body.overrides,
-        config=effective_config(config_of(body.bundle), body.overrides, body.name),
+        config=planned.config,
         created_at=now,
         updated_at=now,
     )
@@ -63,6 +70,32 @@ def create_task(session: Session, body: TaskCreate, config_of: ConfigOf, now: fl
     event_log.append_event(session, now, event_log.OPERATOR, f"task {row.name}", "task.ready", text)
     tell_members(session, row.name)
     return task_read(session, row)
+
+
+def plan_task(session: Session, body: TaskCreate, config_of: ConfigOf) -> Planned:
+    """What a new task would use. Whatever is wrong with it is raised."""
+    refuse_of_device(body.overrides)
+    app_bundles.require_bundle(session, body.bundle)
+    if session.get(TaskRow, body.name) is not None:
+        raise Conflict(_taken(body.name))
+    config = effective_config(config_of(body.bundle), body.overrides, body.name)
+    return Planned(body.bundle, config)
+
+
+def plan_update(session: Session, name: str, body: TaskUpdate, config_of: ConfigOf) -> Planned:
+    """What a changed task would use. Whatever is wrong with it is raised."""
+    row = require_task(session, name)
+    if row.status is TaskStatus.ARCHIVED:
+        raise Conflict(f"task '{name}' is archived")
+    if body.bundle is not None:
+        app_bundles.require_bundle(session, body.bundle)
+    if body.overrides is not None:
+        refuse_of_device(body.overrides)
+    bundle = row.bundle if body.bundle is None else body.bundle
+    overrides = row.overrides if body.overrides is None else body.overrides
+    if body.bundle is None and body.overrides is None:
+        return Planned(bundle, row.config)
+    return Planned(bundle, effective_config(config_of(bundle), overrides, name))
 
 
 def _taken(name: str) -> str:
@@ -80,19 +113,13 @@ def update_task(
     session: Session, name: str, body: TaskUpdate, config_of: ConfigOf, now: float
 ) -> TaskRead:
     """Change what later runs will use. A run that goes on keeps what it began with."""
+    planned = plan_update(session, name, body, config_of)
     row = require_task(session, name)
-    if row.status is TaskStatus.ARCHIVED:
-        raise Conflict(f"task '{name}' is archived")
-    if body.bundle is not None:
-        app_bundles.require_bundle(session, body.bundle)
-        row.bundle = body.bundle
+    row.bundle, row.config = planned.bundle, planned.config
     if body.overrides is not None:
-        refuse_of_device(body.overrides)
         row.overrides = body.overrides
     if body.description is not None:
         row.description = body.description
-    if body.bundle is not None or body.overrides is not None:
-        row.config = effective_config(config_of(row.bundle), row.overrides, name)
     row.updated_at = now
     changed = ", ".join(sorted(body.model_dump(exclude_none=True))) or "nothing"
     event_log.append_event(
@@ -135,6 +162,22 @@ def list_tasks(session: Session, *, ready_only: bool = False) -> list[TaskRead]:
 
 def read_task(session: Session, name: str) -> TaskRead:
     return task_read(session, require_task(session, name))
+
+
+def configs_of_device(session: Session, device_id: str) -> list[TaskConfig]:
+    """What a device is to be ready for: of each task the config of the run that goes on, or its own."""
+    going = and_(RunRow.task == TaskRow.name, RunRow.ended_at.is_(None))
+    query = (
+        select(TaskRow.name, TaskRow.config, RunRow.id, RunRow.config)
+        .join(MembershipRow, MembershipRow.task == TaskRow.name)
+        .outerjoin(RunRow, going)
+        .where(MembershipRow.device_id == device_id)
+        .order_by(TaskRow.name)
+    )
+    return [
+        TaskConfig(task=name, run_id=run_id, config=own if run_id is None else of_run)
+        for name, own, run_id, of_run in session.execute(query)
+    ]
 
 
 def active_run(session: Session, name: str) -> int | None:

@@ -117,7 +117,8 @@ class Bench:
             Reachability("http://s"),
             lambda: self.desk.stopped,
         )
-        outside = Outside(lambda: None, lambda _: None, lambda *_: None, lambda _: None)
+        nothing = lambda *_: None  # noqa: E731
+        outside = Outside(lambda: None, nothing, nothing, nothing, nothing)
         return WorkDesk(self.home, work, brought, cast(Reconciler, self.trainer), outside, 1)
 
     def offer(self) -> None:

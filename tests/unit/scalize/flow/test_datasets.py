@@ -117,6 +117,36 @@ def test_a_device_without_examples_sits_out(value: Any) -> None:
         split(value)
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        (None, (X, Y)),
+        ([], (X, Y)),
+        ((X[:0], Y[:0]), (X, Y)),
+        DataSplit(validation=(X, Y)),
+        DataSplit(test=(X, Y)),
+        {"train": None, "val": (X, Y)},
+        {"validation": (X, Y), "dataset": "toy"},
+        {"test": (X, Y)},
+    ],
+)
+def test_a_device_with_validation_data_alone_evaluates_on_it(value: Any) -> None:
+    found = split(value)
+    assert (found.examples, found.dataset) == (0, "toy")
+    assert found.validation[1] is Y
+
+
+def test_a_dict_of_columns_is_no_split() -> None:
+    found = split({"name": X, "test": Y, "height": Y}, share=0.0)
+    assert found.examples == len(X)
+
+
+@pytest.mark.parametrize("value", [(None, []), ([], (X[:0], Y[:0]))])
+def test_nothing_to_evaluate_on_either_is_no_data(value: Any) -> None:
+    with pytest.raises(Invalid, match="sits out, having none to evaluate on either"):
+        split(value)
+
+
 class Stream(IterableDataset[int]):
     def __iter__(self) -> Any:
         return iter(range(3))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedops.core.contracts import DeviceRead, RecordBatch, RecordsAccepted, TaskRead
+from fedops.core.contracts import DeviceRead, RecordBatch, RecordsAccepted, TaskConfig, TaskRead
 from fedops.failpoints import reached
 from fedops.server.api.http.authentication import DeviceId, Server
 from fedops.server.api.http.protocol_check import PROTOCOL_CHECKED
@@ -44,3 +44,10 @@ def ready_tasks(device_id: DeviceId, server: Server) -> list[TaskRead]:
         task.model_copy(update={"devices": [d for d in task.devices if d == name]})
         for task in found
     ]
+
+
+@router.get("/configs")
+def configs(device_id: DeviceId, server: Server) -> list[TaskConfig]:
+    """What the device is to be ready for, of each task that it is in: the config of the next round."""
+    with server.db.read() as session:
+        return tasks.configs_of_device(session, device_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Body, Path, Query
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
 from fedops.core.contracts import (
@@ -51,11 +52,11 @@ def _going(server: Services, run_id: int) -> RunRead:
 
 
 @router.post("/tasks/{task}/runs", status_code=201)
-def start_run(task: Named, body: RunStart, server: Server) -> RunRead:
-    """Start a run. A task has one active run at a time."""
-    with server.db.write() as session:
-        run_id = control.start_run(session, task, body, server.clock())
-    return _going(server, run_id)
+async def start_run(task: Named, body: RunStart, server: Server) -> RunRead:
+    """Start a run. A task has one active run at a time. Refuses what would be wrong on every device."""
+    await server.require_sound(lambda s: control.plan_run(s, task, body, server.clock()))
+    run_id = await server.change(lambda s: control.start_run(s, task, body, server.clock()))
+    return await run_in_threadpool(_going, server, run_id)
 
 
 @router.get("/runs")
@@ -97,21 +98,23 @@ def resume_run(run_id: RunId, server: Server) -> RunRead:
 
 
 @router.post("/runs/{run_id}/extend", status_code=201)
-def extend_run(run_id: RunId, body: RunExtend, server: Server) -> RunRead:
+async def extend_run(run_id: RunId, body: RunExtend, server: Server) -> RunRead:
     """Add rounds to a run that is over: a new run, with that one as its parent."""
-    with server.db.write() as session:
-        made = follow_up_runs.extend(session, run_id, body, server.clock())
-    return _going(server, made)
+    now = server.clock()
+    await server.require_sound(lambda s: follow_up_runs.plan_extension(s, run_id, body, now))
+    run_id = await server.change(lambda s: follow_up_runs.extend(s, run_id, body, server.clock()))
+    return await run_in_threadpool(_going, server, run_id)
 
 
 @router.post("/runs/{run_id}/retry", status_code=201)
-def retry_run(
+async def retry_run(
     run_id: RunId, server: Server, body: Annotated[RunRetry | None, Body()] = None
 ) -> RunRead:
     """Do the rest of a run that failed or was stopped: a new run, with that one as its parent."""
-    with server.db.write() as session:
-        made = follow_up_runs.retry(session, run_id, body or RunRetry(), server.clock())
-    return _going(server, made)
+    how, now = body or RunRetry(), server.clock()
+    await server.require_sound(lambda s: follow_up_runs.plan_retry(s, run_id, how, now))
+    run_id = await server.change(lambda s: follow_up_runs.retry(s, run_id, how, server.clock()))
+    return await run_in_threadpool(_going, server, run_id)
 
 
 @router.get("/runs/{run_id}/rounds")

@@ -35,11 +35,11 @@ def _register_bundle(server: Services, ref: BlobRef, commit: str | None) -> Blob
 
 
 @router.post("/tasks", status_code=201)
-def create_task(body: TaskCreate, server: Server) -> TaskRead:
-    """Make a task from an uploaded app."""
-    with server.db.write() as session:
-        opened = app_bundles.config_from(server.artifacts)
-        return tasks.create_task(session, body, opened, server.clock())
+async def create_task(body: TaskCreate, server: Server) -> TaskRead:
+    """Make a task from an uploaded app. Refuses what would be wrong on every device."""
+    opened = app_bundles.config_from(server.artifacts)
+    await server.require_sound(lambda s: tasks.plan_task(s, body, opened))
+    return await server.change(lambda s: tasks.create_task(s, body, opened, server.clock()))
 
 
 @router.get("/tasks")
@@ -57,11 +57,12 @@ def get_task(task: Named, server: Server) -> TaskRead:
 
 
 @router.patch("/tasks/{task}")
-def update_task(task: Named, body: TaskUpdate, server: Server) -> TaskRead:
+async def update_task(task: Named, body: TaskUpdate, server: Server) -> TaskRead:
     """Change the app, the overrides or the description, for runs to come."""
-    with server.db.write() as session:
-        opened = app_bundles.config_from(server.artifacts)
-        return tasks.update_task(session, task, body, opened, server.clock())
+    opened = app_bundles.config_from(server.artifacts)
+    if body.bundle is not None or body.overrides is not None:
+        await server.require_sound(lambda s: tasks.plan_update(s, task, body, opened))
+    return await server.change(lambda s: tasks.update_task(s, task, body, opened, server.clock()))
 
 
 @router.post("/tasks/{task}/archive")

@@ -132,8 +132,13 @@ def test_models_that_cannot_be_federated(model: Any, said: str) -> None:
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_a_device_that_is_not_there() -> None:
-    with pytest.raises(Invalid, match="no CUDA device"):
-        odd(resources=Resources(accelerator="cuda"))
+    adapter = odd(resources=Resources(accelerator="cuda:1", accelerator_memory_mb=100))
+    assert adapter.device.type == adapter.accelerator.name == "cpu"
+    assert adapter.accelerator.problem == (
+        "the CPU is used instead of the accelerator 'cuda:1': PyTorch sees no CUDA device; see 'accelerator' "
+        "in [limits] of device.toml, or in [resources] of the config"
+    )
+    assert odd().accelerator.problem == ""
 
 
 def test_a_stored_model_with_tied_weights_loads_as_the_page_says(tmp_path: Path) -> None:

@@ -1,0 +1,77 @@
+"""Files as each operating system has them: locks, links, and what survives a power cut."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import IO
+
+#: For ``os.open``: bytes as they are, which only Windows has to be told.
+BINARY: int = getattr(os, "O_BINARY", 0)
+#: For ``os.open``: a symbolic link is an error. Windows makes links for administrators only.
+NO_LINKS: int = getattr(os, "O_NOFOLLOW", 0)
+#: For ``os.open``: a file that is only read, and is to be synced. Windows syncs what can be written to.
+READ_AND_SYNC: int = BINARY | (os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+_BY_DESCRIPTOR = Path("/proc/self/fd")
+
+
+def lock_file(file: IO[str]) -> None:
+    """Lock an open file until it is closed. ``OSError``: another process has it."""
+    if sys.platform == "win32":
+        import msvcrt
+
+        # Beyond the text, so that others can still read who holds it.
+        file.seek(1024)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def read_at(file: int, size: int, offset: int) -> bytes:
+    """So many bytes at most. On Windows it moves the place at which the file is read next."""
+    if sys.platform == "win32":
+        os.lseek(file, offset, os.SEEK_SET)
+        return os.read(file, size)
+    else:
+        return os.pread(file, size, offset)
+
+
+def sync_data(file: int) -> None:
+    """The bytes of an open file are durable afterwards."""
+    if sys.platform == "linux":
+        os.fdatasync(file)
+    else:
+        os.fsync(file)
+
+
+def sync_path(path: Path) -> None:
+    """A file, or the names in a folder, are durable afterwards. Windows sees to folders itself."""
+    if sys.platform == "win32" and path.is_dir():
+        return
+    file = os.open(path, READ_AND_SYNC)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)
+
+
+def link_file(source: Path, target: Path) -> None:
+    """A further name of a file; of a symbolic link itself where that can be told."""
+    if os.link in os.supports_follow_symlinks:
+        os.link(source, target, follow_symlinks=False)
+    else:
+        os.link(source, target)
+
+
+def link_open_file(file: int, path: Path, target: Path) -> None:
+    """A further name. ``FileNotFoundError`` when it has none, or ``path`` became another file's."""
+    if sys.platform == "linux" and _BY_DESCRIPTOR.exists():
+        os.link(_BY_DESCRIPTOR / str(file), target, src_dir_fd=file)
+        return
+    os.link(path, target)
+    if not os.path.samestat(target.stat(), os.fstat(file)):
+        target.unlink()
+        raise FileNotFoundError(path)

@@ -1,0 +1,127 @@
+"""What is wrong for everyone is found before a run; what depends on the machine is not called wrong."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedops.processes.spawn import clean_env
+from fedops.scalize.flow.project import Project
+from fedops.server.jobs.config_examination import examine
+
+PYPROJECT = """
+[project]
+name = "nets"
+version = "1"
+[tool.fedops]
+package = "nets"
+config = "nets/config.toml"
+[tool.fedops.flow]
+data = "nets.flow.load"
+"""
+CONFIG = """
+[model]
+_target_ = "nets.flow.Net"
+[dataset]
+root = "/there/is/none"
+"""
+FLOW = """
+import os
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self, width=2, weights=None, library=None):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(1, width, 3), nn.Conv2d(width, width, 3)
+        self.head = nn.Linear(width, 2)
+        if weights:
+            open(weights)
+        if library:
+            __import__(library)
+
+def load(root):
+    raise AssertionError("no server has the data")
+"""
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("app")
+    (folder / "nets").mkdir()
+    (folder / "pyproject.toml").write_text(PYPROJECT)
+    (folder / "nets" / "__init__.py").write_text("")
+    (folder / "nets" / "config.toml").write_text(CONFIG)
+    (folder / "nets" / "flow.py").write_text(FLOW)
+    return folder
+
+
+def judged(app: Path, *overrides: str, seconds: float = 60.0) -> str | None:
+    plain: dict[str, Any] = Project.open(app, overrides).config.model_dump(
+        mode="json", by_alias=True
+    )
+    return examine(app, plain, seconds, clean_env(), "test-config-check")
+
+
+def test_a_sound_config_is_no_problem(app: Path) -> None:
+    assert judged(app) == ""
+    assert judged(app, "xai.enabled=true", "xai.layer=conv1", "resources.accelerator=cuda") == ""
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (
+            ["xai.enabled=true", "xai.layer=convv2"],
+            "[xai] layer: the model has no layer 'convv2'; did you mean 'conv2'? its convolutions: "
+            "'conv1', 'conv2'; correct it with --set, or do without explanations: xai.enabled = false",
+        ),
+        (["xai.enabled=true", "xai.target_layer_index=2"], "target_layer_index = 2: out of range"),
+        (["xai.enabled=true", 'xai.methods=["gradcamm"]'], "did you mean 'gradcam'?"),
+        (["xai.enabled=true", "xai.output_dir=/tmp/x"], "leaves the client's folder"),
+        (
+            ["model.widht=3"],
+            "[model] widht: the model step 'nets.flow.Net' (nets/flow.py, line 6) has no such parameter; "
+            "did you mean 'width'?",
+        ),
+        (["model.width=many"], "TypeError"),
+        (["server.strategy._target_=flwr.serverapp.strategy.FedAvgg"], "did you mean 'FedAvg'?"),
+    ],
+)
+def test_what_is_wrong_everywhere_is_said_in_one_sentence(
+    app: Path, overrides: list[str], words: str
+) -> None:
+    problem = judged(app, *overrides)
+    assert problem is not None
+    assert words in problem
+    assert "Traceback" not in problem
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["model.weights=/only/on/devices.pt"],
+        ["model.library=only_on_devices"],
+    ],
+)
+def test_what_may_be_right_elsewhere_is_not_judged(app: Path, overrides: list[str]) -> None:
+    assert judged(app, *overrides) is None
+
+
+def test_a_method_of_a_package_that_devices_have_is_let_through(app: Path) -> None:
+    assert judged(app, "xai.enabled=true", 'xai.methods=["zzz_of_another_package"]') == ""
+
+
+def test_who_takes_too_long_or_dies_has_judged_nothing(app: Path) -> None:
+    def said_by(code: str, seconds: float = 20.0) -> str | None:
+        return examine(
+            app, {}, seconds, clean_env(), "test-config-check", [sys.executable, "-c", code]
+        )
+
+    assert said_by("import time; time.sleep(60)", 0.3) is None
+    assert said_by("import os; os.abort()") is None
+    write = "import sys; open(sys.argv[2], 'w').write('{\"problem\": 3}')"
+    assert said_by(write) is None
