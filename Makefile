@@ -8,6 +8,7 @@
 #   make bench   the benchmarks
 #   make scale   a round of a thousand devices on this machine (ARGS="--devices 300" for fewer)
 #   make chaos   50 runs whose processes are killed, frozen and cut off (ARGS="--schedules 5 --seed 2")
+#   make containers  build the images of deploy/, run them and train with them (needs buildah and podman)
 #   make record-protocol  keep the calls of a new version of the protocol (tests/fixtures/protocol)
 #   make soak    24 rounds with a device at 1 Mbit/s whose connections are cut (SOAK_ROUNDS=100 for more)
 #   make flower-next  the tests of what FedOps uses of Flower, against the newest Flower that installs
@@ -25,7 +26,7 @@ LOG    := $(VENV)/install.log
 NEXT   := .venv-next
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-xai test test-fast docs-test check bench scale chaos soak record-protocol flower-next format docs clean
+.PHONY: help demo demo-xai test test-fast docs-test check bench scale chaos containers soak record-protocol flower-next format docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -65,6 +66,9 @@ scale: $(STAMP)
 
 chaos: $(STAMP)
 	@$(BIN)/python tests/acceptance/chaos/run.py $(ARGS)
+
+containers: $(STAMP)
+	@$(BIN)/python tests/containers/run.py $(ARGS)
 
 record-protocol: $(STAMP)
 	@$(BIN)/python tests/integration/api/record_protocol.py

@@ -42,6 +42,21 @@ def follow(client: OperatorClient, run_id: int, quiet: bool) -> c.RunRead:
     return _live(client, run_id) if sys.stdout.isatty() else _lines(client, run_id)
 
 
+def follow_study(client: OperatorClient, study_id: int, quiet: bool) -> c.StudyRead:
+    """Show the runs of a study, one after another, until it is over."""
+    seen: set[int] = set()
+    while True:
+        study = outlasting(lambda: client.study(study_id))
+        fresh = [run.id for run in study.runs if run.id not in seen]
+        if not fresh and study.closed_at is not None:
+            return study
+        for run_id in fresh:
+            follow(client, run_id, quiet)
+            seen.add(run_id)
+        if not fresh:
+            time.sleep(INTERVAL)
+
+
 def wait_until(
     client: OperatorClient,
     run_id: int,

@@ -43,10 +43,19 @@ def request(kind: type[R], **values: Any) -> R:
 
 def require_sure(question: str, yes: bool) -> None:
     """Ask on a terminal before what cannot be undone. Elsewhere ``Invalid``, unless --yes was given."""
+    _require(question, yes, "It cannot be undone: repeat the command with --yes")
+
+
+def require_agreed(question: str, yes: bool) -> None:
+    """Ask on a terminal before what may not be meant. Elsewhere ``Invalid``, unless --yes was given."""
+    _require(question, yes, "If so, repeat the command with --yes")
+
+
+def _require(question: str, yes: bool, else_: str) -> None:
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise Invalid(f"{question} It cannot be undone: repeat the command with --yes")
+        raise Invalid(f"{question} {else_}")
     typer.confirm(question, abort=True, err=True)
 
 

@@ -85,12 +85,17 @@ def device_fields(device: c.DeviceRead) -> RenderableType:
             "data": examples(device.process),
             "host": f"{device.info.hostname}, {device.info.platform}",
             "software": f"fedops {device.info.fedops}, Python {device.info.python}",
+            "libraries": _libraries(device.info),
             "hardware": f"{device.info.cpus} CPUs, {bytes_of(device.info.memory_bytes)} memory"
             + (f", {device.info.gpu}" if device.info.gpu else ""),
             "joined": moment(device.created_at),
             "id": device.id,
         }
     )
+
+
+def _libraries(info: c.DeviceInfo) -> str:
+    return ", ".join(f"{name} {version}" for name, version in sorted(info.libraries.items()))
 
 
 def examples(process: c.ProcessReport) -> str:

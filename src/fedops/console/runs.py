@@ -52,15 +52,20 @@ def run_fields(run: c.RunRead) -> RenderableType:
             "status": coloured(run.status),
             "why": run.why,
             "goes on from": _parent(run),
+            "study": run.study,
             "rounds": f"{run.committed_rounds} of {run.rounds} committed",
             "seed": run.seed,
-            "model": f"{version_name(run.from_version)} -> {version_name(run.version)}",
+            "model": f"{_origin(run)} -> {version_name(run.version)}",
             **{name: number(value) for name, value in sorted(run.metrics.items())},
             "started": moment(run.started_at),
             "ended": moment(run.ended_at),
             "attempts": ", ".join(_attempt(a) for a in run.attempts),
         }
     )
+
+
+def _origin(run: c.RunRead) -> str:
+    return "new" if run.new_model and run.from_version is None else version_name(run.from_version)
 
 
 def _parent(run: c.RunRead) -> str:

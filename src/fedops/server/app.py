@@ -22,6 +22,7 @@ from fedops.server.api.routes import (
     explanations,
     round_engine,
     runs,
+    studies,
     tasks,
     work,
 )
@@ -108,6 +109,7 @@ def _add_routes(app: FastAPI) -> None:
         tasks.router,
         model_routes.router,
         runs.router,
+        studies.router,
         explanations.router,
         round_engine.router,
     ):

@@ -244,6 +244,15 @@ def test_a_device_enters_and_leaves_tasks_by_its_polls(world: World) -> None:
     assert "in no task" in world.operator.device("pi").why
 
 
+def test_what_a_device_runs_on_is_renewed_when_it_starts(world: World) -> None:
+    _, device = world.join("pi")
+    assert world.operator.device("pi").info.libraries == {}
+    now = c.DeviceInfo(hostname="host-of-pi", python="3.12.1", libraries={"torch": "2.7.0"})
+    device.poll(c.WorkPoll(info=now, life="anew"))
+    device.poll(c.WorkPoll())
+    assert world.operator.device("pi").info == now
+
+
 def test_a_device_that_runs_twice_is_told_of(world: World) -> None:
     world.task()
     device = world.ready_devices("pi")["pi"]

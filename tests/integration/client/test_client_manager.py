@@ -7,6 +7,7 @@ import os
 import signal
 import stat
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -127,6 +128,9 @@ def test_rounds_metrics_events_and_a_good_end(device: Device) -> None:
     assert status.server.reachable
     assert status.server.runs == [7]
     assert status.process.pid == device.child()
+
+    assert server.polls[0]["info"]["libraries"]["numpy"] == version("numpy")
+    assert server.polls[-1].get("info") is None  # once it was heard
 
     child = device.child()
     manager.process.send_signal(signal.SIGTERM)

@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from fedops.cli.commands.models import version_number
+from fedops.cli.beginnings import version_number
 from fedops.cli.commands.tasks import config_lines
 from fedops.cli.commands.tokens import seconds
 from fedops.cli.telemetry_table import telemetry_table

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fedops.api_client import OperatorClient
 from fedops.cli import options
 from fedops.cli.model_tables import aliases_table, comparison_view
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.format import bytes_of, version_name
 from fedops.console.models import model_fields, models_table
-from fedops.core.errors import Invalid, Unavailable
+from fedops.core.errors import Unavailable
 from fedops.storage.atomic_files import sha256_of
 
 app = options.group("Global model versions of a task.")
@@ -114,13 +112,3 @@ def verify(
     operator.show(files, *lines, f"{good} of {len(files)} versions are intact.")
     if bad:
         raise typer.Exit(1)
-
-
-def version_number(client: OperatorClient, task: str, version: str) -> int:
-    """The number that ``V3``, ``3`` or an alias stands for."""
-    match = re.fullmatch(r"[vV]?(\d{1,9})", version)
-    if match:
-        return int(match[1])
-    if not re.fullmatch(r"[a-z][a-z0-9-]*", version):
-        raise Invalid(f"'{version}' is no model version; write V3, 3 or an alias such as latest")
-    return client.model(task, version).version

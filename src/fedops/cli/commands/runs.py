@@ -4,20 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from fedops.api_client import OperatorClient
 from fedops.cli import options
+from fedops.cli.beginnings import read_beginning, totals
 from fedops.cli.commands.events import FollowEvents, Last, show_events
-from fedops.cli.commands.models import version_number
-from fedops.cli.follow import follow, wait_until
+from fedops.cli.exports import export_lines, export_runs
+from fedops.cli.follow import follow, follow_study, wait_until
 from fedops.cli.logs import stream, write
 from fedops.cli.operator_command import Operator, operator_command
+from fedops.cli.reruns import compare_rerun, plan_rerun
+from fedops.cli.summaries import read_summary
 from fedops.console.format import version_name
 from fedops.console.models import explanations_table
 from fedops.console.runs import rounds_table, run_fields, runs_table
+from fedops.console.studies import forecast_view, study_line, summary_view
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError, Unavailable
 from fedops.core.states import RUN_TERMINAL, RunStatus
@@ -41,18 +45,71 @@ def start(
     overrides: options.Overrides = None,
     from_: Annotated[
         str | None,
-        typer.Option("--from", metavar="VERSION", help="Start from V0, V3, ...; default: latest."),
+        typer.Option(
+            "--from",
+            metavar="VERSION",
+            help="Start from V0, V3, ..., or 'new': an initial model of the run's own seed. "
+            "Default: latest; with --seeds: new.",
+        ),
     ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            "--seeds", metavar="N|S,S,...", help="One run for each of N seeds, or of these."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Start nothing: show devices, examples, bytes, time.")
+    ] = False,
     follow_it: options.Follow = False,
 ) -> None:
     """Start a run of a task.
 
     --set overrides one key of its config for this run only, for example
     --set num_rounds=10 --set server.round.deadline_seconds=60.
+
+    --seeds 5 starts a study: five runs that differ in their seed alone, one after another. The seeds count
+    up from the config's random_seed; --seeds 1,2,3 names them. 'fedops run summary' gives mean and spread.
     """
-    version = None if from_ is None else version_number(operator.client, task, from_)
-    body = options.request(c.RunStart, overrides=overrides or [], from_version=version)
-    _show_going(operator, operator.client.start_run(task, body), follow_it)
+    beginning = read_beginning(operator.client, task, from_, seeds, overrides or [])
+    if dry_run:
+        forecast, drawn = beginning.forecast(operator.client)
+        value = {**forecast.model_dump(mode="json"), "seeds": drawn, **totals(forecast, len(drawn))}
+        operator.show(value, forecast_view(forecast, drawn))
+    elif beginning.seeds is not None:
+        _show_study(operator, operator.client.start_study(task, beginning.study), follow_it)
+    else:
+        _show_going(operator, operator.client.start_run(task, beginning.run), follow_it)
+
+
+def _show_study(operator: Operator, study: c.StudyRead, follow_it: bool) -> None:
+    if not follow_it:
+        operator.show(study, study_line(study))
+        return
+    if not operator.as_json:
+        typer.echo(study_line(study), err=True)
+    follow_study(operator.client, study.id, quiet=operator.as_json)
+    summary = read_summary(operator.client, [], study.id)
+    operator.show(summary, summary_view(summary))
+
+
+@operator_command(app)
+def summary(
+    operator: Operator,
+    run_ids: Annotated[
+        list[int] | None, typer.Argument(metavar="RUN...", help="The runs' numbers.")
+    ] = None,
+    study: Annotated[
+        int | None, typer.Option("--study", metavar="N", help="All runs of this study.")
+    ] = None,
+) -> None:
+    """Show mean and spread of the metrics of several runs of a task.
+
+    A single RUN that belongs to a study stands for all of its runs. Only completed runs count; the others
+    are named. STD is the sample's standard deviation.
+    """
+    found = read_summary(operator.client, run_ids or [], study)
+    operator.show(found, summary_view(found))
 
 
 @operator_command(app, "list")
@@ -141,6 +198,68 @@ def checkpoint(
 
 
 @operator_command(app)
+def export(
+    operator: Operator,
+    run_ids: Annotated[
+        list[int] | None, typer.Argument(metavar="RUN...", help="The runs' numbers.")
+    ] = None,
+    study: Annotated[
+        int | None, typer.Option("--study", metavar="N", help="All runs of this study.")
+    ] = None,
+    to: Annotated[
+        Literal["csv", "parquet"], typer.Option("--to", help="How the tables are written.")
+    ] = "csv",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="PATH", help="A folder, or a .zip file; default: run-RUN."),
+    ] = None,
+) -> None:
+    """Write all that is known of runs into a folder or a zip file, for a paper or another program.
+
+    It holds tables (rounds, clients, selections, metrics, models), the config without secrets, and
+    manifest.json: versions of libraries, the app's digest, seeds, models with their sha256. 'fedops run
+    rerun' starts a run of it once more.
+    """
+    done = export_runs(operator.client, run_ids or [], study, to, out)
+    operator.show(done, *export_lines(done))
+
+
+@operator_command(app)
+def rerun(
+    operator: Operator,
+    source: Annotated[Path, typer.Argument(metavar="EXPORT", help="A folder or a .zip file.")],
+    run_id: Annotated[
+        int | None, typer.Option("--run", metavar="RUN", help="Which run, if it holds several.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="TASK", help="Default: the run's task.")
+    ] = None,
+    overrides: options.Overrides = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Start it also if something differs.")
+    ] = False,
+    follow_it: options.Follow = False,
+) -> None:
+    """Start a run of an export once more: the same app, config, seed, and model to start from.
+
+    Says first what differs from then, such as versions of libraries, and asks whether to go on. With
+    --follow it says at the end whether the model is the same, bit for bit.
+    """
+    plan = plan_rerun(operator.client, source, run_id, task, overrides or [])
+    for line in plan.differences:
+        typer.echo(f"differs: {line}", err=True)
+    if plan.differences:
+        options.require_agreed(f"Start run {plan.of.run} of the export again, with this?", yes)
+    run = operator.client.start_run(plan.task, plan.body)
+    if not follow_it:
+        _show_going(operator, run, follow_it)
+        return
+    run = _follow_to_success(operator, run)
+    same, said = compare_rerun(operator.client, plan, run)
+    operator.show({**run.model_dump(mode="json"), "same_model": same}, _ended(run), said)
+
+
+@operator_command(app)
 def stop(
     operator: Operator,
     run_id: Id,
@@ -218,11 +337,22 @@ def _show_going(operator: Operator, run: c.RunRead, follow_it: bool) -> None:
     if not follow_it:
         operator.show(run, f"Run {run.id} of {run.task} is {run.status}: {run.plan}. {run.why}")
         return
+    run = _follow_to_success(operator, run)
+    operator.show(run, _ended(run))
+
+
+def _follow_to_success(operator: Operator, run: c.RunRead) -> c.RunRead:
+    """The run once it has ended; ``FedOpsError`` if it failed."""
     if not operator.as_json:
         typer.echo(f"Run {run.id} of {run.task}: {run.plan}.", err=True)
     run = follow(operator.client, run.id, quiet=operator.as_json)
-    _require_success(run)
-    operator.show(run, f"Run {run.id} is {run.status}: model {version_name(run.version)}.")
+    if run.status is RunStatus.FAILED:
+        raise FedOpsError(f"run {run.id} failed ({run.reason}): {run.why}")
+    return run
+
+
+def _ended(run: c.RunRead) -> str:
+    return f"Run {run.id} is {run.status}: model {version_name(run.version)}."
 
 
 @operator_command(app)
@@ -257,8 +387,3 @@ def _save_pictures(client: OperatorClient, run_id: int, one: c.ExplanationRead, 
     for number, picture in enumerate(one.pictures, start=1):
         target = out / f"{one.device}-round-{one.round:04d}-{number}.png"
         client.download_explanation(run_id, one.device, picture, target)
-
-
-def _require_success(run: c.RunRead) -> None:
-    if run.status is RunStatus.FAILED:
-        raise FedOpsError(f"run {run.id} failed ({run.reason}): {run.why}")

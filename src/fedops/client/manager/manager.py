@@ -24,6 +24,8 @@ from fastapi import FastAPI
 from fedops.api_client import proxy_for, without_credentials
 from fedops.client.device.data_dir import DataDir, Identity, load_identity, write_secret
 from fedops.client.device.device_config import DeviceConfig, load_device_config
+from fedops.client.device.enrolment import describe_device
+from fedops.client.device.remembered_app import RememberedApp
 from fedops.client.local.http import LocalServer, bind, make_app
 from fedops.client.local.messages import ClientInfo, ClientStatus, ServerStatus, TrainingArgs
 from fedops.client.local.status_text import why
@@ -115,6 +117,7 @@ def manage(settings: ClientSettings, options: Options) -> None:
     config = load_device_config(home.device_config)
     lock = hold_lock(home.lock, "a Client Manager")
     try:
+        RememberedApp(str(options.app_dir), [*options.overrides], [*options.tasks]).save(home)
         manager = ClientManager(settings, options, home, identity, config)
         with manager.signals():
             manager.run()
@@ -143,7 +146,7 @@ class ClientManager:
         self._ended = threading.Event()
         self._process_status: ProcessStatus | None = None
         self._error: FedOpsError | None = None
-        self._life = uuid.uuid4().hex
+        self._life, self._machine = uuid.uuid4().hex, describe_device()
         self._standing = Standing(identity.name, self._url, self.end)
         self._proxy = proxy_for(self._url, config.network.proxy)
         self._to = Connections.open(self._url, identity.token, settings.ca_file, self._proxy)
@@ -286,6 +289,7 @@ class ClientManager:
         return WorkPoll(
             life=self._life,
             tasks=self._tasks,
+            info=self._machine if self._server.wanted is None else None,
             process=self._readiness.report(self._supervisor.report()),
             held=self._desk.held(),
             spool_records=self._spool.count,

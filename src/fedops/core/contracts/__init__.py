@@ -48,6 +48,7 @@ from fedops.core.contracts.models import (
     AliasMoveRead,
     AliasRead,
     ConfigDifference,
+    DeviceModelRead,
     FileCheck,
     MetricDifference,
     ModelComparison,
@@ -110,9 +111,17 @@ from fedops.core.contracts.runs import (
     TaskUpdate,
 )
 from fedops.core.contracts.server import BackupReport, ErrorReply, RestoreReport, ServerInfo
+from fedops.core.contracts.studies import (
+    MAX_SEEDS,
+    DeviceForecast,
+    RunForecast,
+    StudyRead,
+    StudyStart,
+)
 
 __all__ = [
     "INLINE_BYTES",
+    "MAX_SEEDS",
     "NAME_PATTERN",
     "PROTOCOL",
     "PROTOCOL_HEADER",
@@ -134,7 +143,9 @@ __all__ = [
     "CommitReply",
     "ConfigDifference",
     "Delivery",
+    "DeviceForecast",
     "DeviceInfo",
+    "DeviceModelRead",
     "DevicePresence",
     "DeviceRead",
     "DeviceRecord",
@@ -191,12 +202,15 @@ __all__ = [
     "RoundCommit",
     "RoundRead",
     "RunExtend",
+    "RunForecast",
     "RunRead",
     "RunRetry",
     "RunStart",
     "ServerInfo",
     "SlotRequest",
     "Stage",
+    "StudyRead",
+    "StudyStart",
     "TaskConfig",
     "TaskCreate",
     "TaskRead",

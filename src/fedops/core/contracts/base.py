@@ -14,6 +14,7 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 #: A JSON number that is really one: neither NaN nor infinite.
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+ShortText = Annotated[str, Field(max_length=255)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 #: A ``key=value`` for a config. Secrets are a device's own: they are taken out on both sides.
 Override = Annotated[str, AfterValidator(without_secret)]

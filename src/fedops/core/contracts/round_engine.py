@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from fedops.core.contracts.assignments import AssignmentId, AssignmentKind, BlobRef
-from fedops.core.contracts.base import Digest, Finite, Reply, Report
+from fedops.core.contracts.base import Digest, Finite, Reply, Report, ShortText
 from fedops.core.contracts.parameters import ParameterContract
 from fedops.core.states import AssignmentStatus, FailureReason, ParticipationStatus
 
@@ -57,6 +57,8 @@ class EngineHello(Report):
     """The FL server of an attempt is up."""
 
     pid: int
+    #: What it runs on: Python, platform, versions of libraries.
+    environment: dict[ShortText, ShortText] = Field(default_factory=dict, max_length=100)
 
 
 class AttemptSpec(Reply):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Self
 
+from pydantic import Field
+
 from fedops.core.contracts.base import Reply
 from fedops.core.errors import FedOpsError, from_reply
 
@@ -33,6 +35,8 @@ class ServerInfo(Reply):
     devices_online: int
     devices: int
     active_runs: int
+    #: What it runs on, and so the FL servers that it starts: Python, platform, versions of libraries.
+    environment: dict[str, str] = Field(default_factory=dict)
 
 
 class ErrorReply(Reply):

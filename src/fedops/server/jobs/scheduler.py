@@ -29,7 +29,7 @@ from fedops.server.jobs.leadership import Alone, Leadership
 from fedops.server.jobs.periodic import PeriodicJob
 from fedops.server.rounds.engine_liveness import EngineLiveness
 from fedops.server.rounds.engine_session import spool_dir, spools
-from fedops.server.runs import attempts
+from fedops.server.runs import attempts, studies
 from fedops.server.runs.attempts import EngineJob, FinishedEngineJob, LiveAttempt
 from fedops.server.telemetry import log_store
 from fedops.settings import ServerSettings
@@ -117,7 +117,8 @@ class Scheduler:
         if not self._begun:
             self._begin()
         self._notice_own_absence()
-        errors = [e for part in (self._watch, self._clear, self._submit) if (e := _error_of(part))]
+        parts = (self._watch, self._clear, self._continue_studies, self._submit)
+        errors = [e for part in parts if (e := _error_of(part))]
         if errors:
             raise errors[0]
 
@@ -256,6 +257,13 @@ class Scheduler:
         return self._engines.how_ended(left.attempt_id) is not None
 
     # --- attempts to come --------------------------------------------------------------------------
+
+    def _continue_studies(self) -> None:
+        with self._db.read() as session:
+            due = studies.due_studies(session)
+        for study_id in due:
+            with self._write() as session:
+                studies.continue_study(session, study_id, self._clock())
 
     def _submit(self) -> None:
         with self._db.read() as session:

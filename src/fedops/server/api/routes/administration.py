@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Path, Query
 
 from fedops.core.contracts import EventRead, ServerInfo, TokenCreate, TokenRead
+from fedops.processes.environment import describe_environment
 from fedops.server.access import tokens
 from fedops.server.api.http.authentication import ADMIN, MAX_ID, After, Server
 from fedops.server.api.http.routers import api_router
@@ -33,6 +34,7 @@ def info(server: Server) -> ServerInfo:
         devices_online=sum(device.online for device in known),
         devices=len(known),
         active_runs=active,
+        environment=describe_environment(),
     )
 
 
