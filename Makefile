@@ -3,6 +3,7 @@
 #   make demo-xai  the same, and each device explains its predictions: ends with a contact sheet
 #   make test    all tests; what needs a program this machine lacks is skipped, with the reason
 #   make test-fast  unit and contract tests, without S3 and the frameworks: about a minute
+#   make docs-test  type all commands of the README, the tutorials and the how-tos (some minutes)
 #   make check   formatting, lint, types, import contracts, rooms
 #   make bench   the benchmarks
 #   make scale   a round of a thousand devices on this machine (ARGS="--devices 300" for fewer)
@@ -25,7 +26,7 @@ LOG    := $(VENV)/install.log
 NEXT   := .venv-next
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-xai test test-fast check bench scale chaos containers soak record-protocol flower-next format docs clean
+.PHONY: help demo demo-xai test test-fast docs-test check bench scale chaos containers soak record-protocol flower-next format docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -42,6 +43,10 @@ test: $(STAMP)
 # Unit and contract tests, without the implementations that take long: S3, the frameworks.
 test-fast: $(STAMP)
 	@$(BIN)/python -m pytest -rs tests/unit tests/contract -k "not s3 and not keras and not huggingface and not pytorch" $(ARGS)
+
+# The pages that 'make test' reads are the quick ones; these are all.
+docs-test: $(STAMP)
+	@$(BIN)/python -m pytest -rs -m "" tests/acceptance/pages $(ARGS)
 
 check: $(STAMP)
 	@echo "check: formatting"       && $(BIN)/ruff format --check --quiet .
