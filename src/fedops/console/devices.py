@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import RenderableType
 
-from fedops.console.format import bytes_of, coloured, fields, moment, or_dash, table
+from fedops.console.format import bytes_of, coloured, fields, moment, or_dash, table_of
 from fedops.core import contracts as c
 from fedops.core.reasons.durations import duration
 from fedops.core.reasons.readiness import refusal_text, refused_tasks
@@ -50,9 +50,9 @@ def refusal_line(process: c.ProcessReport) -> str:
 def devices_table(devices: Sequence[c.DeviceRead]) -> RenderableType:
     if not devices:
         return "No device yet: 'fedops token create' makes a token with which one can join."
-    result = table("DEVICE", "STATE", "TASKS", "RUN", "ROUND", "LAST SEEN", "WHY")
-    for device in devices:
-        result.add_row(
+    titles = ("DEVICE", "STATE", "TASKS", "RUN", "ROUND", "LAST SEEN", "WHY")
+    rows = [
+        (
             device.name,
             coloured(presence(device)),
             ", ".join(device.tasks) or "-",
@@ -61,7 +61,9 @@ def devices_table(devices: Sequence[c.DeviceRead]) -> RenderableType:
             last_seen(device),
             device.why,
         )
-    return result
+        for device in devices
+    ]
+    return table_of(titles, rows, optional=("TASKS", "RUN", "ROUND"))
 
 
 def last_seen(device: c.DeviceRead) -> str:
@@ -85,12 +87,17 @@ def device_fields(device: c.DeviceRead) -> RenderableType:
             "data": examples(device.process),
             "host": f"{device.info.hostname}, {device.info.platform}",
             "software": f"fedops {device.info.fedops}, Python {device.info.python}",
+            "libraries": _libraries(device.info),
             "hardware": f"{device.info.cpus} CPUs, {bytes_of(device.info.memory_bytes)} memory"
             + (f", {device.info.gpu}" if device.info.gpu else ""),
             "joined": moment(device.created_at),
             "id": device.id,
         }
     )
+
+
+def _libraries(info: c.DeviceInfo) -> str:
+    return ", ".join(f"{name} {version}" for name, version in sorted(info.libraries.items()))
 
 
 def examples(process: c.ProcessReport) -> str:

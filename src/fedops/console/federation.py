@@ -29,7 +29,12 @@ class FederationStatus:
 
 def attention(status: FederationStatus) -> list[str]:
     """What needs somebody, with the next step, the most urgent first."""
-    return [*_waiting_devices(status), *_failed_runs(status), *_troubled_devices(status)]
+    return [
+        *status.info.problems,
+        *_waiting_devices(status),
+        *_failed_runs(status),
+        *_troubled_devices(status),
+    ]
 
 
 def _waiting_devices(status: FederationStatus) -> Iterator[str]:
@@ -47,7 +52,7 @@ def _failed_runs(status: FederationStatus) -> Iterator[str]:
     newest = {run.task: run for run in sorted(status.runs, key=lambda run: run.id)}
     for run in newest.values():
         if run.status is RunStatus.FAILED and now - (run.ended_at or now) < _RECENT_SECONDS:
-            yield f"run {run.id} of {run.task}: {run.why}"
+            yield f"run {run.id} of {run.task} {run.why}"
 
 
 def _troubled_devices(status: FederationStatus) -> Iterator[str]:

@@ -6,18 +6,25 @@ from collections.abc import Mapping, Sequence
 
 from rich.console import Group, RenderableType
 
-from fedops.console.format import bytes_of, fields, moment, number, or_dash, table, version_name
+from fedops.console.format import (
+    bytes_of,
+    fields,
+    moment,
+    number,
+    or_dash,
+    table,
+    table_of,
+    version_name,
+)
 from fedops.core import contracts as c
 
 
 def models_table(models: Sequence[c.ModelVersionRead]) -> RenderableType:
     if not models:
         return "No global model version yet: a completed run makes the first."
-    result = table(
-        "VERSION", "RUN", "ROUND", "FROM", "ACCURACY", "LOSS", "SIZE", "SHA256", "ALIASES"
-    )
-    for model in models:
-        result.add_row(
+    titles = ("VERSION", "RUN", "ROUND", "FROM", "ACCURACY", "LOSS", "SIZE", "SHA256", "ALIASES")
+    rows = [
+        (
             version_name(model.version),
             or_dash(model.run_id),
             str(model.round),
@@ -25,10 +32,12 @@ def models_table(models: Sequence[c.ModelVersionRead]) -> RenderableType:
             number(model.metrics.get("accuracy")),
             number(model.metrics.get("loss")),
             bytes_of(model.size),
-            model.sha256[:16],
+            model.sha256[:12],
             ", ".join(model.aliases),
         )
-    return result
+        for model in models
+    ]
+    return table_of(titles, rows, optional=("ACCURACY", "LOSS", "ALIASES"))
 
 
 def model_fields(model: c.ModelVersionRead) -> RenderableType:

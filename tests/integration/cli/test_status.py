@@ -54,8 +54,8 @@ def test_what_needs_somebody_comes_first_and_equal_reasons_once(world: World, sa
     world.step()
     lines = said("status").splitlines()
     assert lines[0] == "Needs you:"
-    assert lines[1] == f"  run {run.id} of mnist: {world.operator.run(run.id).why}"
-    assert lines[1].endswith(f"; do the rest with 'fedops run retry {run.id}'")
+    assert lines[1] == f"  run {run.id} of mnist {world.operator.run(run.id).why}"
+    assert lines[1].endswith(f", then 'fedops run retry {run.id} --current-app'")
     assert lines[2] == "  3 devices: offline: a, pi-1, pi-2"
     found = json.loads(said("status", "--json"))
     assert len(found["attention"]) == 2

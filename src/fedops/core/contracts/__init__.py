@@ -37,7 +37,13 @@ from fedops.core.contracts.base import (
     Request,
     require_name,
 )
-from fedops.core.contracts.devices import DeviceRead, ProcessReport, Readiness, Refusal
+from fedops.core.contracts.devices import (
+    DeviceRead,
+    DeviceRename,
+    ProcessReport,
+    Readiness,
+    Refusal,
+)
 from fedops.core.contracts.enrolment import (
     DeviceInfo,
     JoinReply,
@@ -49,6 +55,7 @@ from fedops.core.contracts.models import (
     AliasMoveRead,
     AliasRead,
     ConfigDifference,
+    DeviceModelRead,
     FileCheck,
     MetricDifference,
     ModelComparison,
@@ -110,10 +117,24 @@ from fedops.core.contracts.runs import (
     TaskRead,
     TaskUpdate,
 )
-from fedops.core.contracts.server import BackupReport, ErrorReply, RestoreReport, ServerInfo
+from fedops.core.contracts.server import (
+    BackupReport,
+    ErrorReply,
+    Health,
+    RestoreReport,
+    ServerInfo,
+)
+from fedops.core.contracts.studies import (
+    MAX_SEEDS,
+    DeviceForecast,
+    RunForecast,
+    StudyRead,
+    StudyStart,
+)
 
 __all__ = [
     "INLINE_BYTES",
+    "MAX_SEEDS",
     "NAME_PATTERN",
     "PROTOCOL",
     "PROTOCOL_HEADER",
@@ -135,10 +156,13 @@ __all__ = [
     "CommitReply",
     "ConfigDifference",
     "Delivery",
+    "DeviceForecast",
     "DeviceInfo",
+    "DeviceModelRead",
     "DevicePresence",
     "DeviceRead",
     "DeviceRecord",
+    "DeviceRename",
     "Digest",
     "Encoding",
     "EngineFinish",
@@ -153,6 +177,7 @@ __all__ = [
     "ExplanationRead",
     "FileCheck",
     "Finite",
+    "Health",
     "HeldAssignment",
     "Instruction",
     "JoinReply",
@@ -193,12 +218,15 @@ __all__ = [
     "RoundCommit",
     "RoundRead",
     "RunExtend",
+    "RunForecast",
     "RunRead",
     "RunRetry",
     "RunStart",
     "ServerInfo",
     "SlotRequest",
     "Stage",
+    "StudyRead",
+    "StudyStart",
     "TaskConfig",
     "TaskCreate",
     "TaskRead",

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from fedops.core.contracts.base import Reply, Request
+from fedops.core.contracts.parameters import ParameterContract
 
 
 class ModelVersionRead(Reply):
@@ -22,6 +23,23 @@ class ModelVersionRead(Reply):
     metrics: dict[str, float]
     lineage: dict[str, Any]
     aliases: list[str]
+    created_at: float
+
+
+class DeviceModelRead(Reply):
+    """A version as a device is told of it that takes part in the task: what it needs to evaluate it."""
+
+    task: str
+    version: int
+    sha256: str
+    size: int
+    #: Where it comes from: the run and its round, with the config that the run used.
+    run_id: int | None
+    round: int
+    config: dict[str, Any]
+    contract: ParameterContract
+    #: What the run's data set is called.
+    dataset: str | None
     created_at: float
 
 

@@ -70,7 +70,10 @@ def _repetition(session: Session, run_id: int, body: RunRetry, now: float) -> tu
             f"run {parent.id} is {parent.status.value}: "
             "only a run that is failed or stopped can be retried"
         )
-    return parent, _new(session, parent, body.overrides, body.current_app, now)
+    run = _new(session, parent, body.overrides, body.current_app, now)
+    if not body.overrides and not body.current_app:
+        run.study = parent.study  # it takes its place there
+    return parent, run
 
 
 def _new(
@@ -115,6 +118,7 @@ def _successor(
         contract=parent.contract,
         dataset=parent.dataset,
         parent=parent.id,
+        new_model=parent.new_model,
         refused={},
         metrics=parent.metrics if model else {},
         created_at=now,

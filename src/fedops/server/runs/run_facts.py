@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import EngineProgress
 from fedops.core.quorum import clients_needed, clients_wanted, quorum
+from fedops.core.reasons.attempts import AttemptFacts
 from fedops.core.reasons.plan import RunPlan
-from fedops.core.reasons.why import (
-    EVALUATES_ONLY,
-    AttemptFacts,
-    DeviceFacts,
-    RunFacts,
-    evaluates_only,
-)
+from fedops.core.reasons.why import EVALUATES_ONLY, DeviceFacts, RunFacts, evaluates_only
 from fedops.core.states import RUN_TERMINAL, AttemptStatus, RunStatus
 from fedops.server.assignments import open_work
 from fedops.server.database.tables import AssignmentRow, AttemptRow, RunRow
@@ -28,7 +24,7 @@ from fedops.server.devices.availability import (
 )
 from fedops.server.runs import stopping, time_limits
 from fedops.settings import ServerSettings
-from fedops.storage.disk import full_disk
+from fedops.storage.shortages import shortages
 
 #: What Flower's strategies ask for when their arguments do not say.
 FLOWER_MINIMUM = 2
@@ -51,6 +47,7 @@ def run_facts(
     reasons = {d.name: _not_training(d, run) for d in devices if waits}
     ending = run.status in (RunStatus.STOPPING, RunStatus.PAUSING)
     since = attempt.progress_at if attempt else None
+    shortage = shortages.current
     return RunFacts(
         id=run.id,
         status=run.status,
@@ -70,9 +67,22 @@ def run_facts(
         text=run.text,
         version=run.version,
         metrics=run.metrics,
-        full_disk=full_disk.where or (progress.full_disk if progress else None),
+        task=run.task,
+        crashes=run.lost_in_a_row,
+        crash=_crash(session, run),
+        shortage=shortage.text() if shortage else (progress.shortage if progress else ""),
         at_work=open_work.count_open(session, run.id) if trains else 0,
     )
+
+
+def _crash(session: Session, run: RunRow) -> str:
+    """How the attempt before ended, when it made no round."""
+    if not run.lost_in_a_row or run.status not in (RunStatus.STARTING, RunStatus.RUNNING):
+        return ""
+    query = select(AttemptRow.reason).where(
+        AttemptRow.run_id == run.id, AttemptRow.number < run.current_attempt
+    )
+    return session.scalars(query.order_by(AttemptRow.number.desc()).limit(1)).first() or ""
 
 
 def _not_training(device: DeviceFacts, run: RunRow) -> str | None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from fedops.core.contracts import DeviceRead, JoinReply, JoinRequest, LogPage, TelemetryRead
+from fedops.core.contracts import (
+    DeviceRead,
+    DeviceRename,
+    JoinReply,
+    JoinRequest,
+    LogPage,
+    TelemetryRead,
+)
 from fedops.server.api.http.authentication import (
     ADMIN,
     After,
@@ -13,7 +20,7 @@ from fedops.server.api.http.authentication import (
 )
 from fedops.server.api.http.protocol_check import PROTOCOL_CHECKED
 from fedops.server.api.http.routers import api_router
-from fedops.server.devices import enrolment, registry
+from fedops.server.devices import enrolment, registry, renaming
 from fedops.server.services.services import Services
 from fedops.server.telemetry import log_store, system_metrics
 
@@ -73,6 +80,14 @@ def remove_device(device: Named, server: Server) -> DeviceRead:
     with server.db.write() as session:
         id_ = registry.read_device(session, device, server.clock()).id
         enrolment.decide(session, id_, "remove", server.clock())
+    return get_device(id_, server)
+
+
+@router.post("/devices/{device}/rename")
+def rename_device(device: Named, body: DeviceRename, server: Server) -> DeviceRead:
+    """Call a device by another name. Its rounds, logs and samples stay its own."""
+    with server.db.write() as session:
+        id_ = renaming.rename_device(session, device, body.name, server.clock())
     return get_device(id_, server)
 
 
