@@ -139,7 +139,7 @@ class Maintenance:
         calls = self._presence.take(now)
         try:
             with self._db.write(durable=False) as session:
-                self._presence.flush(session, calls)
+                self._presence.flush(session, calls, self._clock())
                 assignments.note_progress(session, seen)
                 if released:
                     stopping.confirm_released(session, released, self._settings, now)
