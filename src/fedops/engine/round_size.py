@@ -12,11 +12,14 @@ from fedops.algorithms.selection import Selector
 from fedops.config.schema import Config, RoundPolicy
 from fedops.core.contracts import Candidate
 from fedops.core.quorum import clients_needed, clients_wanted, quorum
+from fedops.core.reasons.durations import NAMED, equal_together
 from fedops.engine.aggregation_port import SamplingNumbers
 
 #: Who is uploading at the deadline, or waits to, gets this share of it more, and so many seconds at least.
 UPLOAD_GRACE_SHARE, LEAST_UPLOAD_GRACE = 0.1, 30.0
-_SHOWN = 5
+#: How it begins why a device that is not heard is not there.
+_OFFLINE = "offline"
+_SILENT = f"{_OFFLINE}, last seen "
 
 
 @dataclass(frozen=True)
@@ -78,14 +81,21 @@ def why_waiting(
     away = {
         c.device: c.unavailable for c in candidates if c.unavailable and c.device not in refused
     }
-    others = [f"{name}: {why}" for name, why in sorted({**away, **refused}.items())]
-    more = [f"and {len(others) - _SHOWN} more"] if len(others) > _SHOWN else []
     missing = needed - len(ready)
     head = (
         f"waiting for {missing} more client{'s' if missing > 1 else ''}:"
         f" {len(ready)} of {needed} available"
     )
-    return "; ".join([head, *others[:_SHOWN], *more])
+    others = equal_together(_briefly(sorted({**away, **refused}.items())))
+    return f"{head}; {others}" if others else head
+
+
+def _briefly(reasons: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """When each was seen last is of interest as long as they are few."""
+    silent = {name for name, why in reasons if why.startswith(_SILENT)}
+    if len(silent) <= NAMED:
+        return reasons
+    return [(name, _OFFLINE if name in silent else why) for name, why in reasons]
 
 
 def draw_clients(

@@ -40,6 +40,20 @@ def test_too_few_clients_are_waited_for_with_a_reason_and_then_given_up(federati
     assert fed.server.asked == []
 
 
+def test_many_who_are_away_for_one_reason_are_named_together(federation: Make) -> None:
+    fed = federation("pi-0", clients_per_round=6, server=rounds_of(wait_seconds=0.2))
+    for number in range(1, 6):
+        fed.add(f"pi-{number}")
+        fed.server.unavailable[f"pi-{number}"] = f"offline, last seen {40 + number} s ago"
+    fed.server.unavailable["pi-1"] = "not ready: no data"
+    with pytest.raises(RunFailed) as failed:
+        fed.play()
+    assert failed.value.text == (
+        "gave up after 0 s: waiting for 5 more clients: 1 of 6 available; "
+        "pi-1: not ready: no data; 4 devices: offline"
+    )
+
+
 def test_a_round_begins_when_there_are_enough_clients(federation: Make) -> None:
     fed = federation("pi-1", num_rounds=1, clients_per_round=2)
     playing = fed.play_aside()

@@ -205,6 +205,17 @@ THREE = (_device("pi-1"), _device("pi-2"), AWAY)
 BASE = RunFacts(7, RunStatus.RUNNING, rounds=5, committed_rounds=2, seconds_in_state=3.0, attempt=1)
 
 
+def test_who_is_there_and_not_ready_need_not_be_started() -> None:
+    reason = "not ready: no such folder"
+    devices = (_device("pi-1"), _device("pi-2"))
+    progress = _progress("waiting", needed=2)
+    run = replace(BASE, progress=progress, devices=devices, unavailable={"pi-2": reason})
+    assert run_why(run) == (
+        f"waiting for 1 more device: 2 of 2 online, pi-2: {reason}; "
+        "see 'fedops device list', mend what is missing there, or 'fedops run stop 7'"
+    )
+
+
 def test_a_round_that_begins_without_those_who_are_away_says_when() -> None:
     progress = _progress("waiting", needed=3, begins_in=21.4)
     run = replace(BASE, progress=progress, devices=THREE, unavailable={"pi-3": "offline"})

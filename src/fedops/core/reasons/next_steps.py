@@ -38,6 +38,11 @@ def start_or_stop(run_id: int) -> str:
     return f"start what is missing ('fedops client run' there) or 'fedops run stop {run_id}'"
 
 
+def look_or_stop(run_id: int) -> str:
+    """Of a run that waits for devices that are online, but not ready."""
+    return f"see 'fedops device list', mend what is missing there, or 'fedops run stop {run_id}'"
+
+
 def start_device() -> str:
     """Of a device that is not heard."""
     return "start 'fedops client run' on it"

@@ -346,10 +346,14 @@ def _waiting(run: RunFacts, progress: EngineProgress) -> str:
 
 
 def _or_stop(run: RunFacts, progress: EngineProgress) -> str:
-    """Who reads that a run waits for devices can start them, or stop the run."""
+    """Who reads that a run waits for devices can start or mend them, or stop the run."""
     ready = len(run.devices) - len(run.unavailable)
-    enough = (progress.needed or run.needed) <= ready
-    return "" if enough else f"; {next_steps.start_or_stop(run.id)}"
+    needed = progress.needed or run.needed
+    if needed <= ready:
+        return ""
+    there = len(run.devices) >= needed and all(d.online for d in run.devices)
+    step = next_steps.look_or_stop if there else next_steps.start_or_stop
+    return f"; {step(run.id)}"
 
 
 def _missing(run: RunFacts, away: Sequence[DeviceFacts]) -> list[str]:
