@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,15 +52,22 @@ class Beginning:
 
 
 def read_beginning(
-    client: OperatorClient, task: str, from_: str | None, seeds: str | None, overrides: list[str]
+    client: Callable[[], OperatorClient],
+    task: str,
+    from_: str | None,
+    seeds: str | None,
+    overrides: list[str],
 ) -> Beginning:
-    """Understand the options. ``Invalid`` or ``NotFound`` for what cannot be."""
+    """Understand the options. ``Invalid`` or ``NotFound`` for what cannot be.
+
+    ``client``: asked for once what was typed makes sense.
+    """
     drawn = None if seeds is None else _seeds(seeds)
     given = any(override.partition("=")[0].strip() == "random_seed" for override in overrides)
     if given and isinstance(drawn, list):
         raise Invalid("--seeds names the seeds already: leave --set random_seed out")
     named = from_ not in (None, NEW)
-    version = version_number(client, task, str(from_)) if named else None
+    version = version_number(client(), task, str(from_)) if named else None
     new_model = from_ == NEW or (drawn is not None and version is None)
     return Beginning(task, overrides, version, new_model, drawn)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,13 +30,15 @@ class Rerun:
 
 
 def plan_rerun(
-    client: OperatorClient,
+    connect: Callable[[], OperatorClient],
     source: Path,
     run_id: int | None,
     task: str | None,
     overrides: Sequence[str],
 ) -> Rerun:
     """Read the export and compare it with the server as it is now. Nothing is started.
+
+    ``connect``: the server is looked for once the export is found good.
 
     Raises:
         NotFound: there is no export, no such run in it, or no such task on the server.
@@ -45,7 +47,7 @@ def plan_rerun(
     """
     manifest, configs = read_export(source)
     run = _choose(manifest, run_id, source)
-    name = task or run.task
+    name, client = task or run.task, connect()
     known = _task(client, name, run)
     _require_secrets(run, overrides)
     version, more = _start(client, name, run)

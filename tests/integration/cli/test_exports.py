@@ -150,7 +150,7 @@ SECRET = ["server.strategy.hub_token=abcdefgh1234"]
 def _plan(world: World, source: Path, overrides: list[str] | None = None, **given: Any) -> Any:
     values = {"run_id": None, "task": None, **given}
     wanted = SECRET if overrides is None else overrides
-    return plan_rerun(world.operator, source, values["run_id"], values["task"], wanted)
+    return plan_rerun(lambda: world.operator, source, values["run_id"], values["task"], wanted)
 
 
 def test_a_rerun_has_app_config_seed_and_start_of_the_run(world: World, tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_on_a_new_server_the_initial_model_is_made_anew(world: World, tmp_path: 
     _export(world, tmp_path / "e", 1)
     with managing(tmp_path / "other") as other:
         other.task()
-        plan = plan_rerun(other.operator, tmp_path / "e", None, None, SECRET)
+        plan = plan_rerun(lambda: other.operator, tmp_path / "e", None, None, SECRET)
         assert (plan.body.from_version, plan.body.new_model) == (None, False)
         assert "the initial model is made anew, from seed 7" in plan.differences
 

@@ -11,6 +11,7 @@ from managing import World, idle, managing
 
 from fedops.cli.main import main
 from fedops.core import contracts as c
+from fedops.core.errors import NotFound
 
 Said = Callable[..., str]
 
@@ -110,3 +111,14 @@ def test_events_of_the_server_and_of_a_run(world: World, said: Said) -> None:
     assert f"run {run.id}" in mine
     (newest,) = json.loads(said("events", "--last", "1", "--json"))
     assert newest["id"] == world.operator.events()[-1].id
+
+
+@pytest.mark.parametrize("more", [[], ["--follow"]])
+def test_a_run_that_is_not_there_has_no_events(
+    world: World, capsys: pytest.CaptureFixture[str], more: list[str]
+) -> None:
+    token = world.manager.services.settings.admin_token_file.read_text().strip()
+    with pytest.raises(SystemExit) as ended:
+        main(["run", "events", "99", *more, "--server", world.url, "--token", token])
+    assert ended.value.code == NotFound.exit_code
+    assert "there is no run 99" in capsys.readouterr().err

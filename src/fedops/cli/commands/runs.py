@@ -82,7 +82,7 @@ def start(
     --seeds 5 starts a study: five runs that differ in their seed alone, one after another. The seeds count
     up from the config's random_seed; --seeds 1,2,3 names them. 'fedops run summary' gives mean and spread.
     """
-    beginning = read_beginning(operator.client, task, from_, seeds, overrides or [])
+    beginning = read_beginning(lambda: operator.client, task, from_, seeds, overrides or [])
     if dry_run:
         forecast, drawn = beginning.forecast(operator.client)
         value = {**forecast.model_dump(mode="json"), "seeds": drawn, **totals(forecast, len(drawn))}
@@ -272,7 +272,7 @@ def rerun(
     Says first what differs from then, such as versions of libraries, and asks whether to go on. With
     --follow it says at the end whether the model is the same, bit for bit.
     """
-    plan = plan_rerun(operator.client, source, run_id, task, overrides or [])
+    plan = plan_rerun(lambda: operator.client, source, run_id, task, overrides or [])
     for line in plan.differences:
         typer.echo(f"differs: {line}", err=True)
     if plan.differences:
@@ -382,6 +382,7 @@ def events(
     operator: Operator, run_id: Id, last: Last = 50, follow_it: FollowEvents = False
 ) -> None:
     """Show what happened in a run, oldest first, and who did it."""
+    operator.client.run(run_id)  # or there is none
     show_events(operator, run_id, last, follow_it)
 
 
