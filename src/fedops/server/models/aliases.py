@@ -48,7 +48,7 @@ def roll_back_alias(session: Session, task: str, name: str, now: float) -> Model
         raise NotFound(f"task '{task}' has no alias '{name}'; it has: {known}")
     if len(last) < 2:
         raise Conflict(
-            f"{name} of task '{task}' was never anything but V{last[0].version}: "
+            f"{name} of task '{task}' named nothing else before V{last[0].version}: "
             "there is nothing to go back to"
         )
     current, before = last
