@@ -25,13 +25,27 @@ Server = Annotated[
 Token = Annotated[str | None, typer.Option("--token", help="The admin token to use.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a config key; may be repeated."),
+    typer.Option(
+        "--set",
+        metavar="KEY=VALUE",
+        help="Override a config key; may be repeated.",
+        callback=lambda given: assignments(given),
+    ),
 ]
 Follow = Annotated[bool, typer.Option("--follow", help="Show it as it goes, until it ends.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: it cannot be undone.")]
 Home = Annotated[
     Path | None, typer.Option("--home", metavar="DIR", help="The directory it keeps its data in.")
 ]
+
+
+def assignments(given: list[str] | None) -> list[str] | None:
+    """Overrides as they were typed. ``Invalid`` before anybody is asked about them."""
+    from fedops.config.overrides import split_override
+
+    for override in given or []:
+        split_override(override)
+    return given
 
 
 def named(text: str | None) -> str | None:

@@ -80,15 +80,21 @@ def apply_overrides(config: Config, overrides: Sequence[str]) -> Config:
     """
     data = dump_config(config)
     for override in overrides:
-        key, equals, text = override.partition("=")
-        if not equals or not all(part for part in key.strip().split(".")):
-            raise Invalid(f"the override '{override[:200]}' must read key=value, e.g. num_rounds=5")
+        key, text = split_override(override)
         if key.count(".") >= bounded_toml.MAX_DEPTH:
             raise Invalid(
                 f"the override '{key[:40]}...' has more than {bounded_toml.MAX_DEPTH} parts"
             )
-        _assign(data, key.strip(), text.strip())
+        _assign(data, key, text)
     return parse_config(data, "the overrides") if overrides else config
+
+
+def split_override(override: str) -> tuple[str, str]:
+    """Key and value. ``Invalid`` when it does not read ``key=value``."""
+    key, equals, text = override.partition("=")
+    if not equals or not all(part for part in key.strip().split(".")):
+        raise Invalid(f"the override '{override[:200]}' must read key=value, e.g. num_rounds=5")
+    return key.strip(), text.strip()
 
 
 def _assign(data: dict[str, Any], key: str, text: str) -> None:

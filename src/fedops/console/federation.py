@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import RenderableType
+from rich.text import Text
 
 from fedops.console.format import coloured, fields, moment, table
 from fedops.core import contracts as c
@@ -79,7 +80,7 @@ def status_view(status: FederationStatus) -> list[RenderableType]:
     """The screen."""
     urgent = attention(status)
     parts: list[RenderableType] = []
-    parts += ["Needs you:", *(f"  {line}" for line in urgent), ""] if urgent else []
+    parts += ["Needs you:", *(Text(f"  {line}") for line in urgent), ""] if urgent else []
     going = [run for run in status.runs if run.status not in RUN_TERMINAL]
     online = sum(device.online for device in status.devices)
     parts.append(

@@ -35,6 +35,8 @@ def test_joining_once(tmp_path: Path) -> None:
         assert first.message == f"joined {url} as 'pi-1'"
         again = join(url, "anything", "other", home)
         assert again.message == f"already joined {url} as 'pi-1'; nothing to do"
+        other_way = join(url, "anything", "other", home, proxy="http://127.0.0.1:1")
+        assert "--proxy is not kept: write it into" in other_way.message
         assert len(server.joins) == 1
         assert server.joins[0]["public_key"].startswith("ecdsa-sha2-nistp384 ")
         with pytest.raises(Conflict, match="--home"):

@@ -43,3 +43,11 @@ def test_on_a_terminal_it_asks(typed: str, sure: bool, monkeypatch: pytest.Monke
         with pytest.raises(typer.Abort):
             options.require_sure("Remove device 'pi'?", False)
     assert "Remove device 'pi'? [y/N]" in sys.stderr.getvalue()
+
+
+def test_an_override_is_read_before_a_server_is_looked_for() -> None:
+    assert options.assignments(["num_rounds=5", "a.b = "]) == ["num_rounds=5", "a.b = "]
+    assert options.assignments(None) is None
+    for wrong in ("nonsense", "=5", "a..b=5"):
+        with pytest.raises(Invalid, match="must read key=value"):
+            options.assignments([wrong])

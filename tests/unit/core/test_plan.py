@@ -20,6 +20,11 @@ from fedops.core.reasons.plan import RunPlan, plan_text
             RunPlan(1, 1, 1, 1),
             "1 device ready, it takes part in each round, 1 round, a round counts with 1",
         ),
+        (
+            RunPlan(5, 5, 5, 10, min_replies=9),
+            "5 devices ready, all 5 each round, 10 rounds, a round counts with 5 "
+            "(min_replies is 9, but no more are asked)",
+        ),
         (RunPlan(2, 5, 3, 4), "2 devices ready, a round asks 5, 4 rounds, a round counts with 3"),
         (
             RunPlan(4, 4, 3, 10, 1),

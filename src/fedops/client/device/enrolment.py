@@ -8,7 +8,7 @@ import platform
 import re
 import socket
 from base64 import b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import repeat
 from pathlib import Path
@@ -55,6 +55,8 @@ class Joined:
     enrolment: Enrolment | None
     #: The name that was asked for.
     wanted: str = ""
+    #: What of the command was not done.
+    note: str = ""
 
     @property
     def message(self) -> str:
@@ -67,7 +69,7 @@ class Joined:
     def _what(self) -> str:
         name, server = self.identity.name, self.identity.server
         if not self.new:
-            return f"already joined {server} as '{name}'; nothing to do"
+            return f"already joined {server} as '{name}'; nothing to do{self.note}"
         if self.enrolment is Enrolment.PENDING:
             return (
                 f"asked {server} to join as '{name}'; an operator must approve it "
@@ -103,7 +105,7 @@ def join(
         raise Invalid(f"'{url}' is no server URL: it begins with http:// or https://")
     place = DataDir(home)
     if place.identity.exists():
-        return _joined_before(place, url, ca_file)
+        return replace(_joined_before(place, url, ca_file), note=_unused(place, proxy))
     request_name = name or default_name()
     if not re.fullmatch(NAME_PATTERN, request_name):
         raise Invalid(
@@ -142,6 +144,12 @@ def _joined_before(home: DataDir, url: str, ca_file: Path | None) -> Joined:
         )
     _require_wanted(home, identity, ca_file)
     return Joined(identity, False, None)
+
+
+def _unused(home: DataDir, proxy: str | None) -> str:
+    if proxy is None or proxy == load_device_config(home.device_config).network.proxy:
+        return ""
+    return f", and --proxy is not kept: write it into {home.device_config} ([network] proxy)"
 
 
 def _require_wanted(home: DataDir, identity: Identity, ca_file: Path | None) -> None:

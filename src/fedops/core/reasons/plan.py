@@ -20,13 +20,22 @@ class RunPlan:
     rounds: int
     #: Further devices that are ready and have validation data only.
     evaluating: int = 0
+    #: With how many it should count by its config.
+    min_replies: int | None = None
 
 
 def plan_text(plan: RunPlan) -> str:
     """``5 devices ready, all 5 each round, 10 rounds, a round counts with 3``."""
     parts = [*_ready(plan), _each_round(plan)]
-    parts += [pluralised(plan.rounds, "round"), f"a round counts with {plan.counts_with}"]
+    parts += [pluralised(plan.rounds, "round"), _counts_with(plan)]
     return ", ".join(parts)
+
+
+def _counts_with(plan: RunPlan) -> str:
+    text = f"a round counts with {plan.counts_with}"
+    if plan.min_replies is None or plan.min_replies <= plan.counts_with:
+        return text
+    return f"{text} (min_replies is {plan.min_replies}, but no more are asked)"
 
 
 def _ready(plan: RunPlan) -> list[str]:

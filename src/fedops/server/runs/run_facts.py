@@ -142,8 +142,10 @@ def run_plan(session: Session, run: RunRow, now: float) -> RunPlan:
     minimum, fraction = _minimum(run), _number(_strategy(run), "fraction_fit", "fraction_train")
     share = 1.0 if fraction is None else fraction
     wanted = max(1, clients_wanted(ready, run.config.get("clients_per_round"), share, minimum))
-    counts_with = quorum(wanted, _policy(run).get("min_replies"), minimum)
-    return RunPlan(ready, wanted, counts_with, run.rounds - run.committed_rounds, evaluating)
+    min_replies = _policy(run).get("min_replies")
+    counts_with = quorum(wanted, min_replies, minimum)
+    left = run.rounds - run.committed_rounds
+    return RunPlan(ready, wanted, counts_with, left, evaluating, min_replies)
 
 
 def _needed(run: RunRow) -> int:
