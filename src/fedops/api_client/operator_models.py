@@ -90,6 +90,32 @@ class OperatorModels(Client):
             f"/tasks/{require_name(task)}/aliases/{require_name(alias)}/rollback",
         )
 
+    def quarantine_model(self, task: str, version: str, because: str) -> c.ModelVersionRead:
+        """The version, which nothing goes on from any more: ``latest`` names the one before it.
+
+        ``NotFound`` when there is none, ``Conflict`` for V0.
+
+        >>> operator.quarantine_model("mnist", "V1", "trained on the wrong data").quarantine
+        'trained on the wrong data'
+        >>> operator.task("mnist").latest_version is None
+        True
+        """
+        return self._judge(task, version, "quarantine", because)
+
+    def release_model(self, task: str, version: str, because: str) -> c.ModelVersionRead:
+        """The version, which may be used again. ``NotFound`` when there is none.
+
+        >>> operator.quarantine_model("mnist", "V1", "a doubt").aliases
+        []
+        >>> operator.release_model("mnist", "V1", "it was the right data").aliases
+        ['latest']
+        """
+        return self._judge(task, version, "release", because)
+
+    def _judge(self, task: str, version: str, what: str, because: str) -> c.ModelVersionRead:
+        path = f"/tasks/{require_name(task)}/models/{require_name(version)}/{what}"
+        return self._call(c.ModelVersionRead, "POST", path, c.Because(because=because))
+
     def aliases(self, task: str) -> list[c.AliasRead]:
         """The aliases of a task and what each named before. ``NotFound`` when there is no such task.
 

@@ -26,9 +26,10 @@ def models_table(models: Sequence[c.ModelVersionRead]) -> RenderableType:
             number(model.metrics.get("loss")),
             bytes_of(model.size),
             model.sha256[:16],
-            ", ".join(model.aliases),
+            ", ".join([*model.aliases, *(["quarantined"] if model.quarantine else [])]),
         )
-    return result
+    lines = [f"{version_name(m.version)}: {why}" for m in models if (why := quarantine_text(m))]
+    return Group(result, *lines) if lines else result
 
 
 def model_fields(model: c.ModelVersionRead) -> RenderableType:
@@ -37,6 +38,8 @@ def model_fields(model: c.ModelVersionRead) -> RenderableType:
             "task": model.task,
             "version": version_name(model.version),
             "aliases": ", ".join(model.aliases),
+            "quarantined": quarantine_text(model),
+            "gate": model.lineage.get("gate", ""),
             "made by": f"run {or_dash(model.run_id)}, round {model.round}",
             "from": version_name(model.parent),
             **{name: number(value) for name, value in sorted(model.metrics.items())},
@@ -45,6 +48,11 @@ def model_fields(model: c.ModelVersionRead) -> RenderableType:
             "created": moment(model.created_at),
         }
     )
+
+
+def quarantine_text(model: c.ModelVersionRead) -> str:
+    """Why a version is quarantined, and since when. Empty: it is not."""
+    return f"{model.quarantine} (since {moment(model.quarantined_at)})" if model.quarantine else ""
 
 
 def explanations_table(found: Sequence[c.ExplanationRead]) -> RenderableType:

@@ -55,6 +55,7 @@ def run_fields(run: c.RunRead) -> RenderableType:
             "rounds": f"{run.committed_rounds} of {run.rounds} committed",
             "seed": run.seed,
             "model": f"{version_name(run.from_version)} -> {version_name(run.version)}",
+            "gate": run.gate,
             **{name: number(value) for name, value in sorted(run.metrics.items())},
             "started": moment(run.started_at),
             "ended": moment(run.ended_at),

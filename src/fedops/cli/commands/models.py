@@ -14,6 +14,7 @@ from fedops.cli.model_tables import aliases_table, comparison_view
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.format import bytes_of, version_name
 from fedops.console.models import model_fields, models_table
+from fedops.core import contracts as c
 from fedops.core.errors import Invalid, Unavailable
 from fedops.storage.atomic_files import sha256_of
 
@@ -23,6 +24,7 @@ Task = Annotated[str, typer.Argument(metavar="TASK", help="The task's name.")]
 Version = Annotated[
     str, typer.Argument(metavar="VERSION", help="V3, 3, or an alias such as latest.")
 ]
+Why = Annotated[str, typer.Option("--because", metavar="TEXT", help="Why. The events keep it.")]
 Alias = Annotated[str, typer.Option("--alias", metavar="ALIAS", help="Which alias.")]
 
 
@@ -81,6 +83,22 @@ def rollback(operator: Operator, task: Task, alias: Alias = "serving") -> None:
 
 
 @operator_command(app)
+def quarantine(operator: Operator, task: Task, version: Version, because: Why) -> None:
+    """Take a version out of use: latest passes it over, no run starts from it, no alias is moved to it."""
+    number = version_number(operator.client, task, version)
+    model = operator.client.quarantine_model(task, str(number), because)
+    operator.show(model, f"{version_name(number)} of {task} is quarantined.", *_instead(model))
+
+
+@operator_command(app)
+def release(operator: Operator, task: Task, version: Version, because: Why) -> None:
+    """Let a quarantined version be used again."""
+    model = operator.client.release_model(task, version, because)
+    named = f"; it is {', '.join(model.aliases)}" if model.aliases else ""
+    operator.show(model, f"{version_name(model.version)} of {task} may be used again{named}.")
+
+
+@operator_command(app)
 def aliases(operator: Operator, task: Task) -> None:
     """List a task's aliases, and what they named before."""
     found = operator.client.aliases(task)
@@ -114,6 +132,15 @@ def verify(
     operator.show(files, *lines, f"{good} of {len(files)} versions are intact.")
     if bad:
         raise typer.Exit(1)
+
+
+def _instead(model: c.ModelVersionRead) -> list[str]:
+    """What still uses a version that is quarantined: nobody moves an alias but a person."""
+    name = version_name(model.version)
+    return [
+        f"{alias} still names {name}: 'fedops model rollback {model.task} --alias {alias}' takes it back."
+        for alias in model.aliases
+    ]
 
 
 def version_number(client: OperatorClient, task: str, version: str) -> int:

@@ -222,7 +222,8 @@ def _show_going(operator: Operator, run: c.RunRead, follow_it: bool) -> None:
         typer.echo(f"Run {run.id} of {run.task}: {run.plan}.", err=True)
     run = follow(operator.client, run.id, quiet=operator.as_json)
     _require_success(run)
-    operator.show(run, f"Run {run.id} is {run.status}: model {version_name(run.version)}.")
+    made = f": model {version_name(run.version)}." if run.quarantine is None else f": {run.why}."
+    operator.show(run, f"Run {run.id} is {run.status}{made}")
 
 
 @operator_command(app)

@@ -48,6 +48,7 @@ from fedops.core.contracts.enrolment import (
 from fedops.core.contracts.models import (
     AliasMoveRead,
     AliasRead,
+    Because,
     ConfigDifference,
     FileCheck,
     MetricDifference,
@@ -124,6 +125,7 @@ __all__ = [
     "AttemptRead",
     "AttemptSpec",
     "BackupReport",
+    "Because",
     "BlobHandover",
     "BlobRef",
     "CancelRequest",

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from fedops.core.contracts.base import Reply, Request
+from fedops.core.contracts.base import Reply, Request, Said
 
 
 class ModelVersionRead(Reply):
@@ -23,6 +23,15 @@ class ModelVersionRead(Reply):
     lineage: dict[str, Any]
     aliases: list[str]
     created_at: float
+    #: Why nothing goes on from it: ``latest`` passes it over, no alias is moved to it, no run starts from it.
+    quarantine: str | None = None
+    quarantined_at: float | None = None
+
+
+class Because(Request):
+    """Why a person does what is not easily undone."""
+
+    because: Said = Field(min_length=1, max_length=1_000)
 
 
 class Promotion(Request):

@@ -143,6 +143,10 @@ class RunRead(Reply):
     stopping: list[str] = Field(default_factory=list)
     #: In the answer to what sets it going: what will happen, in one line.
     plan: str = ""
+    #: Of a completed run: what the gate said of the version that it made.
+    gate: str = ""
+    #: Why that version is quarantined; None: it is not.
+    quarantine: str | None = None
     attempts: list[AttemptRead] = Field(default_factory=list)
 
 

@@ -196,6 +196,9 @@ class RunFacts:
     full_disk: str | None = None
     #: How many pieces of its work are open, where ``devices`` has not all who are at it.
     at_work: int = 0
+    task: str = ""
+    #: Why the version that it made is quarantined.
+    quarantine: str | None = None
 
 
 def run_why(run: RunFacts) -> str:
@@ -331,10 +334,22 @@ def _paused(run: RunFacts) -> str:
 
 
 def _completed(run: RunFacts) -> str:
+    done = f"completed {pluralised(run.committed_rounds, 'round')}"
+    if run.quarantine is not None:
+        return f"{done}; V{run.version} is quarantined: {run.quarantine}; {_look_at(run)}"
     made = f"; the global model is V{run.version}" if run.version is not None else ""
     accuracy = run.metrics.get("accuracy")
     quality = f" (accuracy {accuracy:.3f})" if accuracy is not None else ""
-    return f"completed {pluralised(run.committed_rounds, 'round')}{made}{quality}"
+    return f"{done}{made}{quality}"
+
+
+def _look_at(run: RunFacts) -> str:
+    """What to do about a version that nothing goes on from."""
+    version = f"{run.task} V{run.version}"
+    return (
+        f"'fedops run show {run.id}' tells who took part; if it is good after all,"
+        f" 'fedops model release {version} --because TEXT'"
+    )
 
 
 def _stopped(run: RunFacts) -> str:

@@ -17,7 +17,7 @@ from fedops.server.database.tables import ModelVersionRow, RunRow, TaskRow
 from fedops.server.events import event_log
 from fedops.server.events.event_log import Change
 from fedops.server.events.notifications import WorkForScheduler, notify
-from fedops.server.models import versions
+from fedops.server.models import quarantine, versions
 from fedops.server.runs import stopping
 from fedops.server.runs.transitions import transition_run
 from fedops.server.tasks import tasks
@@ -104,7 +104,9 @@ def rounds_of(config: Config) -> int:
 def _origin(session: Session, task: str, wanted: int | None) -> ModelVersionRow | None:
     """The version to start from: the one asked for, else ``latest``, else V0, else none yet."""
     if wanted is not None:
-        return versions.find_version(session, task, f"V{wanted}")
+        origin = versions.find_version(session, task, f"V{wanted}")
+        quarantine.require_sound(origin, "no run starts from it")
+        return origin
     latest = versions.aliases(session, task).get(versions.LATEST, 0)
     return session.get(ModelVersionRow, (task, latest))
 

@@ -19,6 +19,7 @@ from fedops.core.reasons.durations import pluralised
 from fedops.core.states import RUN_TERMINAL, RunStatus
 from fedops.server.database.lookup import require_run
 from fedops.server.database.tables import ModelVersionRow, RoundRow, RunRow, TaskRow
+from fedops.server.models import quarantine
 from fedops.server.runs import control
 from fedops.server.tasks import tasks
 from fedops.server.tasks.tasks import Planned
@@ -94,6 +95,7 @@ def _successor(
 ) -> RunRow:
     """All of the parent but what is overridden, from where it ended."""
     refuse_of_device(overrides)
+    _require_sound(session, parent)
     base = parse_config(parent.config, f"the config of run {parent.id}")
     plain = tasks.effective_config(base, overrides, parent.task)
     config = parse_config(plain, "the effective config")
@@ -119,6 +121,12 @@ def _successor(
         metrics=parent.metrics if model else {},
         created_at=now,
     )
+
+
+def _require_sound(session: Session, parent: RunRow) -> None:
+    if parent.version is not None:
+        made = session.get_one(ModelVersionRow, (parent.task, parent.version))
+        quarantine.require_sound(made, f"run {parent.id} is not gone on from")
 
 
 def _rounds(parent: RunRow, config: Config) -> int:

@@ -69,6 +69,7 @@ def run_facts(
         reason=run.reason,
         text=run.text,
         version=run.version,
+        task=run.task,
         metrics=run.metrics,
         full_disk=full_disk.where or (progress.full_disk if progress else None),
         at_work=open_work.count_open(session, run.id) if trains else 0,

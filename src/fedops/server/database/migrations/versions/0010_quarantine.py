@@ -1,0 +1,28 @@
+"""Quarantined versions and devices, and runs that make a version again without a device."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0010"
+down_revision = "0007"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.add_column("model_versions", sa.Column("quarantined_at", sa.Double(), nullable=True))
+    op.add_column("model_versions", sa.Column("quarantine", sa.Text(), nullable=True))
+    op.add_column("devices", sa.Column("quarantine", sa.JSON(), nullable=True))
+    op.add_column("runs", sa.Column("rebuilds", sa.JSON(), nullable=True))
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("model_versions") as table:
+        table.drop_column("quarantine")
+        table.drop_column("quarantined_at")
+    with op.batch_alter_table("devices") as table:
+        table.drop_column("quarantine")
+    with op.batch_alter_table("runs") as table:
+        table.drop_column("rebuilds")
