@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 from rich.console import RenderableType
 
-from fedops.console.format import bytes_of, coloured, fields, moment, or_dash, table
+from fedops.console.format import (
+    bytes_of,
+    coloured,
+    fields,
+    moment,
+    or_dash,
+    table,
+    version_name,
+)
 from fedops.core import contracts as c
 from fedops.core.reasons.durations import duration
 from fedops.core.reasons.readiness import refusal_text, refused_tasks
@@ -119,3 +127,20 @@ def _process(process: c.ProcessReport) -> str:
     if process.restarts:
         parts.append(f"restarted {process.restarts} times")
     return ", ".join([*parts, *([process.reason] if process.reason else [])])
+
+
+def touched_view(found: c.DeviceTouched) -> list[RenderableType]:
+    """Where the updates of a device are, and what to do next."""
+    if not found.touched:
+        return [f"No committed round has an update of {found.device.name}.", *found.next_steps]
+    result = table("TASK", "RUN", "ROUNDS", "BEGAN FROM", "VERSION", "", right=("RUN",))
+    for run in found.touched:
+        result.add_row(
+            run.task,
+            str(run.run_id),
+            ", ".join(map(str, run.rounds)),
+            run.began_from,
+            version_name(run.version),
+            "quarantined" if run.quarantine is not None else "",
+        )
+    return [result, *found.next_steps]

@@ -37,7 +37,15 @@ from fedops.core.contracts.base import (
     Request,
     require_name,
 )
-from fedops.core.contracts.devices import DeviceRead, ProcessReport, Readiness, Refusal
+from fedops.core.contracts.devices import (
+    DeviceQuarantine,
+    DeviceRead,
+    DeviceTouched,
+    ProcessReport,
+    Readiness,
+    Refusal,
+    TouchedRun,
+)
 from fedops.core.contracts.enrolment import (
     DeviceInfo,
     JoinReply,
@@ -139,8 +147,10 @@ __all__ = [
     "Delivery",
     "DeviceInfo",
     "DevicePresence",
+    "DeviceQuarantine",
     "DeviceRead",
     "DeviceRecord",
+    "DeviceTouched",
     "Digest",
     "Encoding",
     "EngineFinish",
@@ -209,6 +219,7 @@ __all__ = [
     "TensorDifference",
     "TokenCreate",
     "TokenRead",
+    "TouchedRun",
     "TransferSlot",
     "UploadHead",
     "Work",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from fedops.core.contracts.base import Finite, Reply, Report, Said
+from fedops.core.contracts.base import Finite, Reply, Report, Request, Said
 from fedops.core.contracts.enrolment import DeviceInfo
 from fedops.core.states import Enrolment, ProcessStatus, ReadinessStatus
 
@@ -59,6 +59,28 @@ class ProcessReport(Report):
     validation_examples: int | None = Field(default=None, ge=0)
 
 
+class DeviceQuarantine(Request):
+    """Put a device in quarantine, and with it the versions that its updates are in."""
+
+    because: Said = Field(min_length=1, max_length=1_000)
+    #: Leave the versions as they are.
+    keep_versions: bool = False
+
+
+class TouchedRun(Reply):
+    """A run that a device's updates are in: by its own rounds, or by what it began from."""
+
+    task: str
+    run_id: int
+    #: Its committed rounds in which an update of the device was aggregated.
+    rounds: list[int]
+    #: What it began from that the device's updates are in: ``V3``, or ``run 2``. Empty: nothing.
+    began_from: str = ""
+    #: The version that it made.
+    version: int | None
+    quarantine: str | None = None
+
+
 class DeviceRead(Reply):
     id: str
     name: str
@@ -71,3 +93,11 @@ class DeviceRead(Reply):
     info: DeviceInfo
     created_at: float
     why: str
+
+
+class DeviceTouched(Reply):
+    """A device, the runs that its updates are in, and what to do next."""
+
+    device: DeviceRead
+    touched: list[TouchedRun]
+    next_steps: list[str]

@@ -74,6 +74,8 @@ class DeviceFacts:
     problems: Sequence[str] = ()
     #: What it has in hand, the oldest first.
     work: Sequence[WorkFacts] = ()
+    #: Why it is quarantined.
+    quarantine: str = ""
 
 
 #: Of a device that has validation data only: why it is not asked to train.
@@ -98,6 +100,10 @@ def device_why(device: DeviceFacts) -> str:
     """What a device does, or what it (or we) must do first."""
     if device.enrolment is Enrolment.PENDING:
         return f"waiting for approval ('fedops device approve {device.name}'); {presence(device)}"
+    if device.enrolment is Enrolment.QUARANTINED:
+        release = f"'fedops device release {device.name} --because TEXT'"
+        because = f"quarantined ({device.quarantine}): it is asked for nothing until {release}"
+        return f"{because}; {presence(device)}"
     if device.enrolment is not Enrolment.APPROVED:
         return f"{device.enrolment.value}: it takes part in nothing"
     if not device.online:

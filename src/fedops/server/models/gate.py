@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from fedops.config.schema import Gate
 from fedops.core.quality_gate import GateRule, Verdict, judge
 from fedops.server.database.tables import MetricRow, ModelVersionRow, RunRow
+from fedops.server.models import touched
 
 
 def rule_of(run: RunRow) -> GateRule:
@@ -21,6 +22,9 @@ def rule_of(run: RunRow) -> GateRule:
 
 def verdict_on(session: Session, run: RunRow, metrics: Mapping[str, float]) -> Verdict:
     """What the gate says of the model with these metrics that a run ends with."""
+    if found := touched.rounds_by_quarantined(session, run):
+        said = [f"{name} in round {', '.join(map(str, at[:10]))}" for name, at in found.items()]
+        return Verdict(True, f"updates of quarantined devices are in it: {'; '.join(said[:5])}")
     parent = _parent(session, run)
     if parent is None:
         return Verdict(False, "no gate: the run started from no version")

@@ -19,10 +19,11 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("model_versions") as table:
-        table.drop_column("quarantine")
-        table.drop_column("quarantined_at")
-    with op.batch_alter_table("devices") as table:
-        table.drop_column("quarantine")
-    with op.batch_alter_table("runs") as table:
-        table.drop_column("rebuilds")
+    # In place: others refer to these tables.
+    for table, column in (
+        ("runs", "rebuilds"),
+        ("devices", "quarantine"),
+        ("model_versions", "quarantine"),
+        ("model_versions", "quarantined_at"),
+    ):
+        op.drop_column(table, column)
