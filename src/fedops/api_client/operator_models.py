@@ -112,6 +112,25 @@ class OperatorModels(Client):
         """
         return self._judge(task, version, "release", because)
 
+    def rebuild_model(
+        self, task: str, version: str, without: str, last_round: bool = False
+    ) -> c.RebuildRead:
+        """The run that makes the version again without a device, and how.
+
+        Of the kept updates of its last round, if the device's are in no other; else devices train anew, from
+        the last version without its updates. ``last_round``: of the last round in any case.
+
+        ``NotFound`` when there is no such version or device, ``Conflict`` when no update of the device is in
+        it, or (``last_round``) when the round cannot be aggregated again; ``RunBusy`` while a run goes on.
+
+        >>> found = operator.rebuild_model("mnist", "V1", without="pi")
+        >>> found.aggregates_again, found.run.from_version
+        (False, 0)
+        """
+        path = f"/tasks/{require_name(task)}/models/{require_name(version)}/rebuild"
+        body = c.Rebuild(without=require_name(without), last_round=last_round)
+        return self._call(c.RebuildRead, "POST", path, body, timeout=FILE_SECONDS)
+
     def _judge(self, task: str, version: str, what: str, because: str) -> c.ModelVersionRead:
         path = f"/tasks/{require_name(task)}/models/{require_name(version)}/{what}"
         return self._call(c.ModelVersionRead, "POST", path, c.Because(because=because))

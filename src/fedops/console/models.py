@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Group, RenderableType
 
@@ -40,6 +41,7 @@ def model_fields(model: c.ModelVersionRead) -> RenderableType:
             "aliases": ", ".join(model.aliases),
             "quarantined": quarantine_text(model),
             "gate": model.lineage.get("gate", ""),
+            "made again": _rebuilt(model.lineage.get("rebuilds") or {}),
             "made by": f"run {or_dash(model.run_id)}, round {model.round}",
             "from": version_name(model.parent),
             **{name: number(value) for name, value in sorted(model.metrics.items())},
@@ -48,6 +50,12 @@ def model_fields(model: c.ModelVersionRead) -> RenderableType:
             "created": moment(model.created_at),
         }
     )
+
+
+def _rebuilt(rebuilds: Mapping[str, Any]) -> str:
+    if not rebuilds:
+        return ""
+    return f"{version_name(rebuilds['version'])} without {', '.join(rebuilds['without'])}"
 
 
 def quarantine_text(model: c.ModelVersionRead) -> str:

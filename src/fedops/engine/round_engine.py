@@ -123,11 +123,16 @@ class RoundEngine:
         """Have clients train until there are enough good updates."""
         collection = self._collection(round_, f"round-{round_:05}")
         open_, first, available = self._spec.open_round, 0, 0
+        if open_ is None and self._spec.replays is not None:
+            text = f"round {round_} of run {self._spec.replays} is not there to be aggregated again"
+            raise RunFailed(FailureReason.ENGINE_ERROR, text)
         if open_ is not None and open_.round == round_:
             with timing.measure("collection"):
                 first, available = self._go_on(open_, collection)
             if self._is_done(round_, first, collection, available):
                 return collection
+            if self._spec.replays is not None:  # there are no others
+                raise self._failure(round_, collection, self._rules.quorum(available))
             first += 1
         for retry in range(first, self._rules.policy.max_retries + 1):
             if retry:  # clients may have failed because of what they were given
@@ -171,12 +176,14 @@ class RoundEngine:
 
     def _go_on(self, open_: OpenRound, collection: Collection) -> tuple[int, int]:
         """Go on with the round of an earlier attempt. Returns its try, and how many could be chosen."""
-        orders = Orders(self._setup, open_.round, self._dataset)
+        orders = Orders(self._setup, open_.round, self._dataset, self._spec.replays)
         before = TakeOver(open_, self._recruiter, self._link, orders, self._spec.seed)
         try:
             available, asked = before.adopt(collection, self._model)
         except Invalid as error:
             raise RunFailed(FailureReason.APP_ERROR, str(error)) from None
+        if self._spec.replays is not None:
+            available = len(collection.devices)
         whole = self._rules.policy.deadline_seconds
         seconds = max(open_.seconds_left, whole if asked else 0.0)
         return before.retry, self._collect(open_.round, collection, available, seconds)

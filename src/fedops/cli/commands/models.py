@@ -99,6 +99,34 @@ def release(operator: Operator, task: Task, version: Version, because: Why) -> N
 
 
 @operator_command(app)
+def rebuild(
+    operator: Operator,
+    task: Task,
+    version: Version,
+    without: Annotated[
+        str, typer.Option("--without", metavar="DEVICE", help="Whose updates are left out.")
+    ],
+    last_round: Annotated[
+        bool,
+        typer.Option("--last-round", help="Of the last round only, though its others stay in."),
+    ] = False,
+) -> None:
+    """Make a version again without a device.
+
+    If its updates are in the last round only, and that round's are kept, the round is aggregated again
+    without them, and nobody trains. Otherwise a run starts from the last version without its updates. It
+    says which.
+    """
+    found = operator.client.rebuild_model(task, version, without, last_round)
+    run = found.run
+    operator.show(
+        found,
+        f"Run {run.id} of {task} {found.how}.",
+        f"Follow it: 'fedops run show {run.id} --follow'.",
+    )
+
+
+@operator_command(app)
 def aliases(operator: Operator, task: Task) -> None:
     """List a task's aliases, and what they named before."""
     found = operator.client.aliases(task)

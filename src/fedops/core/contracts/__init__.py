@@ -63,6 +63,7 @@ from fedops.core.contracts.models import (
     ModelComparison,
     ModelVersionRead,
     Promotion,
+    Rebuild,
     TensorDifference,
 )
 from fedops.core.contracts.parameters import ExchangeRule, ParameterContract, ParameterSpec
@@ -109,6 +110,7 @@ from fedops.core.contracts.runs import (
     ExplanationRead,
     MetricRead,
     ParticipationRead,
+    RebuildRead,
     RoundRead,
     RunExtend,
     RunRead,
@@ -194,6 +196,8 @@ __all__ = [
     "Progress",
     "Promotion",
     "Readiness",
+    "Rebuild",
+    "RebuildRead",
     "RecordBatch",
     "RecordKind",
     "RecordsAccepted",

@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from fedops.core.contracts.base import Reply, Request, Said
+from fedops.core.contracts.base import Name, Reply, Request, Said
 
 
 class ModelVersionRead(Reply):
@@ -32,6 +32,14 @@ class Because(Request):
     """Why a person does what is not easily undone."""
 
     because: Said = Field(min_length=1, max_length=1_000)
+
+
+class Rebuild(Request):
+    """Make a version again, without the updates of a device."""
+
+    without: Name
+    #: Only take it out of the last round, though its updates of earlier rounds stay in.
+    last_round: bool = False
 
 
 class Promotion(Request):

@@ -82,6 +82,8 @@ class AttemptSpec(Reply):
     #: Where blobs lie as files (``ab/cdef...``), when the store is a folder; None: fetch them over HTTP.
     blobs_dir: str | None = None
     open_round: OpenRound | None = None
+    #: The run whose updates ``open_round`` has: it is aggregated again of them, and nobody is asked to train.
+    replays: int | None = None
 
 
 class ModelInit(Report):

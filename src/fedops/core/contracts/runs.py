@@ -150,6 +150,15 @@ class RunRead(Reply):
     attempts: list[AttemptRead] = Field(default_factory=list)
 
 
+class RebuildRead(Reply):
+    """The run that makes a version again without a device, and how: aggregated again, or trained anew."""
+
+    run: RunRead
+    how: str
+    #: Whether the kept updates of the last round are aggregated again; else devices train.
+    aggregates_again: bool
+
+
 class MetricRead(Reply):
     run_id: int
     round: int | None

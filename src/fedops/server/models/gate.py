@@ -43,6 +43,11 @@ def _parent(session: Session, run: RunRow) -> ModelVersionRow | None:
 
 def _seen_by_clients(session: Session, run: RunRow) -> dict[str, float]:
     """What the clients of the first round said of the model that they were given: V0 has no other metrics."""
+    while run.parent is not None:
+        before = session.get_one(RunRow, run.parent)
+        if before.from_version != run.from_version:
+            break
+        run = before
     query = select(MetricRow.name, MetricRow.value).where(
         MetricRow.run_id == run.id,
         MetricRow.round == run.first_round - 1,

@@ -135,6 +135,7 @@ def _lineage(session: Session, run: RunRow) -> dict[str, Any]:
         "attempts": run.current_attempt,
         "parameters": len(contract.get("parameters", [])),
         "devices": _contributions(session, run),
+        **({"rebuilds": run.rebuilds} if run.rebuilds else {}),
     }
 
 

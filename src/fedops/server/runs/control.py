@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
+
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -27,10 +30,20 @@ from fedops.settings import ServerSettings
 MAX_ROUNDS = 1_000_000
 
 
-def start_run(session: Session, task: str, body: RunStart, now: float) -> int:
-    """A new run of a task. ``RunBusy`` when it has one going on; one of racing starts wins."""
+def start_run(
+    session: Session,
+    task: str,
+    body: RunStart,
+    now: float,
+    left_out: Mapping[str, str] = MappingProxyType({}),
+) -> int:
+    """A new run of a task. ``RunBusy`` when it has one going on; one of racing starts wins.
+
+    ``left_out``: devices that may not take part, by name, with the reason.
+    """
     row = require_startable_task(session, task)
     run = _snapshot(session, row, body, now)
+    run.refused = dict(left_out)
     origin = f"V{run.from_version}" if run.from_version is not None else "a new initial model"
     enqueue_run(session, run, f"{run.rounds} rounds from {origin}, seed {run.seed}")
     return run.id

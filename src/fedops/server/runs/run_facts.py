@@ -130,11 +130,16 @@ def run_plan(session: Session, run: RunRow, now: float) -> RunPlan:
     there = [d for d in members if reason_against(d, run.task, run.refused) is None]
     evaluating = sum(evaluates_only(device) for device in there)
     ready = len(there) - evaluating
+    wanted, counts_with = numbers_of_round(run, ready)
+    return RunPlan(ready, wanted, counts_with, run.rounds - run.committed_rounds, evaluating)
+
+
+def numbers_of_round(run: RunRow, ready: int) -> tuple[int, int]:
+    """How many of so many devices a round asks, and with how many updates it counts."""
     minimum, fraction = _minimum(run), _number(_strategy(run), "fraction_fit", "fraction_train")
     share = 1.0 if fraction is None else fraction
     wanted = max(1, clients_wanted(ready, run.config.get("clients_per_round"), share, minimum))
-    counts_with = quorum(wanted, _policy(run).get("min_replies"), minimum)
-    return RunPlan(ready, wanted, counts_with, run.rounds - run.committed_rounds, evaluating)
+    return wanted, quorum(wanted, _policy(run).get("min_replies"), minimum)
 
 
 def _needed(run: RunRow) -> int:
