@@ -32,9 +32,16 @@ class Verdict:
 
 
 def judge(
-    rule: GateRule, before: Mapping[str, float], after: Mapping[str, float], name: str
+    rule: GateRule,
+    before: Mapping[str, float],
+    after: Mapping[str, float],
+    name: str,
+    *,
+    evaluated: bool = False,
 ) -> Verdict:
     """Compare a model's metrics with those of the model ``name`` that it came from.
+
+    ``evaluated``: whether somebody measured it. A metric that is missing then was no number.
 
     >>> judge(GateRule(), {"loss": 0.3}, {"loss": 0.7}, "V3")
     Verdict(collapsed=True, text='its loss is 0.7, more than 2 times the 0.3 of V3')
@@ -49,10 +56,10 @@ def judge(
     found = next((one for one in names if one in before and one in after), None)
     if found is not None:
         return _compare(rule, found, (before[found], after[found]), name)
-    if rule.metric is not None and rule.metric in before:
-        return Verdict(
-            True, f"it has no {rule.metric}, which {name} has, and that is to be compared"
-        )
+    lost = next((one for one in names if one in before), None)
+    if lost is not None and evaluated:
+        why = "it was too large, infinite or not a number"
+        return Verdict(True, f"it was evaluated and has no {lost}, which {name} has: {why}")
     known = " and no ".join(names)
     return Verdict(False, f"no gate: no {known} is known of both {name} and it")
 

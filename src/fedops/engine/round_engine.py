@@ -56,6 +56,8 @@ class RoundEngine:
         self._limits = ReplyLimits(setup.config.server.limits)
         self._recruiter = Recruiter(setup, link, selector or UniformSelector())
         self._committer = RoundCommitter(link, self._files, setup.strategy, setup.spool)
+        #: Whether anybody has measured the final model.
+        self.evaluated = setup.validation is not None
 
     def run(self) -> dict[str, float]:
         """Play all rounds. Returns the final model's metrics on the clients.
@@ -153,6 +155,7 @@ class RoundEngine:
             self._instructions(),
             round_,
             before=self._model.file,
+            asks_again=self._spec.replays is None,
             on_change=lambda now: self._say_training(round_, now),
         )
 
@@ -264,6 +267,8 @@ class RoundEngine:
         collection.offer(invitations, seconds)
         collection.collect(EndCondition(time.monotonic() + seconds))
         collection.close()
+        # A reply with a metric that is no number is rejected.
+        self.evaluated |= bool(collection.checked or collection.rejected)
         return client_metrics(collection.checked)
 
     # --- saying what it does ---------------------------------------------------------------------

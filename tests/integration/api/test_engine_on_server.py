@@ -1,7 +1,10 @@
 """The round engine on a real Server Manager, with clients that really train."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
+import numpy as np
 import pytest
 from line_model import plain_rounds
 from managing import World
@@ -13,6 +16,7 @@ from fedops.core.errors import AttemptSuperseded
 from fedops.core.states import ParticipationStatus, RunStatus
 from fedops.server.runs import attempts
 from fedops.storage.tensors import load
+from fedops.trainer.local_round import LocalUpdate
 
 
 @pytest.fixture
@@ -97,3 +101,27 @@ def test_a_device_that_is_revoked_while_its_update_is_aggregated_is_not_in_the_r
         client.trained[: len(before)] for client, before in zip(clients, trained, strict=True)
     ] == trained
     assert all(len(client.trained) == len(set(client.trained)) for client in clients)
+
+
+def test_a_model_that_one_device_blew_up_is_quarantined_though_its_loss_is_left_out(
+    world: World, clients: list[Client]
+) -> None:
+    """A loss beyond what a reply may hold does not come in: that it is missing says enough."""
+    honest = clients[2]._trainer
+
+    def blown_up(*given: Any) -> LocalUpdate:
+        update = honest(*given)
+        if update.tensors is None:
+            return update
+        return replace(update, tensors={**update.tensors, "b": np.float32(1e37)})
+
+    clients[2]._trainer = blown_up  # type: ignore[assignment]
+    overrides = ["num_rounds=1", "server.limits.max_norm_ratio=0"]
+    run = world.operator.start_run("mnist", c.RunStart(overrides=overrides))
+    play(world, run.id, num_rounds=1, server={"limits": {"max_norm_ratio": 0.0}})
+    made = world.operator.run(run.id)
+    assert made.quarantine == (
+        "it was evaluated and has no loss, which V0 has: it was too large, infinite or not a number"
+    )
+    assert made.metrics.keys() == {"loss"}, "that of V0, which it began from"
+    assert world.operator.task("mnist").latest_version is None

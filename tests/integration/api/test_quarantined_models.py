@@ -11,7 +11,12 @@ from fedops.core.states import RunStatus
 
 
 def _run(
-    world: World, value: float, metrics: dict[str, float], *overrides: str, of_v0: float = 2.3
+    world: World,
+    value: float,
+    metrics: dict[str, float],
+    *overrides: str,
+    of_v0: float = 2.3,
+    evaluated: bool = True,
 ) -> c.RunRead:
     """A completed run of one round that ends with these metrics."""
     run = world.operator.start_run("mnist", c.RunStart(overrides=["num_rounds=1", *overrides]))
@@ -23,7 +28,8 @@ def _run(
     commit = world.commit(engine, 1, "a", value=value)
     said = {"metrics": {}, "client_metrics": {"loss": of_v0, "accuracy": 0.1}}
     engine.commit(commit.model_copy(update=said))
-    engine.finish(c.EngineFinish(outcome="completed", client_metrics=metrics))
+    end = c.EngineFinish(outcome="completed", client_metrics=metrics, evaluated=evaluated)
+    engine.finish(end)
     return world.operator.run(run.id)
 
 
@@ -84,13 +90,13 @@ def test_the_task_says_what_its_gate_looks_at(mnist: World) -> None:
     by_accuracy = _run(mnist, 4.0, {"accuracy": 0.2}, "server.gate.metric=accuracy")
     assert by_accuracy.quarantine == "its accuracy is 0.2, less than the 0.44 of V2 / 2"
     missing = _run(mnist, 5.0, {"loss": 0.5}, "server.gate.metric=accuracy")
-    assert missing.quarantine == "it has no accuracy, which V2 has, and that is to be compared"
+    assert (missing.quarantine or "").startswith("it was evaluated and has no accuracy, which V2")
     off = _run(mnist, 6.0, {"loss": 50.0}, "server.gate.ratio=0")
     assert (off.quarantine, off.gate) == (None, "no gate: server.gate.ratio is 0")
 
 
 def test_without_a_metric_there_is_no_gate_and_the_run_says_so(mnist: World) -> None:
-    run = _run(mnist, 3.0, {})
+    run = _run(mnist, 3.0, {}, evaluated=False)
     assert run.quarantine is None, "the clients' word on the model before is none on this one"
     assert run.gate.startswith("no gate: no loss and no accuracy is known of both V1 and it")
 

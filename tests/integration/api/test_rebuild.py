@@ -9,11 +9,13 @@ import pytest
 from line_model import plain_rounds
 from managing import World
 from real_rounds import NAMES, Client, play, training
+from sqlalchemy import select
 
 from fedops.api_client import EngineClient
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, NotFound, RunBusy
 from fedops.core.states import Enrolment, ParticipationStatus, RunStatus
+from fedops.server.database.tables import AssignmentRow, RoundRow
 from fedops.server.rounds import update_retention
 from fedops.server.runs import attempts
 from fedops.storage.tensors import load
@@ -138,9 +140,15 @@ def test_a_run_trains_anew_when_its_updates_are_in_earlier_rounds_too(world: Wor
     with pytest.raises(RunBusy):
         operator.rebuild_model("mnist", "V2", without="pi-3")
     _, api = world.open_attempt(found.run.id)
-    assert api.hello(c.EngineHello(pid=1)).refused == {
-        "pi-3": "left out: V2 is made again without it"
-    }
+    left_out = {"pi-3": "left out: V2 is made again without it"}
+    assert api.hello(c.EngineHello(pid=1)).refused == left_out
+    operator.release_device("pi-3", "no longer in doubt")
+    operator.stop_run(found.run.id)
+    api.finish(c.EngineFinish(outcome="stopped"))
+    retried = operator.retry_run(found.run.id)
+    _, api = world.open_attempt(retried.id)
+    spec = api.hello(c.EngineHello(pid=1))
+    assert (spec.refused, spec.replays) == (left_out, None)
 
 
 @pytest.mark.usefixtures("clients")
@@ -208,3 +216,32 @@ def test_an_attempt_that_dies_is_followed_by_one_that_does_the_same(world: World
     made = _complete(world, found.run.id)
     expected = plain_rounds(NAMES[:2], 1, seed=7)[-1]
     assert _bytes(world, made) == {name: array.tobytes() for name, array in expected.items()}
+
+
+def test_an_update_that_is_damaged_by_then_ends_the_run_and_nobody_is_asked(
+    world: World, clients: list[Client]
+) -> None:
+    _run(world, 1)
+    found = world.operator.rebuild_model("mnist", "V1", without="pi-3")
+    with world.manager.services.db.write() as session:
+        query = select(AssignmentRow).where(AssignmentRow.run_id == found.run.id)
+        session.scalars(query).first().inline = b"not any more"  # type: ignore[union-attr]
+    play(world, found.run.id)
+    run = world.operator.run(found.run.id)
+    assert (run.status, run.version) == (RunStatus.FAILED, None)
+    assert "round 1 got 1 of the 2 replies it needs" in run.why
+    assert run.why.endswith("; try again with 'fedops model rebuild mnist V1 --without pi-3'")
+    with pytest.raises(Conflict, match="fedops model rebuild mnist V1 --without pi-3"):
+        world.operator.retry_run(run.id)
+    assert _trained(clients) == [1, 1, 1]
+
+
+@pytest.mark.usefixtures("clients")
+def test_a_round_that_is_not_there_is_not_played_in_its_place(world: World) -> None:
+    _run(world, 1)
+    found = world.operator.rebuild_model("mnist", "V1", without="pi-3")
+    with world.manager.services.db.write() as session:
+        session.get_one(RoundRow, (found.run.id, 1)).begun_from = "0" * 64
+    play(world, found.run.id)
+    why = "round 1 of run 1 is not there to be aggregated again"
+    assert why in world.operator.run(found.run.id).why

@@ -32,7 +32,6 @@ def test_another_metric_another_ratio() -> None:
     f1 = GateRule(metric="f1", ratio=1.5)
     assert judge(f1, {"f1": 0.9, "loss": 1.0}, {"f1": 0.5, "loss": 1.0}, "V3").collapsed
     assert not judge(f1, {"f1": 0.9}, {"f1": 0.61, "loss": 99.0}, "V3").collapsed
-    assert judge(f1, {"f1": 0.9}, {"loss": 1.0}, "V3").text.startswith("it has no f1, which V3 has")
     assert not judge(f1, {"loss": 1.0}, {"f1": 0.1}, "V3").collapsed
 
 
@@ -41,6 +40,22 @@ def test_which_way_is_better_follows_from_the_name_unless_it_is_said() -> None:
     assert judge(GateRule("mean_error"), before, after, "V3").collapsed
     assert not judge(GateRule("mean_error", less_is_better=False), before, after, "V3").collapsed
     assert judge(GateRule("mae", less_is_better=True), {"mae": 1.0}, {"mae": 3.0}, "V3").collapsed
+
+
+def test_a_metric_that_is_lost_though_somebody_measured_is_a_collapse() -> None:
+    """A loss that is infinite is left out on its way."""
+    lost = judge(USUAL, {"loss": 0.3}, {}, "V3", evaluated=True)
+    assert lost.collapsed
+    assert lost.text.startswith(
+        "it was evaluated and has no loss, which V3 has: it was too large, infinite"
+    )
+    assert not judge(USUAL, {"loss": 0.3}, {}, "V3").collapsed, "everybody was away"
+    assert not judge(USUAL, {}, {}, "V3", evaluated=True).collapsed
+    both = judge(USUAL, {"loss": 0.3, "accuracy": 0.9}, {"accuracy": 0.9}, "V3", evaluated=True)
+    assert not both.collapsed, "what both have is compared"
+    f1 = GateRule(metric="f1")
+    assert judge(f1, {"f1": 0.9}, {"loss": 1.0}, "V3", evaluated=True).collapsed
+    assert not judge(f1, {"loss": 0.9}, {"loss": 1.0}, "V3", evaluated=True).collapsed
 
 
 def test_where_nothing_can_be_compared_it_says_so() -> None:

@@ -280,6 +280,8 @@ class EngineFinish(Report):
     text: Said = Field(default="", max_length=4_000)
     #: Of the final model, on the clients, when they evaluated it.
     client_metrics: dict[str, Finite] = Field(default_factory=dict)
+    #: Whether anybody measured the final model: the server on its own data, or a client.
+    evaluated: bool = False
     #: The app's own ServerApp played the run: there are no committed rounds, and no new version.
     own_rounds: bool = False
 

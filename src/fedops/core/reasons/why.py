@@ -203,6 +203,8 @@ class RunFacts:
     #: How many pieces of its work are open, where ``devices`` has not all who are at it.
     at_work: int = 0
     task: str = ""
+    #: What does the same anew, where it is not a retry.
+    again: str = ""
     #: Why the version that it made is quarantined.
     quarantine: str | None = None
 
@@ -373,7 +375,11 @@ def _failed(run: RunFacts) -> str:
 
 def _do_the_rest(run: RunFacts) -> str:
     """Whoever reads why a run is over wants to know what to type next."""
-    return f"do the rest with 'fedops run retry {run.id}'"
+    return (
+        f"try again with {run.again}"
+        if run.again
+        else f"do the rest with 'fedops run retry {run.id}'"
+    )
 
 
 # --- attempts --------------------------------------------------------------------------------

@@ -20,7 +20,9 @@ def rule_of(run: RunRow) -> GateRule:
     return GateRule(gate.metric, less, gate.ratio)
 
 
-def verdict_on(session: Session, run: RunRow, metrics: Mapping[str, float]) -> Verdict:
+def verdict_on(
+    session: Session, run: RunRow, metrics: Mapping[str, float], evaluated: bool
+) -> Verdict:
     """What the gate says of the model with these metrics that a run ends with."""
     if found := touched.rounds_by_quarantined(session, run):
         said = [f"{name} in round {', '.join(map(str, at[:10]))}" for name, at in found.items()]
@@ -32,7 +34,8 @@ def verdict_on(session: Session, run: RunRow, metrics: Mapping[str, float]) -> V
         text = f"the run started from V{parent.version}, which is quarantined: {parent.quarantine}"
         return Verdict(True, text)
     before = {**_seen_by_clients(session, run), **parent.metrics}
-    return judge(rule_of(run), before, metrics, f"V{parent.version}")
+    name = f"V{parent.version}"
+    return judge(rule_of(run), before, metrics, name, evaluated=evaluated)
 
 
 def _parent(session: Session, run: RunRow) -> ModelVersionRow | None:

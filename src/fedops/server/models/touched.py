@@ -85,9 +85,13 @@ def rounds_by_quarantined(session: Session, run: RunRow) -> dict[str, list[int]]
             if not (kept or {}).get("keep_versions") and (before is None or number < before):
                 found[name].append(number)
         parent = session.get(RunRow, one.parent) if one.parent is not None else None
-        if parent is None or (parent.version is not None and one.rebuilds is None):
+        if parent is None or (parent.version is not None and not _aggregates_again(one)):
             return {name: sorted(rounds) for name, rounds in sorted(found.items())}
         one, before = parent, one.first_round
+
+
+def _aggregates_again(run: RunRow) -> bool:
+    return "of_run" in (run.rebuilds or {})
 
 
 def _distrusted(run_id: int) -> Select[str, dict[str, object], int]:

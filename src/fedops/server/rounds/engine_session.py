@@ -105,7 +105,7 @@ def start_attempt(
     spec = _spec(attempt, run, home)
     found = {"model": model, "strategy_state": state, "open_round": begun}
     if run.rebuilds is not None:
-        found["replays"] = run.rebuilds["of_run"]
+        found["replays"] = run.rebuilds.get("of_run")
     return spec.model_copy(update={**found, "blobs_dir": str(blobs) if blobs else None})
 
 

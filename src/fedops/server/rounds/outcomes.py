@@ -81,7 +81,7 @@ def _complete(
     """The last round's model becomes the task's next version, and ``latest`` if the gate lets it."""
     last = session.get_one(RoundRow, (run.id, run.committed_rounds))
     metrics = {**last.client_metrics, **last.metrics}
-    verdict = gate.verdict_on(session, run, metrics)
+    verdict = gate.verdict_on(session, run, metrics, body.evaluated)
     version = versions.create_version(
         session,
         run.task,

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
+from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -28,6 +27,24 @@ from fedops.server.tasks.tasks import Planned
 from fedops.settings import ServerSettings
 
 MAX_ROUNDS = 1_000_000
+#: ``version``: what a run makes again; ``without``: whom; ``of_run``: whose last round it aggregates.
+Rebuilds = dict[str, Any]
+
+
+def rebuild_again(run: RunRow) -> str:
+    """What to type where a run that aggregates a round again has not come to its end. Empty: it is none."""
+    made = run.rebuilds
+    if made is None or "of_run" not in made:
+        return ""
+    return f"'fedops model rebuild {run.task} V{made['version']} --without {made['without'][0]}'"
+
+
+def left_out(rebuilds: Rebuilds | None) -> dict[str, str]:
+    """Who may not take part in a run that makes a version again, with the reason."""
+    if rebuilds is None:
+        return {}
+    why = f"left out: V{rebuilds['version']} is made again without it"
+    return dict.fromkeys(rebuilds["without"], why)
 
 
 def start_run(
@@ -35,15 +52,15 @@ def start_run(
     task: str,
     body: RunStart,
     now: float,
-    left_out: Mapping[str, str] = MappingProxyType({}),
+    rebuilds: Rebuilds | None = None,
 ) -> int:
     """A new run of a task. ``RunBusy`` when it has one going on; one of racing starts wins.
 
-    ``left_out``: devices that may not take part, by name, with the reason.
+    ``rebuilds``: the version that it makes again, and without whom.
     """
     row = require_startable_task(session, task)
     run = _snapshot(session, row, body, now)
-    run.refused = dict(left_out)
+    run.rebuilds, run.refused = rebuilds, left_out(rebuilds)
     origin = f"V{run.from_version}" if run.from_version is not None else "a new initial model"
     enqueue_run(session, run, f"{run.rounds} rounds from {origin}, seed {run.seed}")
     return run.id

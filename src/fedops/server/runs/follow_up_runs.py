@@ -71,6 +71,8 @@ def _repetition(session: Session, run_id: int, body: RunRetry, now: float) -> tu
             f"run {parent.id} is {parent.status.value}: "
             "only a run that is failed or stopped can be retried"
         )
+    if again := control.rebuild_again(parent):
+        raise Conflict(f"run {parent.id} aggregated a round again, and has no other: {again}")
     return parent, _new(session, parent, body.overrides, body.current_app, now)
 
 
@@ -117,10 +119,16 @@ def _successor(
         contract=parent.contract,
         dataset=parent.dataset,
         parent=parent.id,
-        refused={},
+        rebuilds=parent.rebuilds if _trains_anew(parent) else None,
+        refused=control.left_out(parent.rebuilds) if _trains_anew(parent) else {},
         metrics=parent.metrics if model else {},
         created_at=now,
     )
+
+
+def _trains_anew(parent: RunRow) -> bool:
+    """Whether it makes a version again with devices that train: those left out stay so."""
+    return parent.rebuilds is not None and "of_run" not in parent.rebuilds
 
 
 def _require_sound(session: Session, parent: RunRow) -> None:

@@ -140,9 +140,9 @@ def _kept(session: Session, run: RunRow, number: int, device: DeviceRow) -> _Rou
     rows = _results(session, run.id, number)
     if missing := sorted(part.name for part in parts if part.device_id not in rows):
         return f"the updates of round {number} of run {run.id} are not kept any more ({missing[0]})"
-    names = sorted(part.name for part in replied if part not in parts)
+    names = sorted(part.name for part in replied if part not in parts and part.name != device.name)
     results = [row for part in parts for row in rows[part.device_id]]
-    return _Round(run, number, model, state, parts, results, names)
+    return _Round(run, number, model, state, parts, results, [device.name, *names])
 
 
 def _before(session: Session, run: RunRow, number: int) -> tuple[str | None, str | None]:
@@ -208,8 +208,8 @@ def rebuild(
     if plan.again is not None:
         return _aggregate_again(session, plan.again, number, plan.text, now), plan
     assert plan.start is not None
-    left_out = dict.fromkeys(plan.without, f"left out: V{number} is made again without it")
-    return control.start_run(session, task, plan.start, now, left_out), plan
+    rebuilds = {"version": number, "without": list(plan.without)}
+    return control.start_run(session, task, plan.start, now, rebuilds), plan
 
 
 def _aggregate_again(session: Session, found: _Round, version: int, text: str, now: float) -> int:

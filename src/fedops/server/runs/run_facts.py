@@ -27,6 +27,7 @@ from fedops.server.devices.availability import (
     task_devices,
 )
 from fedops.server.runs import stopping, time_limits
+from fedops.server.runs.control import rebuild_again
 from fedops.settings import ServerSettings
 from fedops.storage.disk import full_disk
 
@@ -70,6 +71,7 @@ def run_facts(
         text=run.text,
         version=run.version,
         task=run.task,
+        again=rebuild_again(run),
         metrics=run.metrics,
         full_disk=full_disk.where or (progress.full_disk if progress else None),
         at_work=open_work.count_open(session, run.id) if trains else 0,
