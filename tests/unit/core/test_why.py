@@ -74,6 +74,11 @@ def test_presence() -> None:
         ),
         ({"enrolment": Enrolment.REJECTED}, "rejected: it takes part in nothing"),
         ({"enrolment": Enrolment.REVOKED}, "revoked: it takes part in nothing"),
+        (
+            {"enrolment": Enrolment.QUARANTINED, "quarantine": "a doubt"},
+            "quarantined (a doubt): it is asked for nothing until"
+            " 'fedops device release pi-3 --because TEXT'; online",
+        ),
         ({"online": False, "last_seen_seconds": 200}, "offline, last seen 3 min ago"),
         ({"problems": ("there is no task 'x'",)}, "online, but there is no task 'x'"),
         (
@@ -332,6 +337,21 @@ def _progress(phase: str, **values: object) -> EngineProgress:
             },
             "failed (too_few_clients) after round 2 of 5: 1 of 2 devices for 600 s; "
             "do the rest with 'fedops run retry 7'",
+        ),
+        (
+            {
+                "status": RunStatus.COMPLETED,
+                "task": "mnist",
+                "version": 4,
+                "quarantine": "its loss is 5",
+                "metrics": {"accuracy": 0.1},
+            },
+            "completed 2 rounds; V4 is quarantined: its loss is 5; 'fedops run show 7' tells who took part;"
+            " if it is good after all, 'fedops model release mnist V4 --because TEXT'",
+        ),
+        (
+            {"status": RunStatus.FAILED, "text": "it is not there", "again": "'fedops ...'"},
+            "failed after round 2 of 5: it is not there; try again with 'fedops ...'",
         ),
     ],
 )

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from fedops.core.contracts import EngineProgress, ProcessReport, Stage
 from fedops.core.reasons.durations import duration, duration_of_limit, first_few, pluralised
+from fedops.core.reasons.quarantine import quarantined_device, quarantined_version
 from fedops.core.reasons.readiness import last_refusal, not_ready, readiness_text, refused_tasks
 from fedops.core.reasons.stages import stage_text
 from fedops.core.states import (
@@ -101,9 +102,7 @@ def device_why(device: DeviceFacts) -> str:
     if device.enrolment is Enrolment.PENDING:
         return f"waiting for approval ('fedops device approve {device.name}'); {presence(device)}"
     if device.enrolment is Enrolment.QUARANTINED:
-        release = f"'fedops device release {device.name} --because TEXT'"
-        because = f"quarantined ({device.quarantine}): it is asked for nothing until {release}"
-        return f"{because}; {presence(device)}"
+        return f"{quarantined_device(device.name, device.quarantine)}; {presence(device)}"
     if device.enrolment is not Enrolment.APPROVED:
         return f"{device.enrolment.value}: it takes part in nothing"
     if not device.online:
@@ -344,20 +343,12 @@ def _paused(run: RunFacts) -> str:
 def _completed(run: RunFacts) -> str:
     done = f"completed {pluralised(run.committed_rounds, 'round')}"
     if run.quarantine is not None:
-        return f"{done}; V{run.version} is quarantined: {run.quarantine}; {_look_at(run)}"
+        what = quarantined_version(run.task, run.version or 0, run.quarantine, run.id)
+        return f"{done}; {what}"
     made = f"; the global model is V{run.version}" if run.version is not None else ""
     accuracy = run.metrics.get("accuracy")
     quality = f" (accuracy {accuracy:.3f})" if accuracy is not None else ""
     return f"{done}{made}{quality}"
-
-
-def _look_at(run: RunFacts) -> str:
-    """What to do about a version that nothing goes on from."""
-    version = f"{run.task} V{run.version}"
-    return (
-        f"'fedops run show {run.id}' tells who took part; if it is good after all,"
-        f" 'fedops model release {version} --because TEXT'"
-    )
 
 
 def _stopped(run: RunFacts) -> str:

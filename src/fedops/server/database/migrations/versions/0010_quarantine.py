@@ -19,6 +19,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    # Whoever was shut out stays so.
+    op.execute("UPDATE devices SET enrolment = 'revoked' WHERE enrolment = 'quarantined'")
     # In place: others refer to these tables.
     for table, column in (
         ("runs", "rebuilds"),
