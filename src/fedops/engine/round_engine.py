@@ -185,17 +185,20 @@ class RoundEngine:
             available, asked = before.adopt(collection, self._model)
         except Invalid as error:
             raise RunFailed(FailureReason.APP_ERROR, str(error)) from None
-        if self._spec.replays is not None:
-            available = len(collection.devices)
         whole = self._rules.policy.deadline_seconds
         seconds = max(open_.seconds_left, whole if asked else 0.0)
-        return before.retry, self._collect(open_.round, collection, available, seconds)
+        left = self._collect(open_.round, collection, available, seconds)
+        if self._spec.replays is not None:  # who else is there now does not matter
+            left = max(len(collection.devices) - len(collection.evaluations), 1)
+        return before.retry, left
 
     def _collect(self, round_: int, collection: Collection, available: int, seconds: float) -> int:
         """Returns how many could be chosen, now that more is known of them."""
         self._say_training(round_, collection)
         deadline = time.monotonic() + seconds
-        enough, grace = self._rules.enough(available), self._rules.upload_grace
+        replays = self._spec.replays is not None
+        enough = None if replays else self._rules.enough(available)
+        grace = self._rules.upload_grace
         collection.collect(EndCondition(deadline, enough, grace))
         self._agree_on_dataset(collection)
         for device, why in self._limits.beyond(

@@ -35,11 +35,12 @@ class Client:
     """Trains what its device is offered, in a thread of its own."""
 
     def __init__(self, device: Device, name: str, examples_: int, folder: Path) -> None:
+        """``examples_``: how many it trains on; 0: it has validation data only."""
         self.trained: list[tuple[str, int]] = []
         self._device = device
         self._folder = folder / name
         self._folder.mkdir()
-        data = examples(sum(name.encode()), examples_)
+        data = examples(sum(name.encode()), examples_) if examples_ else None
         project = LineProject(parse_config(SETTINGS, "the test"), data=data)
         memory = StateMemory()
         self._trainer = LocalTrainer(project, device_context.Device(name, memory=memory))

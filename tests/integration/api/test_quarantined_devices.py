@@ -156,10 +156,18 @@ def test_whom_it_cannot_be_done_to(world: World) -> None:
     assert world.operator.quarantine_device("a", "late").device.enrolment is Enrolment.REVOKED
     with pytest.raises(Conflict, match="device 'a' is revoked, and not quarantined"):
         world.operator.release_device("a", "no")
-    world.ready_devices("b")
-    world.operator.decide_device("b", "remove")
-    gone = next(e.subject for e in world.operator.events() if e.name == "device.removed")
-    assert gone == "device b"
+
+
+@pytest.mark.usefixtures("devices")
+def test_what_a_device_has_left_that_was_removed_is_put_aside_by_its_id(world: World) -> None:
+    operator = world.operator
+    id_ = operator.device("c").id
+    operator.decide_device("c", "remove")
+    found = operator.quarantine_device(id_, "it was stolen")
+    assert found.device.enrolment is Enrolment.REMOVED
+    assert sorted(_quarantined(world)) == [2, 3]
+    assert found.next_steps[0].endswith(f"'fedops model rebuild mnist V3 --without {id_}'")
+    assert operator.rebuild_model("mnist", "V3", without=id_).run.from_version == 1
 
 
 def test_it_may_still_say_how_it_is(world: World, devices: dict[str, Device]) -> None:

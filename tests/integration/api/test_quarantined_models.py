@@ -6,7 +6,7 @@ import pytest
 from managing import CONTRACT, World
 
 from fedops.core import contracts as c
-from fedops.core.errors import Conflict
+from fedops.core.errors import Conflict, NotFound
 from fedops.core.states import RunStatus
 
 
@@ -114,6 +114,10 @@ def test_by_hand_and_back(mnist: World) -> None:
     assert operator.rollback_alias("mnist").version == 1
     operator.quarantine_model("mnist", "V1", "wrong data too")
     assert [a.name for a in operator.aliases("mnist")] == ["serving"]
+    with pytest.raises(
+        NotFound, match="no latest: all versions are quarantined, see 'fedops model"
+    ):
+        operator.model("mnist", "latest")
     assert operator.start_run("mnist", c.RunStart()).from_version == 0
     assert operator.release_model("mnist", "V2", "it was right").aliases == ["latest"]
     operator.release_model("mnist", "V1", "so was it")

@@ -237,6 +237,44 @@ def test_an_update_that_is_damaged_by_then_ends_the_run_and_nobody_is_asked(
 
 
 @pytest.mark.usefixtures("clients")
+def test_who_evaluated_only_is_in_it_and_counts_for_no_quorum(world: World) -> None:
+    device = world.ready_devices("pi-4")["pi-4"]
+    evaluates = Client(device, "pi-4", 0, world.folder)
+    overrides = ["num_rounds=1", "clients_per_round=4", "server.round.min_replies=2"]
+    settings = {"num_rounds": 1, "clients_per_round": 4, "server": {"round": {"min_replies": 2}}}
+    run = world.operator.start_run("mnist", c.RunStart(overrides=overrides))
+    _complete(world, run.id, **settings)
+    found = world.operator.rebuild_model("mnist", "V1", without="pi-3")
+    assert found.aggregates_again, found.how
+    made = _complete(world, found.run.id, **settings)
+    expected = plain_rounds(NAMES[:2], 1, seed=7)[-1]
+    assert _bytes(world, made) == {name: array.tobytes() for name, array in expected.items()}
+    (round_,) = world.operator.rounds(found.run.id)
+    took_part = [(p.device, p.examples) for p in round_.participations]
+    assert took_part == [("pi-1", 4), ("pi-2", 5), ("pi-4", 0)]
+    with pytest.raises(Conflict, match="no update of device 'pi-4' is in V1"):
+        world.operator.rebuild_model("mnist", "V1", without="pi-4")
+    evaluates.end()
+    world.manager.services.let_go()
+    evaluates.join()
+
+
+@pytest.mark.usefixtures("clients")
+def test_a_version_that_was_rebuilt_can_be_rebuilt_again(world: World) -> None:
+    overrides = ["num_rounds=1", "server.round.min_replies=1"]
+    settings = {"num_rounds": 1, "server": {"round": {"min_replies": 1}}}
+    run = world.operator.start_run("mnist", c.RunStart(overrides=overrides))
+    _complete(world, run.id, **settings)
+    first = world.operator.rebuild_model("mnist", "V1", without="pi-3")
+    second = _complete(world, first.run.id, **settings)
+    again = world.operator.rebuild_model("mnist", f"V{second}", without="pi-2")
+    assert again.aggregates_again, again.how
+    made = _complete(world, again.run.id, **settings)
+    expected = plain_rounds(NAMES[:1], 1, seed=7)[-1]
+    assert _bytes(world, made) == {name: array.tobytes() for name, array in expected.items()}
+
+
+@pytest.mark.usefixtures("clients")
 def test_a_round_that_is_not_there_is_not_played_in_its_place(world: World) -> None:
     _run(world, 1)
     found = world.operator.rebuild_model("mnist", "V1", without="pi-3")

@@ -133,6 +133,9 @@ def find_version(session: Session, task: str, version: str) -> ModelVersionRow:
     number = _NUMBER.fullmatch(version)
     wanted = int(number[1]) if number else aliases(session, task).get(version)
     row = session.get(ModelVersionRow, (task, wanted)) if wanted is not None else None
+    if row is None and version == LATEST and session.get(ModelVersionRow, (task, 1)) is not None:
+        found = f"'fedops model list {task}'"
+        raise NotFound(f"task '{task}' has no latest: all versions are quarantined, see {found}")
     if row is None:
         raise NotFound(f"task '{task}' has no model version '{version}'; {_known(session, task)}")
     return row

@@ -25,12 +25,11 @@ def quarantine_device(
 ) -> DeviceTouched:
     """Ask a device for nothing more, and quarantine the versions that its updates are in. Repeatable."""
     row = require_device(session, device)
-    if (
-        row.enrolment in (*ENROLMENT_OUT, Enrolment.PENDING)
-        and row.enrolment is not Enrolment.REVOKED
-    ):
-        raise Conflict(f"device '{row.name}' is {row.enrolment.value}: it takes part in nothing")
-    if row.enrolment is not Enrolment.REVOKED:  # who is out for good may still have left something
+    if row.enrolment in (Enrolment.PENDING, Enrolment.REJECTED):
+        raise Conflict(
+            f"device '{row.name}' is {row.enrolment.value}: it has taken part in nothing"
+        )
+    if row.enrolment not in ENROLMENT_OUT:  # who is out for good has left what it has left
         enrolment.quarantine(session, row, body.because, body.keep_versions, now)
     if not body.keep_versions:
         for touch in touched.touched_by(session, row.id):
@@ -96,8 +95,9 @@ def _runs_that_go_on(session: Session, device_id: str, runs: Sequence[TouchedRun
 
 def _next_steps(session: Session, device: DeviceRead, runs: Sequence[TouchedRun]) -> Iterator[str]:
     """Per task: the newest version made again without it, and the aliases that name what is put aside."""
-    name, state = device.name, device.enrolment
-    out = state in (Enrolment.QUARANTINED, Enrolment.REVOKED)
+    state = device.enrolment
+    name = device.id if state is Enrolment.REMOVED else device.name
+    out = state is not Enrolment.APPROVED
     aside = {(run.task, run.version) for run in runs if run.quarantine is not None}
     newest = {run.task: run.version for run in runs if (run.task, run.version) in aside}
     for task, version in newest.items():

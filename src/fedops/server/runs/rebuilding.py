@@ -256,11 +256,16 @@ def _run_of(found: _Round, version: int, now: float) -> RunRow:
         contract=old.contract,
         dataset=old.dataset,
         parent=old.id,
-        rebuilds={"version": version, "of_run": old.id, "without": found.without},
+        rebuilds={"version": version, "of_run": _asked_by(old), "without": found.without},
         refused={},
         metrics={},
         created_at=now,
     )
+
+
+def _asked_by(run: RunRow) -> int:
+    """The run that the updates of its last round say they are for."""
+    return int((run.rebuilds or {}).get("of_run", run.id))
 
 
 def _selected(run_id: int, part: ParticipationRow) -> ParticipationRow:
