@@ -65,6 +65,9 @@ def test_a_version_whose_metric_collapses_is_kept_and_nothing_goes_on_from_it(mn
         operator.start_run("mnist", c.RunStart(from_version=2))
     with pytest.raises(Conflict, match="run 2 is not gone on from: V2"):
         operator.extend_run(2, c.RunExtend(rounds=1))
+    planned = operator.start_run("mnist", c.RunStart(overrides=["server.gate.ratio=0"]))
+    assert planned.plan.endswith("; from V1, as V2 is quarantined; no gate: server.gate.ratio is 0")
+    operator.stop_run(planned.id)
     good = _run(mnist, 2.0, {"loss": 0.9, "accuracy": 0.46})
     assert (good.from_version, good.version, good.quarantine) == (1, 3, None)
     assert good.gate == "its loss is 0.9, and 0.5 of V1"
@@ -82,6 +85,27 @@ def test_the_first_version_is_compared_with_the_initial_model(world: World) -> N
     again = _run(world, 1.0, {"loss": 0.5})
     assert (again.from_version, again.version) == (0, 2)
     assert _aliases(world) == {0: [], 1: [], 2: ["latest"]}
+
+
+def test_a_run_that_goes_on_from_a_failed_one_is_compared_with_where_that_began(
+    world: World,
+) -> None:
+    world.task(overrides=["num_rounds=2"])
+    world.ready_devices("a")
+    run, engine = world.running()
+    said = {"metrics": {}, "client_metrics": {"loss": 2.3}}
+    for number in (1, 2):
+        engine.begin_round(number, c.RoundBegin(selected={"a": "all of them"}))
+        commit = world.commit(engine, number, "a").model_copy(update=said)
+        engine.commit(commit)
+        said = {"metrics": {}, "client_metrics": {"loss": 0.1}}
+        if number == 1:
+            engine.finish(c.EngineFinish(outcome="failed", reason="app_error", text="ouch"))
+            run = world.operator.retry_run(run.id)
+            _, engine = world.open_attempt(run.id)
+            engine.hello(c.EngineHello(pid=1))
+    engine.finish(c.EngineFinish(outcome="completed", client_metrics={"loss": 4.0}))
+    assert world.operator.run(run.id).gate == "its loss is 4, and 2.3 of V0"
 
 
 def test_the_task_says_what_its_gate_looks_at(mnist: World) -> None:

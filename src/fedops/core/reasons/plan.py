@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedops.core.reasons.durations import pluralised
@@ -20,13 +21,15 @@ class RunPlan:
     rounds: int
     #: Further devices that are ready and have validation data only.
     evaluating: int = 0
+    #: What else whoever starts it should know.
+    notes: Sequence[str] = ()
 
 
 def plan_text(plan: RunPlan) -> str:
     """``5 devices ready, all 5 each round, 10 rounds, a round counts with 3``."""
     parts = [*_ready(plan), _each_round(plan)]
     parts += [pluralised(plan.rounds, "round"), f"a round counts with {plan.counts_with}"]
-    return ", ".join(parts)
+    return "; ".join([", ".join(parts), *plan.notes])
 
 
 def _ready(plan: RunPlan) -> list[str]:

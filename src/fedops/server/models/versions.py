@@ -111,6 +111,16 @@ def newest_sound(session: Session, task: str) -> int | None:
     return session.scalar(select(func.max(ModelVersionRow.version)).where(*made, sound))
 
 
+def quarantined_since(session: Session, task: str, version: int) -> list[int]:
+    """The quarantined versions that are newer than this one, the newest first."""
+    query = select(ModelVersionRow.version).where(
+        ModelVersionRow.task == task,
+        ModelVersionRow.version > version,
+        ModelVersionRow.quarantined_at.is_not(None),
+    )
+    return list(session.scalars(query.order_by(ModelVersionRow.version.desc())))
+
+
 def follow_latest(session: Session, task: str, now: float, who: str) -> None:
     """Let ``latest`` name the newest version that is not quarantined, if it does not."""
     newest, row = newest_sound(session, task), session.get(AliasRow, (task, LATEST))

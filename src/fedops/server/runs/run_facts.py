@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import EngineProgress
 from fedops.core.quorum import clients_needed, clients_wanted, quorum
+from fedops.core.reasons.durations import first_few
 from fedops.core.reasons.plan import RunPlan
 from fedops.core.reasons.why import (
     EVALUATES_ONLY,
@@ -26,6 +27,7 @@ from fedops.server.devices.availability import (
     task_attendance,
     task_devices,
 )
+from fedops.server.models import gate, versions
 from fedops.server.runs import stopping, time_limits
 from fedops.server.runs.control import rebuild_again
 from fedops.settings import ServerSettings
@@ -133,7 +135,20 @@ def run_plan(session: Session, run: RunRow, now: float) -> RunPlan:
     evaluating = sum(evaluates_only(device) for device in there)
     ready = len(there) - evaluating
     wanted, counts_with = numbers_of_round(run, ready)
-    return RunPlan(ready, wanted, counts_with, run.rounds - run.committed_rounds, evaluating)
+    left, notes = run.rounds - run.committed_rounds, _notes(session, run)
+    return RunPlan(ready, wanted, counts_with, left, evaluating, notes)
+
+
+def _notes(session: Session, run: RunRow) -> list[str]:
+    """Which version it starts from, where newer ones are quarantined; that nothing will be compared."""
+    begins = run.from_version or 0
+    newer = versions.quarantined_since(session, run.task, begins)
+    is_latest = (versions.newest_sound(session, run.task) or 0) == begins
+    notes = []
+    if newer and is_latest and run.parent is None:
+        names = first_few([f"V{number}" for number in newer])
+        notes.append(f"from V{begins}, as {names} {'is' if len(newer) == 1 else 'are'} quarantined")
+    return notes if gate.rule_of(run).ratio else [*notes, "no gate: server.gate.ratio is 0"]
 
 
 def numbers_of_round(run: RunRow, ready: int) -> tuple[int, int]:
