@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedops.api_client.transport import Client
+from fedops.api_client.transport import Client, request_of
 from fedops.core import contracts as c
 from fedops.core.contracts import require_name
 
@@ -81,7 +81,7 @@ class OperatorDevices(Client):
         >>> operator.model("mnist", "V1").quarantine
         'updates of device pi are in round 1 (its sensor is broken)'
         """
-        body = c.DeviceQuarantine(because=because, keep_versions=keep_versions)
+        body = request_of(c.DeviceQuarantine, because=because, keep_versions=keep_versions)
         path = f"/devices/{require_name(device)}/quarantine"
         return self._call(c.DeviceTouched, "POST", path, body)
 
@@ -93,7 +93,7 @@ class OperatorDevices(Client):
         'approved'
         """
         path = f"/devices/{require_name(device)}/release"
-        return self._call(c.DeviceTouched, "POST", path, c.Because(because=because))
+        return self._call(c.DeviceTouched, "POST", path, request_of(c.Because, because=because))
 
     def touched(self, device: str) -> c.DeviceTouched:
         """The runs that a device's updates are in. ``NotFound`` when there is no such device.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedops.api_client.transport import FILE_SECONDS, Client, given, parse_list
+from fedops.api_client.transport import FILE_SECONDS, Client, given, parse_list, request_of
 from fedops.core import contracts as c
 from fedops.core.contracts import require_name
 
@@ -133,7 +133,7 @@ class OperatorModels(Client):
 
     def _judge(self, task: str, version: str, what: str, because: str) -> c.ModelVersionRead:
         path = f"/tasks/{require_name(task)}/models/{require_name(version)}/{what}"
-        return self._call(c.ModelVersionRead, "POST", path, c.Because(because=because))
+        return self._call(c.ModelVersionRead, "POST", path, request_of(c.Because, because=because))
 
     def aliases(self, task: str) -> list[c.AliasRead]:
         """The aliases of a task and what each named before. ``NotFound`` when there is no such task.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from managing import CONTRACT, Device, World, idle
+from managing import CONTRACT, Device, World, idle, node_key
 
 from fedops.core import contracts as c
 from fedops.core.errors import AttemptSuperseded, Conflict
@@ -168,6 +168,17 @@ def test_what_a_device_has_left_that_was_removed_is_put_aside_by_its_id(world: W
     assert sorted(_quarantined(world)) == [2, 3]
     assert found.next_steps[0].endswith(f"'fedops model rebuild mnist V3 --without {id_}'")
     assert operator.rebuild_model("mnist", "V3", without=id_).run.from_version == 1
+
+
+def test_joining_again_does_not_let_it_out(world: World) -> None:
+    world.task()
+    key = node_key()
+    world.join("pi", key)
+    world.operator.quarantine_device("pi", "a doubt")
+    reply, device = world.join("pi", key)
+    assert reply.enrolment is Enrolment.QUARANTINED
+    assert device.poll(idle()).problems == [QUARANTINED]
+    assert world.operator.device("pi").enrolment is Enrolment.QUARANTINED
 
 
 def test_it_may_still_say_how_it_is(world: World, devices: dict[str, Device]) -> None:

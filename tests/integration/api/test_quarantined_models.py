@@ -6,7 +6,7 @@ import pytest
 from managing import CONTRACT, World
 
 from fedops.core import contracts as c
-from fedops.core.errors import Conflict, NotFound
+from fedops.core.errors import Conflict, Invalid, NotFound
 from fedops.core.states import RunStatus
 
 
@@ -146,6 +146,9 @@ def test_by_hand_and_back(mnist: World) -> None:
     assert operator.release_model("mnist", "V2", "it was right").aliases == ["latest"]
     operator.release_model("mnist", "V1", "so was it")
     assert operator.release_model("mnist", "V1", "so was it").aliases == ["serving"]
+    for nothing in ("", "  ", "\x1b"):
+        with pytest.raises(Invalid, match="because"):
+            operator.quarantine_model("mnist", "V1", nothing)
     with pytest.raises(Conflict, match="V0 is the initial model"):
         operator.quarantine_model("mnist", "V0", "no")
     said = [(e.who, e.name, e.text) for e in operator.events() if "V2" in e.subject]

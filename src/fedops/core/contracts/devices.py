@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from fedops.core.contracts.base import Finite, Reply, Report, Request, Said
+from fedops.core.contracts.base import Finite, Reason, Reply, Report, Request, Said
 from fedops.core.contracts.enrolment import DeviceInfo
 from fedops.core.states import Enrolment, ProcessStatus, ReadinessStatus
 
@@ -62,7 +62,7 @@ class ProcessReport(Report):
 class DeviceQuarantine(Request):
     """Put a device in quarantine, and with it the versions that its updates are in."""
 
-    because: Said = Field(min_length=1, max_length=1_000)
+    because: Reason
     #: Leave the versions as they are.
     keep_versions: bool = False
 

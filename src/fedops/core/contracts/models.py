@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from fedops.core.contracts.base import Name, Reply, Request, Said
+from fedops.core.contracts.base import Name, Reason, Reply, Request
 
 
 class ModelVersionRead(Reply):
@@ -31,7 +31,7 @@ class ModelVersionRead(Reply):
 class Because(Request):
     """Why a person does what is not easily undone."""
 
-    because: Said = Field(min_length=1, max_length=1_000)
+    because: Reason
 
 
 class Rebuild(Request):
