@@ -3,10 +3,12 @@
 #   make demo-xai  the same, and each device explains its predictions: ends with a contact sheet
 #   make test    all tests; what needs a program this machine lacks is skipped, with the reason
 #   make test-fast  unit and contract tests, without S3 and the frameworks: about a minute
+#   make docs-test  type all commands of the README, the tutorials and the how-tos (some minutes)
 #   make check   formatting, lint, types, import contracts, rooms
 #   make bench   the benchmarks
 #   make scale   a round of a thousand devices on this machine (ARGS="--devices 300" for fewer)
 #   make chaos   50 runs whose processes are killed, frozen and cut off (ARGS="--schedules 5 --seed 2")
+#   make containers  build the images of deploy/, run them and train with them (needs buildah and podman)
 #   make record-protocol  keep the calls of a new version of the protocol (tests/fixtures/protocol)
 #   make soak    24 rounds with a device at 1 Mbit/s whose connections are cut (SOAK_ROUNDS=100 for more)
 #   make flower-next  the tests of what FedOps uses of Flower, against the newest Flower that installs
@@ -24,7 +26,7 @@ LOG    := $(VENV)/install.log
 NEXT   := .venv-next
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-xai test test-fast check bench scale chaos soak record-protocol flower-next format docs clean
+.PHONY: help demo demo-xai test test-fast docs-test check bench scale chaos containers soak record-protocol flower-next format docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -41,6 +43,10 @@ test: $(STAMP)
 # Unit and contract tests, without the implementations that take long: S3, the frameworks.
 test-fast: $(STAMP)
 	@$(BIN)/python -m pytest -rs tests/unit tests/contract -k "not s3 and not keras and not huggingface and not pytorch" $(ARGS)
+
+# The pages that 'make test' reads are the quick ones; these are all.
+docs-test: $(STAMP)
+	@$(BIN)/python -m pytest -rs -m "" tests/acceptance/pages $(ARGS)
 
 check: $(STAMP)
 	@echo "check: formatting"       && $(BIN)/ruff format --check --quiet .
@@ -60,6 +66,9 @@ scale: $(STAMP)
 
 chaos: $(STAMP)
 	@$(BIN)/python tests/acceptance/chaos/run.py $(ARGS)
+
+containers: $(STAMP)
+	@$(BIN)/python tests/containers/run.py $(ARGS)
 
 record-protocol: $(STAMP)
 	@$(BIN)/python tests/integration/api/record_protocol.py

@@ -19,8 +19,8 @@ def pytest_collection_finish() -> None:
 
 
 @pytest.fixture(autouse=True)
-def no_disk_is_full(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A disk that another test found full a moment ago is not this one's."""
-    from fedops.storage.disk import full_disk
+def nothing_is_missing() -> None:
+    """What another test met a moment ago, such as a full disk, is not this one's."""
+    from fedops.storage.shortages import shortages
 
-    monkeypatch.setattr(full_disk, "_last", None)
+    shortages.forget()

@@ -1,4 +1,4 @@
-"""Writes cli.md, config.md, settings.md and api.md from the code; ``make docs`` runs it, a test compares.
+"""Writes the generated pages beside it from the code; ``make docs`` runs it, and a test compares.
 
 What a key means stands beside it in the code: a ``#:`` comment above the field.
 """
@@ -23,6 +23,7 @@ from pydantic_settings import BaseSettings
 from fedops import settings
 from fedops.cli.main import COMMANDS
 from fedops.config import schema
+from fedops.results.tables import LAYOUTS
 from fedops.scalize.flow.network_names import NETWORK_NAMES
 
 HERE = Path(__file__).resolve().parent
@@ -45,6 +46,10 @@ ABOUT_LOGIN = """
 A command looks for the Server Manager and the token in this order: `--server` and `--token`;
 `FEDOPS_SERVER` and `FEDOPS_TOKEN`; what `fedops login` saved; the admin token of a server on this
 machine. A saved token is sent only to the server for which you saved it.
+
+`fedops --install-completion` lets the TAB key complete commands and options in your shell (bash, zsh, fish or
+PowerShell), and the names of tasks and devices and the numbers of runs, as far as the server answers at once.
+`fedops --show-completion` prints the script instead.
 """
 ABOUT_CONFIG = """\
 The config of an app says what is trained, and how. You can override every key for one run with `fedops run
@@ -70,6 +75,25 @@ file. A running server shows you the whole schema at `/api/docs`. Every call exc
 carries `Authorization: Bearer TOKEN`. [protocol.md](protocol.md) explains the calls that devices and FL
 servers make. An error is `{kind, error, message}`, with the HTTP status of its kind; `error` says more
 exactly which it is, such as `RunBusy`. `fedops.api_client` is a typed client of this API.
+"""
+
+ABOUT_EXPORTS = """\
+`fedops run export RUN` writes a folder, or a zip file with `--out NAME.zip`. The columns below stay as they
+are; later versions may add some at the end of a table. Rows are sorted by run, round and name, so the same
+run gives the same files. In CSV, what is not known is empty, lines end with `\\n`, and numbers have all
+their digits; in parquet (`--to parquet`, which needs `pip install 'fedops[parquet]'`) it is null. Times are
+POSIX seconds by the server's clock.
+
+Beside the tables there are
+
+- `config.toml`: the config that the run really used, and `config-run-N.toml` for each run if there are
+  several. Values that look like secrets are replaced by `***`, and the manifest names their keys;
+- `manifest.json`: `format_version` (1); for each run its seed, status, overrides, the app (sha256 of its
+  bundle, and the Git commit where it is known), the model that it started from and the version that it made
+  with their sha256, and what each of its FL servers ran on (Python, platform, versions of libraries); what
+  the devices said of themselves when they last started, in the same way; and the sha256 of each file.
+
+An export holds the names that devices have in FedOps, not those of their machines, and no data of theirs.
 """
 
 
@@ -315,7 +339,18 @@ def _cell(text: str) -> str:
     return text.replace("``", "`").replace("|", "\\|").strip()
 
 
+def export_page() -> str:
+    """Every table of an export, column by column."""
+    parts = ["# Exports\n", NOTE, ABOUT_EXPORTS]
+    for name, layout in LAYOUTS.items():
+        rows = [f"| `{c.name}` | {c.kind} | {_cell(c.about)} |" for c in layout.columns]
+        head = [f"## {name}\n", f"{layout.about}\n", "| Column | Type | |", "|---|---|---|"]
+        parts.append("\n".join([*head, *rows, ""]))
+    return "\n".join(parts)
+
+
 PAGES: dict[str, Callable[[], str]] = {
+    "export.md": export_page,
     "cli.md": cli_page,
     "config.md": config_page,
     "settings.md": settings_page,

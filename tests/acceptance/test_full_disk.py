@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from federating import until
 from ledger import Ledger
@@ -103,6 +104,9 @@ def test_a_full_disk_is_named_and_the_run_goes_on_when_there_is_room(
             time.sleep(AWAY_SECONDS)
             assert "the server's disk is full" in why()
             assert "offline" not in why(), "who cannot be heard because of the disk is not blamed"
+            assert all(device.online for device in operator.devices())
+            health = httpx.get(f"{world.federation.url}/health", timeout=60.0).json()
+            assert health == {"status": "degraded", "why": "the server's disk is full"}
         assert str(world.federation.server_home) in why()
         assert operator.run(run_id).status in (RunStatus.RUNNING, RunStatus.RESUMING)
         ballast.empty()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import sys
 import threading
@@ -15,6 +16,7 @@ import pytest
 
 from fedops.core.contracts import BlobRef, Instruction
 from fedops.core.contracts.training import TrainingOrder
+from fedops.flower import client_app
 from fedops.flower.client_app import DeviceApp, WorkResult, node_id_of
 from fedops.flower.codec.compat import APP_RAISED, LOAD_FAILED
 from fedops.scalize.flow.project import Project
@@ -336,3 +338,14 @@ def test_a_fedops_app_finds_the_warm_model_of_this_process(tmp_path: Path) -> No
     assert list(reply.arrays["arrays"]) == [spec.name for spec in adapter.contract.federated]
     assert lowered == [2]
     assert list((tmp_path / "states").glob("*")) == []
+
+
+def test_what_the_device_lacks_is_no_mistake_of_the_app(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/home/pi/result")
+
+    monkeypatch.setattr(client_app, "write_payload", full)
+    reason = bench.ask("query").reason
+    assert reason.startswith("the device's disk is full (/home/pi/result): free some space (OSErr")

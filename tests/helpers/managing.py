@@ -165,7 +165,8 @@ class World:
         self, name: str, key: ec.EllipticCurvePrivateKey | None = None, token: str | None = None
     ) -> tuple[c.JoinReply, Device]:
         """Enrol a device."""
-        body = join_request(token or self.join_token(), name, key or node_key(), c.DeviceInfo())
+        info = c.DeviceInfo(hostname=f"host-of-{name}")
+        body = join_request(token or self.join_token(), name, key or node_key(), info)
         with JoinClient(self.url) as client:
             reply = client.join(body)
         device = Device(self.url, reply.device_token)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from fedops.api_client.transport import Client
 from fedops.core import contracts as c
+from fedops.core.contracts import require_name
 
 
 class DeviceClient(Client):
@@ -22,6 +25,18 @@ class DeviceClient(Client):
 
     def me(self) -> c.DeviceRead:
         return self._call(c.DeviceRead, "GET", "/devices/me")
+
+    def model(self, task: str, version: str) -> c.DeviceModelRead:
+        """A version of a task that the device takes part in. ``Forbidden`` when it does not."""
+        return self._call(c.DeviceModelRead, "GET", _model_path(task, version))
+
+    def download_model(self, task: str, version: str, target: Path) -> Path:
+        """The version's model, now in the safetensors file ``target``."""
+        return self._download(f"{_model_path(task, version)}/file", target)
+
+
+def _model_path(task: str, version: str) -> str:
+    return f"/devices/me/tasks/{require_name(task)}/models/{require_name(version)}"
 
 
 class WorkClient(Client):

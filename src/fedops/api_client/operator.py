@@ -5,11 +5,12 @@ from __future__ import annotations
 from fedops.api_client.operator_devices import OperatorDevices
 from fedops.api_client.operator_models import OperatorModels
 from fedops.api_client.operator_runs import OperatorRuns
+from fedops.api_client.operator_studies import OperatorStudies
 from fedops.api_client.operator_tasks import OperatorTasks
 from fedops.core import contracts as c
 
 
-class OperatorClient(OperatorDevices, OperatorTasks, OperatorRuns, OperatorModels):
+class OperatorClient(OperatorDevices, OperatorTasks, OperatorRuns, OperatorStudies, OperatorModels):
     """What an operator may do, with the admin token.
 
     Beside the errors that a method names, each raises ``Forbidden`` when the token is not an admin's,

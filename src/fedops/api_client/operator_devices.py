@@ -103,6 +103,16 @@ class OperatorDevices(Client):
         """
         return self._call(c.DeviceTouched, "GET", f"/devices/{require_name(device)}/touched")
 
+    def rename_device(self, device: str, body: c.DeviceRename) -> c.DeviceRead:
+        """The device under its new name; its history stays with it.
+
+        ``NotFound`` when there is no such device, ``Conflict`` when the name is taken or a run goes on.
+
+        >>> operator.rename_device("spare", c.DeviceRename(name="ward-3")).name
+        'ward-3'
+        """
+        return self._call(c.DeviceRead, "POST", f"/devices/{require_name(device)}/rename", body)
+
     def device_logs(self, device: str, *, after: int = 0, limit: int = 200) -> c.LogPage:
         """What a device logged beyond the entry ``after``, oldest first.
 

@@ -55,7 +55,12 @@ class OperatorRuns(Client):
         >>> [(m.round, m.value) for m in operator.metrics(finished, "accuracy")]
         [(1, 0.1)]
         """
-        return self._list(c.MetricRead, f"/runs/{run_id}/metrics", name=name)
+        path, found = f"/runs/{run_id}/metrics", list[c.MetricRead]()
+        while page := self._list(c.MetricRead, path, name=name, after=found[-1].id if found else 0):
+            if found and page[-1].id <= found[-1].id:  # a server that gives all at once
+                break
+            found += page
+        return found
 
     def explanations(self, run_id: int) -> list[c.ExplanationRead]:
         """What devices told of their explanations, by round and device.

@@ -18,6 +18,7 @@ from fedops.core import contracts as c
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid, Unavailable
 from fedops.core.validation_messages import validation_messages
 from fedops.storage.atomic_files import atomic_file
+from fedops.storage.shortages import why_not_written
 
 M = TypeVar("M", bound=BaseModel)
 PREFIX = "/api/v1"
@@ -36,6 +37,10 @@ _LATER = frozenset({423, 429, 502, 503, 504, 507})
 
 class OtherVersion(Invalid):
     """The server speaks another version of the protocol; the message says what to do."""
+
+
+class Unreachable(Unavailable):
+    """Nobody answered."""
 
 
 class TryLater(Unavailable):
@@ -123,7 +128,7 @@ class Client:
         try:
             yield
         except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise Unavailable(
+            raise Unreachable(
                 f"{self._unreachable} {self.url}{self._way}: {error or type(error).__name__}"
             ) from None
 
@@ -199,7 +204,7 @@ def _save(response: httpx.Response, target: Path) -> None:
             for block in response.iter_bytes(1 << 20):
                 file.write(block)
     except OSError as error:
-        raise Unavailable(f"cannot write {target}: {error.strerror or error}") from None
+        raise Unavailable(why_not_written(error, target, "this machine")) from None
 
 
 def parse(reply: type[M], response: httpx.Response) -> M:

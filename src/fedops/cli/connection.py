@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from fedops.core.errors import Forbidden, Invalid
+from fedops.api_client import OperatorClient, Unreachable
+from fedops.core.errors import FedOpsError, Forbidden, Invalid
 from fedops.settings import (
     CliSettings,
     ServerSettings,
@@ -18,6 +20,9 @@ from fedops.settings import (
 )
 from fedops.storage.atomic_files import write_atomic
 
+#: How long it is waited for somebody to answer whom we have no token for. Seconds.
+_ANSWER_SECONDS = 5.0
+
 
 @dataclass(frozen=True)
 class Login:
@@ -25,10 +30,24 @@ class Login:
     token: str
 
 
-def find_login(server: str | None, token: str | None) -> Login:
+def require_answer(url: str) -> None:
+    """``Unreachable`` when nobody answers there. Whoever does is asked for no more than that."""
+    with OperatorClient(url, timeout=_ANSWER_SECONDS) as client:
+        try:
+            client.info()
+        except Unreachable:
+            raise
+        except FedOpsError:
+            return
+
+
+def find_login(
+    server: str | None, token: str | None, require: Callable[[str], None] | None = None
+) -> Login:
     """Options win over the environment, that over 'fedops login', that over a server on this machine.
 
-    A remembered token is sent to the server it was remembered for and to no other.
+    A remembered token is sent to the server it was remembered for and to no other. Where there is none,
+    it is first looked whether anybody answers (``require``).
     """
     settings, local = cli_settings(), server_settings()
     remembered = read_login(settings.login_file)
@@ -36,6 +55,7 @@ def find_login(server: str | None, token: str | None) -> Login:
     url = normal_url(url)
     token = token or settings.token or _token_for(url, remembered, local)
     if token is None:
+        (require or require_answer)(url)
         raise Forbidden(
             f"no token for {url}: use 'fedops login {url} --token T', --token or FEDOPS_TOKEN; "
             f"the admin token stands in the file 'admin-token' of the server's data folder"

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from fedops.cli.follow import outlasting
 from fedops.cli.output import plain
 from fedops.core import contracts as c
+from fedops.core.printable import printable
 
 #: Seconds between two looks at the server.
 INTERVAL = 1.0
@@ -74,4 +75,5 @@ def lines_of(entry: c.LogRead) -> list[str]:
     when = datetime.fromtimestamp(entry.at, UTC).astimezone().strftime("%H:%M:%S")
     who = f"{entry.device} {entry.source}" if entry.device else entry.source
     where = f" r{entry.round}" if entry.round is not None else ""
-    return [f"{when} {who}{where} | {line}" for line in entry.text.splitlines()]
+    head = printable(f"{when} {who}{where}")
+    return [f"{head} | {line}" for line in printable(entry.text).splitlines()]

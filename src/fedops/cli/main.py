@@ -15,8 +15,10 @@ from typing import Annotated, Any
 
 import click
 import typer
-from typer.core import TyperGroup
+from click.shell_completion import CompletionItem
 
+from fedops.cli.plain_help import Commands, PlainGroup
+from fedops.core.printable import printable
 from fedops.core.suggestions import did_you_mean
 
 #: Command -> its module, and its line in the help.
@@ -75,21 +77,15 @@ COMMANDS = {
 }
 
 
-#: No room, no permission, a file where a folder is wanted, or the other way round.
-_DENIED = frozenset(
-    (
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EACCES,
-        errno.EPERM,
-        errno.EROFS,
-        errno.ENOTDIR,
-        errno.EISDIR,
-    )
-)
+_OPTIONS = [
+    ("--version", "Show the version and exit."),
+    ("--install-completion", "Let the TAB key complete commands and names."),
+]
+#: A file where a folder is wanted, or the other way round.
+_MISPLACED = frozenset((errno.ENOTDIR, errno.EISDIR))
 
 
-class LazyCommands(TyperGroup):
+class LazyCommands(PlainGroup):
     """The commands of ``COMMANDS``, each imported when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -105,18 +101,27 @@ class LazyCommands(TyperGroup):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        if args[0] not in COMMANDS:
+        if args[0] not in COMMANDS and not ctx.resilient_parsing:
             ctx.fail(f"No such command '{args[0]}'{did_you_mean(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        fitting = [name for name in COMMANDS if name.startswith(incomplete)]
+        commands = [CompletionItem(name, help=COMMANDS[name][1]) for name in fitting]
+        return commands + click.Command.shell_complete(self, ctx, incomplete)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Those that matter: a screen has 24 lines. --help is spoken of above them."""
+        with formatter.section("Options"):
+            formatter.write_dl(_OPTIONS)
+        self.format_commands(ctx, formatter)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
-app = typer.Typer(
-    cls=LazyCommands, no_args_is_help=True, add_completion=False, rich_markup_mode=None
-)
+app = Commands(cls=LazyCommands, no_args_is_help=True, add_completion=True)
 
 
 def _show_version(wanted: bool) -> None:
@@ -154,13 +159,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _of_this_machine(error: BaseException) -> BaseException:
-    """A file that this machine does not let us have is no mistake of ours."""
-    if not isinstance(error, OSError) or error.errno not in _DENIED:
+    """What this machine lacks, or a file that it does not let us have, is no mistake of ours."""
+    if not isinstance(error, OSError | MemoryError):
         return error
     from fedops.core.errors import Unavailable
+    from fedops.storage.shortages import shortage_of
 
+    if isinstance(error, OSError) and error.errno in _MISPLACED:
+        return Unavailable(f"{error.filename}: {error.strerror}")
+    shortage = shortage_of(error, getattr(error, "filename", None) or "")
+    if shortage is None:
+        return error
+    if isinstance(error, MemoryError):
+        return Unavailable(f"{shortage.named('this machine')}: {shortage.remedy}")
     where = f"{error.filename}: " if error.filename else ""
-    return Unavailable(f"{where}{error.strerror}")
+    return Unavailable(f"{where}{error.strerror}; {shortage.remedy}")
 
 
 def _report(error: BaseException, words: list[str]) -> int:
@@ -175,7 +188,7 @@ def _report(error: BaseException, words: list[str]) -> int:
     if isinstance(error, click.exceptions.NoArgsIsHelpError):  # the help has been shown
         return error.exit_code
     described = _described(error, "--traceback" in words)
-    sys.stderr.write(f"fedops: {described['message']}\n")
+    sys.stderr.write(f"fedops: {printable(described['message'])}\n")
     if "--json" in words:
         import json
 

@@ -11,12 +11,13 @@ from typing import Any
 import typer
 from rich.console import RenderableType
 
-from fedops.api_client import OperatorClient
+from fedops.api_client import OperatorClient, Unreachable
 from fedops.cli import options
 from fedops.cli.connection import find_login
 from fedops.cli.output import show
 
 Command = Callable[..., None]
+_IS_IT = "Is the server running ('fedops server'), and is this its URL (--server)?"
 
 
 class Operator:
@@ -49,6 +50,8 @@ def operator_command(app: typer.Typer, name: str | None = None) -> Callable[[Com
             operator = Operator(server, token, as_json)
             try:
                 command(operator, **own)
+            except Unreachable as error:
+                raise Unreachable(f"{error.message}. {_IS_IT}") from None
             finally:
                 operator.close()
 

@@ -9,7 +9,8 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
-from fedops.core.contracts import Request
+from fedops.cli.plain_help import Commands
+from fedops.core.contracts import Request, require_name
 from fedops.core.errors import Invalid
 from fedops.core.validation_messages import validation_messages
 
@@ -33,6 +34,11 @@ Home = Annotated[
 ]
 
 
+def named(text: str | None) -> str | None:
+    """The name of a task or device as it was typed. ``Invalid`` before anybody is asked about it."""
+    return text if text is None else require_name(text)
+
+
 def request(kind: type[R], **values: Any) -> R:
     """A request made of what the user typed. ``Invalid`` names each value that it cannot hold."""
     try:
@@ -43,24 +49,27 @@ def request(kind: type[R], **values: Any) -> R:
 
 def require_sure(question: str, yes: bool) -> None:
     """Ask on a terminal before what cannot be undone. Elsewhere ``Invalid``, unless --yes was given."""
+    _require(question, yes, "It cannot be undone: repeat the command with --yes")
+
+
+def require_agreed(question: str, yes: bool) -> None:
+    """Ask on a terminal before what may not be meant. Elsewhere ``Invalid``, unless --yes was given."""
+    _require(question, yes, "If so, repeat the command with --yes")
+
+
+def _require(question: str, yes: bool, else_: str) -> None:
     if yes:
         return
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
-        raise Invalid(f"{question} It cannot be undone: repeat the command with --yes")
+        raise Invalid(f"{question} {else_}")
     typer.confirm(question, abort=True, err=True)
 
 
-def group(text: str) -> typer.Typer:
+def group(text: str) -> Commands:
     """A command with subcommands."""
-    return typer.Typer(
-        help=text,
-        no_args_is_help=True,
-        suggest_commands=False,  # click does
-        add_completion=False,
-        pretty_exceptions_enable=False,
-    )
+    return Commands(help=text, no_args_is_help=True)
 
 
-def single() -> typer.Typer:
+def single() -> Commands:
     """A command without subcommands."""
-    return typer.Typer(rich_markup_mode=None, add_completion=False, pretty_exceptions_enable=False)
+    return Commands()

@@ -12,7 +12,7 @@ from fedops.console.format import (
     fields,
     moment,
     or_dash,
-    table,
+    table_of,
     version_name,
 )
 from fedops.core import contracts as c
@@ -58,9 +58,9 @@ def refusal_line(process: c.ProcessReport) -> str:
 def devices_table(devices: Sequence[c.DeviceRead]) -> RenderableType:
     if not devices:
         return "No device yet: 'fedops token create' makes a token with which one can join."
-    result = table("DEVICE", "STATE", "TASKS", "RUN", "ROUND", "LAST SEEN", "WHY")
-    for device in devices:
-        result.add_row(
+    titles = ("DEVICE", "STATE", "TASKS", "RUN", "ROUND", "LAST SEEN", "WHY")
+    rows = [
+        (
             device.name,
             coloured(presence(device)),
             ", ".join(device.tasks) or "-",
@@ -69,7 +69,9 @@ def devices_table(devices: Sequence[c.DeviceRead]) -> RenderableType:
             last_seen(device),
             device.why,
         )
-    return result
+        for device in devices
+    ]
+    return table_of(titles, rows, optional=("TASKS", "RUN", "ROUND"))
 
 
 def last_seen(device: c.DeviceRead) -> str:
@@ -93,12 +95,17 @@ def device_fields(device: c.DeviceRead) -> RenderableType:
             "data": examples(device.process),
             "host": f"{device.info.hostname}, {device.info.platform}",
             "software": f"fedops {device.info.fedops}, Python {device.info.python}",
+            "libraries": _libraries(device.info),
             "hardware": f"{device.info.cpus} CPUs, {bytes_of(device.info.memory_bytes)} memory"
             + (f", {device.info.gpu}" if device.info.gpu else ""),
             "joined": moment(device.created_at),
             "id": device.id,
         }
     )
+
+
+def _libraries(info: c.DeviceInfo) -> str:
+    return ", ".join(f"{name} {version}" for name, version in sorted(info.libraries.items()))
 
 
 def examples(process: c.ProcessReport) -> str:
@@ -133,9 +140,9 @@ def touched_view(found: c.DeviceTouched) -> list[RenderableType]:
     """Where the updates of a device are, and what to do next."""
     if not found.touched:
         return [f"No committed round has an update of {found.device.name}.", *found.next_steps]
-    result = table("TASK", "RUN", "ROUNDS", "BEGAN FROM", "VERSION", "", right=("RUN",))
-    for run in found.touched:
-        result.add_row(
+    titles = ("TASK", "RUN", "ROUNDS", "BEGAN FROM", "VERSION", "STATE")
+    rows = [
+        (
             run.task,
             str(run.run_id),
             ", ".join(map(str, run.rounds)),
@@ -143,4 +150,7 @@ def touched_view(found: c.DeviceTouched) -> list[RenderableType]:
             version_name(run.version),
             "quarantined" if run.quarantine is not None else "",
         )
+        for run in found.touched
+    ]
+    result = table_of(titles, rows, right=("RUN",), optional=("ROUNDS", "BEGAN FROM", "STATE"))
     return [result, *found.next_steps]

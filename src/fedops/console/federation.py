@@ -30,6 +30,7 @@ class FederationStatus:
 def attention(status: FederationStatus) -> list[str]:
     """What needs somebody, with the next step, the most urgent first."""
     return [
+        *status.info.problems,
         *_waiting_devices(status),
         *_failed_runs(status),
         *_quarantined(status),
@@ -51,7 +52,7 @@ def _failed_runs(status: FederationStatus) -> Iterator[str]:
     now = status.info.server_time
     for run in _newest_runs(status):
         if run.status is RunStatus.FAILED and now - (run.ended_at or now) < _RECENT_SECONDS:
-            yield f"run {run.id} of {run.task}: {run.why}"
+            yield f"run {run.id} of {run.task} {run.why}"
 
 
 def _newest_runs(status: FederationStatus) -> list[c.RunRead]:

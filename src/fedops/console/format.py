@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from rich import box
+from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
@@ -37,22 +38,49 @@ TIMES = {
     "waiting": "WAIT",
     "transfer": "TRANSFER",
     "training": "TRAIN",
-    "aggregation": "AGGREGATE",
-    "evaluation": "EVALUATE",
+    "aggregation": "AGGR",
+    "evaluation": "EVAL",
 }
 
 
 def table(*columns: str, right: Sequence[str] = ()) -> Table:
-    """A plain table; ``right`` names the columns of numbers."""
-    result = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    """A plain table, narrow enough for 80 columns; ``right`` names the columns of numbers."""
+    result = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+        show_edge=False,
+        header_style="bold",
+        padding=(0, 1, 0, 0),
+    )
     for column in columns:
-        result.add_column(column, justify="right" if column in right else "left")
+        justify: JustifyMethod = "right" if column in right else "left"
+        result.add_column(column, justify=justify, overflow="fold")
+    return result
+
+
+def table_of(
+    titles: Sequence[str],
+    rows: Sequence[Sequence[str | Text]],
+    right: Sequence[str] = (),
+    optional: Sequence[str] = (),
+) -> Table:
+    """A table of rows. An ``optional`` column that is empty in every one of them is left out."""
+    kept = [
+        i
+        for i, title in enumerate(titles)
+        if title not in optional or any(str(row[i]) not in ("", "-") for row in rows)
+    ]
+    result = table(*(titles[i] for i in kept), right=right)
+    for row in rows:
+        result.add_row(*(row[i] for i in kept))
     return result
 
 
 def fields(rows: Mapping[str, Any]) -> Table:
     """Name and value, one a line."""
     result = Table.grid(padding=(0, 2))
+    result.add_column()
+    result.add_column(overflow="fold")
     for name, value in rows.items():
         shown = (
             value if isinstance(value, Text) else Text("-" if value in (None, "") else str(value))

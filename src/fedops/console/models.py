@@ -7,18 +7,25 @@ from typing import Any
 
 from rich.console import Group, RenderableType
 
-from fedops.console.format import bytes_of, fields, moment, number, or_dash, table, version_name
+from fedops.console.format import (
+    bytes_of,
+    fields,
+    moment,
+    number,
+    or_dash,
+    table,
+    table_of,
+    version_name,
+)
 from fedops.core import contracts as c
 
 
 def models_table(models: Sequence[c.ModelVersionRead]) -> RenderableType:
     if not models:
         return "No global model version yet: a completed run makes the first."
-    result = table(
-        "VERSION", "RUN", "ROUND", "FROM", "ACCURACY", "LOSS", "SIZE", "SHA256", "ALIASES"
-    )
-    for model in models:
-        result.add_row(
+    titles = ("VERSION", "RUN", "ROUND", "FROM", "ACCURACY", "LOSS", "SIZE", "SHA256", "ALIASES")
+    rows = [
+        (
             version_name(model.version),
             or_dash(model.run_id),
             str(model.round),
@@ -26,9 +33,12 @@ def models_table(models: Sequence[c.ModelVersionRead]) -> RenderableType:
             number(model.metrics.get("accuracy")),
             number(model.metrics.get("loss")),
             bytes_of(model.size),
-            model.sha256[:16],
+            model.sha256[:12],
             ", ".join([*model.aliases, *(["quarantined"] if model.quarantine else [])]),
         )
+        for model in models
+    ]
+    result = table_of(titles, rows, optional=("ACCURACY", "LOSS", "ALIASES"))
     lines = [f"{version_name(m.version)}: {why}" for m in models if (why := quarantine_text(m))]
     return Group(result, *lines) if lines else result
 
@@ -39,9 +49,7 @@ def model_fields(model: c.ModelVersionRead) -> RenderableType:
             "task": model.task,
             "version": version_name(model.version),
             "aliases": ", ".join(model.aliases),
-            "quarantined": quarantine_text(model),
-            "gate": model.lineage.get("gate", ""),
-            "made again": _rebuilt(model.lineage.get("rebuilds") or {}),
+            **{name: text for name, text in _judged(model).items() if text},
             "made by": f"run {or_dash(model.run_id)}, round {model.round}",
             "from": version_name(model.parent),
             **{name: number(value) for name, value in sorted(model.metrics.items())},
@@ -50,6 +58,15 @@ def model_fields(model: c.ModelVersionRead) -> RenderableType:
             "created": moment(model.created_at),
         }
     )
+
+
+def _judged(model: c.ModelVersionRead) -> dict[str, str]:
+    """What was said of it, as far as anything was."""
+    return {
+        "quarantined": quarantine_text(model),
+        "gate": model.lineage.get("gate", ""),
+        "made again": _rebuilt(model.lineage.get("rebuilds") or {}),
+    }
 
 
 def _rebuilt(rebuilds: Mapping[str, Any]) -> str:

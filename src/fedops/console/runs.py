@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
@@ -10,6 +11,7 @@ from rich.text import Text
 
 from fedops.console.devices import presence
 from fedops.console.format import (
+    COLOURS,
     TIMES,
     coloured,
     fields,
@@ -17,21 +19,38 @@ from fedops.console.format import (
     number,
     or_dash,
     table,
+    table_of,
     version_name,
 )
 from fedops.core import contracts as c
-from fedops.core.states import ParticipationStatus
+from fedops.core.states import ParticipationStatus, RunStatus
 
+#: So many devices have a line of their own while a run is followed.
+_SHOWN_DEVICES = 12
 _TAKING_PART = (ParticipationStatus.SELECTED, ParticipationStatus.REPLIED)
+
+
+#: A sentence that begins with one of these goes on after "is"; with one of those above, without.
+_OVER = ("completed", "failed", "stopped")
+_IS = ("paused", "pausing", "stopping")
+
+
+def run_sentence(run: c.RunRead) -> str:
+    """``Run 3 failed (app_error) after round 2 of 5: ...``: its state once, and why."""
+    word = run.why.split(" ")[0].rstrip(":")
+    if word in _OVER and word == run.status:
+        return f"Run {run.id} {run.why}"
+    if word in _IS and word == run.status:
+        return f"Run {run.id} is {run.why}"
+    return f"Run {run.id} is {run.status}: {run.why}"
 
 
 def runs_table(runs: Sequence[c.RunRead]) -> RenderableType:
     if not runs:
         return "No run yet: 'fedops run start TASK' starts one."
     titles = ("RUN", "PARENT", "TASK", "STATUS", "ROUNDS", "ACCURACY", "MODEL", "WHY")
-    result = table(*titles, right=("RUN", "PARENT"))
-    for run in runs:
-        result.add_row(
+    rows = [
+        (
             str(run.id),
             or_dash(run.parent),
             run.task,
@@ -39,9 +58,12 @@ def runs_table(runs: Sequence[c.RunRead]) -> RenderableType:
             f"{run.committed_rounds}/{run.rounds}",
             number(run.metrics.get("accuracy")),
             version_name(run.version),
-            run.why,
+            "" if run.status is RunStatus.COMPLETED else run.why,  # the others say it all
         )
-    return result
+        for run in runs
+    ]
+    optional = ("PARENT", "ACCURACY", "MODEL", "WHY")
+    return table_of(titles, rows, right=("RUN", "PARENT"), optional=optional)
 
 
 def run_fields(run: c.RunRead) -> RenderableType:
@@ -52,9 +74,10 @@ def run_fields(run: c.RunRead) -> RenderableType:
             "status": coloured(run.status),
             "why": run.why,
             "goes on from": _parent(run),
+            "study": run.study,
             "rounds": f"{run.committed_rounds} of {run.rounds} committed",
             "seed": run.seed,
-            "model": f"{version_name(run.from_version)} -> {version_name(run.version)}",
+            "model": f"{_origin(run)} -> {version_name(run.version)}",
             "gate": run.gate,
             **{name: number(value) for name, value in sorted(run.metrics.items())},
             "started": moment(run.started_at),
@@ -62,6 +85,10 @@ def run_fields(run: c.RunRead) -> RenderableType:
             "attempts": ", ".join(_attempt(a) for a in run.attempts),
         }
     )
+
+
+def _origin(run: c.RunRead) -> str:
+    return "new" if run.new_model and run.from_version is None else version_name(run.from_version)
 
 
 def _parent(run: c.RunRead) -> str:
@@ -91,7 +118,6 @@ def rounds_table(rounds: Sequence[c.RoundRead]) -> RenderableType:
     """Fits a terminal of 80 columns; whoever did not take part is named below."""
     titles = ("ROUND", "ACCURACY", "LOSS", "SECONDS", *TIMES.values(), "CLIENTS")
     result = table(*titles, right=titles)
-    result.padding = (0, 1, 0, 0)
     for round_ in rounds:
         result.add_row(
             str(round_.round),
@@ -103,11 +129,6 @@ def rounds_table(rounds: Sequence[c.RoundRead]) -> RenderableType:
         )
     missing = [f"round {r.round}: {text}" for r in rounds for text in _bad(r)]
     return Group(result, *missing)
-
-
-def participants(round_: c.RoundRead) -> str:
-    """``pi-1, pi-2; pi-3 dropped: went offline``."""
-    return "; ".join([", ".join(_good(round_)), *_bad(round_)])
 
 
 def _good(round_: c.RoundRead) -> list[str]:
@@ -126,16 +147,21 @@ def run_view(
     run: c.RunRead, rounds: Sequence[c.RoundRead], devices: Sequence[c.DeviceRead]
 ) -> RenderableType:
     """A run as it goes: its state, its devices, its rounds."""
-    head = Text.assemble(
-        (f"Run {run.id} of {run.task} is ", "bold"),
-        coloured(run.status),
-        f". {run.why}",
-    )
     committed = [round_ for round_ in rounds if round_.committed_at is not None]
-    return Group(head, "", _device_lines(devices), "", rounds_table(committed))
+    return Group(going_view(run, devices), "", rounds_table(committed))
+
+
+def going_view(run: c.RunRead, devices: Sequence[c.DeviceRead]) -> RenderableType:
+    """What a run and its devices are doing now, on a part of the screen."""
+    head = Text(run_sentence(run))
+    head.highlight_words([str(run.status)], COLOURS.get(run.status, "bold"))
+    return Group(head, "", _device_lines(devices))
 
 
 def _device_lines(devices: Sequence[c.DeviceRead]) -> RenderableType:
+    if len(devices) > _SHOWN_DEVICES:
+        counts = Counter(presence(device) for device in devices)
+        return ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
     result = Table.grid(padding=(0, 2))
     for device in devices:
         process = device.process
@@ -144,13 +170,12 @@ def _device_lines(devices: Sequence[c.DeviceRead]) -> RenderableType:
     return result
 
 
-def round_line(round_: c.RoundRead, of: int) -> str:
-    """One round in one line, for output that is no terminal."""
-    split = ", ".join(f"{name} {value:.2f}" for name, value in time_split(round_).items())
-    return (
-        f"round {round_.round}/{of}: {_scores(round_)}, {number(round_.seconds, 1)} s ({split}); "
-        f"{participants(round_)}"
-    )
+def round_line(round_: c.RoundRead, of: int, late: Sequence[c.RoundRead] = ()) -> str:
+    """One round in one line, with what has become known of the models of rounds before it (``late``)."""
+    replied = f"{len(_good(round_))} of {len(round_.participations)} replied"
+    parts = [_scores(round_), f"{number(round_.seconds, 1)} s", "; ".join([replied, *_bad(round_)])]
+    line = f"round {round_.round}/{of}: {', '.join(part for part in parts if part)}"
+    return "; ".join([line, *(f"round {r.round} has {_scores(r)}" for r in late)])
 
 
 def score_line(round_: c.RoundRead, of: int) -> str:
@@ -166,6 +191,4 @@ def scores_of(round_: c.RoundRead) -> dict[str, float]:
 
 
 def _scores(round_: c.RoundRead) -> str:
-    unknown: dict[str, float | None] = {"accuracy": None, "loss": None}
-    scores = scores_of(round_) or unknown
-    return ", ".join(f"{name} {number(value)}" for name, value in list(scores.items())[:4])
+    return ", ".join(f"{name} {number(x)}" for name, x in list(scores_of(round_).items())[:4])

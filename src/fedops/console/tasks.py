@@ -7,25 +7,26 @@ from collections.abc import Sequence
 
 from rich.console import RenderableType
 
-from fedops.console.format import coloured, fields, moment, or_dash, table, version_name
+from fedops.console.format import coloured, fields, moment, or_dash, table, table_of, version_name
 from fedops.core import contracts as c
 
 
 def tasks_table(tasks: Sequence[c.TaskRead]) -> RenderableType:
     if not tasks:
         return "No task yet: 'fedops task create NAME --app PATH' makes one."
-    result = table("TASK", "STATUS", "RUN", "MODEL", "DEVICES", "DESCRIPTION")
-    for task in tasks:
-        run = "-" if task.active_run is None else f"{task.active_run} active"
-        result.add_row(
+    titles = ("TASK", "STATUS", "RUN", "MODEL", "DEVICES", "DESCRIPTION")
+    rows = [
+        (
             task.name,
             coloured(task.status),
-            run,
+            "-" if task.active_run is None else f"{task.active_run} active",
             version_name(task.latest_version),
             ", ".join(task.devices) or "-",
             task.description,
         )
-    return result
+        for task in tasks
+    ]
+    return table_of(titles, rows, optional=("DESCRIPTION",))
 
 
 def task_fields(task: c.TaskRead) -> RenderableType:

@@ -21,3 +21,8 @@ def draw_seed(run_seed: int, round_: int, retry: int = 0) -> int:
 
 def _seed(text: str) -> int:
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) & (2**63 - 1)
+
+
+def study_seeds(first: int, count: int) -> list[int]:
+    """The seeds of the runs of a study: counted up from its config's, so that everybody can say them."""
+    return [(first + number) % 2**63 for number in range(count)]

@@ -10,13 +10,13 @@ from pathlib import Path
 from fedops.core.contracts import AttemptSpec, EngineFinish, EngineProgress
 from fedops.core.errors import AttemptSuperseded, FedOpsError, Unavailable
 from fedops.core.states import FailureReason
-from fedops.engine.link.disk_space import await_room
+from fedops.engine.link.disk_space import await_room, may_pass
 from fedops.engine.link.exit_reasons import RunFailed, StopRequested
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.round_engine import RoundEngine
 from fedops.engine.run_setup import Setup
 from fedops.failpoints import reached
-from fedops.storage.disk import is_full
+from fedops.storage.shortages import shortage_of
 
 logger = logging.getLogger("fedops.engine")
 
@@ -49,14 +49,15 @@ def play(spec: AttemptSpec, link: ServerLink, work: Callable[[], EngineFinish]) 
 def _with_room(
     spec: AttemptSpec, link: ServerLink, work: Callable[[], EngineFinish]
 ) -> EngineFinish:
-    """Do ``work``; when the disk is too full for it, leave it to the next attempt, once there is room."""
+    """Do ``work``; when the disk does not take it, leave it to the next attempt, once it does."""
     try:
         return work()
     except OSError as error:
-        if not is_full(error):
+        folder = Path(spec.spool_dir)
+        if not may_pass(error, folder):
             raise
-        await_room(Path(spec.spool_dir), link)
-        raise Unavailable("the server's disk was full: another attempt goes on") from error
+        met = await_room(error, folder, link)
+        raise Unavailable(f"until now {met.named()}: another attempt goes on") from error
 
 
 def _outcome(work: Callable[[], EngineFinish]) -> EngineFinish:
@@ -76,7 +77,13 @@ def _outcome(work: Callable[[], EngineFinish]) -> EngineFinish:
         return _failed(FailureReason.ENGINE_ERROR, error.message)
     except Exception as error:
         logger.exception("the round engine failed")
-        return _failed(FailureReason.ENGINE_ERROR, f"{type(error).__name__}: {error}")
+        return _failed(FailureReason.ENGINE_ERROR, _what_failed(error))
+
+
+def _what_failed(error: Exception) -> str:
+    shortage = shortage_of(error, getattr(error, "filename", None) or "")
+    said = f"{type(error).__name__}: {error}"
+    return f"{shortage.short()} ({said}); {shortage.remedy}" if shortage else said
 
 
 def _failed(reason: FailureReason, text: str) -> EngineFinish:

@@ -17,11 +17,13 @@ from typing import Any, Literal
 from fedops.algorithms.selection import Selector, UniformSelector
 from fedops.core.contracts import Candidate, Encoding, EngineProgress, OpenRound
 from fedops.core.errors import Invalid
+from fedops.core.reasons.shortages import is_of_device
 from fedops.core.states import FailureReason
 from fedops.engine.collecting import Collection, EndCondition, Place
 from fedops.engine.instructions import Instructions, ModelBlobs, Orders
 from fedops.engine.link.blob_files import BlobFiles
 from fedops.engine.link.deliveries import DeliveryStream
+from fedops.engine.link.disk_space import may_pass
 from fedops.engine.link.exit_reasons import RunFailed, heed
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.recruiting import Recruiter
@@ -30,7 +32,7 @@ from fedops.engine.round_commit import FinishedRound, RoundCommitter, Timing, cl
 from fedops.engine.run_setup import Setup
 from fedops.engine.taking_over import TakeOver
 from fedops.failpoints import reached
-from fedops.storage.disk import is_full
+from fedops.storage.shortages import shortage_of
 
 logger = logging.getLogger("fedops.engine")
 
@@ -64,7 +66,7 @@ class RoundEngine:
 
         Raises:
             StopRequested, RunFailed, AttemptSuperseded: see ``exit_reasons``.
-            OSError: the server's disk is full.
+            OSError: the server's disk is full, or closed to us.
         """
         last: Collection | None = None
         try:
@@ -73,9 +75,11 @@ class RoundEngine:
                 self._forget_before(round_)
             return self._evaluate_final(last)
         except OSError as error:
-            if is_full(error):
+            if may_pass(error, self._setup.spool):
                 raise
+            lacking = shortage_of(error, self._setup.spool)
             text = f"the server cannot write to {self._setup.spool}: {error.strerror or error}"
+            text = f"{lacking.named()}; {lacking.remedy}" if lacking else text
             raise RunFailed(FailureReason.ENGINE_ERROR, text) from error
 
     # --- one round -------------------------------------------------------------------------------
@@ -114,7 +118,7 @@ class RoundEngine:
         try:
             return self._setup.evaluate(self._model, round_)
         except (Invalid, OSError) as error:  # of the project's files, or of ours
-            if isinstance(error, OSError) and is_full(error):
+            if may_pass(error, self._setup.spool):
                 raise
             text = f"evaluating on the server's validation data: {error}"
             raise RunFailed(FailureReason.APP_ERROR, text) from None
@@ -232,7 +236,8 @@ class RoundEngine:
                 collection.refuse(device, why)
 
     def _failure(self, round_: int, collection: Collection, quorum: int) -> RunFailed:
-        of_app = collection.failed or collection.rejected or collection.refused
+        failed = [why for why in collection.failed.values() if not is_of_device(why)]
+        of_app = failed or collection.rejected or collection.refused
         reason = FailureReason.APP_ERROR if of_app else FailureReason.TOO_FEW_CLIENTS
         missing = sorted(collection.unanswered().items())
         causes = "; ".join(f"{name}: {why}" for name, why in missing)

@@ -30,6 +30,7 @@ from fedops.core.contracts.training import (
     TrainingOrder,
 )
 from fedops.core.errors import FedOpsError, Invalid
+from fedops.core.reasons.shortages import Lack
 from fedops.core.states import ProcessStatus
 from fedops.flower.codec.compat import (
     APP_RAISED,
@@ -55,6 +56,7 @@ from fedops.storage.payloads import (
     check_document,
     write_payload,
 )
+from fedops.storage.shortages import shortage_of
 from fedops.storage.tensors import Tensors, load, pack, unpack
 from fedops.trainer.device_context import Device
 from fedops.trainer.local_round import ClientProject, LocalTrainer, LocalUpdate
@@ -345,7 +347,7 @@ class DeviceApp:
     def _failed(self, instruction: Instruction, error: BaseException) -> WorkResult:
         if not isinstance(error, FedOpsError):
             traceback.print_exception(error)
-        reason = str(error) if isinstance(error, FedOpsError) else _in_one_line(error)
+        reason = str(error) if isinstance(error, FedOpsError) else _why_failed(error)
         labels = {"run_id": instruction.run_id, "round": instruction.round}
         self._device.report.event("training_failed", reason, **labels)
         code = LOAD_FAILED if self._app is None else APP_RAISED
@@ -384,6 +386,18 @@ def _short(text: str) -> str:
 def _in_one_line(error: BaseException) -> str:
     text = _short(str(error))
     return f"{type(error).__name__}: {text}"[:_REASON] if text else type(error).__name__
+
+
+#: What may also be said of an app's own files.
+_OF_THE_APP = (Lack.PERMISSION, Lack.WRITABLE_DISK)
+
+
+def _why_failed(error: BaseException) -> str:
+    """A device that lacks something is no mistake of the app, and said first."""
+    shortage = shortage_of(error, getattr(error, "filename", None) or "")
+    if shortage is None or shortage.lack in _OF_THE_APP:
+        return _in_one_line(error)
+    return f"{shortage.named('the device')}: {shortage.remedy} ({_in_one_line(error)})"[:_REASON]
 
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

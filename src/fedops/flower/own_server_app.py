@@ -11,6 +11,7 @@ from flwr.serverapp import ServerApp
 from fedops.core.contracts import AttemptSpec, EngineFinish
 from fedops.core.errors import AttemptSuperseded, FedOpsError, Invalid, Unavailable
 from fedops.core.states import FailureReason
+from fedops.engine.link.disk_space import may_pass
 from fedops.engine.link.exit_reasons import RunFailed, StopRequested
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.run_setup import fresh_spool
@@ -21,7 +22,6 @@ from fedops.flower.grid.assignment_grid import AssignmentGrid
 from fedops.scalize.flow.manifest import make_importable
 from fedops.scalize.flow.project import Project
 from fedops.scalize.flow.target_import import import_advice
-from fedops.storage.disk import is_full
 
 logger = logging.getLogger("fedops.engine")
 
@@ -47,7 +47,7 @@ def run_own(project: Project, spec: AttemptSpec, link: ServerLink) -> EngineFini
     except (StopRequested, AttemptSuperseded, RunFailed, Unavailable):
         raise
     except (Exception, SystemExit) as error:
-        if isinstance(error, OSError) and is_full(error):
+        if may_pass(error, spool):
             raise
         if not isinstance(error, SystemExit) or error.code:
             raise _failure(error, project) from None

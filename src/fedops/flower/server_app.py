@@ -20,6 +20,7 @@ from fedops.engine.link.log_shipping import LogShipping
 from fedops.engine.link.server_link import RETRY_SECONDS, ServerLink
 from fedops.failpoints import reached
 from fedops.platforms.processes import lower_priority
+from fedops.processes.environment import describe_environment
 from fedops.processes.json_lines import read_first_line
 from fedops.processes.log_output import log_to_stderr
 from fedops.processes.spawn import die_with_parent
@@ -65,7 +66,9 @@ def execute(ticket: EngineTicket, api: EngineClient, retry_seconds: float = RETR
 def run_attempt(app_dir: Path, link: ServerLink) -> None:
     """The attempt from its hello to its last word."""
     try:
-        spec = link.ask(lambda api: api.hello(EngineHello(pid=os.getpid())))
+        spec = link.ask(
+            lambda api: api.hello(EngineHello(pid=os.getpid(), environment=describe_environment()))
+        )
     except AttemptSuperseded as error:
         logger.info("another attempt took over: %s", error)
         return

@@ -75,3 +75,15 @@ def link_open_file(file: int, path: Path, target: Path) -> None:
     if not os.path.samestat(target.stat(), os.fstat(file)):
         target.unlink()
         raise FileNotFoundError(path)
+
+
+def has_no_inodes(where: Path) -> bool:
+    """Whether its disk holds no more files, however small. Windows does not count them."""
+    if sys.platform == "win32":
+        return False
+    else:
+        try:
+            found = os.statvfs(where if where.exists() else where.parent)
+        except OSError:
+            return False
+        return found.f_files > 0 and found.f_favail == 0

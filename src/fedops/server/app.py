@@ -13,6 +13,7 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
 from fedops.api_client import PREFIX
+from fedops.core.contracts import Health
 from fedops.core.errors import FedOpsError, NotFound
 from fedops.server.api.http import error_responses, protocol_check, reference_page
 from fedops.server.api.http.front_door import FrontDoor
@@ -22,6 +23,7 @@ from fedops.server.api.routes import (
     explanations,
     round_engine,
     runs,
+    studies,
     tasks,
     work,
 )
@@ -31,6 +33,7 @@ from fedops.server.assembly import ServerManager, assemble_manager
 from fedops.server.blob_app.app import MOUNT
 from fedops.server.dashboard.queries import DashboardSource
 from fedops.server.jobs.engine_process import EngineProcesses
+from fedops.server.services.health import health_of
 from fedops.server.services.services import Services
 from fedops.settings import ServerSettings
 
@@ -108,6 +111,7 @@ def _add_routes(app: FastAPI) -> None:
         tasks.router,
         model_routes.router,
         runs.router,
+        studies.router,
         explanations.router,
         round_engine.router,
     ):
@@ -122,12 +126,11 @@ def _add_routes(app: FastAPI) -> None:
 _plain = APIRouter(tags=["server"])
 
 
-@_plain.get("/health")
-def health(request: Request) -> dict[str, str]:
-    """Whether the server and its database answer. Needs no token."""
-    with request.app.state.services.db.read() as session:
-        session.connection()
-    return {"status": "ok"}
+@_plain.get("/health", response_model_exclude_unset=True)
+def health(request: Request) -> Health:
+    """Whether the server and its database answer, and what they lack. Needs no token."""
+    services: Services = request.app.state.services
+    return health_of(services.db, services.settings.home)
 
 
 async def _nothing_here(request: Request) -> None:

@@ -86,7 +86,7 @@ class Member:
         with self.db.write() as session:
             if not self.leadership.shared:  # else others may have heard the devices all the time
                 self.presence.load(session, self.clock())
-                self.presence.flush(session, self.presence.take(self.clock()))
+                self.presence.flush(session, self.presence.take(self.clock()), self.clock())
             found = open_work.open_rows(session)
             known = [(open_work.work_of(row), open_work.seen_of(row)) for row in found]
             ended = [

@@ -21,6 +21,7 @@ from fedops.server.api.http.front_door import FrontDoor
 from fedops.server.assembly import Member, assemble_file_server
 from fedops.server.blob_app.app import MOUNT
 from fedops.server.protocol.error_replies import HEADERS, log_trouble
+from fedops.server.services.health import health_of
 from fedops.settings import ServerSettings
 
 _METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
@@ -50,9 +51,9 @@ def file_app(member: Member) -> ASGIApp:
             await asyncio.to_thread(member.close)
 
     def health(_: Request) -> Response:
-        with member.db.read() as session:
-            session.connection()
-        return JSONResponse({"status": "ok"})
+        return JSONResponse(
+            health_of(member.db, member.settings.home).model_dump(exclude_unset=True)
+        )
 
     routes = [Route("/health", health), Route("/{path:path}", _nothing_here, methods=_METHODS)]
     rest = Starlette(routes=routes, lifespan=lifespan, exception_handlers={FedOpsError: _as_answer})

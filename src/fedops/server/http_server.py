@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from fedops.core.errors import FedOpsError
+from fedops.server.protocol.error_replies import as_shortage, log_trouble
 
 logger = logging.getLogger("fedops.server")
 
@@ -60,6 +63,10 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._let_go = let_go
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        asyncio.get_running_loop().set_exception_handler(_loop_failed)
+        await super().startup(sockets)
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._let_go()
         await super().shutdown(sockets)
@@ -80,3 +87,13 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.should_exit = True  # a second signal hastens nothing: the end takes seconds anyway
+
+
+def _loop_failed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """A connection that cannot be taken for want of open files is said once a minute, not once a second."""
+    error = context.get("exception")
+    lacking = as_shortage(error) if error is not None else None
+    if lacking is None:
+        loop.default_exception_handler(context)
+    else:
+        log_trouble(lacking)

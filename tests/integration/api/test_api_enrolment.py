@@ -104,7 +104,7 @@ def test_joining_approves_at_once_and_names_are_unique(world: World) -> None:
     third, _ = world.join("pi")
     assert (first.name, second.name, third.name) == ("pi", "pi-2", "pi-3")
     assert first.enrolment is Enrolment.APPROVED
-    assert device.me().why == "never seen"
+    assert device.me().why == "never seen; start 'fedops client run' on it"
 
 
 def test_the_same_key_joins_as_the_same_device_with_a_new_token(world: World) -> None:
@@ -221,7 +221,7 @@ def test_presence_follows_polls_and_is_logged_once(world: World) -> None:
         world.manager.maintenance.step()
     seen = world.operator.device("pi")
     assert not seen.online
-    assert seen.why == "offline, last seen 8 s ago"
+    assert seen.why == "offline, last seen 8 s ago; start 'fedops client run' on it"
     device.poll()
     names = [e.name for e in world.operator.events()]
     assert names.count("device.online") == 2
@@ -244,6 +244,15 @@ def test_a_device_enters_and_leaves_tasks_by_its_polls(world: World) -> None:
     assert "in no task" in world.operator.device("pi").why
 
 
+def test_what_a_device_runs_on_is_renewed_when_it_starts(world: World) -> None:
+    _, device = world.join("pi")
+    assert world.operator.device("pi").info.libraries == {}
+    now = c.DeviceInfo(hostname="host-of-pi", python="3.12.1", libraries={"torch": "2.7.0"})
+    device.poll(c.WorkPoll(info=now, life="anew"))
+    device.poll(c.WorkPoll())
+    assert world.operator.device("pi").info == now
+
+
 def test_a_device_that_runs_twice_is_told_of(world: World) -> None:
     world.task()
     device = world.ready_devices("pi")["pi"]
@@ -264,7 +273,8 @@ def test_the_process_is_shown_with_its_reason(world: World) -> None:
     )
     device.poll(c.WorkPoll(tasks=["mnist"], process=process))
     assert world.operator.device("pi").why == (
-        "online; its training client was given up: no module named torch"
+        "online; its training client was given up: no module named torch; "
+        "mend that, then 'fedops client restart' on the device"
     )
     event = next(e for e in world.operator.events() if e.name == "device.fatal")
     assert (event.text, event.data) == (
@@ -322,3 +332,35 @@ def test_desired_is_held_until_it_changes(world: World) -> None:
     news = device.poll(wait=5)
     assert news.revision > first.revision
     assert news.runs == [run.id]
+
+
+def test_a_renamed_device_keeps_its_history_and_hears_its_name(world: World) -> None:
+    world.task()
+    world.join("other")
+    reply, device = world.join("pi")
+    device.poll(idle())
+    run, engine = world.running()
+    world.begin(engine, 1, "pi")
+    new = c.DeviceRename(name="ward-7")
+    with pytest.raises(Conflict, match=f"'pi' takes part in run {run.id}: rename it when the run"):
+        world.operator.rename_device("pi", new)
+    engine.commit(world.commit(engine, 1, "pi"))
+    engine.finish(c.EngineFinish(outcome="failed", text="enough"))
+    assert device.poll().name == "pi"
+    with pytest.raises(Conflict, match="the name 'other' is taken by another device: choose"):
+        world.operator.rename_device("pi", c.DeviceRename(name="other"))
+    with pytest.raises(Invalid, match="a device cannot be called 'me'"):
+        world.operator.rename_device("pi", c.DeviceRename(name="me"))
+    before = device.last.revision
+    renamed = world.operator.rename_device("pi", new)
+    assert (renamed.id, renamed.name, renamed.tasks) == (reply.device_id, "ward-7", ["mnist"])
+    assert world.operator.rename_device("ward-7", new) == renamed, "repeating is harmless"
+    told = device.poll(wait=5.0)
+    assert (told.name, told.revision != before) == ("ward-7", True)
+    (part,) = world.operator.rounds(run.id)[0].participations
+    assert part.device == "ward-7"
+    with pytest.raises(NotFound, match="no device 'pi'; there are: other, ward-7"):
+        world.operator.device("pi")
+    (event,) = [e for e in world.operator.events() if e.name == "device.renamed"]
+    assert (event.subject, event.text) == ("device ward-7", "it was called pi")
+    assert world.join("pi")[0].name == "pi", "its former name is free"

@@ -38,7 +38,10 @@ def test_a_run_from_start_to_a_new_model(world: World) -> None:
         0,
         2,
     )
-    assert done.why == "completed 2 rounds; the global model is V1 (accuracy 0.200)"
+    assert done.why == (
+        "completed 2 rounds; the global model is V1 (accuracy 0.200); "
+        "'fedops model download mnist V1' fetches it"
+    )
     assert done.metrics == {"accuracy": 0.2, "loss": 0.1}
     assert done.attempts[0].status is AttemptStatus.ENDED
     assert world.operator.task("mnist").active_run is None
@@ -165,8 +168,9 @@ def test_candidates_say_why_they_cannot_be_invited(world: World) -> None:
     engine.progress(c.EngineProgress(phase="waiting", round=1, needed=3))
     assert world.operator.run(run.id).why == (
         "waiting for 1 more device: 4 of 5 online, away last seen 30 s ago, "
-        "down: its training client died (2 restarts) and starts again soon: killed, "
-        "new: its training client is stopped; for 0 s, limit 10 min"
+        "down: its training client died (2 restarts) and starts again soon: killed; "
+        "new: its training client is stopped; for 0 s, limit 10 min; "
+        f"start what is missing ('fedops client run' there) or 'fedops run stop {run.id}'"
     )
 
 

@@ -34,6 +34,7 @@ def _names(folder: Path) -> Iterator[dict[str, Any]]:
         devices = world.ready_devices("pi", "jetson")
         for device in devices.values():
             device.poll(idle().model_copy(update={"tasks": TASKS}))
+        world.join("spare")
         finished, stopped = _finished(world), _stopped(world)
         active, engine = world.running("digits")
         world.do_round(engine, 1, "pi", "jetson")

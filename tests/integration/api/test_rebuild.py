@@ -149,6 +149,11 @@ def test_a_run_trains_anew_when_its_updates_are_in_earlier_rounds_too(world: Wor
     _, api = world.open_attempt(retried.id)
     spec = api.hello(c.EngineHello(pid=1))
     assert (spec.refused, spec.replays) == (left_out, None)
+    operator.stop_run(retried.id)
+    api.finish(c.EngineFinish(outcome="stopped"))
+    operator.rename_device("pi-3", c.DeviceRename(name="ward-7"))
+    _, api = world.open_attempt(operator.retry_run(retried.id).id)
+    assert list(api.hello(c.EngineHello(pid=1)).refused) == ["ward-7"]
 
 
 @pytest.mark.usefixtures("clients")
@@ -200,6 +205,14 @@ def test_what_cannot_be_made_again(world: World) -> None:
         operator.rebuild_model("mnist", "V1", without="nobody")
     assert operator.device("pi-3").enrolment is Enrolment.APPROVED, "it need not be quarantined"
     assert operator.rebuild_model("mnist", "V1", without="pi-3").aggregates_again
+
+
+@pytest.mark.usefixtures("clients")
+def test_what_took_no_training_tells_nothing_of_the_time_of_the_next_run(world: World) -> None:
+    _run(world, 1)
+    found = world.operator.rebuild_model("mnist", "V1", without="pi-3")
+    _complete(world, found.run.id)
+    assert world.operator.forecast_run("mnist", c.RunStart()).measured_run == 1
 
 
 @pytest.mark.usefixtures("clients")

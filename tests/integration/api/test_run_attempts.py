@@ -73,7 +73,8 @@ def test_attempts_that_make_no_round_fail_the_run_in_the_end(world: World) -> No
     assert seen.reason is FailureReason.ENGINE_ERROR
     assert seen.why == (
         "failed (engine_error) after round 0 of 3: 2 attempts in a row made no round; "
-        f"attempt 2 was lost: no module named 'toy'; do the rest with 'fedops run retry {run.id}'"
+        f"attempt 2 was lost: no module named 'toy'; see 'fedops run logs {run.id}', "
+        f"then do the rest with 'fedops run retry {run.id}'"
     )
 
 
@@ -92,7 +93,7 @@ def test_an_engine_that_fails_says_why(world: World) -> None:
     )
     seen = world.operator.run(run.id)
     assert (seen.status, seen.reason) == (RunStatus.FAILED, FailureReason.TOO_FEW_CLIENTS)
-    assert "1 of 2 devices for 600 s; do the rest" in seen.why
+    assert "1 of 2 devices for 600 s; see 'fedops device list', then do the rest" in seen.why
     assert world.operator.task("mnist").latest_version is None
 
 

@@ -11,7 +11,7 @@ from work_calls import RESULT, collect, lose_attempt, model_of, row_of, status_o
 from fedops.core import contracts as c
 from fedops.core.errors import Forbidden
 from fedops.core.states import AssignmentStatus as A
-from fedops.core.states import ParticipationStatus
+from fedops.core.states import ParticipationStatus, ReadinessStatus
 
 
 def test_runs_of_different_tasks_share_devices(world: World) -> None:
@@ -59,6 +59,33 @@ def test_an_engine_hears_of_devices_that_go_and_come(world: World) -> None:
     with later(0.2, devices["b"].poll):
         assert collect(engine, got.sequence, 5).presence == []  # b is ready again: look anew
     assert time.monotonic() - began < 2
+
+
+def test_a_report_that_is_written_late_takes_back_nothing_newer(world: World) -> None:
+    presence, db = world.manager.services.presence, world.manager.services.db
+    _, device = world.join("a")
+    device.poll(_says(ReadinessStatus.CHECKING))
+    device.poll(_says(ReadinessStatus.CHECKING, accelerator="cpu"))
+    world.clock.advance(1)
+    taken = presence.take(world.clock())
+    assert len(taken.processes) == 1
+    world.clock.advance(1)
+    device.poll(_says(ReadinessStatus.READY, accelerator="cpu"))
+    with db.write() as session:
+        presence.flush(session, taken, world.clock())
+    (entry,) = world.operator.device("a").process.readiness
+    assert entry.status is ReadinessStatus.READY
+    world.clock.advance(-3_600)  # it was wrong until now: what it wrote stands for nothing
+    device.poll(_says(ReadinessStatus.READY, accelerator="cuda:0"))
+    with db.write() as session:
+        presence.flush(session, presence.take(world.clock()), world.clock())
+    assert world.operator.device("a").process.accelerator == "cuda:0"
+
+
+def _says(status: ReadinessStatus, **more: object) -> c.WorkPoll:
+    entry = c.Readiness(task="mnist", status=status)
+    process = {"status": "idle", "readiness": [entry], **more}
+    return idle("mnist").model_copy(update={"process": c.ProcessReport.model_validate(process)})
 
 
 def test_a_revoked_device_is_out_at_once(world: World) -> None:

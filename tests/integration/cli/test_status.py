@@ -54,8 +54,8 @@ def test_what_needs_somebody_comes_first_and_equal_reasons_once(world: World, sa
     world.step()
     lines = said("status").splitlines()
     assert lines[0] == "Needs you:"
-    assert lines[1] == f"  run {run.id} of mnist: {world.operator.run(run.id).why}"
-    assert lines[1].endswith(f"; do the rest with 'fedops run retry {run.id}'")
+    assert lines[1] == f"  run {run.id} of mnist {world.operator.run(run.id).why}"
+    assert lines[1].endswith(f", then 'fedops run retry {run.id} --current-app'")
     assert lines[2] == "  3 devices: offline: a, pi-1, pi-2"
     found = json.loads(said("status", "--json"))
     assert len(found["attention"]) == 2
@@ -117,7 +117,7 @@ def test_what_is_in_quarantine_needs_somebody(world: World, said: Said) -> None:
     assert f"V1: {why} (since " in listed
     assert why in said("model", "show", "mnist", "V1")
     why_run = said("run", "why", "1")
-    assert why_run.startswith(f"Run 1 is completed. completed 1 round; V1 is quarantined: {why}")
+    assert why_run.startswith(f"Run 1 completed 1 round; V1 is quarantined: {why}")
     again = said("model", "rebuild", "mnist", "V1", "--without", "b")
     assert again.startswith("Run 2 of mnist trains anew from V0, the last version without updates")
     world.operator.stop_run(2)

@@ -7,6 +7,7 @@ import os
 import signal
 import stat
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import httpx
@@ -102,6 +103,22 @@ def test_an_unreachable_server_is_tried_for_a_while(tmp_path: Path) -> None:
 # --- one life ------------------------------------------------------------------------------------
 
 
+def test_a_device_that_was_renamed_keeps_its_new_name(device: Device) -> None:
+    manager = device.start()
+    device.until("idle")
+    assert client_status(device.home).device == "pi-1"
+    device.server.bump(name="ward-7")
+    eventually(lambda: client_status(device.home).device == "ward-7")
+    assert "calls this device 'ward-7' now, not 'pi-1'" in manager.text
+    device.server.bump(runs=[7])
+    work = device.deliver(device.server.ask(7, 1))
+    assert work.payload.configs["by"]["device"] == "ward-7", "and what it trains is by that name"
+    stop_client(device.home)
+    assert manager.wait() == 0
+    assert client_status(device.home).device == "ward-7", "its home knows it, too"
+    assert mode_of(device.home / "device.json") == 0o600
+
+
 def test_rounds_metrics_events_and_a_good_end(device: Device) -> None:
     server = device.server
     (device.home / "device.toml").write_text("[limits]\nmax_epochs = 3\n")
@@ -127,6 +144,9 @@ def test_rounds_metrics_events_and_a_good_end(device: Device) -> None:
     assert status.server.reachable
     assert status.server.runs == [7]
     assert status.process.pid == device.child()
+
+    assert server.polls[0]["info"]["libraries"]["numpy"] == version("numpy")
+    assert server.polls[-1].get("info") is None  # once it was heard
 
     child = device.child()
     manager.process.send_signal(signal.SIGTERM)

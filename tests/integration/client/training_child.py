@@ -80,7 +80,8 @@ class Child:
         device.memory.save_checkpoint("mnist", run, round_, arrays)
         kept = len(device.memory.load_checkpoint("mnist"))
         numbers = {"pid": os.getpid(), "checkpoints": kept, "epochs": wanted.get("num_epochs", 0)}
-        written = write_payload(Payload({"arrays": arrays}, {"metrics": numbers}), out)
+        made = Payload({"arrays": arrays}, {"metrics": numbers}, {"by": {"device": device.name}})
+        written = write_payload(made, out)
         if number := wanted.get("die_after_writing"):
             os.kill(os.getpid(), number)
         return WorkResult("done", sha256=written.sha256, size=written.size)

@@ -1,6 +1,7 @@
 """What ends an attempt: too few clients, a command, a lost server, a strategy or a disk that fails."""
 
 import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -174,19 +175,23 @@ def test_a_strategy_that_diverges_is_stopped_before_it_is_committed(federation: 
 
 @pytest.mark.parametrize(
     ("number", "error", "text"),
-    [(errno.ENOSPC, OSError, "No space left"), (errno.EIO, RunFailed, "cannot write to .* broken")],
-    ids=["full", "broken"],
+    [
+        (errno.ENOSPC, OSError, "No space left"),
+        (errno.EROFS, OSError, "Read-only file system"),
+        (errno.EIO, RunFailed, "the server's disk fails .*; look into dmesg"),
+    ],
+    ids=["full", "closed", "broken"],
 )
 def test_what_cannot_be_written_leaves_what_was_committed(
     federation: Make, number: int, error: type[Exception], text: str
 ) -> None:
-    """A broken disk fails the run; of a full one the attempt's caller waits for room."""
+    """A broken disk fails the run; until a full or closed one takes files, the attempt's caller waits."""
     fed = federation("pi-1", num_rounds=3, clients_per_round=1)
     whole = tensors_module.atomic_file
 
     def failing(path: Path, *args: Any, **kwargs: Any) -> Any:
         if path.name == "model-00002.safetensors":
-            raise OSError(number, "No space left on device" if number == errno.ENOSPC else "broken")
+            raise OSError(number, os.strerror(number), str(path))
         return whole(path, *args, **kwargs)
 
     with pytest.MonkeyPatch.context() as patch:

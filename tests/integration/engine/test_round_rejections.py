@@ -174,6 +174,19 @@ def test_a_run_whose_clients_all_fail_ends_with_their_words(federation: Make) ->
     assert f.value.reason is FailureReason.APP_ERROR
 
 
+def test_devices_that_lack_something_are_no_mistake_of_the_app(federation: Make) -> None:
+    said = "the device's disk is full (/home/pi): free some space"
+
+    def full(work: Work) -> Payload | Refused | None:
+        raise type(said, (OSError,), {})("No space left on device")
+
+    fed = federation(clients_per_round=1)
+    fed.server.add("pi-1", full)
+    with pytest.raises(RunFailed, match="in 4 tries: pi-1: the device's disk is full") as f:
+        fed.play()
+    assert f.value.reason is FailureReason.TOO_FEW_CLIENTS
+
+
 def test_nobody_waits_for_a_device_that_refuses(federation: Make) -> None:
     policy = rounds_of(wait_seconds=60)
     fed = federation("pi-1", "pi-2", num_rounds=2, clients_per_round=3, server=policy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
@@ -81,7 +82,7 @@ def test_a_sound_config_is_no_problem(app: Path) -> None:
         ),
         (["xai.enabled=true", "xai.target_layer_index=2"], "target_layer_index = 2: out of range"),
         (["xai.enabled=true", 'xai.methods=["gradcamm"]'], "did you mean 'gradcam'?"),
-        (["xai.enabled=true", "xai.output_dir=/tmp/x"], "leaves the client's folder"),
+        (["model.weights=/tmp/mine.pt"], "may name a file or a URL"),
         (
             ["model.widht=3"],
             "[model] widht: the model step 'nets.flow.Net' (nets/flow.py, line 6) has no such parameter; "
@@ -100,15 +101,24 @@ def test_what_is_wrong_everywhere_is_said_in_one_sentence(
     assert "Traceback" not in problem
 
 
+def test_an_app_that_would_write_elsewhere(app: Path, tmp_path: Path) -> None:
+    other = shutil.copytree(app, tmp_path / "app")
+    with (other / "nets" / "config.toml").open("a") as config:
+        config.write('\n[xai]\nenabled = true\noutput_dir = "/tmp/x"\n')
+    assert "leaves the client's folder" in str(judged(other))
+
+
 @pytest.mark.parametrize(
-    "overrides",
-    [
-        ["model.weights=/only/on/devices.pt"],
-        ["model.library=only_on_devices"],
-    ],
+    ("own", "overrides"),
+    [('\nweights = "/only/on/devices.pt"\n', []), ("", ["model.library=only_on_devices"])],
 )
-def test_what_may_be_right_elsewhere_is_not_judged(app: Path, overrides: list[str]) -> None:
-    assert judged(app, *overrides) is None
+def test_what_may_be_right_elsewhere_is_not_judged(
+    app: Path, tmp_path: Path, own: str, overrides: list[str]
+) -> None:
+    other = shutil.copytree(app, tmp_path / "app")
+    config = other / "nets" / "config.toml"
+    config.write_text(config.read_text().replace("[model]", f"[model]{own}"))
+    assert judged(other, *overrides) is None
 
 
 def test_a_method_of_a_package_that_devices_have_is_let_through(app: Path) -> None:

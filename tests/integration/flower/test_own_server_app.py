@@ -102,7 +102,7 @@ def test_pauses_and_losses_are_not_counted_here(server: FlowerServer, tmp_path: 
 
 def test_a_full_disk_of_the_server_is_waited_for(server: FlowerServer, tmp_path: Path) -> None:
     full = own_app(tmp_path / "app", "raise OSError(28, 'No space left on device')")
-    with pytest.raises(Unavailable, match="disk was full"):
+    with pytest.raises(Unavailable, match="disk is full"):
         play(server, full)
     assert play(server, own_app(tmp_path / "other", "pass")).outcome == "completed"
 

@@ -144,6 +144,11 @@ class ServerProcess:
     def log(self) -> str:
         return self.home.with_suffix(".log").read_text()
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def operator(self) -> OperatorClient:
         return OperatorClient(self.url, token=(self.home / "admin-token").read_text().strip())
 

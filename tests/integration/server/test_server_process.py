@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -141,3 +142,21 @@ def test_two_tasks_at_once_and_one_stopped_leaves_the_other(
     eventually(lambda: server.run(first).status is RunStatus.COMPLETED)
     eventually(lambda: server.run(second).status is RunStatus.STOPPED)
     assert len(server.run(first).attempts) == 1
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux changes another process's limits")
+def test_too_many_open_files_are_named(server: ServerProcess) -> None:
+    import resource
+
+    with httpx.Client(base_url=server.url) as client:
+        assert client.get("/health").json() == {"status": "ok"}
+        pid = server.pid
+        _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, hard))
+        why = "the server has too many files and connections open"
+        eventually(lambda: why in server.log())
+        assert "start it again with a higher limit (ulimit -n" in server.log()
+        answer = client.get("/health")  # over the connection that is there
+        assert answer.json() == {"status": "degraded", "why": why}
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (hard, hard))
+        eventually(lambda: httpx.get(f"{server.url}/health").status_code == 200)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from fedops.api_client import Unreachable
 from fedops.cli.connection import Login, find_login, read_login, write_login
 from fedops.core.errors import Forbidden, Invalid
 from fedops.settings import cli_settings, normal_url
@@ -15,6 +16,10 @@ def clean(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("FEDOPS_LOGIN_FILE", str(tmp_path / "cli.json"))
     monkeypatch.setenv("FEDOPS_SERVER_HOME", str(tmp_path / "server"))
+
+
+def answers(_: str) -> None:
+    """Somebody does."""
 
 
 def remember(url: str, token: str) -> Path:
@@ -43,7 +48,7 @@ def test_the_environment_wins_over_the_login(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_remembered_token_goes_to_no_other_server() -> None:
     remember("http://remembered:1", "stored")
     with pytest.raises(Forbidden, match="no token for http://other:1"):
-        find_login("http://other:1", None)
+        find_login("http://other:1", None, answers)
 
 
 def test_a_server_on_this_machine_needs_no_login(tmp_path: Path) -> None:
@@ -55,7 +60,7 @@ def test_a_server_on_this_machine_needs_no_login(tmp_path: Path) -> None:
 def test_the_local_admin_token_goes_to_the_local_server_only(tmp_path: Path, url: str) -> None:
     local_server(tmp_path, "local")
     with pytest.raises(Forbidden):
-        find_login(url, None)
+        find_login(url, None, answers)
 
 
 def test_a_login_is_readable_by_its_owner_only() -> None:
@@ -89,3 +94,11 @@ def test_urls_are_brought_to_one_form(given: str, normal: str) -> None:
 def test_what_is_no_url_is_refused(given: str) -> None:
     with pytest.raises(Invalid, match="no URL of a Server Manager"):
         normal_url(given)
+
+
+def test_that_nobody_answers_comes_before_a_missing_token() -> None:
+    def silent(url: str) -> None:
+        raise Unreachable(f"cannot reach the Server Manager at {url}")
+
+    with pytest.raises(Unreachable, match="cannot reach the Server Manager at http://other:1"):
+        find_login("other:1", None, silent)

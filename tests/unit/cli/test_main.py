@@ -9,9 +9,10 @@ import sys
 import click
 import pytest
 import typer
+from click.shell_completion import ShellComplete
 from rich.table import Table
 
-from fedops.cli.main import COMMANDS, main
+from fedops.cli.main import COMMANDS, app, main
 from fedops.cli.output import show
 from fedops.core.errors import KINDS, FedOpsError
 
@@ -50,6 +51,52 @@ def test_help_fits_one_screen(
     assert len(lines) <= 24
     assert max(len(line) for line in lines) <= 80
     assert all(f"  {name} " in out for name in COMMANDS)
+
+
+def commands() -> list[list[str]]:
+    """Every command that there is, in words."""
+    found = []
+    for name in COMMANDS:
+        command = typer.main.get_command(importlib.import_module(COMMANDS[name][0]).app)
+        found.append([name])
+        found += (
+            [[name, sub] for sub in command.commands] if isinstance(command, click.Group) else []
+        )
+    return found
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_every_help_is_plain_and_fits(
+    words: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    code, out, _ = run(capsys, *words, "--help")
+    assert code == 0
+    assert out.startswith(f"Usage: fedops {' '.join(words)} ")
+    assert max(len(line) for line in out.splitlines()) <= 80
+    assert "╭" not in out
+    assert "\\[" not in out
+    assert "..." not in out.partition("Commands:")[2], "each is shown with its whole sentence"
+
+
+def test_what_is_in_brackets_is_part_of_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    _, out, _ = run(capsys, "client", "run", "--help")
+    assert "[dataset], [resources], [wandb], [xai]" in out
+    assert "[required]" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "begun", "offered"),
+    [
+        ([], "mo", ["model"]),
+        (["run"], "st", ["start", "stop"]),
+        (["run", "stop"], "--wa", ["--wait"]),
+        (["tsak"], "li", []),
+    ],
+)
+def test_the_tab_key_offers_what_fits(words: list[str], begun: str, offered: list[str]) -> None:
+    completing = ShellComplete(typer.main.get_command(app), {}, "fedops", "_FEDOPS_COMPLETE")
+    assert [item.value for item in completing.get_completions(words, begun)] == offered
 
 
 def test_help_imports_no_command() -> None:
@@ -122,7 +169,17 @@ def test_a_file_that_may_not_be_had_is_no_internal_error(
 ) -> None:
     failing.append(PermissionError(errno.EACCES, "Permission denied", "/there/device.json"))
     code, _, err = run(capsys, "fail")
-    assert (code, err) == (6, "fedops: /there/device.json: Permission denied\n")
+    said = "/there/device.json: Permission denied; let its user write there (chown, chmod)"
+    assert (code, err) == (6, f"fedops: {said}\n")
+
+
+def test_a_machine_without_memory_is_no_internal_error(
+    capsys: pytest.CaptureFixture[str], failing: list[BaseException]
+) -> None:
+    failing.append(MemoryError("Unable to allocate 8 GiB"))
+    code, _, err = run(capsys, "fail")
+    assert code == 6
+    assert err.startswith("fedops: this machine has no memory left: end other programs there")
 
 
 def test_the_traceback_is_there_for_the_asking(

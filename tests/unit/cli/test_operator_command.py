@@ -7,8 +7,8 @@ import pytest
 import typer
 from typer.main import get_command
 
-from fedops.api_client import OperatorClient
-from fedops.cli import options
+from fedops.api_client import OperatorClient, Unreachable
+from fedops.cli import connection, options
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.core.errors import Forbidden, Invalid
 
@@ -74,8 +74,22 @@ def test_with_json_it_prints_one_document(capsys: pytest.CaptureFixture[str]) ->
     assert capsys.readouterr().out == '{\n  "name": "ada",\n  "often": 1\n}\n'
 
 
-def test_what_is_wrong_with_its_values_is_said_before_a_login_is_looked_for() -> None:
+def test_what_is_wrong_with_its_values_is_said_before_a_login_is_looked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with pytest.raises(Invalid, match="--often -1"):
         run("look", "ada", "--often", "-1")
+    monkeypatch.setattr(connection, "require_answer", lambda url: None)
     with pytest.raises(Forbidden, match="no token for"):
+        run("look", "ada", "--server", "http://192.0.2.1:1")
+
+
+def test_that_nobody_answers_ends_with_what_to_look_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    def silent(url: str) -> None:
+        raise Unreachable(f"cannot reach the Server Manager at {url}: refused")
+
+    monkeypatch.setattr(connection, "require_answer", silent)
+    with pytest.raises(
+        Unreachable, match=r":1: refused. Is the server running \('fedops server'\)"
+    ):
         run("look", "ada", "--server", "http://192.0.2.1:1")

@@ -188,6 +188,7 @@ def test_a_device_describes_itself() -> None:
     assert info.cpus > 0
     assert info.memory_bytes > 0
     assert info.fedops.startswith("2.")
+    assert info.libraries["fedops"] == info.fedops
     assert default_name()
 
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 import pytest
 
 from fedops.core.contracts import EngineProgress, ProcessReport, Stage
+from fedops.core.reasons.attempts import AttemptFacts, attempt_why
 from fedops.core.reasons.durations import duration, first_few, pluralised
+from fedops.core.reasons.shortages import Lack, Shortage
 from fedops.core.reasons.why import (
-    AttemptFacts,
     DeviceFacts,
     RunFacts,
     WorkFacts,
-    attempt_why,
     device_why,
     presence,
     run_why,
@@ -21,6 +21,9 @@ from fedops.core.reasons.why import (
     working,
 )
 from fedops.core.states import AttemptStatus, Enrolment, FailureReason, ProcessStatus, RunStatus
+
+OR_STOP = "; start what is missing ('fedops client run' there) or 'fedops run stop 7'"
+FULL = Shortage(Lack.DISK, "/var/fedops")
 
 
 @pytest.mark.parametrize(
@@ -72,20 +75,33 @@ def test_presence() -> None:
             {"enrolment": Enrolment.PENDING},
             "waiting for approval ('fedops device approve pi-3'); online",
         ),
-        ({"enrolment": Enrolment.REJECTED}, "rejected: it takes part in nothing"),
-        ({"enrolment": Enrolment.REVOKED}, "revoked: it takes part in nothing"),
+        (
+            {"enrolment": Enrolment.REJECTED},
+            "rejected: it takes part in nothing; 'fedops device remove pi-3' frees its name",
+        ),
+        (
+            {"enrolment": Enrolment.REVOKED},
+            "revoked: it takes part in nothing; 'fedops device remove pi-3' frees its name",
+        ),
         (
             {"enrolment": Enrolment.QUARANTINED, "quarantine": "a doubt"},
             "quarantined (a doubt): it is asked for nothing until"
             " 'fedops device release pi-3 --because TEXT'; online",
         ),
-        ({"online": False, "last_seen_seconds": 200}, "offline, last seen 3 min ago"),
+        (
+            {"online": False, "last_seen_seconds": 200},
+            "offline, last seen 3 min ago; start 'fedops client run' on it",
+        ),
         ({"problems": ("there is no task 'x'",)}, "online, but there is no task 'x'"),
         (
             {"tasks": ()},
             "online, but in no task: on the device, 'fedops client run --app PATH --task NAME'",
         ),
         ({}, "online; its training client is ready"),
+        (
+            {"lacking": FULL.short(), "unheard_seconds": 14.2, "last_seen_seconds": 15.0},
+            "online; its training client is ready; as of 14 s ago: the server's disk is full",
+        ),
         (
             {"process": _process(ProcessStatus.TRAINING, run_id=7, round=3)},
             "online; training round 3 in run 7 for 12 s",
@@ -110,7 +126,8 @@ def test_presence() -> None:
         ),
         (
             {"process": _process(ProcessStatus.FATAL, reason="no module named toy")},
-            "online; its training client was given up: no module named toy",
+            "online; its training client was given up: no module named toy; "
+            "mend that, then 'fedops client restart' on the device",
         ),
     ],
 )
@@ -197,7 +214,8 @@ def test_a_round_that_begins_without_those_who_are_away_says_when() -> None:
     progress = _progress("waiting", needed=3, begins_in=21.4)
     run = replace(BASE, progress=progress, devices=THREE, unavailable={"pi-3": "offline"})
     assert run_why(run) == (
-        "waiting for 1 more device: 2 of 3 online, the round begins without in 21 s, pi-3 last seen 41 s ago"
+        "waiting for 1 more device: 2 of 3 online, the round begins without in 21 s, "
+        f"pi-3 last seen 41 s ago{OR_STOP}"
     )
 
 
@@ -207,10 +225,12 @@ def test_of_many_at_work_a_few_are_named_and_all_are_counted() -> None:
     devices = (*(_device(name, work=[at_work]) for name in names[:20]), AWAY)
     progress = _progress("training", selected=[*names, "pi-3x"], replied=[])
     run = replace(BASE, progress=progress, devices=devices, at_work=1_000)
-    assert "pi-0: training epoch 2 of 5, pi-1: training epoch 2 of 5, pi-2: training" in run_why(
-        run
-    )
-    assert run_why(run).endswith("and 996 more"), "one of the thousand is away"
+    assert "; 19 devices: training epoch 2 of 5; and 980 more" in run_why(run)
+    assert "waiting for pi-3 (offline" in run_why(run), "one of the thousand is away"
+
+
+def _stuck(text: str) -> WorkFacts:
+    return replace(_work(Stage.WAITING_TO_UPLOAD), text=text)
 
 
 def _progress(phase: str, **values: object) -> EngineProgress:
@@ -236,7 +256,7 @@ def _progress(phase: str, **values: object) -> EngineProgress:
         ),
         (
             {"progress": _progress("waiting"), "limit_seconds": 600, "progress_seconds": 12},
-            "waiting for 1 more device: 0 of 1 online; for 12 s, limit 10 min",
+            f"waiting for 1 more device: 0 of 1 online; for 12 s, limit 10 min{OR_STOP}",
         ),
         (
             {
@@ -259,11 +279,11 @@ def _progress(phase: str, **values: object) -> EngineProgress:
                 "devices": THREE,
                 "unavailable": {"pi-3": presence(AWAY)},
             },
-            "waiting for 1 more device: 2 of 3 online, pi-3 last seen 41 s ago",
+            f"waiting for 1 more device: 2 of 3 online, pi-3 last seen 41 s ago{OR_STOP}",
         ),
         (
             {"progress": _progress("waiting", needed=2)},
-            "waiting for 2 more devices: 0 of 2 online",
+            f"waiting for 2 more devices: 0 of 2 online{OR_STOP}",
         ),
         (
             {"progress": _progress("waiting"), "needed": 2, "devices": THREE},
@@ -283,13 +303,13 @@ def _progress(phase: str, **values: object) -> EngineProgress:
             {
                 "progress": _progress("training", selected=["pi-1", "pi-3"], replied=["pi-1"]),
                 "devices": THREE,
-                "full_disk": "/var/fedops",
+                "shortage": FULL.text(),
             },
-            "the server's disk is full (/var/fedops): free some space there, and it goes on; "
+            "the server's disk is full (/var/fedops): free some space, and it goes on; "
             "round 3 of 5: training, 1 of 2 replied",
         ),
         (
-            {"status": RunStatus.COMPLETED, "full_disk": "/var/fedops", "committed_rounds": 5},
+            {"status": RunStatus.COMPLETED, "shortage": FULL.text(), "committed_rounds": 5},
             "completed 5 rounds",
         ),
         (
@@ -336,7 +356,58 @@ def _progress(phase: str, **values: object) -> EngineProgress:
                 "text": "1 of 2 devices for 600 s",
             },
             "failed (too_few_clients) after round 2 of 5: 1 of 2 devices for 600 s; "
-            "do the rest with 'fedops run retry 7'",
+            "see 'fedops device list', then do the rest with 'fedops run retry 7'",
+        ),
+        (
+            {
+                "status": RunStatus.FAILED,
+                "reason": FailureReason.APP_ERROR,
+                "text": "no such column",
+                "task": "mnist",
+            },
+            "failed (app_error) after round 2 of 5: no such column; mend the app, "
+            "'fedops task update mnist --app PATH', then 'fedops run retry 7 --current-app'",
+        ),
+        (
+            {"status": RunStatus.COMPLETED, "version": 4, "task": "mnist"},
+            "completed 2 rounds; the global model is V4; 'fedops model download mnist V4' fetches it",
+        ),
+        (
+            {"status": RunStatus.STARTING, "crashes": 2, "crash": "exit code 1"},
+            "attempt 1 has been starting for 3 s; the attempt before was lost, 2 in a row: exit code 1; "
+            "'fedops run logs 7' has more",
+        ),
+        (
+            {"status": RunStatus.RESUMING, "crashes": 1, "text": "attempt 1 was lost: killed"},
+            "going on with round 3 of 5 in a new attempt, for 3 s: attempt 1 was lost: killed; "
+            "'fedops run logs 7' has more",
+        ),
+        (
+            {
+                "progress": _progress("training", selected=["pi-1", "pi-2"]),
+                "devices": [
+                    _device("pi-1", work=[_stuck("the server's disk is full (/x); free it")]),
+                    _device("pi-2", work=[_stuck("the server's disk is full (/x); free it")]),
+                ],
+                "shortage": FULL.text(),
+            },
+            "the server's disk is full (/var/fedops): free some space, and it goes on; "
+            "round 3 of 5: training, 0 of 2 replied; pi-1, pi-2: waiting to upload",
+        ),
+        (
+            {
+                "progress": _progress("waiting", needed=9),
+                "devices": (
+                    *(_device(f"off-{n}", online=False, last_seen_seconds=n) for n in range(4)),
+                    *(_device(f"new-{n}") for n in range(4)),
+                ),
+                "unavailable": {
+                    **{f"off-{n}": "offline" for n in range(4)},
+                    **{f"new-{n}": "its training client is stopped" for n in range(4)},
+                },
+            },
+            "waiting for 9 more devices: 4 of 9 online, 4 devices offline, "
+            f"4 devices: its training client is stopped{OR_STOP}",
         ),
         (
             {

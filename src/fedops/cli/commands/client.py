@@ -114,5 +114,40 @@ def restart(home: options.Home = None, as_json: options.Json = False) -> None:
     show({"home": str(place), "restarting": True}, as_json, "The training client is restarting.")
 
 
+@app.command()
+def evaluate(
+    version: Annotated[
+        str, typer.Argument(metavar="VERSION", help="V7, 7, or an alias such as latest.")
+    ],
+    task: Annotated[
+        str | None,
+        typer.Option("--task", metavar="NAME", help="Default: the task it takes part in."),
+    ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--app", metavar="PATH", help="The app; default: the Client Manager's."),
+    ] = None,
+    overrides: options.Overrides = None,
+    server: Annotated[
+        str | None,
+        typer.Option("--server", metavar="URL", help="Where the server is, if it has moved."),
+    ] = None,
+    home: options.Home = None,
+    as_json: options.Json = False,
+) -> None:
+    """Evaluate a model version on this device's own validation data. The report stays on this device.
+
+    The app, its overrides and the device's part of the data are those of the Client Manager, which may
+    run meanwhile. The server is asked for the model and told nothing.
+    """
+    from fedops.client.evaluation.evaluate import evaluate_version, report_text
+
+    settings = client_settings(home=home, server=server)
+    report = evaluate_version(
+        settings, version, task=task, app_dir=folder, overrides=overrides or []
+    )
+    show(report, as_json, report_text(report))
+
+
 def _echo(line: str) -> None:
     sys.stderr.write(f"training client | {line}\n")

@@ -6,16 +6,24 @@ from typing import Annotated
 
 import typer
 
-from fedops.cli import options
+from fedops.cli import completion, options
 from fedops.cli.logs import stream, write
 from fedops.cli.operator_command import Operator, operator_command
-from fedops.cli.telemetry_table import telemetry_table
 from fedops.console.devices import device_fields, devices_table, touched_view
+from fedops.console.telemetry_table import telemetry_table
 from fedops.core import contracts as c
 
 app = options.group("Enrolled devices.")
 
-Name = Annotated[str, typer.Argument(metavar="DEVICE", help="The device's name.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="DEVICE",
+        help="The device's name.",
+        callback=options.named,
+        autocompletion=completion.devices,
+    ),
+]
 Why = Annotated[str, typer.Option("--because", metavar="TEXT", help="Why. The events keep it.")]
 
 
@@ -23,7 +31,14 @@ Why = Annotated[str, typer.Option("--because", metavar="TEXT", help="Why. The ev
 def list_(
     operator: Operator,
     task: Annotated[
-        str | None, typer.Option("--task", help="Only those that are enrolled in this task.")
+        str | None,
+        typer.Option(
+            "--task",
+            metavar="TASK",
+            help="Only those that are enrolled in this task.",
+            callback=options.named,
+            autocompletion=completion.tasks,
+        ),
     ] = None,
 ) -> None:
     """List the devices, with what each is doing and why."""
@@ -66,6 +81,23 @@ def telemetry(
     """Show what a device measured of itself: CPU, memory, disk, network, GPU, battery."""
     samples = operator.client.device_telemetry(name, last)
     operator.show(samples, telemetry_table(samples))
+
+
+@operator_command(app)
+def rename(
+    operator: Operator,
+    name: Name,
+    new: Annotated[
+        str,
+        typer.Argument(
+            metavar="NAME", help="What it is called from now on.", callback=options.named
+        ),
+    ],
+) -> None:
+    """Call a device by another name. Its rounds and logs stay its own, and the device hears of it."""
+    body = options.request(c.DeviceRename, name=new)
+    device = operator.client.rename_device(name, body)
+    operator.show(device, f"Device {name} is called {device.name} now.")
 
 
 @operator_command(app)

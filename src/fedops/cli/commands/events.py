@@ -17,6 +17,7 @@ from fedops.cli.follow import outlasting
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.federation import event_line
 from fedops.core import contracts as c
+from fedops.core.printable import printable
 
 app = options.single()
 #: Between two looks at the server. Seconds.
@@ -61,8 +62,13 @@ def _beyond(client: OperatorClient, after: int, run_id: int | None) -> Iterator[
         after = page[-1].id
 
 
+def _line(event: c.EventRead) -> str:
+    """An event, and nothing that could be taken for another one."""
+    return printable(event_line(event)).replace("\n", "\n    ")
+
+
 def _print(events: list[c.EventRead], as_json: bool) -> None:
     for event in events:
-        text = json.dumps(event.model_dump(mode="json")) if as_json else event_line(event)
+        text = json.dumps(event.model_dump(mode="json")) if as_json else _line(event)
         sys.stdout.write(f"{text}\n")
     sys.stdout.flush()

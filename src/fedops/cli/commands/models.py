@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from fedops.api_client import OperatorClient
-from fedops.cli import options
-from fedops.cli.model_tables import aliases_table, comparison_view
+from fedops.cli import completion, options
+from fedops.cli.beginnings import version_text
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.format import bytes_of, version_name
+from fedops.console.model_tables import aliases_table, comparison_view
 from fedops.console.models import model_fields, models_table
 from fedops.core import contracts as c
-from fedops.core.errors import Invalid, Unavailable
+from fedops.core.errors import Unavailable
 from fedops.storage.atomic_files import sha256_of
 
 app = options.group("Global model versions of a task.")
 
-Task = Annotated[str, typer.Argument(metavar="TASK", help="The task's name.")]
+Task = Annotated[
+    str,
+    typer.Argument(
+        metavar="TASK",
+        help="The task's name.",
+        callback=options.named,
+        autocompletion=completion.tasks,
+    ),
+]
+
+
 Version = Annotated[
-    str, typer.Argument(metavar="VERSION", help="V3, 3, or an alias such as latest.")
+    str,
+    typer.Argument(
+        metavar="VERSION", help="V3, 3, or an alias such as latest.", callback=version_text
+    ),
+]
+Alias = Annotated[
+    str, typer.Option("--alias", metavar="ALIAS", help="Which alias.", callback=options.named)
 ]
 Why = Annotated[str, typer.Option("--because", metavar="TEXT", help="Why. The events keep it.")]
-Alias = Annotated[str, typer.Option("--alias", metavar="ALIAS", help="Which alias.")]
 
 
 @operator_command(app, "list")
@@ -85,9 +99,9 @@ def rollback(operator: Operator, task: Task, alias: Alias = "serving") -> None:
 @operator_command(app)
 def quarantine(operator: Operator, task: Task, version: Version, because: Why) -> None:
     """Take a version out of use: latest passes it over, no run starts from it, no alias is moved to it."""
-    number = version_number(operator.client, task, version)
-    model = operator.client.quarantine_model(task, str(number), because)
-    operator.show(model, f"{version_name(number)} of {task} is quarantined.", *_instead(model))
+    model = operator.client.quarantine_model(task, version, because)
+    name = version_name(model.version)
+    operator.show(model, f"{name} of {task} is quarantined.", *_instead(model))
 
 
 @operator_command(app)
@@ -104,7 +118,14 @@ def rebuild(
     task: Task,
     version: Version,
     without: Annotated[
-        str, typer.Option("--without", metavar="DEVICE", help="Whose updates are left out.")
+        str,
+        typer.Option(
+            "--without",
+            metavar="DEVICE",
+            help="Whose updates are left out.",
+            callback=options.named,
+            autocompletion=completion.devices,
+        ),
     ],
     last_round: Annotated[
         bool,
@@ -137,8 +158,12 @@ def aliases(operator: Operator, task: Task) -> None:
 def compare(
     operator: Operator,
     task: Task,
-    first: Annotated[str, typer.Argument(metavar="V1", help="A version or alias.")],
-    second: Annotated[str, typer.Argument(metavar="V2", help="Another.")],
+    first: Annotated[
+        str, typer.Argument(metavar="V1", help="A version or alias.", callback=version_text)
+    ],
+    second: Annotated[
+        str, typer.Argument(metavar="V2", help="Another version or alias.", callback=version_text)
+    ],
 ) -> None:
     """Compare two versions: metrics, config, and how far apart each tensor is."""
     found = operator.client.compare_models(task, first, second)
@@ -149,7 +174,13 @@ def compare(
 def verify(
     operator: Operator,
     task: Annotated[
-        str | None, typer.Argument(metavar="[TASK]", help="The task's name; default: all tasks.")
+        str | None,
+        typer.Argument(
+            metavar="[TASK]",
+            help="The task's name; default: all tasks.",
+            callback=options.named,
+            autocompletion=completion.tasks,
+        ),
     ] = None,
 ) -> None:
     """Read every version's file and compare it with its sha256. The exit code is 1 if one is damaged."""
@@ -169,13 +200,3 @@ def _instead(model: c.ModelVersionRead) -> list[str]:
         f"{alias} still names {name}: 'fedops model rollback {model.task} --alias {alias}' takes it back."
         for alias in model.aliases
     ]
-
-
-def version_number(client: OperatorClient, task: str, version: str) -> int:
-    """The number that ``V3``, ``3`` or an alias stands for."""
-    match = re.fullmatch(r"[vV]?(\d{1,9})", version)
-    if match:
-        return int(match[1])
-    if not re.fullmatch(r"[a-z][a-z0-9-]*", version):
-        raise Invalid(f"'{version}' is no model version; write V3, 3 or an alias such as latest")
-    return client.model(task, version).version

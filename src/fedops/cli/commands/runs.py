@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from fedops.api_client import OperatorClient
-from fedops.cli import options
+from fedops.cli import completion, options
+from fedops.cli.beginnings import read_beginning, totals, version_text
 from fedops.cli.commands.events import FollowEvents, Last, show_events
-from fedops.cli.commands.models import version_number
-from fedops.cli.follow import follow, wait_until
+from fedops.cli.exports import export_lines, export_runs
+from fedops.cli.follow import follow, follow_study, wait_until
 from fedops.cli.logs import stream, write
 from fedops.cli.operator_command import Operator, operator_command
-from fedops.console.format import version_name
+from fedops.cli.reruns import compare_rerun, plan_rerun
+from fedops.cli.summaries import read_summary
 from fedops.console.models import explanations_table
-from fedops.console.runs import rounds_table, run_fields, runs_table
+from fedops.console.runs import rounds_table, run_fields, run_sentence, runs_table
+from fedops.console.studies import forecast_view, study_line, summary_view
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError, Unavailable
 from fedops.core.states import RUN_TERMINAL, RunStatus
@@ -25,7 +28,10 @@ from fedops.storage.atomic_files import sha256_of
 
 app = options.group("Executions of a task.")
 
-Id = Annotated[int, typer.Argument(metavar="RUN", help="The run's number.")]
+Id = Annotated[
+    int,
+    typer.Argument(metavar="RUN", help="The run's number.", autocompletion=completion.runs),
+]
 CurrentApp = Annotated[
     bool,
     typer.Option("--current-app", help="With the task's app as it is now, not as that run had it."),
@@ -37,28 +43,99 @@ _STOP_SECONDS = 30.0
 @operator_command(app)
 def start(
     operator: Operator,
-    task: Annotated[str, typer.Argument(metavar="TASK", help="The task's name.")],
+    task: Annotated[
+        str,
+        typer.Argument(
+            metavar="TASK",
+            help="The task's name.",
+            callback=options.named,
+            autocompletion=completion.tasks,
+        ),
+    ],
     overrides: options.Overrides = None,
     from_: Annotated[
         str | None,
-        typer.Option("--from", metavar="VERSION", help="Start from V0, V3, ...; default: latest."),
+        typer.Option(
+            "--from",
+            metavar="VERSION",
+            help="Start from V0, V3, ..., or 'new': an initial model of the run's own seed. "
+            "Default: latest; with --seeds: new.",
+            callback=version_text,
+        ),
     ] = None,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            "--seeds", metavar="N|S,S,...", help="One run for each of N seeds, or of these."
+        ),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Start nothing: show devices, examples, bytes, time.")
+    ] = False,
     follow_it: options.Follow = False,
 ) -> None:
     """Start a run of a task.
 
     --set overrides one key of its config for this run only, for example
     --set num_rounds=10 --set server.round.deadline_seconds=60.
+
+    --seeds 5 starts a study: five runs that differ in their seed alone, one after another. The seeds count
+    up from the config's random_seed; --seeds 1,2,3 names them. 'fedops run summary' gives mean and spread.
     """
-    version = None if from_ is None else version_number(operator.client, task, from_)
-    body = options.request(c.RunStart, overrides=overrides or [], from_version=version)
-    _show_going(operator, operator.client.start_run(task, body), follow_it)
+    beginning = read_beginning(operator.client, task, from_, seeds, overrides or [])
+    if dry_run:
+        forecast, drawn = beginning.forecast(operator.client)
+        value = {**forecast.model_dump(mode="json"), "seeds": drawn, **totals(forecast, len(drawn))}
+        operator.show(value, forecast_view(forecast, drawn))
+    elif beginning.seeds is not None:
+        _show_study(operator, operator.client.start_study(task, beginning.study), follow_it)
+    else:
+        _show_going(operator, operator.client.start_run(task, beginning.run), follow_it)
+
+
+def _show_study(operator: Operator, study: c.StudyRead, follow_it: bool) -> None:
+    if not follow_it:
+        operator.show(study, study_line(study))
+        return
+    if not operator.as_json:
+        typer.echo(study_line(study), err=True)
+    follow_study(operator.client, study.id, quiet=operator.as_json)
+    summary = read_summary(operator.client, [], study.id)
+    operator.show(summary, summary_view(summary))
+
+
+@operator_command(app)
+def summary(
+    operator: Operator,
+    run_ids: Annotated[
+        list[int] | None, typer.Argument(metavar="RUN...", help="The runs' numbers.")
+    ] = None,
+    study: Annotated[
+        int | None, typer.Option("--study", metavar="N", help="All runs of this study.")
+    ] = None,
+) -> None:
+    """Show mean and spread of the metrics of several runs of a task.
+
+    A single RUN that belongs to a study stands for all of its runs. Only completed runs count; the others
+    are named. STD is the sample's standard deviation.
+    """
+    found = read_summary(operator.client, run_ids or [], study)
+    operator.show(found, summary_view(found))
 
 
 @operator_command(app, "list")
 def list_(
     operator: Operator,
-    task: Annotated[str | None, typer.Option("--task", help="Only runs of this task.")] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            "--task",
+            metavar="TASK",
+            help="Only runs of this task.",
+            callback=options.named,
+            autocompletion=completion.tasks,
+        ),
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="At most this many.")] = 20,
 ) -> None:
     """List runs, the newest first."""
@@ -87,7 +164,7 @@ def why(operator: Operator, run_id: Id) -> None:
     """Say in one sentence what a run is doing or waiting for, or how it ended."""
     run = operator.client.run(run_id)
     value = {"run": run.id, "status": run.status, "reason": run.reason, "why": run.why}
-    operator.show(value, f"Run {run.id} is {run.status}. {run.why}")
+    operator.show(value, run_sentence(run))
 
 
 @operator_command(app)
@@ -95,7 +172,14 @@ def logs(
     operator: Operator,
     run_id: Id,
     device: Annotated[
-        str | None, typer.Option("--device", metavar="DEVICE", help="Only of this device.")
+        str | None,
+        typer.Option(
+            "--device",
+            metavar="DEVICE",
+            help="Only of this device.",
+            callback=options.named,
+            autocompletion=completion.devices,
+        ),
     ] = None,
     round_: Annotated[
         int | None, typer.Option("--round", min=0, help="Only of this round.")
@@ -141,6 +225,68 @@ def checkpoint(
 
 
 @operator_command(app)
+def export(
+    operator: Operator,
+    run_ids: Annotated[
+        list[int] | None, typer.Argument(metavar="RUN...", help="The runs' numbers.")
+    ] = None,
+    study: Annotated[
+        int | None, typer.Option("--study", metavar="N", help="All runs of this study.")
+    ] = None,
+    to: Annotated[
+        Literal["csv", "parquet"], typer.Option("--to", help="How the tables are written.")
+    ] = "csv",
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="PATH", help="A folder, or a .zip file; default: run-RUN."),
+    ] = None,
+) -> None:
+    """Write all that is known of runs into a folder or a zip file, for a paper or another program.
+
+    It holds tables (rounds, clients, selections, metrics, models), the config without secrets, and
+    manifest.json: versions of libraries, the app's digest, seeds, models with their sha256. 'fedops run
+    rerun' starts a run of it once more.
+    """
+    done = export_runs(operator.client, run_ids or [], study, to, out)
+    operator.show(done, *export_lines(done))
+
+
+@operator_command(app)
+def rerun(
+    operator: Operator,
+    source: Annotated[Path, typer.Argument(metavar="EXPORT", help="A folder or a .zip file.")],
+    run_id: Annotated[
+        int | None, typer.Option("--run", metavar="RUN", help="Which run, if it holds several.")
+    ] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="TASK", help="Default: the run's task.")
+    ] = None,
+    overrides: options.Overrides = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", "-y", help="Start it also if something differs.")
+    ] = False,
+    follow_it: options.Follow = False,
+) -> None:
+    """Start a run of an export once more: the same app, config, seed, and model to start from.
+
+    Says first what differs from then, such as versions of libraries, and asks whether to go on. With
+    --follow it says at the end whether the model is the same, bit for bit.
+    """
+    plan = plan_rerun(operator.client, source, run_id, task, overrides or [])
+    for line in plan.differences:
+        typer.echo(f"differs: {line}", err=True)
+    if plan.differences:
+        options.require_agreed(f"Start run {plan.of.run} of the export again, with this?", yes)
+    run = operator.client.start_run(plan.task, plan.body)
+    if not follow_it:
+        _show_going(operator, run, follow_it)
+        return
+    run = _follow_to_success(operator, run)
+    same, said = compare_rerun(operator.client, plan, run)
+    operator.show({**run.model_dump(mode="json"), "same_model": same}, run_sentence(run), said)
+
+
+@operator_command(app)
 def stop(
     operator: Operator,
     run_id: Id,
@@ -172,7 +318,7 @@ def _show_resting(
         run = wait_until(operator.client, run.id, {*wanted, *RUN_TERMINAL}, _STOP_SECONDS)
         if run.status not in wanted:
             raise Unavailable(f"run {run.id} is {run.status}, not {what}: {run.why}")
-    operator.show(run, f"Run {run.id} is {run.status}. {run.why}")
+    operator.show(run, run_sentence(run))
 
 
 @operator_command(app)
@@ -216,14 +362,19 @@ def retry(
 def _show_going(operator: Operator, run: c.RunRead, follow_it: bool) -> None:
     """Show a run that was just begun; followed: once it has ended."""
     if not follow_it:
-        operator.show(run, f"Run {run.id} of {run.task} is {run.status}: {run.plan}. {run.why}")
+        operator.show(run, f"Run {run.id} of {run.task}: {run.plan}. It is {run.status}: {run.why}")
         return
+    run = _follow_to_success(operator, run)
+    operator.show(run, run_sentence(run))
+
+
+def _follow_to_success(operator: Operator, run: c.RunRead) -> c.RunRead:
+    """The run once it has ended; ``FedOpsError`` if it failed."""
     if not operator.as_json:
         typer.echo(f"Run {run.id} of {run.task}: {run.plan}.", err=True)
     run = follow(operator.client, run.id, quiet=operator.as_json)
     _require_success(run)
-    made = f": model {version_name(run.version)}." if run.quarantine is None else f": {run.why}."
-    operator.show(run, f"Run {run.id} is {run.status}{made}")
+    return run
 
 
 @operator_command(app)
@@ -262,4 +413,4 @@ def _save_pictures(client: OperatorClient, run_id: int, one: c.ExplanationRead, 
 
 def _require_success(run: c.RunRead) -> None:
     if run.status is RunStatus.FAILED:
-        raise FedOpsError(f"run {run.id} failed ({run.reason}): {run.why}")
+        raise FedOpsError(run_sentence(run)[:1].lower() + run_sentence(run)[1:])

@@ -10,15 +10,11 @@ import typer
 
 from fedops.cli import options
 from fedops.cli.output import console, show
+from fedops.cli.plain_help import Commands
 from fedops.console.format import bytes_of
 from fedops.settings import ServerSettings, server_settings
 
-app = typer.Typer(
-    invoke_without_command=True,
-    suggest_commands=False,  # click does
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = Commands(invoke_without_command=True)
 
 
 class Approval(StrEnum):

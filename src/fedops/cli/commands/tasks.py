@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedops.api_client import OperatorClient
-from fedops.cli import options
+from fedops.cli import completion, options
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.tasks import task_fields, tasks_table
 from fedops.core import contracts as c
@@ -16,7 +15,15 @@ from fedops.core.errors import Invalid
 
 app = options.group("What is to be learned: an app, its config, its devices and its runs.")
 
-Name = Annotated[str, typer.Argument(metavar="NAME", help="The task's name.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="The task's name.",
+        callback=options.named,
+        autocompletion=completion.tasks,
+    ),
+]
 App = Annotated[
     Path,
     typer.Option("--app", metavar="PATH", help="The app's folder, the one with pyproject.toml."),
@@ -35,8 +42,8 @@ def create(
     """Make a task from an app's folder, which is packed and uploaded."""
     body = options.request(
         c.TaskCreate,
-        name=c.require_name(name),
-        bundle=upload(operator.client, folder),
+        name=name,
+        bundle=upload(operator, folder),
         overrides=overrides or [],
         description=description or "",
     )
@@ -77,7 +84,7 @@ def update(
     """Change a task. Runs that exist keep what they started with."""
     if folder is None and overrides is None and description is None:
         raise Invalid("nothing to update: give --app, --set or --description")
-    bundle = upload(operator.client, folder) if folder is not None else None
+    bundle = upload(operator, folder) if folder is not None else None
     body = options.request(
         c.TaskUpdate, bundle=bundle, overrides=overrides, description=description
     )
@@ -99,11 +106,12 @@ def unarchive(operator: Operator, name: Name) -> None:
     operator.show(task, f"Task {task.name} is {task.status}.")
 
 
-def upload(client: OperatorClient, folder: Path) -> str:
-    """Pack an app's folder and upload it; returns the bundle's sha256."""
+def upload(operator: Operator, folder: Path) -> str:
+    """Pack an app's folder, then look for the server and upload it; returns the bundle's sha256."""
     from fedops.flower.app_bundle import PackedApp  # Flower takes a second to import
 
-    return PackedApp.of(folder).upload(client)
+    packed = PackedApp.of(folder)
+    return packed.upload(operator.client)
 
 
 def config_lines(config: dict[str, object], prefix: str = "") -> str:

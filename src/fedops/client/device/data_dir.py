@@ -86,6 +86,16 @@ class DataDir:
         return self.path / "states"
 
     @property
+    def app(self) -> Path:
+        """Which app the Client Manager ran last."""
+        return self.path / "app.json"
+
+    @property
+    def evaluations(self) -> Path:
+        """Reports on models that the device's owner evaluated here. They are never sent."""
+        return self.path / "evaluations"
+
+    @property
     def models(self) -> Path:
         """Models that need not be fetched again."""
         return self.path / "models"

@@ -32,6 +32,7 @@ from fedops.core.contracts import NAME_PATTERN, DeviceInfo, JoinReply, JoinReque
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid, Unavailable
 from fedops.core.join_statement import join_statement
 from fedops.core.states import Enrolment
+from fedops.processes.environment import library_versions
 from fedops.processes.short_commands import output_of
 from fedops.waiting import outlast
 
@@ -190,6 +191,7 @@ def describe_device() -> DeviceInfo:
         cpus=os.cpu_count() or 0,
         memory_bytes=int(psutil.virtual_memory().total),
         gpu=_gpu_names()[:255],
+        libraries=library_versions(),
     )
 
 

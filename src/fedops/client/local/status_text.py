@@ -36,10 +36,12 @@ def _process(process: ProcessReport, status: ClientStatus) -> str:
         case ProcessStatus.BACKOFF:
             return f"the training client ended and is started again soon{reason}"
         case ProcessStatus.FATAL:
-            return f"the training client was given up{reason}"
+            return (
+                f"the training client was given up{reason}; mend that, then 'fedops client restart'"
+            )
         case ProcessStatus.IDLE:
             return _idle(process, status, seconds)
-    return "the training client is stopped"
+    return f"the training client is stopped{reason}"
 
 
 def _idle(process: ProcessReport, status: ClientStatus, seconds: str) -> str:
@@ -66,5 +68,5 @@ def _server(status: ClientStatus) -> str:
     if not server.reachable:
         return f"the server is out of reach for {server.seconds:.0f} s ({server.problem})"
     if server.enrolment == Enrolment.PENDING:
-        return "an operator must approve this device"
+        return f"an operator must approve this device ('fedops device approve {status.device}')"
     return server.problems[0] if server.problems else ""

@@ -15,7 +15,7 @@ import sys
 import threading
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from fastapi import FastAPI
 from fedops.api_client import proxy_for, without_credentials
 from fedops.client.device.data_dir import DataDir, Identity, load_identity, write_secret
 from fedops.client.device.device_config import DeviceConfig, load_device_config
+from fedops.client.device.enrolment import describe_device
+from fedops.client.device.remembered_app import RememberedApp
 from fedops.client.local.http import LocalServer, bind, make_app
 from fedops.client.local.messages import ClientInfo, ClientStatus, ServerStatus, TrainingArgs
 from fedops.client.local.status_text import why
@@ -115,6 +117,7 @@ def manage(settings: ClientSettings, options: Options) -> None:
     config = load_device_config(home.device_config)
     lock = hold_lock(home.lock, "a Client Manager")
     try:
+        RememberedApp(str(options.app_dir), [*options.overrides], [*options.tasks]).save(home)
         manager = ClientManager(settings, options, home, identity, config)
         with manager.signals():
             manager.run()
@@ -143,8 +146,8 @@ class ClientManager:
         self._ended = threading.Event()
         self._process_status: ProcessStatus | None = None
         self._error: FedOpsError | None = None
-        self._life = uuid.uuid4().hex
-        self._standing = Standing(identity.name, self._url, self.end)
+        self._life, self._machine = uuid.uuid4().hex, describe_device()
+        self._standing = Standing(identity, self._url, self.end)
         self._proxy = proxy_for(self._url, config.network.proxy)
         self._to = Connections.open(self._url, identity.token, settings.ca_file, self._proxy)
         self._reach = Reachability(self._url)
@@ -198,6 +201,16 @@ class ClientManager:
         return WorkDesk(self._home, self._to.work, transfers, self._reconciler, outside, limit)
 
     def _program(self) -> Program:
+        tree = hashlib.sha256(str(self._home.path.resolve()).encode()).hexdigest()[:16]
+        return Program(
+            command=self._command,
+            env=child_env(self._config),
+            cwd=self._options.app_dir,
+            pid_file=self._home.child_pid,
+            tree=f"client-{tree}",
+        )
+
+    def _command(self, pipe: int) -> list[str]:
         args = TrainingArgs(
             home=self._home.path.resolve(),
             device=self._identity.name,
@@ -205,15 +218,8 @@ class ClientManager:
             overrides=list(self._options.overrides),
             host=self._settings.host,
             port=self._settings.training_port,
-        ).model_dump_json()
-        tree = hashlib.sha256(str(self._home.path.resolve()).encode()).hexdigest()[:16]
-        return Program(
-            command=lambda pipe: [*self._options.training_command, args, str(pipe)],
-            env=child_env(self._config),
-            cwd=self._options.app_dir,
-            pid_file=self._home.child_pid,
-            tree=f"client-{tree}",
         )
+        return [*self._options.training_command, args.model_dump_json(), str(pipe)]
 
     # --- its life ----------------------------------------------------------------------------------
 
@@ -286,6 +292,7 @@ class ClientManager:
         return WorkPoll(
             life=self._life,
             tasks=self._tasks,
+            info=self._machine if self._server.wanted is None else None,
             process=self._readiness.report(self._supervisor.report()),
             held=self._desk.held(),
             spool_records=self._spool.count,
@@ -296,9 +303,21 @@ class ClientManager:
 
     def _take(self, work: Work) -> bool:
         """The server's wish, heard now."""
+        if work.name not in ("", self._identity.name):
+            self._be_called(work.name)
         self._standing.hear(work)
         self._configs.heed(work)
         return self._desk.take(work)
+
+    def _be_called(self, name: str) -> None:
+        """An operator gave this device another name, which stands in all that it trains."""
+        logger.info("the server calls this device '%s' now, not '%s'", name, self._identity.name)
+        self._identity = self._standing.identity = replace(self._identity, name=name)
+        try:
+            self._identity.save(self._home)
+        except OSError as error:  # heard again after the next start
+            logger.warning("cannot write %s: %s", self._home.identity, error.strerror)
+        self._supervisor.replace(f"this device is called '{name}' now")
 
     def _working_for(self) -> tuple[int | None, int | None]:
         """The run and round that a line logged now belongs to, as far as that is clear."""

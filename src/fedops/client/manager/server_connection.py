@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 
 from fedops.api_client import LONG_POLL_SECONDS, WorkClient
-from fedops.client.work.reachability import Reachability, backoff, is_final
+from fedops.client.work.reachability import Reachability, as_failure, backoff, is_final
 from fedops.core.contracts import HeldAssignment, Progress, Work, WorkPoll
 from fedops.core.errors import Conflict, FedOpsError, NotFound, Unavailable
 
@@ -104,9 +104,10 @@ class ServerConnection:
                 self._longest = min(self._longest * 1.1, LONG_POLL_SECONDS)
                 if not news and time.monotonic() - begin < _AT_ONCE:
                     self._done.wait(IDLE_PAUSE_SECONDS)
-            except FedOpsError as error:
-                self._shorten(time.monotonic() - begin, error)
-                self._failed(error)
+            except Exception as error:
+                failure = as_failure(error)
+                self._shorten(time.monotonic() - begin, failure)
+                self._failed(failure)
                 self._reach.pause(next(pauses), self._stopped.is_set)
 
     def _wait(self) -> float:
@@ -156,8 +157,8 @@ class ServerConnection:
                     self._ask(self._news_client, 0.0)
                 else:
                     self._tell_progress()
-            except FedOpsError as error:
-                self._failed(error)
+            except Exception as error:
+                self._failed(as_failure(error))
 
     def _tell_progress(self) -> None:
         for item in self._say(-1, 0.0).held:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from fedops.api_client import DeviceClient
 from fedops.client.spool.spool import BATCH_RECORDS, Spool
-from fedops.client.work.reachability import Reachability, backoff
+from fedops.client.work.reachability import Reachability, as_failure, backoff
 from fedops.core.contracts import DeviceRecord, RecordBatch
 from fedops.core.errors import FedOpsError, Invalid
 from fedops.failpoints import reached
@@ -69,9 +69,11 @@ class SpoolSender:
                 self.send_batch()
                 pauses = backoff(cap=RETRY_CAP)
                 self._stopped.wait(TOGETHER_SECONDS if self._spool.count < BATCH_RECORDS else 0.0)
-            except (FedOpsError, sqlite3.Error) as error:
+            except Exception as error:
                 if self._stopped.is_set():
                     return
+                if not isinstance(error, sqlite3.Error):
+                    error = as_failure(error)
                 logger.debug("records are kept for later: %s", error)
                 self._stopped.wait(next(pauses))
 

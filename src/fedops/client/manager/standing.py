@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
+from fedops.client.device.data_dir import Identity
 from fedops.core.contracts import Work
 from fedops.core.errors import FedOpsError, Forbidden, Invalid, NotFound
 from fedops.core.states import ENROLMENT_OUT, Enrolment
@@ -15,8 +16,8 @@ logger = logging.getLogger("fedops.client")
 class Standing:
     """Says each change of it once. ``end`` is called when there is nothing more to do for the server."""
 
-    def __init__(self, device: str, url: str, end: Callable[[FedOpsError], None]) -> None:
-        self._device = device
+    def __init__(self, identity: Identity, url: str, end: Callable[[FedOpsError], None]) -> None:
+        self.identity = identity
         self._url = url
         self._end = end
         self._enrolment: Enrolment | None = None
@@ -34,9 +35,11 @@ class Standing:
 
     def _take_enrolment(self, enrolment: Enrolment) -> None:
         if enrolment is Enrolment.PENDING:
-            logger.info("waiting for an operator: 'fedops device approve %s'", self._device)
+            logger.info("waiting for an operator: 'fedops device approve %s'", self.identity.name)
         elif enrolment in ENROLMENT_OUT:
-            self.refused(Forbidden(f"device '{self._device}' was {enrolment} by the operator"))
+            self.refused(
+                Forbidden(f"device '{self.identity.name}' was {enrolment} by the operator")
+            )
 
     def refused(self, error: FedOpsError) -> None:
         """The server wants nothing more of us: training stops, and so do we."""

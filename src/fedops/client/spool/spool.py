@@ -22,6 +22,7 @@ from typing import Any
 
 from fedops.core.contracts import DeviceRecord, RecordKind
 from fedops.core.errors import Unavailable
+from fedops.storage.shortages import shortage_of_sqlite
 
 logger = logging.getLogger("fedops.client.spool")
 
@@ -57,6 +58,7 @@ class Spool:
     def __init__(
         self, path: Path, limit_bytes: int, clock: Callable[[], float] = time.time
     ) -> None:
+        self._path = path
         self._limit = limit_bytes
         self._clock = clock
         self._changed = threading.Condition()
@@ -126,7 +128,9 @@ class Spool:
     def _hold(self, error: sqlite3.Error) -> None:
         if not self._failing:
             self._failing = True
-            logger.warning("the spool cannot be written, records are held in memory: %s", error)
+            lacking = shortage_of_sqlite(error, self._path)
+            why = f"{lacking.named('the device')}: {lacking.remedy}" if lacking else str(error)
+            logger.warning("the spool cannot be written, records are held in memory: %s", why)
         while len(self._held) > _HELD_IN_MEMORY:
             self._held.popleft()
             self._dropped += 1
@@ -186,13 +190,15 @@ class Spool:
 
     def done(self, ids: Iterable[str]) -> None:
         """The server has these, or will never take them: forget them."""
-        with self._changed, self._db:
-            for id_ in ids:
-                found = self._db.execute("select size from record where id = ?", (id_,)).fetchone()
-                if found is not None:
+        sizes: list[int] = []
+        with self._changed:
+            with self._db:
+                for id_ in ids:
+                    found = self._db.execute("select size from record where id = ?", (id_,))
+                    sizes += [size for (size,) in found.fetchall()]
                     self._db.execute("delete from record where id = ?", (id_,))
-                    self._count -= 1
-                    self._bytes -= found[0]
+            self._count -= len(sizes)
+            self._bytes -= sum(sizes)
 
     def wait(self, timeout: float | None) -> bool:
         """Wait until there is something to send; False when there is nothing still."""
@@ -233,9 +239,11 @@ def _open(path: Path) -> sqlite3.Connection:
         return _connect(path)
     except sqlite3.DatabaseError as error:
         if type(error) is not _DAMAGED:
+            lacking = shortage_of_sqlite(error, path)
+            why = f"{lacking.named('the device')}: {lacking.remedy}" if lacking else str(error)
             raise Unavailable(
-                f"{path} cannot be opened: {error}; is the disk full, or does it belong to another "
-                "user? What waits there for the server is not lost: mend that, then start again"
+                f"{path} cannot be opened: {why}, then start again; what waits there for the server is "
+                "not lost"
             ) from None
         aside = path.with_suffix(".damaged")
         logger.warning("%s is damaged (%s); it is set aside as %s", path, error, aside.name)

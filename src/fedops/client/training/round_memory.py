@@ -35,11 +35,12 @@ Event = Callable[..., None]
 class RoundStore:
     """A ``RoundMemory`` in a directory. Saving never raises: what goes wrong becomes an event."""
 
-    def __init__(self, root: Path, event: Event) -> None:
+    def __init__(self, root: Path, event: Event, *, tidy: bool = True) -> None:
+        """``tidy``: remove what an earlier process left half written. Not beside one that writes."""
         self._root = root
         self._event = event
         self._later = _Later()
-        for unfinished in root.glob("*/*/.*"):
+        for unfinished in root.glob("*/*/.*") if tidy else ():
             unfinished.unlink(missing_ok=True)
 
     # --- state -------------------------------------------------------------------------------------

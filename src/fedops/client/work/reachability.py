@@ -117,6 +117,14 @@ def may_pass(error: FedOpsError) -> bool:
     return isinstance(error, Unavailable) or type(error) is FedOpsError
 
 
+def as_failure(error: Exception) -> FedOpsError:
+    """What went wrong with a call. A mistake of FedOps' own is logged, and no device falls silent over it."""
+    if isinstance(error, FedOpsError):
+        return error
+    logger.error("talking to the server failed, and is tried again", exc_info=error)
+    return Unavailable(f"this Client Manager made a mistake: {type(error).__name__}: {error}")
+
+
 def is_final(error: FedOpsError) -> bool:
     """Whether the server will have nothing to do with this device (any more)."""
     return isinstance(error, Forbidden | OtherVersion)

@@ -29,6 +29,7 @@ from fedops.core.contracts import BlobRef, Encoding, SlotRequest, Stage, UploadH
 from fedops.core.errors import FedOpsError, Invalid, NotFound, Unavailable
 from fedops.failpoints import reached
 from fedops.storage.atomic_files import atomic_file, sha256_of
+from fedops.storage.shortages import why_not_written
 
 T = TypeVar("T")
 logger = logging.getLogger("fedops.client")
@@ -99,7 +100,7 @@ class Transfers:
             try:
                 shutil.copyfile(found, path)
             except OSError as error:
-                raise Unavailable(f"cannot write {path}: {error.strerror or error}") from None
+                raise Unavailable(why_not_written(error, path)) from None
         return path
 
     def _download(self, held: Held, blob: BlobRef, fresh: bool) -> None:
@@ -125,7 +126,7 @@ class Transfers:
                     done = min(done + len(block), blob.size)
                     held.tell(Stage.DOWNLOADING, done, blob.size)
         except OSError as error:
-            raise Unavailable(f"cannot write {part}: {error.strerror or error}") from None
+            raise Unavailable(why_not_written(error, part)) from None
         if done < blob.size:
             raise Unavailable(f"the connection was cut after {done} of {blob.size} bytes")
 
@@ -168,7 +169,7 @@ class Transfers:
             try:
                 return self._encoded(held)
             except OSError as error:
-                problem = f"the result cannot be encoded on this disk: {error.strerror or error}"
+                problem = f"the result cannot be encoded: {why_not_written(error, held.folder)}"
             if Encoding.NONE in known:
                 logger.warning("%s; it is sent as it is", problem)
                 return _plain(held)

@@ -27,6 +27,7 @@ from fedops.core.errors import Conflict, FedOpsError, Invalid, NotFound
 from fedops.failpoints import reached
 from fedops.storage.atomic_files import sha256_of
 from fedops.storage.payloads import blobs_of, check_document
+from fedops.storage.shortages import why_not_written
 
 logger = logging.getLogger("fedops.client")
 
@@ -161,6 +162,8 @@ class WorkDesk:
                 self._outside.refused(error)
                 return
             self._give_up(held, error.message, isinstance(error, Conflict | NotFound))
+        except OSError as error:
+            self._give_up(held, why_not_written(error, held.folder), False)
         except Exception as error:
             logger.exception("%s failed", _named(held))
             self._give_up(held, f"{type(error).__name__}: {error}", False)

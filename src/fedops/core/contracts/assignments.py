@@ -12,6 +12,7 @@ from pydantic import Field
 
 from fedops.core.contracts.base import Digest, Finite, Name, Reply, Report, Said
 from fedops.core.contracts.devices import ProcessReport
+from fedops.core.contracts.enrolment import DeviceInfo
 from fedops.core.states import Enrolment
 
 #: The version of the protocol between server, devices and engines, sent with each call in this header.
@@ -65,6 +66,8 @@ class WorkPoll(Report):
     #: Which life of the Client Manager says so: another one after each start.
     life: str = Field(default="", max_length=64)
     tasks: list[Name] = Field(default_factory=list, max_length=64)
+    #: What it runs on, until the server has answered once: it may have changed since the device joined.
+    info: DeviceInfo | None = None
     process: ProcessReport = ProcessReport()
     #: What the device holds. What the server offered and is not in here is offered again.
     held: list[HeldAssignment] = Field(default_factory=list, max_length=64)
@@ -101,6 +104,8 @@ class Work(Reply):
 
     revision: int
     enrolment: Enrolment
+    #: What the device is called now. Empty: an older server does not say.
+    name: str = ""
     #: The tasks the device is enrolled in.
     tasks: list[str] = Field(default_factory=list)
     #: The runs that go on in them, to label what is logged.

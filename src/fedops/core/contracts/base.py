@@ -15,6 +15,7 @@ NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 #: A JSON number that is really one: neither NaN nor infinite.
 Finite = Annotated[float, Field(allow_inf_nan=False)]
+ShortText = Annotated[str, Field(max_length=255), AfterValidator(printable)]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 #: No spool keeps anything for longer. Seconds.
 LONGEST_AGE = 366 * 86_400.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from fedops.core.contracts.base import Finite, Reason, Reply, Report, Request, Said
+from fedops.core.contracts.base import Finite, Name, Reason, Reply, Report, Request, Said
 from fedops.core.contracts.enrolment import DeviceInfo
 from fedops.core.states import Enrolment, ProcessStatus, ReadinessStatus
 
@@ -57,6 +57,10 @@ class ProcessReport(Report):
     #: How many examples its data has; None: not known yet.
     training_examples: int | None = Field(default=None, ge=0)
     validation_examples: int | None = Field(default=None, ge=0)
+
+
+class DeviceRename(Request):
+    name: Name
 
 
 class DeviceQuarantine(Request):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from fedops.core.contracts.base import Finite, Name, Reply, Report, Request, Said
+from fedops.core.contracts.base import Finite, Name, Reply, Report, Request, Said, ShortText
 from fedops.core.states import Enrolment
 
 
@@ -41,6 +41,8 @@ class DeviceInfo(Report):
     cpus: int = Field(default=0, ge=0)
     memory_bytes: int = Field(default=0, ge=0)
     gpu: Said = Field(default="", max_length=255)
+    #: Versions of the libraries that may change a number.
+    libraries: dict[ShortText, ShortText] = Field(default_factory=dict, max_length=100)
 
 
 class JoinRequest(Report):

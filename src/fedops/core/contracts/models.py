@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from fedops.core.contracts.base import Name, Reason, Reply, Request
+from fedops.core.contracts.parameters import ParameterContract
 
 
 class ModelVersionRead(Reply):
@@ -40,6 +41,23 @@ class Rebuild(Request):
     without: Name
     #: Only take it out of the last round, though its updates of earlier rounds stay in.
     last_round: bool = False
+
+
+class DeviceModelRead(Reply):
+    """A version as a device is told of it that takes part in the task: what it needs to evaluate it."""
+
+    task: str
+    version: int
+    sha256: str
+    size: int
+    #: Where it comes from: the run and its round, with the config that the run used.
+    run_id: int | None
+    round: int
+    config: dict[str, Any]
+    contract: ParameterContract
+    #: What the run's data set is called.
+    dataset: str | None
+    created_at: float
 
 
 class Promotion(Request):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Iterable
 from enum import StrEnum
+from math import prod
 
 from fedops.core.contracts.base import Reply
 
@@ -39,6 +41,11 @@ class ParameterContract(Reply):
         return tuple(p for p in self.parameters if p.rule is not ExchangeRule.LOCAL)
 
     @property
+    def federated_bytes(self) -> int:
+        """What the tensors that travel take, without their names."""
+        return sum(prod(p.shape) * _bytes_each(p.dtype) for p in self.federated)
+
+    @property
     def fingerprint(self) -> str:
         """Sixteen hex digits that two models share exactly when their exchanged tensors agree."""
         rows = [[p.name, list(p.shape), p.dtype, p.rule.value] for p in self.federated]
@@ -57,6 +64,12 @@ class ParameterContract(Reply):
             lines = ["the same tensors in another order"]
         more = [f"and {len(lines) - limit} more"] if len(lines) > limit else []
         return lines[:limit] + more
+
+
+def _bytes_each(dtype: str) -> int:
+    """``float32``: 4. The names of dtypes end with their bits; only ``bool`` has none."""
+    bits = re.search(r"\d+$", dtype)
+    return int(bits[0]) // 8 if bits else 1
 
 
 def _describe(spec: ParameterSpec | None) -> str:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from fedops.core.contracts.assignments import AssignmentId, AssignmentKind, BlobRef
-from fedops.core.contracts.base import Age, Digest, Finite, Reply, Report, Said
+from fedops.core.contracts.base import Age, Digest, Finite, Reply, Report, Said, ShortText
 from fedops.core.contracts.parameters import ParameterContract
 from fedops.core.states import AssignmentStatus, FailureReason, ParticipationStatus
 
@@ -57,6 +57,8 @@ class EngineHello(Report):
     """The FL server of an attempt is up."""
 
     pid: int
+    #: What it runs on: Python, platform, versions of libraries.
+    environment: dict[ShortText, ShortText] = Field(default_factory=dict, max_length=100)
 
 
 class AttemptSpec(Reply):
@@ -132,8 +134,8 @@ class EngineProgress(Report):
     needed: int | None = None
     #: After how many seconds the round begins with those that are there; None: it does not.
     begins_in: Finite | None = None
-    #: Which disk of the server has no room for what the engine does.
-    full_disk: str | None = Field(default=None, max_length=500)
+    #: What the server lacks for what the engine does, in words.
+    shortage: str = Field(default="", max_length=500)
 
 
 class OfferRequest(Report):

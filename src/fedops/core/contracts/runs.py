@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from fedops.core.contracts.base import Digest, Name, Overrides, Reply, Request
 from fedops.core.states import (
@@ -57,6 +57,17 @@ class RunStart(Request):
 
     overrides: Overrides = Field(default_factory=list)
     from_version: int | None = Field(default=None, ge=0)
+    #: From an initial model of its own, made from its seed, and not from a version.
+    new_model: bool = False
+    #: In place of the task's: a whole config, and the sha256 of an app bundle that the server has.
+    config: dict[str, Any] | None = None
+    bundle: Digest | None = None
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> RunStart:
+        if self.new_model and self.from_version is not None:
+            raise ValueError("a run starts from a version or from a new model, not from both")
+        return self
 
 
 class RunExtend(Request):
@@ -114,6 +125,8 @@ class AttemptRead(Reply):
     #: What its FL server is doing, for how long and how long it may; or how it ended.
     why: str = ""
     limit_seconds: float | None = None
+    #: What its FL server ran on, as it said itself: Python, platform, versions of libraries.
+    environment: dict[str, str] | None = None
 
 
 class RunRead(Reply):
@@ -134,6 +147,14 @@ class RunRead(Reply):
     version: int | None
     #: The run that this one extends or retries.
     parent: int | None
+    #: The study that it is a part of.
+    study: int | None = None
+    #: sha256 of the app bundle, and of the model that it began with where that is no version.
+    bundle: str = ""
+    start_model: str | None = None
+    #: It began with an initial model of its own, made from its seed.
+    new_model: bool = False
+    overrides: list[str] = Field(default_factory=list)
     #: Its first round: those before are its parent's.
     first_round: int = 1
     metrics: dict[str, float]
@@ -160,6 +181,8 @@ class RebuildRead(Reply):
 
 
 class MetricRead(Reply):
+    #: Ascending: a page goes on after the last one's.
+    id: int = 0
     run_id: int
     round: int | None
     device: str | None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Literal, Self
+
+from pydantic import Field
 
 from fedops.core.contracts.base import Reply
 from fedops.core.errors import FedOpsError, from_reply
@@ -33,6 +35,18 @@ class ServerInfo(Reply):
     devices_online: int
     devices: int
     active_runs: int
+    #: What it runs on, and so the FL servers that it starts: Python, platform, versions of libraries.
+    environment: dict[str, str] = Field(default_factory=dict)
+    #: What the server lacks just now, such as room on its disk, and what to do about it.
+    problems: list[str] = Field(default_factory=list)
+
+
+class Health(Reply):
+    """Whether the server is well. Who asks needs no token, so it names no folder."""
+
+    status: Literal["ok", "degraded"]
+    #: What it lacks, when it is degraded.
+    why: str = ""
 
 
 class ErrorReply(Reply):

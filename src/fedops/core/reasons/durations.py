@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 #: A message names at most this many devices.
 NAMED = 3
@@ -32,3 +32,22 @@ def first_few(words: Sequence[str], count: int | None = None) -> str:
     shown, more = words[:NAMED], (len(words) if count is None else count) - NAMED
     text = ", ".join(shown)
     return text if more <= 0 else f"{text} and {more} more"
+
+
+def equal_together(reasons: Iterable[tuple[str, str]], count: int = 0) -> str:
+    """``ada, bob: training; 4 devices: offline``: each reason once, with the names that have it.
+
+    ``count``: of all names, where not all are given.
+    """
+    names: dict[str, list[str]] = {}
+    for name, why in reasons:
+        names.setdefault(why, []).append(name)
+    groups = [f"{_who(some)}: {why}" for why, some in names.items()][:NAMED]
+    shown = sum(len(some) for some in list(names.values())[:NAMED])
+    more = max(count, sum(map(len, names.values()))) - shown
+    text = "; ".join(groups)
+    return text if more <= 0 else f"{text}; and {more} more"
+
+
+def _who(names: Sequence[str]) -> str:
+    return ", ".join(names) if len(names) <= NAMED else f"{len(names)} devices"

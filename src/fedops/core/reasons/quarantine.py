@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from fedops.core.reasons import next_steps
+
 
 def quarantined_device(name: str, why: str) -> str:
     """Of a device that is asked for nothing."""
-    release = f"'fedops device release {name} --because TEXT'"
-    return f"quarantined ({why}): it is asked for nothing until {release}"
+    return f"quarantined ({why}): it is asked for nothing until {next_steps.release_device(name)}"
 
 
 def quarantined_version(task: str, version: int, why: str, run_id: int) -> str:
     """Of a version that nothing goes on from, and that a run has made."""
-    return (
-        f"V{version} is quarantined: {why}; 'fedops run show {run_id}' tells who took part; if it is good"
-        f" after all, 'fedops model release {task} V{version} --because TEXT'"
-    )
+    what = f"V{version} is quarantined: {why}"
+    return next_steps.sentence(what, next_steps.after_quarantine(run_id, task, version))

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fedops.core.contracts import EngineProgress, ProcessReport, Stage
-from fedops.core.reasons.durations import duration, duration_of_limit, first_few, pluralised
+from fedops.core.reasons import next_steps
+from fedops.core.reasons.durations import (
+    NAMED,
+    duration,
+    duration_of_limit,
+    equal_together,
+    first_few,
+    pluralised,
+)
 from fedops.core.reasons.quarantine import quarantined_device, quarantined_version
 from fedops.core.reasons.readiness import last_refusal, not_ready, readiness_text, refused_tasks
 from fedops.core.reasons.stages import stage_text
 from fedops.core.states import (
     PROCESS_READY,
     RUN_TERMINAL,
-    AttemptStatus,
     Enrolment,
     FailureReason,
     ProcessStatus,
@@ -77,6 +84,9 @@ class DeviceFacts:
     work: Sequence[WorkFacts] = ()
     #: Why it is quarantined.
     quarantine: str = ""
+    #: For so long the server has been unable to note who calls, and what it lacks.
+    unheard_seconds: float = 0.0
+    lacking: str = ""
 
 
 #: Of a device that has validation data only: why it is not asked to train.
@@ -99,14 +109,22 @@ def presence(device: DeviceFacts) -> str:
 
 def device_why(device: DeviceFacts) -> str:
     """What a device does, or what it (or we) must do first."""
+    if device.lacking:
+        known = _device_why(replace(device, lacking=""))
+        return f"{known}; as of {duration(device.unheard_seconds)} ago: {device.lacking}"
+    return _device_why(device)
+
+
+def _device_why(device: DeviceFacts) -> str:
     if device.enrolment is Enrolment.PENDING:
         return f"waiting for approval ('fedops device approve {device.name}'); {presence(device)}"
     if device.enrolment is Enrolment.QUARANTINED:
         return f"{quarantined_device(device.name, device.quarantine)}; {presence(device)}"
     if device.enrolment is not Enrolment.APPROVED:
-        return f"{device.enrolment.value}: it takes part in nothing"
+        what = f"{device.enrolment.value}: it takes part in nothing"
+        return next_steps.sentence(what, next_steps.remove_device(device.name))
     if not device.online:
-        return presence(device)
+        return next_steps.sentence(presence(device), next_steps.start_device())
     if device.problems:
         return "online, but " + "; ".join(device.problems)
     if not device.tasks:
@@ -114,11 +132,13 @@ def device_why(device: DeviceFacts) -> str:
     busy = [work for work in device.work if work.stage is not Stage.WAITING]
     if busy:
         return "online; " + "; ".join(f"{working(work)}{_of(work)}" for work in busy)
-    idle = device.process.status is ProcessStatus.IDLE
-    but = ", but" if idle and refused_tasks(device.process) else ";"
+    process = device.process
+    idle = process.status is ProcessStatus.IDLE
+    but = ", but" if idle and refused_tasks(process) else ";"
     role = f", {EVALUATES_ONLY}" if evaluates_only(device) else ""
-    last = last_refusal(device.process) if idle else ""
-    return f"online{but} {_activity(device.process)}{role}{f'; {last}' if last else ''}"
+    last = last_refusal(process) if idle else ""
+    then = next_steps.restart_training() if process.status is ProcessStatus.FATAL else ""
+    return next_steps.sentence(f"online{but} {_activity(process)}{role}", last, then)
 
 
 def _of(work: WorkFacts) -> str:
@@ -197,11 +217,14 @@ class RunFacts:
     text: str = ""
     version: int | None = None
     metrics: Mapping[str, float] = field(default_factory=dict)
-    #: Which disk of the server has no room now.
-    full_disk: str | None = None
+    #: What the server lacks now, and what to do about it.
+    shortage: str = ""
+    task: str = ""
+    #: How often in a row its FL server ended without a round, and how the last time.
+    crashes: int = 0
+    crash: str = ""
     #: How many pieces of its work are open, where ``devices`` has not all who are at it.
     at_work: int = 0
-    task: str = ""
     #: What does the same anew, where it is not a retry.
     again: str = ""
     #: Why the version that it made is quarantined.
@@ -210,10 +233,19 @@ class RunFacts:
 
 def run_why(run: RunFacts) -> str:
     """What a run is doing or waiting for, or how it ended."""
-    if run.full_disk is not None and run.status not in RUN_TERMINAL:
-        full = f"the server's disk is full ({run.full_disk}): free some space there, and it goes on"
-        return f"{full}; {_run_why(run)}"
-    return _run_why(run)
+    if run.status in RUN_TERMINAL:
+        return _run_why(run)
+    return next_steps.sentence(run.shortage, _run_why(run), _crashes(run))
+
+
+def _crashes(run: RunFacts) -> str:
+    """What became of the attempts before, as long as there was no round since."""
+    if not run.crashes:
+        return ""
+    if run.status is RunStatus.RESUMING:  # its sentence has the rest
+        return next_steps.read_logs(run.id)
+    times = "" if run.crashes == 1 else f", {run.crashes} in a row"
+    return f"the attempt before was lost{times}: {run.crash}; {next_steps.read_logs(run.id)}"
 
 
 def _run_why(run: RunFacts) -> str:
@@ -254,7 +286,7 @@ def _running(run: RunFacts) -> str:
     if progress is None:
         return f"attempt {run.attempt} is up and prepares {_round(run, run.committed_rounds + 1)}"
     if progress.phase == "waiting":
-        return _waiting(run, progress) + _so_long(run)
+        return _waiting(run, progress) + _so_long(run) + _or_stop(run, progress)
     what = f"{_round(run, progress.round)}: {progress.phase}"
     if progress.phase == "training":
         return what + _replies(run, progress) + _so_long(run)
@@ -284,22 +316,26 @@ def _replies(run: RunFacts, progress: EngineProgress) -> str:
     done = len(progress.selected) - len(missing)
     devices = {device.name: device for device in run.devices}
     # Without room the server cannot even note that it hears them.
-    heard = run.full_disk is None
+    heard = not run.shortage
     away = {d.name: presence(d) for d in run.devices if heard and not d.online}
     waiting = [f"{name} ({away[name]})" for name in missing if name in away]
     doing = {name: _doing(devices[name], run) for name in missing if name in devices}
-    busy = [f"{name}: {what}" for name, what in doing.items() if what and name not in away]
+    busy = [(name, what) for name, what in doing.items() if what and name not in away]
     text = f", {done} of {len(progress.selected)} replied"
     text += f"; waiting for {first_few(waiting)}" if waiting else ""
     count = max(len(busy), run.at_work - len(waiting))
-    return f"{text}; {first_few(busy, count)}" if busy else text
+    return f"{text}; {equal_together(busy, count)}" if busy else text
 
 
 def _doing(device: DeviceFacts, run: RunFacts) -> str:
     """What a device does for the run, as far as it has anything to do for it."""
     ours = [work for work in device.work if work.run_id == run.id]
     others = [work for work in device.work if work.run_id != run.id]
-    return working(ours[0], others) if ours else ""
+    if not ours:
+        return ""
+    lacking = run.shortage.partition(" (")[0]
+    told = bool(lacking) and lacking in ours[0].text  # the sentence begins with that
+    return working(replace(ours[0], text="") if told else ours[0], others)
 
 
 def _waiting(run: RunFacts, progress: EngineProgress) -> str:
@@ -309,21 +345,30 @@ def _waiting(run: RunFacts, progress: EngineProgress) -> str:
     missing = needed - len(ready)
     if missing <= 0:
         return f"{_round(run, progress.round)}: choosing among {pluralised(len(ready), 'device')}"
-    reasons = [
-        _missing(d, run.unavailable[d.name]) for d in run.devices if d.name in run.unavailable
-    ]
+    away = [d for d in run.devices if d.name in run.unavailable]
     text = f"waiting for {missing} more device{'' if missing == 1 else 's'}: "
     enrolled = max(len(run.devices), needed)
     text += f"{online} of {enrolled} online"
     if progress.begins_in is not None:
         text += f", the round begins without in {duration(progress.begins_in)}"
-    return ", ".join([text, first_few(reasons)]) if reasons else text
+    return ", ".join([text, *_missing(run, away)])
 
 
-def _missing(device: DeviceFacts, why: str) -> str:
-    if not device.online and device.last_seen_seconds is not None:
-        return f"{device.name} last seen {duration(device.last_seen_seconds)} ago"
-    return f"{device.name}: {why}"
+def _or_stop(run: RunFacts, progress: EngineProgress) -> str:
+    """Who reads that a run waits for devices can start them, or stop the run."""
+    ready = len(run.devices) - len(run.unavailable)
+    enough = (progress.needed or run.needed) <= ready
+    return "" if enough else f"; {next_steps.start_or_stop(run.id)}"
+
+
+def _missing(run: RunFacts, away: Sequence[DeviceFacts]) -> list[str]:
+    """Why each of them does not come: who is not heard, with when it was, as long as they are few."""
+    silent = [d for d in away if not d.online and d.last_seen_seconds is not None]
+    seen = [f"{d.name} last seen {duration(d.last_seen_seconds or 0.0)} ago" for d in silent]
+    if len(silent) > NAMED:
+        seen = [f"{len(silent)} devices offline"]
+    others = [(d.name, run.unavailable[d.name]) for d in away if d not in silent]
+    return [", ".join(seen)] * bool(seen) + [equal_together(others)] * bool(others)
 
 
 def _confirming(run: RunFacts) -> str:
@@ -348,61 +393,23 @@ def _completed(run: RunFacts) -> str:
     made = f"; the global model is V{run.version}" if run.version is not None else ""
     accuracy = run.metrics.get("accuracy")
     quality = f" (accuracy {accuracy:.3f})" if accuracy is not None else ""
-    return f"{done}{made}{quality}"
+    return next_steps.sentence(
+        f"{done}{made}{quality}", next_steps.fetch_model(run.task, run.version)
+    )
 
 
 def _stopped(run: RunFacts) -> str:
     because = f": {run.text}" if run.text else ""
     after = f"stopped after round {run.committed_rounds} of {run.rounds}{because}"
-    return f"{after}; {_do_the_rest(run)}"
+    return f"{after}; {_again(run) or next_steps.do_the_rest(run.id)}"
 
 
 def _failed(run: RunFacts) -> str:
     reason = f" ({run.reason.value})" if run.reason else ""
     because = f": {run.text}" if run.text else ""
     after = f"failed{reason} after round {run.committed_rounds} of {run.rounds}{because}"
-    return f"{after}; {_do_the_rest(run)}"
+    return f"{after}; {_again(run) or next_steps.after_failure(run.id, run.task, run.reason)}"
 
 
-def _do_the_rest(run: RunFacts) -> str:
-    """Whoever reads why a run is over wants to know what to type next."""
-    return (
-        f"try again with {run.again}"
-        if run.again
-        else f"do the rest with 'fedops run retry {run.id}'"
-    )
-
-
-# --- attempts --------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class AttemptFacts:
-    """An attempt, at one moment."""
-
-    status: AttemptStatus
-    pid: int | None
-    #: Since it was made, or since its engine began what it does now.
-    seconds: float
-    #: How long it may go on so before it is given up. None: it is over.
-    limit_seconds: float | None
-    progress: EngineProgress | None = None
-    #: How it ended.
-    reason: str | None = None
-
-
-def phase_text(progress: EngineProgress | None) -> str:
-    """What an engine does: ``training in round 3``."""
-    return f"{progress.phase} in round {progress.round}" if progress else "beginning"
-
-
-def attempt_why(attempt: AttemptFacts) -> str:
-    """What an attempt is doing, for how long and how long it may, or how it ended."""
-    lasting = duration_of_limit(attempt.seconds, attempt.limit_seconds)
-    if attempt.status is AttemptStatus.STARTING:
-        return f"its FL server has been starting for {lasting}"
-    if attempt.status is AttemptStatus.RUNNING:
-        doing = phase_text(attempt.progress)
-        return f"its FL server (process {attempt.pid}) is {doing} for {lasting}"
-    because = f": {attempt.reason}" if attempt.reason else ""
-    return f"{attempt.status.value}{because}"
+def _again(run: RunFacts) -> str:
+    return next_steps.try_again(run.again) if run.again else ""

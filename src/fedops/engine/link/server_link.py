@@ -81,7 +81,7 @@ class ServerLink:
         self._last = progress
         self._report.say(progress)
 
-    def tell_full(self, where: str) -> None:
-        """Say that a disk of the server has no room for what the engine does."""
+    def tell_shortage(self, text: str) -> None:
+        """Say what the server lacks for what the engine does."""
         if self._last is not None:
-            self.tell(self._last.model_copy(update={"full_disk": where[:500]}))
+            self.tell(self._last.model_copy(update={"shortage": text[:500]}))

@@ -26,6 +26,7 @@ from fedops.server.blob_app.http import Call, Disconnected, NotAllowed, Receive,
 from fedops.server.blob_app.tus_handlers import Tus
 from fedops.server.blob_app.unfinished_uploads import Uploads
 from fedops.server.protocol.blob_port import BlobAccess
+from fedops.server.protocol.error_replies import as_shortage
 from fedops.server.protocol.protocol_version import require_protocol
 from fedops.server.protocol.refusals import Gone
 from fedops.storage.blobs import BlobStore
@@ -105,7 +106,8 @@ class BlobApp:
         except FedOpsError as error:
             await call.refuse(error)
         except Exception as error:
-            await call.fail(error)
+            lacking = as_shortage(error)
+            await (call.refuse(lacking) if lacking else call.fail(error))
 
     def _handler(self, call: Call) -> _Handler:
         found = _PATH.fullmatch(call.path)

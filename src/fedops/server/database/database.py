@@ -25,10 +25,11 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
 from fedops.core.errors import Invalid, Unavailable
+from fedops.core.reasons.shortages import Lack, Shortage, lack_of_postgresql
 from fedops.server.database import upgrade
 from fedops.server.database.after_commit import Listener, Publisher, take
 from fedops.server.database.sqlite_copy import copy_database
-from fedops.storage.disk import full_disk
+from fedops.storage.shortages import shortage_of_sqlite, shortages
 
 logger = logging.getLogger("fedops.server")
 
@@ -151,6 +152,7 @@ class Database:
             if self.publish:
                 self.publish(session, notices)
             session.commit()
+            shortages.mended(_place(self.where))
             # Before the next one begins to write, so that what is told comes in the order of the commits.
             self._send(notices)
 
@@ -204,7 +206,7 @@ class Database:
             connect_args={"timeout": LOCK_SECONDS, "check_same_thread": False},
         )
         event.listen(engine, "connect", partial(_set_up_sqlite, synchronous))
-        event.listen(engine, "begin", _begin_sqlite)
+        event.listen(engine, "begin", partial(_begin_sqlite, _place(self.where)))
         return engine
 
 
@@ -240,9 +242,13 @@ def _set_up_postgresql(connection: Any, _: Any) -> None:
     connection.commit()
 
 
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("fedops_write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+def _begin_sqlite(place: str, connection: Connection) -> None:
+    if not connection.get_execution_options().get("fedops_write"):
+        connection.exec_driver_sql("BEGIN")
+        return
+    locked = Shortage(Lack.DATABASE, place, stops_writing=True)
+    with shortages.awaiting(locked):  # nobody of ours holds it: we take turns
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _begin_postgresql(connection: Connection) -> None:
@@ -267,19 +273,31 @@ def _as_unavailable(where: str) -> Iterator[None]:
         away = isinstance(error, OperationalError) or error.connection_invalidated
         if not away and type(error.orig) is not _DAMAGED:
             raise
-        text = _said(error.orig, where)
-        raise Unavailable(f"the database {where} is not available: {text}") from error
+        raise Unavailable(_said(error.orig, where)) from error
     except sqlite3.DatabaseError as error:  # while setting up a connection
-        text = _said(error, where)
-        raise Unavailable(f"the database {where} is not available: {text}") from error
+        raise Unavailable(_said(error, where)) from error
 
 
 def _said(error: BaseException | None, where: str) -> str:
-    """What the database says, and what one can do about it."""
+    """What keeps the database from its work, and what one can do about it."""
     text = str(error).strip()
+    shortage = _shortage(error, _place(where))
+    if shortage is not None:
+        shortages.note(shortage)
     if "locked" in text or "lock timeout" in text:
-        return f"{text}; another program holds it: nothing was changed, repeat when it is done"
-    if "full" in text or "disk I/O" in text:
-        full_disk.note(where.removeprefix("sqlite:///"))
-        return f"{text}; free some space and repeat: nothing was changed"
-    return text
+        text += "; another program holds it: nothing was changed, repeat when it is done"
+    elif shortage is not None:
+        return f"{shortage.named()}; {shortage.remedy} and repeat: nothing was changed"
+    return f"the database {where} is not available: {text}"
+
+
+def _shortage(error: BaseException | None, place: str) -> Shortage | None:
+    if isinstance(error, sqlite3.Error):
+        return shortage_of_sqlite(error, Path(place))
+    lack = lack_of_postgresql(getattr(error, "sqlstate", None))
+    return Shortage(lack, place, stops_writing=True) if lack else None
+
+
+def _place(where: str) -> str:
+    """Of SQLite its file; of PostgreSQL its URL."""
+    return where.removeprefix("sqlite:///")

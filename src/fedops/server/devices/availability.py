@@ -15,15 +15,18 @@ from fedops.core.reasons.why import DeviceFacts, WorkFacts, unavailable
 from fedops.core.states import PROCESS_READY, Enrolment, ProcessStatus
 from fedops.server.database.tables import DeviceRow, MembershipRow
 from fedops.server.devices.cloned_devices import PROBLEM as TWINS
+from fedops.storage.shortages import shortages
 
 
 def presence_facts(row: Attendance, now: float, work: Sequence[WorkFacts] = ()) -> DeviceFacts:
     """A device at ``now``, without what its training client does."""
-    seen = row.last_heartbeat_at
+    seen, unheard = row.last_heartbeat_at, shortages.unwritten_seconds
     return DeviceFacts(
         name=row.name,
         enrolment=Enrolment.APPROVED,
-        online=is_online(row.present_until, now),
+        online=is_online(row.present_until, now - unheard),
+        unheard_seconds=unheard,
+        lacking=_lacking(unheard),
         last_seen_seconds=None if seen is None else max(now - seen, 0.0),
         work=work,
     )
@@ -33,17 +36,25 @@ def device_facts(
     row: DeviceRow | Member, tasks: Iterable[str], now: float, work: Sequence[WorkFacts] = ()
 ) -> DeviceFacts:
     """A device at ``now``."""
-    seen = row.last_heartbeat_at
+    seen, unheard = row.last_heartbeat_at, shortages.unwritten_seconds
     return DeviceFacts(
         name=row.name,
         enrolment=row.enrolment,
-        online=is_online(row.present_until, now),
+        online=is_online(row.present_until, now - unheard),
+        unheard_seconds=unheard,
+        lacking=_lacking(unheard),
         last_seen_seconds=None if seen is None else max(now - seen, 0.0),
         process=process_of(row, now, work),
         tasks=tuple(tasks),
         problems=tuple(row.problems),
         work=tuple(work),
     )
+
+
+def _lacking(unheard: float) -> str:
+    """Why nobody who calls is noted."""
+    shortage = shortages.current if unheard else None
+    return shortage.short() if shortage else ""
 
 
 def process_of(

@@ -30,6 +30,7 @@ QUARANTINED = (
 class Wanted:
     """What the server wants of a device, beside its work."""
 
+    name: str
     enrolment: Enrolment
     tasks: list[str]
     #: The runs that go on in them.
@@ -39,14 +40,14 @@ class Wanted:
     @cached_property
     def digest(self) -> int:
         """The same for the same wishes, in every process. 48 bits."""
-        said = json.dumps([self.enrolment.value, self.tasks, self.runs, self.problems])
+        said = json.dumps([self.name, self.enrolment.value, self.tasks, self.runs, self.problems])
         return int.from_bytes(hashlib.sha256(said.encode()).digest()[:6])
 
 
 def read_wanted(session: Session, device_ids: Iterable[str]) -> dict[str, Wanted]:
     """What the server wants of devices, by id."""
     ids = sorted(set(device_ids))
-    query = select(DeviceRow.id, DeviceRow.enrolment, DeviceRow.problems)
+    query = select(DeviceRow.id, DeviceRow.name, DeviceRow.enrolment, DeviceRow.problems)
     rows = session.execute(query.where(DeviceRow.id.in_(ids))).all()
     tasks = _grouped(
         session,
@@ -64,6 +65,7 @@ def read_wanted(session: Session, device_ids: Iterable[str]) -> dict[str, Wanted
     approved = {row.id for row in rows if row.enrolment is Enrolment.APPROVED}
     return {
         row.id: Wanted(
+            name=row.name,
             enrolment=_told(row.enrolment),
             tasks=tasks[row.id],
             runs=runs[row.id] if row.id in approved else [],

@@ -27,6 +27,7 @@ from fedops.server.database.lookup import require_device
 from fedops.server.database.tables import AssignmentRow, DeviceRow, MembershipRow, RunRow
 from fedops.server.devices import device_keys
 from fedops.server.devices.going_offline import tell_gone
+from fedops.server.devices.renaming import RESERVED
 from fedops.server.events import event_log
 from fedops.server.events.event_log import Change
 from fedops.server.events.notifications import DeviceChanged, notify
@@ -95,7 +96,7 @@ def _enrol(
 
 def _free_name(session: Session, wanted: str) -> str:
     """The name, or the first of ``name-2``, ``name-3``, ... that no device has."""
-    taken = {"me", *session.scalars(select(DeviceRow.name))}  # "me" has another meaning in URLs
+    taken = {*RESERVED, *session.scalars(select(DeviceRow.name))}
     suffixes = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
     names = (wanted[: _NAME_LENGTH - len(suffix)] + suffix for suffix in suffixes)
     return next(name for name in names if name not in taken)

@@ -43,6 +43,8 @@ def record_heartbeat(
     _note_process(session, row, body.process, now)
     row.last_heartbeat_at, row.present_until = now, present_until(now, interval)
     row.spool_records, row.spool_dropped = body.spool_records, body.spool_dropped
+    if body.info is not None:
+        row.info = body.info.model_dump()
     if enter_tasks(session, row, body.tasks, now, twins):
         waiting = invitations.waiting_attempts(session, row)
     session.flush()

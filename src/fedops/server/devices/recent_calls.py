@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
-from sqlalchemy import ColumnElement, Table, Update, bindparam, func, select, update
+from sqlalchemy import ColumnElement, Table, Update, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ProcessReport, WorkPoll
@@ -145,8 +145,11 @@ class RecentCalls:
         late = not 0 <= now - memory.flushed_at < min(FLUSH_SECONDS, self._least / 4)
         return late and bool(memory.dirty)
 
-    def flush(self, session: Session, news: Unwritten) -> None:
-        """Write what was taken: who called, and what their training clients do now."""
+    def flush(self, session: Session, news: Unwritten, now: float) -> None:
+        """Write what was taken: who called, and what their training clients do now.
+
+        ``now``: the time within the transaction.
+        """
         connection = session.connection()
         if news.calls:
             times = {"last_heartbeat_at": "at", "present_until": "until"}
@@ -154,7 +157,7 @@ class RecentCalls:
             said = _update_later(times, numbers) if self._shared else _update(times | numbers)
             connection.execute(said, news.calls)
         if news.processes:
-            connection.execute(_update({"process": "report", "process_at": "at"}), news.processes)
+            connection.execute(_update_process(now), news.processes)
 
     def take(self, now: float) -> Unwritten:
         """Who called since the last time, to be written. ``give_back`` when that is not committed."""
@@ -198,6 +201,15 @@ def _update(values: dict[str, str]) -> Update:
     """Writes each column from the parameter of that name."""
     table = _table()
     return update(table).where(table.c.id == bindparam("key")).values(**_given(values))
+
+
+def _update_process(now: float) -> Update:
+    """Nothing that was written since it was taken is taken back, unless a wrong clock wrote it."""
+    table = _table()
+    values = _given({"process": "report", "process_at": "at"})
+    written, taken = table.c.process_at, values["process_at"]
+    ours = or_(written.is_(None), written <= taken, written > now)
+    return update(table).where(table.c.id == bindparam("key"), ours).values(**values)
 
 
 def _update_later(times: dict[str, str], values: dict[str, str]) -> Update:

@@ -8,6 +8,7 @@ import zipfile
 from pathlib import Path
 
 from fedops.core.errors import Invalid, Unavailable
+from fedops.server.protocol.error_replies import as_shortage
 
 
 class AppFolders:
@@ -37,9 +38,9 @@ class AppFolders:
         except OSError as error:
             if target.exists():  # somebody else was faster
                 return target
-            raise Unavailable(
-                f"the app bundle cannot be unpacked to {self._root}: {error.strerror or error}"
-            ) from error
+            lacking = as_shortage(error)
+            text = lacking.message if lacking else f"{self._root}: {error.strerror or error}"
+            raise Unavailable(f"the app bundle cannot be unpacked: {text}") from error
         finally:
             shutil.rmtree(staging, ignore_errors=True)
         return target

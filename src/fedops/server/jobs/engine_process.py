@@ -20,6 +20,7 @@ from fedops.processes.json_lines import write_line
 from fedops.processes.process_tree import end_named_tree, end_tree
 from fedops.processes.spawn import clean_env, let_go, spawn
 from fedops.server.jobs import config_examination
+from fedops.server.protocol.error_replies import as_shortage
 
 logger = logging.getLogger("fedops.server.engine")
 
@@ -106,7 +107,9 @@ class LocalEngineProcesses:
                     stderr=subprocess.STDOUT,
                 )
         except OSError as error:
-            raise Unavailable(f"the FL server cannot be started: {error}") from error
+            lacking = as_shortage(error)
+            text = lacking.message if lacking else str(error)
+            raise Unavailable(f"the FL server cannot be started: {text}") from error
         with self._lock:
             self._children[ticket.attempt_id] = child
         assert child.stdin is not None

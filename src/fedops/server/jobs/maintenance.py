@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from fedops.core.errors import Unavailable
 from fedops.server.assignments import assignments
 from fedops.server.database.backup_lock import backup_pause
 from fedops.server.database.database import Database
@@ -16,16 +17,20 @@ from fedops.server.devices.recent_calls import ABSENCE_SECONDS, RecentCalls
 from fedops.server.jobs.leadership import Alone, Leadership
 from fedops.server.jobs.periodic import PeriodicJob
 from fedops.server.jobs.status_log import StatusLog
+from fedops.server.protocol.error_replies import log_trouble
 from fedops.server.rounds import checkpoints, update_retention
 from fedops.server.rounds.work_hub import WorkHub
 from fedops.server.runs import stopping, timeouts
 from fedops.server.telemetry import system_metrics
 from fedops.settings import ServerSettings
 from fedops.storage.blobs import BlobStore
+from fedops.storage.shortages import shortages, try_folder
 
 STEP_SECONDS = 0.5
 #: How often it is looked whether a run waits for something else than before.
 WHY_SECONDS = 2.0
+#: How often it is tried whether the server's folder can be written to.
+TRY_SECONDS = 5.0
 #: How often it is looked for telemetry that is too old. A chunk goes at a time.
 FORGET_SECONDS = 30.0
 #: How often it is looked for results that are not needed any more.
@@ -63,12 +68,15 @@ class Maintenance:
         self._monotonic = monotonic
         self._step_at = monotonic()
         self._why_log = StatusLog()
-        self._why_at = self._forgot_at = self._retained_at = self._orphans_at = float("-inf")
+        self._tried_at = self._why_at = self._forgot_at = self._retained_at = self._orphans_at = (
+            float("-inf")
+        )
         self.worker = PeriodicJob("maintenance", self.step, STEP_SECONDS)
 
     def step(self) -> None:
         """One look. Called by the worker, or by a test."""
         now = self._clock()
+        self._try_home(now)
         self._notice_own_absence(now)
         self._take_over(now)
         self._write_down(now)
@@ -87,6 +95,16 @@ class Maintenance:
         self._retain(now)
         self._forget_telemetry(now)
         self._log_why(now)
+
+    def _try_home(self, now: float) -> None:
+        """Find out that the machine lacks something before somebody who calls does."""
+        if 0 <= now - self._tried_at < TRY_SECONDS:
+            return
+        self._tried_at = now
+        shortage = try_folder(self._settings.home)
+        if shortage is not None:
+            shortages.note(shortage)
+            log_trouble(Unavailable(shortage.text()))
 
     def _notice_own_absence(self, now: float) -> None:
         """When we were held up, we may not have heard those who did call."""
@@ -121,7 +139,7 @@ class Maintenance:
         calls = self._presence.take(now)
         try:
             with self._db.write(durable=False) as session:
-                self._presence.flush(session, calls)
+                self._presence.flush(session, calls, self._clock())
                 assignments.note_progress(session, seen)
                 if released:
                     stopping.confirm_released(session, released, self._settings, now)

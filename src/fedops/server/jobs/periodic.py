@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 
 from fedops.core.errors import FedOpsError
+from fedops.server.protocol.error_replies import as_shortage
 
 logger = logging.getLogger("fedops.server.worker")
 
@@ -56,8 +57,15 @@ class PeriodicJob:
             self._step()
             self._complaint = ""
         except FedOpsError as error:
-            if error.message != self._complaint:  # once, not at every beat
-                logger.warning("%s: %s", self._name, error.message)
-            self._complaint = error.message
-        except Exception:
-            logger.exception("%s: a step failed; the next one follows", self._name)
+            self._complain(error)
+        except Exception as error:
+            if (lacking := as_shortage(error)) is not None:
+                self._complain(lacking)
+            else:
+                logger.exception("%s: a step failed; the next one follows", self._name)
+
+    def _complain(self, error: FedOpsError) -> None:
+        """Once, not at every beat."""
+        if error.message != self._complaint:
+            logger.warning("%s: %s", self._name, error.message)
+        self._complaint = error.message

@@ -29,7 +29,7 @@ from fedops.server.jobs.leadership import Alone, Leadership
 from fedops.server.jobs.periodic import PeriodicJob
 from fedops.server.rounds.engine_liveness import EngineLiveness
 from fedops.server.rounds.engine_session import spool_dir, spools
-from fedops.server.runs import attempts
+from fedops.server.runs import attempts, studies
 from fedops.server.runs.attempts import EngineJob, FinishedEngineJob, LiveAttempt
 from fedops.server.telemetry import log_store
 from fedops.settings import ServerSettings
@@ -48,6 +48,8 @@ GOODBYE_SECONDS = 5.0
 #: A step that comes so much later than planned shows that this process itself stood still.
 ABSENCE_SECONDS = 5.0
 LOG_CHARACTERS = 1_500
+#: Of them a reason names the last line, up to so many characters.
+_LINE = 500
 #: What the engine of before this one kept in the home folder.
 _LEFT_OVER = ("attempts", "engine/superlink.log", "engine/superlink.pid", "engine/flwr/apps")
 #: After so long without losing an attempt, a run's next loss counts as the first for its pauses.
@@ -117,7 +119,8 @@ class Scheduler:
         if not self._begun:
             self._begin()
         self._notice_own_absence()
-        errors = [e for part in (self._watch, self._clear, self._submit) if (e := _error_of(part))]
+        parts = (self._watch, self._clear, self._continue_studies, self._submit)
+        errors = [e for part in parts if (e := _error_of(part))]
         if errors:
             raise errors[0]
 
@@ -210,7 +213,7 @@ class Scheduler:
         """End what is left of it, then let the run go on with the next one."""
         self._engines.end(attempt.attempt_id, at_once=True)
         log = self._engines.last_words(attempt.attempt_id)[-LOG_CHARACTERS:].strip()
-        text = f"{why}; its last words: {log}" if log else why
+        text = f"{why}; its last words: {_last_line(log)}" if log else why
         logger.warning("attempt %d of run %d is lost: %s", attempt.number, attempt.run_id, text)
         with self._write() as session:
             attempts.mark_lost(session, attempt.attempt_id, text, self._clock())
@@ -256,6 +259,13 @@ class Scheduler:
         return self._engines.how_ended(left.attempt_id) is not None
 
     # --- attempts to come --------------------------------------------------------------------------
+
+    def _continue_studies(self) -> None:
+        with self._db.read() as session:
+            due = studies.due_studies(session)
+        for study_id in due:
+            with self._write() as session:
+                studies.continue_study(session, study_id, self._clock())
 
     def _submit(self) -> None:
         with self._db.read() as session:
@@ -310,6 +320,11 @@ class Scheduler:
         for known in [r for r, backoff in runs.items() if now > backoff.until + FORGIVE_SECONDS]:
             del runs[known]
         return run_id not in runs or now >= runs[run_id].until
+
+
+def _last_line(log: str) -> str:
+    """Of a traceback the one that names the exception. The rest is in the run's logs."""
+    return log.splitlines()[-1].strip()[:_LINE]
 
 
 def _remove(path: Path) -> None:

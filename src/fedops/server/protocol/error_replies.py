@@ -7,7 +7,8 @@ import time
 from collections.abc import Callable
 
 from fedops.core.contracts import ErrorReply
-from fedops.core.errors import FedOpsError
+from fedops.core.errors import FedOpsError, Unavailable
+from fedops.storage.shortages import shortage_of, shortages
 
 logger = logging.getLogger("fedops.server")
 
@@ -50,3 +51,12 @@ def log_trouble(error: FedOpsError) -> None:
     """A line in the log for an error that is the server's own, once a minute for all that meet it."""
     if error.http_status >= 500 and _said.is_news(error.message):
         logger.warning("%s", error.message)
+
+
+def as_shortage(error: BaseException) -> Unavailable | None:
+    """The error of a machine that lacks something, such as memory, is no bug of ours: noted, and said."""
+    shortage = shortage_of(error, getattr(error, "filename", None) or "")
+    if shortage is None:
+        return None
+    shortages.note(shortage)
+    return Unavailable(f"{shortage.named()}; {shortage.remedy} and repeat")

@@ -95,6 +95,7 @@ def start_attempt(
     """
     attempt, run = require_current_attempt(session, attempt_id)
     attempt.pid = body.pid
+    attempt.environment = body.environment or None
     session.flush()
     me, why = engine_of(attempt), f"the FL server is up (process {body.pid})"
     transition_attempt(session, attempt, AttemptStatus.RUNNING, Change(me, why, now))
@@ -156,9 +157,17 @@ def _ref(session: Session, sha256: str | None) -> BlobRef | None:
 
 
 def initial_model(session: Session, attempt_id: int, body: ModelInit, now: float) -> None:
-    """V0, made by the engine from the seed, unless the task has it. Repeatable with the same model."""
+    """V0, made by the engine from the seed, unless the task has it. Repeatable with the same model.
+
+    A run that was started from a new model may have another one, which is its own.
+    """
     attempt, run = require_current_attempt(session, attempt_id)
     first = session.get(ModelVersionRow, (run.task, 0))
+    if first is not None and run.new_model and first.sha256 != body.model:
+        blob_rows.require_blob(session, body.model, "initial model")
+        contract = body.contract.model_dump(mode="json")
+        compare_and_set(session, run, "start_model", body.model, contract=contract)
+        return
     if first is None:
         first = _create_first(session, attempt, run, body, now)
     elif first.sha256 != body.model:

@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import EngineProgress
 from fedops.core.errors import Conflict, NotFound
-from fedops.core.reasons.why import phase_text
+from fedops.core.reasons.attempts import phase_text
 from fedops.core.states import (
     ATTEMPT_LIVE,
     RUN_TERMINAL,

@@ -22,7 +22,7 @@ from fedops.server.events.notifications import WorkForScheduler, notify
 from fedops.server.models import quarantine, versions
 from fedops.server.runs import stopping
 from fedops.server.runs.transitions import transition_run
-from fedops.server.tasks import tasks
+from fedops.server.tasks import app_bundles, tasks
 from fedops.server.tasks.tasks import Planned
 from fedops.settings import ServerSettings
 
@@ -59,16 +59,21 @@ def start_run(
     ``rebuilds``: the version that it makes again, and without whom.
     """
     row = require_startable_task(session, task)
-    run = _snapshot(session, row, body, now)
+    run = snapshot_run(session, row, body, now)
     run.rebuilds, run.refused = rebuilds, left_out(rebuilds)
-    origin = f"V{run.from_version}" if run.from_version is not None else "a new initial model"
-    enqueue_run(session, run, f"{run.rounds} rounds from {origin}, seed {run.seed}")
+    enqueue_run(session, run, beginning_of(run))
     return run.id
+
+
+def beginning_of(run: RunRow) -> str:
+    """``3 rounds from V2, seed 42``."""
+    origin = f"V{run.from_version}" if run.from_version is not None else "a new initial model"
+    return f"{run.rounds} rounds from {origin}, seed {run.seed}"
 
 
 def plan_run(session: Session, task: str, body: RunStart, now: float) -> Planned:
     """What a new run would use. Whatever is wrong with it is raised."""
-    run = _snapshot(session, require_startable_task(session, task), body, now)
+    run = snapshot_run(session, require_startable_task(session, task), body, now)
     return Planned(run.bundle, run.config)
 
 
@@ -76,7 +81,10 @@ def require_startable_task(session: Session, task: str) -> TaskRow:
     """The task, if it takes a new run now."""
     row = tasks.require_task(session, task)
     if row.status is not TaskStatus.READY:
-        raise Conflict(f"task '{task}' is {row.status.value}: it takes no new run")
+        raise Conflict(
+            f"task '{task}' is {row.status.value}: it takes no new run; 'fedops task unarchive {task}' "
+            "takes it out again"
+        )
     active = tasks.active_run(session, task)
     if active is not None:
         raise RunBusy(_busy(task, active))
@@ -97,27 +105,32 @@ def enqueue_run(session: Session, run: RunRow, why: str) -> None:
 
 def _busy(task: str, run_id: int | None) -> str:
     which = f"run {run_id}" if run_id is not None else "a run"
-    return f"task '{task}' has {which} going on; a task has one active run: wait for it or stop it"
+    end = f" ('fedops run stop {run_id}')" if run_id is not None else ""
+    return f"task '{task}' has {which} going on; a task has one active run: wait for it or stop it{end}"
 
 
-def _snapshot(session: Session, task: TaskRow, body: RunStart, now: float) -> RunRow:
-    """All the run will use, fixed at its start."""
+def snapshot_run(session: Session, task: TaskRow, body: RunStart, now: float) -> RunRow:
+    """All the run will use, fixed at its start. It is kept by ``enqueue_run``."""
     refuse_of_device(body.overrides)
-    base = parse_config(task.config, f"the config of task '{task.name}'")
+    if body.bundle is not None:
+        app_bundles.require_bundle(session, body.bundle)
+    base = parse_config(body.config or task.config, f"the config of task '{task.name}'")
     plain = tasks.effective_config(base, body.overrides, task.name)
     config = parse_config(plain, "the effective config")
-    origin = _origin(session, task.name, body.from_version)
+    origin = None if body.new_model else _origin(session, task.name, body.from_version)
     return RunRow(
         task=task.name,
         status=RunStatus.PENDING,
         status_since=now,
-        bundle=task.bundle,
+        bundle=body.bundle or task.bundle,
         config=plain,
-        overrides=[*task.overrides, *body.overrides],
+        overrides=[*(task.overrides if body.config is None else ()), *body.overrides],
         seed=config.random_seed,
         rounds=rounds_of(config),
+        committed_rounds=0,
         from_version=origin.version if origin else None,
         contract=origin.contract if origin else None,
+        new_model=body.new_model,
         refused={},
         metrics={},
         created_at=now,

@@ -73,7 +73,10 @@ def _repetition(session: Session, run_id: int, body: RunRetry, now: float) -> tu
         )
     if again := control.rebuild_again(parent):
         raise Conflict(f"run {parent.id} aggregated a round again, and has no other: {again}")
-    return parent, _new(session, parent, body.overrides, body.current_app, now)
+    run = _new(session, parent, body.overrides, body.current_app, now)
+    if not body.overrides and not body.current_app:
+        run.study = parent.study  # it takes its place there
+    return parent, run
 
 
 def _new(
@@ -120,6 +123,7 @@ def _successor(
         dataset=parent.dataset,
         parent=parent.id,
         rebuilds=parent.rebuilds if _trains_anew(parent) else None,
+        new_model=parent.new_model,
         refused=control.left_out(parent.rebuilds) if _trains_anew(parent) else {},
         metrics=parent.metrics if model else {},
         created_at=now,

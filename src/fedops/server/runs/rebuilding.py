@@ -256,6 +256,7 @@ def _run_of(found: _Round, version: int, now: float) -> RunRow:
         contract=old.contract,
         dataset=old.dataset,
         parent=old.id,
+        new_model=old.new_model,
         rebuilds={"version": version, "of_run": _asked_by(old), "without": found.without},
         refused={},
         metrics={},

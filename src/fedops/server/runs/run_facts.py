@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import EngineProgress
 from fedops.core.quorum import clients_needed, clients_wanted, quorum
+from fedops.core.reasons.attempts import AttemptFacts
 from fedops.core.reasons.durations import first_few
 from fedops.core.reasons.plan import RunPlan
-from fedops.core.reasons.why import (
-    EVALUATES_ONLY,
-    AttemptFacts,
-    DeviceFacts,
-    RunFacts,
-    evaluates_only,
-)
+from fedops.core.reasons.why import EVALUATES_ONLY, DeviceFacts, RunFacts, evaluates_only
 from fedops.core.states import RUN_TERMINAL, AttemptStatus, RunStatus
 from fedops.server.assignments import open_work
 from fedops.server.database.tables import AssignmentRow, AttemptRow, RunRow
@@ -31,7 +27,7 @@ from fedops.server.models import gate, versions
 from fedops.server.runs import stopping, time_limits
 from fedops.server.runs.control import rebuild_again
 from fedops.settings import ServerSettings
-from fedops.storage.disk import full_disk
+from fedops.storage.shortages import shortages
 
 #: What Flower's strategies ask for when their arguments do not say.
 FLOWER_MINIMUM = 2
@@ -54,6 +50,7 @@ def run_facts(
     reasons = {d.name: _not_training(d, run) for d in devices if waits}
     ending = run.status in (RunStatus.STOPPING, RunStatus.PAUSING)
     since = attempt.progress_at if attempt else None
+    shortage = shortages.current
     return RunFacts(
         id=run.id,
         status=run.status,
@@ -72,12 +69,24 @@ def run_facts(
         reason=run.reason,
         text=run.text,
         version=run.version,
-        task=run.task,
         again=rebuild_again(run),
         metrics=run.metrics,
-        full_disk=full_disk.where or (progress.full_disk if progress else None),
+        task=run.task,
+        crashes=run.lost_in_a_row,
+        crash=_crash(session, run),
+        shortage=shortage.text() if shortage else (progress.shortage if progress else ""),
         at_work=open_work.count_open(session, run.id) if trains else 0,
     )
+
+
+def _crash(session: Session, run: RunRow) -> str:
+    """How the attempt before ended, when it made no round."""
+    if not run.lost_in_a_row or run.status not in (RunStatus.STARTING, RunStatus.RUNNING):
+        return ""
+    query = select(AttemptRow.reason).where(
+        AttemptRow.run_id == run.id, AttemptRow.number < run.current_attempt
+    )
+    return session.scalars(query.order_by(AttemptRow.number.desc()).limit(1)).first() or ""
 
 
 def _not_training(device: DeviceFacts, run: RunRow) -> str | None:
@@ -145,7 +154,7 @@ def _notes(session: Session, run: RunRow) -> list[str]:
     newer = versions.quarantined_since(session, run.task, begins)
     is_latest = (versions.newest_sound(session, run.task) or 0) == begins
     notes = []
-    if newer and is_latest and run.parent is None:
+    if newer and is_latest and run.parent is None and not run.new_model:
         names = first_few([f"V{number}" for number in newer])
         notes.append(f"from V{begins}, as {names} {'is' if len(newer) == 1 else 'are'} quarantined")
     return notes if gate.rule_of(run).ratio else [*notes, "no gate: server.gate.ratio is 0"]

@@ -10,8 +10,9 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import AttemptRead, MetricRead, ParticipationRead, RoundRead, RunRead
+from fedops.core.reasons.attempts import AttemptFacts, attempt_why
 from fedops.core.reasons.plan import plan_text
-from fedops.core.reasons.why import AttemptFacts, attempt_why, run_why
+from fedops.core.reasons.why import run_why
 from fedops.server.database.lookup import require_run
 from fedops.server.database.read_models import read_as
 from fedops.server.database.tables import (
@@ -137,13 +138,15 @@ def _train_name(name: str) -> str:
     return name if name.startswith("train_") else f"train_{name}"
 
 
-def metrics(session: Session, run_id: int, name: str | None = None) -> list[MetricRead]:
-    """The numbers of a run, in the order they came."""
+def metrics(
+    session: Session, run_id: int, name: str | None = None, after: int = 0
+) -> list[MetricRead]:
+    """The numbers of a run, in the order they came: those beyond ``after``, a page of them."""
     require_run(session, run_id)
     query = (
         select(MetricRow, DeviceRow.name)
         .outerjoin(DeviceRow, DeviceRow.id == MetricRow.device_id)
-        .where(MetricRow.run_id == run_id)
+        .where(MetricRow.run_id == run_id, MetricRow.id > after)
         .order_by(MetricRow.id)
         .limit(METRICS_PAGE)
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import lzma
 import stat
 import struct
@@ -130,13 +131,9 @@ def _text(data: Mapping[str, Any], key: str, where: str) -> str:
 
 
 def register(
-    session: Session,
-    ref: BlobRef,
-    store: blobs.BlobStore,
-    now: float,
-    commit: str | None = None,
+    session: Session, ref: BlobRef, bundle: Bundle, now: float, commit: str | None = None
 ) -> None:
-    """Know an uploaded bundle, or remove what is none. Repeating is harmless.
+    """Know an uploaded bundle. Repeating is harmless.
 
     The first ``commit`` that is named for the same content stays.
     """
@@ -144,12 +141,6 @@ def register(
     if known is not None:
         known.commit = known.commit or commit
         return
-    try:
-        bundle = read_bundle(store.path(ref.sha256))
-    except Invalid:
-        if not blob_rows.is_known_blob(session, ref.sha256):
-            store.remove(ref.sha256)
-        raise
     blob_rows.record_blob(session, ref, now)
     session.add(
         BundleRow(
@@ -162,6 +153,12 @@ def register(
     )
 
 
+def discard(session: Session, ref: BlobRef, store: blobs.BlobStore) -> None:
+    """Remove what was uploaded and is no bundle, unless it is something else that is known."""
+    if not blob_rows.is_known_blob(session, ref.sha256):
+        store.remove(ref.sha256)
+
+
 def require_bundle(session: Session, sha256: str) -> None:
     """``Invalid`` when there is no such bundle."""
     if session.get(BundleRow, sha256) is None:
@@ -169,5 +166,5 @@ def require_bundle(session: Session, sha256: str) -> None:
 
 
 def config_from(store: blobs.BlobStore) -> Callable[[str], Config]:
-    """How the config of a stored bundle is read."""
-    return lambda sha256: read_bundle(store.path(sha256)).config
+    """How the config of a stored bundle is read: once, a plan before a transaction that writes."""
+    return functools.cache(lambda sha256: read_bundle(store.path(sha256)).config)

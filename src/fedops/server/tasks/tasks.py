@@ -86,7 +86,9 @@ def plan_update(session: Session, name: str, body: TaskUpdate, config_of: Config
     """What a changed task would use. Whatever is wrong with it is raised."""
     row = require_task(session, name)
     if row.status is TaskStatus.ARCHIVED:
-        raise Conflict(f"task '{name}' is archived")
+        raise Conflict(
+            f"task '{name}' is archived; 'fedops task unarchive {name}' takes it out again"
+        )
     if body.bundle is not None:
         app_bundles.require_bundle(session, body.bundle)
     if body.overrides is not None:
@@ -133,7 +135,9 @@ def archive_task(session: Session, name: str, now: float) -> TaskRead:
     """Put a task away: it keeps its runs and models and takes no new run. Repeating is harmless."""
     active = active_run(session, require_task(session, name).name)
     if active is not None:
-        raise Conflict(f"task '{name}' has run {active} going on; stop it first")
+        raise Conflict(
+            f"task '{name}' has run {active} going on; stop it first ('fedops run stop {active}')"
+        )
     return _move(session, name, TaskStatus.ARCHIVED, now)
 
 

@@ -50,12 +50,13 @@ class Server:
 class Bench:
     def __init__(self) -> None:
         self.server = Server()
-        transport = httpx.MockTransport(self.server)
         self.reach = Reachability("http://s")
         self.held: list[HeldAssignment] = []
         self.heard: list[Work] = []
         self.refused: list[FedOpsError] = []
         self.new = False
+        self.mistakes: list[Exception] = []
+        transport = httpx.MockTransport(self.server)
         self.connection = ServerConnection(
             WorkClient("http://s", token="t", transport=transport),
             WorkClient("http://s", token="t", transport=transport),
@@ -67,6 +68,8 @@ class Bench:
 
     def take(self, work: Work) -> bool:
         self.heard.append(work)
+        if self.mistakes:
+            raise self.mistakes.pop()
         return self.new
 
     def run(self, seconds: float) -> None:
@@ -228,3 +231,17 @@ def test_who_is_not_wanted_any_more_does_not_wait() -> None:
     with pytest.raises(Over):
         reach.insist(call, over.is_set)
     assert time.monotonic() - begin < 5
+
+
+def test_a_mistake_of_ours_silences_no_device(
+    bench: Bench, caplog: pytest.LogCaptureFixture
+) -> None:
+    bench.mistakes = [ValueError("spool_records: -1")]
+    bench.connection.start()
+    deadline = time.monotonic() + 10.0
+    while len(bench.heard) < 4 and time.monotonic() < deadline:
+        time.sleep(0.01)
+    bench.connection.stop()
+    assert len(bench.heard) >= 4
+    assert bench.refused == []
+    assert "spool_records: -1" in caplog.text

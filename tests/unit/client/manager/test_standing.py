@@ -4,16 +4,19 @@ import logging
 
 import pytest
 
+from fedops.client.device.data_dir import Identity
 from fedops.client.manager.standing import Standing
 from fedops.core.contracts import Work
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid, NotFound
 from fedops.core.states import Enrolment
 
+ADA = Identity("http://server", "id", "ada", "secret")
+
 
 class World:
     def __init__(self) -> None:
         self.ended: list[FedOpsError] = []
-        self.standing = Standing("ada", "http://server", self.ended.append)
+        self.standing = Standing(ADA, "http://server", self.ended.append)
 
     def hear(self, enrolment: Enrolment, *problems: str) -> None:
         self.standing.hear(

@@ -139,6 +139,25 @@ def test_what_the_disk_refuses_is_held_and_written_later(tmp_path: Path) -> None
     db.close()
 
 
+def test_what_the_disk_does_not_forget_is_counted_still(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "spool.db", MIB)
+    for name in ("first", "second"):
+        spool.put(RecordKind.EVENT, name)
+    first, second = spool.batch()
+    spool._db.execute(
+        "create temp trigger full before delete on record when old.seq = 2 "
+        "begin select raise(abort, 'database or disk is full'); end"
+    )
+    for _ in range(3):
+        with pytest.raises(sqlite3.Error, match="full"):
+            spool.done([first.id, second.id])
+    assert spool.count == 2
+    spool._db.execute("drop trigger full")
+    spool.done([first.id, second.id])
+    assert spool.count == 0
+    spool.close()
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_metric_that_is_no_number_is_refused_here(tmp_path: Path, value: float) -> None:
     spool = Spool(tmp_path / "spool.db", MIB)

@@ -195,11 +195,24 @@ def test_an_update_that_must_be_encoded_waits_for_room(
     real = transfers.atomic_file
     monkeypatch.setattr(transfers, "atomic_file", full)
     bench.offer()
-    eventually(lambda: "No space left" in "".join(held.text for held in bench.desk.held()))
+    eventually(
+        lambda: "the device's disk is full" in "".join(held.text for held in bench.desk.held())
+    )
     monkeypatch.setattr(transfers, "atomic_file", real)
     eventually(lambda: not bench.desk.held())
     assert (bench.server.encodings, bench.server.ends) == (["zstd"], [])
     assert bench.trainer.trainings == 1
+
+
+def test_work_that_cannot_be_kept_ends_with_what_the_device_lacks(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(held_assignments, "write_atomic", full)
+    bench.offer()
+    eventually(lambda: not bench.desk.held())
+    (end,) = bench.server.ends
+    folder = bench.home.work / ID
+    assert end.reason == f"the device's disk is full ({folder}): free some space"
 
 
 def test_a_damaged_update_is_made_and_encoded_again(bench: Bench) -> None:

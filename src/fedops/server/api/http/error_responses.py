@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from fedops.core.contracts import ErrorReply
 from fedops.core.errors import FedOpsError, Invalid, NotFound
-from fedops.server.protocol.error_replies import HEADERS, INTERNAL, log_trouble
+from fedops.server.protocol.error_replies import HEADERS, INTERNAL, as_shortage, log_trouble
 
 logger = logging.getLogger("fedops.server")
 _MOST = 10
@@ -83,5 +83,7 @@ async def _gone(_: Request, __: Exception) -> JSONResponse:
 
 
 async def _unknown(request: Request, error: Exception) -> JSONResponse:
+    if (lacking := as_shortage(error)) is not None:
+        return await _known(request, lacking)
     logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
     return JSONResponse(INTERNAL.model_dump(), 500)

@@ -8,12 +8,14 @@ from typing import Annotated
 from fastapi import Path, Query
 
 from fedops.core.contracts import EventRead, ServerInfo, TokenCreate, TokenRead
+from fedops.processes.environment import describe_environment
 from fedops.server.access import tokens
 from fedops.server.api.http.authentication import ADMIN, MAX_ID, After, Server
 from fedops.server.api.http.routers import api_router
 from fedops.server.devices import registry
 from fedops.server.events import event_log
 from fedops.server.runs import control
+from fedops.server.services.health import find_shortage
 
 router = api_router("server", ADMIN)
 TokenId = Annotated[int, Path(ge=1, le=MAX_ID)]
@@ -26,6 +28,7 @@ def info(server: Server) -> ServerInfo:
     with server.db.read() as session:
         known = registry.list_devices(session, now)
         active = control.active_count(session)
+    lacking = find_shortage(server.settings.home)
     return ServerInfo(
         version=version("fedops"),
         server_time=now,
@@ -33,6 +36,8 @@ def info(server: Server) -> ServerInfo:
         devices_online=sum(device.online for device in known),
         devices=len(known),
         active_runs=active,
+        environment=describe_environment(),
+        problems=[f"{lacking.named()}: {lacking.remedy}"] if lacking else [],
     )
 
 

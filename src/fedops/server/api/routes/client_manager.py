@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from fedops.core.contracts import DeviceRead, RecordBatch, RecordsAccepted, TaskConfig, TaskRead
+from typing import Annotated
+
+from fastapi import Path
+from fastapi.responses import FileResponse
+
+from fedops.core.contracts import (
+    DeviceModelRead,
+    DeviceRead,
+    RecordBatch,
+    RecordsAccepted,
+    TaskConfig,
+    TaskRead,
+)
 from fedops.failpoints import reached
-from fedops.server.api.http.authentication import DeviceId, Server
+from fedops.server.api.http import file_transfer
+from fedops.server.api.http.authentication import DeviceId, Named, Server
 from fedops.server.api.http.protocol_check import PROTOCOL_CHECKED
 from fedops.server.api.http.routers import api_router
 from fedops.server.devices import registry
-from fedops.server.tasks import tasks
+from fedops.server.tasks import device_models, tasks
 from fedops.server.telemetry import device_records
 
 router = api_router("device", PROTOCOL_CHECKED, prefix="/devices/me")
+Version = Annotated[str, Path(pattern=r"^[A-Za-z0-9._-]{1,63}$")]
 
 
 @router.get("")
@@ -51,3 +65,22 @@ def configs(device_id: DeviceId, server: Server) -> list[TaskConfig]:
     """What the device is to be ready for, of each task that it is in: the config of the next round."""
     with server.db.read() as session:
         return tasks.configs_of_device(session, device_id)
+
+
+@router.get("/tasks/{task}/models/{version}")
+def task_model(
+    task: Named, version: Version, device_id: DeviceId, server: Server
+) -> DeviceModelRead:
+    """A model version of a task that the device takes part in, for it to evaluate on its own data."""
+    with server.db.read() as session:
+        return device_models.read_device_model(session, device_id, task, version)
+
+
+@router.get("/tasks/{task}/models/{version}/file", response_class=FileResponse)
+def task_model_file(
+    task: Named, version: Version, device_id: DeviceId, server: Server
+) -> FileResponse:
+    """The model itself, as safetensors."""
+    found = task_model(task, version, device_id, server)
+    name = f"{task}-V{found.version}.safetensors"
+    return file_transfer.send(server.artifacts, found.sha256, name)

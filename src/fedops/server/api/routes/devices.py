@@ -6,6 +6,7 @@ from fedops.core.contracts import (
     Because,
     DeviceQuarantine,
     DeviceRead,
+    DeviceRename,
     DeviceTouched,
     JoinReply,
     JoinRequest,
@@ -22,7 +23,7 @@ from fedops.server.api.http.authentication import (
 )
 from fedops.server.api.http.protocol_check import PROTOCOL_CHECKED
 from fedops.server.api.http.routers import api_router
-from fedops.server.devices import enrolment, registry
+from fedops.server.devices import enrolment, registry, renaming
 from fedops.server.runs import device_quarantine
 from fedops.server.services.services import Services
 from fedops.server.telemetry import log_store, system_metrics
@@ -105,6 +106,14 @@ def touched_by_device(device: Named, server: Server) -> DeviceTouched:
     """The runs, rounds and versions that a device's updates are in."""
     with server.db.read() as session:
         return device_quarantine.read_touched(session, device, server.clock())
+
+
+@router.post("/devices/{device}/rename")
+def rename_device(device: Named, body: DeviceRename, server: Server) -> DeviceRead:
+    """Call a device by another name. Its rounds, logs and samples stay its own."""
+    with server.db.write() as session:
+        id_ = renaming.rename_device(session, device, body.name, server.clock())
+    return get_device(id_, server)
 
 
 def _decide(server: Services, device: str, decision: str) -> DeviceRead:

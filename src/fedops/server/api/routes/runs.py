@@ -14,6 +14,7 @@ from fedops.core.contracts import (
     MetricRead,
     RoundRead,
     RunExtend,
+    RunForecast,
     RunRead,
     RunRetry,
     RunStart,
@@ -30,7 +31,7 @@ from fedops.server.api.http.authentication import (
 )
 from fedops.server.api.http.routers import api_router
 from fedops.server.rounds import checkpoints
-from fedops.server.runs import control, follow_up_runs, views
+from fedops.server.runs import control, follow_up_runs, forecasts, views
 from fedops.server.services.services import Services
 from fedops.server.telemetry import log_store
 
@@ -51,12 +52,24 @@ def _going(server: Services, run_id: int) -> RunRead:
         return views.read_planned(session, run_id, server.settings, server.clock())
 
 
+def _forecast(server: Services, task: str, body: RunStart) -> RunForecast:
+    with server.db.read() as session:
+        return forecasts.forecast_run(session, task, body, server.clock())
+
+
 @router.post("/tasks/{task}/runs", status_code=201)
 async def start_run(task: Named, body: RunStart, server: Server) -> RunRead:
     """Start a run. A task has one active run at a time. Refuses what would be wrong on every device."""
     await server.require_sound(lambda s: control.plan_run(s, task, body, server.clock()))
     run_id = await server.change(lambda s: control.start_run(s, task, body, server.clock()))
     return await run_in_threadpool(_going, server, run_id)
+
+
+@router.post("/tasks/{task}/runs/forecast")
+async def forecast_run(task: Named, body: RunStart, server: Server) -> RunForecast:
+    """What such a run would be: its devices, bytes, time and config. Nothing is started."""
+    await server.require_sound(lambda s: forecasts.plan_forecast(s, task, body, server.clock()))
+    return await run_in_threadpool(_forecast, server, task, body)
 
 
 @router.get("/runs")
@@ -135,10 +148,12 @@ def download_checkpoint(run_id: RunId, number: RoundNumber, server: Server) -> F
 
 
 @router.get("/runs/{run_id}/metrics")
-def list_metrics(run_id: RunId, server: Server, name: MetricName = None) -> list[MetricRead]:
-    """The numbers of a run, in the order they came."""
+def list_metrics(
+    run_id: RunId, server: Server, name: MetricName = None, after: After = 0
+) -> list[MetricRead]:
+    """The numbers of a run, in the order they came, a page at a time: go on with ``after`` = the last id."""
     with server.db.read() as session:
-        return views.metrics(session, run_id, name)
+        return views.metrics(session, run_id, name, after)
 
 
 @router.get("/runs/{run_id}/logs")

@@ -8,6 +8,7 @@ from fastapi import Query, Request
 from fastapi.concurrency import run_in_threadpool
 
 from fedops.core.contracts import BlobRef, TaskCreate, TaskRead, TaskUpdate
+from fedops.core.errors import Invalid
 from fedops.server.api.http import file_transfer
 from fedops.server.api.http.authentication import ADMIN, Named, Server
 from fedops.server.api.http.routers import api_router
@@ -29,8 +30,14 @@ async def upload_bundle(request: Request, server: Server, commit: Commit = None)
 
 
 def _register_bundle(server: Services, ref: BlobRef, commit: str | None) -> BlobRef:
+    try:  # whatever it holds, no transaction waits for it
+        bundle = app_bundles.read_bundle(server.artifacts.path(ref.sha256))
+    except Invalid:
+        with server.db.write() as session:
+            app_bundles.discard(session, ref, server.artifacts)
+        raise
     with server.db.write() as session:
-        app_bundles.register(session, ref, server.artifacts, server.clock(), commit)
+        app_bundles.register(session, ref, bundle, server.clock(), commit)
     return ref
 
 

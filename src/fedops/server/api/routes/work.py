@@ -62,10 +62,8 @@ class WorkApp:
             headers: list[tuple[bytes, bytes]] = []
         except FedOpsError as error:
             status, body, headers = _refusal(error)
-        except Exception:
-            logger.exception("%s %s failed", scope["method"], scope["path"])
-            status, headers = 500, []
-            body = error_replies.INTERNAL.model_dump_json().encode()
+        except Exception as error:
+            status, body, headers = _failure(scope, error)
         headers.append((b"content-length", str(len(body)).encode()))
         if body:
             headers.append((b"content-type", _JSON))
@@ -149,6 +147,7 @@ class WorkApp:
         return c.Work(
             revision=services.others.revision(news.revision, wanted),
             enrolment=wanted.enrolment,
+            name=wanted.name,
             tasks=wanted.tasks,
             runs=wanted.runs,
             problems=wanted.problems,
@@ -262,6 +261,14 @@ async def _read(receive: Receive, headers: Mapping[bytes, bytes], limit: int) ->
     if size > limit:
         raise TooLarge(f"the body is larger than the {limit:,} bytes that this call takes")
     return b"".join(blocks)
+
+
+def _failure(scope: Scope, error: Exception) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:
+    """An error that is none of the five kinds: of this machine, or a bug of ours."""
+    if (lacking := error_replies.as_shortage(error)) is not None:
+        return _refusal(lacking)
+    logger.error("%s %s failed", scope["method"], scope["path"], exc_info=error)
+    return 500, error_replies.INTERNAL.model_dump_json().encode(), []
 
 
 def _refusal(error: FedOpsError) -> tuple[int, bytes, list[tuple[bytes, bytes]]]:

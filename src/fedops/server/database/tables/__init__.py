@@ -18,6 +18,7 @@ from fedops.server.database.tables.rounds import ParticipationRow as Participati
 from fedops.server.database.tables.rounds import RoundRow as RoundRow
 from fedops.server.database.tables.runs import AttemptRow as AttemptRow
 from fedops.server.database.tables.runs import RunRow as RunRow
+from fedops.server.database.tables.runs import StudyRow as StudyRow
 from fedops.server.database.tables.server import LeaseRow as LeaseRow
 from fedops.server.database.tables.server import MetaRow as MetaRow
 from fedops.server.database.tables.server import UploadSlotRow as UploadSlotRow

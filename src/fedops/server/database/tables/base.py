@@ -55,6 +55,7 @@ class Base(DeclarativeBase):
         dict[str, str]: JSON(none_as_null=True),
         dict[str, float]: JSON(none_as_null=True),
         list[str]: JSON(none_as_null=True),
+        list[int]: JSON(none_as_null=True),
         TokenKind: _enum(TokenKind),
         RunStatus: _enum(RunStatus),
         AttemptStatus: _enum(AttemptStatus),

@@ -1,4 +1,4 @@
-"""Runs and the attempts at them."""
+"""Runs, the attempts at them, and the studies that runs are parts of."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from sqlalchemy import (
     Integer,
     Text,
     UniqueConstraint,
+    false,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -58,6 +59,10 @@ class RunRow(Base):
     version: Mapped[int | None] = mapped_column(Integer)
     #: The run that it extends or retries, its first own round, and what it found there.
     parent: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
+    #: The study that it belongs to.
+    study: Mapped[int | None] = mapped_column(ForeignKey("studies.id"), index=True)
+    #: It begins with an initial model of its own, made from its seed, and not with a version.
+    new_model: Mapped[bool] = mapped_column(default=False, server_default=false())
     first_round: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
     start_model: Mapped[str | None] = mapped_column(ForeignKey("artifacts.sha256"))
     start_state: Mapped[str | None] = mapped_column(ForeignKey("artifacts.sha256"))
@@ -93,7 +98,31 @@ class AttemptRow(Base):
     #: What the engine is doing (core.contracts.EngineProgress), and since when.
     progress: Mapped[dict[str, Any] | None]
     progress_at: Mapped[float | None]
+    #: What its FL server ran on: Python, platform, versions of libraries.
+    environment: Mapped[dict[str, str] | None]
     started_at: Mapped[float]
     ended_at: Mapped[float | None]
     #: When the engine was told to end what is left of it.
     cleared_at: Mapped[float | None]
+
+
+class StudyRow(Base):
+    """Runs of one task that differ in their seed alone, begun one after another."""
+
+    __tablename__ = "studies"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    task: Mapped[str] = mapped_column(ForeignKey("tasks.name"), index=True)
+    seeds: Mapped[list[int]]
+    #: How many of the seeds have a run.
+    begun: Mapped[int] = mapped_column(Integer, default=0)
+    bundle: Mapped[str] = mapped_column(ForeignKey("bundles.sha256"))
+    config: Mapped[dict[str, Any]]
+    overrides: Mapped[list[str]]
+    #: The version that each run starts from. None: each makes an initial model from its seed.
+    from_version: Mapped[int | None] = mapped_column(Integer)
+    created_at: Mapped[float]
+    #: From when on it begins no more runs, and why.
+    closed_at: Mapped[float | None]
+    text: Mapped[str] = mapped_column(Text, default="")

@@ -1,4 +1,4 @@
-"""A model for FedOps' own PyTorch loop; each example that is trained on is noted in ``STEADY_TRACE``.
+"""A model for FedOps' own PyTorch loop; each example that it is trained on is noted in ``STEADY_TRACE``.
 
 Its update is large enough to travel as a file.
 """
@@ -13,6 +13,8 @@ from torch.utils.data import Dataset
 
 EXAMPLES = 16
 TRACE = os.environ.get("STEADY_TRACE")
+#: This device's data, by number.
+_part = [0]
 
 
 class Model(nn.Module):
@@ -25,6 +27,9 @@ class Model(nn.Module):
         self.out = nn.Linear(width, 4)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if TRACE and self.training:
+            with (Path(TRACE) / str(_part[0])).open("ab") as file:
+                file.write(b"." * len(x))
         return self.out(self.dropout(torch.relu(self.hidden(x))))
 
 
@@ -36,19 +41,16 @@ class Examples(Dataset):
         self._features = torch.randn(EXAMPLES, 32, generator=generator)
         self._labels = torch.arange(EXAMPLES) % 4
         self._pace = pace
-        self._trace = Path(TRACE) / str(part) if TRACE else None
 
     def __len__(self) -> int:
         return EXAMPLES
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, torch.Tensor]:
         time.sleep(self._pace)
-        if self._trace:
-            with self._trace.open("ab") as file:
-                file.write(b".")
         return self._features[index], self._labels[index]
 
 
 def load_data(partition_index=0, pace=0.0):
     """Sixteen examples that take ``pace`` seconds each."""
-    return Examples(partition_index or 0, pace)
+    _part[0] = partition_index or 0
+    return Examples(_part[0], pace)

@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from fedops.cli.model_tables import aliases_table
+from fedops.console.model_tables import aliases_table
 from fedops.console.tasks import tokens_table
 from fedops.core import contracts as c
 

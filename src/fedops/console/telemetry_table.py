@@ -30,13 +30,19 @@ def telemetry_table(samples: Sequence[c.TelemetryRead]) -> RenderableType:
         )
     measured = [name for name in _MEASURED if any(name in sample.values for sample in samples)]
     titles = [_MEASURED[name] for name in measured]
+    shown = time_of_day if len({moment(s.at)[:10] for s in samples}) == 1 else moment
     result = table("TIME", "RUN", *titles, right=titles)
     for sample in samples:
         values = (_measured(name, sample.values.get(name)) for name in measured)
         result.add_row(
-            moment(sample.at), "-" if sample.run_id is None else str(sample.run_id), *values
+            shown(sample.at), "-" if sample.run_id is None else str(sample.run_id), *values
         )
     return result
+
+
+def time_of_day(at: float) -> str:
+    """Enough where all is of one day."""
+    return moment(at).partition(" ")[2]
 
 
 def _measured(name: str, value: object) -> str:

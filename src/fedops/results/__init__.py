@@ -1,0 +1,1 @@
+"""What runs came to: mean and spread over several, and all of it as files that anybody reads."""
