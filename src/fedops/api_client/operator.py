@@ -28,6 +28,6 @@ class OperatorClient(OperatorDevices, OperatorTasks, OperatorRuns, OperatorStudi
 
         >>> found = operator.info()
         >>> found.devices, found.active_runs
-        (2, 1)
+        (3, 1)
         """
         return self._call(c.ServerInfo, "GET", "/info")

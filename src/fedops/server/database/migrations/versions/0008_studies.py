@@ -54,10 +54,8 @@ def _studies() -> None:
 
 
 def downgrade() -> None:
-    with op.batch_alter_table("attempts") as table:
-        table.drop_column("environment")
+    op.drop_column("attempts", "environment")
     op.drop_index(op.f("ix_runs_study"), "runs")
-    with op.batch_alter_table("runs") as table:
-        table.drop_column("study")
-        table.drop_column("new_model")
+    op.drop_column("runs", "study")
+    op.drop_column("runs", "new_model")
     op.drop_table("studies")
