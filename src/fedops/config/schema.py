@@ -215,8 +215,8 @@ class Limits(Section):
     """``[server.limits]``: what one client's reply may weigh in a round; what is beyond is rejected."""
 
     #: On how many examples a client may say that it trained or evaluated; by default ten times the median of
-    #: what the task's devices say that they have, and of the round: whichever is more, each from three devices
-    #: on.
+    #: what the task's devices say that they have, and of the round: whichever is more, each from three
+    #: devices on.
     max_examples: Count | None = None
     #: How far a client may change the model, as a multiple of the round's median L2 norm, from three clients
     #: on; 0: as far as it likes.
