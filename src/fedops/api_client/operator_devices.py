@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedops.api_client.transport import Client
+from fedops.api_client.transport import Client, request_of
 from fedops.core import contracts as c
 from fedops.core.contracts import require_name
 
@@ -67,6 +67,41 @@ class OperatorDevices(Client):
         return self._call(
             c.DeviceRead, "POST", f"/devices/{require_name(device)}/{require_name(decision)}"
         )
+
+    def quarantine_device(
+        self, device: str, because: str, keep_versions: bool = False
+    ) -> c.DeviceTouched:
+        """The device, which is asked for nothing more, and what its updates are in: that is quarantined too.
+
+        ``NotFound`` when there is no such device, ``Conflict`` when it takes part in nothing anyway.
+
+        >>> found = operator.quarantine_device("pi", "its sensor is broken")
+        >>> found.device.enrolment.value, found.touched[0].rounds, found.touched[0].version
+        ('quarantined', [1], 1)
+        >>> operator.model("mnist", "V1").quarantine
+        'updates of device pi are in round 1 (its sensor is broken)'
+        """
+        body = request_of(c.DeviceQuarantine, because=because, keep_versions=keep_versions)
+        path = f"/devices/{require_name(device)}/quarantine"
+        return self._call(c.DeviceTouched, "POST", path, body)
+
+    def release_device(self, device: str, because: str) -> c.DeviceTouched:
+        """The device, which takes part again. ``Conflict`` when it was not quarantined.
+
+        >>> operator.quarantine_device("pi", "a doubt", keep_versions=True).touched[0].quarantine
+        >>> operator.release_device("pi", "its sensor is fine").device.enrolment.value
+        'approved'
+        """
+        path = f"/devices/{require_name(device)}/release"
+        return self._call(c.DeviceTouched, "POST", path, request_of(c.Because, because=because))
+
+    def touched(self, device: str) -> c.DeviceTouched:
+        """The runs that a device's updates are in. ``NotFound`` when there is no such device.
+
+        >>> [(run.task, run.rounds) for run in operator.touched("pi").touched if run.version]
+        [('mnist', [1])]
+        """
+        return self._call(c.DeviceTouched, "GET", f"/devices/{require_name(device)}/touched")
 
     def rename_device(self, device: str, body: c.DeviceRename) -> c.DeviceRead:
         """The device under its new name; its history stays with it.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedops.api_client.transport import FILE_SECONDS, Client, given, parse_list
+from fedops.api_client.transport import FILE_SECONDS, Client, given, parse_list, request_of
 from fedops.core import contracts as c
 from fedops.core.contracts import require_name
 
@@ -89,6 +89,51 @@ class OperatorModels(Client):
             "POST",
             f"/tasks/{require_name(task)}/aliases/{require_name(alias)}/rollback",
         )
+
+    def quarantine_model(self, task: str, version: str, because: str) -> c.ModelVersionRead:
+        """The version, which nothing goes on from any more: ``latest`` names the one before it.
+
+        ``NotFound`` when there is none, ``Conflict`` for V0.
+
+        >>> operator.quarantine_model("mnist", "V1", "trained on the wrong data").quarantine
+        'trained on the wrong data'
+        >>> operator.task("mnist").latest_version is None
+        True
+        """
+        return self._judge(task, version, "quarantine", because)
+
+    def release_model(self, task: str, version: str, because: str) -> c.ModelVersionRead:
+        """The version, which may be used again. ``NotFound`` when there is none.
+
+        >>> operator.quarantine_model("mnist", "V1", "a doubt").aliases
+        []
+        >>> operator.release_model("mnist", "V1", "it was the right data").aliases
+        ['latest']
+        """
+        return self._judge(task, version, "release", because)
+
+    def rebuild_model(
+        self, task: str, version: str, without: str, last_round: bool = False
+    ) -> c.RebuildRead:
+        """The run that makes the version again without a device, and how.
+
+        Of the kept updates of its last round, if the device's are in no other; else devices train anew, from
+        the last version without its updates. ``last_round``: of the last round in any case.
+
+        ``NotFound`` when there is no such version or device, ``Conflict`` when no update of the device is in
+        it, or (``last_round``) when the round cannot be aggregated again; ``RunBusy`` while a run goes on.
+
+        >>> found = operator.rebuild_model("mnist", "V1", without="pi")
+        >>> found.aggregates_again, found.run.from_version
+        (False, 0)
+        """
+        path = f"/tasks/{require_name(task)}/models/{require_name(version)}/rebuild"
+        body = c.Rebuild(without=require_name(without), last_round=last_round)
+        return self._call(c.RebuildRead, "POST", path, body, timeout=FILE_SECONDS)
+
+    def _judge(self, task: str, version: str, what: str, because: str) -> c.ModelVersionRead:
+        path = f"/tasks/{require_name(task)}/models/{require_name(version)}/{what}"
+        return self._call(c.ModelVersionRead, "POST", path, request_of(c.Because, because=because))
 
     def aliases(self, task: str) -> list[c.AliasRead]:
         """The aliases of a task and what each named before. ``NotFound`` when there is no such task.

@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import httpx
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from fedops.api_client.proxies import without_credentials
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid, Unavailable
+from fedops.core.validation_messages import validation_messages
 from fedops.storage.atomic_files import atomic_file
 from fedops.storage.shortages import why_not_written
 
@@ -183,6 +184,14 @@ def blocks_of(path: Path, start: int = 0) -> Iterator[bytes]:
         file.seek(start)
         while block := file.read(BLOCK_BYTES):
             yield block
+
+
+def request_of(kind: type[M], **values: Any) -> M:
+    """A request with these values. ``Invalid`` names what it cannot hold."""
+    try:
+        return kind(**values)
+    except ValidationError as error:
+        raise Invalid("; ".join(validation_messages(error, kind))) from None
 
 
 def given(params: Mapping[str, Any]) -> dict[str, Any]:

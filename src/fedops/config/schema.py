@@ -223,6 +223,25 @@ class Limits(Section):
     max_norm_ratio: Annotated[Finite, Field(ge=0)] = 20.0
 
 
+class Gate(Section):
+    """``[server.gate]``: when a new version is quarantined, compared with the one its run started from."""
+
+    #: The metric that is compared; by default the first of `loss` and `accuracy` that both versions have.
+    #: Without a metric of both there is no gate, and `fedops run show` says so.
+    metric: Annotated[str, Field(min_length=1)] | None = None
+    #: What is better of the metric; by default lower, if its name has loss, error or perplexity in it.
+    better: Literal["lower", "higher"] | None = None
+    #: How many times worse it may be: 2.0 lets the loss double, or the accuracy halve; 0: no gate.
+    ratio: Annotated[Finite, Field(ge=0)] = 2.0
+
+    @field_validator("ratio")
+    @classmethod
+    def _no_less_than_one(cls, value: float) -> float:
+        if 0 < value < 1:
+            raise ValueError("must be 0 (no gate), or 1 and more")
+        return value
+
+
 class Server(Section):
     #: The Server Manager that the client app joins.
     url: str | None = None
@@ -230,6 +249,7 @@ class Server(Section):
     strategy: Strategy = Strategy()
     round: RoundPolicy = RoundPolicy()
     limits: Limits = Limits()
+    gate: Gate = Gate()
 
 
 class Exchange(Section):

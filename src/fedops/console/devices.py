@@ -6,7 +6,15 @@ from collections.abc import Sequence
 
 from rich.console import RenderableType
 
-from fedops.console.format import bytes_of, coloured, fields, moment, or_dash, table_of
+from fedops.console.format import (
+    bytes_of,
+    coloured,
+    fields,
+    moment,
+    or_dash,
+    table_of,
+    version_name,
+)
 from fedops.core import contracts as c
 from fedops.core.reasons.durations import duration
 from fedops.core.reasons.readiness import refusal_text, refused_tasks
@@ -126,3 +134,23 @@ def _process(process: c.ProcessReport) -> str:
     if process.restarts:
         parts.append(f"restarted {process.restarts} times")
     return ", ".join([*parts, *([process.reason] if process.reason else [])])
+
+
+def touched_view(found: c.DeviceTouched) -> list[RenderableType]:
+    """Where the updates of a device are, and what to do next."""
+    if not found.touched:
+        return [f"No committed round has an update of {found.device.name}.", *found.next_steps]
+    titles = ("TASK", "RUN", "ROUNDS", "BEGAN FROM", "VERSION", "STATE")
+    rows = [
+        (
+            run.task,
+            str(run.run_id),
+            ", ".join(map(str, run.rounds)),
+            run.began_from,
+            version_name(run.version),
+            "quarantined" if run.quarantine is not None else "",
+        )
+        for run in found.touched
+    ]
+    result = table_of(titles, rows, right=("RUN",), optional=("ROUNDS", "BEGAN FROM", "STATE"))
+    return [result, *found.next_steps]

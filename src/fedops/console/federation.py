@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rich.console import RenderableType
-from rich.text import Text
 
 from fedops.console.format import coloured, fields, moment, table
 from fedops.core import contracts as c
@@ -34,6 +33,7 @@ def attention(status: FederationStatus) -> list[str]:
         *status.info.problems,
         *_waiting_devices(status),
         *_failed_runs(status),
+        *_quarantined(status),
         *_troubled_devices(status),
     ]
 
@@ -50,10 +50,27 @@ def _waiting_devices(status: FederationStatus) -> Iterator[str]:
 def _failed_runs(status: FederationStatus) -> Iterator[str]:
     """The newest run of each task, when it failed not long ago."""
     now = status.info.server_time
-    newest = {run.task: run for run in sorted(status.runs, key=lambda run: run.id)}
-    for run in newest.values():
+    for run in _newest_runs(status):
         if run.status is RunStatus.FAILED and now - (run.ended_at or now) < _RECENT_SECONDS:
             yield f"run {run.id} of {run.task} {run.why}"
+
+
+def _newest_runs(status: FederationStatus) -> list[c.RunRead]:
+    """Of each task."""
+    return list({run.task: run for run in sorted(status.runs, key=lambda run: run.id)}.values())
+
+
+def _quarantined(status: FederationStatus) -> Iterator[str]:
+    """Devices that wait for a decision, and what the newest run of each task has made in vain."""
+    for run in _newest_runs(status):
+        if run.quarantine is not None:
+            yield f"run {run.id} of {run.task}: {run.why}"
+    aside = [d.name for d in status.devices if d.enrolment is Enrolment.QUARANTINED]
+    if aside:
+        yield (
+            f"{pluralised(len(aside), 'device')} in quarantine: {first_few(aside)}"
+            f" ('fedops device touched {aside[0]}')"
+        )
 
 
 def _troubled_devices(status: FederationStatus) -> Iterator[str]:
@@ -80,7 +97,7 @@ def status_view(status: FederationStatus) -> list[RenderableType]:
     """The screen."""
     urgent = attention(status)
     parts: list[RenderableType] = []
-    parts += ["Needs you:", *(Text(f"  {line}") for line in urgent), ""] if urgent else []
+    parts += ["Needs you:", *(f"  {line}" for line in urgent), ""] if urgent else []
     going = [run for run in status.runs if run.status not in RUN_TERMINAL]
     online = sum(device.online for device in status.devices)
     parts.append(

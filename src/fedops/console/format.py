@@ -26,6 +26,7 @@ COLOURS: Mapping[str, str] = {
     ProcessStatus.FATAL: "red",
     Enrolment.APPROVED: "green",
     Enrolment.PENDING: "yellow",
+    Enrolment.QUARANTINED: "red",
     "not ready": "yellow",
     "offline": "red",
     "online": "green",

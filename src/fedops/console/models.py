@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rich.console import Group, RenderableType
 
@@ -33,11 +34,13 @@ def models_table(models: Sequence[c.ModelVersionRead]) -> RenderableType:
             number(model.metrics.get("loss")),
             bytes_of(model.size),
             model.sha256[:12],
-            ", ".join(model.aliases),
+            ", ".join([*model.aliases, *(["quarantined"] if model.quarantine else [])]),
         )
         for model in models
     ]
-    return table_of(titles, rows, optional=("ACCURACY", "LOSS", "ALIASES"))
+    result = table_of(titles, rows, optional=("ACCURACY", "LOSS", "ALIASES"))
+    lines = [f"{version_name(m.version)}: {why}" for m in models if (why := quarantine_text(m))]
+    return Group(result, *lines) if lines else result
 
 
 def model_fields(model: c.ModelVersionRead) -> RenderableType:
@@ -46,6 +49,7 @@ def model_fields(model: c.ModelVersionRead) -> RenderableType:
             "task": model.task,
             "version": version_name(model.version),
             "aliases": ", ".join(model.aliases),
+            **{name: text for name, text in _judged(model).items() if text},
             "made by": f"run {or_dash(model.run_id)}, round {model.round}",
             "from": version_name(model.parent),
             **{name: number(value) for name, value in sorted(model.metrics.items())},
@@ -54,6 +58,26 @@ def model_fields(model: c.ModelVersionRead) -> RenderableType:
             "created": moment(model.created_at),
         }
     )
+
+
+def _judged(model: c.ModelVersionRead) -> dict[str, str]:
+    """What was said of it, as far as anything was."""
+    return {
+        "quarantined": quarantine_text(model),
+        "gate": model.lineage.get("gate", ""),
+        "made again": _rebuilt(model.lineage.get("rebuilds") or {}),
+    }
+
+
+def _rebuilt(rebuilds: Mapping[str, Any]) -> str:
+    if not rebuilds:
+        return ""
+    return f"{version_name(rebuilds['version'])} without {', '.join(rebuilds['without'])}"
+
+
+def quarantine_text(model: c.ModelVersionRead) -> str:
+    """Why a version is quarantined, and since when. Empty: it is not."""
+    return f"{model.quarantine} (since {moment(model.quarantined_at)})" if model.quarantine else ""
 
 
 def explanations_table(found: Sequence[c.ExplanationRead]) -> RenderableType:

@@ -78,6 +78,7 @@ def run_fields(run: c.RunRead) -> RenderableType:
             "rounds": f"{run.committed_rounds} of {run.rounds} committed",
             "seed": run.seed,
             "model": f"{_origin(run)} -> {version_name(run.version)}",
+            "gate": run.gate,
             **{name: number(value) for name, value in sorted(run.metrics.items())},
             "started": moment(run.started_at),
             "ended": moment(run.ended_at),

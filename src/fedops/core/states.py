@@ -53,12 +53,15 @@ class Enrolment(StrEnum):
     PENDING = "pending"
     APPROVED = "approved"
     REJECTED = "rejected"
+    QUARANTINED = "quarantined"  #: it stays enrolled and is asked for nothing, until it is released
     REVOKED = "revoked"
     REMOVED = "removed"  #: only its history is left; its name and its key may come again
 
 
 #: Whoever is in one of these is not wanted any more.
 ENROLMENT_OUT = (Enrolment.REJECTED, Enrolment.REVOKED, Enrolment.REMOVED)
+#: What a device in one of these has delivered for a round that is not committed does not count.
+ENROLMENT_DISTRUSTED = (Enrolment.REVOKED, Enrolment.QUARANTINED)
 
 
 class ProcessStatus(StrEnum):
@@ -156,7 +159,8 @@ ATTEMPT_TRANSITIONS: Mapping[AttemptStatus, frozenset[AttemptStatus]] = {
 
 ENROLMENT_TRANSITIONS: Mapping[Enrolment, frozenset[Enrolment]] = {
     E.PENDING: frozenset({E.APPROVED, E.REJECTED, E.REMOVED}),
-    E.APPROVED: frozenset({E.REVOKED, E.REMOVED}),
+    E.APPROVED: frozenset({E.QUARANTINED, E.REVOKED, E.REMOVED}),
+    E.QUARANTINED: frozenset({E.APPROVED, E.REVOKED, E.REMOVED}),
     E.REJECTED: frozenset({E.REMOVED}),
     E.REVOKED: frozenset({E.REMOVED}),
     E.REMOVED: frozenset(),

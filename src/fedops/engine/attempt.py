@@ -25,7 +25,9 @@ def run_rounds(setup: Setup, link: ServerLink) -> EngineFinish:
     """Play the rounds that the Server Manager asks for."""
     gc.collect()
     gc.freeze()  # what is here stays: looking for garbage is cheap from now on
-    return EngineFinish(outcome="completed", client_metrics=RoundEngine(setup, link).run())
+    engine = RoundEngine(setup, link)
+    metrics = engine.run()
+    return EngineFinish(outcome="completed", client_metrics=metrics, evaluated=engine.evaluated)
 
 
 def play(spec: AttemptSpec, link: ServerLink, work: Callable[[], EngineFinish]) -> None:

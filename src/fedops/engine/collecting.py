@@ -86,8 +86,10 @@ class Collection:
         round_: int | None,
         *,
         before: TensorFile | None = None,
+        asks_again: bool = True,
         on_change: Callable[[Collection], None] = lambda _: None,
     ) -> None:
+        """``asks_again``: whether who sent a wrong update may make another one."""
         self.updates: dict[str, StoredUpdate] = {}
         #: Device -> what it evaluated, of those that did not train.
         self.evaluations: dict[str, CheckedUpdate] = {}
@@ -106,6 +108,7 @@ class Collection:
         self._stream = place.stream
         self._round = round_
         self._before = before
+        self._asks_again = asks_again
         self._on_change = on_change
         self._clients: dict[str, _Client] = {}
         self._to_ask_again: list[str] = []
@@ -341,7 +344,8 @@ class Collection:
     def _on_wrong(self, delivery: Delivery, why: str) -> None:
         logger.warning("%s", why)
         self.rejected[delivery.device] = why
-        self._to_ask_again.append(delivery.device)
+        if self._asks_again:
+            self._to_ask_again.append(delivery.device)
         if delivery.status is AssignmentStatus.UPLOADED:  # else it was taken, and damaged since
             self._stream.reject(delivery.id, why)
 

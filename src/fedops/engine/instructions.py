@@ -60,8 +60,10 @@ class ModelBlobs:
 class Orders:
     """What the clients of a round are asked. Those that are asked the same get the same object."""
 
-    def __init__(self, setup: Setup, round_: int, dataset: str) -> None:
+    def __init__(self, setup: Setup, round_: int, dataset: str, run_id: int | None = None) -> None:
+        """``run_id``: another run, whose updates answer them."""
         self._setup = setup
+        self._run_id = setup.spec.run_id if run_id is None else run_id
         self._round = round_
         self._dataset = dataset
         self._made: dict[tuple[bool, int, str], TrainingOrder] = {}
@@ -69,7 +71,7 @@ class Orders:
 
     def to_evaluate(self, node_id: int, retry: int = 0, reason: str = EVALUATES_ONLY) -> Invitation:
         """What a client is asked that evaluates only: of the model that the round before made."""
-        before = Orders(self._setup, self._round - 1, self._dataset)
+        before = Orders(self._setup, self._round - 1, self._dataset, self._run_id)
         order = self._evaluations.setdefault(retry, before.of(evaluate=True, told={}, retry=retry))
         return Invitation(node_id, order, reason, EVALUATE)
 
@@ -86,7 +88,7 @@ class Orders:
         spec = self._setup.spec
         return TrainingOrder(
             round=self._round,
-            run_id=spec.run_id,
+            run_id=self._run_id,
             attempt=spec.attempt,
             task=spec.task,
             run_seed=spec.seed,

@@ -58,6 +58,8 @@ class RoundEngine:
         self._limits = ReplyLimits(setup.config.server.limits)
         self._recruiter = Recruiter(setup, link, selector or UniformSelector())
         self._committer = RoundCommitter(link, self._files, setup.strategy, setup.spool)
+        #: Whether anybody has measured the final model.
+        self.evaluated = setup.validation is not None
 
     def run(self) -> dict[str, float]:
         """Play all rounds. Returns the final model's metrics on the clients.
@@ -127,11 +129,16 @@ class RoundEngine:
         """Have clients train until there are enough good updates."""
         collection = self._collection(round_, f"round-{round_:05}")
         open_, first, available = self._spec.open_round, 0, 0
+        if open_ is None and self._spec.replays is not None:
+            text = f"round {round_} of run {self._spec.replays} is not there to be aggregated again"
+            raise RunFailed(FailureReason.ENGINE_ERROR, text)
         if open_ is not None and open_.round == round_:
             with timing.measure("collection"):
                 first, available = self._go_on(open_, collection)
             if self._is_done(round_, first, collection, available):
                 return collection
+            if self._spec.replays is not None:  # there are no others
+                raise self._failure(round_, collection, self._rules.quorum(available))
             first += 1
         for retry in range(first, self._rules.policy.max_retries + 1):
             if retry:  # clients may have failed because of what they were given
@@ -152,6 +159,7 @@ class RoundEngine:
             self._instructions(),
             round_,
             before=self._model.file,
+            asks_again=self._spec.replays is None,
             on_change=lambda now: self._say_training(round_, now),
         )
 
@@ -175,7 +183,7 @@ class RoundEngine:
 
     def _go_on(self, open_: OpenRound, collection: Collection) -> tuple[int, int]:
         """Go on with the round of an earlier attempt. Returns its try, and how many could be chosen."""
-        orders = Orders(self._setup, open_.round, self._dataset)
+        orders = Orders(self._setup, open_.round, self._dataset, self._spec.replays)
         before = TakeOver(open_, self._recruiter, self._link, orders, self._spec.seed)
         try:
             available, asked = before.adopt(collection, self._model)
@@ -183,13 +191,18 @@ class RoundEngine:
             raise RunFailed(FailureReason.APP_ERROR, str(error)) from None
         whole = self._rules.policy.deadline_seconds
         seconds = max(open_.seconds_left, whole if asked else 0.0)
-        return before.retry, self._collect(open_.round, collection, available, seconds)
+        left = self._collect(open_.round, collection, available, seconds)
+        if self._spec.replays is not None:  # who else is there now does not matter
+            left = max(len(collection.devices) - len(collection.evaluations), 1)
+        return before.retry, left
 
     def _collect(self, round_: int, collection: Collection, available: int, seconds: float) -> int:
         """Returns how many could be chosen, now that more is known of them."""
         self._say_training(round_, collection)
         deadline = time.monotonic() + seconds
-        enough, grace = self._rules.enough(available), self._rules.upload_grace
+        replays = self._spec.replays is not None
+        enough = None if replays else self._rules.enough(available)
+        grace = self._rules.upload_grace
         collection.collect(EndCondition(deadline, enough, grace))
         self._agree_on_dataset(collection)
         for device, why in self._limits.beyond(
@@ -262,6 +275,8 @@ class RoundEngine:
         collection.offer(invitations, seconds)
         collection.collect(EndCondition(time.monotonic() + seconds))
         collection.close()
+        # A reply with a metric that is no number is rejected.
+        self.evaluated |= bool(collection.checked or collection.rejected)
         return client_metrics(collection.checked)
 
     # --- saying what it does ---------------------------------------------------------------------

@@ -98,6 +98,21 @@ def test_a_study_that_starts_from_a_version_keeps_to_it(short: World) -> None:
     assert [run.from_version for run in short.operator.study(study.id).runs] == [0, 0]
 
 
+def test_a_study_ends_when_the_version_that_it_starts_from_is_quarantined(short: World) -> None:
+    first = short.operator.start_run("mnist", c.RunStart())
+    _play(short, first.id, 0.0, 0.5)
+    study = short.operator.start_study("mnist", c.StudyStart(seeds=[4, 2], from_version=1))
+    engine = _open(short, study.runs[0].id)
+    short.do_round(engine, 1, "a", "b")
+    engine.finish(c.EngineFinish(outcome="completed"))
+    short.operator.quarantine_model("mnist", "V1", "a doubt")
+    short.manager.scheduler._continue_studies()
+    seen = short.operator.study(study.id)
+    assert (len(seen.runs), seen.closed_at is None) == (1, False)
+    assert seen.text.startswith("its next run cannot begin: ")
+    assert "V1 of task 'mnist' is quarantined: a doubt" in seen.text
+
+
 def test_what_the_task_is_changed_to_meanwhile_changes_no_study(short: World) -> None:
     study = short.operator.start_study("mnist", c.StudyStart(seeds=2))
     short.operator.update_task("mnist", c.TaskUpdate(overrides=["num_rounds=9"]))

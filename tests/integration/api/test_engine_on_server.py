@@ -1,109 +1,29 @@
 """The round engine on a real Server Manager, with clients that really train."""
 
-import threading
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import pytest
-from in_memory_federation import payload_of, strategy_of
-from line_model import LineProject, StateMemory, examples, plain_rounds
-from managing import Device, World
+from line_model import plain_rounds
+from managing import World
+from real_rounds import NAMES, ROUNDS, Client, play, training
 
 from fedops.api_client import EngineClient
-from fedops.config.loading import parse_config
 from fedops.core import contracts as c
-from fedops.core.contracts.training import ARRAYS, CONFIG, TrainingOrder
-from fedops.core.errors import AttemptSuperseded, FedOpsError
+from fedops.core.errors import AttemptSuperseded
 from fedops.core.states import ParticipationStatus, RunStatus
-from fedops.engine import attempt
-from fedops.engine.link.server_link import ServerLink
-from fedops.engine.run_setup import prepare_run
-from fedops.flower.codec.compat import take_task_identity
 from fedops.server.runs import attempts
-from fedops.storage.payloads import assemble, blobs_of, check_document, pack_payload
 from fedops.storage.tensors import load
-from fedops.trainer import device_context
-from fedops.trainer.local_round import LocalTrainer
-
-ROUNDS = 3
-NAMES = ["pi-1", "pi-2", "pi-3"]
-SETTINGS: dict[str, Any] = {"num_rounds": ROUNDS, "clients_per_round": 3, "learning_rate": 0.05}
-
-
-class Client:
-    """Trains what its device is offered, in a thread of its own."""
-
-    def __init__(self, device: Device, name: str, examples_: int, folder: Path) -> None:
-        self.trained: list[tuple[str, int]] = []
-        self._device = device
-        self._folder = folder / name
-        self._folder.mkdir()
-        data = examples(sum(name.encode()), examples_)
-        project = LineProject(parse_config(SETTINGS, "the test"), data=data)
-        memory = StateMemory()
-        self._trainer = LocalTrainer(project, device_context.Device(name, memory=memory))
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def end(self) -> None:
-        """End with the next answer."""
-        self._over.set()
-
-    def join(self) -> None:
-        self._thread.join(10)
-
-    def _run(self) -> None:
-        while not self._over.is_set():
-            try:
-                for offer in self._device.poll(wait=1.0).offers:
-                    self._work(offer.id)
-            except FedOpsError:
-                if not self._over.is_set():
-                    raise
-
-    def _work(self, id_: str) -> None:
-        instruction = self._device.instruction(id_)
-        document = check_document(instruction.content)
-        files = {ref.sha256: self._blob(ref) for ref in blobs_of(document).values()}
-        payload = assemble(document, {}, files)
-        order = TrainingOrder.from_values(payload.configs[CONFIG])
-        self.trained.append((instruction.kind, order.round))
-        update = self._trainer(order, dict(payload.arrays[ARRAYS]), instruction.kind)
-        self._device.deliver(id_, pack_payload(payload_of(update)))
-
-    def _blob(self, ref: c.BlobRef) -> Any:
-        path = self._folder / ref.sha256
-        return load(self._device._download(f"/blobs/{ref.sha256}", path))
+from fedops.trainer.local_round import LocalUpdate
 
 
 @pytest.fixture
 def clients(world: World) -> Iterator[list[Client]]:
     world.task(overrides=[f"num_rounds={ROUNDS}", "clients_per_round=3"])
-    devices = world.ready_devices(*NAMES)
-    made = [Client(devices[name], name, 4 + i, world.folder) for i, name in enumerate(NAMES)]
-    yield made
-    for client in made:
-        client.end()
-    world.manager.services.let_go()
-    for client in made:
-        client.join()
-
-
-def play(
-    world: World, run_id: int, prepared: Callable[[EngineClient], None] = lambda _: None
-) -> c.AttemptSpec:
-    """What the process of an attempt does."""
-    _, api = world.open_attempt(run_id)
-    with ServerLink(api, 5.0) as link:
-        spec = link.ask(lambda each: each.hello(c.EngineHello(pid=1)))
-        take_task_identity(spec.run_id, 1)
-        project = LineProject(parse_config(SETTINGS, "the test"))
-        setup = prepare_run(project, spec, link, strategy_of)
-        prepared(api)
-        attempt.play(spec, link, lambda: attempt.run_rounds(setup, link))
-    return spec
+    with training(world, *NAMES) as made:
+        yield made
 
 
 def check(world: World, run_id: int, seed: int) -> None:
@@ -181,3 +101,27 @@ def test_a_device_that_is_revoked_while_its_update_is_aggregated_is_not_in_the_r
         client.trained[: len(before)] for client, before in zip(clients, trained, strict=True)
     ] == trained
     assert all(len(client.trained) == len(set(client.trained)) for client in clients)
+
+
+def test_a_model_that_one_device_blew_up_is_quarantined_though_its_loss_is_left_out(
+    world: World, clients: list[Client]
+) -> None:
+    """A loss beyond what a reply may hold does not come in: that it is missing says enough."""
+    honest = clients[2]._trainer
+
+    def blown_up(*given: Any) -> LocalUpdate:
+        update = honest(*given)
+        if update.tensors is None:
+            return update
+        return replace(update, tensors={**update.tensors, "b": np.float32(1e37)})
+
+    clients[2]._trainer = blown_up  # type: ignore[assignment]
+    overrides = ["num_rounds=1", "server.limits.max_norm_ratio=0"]
+    run = world.operator.start_run("mnist", c.RunStart(overrides=overrides))
+    play(world, run.id, num_rounds=1, server={"limits": {"max_norm_ratio": 0.0}})
+    made = world.operator.run(run.id)
+    assert made.quarantine == (
+        "it was evaluated and has no loss, which V0 has: it was too large, infinite or not a number"
+    )
+    assert made.metrics.keys() == {"loss"}, "that of V0, which it began from"
+    assert world.operator.task("mnist").latest_version is None

@@ -99,6 +99,39 @@ def test_a_long_ago_failure_needs_nobody(world: World, said: Said) -> None:
     assert "failed" not in said("status")
 
 
+def test_what_is_in_quarantine_needs_somebody(world: World, said: Said) -> None:
+    world.task(overrides=["num_rounds=1"])
+    world.ready_devices("a", "b")
+    _, engine = world.running()
+    world.do_round(engine, 1, "a", "b")
+    engine.finish(c.EngineFinish(outcome="completed"))
+    out = said("device", "quarantine", "b", "--because", "its camera is broken")
+    assert out.splitlines()[0] == "Device b is quarantined."
+    assert "make V1 of mnist without it: 'fedops model rebuild mnist V1 --without b'" in out
+    why = "updates of device b are in round 1 (its camera is broken)"
+    lines = said("status").splitlines()
+    assert lines[1].startswith(f"  run 1 of mnist: completed 1 round; V1 is quarantined: {why}; ")
+    assert lines[2] == "  1 device in quarantine: b ('fedops device touched b')"
+    row = next(line for line in said("device", "touched", "b").splitlines() if "mnist" in line)
+    assert row.split() == ["mnist", "1", "1", "V1", "quarantined"]
+    listed = said("model", "list", "mnist")
+    assert f"V1: {why} (since " in listed
+    assert why in said("model", "show", "mnist", "V1")
+    why_run = said("run", "why", "1")
+    assert why_run.startswith(f"Run 1 completed 1 round; V1 is quarantined: {why}")
+    again = said("model", "rebuild", "mnist", "V1", "--without", "b")
+    assert again.startswith("Run 2 of mnist trains anew from V0, the last version without updates")
+    world.operator.stop_run(2)
+    freed = said("model", "release", "mnist", "V1", "--because", "looked at by hand")
+    assert freed == "V1 of mnist may be used again; it is latest.\n"
+    said("model", "promote", "mnist", "V1")
+    aside = said("model", "quarantine", "mnist", "V1", "--because", "no, it was not good")
+    assert "serving still names V1: 'fedops model rollback mnist --alias serving'" in aside
+    assert said("device", "release", "b", "--because", "repaired").startswith(
+        "Device b takes part again.\nV1 of mnist stays quarantined until 'fedops model release"
+    )
+
+
 def test_events_of_the_server_and_of_a_run(world: World, said: Said) -> None:
     world.task()
     world.ready_devices("a")

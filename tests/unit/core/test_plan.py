@@ -34,6 +34,11 @@ from fedops.core.reasons.plan import RunPlan, plan_text
             RunPlan(1, 1, 1, 1, 2),
             "1 device trains, 2 evaluate only, it takes part in each round, 1 round, a round counts with 1",
         ),
+        (
+            RunPlan(1, 1, 1, 1, notes=("from V1, as V2 is quarantined",)),
+            "1 device ready, it takes part in each round, 1 round, a round counts with 1;"
+            " from V1, as V2 is quarantined",
+        ),
         (RunPlan(0, 2, 2, 4), "0 devices ready, a round asks 2, 4 rounds, a round counts with 2"),
     ],
 )

@@ -48,7 +48,8 @@ DESIGN = {
     """,
     Enrolment: """
         pending: approved rejected removed
-        approved: revoked removed
+        approved: quarantined revoked removed
+        quarantined: approved revoked removed
         rejected: removed
         revoked: removed
     """,

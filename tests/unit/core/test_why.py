@@ -84,6 +84,11 @@ def test_presence() -> None:
             "revoked: it takes part in nothing; 'fedops device remove pi-3' frees its name",
         ),
         (
+            {"enrolment": Enrolment.QUARANTINED, "quarantine": "a doubt"},
+            "quarantined (a doubt): it is asked for nothing until"
+            " 'fedops device release pi-3 --because TEXT'; online",
+        ),
+        (
             {"online": False, "last_seen_seconds": 200},
             "offline, last seen 3 min ago; start 'fedops client run' on it",
         ),
@@ -414,6 +419,21 @@ def _progress(phase: str, **values: object) -> EngineProgress:
             },
             "waiting for 9 more devices: 4 of 9 online, 4 devices offline, "
             f"4 devices: its training client is stopped{OR_STOP}",
+        ),
+        (
+            {
+                "status": RunStatus.COMPLETED,
+                "task": "mnist",
+                "version": 4,
+                "quarantine": "its loss is 5",
+                "metrics": {"accuracy": 0.1},
+            },
+            "completed 2 rounds; V4 is quarantined: its loss is 5; 'fedops run show 7' tells who took part;"
+            " if it is good after all, 'fedops model release mnist V4 --because TEXT'",
+        ),
+        (
+            {"status": RunStatus.FAILED, "text": "it is not there", "again": "'fedops ...'"},
+            "failed after round 2 of 5: it is not there; try again with 'fedops ...'",
         ),
     ],
 )

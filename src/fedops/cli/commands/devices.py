@@ -9,7 +9,7 @@ import typer
 from fedops.cli import completion, options
 from fedops.cli.logs import stream, write
 from fedops.cli.operator_command import Operator, operator_command
-from fedops.console.devices import device_fields, devices_table
+from fedops.console.devices import device_fields, devices_table, touched_view
 from fedops.console.telemetry_table import telemetry_table
 from fedops.core import contracts as c
 
@@ -24,6 +24,7 @@ Name = Annotated[
         autocompletion=completion.devices,
     ),
 ]
+Why = Annotated[str, typer.Option("--because", metavar="TEXT", help="Why. The events keep it.")]
 
 
 @operator_command(app, "list")
@@ -110,6 +111,34 @@ def reject(operator: Operator, name: Name, yes: options.Yes = False) -> None:
     """Refuse a device that waits for approval, for good."""
     options.require_sure(f"Reject device '{name}' for good?", yes)
     _decide(operator, name, "reject")
+
+
+@operator_command(app)
+def quarantine(
+    operator: Operator,
+    name: Name,
+    because: Why,
+    keep_versions: Annotated[
+        bool, typer.Option("--keep-versions", help="Leave the versions that it touched in use.")
+    ] = False,
+) -> None:
+    """Ask a device for nothing more, and quarantine the versions that its updates are in."""
+    found = operator.client.quarantine_device(name, because, keep_versions)
+    operator.show(found, f"Device {name} is {found.device.enrolment}.", *touched_view(found))
+
+
+@operator_command(app)
+def release(operator: Operator, name: Name, because: Why) -> None:
+    """Let a quarantined device take part again. The versions that it touched stay as they are."""
+    found = operator.client.release_device(name, because)
+    operator.show(found, f"Device {name} takes part again.", *found.next_steps)
+
+
+@operator_command(app)
+def touched(operator: Operator, name: Name) -> None:
+    """List the runs, rounds and versions that a device's updates are in."""
+    found = operator.client.touched(name)
+    operator.show(found, *touched_view(found))
 
 
 @operator_command(app)

@@ -13,6 +13,7 @@ from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.format import bytes_of, version_name
 from fedops.console.model_tables import aliases_table, comparison_view
 from fedops.console.models import model_fields, models_table
+from fedops.core import contracts as c
 from fedops.core.errors import Unavailable
 from fedops.storage.atomic_files import sha256_of
 
@@ -38,6 +39,7 @@ Version = Annotated[
 Alias = Annotated[
     str, typer.Option("--alias", metavar="ALIAS", help="Which alias.", callback=options.named)
 ]
+Why = Annotated[str, typer.Option("--because", metavar="TEXT", help="Why. The events keep it.")]
 
 
 @operator_command(app, "list")
@@ -95,6 +97,57 @@ def rollback(operator: Operator, task: Task, alias: Alias = "serving") -> None:
 
 
 @operator_command(app)
+def quarantine(operator: Operator, task: Task, version: Version, because: Why) -> None:
+    """Take a version out of use: latest passes it over, no run starts from it, no alias is moved to it."""
+    model = operator.client.quarantine_model(task, version, because)
+    name = version_name(model.version)
+    operator.show(model, f"{name} of {task} is quarantined.", *_instead(model))
+
+
+@operator_command(app)
+def release(operator: Operator, task: Task, version: Version, because: Why) -> None:
+    """Let a quarantined version be used again."""
+    model = operator.client.release_model(task, version, because)
+    named = f"; it is {', '.join(model.aliases)}" if model.aliases else ""
+    operator.show(model, f"{version_name(model.version)} of {task} may be used again{named}.")
+
+
+@operator_command(app)
+def rebuild(
+    operator: Operator,
+    task: Task,
+    version: Version,
+    without: Annotated[
+        str,
+        typer.Option(
+            "--without",
+            metavar="DEVICE",
+            help="Whose updates are left out.",
+            callback=options.named,
+            autocompletion=completion.devices,
+        ),
+    ],
+    last_round: Annotated[
+        bool,
+        typer.Option("--last-round", help="Of the last round only, though its others stay in."),
+    ] = False,
+) -> None:
+    """Make a version again without a device.
+
+    If its updates are in the last round only, and that round's are kept, the round is aggregated again
+    without them, and nobody trains. Otherwise a run starts from the last version without its updates. It
+    says which.
+    """
+    found = operator.client.rebuild_model(task, version, without, last_round)
+    run = found.run
+    operator.show(
+        found,
+        f"Run {run.id} of {task} {found.how}.",
+        f"Follow it: 'fedops run show {run.id} --follow'.",
+    )
+
+
+@operator_command(app)
 def aliases(operator: Operator, task: Task) -> None:
     """List a task's aliases, and what they named before."""
     found = operator.client.aliases(task)
@@ -138,3 +191,12 @@ def verify(
     operator.show(files, *lines, f"{good} of {len(files)} versions are intact.")
     if bad:
         raise typer.Exit(1)
+
+
+def _instead(model: c.ModelVersionRead) -> list[str]:
+    """What still uses a version that is quarantined: nobody moves an alias but a person."""
+    name = version_name(model.version)
+    return [
+        f"{alias} still names {name}: 'fedops model rollback {model.task} --alias {alias}' takes it back."
+        for alias in model.aliases
+    ]

@@ -38,11 +38,14 @@ from fedops.core.contracts.base import (
     require_name,
 )
 from fedops.core.contracts.devices import (
+    DeviceQuarantine,
     DeviceRead,
     DeviceRename,
+    DeviceTouched,
     ProcessReport,
     Readiness,
     Refusal,
+    TouchedRun,
 )
 from fedops.core.contracts.enrolment import (
     DeviceInfo,
@@ -54,6 +57,7 @@ from fedops.core.contracts.enrolment import (
 from fedops.core.contracts.models import (
     AliasMoveRead,
     AliasRead,
+    Because,
     ConfigDifference,
     DeviceModelRead,
     FileCheck,
@@ -61,6 +65,7 @@ from fedops.core.contracts.models import (
     ModelComparison,
     ModelVersionRead,
     Promotion,
+    Rebuild,
     TensorDifference,
 )
 from fedops.core.contracts.parameters import ExchangeRule, ParameterContract, ParameterSpec
@@ -107,6 +112,7 @@ from fedops.core.contracts.runs import (
     ExplanationRead,
     MetricRead,
     ParticipationRead,
+    RebuildRead,
     RoundRead,
     RunExtend,
     RunRead,
@@ -145,6 +151,7 @@ __all__ = [
     "AttemptRead",
     "AttemptSpec",
     "BackupReport",
+    "Because",
     "BlobHandover",
     "BlobRef",
     "CancelRequest",
@@ -160,9 +167,11 @@ __all__ = [
     "DeviceInfo",
     "DeviceModelRead",
     "DevicePresence",
+    "DeviceQuarantine",
     "DeviceRead",
     "DeviceRecord",
     "DeviceRename",
+    "DeviceTouched",
     "Digest",
     "Encoding",
     "EngineFinish",
@@ -207,6 +216,8 @@ __all__ = [
     "Progress",
     "Promotion",
     "Readiness",
+    "Rebuild",
+    "RebuildRead",
     "RecordBatch",
     "RecordKind",
     "RecordsAccepted",
@@ -235,6 +246,7 @@ __all__ = [
     "TensorDifference",
     "TokenCreate",
     "TokenRead",
+    "TouchedRun",
     "TransferSlot",
     "UploadHead",
     "Work",

@@ -23,6 +23,16 @@ LONGEST_AGE = 366 * 86_400.0
 Age = Annotated[Finite, Field(ge=0), AfterValidator(lambda age: min(age, LONGEST_AGE))]
 #: Text from another machine: what would work in a terminal instead of being read is taken out.
 Said = Annotated[str, AfterValidator(printable)]
+
+
+def _with_words(text: str) -> str:
+    if not text.strip():
+        raise ValueError("must say something")
+    return text.strip()
+
+
+#: Why a person does something that others will ask about.
+Reason = Annotated[Said, Field(min_length=1, max_length=1_000), AfterValidator(_with_words)]
 #: A ``key=value`` for a config. Secrets are a device's own: they are taken out on both sides.
 Override = Annotated[str, Field(max_length=16_384), AfterValidator(without_secret)]
 Overrides = Annotated[list[Override], Field(max_length=256)]

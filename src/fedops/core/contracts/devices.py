@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from fedops.core.contracts.base import Finite, Name, Reply, Report, Request, Said
+from fedops.core.contracts.base import Finite, Name, Reason, Reply, Report, Request, Said
 from fedops.core.contracts.enrolment import DeviceInfo
 from fedops.core.states import Enrolment, ProcessStatus, ReadinessStatus
 
@@ -63,6 +63,28 @@ class DeviceRename(Request):
     name: Name
 
 
+class DeviceQuarantine(Request):
+    """Put a device in quarantine, and with it the versions that its updates are in."""
+
+    because: Reason
+    #: Leave the versions as they are.
+    keep_versions: bool = False
+
+
+class TouchedRun(Reply):
+    """A run that a device's updates are in: by its own rounds, or by what it began from."""
+
+    task: str
+    run_id: int
+    #: Its committed rounds in which an update of the device was aggregated.
+    rounds: list[int]
+    #: What it began from that the device's updates are in: ``V3``, or ``run 2``. Empty: nothing.
+    began_from: str = ""
+    #: The version that it made.
+    version: int | None
+    quarantine: str | None = None
+
+
 class DeviceRead(Reply):
     id: str
     name: str
@@ -75,3 +97,11 @@ class DeviceRead(Reply):
     info: DeviceInfo
     created_at: float
     why: str
+
+
+class DeviceTouched(Reply):
+    """A device, the runs that its updates are in, and what to do next."""
+
+    device: DeviceRead
+    touched: list[TouchedRun]
+    next_steps: list[str]

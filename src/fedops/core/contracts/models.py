@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from fedops.core.contracts.base import Reply, Request
+from fedops.core.contracts.base import Name, Reason, Reply, Request
 from fedops.core.contracts.parameters import ParameterContract
 
 
@@ -24,6 +24,23 @@ class ModelVersionRead(Reply):
     lineage: dict[str, Any]
     aliases: list[str]
     created_at: float
+    #: Why nothing goes on from it: ``latest`` passes it over, no alias is moved to it, no run starts from it.
+    quarantine: str | None = None
+    quarantined_at: float | None = None
+
+
+class Because(Request):
+    """Why a person does what is not easily undone."""
+
+    because: Reason
+
+
+class Rebuild(Request):
+    """Make a version again, without the updates of a device."""
+
+    without: Name
+    #: Only take it out of the last round, though its updates of earlier rounds stay in.
+    last_round: bool = False
 
 
 class DeviceModelRead(Reply):

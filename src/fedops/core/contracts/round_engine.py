@@ -84,6 +84,8 @@ class AttemptSpec(Reply):
     #: Where blobs lie as files (``ab/cdef...``), when the store is a folder; None: fetch them over HTTP.
     blobs_dir: str | None = None
     open_round: OpenRound | None = None
+    #: The run whose updates ``open_round`` has: it is aggregated again of them, and nobody is asked to train.
+    replays: int | None = None
 
 
 class ModelInit(Report):
@@ -280,6 +282,8 @@ class EngineFinish(Report):
     text: Said = Field(default="", max_length=4_000)
     #: Of the final model, on the clients, when they evaluated it.
     client_metrics: dict[str, Finite] = Field(default_factory=dict)
+    #: Whether anybody measured the final model: the server on its own data, or a client.
+    evaluated: bool = False
     #: The app's own ServerApp played the run: there are no committed rounds, and no new version.
     own_rounds: bool = False
 

@@ -164,7 +164,20 @@ class RunRead(Reply):
     stopping: list[str] = Field(default_factory=list)
     #: In the answer to what sets it going: what will happen, in one line.
     plan: str = ""
+    #: Of a completed run: what the gate said of the version that it made.
+    gate: str = ""
+    #: Why that version is quarantined; None: it is not.
+    quarantine: str | None = None
     attempts: list[AttemptRead] = Field(default_factory=list)
+
+
+class RebuildRead(Reply):
+    """The run that makes a version again without a device, and how: aggregated again, or trained anew."""
+
+    run: RunRead
+    how: str
+    #: Whether the kept updates of the last round are aggregated again; else devices train.
+    aggregates_again: bool
 
 
 class MetricRead(Reply):

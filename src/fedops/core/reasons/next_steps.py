@@ -28,6 +28,24 @@ def after_failure(run_id: int, task: str, reason: FailureReason | None) -> str:
     return (first.get(reason, "") if reason else "") + do_the_rest(run_id)
 
 
+def try_again(command: str) -> str:
+    """Of a run that failed or was stopped and has no rest to be done."""
+    return f"try again with {command}"
+
+
+def after_quarantine(run_id: int, task: str, version: int) -> str:
+    """Of a version that nothing goes on from: who is to blame, or that it was none."""
+    return (
+        f"'fedops run show {run_id}' tells who took part; if it is good after all, "
+        f"'fedops model release {task} V{version} --because TEXT'"
+    )
+
+
+def release_device(name: str) -> str:
+    """Of a device that is asked for nothing."""
+    return f"'fedops device release {name} --because TEXT'"
+
+
 def read_logs(run_id: int) -> str:
     """Of a run whose FL server ended early."""
     return f"'fedops run logs {run_id}' has more"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fedops.core.reasons.durations import pluralised
@@ -22,13 +23,15 @@ class RunPlan:
     evaluating: int = 0
     #: With how many it should count by its config.
     min_replies: int | None = None
+    #: What else whoever starts it should know.
+    notes: Sequence[str] = ()
 
 
 def plan_text(plan: RunPlan) -> str:
     """``5 devices ready, all 5 each round, 10 rounds, a round counts with 3``."""
     parts = [*_ready(plan), _each_round(plan)]
     parts += [pluralised(plan.rounds, "round"), _counts_with(plan)]
-    return ", ".join(parts)
+    return "; ".join([", ".join(parts), *plan.notes])
 
 
 def _counts_with(plan: RunPlan) -> str:

@@ -15,6 +15,7 @@ from fedops.core.reasons.durations import (
     first_few,
     pluralised,
 )
+from fedops.core.reasons.quarantine import quarantined_device, quarantined_version
 from fedops.core.reasons.readiness import last_refusal, not_ready, readiness_text, refused_tasks
 from fedops.core.reasons.stages import stage_text
 from fedops.core.states import (
@@ -81,6 +82,8 @@ class DeviceFacts:
     problems: Sequence[str] = ()
     #: What it has in hand, the oldest first.
     work: Sequence[WorkFacts] = ()
+    #: Why it is quarantined.
+    quarantine: str = ""
     #: For so long the server has been unable to note who calls, and what it lacks.
     unheard_seconds: float = 0.0
     lacking: str = ""
@@ -115,6 +118,8 @@ def device_why(device: DeviceFacts) -> str:
 def _device_why(device: DeviceFacts) -> str:
     if device.enrolment is Enrolment.PENDING:
         return f"waiting for approval ('fedops device approve {device.name}'); {presence(device)}"
+    if device.enrolment is Enrolment.QUARANTINED:
+        return f"{quarantined_device(device.name, device.quarantine)}; {presence(device)}"
     if device.enrolment is not Enrolment.APPROVED:
         what = f"{device.enrolment.value}: it takes part in nothing"
         return next_steps.sentence(what, next_steps.remove_device(device.name))
@@ -220,6 +225,10 @@ class RunFacts:
     crash: str = ""
     #: How many pieces of its work are open, where ``devices`` has not all who are at it.
     at_work: int = 0
+    #: What does the same anew, where it is not a retry.
+    again: str = ""
+    #: Why the version that it made is quarantined.
+    quarantine: str | None = None
 
 
 def run_why(run: RunFacts) -> str:
@@ -381,21 +390,30 @@ def _paused(run: RunFacts) -> str:
 
 
 def _completed(run: RunFacts) -> str:
+    done = f"completed {pluralised(run.committed_rounds, 'round')}"
+    if run.quarantine is not None:
+        what = quarantined_version(run.task, run.version or 0, run.quarantine, run.id)
+        return f"{done}; {what}"
     made = f"; the global model is V{run.version}" if run.version is not None else ""
     accuracy = run.metrics.get("accuracy")
     quality = f" (accuracy {accuracy:.3f})" if accuracy is not None else ""
-    done = f"completed {pluralised(run.committed_rounds, 'round')}{made}{quality}"
-    return next_steps.sentence(done, next_steps.fetch_model(run.task, run.version))
+    return next_steps.sentence(
+        f"{done}{made}{quality}", next_steps.fetch_model(run.task, run.version)
+    )
 
 
 def _stopped(run: RunFacts) -> str:
     because = f": {run.text}" if run.text else ""
     after = f"stopped after round {run.committed_rounds} of {run.rounds}{because}"
-    return f"{after}; {next_steps.do_the_rest(run.id)}"
+    return f"{after}; {_again(run) or next_steps.do_the_rest(run.id)}"
 
 
 def _failed(run: RunFacts) -> str:
     reason = f" ({run.reason.value})" if run.reason else ""
     because = f": {run.text}" if run.text else ""
     after = f"failed{reason} after round {run.committed_rounds} of {run.rounds}{because}"
-    return f"{after}; {next_steps.after_failure(run.id, run.task, run.reason)}"
+    return f"{after}; {_again(run) or next_steps.after_failure(run.id, run.task, run.reason)}"
+
+
+def _again(run: RunFacts) -> str:
+    return next_steps.try_again(run.again) if run.again else ""

@@ -19,6 +19,7 @@ from fedops.core.errors import NotFound
 from fedops.core.states import (
     ASSIGNMENT_OPEN,
     ASSIGNMENT_TRANSITIONS,
+    ENROLMENT_DISTRUSTED,
     RUN_TERMINAL,
     AssignmentStatus,
     Enrolment,
@@ -261,7 +262,7 @@ def tell_engine(session: Session, rows: Sequence[AssignmentRow]) -> None:
 
 
 def deliveries(session: Session, rows: Sequence[AssignmentRow]) -> list[Delivery]:
-    """What became of assignments, as the engine hears it: a result of a revoked device is rejected."""
+    """What became of assignments, as the engine hears it: of a device not trusted, results are rejected."""
     ids = {row.device_id for row in rows}
     if not ids:
         return []
@@ -272,8 +273,9 @@ def deliveries(session: Session, rows: Sequence[AssignmentRow]) -> list[Delivery
 
 def _of_row(row: AssignmentRow, device: str, enrolment: Enrolment) -> Delivery:
     found = _said_of_row(row, device)
-    if enrolment is Enrolment.REVOKED and row.status in DELIVERED - {A.REJECTED}:
-        return found.model_copy(update={"status": A.REJECTED, "reason": REVOKED})
+    if enrolment in ENROLMENT_DISTRUSTED and row.status in DELIVERED - {A.REJECTED}:
+        why = {"status": A.REJECTED, "reason": f"device {enrolment.value}"}
+        return found.model_copy(update=why)
     return found
 
 
@@ -296,17 +298,23 @@ def _delivery(*, inline: bytes | None, **values: Any) -> Delivery:
     return Delivery(inline=None if inline is None else base64.b64encode(inline).decode(), **values)
 
 
-def end_device_assignments(session: Session, device_id: str, now: float) -> None:
-    """A device is revoked: what it has in hand ends, and what it delivered is used no more.
+def end_device_assignments(
+    session: Session, device_id: str, now: float, reason: str = REVOKED, *, hears: bool = False
+) -> None:
+    """A device is trusted no more: what it has in hand ends, and what it delivered is not used.
+
+    ``hears``: it still calls, and says itself that it lets go of its work.
 
     The rows of results that were checked stay as they are: the engines that took them hear that they are not
     to be used.
     """
     mine = [AssignmentRow.device_id == device_id]
-    cancel_assignments(session, mine, REVOKED, now)
-    values = {"ended_at": now, "reason": REVOKED}
+    cancel_assignments(session, mine, reason, now)
+    values = {"ended_at": now, "reason": reason}
     tell_engine(session, move_assignments(session, A.REJECTED, mine, **values))
     tell_engine(session, _checked_and_open(session, device_id))
+    if hears:
+        return
     let_go = select(AssignmentRow.id).where(*mine, AssignmentRow.status.in_(ENDED_BY_SERVER))
     release_assignments(session, session.scalars(let_go).all(), now)  # nobody hears that it does
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from fedops.core.contracts import DeviceRead, RoundRead, RunRead
-from fedops.core.states import ProcessStatus, RunStatus
+from fedops.core.states import Enrolment, ProcessStatus, RunStatus
 
 #: Okabe-Ito colours: told apart by people with colour-blindness too.
 BLUE, ORANGE, GREEN, RED, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#8A8F98"
@@ -24,6 +24,8 @@ def run_colour(status: RunStatus) -> str:
 
 
 def device_colour(device: DeviceRead) -> str:
+    if device.enrolment is Enrolment.QUARANTINED:
+        return RED
     if not device.online:
         return GREY
     if device.process.status in (ProcessStatus.FATAL, ProcessStatus.BACKOFF):
@@ -34,6 +36,8 @@ def device_colour(device: DeviceRead) -> str:
 
 def device_doing(device: DeviceRead) -> str:
     """Two or three words: what the device does now."""
+    if device.enrolment is Enrolment.QUARANTINED:
+        return str(device.enrolment)
     if not device.online:
         return "offline"
     process = device.process

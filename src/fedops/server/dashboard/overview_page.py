@@ -173,6 +173,8 @@ class Home:
         share = run.committed_rounds / max(run.rounds, 1)
         ui.linear_progress(share, show_value=False).props("rounded").classes("w-full")
         ui.label(run.why)
+        if run.gate.startswith("no gate"):
+            ui.label(run.gate).classes("fo-hint")
 
     def _draw_rounds(self, rounds: list[RoundRead]) -> None:
         self._chart.options.clear()
@@ -202,6 +204,9 @@ class Home:
                 ui.label(f"V{version.version}").classes("fo-strong")
                 for alias in version.aliases:
                     ui.label(alias).classes("fo-chip").style(f"background:{formatting.GREEN}")
+                if version.quarantine:
+                    chip = ui.label("quarantined").classes("fo-chip")
+                    chip.style(f"background:{formatting.RED}").tooltip(version.quarantine)
                 ui.space()
                 ui.label(formatting.percent(version.metrics.get("accuracy")))
                 ui.label(version.sha256[:10]).classes("fo-hint")

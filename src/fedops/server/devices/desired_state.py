@@ -20,6 +20,10 @@ from fedops.server.database.database import Database
 from fedops.server.database.tables import DeviceRow, MembershipRow, RunRow
 
 T = TypeVar("T")
+#: What a device in quarantine is told.
+QUARANTINED = (
+    "an operator has quarantined this device: it is asked for nothing until it is released"
+)
 
 
 @dataclass(frozen=True)
@@ -62,13 +66,22 @@ def read_wanted(session: Session, device_ids: Iterable[str]) -> dict[str, Wanted
     return {
         row.id: Wanted(
             name=row.name,
-            enrolment=row.enrolment,
+            enrolment=_told(row.enrolment),
             tasks=tasks[row.id],
             runs=runs[row.id] if row.id in approved else [],
-            problems=row.problems,
+            problems=[*row.problems, *_standing(row.enrolment)],
         )
         for row in rows
     }
+
+
+def _told(enrolment: Enrolment) -> Enrolment:
+    """A device need not know of quarantine: it has no work, and is told why in words."""
+    return Enrolment.APPROVED if enrolment is Enrolment.QUARANTINED else enrolment
+
+
+def _standing(enrolment: Enrolment) -> list[str]:
+    return [QUARANTINED] if enrolment is Enrolment.QUARANTINED else []
 
 
 def _grouped(session: Session, query: Select[str, T]) -> dict[str, list[T]]:

@@ -106,6 +106,10 @@ def decide(session: Session, device: str, decision: str, now: float) -> None:
     """Approve, reject, revoke or remove a device. Repeating is harmless."""
     row = require_device(session, device)
     new = DECISIONS[decision]
+    if new is Enrolment.APPROVED and row.enrolment is Enrolment.QUARANTINED:
+        raise Conflict(
+            f"device '{row.name}' is quarantined: 'fedops device release {row.name} --because TEXT'"
+        )
     if new is Enrolment.REMOVED:
         _require_no_run(session, row)
     if not _move(session, row, new, Change(event_log.OPERATOR, "asked for", now)):
@@ -117,6 +121,31 @@ def decide(session: Session, device: str, decision: str, now: float) -> None:
         assignments.end_device_assignments(session, row.id, now)
     if new is Enrolment.REMOVED:
         _free_its_name(session, row)
+
+
+def quarantine(
+    session: Session, row: DeviceRow, because: str, keep_versions: bool, now: float
+) -> None:
+    """A device stays enrolled and is asked for nothing. Repeating takes the newest reason.
+
+    ``keep_versions``: what it had a part in is not quarantined with it.
+    """
+    row.quarantine = {"because": because, "at": now, "keep_versions": keep_versions}
+    change = Change(event_log.OPERATOR, because, now)
+    if _move(session, row, Enrolment.QUARANTINED, change):
+        tell_gone(session, row, "quarantined by the operator")
+        why = "device quarantined"
+        assignments.end_device_assignments(session, row.id, now, why, hears=True)
+
+
+def release(session: Session, row: DeviceRow, because: str, now: float) -> None:
+    """A quarantined device takes part again. ``Conflict`` when it is in another state. Repeatable."""
+    if row.enrolment is Enrolment.APPROVED:
+        return
+    if row.enrolment is not Enrolment.QUARANTINED:
+        raise Conflict(f"device '{row.name}' is {row.enrolment.value}, and not quarantined")
+    row.quarantine = None
+    _move(session, row, Enrolment.APPROVED, Change(event_log.OPERATOR, because, now))
 
 
 def _require_no_run(session: Session, row: DeviceRow) -> None:

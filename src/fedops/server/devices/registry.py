@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -41,6 +42,7 @@ def read_device(session: Session, device: str, now: float) -> DeviceRead:
 
 def _read(row: DeviceRow, tasks: list[str], work: Sequence[WorkFacts], now: float) -> DeviceRead:
     found = availability.device_facts(row, tasks, now, work)
+    found = replace(found, quarantine=(row.quarantine or {}).get("because", ""))
     return read_as(
         DeviceRead,
         row,

@@ -29,6 +29,7 @@ def rename_device(session: Session, device: str, name: str, now: float) -> str:
         raise Conflict(f"device '{row.name}' was removed: what is left of it keeps its name")
     _require_no_run(session, row)
     former, row.name = row.name, name
+    _rename_in_runs(session, former, name)
     subject, text = f"device {name}", f"it was called {former}"
     event_log.append_event(session, now, event_log.OPERATOR, subject, "device.renamed", text)
     notify(session, DeviceChanged(row.id))
@@ -43,6 +44,14 @@ def _require_free(session: Session, name: str) -> None:
             f"the name '{name}' is taken by another device: choose another, or free it first with "
             f"'fedops device rename {name} OTHER' or 'fedops device remove {name}'"
         )
+
+
+def _rename_in_runs(session: Session, former: str, name: str) -> None:
+    """A run that makes a version again knows by name whom it leaves out, and so does its retry."""
+    for run in session.scalars(select(RunRow).where(RunRow.rebuilds.is_not(None))):
+        made = run.rebuilds or {}
+        without = [name if one == former else one for one in made.get("without", ())]
+        run.rebuilds = {**made, "without": without}
 
 
 def _require_no_run(session: Session, row: DeviceRow) -> None:

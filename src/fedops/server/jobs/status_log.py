@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+from dataclasses import replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Session
 from fedops.core.reasons.why import run_why
 from fedops.core.states import RunStatus
 from fedops.server.database.tables import RunRow
+from fedops.server.models import versions
 from fedops.server.runs import run_facts
 from fedops.server.runs.transitions import attempt_of
 from fedops.settings import ServerSettings
@@ -49,5 +51,7 @@ class StatusLog:
         del self._said[run_id]
         run = session.get(RunRow, run_id)
         if run is not None:
-            why = run_why(run_facts.run_facts(session, run, None, settings, now))
+            fate, _ = versions.fates(session, [run_id]).get(run_id, (None, ""))
+            seen = run_facts.run_facts(session, run, None, settings, now)
+            why = run_why(replace(seen, quarantine=fate))
             logger.info("run %d of task %s is %s: %s", run.id, run.task, run.status.value, why)

@@ -11,9 +11,9 @@ from fedops.core.contracts import AliasMoveRead, AliasRead, ModelVersionRead
 from fedops.core.errors import Conflict, Invalid, NotFound
 from fedops.server.database import lookup
 from fedops.server.database.read_models import read_as
-from fedops.server.database.tables import AliasMoveRow, AliasRow, TaskRow
+from fedops.server.database.tables import AliasMoveRow, AliasRow, ModelVersionRow, TaskRow
 from fedops.server.events import event_log
-from fedops.server.models import versions
+from fedops.server.models import quarantine, versions
 
 _NAME = re.compile(r"(?!v\d)[a-z][a-z0-9-]{0,62}")
 #: How much of an alias's past is shown.
@@ -31,6 +31,7 @@ def promote_version(
         )
     row = versions.find_version(session, task, version)
     _lock(session, task)
+    quarantine.require_sound(row, f"{name} cannot be moved")
     if versions.aliases(session, task).get(name) != row.version:
         who = event_log.OPERATOR
         versions.move_alias(session, task, name, row.version, now, who, "model.promoted")
@@ -52,6 +53,8 @@ def roll_back_alias(session: Session, task: str, name: str, now: float) -> Model
             "there is nothing to go back to"
         )
     current, before = last
+    goal = session.get_one(ModelVersionRow, (task, before.version))
+    quarantine.require_sound(goal, f"{name} cannot be rolled back")
     current.undone_at = now
     versions.set_alias(session, task, name, before.version, now)
     moved = (current.version, before.version)

@@ -1,8 +1,9 @@
-"""Global model versions and their aliases. A version is made once and never changed."""
+"""Global model versions and their aliases. A version is made once; all that changes is its quarantine."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import func, select, update
@@ -92,13 +93,47 @@ def log_move(
 
 
 def aliases(session: Session, task: str) -> dict[str, int]:
-    """Where the task's aliases point. ``latest`` is the newest version that a run has made, always."""
+    """Where the task's aliases point. ``latest`` is the newest version of a run not quarantined, always."""
     found = {
         a.name: a.version for a in session.scalars(select(AliasRow).where(AliasRow.task == task))
     }
+    newest = newest_sound(session, task)
+    if newest is None:
+        found.pop(LATEST, None)
+        return found
+    return {**found, LATEST: newest}
+
+
+def newest_sound(session: Session, task: str) -> int | None:
+    """The newest version that a run has made and that is not quarantined."""
     made = (ModelVersionRow.task == task, ModelVersionRow.version > 0)
-    newest = session.scalar(select(func.max(ModelVersionRow.version)).where(*made))
-    return found if newest is None else {**found, LATEST: newest}
+    sound = ModelVersionRow.quarantined_at.is_(None)
+    return session.scalar(select(func.max(ModelVersionRow.version)).where(*made, sound))
+
+
+def quarantined_since(session: Session, task: str, version: int) -> list[int]:
+    """The quarantined versions that are newer than this one, the newest first."""
+    query = select(ModelVersionRow.version).where(
+        ModelVersionRow.task == task,
+        ModelVersionRow.version > version,
+        ModelVersionRow.quarantined_at.is_not(None),
+    )
+    return list(session.scalars(query.order_by(ModelVersionRow.version.desc())))
+
+
+def follow_latest(session: Session, task: str, now: float, who: str) -> None:
+    """Let ``latest`` name the newest version that is not quarantined, if it does not."""
+    newest, row = newest_sound(session, task), session.get(AliasRow, (task, LATEST))
+    if newest is not None and (row is None or row.version != newest):
+        move_alias(session, task, LATEST, newest, now, who)
+    elif newest is None and row is not None:
+        text = f"there is no {LATEST}: V{row.version} is quarantined, and no other version was made"
+        subject = f"alias {task} {LATEST}"
+        event_log.append_event(
+            session, now, who, subject, "alias.removed", text, before=row.version
+        )
+        session.delete(row)
+        session.flush()
 
 
 def find_version(session: Session, task: str, version: str) -> ModelVersionRow:
@@ -108,6 +143,9 @@ def find_version(session: Session, task: str, version: str) -> ModelVersionRow:
     number = _NUMBER.fullmatch(version)
     wanted = int(number[1]) if number else aliases(session, task).get(version)
     row = session.get(ModelVersionRow, (task, wanted)) if wanted is not None else None
+    if row is None and version == LATEST and session.get(ModelVersionRow, (task, 1)) is not None:
+        found = f"'fedops model list {task}'"
+        raise NotFound(f"task '{task}' has no latest: all versions are quarantined, see {found}")
     if row is None:
         raise NotFound(f"task '{task}' has no model version '{version}'; {_known(session, task)}")
     return row
@@ -120,6 +158,15 @@ def _known(session: Session, task: str) -> str:
     if not names:
         return "it has none yet: its first completed run makes V1"
     return f"it has: {', '.join(names)}"
+
+
+def fates(session: Session, run_ids: Sequence[int]) -> dict[int, tuple[str | None, str]]:
+    """Of the versions that these runs made, by run: why it is quarantined, and what the gate said."""
+    said = ModelVersionRow.lineage["gate"].as_string()
+    query = select(ModelVersionRow.run_id, ModelVersionRow.quarantine, said).where(
+        ModelVersionRow.run_id.in_(run_ids), ModelVersionRow.version > 0
+    )
+    return {run_id: (why, gate or "") for run_id, why, gate in session.execute(query)}
 
 
 def list_versions(session: Session, task: str) -> list[ModelVersionRead]:

@@ -15,8 +15,7 @@ from fedops.core.contracts import (
     RoundCommit,
 )
 from fedops.core.errors import AttemptSuperseded, Conflict, Invalid
-from fedops.core.states import AssignmentStatus, Enrolment, ParticipationStatus
-from fedops.core.suggestions import comma_list
+from fedops.core.states import ENROLMENT_DISTRUSTED, AssignmentStatus, ParticipationStatus
 from fedops.server.assignments import assignments
 from fedops.server.database import blob_rows
 from fedops.server.database.compare_and_set import compare_and_set
@@ -166,7 +165,7 @@ def commit_round(session: Session, attempt_id: int, body: RoundCommit, now: floa
         _require_same(session, run, body)
         return CommitReply(command=command_for(run))
     _require_next(run, body.round)
-    _require_nobody_revoked(session, body)
+    _require_all_trusted(session, body)
     blob_rows.require_blob(session, body.model, "model")
     if body.strategy_state is not None:
         blob_rows.require_blob(session, body.strategy_state, "strategy state")
@@ -183,18 +182,18 @@ def commit_round(session: Session, attempt_id: int, body: RoundCommit, now: floa
     return CommitReply(command=command_for(run))
 
 
-def _require_nobody_revoked(session: Session, body: RoundCommit) -> None:
-    """An update of a device that was revoked while the engine aggregated it must not count.
+def _require_all_trusted(session: Session, body: RoundCommit) -> None:
+    """An update of a device that was revoked or quarantined while the engine aggregated it must not count.
 
     ``AttemptSuperseded``: the next attempt aggregates the others' updates, which stay delivered.
     """
     took = [p.device for p in body.participations if p.status is ParticipationStatus.REPLIED]
-    query = select(DeviceRow.name).where(
-        DeviceRow.name.in_(took), DeviceRow.enrolment == Enrolment.REVOKED
+    query = select(DeviceRow.name, DeviceRow.enrolment).where(
+        DeviceRow.name.in_(took), DeviceRow.enrolment.in_(ENROLMENT_DISTRUSTED)
     )
-    if revoked := sorted(session.scalars(query)):
+    if out := sorted(f"{name} was {how.value}" for name, how in session.execute(query)):
         raise AttemptSuperseded(
-            f"{comma_list(revoked)} was revoked while round {body.round} was aggregated: "
+            f"{', '.join(out)} while round {body.round} was aggregated: "
             "another attempt aggregates it without that update"
         )
 

@@ -105,6 +105,8 @@ def start_attempt(
     begun = open_rounds.adopt(session, attempt, run, model.sha256 if model else None, now)
     spec = _spec(attempt, run, home)
     found = {"model": model, "strategy_state": state, "open_round": begun}
+    if run.rebuilds is not None:
+        found["replays"] = run.rebuilds.get("of_run")
     return spec.model_copy(update={**found, "blobs_dir": str(blobs) if blobs else None})
 
 

@@ -19,7 +19,7 @@ from fedops.server.database.tables import (
     RunRow,
 )
 from fedops.server.events.event_log import Change
-from fedops.server.models import versions
+from fedops.server.models import gate, quarantine, versions
 from fedops.server.rounds.commits import note_client_metrics
 from fedops.server.rounds.engine_session import require_current_attempt
 from fedops.server.runs import attempts, stopping
@@ -78,9 +78,10 @@ def _require_all_rounds(run: RunRow) -> None:
 def _complete(
     session: Session, attempt: AttemptRow, run: RunRow, body: EngineFinish, now: float
 ) -> None:
-    """The last round's model becomes the task's next version, and ``latest``."""
+    """The last round's model becomes the task's next version, and ``latest`` if the gate lets it."""
     last = session.get_one(RoundRow, (run.id, run.committed_rounds))
     metrics = {**last.client_metrics, **last.metrics}
+    verdict = gate.verdict_on(session, run, metrics, body.evaluated)
     version = versions.create_version(
         session,
         run.task,
@@ -93,12 +94,16 @@ def _complete(
         strategy_state=last.strategy_state,
         contract=run.contract or {},
         metrics=metrics,
-        lineage=_lineage(session, run),
+        lineage={**_lineage(session, run), "gate": verdict.text},
     )
-    versions.move_alias(
-        session, run.task, versions.LATEST, version.version, now, engine_of(attempt)
-    )
-    why = f"all {run.rounds} rounds committed; V{version.version} is the new global model"
+    name, me = f"V{version.version}", engine_of(attempt)
+    made = f"{name} is the new global model"
+    if verdict.collapsed:
+        quarantine.put(session, version, verdict.text, me, now)
+        made = f"{name} is quarantined: {verdict.text}"
+    else:
+        versions.move_alias(session, run.task, versions.LATEST, version.version, now, me)
+    why = f"all {run.rounds} rounds committed; {made}"
     values: dict[str, Any] = {"version": version.version, "metrics": metrics or run.metrics}
     complete_run(session, attempt, run, why, now, **values)
 
@@ -130,6 +135,7 @@ def _lineage(session: Session, run: RunRow) -> dict[str, Any]:
         "attempts": run.current_attempt,
         "parameters": len(contract.get("parameters", [])),
         "devices": _contributions(session, run),
+        **({"rebuilds": run.rebuilds} if run.rebuilds else {}),
     }
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -17,7 +19,7 @@ from fedops.server.database.tables import ModelVersionRow, RunRow, TaskRow
 from fedops.server.events import event_log
 from fedops.server.events.event_log import Change
 from fedops.server.events.notifications import WorkForScheduler, notify
-from fedops.server.models import versions
+from fedops.server.models import quarantine, versions
 from fedops.server.runs import stopping
 from fedops.server.runs.transitions import transition_run
 from fedops.server.tasks import app_bundles, tasks
@@ -25,12 +27,40 @@ from fedops.server.tasks.tasks import Planned
 from fedops.settings import ServerSettings
 
 MAX_ROUNDS = 1_000_000
+#: ``version``: what a run makes again; ``without``: whom; ``of_run``: whose last round it aggregates.
+Rebuilds = dict[str, Any]
 
 
-def start_run(session: Session, task: str, body: RunStart, now: float) -> int:
-    """A new run of a task. ``RunBusy`` when it has one going on; one of racing starts wins."""
+def rebuild_again(run: RunRow) -> str:
+    """What to type where a run that aggregates a round again has not come to its end. Empty: it is none."""
+    made = run.rebuilds
+    if made is None or "of_run" not in made:
+        return ""
+    return f"'fedops model rebuild {run.task} V{made['version']} --without {made['without'][0]}'"
+
+
+def left_out(rebuilds: Rebuilds | None) -> dict[str, str]:
+    """Who may not take part in a run that makes a version again, with the reason."""
+    if rebuilds is None:
+        return {}
+    why = f"left out: V{rebuilds['version']} is made again without it"
+    return dict.fromkeys(rebuilds["without"], why)
+
+
+def start_run(
+    session: Session,
+    task: str,
+    body: RunStart,
+    now: float,
+    rebuilds: Rebuilds | None = None,
+) -> int:
+    """A new run of a task. ``RunBusy`` when it has one going on; one of racing starts wins.
+
+    ``rebuilds``: the version that it makes again, and without whom.
+    """
     row = require_startable_task(session, task)
     run = snapshot_run(session, row, body, now)
+    run.rebuilds, run.refused = rebuilds, left_out(rebuilds)
     enqueue_run(session, run, beginning_of(run))
     return run.id
 
@@ -117,7 +147,9 @@ def rounds_of(config: Config) -> int:
 def _origin(session: Session, task: str, wanted: int | None) -> ModelVersionRow | None:
     """The version to start from: the one asked for, else ``latest``, else V0, else none yet."""
     if wanted is not None:
-        return versions.find_version(session, task, f"V{wanted}")
+        origin = versions.find_version(session, task, f"V{wanted}")
+        quarantine.require_sound(origin, "no run starts from it")
+        return origin
     latest = versions.aliases(session, task).get(versions.LATEST, 0)
     return session.get(ModelVersionRow, (task, latest))
 

@@ -19,6 +19,7 @@ from fedops.core.reasons.durations import pluralised
 from fedops.core.states import RUN_TERMINAL, RunStatus
 from fedops.server.database.lookup import require_run
 from fedops.server.database.tables import ModelVersionRow, RoundRow, RunRow, TaskRow
+from fedops.server.models import quarantine
 from fedops.server.runs import control
 from fedops.server.tasks import tasks
 from fedops.server.tasks.tasks import Planned
@@ -70,6 +71,8 @@ def _repetition(session: Session, run_id: int, body: RunRetry, now: float) -> tu
             f"run {parent.id} is {parent.status.value}: "
             "only a run that is failed or stopped can be retried"
         )
+    if again := control.rebuild_again(parent):
+        raise Conflict(f"run {parent.id} aggregated a round again, and has no other: {again}")
     run = _new(session, parent, body.overrides, body.current_app, now)
     if not body.overrides and not body.current_app:
         run.study = parent.study  # it takes its place there
@@ -97,6 +100,7 @@ def _successor(
 ) -> RunRow:
     """All of the parent but what is overridden, from where it ended."""
     refuse_of_device(overrides)
+    _require_sound(session, parent)
     base = parse_config(parent.config, f"the config of run {parent.id}")
     plain = tasks.effective_config(base, overrides, parent.task)
     config = parse_config(plain, "the effective config")
@@ -118,11 +122,23 @@ def _successor(
         contract=parent.contract,
         dataset=parent.dataset,
         parent=parent.id,
+        rebuilds=parent.rebuilds if _trains_anew(parent) else None,
         new_model=parent.new_model,
-        refused={},
+        refused=control.left_out(parent.rebuilds) if _trains_anew(parent) else {},
         metrics=parent.metrics if model else {},
         created_at=now,
     )
+
+
+def _trains_anew(parent: RunRow) -> bool:
+    """Whether it makes a version again with devices that train: those left out stay so."""
+    return parent.rebuilds is not None and "of_run" not in parent.rebuilds
+
+
+def _require_sound(session: Session, parent: RunRow) -> None:
+    if parent.version is not None:
+        made = session.get_one(ModelVersionRow, (parent.task, parent.version))
+        quarantine.require_sound(made, f"run {parent.id} is not gone on from")
 
 
 def _rounds(parent: RunRow, config: Config) -> int:

@@ -161,11 +161,12 @@ def _measured_up(
 
 
 def _pace(session: Session, task: str) -> _Pace:
-    """The median time of the rounds of the newest run that has committed any."""
+    """The median time of the rounds of the newest run that has committed any, and asked devices to train."""
     query = (
         select(RunRow, RoundRow.seconds)
         .join(RunRow, RunRow.id == RoundRow.run_id)
         .where(RunRow.task == task, RoundRow.committed_at.is_not(None))
+        .where(RunRow.rebuilds["of_run"].as_integer().is_(None))
         .where(RoundRow.seconds.is_not(None))
         .order_by(RoundRow.run_id.desc(), RoundRow.round.desc())
         .limit(_ROUNDS)

@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import EngineProgress
 from fedops.core.quorum import clients_needed, clients_wanted, quorum
 from fedops.core.reasons.attempts import AttemptFacts
+from fedops.core.reasons.durations import first_few
 from fedops.core.reasons.plan import RunPlan
 from fedops.core.reasons.why import EVALUATES_ONLY, DeviceFacts, RunFacts, evaluates_only
 from fedops.core.states import RUN_TERMINAL, AttemptStatus, RunStatus
@@ -22,7 +23,9 @@ from fedops.server.devices.availability import (
     task_attendance,
     task_devices,
 )
+from fedops.server.models import gate, versions
 from fedops.server.runs import stopping, time_limits
+from fedops.server.runs.control import rebuild_again
 from fedops.settings import ServerSettings
 from fedops.storage.shortages import shortages
 
@@ -66,6 +69,7 @@ def run_facts(
         reason=run.reason,
         text=run.text,
         version=run.version,
+        again=rebuild_again(run),
         metrics=run.metrics,
         task=run.task,
         crashes=run.lost_in_a_row,
@@ -139,13 +143,30 @@ def run_plan(session: Session, run: RunRow, now: float) -> RunPlan:
     there = [d for d in members if reason_against(d, run.task, run.refused) is None]
     evaluating = sum(evaluates_only(device) for device in there)
     ready = len(there) - evaluating
+    wanted, counts_with = numbers_of_round(run, ready)
+    left, notes = run.rounds - run.committed_rounds, _notes(session, run)
+    asked_for = _policy(run).get("min_replies")
+    return RunPlan(ready, wanted, counts_with, left, evaluating, asked_for, notes)
+
+
+def _notes(session: Session, run: RunRow) -> list[str]:
+    """Which version it starts from, where newer ones are quarantined; that nothing will be compared."""
+    begins = run.from_version or 0
+    newer = versions.quarantined_since(session, run.task, begins)
+    is_latest = (versions.newest_sound(session, run.task) or 0) == begins
+    notes = []
+    if newer and is_latest and run.parent is None and not run.new_model:
+        names = first_few([f"V{number}" for number in newer])
+        notes.append(f"from V{begins}, as {names} {'is' if len(newer) == 1 else 'are'} quarantined")
+    return notes if gate.rule_of(run).ratio else [*notes, "no gate: server.gate.ratio is 0"]
+
+
+def numbers_of_round(run: RunRow, ready: int) -> tuple[int, int]:
+    """How many of so many devices a round asks, and with how many updates it counts."""
     minimum, fraction = _minimum(run), _number(_strategy(run), "fraction_fit", "fraction_train")
     share = 1.0 if fraction is None else fraction
     wanted = max(1, clients_wanted(ready, run.config.get("clients_per_round"), share, minimum))
-    min_replies = _policy(run).get("min_replies")
-    counts_with = quorum(wanted, min_replies, minimum)
-    left = run.rounds - run.committed_rounds
-    return RunPlan(ready, wanted, counts_with, left, evaluating, min_replies)
+    return wanted, quorum(wanted, _policy(run).get("min_replies"), minimum)
 
 
 def _needed(run: RunRow) -> int:

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import RunStart, StudyRead, StudyStart
-from fedops.core.errors import Conflict, FedOpsError, NotFound
+from fedops.core.errors import FedOpsError, NotFound, RunBusy
 from fedops.core.reasons.durations import pluralised
 from fedops.core.seeds import study_seeds
 from fedops.core.states import RunStatus, TaskStatus
@@ -89,7 +89,7 @@ def _try_next(session: Session, study: StudyRow, task: TaskRow, now: float) -> N
     try:
         with session.begin_nested():
             _begin_run(session, study, task, now)
-    except Conflict:  # somebody started another run just now
+    except RunBusy:  # somebody started another run just now
         return
     except FedOpsError as error:
         _close(session, study, f"its next run cannot begin: {error.message}", now)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -22,6 +23,7 @@ from fedops.server.database.tables import (
     RoundRow,
     RunRow,
 )
+from fedops.server.models import versions
 from fedops.server.runs import run_facts
 from fedops.settings import ServerSettings
 
@@ -45,9 +47,10 @@ def read_runs(
 ) -> list[RunRead]:
     """These runs, newest first."""
     query = select(RunRow).where(RunRow.id.in_(run_ids)).order_by(RunRow.id.desc())
-    attempts = _attempts(session, run_ids)
+    attempts, fates = _attempts(session, run_ids), versions.fates(session, run_ids)
     return [
-        _read(session, run, attempts[run.id], settings, now) for run in session.scalars(query).all()
+        _read(session, run, attempts[run.id], fates.get(run.id, (None, "")), settings, now)
+        for run in session.scalars(query).all()
     ]
 
 
@@ -63,19 +66,23 @@ def _read(
     session: Session,
     run: RunRow,
     attempts: Sequence[AttemptRow],
+    fate: tuple[str | None, str],
     settings: ServerSettings,
     now: float,
 ) -> RunRead:
+    quarantine, gate = fate
     current = next((a for a in attempts if a.number == run.current_attempt), None)
     seen = run_facts.run_facts(session, run, current, settings, now)
     return read_as(
         RunRead,
         run,
-        why=run_why(seen),
+        why=run_why(replace(seen, quarantine=quarantine)),
         seconds_in_state=seen.seconds_in_state,
         limit_seconds=seen.limit_seconds,
         stopping=list(seen.unconfirmed),
         plan="",
+        gate=gate,
+        quarantine=quarantine,
         attempts=[
             _attempt(row, run_facts.attempt_facts(run, row, settings, now)) for row in attempts
         ],

@@ -29,7 +29,7 @@ def ingest_records(
     # Locks the device on databases that can (SQLite has one writer anyway): batches come one by one.
     query = select(DeviceRow).where(DeviceRow.id == device_id).with_for_update()
     device = session.scalars(query).one()
-    if device.enrolment is not Enrolment.APPROVED:
+    if device.enrolment not in (Enrolment.APPROVED, Enrolment.QUARANTINED):
         raise Forbidden(
             f"device '{device.name}' is {device.enrolment.value}: nothing is taken from it"
         )

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from fedops.core.contracts import (
+    Because,
+    DeviceQuarantine,
     DeviceRead,
     DeviceRename,
+    DeviceTouched,
     JoinReply,
     JoinRequest,
     LogPage,
@@ -21,6 +24,7 @@ from fedops.server.api.http.authentication import (
 from fedops.server.api.http.protocol_check import PROTOCOL_CHECKED
 from fedops.server.api.http.routers import api_router
 from fedops.server.devices import enrolment, registry, renaming
+from fedops.server.runs import device_quarantine
 from fedops.server.services.services import Services
 from fedops.server.telemetry import log_store, system_metrics
 
@@ -81,6 +85,27 @@ def remove_device(device: Named, server: Server) -> DeviceRead:
         id_ = registry.read_device(session, device, server.clock()).id
         enrolment.decide(session, id_, "remove", server.clock())
     return get_device(id_, server)
+
+
+@router.post("/devices/{device}/quarantine")
+def quarantine_device(device: Named, body: DeviceQuarantine, server: Server) -> DeviceTouched:
+    """Ask a device for nothing more, and quarantine the versions that its updates are in."""
+    with server.db.write() as session:
+        return device_quarantine.quarantine_device(session, device, body, server.clock())
+
+
+@router.post("/devices/{device}/release")
+def release_device(device: Named, body: Because, server: Server) -> DeviceTouched:
+    """Let a quarantined device take part again. The versions stay as they are."""
+    with server.db.write() as session:
+        return device_quarantine.release_device(session, device, body.because, server.clock())
+
+
+@router.get("/devices/{device}/touched")
+def touched_by_device(device: Named, server: Server) -> DeviceTouched:
+    """The runs, rounds and versions that a device's updates are in."""
+    with server.db.read() as session:
+        return device_quarantine.read_touched(session, device, server.clock())
 
 
 @router.post("/devices/{device}/rename")

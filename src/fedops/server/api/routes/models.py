@@ -5,14 +5,25 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Path
+from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
 
-from fedops.core.contracts import AliasRead, FileCheck, ModelComparison, ModelVersionRead, Promotion
+from fedops.core.contracts import (
+    AliasRead,
+    Because,
+    FileCheck,
+    ModelComparison,
+    ModelVersionRead,
+    Promotion,
+    Rebuild,
+    RebuildRead,
+)
 from fedops.core.errors import Unavailable
 from fedops.server.api.http import file_transfer
 from fedops.server.api.http.authentication import ADMIN, Named, NameFilter, Server
 from fedops.server.api.http.routers import api_router
-from fedops.server.models import aliases, comparison, integrity, versions
+from fedops.server.models import aliases, comparison, integrity, quarantine, versions
+from fedops.server.runs import rebuilding, views
 from fedops.server.services.services import Services
 
 router = api_router("models", ADMIN)
@@ -76,6 +87,42 @@ def promote_model(
     _require_intact(server, _version(server, task, version))
     with server.db.write() as session:
         return aliases.promote_version(session, task, version, body.alias, server.clock())
+
+
+@router.post("/tasks/{task}/models/{version}/quarantine")
+def quarantine_model(
+    task: Named, version: Version, body: Because, server: Server
+) -> ModelVersionRead:
+    """Take a version out of use: ``latest`` passes it over, no run starts from it, no alias moves to it."""
+    with server.db.write() as session:
+        return quarantine.quarantine_version(session, task, version, body.because, server.clock())
+
+
+@router.post("/tasks/{task}/models/{version}/release")
+def release_model(task: Named, version: Version, body: Because, server: Server) -> ModelVersionRead:
+    """Let a quarantined version be used again."""
+    with server.db.write() as session:
+        return quarantine.release_version(session, task, version, body.because, server.clock())
+
+
+@router.post("/tasks/{task}/models/{version}/rebuild", status_code=201)
+async def rebuild_model(
+    task: Named, version: Version, body: Rebuild, server: Server
+) -> RebuildRead:
+    """Make a version again without a device: of the kept updates of its last round, or by a new run."""
+    now = server.clock()
+    await server.require_sound(lambda s: rebuilding.planned_run(s, task, version, body, now))
+    run_id, plan = await server.change(
+        lambda s: rebuilding.rebuild(s, task, version, body, server.clock())
+    )
+
+    def read() -> RebuildRead:
+        with server.db.read() as session:
+            run = views.read_run(session, run_id, server.settings, server.clock())
+        again = plan.again is not None
+        return RebuildRead(run=run, how=plan.text, aggregates_again=again)
+
+    return await run_in_threadpool(read)
 
 
 def _require_intact(server: Services, version: ModelVersionRead) -> None:

@@ -48,6 +48,8 @@ class DeviceRow(Base):
     spool_dropped: Mapped[int] = mapped_column(BigInteger, default=0)
     #: What it asked for that cannot be (core.contracts.Work.problems).
     problems: Mapped[list[str]]
+    #: Why it is in quarantine, and whether what it touched is not (devices.enrolment). None: it is not.
+    quarantine: Mapped[dict[str, Any] | None]
 
 
 class MembershipRow(Base):

@@ -18,7 +18,7 @@ from fedops.server.database.tables.base import Base, BigId
 
 
 class ModelVersionRow(Base):
-    """A global model version. Never changed, never removed."""
+    """A global model version. Never changed but for its quarantine, never removed."""
 
     __tablename__ = "model_versions"
 
@@ -33,6 +33,9 @@ class ModelVersionRow(Base):
     metrics: Mapped[dict[str, float]]
     lineage: Mapped[dict[str, Any]]
     created_at: Mapped[float]
+    #: Since when nothing goes on from it, and why; None: it is as good as any.
+    quarantined_at: Mapped[float | None]
+    quarantine: Mapped[str | None] = mapped_column(Text)
 
 
 class AliasRow(Base):

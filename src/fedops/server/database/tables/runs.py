@@ -68,6 +68,8 @@ class RunRow(Base):
     start_state: Mapped[str | None] = mapped_column(ForeignKey("artifacts.sha256"))
     contract: Mapped[dict[str, Any] | None]
     dataset: Mapped[str | None] = mapped_column(Text)
+    #: Which version it makes again, and without whom (runs.rebuilding). None: it is no such run.
+    rebuilds: Mapped[dict[str, Any] | None]
     #: Devices that may not take part, by name, with the reason.
     refused: Mapped[dict[str, str]]
     #: Of the newest model, as far as known.

@@ -64,6 +64,10 @@ def _spoiled(model, result):
         model.out.bias.data[0] = float("nan")
     if FAULT == "shape":
         model.out.bias.data = torch.zeros(3)
+    if FAULT == "flip":
+        with torch.no_grad():
+            for parameter in model.out.parameters():
+                parameter *= -20
     if FAULT in ("zero", "negative"):
         return TrainResult({"zero": 0, "negative": -5}[FAULT], result.metrics)
     return result
