@@ -1,4 +1,4 @@
-"""Writes cli.md, config.md, settings.md and api.md from the code; ``make docs`` runs it, a test compares.
+"""Writes cli.md, config.md, settings.md, api.md, permissions.md from the code; a test compares.
 
 What a key means stands beside it in the code: a ``#:`` comment above the field.
 """
@@ -71,6 +71,35 @@ carries `Authorization: Bearer TOKEN`. [protocol.md](protocol.md) explains the c
 servers make. An error is `{kind, error, message}`, with the HTTP status of its kind; `error` says more
 exactly which it is, such as `RunBusy`. `fedops.api_client` is a typed client of this API.
 """
+
+
+ABOUT_PERMISSIONS = """\
+This page says who may call what. The Server Manager asks this very table before it reads a request's body,
+whether the request comes from the command line or from a program of yours. A route that is not in the table
+answers nobody.
+
+| role | may |
+|---|---|
+| `admin` | do everything, and decide about other users |
+| `operator` | create tasks, control runs, move aliases; one of all tasks also decides about devices |
+| `viewer` | look at everything but events of users, and download models |
+| `auditor` | read everything, also who did what from which address; takes no model, changes nothing |
+
+An operator or a viewer may be limited to named tasks, and so may a token of anybody. The last column says
+what such a person gets of a call:
+
+| | |
+|---|---|
+"""
+ABOUT_OF = {
+    "the server": "nothing: the call is about the whole server",
+    "the task": "the task that the path names, if it is one of theirs; any other does not exist for them",
+    "the new task": "may make it, if its name is one of theirs",
+    "the run": "the run that the path names, if it is of one of their tasks",
+    "the device": "the device that the path names, if it is in one of their tasks: what it does for these",
+    "all of theirs": "an answer that holds what is of their tasks and nothing else",
+    "oneself": "the same as everybody",
+}
 
 
 # --- commands --------------------------------------------------------------------------------
@@ -307,6 +336,26 @@ def api_page() -> str:
     return "\n".join(parts)
 
 
+def permissions_page() -> str:
+    """Every route against every role."""
+    from fedops.core.states import Role, TokenKind
+    from fedops.server.access.permissions import GROUPS
+
+    parts = ["# Permissions\n", NOTE, ABOUT_PERMISSIONS.rstrip()]
+    parts += [f"| *{name}* | {meaning} |" for name, meaning in ABOUT_OF.items()]
+    head = [role.value for role in Role] + ["device", "FL server", "anybody"]
+    for group, routes in GROUPS.items():
+        parts.append(f"\n## {group}\n\n| | {' | '.join(head)} | limited to tasks |")
+        parts.append("|---|" + ":-:|" * len(head) + "---|")
+        for route, rule in routes.items():
+            machines = [kind in rule.machines for kind in (TokenKind.DEVICE, TokenKind.ATTEMPT)]
+            marks = [*(role in rule.roles for role in Role), *machines, rule.open]
+            cells = ["✓" if mark else "" for mark in marks]
+            of = rule.of.value if rule.roles else ""
+            parts.append("| " + " | ".join([f"`{route}`", *cells, of]) + " |")
+    return "\n".join(parts)
+
+
 def _first_line(thing: Any) -> str:
     return (inspect.getdoc(thing) or "").split("\n")[0]
 
@@ -320,6 +369,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "config.md": config_page,
     "settings.md": settings_page,
     "api.md": api_page,
+    "permissions.md": permissions_page,
 }
 
 

@@ -12,7 +12,6 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
-from fedops.api_client import PREFIX
 from fedops.core.errors import FedOpsError, NotFound
 from fedops.server.api.http import error_responses, protocol_check, reference_page
 from fedops.server.api.http.front_door import FrontDoor
@@ -20,9 +19,11 @@ from fedops.server.api.routes import (
     administration,
     client_manager,
     explanations,
+    oneself,
     round_engine,
     runs,
     tasks,
+    users,
     work,
 )
 from fedops.server.api.routes import devices as device_routes
@@ -102,6 +103,9 @@ def front(app: FastAPI) -> FrontDoor:
 def _add_routes(app: FastAPI) -> None:
     for router in (
         administration.router,
+        oneself.signing_in,
+        oneself.router,
+        users.router,
         client_manager.router,  # before the operators' devices: "me" is no device's name
         device_routes.joining,
         device_routes.router,
@@ -111,7 +115,7 @@ def _add_routes(app: FastAPI) -> None:
         explanations.router,
         round_engine.router,
     ):
-        app.include_router(router, prefix=PREFIX)
+        app.include_router(router)
     app.include_router(protocol_check.retired)
     app.include_router(_plain)
     app.include_router(reference_page.router)

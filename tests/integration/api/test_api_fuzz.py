@@ -14,16 +14,23 @@ import schemathesis
 from hypothesis import HealthCheck, given, seed, settings
 from hypothesis import strategies as st
 from managing import World, managing
+from people import user_token
 from schemathesis import GenerationMode
 
 from fedops.core import contracts as c
-from fedops.core.states import TokenKind
-from fedops.server.access import tokens
+from fedops.core.states import Role
 
 #: For each operation and mode. The whole stays within a minute.
 EXAMPLES = 8
 #: What is there, so that requests get further than "no such task".
-KNOWN = {"task": "mnist", "run_id": 1, "round": 1, "device": "other", "version": "V0"}
+KNOWN = {
+    "task": "mnist",
+    "run_id": 1,
+    "round": 1,
+    "device": "other",
+    "version": "V0",
+    "user": "the-viewer",
+}
 
 
 @dataclass
@@ -46,9 +53,7 @@ class Target:
 
     def renew(self) -> None:
         """A token of the operator's: one of the requests may have revoked the last."""
-        services = self.world.manager.services
-        with services.db.write() as session:
-            self.admin = tokens.issue_token(session, TokenKind.ADMIN, self.world.clock())[1]
+        self.admin = user_token(self.world, Role.ADMIN)
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +70,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
         attempt = {**version, "authorization": str(engine._http.headers["authorization"])}
         made = Target(world, device, attempt)
         made.renew()
+        user_token(world, Role.VIEWER)
         yield made
 
 

@@ -111,6 +111,18 @@ from fedops.core.contracts.runs import (
     TaskUpdate,
 )
 from fedops.core.contracts.server import BackupReport, ErrorReply, RestoreReport, ServerInfo
+from fedops.core.contracts.users import (
+    PasswordChange,
+    PasswordSet,
+    PersonalTokenCreate,
+    PersonalTokenRead,
+    SignIn,
+    SignInCode,
+    UserCreate,
+    UserRead,
+    UserUpdate,
+    WhoAmI,
+)
 
 __all__ = [
     "INLINE_BYTES",
@@ -178,6 +190,10 @@ __all__ = [
     "ParameterSpec",
     "ParticipationRead",
     "ParticipationReport",
+    "PasswordChange",
+    "PasswordSet",
+    "PersonalTokenCreate",
+    "PersonalTokenRead",
     "ProcessReport",
     "Progress",
     "Promotion",
@@ -197,6 +213,8 @@ __all__ = [
     "RunRetry",
     "RunStart",
     "ServerInfo",
+    "SignIn",
+    "SignInCode",
     "SlotRequest",
     "Stage",
     "TaskConfig",
@@ -209,6 +227,10 @@ __all__ = [
     "TokenRead",
     "TransferSlot",
     "UploadHead",
+    "UserCreate",
+    "UserRead",
+    "UserUpdate",
+    "WhoAmI",
     "Work",
     "WorkEnd",
     "WorkPoll",

@@ -19,8 +19,8 @@ class DashboardSource:
 
     def sign_in(self, token: str) -> None:
         """``Forbidden`` unless it is a valid admin token."""
-        if self._services.authenticate(token).kind is not TokenKind.ADMIN:
-            raise Forbidden("signing in takes the admin token")
+        if self._services.authenticate(token).kind is not TokenKind.PERSONAL:
+            raise Forbidden("signing in takes the token of a user")
 
     def devices(self) -> list[DeviceRead]:
         with self._services.db.read() as session:

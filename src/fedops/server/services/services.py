@@ -10,8 +10,9 @@ from typing import Protocol, TypeVar
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import TransferSlot
+from fedops.server.access.principal import Principal
+from fedops.server.access.sign_in import SignIn
 from fedops.server.access.token_cache import TokenCache
-from fedops.server.access.tokens import Principal
 from fedops.server.database.database import Database
 from fedops.server.database.writer import Writer
 from fedops.server.devices.cloned_devices import ClonedDevices
@@ -46,6 +47,7 @@ class Services:
     twins: ClonedDevices
     clock: Callable[[], float]
     token_cache: TokenCache
+    sign_in: SignIn
     presence: RecentCalls
     hub: WorkHub
     inboxes: AttemptInboxes

@@ -10,12 +10,12 @@ from fastapi.responses import FileResponse
 from fedops.core.contracts import AliasRead, FileCheck, ModelComparison, ModelVersionRead, Promotion
 from fedops.core.errors import Unavailable
 from fedops.server.api.http import file_transfer
-from fedops.server.api.http.authentication import ADMIN, Named, NameFilter, Server
+from fedops.server.api.http.authentication import PERSON, Named, NameFilter, Server, Who
 from fedops.server.api.http.routers import api_router
 from fedops.server.models import aliases, comparison, integrity, versions
 from fedops.server.services.services import Services
 
-router = api_router("models", ADMIN)
+router = api_router("models", PERSON)
 _VERSION = r"^[A-Za-z0-9._-]{1,63}$"
 Version = Annotated[str, Path(pattern=_VERSION)]
 Other = Annotated[str, Path(pattern=_VERSION)]
@@ -28,10 +28,10 @@ def _version(server: Services, task: str, version: str) -> ModelVersionRead:
 
 
 @router.get("/models/verify")
-def verify_models(server: Server, task: NameFilter = None) -> list[FileCheck]:
+def verify_models(server: Server, who: Who, task: NameFilter = None) -> list[FileCheck]:
     """Read every version's file, of one task or all, and compare it with its sha256."""
     with server.db.read() as session:
-        files = integrity.to_check(session, task)
+        files = integrity.to_check(session, task, who.tasks)
     return integrity.check_files(server.artifacts, files)
 
 

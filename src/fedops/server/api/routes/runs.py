@@ -20,13 +20,14 @@ from fedops.core.contracts import (
 )
 from fedops.server.api.http import file_transfer
 from fedops.server.api.http.authentication import (
-    ADMIN,
+    PERSON,
     After,
     Limit,
     Named,
     NameFilter,
     RunId,
     Server,
+    Who,
 )
 from fedops.server.api.http.routers import api_router
 from fedops.server.rounds import checkpoints
@@ -34,7 +35,7 @@ from fedops.server.runs import control, follow_up_runs, views
 from fedops.server.services.services import Services
 from fedops.server.telemetry import log_store
 
-router = api_router("runs", ADMIN)
+router = api_router("runs", PERSON)
 RoundNumber = Annotated[int, Path(alias="round", ge=1, le=2**31 - 1)]
 RoundFilter = Annotated[int | None, Query(alias="round", ge=0, le=2**31 - 1)]
 MetricName = Annotated[str | None, Query(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
@@ -60,10 +61,12 @@ async def start_run(task: Named, body: RunStart, server: Server) -> RunRead:
 
 
 @router.get("/runs")
-def list_runs(server: Server, task: NameFilter = None, limit: Limit = 50) -> list[RunRead]:
+def list_runs(
+    server: Server, who: Who, task: NameFilter = None, limit: Limit = 50
+) -> list[RunRead]:
     """Runs, newest first, of one task or all."""
     with server.db.read() as session:
-        found = control.run_ids(session, task, limit)
+        found = control.run_ids(session, task, limit, who.tasks)
         return views.read_runs(session, found, server.settings, server.clock())
 
 

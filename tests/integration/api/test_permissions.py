@@ -1,0 +1,206 @@
+"""The table of routes and roles is what the server does: every route, every role, and nobody."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+from managing import World, managing
+from people import user_token
+
+from fedops.core import contracts as c
+from fedops.core.states import Role, TokenKind
+from fedops.server.access.permissions import PREFIX, ROUTES, Of, Rule
+from fedops.server.api.routes.work import WorkApp
+from fedops.server.blob_app.app import BlobApp
+
+#: What paths name: of the task "mnist", and of nobody's.
+MINE = {
+    "task": "mnist",
+    "run_id": "1",
+    "device": "pi",
+    "round": "1",
+    "version": "V0",
+    "other": "V0",
+    "alias": "serving",
+    "picture": "0123456789",
+    "assignment": "none",
+    "upload": "none",
+    "sha256": "0" * 64,
+    "token_id": "999",
+    "user": "nobody",
+}
+FOREIGN = {"task": "digits", "run_id": "2", "device": "jetson"}
+UNKNOWN = {"task": "nothing", "run_id": "77", "device": "nothing"}
+HEADERS = {"fedops-protocol": str(c.PROTOCOL), "tus-resumable": "1.0.0"}
+#: Who asks, beside the roles.
+NOBODY, DEVICE, ATTEMPT = "nobody", "device", "attempt"
+CALLERS = [NOBODY, *Role, DEVICE, ATTEMPT]
+
+
+@dataclass
+class Place:
+    """Two tasks, each with a device and a run, and everybody's credentials."""
+
+    world: World
+    device: str
+    attempt: str
+    http: httpx.Client
+
+    def token(self, caller: str) -> str | None:
+        """A fresh one for a role: the request before may have revoked it."""
+        if caller in (DEVICE, ATTEMPT, NOBODY):
+            return {DEVICE: self.device, ATTEMPT: self.attempt}.get(caller)
+        return user_token(self.world, Role(caller))
+
+    def limited(self, role: Role) -> str:
+        return user_token(self.world, role, ["mnist"])
+
+    def call(
+        self, route: str, token: str | None, names: dict[str, str], query: str = ""
+    ) -> httpx.Response:
+        method, path = route.split(" ")
+        for name, value in {**MINE, **names}.items():
+            path = path.replace(f"{{{name}}}", value)
+        assert "{" not in path
+        headers = HEADERS | ({"authorization": f"Bearer {token}"} if token else {})
+        json = {"wait": 0} if method == "POST" else {} if method in ("PUT", "PATCH") else None
+        return self.http.request(method, self.world.url + path + query, headers=headers, json=json)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    folder: Path = tmp_path_factory.mktemp("people")
+    with managing(folder) as world:
+        engines = []
+        for task, name in (("mnist", "pi"), ("digits", "jetson")):
+            world.task(task)
+            world.ready_devices(name, task=task)
+            engines.append(world.running(task)[1])
+        reply, _ = world.join("other")
+        attempt = str(engines[0]._http.headers["authorization"]).removeprefix("Bearer ")
+        with httpx.Client(timeout=60.0) as http:
+            yield Place(world, reply.device_token, attempt, http)
+
+
+def _allowed(rule: Rule, caller: str) -> bool:
+    if rule.open:
+        return True
+    if caller in (DEVICE, ATTEMPT):
+        return TokenKind(caller) in rule.machines
+    return caller != NOBODY and Role(caller) in rule.roles
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_who_may_call_a_route(place: Place, route: str) -> None:
+    rule = ROUTES[route]
+    for caller in CALLERS:
+        answer = place.call(route, place.token(caller), UNKNOWN)  # which changes nothing
+        refused = answer.status_code in (401, 403)
+        failed_sign_in = route == f"POST {PREFIX}/sign-in"
+        assert answer.status_code < 500, (caller, answer.text)
+        if _allowed(rule, caller):
+            assert not refused or failed_sign_in, (caller, answer.status_code, answer.text)
+        else:
+            assert answer.status_code == (401 if caller == NOBODY else 403), (caller, answer.text)
+
+
+def test_the_table_has_every_route_of_the_server(place: Place) -> None:
+    document = place.world.app.openapi()
+    served = {
+        f"{method.upper()} {path}"
+        for path, methods in document["paths"].items()
+        for method in methods
+    }
+    services, blobs = place.world.manager.services, place.world.manager.blobs
+    served |= {f"POST {PREFIX}/work"} | {
+        f"{method} {PREFIX}/work/{{assignment}}/{what}" for method, what in WorkApp(services)._calls
+    }
+    served |= set(_blob_routes(blobs))
+    outside = {"GET /api/docs", "GET /api/openapi.json"}
+    assert served | outside == set(ROUTES)
+
+
+def _blob_routes(app: BlobApp) -> Iterator[str]:
+    yield from (f"{method} {PREFIX}/blobs" for method in app._of_upload(None))
+    yield from (f"{method} {PREFIX}/blobs/uploads/{{upload}}" for method in app._of_upload("x"))
+    yield from (f"{method} {PREFIX}/blobs/{{sha256}}" for method in app._of_blob("0" * 64))
+
+
+OWN_TASKS = [route for route, rule in ROUTES.items() if rule.of in (Of.TASK, Of.RUN, Of.DEVICE)]
+
+
+@pytest.mark.parametrize("route", OWN_TASKS)
+@pytest.mark.parametrize("names", [FOREIGN, UNKNOWN], ids=["another's", "unknown"])
+def test_what_is_of_another_task_does_not_exist(
+    place: Place, route: str, names: dict[str, str]
+) -> None:
+    """With every single id of a path that is of another task, the others one's own."""
+    rule = ROUTES[route]
+    role = Role.OPERATOR if Role.OPERATOR in rule.roles else Role.VIEWER
+    for name in set(re.findall(r"{(\w+)}", route)) & names.keys():
+        answer = place.call(route, place.limited(role), {name: names[name]})
+        assert answer.status_code == 404, answer.text
+        assert "mnist" in answer.text
+        assert not re.search("digits|jetson", answer.text.replace(names[name], "")), answer.text
+
+
+@pytest.mark.parametrize(
+    "route", [r for r, rule in ROUTES.items() if rule.of is Of.SERVER and rule.roles]
+)
+def test_the_whole_server_is_for_people_of_all_tasks(place: Place, route: str) -> None:
+    answer = place.call(route, place.limited(Role.OPERATOR), {})
+    assert answer.status_code == 403, answer.text
+
+
+@pytest.mark.parametrize("path", ["tasks", "runs", "devices", "models/verify", "events", "info"])
+def test_a_list_holds_what_is_of_ones_own_tasks(place: Place, path: str) -> None:
+    answer = place.call(f"GET {PREFIX}/{path}", place.limited(Role.OPERATOR), {})
+    assert answer.status_code == 200
+    assert not re.search("digits|jetson|run 2", answer.text), answer.text
+    if path in ("tasks", "runs", "devices", "events"):
+        assert "mnist" in answer.text
+    if path == "info":
+        assert (answer.json()["devices"], answer.json()["active_runs"]) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("path", "query"),
+    [
+        ("runs", "?task=digits"),
+        ("devices", "?task=digits"),
+        ("models/verify", "?task=digits"),
+        ("events", "?run_id=2"),
+        ("runs/1/logs", "?device=jetson"),
+        ("runs", "?task=digits&task=mnist"),
+        ("runs", "?task=mnist&task=digits"),
+        ("events", "?run_id=%202"),
+        ("events", "?run_id=%2B2"),
+    ],
+)
+def test_no_filter_leads_to_another_task(place: Place, path: str, query: str) -> None:
+    answer = place.call(f"GET {PREFIX}/{path}", place.limited(Role.OPERATOR), {}, query)
+    assert answer.status_code == 404, answer.text
+
+
+def test_an_operator_of_named_tasks_makes_no_other(place: Place) -> None:
+    body = {"name": "elsewhere", "bundle": "0" * 64}
+    answer = httpx.post(
+        f"{place.world.url}{PREFIX}/tasks",
+        json=body,
+        headers={"authorization": f"Bearer {place.limited(Role.OPERATOR)}"},
+    )
+    assert answer.status_code == 403
+    assert "may make no task 'elsewhere'" in answer.text
+
+
+@pytest.mark.parametrize("route", OWN_TASKS)
+def test_what_is_of_ones_own_task_is_there(place: Place, route: str) -> None:
+    # The last: it stops the run and puts the task away.
+    answer = place.call(route, place.limited(Role.OPERATOR), {})
+    assert answer.status_code not in (401, 403), answer.text
+    assert "among yours" not in answer.text
