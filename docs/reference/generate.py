@@ -75,8 +75,9 @@ exactly which it is, such as `RunBusy`. `fedops.api_client` is a typed client of
 
 ABOUT_PERMISSIONS = """\
 This page says who may call what. The Server Manager asks this very table before it reads a request's body,
-whether the request comes from the command line or from a program of yours. A route that is not in the table
-answers nobody.
+whether the request comes from the command line, from a program of yours or, for the pages, from a browser.
+A route that is not in the table answers nobody. [People and roles](../howto/people-and-roles.md) shows how
+you add users.
 
 | role | may |
 |---|---|
@@ -120,12 +121,19 @@ def cli_page() -> str:
         if isinstance(command, click.Group):
             if command.invoke_without_command:
                 parts.append(_command(f"fedops {name}", command, ""))
-            parts += [
-                _command(f"fedops {name} {sub}", c, "###") for sub, c in command.commands.items()
-            ]
+            parts += _subcommands(f"fedops {name}", command, "###")
         else:
             parts.append(_command(f"fedops {name}", command, ""))
     return "\n".join(parts)
+
+
+def _subcommands(title: str, group: click.Group, heading: str) -> Iterator[str]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield f"{heading} {title} {name}\n\n{_text(command.help)}\n"
+            yield from _subcommands(f"{title} {name}", command, f"{heading}#")
+        else:
+            yield _command(f"{title} {name}", command, heading)
 
 
 def _exit_codes() -> Iterator[str]:

@@ -39,8 +39,20 @@ COMMANDS = {
         "The Server Manager: run, back up, restore.",
     ),
     "login": (
-        "fedops.cli.commands.login",
+        "fedops.cli.access.login",
         "Remember a Server Manager and your token for the other commands.",
+    ),
+    "whoami": (
+        "fedops.cli.access.whoami",
+        "As whom you act, and what you may do.",
+    ),
+    "user": (
+        "fedops.cli.access.users",
+        "Users: add, list, role, disable, password, remove, token ...",
+    ),
+    "dashboard": (
+        "fedops.cli.access.dashboard",
+        "Where the server's page is, and a code to sign in there.",
     ),
     "status": (
         "fedops.cli.commands.status",
@@ -48,7 +60,7 @@ COMMANDS = {
     ),
     "events": ("fedops.cli.commands.events", "What happened on the server, and who did it."),
     "token": (
-        "fedops.cli.commands.tokens",
+        "fedops.cli.access.tokens",
         "Tokens with which devices join: create, list, revoke.",
     ),
     "join": ("fedops.cli.commands.join", "Enrol this machine as a device."),
@@ -109,6 +121,10 @@ class LazyCommands(TyperGroup):
             ctx.fail(f"No such command '{args[0]}'{did_you_mean(args[0], COMMANDS)}")
         return super().resolve_command(ctx, args)
 
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The commands fill the screen; the two options are named above them."""
+        self.format_commands(ctx, formatter)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
@@ -140,7 +156,7 @@ def root(
         typer.Option("--traceback", hidden=True, help="Show where an internal error happened."),
     ] = False,
 ) -> None:
-    """Federated learning, operated. Every command takes --help and --json."""
+    """Federated learning, operated. Commands take --help and --json. See also --version."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -30,7 +30,6 @@ from fedops.server.api.routes import devices as device_routes
 from fedops.server.api.routes import models as model_routes
 from fedops.server.assembly import ServerManager, assemble_manager
 from fedops.server.blob_app.app import MOUNT
-from fedops.server.dashboard.queries import DashboardSource
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.services.services import Services
 from fedops.settings import ServerSettings
@@ -156,4 +155,4 @@ def _takes(routes: list[BaseRoute], scope: Scope, method: str) -> bool:
 def _add_dashboard(app: FastAPI, services: Services) -> None:
     from fedops.server.dashboard.overview_page import mount  # slow to import, and not always wanted
 
-    mount(app, DashboardSource(services))
+    mount(app, services)

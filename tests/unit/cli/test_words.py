@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
+from fedops.cli.access.tokens import seconds
 from fedops.cli.commands.models import version_number
 from fedops.cli.commands.tasks import config_lines
-from fedops.cli.commands.tokens import seconds
 from fedops.cli.telemetry_table import telemetry_table
 from fedops.console.format import bytes_of
 from fedops.console.models import explanations_table

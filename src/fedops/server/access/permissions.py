@@ -138,6 +138,14 @@ _MACHINES = {
     "POST /engine/logs": ATTEMPT,
     "POST /engine/finish": ATTEMPT,
 }
+PAGE, LIVE_UPDATES = "GET /", "WEBSOCKET /_nicegui_ws"
+_PAGES = {
+    "GET /sign-in": OPEN,
+    "POST /sign-in": OPEN,
+    "POST /sign-out": OPEN,
+    PAGE: Rule(READS, Of.THEIRS),
+    LIVE_UPDATES: Rule(READS, Of.THEIRS),
+}
 _OUTSIDE_THE_API = {
     "GET /health": OPEN,
     "GET /api/docs": OPEN,
@@ -182,6 +190,7 @@ GROUPS: Mapping[str, Mapping[str, Rule]] = {
     "Models": _in_api(_MODELS),
     "Runs": _in_api(_RUNS),
     "Devices and FL servers themselves": _in_api(_MACHINES),
+    "Pages, by the session of a browser": _PAGES,
     "Outside the API": _OUTSIDE_THE_API,
 }
 ROUTES: Mapping[str, Rule] = {

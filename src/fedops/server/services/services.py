@@ -10,7 +10,6 @@ from typing import Protocol, TypeVar
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import TransferSlot
-from fedops.server.access.principal import Principal
 from fedops.server.access.sign_in import SignIn
 from fedops.server.access.token_cache import TokenCache
 from fedops.server.database.database import Database
@@ -56,10 +55,6 @@ class Services:
     slots: Slots
     others: Others
     leadership: Leadership
-
-    def authenticate(self, secret: str) -> Principal:
-        """Whom a token speaks for."""
-        return self.token_cache.known(secret) or self.token_cache.look_up(secret)
 
     async def require_sound(self, plan: Callable[[Session], Planned]) -> None:
         """``Invalid`` when what a task or run is to use would be wrong on every device.

@@ -18,6 +18,7 @@ from fedops.server.access.permissions import Rule
 from fedops.server.access.principal import Principal
 from fedops.server.access.task_limits import require_theirs
 from fedops.server.events.acting import Person, acting_as
+from fedops.server.protocol.addresses import plain_address
 from fedops.server.protocol.protocol_version import require_protocol
 from fedops.server.services.services import Services
 
@@ -100,7 +101,7 @@ def _require_theirs(services: Services, principal: Principal, rule: Rule, reques
 
 def address_of(request: Request) -> str | None:
     """Where a request comes from."""
-    return request.client.host[:64] if request.client else None
+    return plain_address(request.client.host if request.client else None)
 
 
 MAX_ID = 2**63 - 1
