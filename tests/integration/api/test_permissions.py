@@ -9,9 +9,10 @@ from pathlib import Path
 
 import httpx
 import pytest
-from managing import World, managing
+from managing import Device, World, managing
 from people import user_token
 
+from fedops.api_client import BlobClient
 from fedops.core import contracts as c
 from fedops.core.states import Role, TokenKind
 from fedops.server.access.permissions import GROUPS, PREFIX, ROUTES, Of, Rule
@@ -37,6 +38,13 @@ MINE = {
 FOREIGN = {"task": "digits", "run_id": "2", "device": "jetson"}
 UNKNOWN = {"task": "nothing", "run_id": "77", "device": "nothing"}
 HEADERS = {"fedops-protocol": str(c.PROTOCOL), "tus-resumable": "1.0.0"}
+#: What a device would send for its own work.
+BODIES = {
+    "progress": {"stage": "training"},
+    "end": {"outcome": "failed", "reason": "x"},
+    "slot": {"size": 1, "wait": 0},
+}
+BYTES = {"content-type": "application/offset+octet-stream", "upload-offset": "0"}
 #: Who asks, beside the roles.
 NOBODY, DEVICE, ATTEMPT = "nobody", "device", "attempt"
 #: Tried in test_pages.py.
@@ -52,6 +60,9 @@ class Place:
     device: str
     attempt: str
     http: httpx.Client
+    pi: Device
+    #: What the device "pi" has in hand.
+    theirs: dict[str, str]
 
     def token(self, caller: str) -> str | None:
         """A fresh one for a role: the request before may have revoked it."""
@@ -70,23 +81,38 @@ class Place:
             path = path.replace(f"{{{name}}}", value)
         assert "{" not in path
         headers = HEADERS | ({"authorization": f"Bearer {token}"} if token else {})
-        json = {"wait": 0} if method == "POST" else {} if method in ("PUT", "PATCH") else None
-        return self.http.request(method, self.world.url + path + query, headers=headers, json=json)
+        url = self.world.url + path + query
+        if route == f"PATCH {PREFIX}/blobs/uploads/{{upload}}":
+            return self.http.request(method, url, headers=headers | BYTES, content=b"12345")
+        plain = {"wait": 0} if method == "POST" else {} if method in ("PUT", "PATCH") else None
+        json = BODIES.get(path.rpartition("/")[2], plain)
+        return self.http.request(method, url, headers=headers, json=json)
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     folder: Path = tmp_path_factory.mktemp("people")
     with managing(folder) as world:
-        engines = []
+        engines, devices = [], []
         for task, name in (("mnist", "pi"), ("digits", "jetson")):
             world.task(task)
-            world.ready_devices(name, task=task)
+            devices += world.ready_devices(name, task=task).values()
             engines.append(world.running(task)[1])
         reply, _ = world.join("other")
         attempt = str(engines[0]._http.headers["authorization"]).removeprefix("Bearer ")
+        model = engines[0].upload(world.model(0.0)).sha256
+        ids = world.begin(engines[0], 1, "pi", model=model)
+        theirs = {"device": "pi", "assignment": ids["pi"], "sha256": model}
+        theirs["upload"] = _upload_of(world, devices[0], ids["pi"])
         with httpx.Client(timeout=60.0) as http:
-            yield Place(world, reply.device_token, attempt, http)
+            yield Place(world, reply.device_token, attempt, http, devices[0], theirs)
+
+
+def _upload_of(world: World, device: Device, assignment: str) -> str:
+    """The id of an upload that the device has begun."""
+    head = c.UploadHead(assignment=assignment, sha256="0" * 64)
+    with BlobClient(world.url, token=device.token) as client:
+        return client.create_upload(head, 10, None).id
 
 
 def _allowed(rule: Rule, caller: str) -> bool:
@@ -149,6 +175,22 @@ def test_what_is_of_another_task_does_not_exist(
         assert answer.status_code == 404, answer.text
         assert "mnist" in answer.text
         assert not re.search("digits|jetson", answer.text.replace(names[name], "")), answer.text
+
+
+OF_DEVICES = [r for r in ROUTES if re.search("{device}|{assignment}|{upload}|{sha256}", r)]
+
+
+@pytest.mark.parametrize("route", OF_DEVICES)
+def test_no_device_reaches_what_is_of_another(place: Place, route: str) -> None:
+    """By the other's name, assignment, upload, or the file of its work; nor itself, as operators do."""
+    rule, theirs = ROUTES[route], place.theirs
+    for names in (theirs, {**theirs, "device": "other"}):
+        answer = place.call(route, place.device, names)
+        if TokenKind.DEVICE in rule.machines:
+            assert answer.status_code in (404, 410), answer.text
+        elif not rule.open:
+            assert answer.status_code == 403, answer.text
+    assert [work.id for work in place.pi.poll().offers] == [theirs["assignment"]]
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,25 @@ def test_failed_sign_ins_are_on_record_without_what_was_typed(world: World) -> N
     assert "wrong password" not in str(world.operator.events())
 
 
+def test_refused_tokens_are_on_record_once_in_a_while_for_each_address(world: World) -> None:
+    def refused() -> list[tuple[str, str, str | None]]:
+        found = [e for e in world.operator.events() if e.name == "user.token_refused"]
+        return [(e.who, e.text.split(" ")[0], e.by_address) for e in found]
+
+    for _ in range(3):
+        for token in ("fo_personal_wrong", None):
+            with pytest.raises(Forbidden):
+                world.with_token(token).tasks()
+    assert refused() == [("somebody", "this", "127.0.0.1")]
+    assert "fo_personal_wrong" not in str(world.operator.events())
+    world.clock.advance(sign_in_limits.WINDOW_SECONDS)
+    with pytest.raises(Forbidden):
+        world.with_token("fo_personal_wrong").tasks()
+    assert len(refused()) == 2
+    viewer = world.with_token(user_token(world, Role.VIEWER))
+    assert not any(e.name.startswith("user.") for e in viewer.events())
+
+
 def test_a_disabled_user_does_nothing_at_once(world: World) -> None:
     _anna(world)
     anna = _sign_in(world, "anna", PASSWORD)
@@ -262,5 +281,5 @@ def test_who_did_it_stands_beside_what_was_done(world: World) -> None:
     }
     auditor = world.with_token(user_token(world, Role.AUDITOR))
     assert [e.by_token for e in auditor.events(run_id=run.id)] == [mine, mine]
-    assert any(e.subject.startswith("user ") for e in auditor.events())
-    assert not any(e.subject.startswith("user ") for e in anna.events())
+    assert any(e.name.startswith("user.") for e in auditor.events())
+    assert not any(e.name.startswith("user.") for e in anna.events())

@@ -15,7 +15,7 @@ from fedops.core.states import TokenKind
 from fedops.server.access import tokens, user_tokens, users
 from fedops.server.access.passwords import Passwords
 from fedops.server.access.principal import Principal
-from fedops.server.access.sign_in_limits import SignInLimits
+from fedops.server.access.sign_in_limits import OnceInAWhile, SignInLimits
 from fedops.server.access.tokens import Unauthorized
 from fedops.server.database.compare_and_set import compare_and_set
 from fedops.server.database.database import Database
@@ -46,6 +46,7 @@ class SignIn:
         self._clock = clock
         self.passwords = passwords or Passwords()
         self._limits = limits or SignInLimits(clock)
+        self._refused = OnceInAWhile(clock)
 
     def close(self) -> None:
         self.passwords.close()
@@ -66,6 +67,11 @@ class SignIn:
         self._limits.require_turn(address, None)
         made = await asyncio.to_thread(self._exchange, secret.strip(), address)
         return await self._outcome(made, address, None)
+
+    async def token_refused(self, why: str, address: str | None) -> None:
+        """A token was sent that is worth nothing. On record once in a while for each address."""
+        if self._refused.is_news(address or "unknown"):
+            await asyncio.to_thread(self._note, "token", "user.token_refused", why, address)
 
     async def _outcome(self, made: T | None, address: str | None, name: str | None) -> T:
         if made is None:
@@ -100,14 +106,14 @@ class SignIn:
 
     def _note_failure(self, name: str | None, address: str | None) -> None:
         """The name that was typed is kept if it is a user's: else it may be a password."""
-        now = self._clock()
-        with self._db.write(durable=False) as session:
+        with self._db.read() as session:
             row = users.find_user(session, name) if name else None
             subject = f"user {row.name}" if row else "user unknown"
-            with acting_as(Person(None, None, address)):
-                event_log.append_event(
-                    session, now, event_log.SOMEBODY, subject, "user.sign_in_failed"
-                )
+        self._note(subject, "user.sign_in_failed", "", address)
+
+    def _note(self, subject: str, what: str, why: str, address: str | None) -> None:
+        with self._db.write(durable=False) as session, acting_as(Person(None, None, address)):
+            event_log.append_event(session, self._clock(), event_log.SOMEBODY, subject, what, why)
 
 
 def session_by_password(address: str | None) -> Then[PersonalTokenRead]:

@@ -76,6 +76,24 @@ class SignInLimits:
         return tries is not None and len(tries) >= limit.failures
 
 
+class OnceInAWhile:
+    """What is on record once a window for each address, and not for more than some of them."""
+
+    def __init__(self, clock: Callable[[], float], most: int = 100) -> None:
+        self._clock = clock
+        self._most = most
+        self._at: dict[str, float] = {}
+
+    def is_news(self, address: str) -> bool:
+        """Whether to keep it now."""
+        now = self._clock()
+        self._at = {key: at for key, at in self._at.items() if now - at < WINDOW_SECONDS}
+        if address in self._at or len(self._at) >= self._most:
+            return False
+        self._at[address] = now
+        return True
+
+
 def _keys(address: str | None, name: str | None) -> list[tuple[str, str]]:
     given = (("address", address or "unknown"), ("name", name))
     return [(kind, value[:64]) for kind, value in given if value is not None]

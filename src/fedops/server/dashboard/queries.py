@@ -30,7 +30,7 @@ class DashboardSource:
         services = self._services
         with services.db.read() as session:
             ids = control.run_ids(session, None, limit, who.tasks)
-            return views.read_runs(session, ids, services.settings, services.clock())
+            return views.read_runs(session, ids, services.settings, services.clock(), who.tasks)
 
     def rounds(self, run: RunRead) -> list[RoundRead]:
         """Of a run that ``runs`` has shown."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from fedops.core.contracts import ProcessReport
-from fedops.core.reasons.why import DeviceFacts
+from fedops.core.reasons.why import DeviceFacts, WorkFacts
 from fedops.core.states import PROCESS_WORKING, ProcessStatus
 from fedops.server.devices.cloned_devices import PROBLEM as TWINS
 
@@ -37,3 +37,11 @@ def _process(process: ProcessReport, tasks: Collection[str]) -> ProcessReport:
         if process.status in PROCESS_WORKING:
             change["status"] = ProcessStatus.IDLE
     return process.model_copy(update=change)
+
+
+def without_others(work: Sequence[WorkFacts], tasks: Collection[str] | None) -> Sequence[WorkFacts]:
+    """Work, that of other tasks without a word of what it is."""
+    if tasks is None:
+        return work
+    hide = {"task": "", "run_id": None, "round": None, "text": "", "hidden": True}
+    return [one if one.task in tasks else replace(one, **hide) for one in work]  # type: ignore[arg-type]

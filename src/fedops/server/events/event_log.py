@@ -92,7 +92,7 @@ def list_events(
     if within is not None:
         query = query.where(or_(*_of_tasks(within)))
     if not audits:
-        query = query.where(not_(EventRow.subject.startswith("user ")))
+        query = query.where(not_(EventRow.name.startswith("user.")))
     found = [read_as(EventRead, row) for row in session.scalars(query)]
     return found if audits else [event.model_copy(update=_ONLY_FOR_AUDITS) for event in found]
 

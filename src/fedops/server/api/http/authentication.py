@@ -17,6 +17,7 @@ from fedops.server.access import permissions
 from fedops.server.access.permissions import Rule
 from fedops.server.access.principal import Principal
 from fedops.server.access.task_limits import require_theirs
+from fedops.server.access.tokens import Unauthorized
 from fedops.server.events.acting import Person, acting_as
 from fedops.server.protocol.addresses import plain_address
 from fedops.server.protocol.protocol_version import require_protocol
@@ -84,7 +85,12 @@ async def admit(request: Request, route: str) -> Principal | None:
         return None
     services: Services = request.app.state.services
     authorization = request.headers.get("authorization", "")
-    principal = await services.token_cache.principal_of(authorization, "a token")
+    try:
+        principal = await services.token_cache.principal_of(authorization, "a token")
+    except Unauthorized as error:
+        if authorization:
+            await services.sign_in.token_refused(error.message, address_of(request))
+        raise
     permissions.require_allowed(principal, rule)
     if principal.kind is TokenKind.SESSION:
         raise Forbidden("a browser's session opens pages, not the API: send a personal token")

@@ -15,6 +15,8 @@ from fedops.server.protocol.refusals import TooLarge
 
 #: Bodies beyond this are parsed in a thread, so that they do not hold up everybody else.
 _LARGE = 64 << 10
+#: What somebody may send who has shown no token: to join, or to sign in.
+_UNKNOWN_CALLER = 16 << 10
 
 
 class StrictRequest(Request):
@@ -62,13 +64,15 @@ class StrictRoute(APIRoute):
         async def admit_first(request: Request) -> Response:
             principal = await admit(request, route)
             with admitted(request, principal):
-                return await handler(await _loaded(request) if has_body else request)
+                small = principal is None
+                return await handler(await _loaded(request, small) if has_body else request)
 
         return admit_first
 
 
-async def _loaded(request: Request) -> Request:
+async def _loaded(request: Request, small: bool) -> Request:
+    """``small``: nobody has said yet who they are."""
     strict = StrictRequest(request.scope, request.receive)
     limit: Any = request.app.state.services.settings.max_body_bytes
-    await strict.load(limit)
+    await strict.load(min(limit, _UNKNOWN_CALLER) if small else limit)
     return strict
