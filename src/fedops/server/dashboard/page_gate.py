@@ -53,10 +53,12 @@ def cookie_of(headers: Mapping[str, str]) -> str | None:
 
 
 def is_same_origin(headers: Mapping[str, str], public_url: str) -> bool:
-    """Whether a page of this server sent it. Who names no origin is no page of another's."""
-    origin = headers.get("origin")
+    """Whether a page of this server sent it, as a browser says. Who says nothing is no other's page."""
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    if site is not None:
+        return site in ("same-origin", "none")
     if origin is None:
-        return headers.get("sec-fetch-site", "same-origin") in ("same-origin", "none")
+        return True
     ours = {headers.get("host", "").lower(), urlsplit(public_url).netloc.lower()}
     return urlsplit(origin).netloc.lower() in ours
 

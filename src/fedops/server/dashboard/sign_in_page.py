@@ -29,12 +29,15 @@ router = APIRouter(include_in_schema=False)
 _STYLE = (Path(__file__).parent / "sign_in.css").read_text(encoding="utf-8")
 #: Hands in the code behind '#', which a browser sends to nobody.
 _SCRIPT = """\
-const code = location.hash.slice(1);
-if (code) {
+function enter() {
+  const code = location.hash.slice(1);
+  if (!code) return;
   history.replaceState(null, "", location.pathname);
   document.querySelector("[name=secret]").value = code;
   document.querySelector("#with-secret").submit();
 }
+addEventListener("hashchange", enter);
+enter();
 """
 _LARGEST_FORM = 4_096
 _PAGE = """\
@@ -146,7 +149,7 @@ async def _form(request: Request) -> dict[str, str]:
 
 
 def _page(error: FedOpsError | None = None) -> HTMLResponse:
-    headers = {"cache-control": "no-store", "referrer-policy": "no-referrer"}
+    headers = {"cache-control": "no-store", "referrer-policy": "same-origin"}
     if error is None:
         return HTMLResponse(_PAGE.format(problem=""), headers=headers)
     told = {} if error.http_status == 401 else HEADERS.get(error.http_status, {})

@@ -1,4 +1,4 @@
-"""What the dashboard writes, and who may see it."""
+"""What the dashboard writes."""
 
 from fedops.core.contracts import (
     DeviceInfo,
