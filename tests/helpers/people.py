@@ -15,7 +15,7 @@ from fedops.server.access import user_tokens, users
 def user_token(world: World, role: Role, tasks: Sequence[str] | None = None) -> str:
     """A fresh token of a user of this role, who is made when there is none yet."""
     name = f"{role.value}-of-{'-'.join(tasks)}" if tasks else f"the-{role.value}"
-    limits, now = None if tasks is None else list(tasks), world.clock()
+    limits, now = None if tasks is None else list(tasks), world.manager.services.clock()
     with world.manager.services.db.write() as session:
         try:
             row = users.require_user(session, name)
