@@ -50,7 +50,7 @@ class TokenRow(Base):
     revoked_at: Mapped[float | None]
     device_id: Mapped[str | None] = mapped_column(ForeignKey("devices.id"), index=True)
     attempt_id: Mapped[int | None] = mapped_column(ForeignKey("attempts.id"), index=True)
-    user_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"), index=True)
+    user_id: Mapped[int | None] = mapped_column(BigInteger, ForeignKey("users.id"), index=True)
     #: Less than the user's own, if it is said.
     role: Mapped[Role | None]
     tasks: Mapped[list[str] | None]
