@@ -97,6 +97,37 @@ An export holds the names that devices have in FedOps, not those of their machin
 """
 
 
+ABOUT_PERMISSIONS = """\
+This page says who may call what. The Server Manager asks this very table before it reads a request's body,
+whether the request comes from the command line, from a program of yours or, for the pages, from a browser.
+A route that is not in the table answers nobody. [People and roles](../howto/people-and-roles.md) shows how
+you add users.
+
+| role | may |
+|---|---|
+| `admin` | do everything, and decide about other users |
+| `operator` | create tasks, control runs, move aliases; one of all tasks also decides about devices |
+| `viewer` | look at everything but events of users, and download models |
+| `auditor` | read everything, also who did what from which address; takes no model, changes nothing |
+
+An operator or a viewer may be limited to named tasks, and so may a token of anybody. The last column says
+what such a person gets of a call:
+
+| | |
+|---|---|
+"""
+ABOUT_OF = {
+    "the server": "nothing: the call is about the whole server",
+    "the task": "the task that the path names, if it is one of theirs; any other does not exist for them",
+    "the new task": "may make it, if its name is one of theirs",
+    "the run": "the run that the path names, if it is of one of their tasks",
+    "the study": "the study that the path names, if it is of one of their tasks",
+    "the device": "the device that the path names, if it is in one of their tasks: what it does for these",
+    "all of theirs": "an answer that holds what is of their tasks and nothing else",
+    "oneself": "the same as everybody",
+}
+
+
 # --- commands --------------------------------------------------------------------------------
 
 
@@ -115,12 +146,19 @@ def cli_page() -> str:
         if isinstance(command, click.Group):
             if command.invoke_without_command:
                 parts.append(_command(f"fedops {name}", command, ""))
-            parts += [
-                _command(f"fedops {name} {sub}", c, "###") for sub, c in command.commands.items()
-            ]
+            parts += _subcommands(f"fedops {name}", command, "###")
         else:
             parts.append(_command(f"fedops {name}", command, ""))
     return "\n".join(parts)
+
+
+def _subcommands(title: str, group: click.Group, heading: str) -> Iterator[str]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield f"{heading} {title} {name}\n\n{_text(command.help)}\n"
+            yield from _subcommands(f"{title} {name}", command, f"{heading}#")
+        else:
+            yield _command(f"{title} {name}", command, heading)
 
 
 def _exit_codes() -> Iterator[str]:
@@ -331,6 +369,26 @@ def api_page() -> str:
     return "\n".join(parts)
 
 
+def permissions_page() -> str:
+    """Every route against every role."""
+    from fedops.core.states import Role, TokenKind
+    from fedops.server.access.permissions import GROUPS
+
+    parts = ["# Permissions\n", NOTE, ABOUT_PERMISSIONS.rstrip()]
+    parts += [f"| *{name}* | {meaning} |" for name, meaning in ABOUT_OF.items()]
+    head = [role.value for role in Role] + ["device", "FL server", "anybody"]
+    for group, routes in GROUPS.items():
+        parts.append(f"\n## {group}\n\n| | {' | '.join(head)} | limited to tasks |")
+        parts.append("|---|" + ":-:|" * len(head) + "---|")
+        for route, rule in routes.items():
+            machines = [kind in rule.machines for kind in (TokenKind.DEVICE, TokenKind.ATTEMPT)]
+            marks = [*(role in rule.roles for role in Role), *machines, rule.open]
+            cells = ["✓" if mark else "" for mark in marks]
+            of = rule.of.value if rule.roles else ""
+            parts.append("| " + " | ".join([f"`{route}`", *cells, of]) + " |")
+    return "\n".join(parts)
+
+
 def _first_line(thing: Any) -> str:
     return (inspect.getdoc(thing) or "").split("\n")[0]
 
@@ -355,6 +413,7 @@ PAGES: dict[str, Callable[[], str]] = {
     "config.md": config_page,
     "settings.md": settings_page,
     "api.md": api_page,
+    "permissions.md": permissions_page,
 }
 
 

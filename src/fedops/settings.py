@@ -188,7 +188,7 @@ class CliSettings(BaseSettings):
 
     #: The Server Manager that operators' commands talk to.
     server: str | None = None
-    #: The admin token they use.
+    #: The token they use.
     token: str | None = None
     #: Where ``fedops login`` keeps the server and the token.
     login_file: Path = Field(default_factory=lambda: _home("cli.json"))

@@ -135,9 +135,12 @@ class World:
     _open: list[object] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        token = self.manager.services.settings.admin_token_file.read_text().strip()
-        self.operator = OperatorClient(self.url, token=token)
+        self.operator = OperatorClient(self.url, token=self.operator_token())
         self._open.append(self.operator)
+
+    def operator_token(self) -> str:
+        """What the file of the admin token holds."""
+        return self.manager.services.settings.admin_token_file.read_text().strip()
 
     def close(self) -> None:
         for client in self._open:
@@ -336,14 +339,18 @@ def later(seconds: float, call: Callable[[], object]) -> Iterator[None]:
 
 @contextmanager
 def managing(
-    folder: Path, database_url: str | None = None, now: float = 1_000_000.0, **settings: object
+    folder: Path,
+    database_url: str | None = None,
+    now: float = 1_000_000.0,
+    dashboard: bool = False,
+    **settings: object,
 ) -> Iterator[World]:
     """A world, in a folder of its own."""
     clock = FakeClock(now)
     made = ServerSettings(home=folder / "server", database_url=database_url, **settings)  # type: ignore[arg-type]
-    app = create_app(made, FakeEngines(), clock=clock, workers=False)
+    app = create_app(made, FakeEngines(), clock=clock, workers=False, dashboard=dashboard)
     (folder / "files").mkdir(exist_ok=True)
-    with serving(front(app)) as port:
+    with serving(front(app), ws="websockets-sansio" if dashboard else "none") as port:
         url = f"http://127.0.0.1:{port}"
         world = World(url, app.state.manager, clock, folder / "files", app)
         try:

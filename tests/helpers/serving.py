@@ -48,12 +48,12 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def serving(app: Any, lifespan: str = "on", port: int = 0) -> Iterator[int]:
+def serving(app: Any, lifespan: str = "on", port: int = 0, ws: Any = "none") -> Iterator[int]:
     """Serve ``app``; gives its port (0: any free one)."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
-        server = _Server(uvicorn.Config(app, lifespan=lifespan, ws="none", log_level="warning"))
+        server = _Server(uvicorn.Config(app, lifespan=lifespan, ws=ws, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         assert server.up.wait(10)

@@ -7,13 +7,16 @@ from fedops.api_client.operator_models import OperatorModels
 from fedops.api_client.operator_runs import OperatorRuns
 from fedops.api_client.operator_studies import OperatorStudies
 from fedops.api_client.operator_tasks import OperatorTasks
+from fedops.api_client.operator_users import OperatorUsers
 from fedops.core import contracts as c
 
 
-class OperatorClient(OperatorDevices, OperatorTasks, OperatorRuns, OperatorStudies, OperatorModels):
-    """What an operator may do, with the admin token.
+class OperatorClient(
+    OperatorDevices, OperatorTasks, OperatorRuns, OperatorStudies, OperatorModels, OperatorUsers
+):
+    """What a user may do, with a personal token: which calls, their role decides.
 
-    Beside the errors that a method names, each raises ``Forbidden`` when the token is not an admin's,
+    Beside the errors that a method names, each raises ``Forbidden`` when the token does not allow the call,
     ``Unavailable`` when the server cannot be reached, and ``Invalid`` for a name that no task, device or
     version can have.
 

@@ -20,7 +20,7 @@ class OperatorDevices(Client):
         return self._call(c.TokenRead, "POST", "/tokens", body)
 
     def tokens(self) -> list[c.TokenRead]:
-        """All join and admin tokens, the newest first, without their secrets.
+        """All join tokens, the newest first, without their secrets.
 
         >>> made = operator.create_token(c.TokenCreate(note="lab"))
         >>> [token.id for token in operator.tokens() if token.note == "lab"] == [made.id]
@@ -31,7 +31,7 @@ class OperatorDevices(Client):
     def revoke_token(self, token_id: int) -> c.TokenRead:
         """The token, worthless from now on.
 
-        ``NotFound`` when there is none, ``Forbidden`` when it is the only admin token.
+        ``NotFound`` when there is no such join token.
 
         >>> made = operator.create_token(c.TokenCreate(uses=5))
         >>> operator.revoke_token(made.id).revoked

@@ -41,8 +41,20 @@ COMMANDS = {
         "The Server Manager: run, back up, restore.",
     ),
     "login": (
-        "fedops.cli.commands.login",
+        "fedops.cli.access.login",
         "Remember a Server Manager and your token for the other commands.",
+    ),
+    "whoami": (
+        "fedops.cli.access.whoami",
+        "As whom you act, and what you may do.",
+    ),
+    "user": (
+        "fedops.cli.access.users",
+        "Users: add, list, role, disable, password, remove, token ...",
+    ),
+    "dashboard": (
+        "fedops.cli.access.dashboard",
+        "Where the server's page is, and a code to sign in there.",
     ),
     "status": (
         "fedops.cli.commands.status",
@@ -50,7 +62,7 @@ COMMANDS = {
     ),
     "events": ("fedops.cli.commands.events", "What happened on the server, and who did it."),
     "token": (
-        "fedops.cli.commands.tokens",
+        "fedops.cli.access.tokens",
         "Tokens with which devices join: create, list, revoke.",
     ),
     "join": ("fedops.cli.commands.join", "Enrol this machine as a device."),
@@ -77,10 +89,6 @@ COMMANDS = {
 }
 
 
-_OPTIONS = [
-    ("--version", "Show the version and exit."),
-    ("--install-completion", "Let the TAB key complete commands and names."),
-]
 #: A file where a folder is wanted, or the other way round.
 _MISPLACED = frozenset((errno.ENOTDIR, errno.EISDIR))
 
@@ -111,9 +119,7 @@ class LazyCommands(PlainGroup):
         return commands + click.Command.shell_complete(self, ctx, incomplete)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Those that matter: a screen has 24 lines. --help is spoken of above them."""
-        with formatter.section("Options"):
-            formatter.write_dl(_OPTIONS)
+        """The commands fill the screen of 24 lines; the options are named above them."""
         self.format_commands(ctx, formatter)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -145,7 +151,8 @@ def root(
         typer.Option("--traceback", hidden=True, help="Show where an internal error happened."),
     ] = False,
 ) -> None:
-    """Federated learning, operated. Every command takes --help and --json."""
+    """Federated learning, operated. Every command takes --help and --json. See also --version and, for
+    the TAB key, --install-completion."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

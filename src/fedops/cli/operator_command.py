@@ -13,7 +13,7 @@ from rich.console import RenderableType
 
 from fedops.api_client import OperatorClient, Unreachable
 from fedops.cli import options
-from fedops.cli.connection import find_login
+from fedops.cli.connection import Login, find_login
 from fedops.cli.output import show
 
 Command = Callable[..., None]
@@ -30,8 +30,17 @@ class Operator:
     @functools.cached_property
     def client(self) -> OperatorClient:
         """A client of the Server Manager that options, environment or login name."""
-        login = find_login(self._server, self._token)
+        login = self._login
         return self._open.enter_context(OperatorClient(login.url, token=login.token))
+
+    @property
+    def secret(self) -> str:
+        """The token that the client sends."""
+        return self._login.token
+
+    @functools.cached_property
+    def _login(self) -> Login:
+        return find_login(self._server, self._token)
 
     def show(self, value: Any, *human: RenderableType) -> None:
         """Print ``value`` as JSON, or what was made of it for people."""

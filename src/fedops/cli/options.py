@@ -22,7 +22,7 @@ Server = Annotated[
         "--server", metavar="URL", help="The Server Manager; default: see 'fedops login'."
     ),
 ]
-Token = Annotated[str | None, typer.Option("--token", help="The admin token to use.")]
+Token = Annotated[str | None, typer.Option("--token", help="The token to use.")]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

@@ -127,4 +127,14 @@ def _runs_table(runs: Sequence[c.RunRead], now: float) -> RenderableType:
 def event_line(event: c.EventRead) -> str:
     """One event: when, what, of whom, by whom."""
     text = f" ({event.text})" if event.text else ""
-    return f"{moment(event.at)}  {event.name}  {event.subject}{text}  by {event.who}"
+    return f"{moment(event.at)}  {event.name}  {event.subject}{text}  by {_by(event)}"
+
+
+def _by(event: c.EventRead) -> str:
+    """Who, in whose call if that was another's, with which token and from where as far as one may know."""
+    person = f"user {event.by_user}" if event.by_user else None
+    named = [] if person in (None, event.who) else [f"in a call of {person}"]
+    token = [] if event.by_token is None else [f"token {event.by_token}"]
+    address = [] if event.by_address is None else [f"from {event.by_address}"]
+    more = ", ".join([*named, *token, *address])
+    return f"{event.who} ({more})" if more else event.who

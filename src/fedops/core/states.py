@@ -27,10 +27,21 @@ class RunStatus(StrEnum):
 class TokenKind(StrEnum):
     """Whom a token speaks for."""
 
-    ADMIN = "admin"
+    PERSONAL = "personal"  #: of a user
+    SESSION = "session"  #: of a user's browser
+    CODE = "code"  #: opens one session, once
     JOIN = "join"
     DEVICE = "device"
     ATTEMPT = "attempt"
+
+
+class Role(StrEnum):
+    """What a user may do."""
+
+    ADMIN = "admin"  #: everything, other users included
+    OPERATOR = "operator"  #: tasks, runs, models; of all tasks devices, too
+    VIEWER = "viewer"  #: looks, and takes models
+    AUDITOR = "auditor"  #: reads what happened and who did it, and takes nothing
 
 
 class AttemptStatus(StrEnum):

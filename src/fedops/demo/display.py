@@ -108,7 +108,7 @@ class Screen:
 
 
 def _again(federation: Federation, kept: int | None) -> str:
-    token = f"admin token in {federation.admin_token_file}"
+    token = f"sign in with the token in {federation.admin_token_file}"
     if kept is not None:
         return f"  {federation.url} ({token}); end it with: kill {kept}"
     command = federation.server_command()

@@ -12,7 +12,6 @@ from starlette.exceptions import HTTPException
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
-from fedops.api_client import PREFIX
 from fedops.core.contracts import Health
 from fedops.core.errors import FedOpsError, NotFound
 from fedops.server.api.http import error_responses, protocol_check, reference_page
@@ -21,17 +20,18 @@ from fedops.server.api.routes import (
     administration,
     client_manager,
     explanations,
+    oneself,
     round_engine,
     runs,
     studies,
     tasks,
+    users,
     work,
 )
 from fedops.server.api.routes import devices as device_routes
 from fedops.server.api.routes import models as model_routes
 from fedops.server.assembly import ServerManager, assemble_manager
 from fedops.server.blob_app.app import MOUNT
-from fedops.server.dashboard.queries import DashboardSource
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.services.health import health_of
 from fedops.server.services.services import Services
@@ -105,6 +105,9 @@ def front(app: FastAPI) -> FrontDoor:
 def _add_routes(app: FastAPI) -> None:
     for router in (
         administration.router,
+        oneself.signing_in,
+        oneself.router,
+        users.router,
         client_manager.router,  # before the operators' devices: "me" is no device's name
         device_routes.joining,
         device_routes.router,
@@ -115,7 +118,7 @@ def _add_routes(app: FastAPI) -> None:
         explanations.router,
         round_engine.router,
     ):
-        app.include_router(router, prefix=PREFIX)
+        app.include_router(router)
     app.include_router(protocol_check.retired)
     app.include_router(_plain)
     app.include_router(reference_page.router)
@@ -155,4 +158,4 @@ def _takes(routes: list[BaseRoute], scope: Scope, method: str) -> bool:
 def _add_dashboard(app: FastAPI, services: Services) -> None:
     from fedops.server.dashboard.overview_page import mount  # slow to import, and not always wanted
 
-    mount(app, DashboardSource(services))
+    mount(app, services)

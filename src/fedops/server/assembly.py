@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from fedops.server.access.admin_token import ensure_admin_token
+from fedops.server.access.sign_in import SignIn
 from fedops.server.access.token_cache import TokenCache
 from fedops.server.assignments import open_work
 from fedops.server.blob_app.admission import Admission
@@ -149,6 +150,7 @@ class ServerManager:
         self.scheduler.worker.join(JOIN_SECONDS)
         self.maintenance.worker.join(JOIN_SECONDS)
         self.services.checks.close()
+        self.services.sign_in.close()
         self.services.engines.close()
         self.member.close()
 
@@ -180,6 +182,7 @@ def assemble_manager(
         twins=base.twins,
         clock=clock,
         token_cache=base.tokens,
+        sign_in=SignIn(db, clock),
         presence=presence,
         hub=hub,
         inboxes=base.inboxes,

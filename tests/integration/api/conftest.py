@@ -57,3 +57,10 @@ def world(
         shutil.copy(request.getfixturevalue("migrated_file"), tmp_path / "server")
     with managing(tmp_path, database_url) as made:
         yield made
+
+
+@pytest.fixture(scope="session")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """A server with its pages. One for all: NiceGUI serves one app in a process."""
+    with managing(tmp_path_factory.mktemp("pages"), dashboard=True) as world:
+        yield world

@@ -239,7 +239,9 @@ def test_the_engine_may_only_act_for_its_own_attempt(world: World) -> None:
     run = world.operator.start_run("mnist", c.RunStart())
     _, engine = world.open_attempt(run.id)
     token = engine._http.headers["authorization"].removeprefix("Bearer ")
-    with pytest.raises(Forbidden, match="takes the admin token; what was sent is the token of an"):
+    with pytest.raises(
+        Forbidden, match="takes the token of a user; what was sent is the token of an"
+    ):
         world.with_token(token).runs()
     with pytest.raises(Forbidden, match="takes the token of an attempt"):
         world.operator._call(c.Candidates, "GET", "/engine/candidates")
@@ -265,7 +267,7 @@ def test_events_tell_the_story_in_order(world: World) -> None:
     engine.finish(c.EngineFinish(outcome="completed"))
     story = [(e.who, e.name) for e in world.operator.events(run_id=run.id)]
     assert story == [
-        ("operator", "run.pending"),
+        ("user admin", "run.pending"),
         ("scheduler", "attempt.starting"),
         ("scheduler", "run.starting"),
         ("engine (attempt 1)", "attempt.running"),

@@ -119,14 +119,14 @@ def test_a_device_that_never_stops_evicts_its_own(
     world.task()
     devices = world.ready_devices("a", "b")
     assert _refusals(devices["b"], _event("mine")) == []
-    before = [e.id for e in world.operator.events() if e.who == "operator"]
+    before = [e.id for e in world.operator.events() if e.who == "user admin"]
     for batch in range(5):
         assert _refusals(devices["a"], *(_event(f"{batch}.{n}") for n in range(10))) == []
     told = [e for e in world.operator.events() if e.name == "app_problem"]
     assert [e.text for e in told if e.who == "device b"] == ["mine"]
     assert [e.text for e in told if e.who == "device a"][-1] == "4.9"
     assert 10 < len(told) <= 21
-    assert [e.id for e in world.operator.events() if e.who == "operator"] == before
+    assert [e.id for e in world.operator.events() if e.who == "user admin"] == before
 
 
 def test_what_would_work_in_a_terminal_is_taken_out(world: World) -> None:

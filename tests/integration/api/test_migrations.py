@@ -49,3 +49,29 @@ def test_devices_of_before_get_numbers_of_their_own(db: Database) -> None:
     _go_to(db, "0004")
     with db._durable.connect() as connection:
         assert connection.execute(sa.text("SELECT count(*) FROM run_devices")).scalar_one() == 0
+
+
+_ADMIN = (
+    "INSERT INTO tokens (kind, hash, note, created_at, revoked_at) "
+    "VALUES ('admin', '{hash}', 'made at the server''s start', {at}, {revoked})"
+)
+
+
+def test_admin_tokens_of_before_become_those_of_the_user_admin(db: Database) -> None:
+    db.migrate()
+    _go_to(db, "0007")
+    with db._durable.begin() as connection:
+        for hash_, at, revoked in (("a", 5.0, "7.0"), ("b", 6.0, "NULL")):
+            connection.execute(sa.text(_ADMIN.format(hash=hash_, at=at, revoked=revoked)))
+    db.migrate()
+    query = sa.text(
+        "SELECT users.name, users.role, users.created_at, tokens.kind, tokens.hash FROM tokens "
+        "JOIN users ON users.id = tokens.user_id ORDER BY tokens.hash"
+    )
+    with db._durable.connect() as connection:
+        found = [tuple(row) for row in connection.execute(query)]
+    assert found == [("admin", "admin", 5.0, "personal", hash_) for hash_ in ("a", "b")]
+    _go_to(db, "0007")
+    with db._durable.connect() as connection:
+        kinds = connection.execute(sa.text("SELECT kind FROM tokens")).scalars().all()
+    assert kinds == ["admin", "admin"]

@@ -138,7 +138,7 @@ def test_events_of_the_server_and_of_a_run(world: World, said: Said) -> None:
     run, _ = world.running()
     everything = said("events")
     assert "task.ready  task mnist" in everything
-    assert "by operator" in everything
+    assert "by user admin (token 1, from 127.0.0.1)" in everything
     mine = said("run", "events", str(run.id))
     assert "task.ready" not in mine
     assert f"run {run.id}" in mine

@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console, RenderableType
 
+from fedops.cli.access.tokens import seconds
 from fedops.cli.beginnings import version_number
 from fedops.cli.commands.tasks import config_lines
-from fedops.cli.commands.tokens import seconds
 from fedops.cli.follow import RoundLines
 from fedops.cli.logs import lines_of
 from fedops.console.format import bytes_of

@@ -21,7 +21,7 @@ class TokenCreate(Request):
 
 class TokenRead(Reply):
     id: int
-    kind: Literal["join", "admin"]
+    kind: Literal["join"]
     note: str
     created_at: float
     expires_at: float | None

@@ -208,6 +208,8 @@ class ExplanationRead(Reply):
 
 
 class EventRead(Reply):
+    """``by_...``: the person in whose call it happened. Token and address: for admins and auditors."""
+
     id: int
     at: float
     who: str
@@ -215,3 +217,6 @@ class EventRead(Reply):
     name: str
     text: str
     data: dict[str, Any]
+    by_user: str | None = None
+    by_token: int | None = None
+    by_address: str | None = None

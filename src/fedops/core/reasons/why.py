@@ -44,6 +44,8 @@ class WorkFacts:
     done: int = 0
     total: int = 0
     text: str = ""
+    #: Of a task that whoever asks is told nothing of.
+    hidden: bool = False
 
 
 def working(work: WorkFacts, others: Sequence[WorkFacts] = ()) -> str:
@@ -59,9 +61,12 @@ def working(work: WorkFacts, others: Sequence[WorkFacts] = ()) -> str:
 def _waits(work: WorkFacts, others: Sequence[WorkFacts]) -> str:
     if work.text:
         return f"waiting ({work.text})"
-    first = next((o for o in others if o.stage is not Stage.WAITING and o.run_id), None)
+    first = next(
+        (o for o in others if o.stage is not Stage.WAITING and (o.run_id or o.hidden)), None
+    )
     if first is not None:
-        return f"works for run {first.run_id} of task '{first.task}' first"
+        run = f"run {first.run_id} of task '{first.task}'" if not first.hidden else "another run"
+        return f"works for {run} first"
     return "about to begin" if work.accepted else "has not fetched its work yet"
 
 

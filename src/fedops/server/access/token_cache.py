@@ -7,7 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 
-from fedops.server.access.tokens import Principal, Unauthorized, authenticate
+from fedops.server.access.principal import Principal
+from fedops.server.access.tokens import Unauthorized, authenticate
 from fedops.server.database.database import Database
 
 #: How long an answer is good, unless it is cleared before; the tokens of devices do not expire. Seconds.
@@ -47,7 +48,11 @@ class TokenCache:
     def known(self, secret: str) -> Principal | None:
         """Whom a token speaks for, if it was looked up not long ago."""
         found = self._known.get(secret)
-        return found[0] if found and self._monotonic() < found[1] else None
+        if found is None or self._monotonic() >= found[1]:
+            return None
+        principal, _ = found
+        over = principal.expires_at is not None and self._clock() >= principal.expires_at
+        return None if over else principal
 
     def look_up(self, secret: str) -> Principal:
         """Whom a token speaks for. ``Unauthorized`` or ``Forbidden`` says what is wrong with it."""

@@ -1,11 +1,9 @@
-"""Tokens: made once, shown once, kept as hashes; each way to be wrong has its own message."""
+"""Tokens: made once, shown once, kept as hashes; each way to be wrong has its own message. Join tokens."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
-from dataclasses import dataclass
-from typing import Literal, cast
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -14,9 +12,10 @@ from fedops.core.contracts import TokenCreate, TokenRead
 from fedops.core.errors import Forbidden, NotFound
 from fedops.core.reasons.durations import duration
 from fedops.core.states import Enrolment, TokenKind
+from fedops.server.access.principal import Principal
 from fedops.server.database.compare_and_set import compare_and_set
 from fedops.server.database.read_models import read_as
-from fedops.server.database.tables import DeviceRow, TokenRow
+from fedops.server.database.tables import DeviceRow, TokenRow, UserRow
 from fedops.server.events import event_log
 from fedops.server.events.notifications import TokensChanged, notify
 
@@ -25,16 +24,6 @@ class Unauthorized(Forbidden):
     """No token, or one that is worth nothing."""
 
     http_status = 401
-
-
-@dataclass(frozen=True)
-class Principal:
-    """Whom a request speaks for."""
-
-    kind: TokenKind
-    token_id: int
-    device_id: str | None = None
-    attempt_id: int | None = None
 
 
 def issue_token(
@@ -47,18 +36,20 @@ def issue_token(
     uses: int | None = None,
     device_id: str | None = None,
     attempt_id: int | None = None,
+    user_id: int | None = None,
 ) -> tuple[TokenRow, str]:
     """Make a token. The secret is returned here and never again."""
     secret = f"fo_{kind.value}_{secrets.token_urlsafe(24)}"
     row = TokenRow(
         kind=kind,
-        hash=_hash(secret),
+        hash=hash_of(secret),
         note=note,
         created_at=now,
         expires_at=now + expires_in if expires_in is not None else None,
         uses_left=uses,
         device_id=device_id,
         attempt_id=attempt_id,
+        user_id=user_id,
     )
     session.add(row)
     session.flush()
@@ -67,12 +58,31 @@ def issue_token(
 
 def authenticate(session: Session, secret: str, now: float) -> Principal:
     """Whom a secret speaks for. ``Unauthorized`` says what is wrong with it."""
-    row = _find(session, secret)
+    row = find_token(session, secret)
     if row is None:
         raise Unauthorized("this token is not known here; is it of another server, or cut short?")
     _require_not_revoked(session, row)
     _require_valid(row, now, Unauthorized)
+    if row.user_id is not None:
+        return _of_user(session.get_one(UserRow, row.user_id), row)
     return Principal(row.kind, row.id, row.device_id, row.attempt_id)
+
+
+def _of_user(user: UserRow, row: TokenRow) -> Principal:
+    """The user, with what the token leaves of their rights."""
+    if user.removed_at is not None or user.disabled_at is not None:
+        what = "removed" if user.removed_at is not None else "disabled"
+        raise Unauthorized(f"user '{user.name}' was {what}; ask an admin of this server")
+    limits = [frozenset(tasks) for tasks in (user.tasks, row.tasks) if tasks is not None]
+    return Principal(
+        row.kind,
+        row.id,
+        user_id=user.id,
+        user=user.name,
+        roles=(user.role,) if row.role in (None, user.role) else (user.role, row.role),
+        tasks=frozenset.intersection(*limits) if limits else None,
+        expires_at=row.expires_at,
+    )
 
 
 def _require_not_revoked(session: Session, row: TokenRow) -> None:
@@ -86,33 +96,15 @@ def _require_not_revoked(session: Session, row: TokenRow) -> None:
         )
 
 
-def require_kind(principal: Principal, kind: str) -> Principal:
-    """The principal, if it is one of this kind. ``Forbidden`` says what was sent instead."""
-    if principal.kind.value != kind:
-        raise Forbidden(
-            f"this takes {_WHOSE[kind]}; what was sent is {_WHOSE[principal.kind.value]}"
-        )
-    return principal
-
-
-_WHOSE = {
-    "admin": "the admin token",
-    "device": "the token of a device",
-    "attempt": "the token of an attempt",
-    "join": "a join token",
-}
-
-
 def spend_token(session: Session, secret: str, now: float) -> TokenRow:
     """Use a join token once. ``Forbidden`` says why it cannot be used."""
-    row = _find(session, secret)
+    row = find_token(session, secret)
     if row is None:
         raise Forbidden("this join token is not known here; is it of another server, or cut short?")
     if row.kind is not TokenKind.JOIN:
-        article = "a" if row.kind is TokenKind.DEVICE else "an"
-        raise Forbidden(
-            f"joining takes a join token, this is the token of {article} {row.kind.value}"
-        )
+        owner = "user" if row.user_id is not None else row.kind.value
+        article = "an" if row.kind is TokenKind.ATTEMPT else "a"
+        raise Forbidden(f"joining takes a join token, this is the token of {article} {owner}")
     while True:
         _require_valid(row, now, Forbidden)
         if row.uses_left is None or compare_and_set(session, row, "uses_left", row.uses_left - 1):
@@ -152,19 +144,16 @@ def create_join_token(session: Session, body: TokenCreate, now: float) -> TokenR
 
 
 def list_tokens(session: Session) -> list[TokenRead]:
-    """All join and admin tokens, newest first."""
-    kinds = (TokenKind.JOIN, TokenKind.ADMIN)
-    query = select(TokenRow).where(TokenRow.kind.in_(kinds)).order_by(TokenRow.id.desc())
+    """All join tokens, newest first."""
+    query = select(TokenRow).where(TokenRow.kind == TokenKind.JOIN).order_by(TokenRow.id.desc())
     return [_read(row) for row in session.scalars(query)]
 
 
 def revoke_token(session: Session, token_id: int, now: float) -> TokenRead:
-    """Make a join or admin token worthless. Repeating is harmless."""
+    """Make a join token worthless. Repeating is harmless."""
     row = session.get(TokenRow, token_id)
-    if row is None or row.kind not in (TokenKind.JOIN, TokenKind.ADMIN):
+    if row is None or row.kind is not TokenKind.JOIN:
         raise NotFound(f"there is no token {token_id}; 'fedops token list' shows all")
-    if row.kind is TokenKind.ADMIN and len(_valid_admins(session)) == 1 and not row.revoked_at:
-        raise Forbidden("this is the only admin token: without it nobody could operate the server")
     if row.revoked_at is None:
         row.revoked_at = now
         notify(session, TokensChanged())
@@ -182,25 +171,13 @@ def revoke_device_tokens(session: Session, device_id: str, now: float) -> None:
     notify(session, TokensChanged())
 
 
-def ensure_admin_token(session: Session, known: str | None, now: float) -> str | None:
-    """A new admin secret when ``known`` (what the file holds) is not a valid one, else None."""
-    row = _find(session, known) if known else None
-    if row and row.kind is TokenKind.ADMIN and row.revoked_at is None:
-        return None
-    _, secret = issue_token(session, TokenKind.ADMIN, now, note="made at the server's start")
-    return secret
+def find_token(session: Session, secret: str) -> TokenRow | None:
+    """Whatever token has this secret, valid or not."""
+    return session.scalars(select(TokenRow).where(TokenRow.hash == hash_of(secret))).one_or_none()
 
 
-def _valid_admins(session: Session) -> list[TokenRow]:
-    query = select(TokenRow).where(TokenRow.kind == TokenKind.ADMIN, TokenRow.revoked_at.is_(None))
-    return list(session.scalars(query))
-
-
-def _find(session: Session, secret: str) -> TokenRow | None:
-    return session.scalars(select(TokenRow).where(TokenRow.hash == _hash(secret))).one_or_none()
-
-
-def _hash(secret: str) -> str:
+def hash_of(secret: str) -> str:
+    """What is kept of a secret. It is random, so a fast hash is enough."""
     return hashlib.sha256(secret.encode("utf-8", "surrogatepass")).hexdigest()
 
 
@@ -208,7 +185,7 @@ def _read(row: TokenRow, secret: str | None = None) -> TokenRead:
     return read_as(
         TokenRead,
         row,
-        kind=cast(Literal["join", "admin"], row.kind.value),
+        kind="join",
         revoked=row.revoked_at is not None,
         token=secret,
     )

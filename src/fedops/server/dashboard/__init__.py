@@ -1,1 +1,1 @@
-"""The web page of the Server Manager (``overview_page``), behind the admin token (``sessions``)."""
+"""The page of the Server Manager (``overview_page``), behind a gate (``page_gate``) and ``sign_in_page``."""

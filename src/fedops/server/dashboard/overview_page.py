@@ -3,101 +3,44 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from fastapi import FastAPI, Request, Response
-from fastapi.responses import RedirectResponse
+from fastapi import FastAPI, Request
 from nicegui import ui
 
 from fedops.core.contracts import DeviceRead, ModelVersionRead, RoundRead, RunRead
-from fedops.core.errors import FedOpsError
-from fedops.server.dashboard import formatting
-from fedops.server.dashboard.sessions import COOKIE, Sessions
+from fedops.server.access.principal import Principal
+from fedops.server.dashboard import formatting, sign_in_page
+from fedops.server.dashboard.page_gate import COOKIE, SIGN_IN, PageGate
+from fedops.server.dashboard.queries import DashboardSource
+from fedops.server.services.services import Services
 
 REFRESH_SECONDS = 1.0
+_SIGN_OUT = '<form method="post" action="/sign-out"><button>Sign out</button></form>'
 STYLE = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 
 
-class Source(Protocol):
-    """What the page shows. Every method is one read transaction."""
+def mount(app: FastAPI, services: Services) -> None:
+    """Add the dashboard to the Server Manager's app: ``/``, and the page on which one signs in."""
+    source = DashboardSource(services)
+    app.include_router(sign_in_page.router)
+    app.add_middleware(PageGate, tokens=services.token_cache, public_url=services.settings.url)
 
-    def sign_in(self, token: str) -> None:
-        """``Forbidden`` unless it is a valid admin token."""
-        ...
-
-    def devices(self) -> list[DeviceRead]: ...
-
-    def runs(self, limit: int) -> list[RunRead]: ...
-
-    def rounds(self, run_id: int) -> list[RoundRead]: ...
-
-    def versions(self, task: str) -> list[ModelVersionRead]: ...
-
-
-def mount(app: FastAPI, source: Source) -> None:
-    """Add the dashboard to the Server Manager's app: ``/`` and the sign-in link."""
-    sessions = Sessions()
-
-    @app.get("/sign-in", include_in_schema=False)
-    def sign_in(token: str, request: Request) -> Response:
-        try:
-            source.sign_in(token)
-        except FedOpsError:
-            return RedirectResponse("/?refused=1", status_code=303)
-        response = RedirectResponse("/", status_code=303)
-        secure = request.url.scheme == "https"
-        response.set_cookie(
-            COOKIE, sessions.open(time.time()), httponly=True, samesite="strict", secure=secure
-        )
-        return response
-
-    @app.get("/sign-out", include_in_schema=False)
-    def sign_out(request: Request) -> Response:
-        sessions.close(request.cookies.get(COOKIE))
-        response = RedirectResponse("/", status_code=303)
-        response.delete_cookie(COOKIE)
-        return response
-
-    def root(request: Request) -> None:
+    async def root(request: Request) -> None:
         ui.add_css(STYLE)
-        if sessions.valid(request.cookies.get(COOKIE), time.time()):
-            Home(source).build()
-        else:
-            _sign_in_form(source, refused="refused" in request.query_params)
+        Home(source, request.cookies.get(COOKIE)).build()
 
     ui.run_with(app, root=root, title="FedOps", show_welcome_message=False, favicon="🌐")
-
-
-def _sign_in_form(source: Source, *, refused: bool) -> None:
-    with ui.column().classes("fo-sign-in"):
-        ui.label("FedOps").classes("fo-brand")
-        ui.label("Sign in with the admin token of this Server Manager.")
-        token = ui.input("Admin token", password=True).props("outlined dense").classes("w-full")
-        problem = ui.label("This link's token is not valid." if refused else "").classes(
-            "fo-problem"
-        )
-
-        def submit() -> None:
-            try:
-                source.sign_in(token.value.strip())
-            except FedOpsError as error:
-                problem.set_text(error.message)
-            else:
-                ui.navigate.to(f"/sign-in?token={token.value.strip()}")
-
-        token.on("keydown.enter", submit)
-        ui.button("Sign in", on_click=submit).props("unelevated no-caps")
-        ui.label("It is in the file 'admin-token' in the server's data folder.").classes("fo-hint")
 
 
 class Home:
     """One browser's view: it asks the source each second and redraws what changed."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: DashboardSource, session: str | None) -> None:
         self._source = source
+        self._session = session
         self._drawn: dict[str, Any] = {}
         self._chosen: int | None = None
 
@@ -107,7 +50,8 @@ class Home:
             self._summary = ui.label().classes("fo-hint")
             ui.space()
             ui.link("API", "/api/docs", new_tab=True)
-            ui.link("Sign out", "/sign-out")
+            self._who = ui.label().classes("fo-hint")
+            ui.html(_SIGN_OUT, sanitize=False)
         with ui.element("div").classes("fo-grid"):
             self._device_card = ui.column().classes("fo-card")
             with ui.column().classes("fo-card"):
@@ -116,13 +60,19 @@ class Home:
                 self._rounds = ui.column().classes("w-full")
             self._run_list = ui.column().classes("fo-card")
             self._model_card = ui.column().classes("fo-card")
-        ui.timer(REFRESH_SECONDS, self.refresh, immediate=True)
+        self._timer = ui.timer(REFRESH_SECONDS, self.refresh, immediate=True)
 
     async def refresh(self) -> None:
-        devices, runs = await asyncio.to_thread(self._read)
+        who = await self._source.principal(self._session)
+        if who is None:  # signed out, perhaps elsewhere
+            self._timer.deactivate()
+            ui.navigate.to(SIGN_IN)
+            return
+        self._who.set_text(f"{who.user}, {who.roles[0].value}")
+        devices, runs = await asyncio.to_thread(self._read, who)
         shown = next((run for run in runs if run.id == self._chosen), runs[0] if runs else None)
-        rounds = await asyncio.to_thread(self._source.rounds, shown.id) if shown else []
-        versions = await asyncio.to_thread(self._source.versions, shown.task) if shown else []
+        rounds = await asyncio.to_thread(self._source.rounds, shown) if shown else []
+        versions = await asyncio.to_thread(self._source.versions, shown) if shown else []
         online = sum(device.online for device in devices)
         self._summary.set_text(f"{online} of {len(devices)} devices online")
         self._redraw(self._device_card, "devices", devices, self._draw_devices)
@@ -131,8 +81,8 @@ class Home:
         self._redraw(self._run_list, "runs", runs, self._draw_runs)
         self._redraw(self._model_card, "models", versions, self._draw_models)
 
-    def _read(self) -> tuple[list[DeviceRead], list[RunRead]]:
-        return self._source.devices(), self._source.runs(20)
+    def _read(self, who: Principal) -> tuple[list[DeviceRead], list[RunRead]]:
+        return self._source.devices(who), self._source.runs(who, 20)
 
     def _redraw(self, place: ui.column, key: str, value: Any, draw: Callable[[Any], None]) -> None:
         if self._drawn.get(key, ...) == value:

@@ -1,10 +1,10 @@
-"""What the pages show: each method is one read transaction."""
+"""What the pages show a user: each method is one read transaction, of their tasks and no others."""
 
 from __future__ import annotations
 
 from fedops.core.contracts import DeviceRead, ModelVersionRead, RoundRead, RunRead
-from fedops.core.errors import Forbidden
-from fedops.core.states import TokenKind
+from fedops.server.access.principal import Principal
+from fedops.server.dashboard.page_gate import session_principal
 from fedops.server.devices import registry
 from fedops.server.models import versions
 from fedops.server.runs import control, views
@@ -12,30 +12,32 @@ from fedops.server.services.services import Services
 
 
 class DashboardSource:
-    """What the pages show: each method is one read transaction."""
+    """What the pages show."""
 
     def __init__(self, services: Services) -> None:
         self._services = services
 
-    def sign_in(self, token: str) -> None:
-        """``Forbidden`` unless it is a valid admin token."""
-        if self._services.authenticate(token).kind is not TokenKind.ADMIN:
-            raise Forbidden("signing in takes the admin token")
+    async def principal(self, secret: str | None) -> Principal | None:
+        """Whose session it is, as long as it is one."""
+        return await session_principal(self._services.token_cache, secret)
 
-    def devices(self) -> list[DeviceRead]:
-        with self._services.db.read() as session:
-            return registry.list_devices(session, self._services.clock())
-
-    def runs(self, limit: int) -> list[RunRead]:
+    def devices(self, who: Principal) -> list[DeviceRead]:
         services = self._services
         with services.db.read() as session:
-            ids = control.run_ids(session, None, limit)
-            return views.read_runs(session, ids, services.settings, services.clock())
+            return registry.list_devices(session, services.clock(), within=who.tasks)
 
-    def rounds(self, run_id: int) -> list[RoundRead]:
-        with self._services.db.read() as session:
-            return views.read_rounds(session, run_id)
+    def runs(self, who: Principal, limit: int) -> list[RunRead]:
+        services = self._services
+        with services.db.read() as session:
+            ids = control.run_ids(session, None, limit, who.tasks)
+            return views.read_runs(session, ids, services.settings, services.clock(), who.tasks)
 
-    def versions(self, task: str) -> list[ModelVersionRead]:
+    def rounds(self, run: RunRead) -> list[RoundRead]:
+        """Of a run that ``runs`` has shown."""
         with self._services.db.read() as session:
-            return versions.list_versions(session, task)
+            return views.read_rounds(session, run.id)
+
+    def versions(self, run: RunRead) -> list[ModelVersionRead]:
+        """Of the task of a run that ``runs`` has shown."""
+        with self._services.db.read() as session:
+            return versions.list_versions(session, run.task)

@@ -19,29 +19,48 @@ from fedops.server.database.read_models import read_as
 from fedops.server.database.tables import AssignmentRow, DeviceRow, TaskRow
 from fedops.server.devices import availability, membership
 from fedops.server.devices.membership import tasks_of_device
+from fedops.server.devices.narrowed_view import narrowed
 
 
-def list_devices(session: Session, now: float, task: str | None = None) -> list[DeviceRead]:
-    """All devices but removed ones, or those of a task, by name. ``NotFound``: there is no such task."""
+def list_devices(
+    session: Session,
+    now: float,
+    task: str | None = None,
+    within: frozenset[str] | None = None,
+) -> list[DeviceRead]:
+    """All devices but removed ones, or those of a task, by name. ``NotFound``: there is no such task.
+
+    ``within``: show what is of these tasks, and nothing else.
+    """
     if task is not None and session.get(TaskRow, task) is None:
         raise NotFound(lookup.unknown_task(session, task))
     tasks = membership.tasks_by_device(session)
     there = DeviceRow.enrolment != Enrolment.REMOVED
     rows = session.scalars(select(DeviceRow).where(there).order_by(DeviceRow.name)).all()
     chosen = rows if task is None else [row for row in rows if task in tasks.get(row.id, [])]
+    if within is not None:
+        chosen = [row for row in chosen if not within.isdisjoint(tasks.get(row.id, []))]
     work = open_work.work_by_device(session)
-    return [_read(row, tasks.get(row.id, []), work.get(row.id, []), now) for row in chosen]
+    return [_read(row, tasks.get(row.id, []), work.get(row.id, []), now, within) for row in chosen]
 
 
-def read_device(session: Session, device: str, now: float) -> DeviceRead:
+def read_device(
+    session: Session, device: str, now: float, within: frozenset[str] | None = None
+) -> DeviceRead:
     """One device, by name or id."""
     row = require_device(session, device)
     work = open_work.work_by_device(session, AssignmentRow.device_id == row.id)
-    return _read(row, tasks_of_device(session, row.id), work.get(row.id, []), now)
+    return _read(row, tasks_of_device(session, row.id), work.get(row.id, []), now, within)
 
 
-def _read(row: DeviceRow, tasks: list[str], work: Sequence[WorkFacts], now: float) -> DeviceRead:
-    found = availability.device_facts(row, tasks, now, work)
+def _read(
+    row: DeviceRow,
+    tasks: list[str],
+    work: Sequence[WorkFacts],
+    now: float,
+    within: frozenset[str] | None,
+) -> DeviceRead:
+    found = narrowed(availability.device_facts(row, tasks, now, work), within)
     found = replace(found, quarantine=(row.quarantine or {}).get("because", ""))
     return read_as(
         DeviceRead,
@@ -49,7 +68,7 @@ def _read(row: DeviceRow, tasks: list[str], work: Sequence[WorkFacts], now: floa
         online=found.online,
         last_seen_at=row.last_heartbeat_at,
         last_seen_seconds=found.last_seen_seconds,
-        tasks=tasks,
+        tasks=list(found.tasks),
         process=found.process,
         info=DeviceInfo.model_validate(row.info),
         why=device_why(found),

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, String, cast, literal, not_, or_, select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import EventRead
 from fedops.server.database.read_models import read_as
-from fedops.server.database.tables import EventRow
+from fedops.server.database.tables import EventRow, RunRow, StudyRow
+from fedops.server.events.acting import acting_person
 
-#: Who did something, when it was no device and no engine.
+#: Who did something, when it was no device and no engine. An operator is named, where one is known.
 OPERATOR, SCHEDULER, SERVER = "operator", "scheduler", "server"
+SOMEBODY = "somebody"
 MAINTENANCE = "maintenance"
 #: An answer holds at most this many.
 PAGE = 1_000
@@ -39,10 +42,20 @@ def append_event(
     run_id: int | None = None,
     **data: Any,
 ) -> None:
-    """Log that something happened."""
-    session.add(
-        EventRow(at=now, who=who, subject=subject, name=name, text=text, data=data, run_id=run_id)
+    """Log that something happened, and in whose call, if it was a person's."""
+    row = EventRow(
+        at=now, who=named(who), subject=subject, name=name, text=text, data=data, run_id=run_id
     )
+    person = acting_person()
+    if person is not None:
+        row.by_user, row.by_token, row.by_address = person.user, person.token_id, person.address
+    session.add(row)
+
+
+def named(who: str) -> str:
+    """Which operator it is, if that is known."""
+    person = acting_person() if who == OPERATOR else None
+    return who if person is None or person.user is None else f"user {person.user}"
 
 
 def append_transition(
@@ -61,13 +74,36 @@ def append_transition(
     )
 
 
-def list_events(session: Session, *, after: int = 0, run_id: int | None = None) -> list[EventRead]:
-    """The events beyond ``after``, oldest first, at most a page."""
+def list_events(
+    session: Session,
+    *,
+    after: int = 0,
+    run_id: int | None = None,
+    within: frozenset[str] | None = None,
+    audits: bool = True,
+) -> list[EventRead]:
+    """The events beyond ``after``, oldest first, at most a page.
+
+    ``within``: what is of these tasks. ``audits``: with what users and their browsers do, and from where.
+    """
     query = select(EventRow).where(EventRow.id > after).order_by(EventRow.id).limit(PAGE)
     if run_id is not None:
         query = query.where(EventRow.run_id == run_id)
-    return [_read(row) for row in session.scalars(query)]
+    if within is not None:
+        query = query.where(or_(*_of_tasks(within)))
+    if not audits:
+        query = query.where(not_(EventRow.name.startswith("user.")))
+    found = [read_as(EventRead, row) for row in session.scalars(query)]
+    return found if audits else [event.model_copy(update=_ONLY_FOR_AUDITS) for event in found]
 
 
-def _read(row: EventRow) -> EventRead:
-    return read_as(EventRead, row)
+_ONLY_FOR_AUDITS = {"by_token": None, "by_address": None}
+
+
+def _of_tasks(tasks: frozenset[str]) -> Iterator[ColumnElement[bool]]:
+    yield EventRow.run_id.in_(select(RunRow.id).where(RunRow.task.in_(tasks)))
+    yield EventRow.subject.in_([f"task {task}" for task in tasks])
+    studies = select(literal("study ") + cast(StudyRow.id, String))
+    yield EventRow.subject.in_(studies.where(StudyRow.task.in_(tasks)))
+    for task in tasks:
+        yield EventRow.subject.startswith(f"alias {task} ", autoescape=True)

@@ -14,9 +14,13 @@ from fedops.server.database.tables import ModelVersionRow, TaskRow
 from fedops.storage.blobs import BlobStore
 
 
-def to_check(session: Session, task: str | None) -> list[FileCheck]:
-    """Every version, of one task or all, not looked into yet."""
+def to_check(
+    session: Session, task: str | None, within: frozenset[str] | None = None
+) -> list[FileCheck]:
+    """Every version, of one task or all (or all within these), not looked into yet."""
     query = select(ModelVersionRow).order_by(ModelVersionRow.task, ModelVersionRow.version)
+    if within is not None:
+        query = query.where(ModelVersionRow.task.in_(within))
     if task is not None:
         if session.get(TaskRow, task) is None:
             raise NotFound(lookup.unknown_task(session, task))

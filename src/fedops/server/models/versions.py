@@ -58,7 +58,9 @@ def move_alias(
 ) -> None:
     """Let an alias name another version, and remember where it was."""
     before = set_alias(session, task, name, version, now)
-    session.add(AliasMoveRow(task=task, name=name, version=version, who=who, at=now))
+    session.add(
+        AliasMoveRow(task=task, name=name, version=version, who=event_log.named(who), at=now)
+    )
     log_move(session, task, name, (before, version), now, who, event)
 
 

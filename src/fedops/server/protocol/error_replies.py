@@ -14,7 +14,11 @@ logger = logging.getLogger("fedops.server")
 
 _MOST_SAID = 1_000
 #: What an answer of a status carries beside its body.
-HEADERS = {401: {"www-authenticate": "Bearer"}, 503: {"retry-after": "2"}}
+HEADERS = {
+    401: {"www-authenticate": "Bearer"},
+    429: {"retry-after": "300"},
+    503: {"retry-after": "2"},
+}
 #: What is said of an error that is a bug of ours.
 INTERNAL = ErrorReply(
     kind="error",

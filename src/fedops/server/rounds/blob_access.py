@@ -10,8 +10,9 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import BlobRef, UploadHead
 from fedops.core.errors import Forbidden, Invalid, NotFound
 from fedops.failpoints import reached
+from fedops.server.access import permissions
+from fedops.server.access.principal import Principal
 from fedops.server.access.token_cache import TokenCache
-from fedops.server.access.tokens import Principal
 from fedops.server.assignments import assignments
 from fedops.server.database import blob_rows
 from fedops.server.database.database import Database
@@ -153,14 +154,13 @@ class WorkBlobAccess:
 
 
 def _caller(principal: Principal) -> Caller:
+    permissions.require_allowed(principal, permissions.BLOB)
     match principal.kind.value:
         case "device":
             return Caller("device", device_id=principal.device_id)
         case "attempt":
             return Caller("attempt", attempt_id=principal.attempt_id)
-        case "admin":
-            return Caller("admin")
-    raise Forbidden("a join token opens no file")
+    return Caller("admin")
 
 
 def _device(caller: Caller) -> str:

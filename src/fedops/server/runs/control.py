@@ -202,15 +202,22 @@ def _not_now(run: RunRow, what: str, able: list[RunStatus]) -> str:
     return f"run {run.id} is {run.status.value}: only a run that is {states} can be {what}"
 
 
-def run_ids(session: Session, task: str | None, limit: int) -> list[int]:
-    """The newest runs, of one task or all."""
+def run_ids(
+    session: Session, task: str | None, limit: int, within: frozenset[str] | None = None
+) -> list[int]:
+    """The newest runs, of one task or all, or all within these."""
     query = select(RunRow.id).order_by(RunRow.id.desc()).limit(limit)
+    if within is not None:
+        query = query.where(RunRow.task.in_(within))
     if task is not None:
         tasks.require_task(session, task)
         query = query.where(RunRow.task == task)
     return list(session.scalars(query))
 
 
-def active_count(session: Session) -> int:
-    """How many runs are not over."""
-    return len(session.scalars(select(RunRow.id).where(RunRow.ended_at.is_(None))).all())
+def active_count(session: Session, within: frozenset[str] | None = None) -> int:
+    """How many runs are not over, of all tasks or these."""
+    query = select(RunRow.id).where(RunRow.ended_at.is_(None))
+    if within is not None:
+        query = query.where(RunRow.task.in_(within))
+    return len(session.scalars(query).all())

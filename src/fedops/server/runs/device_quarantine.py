@@ -63,10 +63,13 @@ def release_device(session: Session, device: str, because: str, now: float) -> D
     return read_touched(session, device, now)
 
 
-def read_touched(session: Session, device: str, now: float) -> DeviceTouched:
-    """A device, the runs that its updates are in, and what to do next."""
-    found = registry.read_device(session, device, now)
-    runs = [_read(session, touch) for touch in touched.touched_by(session, found.id)]
+def read_touched(
+    session: Session, device: str, now: float, within: frozenset[str] | None = None
+) -> DeviceTouched:
+    """A device, the runs that its updates are in (``within``: of these tasks), and what to do next."""
+    found = registry.read_device(session, device, now, within)
+    touches = touched.touched_by(session, found.id)
+    runs = [_read(session, one) for one in touches if within is None or one.task in within]
     steps = [*_runs_that_go_on(session, found.id, runs), *_next_steps(session, found, runs)]
     return DeviceTouched(device=found, touched=runs, next_steps=steps)
 

@@ -23,6 +23,7 @@ from fedops.server.devices.availability import (
     task_attendance,
     task_devices,
 )
+from fedops.server.devices.narrowed_view import without_others
 from fedops.server.models import gate, versions
 from fedops.server.runs import stopping, time_limits
 from fedops.server.runs.control import rebuild_again
@@ -41,10 +42,11 @@ def run_facts(
     attempt: AttemptRow | None,
     settings: ServerSettings,
     now: float,
+    within: frozenset[str] | None = None,
 ) -> RunFacts:
-    """A run at ``now``."""
+    """A run at ``now``. ``within``: of what its devices do for other tasks nothing is told."""
     progress = _progress(attempt)
-    devices = [] if run.status in RUN_TERMINAL else _devices(session, run, progress, now)
+    devices = [] if run.status in RUN_TERMINAL else _devices(session, run, progress, now, within)
     trains = progress is not None and progress.phase == "training"
     waits = progress is not None and progress.phase == "waiting"
     reasons = {d.name: _not_training(d, run) for d in devices if waits}
@@ -95,7 +97,11 @@ def _not_training(device: DeviceFacts, run: RunRow) -> str | None:
 
 
 def _devices(
-    session: Session, run: RunRow, progress: EngineProgress | None, now: float
+    session: Session,
+    run: RunRow,
+    progress: EngineProgress | None,
+    now: float,
+    within: frozenset[str] | None,
 ) -> list[DeviceFacts]:
     """The run's devices, as far as its phase depends on them: there may be thousands."""
     phase = progress.phase if progress else ""
@@ -105,7 +111,9 @@ def _devices(
         rows = task_attendance(session, run.task, missing, now)
         ids = [row.id for row in rows]
         work = open_work.work_by_device(session, AssignmentRow.device_id.in_(ids))
-        return [presence_facts(row, now, work.get(row.id, ())) for row in rows]
+        return [
+            presence_facts(row, now, without_others(work.get(row.id, ()), within)) for row in rows
+        ]
     if phase == "waiting":
         return [device_facts(r, (run.task,), now) for r in task_devices(session, run.task)]
     return []

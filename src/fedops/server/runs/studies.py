@@ -153,17 +153,27 @@ def _stopped_run(session: Session, study_id: int) -> int | None:
     )
 
 
-def read_study(session: Session, study_id: int, settings: ServerSettings, now: float) -> StudyRead:
-    """A study and its runs, oldest first."""
+def read_study(
+    session: Session,
+    study_id: int,
+    settings: ServerSettings,
+    now: float,
+    within: frozenset[str] | None = None,
+) -> StudyRead:
+    """A study and its runs, oldest first. ``within``: of other tasks nothing is told."""
     study = _require(session, study_id)
     runs = list(session.scalars(select(RunRow.id).where(RunRow.study == study.id)))
-    shown = views.read_runs(session, runs, settings, now)
+    shown = views.read_runs(session, runs, settings, now, within)
     return read_as(StudyRead, study, runs=shown[::-1])
 
 
-def study_ids(session: Session, task: str | None, limit: int) -> Sequence[int]:
-    """The newest studies, of one task or all."""
+def study_ids(
+    session: Session, task: str | None, limit: int, within: frozenset[str] | None = None
+) -> Sequence[int]:
+    """The newest studies, of one task or all, or all within these."""
     query = select(StudyRow.id).order_by(StudyRow.id.desc()).limit(limit)
+    if within is not None:
+        query = query.where(StudyRow.task.in_(within))
     if task is not None:
         tasks.require_task(session, task)
         query = query.where(StudyRow.task == task)

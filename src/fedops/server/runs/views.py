@@ -30,26 +30,38 @@ from fedops.settings import ServerSettings
 METRICS_PAGE = 20_000
 
 
-def read_run(session: Session, run_id: int, settings: ServerSettings, now: float) -> RunRead:
-    """One run, with its attempts and why it is as it is."""
+Within = frozenset[str] | None
+
+
+def read_run(
+    session: Session, run_id: int, settings: ServerSettings, now: float, within: Within = None
+) -> RunRead:
+    """One run, with its attempts and why it is as it is. ``within``: of other tasks nothing is told."""
     require_run(session, run_id)
-    return read_runs(session, [run_id], settings, now)[0]
+    return read_runs(session, [run_id], settings, now, within)[0]
 
 
-def read_planned(session: Session, run_id: int, settings: ServerSettings, now: float) -> RunRead:
+def read_planned(
+    session: Session, run_id: int, settings: ServerSettings, now: float, within: Within = None
+) -> RunRead:
     """The same of a run that was just set going, with what will happen in it."""
     plan = run_facts.run_plan(session, require_run(session, run_id), now)
-    return read_run(session, run_id, settings, now).model_copy(update={"plan": plan_text(plan)})
+    found = read_run(session, run_id, settings, now, within)
+    return found.model_copy(update={"plan": plan_text(plan)})
 
 
 def read_runs(
-    session: Session, run_ids: Sequence[int], settings: ServerSettings, now: float
+    session: Session,
+    run_ids: Sequence[int],
+    settings: ServerSettings,
+    now: float,
+    within: Within = None,
 ) -> list[RunRead]:
     """These runs, newest first."""
     query = select(RunRow).where(RunRow.id.in_(run_ids)).order_by(RunRow.id.desc())
     attempts, fates = _attempts(session, run_ids), versions.fates(session, run_ids)
     return [
-        _read(session, run, attempts[run.id], fates.get(run.id, (None, "")), settings, now)
+        _read(session, run, attempts[run.id], fates.get(run.id, (None, "")), settings, now, within)
         for run in session.scalars(query).all()
     ]
 
@@ -69,10 +81,11 @@ def _read(
     fate: tuple[str | None, str],
     settings: ServerSettings,
     now: float,
+    within: Within,
 ) -> RunRead:
     quarantine, gate = fate
     current = next((a for a in attempts if a.number == run.current_attempt), None)
-    seen = run_facts.run_facts(session, run, current, settings, now)
+    seen = run_facts.run_facts(session, run, current, settings, now, within)
     return read_as(
         RunRead,
         run,

@@ -10,8 +10,8 @@ from typing import Protocol, TypeVar
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import TransferSlot
+from fedops.server.access.sign_in import SignIn
 from fedops.server.access.token_cache import TokenCache
-from fedops.server.access.tokens import Principal
 from fedops.server.database.database import Database
 from fedops.server.database.writer import Writer
 from fedops.server.devices.cloned_devices import ClonedDevices
@@ -46,6 +46,7 @@ class Services:
     twins: ClonedDevices
     clock: Callable[[], float]
     token_cache: TokenCache
+    sign_in: SignIn
     presence: RecentCalls
     hub: WorkHub
     inboxes: AttemptInboxes
@@ -54,10 +55,6 @@ class Services:
     slots: Slots
     others: Others
     leadership: Leadership
-
-    def authenticate(self, secret: str) -> Principal:
-        """Whom a token speaks for."""
-        return self.token_cache.known(secret) or self.token_cache.look_up(secret)
 
     async def require_sound(self, plan: Callable[[Session], Planned]) -> None:
         """``Invalid`` when what a task or run is to use would be wrong on every device.

@@ -156,9 +156,13 @@ def _move(session: Session, name: str, new: TaskStatus, now: float) -> TaskRead:
     return task_read(session, row)
 
 
-def list_tasks(session: Session, *, ready_only: bool = False) -> list[TaskRead]:
-    """All tasks, by name."""
+def list_tasks(
+    session: Session, *, ready_only: bool = False, within: frozenset[str] | None = None
+) -> list[TaskRead]:
+    """All tasks, by name, or those within these."""
     query = select(TaskRow).order_by(TaskRow.name)
+    if within is not None:
+        query = query.where(TaskRow.name.in_(within))
     if ready_only:
         query = query.where(TaskRow.status == TaskStatus.READY)
     return [task_read(session, row) for row in session.scalars(query)]

@@ -18,7 +18,7 @@ from fedops.core.redaction import redact
 from fedops.server.database.lookup import require_device as require_device
 from fedops.server.database.lookup import require_run
 from fedops.server.database.read_models import read_as
-from fedops.server.database.tables import AttemptRow, DeviceRow, LogBookRow, LogRow
+from fedops.server.database.tables import AttemptRow, DeviceRow, LogBookRow, LogRow, RunRow
 
 #: A book that is full is emptied to this part of its bound, so that not every entry has to make room.
 _KEPT = 0.9
@@ -182,10 +182,20 @@ def run_logs(
     return _page(session, where, book, after, limit)
 
 
-def device_logs(session: Session, device: str, *, after: int = 0, limit: int = 200) -> LogPage:
-    """The logs of a device, in whatever run or none, beyond ``after``."""
+def device_logs(
+    session: Session,
+    device: str,
+    *,
+    within: frozenset[str] | None = None,
+    after: int = 0,
+    limit: int = 200,
+) -> LogPage:
+    """The logs of a device, in whatever run or none, beyond ``after``. ``within``: in runs of these tasks."""
     row = require_device(session, device)
-    return _page(session, [LogRow.device_id == row.id], f"device {row.id}", after, limit)
+    where = [LogRow.device_id == row.id]
+    if within is not None:
+        where.append(LogRow.run_id.in_(select(RunRow.id).where(RunRow.task.in_(within))))
+    return _page(session, where, f"device {row.id}", after, limit)
 
 
 def _page(

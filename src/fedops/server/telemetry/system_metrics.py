@@ -7,17 +7,21 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import RecordKind, TelemetryRead
 from fedops.server.database import lookup
-from fedops.server.database.tables import RecordRow
+from fedops.server.database.tables import RecordRow, RunRow
 
 #: So many are removed in one transaction, so that none takes long.
 CHUNK = 2_000
 _IS_SAMPLE = RecordRow.kind == RecordKind.TELEMETRY.value
 
 
-def latest_samples(session: Session, device: str, limit: int) -> list[TelemetryRead]:
-    """The newest samples of a device (by name or id), oldest first."""
+def latest_samples(
+    session: Session, device: str, limit: int, within: frozenset[str] | None = None
+) -> list[TelemetryRead]:
+    """The newest samples of a device (by name or id), oldest first. ``within``: of runs of these tasks."""
     row = lookup.require_device(session, device)
     query = select(RecordRow).where(RecordRow.device_id == row.id, _IS_SAMPLE)
+    if within is not None:
+        query = query.where(RecordRow.run_id.in_(select(RunRow.id).where(RunRow.task.in_(within))))
     found = session.scalars(query.order_by(RecordRow.at.desc()).limit(limit)).all()
     return [
         TelemetryRead(at=sample.at, run_id=sample.run_id, values=sample.data)

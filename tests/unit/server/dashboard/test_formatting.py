@@ -1,4 +1,4 @@
-"""What the dashboard writes, and who may see it."""
+"""What the dashboard writes."""
 
 from fedops.core.contracts import (
     DeviceInfo,
@@ -9,7 +9,6 @@ from fedops.core.contracts import (
 )
 from fedops.core.states import Enrolment, ParticipationStatus, ProcessStatus
 from fedops.server.dashboard import formatting
-from fedops.server.dashboard.sessions import LIFETIME_SECONDS, Sessions
 
 
 def device(online: bool, status: ProcessStatus, round_: int | None = None) -> DeviceRead:
@@ -79,14 +78,3 @@ def test_the_curve_leaves_a_gap_where_nothing_was_measured() -> None:
     options = formatting.curve([round_(1, 0.5), round_(2, None)])
     assert options["xAxis"]["data"] == [1, 2]
     assert options["series"][0]["data"] == [0.5, None]
-
-
-def test_a_session_ends_with_time_and_by_signing_out() -> None:
-    sessions = Sessions()
-    secret = sessions.open(now=100.0)
-    assert sessions.valid(secret, now=101.0)
-    assert not sessions.valid("another", now=101.0)
-    assert not sessions.valid(None, now=101.0)
-    assert not sessions.valid(secret, now=100.0 + LIFETIME_SECONDS)
-    sessions.close(secret)
-    assert not sessions.valid(secret, now=101.0)

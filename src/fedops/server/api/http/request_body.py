@@ -1,4 +1,4 @@
-"""Routes that read their body with a size limit and as strict JSON."""
+"""Routes that admit their caller, then read their body with a size limit and as strict JSON."""
 
 from __future__ import annotations
 
@@ -10,10 +10,13 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.routing import APIRoute
 
 from fedops.server.api.http import strict_json
+from fedops.server.api.http.authentication import admit, admitted
 from fedops.server.protocol.refusals import TooLarge
 
 #: Bodies beyond this are parsed in a thread, so that they do not hold up everybody else.
 _LARGE = 64 << 10
+#: What somebody may send who has shown no token: to join, or to sign in.
+_UNKNOWN_CALLER = 16 << 10
 
 
 class StrictRequest(Request):
@@ -52,17 +55,24 @@ def refuse_size(size: int, limit: int) -> None:
 
 
 class StrictRoute(APIRoute):
-    """Every route of the API is one."""
+    """Every route of the API is one: who may not call it is refused before the body is read."""
 
     def get_route_handler(self) -> Callable[[Request], Awaitable[Response]]:  # type: ignore[override]
         handler: Callable[[Request], Awaitable[Response]] = super().get_route_handler()
-        if self.body_field is None:
-            return handler
+        has_body, route = self.body_field is not None, self.path_format
 
-        async def read_first(request: Request) -> Response:
-            strict = StrictRequest(request.scope, request.receive)
-            limit: Any = request.app.state.services.settings.max_body_bytes
-            await strict.load(limit)
-            return await handler(strict)
+        async def admit_first(request: Request) -> Response:
+            principal = await admit(request, route)
+            with admitted(request, principal):
+                small = principal is None
+                return await handler(await _loaded(request, small) if has_body else request)
 
-        return read_first
+        return admit_first
+
+
+async def _loaded(request: Request, small: bool) -> Request:
+    """``small``: nobody has said yet who they are."""
+    strict = StrictRequest(request.scope, request.receive)
+    limit: Any = request.app.state.services.settings.max_body_bytes
+    await strict.load(min(limit, _UNKNOWN_CALLER) if small else limit)
+    return strict

@@ -6,16 +6,20 @@ from typing import Any
 
 from fastapi import APIRouter
 
+from fedops.server.access.permissions import PREFIX
 from fedops.server.api.http.authentication import ERRORS
 from fedops.server.api.http.request_body import StrictRoute
 
 
-def api_router(tag: str, guard: Any, *, prefix: str = "") -> APIRouter:
-    """Routes that read their bodies strictly, answer errors in one way, and ask ``guard`` first."""
+def api_router(tag: str, guard: Any = None, *, prefix: str = "") -> APIRouter:
+    """Routes that admit their caller, read their bodies strictly, and answer errors in one way.
+
+    ``guard`` says in the API's description what they ask for.
+    """
     return APIRouter(
-        prefix=prefix,
+        prefix=PREFIX + prefix,
         tags=[tag],
-        dependencies=[guard],
+        dependencies=[guard] if guard else [],
         route_class=StrictRoute,
         responses=ERRORS,
     )

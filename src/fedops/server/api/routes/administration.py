@@ -9,25 +9,25 @@ from fastapi import Path, Query
 
 from fedops.core.contracts import EventRead, ServerInfo, TokenCreate, TokenRead
 from fedops.processes.environment import describe_environment
-from fedops.server.access import tokens
-from fedops.server.api.http.authentication import ADMIN, MAX_ID, After, Server
+from fedops.server.access import permissions, tokens
+from fedops.server.api.http.authentication import MAX_ID, PERSON, After, Server, Who
 from fedops.server.api.http.routers import api_router
 from fedops.server.devices import registry
 from fedops.server.events import event_log
 from fedops.server.runs import control
 from fedops.server.services.health import find_shortage
 
-router = api_router("server", ADMIN)
+router = api_router("server", PERSON)
 TokenId = Annotated[int, Path(ge=1, le=MAX_ID)]
 
 
 @router.get("/info")
-def info(server: Server) -> ServerInfo:
+def info(server: Server, who: Who) -> ServerInfo:
     """What this server is, and how much it is doing."""
     now = server.clock()
     with server.db.read() as session:
-        known = registry.list_devices(session, now)
-        active = control.active_count(session)
+        known = registry.list_devices(session, now, within=who.tasks)
+        active = control.active_count(session, who.tasks)
     lacking = find_shortage(server.settings.home)
     return ServerInfo(
         version=version("fedops"),
@@ -50,7 +50,7 @@ def create_token(body: TokenCreate, server: Server) -> TokenRead:
 
 @router.get("/tokens")
 def list_tokens(server: Server) -> list[TokenRead]:
-    """Join and admin tokens, newest first, without their secrets."""
+    """Join tokens, newest first, without their secrets."""
     with server.db.read() as session:
         return tokens.list_tokens(session)
 
@@ -65,9 +65,16 @@ def revoke_token(token_id: TokenId, server: Server) -> TokenRead:
 @router.get("/events")
 def list_events(
     server: Server,
+    who: Who,
     after: After = 0,
     run_id: Annotated[int | None, Query(ge=1, le=MAX_ID)] = None,
 ) -> list[EventRead]:
     """What happened, oldest first, a page at a time: go on with ``after`` = the last id."""
     with server.db.read() as session:
-        return event_log.list_events(session, after=after, run_id=run_id)
+        return event_log.list_events(
+            session,
+            after=after,
+            run_id=run_id,
+            within=who.tasks,
+            audits=all(role in permissions.AUDITS for role in who.roles),
+        )

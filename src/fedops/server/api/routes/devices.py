@@ -14,12 +14,13 @@ from fedops.core.contracts import (
     TelemetryRead,
 )
 from fedops.server.api.http.authentication import (
-    ADMIN,
+    PERSON,
     After,
     Limit,
     Named,
     NameFilter,
     Server,
+    Who,
 )
 from fedops.server.api.http.protocol_check import PROTOCOL_CHECKED
 from fedops.server.api.http.routers import api_router
@@ -28,36 +29,40 @@ from fedops.server.runs import device_quarantine
 from fedops.server.services.services import Services
 from fedops.server.telemetry import log_store, system_metrics
 
-router = api_router("devices", ADMIN)
+router = api_router("devices", PERSON)
 joining = api_router("join", PROTOCOL_CHECKED)
 
 
 @router.get("/devices")
-def list_devices(server: Server, task: NameFilter = None) -> list[DeviceRead]:
+def list_devices(server: Server, who: Who, task: NameFilter = None) -> list[DeviceRead]:
     """All devices, or those of a task, by name."""
     with server.db.read() as session:
-        return registry.list_devices(session, server.clock(), task)
+        return registry.list_devices(session, server.clock(), task, who.tasks)
 
 
 @router.get("/devices/{device}")
-def get_device(device: Named, server: Server) -> DeviceRead:
+def get_device(device: Named, server: Server, who: Who) -> DeviceRead:
     """One device, by name or id."""
     with server.db.read() as session:
-        return registry.read_device(session, device, server.clock())
+        return registry.read_device(session, device, server.clock(), who.tasks)
 
 
 @router.get("/devices/{device}/logs")
-def device_logs(device: Named, server: Server, after: After = 0, limit: Limit = 200) -> LogPage:
+def device_logs(
+    device: Named, server: Server, who: Who, after: After = 0, limit: Limit = 200
+) -> LogPage:
     """What a device's Client Manager and training client logged, oldest first."""
     with server.db.read() as session:
-        return log_store.device_logs(session, device, after=after, limit=limit)
+        return log_store.device_logs(session, device, within=who.tasks, after=after, limit=limit)
 
 
 @router.get("/devices/{device}/telemetry")
-def device_telemetry(device: Named, server: Server, limit: Limit = 200) -> list[TelemetryRead]:
+def device_telemetry(
+    device: Named, server: Server, who: Who, limit: Limit = 200
+) -> list[TelemetryRead]:
     """The newest samples of what a device measured of itself, oldest first."""
     with server.db.read() as session:
-        return system_metrics.latest_samples(session, device, limit)
+        return system_metrics.latest_samples(session, device, limit, who.tasks)
 
 
 @router.post("/devices/{device}/approve")
@@ -84,7 +89,7 @@ def remove_device(device: Named, server: Server) -> DeviceRead:
     with server.db.write() as session:
         id_ = registry.read_device(session, device, server.clock()).id
         enrolment.decide(session, id_, "remove", server.clock())
-    return get_device(id_, server)
+    return _device(server, id_)
 
 
 @router.post("/devices/{device}/quarantine")
@@ -102,10 +107,10 @@ def release_device(device: Named, body: Because, server: Server) -> DeviceTouche
 
 
 @router.get("/devices/{device}/touched")
-def touched_by_device(device: Named, server: Server) -> DeviceTouched:
+def touched_by_device(device: Named, server: Server, who: Who) -> DeviceTouched:
     """The runs, rounds and versions that a device's updates are in."""
     with server.db.read() as session:
-        return device_quarantine.read_touched(session, device, server.clock())
+        return device_quarantine.read_touched(session, device, server.clock(), who.tasks)
 
 
 @router.post("/devices/{device}/rename")
@@ -113,13 +118,18 @@ def rename_device(device: Named, body: DeviceRename, server: Server) -> DeviceRe
     """Call a device by another name. Its rounds, logs and samples stay its own."""
     with server.db.write() as session:
         id_ = renaming.rename_device(session, device, body.name, server.clock())
-    return get_device(id_, server)
+    return _device(server, id_)
 
 
 def _decide(server: Services, device: str, decision: str) -> DeviceRead:
     with server.db.write() as session:
         enrolment.decide(session, device, decision, server.clock())
-    return get_device(device, server)
+    return _device(server, device)
+
+
+def _device(server: Services, device: str) -> DeviceRead:
+    with server.db.read() as session:
+        return registry.read_device(session, device, server.clock())
 
 
 @joining.post("/join", status_code=201)

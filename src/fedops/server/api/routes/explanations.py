@@ -7,11 +7,11 @@ from typing import Annotated
 from fastapi import Path, Response
 
 from fedops.core.contracts import ExplanationRead
-from fedops.server.api.http.authentication import ADMIN, Named, RunId, Server
+from fedops.server.api.http.authentication import PERSON, Named, RunId, Server
 from fedops.server.api.http.routers import api_router
 from fedops.server.telemetry import explanations
 
-router = api_router("runs", ADMIN)
+router = api_router("runs", PERSON)
 RecordId = Annotated[str, Path(min_length=8, max_length=64, pattern=r"^[^\x00]+$")]
 
 

@@ -20,13 +20,13 @@ from fedops.core.contracts import (
 )
 from fedops.core.errors import Unavailable
 from fedops.server.api.http import file_transfer
-from fedops.server.api.http.authentication import ADMIN, Named, NameFilter, Server
+from fedops.server.api.http.authentication import PERSON, Named, NameFilter, Server, Who
 from fedops.server.api.http.routers import api_router
 from fedops.server.models import aliases, comparison, integrity, quarantine, versions
 from fedops.server.runs import rebuilding, views
 from fedops.server.services.services import Services
 
-router = api_router("models", ADMIN)
+router = api_router("models", PERSON)
 _VERSION = r"^[A-Za-z0-9._-]{1,63}$"
 Version = Annotated[str, Path(pattern=_VERSION)]
 Other = Annotated[str, Path(pattern=_VERSION)]
@@ -39,10 +39,10 @@ def _version(server: Services, task: str, version: str) -> ModelVersionRead:
 
 
 @router.get("/models/verify")
-def verify_models(server: Server, task: NameFilter = None) -> list[FileCheck]:
+def verify_models(server: Server, who: Who, task: NameFilter = None) -> list[FileCheck]:
     """Read every version's file, of one task or all, and compare it with its sha256."""
     with server.db.read() as session:
-        files = integrity.to_check(session, task)
+        files = integrity.to_check(session, task, who.tasks)
     return integrity.check_files(server.artifacts, files)
 
 
@@ -107,7 +107,7 @@ def release_model(task: Named, version: Version, body: Because, server: Server) 
 
 @router.post("/tasks/{task}/models/{version}/rebuild", status_code=201)
 async def rebuild_model(
-    task: Named, version: Version, body: Rebuild, server: Server
+    task: Named, version: Version, body: Rebuild, server: Server, who: Who
 ) -> RebuildRead:
     """Make a version again without a device: of the kept updates of its last round, or by a new run."""
     now = server.clock()
@@ -118,7 +118,7 @@ async def rebuild_model(
 
     def read() -> RebuildRead:
         with server.db.read() as session:
-            run = views.read_run(session, run_id, server.settings, server.clock())
+            run = views.read_run(session, run_id, server.settings, server.clock(), who.tasks)
         again = plan.again is not None
         return RebuildRead(run=run, how=plan.text, aggregates_again=again)
 

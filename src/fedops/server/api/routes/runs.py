@@ -19,15 +19,17 @@ from fedops.core.contracts import (
     RunRetry,
     RunStart,
 )
+from fedops.server.access.principal import Principal
 from fedops.server.api.http import file_transfer
 from fedops.server.api.http.authentication import (
-    ADMIN,
+    PERSON,
     After,
     Limit,
     Named,
     NameFilter,
     RunId,
     Server,
+    Who,
 )
 from fedops.server.api.http.routers import api_router
 from fedops.server.rounds import checkpoints
@@ -35,21 +37,21 @@ from fedops.server.runs import control, follow_up_runs, forecasts, views
 from fedops.server.services.services import Services
 from fedops.server.telemetry import log_store
 
-router = api_router("runs", ADMIN)
+router = api_router("runs", PERSON)
 RoundNumber = Annotated[int, Path(alias="round", ge=1, le=2**31 - 1)]
 RoundFilter = Annotated[int | None, Query(alias="round", ge=0, le=2**31 - 1)]
 MetricName = Annotated[str | None, Query(min_length=1, max_length=200, pattern=r"^[^\x00]+$")]
 
 
-def _run(server: Services, run_id: int) -> RunRead:
+def _run(server: Services, run_id: int, who: Principal) -> RunRead:
     with server.db.read() as session:
-        return views.read_run(session, run_id, server.settings, server.clock())
+        return views.read_run(session, run_id, server.settings, server.clock(), who.tasks)
 
 
-def _going(server: Services, run_id: int) -> RunRead:
+def _going(server: Services, run_id: int, who: Principal) -> RunRead:
     """A run that was just set going, with what will happen."""
     with server.db.read() as session:
-        return views.read_planned(session, run_id, server.settings, server.clock())
+        return views.read_planned(session, run_id, server.settings, server.clock(), who.tasks)
 
 
 def _forecast(server: Services, task: str, body: RunStart) -> RunForecast:
@@ -58,11 +60,11 @@ def _forecast(server: Services, task: str, body: RunStart) -> RunForecast:
 
 
 @router.post("/tasks/{task}/runs", status_code=201)
-async def start_run(task: Named, body: RunStart, server: Server) -> RunRead:
+async def start_run(task: Named, body: RunStart, server: Server, who: Who) -> RunRead:
     """Start a run. A task has one active run at a time. Refuses what would be wrong on every device."""
     await server.require_sound(lambda s: control.plan_run(s, task, body, server.clock()))
     run_id = await server.change(lambda s: control.start_run(s, task, body, server.clock()))
-    return await run_in_threadpool(_going, server, run_id)
+    return await run_in_threadpool(_going, server, run_id, who)
 
 
 @router.post("/tasks/{task}/runs/forecast")
@@ -73,61 +75,63 @@ async def forecast_run(task: Named, body: RunStart, server: Server) -> RunForeca
 
 
 @router.get("/runs")
-def list_runs(server: Server, task: NameFilter = None, limit: Limit = 50) -> list[RunRead]:
+def list_runs(
+    server: Server, who: Who, task: NameFilter = None, limit: Limit = 50
+) -> list[RunRead]:
     """Runs, newest first, of one task or all."""
     with server.db.read() as session:
-        found = control.run_ids(session, task, limit)
-        return views.read_runs(session, found, server.settings, server.clock())
+        found = control.run_ids(session, task, limit, who.tasks)
+        return views.read_runs(session, found, server.settings, server.clock(), who.tasks)
 
 
 @router.get("/runs/{run_id}")
-def get_run(run_id: RunId, server: Server) -> RunRead:
+def get_run(run_id: RunId, server: Server, who: Who) -> RunRead:
     """One run, and why it is as it is."""
-    return _run(server, run_id)
+    return _run(server, run_id, who)
 
 
 @router.post("/runs/{run_id}/stop")
-def stop_run(run_id: RunId, server: Server) -> RunRead:
+def stop_run(run_id: RunId, server: Server, who: Who) -> RunRead:
     """Stop a run. It is ``stopped`` once the engine and every device have stopped working for it."""
     with server.db.write() as session:
         control.request_stop(session, run_id, server.settings, server.clock())
-    return _run(server, run_id)
+    return _run(server, run_id, who)
 
 
 @router.post("/runs/{run_id}/pause")
-def pause_run(run_id: RunId, server: Server) -> RunRead:
+def pause_run(run_id: RunId, server: Server, who: Who) -> RunRead:
     """Pause a run. It is ``paused`` once the engine and every device have stopped; its rounds stay."""
     with server.db.write() as session:
         control.request_pause(session, run_id, server.settings, server.clock())
-    return _run(server, run_id)
+    return _run(server, run_id, who)
 
 
 @router.post("/runs/{run_id}/resume")
-def resume_run(run_id: RunId, server: Server) -> RunRead:
+def resume_run(run_id: RunId, server: Server, who: Who) -> RunRead:
     """Let a paused run continue, with the round that was open when it was paused."""
     with server.db.write() as session:
         control.request_resume(session, run_id, server.clock())
-    return _going(server, run_id)
+    return _going(server, run_id, who)
 
 
 @router.post("/runs/{run_id}/extend", status_code=201)
-async def extend_run(run_id: RunId, body: RunExtend, server: Server) -> RunRead:
+async def extend_run(run_id: RunId, body: RunExtend, server: Server, who: Who) -> RunRead:
     """Add rounds to a run that is over: a new run, with that one as its parent."""
     now = server.clock()
     await server.require_sound(lambda s: follow_up_runs.plan_extension(s, run_id, body, now))
     run_id = await server.change(lambda s: follow_up_runs.extend(s, run_id, body, server.clock()))
-    return await run_in_threadpool(_going, server, run_id)
+    return await run_in_threadpool(_going, server, run_id, who)
 
 
 @router.post("/runs/{run_id}/retry", status_code=201)
 async def retry_run(
-    run_id: RunId, server: Server, body: Annotated[RunRetry | None, Body()] = None
+    run_id: RunId, server: Server, who: Who, body: Annotated[RunRetry | None, Body()] = None
 ) -> RunRead:
     """Do the rest of a run that failed or was stopped: a new run, with that one as its parent."""
     how, now = body or RunRetry(), server.clock()
     await server.require_sound(lambda s: follow_up_runs.plan_retry(s, run_id, how, now))
     run_id = await server.change(lambda s: follow_up_runs.retry(s, run_id, how, server.clock()))
-    return await run_in_threadpool(_going, server, run_id)
+    return await run_in_threadpool(_going, server, run_id, who)
 
 
 @router.get("/runs/{run_id}/rounds")

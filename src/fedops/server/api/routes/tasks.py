@@ -9,13 +9,14 @@ from fastapi.concurrency import run_in_threadpool
 
 from fedops.core.contracts import BlobRef, TaskCreate, TaskRead, TaskUpdate
 from fedops.core.errors import Invalid
+from fedops.server.access.task_limits import require_new_task
 from fedops.server.api.http import file_transfer
-from fedops.server.api.http.authentication import ADMIN, Named, Server
+from fedops.server.api.http.authentication import PERSON, Named, Server, Who
 from fedops.server.api.http.routers import api_router
 from fedops.server.services.services import Services
 from fedops.server.tasks import app_bundles, tasks
 
-router = api_router("tasks", ADMIN)
+router = api_router("tasks", PERSON)
 Commit = Annotated[str | None, Query(pattern=r"^[0-9a-f]{7,64}(-dirty)?$")]
 
 
@@ -42,18 +43,19 @@ def _register_bundle(server: Services, ref: BlobRef, commit: str | None) -> Blob
 
 
 @router.post("/tasks", status_code=201)
-async def create_task(body: TaskCreate, server: Server) -> TaskRead:
+async def create_task(body: TaskCreate, server: Server, who: Who) -> TaskRead:
     """Make a task from an uploaded app. Refuses what would be wrong on every device."""
+    require_new_task(who, body.name)
     opened = app_bundles.config_from(server.artifacts)
     await server.require_sound(lambda s: tasks.plan_task(s, body, opened))
     return await server.change(lambda s: tasks.create_task(s, body, opened, server.clock()))
 
 
 @router.get("/tasks")
-def list_tasks(server: Server) -> list[TaskRead]:
+def list_tasks(server: Server, who: Who) -> list[TaskRead]:
     """All tasks, by name."""
     with server.db.read() as session:
-        return tasks.list_tasks(session)
+        return tasks.list_tasks(session, within=who.tasks)
 
 
 @router.get("/tasks/{task}")

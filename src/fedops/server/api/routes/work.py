@@ -19,7 +19,7 @@ from fedops.api_client import LONG_POLL_SECONDS, PREFIX
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError, Invalid, NotFound
 from fedops.failpoints import reached
-from fedops.server.access.tokens import require_kind
+from fedops.server.access import permissions
 from fedops.server.api.http import strict_json
 from fedops.server.api.http.error_responses import describe
 from fedops.server.assignments import assignments
@@ -90,7 +90,8 @@ class WorkApp:
         """The device that calls."""
         tokens = self._services.token_cache
         principal = await tokens.principal_of(authorization, "the token of a device")
-        return require_kind(principal, "device").device_id or ""
+        permissions.require_allowed(principal, permissions.DEVICE)
+        return principal.device_id or ""
 
     # --- the long poll -------------------------------------------------------------------------
 

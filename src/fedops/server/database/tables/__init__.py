@@ -1,6 +1,7 @@
 """The tables, a module a domain; foreign keys cross them, so all are loaded together."""
 
 from fedops.server.database.tables.access import TokenRow as TokenRow
+from fedops.server.database.tables.access import UserRow as UserRow
 from fedops.server.database.tables.assignments import AssignmentRow as AssignmentRow
 from fedops.server.database.tables.assignments import InstructionRow as InstructionRow
 from fedops.server.database.tables.base import Base as Base

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    String,
     Text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -27,3 +28,7 @@ class EventRow(Base):
     text: Mapped[str] = mapped_column(Text, default="")
     data: Mapped[dict[str, Any]]
     run_id: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    #: The person whose call it happened in, with which token, from where.
+    by_user: Mapped[str | None] = mapped_column(String(63))
+    by_token: Mapped[int | None] = mapped_column(BigInteger)
+    by_address: Mapped[str | None] = mapped_column(String(64))

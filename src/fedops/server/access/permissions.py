@@ -1,0 +1,271 @@
+"""Who may call what: one table of routes and roles, for the API, the command line and the pages.
+
+A route that is not in the table answers nobody. Nothing here asks a database.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from fedops.core.errors import Forbidden
+from fedops.core.states import Role, TokenKind
+from fedops.server.access.principal import Principal
+
+PREFIX = "/api/v1"
+
+
+class Of(StrEnum):
+    """What a call is about. It decides how far somebody gets who is limited to named tasks."""
+
+    SERVER = "the server"  #: nowhere
+    TASK = "the task"  #: that the path names: one of theirs
+    NEW_TASK = "the new task"  #: that the body names: one of theirs
+    RUN = "the run"  #: that the path names: of one of their tasks
+    STUDY = "the study"  #: that the path names: of one of their tasks
+    DEVICE = "the device"  #: that the path names: of one of their tasks
+    THEIRS = "all of theirs"  #: the answer holds what is of their tasks, and nothing else
+    SELF = "oneself"  #: as everybody else
+
+
+@dataclass(frozen=True)
+class Rule:
+    """Who may call a route."""
+
+    #: The users who may. Their tokens must allow it, too.
+    roles: frozenset[Role] = frozenset()
+    of: Of = Of.SERVER
+    #: Programs that may: by the token of a device, or of an attempt.
+    machines: frozenset[TokenKind] = frozenset()
+    #: Asks for no token: or for one in the body.
+    open: bool = False
+
+
+ADMIN, OPERATOR, VIEWER, AUDITOR = Role
+READS = frozenset(Role)
+TAKES_MODELS = frozenset({ADMIN, OPERATOR, VIEWER})
+WATCHES = frozenset({ADMIN, OPERATOR, AUDITOR})
+OPERATES = frozenset({ADMIN, OPERATOR})
+AUDITS = frozenset({ADMIN, AUDITOR})
+ADMINISTERS = frozenset({ADMIN})
+OPEN = Rule(open=True)
+DEVICE = Rule(machines=frozenset({TokenKind.DEVICE}))
+ATTEMPT = Rule(machines=frozenset({TokenKind.ATTEMPT}))
+BLOB = Rule(ADMINISTERS, machines=DEVICE.machines | ATTEMPT.machines)
+
+_SERVER = {
+    "GET /info": Rule(READS, Of.THEIRS),
+    "GET /events": Rule(READS, Of.THEIRS),
+    "POST /tokens": Rule(OPERATES),
+    "GET /tokens": Rule(WATCHES),
+    "POST /tokens/{token_id}/revoke": Rule(OPERATES),
+}
+_DEVICES = {
+    "POST /join": OPEN,  # the join token is in the body
+    "GET /devices": Rule(READS, Of.THEIRS),
+    "GET /devices/{device}": Rule(READS, Of.DEVICE),
+    "GET /devices/{device}/logs": Rule(READS, Of.DEVICE),
+    "GET /devices/{device}/telemetry": Rule(READS, Of.DEVICE),
+    "POST /devices/{device}/approve": Rule(OPERATES),
+    "POST /devices/{device}/reject": Rule(OPERATES),
+    "POST /devices/{device}/revoke": Rule(OPERATES),
+    "POST /devices/{device}/remove": Rule(OPERATES),
+    "POST /devices/{device}/rename": Rule(OPERATES),
+    "POST /devices/{device}/quarantine": Rule(OPERATES),
+    "POST /devices/{device}/release": Rule(OPERATES),
+    "GET /devices/{device}/touched": Rule(READS, Of.DEVICE),
+}
+_TASKS = {
+    "PUT /bundles": Rule(OPERATES, Of.THEIRS),
+    "POST /tasks": Rule(OPERATES, Of.NEW_TASK),
+    "GET /tasks": Rule(READS, Of.THEIRS),
+    "GET /tasks/{task}": Rule(READS, Of.TASK),
+    "PATCH /tasks/{task}": Rule(OPERATES, Of.TASK),
+    "POST /tasks/{task}/archive": Rule(OPERATES, Of.TASK),
+    "POST /tasks/{task}/unarchive": Rule(OPERATES, Of.TASK),
+}
+_MODELS = {
+    "GET /models/verify": Rule(WATCHES, Of.THEIRS),
+    "GET /tasks/{task}/models": Rule(READS, Of.TASK),
+    "GET /tasks/{task}/models/{version}": Rule(READS, Of.TASK),
+    "GET /tasks/{task}/models/{version}/file": Rule(TAKES_MODELS, Of.TASK),
+    "GET /tasks/{task}/models/{version}/compare/{other}": Rule(READS, Of.TASK),
+    "POST /tasks/{task}/models/{version}/promote": Rule(OPERATES, Of.TASK),
+    "POST /tasks/{task}/models/{version}/quarantine": Rule(OPERATES, Of.TASK),
+    "POST /tasks/{task}/models/{version}/release": Rule(OPERATES, Of.TASK),
+    "POST /tasks/{task}/models/{version}/rebuild": Rule(OPERATES, Of.TASK),
+    "GET /tasks/{task}/aliases": Rule(READS, Of.TASK),
+    "POST /tasks/{task}/aliases/{alias}/rollback": Rule(OPERATES, Of.TASK),
+}
+_RUNS = {
+    "POST /tasks/{task}/runs": Rule(OPERATES, Of.TASK),
+    "POST /tasks/{task}/runs/forecast": Rule(OPERATES, Of.TASK),  # it runs code of the app
+    "GET /runs": Rule(READS, Of.THEIRS),
+    "GET /runs/{run_id}": Rule(READS, Of.RUN),
+    "POST /runs/{run_id}/stop": Rule(OPERATES, Of.RUN),
+    "POST /runs/{run_id}/pause": Rule(OPERATES, Of.RUN),
+    "POST /runs/{run_id}/resume": Rule(OPERATES, Of.RUN),
+    "POST /runs/{run_id}/extend": Rule(OPERATES, Of.RUN),
+    "POST /runs/{run_id}/retry": Rule(OPERATES, Of.RUN),
+    "GET /runs/{run_id}/rounds": Rule(READS, Of.RUN),
+    "GET /runs/{run_id}/rounds/{round}/model": Rule(TAKES_MODELS, Of.RUN),
+    "GET /runs/{run_id}/metrics": Rule(READS, Of.RUN),
+    "GET /runs/{run_id}/logs": Rule(READS, Of.RUN),
+    "GET /runs/{run_id}/explanations": Rule(READS, Of.RUN),
+    "GET /runs/{run_id}/explanations/{device}/{picture}": Rule(TAKES_MODELS, Of.RUN),
+}
+_STUDIES = {
+    "POST /tasks/{task}/studies": Rule(OPERATES, Of.TASK),
+    "GET /studies": Rule(READS, Of.THEIRS),
+    "GET /studies/{study_id}": Rule(READS, Of.STUDY),
+    "POST /studies/{study_id}/stop": Rule(OPERATES, Of.STUDY),
+}
+_MACHINES = {
+    "GET /devices/me": DEVICE,
+    "POST /devices/me/records": DEVICE,
+    "GET /devices/me/tasks": DEVICE,
+    "GET /devices/me/configs": DEVICE,
+    "GET /devices/me/tasks/{task}/models/{version}": DEVICE,
+    "GET /devices/me/tasks/{task}/models/{version}/file": DEVICE,
+    "POST /work": DEVICE,
+    "GET /work/{assignment}/instruction": DEVICE,
+    "POST /work/{assignment}/progress": DEVICE,
+    "POST /work/{assignment}/end": DEVICE,
+    "POST /work/{assignment}/result": DEVICE,
+    "POST /work/{assignment}/slot": DEVICE,
+    "OPTIONS /blobs": OPEN,  # says what uploads may be
+    "POST /blobs": DEVICE,
+    "HEAD /blobs/uploads/{upload}": DEVICE,
+    "PATCH /blobs/uploads/{upload}": DEVICE,
+    "DELETE /blobs/uploads/{upload}": DEVICE,
+    "OPTIONS /blobs/uploads/{upload}": OPEN,
+    "GET /blobs/{sha256}": BLOB,
+    "HEAD /blobs/{sha256}": BLOB,
+    "POST /engine/hello": ATTEMPT,
+    "POST /engine/initial-model": ATTEMPT,
+    "GET /engine/candidates": ATTEMPT,
+    "POST /engine/progress": ATTEMPT,
+    "POST /engine/rounds/{round}/begin": ATTEMPT,
+    "POST /engine/offers": ATTEMPT,
+    "POST /engine/collect": ATTEMPT,
+    "POST /engine/cancel": ATTEMPT,
+    "POST /engine/blobs": ATTEMPT,
+    "POST /engine/rounds/{round}/commit": ATTEMPT,
+    "POST /engine/logs": ATTEMPT,
+    "POST /engine/finish": ATTEMPT,
+}
+PAGE, LIVE_UPDATES = "GET /", "WEBSOCKET /_nicegui_ws"
+_PAGES = {
+    "GET /sign-in": OPEN,
+    "POST /sign-in": OPEN,
+    "POST /sign-out": OPEN,
+    PAGE: Rule(READS, Of.THEIRS),
+    LIVE_UPDATES: Rule(READS, Of.THEIRS),
+}
+_OUTSIDE_THE_API = {
+    "GET /health": OPEN,
+    "GET /api/docs": OPEN,
+    "GET /api/openapi.json": OPEN,
+}
+
+
+_ONESELF = {
+    "POST /sign-in": OPEN,  # name and password are in the body
+    "GET /whoami": Rule(READS, Of.SELF),
+    "POST /whoami/password": Rule(READS, Of.SELF),
+    "GET /whoami/tokens": Rule(READS, Of.SELF),
+    "POST /whoami/tokens": Rule(READS, Of.SELF),
+    "POST /whoami/tokens/rotate": Rule(READS, Of.SELF),
+    "POST /whoami/tokens/{token_id}/revoke": Rule(READS, Of.SELF),
+    "POST /whoami/sign-in-code": Rule(READS, Of.SELF),
+}
+_USERS = {
+    "GET /users": Rule(AUDITS),
+    "POST /users": Rule(ADMINISTERS),
+    "GET /users/{user}": Rule(AUDITS),
+    "PATCH /users/{user}": Rule(ADMINISTERS),
+    "POST /users/{user}/password": Rule(ADMINISTERS),
+    "POST /users/{user}/remove": Rule(ADMINISTERS),
+    "GET /users/{user}/tokens": Rule(AUDITS),
+    "POST /users/{user}/tokens": Rule(ADMINISTERS),
+    "POST /users/{user}/tokens/{token_id}/revoke": Rule(ADMINISTERS),
+}
+
+
+def _in_api(routes: Mapping[str, Rule]) -> dict[str, Rule]:
+    return {route.replace(" ", f" {PREFIX}", 1): rule for route, rule in routes.items()}
+
+
+#: By group, as the reference shows them.
+GROUPS: Mapping[str, Mapping[str, Rule]] = {
+    "The server": _in_api(_SERVER),
+    "Oneself": _in_api(_ONESELF),
+    "Users": _in_api(_USERS),
+    "Devices": _in_api(_DEVICES),
+    "Tasks": _in_api(_TASKS),
+    "Models": _in_api(_MODELS),
+    "Runs": _in_api(_RUNS),
+    "Studies": _in_api(_STUDIES),
+    "Devices and FL servers themselves": _in_api(_MACHINES),
+    "Pages, by the session of a browser": _PAGES,
+    "Outside the API": _OUTSIDE_THE_API,
+}
+ROUTES: Mapping[str, Rule] = {
+    route: rule for group in GROUPS.values() for route, rule in group.items()
+}
+_NOBODY = Rule()
+
+
+def rule_of(method: str, path: str) -> Rule:
+    """The rule of a route, by its path as it is declared."""
+    return ROUTES.get(f"{method} {path}", _NOBODY)
+
+
+def require_allowed(principal: Principal, rule: Rule) -> None:
+    """``Forbidden`` unless a caller may call what has this rule."""
+    if principal.kind in rule.machines:
+        return
+    if principal.kind not in (TokenKind.PERSONAL, TokenKind.SESSION):
+        raise Forbidden(f"this takes {_takers(rule)}; what was sent is {_WHOSE[principal.kind]}")
+    if not rule.roles:
+        raise Forbidden(f"this takes {_takers(rule)}; what was sent is a user's token")
+    lacking = [role for role in principal.roles if role not in rule.roles]
+    if lacking:
+        raise Forbidden(
+            f"this is for {_names(rule.roles)}; user '{principal.user}' is "
+            f"{_article(lacking[0])} here"
+        )
+    if rule.of is Of.SERVER and principal.tasks is not None:
+        raise Forbidden(
+            f"this is about the whole server; user '{principal.user}' has leave for "
+            f"{named_tasks(principal.tasks)} only"
+        )
+
+
+_WHOSE = {
+    TokenKind.JOIN: "a join token",
+    TokenKind.DEVICE: "the token of a device",
+    TokenKind.ATTEMPT: "the token of an attempt",
+    TokenKind.CODE: "a sign-in code",
+}
+
+
+def _takers(rule: Rule) -> str:
+    machines = [_WHOSE[kind] for kind in sorted(rule.machines)]
+    whose = "a user" if rule.roles == READS else _names(rule.roles)
+    people = [f"the token of {whose}"] if rule.roles else []
+    return " or ".join([*people, *machines]) or "no token at all"
+
+
+def _names(roles: frozenset[Role]) -> str:
+    return " or ".join(_article(role) for role in Role if role in roles)
+
+
+def _article(role: Role) -> str:
+    return f"{'a' if role is Role.VIEWER else 'an'} {role.value}"
+
+
+def named_tasks(tasks: frozenset[str]) -> str:
+    """Tasks as a message names them."""
+    return "the tasks " + ", ".join(sorted(tasks)) if tasks else "no task"

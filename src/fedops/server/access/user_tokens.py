@@ -1,0 +1,189 @@
+"""The tokens of users: personal ones, and the sessions of their browsers, which end with what opened them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Literal, cast
+
+from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy.orm import Session
+
+from fedops.core.contracts import PersonalTokenCreate, PersonalTokenRead
+from fedops.core.errors import Forbidden, NotFound
+from fedops.core.reasons.durations import duration
+from fedops.core.states import Role, TokenKind
+from fedops.server.access import tokens
+from fedops.server.access.principal import Principal
+from fedops.server.database.read_models import read_as
+from fedops.server.database.tables import TokenRow, UserRow
+from fedops.server.events import event_log
+from fedops.server.events.notifications import TokensChanged, notify
+
+#: How long a personal token is good, unless it is said. Seconds.
+TOKEN_SECONDS = 90 * 86_400.0
+#: In place of a token's id: a password opened it.
+BY_PASSWORD = 0
+#: What a role has in it.
+_HOLDS: Mapping[Role, frozenset[Role]] = {
+    Role.ADMIN: frozenset(Role),
+    Role.OPERATOR: frozenset({Role.OPERATOR, Role.VIEWER}),
+    Role.VIEWER: frozenset({Role.VIEWER}),
+    Role.AUDITOR: frozenset({Role.AUDITOR}),
+}
+
+
+def create_for(
+    session: Session, user: UserRow, body: PersonalTokenCreate, now: float
+) -> PersonalTokenRead:
+    """A token for a user, made by an admin."""
+    _require_held(user.name, [user.role], body.role)
+    seconds = body.expires_in_seconds or TOKEN_SECONDS
+    return _make(session, user, body, body.tasks, seconds, now)
+
+
+def create_own(
+    session: Session, principal: Principal, body: PersonalTokenCreate, now: float
+) -> PersonalTokenRead:
+    """A token for oneself: it lets its holder do at most what the token used does, and not for longer."""
+    user = session.get_one(UserRow, principal.user_id)
+    used = session.get_one(TokenRow, principal.token_id)
+    _require_held(user.name, principal.roles, body.role)
+    tasks = used.tasks if body.tasks is None else body.tasks
+    if principal.tasks is not None and not set(tasks or ()) <= principal.tasks:
+        raise Forbidden(f"'{user.name}' has no leave for all of the tasks {', '.join(tasks or ())}")
+    left = None if used.kind is TokenKind.SESSION else used.expires_at
+    wanted = body.expires_in_seconds
+    seconds = wanted or TOKEN_SECONDS
+    if left is not None and seconds > left - now:
+        if wanted is not None:
+            raise Forbidden(
+                f"the token used ends in {duration(left - now)}, and one made with it no later"
+            )
+        seconds = left - now
+    named = body.model_copy(update={"role": body.role or used.role})
+    return _after(session, used, _make(session, user, named, tasks, seconds, now))
+
+
+def _after(session: Session, used: TokenRow, made: PersonalTokenRead) -> PersonalTokenRead:
+    """What a password opened ends with the password, and so does what was made with it."""
+    session.get_one(TokenRow, made.id).opened_with = used.opened_with
+    return made
+
+
+def _require_held(name: str, roles: Iterable[Role], wanted: Role | None) -> None:
+    for role in roles:
+        if wanted is not None and wanted not in _HOLDS[role]:
+            raise Forbidden(f"'{name}' is {role.value} here: a token cannot be {wanted.value}")
+
+
+def _make(
+    session: Session,
+    user: UserRow,
+    body: PersonalTokenCreate,
+    tasks: Iterable[str] | None,
+    seconds: float | None,
+    now: float,
+) -> PersonalTokenRead:
+    row, secret = tokens.issue_token(
+        session, TokenKind.PERSONAL, now, note=body.note, expires_in=seconds, user_id=user.id
+    )
+    row.role = body.role
+    row.tasks = None if tasks is None else sorted(set(tasks))
+    _log(session, user, "token_created", row, now)
+    return token_read(user, row, secret)
+
+
+def list_of(session: Session, user: UserRow, now: float) -> list[PersonalTokenRead]:
+    """A user's personal tokens, and the sessions that are open, newest first."""
+    open_session = and_(
+        TokenRow.kind == TokenKind.SESSION, TokenRow.revoked_at.is_(None), TokenRow.expires_at > now
+    )
+    query = (
+        select(TokenRow)
+        .where(TokenRow.user_id == user.id)
+        .where(or_(TokenRow.kind == TokenKind.PERSONAL, open_session))
+        .order_by(TokenRow.id.desc())
+    )
+    return [token_read(user, row) for row in session.scalars(query)]
+
+
+def revoke_of(session: Session, user: UserRow, token_id: int, now: float) -> PersonalTokenRead:
+    """Make a user's token worthless, with the sessions that it opened. Repeating is harmless."""
+    row = session.get(TokenRow, token_id)
+    if row is None or row.user_id != user.id or row.kind is TokenKind.CODE:
+        raise NotFound(
+            f"user '{user.name}' has no token {token_id}; 'fedops user token list' shows all"
+        )
+    if row.revoked_at is None:
+        _revoke(session, or_(TokenRow.id == row.id, TokenRow.opened_with == row.id), now)
+        session.refresh(row)
+        _log(session, user, "token_revoked", row, now)
+    return token_read(user, row)
+
+
+def revoke_own(
+    session: Session, principal: Principal, token_id: int, now: float
+) -> PersonalTokenRead:
+    """Make a token of one's own worthless; with one that is limited, only that one itself."""
+    user = session.get_one(UserRow, principal.user_id)
+    used = session.get_one(TokenRow, principal.token_id)
+    if (used.role is not None or used.tasks is not None) and token_id != used.id:
+        raise Forbidden("the token used is a limited one: of all tokens it may revoke itself only")
+    return revoke_of(session, user, token_id, now)
+
+
+def rotate(session: Session, principal: Principal, now: float) -> tuple[str, PersonalTokenRead]:
+    """Another token in place of the one used, which is worth nothing from now on.
+
+    The hash of the former one, and the new one.
+    """
+    user = session.get_one(UserRow, principal.user_id)
+    used = session.get_one(TokenRow, principal.token_id)
+    seconds = None if used.expires_at is None else used.expires_at - used.created_at
+    body = PersonalTokenCreate(note=used.note, role=used.role)
+    made = _after(session, used, _make(session, user, body, used.tasks, seconds, now))
+    revoke_of(session, user, used.id, now)
+    return used.hash, made
+
+
+def end_sessions(session: Session, user: UserRow, now: float) -> None:
+    """End what a user's browsers have open, and the tokens that their password got."""
+    opened = or_(
+        TokenRow.kind.in_((TokenKind.SESSION, TokenKind.CODE)), TokenRow.opened_with == BY_PASSWORD
+    )
+    _revoke(session, and_(TokenRow.user_id == user.id, opened), now)
+
+
+def revoke_all(session: Session, user: UserRow, now: float) -> None:
+    """Make all tokens of a user worthless."""
+    _revoke(session, TokenRow.user_id == user.id, now)
+
+
+def rights_changed(session: Session) -> None:
+    """What tokens let their holders do may be something else from now on."""
+    notify(session, TokensChanged())
+
+
+def _revoke(session: Session, which: ColumnElement[bool], now: float) -> None:
+    session.execute(
+        update(TokenRow).where(which, TokenRow.revoked_at.is_(None)).values(revoked_at=now)
+    )
+    rights_changed(session)
+
+
+def _log(session: Session, user: UserRow, what: str, row: TokenRow, now: float) -> None:
+    text = f"token {row.id}" + (f", {row.note}" if row.note else "")
+    event_log.append_event(
+        session, now, event_log.OPERATOR, f"user {user.name}", f"user.{what}", text
+    )
+
+
+def token_read(user: UserRow, row: TokenRow, secret: str | None = None) -> PersonalTokenRead:
+    return read_as(
+        PersonalTokenRead,
+        row,
+        user=user.name,
+        kind=cast(Literal["personal", "session"], row.kind.value),
+        revoked=row.revoked_at is not None,
+        token=secret,
+    )
