@@ -6,6 +6,7 @@
 #   make check   formatting, lint, types, import contracts, rooms
 #   make bench   the benchmarks
 #   make scale   a round of a thousand devices on this machine (ARGS="--devices 300" for fewer)
+#   make attack  what others notice while a server is attacked: ten minutes at most (ARGS="--quick")
 #   make chaos   50 runs whose processes are killed, frozen and cut off (ARGS="--schedules 5 --seed 2")
 #   make record-protocol  keep the calls of a new version of the protocol (tests/fixtures/protocol)
 #   make soak    24 rounds with a device at 1 Mbit/s whose connections are cut (SOAK_ROUNDS=100 for more)
@@ -24,7 +25,7 @@ LOG    := $(VENV)/install.log
 NEXT   := .venv-next
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-xai test test-fast check bench scale chaos soak record-protocol flower-next format docs clean
+.PHONY: help demo demo-xai test test-fast check bench scale attack chaos soak record-protocol flower-next format docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -57,6 +58,9 @@ bench: $(STAMP)
 
 scale: $(STAMP)
 	@$(BIN)/python benchmarks/thousand_devices.py $(ARGS)
+
+attack: $(STAMP)
+	@$(BIN)/python benchmarks/attack.py $(ARGS)
 
 chaos: $(STAMP)
 	@$(BIN)/python tests/acceptance/chaos/run.py $(ARGS)

@@ -53,7 +53,8 @@ def run(
         app = open_app(settings, engines)
         announce(settings)
         let_go = app.state.manager.services.let_go
-        serve(front(app), listener, BACKLOG, name="Server Manager", let_go=let_go)
+        proxies = settings.listed_proxies
+        serve(front(app), listener, BACKLOG, name="Server Manager", proxies=proxies, let_go=let_go)
 
 
 def run_file_server(settings: ServerSettings, announce: Announce) -> None:
@@ -71,7 +72,8 @@ def run_file_server(settings: ServerSettings, announce: Announce) -> None:
 
         member = open_file_server(settings)
         announce(settings)
-        serve(file_app(member), listener, BACKLOG, name="file server")
+        proxies = settings.listed_proxies
+        serve(file_app(member), listener, BACKLOG, name="file server", proxies=proxies)
 
 
 def _begin(
