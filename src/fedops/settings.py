@@ -203,6 +203,13 @@ class ClientSettings(BaseSettings):
     spool_bytes: int = Field(default=256 * MIB, ge=MIB)
     #: Upper limit of the models that are kept to be used again, in bytes. The newest is always kept.
     model_bytes: int = Field(default=4_096 * MIB, ge=0)
+    #: After how many days the device's credential is replaced by a new one.
+    credential_days: float = Field(default=30.0, gt=0)
+    #: Where systemd puts the credentials of a service; ``fedops-device`` in it is what ``device.json`` is.
+    credentials_directory: Path | None = Field(
+        default=None,
+        validation_alias=AliasChoices("credentials_directory", "CREDENTIALS_DIRECTORY"),
+    )
     #: A file with the certificates of the authorities against which the server's certificate is checked;
     #: None: the usual ones.
     ca_file: Path | None = None

@@ -109,6 +109,10 @@ class Identity:
     device_id: str
     name: str
     token: str
+    #: Since when it has the token, in POSIX seconds by its own clock. None: since before this was noted.
+    token_since: float | None = None
+    #: A token that is to replace it, and may not be confirmed yet.
+    next_token: str | None = None
 
     def save(self, home: DataDir) -> None:
         write_secret(home.identity, json.dumps(asdict(self), indent=2) + "\n")
@@ -133,6 +137,21 @@ def load_identity(home: DataDir) -> Identity:
         raise Unavailable(f"cannot read {home.identity}: {error.strerror}") from None
     except (ValueError, TypeError) as error:
         raise Invalid(f"{home.identity} is damaged: {error}; remove it and join again") from None
+
+
+#: The systemd credential (``LoadCredential=``) that holds what ``device.json`` would hold.
+CREDENTIAL = "fedops-device"
+
+
+def provided_identity(credentials: Path | None) -> Identity | None:
+    """The identity that systemd hands in, if it does. ``Invalid``: it cannot be read."""
+    file = credentials / CREDENTIAL if credentials else None
+    if file is None or not file.exists():
+        return None
+    try:
+        return Identity(**json.loads(file.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise Invalid(f"the systemd credential '{CREDENTIAL}' is no device.json: {error}") from None
 
 
 def write_secret(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import socket
+import time
 from base64 import b64encode
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -116,7 +117,7 @@ def join(
     body = join_request(token, request_name, key, describe_device())
     with JoinClient(url, transport=transport, verify=trust(ca_file), proxy=way) as client:
         reply = _ask(client, body, patience)
-    identity = Identity(client.url, reply.device_id, reply.name, reply.device_token)
+    identity = Identity(client.url, reply.device_id, reply.name, reply.device_token, time.time())
     identity.save(place)
     return Joined(identity, True, reply.enrolment, request_name)
 

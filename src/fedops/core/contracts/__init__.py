@@ -39,6 +39,7 @@ from fedops.core.contracts.base import (
 )
 from fedops.core.contracts.devices import DeviceRead, ProcessReport, Readiness, Refusal
 from fedops.core.contracts.enrolment import (
+    CredentialReply,
     DeviceInfo,
     JoinReply,
     JoinRequest,
@@ -134,6 +135,7 @@ __all__ = [
     "Collected",
     "CommitReply",
     "ConfigDifference",
+    "CredentialReply",
     "Delivery",
     "DeviceInfo",
     "DevicePresence",

@@ -47,7 +47,10 @@ class TokenCache:
     def known(self, secret: str) -> Principal | None:
         """Whom a token speaks for, if it was looked up not long ago."""
         found = self._known.get(secret)
-        return found[0] if found and self._monotonic() < found[1] else None
+        if found is None or self._monotonic() >= found[1]:
+            return None
+        ends = found[0].expires_at
+        return None if ends is not None and self._clock() >= ends else found[0]
 
     def look_up(self, secret: str) -> Principal:
         """Whom a token speaks for. ``Unauthorized`` or ``Forbidden`` says what is wrong with it."""
@@ -61,6 +64,11 @@ class TokenCache:
                 kept = DEVICE_KEPT_SECONDS if principal.device_id else KEPT_SECONDS
                 self._known[secret] = (principal, self._monotonic() + kept)
         return principal
+
+    @property
+    def generation(self) -> int:
+        """Another one whenever tokens that were valid may not be so any more."""
+        return self._generation
 
     def clear(self) -> None:
         """A token may not be valid any more."""

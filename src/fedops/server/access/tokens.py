@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from typing import Literal, cast
 
 from sqlalchemy import select, update
@@ -35,6 +36,8 @@ class Principal:
     token_id: int
     device_id: str | None = None
     attempt_id: int | None = None
+    #: When it ends by itself, by the server's clock.
+    expires_at: float | None = None
 
 
 def issue_token(
@@ -72,7 +75,7 @@ def authenticate(session: Session, secret: str, now: float) -> Principal:
         raise Unauthorized("this token is not known here; is it of another server, or cut short?")
     _require_not_revoked(session, row)
     _require_valid(row, now, Unauthorized)
-    return Principal(row.kind, row.id, row.device_id, row.attempt_id)
+    return Principal(row.kind, row.id, row.device_id, row.attempt_id, row.expires_at)
 
 
 def _require_not_revoked(session: Session, row: TokenRow) -> None:
@@ -119,6 +122,20 @@ def spend_token(session: Session, secret: str, now: float) -> TokenRow:
             return row
 
 
+def require_from(row: TokenRow, address: str | None) -> None:
+    """``Forbidden`` unless a join token may be used from this address."""
+    if row.network is None:
+        return
+    try:
+        inside = ip_address(address or "") in ip_network(row.network)
+    except ValueError:  # a socket of this machine, or what a proxy made up
+        inside = False
+    if not inside:
+        raise Forbidden(
+            f"join token {row.id} is for machines in {row.network}; this one calls from {address}"
+        )
+
+
 def _require_valid(row: TokenRow, now: float, error: type[Forbidden]) -> None:
     name = f"{row.kind.value} token {row.id}"
     how = (
@@ -144,7 +161,10 @@ def create_join_token(session: Session, body: TokenCreate, now: float) -> TokenR
         expires_in=body.expires_in_seconds,
         uses=body.uses,
     )
+    row.for_task, row.network = body.task, body.network
     text = f"for {body.uses} uses within {duration(body.expires_in_seconds)}"
+    text += f", for task {body.task} alone" if body.task else ""
+    text += f", from {body.network} alone" if body.network else ""
     event_log.append_event(
         session, now, event_log.OPERATOR, f"token {row.id}", "token.created", text
     )
@@ -209,6 +229,7 @@ def _read(row: TokenRow, secret: str | None = None) -> TokenRead:
         TokenRead,
         row,
         kind=cast(Literal["join", "admin"], row.kind.value),
+        task=row.for_task,
         revoked=row.revoked_at is not None,
         token=secret,
     )

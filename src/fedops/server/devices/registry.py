@@ -18,6 +18,7 @@ from fedops.server.database.read_models import read_as
 from fedops.server.database.tables import AssignmentRow, DeviceRow, TaskRow
 from fedops.server.devices import availability, membership
 from fedops.server.devices.membership import tasks_of_device
+from fedops.server.events import event_log
 
 
 def list_devices(session: Session, now: float, task: str | None = None) -> list[DeviceRead]:
@@ -37,6 +38,12 @@ def read_device(session: Session, device: str, now: float) -> DeviceRead:
     row = require_device(session, device)
     work = open_work.work_by_device(session, AssignmentRow.device_id == row.id)
     return _read(row, tasks_of_device(session, row.id), work.get(row.id, []), now)
+
+
+def note_new_credential(session: Session, device_id: str, now: float) -> None:
+    """Its credential was replaced by a new one."""
+    subject = f"device {session.get_one(DeviceRow, device_id).name}"
+    event_log.append_event(session, now, subject, subject, "device.credential_renewed")
 
 
 def _read(row: DeviceRow, tasks: list[str], work: Sequence[WorkFacts], now: float) -> DeviceRead:

@@ -34,9 +34,10 @@ _WANTED = frozenset((b"host", b"origin", b"authorization", b"content-length", b"
 class Places:
     """Which paths are whose. A prefix is one of whole parts of a path."""
 
-    #: The API: nothing with a body without a credential, but for ``join``.
+    #: The API: nothing with a body without a credential, but for a small one to join or to sign in.
     api: str
     join: str
+    sign_in: str
     #: Apps that look at the credential themselves before they read.
     own: tuple[str, ...]
 
@@ -112,7 +113,8 @@ class Gate:
             if who.device_id is not None and not own:
                 receive = self._measured(who.device_id, receive)
         elif not own:
-            receive = _stranger(path.startswith(places.api + "/"), who, head, receive)
+            closed = path.startswith(places.api + "/") and path != places.sign_in
+            receive = _stranger(closed, who, head, receive)
         return receive, send if own else with_headers(scope, send)
 
     # --- whose it is ---------------------------------------------------------------------------
@@ -189,10 +191,10 @@ class Gate:
 
 
 def _stranger(
-    is_api: bool, why: Forbidden, head: Mapping[bytes, bytes], receive: Receive
+    closed: bool, why: Forbidden, head: Mapping[bytes, bytes], receive: Receive
 ) -> Receive:
     """What comes without a credential: no body to the API, a small one to the pages."""
-    if is_api and (b"transfer-encoding" in head or _announced(head)):
+    if closed and (b"transfer-encoding" in head or _announced(head)):
         raise why
     return _at_most(STRANGER_BYTES, head, receive)
 

@@ -30,7 +30,12 @@ def guarded(app: ASGIApp, tokens: TokenCache, settings: ServerSettings) -> Gate:
         app,
         tokens,
         Hosts(settings.public_url, names),
-        Places(api=PREFIX, join=PREFIX + "/join", own=(PREFIX + "/work", PREFIX + "/blobs")),
+        Places(
+            api=PREFIX,
+            join=PREFIX + "/join",
+            sign_in=PREFIX + "/sign-in",
+            own=(PREFIX + "/work", PREFIX + "/blobs"),
+        ),
         traffic,
         ConnectionBook(proxies=settings.listed_proxies),
     )

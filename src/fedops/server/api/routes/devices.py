@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fastapi import Request
+
 from fedops.core.contracts import DeviceRead, JoinReply, JoinRequest, LogPage, TelemetryRead
 from fedops.server.api.http.authentication import (
     ADMIN,
@@ -83,7 +85,8 @@ def _decide(server: Services, device: str, decision: str) -> DeviceRead:
 
 
 @joining.post("/join", status_code=201)
-def join(body: JoinRequest, server: Server) -> JoinReply:
+def join(body: JoinRequest, request: Request, server: Server) -> JoinReply:
     """Enrol a device with a join token. The device's token is in this answer and nowhere else."""
+    address = request.client.host if request.client else None
     with server.db.write() as session:
-        return enrolment.join(session, body, server.settings, server.clock())
+        return enrolment.join(session, body, server.settings, server.clock(), address)

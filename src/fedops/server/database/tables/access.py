@@ -30,3 +30,6 @@ class TokenRow(Base):
     revoked_at: Mapped[float | None]
     device_id: Mapped[str | None] = mapped_column(ForeignKey("devices.id"), index=True)
     attempt_id: Mapped[int | None] = mapped_column(ForeignKey("attempts.id"), index=True)
+    #: Of a join token: the only task that its devices may take part in, and where they may join from (CIDR).
+    for_task: Mapped[str | None] = mapped_column(String(63))
+    network: Mapped[str | None] = mapped_column(String(49))

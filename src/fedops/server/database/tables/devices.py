@@ -48,6 +48,8 @@ class DeviceRow(Base):
     spool_dropped: Mapped[int] = mapped_column(BigInteger, default=0)
     #: What it asked for that cannot be (core.contracts.Work.problems).
     problems: Mapped[list[str]]
+    #: The only task that it may take part in. None: any.
+    only_task: Mapped[str | None] = mapped_column(String(63))
 
 
 class MembershipRow(Base):
