@@ -12,7 +12,6 @@ from typing import Any
 
 import uvicorn
 
-from fedops.server.edge.connections import ConnectionBook
 from fedops.server.edge.gate import Gate
 from fedops.server.edge.watched_protocol import WatchedProtocol
 
@@ -23,9 +22,9 @@ _SWEEP_SECONDS = 0.02
 class _Server(uvicorn.Server):
     """Begins and ends at once: uvicorn itself looks ten times a second, and each test ends one."""
 
-    def __init__(self, config: uvicorn.Config, book: ConnectionBook | None) -> None:
+    def __init__(self, config: uvicorn.Config, gate: Gate | None) -> None:
         super().__init__(config)
-        self._book = book
+        self._gate = gate
         self.up = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._end = asyncio.Event()
@@ -43,8 +42,8 @@ class _Server(uvicorn.Server):
         sweeping.cancel()
 
     async def _sweep(self) -> None:
-        while self._book is not None:
-            self._book.sweep(asyncio.get_running_loop().time())
+        while self._gate is not None:
+            self._gate.look(asyncio.get_running_loop().time())
             await asyncio.sleep(_SWEEP_SECONDS)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -64,13 +63,13 @@ class _Server(uvicorn.Server):
 @contextmanager
 def serving(app: Any, lifespan: str = "on", port: int = 0) -> Iterator[int]:
     """Serve ``app``; gives its port (0: any free one). The connections of a gate are watched by it."""
-    book = app.book if isinstance(app, Gate) else None
-    watched: dict[str, Any] = {"http": partial(WatchedProtocol, book)} if book is not None else {}
+    gate = app if isinstance(app, Gate) else None
+    watched: dict[str, Any] = {"http": partial(WatchedProtocol, gate.book)} if gate else {}
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))
         config = uvicorn.Config(app, lifespan=lifespan, ws="none", log_level="warning", **watched)
-        server = _Server(config, book)
+        server = _Server(config, gate)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
         assert server.up.wait(10)

@@ -14,7 +14,6 @@ from types import FrameType
 import uvicorn
 
 from fedops.core.errors import FedOpsError
-from fedops.server.edge.connections import ConnectionBook
 from fedops.server.edge.gate import Gate
 from fedops.server.edge.watched_protocol import WatchedProtocol
 
@@ -59,7 +58,7 @@ def serve(
         proxy_headers=bool(proxies),
         forwarded_allow_ips=list(proxies),
     )
-    server = _Server(config, let_go, app.book)
+    server = _Server(config, let_go, app)
     server.run(sockets=[listener])
     if not server.started:
         raise FedOpsError(f"the {name} could not start; see the log above")
@@ -68,16 +67,14 @@ def serve(
 class _Server(uvicorn.Server):
     """Ends in order: first those who wait for news are let go, then requests, then the rest."""
 
-    def __init__(
-        self, config: uvicorn.Config, let_go: Callable[[], None], book: ConnectionBook
-    ) -> None:
+    def __init__(self, config: uvicorn.Config, let_go: Callable[[], None], gate: Gate) -> None:
         super().__init__(config)
         self._let_go = let_go
-        self._book = book
+        self._gate = gate
 
     async def on_tick(self, counter: int) -> bool:
         if counter % _TICKS_A_SECOND == 0:
-            self._book.sweep(asyncio.get_running_loop().time())
+            self._gate.look(asyncio.get_running_loop().time())
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import socket
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid
+from fedops.platforms.files import keep_to_owner, make_private
 from fedops.platforms.processes import raise_open_files
 from fedops.processes.lock import hold_lock
 from fedops.processes.log_output import log_to_stderr
@@ -17,6 +19,8 @@ from fedops.server.database.backup_lock import require_finished
 from fedops.server.database.database import parse_url
 from fedops.server.jobs.engine_process import COMMAND, LocalEngineProcesses
 from fedops.settings import ServerSettings
+
+logger = logging.getLogger("fedops.server")
 
 LOCK = "server.lock"
 #: Each device holds a long poll and a connection or two for files and what it says.
@@ -97,8 +101,11 @@ def _require_shared_database(settings: ServerSettings) -> None:
 
 
 def _make_home(settings: ServerSettings) -> None:
+    keep_to_owner()
     try:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if make_private(settings.home):
+            logger.warning("%s could be read by other users; now it is yours alone", settings.home)
     except OSError as error:
         raise Invalid(
             f"cannot use {settings.home} as the server's folder: {error.strerror}; "

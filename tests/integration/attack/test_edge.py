@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import threading
 import time
@@ -11,12 +12,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import numpy as np
 import pytest
 from attacks import FROM, crowd, head, heard, line_to, pour, pour_chunks, status_of, trickle
 from managing import World, idle, managing
 
 from fedops.api_client import LONG_POLL_SECONDS, TryLater
 from fedops.core.errors import Unavailable
+from fedops.storage import tensors
 
 API = "/api/v1"
 HUGE = 100 << 20
@@ -246,3 +249,54 @@ def test_answers_tell_browsers_to_run_and_frame_nothing(world: World) -> None:
             assert told["x-content-type-options"] == "nosniff"
             assert "frame-ancestors 'none'" in told["content-security-policy"]
             assert "strict-transport-security" not in told  # it came without TLS
+
+
+# --- who was let in, and is not any more -------------------------------------------------------
+
+
+def test_a_transfer_of_a_device_that_is_shut_out_stops(world: World) -> None:
+    """A download that the device reads slowly, and an upload: both were admitted when they began."""
+    world.task()
+    device = world.ready_devices("a")["a"]
+    other = world.ready_devices("b")["b"]
+    _, engine = world.running()
+    model = engine.upload(world.file(tensors.pack({"w": np.zeros(8 << 20, dtype=np.float32)})))
+    blob = {"sha256": model.sha256, "size": model.size}
+    arrays = {"type": "array", "tensors": [["w", "w"]], "blob": blob}
+    instructions = [{"version": 1, "records": {"arrays": arrays}}]
+    work = world.begin(engine, 1, "a", "b", model=model.sha256, instructions=instructions)
+    device.take()
+    other.take()
+    told = {"authorization": f"Bearer {device.token}", "fedops_protocol": 1}
+    tus = {"tus_resumable": "1.0.0", "upload_offset": 0}
+    with line_to(port_of(world)) as down, line_to(port_of(world)) as up:
+        down.sendall(head("GET", f"{API}/blobs/{model.sha256}", **told))
+        assert status_of(down.recv(1 << 12)) == 200
+        path = begun_upload(world, device.token, work["a"])
+        as_bytes = {"content_type": "application/offset+octet-stream", "content_length": 1 << 20}
+        up.sendall(head("PATCH", path, **told, **tus, **as_bytes) + b"x" * 1_000)
+        world.operator.decide_device("a", "revoke")
+        received = len(heard(down))
+        assert received < model.size
+        assert not status_of(heard(up)) or pour(up, 1 << 20) < 1 << 20
+    other.poll()  # what others do goes on
+    with httpx.Client(base_url=world.url, trust_env=False, timeout=30.0) as http:
+        said = {"authorization": f"Bearer {other.token}", "fedops-protocol": "1"}
+        assert len(http.get(f"{API}/blobs/{model.sha256}", headers=said).content) == model.size
+
+
+def begun_upload(world: World, token: str, assignment: str) -> str:
+    """The path of an upload of a megabyte of which nothing has come."""
+    pairs = {"assignment": assignment, "sha256": "0" * 64, "encoding": "none"}
+    text = ",".join(f"{k} {base64.b64encode(v.encode()).decode()}" for k, v in pairs.items())
+    headers = {
+        "authorization": f"Bearer {token}",
+        "fedops-protocol": "1",
+        "tus-resumable": "1.0.0",
+        "upload-length": str(1 << 20),
+        "upload-metadata": text,
+    }
+    with httpx.Client(base_url=world.url, trust_env=False) as http:
+        made = http.post(f"{API}/blobs", headers=headers)
+    assert made.status_code == 201, made.text
+    return httpx.URL(made.headers["location"]).path

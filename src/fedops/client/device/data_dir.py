@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +12,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedops.core.errors import Invalid, NotFound, Unavailable
+from fedops.platforms.files import keep_to_owner, make_private
 from fedops.storage.atomic_files import write_atomic
+
+logger = logging.getLogger("fedops.client")
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,17 @@ class DataDir:
         return self.path / "models"
 
     def create(self) -> None:
-        """Make the directory, for this user only."""
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Make the directory, for this user only. ``Invalid``: it cannot be."""
+        keep_to_owner()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if make_private(self.path):
+                logger.warning("%s could be read by other users; now it is yours alone", self.path)
+        except OSError as error:
+            raise Invalid(
+                f"cannot use {self.path} as the device's folder: {error.strerror}; "
+                "give another one with --home"
+            ) from None
 
     def make_local_token(self) -> str:
         """The secret that the local ports ask for; made once."""

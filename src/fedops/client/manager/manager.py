@@ -122,12 +122,12 @@ def run_client(
 def manage(settings: ClientSettings, options: Options) -> None:
     """Run a Client Manager whose app is known to be sound."""
     home = DataDir(settings.home)
-    identity = provided_identity(settings.credentials_directory)
-    options.provided = identity is not None
-    if identity is not None:
-        replace(identity, token="").save(home)
-    else:
-        identity = load_identity(home)
+    provided = provided_identity(settings.credentials_directory)
+    options.provided = provided is not None
+    identity = provided or load_identity(home)
+    home.create()
+    if provided:
+        replace(provided, token="").save(home)  # for those who look: the secret stays where it is
     config = load_device_config(home.device_config)
     lock = hold_lock(home.lock, "a Client Manager")
     try:

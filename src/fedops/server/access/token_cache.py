@@ -5,10 +5,14 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+from sqlalchemy import select
+
+from fedops.core.states import ENROLMENT_OUT
 from fedops.server.access.tokens import Principal, Unauthorized, authenticate
 from fedops.server.database.database import Database
+from fedops.server.database.tables import DeviceRow
 
 #: How long an answer is good, unless it is cleared before; the tokens of devices do not expire. Seconds.
 KEPT_SECONDS, DEVICE_KEPT_SECONDS = 30.0, 300.0
@@ -64,6 +68,12 @@ class TokenCache:
                 kept = DEVICE_KEPT_SECONDS if principal.device_id else KEPT_SECONDS
                 self._known[secret] = (principal, self._monotonic() + kept)
         return principal
+
+    def shut_out(self, device_ids: Collection[str]) -> list[str]:
+        """Which of these devices were taken out."""
+        query = select(DeviceRow.id).where(DeviceRow.enrolment.in_(ENROLMENT_OUT))
+        with self._db.read() as session:
+            return [one for one in session.scalars(query) if one in device_ids]
 
     @property
     def generation(self) -> int:

@@ -74,6 +74,23 @@ class Gate:
         self._places = places
         self._traffic = traffic
         self.book = book
+        self._seen = tokens.generation
+        self._cutting: asyncio.Task[None] | None = None
+
+    def look(self, now: float) -> None:
+        """End what has taken too long, and what goes on for who was shut out. About once a second."""
+        self.book.sweep(now)
+        generation = self._tokens.generation
+        if generation != self._seen and (self._cutting is None or self._cutting.done()):
+            self._seen = generation
+            self._cutting = asyncio.ensure_future(self._cut())
+
+    async def _cut(self) -> None:
+        """A transfer that is under way was admitted when it began."""
+        busy = self.book.busy()
+        for device in await asyncio.to_thread(self._tokens.shut_out, busy) if busy else []:
+            for connection in self.book.of(device):
+                self.book.end(connection, "shut out")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
