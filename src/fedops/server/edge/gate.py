@@ -18,9 +18,9 @@ from fedops.server.access.token_cache import TokenCache
 from fedops.server.access.tokens import Principal, Unauthorized
 from fedops.server.edge.connections import SCOPE_KEY, Connection, ConnectionBook
 from fedops.server.edge.hosts import Hosts
-from fedops.server.edge.rates import Rates
 from fedops.server.edge.response_headers import with_headers
 from fedops.server.protocol.error_replies import HEADERS, log_trouble
+from fedops.server.protocol.rates import Rates
 from fedops.server.protocol.refusals import TooLarge, TooMany
 
 #: The largest body of who needs no credential, and of a join. Bytes.

@@ -9,7 +9,7 @@ from fedops.server.access.token_cache import TokenCache
 from fedops.server.edge.connections import ConnectionBook
 from fedops.server.edge.gate import Gate, Places, Traffic
 from fedops.server.edge.hosts import Hosts
-from fedops.server.edge.rates import Rates
+from fedops.server.protocol.rates import Rates
 from fedops.settings import ServerSettings
 
 #: Of one address: guesses of a credential a minute, and joins that are refused.

@@ -26,6 +26,7 @@ from fedops.server.rounds.instructions import Instructions
 from fedops.server.rounds.other_managers import Others
 from fedops.server.rounds.work_hub import WorkHub
 from fedops.server.tasks.tasks import Planned
+from fedops.server.telemetry.device_allowance import DeviceAllowance
 from fedops.settings import ServerSettings
 from fedops.storage.blobs import BlobStore
 
@@ -54,6 +55,7 @@ class Services:
     slots: Slots
     others: Others
     leadership: Leadership
+    allowance: DeviceAllowance
 
     def authenticate(self, secret: str) -> Principal:
         """Whom a token speaks for."""

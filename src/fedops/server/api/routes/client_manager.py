@@ -36,7 +36,9 @@ def deliver_records(body: RecordBatch, device_id: DeviceId, server: Server) -> R
 
     # With what others write: a round's devices report at once.
     accepted = server.writer.call(
-        lambda session: device_records.ingest_records(session, device_id, body, limit, now)
+        lambda session: device_records.ingest_records(
+            session, device_id, body, server.allowance, limit, now
+        )
     )
     reached("server.records.kept")
     return accepted

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedops.server.edge.rates import Rates
+from fedops.server.protocol.rates import Rates
 from fedops.testing import FakeClock
 
 
