@@ -5,16 +5,14 @@ Attackers call from 127.0.0.66 and the others from 127.0.0.1, all on this machin
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from common import HERE, options, report, say
+from attack_kinds import ATTACKS, Attack, Target
+from common import options, report, say
 from cryptography.hazmat.primitives.asymmetric import ec
 from idle import TASK, light_federation
 from server_side import MB, MemoryMeter, ProcessTree, server_root
@@ -25,103 +23,9 @@ from fedops.client.device.enrolment import describe_device, join_request
 from fedops.core import contracts as c
 from fedops.demo.federation import Federation
 
-sys.path.insert(0, str(HERE.parent / "tests" / "helpers"))
-from attacks import crowd, head, heard, line_to, pour, pour_chunks, status_of
-
 MUST_P99_MS, MUST_MB, MUST_DISK_MB = 1_000.0, 800.0, 300.0
-API = "/api/v1"
-HUGE = 100_000_000
 #: The run goes on: so many seconds at most from one committed round to the next, while it is attacked.
 MUST_ROUND_SECONDS = 30.0
-
-
-@dataclass
-class Target:
-    """A server, and what an attacker has of it."""
-
-    federation: Federation
-    #: Of a device of the attacker's.
-    device_token: str
-    #: Of one use, which is spent.
-    join_token: str
-    #: How much of an attack is made.
-    scale: float
-
-    @property
-    def port(self) -> int:
-        return self.federation.port
-
-    def many(self, count: int) -> int:
-        return max(int(count * self.scale), 10)
-
-
-Attack = Callable[[Target], str]
-
-
-def slow_heads(target: Target) -> str:
-    """A slow-loris: headers that never end."""
-    begin = b"GET / HTTP/1.1\r\nhost: 127.0.0.1\r\n"
-    told = asyncio.run(crowd(target.port, target.many(1_500), 25.0, first=begin, each=b"a: b\r\n"))
-    return f"{told['opened']} connections, {told['ended']} ended by the server"
-
-
-def half_open(target: Target) -> str:
-    """Connections that say nothing."""
-    told = asyncio.run(crowd(target.port, target.many(1_000), 25.0))
-    return f"{told['opened']} connections, {told['ended']} ended by the server"
-
-
-def slow_bodies(target: Target) -> str:
-    """Bodies of a device that never end."""
-    begin = head(
-        "POST",
-        API + "/devices/me/records",
-        content_length=1_000_000,
-        authorization=f"Bearer {target.device_token}",
-        fedops_protocol=1,
-    )
-    told = asyncio.run(crowd(target.port, target.many(500), 25.0, first=begin, each=b" "))
-    return f"{told['opened']} connections, {told['ended']} ended by the server"
-
-
-def large_bodies(target: Target) -> str:
-    """100 MB to whatever takes a body: as nobody, and as a device."""
-    device = {"authorization": f"Bearer {target.device_token}"}
-    taken = tried = 0
-    for path in ("/join", "/tasks", "/devices/me/records", "/bundles", "/work"):
-        for who in ({}, device):
-            for length in ({"content_length": HUGE}, {"transfer_encoding": "chunked"}):
-                with line_to(target.port) as line:
-                    line.sendall(head("POST", API + path, fedops_protocol=1, **length, **who))
-                    send = pour_chunks if "transfer_encoding" in length else pour
-                    taken, tried = taken + send(line, HUGE), tried + HUGE
-    return f"{taken / MB:.0f} of {tried / MB:.0f} MB got away"
-
-
-def joins(target: Target) -> str:
-    """Joins without end, with a token that is used up."""
-    info, key = describe_device(), ec.generate_private_key(ec.SECP384R1())
-    body = join_request(target.join_token, "intruder", key, info).model_dump_json().encode()
-    sent_as = {"content_type": "application/json", "content_length": len(body)}
-    request = head("POST", API + "/join", fedops_protocol=1, **sent_as) + body
-    statuses: dict[int | None, int] = {}
-    for _ in range(target.many(10_000) // 100):
-        with line_to(target.port) as line:
-            for _ in range(100):
-                line.sendall(request)
-                status = status_of(heard(line))
-                statuses[status] = statuses.get(status, 0) + 1
-    told = ", ".join(f"{count} x {status}" for status, count in sorted(statuses.items(), key=str))
-    return f"{told}: none joined" if 201 not in statuses else f"{told}: JOINED"
-
-
-ATTACKS: dict[str, Attack] = {
-    "slow-loris": slow_heads,
-    "half-open connections": half_open,
-    "slow bodies": slow_bodies,
-    "100 MB bodies": large_bodies,
-    "joins with one token": joins,
-}
 
 
 class Watch:

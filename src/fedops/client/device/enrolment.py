@@ -140,7 +140,8 @@ def _joined_before(home: DataDir, url: str, ca_file: Path | None) -> Joined:
             f"{home.path} belongs to '{identity.name}' of {identity.server}; "
             "to join another server too, give another data dir with --home"
         )
-    _require_wanted(home, identity, ca_file)
+    if identity.token:  # else systemd has it
+        _require_wanted(home, identity, ca_file)
     return Joined(identity, False, None)
 
 
