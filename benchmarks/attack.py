@@ -78,24 +78,27 @@ def is_kept(row: dict[str, Any]) -> bool:
     return bounded and answered and row["rounds"] > 0
 
 
-def attacker(federation: Federation) -> tuple[str, str]:
-    """The token of a device of the attacker's, and the join token that it has spent."""
+def attacker(federation: Federation, number: int, scale: float) -> Target:
+    """What an attacker has who enrolled a device."""
+    name = f"attacker-{number}"
     with federation.operator() as operator, JoinClient(federation.url) as joiner:
-        secret = str(operator.create_token(c.TokenCreate(note="attacker")).token)
+        secret = str(operator.create_token(c.TokenCreate(note=name)).token)
         key = ec.generate_private_key(ec.SECP384R1())
-        reply = joiner.join(join_request(secret, "attacker", key, describe_device()))
-    return reply.device_token, secret
+        reply = joiner.join(join_request(secret, name, key, describe_device()))
+    return Target(federation, name, reply.device_token, secret, scale)
 
 
 def measure(place: Path, devices: int, scale: float, names: list[str]) -> list[dict[str, Any]]:
     with light_federation(place, devices, train_seconds=0.5) as (federation, _):
-        target = Target(federation, *attacker(federation), scale)
         with federation.operator() as operator:
             overrides = ["num_rounds=100000", f"clients_per_round={devices}"]
             run = operator.start_run(TASK, c.RunStart(overrides=overrides))
         watch = Watch(federation, run.id)
-        watch.row("(none)", lambda _: "", target)
-        return [watch.row(name, ATTACKS[name], target) for name in names]
+        watch.row("(none)", lambda _: "", attacker(federation, 0, scale))
+        return [
+            watch.row(name, ATTACKS[name], attacker(federation, number, scale))
+            for number, name in enumerate(names, 1)
+        ]
 
 
 def main() -> None:

@@ -41,7 +41,8 @@ class Target:
     """A server, and what an attacker has of it."""
 
     federation: Federation
-    #: Of a device of the attacker's.
+    #: A device of the attacker's.
+    name: str
     device_token: str
     #: Of one use, which is spent.
     join_token: str
@@ -205,7 +206,7 @@ def _take_part(target: Target, metrics: Mapping[str, Any], seconds: float) -> st
     """Work in the rounds of the run for a while, and say that of it."""
     tally = Tally()
     spec = {"url": target.federation.url, "tasks": [TASK]}
-    device = Evil("attacker", target.device_token, spec, Shelf(), tally)
+    device = Evil(target.name, target.device_token, spec, Shelf(), tally)
     device.metrics = metrics
 
     async def live() -> None:
@@ -221,7 +222,7 @@ def _take_part(target: Target, metrics: Mapping[str, Any], seconds: float) -> st
         f"{part.status}: {part.reason or 'taken'}"[:90]
         for one in rounds
         for part in one.participations
-        if part.device == "attacker"
+        if part.device == target.name
     )
     answered = [f"{n} x {what} to an upload" for what, n in tally.ended.items()]
     return "; ".join([f"{tally.updates} replies", *answered, ""]) + "; ".join(

@@ -78,7 +78,7 @@ class ServerSettings(BaseSettings):
     #: How many calls a device may make in a minute.
     device_calls_per_minute: float = Field(default=12_000.0, gt=0)
     #: How many bytes a device may send in a minute, beside its files.
-    device_bytes_per_minute: float = Field(default=256.0 * MIB, gt=0)
+    device_bytes_per_minute: float = Field(default=64.0 * MIB, gt=0)
     #: How many log lines of a device are kept in a minute, ten minutes' worth at once; others are counted.
     device_log_lines_per_minute: float = Field(default=12_000.0, gt=0)
     #: How many names the metrics of a device may have in one run; those under further names are counted.

@@ -6,7 +6,6 @@ All of it is known from the headers, so that nobody without a credential has a b
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -19,10 +18,11 @@ from fedops.server.access.tokens import Principal, Unauthorized
 from fedops.server.edge.connections import SCOPE_KEY, Connection, ConnectionBook
 from fedops.server.edge.hosts import Hosts
 from fedops.server.edge.response_headers import with_headers
-from fedops.server.protocol.error_replies import HEADERS, log_trouble
+from fedops.server.protocol.error_replies import headers_of, log_trouble
 from fedops.server.protocol.rates import Rates
 from fedops.server.protocol.refusals import TooLarge, TooMany
 
+_TOO_MUCH = "this device calls more often, or sends more, than one device may"
 #: The largest body of who needs no credential, and of a join. Bytes.
 STRANGER_BYTES, JOIN_BYTES = 64 << 10, 16 << 10
 #: After an answer, so many bytes of a body that nobody reads may come; before more the connection is closed.
@@ -169,15 +169,18 @@ class Gate:
         traffic = self._traffic
         wait = max(traffic.calls.wait(key), traffic.body_bytes.wait(key))
         if wait:
-            raise TooMany("this device calls more often, or sends more, than one device may", wait)
+            raise TooMany(_TOO_MUCH, wait)
         traffic.calls.take(key)
 
     def _measured(self, device_id: str, receive: Receive) -> Receive:
-        """``receive`` that counts what a device sends."""
+        """``receive`` that counts what a device sends, and ends when it is too much: memory holds it."""
+        sent = self._traffic.body_bytes
 
         async def counted() -> Message:
             message = await receive()
-            self._traffic.body_bytes.take(device_id, len(message.get("body", b"")))
+            if wait := sent.wait(device_id):
+                raise TooMany(_TOO_MUCH, wait)
+            sent.take(device_id, len(message.get("body", b"")))
             return message
 
         return counted
@@ -272,10 +275,7 @@ async def _refuse(scope: Scope, error: FedOpsError, send: Send) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})
         return
-    told: dict[str, str] = {"content-type": "application/json"}
-    told |= HEADERS.get(error.http_status, {})
-    if isinstance(error, TooMany):
-        told["retry-after"] = str(math.ceil(error.retry_after))
+    told = {"content-type": "application/json", **headers_of(error)}
     body = b"" if scope["method"] == "HEAD" else ErrorReply.of(error).model_dump_json().encode()
     headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in told.items()]
     headers.append((b"content-length", str(len(body)).encode()))
