@@ -237,6 +237,8 @@ def test_another_name_and_another_sites_page_are_refused(world: World) -> None:
         elsewhere = http.get(API + "/info", headers={"host": "rebound.example"})
         assert elsewhere.status_code == 421
         assert "FEDOPS_SERVER_PUBLIC_URL" in elsewhere.json()["message"]
+        assert http.get("/health", headers={"host": "10.0.0.9"}).status_code == 200
+        assert http.get("/health", headers={"host": ""}).status_code == 200
         page = http.get(API + "/info", headers={"origin": "https://evil.example"})
         assert page.status_code == 403
         assert http.get(API + "/info", headers={"origin": world.url}).status_code == 200

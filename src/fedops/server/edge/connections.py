@@ -13,6 +13,8 @@ from enum import Enum
 from ipaddress import ip_address, ip_network
 from typing import Protocol
 
+from fedops.server.edge.parties import party_of
+
 #: Under this key the connection of a request lies in its ASGI scope's ``state``.
 SCOPE_KEY = "fedops.connection"
 
@@ -67,7 +69,8 @@ class Line(Protocol):
 class Connection:
     """One connection. Only the event loop touches it."""
 
-    address: str
+    #: Whose it is, before it shows a credential.
+    party: str
     line: Line
     opened: float
     #: Whether we have stopped reading, so that it cannot send.
@@ -108,17 +111,18 @@ class ConnectionBook:
 
     def open(self, address: str, line: Line, now: float) -> Connection:
         """A connection has come in. An older one may have to go for it."""
-        made = Connection(address, line, now, since=now, of_proxy=self._is_proxy(address))
+        party = party_of(address)
+        made = Connection(party, line, now, since=now, of_proxy=self._is_proxy(address))
         self._all[made] = None
         if not made.of_proxy:
-            self._strangers[address][made] = None
-            self._make_room(address, now)
+            self._strangers[party][made] = None
+            self._make_room(party, now)
         return made
 
     def close(self, connection: Connection) -> None:
         """It is over. Repeating is harmless."""
         self._all.pop(connection, None)
-        _remove(self._strangers, connection.address, connection)
+        _remove(self._strangers, connection.party, connection)
         if connection.who is not None:
             _remove(self._known, connection.who, connection)
 
@@ -131,7 +135,7 @@ class ConnectionBook:
             return True
         if len(self._known.get(who, ())) >= self.limits.of_one:
             return False
-        _remove(self._strangers, connection.address, connection)
+        _remove(self._strangers, connection.party, connection)
         if connection.who is not None:
             _remove(self._known, connection.who, connection)
         connection.who = who
@@ -200,8 +204,8 @@ class ConnectionBook:
 
     # --- how many ------------------------------------------------------------------------------
 
-    def _make_room(self, address: str, now: float) -> None:
-        strangers, limits = self._strangers[address], self.limits
+    def _make_room(self, party: str, now: float) -> None:
+        strangers, limits = self._strangers[party], self.limits
         oldest = next(iter(strangers))
         aged = now - oldest.opened >= limits.stranger_seconds
         many = len(strangers)

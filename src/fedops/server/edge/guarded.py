@@ -32,6 +32,7 @@ def guarded(app: ASGIApp, tokens: TokenCache, settings: ServerSettings) -> Gate:
         Hosts(settings.public_url, names),
         Places(
             api=PREFIX,
+            health="/health",
             join=PREFIX + "/join",
             sign_in=PREFIX + "/sign-in",
             own=(PREFIX + "/work", PREFIX + "/blobs"),

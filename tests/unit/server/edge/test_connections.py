@@ -70,7 +70,10 @@ def test_one_credential_has_so_many_connections() -> None:
 
 def test_the_address_with_the_most_makes_room_when_all_are_too_many() -> None:
     book = ConnectionBook(Limits(strangers=9, most_strangers=9, all=3))
-    lines = [opened(book, address)[1] for address in ("x", "y", "y", "x", "z")]
+    lines = [
+        opened(book, address)[1]
+        for address in ("192.0.2.1", "192.0.2.2", "192.0.2.2", "192.0.2.1", "192.0.2.3")
+    ]
     assert [line.aborted for line in lines] == [True, True, False, False, False]
 
 
