@@ -41,10 +41,13 @@ def make_private(folder: Path) -> bool:
 
     ``PermissionError``: it is another user's. Windows gives rights as the folder above has them.
     """
-    if sys.platform == "win32" or folder.stat().st_mode & 0o077 == 0:
+    if sys.platform == "win32":
         return False
-    folder.chmod(0o700)
-    return True
+    else:
+        if folder.stat().st_mode & 0o077 == 0:
+            return False
+        folder.chmod(0o700)
+        return True
 
 
 def read_at(file: int, size: int, offset: int) -> bytes:
