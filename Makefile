@@ -7,6 +7,7 @@
 #   make check   formatting, lint, types, import contracts, rooms
 #   make bench   the benchmarks
 #   make scale   a round of a thousand devices on this machine (ARGS="--devices 300" for fewer)
+#   make attack  what others notice while a server is attacked: ten minutes at most (ARGS="--quick")
 #   make chaos   50 runs whose processes are killed, frozen and cut off (ARGS="--schedules 5 --seed 2")
 #   make containers  build the images of deploy/, run them and train with them (needs buildah and podman)
 #   make record-protocol  keep the calls of a new version of the protocol (tests/fixtures/protocol)
@@ -26,7 +27,7 @@ LOG    := $(VENV)/install.log
 NEXT   := .venv-next
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-xai test test-fast docs-test check bench scale chaos containers soak record-protocol flower-next format docs clean
+.PHONY: help demo demo-xai test test-fast docs-test check bench scale attack chaos containers soak record-protocol flower-next format docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -63,6 +64,9 @@ bench: $(STAMP)
 
 scale: $(STAMP)
 	@$(BIN)/python benchmarks/thousand_devices.py $(ARGS)
+
+attack: $(STAMP)
+	@$(BIN)/python benchmarks/attack.py $(ARGS)
 
 chaos: $(STAMP)
 	@$(BIN)/python tests/acceptance/chaos/run.py $(ARGS)

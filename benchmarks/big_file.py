@@ -21,7 +21,7 @@ from typing import Any
 from common import HERE, options, report, say
 from fleet import enrol, pipe
 from idle import APP, QUIET, TASK
-from light_model import Model, document_of
+from light_model import Model, document_of, payload_of
 
 from fedops.api_client import BlobClient, WorkClient, blocks_of
 from fedops.core import contracts as c
@@ -163,7 +163,9 @@ class Device:
         made = Model.of(model.read_bytes())
         update = self._place / "update.safetensors"
         with update.open("wb") as file:
-            file.writelines(made.update(document_of(self._name, order, made)))
+            file.writelines(
+                made.update(document_of(payload_of(self._name, order, trained=True), made))
+            )
         del made
         return {"bytes": float(blob.size), "down": down, "up": self.upload(offer.id, update)}
 

@@ -29,7 +29,7 @@ from fedops.core.contracts.training import (
     ARRAYS,
     CONFIG,
 )
-from fedops.storage.payloads import pack_payload, values_of
+from fedops.storage.payloads import Payload, pack_payload, values_of
 
 TUS = "1.0.0"
 #: They stand for a thousand other machines, and must not take the server's cores from it.
@@ -140,13 +140,18 @@ class LightDevice:
             await asyncio.sleep(self._seconds)
         if instruction["kind"] == "train":
             model = await self._shelf.get(blob["sha256"])
-            parts: Sequence[bytes] = model.update(document_of(self.name, order, model))
+            said = document_of(self._payload(order, trained=True), model)
+            parts: Sequence[bytes] = model.update(said)
         else:
-            parts = [pack_payload(payload_of(self.name, order, trained=False))]
+            parts = [pack_payload(self._payload(order, trained=False))]
         calls += await self._deliver(assignment, parts)
         self._tally.updates += 1
         if self._tally.cuts == before:
             self._tally.calls_per_update[calls] += 1
+
+    def _payload(self, order: Mapping[str, Any], *, trained: bool) -> Payload:
+        """What it says of what it did."""
+        return payload_of(self.name, order, trained=trained)
 
     async def _download(self, blob: Mapping[str, Any]) -> None:
         digest = blob["sha256"]

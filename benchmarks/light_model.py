@@ -52,9 +52,9 @@ class Model:
         return struct.pack("<Q", len(head)) + head, self.changed
 
 
-def document_of(device: str, order: Mapping[str, Any], model: Model) -> dict[str, Any]:
+def document_of(said: Payload, model: Model) -> dict[str, Any]:
     """What an update says of itself: a header, metrics, and which tensors it holds."""
-    document = make_document(payload_of(device, order, trained=True))
+    document = make_document(said)
     names = [[name, name] for name in model.header]
     document["records"][ARRAYS] = {"type": "array", "tensors": names}
     return document

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 from urllib.parse import urlsplit
@@ -30,6 +30,10 @@ def _absolute(path: Path) -> Path:
 Place = Annotated[Path, AfterValidator(_absolute)]
 
 
+def _listed(text: str) -> list[str]:
+    return [one.strip() for one in text.split(",") if one.strip()]
+
+
 def _home(name: str) -> Path:
     return Path("~/.fedops").expanduser() / name
 
@@ -47,6 +51,13 @@ class ServerSettings(BaseSettings):
     port: int = Field(default=8600, ge=0, le=65_535)
     #: The address at which others reach the server, if it is not ``http://host:port``.
     public_url: str | None = None
+    #: Further names under which the server is reached, with commas between them. A request under a name that
+    #: is none of these, nor that of ``public_url`` or of loopback, is refused. Without ``public_url``, any
+    #: address is taken too.
+    names: str = ""
+    #: The proxies before the server, whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` count: addresses or
+    #: networks, with commas between them.
+    trusted_proxies: str = ""
     #: Allow an address other than loopback without TLS.
     insecure: bool = False
     #: Whether a valid join token approves a device at once.
@@ -64,6 +75,16 @@ class ServerSettings(BaseSettings):
     )
     #: The largest request that the server accepts.
     max_body_bytes: int = Field(default=8 * MIB, ge=1_024)
+    #: How many calls a device may make in a minute.
+    device_calls_per_minute: float = Field(default=12_000.0, gt=0)
+    #: How many bytes a device may send in a minute, beside its files.
+    device_bytes_per_minute: float = Field(default=64.0 * MIB, gt=0)
+    #: How many log lines of a device are kept in a minute, ten minutes' worth at once; others are counted.
+    device_log_lines_per_minute: float = Field(default=12_000.0, gt=0)
+    #: How many names the metrics of a device may have in one run; those under further names are counted.
+    device_metric_names: int = Field(default=1_000, ge=1)
+    #: How many machines may join from one address in an hour.
+    joins_per_hour: float = Field(default=2_000.0, gt=0)
     #: The largest app bundle.
     max_bundle_bytes: int = Field(default=64 * MIB, ge=1_024)
     #: How many devices may upload at a time, over all processes of a database; the others wait in line.
@@ -114,6 +135,21 @@ class ServerSettings(BaseSettings):
     paused_seconds: float = Field(default=2_592_000.0, gt=0)
     #: How long a stopping or pausing run waits for its devices to confirm, in seconds.
     stop_seconds: float = Field(default=10.0, gt=0)
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _are_networks(cls, given: str) -> str:
+        for one in _listed(given):
+            ip_network(one, strict=False)
+        return given
+
+    @property
+    def listed_names(self) -> list[str]:
+        return _listed(self.names)
+
+    @property
+    def listed_proxies(self) -> list[str]:
+        return _listed(self.trusted_proxies)
 
     @property
     def url(self) -> str:
@@ -171,6 +207,13 @@ class ClientSettings(BaseSettings):
     spool_bytes: int = Field(default=256 * MIB, ge=MIB)
     #: Upper limit of the models that are kept to be used again, in bytes. The newest is always kept.
     model_bytes: int = Field(default=4_096 * MIB, ge=0)
+    #: After how many days the device's credential is replaced by a new one.
+    credential_days: float = Field(default=30.0, gt=0)
+    #: Where systemd puts the credentials of a service; ``fedops-device`` in it is what ``device.json`` is.
+    credentials_directory: Path | None = Field(
+        default=None,
+        validation_alias=AliasChoices("credentials_directory", "CREDENTIALS_DIRECTORY"),
+    )
     #: A file with the certificates of the authorities against which the server's certificate is checked;
     #: None: the usual ones.
     ca_file: Path | None = None

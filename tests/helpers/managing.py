@@ -23,6 +23,7 @@ from fedops.client.device.enrolment import join_request
 from fedops.core import contracts as c
 from fedops.core.states import Enrolment, ParticipationStatus, ProcessStatus
 from fedops.server.app import ServerManager, create_app, front
+from fedops.server.edge.gate import Gate
 from fedops.server.rounds.engine_session import spool_dir
 from fedops.server.runs import attempts
 from fedops.settings import ServerSettings
@@ -131,6 +132,7 @@ class World:
     clock: FakeClock
     folder: Path
     app: FastAPI
+    gate: Gate
     _counter: Iterator[int] = field(default_factory=itertools.count)
     _open: list[object] = field(default_factory=list)
 
@@ -350,9 +352,10 @@ def managing(
     made = ServerSettings(home=folder / "server", database_url=database_url, **settings)  # type: ignore[arg-type]
     app = create_app(made, FakeEngines(), clock=clock, workers=False, dashboard=dashboard)
     (folder / "files").mkdir(exist_ok=True)
-    with serving(front(app), ws="websockets-sansio" if dashboard else "none") as port:
+    gate = front(app)
+    with serving(gate, ws="websockets-sansio" if dashboard else "none") as port:
         url = f"http://127.0.0.1:{port}"
-        world = World(url, app.state.manager, clock, folder / "files", app)
+        world = World(url, app.state.manager, clock, folder / "files", app, gate)
         try:
             yield world
         finally:

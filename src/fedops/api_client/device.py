@@ -23,6 +23,14 @@ class DeviceClient(Client):
         """What this device is to be ready for. ``NotFound``: the server is older than this."""
         return self._list(c.TaskConfig, "/devices/me/configs")
 
+    def renew_credential(self) -> c.CredentialReply:
+        """A new credential, to be kept and then confirmed. ``NotFound``: the server is older than this."""
+        return self._call(c.CredentialReply, "POST", "/devices/me/credential")
+
+    def confirm_credential(self) -> None:
+        """The credential that this client has now was kept: the one before it may end."""
+        self._send("POST", "/devices/me/credential/confirm")
+
     def me(self) -> c.DeviceRead:
         return self._call(c.DeviceRead, "GET", "/devices/me")
 

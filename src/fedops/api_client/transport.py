@@ -100,6 +100,10 @@ class Client:
             proxy=proxy,
         )
 
+    def use_token(self, token: str) -> None:
+        """From the next call on, call with another token."""
+        self._http.headers["authorization"] = f"Bearer {_token(token)}"
+
     def close(self) -> None:
         """Let go of the connections to the server, as ``with`` does at its end; may be repeated.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import psutil
 
-from fedops.client.device.data_dir import DataDir, load_identity
+from fedops.client.device.data_dir import DataDir, load_identity, provided_identity
 from fedops.client.device.enrolment import join
 from fedops.client.manager.manager import Options, manage
 from fedops.client.training import main
@@ -90,8 +90,9 @@ def enrol(settings: ClientSettings, app: AppSettings) -> None:
         NotFound: the machine is new, and there is no join token.
     """
     home = DataDir(settings.home)
-    if home.identity.exists():
-        before = load_identity(home).server
+    known = provided_identity(settings.credentials_directory)
+    if known or home.identity.exists():
+        before = (known or load_identity(home)).server
         if settings.server and settings.server != before:
             logger.warning(
                 "this device joined %s; taking %s for its new address. A device of two servers needs "

@@ -48,7 +48,8 @@ def task_fields(task: c.TaskRead) -> RenderableType:
 def tokens_table(tokens: Sequence[c.TokenRead]) -> RenderableType:
     if not tokens:
         return "No token yet: 'fedops token create' makes one."
-    result = table("ID", "KIND", "USES LEFT", "EXPIRES", "STATE", "NOTE", right=("ID", "USES LEFT"))
+    heads = ("ID", "KIND", "USES LEFT", "EXPIRES", "STATE", "FOR", "NOTE")
+    result = table(*heads, right=("ID", "USES LEFT"))
     for token in tokens:
         result.add_row(
             str(token.id),
@@ -56,9 +57,15 @@ def tokens_table(tokens: Sequence[c.TokenRead]) -> RenderableType:
             or_dash(token.uses_left),
             moment(token.expires_at),
             _token_state(token),
+            _token_bounds(token),
             token.note,
         )
     return result
+
+
+def _token_bounds(token: c.TokenRead) -> str:
+    bounds = [f"task {token.task}" if token.task else "", token.network or ""]
+    return ", ".join(filter(None, bounds)) or "-"
 
 
 def _token_state(token: c.TokenRead) -> str:

@@ -64,11 +64,19 @@ class Unavailable(FedOpsError):
     kind, http_status, exit_code = "unavailable", 503, 6
 
 
+class NotApproved(Unavailable):
+    """The device has joined, and an operator has not let it in yet."""
+
+    http_status = 403
+
+
 KINDS: dict[str, type[FedOpsError]] = {
     cls.kind: cls for cls in (NotFound, Conflict, Invalid, Forbidden, Unavailable)
 }
 #: What callers tell from others of its kind, by the name under which it travels.
-LEAVES: dict[str, type[FedOpsError]] = {cls.__name__: cls for cls in (AttemptSuperseded, RunBusy)}
+LEAVES: dict[str, type[FedOpsError]] = {
+    cls.__name__: cls for cls in (AttemptSuperseded, RunBusy, NotApproved)
+}
 
 
 def from_reply(kind: str, name: str, message: str) -> FedOpsError:

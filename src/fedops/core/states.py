@@ -71,6 +71,8 @@ class Enrolment(StrEnum):
 
 #: Whoever is in one of these is not wanted any more.
 ENROLMENT_OUT = (Enrolment.REJECTED, Enrolment.REVOKED, Enrolment.REMOVED)
+#: Whoever is in one of these was let in, and may be asked again if it is not asked for anything now.
+ENROLMENT_IN = (Enrolment.APPROVED, Enrolment.QUARANTINED)
 #: What a device in one of these has delivered for a round that is not committed does not count.
 ENROLMENT_DISTRUSTED = (Enrolment.REVOKED, Enrolment.QUARANTINED)
 

@@ -30,6 +30,26 @@ def lock_file(file: IO[str]) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
+def keep_to_owner() -> None:
+    """Files and folders that this process makes are its user's alone. On Windows the folder above decides."""
+    if sys.platform != "win32":
+        os.umask(0o077)
+
+
+def make_private(folder: Path) -> bool:
+    """Others can neither enter nor read a folder of ours afterwards. Whether they could before.
+
+    ``PermissionError``: it is another user's. Windows gives rights as the folder above has them.
+    """
+    if sys.platform == "win32":
+        return False
+    else:
+        if folder.stat().st_mode & 0o077 == 0:
+            return False
+        folder.chmod(0o700)
+        return True
+
+
 def read_at(file: int, size: int, offset: int) -> bytes:
     """So many bytes at most. On Windows it moves the place at which the file is read next."""
     if sys.platform == "win32":

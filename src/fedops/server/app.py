@@ -32,6 +32,8 @@ from fedops.server.api.routes import devices as device_routes
 from fedops.server.api.routes import models as model_routes
 from fedops.server.assembly import ServerManager, assemble_manager
 from fedops.server.blob_app.app import MOUNT
+from fedops.server.edge.gate import Gate
+from fedops.server.edge.guarded import guarded
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.services.health import health_of
 from fedops.server.services.services import Services
@@ -96,10 +98,12 @@ def _lifespan(
     return lifespan
 
 
-def front(app: FastAPI) -> FrontDoor:
-    """What a web server serves: the app, and before it what devices call all the time."""
+def front(app: FastAPI) -> Gate:
+    """What a web server serves: the gate, what devices call all the time, and the app."""
     manager: ServerManager = app.state.manager
-    return FrontDoor({work.MOUNT: work.WorkApp(manager.services), MOUNT: manager.blobs}, app)
+    services = manager.services
+    door = FrontDoor({work.MOUNT: work.WorkApp(services), MOUNT: manager.blobs}, app)
+    return guarded(door, services.token_cache, services.settings, services.sign_in.token_refused)
 
 
 def _add_routes(app: FastAPI) -> None:

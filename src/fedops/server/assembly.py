@@ -42,6 +42,7 @@ from fedops.server.rounds.instructions import Instructions
 from fedops.server.rounds.other_managers import Nobody, Others
 from fedops.server.rounds.work_hub import WorkHub
 from fedops.server.services.services import Services
+from fedops.server.telemetry.device_allowance import DeviceAllowance
 from fedops.settings import ServerSettings
 from fedops.storage.blobs import BlobStore
 
@@ -191,6 +192,9 @@ def assemble_manager(
         slots=base.blobs.admission,
         others=base.others,
         leadership=base.leadership,
+        allowance=DeviceAllowance(
+            settings.device_log_lines_per_minute, settings.device_metric_names
+        ),
     )
     maintenance = Maintenance(
         db, settings, base.artifacts, presence, hub, clock=clock, leadership=base.leadership

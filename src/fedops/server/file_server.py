@@ -13,13 +13,14 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
 from fedops.core.contracts import ErrorReply
 from fedops.core.errors import FedOpsError, NotFound
 from fedops.server.api.http.front_door import FrontDoor
 from fedops.server.assembly import Member, assemble_file_server
 from fedops.server.blob_app.app import MOUNT
+from fedops.server.edge.gate import Gate
+from fedops.server.edge.guarded import guarded
 from fedops.server.protocol.error_replies import HEADERS, log_trouble
 from fedops.server.services.health import health_of
 from fedops.settings import ServerSettings
@@ -38,7 +39,7 @@ def open_file_server(settings: ServerSettings) -> Member:
     return member
 
 
-def file_app(member: Member) -> ASGIApp:
+def file_app(member: Member) -> Gate:
     """What a web server serves: the blob routes, and whether it is well. The parts are open."""
 
     @asynccontextmanager
@@ -57,7 +58,7 @@ def file_app(member: Member) -> ASGIApp:
 
     routes = [Route("/health", health), Route("/{path:path}", _nothing_here, methods=_METHODS)]
     rest = Starlette(routes=routes, lifespan=lifespan, exception_handlers={FedOpsError: _as_answer})
-    return FrontDoor({MOUNT: member.blobs}, rest)
+    return guarded(FrontDoor({MOUNT: member.blobs}, rest), member.tokens, member.settings)
 
 
 def _nothing_here(request: Request) -> Response:

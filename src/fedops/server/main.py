@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import socket
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid
+from fedops.platforms.files import keep_to_owner, make_private
 from fedops.platforms.processes import raise_open_files
 from fedops.processes.lock import hold_lock
 from fedops.processes.log_output import log_to_stderr
@@ -17,6 +19,8 @@ from fedops.server.database.backup_lock import require_finished
 from fedops.server.database.database import parse_url
 from fedops.server.jobs.engine_process import COMMAND, LocalEngineProcesses
 from fedops.settings import ServerSettings
+
+logger = logging.getLogger("fedops.server")
 
 LOCK = "server.lock"
 #: Each device holds a long poll and a connection or two for files and what it says.
@@ -53,7 +57,8 @@ def run(
         app = open_app(settings, engines)
         announce(settings)
         let_go = app.state.manager.services.let_go
-        serve(front(app), listener, BACKLOG, name="Server Manager", let_go=let_go)
+        proxies = settings.listed_proxies
+        serve(front(app), listener, BACKLOG, name="Server Manager", proxies=proxies, let_go=let_go)
 
 
 def run_file_server(settings: ServerSettings, announce: Announce) -> None:
@@ -71,7 +76,8 @@ def run_file_server(settings: ServerSettings, announce: Announce) -> None:
 
         member = open_file_server(settings)
         announce(settings)
-        serve(file_app(member), listener, BACKLOG, name="file server")
+        proxies = settings.listed_proxies
+        serve(file_app(member), listener, BACKLOG, name="file server", proxies=proxies)
 
 
 def _begin(
@@ -95,8 +101,11 @@ def _require_shared_database(settings: ServerSettings) -> None:
 
 
 def _make_home(settings: ServerSettings) -> None:
+    keep_to_owner()
     try:
         settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if make_private(settings.home):
+            logger.warning("%s could be read by other users; now it is yours alone", settings.home)
     except OSError as error:
         raise Invalid(
             f"cannot use {settings.home} as the server's folder: {error.strerror}; "

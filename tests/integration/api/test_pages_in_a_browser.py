@@ -46,6 +46,8 @@ def _sign_in(page: Page, user: str, password: str) -> None:
 
 
 def test_a_user_signs_in_sees_their_tasks_and_signs_out(busy: World, page: Page) -> None:
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
     page.goto(busy.url)
     page.wait_for_url("**/sign-in")
     _sign_in(page, "ben", "a wrong password")
@@ -57,6 +59,7 @@ def test_a_user_signs_in_sees_their_tasks_and_signs_out(busy: World, page: Page)
     text = page.inner_text("body")
     assert "digits" not in text
     assert "jetson" not in text
+    assert not [line for line in said if "Content Security Policy" in line]  # its scripts have run
     page.click("text=Sign out")
     page.wait_for_url("**/sign-in")
     page.goto(busy.url)

@@ -14,7 +14,7 @@ from work_calls import RESULT, collect, model_of, row_of, status_of, upload_resu
 from fedops.core import contracts as c
 from fedops.core.errors import Invalid, NotFound
 from fedops.core.states import AssignmentStatus as A
-from fedops.server.access.tokens import Principal
+from fedops.server.access.principal import Principal
 from fedops.server.database.tables import AssignmentRow
 
 # --- what is kept ----------------------------------------------------------------------------

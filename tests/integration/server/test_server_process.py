@@ -46,8 +46,8 @@ def test_what_cannot_be_is_refused_with_one_message(server: ServerProcess, tmp_p
     assert "--insecure" in refusal(server.command(other, host="0.0.0.0"))
     (tmp_path / "file").write_text("")
     assert "cannot use" in refusal(server.command(tmp_path / "file" / "home"))
-    assert (server.home / "admin-token").stat().st_mode & 0o077 == 0
-    assert server.home.stat().st_mode & 0o077 == 0
+    for file in [server.home, *server.home.rglob("*")]:
+        assert file.stat().st_mode & 0o077 == 0, file
     with server.operator() as client:  # all that did not disturb it
         assert client.info().engine == "no FL server is running"
     for method, path, status, words in (
@@ -56,6 +56,14 @@ def test_what_cannot_be_is_refused_with_one_message(server: ServerProcess, tmp_p
     ):
         answer = httpx.request(method, f"http://127.0.0.1:{server.port}/api/v1{path}")
         assert (answer.status_code, words in answer.text) == (status, True)  # no dashboard's page
+
+
+def test_a_home_that_others_could_read_is_repaired(tmp_path: Path) -> None:
+    (tmp_path / "server").mkdir()
+    (tmp_path / "server").chmod(0o755)
+    with server_process(tmp_path / "server") as server:
+        assert server.home.stat().st_mode & 0o777 == 0o700
+        assert "could be read by other users; now it is yours alone" in server.log()
 
 
 def test_a_file_server_needs_postgresql(tmp_path: Path) -> None:

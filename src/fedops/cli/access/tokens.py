@@ -24,12 +24,22 @@ def create(
     operator: Operator,
     uses: Annotated[int, typer.Option("--uses", min=1, help="How many devices may join.")] = 1,
     expires: Annotated[
-        str, typer.Option("--expires", metavar="TIME", help="How long it is valid: 30m, 24h, 7d.")
-    ] = "24h",
+        str, typer.Option("--expires", metavar="TIME", help="How long it is valid: 15m, 24h, 7d.")
+    ] = "15m",
     note: Annotated[str, typer.Option("--note", help="What it is for.")] = "",
+    task: Annotated[
+        str | None, typer.Option("--task", help="The only task that the devices may take part in.")
+    ] = None,
+    network: Annotated[
+        str | None,
+        typer.Option(
+            "--network", metavar="CIDR", help="Where they may join from, e.g. 192.0.2.0/24."
+        ),
+    ] = None,
 ) -> None:
     """Make a join token. It is shown once and stored only as a hash."""
-    body = options.request(c.TokenCreate, uses=uses, expires_in_seconds=seconds(expires), note=note)
+    given = {"uses": uses, "note": note, "task": task, "network": network}
+    body = options.request(c.TokenCreate, expires_in_seconds=seconds(expires), **given)
     made = operator.client.create_token(body)
     operator.show(
         made,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import secrets
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,7 +12,10 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedops.core.errors import Invalid, NotFound, Unavailable
+from fedops.platforms.files import keep_to_owner, make_private
 from fedops.storage.atomic_files import write_atomic
+
+logger = logging.getLogger("fedops.client")
 
 
 @dataclass(frozen=True)
@@ -101,8 +105,17 @@ class DataDir:
         return self.path / "models"
 
     def create(self) -> None:
-        """Make the directory, for this user only."""
-        self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        """Make the directory, for this user only. ``Invalid``: it cannot be."""
+        keep_to_owner()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if make_private(self.path):
+                logger.warning("%s could be read by other users; now it is yours alone", self.path)
+        except OSError as error:
+            raise Invalid(
+                f"cannot use {self.path} as the device's folder: {error.strerror}; "
+                "give another one with --home"
+            ) from None
 
     def make_local_token(self) -> str:
         """The secret that the local ports ask for; made once."""
@@ -119,6 +132,10 @@ class Identity:
     device_id: str
     name: str
     token: str
+    #: Since when it has the token, in POSIX seconds by its own clock. None: since before this was noted.
+    token_since: float | None = None
+    #: A token that is to replace it, and may not be confirmed yet.
+    next_token: str | None = None
 
     def save(self, home: DataDir) -> None:
         write_secret(home.identity, json.dumps(asdict(self), indent=2) + "\n")
@@ -143,6 +160,21 @@ def load_identity(home: DataDir) -> Identity:
         raise Unavailable(f"cannot read {home.identity}: {error.strerror}") from None
     except (ValueError, TypeError) as error:
         raise Invalid(f"{home.identity} is damaged: {error}; remove it and join again") from None
+
+
+#: The systemd credential (``LoadCredential=``) that holds what ``device.json`` would hold.
+CREDENTIAL = "fedops-device"
+
+
+def provided_identity(credentials: Path | None) -> Identity | None:
+    """The identity that systemd hands in, if it does. ``Invalid``: it cannot be read."""
+    file = credentials / CREDENTIAL if credentials else None
+    if file is None or not file.exists():
+        return None
+    try:
+        return Identity(**json.loads(file.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise Invalid(f"the systemd credential '{CREDENTIAL}' is no device.json: {error}") from None
 
 
 def write_secret(path: Path, text: str) -> None:

@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import socket
+import time
 from base64 import b64encode
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -119,7 +120,7 @@ def join(
     body = join_request(token, request_name, key, describe_device())
     with JoinClient(url, transport=transport, verify=trust(ca_file), proxy=way) as client:
         reply = _ask(client, body, patience)
-    identity = Identity(client.url, reply.device_id, reply.name, reply.device_token)
+    identity = Identity(client.url, reply.device_id, reply.name, reply.device_token, time.time())
     identity.save(place)
     return Joined(identity, True, reply.enrolment, request_name)
 
@@ -142,7 +143,8 @@ def _joined_before(home: DataDir, url: str, ca_file: Path | None) -> Joined:
             f"{home.path} belongs to '{identity.name}' of {identity.server}; "
             "to join another server too, give another data dir with --home"
         )
-    _require_wanted(home, identity, ca_file)
+    if identity.token:  # else systemd has it
+        _require_wanted(home, identity, ca_file)
     return Joined(identity, False, None)
 
 

@@ -18,6 +18,8 @@ class Connections:
     work: WorkClient
     blobs: BlobClient
     device: DeviceClient
+    #: For the renewal of the credential alone: it calls with another one than the others for a while.
+    renewal: DeviceClient
 
     @classmethod
     def open(cls, url: str, token: str, ca_file: Path | None, proxy: str | None = None) -> Self:
@@ -28,4 +30,10 @@ class Connections:
         """
         way: dict[str, Any] = {"token": token, "verify": trust(ca_file), "proxy": proxy}
         poll, news, work = (WorkClient(url, **way) for _ in range(3))
-        return cls(poll, news, work, BlobClient(url, **way), DeviceClient(url, **way))
+        device, renewal = (DeviceClient(url, **way) for _ in range(2))
+        return cls(poll, news, work, BlobClient(url, **way), device, renewal)
+
+    def use_token(self, token: str) -> None:
+        """Call with another token from now on."""
+        for client in (self.poll, self.news, self.work, self.blobs, self.device):
+            client.use_token(token)

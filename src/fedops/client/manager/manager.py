@@ -14,15 +14,22 @@ import os
 import sys
 import threading
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
+from typing import TypeVar
 
 from fastapi import FastAPI
 
 from fedops.api_client import proxy_for, without_credentials
-from fedops.client.device.data_dir import DataDir, Identity, load_identity, write_secret
+from fedops.client.device.data_dir import (
+    DataDir,
+    Identity,
+    load_identity,
+    provided_identity,
+    write_secret,
+)
 from fedops.client.device.device_config import DeviceConfig, load_device_config
 from fedops.client.device.enrolment import describe_device
 from fedops.client.device.remembered_app import RememberedApp
@@ -30,6 +37,7 @@ from fedops.client.local.http import LocalServer, bind, make_app
 from fedops.client.local.messages import ClientInfo, ClientStatus, ServerStatus, TrainingArgs
 from fedops.client.local.status_text import why
 from fedops.client.manager.connections import Connections
+from fedops.client.manager.credential_renewal import DAY_SECONDS, CredentialRenewal
 from fedops.client.manager.monitoring import Monitoring
 from fedops.client.manager.readiness import ReadinessBook
 from fedops.client.manager.report_intake import ReportIntake
@@ -51,7 +59,7 @@ from fedops.client.work.transfers import Transfers
 from fedops.client.work.work_desk import Outside, WorkDesk
 from fedops.config.overrides import refuse_of_run
 from fedops.core.contracts import LogSource, ProcessReport, Work, WorkPoll
-from fedops.core.errors import FedOpsError, Forbidden, Invalid
+from fedops.core.errors import FedOpsError, Forbidden, Invalid, NotApproved
 from fedops.core.restart_policy import SupervisionPolicy
 from fedops.core.states import ProcessStatus
 from fedops.processes.lock import hold_lock
@@ -60,6 +68,7 @@ from fedops.scalize.flow.project import Project
 from fedops.settings import ClientSettings
 
 logger = logging.getLogger("fedops.client")
+T = TypeVar("T")
 
 #: How the training client is started: two more arguments follow.
 TRAINING_COMMAND = (sys.executable, "-m", "fedops.client.training.main")
@@ -81,6 +90,8 @@ class Options:
     #: End with an error when the training client is given up, rather than stay for a later try.
     end_when_given_up: bool = False
     training_command: Sequence[str] = TRAINING_COMMAND
+    #: The identity was handed in (a systemd credential), so who hands it in renews it.
+    provided: bool = False
 
 
 def run_client(
@@ -113,7 +124,12 @@ def run_client(
 def manage(settings: ClientSettings, options: Options) -> None:
     """Run a Client Manager whose app is known to be sound."""
     home = DataDir(settings.home)
-    identity = load_identity(home)
+    provided = provided_identity(settings.credentials_directory)
+    options.provided = provided is not None
+    identity = provided or load_identity(home)
+    home.create()
+    if provided:
+        replace(provided, token="").save(home)  # for those who look: the secret stays where it is
     config = load_device_config(home.device_config)
     lock = hold_lock(home.lock, "a Client Manager")
     try:
@@ -177,7 +193,15 @@ class ClientManager:
         )
         self._desk = self._make_desk()
         self._server = ServerConnection(
-            self._to.poll, self._to.news, self._reach, self._say, self._take, self._standing.refused
+            self._to.poll, self._to.news, self._reach, self._say, self._take, self._refused
+        )
+        self._renewal = CredentialRenewal(
+            home,
+            identity,
+            self._to.renewal,
+            self._reach,
+            self._to.use_token,
+            settings.credential_days * DAY_SECONDS,
         )
         self._sender = SpoolSender(self._to.device, self._spool, self._reach)
         self._housekeeping = Monitoring(
@@ -192,7 +216,7 @@ class ClientManager:
         )
         outside = Outside(
             news=lambda: self._server.work_done(),
-            refused=self._standing.refused,
+            refused=self._refused,
             event=self._intake.event,
             metric=self._intake.metric,
             ended=self._readiness.ended,
@@ -234,9 +258,13 @@ class ClientManager:
         self._housekeeping.start()
         try:
             self._desk.start()
-            self._choose_tasks()
+            with contextlib.suppress(Over):
+                self._insist(self._renewal.settle)
+                self._choose_tasks()
             self._server.start()
             self._sender.start()
+            if not self._options.provided:
+                self._renewal.start()
             while not self._ended.wait(_LOOK_SECONDS):
                 pass  # a signal that another thread took is handled when this one wakes
         finally:
@@ -257,12 +285,24 @@ class ClientManager:
 
     def _choose_tasks(self) -> None:
         """Which tasks to take part in: checked against what the server has, however long it is away."""
-        with contextlib.suppress(Over):
-            ready = self._reach.insist(
-                self._to.device.tasks, self._ended.is_set, self._reach.failed
-            )
-            names = [task.name for task in ready]
-            self._tasks = choose_tasks(self._options.tasks, names, self._url)
+        names = [task.name for task in self._insist(self._to.device.tasks)]
+        self._tasks = choose_tasks(self._options.tasks, names, self._url)
+
+    def _insist(self, call: Callable[[], T]) -> T:
+        return self._reach.insist(call, self._ended.is_set, self._not_yet)
+
+    def _not_yet(self, error: FedOpsError) -> None:
+        if isinstance(error, NotApproved):
+            self._server.start()  # so that an operator sees it, and it hears of their decision
+        else:
+            self._reach.failed(error)
+
+    def _refused(self, error: FedOpsError) -> None:
+        """The server wants nothing more of us, unless it means a credential that was just replaced."""
+        if self._renewal.is_open:
+            self._renewal.look_now()
+        else:
+            self._standing.refused(error)
 
     def _close(self) -> None:
         self._desk.stop()
@@ -270,6 +310,7 @@ class ClientManager:
         self._housekeeping.stop()
         in_thread(self._say_goodbye).join(_GOODBYE_SECONDS)
         self._server.stop()
+        self._renewal.stop()
         self._sender.stop()
         self._local.stop()
         self._home.local_api.unlink(missing_ok=True)

@@ -58,14 +58,18 @@ class ServerConnection:
         self._longest = LONG_POLL_SECONDS
         self._work: Work | None = None
         self._told: dict[str, HeldAssignment] = {}
+        self._started = False
         self._threads = [
             threading.Thread(target=target, name=name, daemon=True)
             for name, target in (("work", self._follow), ("news", self._tell))
         ]
 
     def start(self) -> None:
-        for thread in self._threads:
-            thread.start()
+        """Begin. Repeating is harmless."""
+        if not self._started:
+            self._started = True
+            for thread in self._threads:
+                thread.start()
 
     def stop(self) -> None:
         """Let the threads end. One that waits for the server may take its time and is not waited for."""

@@ -30,6 +30,8 @@ class SpoolSender:
         self._spool = spool
         self._reach = reach
         self._stopped = threading.Event()
+        #: How many records the server did not keep. Said once.
+        self._dropped = 0
         self._thread = threading.Thread(target=self._run, name="spool", daemon=True)
 
     def start(self) -> None:
@@ -82,6 +84,9 @@ class SpoolSender:
         reached("manager.records.sent")
         if reply.refused:
             logger.warning("the server refused %d records: %s", len(reply.refused), reply.refused)
+        if reply.dropped and not self._dropped:
+            logger.warning("the server keeps fewer log lines and metrics than this device reports")
+        self._dropped += reply.dropped
         self._spool.done(record.id for record in batch)
 
     def _deliver_one_by_one(self, batch: Sequence[DeviceRecord], error: Invalid) -> None:

@@ -48,6 +48,7 @@ from fedops.core.contracts.devices import (
     TouchedRun,
 )
 from fedops.core.contracts.enrolment import (
+    CredentialReply,
     DeviceInfo,
     JoinReply,
     JoinRequest,
@@ -174,6 +175,7 @@ __all__ = [
     "Collected",
     "CommitReply",
     "ConfigDifference",
+    "CredentialReply",
     "Delivery",
     "DeviceForecast",
     "DeviceInfo",

@@ -2,21 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from ipaddress import ip_network
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from fedops.core.contracts.base import Finite, Name, Reply, Report, Request, Said, ShortText
 from fedops.core.states import Enrolment
+
+
+def _in_one_form(text: str) -> str:
+    return str(ip_network(text, strict=False))
+
+
+#: A range of IP addresses (CIDR), or one of them.
+Network = Annotated[str, Field(max_length=49), AfterValidator(_in_one_form)]
 
 
 class TokenCreate(Request):
     """A join token: whoever holds it may enrol a device."""
 
     #: At most a hundred years: a calendar must be able to show when that is.
-    expires_in_seconds: Finite = Field(default=86_400.0, gt=0, le=3_153_600_000)
+    expires_in_seconds: Finite = Field(default=900.0, gt=0, le=3_153_600_000)
     uses: int = Field(default=1, ge=1, le=1_000_000)
     note: str = Field(default="", max_length=200)
+    #: The only task that the devices may take part in.
+    task: Name | None = None
+    #: Where they may join from, such as ``10.4.0.0/16``.
+    network: Network | None = None
 
 
 class TokenRead(Reply):
@@ -27,6 +40,8 @@ class TokenRead(Reply):
     expires_at: float | None
     uses_left: int | None
     revoked: bool
+    task: str | None = None
+    network: str | None = None
     #: The secret itself: only in the answer to the request that made it.
     token: str | None = None
 
@@ -64,3 +79,10 @@ class JoinReply(Reply):
     name: str
     device_token: str
     enrolment: Enrolment
+
+
+class CredentialReply(Reply):
+    """A new credential of a device. It ends unless the device confirms, with it, that it was kept."""
+
+    token: str
+    confirm_within_seconds: float

@@ -79,3 +79,5 @@ class RecordsAccepted(Reply):
     accepted: int
     duplicates: int
     refused: list[str] = Field(default_factory=list)
+    #: Not kept, because the device reports more than one may. It must not send them again.
+    dropped: int = 0

@@ -126,6 +126,8 @@ _MACHINES = {
     "POST /devices/me/records": DEVICE,
     "GET /devices/me/tasks": DEVICE,
     "GET /devices/me/configs": DEVICE,
+    "POST /devices/me/credential": DEVICE,
+    "POST /devices/me/credential/confirm": DEVICE,
     "GET /devices/me/tasks/{task}/models/{version}": DEVICE,
     "GET /devices/me/tasks/{task}/models/{version}/file": DEVICE,
     "POST /work": DEVICE,

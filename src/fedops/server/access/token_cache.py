@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
+from sqlalchemy import select
+
+from fedops.core.states import ENROLMENT_OUT
 from fedops.server.access.principal import Principal
 from fedops.server.access.tokens import Unauthorized, authenticate
 from fedops.server.database.database import Database
+from fedops.server.database.tables import DeviceRow
 
 #: How long an answer is good, unless it is cleared before; the tokens of devices do not expire. Seconds.
 KEPT_SECONDS, DEVICE_KEPT_SECONDS = 30.0, 300.0
@@ -66,6 +70,17 @@ class TokenCache:
                 kept = DEVICE_KEPT_SECONDS if principal.device_id else KEPT_SECONDS
                 self._known[secret] = (principal, self._monotonic() + kept)
         return principal
+
+    def shut_out(self, device_ids: Collection[str]) -> list[str]:
+        """Which of these devices were taken out."""
+        query = select(DeviceRow.id).where(DeviceRow.enrolment.in_(ENROLMENT_OUT))
+        with self._db.read() as session:
+            return [one for one in session.scalars(query) if one in device_ids]
+
+    @property
+    def generation(self) -> int:
+        """Another one whenever tokens that were valid may not be so any more."""
+        return self._generation
 
     def clear(self) -> None:
         """A token may not be valid any more."""

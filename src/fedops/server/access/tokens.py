@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from ipaddress import ip_address, ip_network
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -65,7 +66,7 @@ def authenticate(session: Session, secret: str, now: float) -> Principal:
     _require_valid(row, now, Unauthorized)
     if row.user_id is not None:
         return _of_user(session.get_one(UserRow, row.user_id), row)
-    return Principal(row.kind, row.id, row.device_id, row.attempt_id)
+    return Principal(row.kind, row.id, row.device_id, row.attempt_id, expires_at=row.expires_at)
 
 
 def _of_user(user: UserRow, row: TokenRow) -> Principal:
@@ -111,6 +112,20 @@ def spend_token(session: Session, secret: str, now: float) -> TokenRow:
             return row
 
 
+def require_from(row: TokenRow, address: str | None) -> None:
+    """``Forbidden`` unless a join token may be used from this address."""
+    if row.network is None:
+        return
+    try:
+        inside = ip_address(address or "") in ip_network(row.network)
+    except ValueError:  # a socket of this machine, or what a proxy made up
+        inside = False
+    if not inside:
+        raise Forbidden(
+            f"join token {row.id} is for machines in {row.network}; this one calls from {address}"
+        )
+
+
 def _require_valid(row: TokenRow, now: float, error: type[Forbidden]) -> None:
     name = f"{row.kind.value} token {row.id}"
     how = (
@@ -136,7 +151,10 @@ def create_join_token(session: Session, body: TokenCreate, now: float) -> TokenR
         expires_in=body.expires_in_seconds,
         uses=body.uses,
     )
+    row.for_task, row.network = body.task, body.network
     text = f"for {body.uses} uses within {duration(body.expires_in_seconds)}"
+    text += f", for task {body.task} alone" if body.task else ""
+    text += f", from {body.network} alone" if body.network else ""
     event_log.append_event(
         session, now, event_log.OPERATOR, f"token {row.id}", "token.created", text
     )
@@ -186,6 +204,7 @@ def _read(row: TokenRow, secret: str | None = None) -> TokenRead:
         TokenRead,
         row,
         kind="join",
+        task=row.for_task,
         revoked=row.revoked_at is not None,
         token=secret,
     )

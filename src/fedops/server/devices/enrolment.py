@@ -10,9 +10,10 @@ from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import JoinReply, JoinRequest, ProcessReport
-from fedops.core.errors import Conflict, Forbidden
+from fedops.core.errors import Conflict, Forbidden, NotApproved
 from fedops.core.join_statement import join_statement
 from fedops.core.states import (
+    ENROLMENT_IN,
     ENROLMENT_OUT,
     ENROLMENT_TRANSITIONS,
     RUN_TERMINAL,
@@ -45,11 +46,21 @@ DECISIONS = {
 }
 
 
-def join(session: Session, body: JoinRequest, settings: ServerSettings, now: float) -> JoinReply:
-    """Enrol a device, or give a device that joins again (the same key) a new token."""
+def join(
+    session: Session,
+    body: JoinRequest,
+    settings: ServerSettings,
+    now: float,
+    address: str | None = None,
+) -> JoinReply:
+    """Enrol a device, or give a device that joins again (the same key) a new token.
+
+    ``address``: where it calls from.
+    """
     key = device_keys.parse(body.public_key.encode())
     device_keys.verify(key, join_statement(body.token, body.public_key), body.proof)
     token = tokens.spend_token(session, body.token, now)
+    tokens.require_from(token, address)
     query = select(DeviceRow).where(DeviceRow.fingerprint == key.fingerprint)
     row = session.scalars(query).one_or_none()
     if row is None:
@@ -68,8 +79,23 @@ def join(session: Session, body: JoinRequest, settings: ServerSettings, now: flo
         event_log.append_event(
             session, now, _me(row), f"device {row.name}", "device.joined_again", text
         )
+    row.only_task = token.for_task
     _, secret = tokens.issue_token(session, TokenKind.DEVICE, now, note=row.name, device_id=row.id)
     return JoinReply(device_id=row.id, name=row.name, device_token=secret, enrolment=row.enrolment)
+
+
+def require_approved(session: Session, device_id: str) -> str | None:
+    """``NotApproved`` unless an operator has let the device in. The only task it may take part in, if one.
+
+    A device in quarantine was let in: it is asked for nothing, and stays ready.
+    """
+    row = session.get_one(DeviceRow, device_id)
+    if row.enrolment not in ENROLMENT_IN:
+        raise NotApproved(
+            f"device '{row.name}' is {row.enrolment.value}: it sees nothing before an operator lets it in "
+            f"('fedops device approve {row.name}')"
+        )
+    return row.only_task
 
 
 def _enrol(

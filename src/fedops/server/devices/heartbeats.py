@@ -8,7 +8,7 @@ from fedops.core.contracts import ProcessReport, WorkPoll
 from fedops.core.presence import present_until
 from fedops.core.reasons.durations import duration
 from fedops.core.reasons.readiness import refused_tasks
-from fedops.core.states import ProcessStatus, ReadinessStatus
+from fedops.core.states import ENROLMENT_IN, ProcessStatus, ReadinessStatus
 from fedops.server.assignments import open_work
 from fedops.server.database.tables import DeviceRow
 from fedops.server.devices import invitations
@@ -29,10 +29,11 @@ def record_heartbeat(
     now: float,
     *,
     twins: bool = False,
-) -> None:
+) -> bool:
     """A device says that it is there, and how it is. ``twins``: more than one does so.
 
-    ``interval``: how often it is to call, in seconds.
+    ``interval``: how often it is to call, in seconds. Returns whether it was let in: until then it enters no
+    task, and hears of none.
     """
     row = session.get_one(DeviceRow, device_id)
     if body.life:
@@ -45,11 +46,13 @@ def record_heartbeat(
     row.spool_records, row.spool_dropped = body.spool_records, body.spool_dropped
     if body.info is not None:
         row.info = body.info.model_dump()
-    if enter_tasks(session, row, body.tasks, now, twins):
+    let_in = row.enrolment in ENROLMENT_IN
+    if let_in and enter_tasks(session, row, body.tasks, now, twins):
         waiting = invitations.waiting_attempts(session, row)
     session.flush()
     ready = invitations.could_invite(row, waiting, now)
     invitations.tell_ready(session, ready - before)
+    return let_in
 
 
 def _note_online(session: Session, row: DeviceRow, now: float) -> None:

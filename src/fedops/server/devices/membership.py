@@ -62,10 +62,11 @@ def enter_tasks(
     current = set(tasks_of_device(session, row.id))
     if set(wanted) == current and not row.problems and not twins:
         return False
-    problems = [
-        *([PROBLEM] if twins else []),
-        *membership_problems(session, sorted(set(wanted))),
-    ]
+    problems = [PROBLEM] if twins else []
+    if row.only_task is not None and set(wanted) - {row.only_task}:
+        problems.append(f"this device joined for task '{row.only_task}' alone")
+        wanted = [task for task in wanted if task == row.only_task]
+    problems += membership_problems(session, sorted(set(wanted)))
     if twins and PROBLEM not in row.problems:
         subject = f"device {row.name}"
         event_log.append_event(session, now, event_log.SERVER, subject, "device.twins", PROBLEM)

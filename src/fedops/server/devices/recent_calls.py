@@ -100,11 +100,14 @@ class RecentCalls:
             self._keep(device_id, device, now)
             return device.said != said
 
-    def wrote(self, device_id: str, body: WorkPoll, twins: bool, now: float) -> None:
-        """The database has heard what the device said."""
+    def wrote(
+        self, device_id: str, body: WorkPoll, twins: bool, now: float, *, settled: bool = True
+    ) -> None:
+        """The database has heard what the device said. Not ``settled``: it must hear it again."""
         with self._lock:
             until = present_until(now, self.interval)
-            spool, said = (body.spool_records, body.spool_dropped), _said(body, twins)
+            spool = (body.spool_records, body.spool_dropped)
+            said = _said(body, twins) if settled else ()
             self._memory.devices[device_id] = _Device(now, until, said, spool, body.process, now)
             self._memory.changed.discard(device_id)
 

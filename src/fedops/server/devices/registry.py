@@ -20,6 +20,7 @@ from fedops.server.database.tables import AssignmentRow, DeviceRow, TaskRow
 from fedops.server.devices import availability, membership
 from fedops.server.devices.membership import tasks_of_device
 from fedops.server.devices.narrowed_view import narrowed
+from fedops.server.events import event_log
 
 
 def list_devices(
@@ -51,6 +52,12 @@ def read_device(
     row = require_device(session, device)
     work = open_work.work_by_device(session, AssignmentRow.device_id == row.id)
     return _read(row, tasks_of_device(session, row.id), work.get(row.id, []), now, within)
+
+
+def note_new_credential(session: Session, device_id: str, now: float) -> None:
+    """Its credential was replaced by a new one."""
+    subject = f"device {session.get_one(DeviceRow, device_id).name}"
+    event_log.append_event(session, now, subject, subject, "device.credential_renewed")
 
 
 def _read(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Callable
 
 from fedops.core.contracts import ErrorReply
 from fedops.core.errors import FedOpsError, Unavailable
+from fedops.server.protocol.refusals import TooMany
 from fedops.storage.shortages import shortage_of, shortages
 
 logger = logging.getLogger("fedops.server")
@@ -25,6 +27,14 @@ INTERNAL = ErrorReply(
     error="InternalError",
     message="the Server Manager met an error of its own; its log has the details",
 )
+
+
+def headers_of(error: FedOpsError) -> dict[str, str]:
+    """What an answer with this error carries."""
+    told = dict(HEADERS.get(error.http_status, {}))
+    if isinstance(error, TooMany):
+        told["retry-after"] = str(math.ceil(error.retry_after))
+    return told
 
 
 class Said:

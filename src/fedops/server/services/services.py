@@ -26,6 +26,7 @@ from fedops.server.rounds.instructions import Instructions
 from fedops.server.rounds.other_managers import Others
 from fedops.server.rounds.work_hub import WorkHub
 from fedops.server.tasks.tasks import Planned
+from fedops.server.telemetry.device_allowance import DeviceAllowance
 from fedops.settings import ServerSettings
 from fedops.storage.blobs import BlobStore
 
@@ -55,6 +56,7 @@ class Services:
     slots: Slots
     others: Others
     leadership: Leadership
+    allowance: DeviceAllowance
 
     async def require_sound(self, plan: Callable[[Session], Planned]) -> None:
         """``Invalid`` when what a task or run is to use would be wrong on every device.

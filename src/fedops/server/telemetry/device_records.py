@@ -14,13 +14,19 @@ from fedops.failpoints import reached
 from fedops.server.database.tables import DeviceRow, MetricRow, RecordRow
 from fedops.server.events import event_log
 from fedops.server.telemetry import log_store, record_limits
+from fedops.server.telemetry.device_allowance import DeviceAllowance, Sifted
 
 #: SQLite takes a limited number of values in one statement.
 _CHUNK = 500
 
 
 def ingest_records(
-    session: Session, device_id: str, body: RecordBatch, log_bytes: int, now: float
+    session: Session,
+    device_id: str,
+    body: RecordBatch,
+    allowance: DeviceAllowance,
+    log_bytes: int,
+    now: float,
 ) -> RecordsAccepted:
     """Keep the records that are new. Delivering a batch again is harmless.
 
@@ -36,7 +42,9 @@ def ingest_records(
     fresh = _fresh(session, device_id, body.records)
     runs = record_limits.own_runs(session, device_id, fresh)
     problems = {r.id: why for r in fresh if (why := record_limits.why_refused(r, runs))}
-    good = [record for record in fresh if record.id not in problems]
+    sifted = allowance.sift(session, device_id, [r for r in fresh if r.id not in problems])
+    good = sifted.kept
+    _note_dropped(session, device, sifted, allowance, now)
     for record in good:
         if record.kind is not RecordKind.LOG:
             _keep(session, device, record, now)
@@ -49,7 +57,23 @@ def ingest_records(
         accepted=accepted,
         duplicates=len(body.records) - len(fresh) + known,
         refused=[f"{record_id}: {why}" for record_id, why in problems.items()],
+        dropped=sifted.dropped.total(),
     )
+
+
+def _note_dropped(
+    session: Session, device: DeviceRow, sifted: Sifted, allowance: DeviceAllowance, now: float
+) -> None:
+    """Count what was dropped, and say so once in a while."""
+    for (kind, run_id), count in sifted.dropped.items():
+        if kind is RecordKind.LOG:
+            book = f"run {run_id}" if run_id is not None else f"device {device.id}"
+            log_store.count_dropped(session, book, count)
+        if allowance.is_news(device.id, kind):
+            subject, why = f"device {device.name}", allowance.why(kind)
+            event_log.append_event(
+                session, now, event_log.SERVER, subject, "device.records_dropped", why, run_id
+            )
 
 
 def _fresh(session: Session, device_id: str, records: Sequence[DeviceRecord]) -> list[DeviceRecord]:

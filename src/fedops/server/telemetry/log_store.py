@@ -62,6 +62,12 @@ def store_entries(session: Session, entries: Sequence[Entry], limit: int) -> int
     return len(rows)
 
 
+def count_dropped(session: Session, book: str, count: int) -> None:
+    """So many entries were not taken at all."""
+    _open(session, book)
+    _add(session, book, 0, count)
+
+
 def _open(session: Session, book: str) -> None:
     """Have a book and, on databases with many writers, keep others out of it until we are done.
 

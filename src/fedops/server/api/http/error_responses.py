@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from fedops.core.contracts import ErrorReply
 from fedops.core.errors import FedOpsError, Invalid, NotFound
-from fedops.server.protocol.error_replies import HEADERS, INTERNAL, as_shortage, log_trouble
+from fedops.server.protocol.error_replies import INTERNAL, as_shortage, headers_of, log_trouble
 
 logger = logging.getLogger("fedops.server")
 _MOST = 10
@@ -36,9 +36,8 @@ def reply(error: FedOpsError, *, status: int | None = None, headers: Any = None)
 
 async def _known(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, FedOpsError)
-    headers = HEADERS.get(error.http_status)
     log_trouble(error)
-    return reply(error, headers=headers)
+    return reply(error, headers=headers_of(error))
 
 
 async def _validation(_: Request, error: Exception) -> JSONResponse:

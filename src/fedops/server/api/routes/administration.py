@@ -16,6 +16,7 @@ from fedops.server.devices import registry
 from fedops.server.events import event_log
 from fedops.server.runs import control
 from fedops.server.services.health import find_shortage
+from fedops.server.tasks import tasks
 
 router = api_router("server", PERSON)
 TokenId = Annotated[int, Path(ge=1, le=MAX_ID)]
@@ -45,6 +46,8 @@ def info(server: Server, who: Who) -> ServerInfo:
 def create_token(body: TokenCreate, server: Server) -> TokenRead:
     """Make a join token. Its secret is in this answer and nowhere else."""
     with server.db.write() as session:
+        if body.task is not None:
+            tasks.read_task(session, body.task)
         return tokens.create_join_token(session, body, server.clock())
 
 

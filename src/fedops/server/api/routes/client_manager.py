@@ -8,6 +8,7 @@ from fastapi import Path
 from fastapi.responses import FileResponse
 
 from fedops.core.contracts import (
+    CredentialReply,
     DeviceModelRead,
     DeviceRead,
     RecordBatch,
@@ -16,11 +17,12 @@ from fedops.core.contracts import (
     TaskRead,
 )
 from fedops.failpoints import reached
+from fedops.server.access import device_credentials
 from fedops.server.api.http import file_transfer
-from fedops.server.api.http.authentication import DeviceId, Named, Server
+from fedops.server.api.http.authentication import DeviceId, Named, Server, Who
 from fedops.server.api.http.protocol_check import PROTOCOL_CHECKED
 from fedops.server.api.http.routers import api_router
-from fedops.server.devices import registry
+from fedops.server.devices import enrolment, registry
 from fedops.server.tasks import device_models, tasks
 from fedops.server.telemetry import device_records
 
@@ -42,7 +44,9 @@ def deliver_records(body: RecordBatch, device_id: DeviceId, server: Server) -> R
 
     # With what others write: a round's devices report at once.
     accepted = server.writer.call(
-        lambda session: device_records.ingest_records(session, device_id, body, limit, now)
+        lambda session: device_records.ingest_records(
+            session, device_id, body, server.allowance, limit, now
+        )
     )
     reached("server.records.kept")
     return accepted
@@ -52,11 +56,13 @@ def deliver_records(body: RecordBatch, device_id: DeviceId, server: Server) -> R
 def ready_tasks(device_id: DeviceId, server: Server) -> list[TaskRead]:
     """The tasks there are to take part in. Of the devices that do, a device sees itself alone."""
     with server.db.read() as session:
+        only = enrolment.require_approved(session, device_id)
         name = registry.read_device(session, device_id, server.clock()).name
         found = tasks.list_tasks(session, ready_only=True)
     return [
         task.model_copy(update={"devices": [d for d in task.devices if d == name]})
         for task in found
+        if only in (None, task.name)
     ]
 
 
@@ -64,6 +70,7 @@ def ready_tasks(device_id: DeviceId, server: Server) -> list[TaskRead]:
 def configs(device_id: DeviceId, server: Server) -> list[TaskConfig]:
     """What the device is to be ready for, of each task that it is in: the config of the next round."""
     with server.db.read() as session:
+        enrolment.require_approved(session, device_id)
         return tasks.configs_of_device(session, device_id)
 
 
@@ -84,3 +91,22 @@ def task_model_file(
     found = task_model(task, version, device_id, server)
     name = f"{task}-V{found.version}.safetensors"
     return file_transfer.send(server.artifacts, found.sha256, name)
+
+
+@router.post("/credential", status_code=201)
+def renew_credential(principal: Who, device_id: DeviceId, server: Server) -> CredentialReply:
+    """A new credential. The one that this was asked with is good until the new one is confirmed."""
+    with server.db.write() as session:
+        made = device_credentials.renew_credential(session, principal, server.clock())
+    reached("server.credential.made")
+    return made
+
+
+@router.post("/credential/confirm", status_code=204)
+def confirm_credential(principal: Who, device_id: DeviceId, server: Server) -> None:
+    """Say, with the new credential, that it was kept: the one before it ends in five minutes."""
+    now = server.clock()
+    with server.db.write() as session:
+        if device_credentials.confirm_credential(session, principal, now):
+            registry.note_new_credential(session, device_id, now)
+    reached("server.credential.confirmed")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fastapi import Request
+
 from fedops.core.contracts import (
     Because,
     DeviceQuarantine,
@@ -133,7 +135,8 @@ def _device(server: Services, device: str) -> DeviceRead:
 
 
 @joining.post("/join", status_code=201)
-def join(body: JoinRequest, server: Server) -> JoinReply:
+def join(body: JoinRequest, request: Request, server: Server) -> JoinReply:
     """Enrol a device with a join token. The device's token is in this answer and nowhere else."""
+    address = request.client.host if request.client else None
     with server.db.write() as session:
-        return enrolment.join(session, body, server.settings, server.clock())
+        return enrolment.join(session, body, server.settings, server.clock(), address)

@@ -103,12 +103,12 @@ class WorkApp:
         poll = hub.polled(device_id, body.held)
         if presence.polled(device_id, body, twins, now):
             interval = presence.interval
-            await services.writer.submit(
+            approved = await services.writer.submit(
                 lambda session: heartbeats.record_heartbeat(
                     session, device_id, body, interval, now, twins=twins
                 )
             )
-            presence.wrote(device_id, body, twins, now)
+            presence.wrote(device_id, body, twins, now, settled=approved)
         await self._release(now)
         held = frozenset(one.id for one in body.held)
         listener = Listener(device_id, body.life, held, poll, takes_offers=not twins)

@@ -56,3 +56,6 @@ class TokenRow(Base):
     tasks: Mapped[list[str] | None]
     #: The token that a session or a code was opened with: they end with it.
     opened_with: Mapped[int | None] = mapped_column(BigInteger)
+    #: Of a join token: the only task that its devices may take part in, and where they may join from (CIDR).
+    for_task: Mapped[str | None] = mapped_column(String(63))
+    network: Mapped[str | None] = mapped_column(String(49))

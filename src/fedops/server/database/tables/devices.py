@@ -50,6 +50,8 @@ class DeviceRow(Base):
     problems: Mapped[list[str]]
     #: Why it is in quarantine, and whether what it touched is not (devices.enrolment). None: it is not.
     quarantine: Mapped[dict[str, Any] | None]
+    #: The only task that it may take part in. None: any.
+    only_task: Mapped[str | None] = mapped_column(String(63))
 
 
 class MembershipRow(Base):

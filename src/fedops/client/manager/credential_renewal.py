@@ -1,0 +1,121 @@
+"""The device's credential, replaced now and then: kept on disk first, then confirmed, then used alone."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+from fedops.api_client import DeviceClient
+from fedops.client.device.data_dir import DataDir, Identity
+from fedops.client.work.reachability import Reachability
+from fedops.core.errors import Conflict, FedOpsError, Forbidden, NotFound
+from fedops.failpoints import reached
+
+logger = logging.getLogger("fedops.client")
+
+#: How often it is looked whether it is time, and how much sooner at most that is. Seconds, and a part.
+LOOK_SECONDS = 60.0
+DAY_SECONDS = 86_400.0
+_SOONER = 0.1
+
+
+class CredentialRenewal:
+    """One thread. ``use``: call with this token from now on.
+
+    ``client`` has a connection of its own, so that a call with one token never waits behind another. Whatever
+    dies in between, the device has a token that is good: the old one is good until the new one is confirmed,
+    and the new one is on disk before it is.
+    """
+
+    def __init__(
+        self,
+        home: DataDir,
+        identity: Identity,
+        client: DeviceClient,
+        reach: Reachability,
+        use: Callable[[str], None],
+        seconds: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._home = home
+        self._identity = identity
+        self._client = client
+        self._reach = reach
+        self._use = use
+        self._seconds = seconds * (1.0 - random.uniform(0.0, _SOONER))
+        self._clock = clock
+        self._stopped = threading.Event()
+        self._look = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="credential", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Let the thread end. It is not waited for."""
+        self._stopped.set()
+        self._look.set()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a renewal was begun whose end is not known: a refused call may have had the wrong token."""
+        return self._identity.next_token is not None
+
+    def look_now(self) -> None:
+        """The server refused a token."""
+        self._look.set()
+
+    def settle(self) -> None:
+        """Finish a renewal that was begun, maybe in an earlier life. Raises what is wrong with the server."""
+        token = self._identity.next_token
+        if token is None:
+            return
+        self._client.use_token(token)
+        try:
+            self._client.confirm_credential()
+        except (Forbidden, Conflict) as error:  # it was never confirmed, and has ended
+            logger.info("the new credential was not taken (%s): the old one stays", error.message)
+            self._client.use_token(self._identity.token)
+            self._keep(replace(self._identity, next_token=None))
+            return
+        reached("manager.credential.confirmed")
+        self._use(token)
+        self._keep(replace(self._identity, token=token, token_since=self._clock(), next_token=None))
+        logger.info("the credential of this device was renewed")
+
+    def renew(self) -> None:
+        """Ask for a new one, keep it, confirm it, forget the old one."""
+        made = self._client.renew_credential()
+        reached("manager.credential.made")
+        self._keep(replace(self._identity, next_token=made.token))
+        reached("manager.credential.kept")
+        self.settle()
+
+    def _keep(self, identity: Identity) -> None:
+        identity.save(self._home)
+        self._identity = identity
+
+    def _is_due(self) -> bool:
+        identity = self._identity
+        if identity.token_since is None:
+            return True
+        return not 0.0 <= self._clock() - identity.token_since < self._seconds
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            self._look.clear()
+            try:
+                if self.is_open:
+                    self.settle()
+                elif self._is_due() and self._reach.reach.reachable:
+                    self.renew()
+            except NotFound:
+                logger.debug("the server is older than this device: the credential stays")
+                return
+            except (FedOpsError, OSError) as error:
+                logger.warning("the credential of this device was not renewed yet: %s", error)
+            self._look.wait(min(LOOK_SECONDS, self._seconds / 10))
