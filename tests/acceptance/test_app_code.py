@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from federating import QUIET, TINY, enrol, until
+from federating import QUIET, TINY, complete, enrol, until
 
 from fedops.core import contracts as c
 from fedops.core.errors import Unavailable
@@ -163,3 +163,73 @@ def test_a_user_that_is_not_there_is_said_before_anything_begins(tmp_path: Path)
     why = pytest.raises(Unavailable, match="FEDOPS_SERVER_ENGINE_USER = no-such-user: ")
     with Federation(tmp_path / "federation", env) as federation, why:
         federation.start_server()
+
+
+# --- on a device -----------------------------------------------------------------------------------
+
+
+def spying_app(device_home: Path, place: Path) -> Path:
+    """The tiny app whose data step looks for what is the device's alone."""
+    app = shutil.copytree(TINY, place)
+    files = [
+        device_home / name for name in ("device.json", "node-key.pem", "local-token", "spool.db")
+    ]
+    code = (HOSTILE / "spy.py").read_text().replace("@PLACES@", json.dumps(places(files)))
+    (app / "tinyapp" / "spy.py").write_text(code)
+    flow = app / "tinyapp" / "flow.py"
+    flow.write_text(flow.read_text() + "\n\nfrom tinyapp.spy import tell\n\ntell()\n")
+    return app
+
+
+def places(files: list[Path]) -> dict[str, Any]:
+    secrets = [*PLANTED.values(), "fo_device"]
+    return {"files": [str(file) for file in files], "port": 1, "secrets": secrets, "raises": False}
+
+
+def seen_on_device(
+    federation: Federation, name: str, limits: str, place: Path
+) -> tuple[dict[str, Any], str]:
+    """What the app found on a device that took part in a run, and what its owner is told is in force."""
+    home = federation.device_home(name)
+    app = spying_app(home, place)
+    federation.create_task("tiny", TINY)
+    federation.join(name)
+    (home / "device.toml").write_text(f"[limits]\n{limits}\n")
+    federation.start_client(name, app, "tiny")
+    federation.until_online([name])
+    complete(federation, "tiny", "num_rounds=1", "clients_per_round=1")
+    log = (home / "logs" / "training-client.log").read_text()
+    found = [line.split("SPY ", 1)[1] for line in log.splitlines() if "SPY " in line]
+    status = federation.command("client", "status", "--home", str(home))
+    return json.loads(found[-1]), status["process"]["confined"]
+
+
+def test_a_confined_training_client_sees_nothing_of_its_manager(tmp_path: Path) -> None:
+    with Federation(tmp_path / "federation", {**QUIET, **PLANTED}) as federation:
+        federation.start_server()
+        said, confined = seen_on_device(federation, "a", "confine = true", tmp_path / "app")
+        assert set(said["seen"]) == {"a datagram", "to listen"}
+        assert "fo_device" not in said["carried"]["secrets"]
+        assert said["carried"]["core"] == "0"
+        assert confined.endswith("without sight of FedOps' own files")
+
+
+@AS_ROOT
+def test_a_training_client_of_another_user_reads_no_token(open_place: Path) -> None:
+    with Reachable(open_place / "federation", {**QUIET, **PLANTED}) as federation:
+        federation.start_server()
+        limits = f'user = "{OTHER}"\nmemory_mb = 4000'
+        said, confined = seen_on_device(federation, "a", limits, open_place / "app")
+        assert set(said["seen"]) == {"a datagram", "to listen"}
+        assert said["carried"]["user"] == pwd.getpwnam(OTHER).pw_uid
+        assert "fo_device" not in said["carried"]["secrets"]
+        assert confined == f"the app's code runs as user {OTHER}"
+
+
+def test_without_a_wish_the_owner_is_told_that_it_is_unconfined(tmp_path: Path) -> None:
+    with Federation(tmp_path / "federation", {**QUIET, **PLANTED}) as federation:
+        federation.start_server()
+        said, confined = seen_on_device(federation, "a", "", tmp_path / "app")
+        assert str(federation.device_home("a") / "device.json") in said["seen"]
+        assert "fo_device" not in said["carried"]["secrets"]
+        assert confined.startswith("the app's code is unconfined: it runs as user ")
