@@ -108,7 +108,7 @@ class AppCode:
 
     def _of_attempt(self, ticket: EngineTicket, work: Path) -> Confinement | None:
         if self.settings.engine_confinement == "off":
-            return Confinement(user=self.user) if self.user else None
+            return Confinement(files=False, user=self.user) if self.user else None
         parts = urlsplit(ticket.server_url)
         spool = [ticket.spool_dir] if ticket.spool_dir else []
         return self._bounds(
@@ -125,7 +125,7 @@ class AppCode:
             show_to_all(app_dir)
             hand_to(self.user, folder)
         if self.settings.engine_confinement == "off":
-            return Confinement(user=self.user) if self.user else None
+            return Confinement(files=False, user=self.user) if self.user else None
         return self._bounds(readable=[app_dir], nameless=[], writable=[folder], port=0)
 
     def _bounds(
