@@ -17,7 +17,7 @@ import pytest
 from federating import QUIET, TINY, complete, enrol, until
 
 from fedops.core import contracts as c
-from fedops.core.errors import Unavailable
+from fedops.core.errors import FedOpsError, Unavailable
 from fedops.core.states import RunStatus
 from fedops.demo.federation import Federation
 
@@ -156,6 +156,21 @@ def test_without_landlock_another_user_is_still_kept_out(open_place: Path, elsew
         said, events = spied(federation, elsewhere, open_place)
         assert set(said["seen"]) == {"another port", "a datagram", "to listen"}
         assert f"the app's code runs as user {OTHER}" in events
+
+
+def test_an_app_that_is_tried_before_a_run_gets_nothing_either(
+    tmp_path: Path, elsewhere: int
+) -> None:
+    with Federation(tmp_path / "federation", {**QUIET, **PLANTED}) as federation:
+        federation.start_server()
+        # It says what got through by not being possible.
+        app = hostile_app(federation, elsewhere, tmp_path / "app", raises=True)
+        federation.create_task("spied", app, [STRATEGY])
+        free = hostile_app(
+            federation, elsewhere, tmp_path / "free", raises=True, files=["/etc/passwd"]
+        )
+        with pytest.raises(FedOpsError, match=r"got through: .*/etc/passwd"):
+            federation.create_task("free", free, [STRATEGY])
 
 
 def test_a_user_that_is_not_there_is_said_before_anything_begins(tmp_path: Path) -> None:
