@@ -122,6 +122,14 @@ class ServerSettings(BaseSettings):
     #: How long an app may be tried before a task or a run of it is made, to find what would be wrong on every
     #: device, in seconds; what is not found by then, the run finds. 0: it is not tried.
     check_seconds: float = Field(default=20.0, ge=0, le=25)
+    #: The user as whom the code of apps runs on the server (only root may switch). None: the server's own.
+    engine_user: str | None = Field(default=None, pattern=r"^[a-z_][a-z0-9_-]{0,31}$")
+    #: The folder in which the code of apps runs. None: the home folder, or with another user ``HOME-engine``
+    #: beside it, which that user must get to.
+    engine_home: Place | None = None
+    #: Whether the code of apps is kept from the network and the server's files. ``auto``: as far as this
+    #: system can, ``require``: wholly, or no run begins, ``off``: not at all.
+    engine_confinement: Literal["auto", "require", "off"] = "auto"
     #: How long an attempt may take until it reports that it is up, in seconds.
     attempt_start_seconds: float = Field(default=90.0, gt=0)
     #: How long the FL server of an attempt may be silent before the attempt is given up, in seconds.
@@ -168,6 +176,12 @@ class ServerSettings(BaseSettings):
     def database(self) -> str:
         """The SQLAlchemy URL of the database."""
         return self.database_url or f"sqlite:///{self.home / 'fedops.db'}"
+
+    @property
+    def engine_folder(self) -> Path:
+        """Where the code of apps runs: the folders ``engine`` and ``spool`` are in it."""
+        beside = self.home.with_name(f"{self.home.name}-engine")
+        return self.engine_home or (beside if self.engine_user else self.home)
 
     @property
     def admin_token_file(self) -> Path:

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from fedops.config.schema import Config, Xai
+from fedops.core.contracts.confinement import Confinement
 from fedops.core.errors import Forbidden, Invalid
 from fedops.core.suggestions import comma_list, did_you_mean
 from fedops.flower.strategies.strategy_factory import make_strategy
 from fedops.platforms.processes import lower_priority
+from fedops.processes.confining import confine
 from fedops.processes.spawn import die_with_parent
 from fedops.scalize.adapter.protocol import ModelAdapter
 from fedops.scalize.flow.datasets import DataSplit
@@ -123,11 +125,14 @@ def _check_layer(config: Config, adapter: ModelAdapter) -> None:
 
 def main(question: str, answer: str) -> None:
     """Judge what the file ``question`` asks for, and write the judgement into the file ``answer``."""
+    asked = json.loads(Path(question).read_text(encoding="utf-8"))
+    held = asked.get("confinement")
+    said = confine(Confinement.model_validate(held) if held else None)
     die_with_parent()
     lower_priority(NICE)
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     sys.argv = sys.argv[:1]  # an app that reads its command line when imported finds it empty
-    asked = json.loads(Path(question).read_text(encoding="utf-8"))
+    logging.info("%s", said)
     found = problem_of(Path(asked["app_dir"]), asked["config"])
     Path(answer).write_text(json.dumps({"problem": found}), encoding="utf-8")
     os._exit(0)  # without waiting for threads that an app has started

@@ -20,6 +20,7 @@ from fedops.engine.link.log_shipping import LogShipping
 from fedops.engine.link.server_link import RETRY_SECONDS, ServerLink
 from fedops.failpoints import reached
 from fedops.platforms.processes import lower_priority
+from fedops.processes.confining import confine
 from fedops.processes.environment import describe_environment
 from fedops.processes.json_lines import read_first_line
 from fedops.processes.log_output import log_to_stderr
@@ -35,10 +36,11 @@ def main() -> int:
     log_to_stderr("%(name)s: %(message)s")
     try:
         ticket = read_ticket(read_first_line(0))
+        confined = confine(ticket.confinement)  # first: it holds for this thread and those to come
         die_with_parent()
         _give_way()
         with EngineClient(ticket.server_url, token=ticket.token) as api:
-            execute(ticket, api)
+            execute(ticket, api, confined=confined)
     except FedOpsError as error:
         logger.error("%s", error.message)
         return error.exit_code
@@ -50,25 +52,31 @@ def _give_way() -> None:
     lower_priority(NICE)
 
 
-def execute(ticket: EngineTicket, api: EngineClient, retry_seconds: float = RETRY_SECONDS) -> None:
+def execute(
+    ticket: EngineTicket,
+    api: EngineClient,
+    retry_seconds: float = RETRY_SECONDS,
+    confined: str = "",
+) -> None:
     """Say hello, and then do what the run asks for, with its lines sent to the server."""
     with ServerLink(api, retry_seconds) as link:
         shipping = LogShipping(api.logs, lambda: link.round)
         logging.getLogger().addHandler(shipping)
         try:
             with shipping.printed():
-                run_attempt(ticket.app_dir, link)
+                run_attempt(ticket.app_dir, link, confined)
         finally:
             logging.getLogger().removeHandler(shipping)
             shipping.close()
 
 
-def run_attempt(app_dir: Path, link: ServerLink) -> None:
+def run_attempt(app_dir: Path, link: ServerLink, confined: str = "") -> None:
     """The attempt from its hello to its last word."""
+    hello = EngineHello(pid=os.getpid(), environment=describe_environment(), confined=confined)
+    if confined:
+        logger.info("%s", confined)
     try:
-        spec = link.ask(
-            lambda api: api.hello(EngineHello(pid=os.getpid(), environment=describe_environment()))
-        )
+        spec = link.ask(lambda api: api.hello(hello))
     except AttemptSuperseded as error:
         logger.info("another attempt took over: %s", error)
         return

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import sys
 from pathlib import Path
 from typing import IO
@@ -13,6 +15,8 @@ BINARY: int = getattr(os, "O_BINARY", 0)
 NO_LINKS: int = getattr(os, "O_NOFOLLOW", 0)
 #: For ``os.open``: a file that is only read, and is to be synced. Windows syncs what can be written to.
 READ_AND_SYNC: int = BINARY | (os.O_RDWR if sys.platform == "win32" else os.O_RDONLY)
+#: For ``os.open``: what another user may have put there is read, and never waited for.
+READ_OTHERS: int = BINARY | NO_LINKS | getattr(os, "O_NONBLOCK", 0)
 _BY_DESCRIPTOR = Path("/proc/self/fd")
 
 
@@ -48,6 +52,23 @@ def make_private(folder: Path) -> bool:
             return False
         folder.chmod(0o700)
         return True
+
+
+def open_others(path: Path) -> IO[bytes]:
+    """A file from a folder that another user may change meanwhile. ``OSError``: it is a link, or no file."""
+    file = os.open(path, READ_OTHERS)
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise FileNotFoundError(errno.ENOENT, "it is no file", str(path))
+    return os.fdopen(file, "rb")
+
+
+def is_ours(path: Path) -> bool:
+    """Whether this user owns it. Windows does not tell."""
+    if sys.platform == "win32":
+        return True
+    else:
+        return path.lstat().st_uid == os.geteuid()
 
 
 def read_at(file: int, size: int, offset: int) -> bytes:

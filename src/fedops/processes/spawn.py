@@ -22,6 +22,11 @@ from fedops.processes.threads import in_thread
 #: A child that lost its parent is gone at the latest after this many seconds.
 ORPHAN_SECONDS = 2.0
 _SECRET_NAME = re.compile(r"FEDOPS_.*(TOKEN|SECRET|PASSWORD|KEY|DATABASE_URL)", re.IGNORECASE)
+_CREDENTIAL_NAME = re.compile(
+    r"PG.*|AWS_.*|.*(TOKEN|SECRET|PASSW|API_?KEY|ACCESS_KEY|PRIVATE_KEY|CREDENTIAL|DATABASE_URL|_DSN).*",
+    re.IGNORECASE,
+)
+_CREDENTIAL_VALUE = re.compile(r"://[^/@\s]*:[^/@\s]+@")
 _SECRET_VALUE = re.compile(r"\bfo_(admin|join|device|attempt)_")
 
 # PR_SET_PDEATHSIG fires when the *thread* that started the child ends, so all children are started
@@ -41,6 +46,15 @@ def clean_env(
     env["PATH"] = os.pathsep.join([programs, *path])
     env.pop(TREE_VARIABLE, None)
     return {**env, **(extra or {})}
+
+
+def without_credentials(env: Mapping[str, str]) -> dict[str, str]:
+    """For code that has no business with this user's accounts, whichever programs they are for."""
+    return {
+        name: value
+        for name, value in env.items()
+        if not _CREDENTIAL_NAME.fullmatch(name) and not _CREDENTIAL_VALUE.search(value)
+    }
 
 
 def _is_secret(name: str, value: str) -> bool:

@@ -11,12 +11,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid
+from fedops.platforms.confinement import hide_memory, write_no_core
 from fedops.platforms.files import keep_to_owner, make_private
 from fedops.platforms.processes import raise_open_files
 from fedops.processes.lock import hold_lock
 from fedops.processes.log_output import log_to_stderr
 from fedops.server.database.backup_lock import require_finished
 from fedops.server.database.database import parse_url
+from fedops.server.jobs.app_code import AppCode
 from fedops.server.jobs.engine_process import COMMAND, LocalEngineProcesses
 from fedops.settings import ServerSettings
 
@@ -47,12 +49,14 @@ def run(
     with contextlib.ExitStack() as held:
         _make_home(settings)
         held.enter_context(hold_lock(settings.home / LOCK, "a Server Manager"))
+        AppCode(settings).require()
         settings, listener = _begin(settings, held)
         # Only here: it takes a second to import, and what was wrong above is said at once.
         from fedops.server.app import front, open_app
         from fedops.server.http_server import serve
 
-        engines = LocalEngineProcesses(settings.home / "engine", engine_command)
+        place = settings.engine_folder / "engine"
+        engines = LocalEngineProcesses(place, engine_command, AppCode(settings))
         held.callback(engines.close)
         app = open_app(settings, engines)
         announce(settings)
@@ -84,6 +88,8 @@ def _begin(
     settings: ServerSettings, held: contextlib.ExitStack
 ) -> tuple[ServerSettings, socket.socket]:
     """Listen, and be ready to say what happens. The settings with the port that it is."""
+    write_no_core()
+    hide_memory()
     require_finished(settings.home)
     listener = held.enter_context(bind(settings.host, settings.port))
     log_to_stderr()

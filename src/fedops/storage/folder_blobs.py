@@ -25,8 +25,10 @@ from fedops.platforms.files import (
     BINARY,
     NO_LINKS,
     READ_AND_SYNC,
+    is_ours,
     link_file,
     link_open_file,
+    open_others,
     read_at,
     sync_data,
 )
@@ -195,6 +197,9 @@ class FolderUpload:
         try:
             if not stat.S_ISREG(source.stat(follow_symlinks=False).st_mode):
                 raise Invalid(f"{source.name} is no file")
+            if not is_ours(source):  # its owner could write to it still
+                self._copy(source)
+                return
             link_file(source, self.path)
         except FileNotFoundError:
             raise NotFound(f"there is no file {source.name} to take over") from None
@@ -206,7 +211,7 @@ class FolderUpload:
 
     def _copy(self, source: Path) -> None:
         self.create()
-        with source.open("rb") as file:
+        with open_others(source) as file:
             while block := file.read(_BLOCK):
                 self.write(block)
 

@@ -330,23 +330,28 @@ def test_a_broken_device_toml_is_one_message(device: Device) -> None:
 def test_the_local_ports_answer_only_to_loopback_names_and_the_token(device: Device) -> None:
     device.start()
     device.until("idle")
-    token = (device.home / "local-token").read_text()
-    assert mode_of(device.home / "local-token") == 0o600
+    tokens = [(device.home / name).read_text() for name in ("local-token", "training-token")]
+    for name in ("local-token", "training-token"):
+        assert mode_of(device.home / name) == 0o600
     status = client_status(device.home)
     assert status.url is not None
     assert status.training_url is not None
-    good = {"authorization": f"Bearer {token}"}
-    for url, path in ((status.url, "/status"), (status.training_url, "/online")):
+    of_manager, of_training = ({"authorization": f"Bearer {token}"} for token in tokens)
+    for url, path, good, other in (
+        (status.training_url, "/online", of_training, of_manager),
+        (status.url, "/status", of_manager, of_training),
+    ):
         assert httpx.get(url + path, headers=good).status_code == 200
         assert httpx.get(url + path).status_code == 403
+        assert httpx.get(url + path, headers=other).status_code == 403
         wrong = {"authorization": "Bearer wrong"}
         assert httpx.get(url + path, headers=wrong).status_code == 403
         rebound = httpx.get(url + path, headers={**good, "host": "evil.example:8004"})
         assert rebound.status_code == 403
         assert "loopback" in rebound.json()["message"]
         assert httpx.get(url + path, headers={**good, "host": "localhost"}).status_code == 200
-    info = httpx.get(status.url + "/info", headers=good).json()
+    info = httpx.get(status.url + "/info", headers=of_manager).json()
     assert info["device"] == "pi-1"
     assert "fo_device" not in json.dumps(info) + status.model_dump_json()
-    bad = httpx.post(status.training_url + "/work", headers=good, json={"out": [1]})
+    bad = httpx.post(status.training_url + "/work", headers=of_training, json={"out": [1]})
     assert bad.status_code == 422

@@ -64,7 +64,7 @@ def judged(app: Path, *overrides: str, seconds: float = 60.0) -> str | None:
     plain: dict[str, Any] = Project.open(app, overrides).config.model_dump(
         mode="json", by_alias=True
     )
-    return examine(app, plain, seconds, clean_env(), "test-config-check")
+    return examine(app, plain, seconds, lambda _: clean_env(), "test-config-check")
 
 
 def test_a_sound_config_is_no_problem(app: Path) -> None:
@@ -128,7 +128,12 @@ def test_a_method_of_a_package_that_devices_have_is_let_through(app: Path) -> No
 def test_who_takes_too_long_or_dies_has_judged_nothing(app: Path) -> None:
     def said_by(code: str, seconds: float = 20.0) -> str | None:
         return examine(
-            app, {}, seconds, clean_env(), "test-config-check", [sys.executable, "-c", code]
+            app,
+            {},
+            seconds,
+            lambda _: clean_env(),
+            "test-config-check",
+            [sys.executable, "-c", code],
         )
 
     assert said_by("import time; time.sleep(60)", 0.3) is None

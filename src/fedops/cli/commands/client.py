@@ -87,6 +87,7 @@ def status(home: options.Home = None, as_json: options.Json = False) -> None:
             "restarts": process.restarts,
             "trains on": trains_on(process),
             "data": examples(process),
+            "app's code": process.confined,
             "spool": f"{found.spool_records} records wait, {found.spool_dropped} were dropped",
             "home": found.home,
         }

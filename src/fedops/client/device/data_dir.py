@@ -45,6 +45,11 @@ class DataDir:
         return self.path / "local-token"
 
     @property
+    def training_token(self) -> Path:
+        """What the training client's local port asks for: an app may read it, and no more is behind it."""
+        return self.path / "training-token"
+
+    @property
     def local_api(self) -> Path:
         """Where the local API of the running Client Manager listens."""
         return self.path / "local-api.json"
@@ -118,10 +123,12 @@ class DataDir:
             ) from None
 
     def make_local_token(self) -> str:
-        """The secret that the local ports ask for; made once."""
-        if not self.local_token.exists():
-            write_secret(self.local_token, secrets.token_urlsafe(32))
-        return self.local_token.read_text().strip()
+        """The secret that the Client Manager's local port asks for; made once."""
+        return _made_once(self.local_token)
+
+    def make_training_token(self) -> str:
+        """The secret of the training client's own port; made once."""
+        return _made_once(self.training_token)
 
 
 @dataclass(frozen=True)
@@ -175,6 +182,12 @@ def provided_identity(credentials: Path | None) -> Identity | None:
         return Identity(**json.loads(file.read_text()))
     except (OSError, ValueError, TypeError) as error:
         raise Invalid(f"the systemd credential '{CREDENTIAL}' is no device.json: {error}") from None
+
+
+def _made_once(path: Path) -> str:
+    if not path.exists():
+        write_secret(path, secrets.token_urlsafe(32))
+    return path.read_text().strip()
 
 
 def write_secret(path: Path, text: str) -> None:

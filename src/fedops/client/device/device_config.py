@@ -28,6 +28,9 @@ DEFAULT_TEXT = """\
 # max_epochs = 0       # local epochs a round; a task that asks for more gets this many; 0: no limit
 # max_batch_size = 0   # 0: no limit
 # memory_mb = 0        # the training client is ended when it uses more; 0: no limit
+# processes = 0        # of its user, threads too; 0: no limit, or 4096 with a user of its own
+# user = ""            # the user as whom the training client runs, such as "fedops-train"; needs root
+# confine = false      # hide FedOps' files and your keys from it (Linux; see docs/explanation/security.md)
 # accelerator = "auto"        # where models are trained: "auto", "cpu", "cuda", "cuda:1", "mps"
 # accelerator_memory_mb = 0   # of the accelerator, all tasks together (PyTorch); 0: no limit
 # nice = 0             # 0 (normal) to 19 (only what nothing else wants)
@@ -56,6 +59,9 @@ class Limits(_Section):
     max_epochs: _NOT_NEGATIVE = 0
     max_batch_size: _NOT_NEGATIVE = 0
     memory_mb: _NOT_NEGATIVE = 0
+    processes: _NOT_NEGATIVE = 0
+    user: Annotated[str, Field(pattern=r"^([a-z_][a-z0-9_-]{0,31})?$")] = ""
+    confine: bool = False
     accelerator: AcceleratorName = "auto"
     accelerator_memory_mb: _NOT_NEGATIVE = 0
     nice: Annotated[int, Field(ge=0, le=19)] = 0

@@ -19,6 +19,7 @@ from fedops.client.training.round_memory import RoundStore
 from fedops.core.contracts import ExchangeRule
 from fedops.core.contracts.training import EVALUATE, TrainingOrder
 from fedops.core.errors import FedOpsError, Invalid
+from fedops.platforms.confinement import write_no_core
 from fedops.platforms.processes import lower_priority
 from fedops.processes.log_output import log_to_stderr
 from fedops.processes.spawn import die_with_parent
@@ -104,6 +105,7 @@ def evaluate(args: EvaluationArgs) -> Evaluation:
 
 def main() -> None:
     """Evaluate, and write the answer."""
+    write_no_core()
     die_with_parent()
     log_to_stderr("%(levelname)s %(name)s: %(message)s")
     args = EvaluationArgs.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))

@@ -9,13 +9,18 @@ from pydantic import Field
 
 from fedops.core.contracts import Instruction, ProcessReport, Reply, Request
 from fedops.core.contracts.base import Report
+from fedops.core.contracts.confinement import Confinement
 
 
 class TrainingArgs(Request):
     """What a training client is started with. No secrets: they are in files only this user may read."""
 
+    #: Where it keeps what it knows: the data dir, or with a user of its own the folder of that user.
     home: Path
     device: str
+    device_id: str = ""
+    #: How the app's code is to be held.
+    confinement: Confinement | None = None
     app_dir: Path
     overrides: list[str] = Field(default_factory=list)
     host: str = "127.0.0.1"

@@ -33,6 +33,7 @@ from fedops.client.device.data_dir import (
 from fedops.client.device.device_config import DeviceConfig, load_device_config
 from fedops.client.device.enrolment import describe_device
 from fedops.client.device.remembered_app import RememberedApp
+from fedops.client.device.training_home import TrainingHome
 from fedops.client.local.http import LocalServer, bind, make_app
 from fedops.client.local.messages import ClientInfo, ClientStatus, ServerStatus, TrainingArgs
 from fedops.client.local.status_text import why
@@ -62,6 +63,7 @@ from fedops.core.contracts import LogSource, ProcessReport, Work, WorkPoll
 from fedops.core.errors import FedOpsError, Forbidden, Invalid, NotApproved
 from fedops.core.restart_policy import SupervisionPolicy
 from fedops.core.states import ProcessStatus
+from fedops.platforms.confinement import hide_memory, write_no_core
 from fedops.processes.lock import hold_lock
 from fedops.processes.threads import in_thread
 from fedops.scalize.flow.project import Project
@@ -92,6 +94,8 @@ class Options:
     training_command: Sequence[str] = TRAINING_COMMAND
     #: The identity was handed in (a systemd credential), so who hands it in renews it.
     provided: bool = False
+    #: Where the app's explanations go, below the data dir.
+    output_dir: str = "outputs"
 
 
 def run_client(
@@ -116,13 +120,20 @@ def run_client(
     if not tasks and project.config.task_id not in ("", "task_id"):
         tasks = [project.config.task_id]
     options = Options(
-        app_dir.resolve(), tasks, overrides, echo=echo, end_when_given_up=end_when_given_up
+        app_dir.resolve(),
+        tasks,
+        overrides,
+        echo=echo,
+        end_when_given_up=end_when_given_up,
+        output_dir=project.config.xai.output_dir,
     )
     manage(settings, options)
 
 
 def manage(settings: ClientSettings, options: Options) -> None:
     """Run a Client Manager whose app is known to be sound."""
+    write_no_core()
+    hide_memory()
     home = DataDir(settings.home)
     provided = provided_identity(settings.credentials_directory)
     options.provided = provided is not None
@@ -157,6 +168,8 @@ class ClientManager:
         self._home = home
         self._identity = identity
         self._config = config
+        self._training = TrainingHome(home, config.limits, options.output_dir)
+        self._training.prepare()
         self._url = (settings.server or identity.server).rstrip("/")
         self._tasks: list[str] = list(options.tasks)
         self._ended = threading.Event()
@@ -183,7 +196,11 @@ class ClientManager:
             self._process_changed,
             lambda message: self._intake.take(message),
         )
-        self._reconciler = Reconciler(self._supervisor, token, lambda: self._desk.stopped)
+        self._reconciler = Reconciler(
+            self._supervisor,
+            self._training.place.make_training_token(),
+            lambda: self._desk.stopped,
+        )
         self._readiness = ReadinessBook(home.refusal, lambda: self._server.tell_now())
         self._intake = ReportIntake(
             self._spool, self._reconciler, self._readiness, self._supervisor.replace
@@ -222,13 +239,21 @@ class ClientManager:
             ended=self._readiness.ended,
         )
         limit = self._config.limits.assignments
-        return WorkDesk(self._home, self._to.work, transfers, self._reconciler, outside, limit)
+        return WorkDesk(
+            self._home,
+            self._to.work,
+            transfers,
+            self._reconciler,
+            outside,
+            limit,
+            self._training,
+        )
 
     def _program(self) -> Program:
         tree = hashlib.sha256(str(self._home.path.resolve()).encode()).hexdigest()[:16]
         return Program(
             command=self._command,
-            env=child_env(self._config),
+            env={**child_env(self._config), **self._training.env()},
             cwd=self._options.app_dir,
             pid_file=self._home.child_pid,
             tree=f"client-{tree}",
@@ -236,8 +261,10 @@ class ClientManager:
 
     def _command(self, pipe: int) -> list[str]:
         args = TrainingArgs(
-            home=self._home.path.resolve(),
+            home=self._training.place.path.resolve(),
             device=self._identity.name,
+            device_id=self._identity.device_id,
+            confinement=self._training.confinement(self._options.app_dir),
             app_dir=self._options.app_dir,
             overrides=list(self._options.overrides),
             host=self._settings.host,

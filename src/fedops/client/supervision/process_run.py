@@ -11,7 +11,13 @@ from fedops.core.contracts import ProcessReport
 
 Message = Mapping[str, Any]
 #: What a child says of itself beside its state: fields of its report.
-FACTS = ("accelerator", "accelerator_problem", "training_examples", "validation_examples")
+FACTS = (
+    "accelerator",
+    "accelerator_problem",
+    "training_examples",
+    "validation_examples",
+    "confined",
+)
 
 
 @dataclass(frozen=True)

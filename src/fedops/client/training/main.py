@@ -35,6 +35,7 @@ from fedops.client.training.wandb_reporter import WandbReporter, rounds_to_wandb
 from fedops.client.training.work_loop import App, WorkLoop
 from fedops.core.errors import FedOpsError, Unavailable
 from fedops.platforms.processes import inherited_descriptor, lower_priority
+from fedops.processes.confining import confine
 from fedops.processes.log_output import log_to_stderr
 from fedops.processes.spawn import die_with_parent
 from fedops.trainer.device_context import Device
@@ -79,7 +80,7 @@ def build_app(args: TrainingArgs, device: Device, adjust: Adjust) -> App:
     owner = load_device_config(home.device_config).overrides()
     project = Project.open(args.app_dir, [*args.overrides, *owner])
     if project.config.wandb.use:  # the device's own word, not a run's
-        device.report = rounds_to_wandb(device, project.config, home)
+        device.report = rounds_to_wandb(device, args.device_id, project.config, home)
     app = DeviceApp(project, device, states=home.states, adjust=adjust)
     app.warm_up()
     return app
@@ -100,7 +101,7 @@ def serve(args: TrainingArgs, report: ReportPipe, build: Build) -> None:
     watch = _watch(app, args, report)
     loop = WorkLoop(app, device, epochs, report, watch)
     listening = bind(args.host, args.port)
-    local = LocalServer(local_app(loop, report, home.make_local_token(), watch), listening)
+    local = LocalServer(local_app(loop, report, home.make_training_token(), watch), listening)
     local.start()
     if watch is not None:
         watch.begin()
@@ -154,16 +155,31 @@ def local_app(
 def main(arguments: Sequence[str] | None = None, build: Build = build_app) -> NoReturn:
     """Run a training client. Ends the process without waiting for threads that an app has started."""
     raw, descriptor = sys.argv[1:] if arguments is None else arguments
+    args = TrainingArgs.model_validate_json(raw)
+    held = _confine(args)  # first: it holds for this thread and those to come
     die_with_parent()
     log_to_stderr("%(levelname)s %(name)s: %(message)s")
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _terminate)
     report = ReportPipe(inherited_descriptor(int(descriptor)))
-    code = _run(TrainingArgs.model_validate_json(raw), report, build)
+    if isinstance(held, FedOpsError):
+        report.fatal(held.message)
+        code = held.exit_code
+    else:
+        report.describe(confined=held)
+        code = _run(args, report, build)
     report.close()
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(code)
+
+
+def _confine(args: TrainingArgs) -> str | FedOpsError:
+    """What is in force; or why the app is not run."""
+    try:
+        return confine(args.confinement)
+    except FedOpsError as error:
+        return error
 
 
 def _terminate(*_: object) -> None:

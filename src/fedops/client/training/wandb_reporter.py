@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedops.client.device.data_dir import DataDir, load_identity
+from fedops.client.device.data_dir import DataDir
 from fedops.config.schema import Config
 from fedops.core.states import ProcessStatus
 from fedops.core.validation_messages import REDACTED
@@ -85,9 +85,9 @@ class WandbReporter:
         self._sender.close()
 
 
-def rounds_to_wandb(device: Device, config: Config, home: DataDir) -> WandbReporter:
+def rounds_to_wandb(device: Device, device_id: str, config: Config, home: DataDir) -> WandbReporter:
     """A device's reporter, with Weights & Biases added."""
-    place = Place(device.name, load_identity(home).device_id, home.path / "wandb")
+    place = Place(device.name, device_id, home.path / "wandb")
     return WandbReporter(device.report, config, place)
 
 

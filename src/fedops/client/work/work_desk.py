@@ -15,8 +15,11 @@ from typing import Literal
 
 from fedops.api_client import DigestMismatch, WorkClient
 from fedops.client.device.data_dir import DataDir
+from fedops.client.device.device_config import Limits
 from fedops.client.device.epoch_checkpoints import forget_epochs
+from fedops.client.device.training_home import TrainingHome
 from fedops.client.local.messages import Finished, HeldStatus, WorkOrder
+from fedops.client.work.hand_over import HandOver
 from fedops.client.work.held_assignments import AssignmentStore, Held
 from fedops.client.work.reachability import Over, is_final
 from fedops.client.work.reconciler import Reconciler
@@ -59,8 +62,11 @@ class WorkDesk:
         reconciler: Reconciler,
         outside: Outside,
         limit: int,
+        training: TrainingHome | None = None,
     ) -> None:
-        self._home = home
+        training = training or TrainingHome(home, Limits())
+        self._epochs = training.place.epochs
+        self._hand_over = HandOver(training)
         self._work = work
         self._transfers = transfers
         self._reconciler = reconciler
@@ -211,7 +217,7 @@ class WorkDesk:
         except Invalid as error:
             return Finished(id=held.id, outcome="failed", reason=error.message[:2_000])
         order = WorkOrder(instruction=held.instruction, files=files, out=held.result)
-        return self._reconciler.do(held, order)
+        return self._hand_over.take(order, self._reconciler.do(held, self._hand_over.lend(order)))
 
     def _finish(self, held: Held, finished: Finished) -> None:
         try:
@@ -248,7 +254,7 @@ class WorkDesk:
         """It is delivered, ended or not wanted: nothing of it stays, but what may be gone on with."""
         self._store.remove(held)
         if not (held.over.is_set() and held.checkpoint):
-            forget_epochs(self._home.epochs, held.work_key)
+            forget_epochs(self._epochs, held.work_key)
         with self._lock:
             self._held.pop(held.id, None)
         self._outside.news()

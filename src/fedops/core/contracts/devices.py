@@ -57,6 +57,8 @@ class ProcessReport(Report):
     #: How many examples its data has; None: not known yet.
     training_examples: int | None = Field(default=None, ge=0)
     validation_examples: int | None = Field(default=None, ge=0)
+    #: How the app's code is held, in a sentence; "": it did not say.
+    confined: Said = Field(default="", max_length=1_000)
 
 
 class DeviceRename(Request):

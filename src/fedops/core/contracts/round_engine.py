@@ -9,6 +9,7 @@ from pydantic import Field
 
 from fedops.core.contracts.assignments import AssignmentId, AssignmentKind, BlobRef
 from fedops.core.contracts.base import Age, Digest, Finite, Reply, Report, Said, ShortText
+from fedops.core.contracts.confinement import Confinement
 from fedops.core.contracts.parameters import ParameterContract
 from fedops.core.states import AssignmentStatus, FailureReason, ParticipationStatus
 
@@ -22,6 +23,10 @@ class EngineTicket(Report):
     token: str
     server_url: str
     app_dir: Path
+    #: Where it keeps the updates of its round.
+    spool_dir: Path | None = None
+    #: How the app's code is to be held; None: as this process is.
+    confinement: Confinement | None = None
 
 
 class OpenAssignment(Reply):
@@ -59,6 +64,8 @@ class EngineHello(Report):
     pid: int
     #: What it runs on: Python, platform, versions of libraries.
     environment: dict[ShortText, ShortText] = Field(default_factory=dict, max_length=100)
+    #: How the app's code is held, in a sentence.
+    confined: Said = ""
 
 
 class AttemptSpec(Reply):

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import threading
@@ -18,8 +19,9 @@ from fedops.core.errors import Unavailable
 from fedops.core.reasons.durations import pluralised
 from fedops.processes.json_lines import write_line
 from fedops.processes.process_tree import end_named_tree, end_tree
-from fedops.processes.spawn import clean_env, let_go, spawn
+from fedops.processes.spawn import clean_env, let_go, spawn, without_credentials
 from fedops.server.jobs import config_examination
+from fedops.server.jobs.app_code import AppCode
 from fedops.server.protocol.error_replies import as_shortage
 
 logger = logging.getLogger("fedops.server.engine")
@@ -82,8 +84,11 @@ class EngineProcesses(Protocol):
 class LocalEngineProcesses:
     """``EngineProcesses`` on this machine. What they print goes to files under ``home``."""
 
-    def __init__(self, home: Path, command: Sequence[str] = COMMAND) -> None:
+    def __init__(
+        self, home: Path, command: Sequence[str] = COMMAND, code: AppCode | None = None
+    ) -> None:
         self._home = home
+        self._code = code
         self._command = command
         # The name outlives us: what a killed Server Manager left behind is found by it.
         self._tree = tree_of(home)
@@ -97,12 +102,14 @@ class LocalEngineProcesses:
     def start(self, ticket: EngineTicket) -> int:
         try:
             self._home.mkdir(parents=True, exist_ok=True, mode=0o700)
+            ticket = self._code.prepare(ticket) if self._code else ticket
+            work = self._work(ticket.attempt_id)
             with self._log(ticket.attempt_id).open("wb") as log:
                 child = spawn(
                     self._command,
-                    env=self._env(),
+                    env=self._env(work),
                     tree=self._tree,
-                    cwd=self._home,
+                    cwd=work,
                     stdout=log,
                     stderr=subprocess.STDOUT,
                 )
@@ -117,11 +124,15 @@ class LocalEngineProcesses:
             write_line(child.stdin.fileno(), ticket.model_dump(mode="json"))
         return child.pid
 
-    def _env(self) -> dict[str, str]:
-        env = {name: value for name, value in clean_env().items() if not name.startswith("FLWR_")}
+    def _work(self, attempt_id: int) -> Path:
+        return self._code.work_folder(attempt_id) if self._code else self._home
+
+    def _env(self, work: Path) -> dict[str, str]:
+        """No credential and nothing of where the server's data are: an app reads what is in it."""
+        env = self._code.env(work) if self._code else without_credentials(clean_env())
         return {**ONE_ORDER, **env} | {
             **MALLOC,
-            "FLWR_HOME": str(self._home / "flwr"),
+            "FLWR_HOME": str(work / "flwr"),
             "FLWR_TELEMETRY_ENABLED": "0",
             "FLWR_DISABLE_UPDATE_CHECK": "1",
             "PYTHONUNBUFFERED": "1",
@@ -157,9 +168,14 @@ class LocalEngineProcesses:
                 child.wait(_REAP_SECONDS)  # it is gone, the kernel may not have said so yet
             let_go(child)
         self._log(attempt_id).unlink(missing_ok=True)
+        if self._code:
+            shutil.rmtree(self._work(attempt_id), ignore_errors=True)
 
     def examine(self, app_dir: Path, config: Mapping[str, Any], seconds: float) -> str | None:
-        return config_examination.examine(app_dir, config, seconds, self._env(), self._tree)
+        hold = self._code.of_check if self._code else None
+        return config_examination.examine(
+            app_dir, config, seconds, self._env, self._tree, hold=hold
+        )
 
     def close(self) -> None:
         for attempt_id in list(self._children):

@@ -101,7 +101,7 @@ class Scheduler:
         self._leadership = leadership or Alone()
         self._engines = engines
         self._artifacts = artifacts
-        self._apps = AppFolders(settings.home / "engine" / "apps")
+        self._apps = AppFolders(settings.engine_folder / "engine" / "apps")
         self._settings = settings
         self._pulse = pulse
         self._clock = clock
@@ -136,7 +136,7 @@ class Scheduler:
         if self._stands_by:
             return
         self._engines.close()
-        shutil.rmtree(spools(self._settings.home), ignore_errors=True)
+        shutil.rmtree(spools(self._settings.engine_folder), ignore_errors=True)
         self._memory = _Memory()
         self._begun, self._stands_by = False, True
         self.worker.seconds = IDLE_SECONDS
@@ -242,7 +242,7 @@ class Scheduler:
             over = attempts.attempts_to_clear(session)
         for left in over:
             if self._is_gone(left):
-                folder = spool_dir(self._settings.home, left.run_id, left.number)
+                folder = spool_dir(self._settings.engine_folder, left.run_id, left.number)
                 shutil.rmtree(folder, ignore_errors=True)
                 self._engines.forget(left.attempt_id)
                 with self._write() as session:
@@ -301,6 +301,7 @@ class Scheduler:
             token=submission.token,
             server_url=self._settings.local_url,
             app_dir=folder,
+            spool_dir=spool_dir(self._settings.engine_folder, submission.run_id, submission.number),
         )
         pid = self._engines.start(ticket)
         reached("server.attempt.started")

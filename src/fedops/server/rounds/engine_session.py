@@ -98,6 +98,7 @@ def start_attempt(
     attempt.environment = body.environment or None
     session.flush()
     me, why = engine_of(attempt), f"the FL server is up (process {body.pid})"
+    why = f"{why}; {body.confined}" if body.confined else why
     transition_attempt(session, attempt, AttemptStatus.RUNNING, Change(me, why, now))
     if run.status in (RunStatus.STARTING, RunStatus.RESUMING):
         transition_run(session, run, RunStatus.RUNNING, Change(me, why, now))

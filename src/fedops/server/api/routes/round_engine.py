@@ -48,7 +48,9 @@ def hello(body: EngineHello, attempt: AttemptId, server: Server) -> AttemptSpec:
     with server.db.read() as session:
         found = checkpoints.resume_points(session, attempt)
     damaged = checkpoints.find_damaged(server.artifacts, found)
-    home, blobs = server.settings.home, blob_rows.folder(server.artifacts)
+    home, blobs = server.settings.engine_folder, blob_rows.folder(server.artifacts)
+    if server.settings.engine_user is not None:
+        blobs = None  # it does not get there
     with server.db.write() as session:
         checkpoints.fall_back_a_round(session, attempt, damaged, server.clock())
         spec = engine_session.start_attempt(session, attempt, body, home, server.clock(), blobs)
@@ -139,7 +141,7 @@ def cancel(body: CancelRequest, attempt: AttemptId, server: Server) -> Response:
 def hand_over(body: BlobHandover, attempt: AttemptId, server: Server) -> BlobRef:
     """Make a file of the attempt's spool folder a blob."""
     with server.db.read() as session:
-        folder = engine_session.spool_of(session, attempt, server.settings.home)
+        folder = engine_session.spool_of(session, attempt, server.settings.engine_folder)
     staged = server.artifacts.adopt(folder / body.name, body.sha256)
     reached("server.artifact.written")
     ref, now = staged.ref, server.clock()
