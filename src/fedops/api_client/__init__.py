@@ -5,6 +5,7 @@ kinds of ``core.errors``; a server that cannot be reached is ``Unavailable``.
 """
 
 from fedops.api_client.blobs import BlobClient, DigestMismatch, OffsetMismatch, Upload
+from fedops.api_client.certificates import Untrusted, fetch_authority, trust, trust_pem
 from fedops.api_client.device import DeviceClient, WorkClient
 from fedops.api_client.engine import EngineClient
 from fedops.api_client.join import JoinClient
@@ -17,7 +18,6 @@ from fedops.api_client.transport import (
     TryLater,
     Verify,
     blocks_of,
-    trust,
 )
 
 __all__ = [
@@ -32,11 +32,14 @@ __all__ = [
     "OperatorClient",
     "OtherVersion",
     "TryLater",
+    "Untrusted",
     "Upload",
     "Verify",
     "WorkClient",
     "blocks_of",
+    "fetch_authority",
     "proxy_for",
     "trust",
+    "trust_pem",
     "without_credentials",
 ]

@@ -30,7 +30,7 @@ class Operator:
     def client(self) -> OperatorClient:
         """A client of the Server Manager that options, environment or login name."""
         login = find_login(self._server, self._token)
-        return self._open.enter_context(OperatorClient(login.url, token=login.token))
+        return self._open.enter_context(login.client())
 
     def show(self, value: Any, *human: RenderableType) -> None:
         """Print ``value`` as JSON, or what was made of it for people."""

@@ -214,9 +214,9 @@ class Federation:
         """Run an operator's ``fedops`` command against this server; returns its JSON."""
         return self.command(*words, "--server", self.url, "--token", self.admin_token)
 
-    def command(self, *words: str) -> Any:
+    def command(self, *words: str, **env: str) -> Any:
         """Run a ``fedops`` command to its end; its failure is raised as the error it reports."""
-        code, out, err = self._run([*FEDOPS, *words, "--json"])
+        code, out, err = self._run([*FEDOPS, *words, "--json"], env)
         try:
             document = json.loads(out)
         except ValueError:
@@ -226,12 +226,12 @@ class Federation:
             raise from_reply(document.get("kind", "error"), document.get("error", ""), message)
         return document
 
-    def _run(self, command: list[str]) -> tuple[int, str, str]:
+    def _run(self, command: list[str], env: Mapping[str, str]) -> tuple[int, str, str]:
         """Exit code, stdout and stderr of a command that ends with us, should we end first."""
         self._require_open()
         process = spawn(
             tethered(command, grace=1.0),
-            env=self._env({}),
+            env=self._env(env),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )

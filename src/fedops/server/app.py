@@ -9,6 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
@@ -16,6 +17,7 @@ from fedops.api_client import PREFIX
 from fedops.core.errors import FedOpsError, NotFound
 from fedops.server.api.http import error_responses, protocol_check, reference_page
 from fedops.server.api.http.front_door import FrontDoor
+from fedops.server.api.http.plain_door import OnlyBelow
 from fedops.server.api.routes import (
     administration,
     client_manager,
@@ -32,6 +34,7 @@ from fedops.server.blob_app.app import MOUNT
 from fedops.server.dashboard.queries import DashboardSource
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.services.services import Services
+from fedops.server.tls.endpoint import ca_pem
 from fedops.settings import ServerSettings
 
 _ANYTHING = "/api/{path:path}"
@@ -99,6 +102,11 @@ def front(app: FastAPI) -> FrontDoor:
     return FrontDoor({work.MOUNT: work.WorkApp(manager.services), MOUNT: manager.blobs}, app)
 
 
+def front_of_engines(app: FastAPI) -> OnlyBelow:
+    """What FL servers call: their own routes, and files."""
+    return OnlyBelow(front(app), f"{PREFIX}/engine", MOUNT)
+
+
 def _add_routes(app: FastAPI) -> None:
     for router in (
         administration.router,
@@ -128,6 +136,17 @@ def health(request: Request) -> dict[str, str]:
     with request.app.state.services.db.read() as session:
         session.connection()
     return {"status": "ok"}
+
+
+@_plain.get("/ca.pem", response_class=PlainTextResponse)
+def authorities(request: Request) -> PlainTextResponse:
+    """The certificate authorities of this server, for devices to compare and to keep. Needs no token."""
+    pem = ca_pem(request.app.state.services.settings)
+    if pem is None:
+        raise NotFound(
+            "this server names no certificate authority: use its https:// URL without a fingerprint"
+        )
+    return PlainTextResponse(pem, media_type="application/x-pem-file")
 
 
 async def _nothing_here(request: Request) -> None:

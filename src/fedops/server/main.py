@@ -7,7 +7,7 @@ import errno
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid
 from fedops.platforms.processes import raise_open_files
@@ -17,8 +17,17 @@ from fedops.server.database.backup_lock import require_finished
 from fedops.server.database.database import parse_url
 from fedops.server.jobs.engine_process import COMMAND, LocalEngineProcesses
 from fedops.settings import ServerSettings
+from fedops.storage.atomic_files import write_atomic
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from fedops.server.http_server import Secure
+    from fedops.server.tls.endpoint import TlsEndpoint
 
 LOCK = "server.lock"
+#: How often it is looked whether the server's certificate ends soon, or was replaced. Seconds.
+CERTIFICATE_SECONDS = 5.0
 #: Each device holds a long poll and a connection or two for files and what it says.
 OPEN_FILES = 16_384
 #: How long one thread computes before the event loop, whose turns are short, may go on. Seconds.
@@ -44,16 +53,20 @@ def run(
         _make_home(settings)
         held.enter_context(hold_lock(settings.home / LOCK, "a Server Manager"))
         settings, listener = _begin(settings, held)
+        settings, local = _bind_local(settings, held)
         # Only here: it takes a second to import, and what was wrong above is said at once.
-        from fedops.server.app import front, open_app
+        from fedops.server.app import front, front_of_engines, open_app
         from fedops.server.http_server import serve
 
+        endpoint = _open_tls(settings, held)
         engines = LocalEngineProcesses(settings.home / "engine", engine_command)
         held.callback(engines.close)
         app = open_app(settings, engines)
+        write_atomic(settings.local_url_file, f"{settings.local_url}\n".encode(), durable=False)
         announce(settings)
         let_go = app.state.manager.services.let_go
-        serve(front(app), listener, BACKLOG, name="Server Manager", let_go=let_go)
+        doors = _secure(endpoint, (local, front_of_engines(app)) if local else None)
+        serve(front(app), listener, BACKLOG, name="Server Manager", let_go=let_go, secure=doors)
 
 
 def run_file_server(settings: ServerSettings, announce: Announce) -> None:
@@ -69,9 +82,11 @@ def run_file_server(settings: ServerSettings, announce: Announce) -> None:
         from fedops.server.file_server import file_app, open_file_server
         from fedops.server.http_server import serve
 
+        endpoint = _open_tls(settings, held)
         member = open_file_server(settings)
         announce(settings)
-        serve(file_app(member), listener, BACKLOG, name="file server")
+        doors = _secure(endpoint)
+        serve(file_app(member), listener, BACKLOG, name="file server", secure=doors)
 
 
 def _begin(
@@ -83,6 +98,41 @@ def _begin(
     log_to_stderr()
     raise_open_files(OPEN_FILES)
     return settings.model_copy(update={"port": listener.getsockname()[1]}), listener
+
+
+def _bind_local(
+    settings: ServerSettings, held: contextlib.ExitStack
+) -> tuple[ServerSettings, socket.socket | None]:
+    """With TLS, FL servers have a port of their own, on loopback: a certificate may be for other names."""
+    if not settings.uses_tls:
+        return settings, None
+    listener = held.enter_context(bind("127.0.0.1", settings.engine_port))
+    return settings.model_copy(update={"engine_port": listener.getsockname()[1]}), listener
+
+
+def _open_tls(settings: ServerSettings, held: contextlib.ExitStack) -> TlsEndpoint | None:
+    """The server's certificate, looked after until the end."""
+    if not settings.uses_tls:
+        return None
+    from fedops.server.jobs.periodic import PeriodicJob
+    from fedops.server.tls.endpoint import TlsEndpoint
+
+    endpoint = TlsEndpoint(settings)
+    keeper = PeriodicJob("certificates", endpoint.refresh, CERTIFICATE_SECONDS)
+    keeper.start()
+    held.callback(keeper.end)
+    return endpoint
+
+
+def _secure(
+    endpoint: TlsEndpoint | None, local: tuple[socket.socket, ASGIApp] | None = None
+) -> Secure | None:
+    if endpoint is None:
+        return None
+    from fedops.server.api.http.plain_door import PlainDoor
+    from fedops.server.http_server import Secure
+
+    return Secure(endpoint, PlainDoor(), local)
 
 
 def _require_shared_database(settings: ServerSettings) -> None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated
 
 import typer
 
-from fedops.api_client import OperatorClient
+from fedops.api_client import fetch_authority
 from fedops.cli import options
 from fedops.cli.connection import Login, write_login
 from fedops.cli.output import show
-from fedops.core.errors import Invalid
+from fedops.cli.secret_input import read_secret
+from fedops.core.server_authority import split_fingerprint
 from fedops.settings import cli_settings, normal_url
 
 app = options.single()
@@ -19,9 +19,16 @@ app = options.single()
 
 @app.command()
 def login(
-    url: Annotated[str, typer.Argument(help="The Server Manager, e.g. http://127.0.0.1:8600.")],
+    url: Annotated[
+        str,
+        typer.Argument(
+            metavar="URL[#FINGERPRINT]",
+            help="The Server Manager, and the fingerprint of its authority if it has one of its own.",
+        ),
+    ],
     token: Annotated[
-        str | None, typer.Option("--token", help="The admin token; '-' reads it from stdin.")
+        str | None,
+        typer.Option("--token", help="'-' reads the admin token from stdin; else FEDOPS_TOKEN."),
     ] = None,
     as_json: options.Json = False,
 ) -> None:
@@ -29,8 +36,11 @@ def login(
 
     They are tried first, then kept in ~/.fedops/cli.json, readable by you only.
     """
-    found = Login(normal_url(url), _given(token))
-    with OperatorClient(found.url, token=found.token) as client:
+    secret = read_secret(token, "FEDOPS_TOKEN", cli_settings().token, "Admin token")
+    address, fingerprint = split_fingerprint(normal_url(url))
+    authorities = fetch_authority(address, fingerprint) if fingerprint else None
+    found = Login(address, secret, authorities)
+    with found.client() as client:
         info = client.info()
     file = write_login(found, cli_settings())
     show(
@@ -38,13 +48,3 @@ def login(
         as_json,
         f"Logged in to {found.url} (FedOps {info.version}); remembered in {file}.",
     )
-
-
-def _given(token: str | None) -> str:
-    if token is None and sys.stdin.isatty():
-        return str(typer.prompt("Admin token", hide_input=True))
-    if token in (None, "-"):
-        token = sys.stdin.readline().strip()
-    if not token:
-        raise Invalid("no token given: use --token T, or --token - and pipe it in")
-    return token

@@ -10,6 +10,7 @@ import typer
 
 from fedops.cli import options
 from fedops.cli.output import console, show
+from fedops.console.federation import INSECURE
 from fedops.console.format import bytes_of
 from fedops.settings import ServerSettings, server_settings
 
@@ -48,6 +49,10 @@ def server(
         bool,
         typer.Option("--insecure", help="Allow an address other than loopback without TLS."),
     ] = False,
+    tls: Annotated[
+        bool,
+        typer.Option("--tls", help="Speak TLS on loopback too. On other addresses it always does."),
+    ] = False,
     public_url: Annotated[
         str | None,
         typer.Option("--public-url", metavar="URL", help="How devices reach it, behind a proxy."),
@@ -70,17 +75,26 @@ def server(
         home=home,
         approval=approval and approval.value,
         insecure=insecure or None,
+        tls="on" if tls else None,
         public_url=public_url,
     )
     run(settings, lambda up: _announce(up, as_json))
 
 
 def _announce(up: ServerSettings, as_json: bool) -> None:
+    from fedops.server.tls.endpoint import join_url
+
+    join = join_url(up)
     if as_json:
-        show({"url": up.url, "admin_token_file": str(up.admin_token_file)}, True)
+        found = {"url": up.url, "join_url": join, "insecure": up.is_insecure}
+        show({**found, "admin_token_file": str(up.admin_token_file)}, True)
         return
     console().print(f"Server Manager on {up.url}", soft_wrap=True)
     console().print(f"The admin token is in {up.admin_token_file}", soft_wrap=True)
+    if "#" in join:
+        console().print(f"Devices join it as {join}", soft_wrap=True)
+    if up.is_insecure:
+        console().print(f"INSECURE: {INSECURE}", soft_wrap=True)
 
 
 @app.command("files")
@@ -97,6 +111,10 @@ def files_(
         bool,
         typer.Option("--insecure", help="Allow an address other than loopback without TLS."),
     ] = False,
+    tls: Annotated[
+        bool,
+        typer.Option("--tls", help="Speak TLS on loopback too. On other addresses it always does."),
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Run a file server beside the Server Manager: models out, updates in, nothing else. Needs PostgreSQL.
@@ -107,6 +125,7 @@ def files_(
     from fedops.server.main import run_file_server
 
     given = {"host": host, "home": home or context.obj, "insecure": insecure or None}
+    given["tls"] = "on" if tls else None
     run_file_server(server_settings(port=port, **given), lambda up: _announce_files(up, as_json))
 
 

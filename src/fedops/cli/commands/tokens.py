@@ -24,18 +24,19 @@ def create(
     operator: Operator,
     uses: Annotated[int, typer.Option("--uses", min=1, help="How many devices may join.")] = 1,
     expires: Annotated[
-        str, typer.Option("--expires", metavar="TIME", help="How long it is valid: 30m, 24h, 7d.")
-    ] = "24h",
+        str, typer.Option("--expires", metavar="TIME", help="How long it is valid: 15m, 24h, 7d.")
+    ] = "15m",
     note: Annotated[str, typer.Option("--note", help="What it is for.")] = "",
 ) -> None:
     """Make a join token. It is shown once and stored only as a hash."""
     body = options.request(c.TokenCreate, uses=uses, expires_in_seconds=seconds(expires), note=note)
+    where = operator.client.info().join_url or operator.client.url
     made = operator.client.create_token(body)
     operator.show(
         made,
         f"{made.token}\n",
         f"Valid until {moment(made.expires_at)} for {uses} device{'s' if uses > 1 else ''}. "
-        f"On the device:\n  fedops join {operator.client.url} --token {made.token}",
+        f"On the device:\n  FEDOPS_JOIN_TOKEN={made.token} fedops join {where}",
     )
 
 

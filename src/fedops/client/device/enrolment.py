@@ -8,18 +8,20 @@ import platform
 import re
 import socket
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import psutil
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedops.api_client import DeviceClient, JoinClient, proxy_for, trust
+from fedops.api_client import DeviceClient, JoinClient, Untrusted, proxy_for, trust
+from fedops.client.device.authority_pin import pin_authority, pinned_authorities
 from fedops.client.device.data_dir import (
     DataDir,
     Identity,
@@ -28,14 +30,16 @@ from fedops.client.device.data_dir import (
     public_openssh,
 )
 from fedops.client.device.device_config import ensure_device_config, load_device_config
-from fedops.core.contracts import NAME_PATTERN, DeviceInfo, JoinReply, JoinRequest
+from fedops.core.contracts import NAME_PATTERN, DeviceInfo, JoinRequest
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid, Unavailable
 from fedops.core.join_statement import join_statement
+from fedops.core.server_authority import split_fingerprint
 from fedops.core.states import Enrolment
 from fedops.processes.short_commands import output_of
 from fedops.waiting import outlast
 
 logger = logging.getLogger("fedops.client")
+T = TypeVar("T")
 
 #: How long a join goes on trying to reach the server. Seconds.
 PATIENCE_SECONDS = 30.0
@@ -88,9 +92,10 @@ def join(
 ) -> Joined:
     """Enrol this machine: make its device key, hand in the public half, keep the token it is given.
 
-    Joining the same server again from the same data dir does nothing. A server that cannot be reached
-    is tried again for ``patience`` seconds. ``ca_file``: see ``ClientSettings``. ``proxy``: a URL, or
-    "environment"; it is noted in ``device.toml``.
+    ``url`` may end with the fingerprint of the server's authority (``#sha256:...``), which is compared
+    before anything secret is sent, and kept. Joining the same server again from the same data dir does
+    nothing. A server that cannot be reached is tried again for ``patience`` seconds. ``ca_file``: see
+    ``ClientSettings``. ``proxy``: a URL, or "environment"; it is noted in ``device.toml``.
 
     Raises:
         Conflict: the data dir belongs to a device of another server.
@@ -98,6 +103,7 @@ def join(
         Forbidden: the token is wrong, expired or used up, or this device was shut out.
         Unavailable: the server could not be reached in time.
     """
+    url, fingerprint = split_fingerprint(url)
     if not url.startswith(("http://", "https://")):
         raise Invalid(f"'{url}' is no server URL: it begins with http:// or https://")
     place = DataDir(home)
@@ -112,10 +118,13 @@ def join(
     place.create()
     ensure_device_config(place.device_config, proxy)
     way = proxy_for(url, load_device_config(place.device_config).network.proxy)
+    if fingerprint:
+        _outlast(lambda: pin_authority(place, url, fingerprint, way), patience)
+    verify = trust(pinned_authorities(place, ca_file))
     key = load_or_make_key(place)
     body = join_request(token, request_name, key, describe_device())
-    with JoinClient(url, transport=transport, verify=trust(ca_file), proxy=way) as client:
-        reply = _ask(client, body, patience)
+    with JoinClient(url, transport=transport, verify=verify, proxy=way) as client:
+        reply = _outlast(lambda: client.join(body), patience)
     identity = Identity(client.url, reply.device_id, reply.name, reply.device_token)
     identity.save(place)
     return Joined(identity, True, reply.enrolment, request_name)
@@ -146,7 +155,8 @@ def _joined_before(home: DataDir, url: str, ca_file: Path | None) -> Joined:
 def _require_wanted(home: DataDir, identity: Identity, ca_file: Path | None) -> None:
     """``Forbidden`` when the server shut this device out: joining from here would change nothing."""
     way = proxy_for(identity.server, load_device_config(home.device_config).network.proxy)
-    how: dict[str, Any] = {"verify": trust(ca_file), "timeout": _ASK_SECONDS, "proxy": way}
+    verify = trust(pinned_authorities(home, ca_file))
+    how: dict[str, Any] = {"verify": verify, "timeout": _ASK_SECONDS, "proxy": way}
     with DeviceClient(identity.server, token=identity.token, **how) as client:
         try:
             client.me()
@@ -159,10 +169,18 @@ def _require_wanted(home: DataDir, identity: Identity, ca_file: Path | None) -> 
             logger.debug("the server does not say how this device stands: %s", error.message)
 
 
-def _ask(client: JoinClient, body: JoinRequest, patience: float) -> JoinReply:
+def _outlast(call: Callable[[], T], patience: float) -> T:
+    """What a call gives. A server that cannot be reached is tried again; one that is another is not."""
+
+    def attempt() -> T | Untrusted:
+        try:
+            return call()
+        except Untrusted as error:
+            return error
+
     try:
-        return outlast(
-            lambda: client.join(body),
+        result = outlast(
+            attempt,
             patience,
             pauses=repeat(_PAUSE_SECONDS),
             say=lambda why: logger.warning("%s; trying for %.0f s", why, patience),
@@ -172,6 +190,9 @@ def _ask(client: JoinClient, body: JoinRequest, patience: float) -> JoinReply:
             f"{error.message}; gave up after {patience:.0f} s. Is the server running, "
             "and is this its URL?"
         ) from None
+    if isinstance(result, Untrusted):
+        raise result
+    return result
 
 
 def default_name() -> str:

@@ -22,6 +22,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from fedops.api_client import proxy_for, without_credentials
+from fedops.client.device.authority_pin import pinned_authorities
 from fedops.client.device.data_dir import DataDir, Identity, load_identity, write_secret
 from fedops.client.device.device_config import DeviceConfig, load_device_config
 from fedops.client.local.http import LocalServer, bind, make_app
@@ -51,6 +52,7 @@ from fedops.config.overrides import refuse_of_run
 from fedops.core.contracts import LogSource, ProcessReport, Work, WorkPoll
 from fedops.core.errors import FedOpsError, Forbidden, Invalid
 from fedops.core.restart_policy import SupervisionPolicy
+from fedops.core.server_authority import split_fingerprint
 from fedops.core.states import ProcessStatus
 from fedops.processes.lock import hold_lock
 from fedops.processes.threads import in_thread
@@ -138,7 +140,7 @@ class ClientManager:
         self._home = home
         self._identity = identity
         self._config = config
-        self._url = (settings.server or identity.server).rstrip("/")
+        self._url = split_fingerprint(settings.server or identity.server).url.rstrip("/")
         self._tasks: list[str] = list(options.tasks)
         self._ended = threading.Event()
         self._process_status: ProcessStatus | None = None
@@ -146,7 +148,12 @@ class ClientManager:
         self._life = uuid.uuid4().hex
         self._standing = Standing(identity.name, self._url, self.end)
         self._proxy = proxy_for(self._url, config.network.proxy)
-        self._to = Connections.open(self._url, identity.token, settings.ca_file, self._proxy)
+        self._to = Connections.open(
+            self._url,
+            identity.token,
+            pinned_authorities(home, settings.ca_file),
+            self._proxy,
+        )
         self._reach = Reachability(self._url)
         self._spool = Spool(home.spool, settings.spool_bytes)
         self._logs = {source: LogLines(self._working_for) for source in _SOURCES}

@@ -14,7 +14,7 @@ class TokenCreate(Request):
     """A join token: whoever holds it may enrol a device."""
 
     #: At most a hundred years: a calendar must be able to show when that is.
-    expires_in_seconds: Finite = Field(default=86_400.0, gt=0, le=3_153_600_000)
+    expires_in_seconds: Finite = Field(default=900.0, gt=0, le=3_153_600_000)
     uses: int = Field(default=1, ge=1, le=1_000_000)
     note: str = Field(default="", max_length=200)
 

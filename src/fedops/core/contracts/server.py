@@ -33,6 +33,10 @@ class ServerInfo(Reply):
     devices_online: int
     devices: int
     active_runs: int
+    #: What devices join: the server's URL and, if they are to pin one, its authority's fingerprint.
+    join_url: str = ""
+    #: Others can reach it, and nobody encrypts.
+    insecure: bool = False
 
 
 class ErrorReply(Reply):

@@ -289,7 +289,7 @@ class Scheduler:
             run_id=submission.run_id,
             attempt=submission.number,
             token=submission.token,
-            server_url=self._settings.local_url,
+            server_url=self._settings.engine_url,
             app_dir=folder,
         )
         pid = self._engines.start(ticket)

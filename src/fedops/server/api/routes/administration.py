@@ -14,6 +14,7 @@ from fedops.server.api.http.routers import api_router
 from fedops.server.devices import registry
 from fedops.server.events import event_log
 from fedops.server.runs import control
+from fedops.server.tls.endpoint import join_url
 
 router = api_router("server", ADMIN)
 TokenId = Annotated[int, Path(ge=1, le=MAX_ID)]
@@ -33,6 +34,8 @@ def info(server: Server) -> ServerInfo:
         devices_online=sum(device.online for device in known),
         devices=len(known),
         active_runs=active,
+        join_url=join_url(server.settings),
+        insecure=server.settings.is_insecure,
     )
 
 
