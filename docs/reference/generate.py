@@ -94,11 +94,19 @@ def cli_page() -> str:
             if command.invoke_without_command:
                 parts.append(_command(f"fedops {name}", command, ""))
             parts += [
-                _command(f"fedops {name} {sub}", c, "###") for sub, c in command.commands.items()
+                _command(f"fedops {name} {sub}", c, "###") for sub, c in _subcommands(command)
             ]
         else:
             parts.append(_command(f"fedops {name}", command, ""))
     return "\n".join(parts)
+
+
+def _subcommands(group: click.Group) -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from ((f"{name} {sub}", c) for sub, c in _subcommands(command))
+        else:
+            yield name, command
 
 
 def _exit_codes() -> Iterator[str]:

@@ -14,7 +14,6 @@ import pytest
 from federating import QUIET, TINY, part_of, until
 from namespaces import Machine, Network, network
 
-from fedops.api_client import OperatorClient, trust
 from fedops.core import contracts as c
 from fedops.core.states import ParticipationStatus, RunStatus
 from fedops.demo.federation import FEDOPS, Federation
@@ -34,10 +33,6 @@ class OnMachines(Federation):
     @property
     def url(self) -> str:
         return f"https://{FOR_OPERATORS}:{self.port}"
-
-    def operator(self) -> OperatorClient:
-        ca_file = self.server_home / "tls" / "ca.pem"
-        return OperatorClient(self.url, token=self.admin_token, verify=trust(ca_file))
 
     def server_command(self, *options: str) -> list[str]:
         return self.server_machine.inside(super().server_command(*options))
@@ -90,7 +85,10 @@ class World:
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with network() as made, OnMachines(tmp_path_factory.mktemp("tls"), QUIET) as federation:
+    with (
+        network() as made,
+        OnMachines(tmp_path_factory.mktemp("tls"), QUIET, tls=True) as federation,
+    ):
         server, device = made.machine(), made.machine()
         made.link(server, f"{SERVER}/24", device, "10.231.1.2/24")
         made.link(server, f"{FOR_OPERATORS}/24", Machine(""), "10.231.2.2/24")
@@ -145,3 +143,52 @@ def test_somebody_on_the_way_gets_nothing(world: World, tmp_path: Path) -> None:
     assert set(re.findall(rb"[A-Z]+ \S+ HTTP", heard)) == {b"GET /ca.pem HTTP"}
     assert b"fo_" not in heard
     assert not (federation.device_home("victim") / "device.json").exists()
+
+
+def test_a_device_that_knew_the_server_says_who_is_on_the_way(world: World, tmp_path: Path) -> None:
+    """It does not give its token to somebody else, and goes on when the way is free."""
+    federation = world.federation
+    federation.paste(world.device, federation.join_line(), "known")
+    with somebody_on_the_way(world, tmp_path) as victim:
+        federation.device_machine = victim
+        try:
+            federation.start_client("known", TINY, "tiny")
+        finally:
+            federation.device_machine = world.device
+        said = federation.until(
+            "the device to say why",
+            lambda: _line_with("issued by", federation.home / "logs" / "known.log"),
+        )
+        federation.stop("known")
+    assert "was issued by 'A hospital', not by the authority that is kept here" in said
+    assert b"fo_" not in (tmp_path / "heard").read_bytes()
+    federation.start_client("known", TINY, "tiny")
+    federation.until_online(["known"], seconds=90.0)
+    federation.stop("known")
+
+
+def _line_with(words: str, log: Path) -> str:
+    return next((line for line in log.read_text().splitlines() if words in line), "")
+
+
+def test_a_new_authority_is_learnt_while_the_old_one_is_trusted(world: World) -> None:
+    federation = world.federation
+    federation.paste(world.device, federation.join_line(), "learner")
+    known = (federation.device_home("learner") / "ca.pem").read_text()
+    federation.on_server("server", "tls", "rotate")
+    assert known in (federation.server_home / "tls" / "ca.pem").read_text()
+    new_line = federation.join_line()
+    federation.start_client("learner", TINY, "tiny")
+    federation.until(
+        "the device to learn it",
+        lambda: (
+            (federation.device_home("learner") / "ca.pem").read_text()
+            == (federation.server_home / "tls" / "ca.pem").read_text()
+        ),
+    )
+    federation.until_online(["learner"], seconds=90.0)
+    federation.paste(world.device, new_line, "newcomer")
+    newest = (federation.device_home("newcomer") / "ca.pem").read_text()
+    assert newest != known
+    assert newest in (federation.device_home("learner") / "ca.pem").read_text()
+    federation.stop("learner")

@@ -5,7 +5,13 @@ kinds of ``core.errors``; a server that cannot be reached is ``Unavailable``.
 """
 
 from fedops.api_client.blobs import BlobClient, DigestMismatch, OffsetMismatch, Upload
-from fedops.api_client.certificates import Untrusted, fetch_authority, trust, trust_pem
+from fedops.api_client.certificates import (
+    Untrusted,
+    fetch_authority,
+    parse_authorities,
+    trust,
+    trust_pem,
+)
 from fedops.api_client.device import DeviceClient, WorkClient
 from fedops.api_client.engine import EngineClient
 from fedops.api_client.join import JoinClient
@@ -38,6 +44,7 @@ __all__ = [
     "WorkClient",
     "blocks_of",
     "fetch_authority",
+    "parse_authorities",
     "proxy_for",
     "trust",
     "trust_pem",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fedops.api_client.transport import Client
+from fedops.api_client.certificates import CA_PATH
+from fedops.api_client.transport import Client, raise_for_error
 from fedops.core import contracts as c
 
 
@@ -19,6 +20,13 @@ class DeviceClient(Client):
     def configs(self) -> list[c.TaskConfig]:
         """What this device is to be ready for. ``NotFound``: the server is older than this."""
         return self._list(c.TaskConfig, "/devices/me/configs")
+
+    def authorities(self) -> str:
+        """The certificate authorities of the server, as PEM. ``NotFound``: it names none."""
+        with self._as_fedops_errors():
+            response = self._http.get(CA_PATH)
+        raise_for_error(response)
+        return response.text
 
     def me(self) -> c.DeviceRead:
         return self._call(c.DeviceRead, "GET", "/devices/me")

@@ -41,10 +41,10 @@ def split_fingerprint(text: str) -> PinnedUrl:
     return PinnedUrl(url, found[0])
 
 
-def upgrade_proof(token: str, nonce: str, url: str, fingerprint: str) -> str:
-    """Shows that who names an authority knows the device's token, which is itself not sent.
+def upgrade_proof(token_sha256: str, nonce: str, url: str, authorities: str) -> str:
+    """Shows that who names authorities (PEM) knows the device's token, which is itself not sent.
 
-    ``token``: the sha256 of the device token, in hex, as the server keeps it.
+    ``token_sha256``: of the device token, in hex, as the server keeps it.
     """
-    message = _PURPOSE + "\0".join((nonce, url, fingerprint)).encode()
-    return hmac.new(token.encode(), message, hashlib.sha256).hexdigest()
+    message = _PURPOSE + "\0".join((nonce, url, authorities)).encode()
+    return hmac.new(token_sha256.encode(), message, hashlib.sha256).hexdigest()

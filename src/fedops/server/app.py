@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -17,7 +18,7 @@ from fedops.api_client import PREFIX
 from fedops.core.errors import FedOpsError, NotFound
 from fedops.server.api.http import error_responses, protocol_check, reference_page
 from fedops.server.api.http.front_door import FrontDoor
-from fedops.server.api.http.plain_door import OnlyBelow
+from fedops.server.api.http.plain_door import OnlyBelow, PlainDoor
 from fedops.server.api.routes import (
     administration,
     client_manager,
@@ -32,10 +33,13 @@ from fedops.server.api.routes import models as model_routes
 from fedops.server.assembly import ServerManager, assemble_manager
 from fedops.server.blob_app.app import MOUNT
 from fedops.server.dashboard.queries import DashboardSource
+from fedops.server.devices import tls_upgrade
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.services.services import Services
 from fedops.server.tls.endpoint import ca_pem
 from fedops.settings import ServerSettings
+
+logger = logging.getLogger("fedops.server")
 
 _ANYTHING = "/api/{path:path}"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -100,6 +104,24 @@ def front(app: FastAPI) -> FrontDoor:
     """What a web server serves: the app, and before it what devices call all the time."""
     manager: ServerManager = app.state.manager
     return FrontDoor({work.MOUNT: work.WorkApp(manager.services), MOUNT: manager.blobs}, app)
+
+
+def front_of_plain_http(app: FastAPI) -> PlainDoor:
+    """What who speaks plain HTTP gets on a port that has TLS."""
+    services: Services = app.state.manager.services
+    with services.db.read() as session:
+        until = tls_upgrade.open_window(session, services.settings, services.clock())
+    if until > services.clock():
+        logger.warning(
+            "devices that joined without TLS are answered without it until %s", time.ctime(until)
+        )
+    return PlainDoor(
+        front(app),
+        always=(f"{PREFIX}/tls-upgrade",),
+        devices=(work.MOUNT, MOUNT, f"{PREFIX}/devices/me"),
+        until=until,
+        clock=services.clock,
+    )
 
 
 def front_of_engines(app: FastAPI) -> OnlyBelow:

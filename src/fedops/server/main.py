@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 LOCK = "server.lock"
 #: How often it is looked whether the server's certificate ends soon, or was replaced. Seconds.
-CERTIFICATE_SECONDS = 5.0
+CERTIFICATE_SECONDS = 10.0
 #: Each device holds a long poll and a connection or two for files and what it says.
 OPEN_FILES = 16_384
 #: How long one thread computes before the event loop, whose turns are short, may go on. Seconds.
@@ -55,7 +55,7 @@ def run(
         settings, listener = _begin(settings, held)
         settings, local = _bind_local(settings, held)
         # Only here: it takes a second to import, and what was wrong above is said at once.
-        from fedops.server.app import front, front_of_engines, open_app
+        from fedops.server.app import front, front_of_engines, front_of_plain_http, open_app
         from fedops.server.http_server import serve
 
         endpoint = _open_tls(settings, held)
@@ -65,7 +65,8 @@ def run(
         write_atomic(settings.local_url_file, f"{settings.local_url}\n".encode(), durable=False)
         announce(settings)
         let_go = app.state.manager.services.let_go
-        doors = _secure(endpoint, (local, front_of_engines(app)) if local else None)
+        plain, for_engines = front_of_plain_http(app), front_of_engines(app)
+        doors = _secure(endpoint, plain, (local, for_engines) if local else None)
         serve(front(app), listener, BACKLOG, name="Server Manager", let_go=let_go, secure=doors)
 
 
@@ -79,14 +80,16 @@ def run_file_server(settings: ServerSettings, announce: Announce) -> None:
     with contextlib.ExitStack() as held:
         _make_home(settings)
         settings, listener = _begin(settings, held)
+        from fedops.server.api.http.plain_door import PlainDoor
         from fedops.server.file_server import file_app, open_file_server
         from fedops.server.http_server import serve
 
         endpoint = _open_tls(settings, held)
         member = open_file_server(settings)
         announce(settings)
-        doors = _secure(endpoint)
-        serve(file_app(member), listener, BACKLOG, name="file server", secure=doors)
+        files = file_app(member)
+        doors = _secure(endpoint, PlainDoor(files))
+        serve(files, listener, BACKLOG, name="file server", secure=doors)
 
 
 def _begin(
@@ -125,14 +128,14 @@ def _open_tls(settings: ServerSettings, held: contextlib.ExitStack) -> TlsEndpoi
 
 
 def _secure(
-    endpoint: TlsEndpoint | None, local: tuple[socket.socket, ASGIApp] | None = None
+    endpoint: TlsEndpoint | None,
+    plain: ASGIApp,
+    local: tuple[socket.socket, ASGIApp] | None = None,
 ) -> Secure | None:
-    if endpoint is None:
-        return None
-    from fedops.server.api.http.plain_door import PlainDoor
+    """What serves a port that has TLS; None: it has none."""
     from fedops.server.http_server import Secure
 
-    return Secure(endpoint, PlainDoor(), local)
+    return Secure(endpoint, plain, local) if endpoint else None
 
 
 def _require_shared_database(settings: ServerSettings) -> None:

@@ -5,6 +5,7 @@ import importlib
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import click
 import pytest
@@ -67,11 +68,18 @@ def test_help_imports_no_command() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def leaves_of(command: click.Command) -> Iterator[click.Command]:
+    """What can be called: a group's commands, and theirs."""
+    if not isinstance(command, click.Group):
+        yield command
+    for sub in command.commands.values() if isinstance(command, click.Group) else ():
+        yield from leaves_of(sub)
+
+
 @pytest.mark.parametrize("name", COMMANDS)
 def test_every_command_takes_json_and_explains_all_it_takes(name: str) -> None:
     command = typer.main.get_command(importlib.import_module(COMMANDS[name][0]).app)
-    leaves = command.commands.values() if isinstance(command, click.Group) else [command]
-    for leaf in leaves:
+    for leaf in leaves_of(command):
         assert leaf.help, leaf
         assert any("--json" in parameter.opts for parameter in leaf.params), leaf
         assert all(getattr(parameter, "help", None) for parameter in leaf.params), leaf

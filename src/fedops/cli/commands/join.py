@@ -9,6 +9,7 @@ import typer
 from fedops.cli import options
 from fedops.cli.output import show
 from fedops.cli.secret_input import read_secret
+from fedops.client.device.data_dir import DataDir
 from fedops.client.device.enrolment import PATIENCE_SECONDS
 from fedops.client.device.enrolment import join as enrol
 from fedops.settings import app_settings, client_settings, normal_url
@@ -56,7 +57,9 @@ def join(
     certificate must come from an authority that this machine trusts.
     """
     settings = client_settings(home=home)
-    secret = read_secret(token, "FEDOPS_JOIN_TOKEN", app_settings().join_token, "Join token")
+    known = app_settings().join_token
+    new = not DataDir(settings.home).identity.exists()
+    secret = read_secret(token, "FEDOPS_JOIN_TOKEN", known, "Join token") if new else ""
     joined = enrol(
         normal_url(url),
         secret,

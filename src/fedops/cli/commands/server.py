@@ -9,9 +9,13 @@ from typing import Annotated
 import typer
 
 from fedops.cli import options
+from fedops.cli.operator_command import Operator, operator_command
 from fedops.cli.output import console, show
 from fedops.console.federation import INSECURE
-from fedops.console.format import bytes_of
+from fedops.console.format import bytes_of, fields, moment
+from fedops.core.contracts import ServerInfo
+from fedops.core.errors import Invalid
+from fedops.core.server_authority import split_fingerprint
 from fedops.settings import ServerSettings, server_settings
 
 app = typer.Typer(
@@ -20,6 +24,10 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+
+
+tls_app = options.group("The server's certificate and its authority.")
+app.add_typer(tls_app, name="tls")
 
 
 class Approval(StrEnum):
@@ -176,3 +184,52 @@ def restore_(
     report = restore(server_settings(home=home or context.obj), file, LOCK)
     aside = f"; what was there is in {report.aside}" if report.aside else ""
     show(report, as_json, f"{report.home} is restored with {report.files} stored files{aside}")
+
+
+@operator_command(app)
+def status(operator: Operator) -> None:
+    """Show where the server is reached, and how it is protected on the way."""
+    info = operator.client.info()
+    if info.insecure:
+        operator.show(info, f"INSECURE: {INSECURE}", fields(_reached(info)))
+    else:
+        operator.show(info, fields(_reached(info)))
+
+
+def _reached(info: ServerInfo) -> dict[str, str]:
+    url, fingerprint = split_fingerprint(info.join_url)
+    tls = "TLS" if url.startswith("https://") else "plain HTTP"
+    return {
+        "server": f"FedOps {info.version}, FL servers: {info.engine}",
+        "reached at": url,
+        "on the way": tls if not info.insecure else "plain HTTP, readable for everybody on the way",
+        "authority": fingerprint or ("as the system knows it" if tls == "TLS" else ""),
+        "certificate": f"until {moment(info.certificate_until)}" if info.certificate_until else "",
+        "devices": f"{info.devices_online} of {info.devices} online",
+    }
+
+
+@tls_app.command()
+def rotate(home: options.Home = None, as_json: options.Json = False) -> None:
+    """Make a new certificate authority. Devices learn of it over connections that the old one vouches for.
+
+    Both are trusted for 30 days. A server that runs has its new certificate within ten seconds. A device
+    that is away for all that time joins once more, with the line that 'fedops token create' shows.
+    """
+    from fedops.server.tls.endpoint import join_url, own_certificates
+
+    settings = server_settings(home=home)
+    own = own_certificates(settings.model_copy(update={"tls": "on"}))
+    if own is None:
+        raise Invalid(
+            "this server has certificates of your own: replace the files that you gave it"
+        )
+    own.authority()
+    own.rotate()
+    line = join_url(settings.model_copy(update={"tls": "on"}))
+    value = {"authority": split_fingerprint(line).fingerprint, "file": str(own.ca_file)}
+    show(
+        value,
+        as_json,
+        f"The new authority is {value['authority']}; the old one is trusted for 30 days.",
+    )

@@ -9,7 +9,7 @@ import re
 import socket
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import repeat
 from pathlib import Path
@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedops.api_client import DeviceClient, JoinClient, Untrusted, proxy_for, trust
-from fedops.client.device.authority_pin import pin_authority, pinned_authorities
+from fedops.client.device.authority_pin import pin_authority, pinned_authorities, require_tls
 from fedops.client.device.data_dir import (
     DataDir,
     Identity,
@@ -33,7 +33,7 @@ from fedops.client.device.device_config import ensure_device_config, load_device
 from fedops.core.contracts import NAME_PATTERN, DeviceInfo, JoinRequest
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid, Unavailable
 from fedops.core.join_statement import join_statement
-from fedops.core.server_authority import split_fingerprint
+from fedops.core.server_authority import PinnedUrl, split_fingerprint
 from fedops.core.states import Enrolment
 from fedops.processes.short_commands import output_of
 from fedops.waiting import outlast
@@ -93,9 +93,10 @@ def join(
     """Enrol this machine: make its device key, hand in the public half, keep the token it is given.
 
     ``url`` may end with the fingerprint of the server's authority (``#sha256:...``), which is compared
-    before anything secret is sent, and kept. Joining the same server again from the same data dir does
-    nothing. A server that cannot be reached is tried again for ``patience`` seconds. ``ca_file``: see
-    ``ClientSettings``. ``proxy``: a URL, or "environment"; it is noted in ``device.toml``.
+    before anything secret is sent, and kept. Joining the same server again from the same data dir keeps the
+    authority of this fingerprint, and does nothing else. A server that cannot be reached is tried again for
+    ``patience`` seconds. ``ca_file``: see ``ClientSettings``. ``proxy``: a URL, or "environment"; it is
+    noted in ``device.toml``.
 
     Raises:
         Conflict: the data dir belongs to a device of another server.
@@ -108,7 +109,7 @@ def join(
         raise Invalid(f"'{url}' is no server URL: it begins with http:// or https://")
     place = DataDir(home)
     if place.identity.exists():
-        return _joined_before(place, url, ca_file)
+        return _joined_before(place, PinnedUrl(url, fingerprint), ca_file)
     request_name = name or default_name()
     if not re.fullmatch(NAME_PATTERN, request_name):
         raise Invalid(
@@ -141,15 +142,26 @@ def join_request(
     )
 
 
-def _joined_before(home: DataDir, url: str, ca_file: Path | None) -> Joined:
+def _joined_before(home: DataDir, given: PinnedUrl, ca_file: Path | None) -> Joined:
     identity = load_identity(home)
-    if identity.server != url.rstrip("/"):
+    if identity.server not in (url := given.url.rstrip("/"), _without_tls(url)):
         raise Conflict(
             f"{home.path} belongs to '{identity.name}' of {identity.server}; "
             "to join another server too, give another data dir with --home"
         )
+    way = proxy_for(url, load_device_config(home.device_config).network.proxy)
+    if given.fingerprint:  # its authority is another one, or it speaks TLS by now
+        pin_authority(home, url, given.fingerprint, way)
+    if identity.server != url:
+        require_tls(url, trust(pinned_authorities(home, ca_file)), way)
+        identity = replace(identity, server=url)
+        identity.save(home)
     _require_wanted(home, identity, ca_file)
     return Joined(identity, False, None)
+
+
+def _without_tls(url: str) -> str:
+    return url.replace("https://", "http://", 1)
 
 
 def _require_wanted(home: DataDir, identity: Identity, ca_file: Path | None) -> None:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
-from fedops.api_client import BlobClient, DeviceClient, WorkClient, trust
+from fedops.api_client import BlobClient, DeviceClient, Verify, WorkClient
 
 
 @dataclass(frozen=True)
@@ -20,12 +19,8 @@ class Connections:
     device: DeviceClient
 
     @classmethod
-    def open(cls, url: str, token: str, ca_file: Path | None, proxy: str | None = None) -> Self:
-        """Nothing is sent yet. ``proxy``: its URL; None: straight to the server.
-
-        Raises:
-            Invalid: ``ca_file`` holds no certificates.
-        """
-        way: dict[str, Any] = {"token": token, "verify": trust(ca_file), "proxy": proxy}
+    def open(cls, url: str, token: str, verify: Verify = True, proxy: str | None = None) -> Self:
+        """Nothing is sent yet. ``proxy``: its URL; None: straight to the server."""
+        way: dict[str, Any] = {"token": token, "verify": verify, "proxy": proxy}
         poll, news, work = (WorkClient(url, **way) for _ in range(3))
         return cls(poll, news, work, BlobClient(url, **way), DeviceClient(url, **way))

@@ -22,9 +22,10 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from fedops.api_client import proxy_for, without_credentials
-from fedops.client.device.authority_pin import pinned_authorities
+from fedops.client.device.authority_pin import AuthorityPin
 from fedops.client.device.data_dir import DataDir, Identity, load_identity, write_secret
 from fedops.client.device.device_config import DeviceConfig, load_device_config
+from fedops.client.device.tls_upgrade import settle_trust
 from fedops.client.local.http import LocalServer, bind, make_app
 from fedops.client.local.messages import ClientInfo, ClientStatus, ServerStatus, TrainingArgs
 from fedops.client.local.status_text import why
@@ -117,6 +118,8 @@ def manage(settings: ClientSettings, options: Options) -> None:
     config = load_device_config(home.device_config)
     lock = hold_lock(home.lock, "a Client Manager")
     try:
+        proxy = config.network.proxy
+        identity = settle_trust(home, identity, settings.server, settings.ca_file, proxy)
         manager = ClientManager(settings, options, home, identity, config)
         with manager.signals():
             manager.run()
@@ -148,12 +151,8 @@ class ClientManager:
         self._life = uuid.uuid4().hex
         self._standing = Standing(identity.name, self._url, self.end)
         self._proxy = proxy_for(self._url, config.network.proxy)
-        self._to = Connections.open(
-            self._url,
-            identity.token,
-            pinned_authorities(home, settings.ca_file),
-            self._proxy,
-        )
+        self._pin = AuthorityPin(home, settings.ca_file)
+        self._to = Connections.open(self._url, identity.token, self._pin.context, self._proxy)
         self._reach = Reachability(self._url)
         self._spool = Spool(home.spool, settings.spool_bytes)
         self._logs = {source: LogLines(self._working_for) for source in _SOURCES}
@@ -238,6 +237,7 @@ class ClientManager:
             self._choose_tasks()
             self._server.start()
             self._sender.start()
+            self._pin.follow(self._to.device)
             while not self._ended.wait(_LOOK_SECONDS):
                 pass  # a signal that another thread took is handled when this one wakes
         finally:
@@ -272,6 +272,7 @@ class ClientManager:
         in_thread(self._say_goodbye).join(_GOODBYE_SECONDS)
         self._server.stop()
         self._sender.stop()
+        self._pin.stop()
         self._local.stop()
         self._home.local_api.unlink(missing_ok=True)
         _OURS.removeHandler(self._handler)

@@ -42,6 +42,8 @@ from fedops.core.contracts.enrolment import (
     DeviceInfo,
     JoinReply,
     JoinRequest,
+    TlsUpgrade,
+    TlsUpgradeReply,
     TokenCreate,
     TokenRead,
 )
@@ -205,6 +207,8 @@ __all__ = [
     "TaskUpdate",
     "TelemetryRead",
     "TensorDifference",
+    "TlsUpgrade",
+    "TlsUpgradeReply",
     "TokenCreate",
     "TokenRead",
     "TransferSlot",

@@ -35,6 +35,8 @@ class ServerInfo(Reply):
     active_runs: int
     #: What devices join: the server's URL and, if they are to pin one, its authority's fingerprint.
     join_url: str = ""
+    #: When the certificate ends that the server shows, if it shows one itself.
+    certificate_until: float | None = None
     #: Others can reach it, and nobody encrypts.
     insecure: bool = False
 

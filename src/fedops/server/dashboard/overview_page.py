@@ -12,6 +12,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.responses import RedirectResponse
 from nicegui import ui
 
+from fedops.console.federation import INSECURE
 from fedops.core.contracts import DeviceRead, ModelVersionRead, RoundRead, RunRead
 from fedops.core.errors import FedOpsError
 from fedops.server.dashboard import formatting
@@ -35,6 +36,11 @@ class Source(Protocol):
     def rounds(self, run_id: int) -> list[RoundRead]: ...
 
     def versions(self, task: str) -> list[ModelVersionRead]: ...
+
+    @property
+    def insecure(self) -> bool:
+        """Whether others can reach the server, and nobody encrypts."""
+        ...
 
 
 def mount(app: FastAPI, source: Source) -> None:
@@ -63,6 +69,8 @@ def mount(app: FastAPI, source: Source) -> None:
 
     def root(request: Request) -> None:
         ui.add_css(STYLE)
+        if source.insecure:
+            ui.label(f"INSECURE: {INSECURE}").classes("fo-insecure")
         if sessions.valid(request.cookies.get(COOKIE), time.time()):
             Home(source).build()
         else:

@@ -36,6 +36,10 @@ class DashboardSource:
         with self._services.db.read() as session:
             return views.read_rounds(session, run_id)
 
+    @property
+    def insecure(self) -> bool:
+        return self._services.settings.is_insecure
+
     def versions(self, task: str) -> list[ModelVersionRead]:
         with self._services.db.read() as session:
             return versions.list_versions(session, task)

@@ -54,8 +54,7 @@ class Certificates:
         if self._ends_within(authority.certificate, RENEW_AUTHORITY_DAYS):
             authority, made = self.rotate(), True
         if made or not self._server_is_sound(authority):
-            text = authority.issue(self.names(), self.now())
-            write_atomic(self.server_file, text + self._introduction(authority), mode=0o600)
+            self._issue(authority, self.names())
             made = True
         bundle = pem_of(authority.certificate) + self._previous(authority)
         if not self.ca_file.exists() or self.ca_file.read_bytes() != bundle:
@@ -72,7 +71,9 @@ class Certificates:
         write_atomic(
             self.folder / "previous.pem", pem_of(before.certificate) + pem_of(introduction)
         )
+        names = self._names_now() | self.names()
         write_atomic(self.folder / "authority.pem", after.pem, mode=0o600)
+        self._issue(after, names)
         self.ensure()
         return after
 
@@ -87,6 +88,17 @@ class Certificates:
 
     def server_certificate(self) -> x509.Certificate:
         return x509.load_pem_x509_certificates(self.server_file.read_bytes())[0]
+
+    def _names_now(self) -> frozenset[str]:
+        """What the certificate is for that is there: who rotates may know less of them than the server."""
+        try:
+            return names_of(self.server_certificate())
+        except (OSError, ValueError):
+            return frozenset()
+
+    def _issue(self, authority: Authority, names: frozenset[str]) -> None:
+        text = authority.issue(names, self.now()) + self._introduction(authority)
+        write_atomic(self.server_file, text, mode=0o600)
 
     def _make_authority(self) -> Authority:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)

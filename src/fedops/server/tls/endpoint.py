@@ -107,3 +107,15 @@ def join_url(settings: ServerSettings) -> str:
     fingerprint = ca_fingerprint(settings)
     url = reached_url(settings)
     return f"{url}#{fingerprint}" if fingerprint and url.startswith("https://") else url
+
+
+def certificate_until(settings: ServerSettings) -> float | None:
+    """When the certificate ends that is shown; None when another program shows it."""
+    made = own_certificates(settings)
+    file = settings.tls_cert or (made.server_file if made else None)
+    if file is None or not settings.uses_tls:
+        return None
+    try:
+        return x509.load_pem_x509_certificates(file.read_bytes())[0].not_valid_after_utc.timestamp()
+    except (OSError, ValueError):
+        return None

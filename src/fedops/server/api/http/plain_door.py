@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -12,13 +15,36 @@ from fedops.server.protocol.protocol_version import UpgradeRequired
 
 
 class PlainDoor:
-    """Sends browsers to https, and tells everybody else to use it. Looks at no token and reads no body."""
+    """Sends browsers to https, and tells others to use it. It looks at no token and reads no body.
+
+    ``app`` answers what begins with ``always``; and what begins with ``devices``, until a time that may pass
+    while the server runs: that is for devices that joined before the server spoke TLS.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        always: tuple[str, ...] = (),
+        devices: tuple[str, ...] = (),
+        until: float = 0.0,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._app, self._always, self._devices = app, always, devices
+        self._until, self._clock = until, clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            await _answer(Request(scope))(scope, receive, send)
-        else:
+        if scope["type"] != "http":
             await send({"type": "websocket.close", "code": 1008})
+        elif self._lets_through(scope["path"]):
+            await self._app(scope, receive, send)
+        else:
+            await _answer(Request(scope))(scope, receive, send)
+
+    def _lets_through(self, path: str) -> bool:
+        open_now = self._clock() < self._until
+        paths = (*self._always, *self._devices) if open_now else self._always
+        return any(path == one or path.startswith(f"{one}/") for one in paths)
 
 
 def _answer(request: Request) -> Response:

@@ -14,7 +14,7 @@ from fedops.server.api.http.routers import api_router
 from fedops.server.devices import registry
 from fedops.server.events import event_log
 from fedops.server.runs import control
-from fedops.server.tls.endpoint import join_url
+from fedops.server.tls.endpoint import certificate_until, join_url
 
 router = api_router("server", ADMIN)
 TokenId = Annotated[int, Path(ge=1, le=MAX_ID)]
@@ -35,6 +35,7 @@ def info(server: Server) -> ServerInfo:
         devices=len(known),
         active_runs=active,
         join_url=join_url(server.settings),
+        certificate_until=certificate_until(server.settings),
         insecure=server.settings.is_insecure,
     )
 

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from fedops.core.contracts import DeviceRead, JoinReply, JoinRequest, LogPage, TelemetryRead
+from fedops.core.contracts import (
+    DeviceRead,
+    JoinReply,
+    JoinRequest,
+    LogPage,
+    TelemetryRead,
+    TlsUpgrade,
+    TlsUpgradeReply,
+)
 from fedops.server.api.http.authentication import (
     ADMIN,
     After,
@@ -13,7 +21,7 @@ from fedops.server.api.http.authentication import (
 )
 from fedops.server.api.http.protocol_check import PROTOCOL_CHECKED
 from fedops.server.api.http.routers import api_router
-from fedops.server.devices import enrolment, registry
+from fedops.server.devices import enrolment, registry, tls_upgrade
 from fedops.server.services.services import Services
 from fedops.server.telemetry import log_store, system_metrics
 
@@ -80,6 +88,13 @@ def _decide(server: Services, device: str, decision: str) -> DeviceRead:
     with server.db.write() as session:
         enrolment.decide(session, device, decision, server.clock())
     return get_device(device, server)
+
+
+@joining.post("/tls-upgrade")
+def upgrade_to_tls(body: TlsUpgrade, server: Server) -> TlsUpgradeReply:
+    """How a device that joined over plain HTTP goes on with TLS. It does not send its token."""
+    with server.db.read() as session:
+        return tls_upgrade.upgrade_device(session, server.settings, body, server.clock())
 
 
 @joining.post("/join", status_code=201)
