@@ -19,7 +19,7 @@ from fedops.api_client import DeviceClient, Untrusted, trust_pem
 from fedops.client.device.authority_pin import AuthorityPin
 from fedops.client.device.data_dir import DataDir, load_identity
 from fedops.client.device.enrolment import join
-from fedops.client.device.tls_upgrade import upgrade_to_tls
+from fedops.client.device.tls_upgrade import settle_trust, upgrade_to_tls
 from fedops.core.errors import Conflict
 from fedops.core.server_authority import upgrade_proof
 from fedops.server.tls.certificates import Certificates, now_utc
@@ -258,3 +258,27 @@ def test_an_upgrade_that_leads_nowhere_keeps_what_there_was(
     server.fake.unreachable = True
     assert upgrade_to_tls(home, before, None, None) == before
     assert load_identity(home) == before
+
+
+def test_the_address_that_an_app_names_is_upgraded_too(
+    server: Server, home: DataDir, plain: tuple[FakeServer, str]
+) -> None:
+    """``FEDOPS_SERVER`` stays what it was when the device joined."""
+    fake, url = plain
+    before = load_identity(home)
+    assert settle_trust(home, before, url, None, None) == (before, url)
+    fake.upgrade = answer(server, before.token)
+    after, found = settle_trust(home, before, url, None, None)
+    assert (after.server, found) == (server.url, server.url)
+    same = server.url.replace("https://", "http://")
+    assert settle_trust(home, after, same, None, None) == (after, server.url)
+
+
+def test_a_server_that_moved_is_pinned_by_its_line(
+    server: Server, home: DataDir, plain: tuple[FakeServer, str]
+) -> None:
+    before = load_identity(home)
+    assert settle_trust(home, before, server.line, None, None) == (before, server.url)
+    assert home.authorities.read_text() == server.fake.authorities
+    with pytest.raises(Untrusted):
+        settle_trust(home, before, f"{server.url}#sha256:{'0' * 64}", None, None)

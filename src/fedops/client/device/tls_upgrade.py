@@ -21,18 +21,21 @@ _ASK_SECONDS = 10.0
 
 
 def settle_trust(
-    home: DataDir, identity: Identity, moved: str | None, ca_file: Path | None, proxy: str | None
-) -> Identity:
-    """What a Client Manager does before it sends anything: upgrade to TLS, or pin the server that moved.
+    home: DataDir, identity: Identity, named: str | None, ca_file: Path | None, proxy: str | None
+) -> tuple[Identity, str]:
+    """What a Client Manager does before it sends anything: upgrade to TLS, or pin a server that moved.
 
-    ``moved``: another URL of the server, perhaps with a fingerprint; ``proxy`` is as ``device.toml`` has it.
+    ``named``: the URL of the server, if another than the one that was joined, perhaps with a fingerprint;
+    ``proxy`` is as ``device.toml`` has it. Returns who the device is by now, and the URL to go on with.
     """
-    if moved is None:
-        return upgrade_to_tls(home, identity, ca_file, proxy_for(identity.server, proxy))
-    url, fingerprint = split_fingerprint(moved)
+    url, fingerprint = split_fingerprint(named or identity.server)
+    if url in (identity.server, identity.server.replace("https://", "http://", 1)):
+        way = proxy_for(identity.server, proxy)
+        identity = upgrade_to_tls(home, identity, ca_file, way)
+        url = identity.server
     if fingerprint and (url != identity.server or not home.authorities.exists()):
         pin_authority(home, url, fingerprint, proxy_for(url, proxy))
-    return identity
+    return identity, url
 
 
 def upgrade_to_tls(

@@ -53,7 +53,6 @@ from fedops.config.overrides import refuse_of_run
 from fedops.core.contracts import LogSource, ProcessReport, Work, WorkPoll
 from fedops.core.errors import FedOpsError, Forbidden, Invalid
 from fedops.core.restart_policy import SupervisionPolicy
-from fedops.core.server_authority import split_fingerprint
 from fedops.core.states import ProcessStatus
 from fedops.processes.lock import hold_lock
 from fedops.processes.threads import in_thread
@@ -119,7 +118,8 @@ def manage(settings: ClientSettings, options: Options) -> None:
     lock = hold_lock(home.lock, "a Client Manager")
     try:
         proxy = config.network.proxy
-        identity = settle_trust(home, identity, settings.server, settings.ca_file, proxy)
+        identity, url = settle_trust(home, identity, settings.server, settings.ca_file, proxy)
+        settings = settings.model_copy(update={"server": url})
         manager = ClientManager(settings, options, home, identity, config)
         with manager.signals():
             manager.run()
@@ -143,7 +143,7 @@ class ClientManager:
         self._home = home
         self._identity = identity
         self._config = config
-        self._url = split_fingerprint(settings.server or identity.server).url.rstrip("/")
+        self._url = (settings.server or identity.server).rstrip("/")
         self._tasks: list[str] = list(options.tasks)
         self._ended = threading.Event()
         self._process_status: ProcessStatus | None = None
