@@ -16,7 +16,7 @@ import httpx
 from common import median, options, report, say
 from fleet import Fleet
 from idle import SIZES, commit_times, light_federation, round_seconds, run_to_end
-from server_side import CostMeter, ProcessTree, server_root
+from server_side import MB, CostMeter, ProcessTree, memory_of, server_root
 
 from fedops.demo.federation import Federation
 
@@ -40,6 +40,7 @@ def measured(place: Path, rounds: int, *, tls: bool) -> dict[str, Any]:
             "cpu_ms_an_update": 1e3 * spent / ((len(ticks) - 1) * DEVICES),
             "seconds_a_round": median(round_seconds(records)),
             **_transfers(fleet),
+            "server_mb": memory_of([server_root(federation).pid]).anonymous / MB,
             "ms_a_new_connection": _new_connection(federation),
         }
 
@@ -90,6 +91,7 @@ def main() -> None:
         "Seconds a round",
         "Download ms",
         "Upload ms",
+        "Server MB",
         "ms a new connection",
     )
     report(result, chosen.json, columns)

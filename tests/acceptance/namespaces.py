@@ -59,6 +59,11 @@ class Network:
             machine.ip("addr", "add", own, "dev", end)
             machine.ip("link", "set", end, "up")
 
+    def remove(self, machine: Machine) -> None:
+        """A machine with all its cables."""
+        self.machines.remove(machine)
+        ip("netns", "del", machine.name)
+
     def close(self) -> None:
         for machine, end in self._ends:
             with suppress(subprocess.CalledProcessError):  # it went with the other end

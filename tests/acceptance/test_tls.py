@@ -131,6 +131,7 @@ def somebody_on_the_way(world: World, folder: Path) -> Iterator[Machine]:
     finally:
         process.terminate()
         process.wait()
+        net.remove(evil)
 
 
 def test_somebody_on_the_way_gets_nothing(world: World, tmp_path: Path) -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import ssl
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
 from federating import QUIET, TINY, complete, part_of
+from postgres import fresh_database
 
 from fedops.core.errors import FedOpsError
 from fedops.core.states import RunStatus
-from fedops.demo.federation import Federation
+from fedops.demo.federation import FEDOPS, Federation, free_port
 
 NAMES = ("left", "right")
+POSTGRES = os.environ.get("FEDOPS_TEST_POSTGRES")
 
 
 def server_of(federation: Federation, name: str) -> str:
@@ -107,3 +112,29 @@ def test_a_server_without_tls_says_so_everywhere(tmp_path: Path) -> None:
         for page in ("/", "/api/docs"):
             assert "INSECURE" in httpx.get(f"{federation.url}{page}").text
         federation.join("anyhow")
+
+
+@pytest.mark.skipif(POSTGRES is None, reason="FEDOPS_TEST_POSTGRES names no server")
+def test_a_file_server_speaks_tls_with_the_certificate_of_its_home(tmp_path: Path) -> None:
+    assert POSTGRES
+    with fresh_database(POSTGRES, f"tls_{uuid.uuid4().hex}") as url:
+        env = {**QUIET, "FEDOPS_DATABASE_URL": url}
+        with Federation(tmp_path, env, tls=True) as federation:
+            federation.start_server()
+            port = free_port()
+            place = ["--home", str(federation.server_home), "--port", str(port), "--tls"]
+            federation._start("files", [*FEDOPS, "server", "files", *place])
+            verify = ssl.create_default_context(cadata=federation.authorities)
+            with httpx.Client(verify=verify, base_url=f"https://127.0.0.1:{port}") as client:
+                federation.until("the file server", lambda: _answers(client))
+                assert client.get("/health").json() == {"status": "ok"}
+                unknown = client.get(f"/api/v1/blobs/{'0' * 64}", headers={"fedops-protocol": "1"})
+                assert unknown.status_code == 401
+            assert httpx.get(f"http://127.0.0.1:{port}/health").status_code == 426
+
+
+def _answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/health").is_success
+    except httpx.TransportError:
+        return False

@@ -9,8 +9,7 @@ from urllib.parse import urlsplit
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
-from fedops.api_client.certificates import Untrusted, look_unverified
-from fedops.core.errors import FedOpsError
+from fedops.api_client.certificates import Untrusted, shown_certificate
 from fedops.core.printable import printable
 
 #: What OpenSSL calls them: X509_V_ERR_CERT_NOT_YET_VALID, _HAS_EXPIRED, _HOSTNAME_ and _IP_ADDRESS_MISMATCH.
@@ -45,9 +44,9 @@ def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
 def _shown(url: str, proxy: str | None) -> x509.Certificate | None:
     """The certificate that was not accepted. The server is asked again, and told nothing."""
     try:
-        shown = look_unverified(url, proxy).certificate
+        shown = shown_certificate(url, proxy)
         return x509.load_der_x509_certificate(shown) if shown else None
-    except (FedOpsError, ValueError):
+    except ValueError:
         return None
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ssl
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import certifi
 import httpx
@@ -19,7 +21,7 @@ from fedops.core.server_authority import fingerprint_of
 CA_PATH = "/ca.pem"
 #: The largest file of authorities that is read.
 _MOST_BYTES = 64 << 10
-_SECONDS = 15.0
+_SECONDS, _LOOK_SECONDS = 15.0, 5.0
 
 
 class Untrusted(Unavailable):
@@ -65,7 +67,7 @@ def fetch_authority(url: str, fingerprint: str, proxy: str | None = None) -> str
         Untrusted: the server names other authorities, or none.
         Unavailable: it cannot be reached.
     """
-    for certificate in parse_authorities(look_unverified(url, proxy).authorities):
+    for certificate in parse_authorities(_get_authorities(url, proxy)):
         if fingerprint_of(certificate.public_bytes(Encoding.DER)) == fingerprint:
             return certificate.public_bytes(Encoding.PEM).decode()
     raise Untrusted(
@@ -83,25 +85,38 @@ def parse_authorities(pem: bytes) -> list[x509.Certificate]:
         return []
 
 
-@dataclass(frozen=True)
-class Look:
-    """What an unverified server shows: its certificate (DER), and the authorities that it names (PEM)."""
+def shown_certificate(url: str, proxy: str | None) -> bytes | None:
+    """The certificate (DER) that a server shows, whoever vouches for it. The server is told nothing."""
+    seen: list[bytes] = []
+    with suppress(Unavailable):  # it may end TLS and answer nothing
+        _get_authorities(url, proxy, seen.append, seconds=_LOOK_SECONDS)
+    return seen[-1] if seen else None
 
-    certificate: bytes | None
-    authorities: bytes
 
+def _get_authorities(
+    url: str,
+    proxy: str | None,
+    see: Callable[[bytes], None] = lambda _: None,
+    *,
+    seconds: float = _SECONDS,
+) -> bytes:
+    """What a server that nobody vouches for names as its authorities (PEM). Nothing secret is sent.
 
-def look_unverified(url: str, proxy: str | None) -> Look:
-    """Ask a server that nobody vouches for, and tell it nothing. ``Unavailable``: out of reach."""
+    ``see`` is given the certificate that it shows. ``Unavailable`` when it cannot be reached.
+    """
+
+    def trace(event: str, info: Mapping[str, Any]) -> None:
+        if event.endswith("start_tls.complete"):
+            tls = info["return_value"].get_extra_info("ssl_object")
+            if tls is not None and (certificate := tls.getpeercert(True)):
+                see(certificate)
+
     try:
         with (
-            httpx.Client(verify=False, trust_env=False, proxy=proxy, timeout=_SECONDS) as client,
-            client.stream("GET", url.rstrip("/") + CA_PATH) as answer,
+            httpx.Client(verify=False, trust_env=False, proxy=proxy, timeout=seconds) as client,
+            client.stream("GET", url.rstrip("/") + CA_PATH, extensions={"trace": trace}) as answer,
         ):
-            stream = answer.extensions.get("network_stream")
-            tls = stream.get_extra_info("ssl_object") if stream else None
-            shown = tls.getpeercert(True) if tls else None
             body = b"".join(islice(answer.iter_bytes(4096), _MOST_BYTES // 4096))
     except (httpx.TransportError, httpx.InvalidURL) as error:
         raise Unavailable(f"cannot reach the Server Manager at {url}: {error}") from None
-    return Look(shown, body if answer.is_success else b"")
+    return body if answer.is_success else b""

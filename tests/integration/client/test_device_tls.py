@@ -157,6 +157,16 @@ def test_a_changed_authority_or_a_proxy_that_inspects_is_named(
     assert "not by the authority that is kept here. Nothing secret was sent" in said
 
 
+def test_who_ends_tls_and_answers_nothing_is_named_all_the_same(
+    server: Server, tmp_path: Path
+) -> None:
+    other = Certificates(tmp_path / "other", lambda: HERE)
+    other.ensure()
+    server.fake.unreachable = True
+    said = refused_by(server, trust_pem(other.ca_file.read_text()))
+    assert "issued by 'FedOps authority of" in said
+
+
 def test_a_server_without_tls_says_so(home: DataDir) -> None:
     with fake_server() as (_, url):
         line = url.replace("http://", "https://")
