@@ -14,7 +14,7 @@ from typing import IO, Any, Self
 from common import HERE, median, say
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedops.api_client import JoinClient
+from fedops.api_client import JoinClient, trust_pem
 from fedops.client.device.enrolment import describe_device, join_request
 from fedops.core import contracts as c
 from fedops.demo.federation import Federation
@@ -28,7 +28,11 @@ SPREAD_SECONDS = 0.002
 def enrol(federation: Federation, count: int) -> dict[str, str]:
     """Join devices, each with a key of its own; their tokens by name."""
     info, tokens = describe_device(), {}
-    with federation.operator() as operator, JoinClient(federation.url) as joiner:
+    verify = trust_pem(federation.authorities) if federation.tls else True
+    with (
+        federation.operator() as operator,
+        JoinClient(federation.url, verify=verify) as joiner,
+    ):
         secret = str(operator.create_token(c.TokenCreate(uses=count, note="light devices")).token)
         for number in range(count):
             key = ec.generate_private_key(ec.SECP384R1())
@@ -49,6 +53,7 @@ class Fleet:
         *,
         processes: int = 2,
         train_seconds: float = 0.0,
+        authorities: str = "",
     ) -> None:
         self.count = len(tokens)
         self._log = log
@@ -57,6 +62,7 @@ class Fleet:
         self._specs = [
             {
                 "url": url,
+                "authorities": authorities,
                 "tokens": {name: tokens[name] for name in share},
                 "tasks": list(tasks),
                 "train_seconds": train_seconds,

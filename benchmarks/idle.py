@@ -50,10 +50,10 @@ def idle_federation(place: Path, devices: int) -> Iterator[Federation]:
 
 @contextmanager
 def light_federation(
-    place: Path, devices: int, *, train_seconds: float = 0.0
+    place: Path, devices: int, *, train_seconds: float = 0.0, tls: bool = False
 ) -> Iterator[tuple[Federation, Fleet]]:
     """A server with light devices that wait for a run."""
-    with Federation(place, QUIET) as federation:
+    with Federation(place, QUIET, tls=tls) as federation:
         federation.start_server()
         federation.create_task(TASK, APP)
         say(f"joining {devices} light devices ...")
@@ -65,6 +65,7 @@ def light_federation(
             [TASK],
             log,
             train_seconds=train_seconds,
+            authorities=federation.authorities,
         ) as fleet:
             fleet.until_present()
             yield federation, fleet

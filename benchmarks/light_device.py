@@ -49,8 +49,8 @@ class LightDevice:
         #: It fell silent, as a machine without power: what it had open stays so.
         self.is_gone = False
         self._tasks, self._seconds = spec["tasks"], spec.get("train_seconds", 0.0)
-        self._poll_line = Line(spec["url"], token, tally)
-        self._line = Line(spec["url"], token, tally)
+        self._poll_line = Line(spec["url"], token, tally, spec["authorities"])
+        self._line = Line(spec["url"], token, tally, spec["authorities"])
         self._held: dict[str, asyncio.Task[None]] = {}
         self._has: list[str] = []  # digests of models, the newest last
         self._turn = asyncio.Lock()

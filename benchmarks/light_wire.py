@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -137,11 +139,18 @@ class Connection(asyncio.Protocol):
                 self._done.set_result(answer)
 
 
+@cache
+def _trusting(authorities: str) -> ssl.SSLContext:
+    """One for all devices of a process."""
+    return ssl.create_default_context(cadata=authorities)
+
+
 class Line:
     """A device's way to the server: a connection that is made again when it ended."""
 
-    def __init__(self, url: str, token: str, tally: Tally) -> None:
+    def __init__(self, url: str, token: str, tally: Tally, authorities: str = "") -> None:
         parts = urlsplit(url)
+        self._tls = _trusting(authorities) if parts.scheme == "https" else None
         self._host, self._port = parts.hostname or "127.0.0.1", parts.port or 80
         self._base = parts.path.rstrip("/") + PREFIX
         self._common = (
@@ -198,7 +207,9 @@ class Line:
     async def _connect(self) -> Connection:
         if self._connection is None or not self._connection.is_open:
             loop = asyncio.get_running_loop()
-            _, made = await loop.create_connection(Connection, self._host, self._port)
+            _, made = await loop.create_connection(
+                Connection, self._host, self._port, ssl=self._tls
+            )
             self._connection = made
         return self._connection
 

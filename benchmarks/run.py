@@ -11,6 +11,7 @@ from common import HERE, options
 BENCHMARKS = (
     "round_overhead",
     "server_cost",
+    "tls_cost",
     "thousand_devices",
     "aggregation_memory",
     "first_round",

@@ -45,7 +45,9 @@ decides the exit code:
 ABOUT_LOGIN = """
 A command looks for the Server Manager and the token in this order: `--server` and `--token`;
 `FEDOPS_SERVER` and `FEDOPS_TOKEN`; what `fedops login` saved; the admin token of a server on this
-machine. A saved token is sent only to the server for which you saved it.
+machine. A saved token is sent only to the server for which you saved it. If the server has a certificate
+authority of its own, write its fingerprint behind the URL (`https://HOST:8600#sha256:...`), here or with
+`fedops login`; nothing secret is sent to a server that shows another one.
 
 `fedops --install-completion` lets the TAB key complete commands and options in your shell (bash, zsh, fish or
 PowerShell), and the names of tasks and devices and the numbers of runs, as far as the server answers at once.

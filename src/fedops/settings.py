@@ -13,6 +13,7 @@ from pydantic import AfterValidator, AliasChoices, Field, ValidationError, field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fedops.core.errors import Invalid
+from fedops.core.server_authority import split_fingerprint
 
 MIB = 1 << 20
 S = TypeVar("S", bound=BaseSettings)
@@ -58,8 +59,23 @@ class ServerSettings(BaseSettings):
     #: The proxies before the server, whose ``X-Forwarded-For`` and ``X-Forwarded-Proto`` count: addresses or
     #: networks, with commas between them.
     trusted_proxies: str = ""
-    #: Allow an address other than loopback without TLS.
+    #: Allow an address other than loopback without TLS: whoever is on the way reads everything.
     insecure: bool = False
+    #: Whether the server speaks TLS: ``auto`` on any address but loopback, ``on``, ``off``; ``proxy`` when a
+    #: proxy in front of it does, and the network between the two is safe.
+    tls: Literal["auto", "on", "off", "proxy"] = "auto"
+    #: A certificate of your own, with those between it and its authority (PEM). None: the server makes one.
+    tls_cert: Place | None = None
+    #: The private key of ``tls_cert`` (PEM, without a password).
+    tls_key: Place | None = None
+    #: The certificate of the authority behind your own certificate or your proxy's, if devices are to pin it;
+    #: None: devices trust whom their system trusts.
+    tls_ca: Place | None = None
+    #: Further names and addresses of the server, for the certificate that it makes; separated by commas.
+    tls_names: str = ""
+    #: With TLS: the port of 127.0.0.1 at which the FL servers that this server starts reach it, without TLS;
+    #: 0: any free one.
+    engine_port: int = Field(default=0, ge=0, le=65_535)
     #: Whether a valid join token approves a device at once.
     approval: Literal["auto", "manual"] = "auto"
     #: How often a device reports that it is online, in seconds.
@@ -162,15 +178,42 @@ class ServerSettings(BaseSettings):
     @property
     def url(self) -> str:
         """Where the server is reached."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return (self.public_url or f"http://{host}:{self.port}").rstrip("/")
+        return (self.public_url or self._url_at(self.host)).rstrip("/")
 
     @property
     def local_url(self) -> str:
-        """Where processes on this machine reach the server."""
-        any_address = self.host in ("0.0.0.0", "::")
-        host = "127.0.0.1" if any_address else self.host
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+        """Where people on this machine reach the server."""
+        return self._url_at("127.0.0.1" if self.host in ("0.0.0.0", "::") else self.host)
+
+    @property
+    def engine_url(self) -> str:
+        """Where the FL servers that this server starts reach it."""
+        return f"http://127.0.0.1:{self.engine_port}" if self.uses_tls else self.local_url
+
+    def _url_at(self, host: str) -> str:
+        host = f"[{host}]" if ":" in host and not host.startswith("[") else host
+        return f"{'https' if self.uses_tls else 'http'}://{host}:{self.port}"
+
+    @property
+    def uses_tls(self) -> bool:
+        """Whether this process itself speaks TLS."""
+        if self.tls == "auto":
+            exposed = not is_loopback(self.host) and not self.insecure
+            return exposed or self.tls_cert is not None
+        return self.tls == "on"
+
+    @property
+    def is_insecure(self) -> bool:
+        """Whether others can reach it, and nobody encrypts."""
+        return not (self.uses_tls or self.tls == "proxy" or is_loopback(self.host))
+
+    @property
+    def tls_folder(self) -> Path:
+        return self.home / "tls"
+
+    @property
+    def tls_name_list(self) -> list[str]:
+        return [name.strip() for name in self.tls_names.split(",") if name.strip()]
 
     @property
     def database(self) -> str:
@@ -187,13 +230,23 @@ class ServerSettings(BaseSettings):
     def admin_token_file(self) -> Path:
         return self.home / "admin-token"
 
+    @property
+    def local_url_file(self) -> Path:
+        """Where the server says at its start how people on this machine reach it."""
+        return self.home / "local-url"
+
     def require_safe_binding(self) -> None:
         """Refuse to serve other machines without TLS unless that was asked for."""
-        if is_loopback(self.host) or self.insecure:
+        if (self.tls_cert is None) != (self.tls_key is None):
+            raise Invalid(
+                "FEDOPS_SERVER_TLS_CERT and FEDOPS_SERVER_TLS_KEY belong together: set both"
+            )
+        if not self.is_insecure or self.insecure:
             return
         raise Invalid(
-            f"refusing to listen on {self.host} without TLS: tokens would travel in the clear; "
-            "listen on 127.0.0.1, put a TLS proxy before it, or give --insecure on a network you trust"
+            f"refusing to listen on {self.host} without TLS: tokens would travel in the clear; leave out "
+            "FEDOPS_SERVER_TLS=off, listen on 127.0.0.1, set FEDOPS_SERVER_TLS=proxy if a proxy in front "
+            "speaks TLS, or give --insecure on a network you trust"
         )
 
 
@@ -303,7 +356,10 @@ def _where(kind: type[BaseSettings], loc: tuple[int | str, ...]) -> str:
 
 
 def normal_url(text: str) -> str:
-    """``127.0.0.1:8600/`` as ``http://127.0.0.1:8600``. ``Invalid`` when it is no URL of a server."""
+    """``127.0.0.1:8600/`` as ``http://127.0.0.1:8600``. ``Invalid`` when it is no URL of a server.
+
+    A fingerprint, ``#sha256:...``, stays with it.
+    """
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
         sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
@@ -311,7 +367,11 @@ def normal_url(text: str) -> str:
         sound = False
     if not sound or re.search(r"\s", text):
         raise Invalid(f"'{text}' is no URL of a Server Manager; it looks like http://HOST:8600")
-    return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
+    url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
+    if not parts.fragment:
+        return url
+    pinned = split_fingerprint(f"{url}#{parts.fragment}")
+    return f"{pinned.url}#{pinned.fingerprint}"
 
 
 def is_loopback(host: str) -> bool:

@@ -113,12 +113,12 @@ def opened(*doorways: Doorway) -> Iterator[None]:
         loop.close()
 
 
-def private_authority(folder: Path) -> tuple[Path, ssl.SSLContext]:
-    """The certificate file of an authority nobody knows, and TLS for 127.0.0.1 by it."""
+def private_authority(folder: Path, address: str = "127.0.0.1") -> tuple[Path, ssl.SSLContext]:
+    """The certificate file of an authority nobody knows, and TLS for an address by it."""
     authority, signer = ec.generate_private_key(ec.SECP256R1()), _name("A hospital")
-    ca = _certificate(signer, signer, authority, authority, ca=True)
+    ca = _certificate(signer, signer, authority, authority)
     key = ec.generate_private_key(ec.SECP256R1())
-    leaf = _certificate(_name("the server"), signer, key, authority, ca=False)
+    leaf = _certificate(_name("the server"), signer, key, authority, address)
     ca_file, chain = folder / "ca.pem", folder / "server.pem"
     ca_file.write_bytes(ca.public_bytes(serialization.Encoding.PEM))
     secret = key.private_bytes(
@@ -141,12 +141,10 @@ def _certificate(
     issuer: x509.Name,
     key: ec.EllipticCurvePrivateKey,
     signer: ec.EllipticCurvePrivateKey,
-    *,
-    ca: bool,
+    address: str | None = None,
 ) -> x509.Certificate:
     now = datetime.datetime.now(datetime.UTC)
     day = datetime.timedelta(days=1)
-    names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
     made = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -155,11 +153,13 @@ def _certificate(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - day)
         .not_valid_after(now + day)
-        .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=address is None, path_length=None), critical=True)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False
         )
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
-    made = made if ca else made.add_extension(names, critical=False)
+    if address is not None:
+        names = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address(address))])
+        made = made.add_extension(names, critical=False)
     return made.sign(signer, hashes.SHA256())

@@ -137,9 +137,9 @@ def test_an_unreachable_server_is_named(tmp_path: Path) -> None:
 def test_joining_an_unreachable_server_tries_again_then_says_so(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     began = time.monotonic()
-    words = ["--token", "x", "--home", str(tmp_path / "d"), "--wait", "4"]
+    words = ["--home", str(tmp_path / "d"), "--wait", "4"]
     with pytest.raises(Unavailable, match=f"{url}.*gave up after 4 s"):
-        Federation(tmp_path).command("join", url, *words)
+        Federation(tmp_path).command("join", url, *words, FEDOPS_JOIN_TOKEN="x")
     assert time.monotonic() - began > 3.0
 
 
@@ -154,7 +154,10 @@ def test_a_port_that_is_taken(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_listening_on_all_addresses_needs_tls_or_insecure(tmp_path: Path) -> None:
+def test_listening_on_all_addresses_needs_tls_or_insecure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FEDOPS_SERVER_TLS", "off")
     done = fails("server", "--home", str(tmp_path), "--host", "0.0.0.0", "--port", "0")
     assert done.returncode == Invalid.exit_code
     assert "--insecure" in done.stderr

@@ -32,9 +32,10 @@ class Compose:
     port: int
     added: Path
 
-    def __call__(self, *words: str, token: str = "") -> None:
+    def __call__(self, *words: str, server: str = "", token: str = "") -> None:
         files = ("-f", str(ROOT / "deploy" / "compose.yaml"), "-f", str(self.added))
         env = {"FEDOPS_PORT": str(self.port), "FEDOPS_JOIN_TOKEN": token}
+        env |= {"FEDOPS_SERVER": server} if server else {}
         run(PROGRAM, "-p", self.project, *files, *words, **env)
 
     def container(self, service: str) -> str:
@@ -83,16 +84,19 @@ def project(name: str, port: int, data: Mapping[str, object]) -> Iterator[Compos
 
 
 def try_compose(
-    compose: Compose, say: Callable[[str], None], create_task: Callable[[str], None]
+    compose: Compose, say: Callable[[str], None], create_task: Callable[[str, str], None]
 ) -> None:
     """Server first, then a device with a token; then both once more, without one.
 
-    ``create_task`` is given the admin token.
+    ``create_task`` is given the admin token and the fingerprint of the server's authority.
     """
     compose("up", "-d", "server")
     compose.until_healthy("server")
-    create_task(compose.execute("server", "cat", "/home/fedops/.fedops/server/admin-token"))
-    compose("up", "-d", "device", token=compose.fedops("token", "create")["token"])
+    line = compose.fedops("server", "status")["join_url"]
+    admin_token = compose.execute("server", "cat", "/home/fedops/.fedops/server/admin-token")
+    create_task(admin_token, line.partition("#")[2])
+    made = compose.fedops("token", "create")["token"]
+    compose("up", "-d", "device", server=line, token=made)
     compose.until_healthy("device")
     before = compose.ready_devices()
     say("  server and device are healthy, the device has joined and is ready")

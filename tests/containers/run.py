@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import signal
@@ -33,9 +34,10 @@ from container_engine import (
     run,
 )
 
-from fedops.api_client import OperatorClient
+from fedops.api_client import OperatorClient, fetch_authority, trust_pem
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError
+from fedops.core.server_authority import split_fingerprint
 from fedops.demo.federation import FEDOPS, free_port
 from fedops.settings import cli_settings
 from fedops.waiting import wait_until
@@ -74,20 +76,29 @@ class Trial:
 
     def start_server(self) -> None:
         """Start the server; returns when it is healthy."""
-        reached = ("--publish", f"127.0.0.1:{self.port}:8600")
+        name = f"FEDOPS_SERVER_PUBLIC_URL=https://{self.containers.full('server')}:8600"
+        reached = ("--publish", f"127.0.0.1:{self.port}:8600", "--env", name)
         self.containers.start("server", IMAGES["server"], *reached, *data())
         self.until_healthy("server")
 
+    @functools.cached_property
+    def join_url(self) -> str:
+        """What a device joins: the server's name in the network, and its authority's fingerprint."""
+        return str(self.fedops("server", "status")["join_url"])
+
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        """The same from this machine."""
+        return f"https://127.0.0.1:{self.port}#{split_fingerprint(self.join_url).fingerprint}"
 
     @property
     def token(self) -> str:
         return self.containers.execute("server", "cat", "/home/fedops/.fedops/server/admin-token")
 
     def operator(self) -> OperatorClient:
-        return OperatorClient(self.url, token=self.token)
+        address, fingerprint = split_fingerprint(self.url)
+        verify = trust_pem(fetch_authority(address, fingerprint or ""))
+        return OperatorClient(address, token=self.token, verify=verify)
 
     def fedops(self, *words: str) -> Any:
         """An operator's command, typed inside of the server's container."""
@@ -97,8 +108,7 @@ class Trial:
 
     def start_device(self, name: str, token: str = "") -> None:
         """Start a device; ``token`` makes it one, the first time."""
-        server = self.containers.full("server")
-        given = {"FEDOPS_SERVER": f"http://{server}:8600", "FEDOPS_DEVICE_NAME": name}
+        given = {"FEDOPS_SERVER": self.join_url, "FEDOPS_DEVICE_NAME": name}
         given |= {"FEDOPS_JOIN_TOKEN": token} if token else {}
         words = [word for key, value in given.items() for word in ("--env", f"{key}={value}")]
         self.containers.start(name, IMAGES["device"], *words, *data())
@@ -307,8 +317,12 @@ def try_compose() -> None:
     volumes, port = data_volumes(), free_port()
     device = {"volumes": volumes, "environment": {"FEDOPS_MNIST_DIR": DATA}} if volumes else {}
     with compose_trial.project(f"fedops-compose-{os.getpid()}", port, device) as compose:
-        url = f"http://127.0.0.1:{port}"
-        compose_trial.try_compose(compose, say, lambda token: create_task(url, token, clients=1))
+        url = f"https://127.0.0.1:{port}"
+        compose_trial.try_compose(
+            compose,
+            say,
+            lambda token, fingerprint: create_task(f"{url}#{fingerprint}", token, clients=1),
+        )
 
 
 def metrics(found: c.RunRead) -> str:

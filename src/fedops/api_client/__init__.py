@@ -5,6 +5,13 @@ kinds of ``core.errors``; a server that cannot be reached is ``Unavailable``.
 """
 
 from fedops.api_client.blobs import BlobClient, DigestMismatch, OffsetMismatch, Upload
+from fedops.api_client.certificates import (
+    Untrusted,
+    fetch_authority,
+    parse_authorities,
+    trust,
+    trust_pem,
+)
 from fedops.api_client.device import DeviceClient, WorkClient
 from fedops.api_client.engine import EngineClient
 from fedops.api_client.join import JoinClient
@@ -18,7 +25,6 @@ from fedops.api_client.transport import (
     Unreachable,
     Verify,
     blocks_of,
-    trust,
 )
 
 __all__ = [
@@ -34,11 +40,15 @@ __all__ = [
     "OtherVersion",
     "TryLater",
     "Unreachable",
+    "Untrusted",
     "Upload",
     "Verify",
     "WorkClient",
     "blocks_of",
+    "fetch_authority",
+    "parse_authorities",
     "proxy_for",
     "trust",
+    "trust_pem",
     "without_credentials",
 ]

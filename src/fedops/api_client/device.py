@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fedops.api_client.transport import Client
+from fedops.api_client.certificates import CA_PATH
+from fedops.api_client.transport import Client, raise_for_error
 from fedops.core import contracts as c
 from fedops.core.contracts import require_name
 
@@ -30,6 +31,13 @@ class DeviceClient(Client):
     def confirm_credential(self) -> None:
         """The credential that this client has now was kept: the one before it may end."""
         self._send("POST", "/devices/me/credential/confirm")
+
+    def authorities(self) -> str:
+        """The certificate authorities of the server, as PEM. ``NotFound``: it names none."""
+        with self._as_fedops_errors():
+            response = self._http.get(CA_PATH)
+        raise_for_error(response)
+        return response.text
 
     def me(self) -> c.DeviceRead:
         return self._call(c.DeviceRead, "GET", "/devices/me")

@@ -6,13 +6,14 @@ import re
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from functools import cache
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from fedops.api_client.certificate_errors import why_untrusted
+from fedops.api_client.certificates import system_authorities
 from fedops.api_client.proxies import without_credentials
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid, Unavailable
@@ -51,26 +52,6 @@ class TryLater(Unavailable):
         self.seconds = seconds
 
 
-def trust(ca_file: Path | None) -> ssl.SSLContext:
-    """Check certificates by the authorities of a file instead of the usual ones; may be shared by clients.
-
-    Raises:
-        Invalid: there is no such file, or it holds no certificate.
-    """
-    if ca_file is None:
-        return httpx.create_ssl_context()
-    try:
-        return ssl.create_default_context(cafile=str(ca_file))
-    except OSError as error:  # ssl.SSLError is one
-        raise Invalid(f"no certificates can be read from the CA file {ca_file}: {error}") from None
-
-
-@cache
-def _usual_authorities() -> ssl.SSLContext:
-    """Read once: it takes longer than a call."""
-    return httpx.create_ssl_context(trust_env=False)
-
-
 class Client:
     _prefix = PREFIX
     _unreachable = "cannot reach the Server Manager at"
@@ -86,6 +67,7 @@ class Client:
         proxy: str | None = None,
     ) -> None:
         self.url = url.rstrip("/")
+        self._proxy, self._pinned = proxy, verify is not True and verify is not system_authorities()
         self._way = f" through the proxy {without_credentials(proxy)}" if proxy else ""
         headers = {c.PROTOCOL_HEADER: str(c.PROTOCOL)}
         if token:
@@ -95,7 +77,7 @@ class Client:
             headers=headers,
             transport=transport,
             timeout=timeout,
-            verify=_usual_authorities() if verify is True else verify,
+            verify=system_authorities() if verify is True else verify,
             trust_env=False,
             proxy=proxy,
         )
@@ -132,6 +114,8 @@ class Client:
         try:
             yield
         except (httpx.TransportError, httpx.InvalidURL) as error:
+            if why := why_untrusted(self.url, error, self._proxy, pinned=self._pinned):
+                raise why from None
             raise Unreachable(
                 f"{self._unreachable} {self.url}{self._way}: {error or type(error).__name__}"
             ) from None

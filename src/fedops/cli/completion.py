@@ -31,12 +31,11 @@ def runs(ctx: click.Context, incomplete: str) -> list[str]:
 def _offered(
     ctx: click.Context, incomplete: str, names: Callable[[Any], Iterable[str]]
 ) -> list[str]:
-    from fedops.api_client import OperatorClient
     from fedops.cli.connection import find_login
 
     try:
         login = find_login(ctx.params.get("server"), ctx.params.get("token"), lambda url: None)
-        with OperatorClient(login.url, token=login.token, timeout=_SECONDS) as client:
+        with login.client(timeout=_SECONDS) as client:
             return [name for name in names(client) if name.startswith(incomplete)]
     except FedOpsError:  # nothing is offered, and nothing said: somebody is typing
         return []

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from fedops.api_client import OperatorClient, Unreachable
+from fedops.api_client import OperatorClient, Unreachable, fetch_authority, trust_pem
 from fedops.core.errors import FedOpsError, Forbidden, Invalid
+from fedops.core.server_authority import split_fingerprint
 from fedops.settings import (
     CliSettings,
     ServerSettings,
@@ -26,8 +27,16 @@ _ANSWER_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Login:
+    """A server, the token for it, and the authorities (PEM) that it must prove to be of, if pinned."""
+
     url: str
     token: str
+    authorities: str | None = None
+
+    def client(self, timeout: float = 30.0) -> OperatorClient:
+        """A client of this server that trusts it alone, or whom this machine trusts."""
+        verify = trust_pem(self.authorities) if self.authorities else True
+        return OperatorClient(self.url, token=self.token, verify=verify, timeout=timeout)
 
 
 def require_answer(url: str) -> None:
@@ -51,25 +60,53 @@ def find_login(
     """
     settings, local = cli_settings(), server_settings()
     remembered = read_login(settings.login_file)
-    url = server or settings.server or (remembered.url if remembered else local.url)
-    url = normal_url(url)
-    token = token or settings.token or _token_for(url, remembered, local)
+    here = _local_url(local)
+    given = server or settings.server or (remembered.url if remembered else here)
+    url, fingerprint = split_fingerprint(normal_url(given))
+    token = token or settings.token or _token_for(url, remembered, here, local.admin_token_file)
     if token is None:
         (require or require_answer)(url)
         raise Forbidden(
-            f"no token for {url}: use 'fedops login {url} --token T', --token or FEDOPS_TOKEN; "
+            f"no token for {url}: use 'fedops login {url}', --token or FEDOPS_TOKEN; "
             f"the admin token stands in the file 'admin-token' of the server's data folder"
         )
-    return Login(url, token)
+    if fingerprint:
+        return Login(url, token, fetch_authority(url, fingerprint))
+    return Login(url, token, _authorities_for(url, remembered, here, local))
 
 
-def _token_for(url: str, remembered: Login | None, local: ServerSettings) -> str | None:
+def _local_url(local: ServerSettings) -> str:
+    """The server on this machine, as it said at its start."""
+    try:
+        return local.local_url_file.read_text().strip() or local.local_url
+    except OSError:
+        return local.local_url
+
+
+def _token_for(url: str, remembered: Login | None, here: str, admin_token: Path) -> str | None:
     if remembered is not None and remembered.url == url:
         return remembered.token
-    same_machine = is_loopback(urlsplit(url).hostname or "")
-    if same_machine and urlsplit(url).port == urlsplit(local.url).port:
-        return _local_admin_token(local.admin_token_file)
-    return None
+    return _local_admin_token(admin_token) if _is_here(url, here) else None
+
+
+def _authorities_for(
+    url: str, remembered: Login | None, here: str, local: ServerSettings
+) -> str | None:
+    if remembered is not None and remembered.url == url:
+        return remembered.authorities
+    file = local.tls_ca or local.tls_folder / "ca.pem"
+    if not url.startswith("https://") or not _is_here(url, here):
+        return None
+    try:
+        return file.read_text()
+    except OSError:
+        return None
+
+
+def _is_here(url: str, here: str) -> bool:
+    """Whether it is the server of this machine."""
+    loopback = is_loopback(urlsplit(url).hostname or "")
+    return loopback and urlsplit(url).port == urlsplit(here).port
 
 
 def _local_admin_token(file: Path) -> str | None:
@@ -83,7 +120,8 @@ def read_login(file: Path) -> Login | None:
     """What 'fedops login' stored, if anything."""
     try:
         stored = json.loads(file.read_text())
-        return Login(str(stored["url"]), str(stored["token"]))
+        authorities = stored.get("authorities")
+        return Login(str(stored["url"]), str(stored["token"]), authorities and str(authorities))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -95,5 +133,5 @@ def read_login(file: Path) -> Login | None:
 def write_login(login: Login, settings: CliSettings) -> Path:
     """Remember a login, readable by this user only."""
     file = settings.login_file
-    write_atomic(file, json.dumps({"url": login.url, "token": login.token}).encode(), mode=0o600)
+    write_atomic(file, json.dumps(asdict(login)).encode(), mode=0o600)
     return file

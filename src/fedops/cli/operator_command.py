@@ -30,8 +30,7 @@ class Operator:
     @functools.cached_property
     def client(self) -> OperatorClient:
         """A client of the Server Manager that options, environment or login name."""
-        login = self._login
-        return self._open.enter_context(OperatorClient(login.url, token=login.token))
+        return self._open.enter_context(self._login.client())
 
     @property
     def secret(self) -> str:

@@ -20,6 +20,7 @@ from fedops.client.manager.manager import Options, manage
 from fedops.client.training import main
 from fedops.config.schema import Config
 from fedops.core.errors import FedOpsError, Invalid, NotFound
+from fedops.core.server_authority import split_fingerprint
 from fedops.flower.launch.device_launcher import ERROR_PREFIX, PLACEHOLDER, TRAINING_PREFIX
 from fedops.processes.log_output import log_to_stderr
 from fedops.processes.spawn import die_with_parent
@@ -93,7 +94,7 @@ def enrol(settings: ClientSettings, app: AppSettings) -> None:
     known = provided_identity(settings.credentials_directory)
     if known or home.identity.exists():
         before = (known or load_identity(home)).server
-        if settings.server and settings.server != before:
+        if settings.server and split_fingerprint(settings.server).url != before:
             logger.warning(
                 "this device joined %s; taking %s for its new address. A device of two servers needs "
                 "two data dirs (FEDOPS_CLIENT_HOME)",
@@ -108,9 +109,9 @@ def enrol(settings: ClientSettings, app: AppSettings) -> None:
         )
     if not app.join_token:
         raise NotFound(
-            f"this machine is no device of {settings.server} yet: run 'fedops join {settings.server} "
-            "--token TOKEN' once, or set FEDOPS_JOIN_TOKEN; 'fedops token create' on the server makes "
-            f"a token{_environment_hint()}"
+            f"this machine is no device of {settings.server} yet: run the line that 'fedops token create' "
+            "on the server shows (FEDOPS_JOIN_TOKEN=... fedops join URL) once, or set FEDOPS_JOIN_TOKEN"
+            f"{_environment_hint()}"
         )
     joined = join(
         settings.server, app.join_token, app.device_name, settings.home, ca_file=settings.ca_file

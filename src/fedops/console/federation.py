@@ -15,6 +15,11 @@ from fedops.core.states import RUN_TERMINAL, Enrolment, ProcessStatus, RunStatus
 
 #: A run that failed longer ago than this needs nobody any more. Seconds.
 _RECENT_SECONDS = 86_400.0
+#: What is said of a server that others can reach without TLS.
+INSECURE = (
+    "this server speaks no TLS: whoever is on the way reads tokens, models and updates. Start it without "
+    "--insecure"
+)
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,9 @@ class FederationStatus:
 
 def attention(status: FederationStatus) -> list[str]:
     """What needs somebody, with the next step, the most urgent first."""
+    insecure = [f"INSECURE: {INSECURE}"] if status.info.insecure else []
     return [
+        *insecure,
         *status.info.problems,
         *_waiting_devices(status),
         *_failed_runs(status),

@@ -18,7 +18,7 @@ from typing import Any, Self, TypeVar
 
 import psutil
 
-from fedops.api_client import OperatorClient
+from fedops.api_client import OperatorClient, trust_pem
 from fedops.client.device.enrolment import join as enrol
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError, Unavailable, from_reply
@@ -85,6 +85,8 @@ class Federation:
     #: Set for every child, beside our own environment.
     env: Mapping[str, str] = field(default_factory=dict)
     port: int = field(default_factory=lambda: free_port())
+    #: Whether its server speaks TLS, with an authority of its own.
+    tls: bool = False
     parts: dict[str, Part] = field(default_factory=dict)
     _commands: set[subprocess.Popen[bytes]] = field(default_factory=set)
     _closed: bool = False
@@ -97,7 +99,20 @@ class Federation:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
+        return f"http{'s' if self.tls else ''}://127.0.0.1:{self.port}"
+
+    @property
+    def authorities(self) -> str:
+        """What its devices pin, as PEM; "" without TLS."""
+        return (self.server_home / "tls" / "ca.pem").read_text() if self.tls else ""
+
+    @property
+    def join_url(self) -> str:
+        """What devices are given to join."""
+        if not self.tls:
+            return self.url
+        with self.operator() as operator:
+            return operator.info().join_url
 
     @property
     def server_home(self) -> Path:
@@ -111,7 +126,7 @@ class Federation:
     def server_command(self, *options: str) -> list[str]:
         """What starts the Server Manager, as a user types it."""
         place = ["--home", str(self.server_home), "--port", str(self.port)]
-        return [*FEDOPS, "server", *place, *options]
+        return [*FEDOPS, "server", *place, *(["--tls"] if self.tls else []), *options]
 
     def start_server(self, *options: str) -> None:
         """Start the Server Manager; returns when it answers."""
@@ -128,7 +143,7 @@ class Federation:
         try:
             with self.operator() as client:
                 client.info()
-        except FedOpsError:
+        except (FedOpsError, OSError):  # it has not written all of its files yet
             return False
         return True
 
@@ -161,7 +176,8 @@ class Federation:
 
     def operator(self) -> OperatorClient:
         """A client of the server with its admin token."""
-        return OperatorClient(self.url, token=self.admin_token)
+        verify = trust_pem(self.authorities) if self.tls else True
+        return OperatorClient(self.url, token=self.admin_token, verify=verify)
 
     def create_task(self, name: str, app: Path, overrides: Sequence[str] = ()) -> None:
         """Make a task of an app's folder."""
@@ -176,7 +192,7 @@ class Federation:
             with self.operator() as client:
                 token = client.create_token(c.TokenCreate(uses=1, note=name)).token
         # What 'fedops join' does, without a process for each of maybe fifty devices.
-        enrol(self.url, str(token), name, self.device_home(name), patience=JOIN_SECONDS)
+        enrol(self.join_url, str(token), name, self.device_home(name), patience=JOIN_SECONDS)
 
     def client_command(
         self, name: str, app: Path, tasks: Sequence[str], overrides: Sequence[str] = ()
@@ -212,11 +228,11 @@ class Federation:
 
     def admin(self, *words: str) -> Any:
         """Run an operator's ``fedops`` command against this server; returns its JSON."""
-        return self.command(*words, "--server", self.url, "--token", self.admin_token)
+        return self.command(*words, "--server", self.join_url, "--token", self.admin_token)
 
-    def command(self, *words: str) -> Any:
+    def command(self, *words: str, **env: str) -> Any:
         """Run a ``fedops`` command to its end; its failure is raised as the error it reports."""
-        code, out, err = self._run([*FEDOPS, *words, "--json"])
+        code, out, err = self._run([*FEDOPS, *words, "--json"], env)
         try:
             document = json.loads(out)
         except ValueError:
@@ -226,12 +242,12 @@ class Federation:
             raise from_reply(document.get("kind", "error"), document.get("error", ""), message)
         return document
 
-    def _run(self, command: list[str]) -> tuple[int, str, str]:
+    def _run(self, command: list[str], env: Mapping[str, str]) -> tuple[int, str, str]:
         """Exit code, stdout and stderr of a command that ends with us, should we end first."""
         self._require_open()
         process = spawn(
             tethered(command, grace=1.0),
-            env=self._env({}),
+            env=self._env(env),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
         )

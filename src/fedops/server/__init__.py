@@ -8,4 +8,5 @@ rounds                                          what an attempt's engine asks an
 runs, tasks, devices, models, assignments       what there is, and how its state changes
 telemetry, access, events                       what was reported, tokens, the event log
 database, protocol                              tables and transactions; what callers agree on
+tls                                             the server's certificate and its authority
 """

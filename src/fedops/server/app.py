@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
+from starlette.responses import PlainTextResponse
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
 from fedops.core.contracts import Health
 from fedops.core.errors import FedOpsError, NotFound
+from fedops.server.access.permissions import PREFIX
 from fedops.server.api.http import error_responses, protocol_check, reference_page
 from fedops.server.api.http.front_door import FrontDoor
+from fedops.server.api.http.plain_door import OnlyBelow, PlainDoor
 from fedops.server.api.routes import (
     administration,
     client_manager,
@@ -32,12 +36,16 @@ from fedops.server.api.routes import devices as device_routes
 from fedops.server.api.routes import models as model_routes
 from fedops.server.assembly import ServerManager, assemble_manager
 from fedops.server.blob_app.app import MOUNT
+from fedops.server.devices import tls_upgrade
 from fedops.server.edge.gate import Gate
 from fedops.server.edge.guarded import guarded
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.services.health import health_of
 from fedops.server.services.services import Services
+from fedops.server.tls.endpoint import ca_pem
 from fedops.settings import ServerSettings
+
+logger = logging.getLogger("fedops.server")
 
 _ANYTHING = "/api/{path:path}"
 _METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
@@ -106,6 +114,29 @@ def front(app: FastAPI) -> Gate:
     return guarded(door, services.token_cache, services.settings, services.sign_in.token_refused)
 
 
+def front_of_plain_http(app: FastAPI, gate: Gate) -> PlainDoor:
+    """What who speaks plain HTTP gets on a port that has TLS."""
+    services: Services = app.state.manager.services
+    with services.db.read() as session:
+        until = tls_upgrade.open_window(session, services.settings, services.clock())
+    if until > services.clock():
+        logger.warning(
+            "devices that joined without TLS are answered without it until %s", time.ctime(until)
+        )
+    return PlainDoor(
+        gate,
+        always=(f"{PREFIX}/tls-upgrade",),
+        devices=(work.MOUNT, MOUNT, f"{PREFIX}/devices/me"),
+        until=until,
+        clock=services.clock,
+    )
+
+
+def front_of_engines(gate: Gate) -> OnlyBelow:
+    """What FL servers call: their own routes, and files."""
+    return OnlyBelow(gate, f"{PREFIX}/engine", MOUNT)
+
+
 def _add_routes(app: FastAPI) -> None:
     for router in (
         administration.router,
@@ -138,6 +169,17 @@ def health(request: Request) -> Health:
     """Whether the server and its database answer, and what they lack. Needs no token."""
     services: Services = request.app.state.services
     return health_of(services.db, services.settings.home)
+
+
+@_plain.get("/ca.pem", response_class=PlainTextResponse)
+def authorities(request: Request) -> PlainTextResponse:
+    """The certificate authorities of this server, for devices to compare and to keep. Needs no token."""
+    pem = ca_pem(request.app.state.services.settings)
+    if pem is None:
+        raise NotFound(
+            "this server names no certificate authority: use its https:// URL without a fingerprint"
+        )
+    return PlainTextResponse(pem, media_type="application/x-pem-file")
 
 
 async def _nothing_here(request: Request) -> None:

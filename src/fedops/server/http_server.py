@@ -8,16 +8,21 @@ import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from types import FrameType
-from typing import Any
+from typing import Any, Literal, cast
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from fedops.core.errors import FedOpsError
+from fedops.server.edge.connections import ConnectionBook
 from fedops.server.edge.gate import Gate
 from fedops.server.edge.watched_protocol import WatchedProtocol
 from fedops.server.protocol.error_replies import as_shortage, log_trouble
+from fedops.server.tls.endpoint import TlsEndpoint
+from fedops.server.tls.one_port import MakeProtocol, OnePort, Opening
 
 logger = logging.getLogger("fedops.server")
 
@@ -31,6 +36,19 @@ _TICKS_A_SECOND = 10
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
+@dataclass(frozen=True)
+class Secure:
+    """TLS on a server's port.
+
+    ``plain`` answers who speaks plain HTTP there. ``local`` is a port of loopback for processes that the
+    server starts itself; None: it starts none that call it.
+    """
+
+    endpoint: TlsEndpoint
+    plain: ASGIApp
+    local: tuple[socket.socket, ASGIApp] | None = None
+
+
 def serve(
     app: Gate,
     listener: socket.socket,
@@ -39,40 +57,60 @@ def serve(
     name: str,
     proxies: Sequence[str] = (),
     let_go: Callable[[], None] = lambda: None,
+    secure: Secure | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM.
 
     ``backlog``: how many may wait to be let in. ``let_go`` answers those who wait for news. ``name``: what
     this process is called. ``proxies``: whose word counts on where a request comes from.
     """
-    config = uvicorn.Config(
-        app,
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        date_header=False,
-        backlog=backlog,
-        timeout_keep_alive=KEEP_ALIVE_SECONDS,
-        timeout_graceful_shutdown=GRACE_SECONDS,
-        lifespan="on",
-        http=partial(WatchedProtocol, app.book),  # type: ignore[arg-type]
-        ws_max_size=MESSAGE_BYTES,
-        proxy_headers=bool(proxies),
-        forwarded_allow_ips=list(proxies),
-    )
-    server = _Server(config, let_go, app)
+    server = _Server(app, _Wire(app.book, backlog, proxies), let_go, secure)
     server.run(sockets=[listener])
     if not server.started:
         raise FedOpsError(f"the {name} could not start; see the log above")
 
 
+@dataclass(frozen=True)
+class _Wire:
+    """How the connections of this process are served, whichever app answers them."""
+
+    book: ConnectionBook
+    backlog: int
+    proxies: Sequence[str]
+
+    def config(self, app: ASGIApp, lifespan: Literal["on", "off"]) -> uvicorn.Config:
+        return uvicorn.Config(
+            app,
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            date_header=False,
+            backlog=self.backlog,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=GRACE_SECONDS,
+            lifespan=lifespan,
+            http=partial(WatchedProtocol, self.book),  # type: ignore[arg-type]
+            ws_max_size=MESSAGE_BYTES,
+            proxy_headers=bool(self.proxies),
+            forwarded_allow_ips=list(self.proxies),
+        )
+
+    def watch(self, address: str, opening: Opening) -> Callable[[], None]:
+        """A connection before its first byte or its handshake is limited as any other."""
+        made = self.book.open(address, opening, asyncio.get_running_loop().time())
+        return partial(self.book.close, made)
+
+
 class _Server(uvicorn.Server):
     """Ends in order: first those who wait for news are let go, then requests, then the rest."""
 
-    def __init__(self, config: uvicorn.Config, let_go: Callable[[], None], gate: Gate) -> None:
-        super().__init__(config)
+    def __init__(
+        self, gate: Gate, wire: _Wire, let_go: Callable[[], None], secure: Secure | None
+    ) -> None:
+        super().__init__(wire.config(gate, "on"))
+        self._gate, self._wire = gate, wire
         self._let_go = let_go
-        self._gate = gate
+        self._secure = secure
 
     async def on_tick(self, counter: int) -> bool:
         if counter % _TICKS_A_SECOND == 0:
@@ -81,7 +119,35 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         asyncio.get_running_loop().set_exception_handler(_loop_failed)
-        await super().startup(sockets)
+        if self._secure is None:
+            await super().startup(sockets=sockets)
+            return
+        await super().startup(sockets=[])
+        if not self.should_exit:
+            await self._open(self._secure, sockets or [])
+
+    async def _open(self, secure: Secure, listeners: list[socket.socket]) -> None:
+        ours, plain = self._protocols(self._gate), self._protocols(secure.plain)
+        for listener in listeners:
+            door = OnePort(
+                listener, secure.endpoint.context, ours, plain, self._wire.watch, _not_let_in
+            )
+            self.servers.append(cast(asyncio.Server, door))
+        if secure.local is not None:
+            listener, app = secure.local
+            create = asyncio.get_running_loop().create_server
+            self.servers.append(await create(self._protocols(app), sock=listener))
+
+    def _protocols(self, app: ASGIApp) -> MakeProtocol:
+        """What makes the HTTP of a connection whose calls go to ``app``."""
+        config = self._wire.config(app, "off")
+        config.load()
+        return partial(
+            cast(Callable[..., asyncio.Protocol], config.http_protocol_class),
+            config=config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._let_go()
@@ -103,6 +169,14 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.should_exit = True  # a second signal hastens nothing: the end takes seconds anyway
+
+
+def _not_let_in(error: OSError) -> None:
+    """The same, where we let connections in ourselves."""
+    if (lacking := as_shortage(error)) is not None:
+        log_trouble(lacking)
+    else:
+        logger.warning("nobody is let in for a moment: %s", error)
 
 
 def _loop_failed(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

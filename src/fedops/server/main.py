@@ -8,7 +8,7 @@ import logging
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid
 from fedops.platforms.confinement import hide_memory, write_no_core
@@ -21,10 +21,19 @@ from fedops.server.database.database import parse_url
 from fedops.server.jobs.app_code import AppCode
 from fedops.server.jobs.engine_process import COMMAND, LocalEngineProcesses
 from fedops.settings import ServerSettings
+from fedops.storage.atomic_files import write_atomic
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from fedops.server.http_server import Secure
+    from fedops.server.tls.endpoint import TlsEndpoint
 
 logger = logging.getLogger("fedops.server")
 
 LOCK = "server.lock"
+#: How often it is looked whether the server's certificate ends soon, or was replaced. Seconds.
+CERTIFICATE_SECONDS = 10.0
 #: Each device holds a long poll and a connection or two for files and what it says.
 OPEN_FILES = 16_384
 #: How long one thread computes before the event loop, whose turns are short, may go on. Seconds.
@@ -51,18 +60,30 @@ def run(
         held.enter_context(hold_lock(settings.home / LOCK, "a Server Manager"))
         AppCode(settings).require()
         settings, listener = _begin(settings, held)
+        settings, local = _bind_local(settings, held)
         # Only here: it takes a second to import, and what was wrong above is said at once.
-        from fedops.server.app import front, open_app
+        from fedops.server.app import front, front_of_engines, front_of_plain_http, open_app
         from fedops.server.http_server import serve
 
+        endpoint = _open_tls(settings, held)
         place = settings.engine_folder / "engine"
         engines = LocalEngineProcesses(place, engine_command, AppCode(settings))
         held.callback(engines.close)
         app = open_app(settings, engines)
+        write_atomic(settings.local_url_file, f"{settings.local_url}\n".encode(), durable=False)
         announce(settings)
         let_go = app.state.manager.services.let_go
-        proxies = settings.listed_proxies
-        serve(front(app), listener, BACKLOG, name="Server Manager", proxies=proxies, let_go=let_go)
+        gate, proxies = front(app), settings.listed_proxies
+        plain, for_engines = front_of_plain_http(app, gate), front_of_engines(gate)
+        serve(
+            gate,
+            listener,
+            BACKLOG,
+            name="Server Manager",
+            proxies=proxies,
+            let_go=let_go,
+            secure=_secure(endpoint, plain, (local, for_engines) if local else None),
+        )
 
 
 def run_file_server(settings: ServerSettings, announce: Announce) -> None:
@@ -75,13 +96,17 @@ def run_file_server(settings: ServerSettings, announce: Announce) -> None:
     with contextlib.ExitStack() as held:
         _make_home(settings)
         settings, listener = _begin(settings, held)
+        from fedops.server.api.http.plain_door import PlainDoor
         from fedops.server.file_server import file_app, open_file_server
         from fedops.server.http_server import serve
 
+        endpoint = _open_tls(settings, held)
         member = open_file_server(settings)
         announce(settings)
+        files = file_app(member)
+        doors = _secure(endpoint, PlainDoor(files))
         proxies = settings.listed_proxies
-        serve(file_app(member), listener, BACKLOG, name="file server", proxies=proxies)
+        serve(files, listener, BACKLOG, name="file server", proxies=proxies, secure=doors)
 
 
 def _begin(
@@ -95,6 +120,41 @@ def _begin(
     log_to_stderr()
     raise_open_files(OPEN_FILES)
     return settings.model_copy(update={"port": listener.getsockname()[1]}), listener
+
+
+def _bind_local(
+    settings: ServerSettings, held: contextlib.ExitStack
+) -> tuple[ServerSettings, socket.socket | None]:
+    """With TLS, FL servers have a port of their own, on loopback: a certificate may be for other names."""
+    if not settings.uses_tls:
+        return settings, None
+    listener = held.enter_context(bind("127.0.0.1", settings.engine_port))
+    return settings.model_copy(update={"engine_port": listener.getsockname()[1]}), listener
+
+
+def _open_tls(settings: ServerSettings, held: contextlib.ExitStack) -> TlsEndpoint | None:
+    """The server's certificate, looked after until the end."""
+    if not settings.uses_tls:
+        return None
+    from fedops.server.jobs.periodic import PeriodicJob
+    from fedops.server.tls.endpoint import TlsEndpoint
+
+    endpoint = TlsEndpoint(settings)
+    keeper = PeriodicJob("certificates", endpoint.refresh, CERTIFICATE_SECONDS)
+    keeper.start()
+    held.callback(keeper.end)
+    return endpoint
+
+
+def _secure(
+    endpoint: TlsEndpoint | None,
+    plain: ASGIApp,
+    local: tuple[socket.socket, ASGIApp] | None = None,
+) -> Secure | None:
+    """What serves a port that has TLS; None: it has none."""
+    from fedops.server.http_server import Secure
+
+    return Secure(endpoint, plain, local) if endpoint else None
 
 
 def _require_shared_database(settings: ServerSettings) -> None:

@@ -27,8 +27,8 @@ $ fedops server
 # In a first terminal:
 $ fedops task create mnist --app apps/mnist-xai --set xai.enabled=false
 $ fedops token create --uses 2
-$ fedops join http://SERVER:8600 --token fo_join_... --name pi-1 --home ~/pi-1
-$ fedops join http://SERVER:8600 --token fo_join_... --name pi-2 --home ~/pi-2
+$ FEDOPS_JOIN_TOKEN=fo_join_... fedops join http://SERVER:8600 --name pi-1 --home ~/pi-1
+$ FEDOPS_JOIN_TOKEN=fo_join_... fedops join http://SERVER:8600 --name pi-2 --home ~/pi-2
 # In a third terminal:
 $ fedops client run --app apps/mnist-xai --task mnist --home ~/pi-1
 ...ready on port 8003

@@ -23,6 +23,7 @@ from fedops.server.database.backup_lock import UNFINISHED, require_finished
 from fedops.server.database.database import Database
 from fedops.server.database.restore import restore
 from fedops.server.main import LOCK, run
+from fedops.server.tls.endpoint import own_certificates
 from fedops.settings import ServerSettings
 
 
@@ -85,6 +86,38 @@ def test_a_backup_made_under_writes_is_whole_and_comes_back(world: World, tmp_pa
             from fedops.server.database.tables import TaskRow
 
             assert session.get_one(TaskRow, "mnist").next_version > version.version
+
+
+def test_a_restored_server_has_the_authority_that_devices_know(
+    world: World, tmp_path: Path
+) -> None:
+    settings = _settings(world).model_copy(update={"tls": "on"})
+    certificates = own_certificates(settings)
+    assert certificates is not None
+    certificates.ensure()
+    certificates.rotate()
+    backup(_settings(world), tmp_path / "b.tar")
+    there = ServerSettings(home=tmp_path / "elsewhere", tls="on")
+    other = own_certificates(there)
+    assert other is not None
+    other.ensure()  # of another server, which is put aside
+    restore(there, tmp_path / "b.tar", LOCK)
+    other.ensure()
+    assert other.ca_file.read_bytes() == certificates.ca_file.read_bytes()
+    assert (there.tls_folder / "authority.pem").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_backup_without_tls_leaves_the_authority_that_there_is(
+    world: World, tmp_path: Path
+) -> None:
+    backup(_settings(world), tmp_path / "b.tar")
+    there = ServerSettings(home=tmp_path / "elsewhere", tls="on")
+    other = own_certificates(there)
+    assert other is not None
+    other.ensure()
+    known = other.ca_file.read_bytes()
+    restore(there, tmp_path / "b.tar", LOCK)
+    assert other.ca_file.read_bytes() == known
 
 
 def test_what_was_there_is_kept_aside(world: World, tmp_path: Path) -> None:

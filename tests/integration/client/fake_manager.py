@@ -70,6 +70,9 @@ class FakeServer:
 
     def __init__(self) -> None:
         self.lock = threading.Condition()
+        #: What ``/ca.pem`` holds, and what a device is answered that joined over plain HTTP; None: nothing.
+        self.authorities: str | None = None
+        self.upgrade: Callable[[dict[str, Any]], dict[str, Any]] | None = None
         self.wanted: dict[str, Any] = {
             "revision": 1,
             "enrolment": "approved",

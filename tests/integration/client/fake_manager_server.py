@@ -45,9 +45,14 @@ class Handler(BaseHTTPRequestHandler):
 
     def _handle(self) -> None:
         path = urlsplit(self.path).path
-        assert path.startswith(self.server.prefix + API), path
-        route = f"{self.command} {path.removeprefix(self.server.prefix + API)}"
+        assert path.startswith(self.server.prefix), path
+        path = path.removeprefix(self.server.prefix)
+        assert path.startswith(API) or path in ("/health", "/ca.pem"), path
+        route = f"{self.command} {path.removeprefix(API)}"
         try:
+            if route in _FOR_EVERYBODY:
+                _FOR_EVERYBODY[route](self)
+                return
             self._guard(route)
             for pattern, method in _ROUTES:
                 if match := re.fullmatch(pattern, route):
@@ -106,6 +111,27 @@ class Handler(BaseHTTPRequestHandler):
     def _body(self) -> Any:
         data = self.rfile.read(int(self.headers.get("content-length", 0)))
         return json.loads(data) if data else {}
+
+    # --- before anything secret is sent ------------------------------------------------------------
+
+    def health(self) -> None:
+        self._nothing_secret()
+        self._json({"status": "ok"})
+
+    def authorities(self) -> None:
+        if self.fake.authorities is None:
+            raise Refused(404, "not_found", "no authority")
+        self._reply(200, self.fake.authorities.encode())
+
+    def tls_upgrade(self) -> None:
+        self._nothing_secret()
+        body = self._body()
+        if self.fake.upgrade is None:
+            raise Refused(404, "not_found", "this server speaks no TLS")
+        self._json(self.fake.upgrade(body))
+
+    def _nothing_secret(self) -> None:
+        assert "authorization" not in self.headers
 
     # --- work --------------------------------------------------------------------------------------
 
@@ -298,6 +324,13 @@ _ROUTES: list[tuple[str, Callable[..., None]]] = [
     (r"POST /devices/me/records", Handler.told_records),
     (r"GET /devices/me/tasks", Handler.tasks),
 ]
+
+
+_FOR_EVERYBODY: dict[str, Callable[[Handler], None]] = {
+    "GET /health": Handler.health,
+    "GET /ca.pem": Handler.authorities,
+    "POST /tls-upgrade": Handler.tls_upgrade,
+}
 
 
 class _Server(ThreadingHTTPServer):

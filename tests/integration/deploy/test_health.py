@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 import subprocess
 import sys
 import threading
@@ -18,13 +19,16 @@ from fedops.client.device.data_dir import DataDir, write_secret
 from fedops.client.local.messages import ClientStatus, ServerStatus
 from fedops.core.contracts import ProcessReport
 from fedops.core.states import ProcessStatus
+from fedops.server.tls.certificates import Certificates
 
 HEALTH = Path(__file__).parents[3] / "deploy" / "health.py"
 
 
 @contextmanager
-def answering(path: str, document: Any, token: str = "") -> Iterator[int]:
-    """A port at which one path answers, if the token is right."""
+def answering(
+    path: str, document: Any, token: str = "", chain: Path | None = None
+) -> Iterator[int]:
+    """A port at which one path answers, if the token is right. ``chain``: by TLS, with this certificate."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -37,6 +41,10 @@ def answering(path: str, document: Any, token: str = "") -> Iterator[int]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        if chain is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(chain)
+            server.socket = context.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
         yield server.server_address[1]
@@ -53,16 +61,35 @@ def check(role: str, **env: str) -> tuple[int, str]:
     return done.returncode, done.stdout
 
 
-def test_a_server_that_answers_is_well() -> None:
+def server_check(home: Path, port: int, scheme: str = "http") -> tuple[int, str]:
+    """Of a server that said at its start where it is."""
+    (home / "local-url").write_text(f"{scheme}://127.0.0.1:{port}\n")
+    return check("server", FEDOPS_SERVER_HOME=str(home))
+
+
+def test_a_server_that_answers_is_well(tmp_path: Path) -> None:
     with answering("/health", {"status": "ok"}) as port:
-        assert check("server", FEDOPS_SERVER_PORT=str(port)) == (0, "answers: {'status': 'ok'}\n")
+        assert server_check(tmp_path, port) == (0, "answers: {'status': 'ok'}\n")
 
 
-def test_a_server_that_does_not_answer_is_not_well() -> None:
+def test_a_server_with_tls_is_asked_by_tls(tmp_path: Path) -> None:
+    made = Certificates(tmp_path / "tls", lambda: frozenset({"fl.example.org"}))
+    made.ensure()
+    with answering("/health", {"status": "ok"}, chain=made.server_file) as port:
+        assert server_check(tmp_path, port, "https") == (0, "answers: {'status': 'ok'}\n")
+
+
+def test_a_server_that_does_not_answer_is_not_well(tmp_path: Path) -> None:
     with answering("/other", {}) as port:
-        code, line = check("server", FEDOPS_SERVER_PORT=str(port))
+        code, line = server_check(tmp_path, port)
     assert code == 1
     assert "404" in line
+
+
+def test_a_server_that_has_not_begun_is_not_well(tmp_path: Path) -> None:
+    code, line = check("server", FEDOPS_SERVER_HOME=str(tmp_path))
+    assert code == 1
+    assert "local-url" in line
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,9 @@ def test_what_cannot_be_is_refused_with_one_message(server: ServerProcess, tmp_p
     other = tmp_path / "other"
     assert f"port {server.port} on 127.0.0.1 is taken" in refusal(server.command(other))
     assert "already running" in refusal(server.command())
-    assert "--insecure" in refusal(server.command(other, host="0.0.0.0"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("FEDOPS_SERVER_TLS", "off")
+        assert "--insecure" in refusal(server.command(other, host="0.0.0.0"))
     (tmp_path / "file").write_text("")
     assert "cannot use" in refusal(server.command(tmp_path / "file" / "home"))
     for file in [server.home, *server.home.rglob("*")]:

@@ -107,7 +107,9 @@ def test_compose_sets_what_a_device_reads() -> None:
     known = {f"FEDOPS_{name.upper()}" for name in AppSettings.model_fields}
     environment = COMPOSE["services"]["device"]["environment"]
     assert set(environment) <= known
-    port = environment["FEDOPS_SERVER"].rsplit(":", 1)[1]
+    port = COMPOSE["services"]["server"]["environment"]["FEDOPS_SERVER_PUBLIC_URL"].rsplit(":", 1)[
+        1
+    ]
     assert of_kind(DEPLOY / "Containerfile.server", "EXPOSE") == [port]
 
 

@@ -1,6 +1,7 @@
 """The reference says what the code does, and links lead somewhere."""
 
 import importlib.util
+import itertools
 import re
 from pathlib import Path
 from types import ModuleType
@@ -75,8 +76,9 @@ def test_commands_that_a_page_shows_exist(page: Path) -> None:
         for line in re.findall(r"^(?:\$ )?(fedops .*)", block.replace("\\\n", " "), re.M):
             words = line.split("#")[0].split()
             command = " ".join(words[:2])
-            if any(other.startswith(f"{command} ") for other in about):
-                command = " ".join([command, *(w for w in words[2:3] if not w.startswith("-"))])
+            for word in itertools.takewhile(lambda word: word[0] != "-", words[2:]):
+                if any(other.startswith(f"{command} ") for other in about):
+                    command = f"{command} {word}"
             assert command in about, line
             for option in (word.split("=")[0] for word in words if word.startswith("--")):
                 assert f"`{option}" in about[command], line

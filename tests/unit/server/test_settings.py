@@ -66,19 +66,38 @@ def test_mistakes_name_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_loopback_is_served_without_tls(host: str, local: bool) -> None:
     assert is_loopback(host) is local
     settings = server_settings(host=host)
+    settings.require_safe_binding()
+    assert settings.uses_tls is not local
+    plain = server_settings(host=host, tls="off")
     if local:
-        settings.require_safe_binding()
+        plain.require_safe_binding()
     else:
         with pytest.raises(Invalid, match=f"refusing to listen on {host} without TLS"):
-            settings.require_safe_binding()
-        server_settings(host=host, insecure=True).require_safe_binding()
+            plain.require_safe_binding()
+    allowed = server_settings(host=host, insecure=True)
+    allowed.require_safe_binding()
+    assert (allowed.uses_tls, allowed.is_insecure) == (False, not local)
+
+
+def test_who_speaks_tls() -> None:
+    assert server_settings(tls="on").url == "https://127.0.0.1:8600"
+    own = server_settings(tls_cert=Path("a"), tls_key=Path("b"))
+    assert own.uses_tls
+    with pytest.raises(Invalid, match="belong together"):
+        server_settings(tls_cert=Path("a")).require_safe_binding()
+    behind = server_settings(host="0.0.0.0", tls="proxy", public_url="https://fed.example")
+    behind.require_safe_binding()
+    assert (behind.uses_tls, behind.is_insecure) == (False, False)
 
 
 def test_urls() -> None:
     assert server_settings(host="::1", port=1).url == "http://[::1]:1"
     public = server_settings(host="0.0.0.0", port=1, public_url="https://fed.example/")
     assert public.url == "https://fed.example"
-    assert public.local_url == "http://127.0.0.1:1"
+    assert public.local_url == "https://127.0.0.1:1"
+    # FL servers have a port of their own, of loopback: no certificate is needed there.
+    assert public.model_copy(update={"engine_port": 7}).engine_url == "http://127.0.0.1:7"
+    assert server_settings(port=1).engine_url == "http://127.0.0.1:1"
 
 
 @pytest.mark.parametrize("make", [server_settings, client_settings])

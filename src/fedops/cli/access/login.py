@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import platform
-import sys
 from typing import Annotated
 
 import typer
 
-from fedops.api_client import OperatorClient
+from fedops.api_client import fetch_authority, trust_pem
 from fedops.api_client.operator_users import SignInClient
 from fedops.cli import options
 from fedops.cli.access.users import asked_password
 from fedops.cli.connection import Login, write_login
 from fedops.cli.output import show
+from fedops.cli.secret_input import read_secret
 from fedops.core import contracts as c
 from fedops.core.errors import Invalid
+from fedops.core.server_authority import split_fingerprint
 from fedops.settings import cli_settings, normal_url
 
 app = options.single()
@@ -23,9 +24,16 @@ app = options.single()
 
 @app.command()
 def login(
-    url: Annotated[str, typer.Argument(help="The Server Manager, e.g. http://127.0.0.1:8600.")],
+    url: Annotated[
+        str,
+        typer.Argument(
+            metavar="URL[#FINGERPRINT]",
+            help="The Server Manager, and the fingerprint of its authority if it has one of its own.",
+        ),
+    ],
     token: Annotated[
-        str | None, typer.Option("--token", help="Your token; '-' reads it from stdin.")
+        str | None,
+        typer.Option("--token", help="'-' reads your token from stdin; else FEDOPS_TOKEN."),
     ] = None,
     user: Annotated[
         str | None,
@@ -40,10 +48,14 @@ def login(
     """
     if user is not None and token is not None:
         raise Invalid("give --user or --token, not both")
-    address = normal_url(url)
-    secret = _given(token) if user is None else _for_password(address, user)
-    found = Login(address, secret)
-    with OperatorClient(found.url, token=found.token) as client:
+    address, fingerprint = split_fingerprint(normal_url(url))
+    authorities = fetch_authority(address, fingerprint) if fingerprint else None
+    if user is None:
+        secret = read_secret(token, "FEDOPS_TOKEN", cli_settings().token, "Token")
+    else:
+        secret = _for_password(address, authorities, user)
+    found = Login(address, secret, authorities)
+    with found.client() as client:
         info, me = client.info(), client.whoami()
     file = write_login(found, cli_settings())
     show(
@@ -53,19 +65,9 @@ def login(
     )
 
 
-def _given(token: str | None) -> str:
-    if token is None and sys.stdin.isatty():
-        return str(typer.prompt("Token", hide_input=True))
-    if token in (None, "-"):
-        token = sys.stdin.readline().strip()
-    if not token:
-        raise Invalid("no token given: use --token T, or --token - and pipe it in")
-    return token
-
-
-def _for_password(url: str, user: str) -> str:
+def _for_password(url: str, authorities: str | None, user: str) -> str:
     password = asked_password(f"Password of {user}")
     note = f"fedops login on {platform.node()}"[:200]
     body = options.request(c.SignIn, user=user, password=password, note=note)
-    with SignInClient(url) as client:
+    with SignInClient(url, verify=trust_pem(authorities) if authorities else True) as client:
         return client.sign_in(body).token or ""

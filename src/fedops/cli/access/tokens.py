@@ -40,12 +40,13 @@ def create(
     """Make a join token. It is shown once and stored only as a hash."""
     given = {"uses": uses, "note": note, "task": task, "network": network}
     body = options.request(c.TokenCreate, expires_in_seconds=seconds(expires), **given)
+    where = operator.client.info().join_url or operator.client.url
     made = operator.client.create_token(body)
     operator.show(
         made,
         f"{made.token}\n",
         f"Valid until {moment(made.expires_at)} for {uses} device{'s' if uses > 1 else ''}. "
-        f"On the device:\n  fedops join {operator.client.url} --token {made.token}",
+        f"On the device:\n  FEDOPS_JOIN_TOKEN={made.token} fedops join {where}",
     )
 
 

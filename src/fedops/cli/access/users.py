@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Annotated
 
 import typer
 
 from fedops.cli import options
 from fedops.cli.access.tokens import seconds
-from fedops.cli.connection import Login, read_login, write_login
+from fedops.cli.connection import read_login, write_login
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.format import moment
 from fedops.console.users import rights, user_tokens_table, users_table
@@ -183,7 +184,7 @@ def rotate(operator: Operator) -> None:
     made = operator.client.rotate_token()
     remembered = read_login(settings.login_file)
     if remembered is not None and remembered.token == used and made.token:
-        write_login(Login(remembered.url, made.token), settings)
+        write_login(replace(remembered, token=made.token), settings)
     operator.show(made, f"{made.token}\n", f"Token {made.id} of {made.user} replaces the former.")
 
 

@@ -8,19 +8,30 @@ import typer
 
 from fedops.cli import options
 from fedops.cli.output import show
+from fedops.cli.secret_input import read_secret
+from fedops.client.device.data_dir import DataDir
 from fedops.client.device.enrolment import PATIENCE_SECONDS
 from fedops.client.device.enrolment import join as enrol
-from fedops.settings import client_settings, normal_url
+from fedops.settings import app_settings, client_settings, normal_url
 
 app = options.single()
 
 
 @app.command()
 def join(
-    url: Annotated[str, typer.Argument(help="The Server Manager, e.g. http://192.0.2.7:8600.")],
-    token: Annotated[
-        str, typer.Option("--token", help="A join token, from 'fedops token create'.")
+    url: Annotated[
+        str,
+        typer.Argument(
+            metavar="URL#FINGERPRINT",
+            help="The server and its authority's fingerprint, as 'fedops token create' shows them.",
+        ),
     ],
+    token: Annotated[
+        str | None,
+        typer.Option(
+            "--token", help="'-' reads the join token from stdin; else FEDOPS_JOIN_TOKEN."
+        ),
+    ] = None,
     name: Annotated[
         str | None, typer.Option("--name", help="The device's name; default: the host's.")
     ] = None,
@@ -39,11 +50,19 @@ def join(
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:
-    """Enrol this machine as a device. Once: its key and token are kept in its data directory."""
+    """Enrol this machine as a device. Once: its key and token are kept in its data directory.
+
+    The join token is taken from FEDOPS_JOIN_TOKEN. With a fingerprint, nothing is sent before the server has
+    shown that its certificate comes from this authority, which the device then keeps. Without one, the
+    certificate must come from an authority that this machine trusts.
+    """
     settings = client_settings(home=home)
+    known = app_settings().join_token
+    new = not DataDir(settings.home).identity.exists()
+    secret = read_secret(token, "FEDOPS_JOIN_TOKEN", known, "Join token") if new else ""
     joined = enrol(
         normal_url(url),
-        token,
+        secret,
         name,
         settings.home,
         patience=wait,

@@ -9,12 +9,21 @@ from typing import Annotated
 import typer
 
 from fedops.cli import options
+from fedops.cli.operator_command import Operator, operator_command
 from fedops.cli.output import console, show
 from fedops.cli.plain_help import Commands
-from fedops.console.format import bytes_of
+from fedops.console.federation import INSECURE
+from fedops.console.format import bytes_of, fields, moment
+from fedops.core.contracts import ServerInfo
+from fedops.core.errors import Invalid
+from fedops.core.server_authority import split_fingerprint
 from fedops.settings import ServerSettings, server_settings
 
 app = Commands(invoke_without_command=True)
+
+
+tls_app = options.group("The server's certificate and its authority.")
+app.add_typer(tls_app, name="tls")
 
 
 class Approval(StrEnum):
@@ -44,6 +53,10 @@ def server(
         bool,
         typer.Option("--insecure", help="Allow an address other than loopback without TLS."),
     ] = False,
+    tls: Annotated[
+        bool,
+        typer.Option("--tls", help="Speak TLS on loopback too. On other addresses it always does."),
+    ] = False,
     public_url: Annotated[
         str | None,
         typer.Option("--public-url", metavar="URL", help="How devices reach it, behind a proxy."),
@@ -66,17 +79,26 @@ def server(
         home=home,
         approval=approval and approval.value,
         insecure=insecure or None,
+        tls="on" if tls else None,
         public_url=public_url,
     )
     run(settings, lambda up: _announce(up, as_json))
 
 
 def _announce(up: ServerSettings, as_json: bool) -> None:
+    from fedops.server.tls.endpoint import join_url
+
+    join = join_url(up)
     if as_json:
-        show({"url": up.url, "admin_token_file": str(up.admin_token_file)}, True)
+        found = {"url": up.url, "join_url": join, "insecure": up.is_insecure}
+        show({**found, "admin_token_file": str(up.admin_token_file)}, True)
         return
     console().print(f"Server Manager on {up.url}", soft_wrap=True)
     console().print(f"The admin token is in {up.admin_token_file}", soft_wrap=True)
+    if "#" in join:
+        console().print(f"Devices join it as {join}", soft_wrap=True)
+    if up.is_insecure:
+        console().print(f"INSECURE: {INSECURE}", soft_wrap=True)
 
 
 @app.command("files")
@@ -93,6 +115,10 @@ def files_(
         bool,
         typer.Option("--insecure", help="Allow an address other than loopback without TLS."),
     ] = False,
+    tls: Annotated[
+        bool,
+        typer.Option("--tls", help="Speak TLS on loopback too. On other addresses it always does."),
+    ] = False,
     as_json: options.Json = False,
 ) -> None:
     """Run a file server beside the Server Manager: models out, updates in, nothing else. Needs PostgreSQL.
@@ -103,6 +129,7 @@ def files_(
     from fedops.server.main import run_file_server
 
     given = {"host": host, "home": home or context.obj, "insecure": insecure or None}
+    given["tls"] = "on" if tls else None
     run_file_server(server_settings(port=port, **given), lambda up: _announce_files(up, as_json))
 
 
@@ -153,3 +180,52 @@ def restore_(
     report = restore(server_settings(home=home or context.obj), file, LOCK)
     aside = f"; what was there is in {report.aside}" if report.aside else ""
     show(report, as_json, f"{report.home} is restored with {report.files} stored files{aside}")
+
+
+@operator_command(app)
+def status(operator: Operator) -> None:
+    """Show where the server is reached, and how it is protected on the way."""
+    info = operator.client.info()
+    if info.insecure:
+        operator.show(info, f"INSECURE: {INSECURE}", fields(_reached(info)))
+    else:
+        operator.show(info, fields(_reached(info)))
+
+
+def _reached(info: ServerInfo) -> dict[str, str]:
+    url, fingerprint = split_fingerprint(info.join_url)
+    tls = "TLS" if url.startswith("https://") else "plain HTTP"
+    return {
+        "server": f"FedOps {info.version}, FL servers: {info.engine}",
+        "reached at": url,
+        "on the way": tls if not info.insecure else "plain HTTP, readable for everybody on the way",
+        "authority": fingerprint or ("as the system knows it" if tls == "TLS" else ""),
+        "certificate": f"until {moment(info.certificate_until)}" if info.certificate_until else "",
+        "devices": f"{info.devices_online} of {info.devices} online",
+    }
+
+
+@tls_app.command()
+def rotate(home: options.Home = None, as_json: options.Json = False) -> None:
+    """Make a new certificate authority. Devices learn of it over connections that the old one vouches for.
+
+    Both are trusted for 30 days. A server that runs has its new certificate within ten seconds. A device
+    that is away for all that time joins once more, with the line that 'fedops token create' shows.
+    """
+    from fedops.server.tls.endpoint import join_url, own_certificates
+
+    settings = server_settings(home=home)
+    own = own_certificates(settings.model_copy(update={"tls": "on"}))
+    if own is None:
+        raise Invalid(
+            "this server has certificates of your own: replace the files that you gave it"
+        )
+    own.authority()
+    own.rotate()
+    line = join_url(settings.model_copy(update={"tls": "on"}))
+    value = {"authority": split_fingerprint(line).fingerprint, "file": str(own.ca_file)}
+    show(
+        value,
+        as_json,
+        f"The new authority is {value['authority']}; the old one is trusted for 30 days.",
+    )

@@ -37,6 +37,11 @@ class DataDir:
         return self.path / "node-key.pem"  # so it was called when devices were Flower nodes
 
     @property
+    def authorities(self) -> Path:
+        """The certificate authorities of the server, if the device pins them."""
+        return self.path / "ca.pem"
+
+    @property
     def device_config(self) -> Path:
         return self.path / "device.toml"
 
@@ -161,7 +166,7 @@ def load_identity(home: DataDir) -> Identity:
     except FileNotFoundError:
         raise NotFound(
             f"this device has not joined a server yet: there is no {home.identity}; "
-            "run 'fedops join URL --token TOKEN'"
+            "join it with the line that 'fedops token create' shows ('fedops join URL')"
         ) from None
     except OSError as error:
         raise Unavailable(f"cannot read {home.identity}: {error.strerror}") from None

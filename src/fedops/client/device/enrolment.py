@@ -9,18 +9,20 @@ import re
 import socket
 import time
 from base64 import b64encode
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from itertools import repeat
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 import psutil
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from fedops.api_client import DeviceClient, JoinClient, proxy_for, trust
+from fedops.api_client import DeviceClient, JoinClient, Untrusted, proxy_for, trust
+from fedops.client.device.authority_pin import pin_authority, pinned_authorities, require_tls
 from fedops.client.device.data_dir import (
     DataDir,
     Identity,
@@ -29,15 +31,17 @@ from fedops.client.device.data_dir import (
     public_openssh,
 )
 from fedops.client.device.device_config import ensure_device_config, load_device_config
-from fedops.core.contracts import NAME_PATTERN, DeviceInfo, JoinReply, JoinRequest
+from fedops.core.contracts import NAME_PATTERN, DeviceInfo, JoinRequest
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid, Unavailable
 from fedops.core.join_statement import join_statement
+from fedops.core.server_authority import PinnedUrl, split_fingerprint
 from fedops.core.states import Enrolment
 from fedops.processes.environment import library_versions
 from fedops.processes.short_commands import output_of
 from fedops.waiting import outlast
 
 logger = logging.getLogger("fedops.client")
+T = TypeVar("T")
 
 #: How long a join goes on trying to reach the server. Seconds.
 PATIENCE_SECONDS = 30.0
@@ -92,9 +96,11 @@ def join(
 ) -> Joined:
     """Enrol this machine: make its device key, hand in the public half, keep the token it is given.
 
-    Joining the same server again from the same data dir does nothing. A server that cannot be reached
-    is tried again for ``patience`` seconds. ``ca_file``: see ``ClientSettings``. ``proxy``: a URL, or
-    "environment"; it is noted in ``device.toml``.
+    ``url`` may end with the fingerprint of the server's authority (``#sha256:...``), which is compared
+    before anything secret is sent, and kept. Joining the same server again from the same data dir keeps the
+    authority of this fingerprint, and does nothing else. A server that cannot be reached is tried again for
+    ``patience`` seconds. ``ca_file``: see ``ClientSettings``. ``proxy``: a URL, or "environment"; it is
+    noted in ``device.toml``.
 
     Raises:
         Conflict: the data dir belongs to a device of another server.
@@ -102,11 +108,13 @@ def join(
         Forbidden: the token is wrong, expired or used up, or this device was shut out.
         Unavailable: the server could not be reached in time.
     """
+    url, fingerprint = split_fingerprint(url)
     if not url.startswith(("http://", "https://")):
         raise Invalid(f"'{url}' is no server URL: it begins with http:// or https://")
     place = DataDir(home)
     if place.identity.exists():
-        return replace(_joined_before(place, url, ca_file), note=_unused(place, proxy))
+        known = _joined_before(place, PinnedUrl(url, fingerprint), ca_file)
+        return replace(known, note=_unused(place, proxy))
     request_name = name or default_name()
     if not re.fullmatch(NAME_PATTERN, request_name):
         raise Invalid(
@@ -116,10 +124,13 @@ def join(
     place.create()
     ensure_device_config(place.device_config, proxy)
     way = proxy_for(url, load_device_config(place.device_config).network.proxy)
+    if fingerprint:
+        _outlast(lambda: pin_authority(place, url, fingerprint, way), patience)
+    verify = trust(pinned_authorities(place, ca_file))
     key = load_or_make_key(place)
     body = join_request(token, request_name, key, describe_device())
-    with JoinClient(url, transport=transport, verify=trust(ca_file), proxy=way) as client:
-        reply = _ask(client, body, patience)
+    with JoinClient(url, transport=transport, verify=verify, proxy=way) as client:
+        reply = _outlast(lambda: client.join(body), patience)
     identity = Identity(client.url, reply.device_id, reply.name, reply.device_token, time.time())
     identity.save(place)
     return Joined(identity, True, reply.enrolment, request_name)
@@ -136,13 +147,20 @@ def join_request(
     )
 
 
-def _joined_before(home: DataDir, url: str, ca_file: Path | None) -> Joined:
+def _joined_before(home: DataDir, given: PinnedUrl, ca_file: Path | None) -> Joined:
     identity = load_identity(home)
-    if identity.server != url.rstrip("/"):
+    if identity.server not in (url := given.url.rstrip("/"), _without_tls(url)):
         raise Conflict(
             f"{home.path} belongs to '{identity.name}' of {identity.server}; "
             "to join another server too, give another data dir with --home"
         )
+    way = proxy_for(url, load_device_config(home.device_config).network.proxy)
+    if given.fingerprint:  # its authority is another one, or it speaks TLS by now
+        pin_authority(home, url, given.fingerprint, way)
+    if identity.server != url:
+        require_tls(url, trust(pinned_authorities(home, ca_file)), way)
+        identity = replace(identity, server=url)
+        identity.save(home)
     if identity.token:  # else systemd has it
         _require_wanted(home, identity, ca_file)
     return Joined(identity, False, None)
@@ -154,10 +172,15 @@ def _unused(home: DataDir, proxy: str | None) -> str:
     return f", and --proxy is not kept: write it into {home.device_config} ([network] proxy)"
 
 
+def _without_tls(url: str) -> str:
+    return url.replace("https://", "http://", 1)
+
+
 def _require_wanted(home: DataDir, identity: Identity, ca_file: Path | None) -> None:
     """``Forbidden`` when the server shut this device out: joining from here would change nothing."""
     way = proxy_for(identity.server, load_device_config(home.device_config).network.proxy)
-    how: dict[str, Any] = {"verify": trust(ca_file), "timeout": _ASK_SECONDS, "proxy": way}
+    verify = trust(pinned_authorities(home, ca_file))
+    how: dict[str, Any] = {"verify": verify, "timeout": _ASK_SECONDS, "proxy": way}
     with DeviceClient(identity.server, token=identity.token, **how) as client:
         try:
             client.me()
@@ -170,10 +193,18 @@ def _require_wanted(home: DataDir, identity: Identity, ca_file: Path | None) -> 
             logger.debug("the server does not say how this device stands: %s", error.message)
 
 
-def _ask(client: JoinClient, body: JoinRequest, patience: float) -> JoinReply:
+def _outlast(call: Callable[[], T], patience: float) -> T:
+    """What a call gives. A server that cannot be reached is tried again; one that is another is not."""
+
+    def attempt() -> T | Untrusted:
+        try:
+            return call()
+        except Untrusted as error:
+            return error
+
     try:
-        return outlast(
-            lambda: client.join(body),
+        result = outlast(
+            attempt,
             patience,
             pauses=repeat(_PAUSE_SECONDS),
             say=lambda why: logger.warning("%s; trying for %.0f s", why, patience),
@@ -183,6 +214,9 @@ def _ask(client: JoinClient, body: JoinRequest, patience: float) -> JoinReply:
             f"{error.message}; gave up after {patience:.0f} s. Is the server running, "
             "and is this its URL?"
         ) from None
+    if isinstance(result, Untrusted):
+        raise result
+    return result
 
 
 def default_name() -> str:

@@ -15,13 +15,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from fedops.api_client import DeviceClient, proxy_for, trust
-from fedops.client.device.data_dir import DataDir, Identity, load_identity
+from fedops.client.device.authority_pin import pinned_authorities
+from fedops.client.device.data_dir import DataDir, Identity, load_identity, provided_identity
 from fedops.client.device.device_config import DeviceConfig, load_device_config
 from fedops.client.device.remembered_app import RememberedApp, remembered_app
 from fedops.client.evaluation.messages import Evaluation, EvaluationArgs, EvaluationReport
 from fedops.client.supervision.process_setup import child_env
 from fedops.core.contracts import DeviceModelRead
 from fedops.core.errors import FedOpsError, Invalid, Unavailable
+from fedops.core.server_authority import split_fingerprint
 from fedops.processes.environment import describe_environment
 from fedops.processes.process_tree import end_named_tree
 from fedops.processes.spawn import clean_env, let_go, spawn
@@ -50,12 +52,14 @@ def evaluate_version(
         Unavailable: the server is out of reach, or what it sent is damaged.
     """
     home = DataDir(settings.home)
-    identity, config = load_identity(home), load_device_config(home.device_config)
+    identity = provided_identity(settings.credentials_directory) or load_identity(home)
+    config = load_device_config(home.device_config)
     app = _app(home, app_dir, overrides)
     Project.open(Path(app.app_dir), app.overrides)  # if it is wrong, nothing is fetched
-    url = (settings.server or identity.server).rstrip("/")
+    url = split_fingerprint(settings.server or identity.server).url
     way = proxy_for(url, config.network.proxy)
-    client = DeviceClient(url, token=identity.token, verify=trust(settings.ca_file), proxy=way)
+    verify = trust(pinned_authorities(home, settings.ca_file))
+    client = DeviceClient(url, token=identity.token, verify=verify, proxy=way)
     with client, tempfile.TemporaryDirectory(prefix="evaluation-", dir=home.path) as folder:
         model = client.model(task or _only_task(client, app), _version(version))
         file = _fetch(client, model, Path(folder) / "model.safetensors")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
-from fedops.api_client import BlobClient, DeviceClient, WorkClient, trust
+from fedops.api_client import BlobClient, DeviceClient, Verify, WorkClient
 
 
 @dataclass(frozen=True)
@@ -22,13 +21,9 @@ class Connections:
     renewal: DeviceClient
 
     @classmethod
-    def open(cls, url: str, token: str, ca_file: Path | None, proxy: str | None = None) -> Self:
-        """Nothing is sent yet. ``proxy``: its URL; None: straight to the server.
-
-        Raises:
-            Invalid: ``ca_file`` holds no certificates.
-        """
-        way: dict[str, Any] = {"token": token, "verify": trust(ca_file), "proxy": proxy}
+    def open(cls, url: str, token: str, verify: Verify = True, proxy: str | None = None) -> Self:
+        """Nothing is sent yet. ``proxy``: its URL; None: straight to the server."""
+        way: dict[str, Any] = {"token": token, "verify": verify, "proxy": proxy}
         poll, news, work = (WorkClient(url, **way) for _ in range(3))
         device, renewal = (DeviceClient(url, **way) for _ in range(2))
         return cls(poll, news, work, BlobClient(url, **way), device, renewal)

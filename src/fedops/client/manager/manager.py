@@ -23,6 +23,7 @@ from typing import TypeVar
 from fastapi import FastAPI
 
 from fedops.api_client import proxy_for, without_credentials
+from fedops.client.device.authority_pin import AuthorityPin
 from fedops.client.device.data_dir import (
     DataDir,
     Identity,
@@ -33,6 +34,7 @@ from fedops.client.device.data_dir import (
 from fedops.client.device.device_config import DeviceConfig, load_device_config
 from fedops.client.device.enrolment import describe_device
 from fedops.client.device.remembered_app import RememberedApp
+from fedops.client.device.tls_upgrade import settle_trust
 from fedops.client.device.training_home import TrainingHome
 from fedops.client.local.http import LocalServer, bind, make_app
 from fedops.client.local.messages import ClientInfo, ClientStatus, ServerStatus, TrainingArgs
@@ -145,6 +147,12 @@ def manage(settings: ClientSettings, options: Options) -> None:
     lock = hold_lock(home.lock, "a Client Manager")
     try:
         RememberedApp(str(options.app_dir), [*options.overrides], [*options.tasks]).save(home)
+        proxy = config.network.proxy
+        keeps = not options.provided
+        identity, url = settle_trust(
+            home, identity, settings.server, settings.ca_file, proxy, keeps_secret=keeps
+        )
+        settings = settings.model_copy(update={"server": url})
         manager = ClientManager(settings, options, home, identity, config)
         with manager.signals():
             manager.run()
@@ -178,7 +186,8 @@ class ClientManager:
         self._life, self._machine = uuid.uuid4().hex, describe_device()
         self._standing = Standing(identity, self._url, self.end)
         self._proxy = proxy_for(self._url, config.network.proxy)
-        self._to = Connections.open(self._url, identity.token, settings.ca_file, self._proxy)
+        self._pin = AuthorityPin(home, settings.ca_file)
+        self._to = Connections.open(self._url, identity.token, self._pin.context, self._proxy)
         self._reach = Reachability(self._url)
         self._spool = Spool(home.spool, settings.spool_bytes)
         self._logs = {source: LogLines(self._working_for) for source in _SOURCES}
@@ -292,6 +301,7 @@ class ClientManager:
             self._sender.start()
             if not self._options.provided:
                 self._renewal.start()
+            self._pin.follow(self._to.device)
             while not self._ended.wait(_LOOK_SECONDS):
                 pass  # a signal that another thread took is handled when this one wakes
         finally:
@@ -339,6 +349,7 @@ class ClientManager:
         self._server.stop()
         self._renewal.stop()
         self._sender.stop()
+        self._pin.stop()
         self._local.stop()
         self._home.local_api.unlink(missing_ok=True)
         _OURS.removeHandler(self._handler)

@@ -52,6 +52,8 @@ from fedops.core.contracts.enrolment import (
     DeviceInfo,
     JoinReply,
     JoinRequest,
+    TlsUpgrade,
+    TlsUpgradeReply,
     TokenCreate,
     TokenRead,
 )
@@ -264,6 +266,8 @@ __all__ = [
     "TaskUpdate",
     "TelemetryRead",
     "TensorDifference",
+    "TlsUpgrade",
+    "TlsUpgradeReply",
     "TokenCreate",
     "TokenRead",
     "TouchedRun",

@@ -86,3 +86,20 @@ class CredentialReply(Reply):
 
     token: str
     confirm_within_seconds: float
+
+
+class TlsUpgrade(Report):
+    """A device that joined over plain HTTP asks how to go on with TLS. It does not send its token."""
+
+    device_id: str = Field(max_length=64)
+    #: Chosen by the device, so that an answer of earlier is worth nothing.
+    nonce: str = Field(min_length=16, max_length=64)
+
+
+class TlsUpgradeReply(Reply):
+    """The server's https:// URL, the authorities to pin, and ``upgrade_proof`` of both."""
+
+    url: str
+    #: PEM. "": the device is to trust whom its system trusts.
+    authorities: str
+    proof: str

@@ -39,6 +39,12 @@ class ServerInfo(Reply):
     environment: dict[str, str] = Field(default_factory=dict)
     #: What the server lacks just now, such as room on its disk, and what to do about it.
     problems: list[str] = Field(default_factory=list)
+    #: What devices join: the server's URL and, if they are to pin one, its authority's fingerprint.
+    join_url: str = ""
+    #: When the certificate ends that the server shows, if it shows one itself.
+    certificate_until: float | None = None
+    #: Others can reach it, and nobody encrypts.
+    insecure: bool = False
 
 
 class Health(Reply):

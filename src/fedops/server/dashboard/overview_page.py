@@ -10,6 +10,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from nicegui import ui
 
+from fedops.console.federation import INSECURE
 from fedops.core.contracts import DeviceRead, ModelVersionRead, RoundRead, RunRead
 from fedops.server.access.principal import Principal
 from fedops.server.dashboard import formatting, sign_in_page
@@ -30,6 +31,8 @@ def mount(app: FastAPI, services: Services) -> None:
 
     async def root(request: Request) -> None:
         ui.add_css(STYLE)
+        if source.insecure:
+            ui.label(f"INSECURE: {INSECURE}").classes("fo-insecure")
         Home(source, request.cookies.get(COOKIE)).build()
 
     ui.run_with(app, root=root, title="FedOps", show_welcome_message=False, favicon="🌐")

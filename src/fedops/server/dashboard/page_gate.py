@@ -22,7 +22,7 @@ from fedops.server.access.token_cache import TokenCache
 COOKIE = "fedops_session"
 SIGN_IN = "/sign-in"
 #: What has a check of its own, or needs none.
-_ELSEWHERE = ("/api", "/health", SIGN_IN, "/sign-out", "/v1")
+_ELSEWHERE = ("/api", "/health", "/ca.pem", SIGN_IN, "/sign-out", "/v1")
 #: How soon live updates end after their session. Seconds.
 LOOK_SECONDS = 1.0
 _POLICY_VIOLATION = 1008

@@ -21,6 +21,11 @@ class DashboardSource:
         """Whose session it is, as long as it is one."""
         return await session_principal(self._services.token_cache, secret)
 
+    @property
+    def insecure(self) -> bool:
+        """Whether others can reach the server, and nobody encrypts."""
+        return self._services.settings.is_insecure
+
     def devices(self, who: Principal) -> list[DeviceRead]:
         services = self._services
         with services.db.read() as session:

@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse, RedirectResponse
 
+from fedops.console.federation import INSECURE
 from fedops.core.contracts import NAME_PATTERN
 from fedops.core.errors import FedOpsError, Forbidden, Invalid
 from fedops.server.access.sign_in import SESSION_SECONDS, session_by_password, sign_out
@@ -44,7 +45,7 @@ _PAGE = """\
 <!doctype html><html lang="en"><head><meta charset="utf-8"><title>FedOps: sign in</title>
 <meta name="viewport" content="width=device-width,initial-scale=1">
 <link rel="stylesheet" href="/sign-in/style.css"></head><body><main>
-<h1>FedOps</h1><p class="problem" role="alert">{problem}</p>
+<h1>FedOps</h1>{insecure}<p class="problem" role="alert">{problem}</p>
 <form method="post" action="/sign-in" autocomplete="on">
 <label>Name <input name="user" autocomplete="username" required maxlength="63"></label>
 <label>Password <input name="password" type="password" autocomplete="current-password" required
@@ -57,9 +58,9 @@ maxlength="200"></label><button>Sign in</button></form>
 
 
 @router.get("/sign-in")
-async def show() -> Response:
+async def show(request: Request) -> Response:
     """The form."""
-    return _page()
+    return _page(request)
 
 
 @router.get("/sign-in/style.css")
@@ -79,7 +80,7 @@ async def enter(request: Request) -> Response:
     try:
         secret = await _session(request, services)
     except FedOpsError as error:
-        return _page(error)
+        return _page(request, error)
     answer = RedirectResponse("/", status_code=303)
     secure = request.url.scheme == "https" or services.settings.url.startswith("https:")
     answer.set_cookie(
@@ -119,7 +120,7 @@ async def leave(request: Request) -> Response:
     try:
         _require_own_page(request, services)
     except Forbidden as error:
-        return _page(error)
+        return _page(request, error)
     found = await session_principal(services.token_cache, request.cookies.get(COOKIE))
     if found is not None:
         address = plain_address(request.client.host if request.client else None)
@@ -148,10 +149,13 @@ async def _form(request: Request) -> dict[str, str]:
     return {name: values[-1][:200] for name, values in found.items()}
 
 
-def _page(error: FedOpsError | None = None) -> HTMLResponse:
+def _page(request: Request, error: FedOpsError | None = None) -> HTMLResponse:
+    services: Services = request.app.state.services
+    insecure = f'<p class="problem">INSECURE: {escape(INSECURE)}</p>'
+    banner = insecure if services.settings.is_insecure else ""
     headers = {"cache-control": "no-store", "referrer-policy": "same-origin"}
     if error is None:
-        return HTMLResponse(_PAGE.format(problem=""), headers=headers)
+        return HTMLResponse(_PAGE.format(problem="", insecure=banner), headers=headers)
     told = {} if error.http_status == 401 else HEADERS.get(error.http_status, {})
-    text = _PAGE.format(problem=escape(error.message))
+    text = _PAGE.format(problem=escape(error.message), insecure=banner)
     return HTMLResponse(text, error.http_status, headers | told)

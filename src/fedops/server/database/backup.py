@@ -1,7 +1,7 @@
 """A backup of everything a Server Manager keeps: one file, consistent, made while it runs.
 
-A tar archive: ``manifest.json``, the database as it was at one moment, ``admin-token``, and every stored
-file that the database names, checked against its sha256.
+A tar archive: ``manifest.json``, the database as it was at one moment, ``admin-token``, the server's
+certificate authority, and every stored file that the database names, checked against its sha256.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from fedops.storage.atomic_files import atomic_file
 
 FORMAT = 1
 DATABASE, TOKEN, MANIFEST, FILES = "fedops.db", "admin-token", "manifest.json", FOLDER
+#: What of the folder ``tls`` cannot be made again: devices have pinned it.
+TLS, AUTHORITIES = "tls", ("authority.pem", "previous.pem")
 
 
 def backup(settings: ServerSettings, target: Path) -> BackupReport:
@@ -63,7 +65,7 @@ def sqlite_file(settings: ServerSettings) -> Path:
     if url.get_backend_name() != "sqlite" or not url.database:
         raise Conflict(
             "this server keeps its data in PostgreSQL: back it up and bring it back with PostgreSQL's own "
-            f"pg_dump and pg_restore; then copy {settings.home / FILES} and "
+            f"pg_dump and pg_restore; then copy {settings.home / FILES}, {settings.tls_folder} and "
             f"{settings.admin_token_file} (in this order, so that no file is missing)"
         )
     return Path(url.database)
@@ -86,6 +88,9 @@ def _write(file: BinaryIO, settings: ServerSettings, database: Path, target: Pat
         archive.add(database, DATABASE)
         if settings.admin_token_file.is_file():
             archive.add(settings.admin_token_file, TOKEN)
+        for name in AUTHORITIES:
+            if (settings.tls_folder / name).is_file():
+                archive.add(settings.tls_folder / name, f"{TLS}/{name}")
         for sha256 in good:
             archive.add(store.path(sha256), f"{FILES}/{sha256}")
     return BackupReport(path=str(target), files=len(good), size=file.tell(), damaged=damaged)

@@ -17,7 +17,16 @@ from typing import IO
 from fedops.core.contracts import RestoreReport
 from fedops.core.errors import Conflict, Invalid, NotFound, Unavailable
 from fedops.processes.lock import hold_lock
-from fedops.server.database.backup import DATABASE, FILES, FORMAT, MANIFEST, TOKEN, sqlite_file
+from fedops.server.database.backup import (
+    AUTHORITIES,
+    DATABASE,
+    FILES,
+    FORMAT,
+    MANIFEST,
+    TLS,
+    TOKEN,
+    sqlite_file,
+)
 from fedops.server.database.backup_lock import UNFINISHED
 from fedops.server.database.blob_stores import open_blobs
 from fedops.server.database.upgrade import known_revisions
@@ -92,6 +101,8 @@ def _target(entry: tarfile.TarInfo, staging: Path) -> Path:
     folder, _, name = entry.name.rpartition("/")
     if entry.isreg() and not folder and name in (DATABASE, TOKEN, MANIFEST):
         return staging / name
+    if entry.isreg() and folder == TLS and name in AUTHORITIES:
+        return staging / TLS / name
     digest = len(name) == 64 and set(name) <= set("0123456789abcdef")
     if entry.isreg() and folder == FILES and digest:
         return staging / FILES / name[:2] / name[2:]
@@ -99,10 +110,10 @@ def _target(entry: tarfile.TarInfo, staging: Path) -> Path:
 
 
 def _copy(content: IO[bytes], target: Path) -> None:
-    target.parent.mkdir(exist_ok=True)
+    target.parent.mkdir(exist_ok=True, mode=0o700)
     with target.open("xb") as file:
         shutil.copyfileobj(content, file, _BLOCK)
-    if target.name == TOKEN:
+    if target.name in (TOKEN, *AUTHORITIES):
         target.chmod(0o600)
 
 
@@ -175,6 +186,8 @@ def _swap(settings: ServerSettings, staging: Path) -> Path | None:
     (home / UNFINISHED).touch()
     old = [database.with_name(database.name + end) for end in ("", "-wal", "-shm", "-journal")]
     old += [home / FILES, settings.admin_token_file]
+    if (staging / TLS).exists():  # else devices go on with the authority that they know
+        old.append(settings.tls_folder)
     old = [path for path in old if path.exists()]
     aside = None
     if old:
@@ -188,5 +201,7 @@ def _swap(settings: ServerSettings, staging: Path) -> Path | None:
     (staging / FILES).rename(home / FILES)
     if (staging / TOKEN).exists():
         (staging / TOKEN).rename(settings.admin_token_file)
+    if (staging / TLS).exists():
+        (staging / TLS).rename(settings.tls_folder)
     (home / UNFINISHED).unlink()
     return aside

@@ -37,11 +37,12 @@ _WANTED = frozenset((b"host", b"origin", b"authorization", b"content-length", b"
 class Places:
     """Which paths are whose. A prefix is one of whole parts of a path."""
 
-    #: The API: nothing with a body without a credential, but for a small one to join or to sign in.
+    #: The API: nothing with a body without a credential, but for what is said below.
     api: str
     health: str
     join: str
-    sign_in: str
+    #: Of the API, too: a small body without a credential.
+    open: tuple[str, ...]
     #: Apps that look at the credential themselves before they read.
     own: tuple[str, ...]
 
@@ -139,7 +140,7 @@ class Gate:
             if who.device_id is not None and not own:
                 receive = self._measured(who.device_id, receive)
         elif not own:
-            if path.startswith(places.api + "/") and path != places.sign_in:
+            if path.startswith(places.api + "/") and path not in places.open:
                 await self._require_no_body(scope, head, who)
             receive = _at_most(STRANGER_BYTES, head, receive)
         return receive, send if own else with_headers(scope, send)

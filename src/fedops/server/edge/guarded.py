@@ -12,6 +12,7 @@ from fedops.server.edge.connections import ConnectionBook
 from fedops.server.edge.gate import Gate, Places, Traffic
 from fedops.server.edge.hosts import Hosts
 from fedops.server.protocol.rates import Rates
+from fedops.server.tls.names import server_names
 from fedops.settings import ServerSettings
 
 #: Of one address: guesses of a credential a minute, and joins that are refused.
@@ -25,7 +26,9 @@ def guarded(
     refused: Callable[[str, str | None], Awaitable[None]] | None = None,
 ) -> Gate:
     """An app behind its gate. ``refused`` hears why a credential is worth nothing, and from where it came."""
-    names = [settings.host, *settings.listed_names]
+    names = {settings.host, *settings.listed_names}
+    if settings.uses_tls:  # under what the certificate is for, it is reached
+        names |= {*settings.tls_name_list, *server_names(settings)}
     traffic = Traffic(
         calls=Rates(settings.device_calls_per_minute),
         body_bytes=Rates(settings.device_bytes_per_minute),
@@ -41,7 +44,7 @@ def guarded(
             api=PREFIX,
             health="/health",
             join=PREFIX + "/join",
-            sign_in=PREFIX + "/sign-in",
+            open=(PREFIX + "/sign-in", PREFIX + "/tls-upgrade"),
             own=(PREFIX + "/work", PREFIX + "/blobs"),
         ),
         traffic,

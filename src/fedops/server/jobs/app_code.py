@@ -146,7 +146,8 @@ class AppCode:
         url = parse_url(self.settings.database)
         sqlite = url.get_backend_name() == "sqlite" and url.database
         files = [Path(url.database)] if sqlite and url.database else []
-        return [self.settings.home, self.settings.engine_folder, *files]
+        keys = [self.settings.tls_key] if self.settings.tls_key else []
+        return [self.settings.home, self.settings.engine_folder, *files, *keys]
 
     # --- environment -------------------------------------------------------------------------------
 

@@ -299,7 +299,7 @@ class Scheduler:
             run_id=submission.run_id,
             attempt=submission.number,
             token=submission.token,
-            server_url=self._settings.local_url,
+            server_url=self._settings.engine_url,
             app_dir=folder,
             spool_dir=spool_dir(self._settings.engine_folder, submission.run_id, submission.number),
         )

@@ -10,6 +10,8 @@ from typing import Any
 from fastapi import APIRouter, Request
 from fastapi.responses import HTMLResponse
 
+from fedops.console.federation import INSECURE
+
 router = APIRouter(include_in_schema=False)
 OPENAPI_URL = "/api/openapi.json"
 _STYLE = """
@@ -24,10 +26,11 @@ table{border-collapse:collapse;margin:.3rem 0 1rem 1rem} td{padding:.1rem .8rem 
 @router.get("/api/docs")
 def page(request: Request) -> HTMLResponse:
     """Every endpoint, by group."""
-    return HTMLResponse(render(request.app.openapi()))
+    insecure = request.app.state.services.settings.is_insecure
+    return HTMLResponse(render(request.app.openapi(), f"INSECURE: {INSECURE}" if insecure else ""))
 
 
-def render(document: Mapping[str, Any]) -> str:
+def render(document: Mapping[str, Any], warning: str = "") -> str:
     """The OpenAPI document as HTML."""
     groups: dict[str, list[str]] = defaultdict(list)
     for path, methods in document["paths"].items():
@@ -38,7 +41,7 @@ def render(document: Mapping[str, Any]) -> str:
     body = "".join(f"<h2>{escape(tag)}</h2>{''.join(rows)}" for tag, rows in groups.items())
     return (
         f"<!doctype html><html lang=en><meta charset=utf-8><title>{title}</title>"
-        f"<style>{_STYLE}</style><h1>{title}</h1>"
+        f"<style>{_STYLE}</style><p><b>{escape(warning)}</b></p><h1>{title}</h1>"
         f"<p>Send <code>Authorization: Bearer TOKEN</code>. Every error is a JSON object with "
         f"<code>kind</code>, <code>error</code> and <code>message</code>. "
         f"For programs: <a href={OPENAPI_URL}>{OPENAPI_URL}</a>.</p>{body}"

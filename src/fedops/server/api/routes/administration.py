@@ -17,6 +17,7 @@ from fedops.server.events import event_log
 from fedops.server.runs import control
 from fedops.server.services.health import find_shortage
 from fedops.server.tasks import tasks
+from fedops.server.tls.endpoint import certificate_until, join_url
 
 router = api_router("server", PERSON)
 TokenId = Annotated[int, Path(ge=1, le=MAX_ID)]
@@ -39,6 +40,9 @@ def info(server: Server, who: Who) -> ServerInfo:
         active_runs=active,
         environment=describe_environment(),
         problems=[f"{lacking.named()}: {lacking.remedy}"] if lacking else [],
+        join_url=join_url(server.settings),
+        certificate_until=certificate_until(server.settings),
+        insecure=server.settings.is_insecure,
     )
 
 

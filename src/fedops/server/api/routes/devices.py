@@ -14,6 +14,8 @@ from fedops.core.contracts import (
     JoinRequest,
     LogPage,
     TelemetryRead,
+    TlsUpgrade,
+    TlsUpgradeReply,
 )
 from fedops.server.api.http.authentication import (
     PERSON,
@@ -26,7 +28,7 @@ from fedops.server.api.http.authentication import (
 )
 from fedops.server.api.http.protocol_check import PROTOCOL_CHECKED
 from fedops.server.api.http.routers import api_router
-from fedops.server.devices import enrolment, registry, renaming
+from fedops.server.devices import enrolment, registry, renaming, tls_upgrade
 from fedops.server.runs import device_quarantine
 from fedops.server.services.services import Services
 from fedops.server.telemetry import log_store, system_metrics
@@ -132,6 +134,13 @@ def _decide(server: Services, device: str, decision: str) -> DeviceRead:
 def _device(server: Services, device: str) -> DeviceRead:
     with server.db.read() as session:
         return registry.read_device(session, device, server.clock())
+
+
+@joining.post("/tls-upgrade")
+def upgrade_to_tls(body: TlsUpgrade, server: Server) -> TlsUpgradeReply:
+    """How a device that joined over plain HTTP goes on with TLS. It does not send its token."""
+    with server.db.read() as session:
+        return tls_upgrade.upgrade_device(session, server.settings, body, server.clock())
 
 
 @joining.post("/join", status_code=201)
