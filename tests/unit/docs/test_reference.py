@@ -23,7 +23,9 @@ def generate() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["cli.md", "config.md", "settings.md", "api.md", "export.md"])
+@pytest.mark.parametrize(
+    "name", ["cli.md", "config.md", "settings.md", "api.md", "permissions.md", "export.md"]
+)
 def test_the_page_is_what_the_code_gives(generate: ModuleType, name: str) -> None:
     assert (REFERENCE / name).read_text() == generate.page(name), "write it anew: make docs"
 

@@ -38,19 +38,22 @@ def settle_trust(
     url, fingerprint = split_fingerprint(named or identity.server)
     if url in (identity.server, identity.server.replace("https://", "http://", 1)):
         way = proxy_for(identity.server, proxy)
-        upgraded = upgrade_to_tls(home, identity, ca_file, way)
-        if upgraded != identity:
-            (upgraded if keeps_secret else replace(upgraded, token="")).save(home)
-        identity, url = upgraded, upgraded.server
+        identity = upgrade_to_tls(home, identity, ca_file, way, keeps_secret=keeps_secret)
+        url = identity.server
     if fingerprint and (url != identity.server or not home.authorities.exists()):
         pin_authority(home, url, fingerprint, proxy_for(url, proxy))
     return identity, url
 
 
 def upgrade_to_tls(
-    home: DataDir, identity: Identity, ca_file: Path | None, proxy: str | None
+    home: DataDir,
+    identity: Identity,
+    ca_file: Path | None,
+    proxy: str | None,
+    *,
+    keeps_secret: bool = True,
 ) -> Identity:
-    """The identity to go on with, to be kept: with an https:// URL, if the server has one.
+    """The identity to go on with, as it is kept from then on: with an https:// URL, if the server has one.
 
     The server is asked without the device's token, and shows that it knows it: who is only on the way, and
     did not read the token before, cannot name another authority.
@@ -69,7 +72,10 @@ def upgrade_to_tls(
         logger.debug("no upgrade to TLS: %s", error.message)
         return identity
     _require_proof(identity, request.nonce, reply)
-    return _keep(home, identity, reply, ca_file, proxy)
+    upgraded = _with_tls(home, identity, reply, ca_file, proxy)
+    if upgraded != identity:
+        (upgraded if keeps_secret else replace(upgraded, token="")).save(home)
+    return upgraded
 
 
 def _require_proof(identity: Identity, nonce: str, reply: c.TlsUpgradeReply) -> None:
@@ -89,7 +95,7 @@ def _require_proof(identity: Identity, nonce: str, reply: c.TlsUpgradeReply) -> 
         )
 
 
-def _keep(
+def _with_tls(
     home: DataDir,
     identity: Identity,
     reply: c.TlsUpgradeReply,
