@@ -1,7 +1,7 @@
 """The Client Manager: one process per device that keeps it in touch with the server and training.
 
 It puts the parts together: the connection to the server, the device's work, the supervisor of the training
-client, the spool, the local API. ``run_client`` is what ``fedops client run`` calls.
+client, the spool, the local API.
 """
 
 from __future__ import annotations
@@ -11,13 +11,11 @@ import hashlib
 import json
 import logging
 import os
-import sys
 import threading
 import uuid
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import TypeVar
 
 from fastapi import FastAPI
@@ -27,14 +25,10 @@ from fedops.client.device.authority_pin import AuthorityPin
 from fedops.client.device.data_dir import (
     DataDir,
     Identity,
-    load_identity,
-    provided_identity,
     write_secret,
 )
-from fedops.client.device.device_config import DeviceConfig, load_device_config
+from fedops.client.device.device_config import DeviceConfig
 from fedops.client.device.enrolment import describe_device
-from fedops.client.device.remembered_app import RememberedApp
-from fedops.client.device.tls_upgrade import settle_trust
 from fedops.client.device.training_home import TrainingHome
 from fedops.client.local.http import LocalServer, bind, make_app
 from fedops.client.local.messages import ClientInfo, ClientStatus, ServerStatus, TrainingArgs
@@ -42,6 +36,7 @@ from fedops.client.local.status_text import why
 from fedops.client.manager.connections import Connections
 from fedops.client.manager.credential_renewal import DAY_SECONDS, CredentialRenewal
 from fedops.client.manager.monitoring import Monitoring
+from fedops.client.manager.options import Options
 from fedops.client.manager.readiness import ReadinessBook
 from fedops.client.manager.report_intake import ReportIntake
 from fedops.client.manager.server_connection import ServerConnection
@@ -49,7 +44,7 @@ from fedops.client.manager.spool_sender import SpoolSender
 from fedops.client.manager.standing import Standing
 from fedops.client.manager.task_configs import TaskConfigsTeller
 from fedops.client.manager.task_selection import choose_tasks
-from fedops.client.spool.child_output import Echo, Output
+from fedops.client.spool.child_output import Output
 from fedops.client.spool.log_buffer import LineHandler, LogLines
 from fedops.client.spool.spool import Spool
 from fedops.client.supervision.process_run import Program
@@ -60,104 +55,21 @@ from fedops.client.work.reachability import Over, Reachability
 from fedops.client.work.reconciler import Reconciler
 from fedops.client.work.transfers import Transfers
 from fedops.client.work.work_desk import Outside, WorkDesk
-from fedops.config.overrides import refuse_of_run
 from fedops.core.contracts import LogSource, ProcessReport, Work, WorkPoll
 from fedops.core.errors import FedOpsError, Forbidden, Invalid, NotApproved
 from fedops.core.restart_policy import SupervisionPolicy
 from fedops.core.states import ProcessStatus
-from fedops.platforms.confinement import hide_memory, write_no_core
-from fedops.processes.lock import hold_lock
 from fedops.processes.threads import in_thread
-from fedops.scalize.flow.project import Project
 from fedops.settings import ClientSettings
 
 logger = logging.getLogger("fedops.client")
 T = TypeVar("T")
 
-#: How the training client is started: two more arguments follow.
-TRAINING_COMMAND = (sys.executable, "-m", "fedops.client.training.main")
 #: Whose lines go to the server: neither those of libraries nor (again) the training client's.
 _OURS = logging.getLogger("fedops")
 _SOURCES = (LogSource.CLIENT_MANAGER, LogSource.TRAINING_CLIENT)
 _GOODBYE_SECONDS = 1.5
 _LOOK_SECONDS = 1.0
-
-
-@dataclass
-class Options:
-    """What is not a setting of the device: how this Client Manager is run."""
-
-    app_dir: Path
-    tasks: Sequence[str] = ()
-    overrides: Sequence[str] = ()
-    echo: Echo | None = None
-    #: End with an error when the training client is given up, rather than stay for a later try.
-    end_when_given_up: bool = False
-    training_command: Sequence[str] = TRAINING_COMMAND
-    #: The identity was handed in (a systemd credential), so who hands it in renews it.
-    provided: bool = False
-    #: Where the app's explanations go, below the data dir.
-    output_dir: str = "outputs"
-
-
-def run_client(
-    settings: ClientSettings,
-    app_dir: Path,
-    *,
-    tasks: Sequence[str] = (),
-    overrides: Sequence[str] = (),
-    echo: Echo | None = None,
-    end_when_given_up: bool = False,
-) -> None:
-    """Run a Client Manager until SIGTERM, SIGINT or ``POST /stop``.
-
-    Raises:
-        NotFound: the device has not joined, or there is no such task.
-        Conflict: another Client Manager runs on this data dir.
-        Invalid: the app's folder, its config or ``device.toml`` is wrong.
-        Forbidden: the server does not want this device (any more).
-    """
-    refuse_of_run(overrides)
-    project = Project.open(app_dir, overrides)
-    if not tasks and project.config.task_id not in ("", "task_id"):
-        tasks = [project.config.task_id]
-    options = Options(
-        app_dir.resolve(),
-        tasks,
-        overrides,
-        echo=echo,
-        end_when_given_up=end_when_given_up,
-        output_dir=project.config.xai.output_dir,
-    )
-    manage(settings, options)
-
-
-def manage(settings: ClientSettings, options: Options) -> None:
-    """Run a Client Manager whose app is known to be sound."""
-    write_no_core()
-    hide_memory()
-    home = DataDir(settings.home)
-    provided = provided_identity(settings.credentials_directory)
-    options.provided = provided is not None
-    identity = provided or load_identity(home)
-    home.create()
-    if provided:
-        replace(provided, token="").save(home)  # for those who look: the secret stays where it is
-    config = load_device_config(home.device_config)
-    lock = hold_lock(home.lock, "a Client Manager")
-    try:
-        RememberedApp(str(options.app_dir), [*options.overrides], [*options.tasks]).save(home)
-        proxy = config.network.proxy
-        keeps = not options.provided
-        identity, url = settle_trust(
-            home, identity, settings.server, settings.ca_file, proxy, keeps_secret=keeps
-        )
-        settings = settings.model_copy(update={"server": url})
-        manager = ClientManager(settings, options, home, identity, config)
-        with manager.signals():
-            manager.run()
-    finally:
-        lock.close()
 
 
 class ClientManager:
