@@ -58,6 +58,15 @@ def test_a_body_waits_for_the_credential(world: World, path: str, token: str | N
     assert json.loads(answer.partition(b"\r\n\r\n")[2])["kind"] == "forbidden"
 
 
+def test_a_token_that_is_refused_with_a_body_is_on_record(world: World) -> None:
+    with line_to(port_of(world)) as line:
+        credential = {"authorization": "Bearer fo_admin_wrong"}
+        line.sendall(head("POST", API + "/tokens", content_length=HUGE, **credential))
+        assert status_of(heard(line)) == 401
+    (event,) = [one for one in world.operator.events() if one.name == "user.token_refused"]
+    assert event.by_address == FROM
+
+
 def test_a_body_in_chunks_waits_too(world: World) -> None:
     with line_to(port_of(world)) as line:
         line.sendall(head("POST", API + "/tasks", transfer_encoding="chunked"))

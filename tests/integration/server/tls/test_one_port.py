@@ -14,7 +14,7 @@ import pytest
 
 from fedops.server.tls import one_port
 from fedops.server.tls.certificates import Certificates
-from fedops.server.tls.one_port import OnePort
+from fedops.server.tls.one_port import OnePort, Opening, Watch
 
 NAMES = frozenset({"localhost", "127.0.0.1"})
 
@@ -45,12 +45,18 @@ def contexts(tmp_path: Path) -> tuple[ssl.SSLContext, ssl.SSLContext]:
 Play = Callable[[int], Awaitable[None]]
 
 
-def play(context: ssl.SSLContext, script: Play) -> OnePort:
+def unwatched(_: str, __: Opening) -> Callable[[], None]:
+    return lambda: None
+
+
+def play(context: ssl.SSLContext, script: Play, watch: Watch = unwatched) -> OnePort:
     """Play a script against an open port; everything is over at the end."""
 
     async def whole() -> OnePort:
         with socket.create_server(("127.0.0.1", 0)) as listener:
-            door = OnePort(listener, context, lambda: Says(b"secure"), lambda: Says(b"plain"))
+            door = OnePort(
+                listener, context, lambda: Says(b"secure"), lambda: Says(b"plain"), watch
+            )
             await script(listener.getsockname()[1])
             door.close()
             await door.wait_closed()
@@ -119,3 +125,34 @@ def test_who_has_not_said_anything_does_not_hold_up_the_end(
         play(server, script)
         assert silent.recv(1) == b""
     assert time.monotonic() - begin < one_port.FIRST_BYTE_SECONDS / 2
+
+
+@pytest.mark.parametrize("text", [b"", b"\x16\x03\x01"])
+def test_who_is_not_in_yet_is_watched_and_can_be_hung_up_on(
+    contexts: tuple[ssl.SSLContext, ssl.SSLContext], text: bytes
+) -> None:
+    server, client = contexts
+    opening: dict[Opening, str] = {}
+
+    def watch(address: str, one: Opening) -> Callable[[], None]:
+        opening[one] = address
+
+        def over() -> None:
+            del opening[one]
+
+        return over
+
+    async def script(port: int) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(text)
+        assert await said(port, b"x\n", client) == b"secure x\n"
+        (one,) = opening  # who is in is watched by others
+        assert opening[one] == "127.0.0.1"
+        assert not one.is_closing()
+        one.abort()
+        with contextlib.suppress(ConnectionError):  # reset: what it said was not read
+            assert await reader.read() == b""
+        assert not opening
+        writer.close()
+
+    play(server, script, watch)
