@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 from managing import CONTRACT, Device, World, idle, node_key
+from people import user_token
 
+from fedops.api_client import OperatorClient
 from fedops.core import contracts as c
 from fedops.core.errors import AttemptSuperseded, Conflict
-from fedops.core.states import Enrolment, RunStatus
+from fedops.core.states import Enrolment, Role, RunStatus
 from fedops.server.devices.desired_state import QUARANTINED
 
 
@@ -67,6 +69,18 @@ def test_what_its_updates_are_in_is_named_and_quarantined_with_all_that_came_fro
     assert "serving of mnist names V3 still: 'fedops model rollback mnist" in found.next_steps[1]
     assert "device.quarantined" in [e.name for e in operator.events() if e.subject == "device c"]
     assert operator.quarantine_device("c", "again").touched == found.touched
+
+
+def test_who_is_limited_to_a_task_hears_of_its_runs_alone(
+    world: World, devices: dict[str, Device]
+) -> None:
+    world.task("digits")
+    devices["c"].poll(idle("digits"))
+    token = user_token(world, Role.VIEWER, ["digits"])
+    with OperatorClient(world.url, token=token) as viewer:
+        told = viewer.touched("c")
+    assert (told.device.tasks, told.touched, told.next_steps) == (["digits"], [], [])
+    assert [t.task for t in world.operator.touched("c").touched] == ["mnist", "mnist"]
 
 
 @pytest.mark.usefixtures("devices")

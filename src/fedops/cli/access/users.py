@@ -145,12 +145,13 @@ def create(
         note=note,
         expires_in_seconds=lifetime,
     )
+    where = operator.client.info().join_url or operator.client.url
     made = operator.client.create_user_token(body, user)
     operator.show(
         made,
         f"{made.token}\n",
         f"Token {made.id} of {made.user}, valid until {moment(made.expires_at)}. To use it:\n"
-        f"  fedops login {operator.client.url}",
+        f"  fedops login {where}",
     )
 
 
