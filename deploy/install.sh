@@ -25,7 +25,7 @@ done
 import contextlib
 import importlib
 
-PROGRAMS = ["fedops.cli.commands.server", "fedops.cli.commands.tokens", "fedops.server.app",
+PROGRAMS = ["fedops.cli.commands.server", "fedops.cli.access.tokens", "fedops.server.app",
             "fedops.server.http_server", "fedops.flower.server_app", "fedops.client.app_entry",
             "fedops.client.training.main"]
 FRAMEWORKS = ["fedops.scalize.frameworks.pytorch", "fedops.scalize.frameworks.sklearn",

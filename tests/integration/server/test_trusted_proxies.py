@@ -69,9 +69,12 @@ def test_only_its_own_pages_open_a_websocket(
     server: ServerProcess, origin: str, status: int
 ) -> None:
     host = f"127.0.0.1:{server.port}"
+    secret = (server.home / "admin-token").read_text().strip()
+    session = httpx.post(f"http://{host}/sign-in", data={"secret": secret})
     asked = head(
         "GET",
         "/_nicegui_ws/socket.io/?EIO=4&transport=websocket&client_id=x",
+        cookie=session.headers["set-cookie"].partition(";")[0],
         host=host,
         origin=f"http://{host}" if origin == "own" else origin,
         connection="Upgrade",

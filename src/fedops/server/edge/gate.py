@@ -30,7 +30,10 @@ _TOO_MUCH = "this device calls more often, or sends more, than one device may"
 STRANGER_BYTES, JOIN_BYTES = 64 << 10, 16 << 10
 #: After an answer, so many bytes of a body that nobody reads may come; before more the connection is closed.
 _LEFT_OVER = 64 << 10
-_WANTED = frozenset((b"host", b"origin", b"authorization", b"content-length", b"transfer-encoding"))
+_SITE = b"sec-fetch-site"
+_WANTED = frozenset(
+    (b"host", b"origin", _SITE, b"authorization", b"content-length", b"transfer-encoding")
+)
 
 
 @dataclass(frozen=True)
@@ -122,7 +125,9 @@ class Gate:
         ):  # what balances loads asks by address, or by no name
             self._hosts.require(host)
         origin = head.get(b"origin")
-        if origin is not None:
+        # "null": of what page it is is not said; a browser that says that it is one of ours says so itself.
+        own = origin == b"null" and head.get(_SITE) == b"same-origin"
+        if origin is not None and not own:
             scheme = scope["scheme"].replace("ws", "http")
             self._hosts.require_origin(origin.decode("latin-1").lower(), host, scheme)
 
