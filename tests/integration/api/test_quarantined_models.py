@@ -153,8 +153,8 @@ def test_by_hand_and_back(mnist: World) -> None:
         operator.quarantine_model("mnist", "V0", "no")
     said = [(e.who, e.name, e.text) for e in operator.events() if "V2" in e.subject]
     assert said[-2:] == [
-        ("operator", "model.quarantined", "wrong data"),
-        ("operator", "model.released", "it was right (it was quarantined: wrong data)"),
+        ("user admin", "model.quarantined", "wrong data"),
+        ("user admin", "model.released", "it was right (it was quarantined: wrong data)"),
     ]
     moves = [e.text for e in operator.events() if e.subject == "alias mnist latest"]
     assert moves == [

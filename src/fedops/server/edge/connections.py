@@ -142,6 +142,15 @@ class ConnectionBook:
         self._known[who][connection] = None
         return True
 
+    def signed_out(self, connection: Connection) -> None:
+        """Its request shows no valid credential: nothing is under way for who came before."""
+        if connection.who is None or connection not in self._all:
+            return
+        _remove(self._known, connection.who, connection)
+        connection.who = None
+        if not connection.of_proxy:
+            self._strangers[connection.party][connection] = None
+
     def of(self, who: str) -> list[Connection]:
         """The connections whose last request was of ``who``."""
         return [one for one in self._all if one.who == who]

@@ -140,6 +140,8 @@ class Gate:
             return self._admit_join(scope, head, receive, send, address)
         own = any(path == one or path.startswith(one + "/") for one in places.own)
         who = await self._caller(head, address)
+        if not isinstance(who, Principal):
+            self._nobody(scope)
         if isinstance(who, Principal):
             self._count(scope, who)
             if who.device_id is not None and not own:
@@ -172,6 +174,12 @@ class Gate:
         except Forbidden as error:
             self._traffic.guesses.take(address)
             return error
+
+    def _nobody(self, scope: Scope) -> None:
+        """Who is told that it was shut out is not cut off before it hears that."""
+        connection = scope.get("state", {}).get(SCOPE_KEY)
+        if isinstance(connection, Connection):
+            self.book.signed_out(connection)
 
     async def _require_no_body(
         self, scope: Scope, head: Mapping[bytes, bytes], why: Forbidden

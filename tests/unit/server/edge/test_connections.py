@@ -68,6 +68,22 @@ def test_one_credential_has_so_many_connections() -> None:
     assert book.signed_in(opened(book)[0], "a")
 
 
+def test_who_shows_no_credential_any_more_is_nobody_again() -> None:
+    book = ConnectionBook(LIMITS)
+    one, _ = opened(book)
+    book.signed_in(one, "a")
+    one.phase = Phase.ANSWER
+    book.signed_out(one)
+    assert (book.busy(), book.of("a")) == (set(), [])
+    lines = [opened(book, now=LIMITS.stranger_seconds)[1] for _ in range(3)]
+    assert one.line.aborted  # type: ignore[attr-defined]
+    assert not any(line.aborted for line in lines)
+    book.signed_in(one, "a")
+    book.close(one)
+    book.signed_out(one)
+    assert len(book) == 3
+
+
 def test_the_address_with_the_most_makes_room_when_all_are_too_many() -> None:
     book = ConnectionBook(Limits(strangers=9, most_strangers=9, all=3))
     lines = [
