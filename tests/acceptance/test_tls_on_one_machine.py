@@ -110,7 +110,7 @@ def test_a_server_without_tls_says_so_everywhere(tmp_path: Path) -> None:
         attention = federation.admin("status")["attention"]
         assert attention[0].startswith("INSECURE: this server speaks no TLS")
         for page in ("/", "/api/docs"):
-            assert "INSECURE" in httpx.get(f"{federation.url}{page}").text
+            assert "INSECURE" in httpx.get(f"{federation.url}{page}", follow_redirects=True).text
         federation.join("anyhow")
 
 

@@ -70,7 +70,8 @@ def run(
         engines = LocalEngineProcesses(place, engine_command, AppCode(settings))
         held.callback(engines.close)
         app = open_app(settings, engines)
-        write_atomic(settings.local_url_file, f"{settings.local_url}\n".encode(), durable=False)
+        here = f"{settings.local_url}\n".encode()
+        write_atomic(settings.local_url_file, here, mode=0o600, durable=False)
         announce(settings)
         let_go = app.state.manager.services.let_go
         gate, proxies = front(app), settings.listed_proxies
