@@ -22,6 +22,7 @@ from fedops.scalize.adapter.parameter_exchange import is_floating
 from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext, TrainingState
 from fedops.scalize.flow.datasets import DataSplit, count, take
 from fedops.scalize.flow.project import Project
+from fedops.scalize.flow.result_parsing import metrics_left_out
 from fedops.scalize.flow.target_import import import_advice
 from fedops.storage.tensors import Tensors, pack, unpack
 
@@ -160,6 +161,7 @@ class Examination:
         judged, evaluating = _timed(lambda: client.evaluate(held_out, context))
         _check_unchanged(client.get_tensors(), before=update)
         self.report["metrics"] = {**trained.metrics, **judged.metrics}
+        self.report["notes"] += metrics_left_out()
         self.report["bytes_per_round"] = len(sent) + len(received)
         self.report["seconds"] = round(training / share + evaluating, 3)
 
