@@ -85,6 +85,11 @@ class Examination:
         self._compare(first, second)
         split = project.load_data()
         self.report["examples"] = split.examples
+        if not split.examples:
+            raise Invalid(
+                f"{_data_step(project)} gives no training example here, so no training can be tried; a device "
+                "with validation data only takes part in evaluation, but an app is checked where it can train"
+            )
         self.further.look_at_built(project, first, split)
         self._round(project, first, second, split)
         self._validation(project)
@@ -176,6 +181,11 @@ class Examination:
         given = project.load_validation_data()
         if given is not None:
             count(given[0], "the validation step")
+
+
+def _data_step(project: Project) -> str:
+    call = project.call("data")
+    return call.label if call else "the data step"
 
 
 def federated(adapter: ModelAdapter) -> Tensors:
