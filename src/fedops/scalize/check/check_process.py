@@ -87,8 +87,9 @@ class Examination:
         self.report["examples"] = split.examples
         if not split.examples:
             raise Invalid(
-                f"{_data_step(project)} gives no training example here, so no training can be tried; a "
-                "device with validation data only takes part in evaluation, but an app is checked where it can train"
+                f"{_data_step(project)} gives no training example here, so no training can be tried; "
+                "a device with validation data only takes part in evaluation, but check an app where it "
+                "can train"
             )
         self.further.look_at_built(project, first, split)
         self._round(project, first, second, split)
