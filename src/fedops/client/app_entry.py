@@ -16,7 +16,8 @@ import psutil
 
 from fedops.client.device.data_dir import DataDir, load_identity
 from fedops.client.device.enrolment import join
-from fedops.client.manager.manager import Options, manage
+from fedops.client.manager.options import Options
+from fedops.client.manager.start import manage
 from fedops.client.training import main
 from fedops.config.schema import Config
 from fedops.core.errors import FedOpsError, Invalid, NotFound

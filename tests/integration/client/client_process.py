@@ -8,7 +8,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from fedops.client.manager.manager import TRAINING_COMMAND, Options, manage
+from fedops.client.manager.options import TRAINING_COMMAND, Options
+from fedops.client.manager.start import manage
 from fedops.client.work import reachability
 from fedops.core.errors import FedOpsError
 from fedops.settings import client_settings

@@ -51,7 +51,7 @@ def run(
     Without --task, the device takes the app's task_id or the only ready task of the server. With --set
     you override what concerns this device alone: [dataset], [resources], [wandb], [xai].
     """
-    from fedops.client.manager.manager import run_client
+    from fedops.client.manager.start import run_client
 
     settings = client_settings(home=home, server=server, port=port)
     log_to_stderr()

@@ -11,26 +11,23 @@ import hashlib
 import json
 import logging
 import os
-import sys
 import threading
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 
 from fastapi import FastAPI
 
 from fedops.api_client import proxy_for, without_credentials
-from fedops.client.device.data_dir import DataDir, Identity, load_identity, write_secret
-from fedops.client.device.device_config import DeviceConfig, load_device_config
+from fedops.client.device.data_dir import DataDir, Identity, write_secret
+from fedops.client.device.device_config import DeviceConfig
 from fedops.client.device.enrolment import describe_device
-from fedops.client.device.remembered_app import RememberedApp
 from fedops.client.local.http import LocalServer, bind, make_app
 from fedops.client.local.messages import ClientInfo, ClientStatus, ServerStatus, TrainingArgs
 from fedops.client.local.status_text import why
 from fedops.client.manager.connections import Connections
 from fedops.client.manager.monitoring import Monitoring
+from fedops.client.manager.options import Options
 from fedops.client.manager.readiness import ReadinessBook
 from fedops.client.manager.report_intake import ReportIntake
 from fedops.client.manager.server_connection import ServerConnection
@@ -38,7 +35,7 @@ from fedops.client.manager.spool_sender import SpoolSender
 from fedops.client.manager.standing import Standing
 from fedops.client.manager.task_configs import TaskConfigsTeller
 from fedops.client.manager.task_selection import choose_tasks
-from fedops.client.spool.child_output import Echo, Output
+from fedops.client.spool.child_output import Output
 from fedops.client.spool.log_buffer import LineHandler, LogLines
 from fedops.client.spool.spool import Spool
 from fedops.client.supervision.process_run import Program
@@ -49,80 +46,20 @@ from fedops.client.work.reachability import Over, Reachability
 from fedops.client.work.reconciler import Reconciler
 from fedops.client.work.transfers import Transfers
 from fedops.client.work.work_desk import Outside, WorkDesk
-from fedops.config.overrides import refuse_of_run
 from fedops.core.contracts import LogSource, ProcessReport, Work, WorkPoll
 from fedops.core.errors import FedOpsError, Forbidden, Invalid
 from fedops.core.restart_policy import SupervisionPolicy
 from fedops.core.states import ProcessStatus
-from fedops.processes.lock import hold_lock
 from fedops.processes.threads import in_thread
-from fedops.scalize.flow.project import Project
 from fedops.settings import ClientSettings
 
 logger = logging.getLogger("fedops.client")
 
-#: How the training client is started: two more arguments follow.
-TRAINING_COMMAND = (sys.executable, "-m", "fedops.client.training.main")
 #: Whose lines go to the server: neither those of libraries nor (again) the training client's.
 _OURS = logging.getLogger("fedops")
 _SOURCES = (LogSource.CLIENT_MANAGER, LogSource.TRAINING_CLIENT)
 _GOODBYE_SECONDS = 1.5
 _LOOK_SECONDS = 1.0
-
-
-@dataclass
-class Options:
-    """What is not a setting of the device: how this Client Manager is run."""
-
-    app_dir: Path
-    tasks: Sequence[str] = ()
-    overrides: Sequence[str] = ()
-    echo: Echo | None = None
-    #: End with an error when the training client is given up, rather than stay for a later try.
-    end_when_given_up: bool = False
-    training_command: Sequence[str] = TRAINING_COMMAND
-
-
-def run_client(
-    settings: ClientSettings,
-    app_dir: Path,
-    *,
-    tasks: Sequence[str] = (),
-    overrides: Sequence[str] = (),
-    echo: Echo | None = None,
-    end_when_given_up: bool = False,
-) -> None:
-    """Run a Client Manager until SIGTERM, SIGINT or ``POST /stop``.
-
-    Raises:
-        NotFound: the device has not joined, or there is no such task.
-        Conflict: another Client Manager runs on this data dir.
-        Invalid: the app's folder, its config or ``device.toml`` is wrong.
-        Forbidden: the server does not want this device (any more).
-    """
-    refuse_of_run(overrides)
-    project = Project.open(app_dir, overrides)
-    if not tasks and project.config.task_id not in ("", "task_id"):
-        tasks = [project.config.task_id]
-    options = Options(
-        app_dir.resolve(), tasks, overrides, echo=echo, end_when_given_up=end_when_given_up
-    )
-    manage(settings, options)
-
-
-def manage(settings: ClientSettings, options: Options) -> None:
-    """Run a Client Manager whose app is known to be sound."""
-    home = DataDir(settings.home)
-    identity = load_identity(home)
-    config = load_device_config(home.device_config)
-    lock = hold_lock(home.lock, "a Client Manager")
-    try:
-        RememberedApp(str(options.app_dir), [*options.overrides], [*options.tasks]).save(home)
-        manager = ClientManager(settings, options, home, identity, config)
-        with manager.signals():
-            manager.run()
-    finally:
-        lock.close()
 
 
 class ClientManager:
@@ -157,16 +94,7 @@ class ClientManager:
         training = self._logs[LogSource.TRAINING_CLIENT]
         self._output = Output(home.logs / "training-client.log", echo=options.echo, lines=training)
         token = home.make_local_token()
-        policy = SupervisionPolicy(
-            start_seconds=settings.start_seconds, backoff_seconds=settings.restart_seconds
-        )
-        self._supervisor = Supervisor(
-            self._program(),
-            self._output,
-            policy,
-            self._process_changed,
-            lambda message: self._intake.take(message),
-        )
+        self._supervisor = self._make_supervisor()
         self._reconciler = Reconciler(self._supervisor, token, lambda: self._desk.stopped)
         self._readiness = ReadinessBook(home.refusal, lambda: self._server.tell_now())
         self._intake = ReportIntake(
@@ -184,6 +112,16 @@ class ClientManager:
             home.path, config, self._spool, self._supervisor, self._logs, self._telemetry_seconds
         )
         self._local = LocalServer(self._local_app(token), bind(settings.host, settings.port))
+
+    def _make_supervisor(self) -> Supervisor:
+        start, restart = self._settings.start_seconds, self._settings.restart_seconds
+        return Supervisor(
+            self._program(),
+            self._output,
+            SupervisionPolicy(start_seconds=start, backoff_seconds=restart),
+            self._process_changed,
+            lambda message: self._intake.take(message),
+        )
 
     def _make_desk(self) -> WorkDesk:
         models = ModelCache(self._home.models, self._settings.model_bytes)

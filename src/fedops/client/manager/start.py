@@ -1,0 +1,59 @@
+"""A Client Manager from its start to its end: what it needs is loaded, and no other runs on its data dir."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from fedops.client.device.data_dir import DataDir, load_identity
+from fedops.client.device.device_config import load_device_config
+from fedops.client.device.remembered_app import RememberedApp
+from fedops.client.manager.manager import ClientManager
+from fedops.client.manager.options import Options
+from fedops.client.spool.child_output import Echo
+from fedops.config.overrides import refuse_of_run
+from fedops.processes.lock import hold_lock
+from fedops.scalize.flow.project import Project
+from fedops.settings import ClientSettings
+
+
+def run_client(
+    settings: ClientSettings,
+    app_dir: Path,
+    *,
+    tasks: Sequence[str] = (),
+    overrides: Sequence[str] = (),
+    echo: Echo | None = None,
+    end_when_given_up: bool = False,
+) -> None:
+    """Run a Client Manager until SIGTERM, SIGINT or ``POST /stop``.
+
+    Raises:
+        NotFound: the device has not joined, or there is no such task.
+        Conflict: another Client Manager runs on this data dir.
+        Invalid: the app's folder, its config or ``device.toml`` is wrong.
+        Forbidden: the server does not want this device (any more).
+    """
+    refuse_of_run(overrides)
+    project = Project.open(app_dir, overrides)
+    if not tasks and project.config.task_id not in ("", "task_id"):
+        tasks = [project.config.task_id]
+    options = Options(
+        app_dir.resolve(), tasks, overrides, echo=echo, end_when_given_up=end_when_given_up
+    )
+    manage(settings, options)
+
+
+def manage(settings: ClientSettings, options: Options) -> None:
+    """Run a Client Manager whose app is known to be sound."""
+    home = DataDir(settings.home)
+    identity = load_identity(home)
+    config = load_device_config(home.device_config)
+    lock = hold_lock(home.lock, "a Client Manager")
+    try:
+        RememberedApp(str(options.app_dir), [*options.overrides], [*options.tasks]).save(home)
+        manager = ClientManager(settings, options, home, identity, config)
+        with manager.signals():
+            manager.run()
+    finally:
+        lock.close()
