@@ -12,14 +12,13 @@ import json
 import logging
 import traceback
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord, RecordDict
 
-from fedops.config.loading import read_toml
 from fedops.core.contracts import Instruction, ParameterContract
 from fedops.core.contracts.training import (
     ARRAYS,
@@ -44,6 +43,7 @@ from fedops.flower.codec.context_state import ContextMemory, RunStates
 from fedops.flower.codec.messages import PACKED, in_pieces, packed_pieces, packed_record
 from fedops.flower.codec.records import from_array, from_record_dict, to_array, to_record_dict
 from fedops.flower.components import load_client_app
+from fedops.flower.flower_table import FlowerTable
 from fedops.scalize.adapter.protocol import Cancelled
 from fedops.scalize.flow.installed_app import app_folder
 from fedops.scalize.flow.manifest import make_importable
@@ -188,27 +188,6 @@ class Trial:
 
     reason: str = ""
     contract: ParameterContract | None = None
-
-
-@dataclass(frozen=True)
-class FlowerTable:
-    """``[tool.flwr.app]`` of an app."""
-
-    clientapp: str = ""
-    config: Mapping[str, Any] = field(default_factory=dict)
-    serverapp: str = ""
-
-    @classmethod
-    def of(cls, app_dir: Path) -> FlowerTable:
-        table: Any = read_toml(app_dir / "pyproject.toml")
-        for key in ("tool", "flwr", "app"):
-            table = table.get(key, {}) if isinstance(table, dict) else {}
-        components = table.get("components", {})
-        return cls(
-            str(components.get("clientapp", "")),
-            _flat(table.get("config", {})),
-            str(components.get("serverapp", "")),
-        )
 
 
 class DeviceApp:
@@ -398,14 +377,3 @@ def _why_failed(error: BaseException) -> str:
     if shortage is None or shortage.lack in _OF_THE_APP:
         return _in_one_line(error)
     return f"{shortage.named('the device')}: {shortage.remedy} ({_in_one_line(error)})"[:_REASON]
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A table of Flower's run config: tables in it become names with dots."""
-    found: dict[str, Any] = {}
-    for key, value in table.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found

@@ -15,9 +15,9 @@ from fedops.engine.link.disk_space import may_pass
 from fedops.engine.link.exit_reasons import RunFailed, StopRequested
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.run_setup import fresh_spool
-from fedops.flower.client_app import FlowerTable
 from fedops.flower.codec.compat import SERVER_NODE
 from fedops.flower.components import load_server_app
+from fedops.flower.flower_table import FlowerTable
 from fedops.flower.grid.assignment_grid import AssignmentGrid
 from fedops.scalize.flow.manifest import make_importable
 from fedops.scalize.flow.project import Project

@@ -370,3 +370,16 @@ def test_explanations_that_cannot_be_made(tmp_path: Path, xai: str, words: list[
         assert report.resumes is True
     made = {path.name for path in project.rglob("*") if path not in before}
     assert {name for name in made if "pycache" not in name and not name.endswith(".pyc")} == set()
+
+
+def test_a_metric_that_is_not_kept_is_named(tmp_path: Path) -> None:
+    told = 'return {"accuracy": model.score(x, y), "confusion": np.eye(2), "each": {"a": 0.5}}'
+    text = GOOD.replace('return {"accuracy": model.score(x, y)}', told)
+    report = check_project(_made(tmp_path, text))
+    assert report.ok, report.problems
+    assert report.metrics["each.a"] == 0.5
+    (note,) = [note for note in report.notes if "metric" in note]
+    assert note == (
+        "the metric 'confusion' is a ndarray of shape [2, 2]: only numbers, and lists and dicts of numbers, "
+        "are kept"
+    )

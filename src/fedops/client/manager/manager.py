@@ -107,16 +107,7 @@ class ClientManager:
         training = self._logs[LogSource.TRAINING_CLIENT]
         self._output = Output(home.logs / "training-client.log", echo=options.echo, lines=training)
         token = home.make_local_token()
-        policy = SupervisionPolicy(
-            start_seconds=settings.start_seconds, backoff_seconds=settings.restart_seconds
-        )
-        self._supervisor = Supervisor(
-            self._program(),
-            self._output,
-            policy,
-            self._process_changed,
-            lambda message: self._intake.take(message),
-        )
+        self._supervisor = self._make_supervisor()
         self._reconciler = Reconciler(
             self._supervisor,
             self._training.place.make_training_token(),
@@ -146,6 +137,16 @@ class ClientManager:
             home.path, config, self._spool, self._supervisor, self._logs, self._telemetry_seconds
         )
         self._local = LocalServer(self._local_app(token), bind(settings.host, settings.port))
+
+    def _make_supervisor(self) -> Supervisor:
+        start, restart = self._settings.start_seconds, self._settings.restart_seconds
+        return Supervisor(
+            self._program(),
+            self._output,
+            SupervisionPolicy(start_seconds=start, backoff_seconds=restart),
+            self._process_changed,
+            lambda message: self._intake.take(message),
+        )
 
     def _make_desk(self) -> WorkDesk:
         models = ModelCache(self._home.models, self._settings.model_bytes)

@@ -22,6 +22,7 @@ from fedops.scalize.adapter.parameter_exchange import is_floating
 from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext, TrainingState
 from fedops.scalize.flow.datasets import DataSplit, count, take
 from fedops.scalize.flow.project import Project
+from fedops.scalize.flow.result_parsing import metrics_left_out
 from fedops.scalize.flow.target_import import import_advice
 from fedops.storage.tensors import Tensors, pack, unpack
 
@@ -84,6 +85,12 @@ class Examination:
         self._compare(first, second)
         split = project.load_data()
         self.report["examples"] = split.examples
+        if not split.examples:
+            raise Invalid(
+                f"{_data_step(project)} gives no training example here, so no training can be tried; "
+                "a device with validation data only takes part in evaluation, but check an app where it "
+                "can train"
+            )
         self.further.look_at_built(project, first, split)
         self._round(project, first, second, split)
         self._validation(project)
@@ -160,6 +167,7 @@ class Examination:
         judged, evaluating = _timed(lambda: client.evaluate(held_out, context))
         _check_unchanged(client.get_tensors(), before=update)
         self.report["metrics"] = {**trained.metrics, **judged.metrics}
+        self.report["notes"] += metrics_left_out()
         self.report["bytes_per_round"] = len(sent) + len(received)
         self.report["seconds"] = round(training / share + evaluating, 3)
 
@@ -174,6 +182,11 @@ class Examination:
         given = project.load_validation_data()
         if given is not None:
             count(given[0], "the validation step")
+
+
+def _data_step(project: Project) -> str:
+    call = project.call("data")
+    return call.label if call else "the data step"
 
 
 def federated(adapter: ModelAdapter) -> Tensors:

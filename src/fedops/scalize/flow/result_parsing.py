@@ -118,6 +118,11 @@ def _described(value: Any) -> str:
     return f"text ('{value[:20]}')" if isinstance(value, str) else f"a {type(value).__name__}"
 
 
+def metrics_left_out() -> list[str]:
+    """What was said of metrics that were returned so far in this process and are not kept."""
+    return [f"the metric '{key}' {what}" for key, what in sorted(_said)]
+
+
 def _say_once(key: str, what: str) -> None:
     """Each round returns the same: it is said the first time."""
     if (key, what) not in _said and len(_said) < _MOST_SAID:
