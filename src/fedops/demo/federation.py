@@ -22,6 +22,7 @@ from fedops.api_client import OperatorClient, trust_pem
 from fedops.client.device.enrolment import join as enrol
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError, Unavailable, from_reply
+from fedops.core.states import ReadinessStatus
 from fedops.processes.spawn import clean_env, let_go, spawn, tethered
 from fedops.waiting import Timeout, wait_until
 
@@ -209,7 +210,7 @@ class Federation:
         self._start(name, self.client_command(name, app, tasks, overrides), env)
 
     def until_online(self, names: Sequence[str], seconds: float = START_SECONDS) -> None:
-        """Wait until devices are seen by the server and their training clients are idle."""
+        """Wait until the server sees devices whose training clients are idle and have tried what they have."""
         with self.operator() as client:
             self.until(
                 f"{', '.join(names)} to be ready",
@@ -222,7 +223,8 @@ class Federation:
         if part is not None and not part.running:
             raise Unavailable(f"the client of {name} ended:\n{part.last_words()}")
         device = client.device(name)
-        return device.online and device.process.status == "idle"
+        tried = all(e.status is not ReadinessStatus.CHECKING for e in device.process.readiness)
+        return device.online and device.process.status == "idle" and tried
 
     # --- commands and parts -----------------------------------------------------------------
 
