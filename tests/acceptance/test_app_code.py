@@ -118,7 +118,7 @@ def let_through(place: Path) -> list[str]:
     script = (
         f"mkdir -p /run/fedops-test && mount -t tmpfs t /run/fedops-test && mkdir /run/fedops-test/p && "
         f"mount --bind {place} /run/fedops-test/p && mount -t tmpfs -o mode=755 t {closed[0]} && "
-        f'mkdir -p {place} && mount --bind /run/fedops-test/p {place} && exec "$@"'
+        f'(umask 022 && mkdir -p {place}) && mount --bind /run/fedops-test/p {place} && exec "$@"'
     )
     return ["unshare", "--mount", "sh", "-c", script, "sh"]
 
