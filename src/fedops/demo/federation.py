@@ -194,7 +194,7 @@ class Federation:
         self._start(name, self.client_command(name, app, tasks, overrides), env)
 
     def until_online(self, names: Sequence[str], seconds: float = START_SECONDS) -> None:
-        """Wait until the server sees devices whose training clients are idle and have tried what they have."""
+        """Wait until the server sees the devices, their training clients idle, and model and data tried."""
         with self.operator() as client:
             self.until(
                 f"{', '.join(names)} to be ready",
