@@ -28,15 +28,18 @@ def examine(
     env: Mapping[str, str],
     tree: str,
     command: Sequence[str] = COMMAND,
+    *,
+    only_strategy: bool = False,
 ) -> str | None:
     """What is wrong for everyone; "": nothing; None: that cannot be told here, or not in time.
 
-    ``tree`` names the child with others, so that all of them can be ended together.
+    ``tree`` names the child with others, so that all of them can be ended together. ``only_strategy``: the
+    rest of the config is known to be right.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="fedops-config-") as folder:
             question, answer = Path(folder) / "question.json", Path(folder) / "answer.json"
-            asked = {"app_dir": str(app_dir), "config": config}
+            asked = {"app_dir": str(app_dir), "config": config, "only_strategy": only_strategy}
             question.write_text(json.dumps(asked), encoding="utf-8")
             _run([*command, str(question), str(answer)], Path(folder), seconds, env, tree)
             return _read(answer)

@@ -66,7 +66,9 @@ class EngineProcesses(Protocol):
         """The attempt is over and its process gone: remove what is left of it."""
         ...
 
-    def examine(self, app_dir: Path, config: Mapping[str, Any], seconds: float) -> str | None:
+    def examine(
+        self, app_dir: Path, config: Mapping[str, Any], seconds: float, *, only_strategy: bool
+    ) -> str | None:
         """What of an app and its config would be wrong on every device; "": nothing; None: unknown."""
         ...
 
@@ -158,8 +160,12 @@ class LocalEngineProcesses:
             let_go(child)
         self._log(attempt_id).unlink(missing_ok=True)
 
-    def examine(self, app_dir: Path, config: Mapping[str, Any], seconds: float) -> str | None:
-        return config_examination.examine(app_dir, config, seconds, self._env(), self._tree)
+    def examine(
+        self, app_dir: Path, config: Mapping[str, Any], seconds: float, *, only_strategy: bool
+    ) -> str | None:
+        return config_examination.examine(
+            app_dir, config, seconds, self._env(), self._tree, only_strategy=only_strategy
+        )
 
     def close(self) -> None:
         for attempt_id in list(self._children):
