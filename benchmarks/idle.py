@@ -44,7 +44,7 @@ def idle_federation(place: Path, devices: int) -> Iterator[Federation]:
             list(pool.map(federation.join, names))
         for name in names:
             federation.start_client(name, APP, TASK)
-        federation.until_online(names, seconds=60.0 + 20.0 * devices)
+        federation.until_ready(names, seconds=60.0 + 20.0 * devices)
         yield federation
 
 

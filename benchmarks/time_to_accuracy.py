@@ -90,7 +90,7 @@ def demo_federation(place: Path, data: DataSource) -> Iterator[Federation]:
             federation.join(name)
             overrides = PLAN.device_overrides(index, data)
             federation.start_client(name, find_app(), TASK, overrides=overrides)
-        federation.until_online(PLAN.names, seconds=120.0)
+        federation.until_ready(PLAN.names, seconds=120.0)
         yield federation
 
 

@@ -31,7 +31,7 @@ def enrol(
         overrides = part_of(names, name)
         fault = (faults or {}).get(name, "")
         federation.start_client(name, TINY, *tasks, overrides=overrides, TINY_FAULT=fault)
-    federation.until_online(names, seconds=60.0 + 15.0 * len(names))
+    federation.until_ready(names, seconds=60.0 + 15.0 * len(names))
 
 
 def part_of(names: Sequence[str], name: str) -> list[str]:

@@ -211,7 +211,7 @@ def seen_on_device(
     federation.join(name)
     (home / "device.toml").write_text(f"[limits]\n{limits}\n")
     federation.start_client(name, app, "tiny")
-    federation.until_online([name])
+    federation.until_ready([name])
     complete(federation, "tiny", "num_rounds=1", "clients_per_round=1")
     log = (home / "logs" / "training-client.log").read_text()
     found = [line.split("SPY ", 1)[1] for line in log.splitlines() if "SPY " in line]

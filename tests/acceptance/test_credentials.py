@@ -53,7 +53,7 @@ def test_they_wait_join_in_and_go_on_under_new_credentials(federation: Federatio
             assert (waits.enrolment, waits.tasks) == ("pending", [])
         for name in ("ada", "bob"):
             operator.decide_device(name, "approve")
-        federation.until_online(["ada", "bob"])
+        federation.until_ready(["ada", "bob"])
         for name in ("ada", "bob"):
             federation.until(f"{name} to join in", lambda n=name: operator.device(n).tasks or None)
         run = operator.start_run(

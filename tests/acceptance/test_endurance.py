@@ -85,7 +85,7 @@ def misbehaviour(world: World) -> c.RunRead:
             toml.write_text("[limits]\nmemory_mb = 400\n")
         part = [f"dataset.partition.index={index}", "dataset.partition.of=3"]
         federation.start_client(fault, APP, "mean", overrides=part, CHAOS_FAULT=fault)
-    federation.until_online(("hang", "leak"), seconds=120.0)
+    federation.until_ready(("hang", "leak"), seconds=120.0)
     # All there are, but two good replies are enough.
     rules = ("clients_per_round=", "server.round.deadline_seconds=8", "num_rounds=1")
     run_id = world.start_run("mean", *rules)

@@ -73,7 +73,7 @@ def federated(tmp_path_factory: pytest.TempPathFactory) -> Tensors:
         for index, name in enumerate(NAMES):
             federation.join(name)
             federation.start_client(name, find_app(), "mnist", overrides=device_overrides(index))
-        federation.until_online(NAMES)
+        federation.until_ready(NAMES)
         with federation.operator() as operator:
             run = operator.start_run("mnist", c.RunStart(overrides=RUN))
             run = until(federation, run.id, RunStatus.COMPLETED, seconds=180)

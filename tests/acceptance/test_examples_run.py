@@ -52,7 +52,7 @@ def test_two_devices_complete_a_run(name: str, federation: Federation, tmp_path:
     for index, device in enumerate(NAMES):
         part = [f"dataset.partition.index={index}", "dataset.partition.of=2"]
         federation.start_client(device, project / "federated", name, overrides=[*part, *sizes])
-    federation.until_online(NAMES, seconds=120)
+    federation.until_ready(NAMES, seconds=120)
     run = complete(federation, name, "num_rounds=1", "clients_per_round=2")
     for device in NAMES:
         federation.stop(device)

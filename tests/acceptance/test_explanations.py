@@ -42,7 +42,7 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]
             made.join(name)
             (made.device_home(name) / "device.toml").write_text(owner)
             start(made, name, f"dataset.partition.index={index}")
-        made.until_online(list(OWNERS), seconds=120.0)
+        made.until_ready(list(OWNERS), seconds=120.0)
         yield made
 
 

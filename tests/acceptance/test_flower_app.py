@@ -78,7 +78,7 @@ def devices(federation: Federation) -> list[str]:
 def until_ready(federation: Federation, machine: Flower) -> None:
     """The machine is an idle device, and its two processes are there."""
     federation.until("it to enrol", lambda: "client-1" in devices(federation), 90.0)
-    federation.until_online(["client-1"], seconds=90)
+    federation.until_ready(["client-1"], seconds=90)
     assert machine.processes(MANAGER)
     assert machine.processes(TRAINING)
 
@@ -117,7 +117,7 @@ def test_a_streamed_run_takes_part_until_ctrl_c(
     """The token is used up by now: who has enrolled does not enrol again."""
     stream = machine.stream(task_id="mnist", set=" ".join(part(1)))
     until_ready(federation, machine)
-    federation.until_online(["client-0"], seconds=60)
+    federation.until_ready(["client-0"], seconds=60)
     with federation.operator() as operator:
         started = operator.start_run("mnist", c.RunStart(overrides=RUN))
         run = until(federation, started.id, RunStatus.COMPLETED, seconds=180)

@@ -92,7 +92,7 @@ def test_a_run_completes_over_all_of_them(ways: Ways, monkeypatch: pytest.Monkey
         if name == "tls":
             monkeypatch.setenv("FEDOPS_CLIENT_CA_FILE", str(ways.ca_file))
         ways.start(name)
-    federation.until_online(NAMES, seconds=120.0)
+    federation.until_ready(NAMES, seconds=120.0)
     with federation.operator() as operator:
         start = c.RunStart(
             overrides=["num_rounds=2", "clients_per_round=3", "server.round.min_replies=3"]

@@ -173,7 +173,7 @@ def test_two_client_managers_on_one_data_folder(server: Federation) -> None:
     server.create_task("twice", TINY)
     server.join("single")
     server.start_client("single", TINY, "twice")
-    server.until_online(["single"])
+    server.until_ready(["single"])
     done = fails(*server.client_command("single", TINY, ["twice"])[len(FEDOPS) :])
     assert done.returncode == Conflict.exit_code
     assert "already running" in done.stderr

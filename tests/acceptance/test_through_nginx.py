@@ -34,7 +34,7 @@ def test_a_run_through_nginx_completes_and_nginx_sends_the_models(tmp_path: Path
                 federation.start_client(
                     name, TINY, "tiny", overrides=place, FEDOPS_CLIENT_CA_FILE=ca_file
                 )
-            federation.until_online(NAMES, seconds=90.0)
+            federation.until_ready(NAMES, seconds=90.0)
             run = complete(federation, "tiny", "num_rounds=2")
             assert run.committed_rounds == 2
         log = (proxy.folder / "access.log").read_text()

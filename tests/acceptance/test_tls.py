@@ -107,7 +107,7 @@ def test_a_run_over_tls_after_one_pasted_line(world: World) -> None:
         assert f"Joined https://{SERVER}:{federation.port} as '{name}'" in said.stdout
         assert (federation.device_home(name) / "ca.pem").stat().st_mode & 0o777 == 0o600
         federation.start_client(name, TINY, "tiny", overrides=part_of(NAMES, name))
-    federation.until_online(NAMES, seconds=120.0)
+    federation.until_ready(NAMES, seconds=120.0)
     with federation.operator() as operator:
         run = until(federation, operator.start_run("tiny", c.RunStart()).id, RunStatus.COMPLETED)
         for round_ in operator.rounds(run.id):
@@ -164,7 +164,7 @@ def test_a_device_that_knew_the_server_says_who_is_on_the_way(world: World, tmp_
     assert "was issued by 'A hospital', not by the authority that is kept here" in said
     assert b"fo_" not in (tmp_path / "heard").read_bytes()
     federation.start_client("known", TINY, "tiny")
-    federation.until_online(["known"], seconds=90.0)
+    federation.until_ready(["known"], seconds=90.0)
     federation.stop("known")
 
 
@@ -187,7 +187,7 @@ def test_a_new_authority_is_learnt_while_the_old_one_is_trusted(world: World) ->
             == (federation.server_home / "tls" / "ca.pem").read_text()
         ),
     )
-    federation.until_online(["learner"], seconds=90.0)
+    federation.until_ready(["learner"], seconds=90.0)
     federation.paste(world.device, new_line, "newcomer")
     newest = (federation.device_home("newcomer") / "ca.pem").read_text()
     assert newest != known

@@ -46,7 +46,7 @@ def test_devices_that_joined_without_tls_go_on_with_it(moved: Federation) -> Non
     for name in NAMES:
         assert server_of(moved, name).startswith("http://")
         moved.start_client(name, TINY, "tiny", overrides=part_of(NAMES, name))
-    moved.until_online(NAMES, seconds=90.0)
+    moved.until_ready(NAMES, seconds=90.0)
     assert {server_of(moved, name) for name in NAMES} == {moved.url}
     assert complete(moved, "tiny").status is RunStatus.COMPLETED
 
@@ -85,7 +85,7 @@ def test_after_thirty_days_it_takes_the_line_once_more(moved: Federation) -> Non
     moved.command("join", moved.join_url, "--home", str(moved.device_home("late")))
     assert server_of(moved, "late") == moved.url
     moved.start_client("late", TINY, "tiny")
-    moved.until_online(["late"], seconds=90.0)
+    moved.until_ready(["late"], seconds=90.0)
 
 
 def test_the_commands_of_this_machine_find_a_server_with_tls(moved: Federation) -> None:

@@ -107,7 +107,7 @@ def federation(tmp_path: Path) -> Iterator[FileServers]:
         (tmp_path / "trace").mkdir()
         for device in NAMES:
             made.start_device(device)
-        made.until_online(NAMES, seconds=90.0)
+        made.until_ready(NAMES, seconds=90.0)
         yield made
 
 

@@ -102,7 +102,7 @@ def two(tmp_path: Path) -> Iterator[Two]:
                 made.join(device)
                 where = [f"dataset.partition.index={index}", "dataset.partition.of=2"]
                 made.start_client(device, TINY, TASK, overrides=where, TINY_SLOWER=slower)
-            made.until_online(list(DEVICES), seconds=90.0)
+            made.until_ready(list(DEVICES), seconds=90.0)
             yield made
             assert all(balancer.given.values()), "devices called both"
 

@@ -27,7 +27,7 @@ def federation(tmp_path: Path) -> Iterator[Federation]:
             made.join(name, token="not looked at: it has joined")
             overrides = [f"dataset.partition.index={index}", f"dataset.partition.of={len(NAMES)}"]
             made.start_client(name, TINY, *TASKS, overrides=overrides)
-        made.until_online(NAMES, seconds=90.0)
+        made.until_ready(NAMES, seconds=90.0)
         yield made
 
 

@@ -22,7 +22,8 @@ from fedops.api_client import OperatorClient, trust_pem
 from fedops.client.device.enrolment import join as enrol
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError, Unavailable, from_reply
-from fedops.core.states import ReadinessStatus
+from fedops.core.reasons.readiness import checking_tasks
+from fedops.core.states import ProcessStatus
 from fedops.processes.spawn import clean_env, let_go, spawn, tethered
 from fedops.waiting import Timeout, wait_until
 
@@ -209,8 +210,8 @@ class Federation:
         """Start a device's Client Manager; returns at once."""
         self._start(name, self.client_command(name, app, tasks, overrides), env)
 
-    def until_online(self, names: Sequence[str], seconds: float = START_SECONDS) -> None:
-        """Wait until the server sees devices whose training clients are idle and have tried what they have."""
+    def until_ready(self, names: Sequence[str], seconds: float = START_SECONDS) -> None:
+        """Wait until the server sees the devices, their training clients idle, and model and data tried."""
         with self.operator() as client:
             self.until(
                 f"{', '.join(names)} to be ready",
@@ -223,8 +224,8 @@ class Federation:
         if part is not None and not part.running:
             raise Unavailable(f"the client of {name} ended:\n{part.last_words()}")
         device = client.device(name)
-        tried = all(e.status is not ReadinessStatus.CHECKING for e in device.process.readiness)
-        return device.online and device.process.status == "idle" and tried
+        idle = device.process.status is ProcessStatus.IDLE
+        return device.online and idle and not checking_tasks(device.process)
 
     # --- commands and parts -----------------------------------------------------------------
 

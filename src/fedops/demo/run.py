@@ -150,7 +150,7 @@ class Demo:
         overrides = self.plan.device_overrides(index, self.data)
         federation.start_client(name, self.app, TASK, overrides=overrides)
         if crowd:
-            federation.until_online([name], CROWD_SECONDS)
+            federation.until_ready([name], CROWD_SECONDS)
 
     def _train(self, federation: Federation) -> c.RunRead:
         with federation.operator() as operator:

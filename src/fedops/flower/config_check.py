@@ -45,10 +45,10 @@ class WithoutData(Project):
         raise NoData
 
 
-def problem_of(app_dir: Path, plain: dict[str, Any]) -> str | None:
+def problem_of(app_dir: Path, plain: dict[str, Any], *, only_strategy: bool) -> str | None:
     """What is wrong for everyone; "" when nothing is; None when that cannot be told here."""
     try:
-        _look(app_dir, plain)
+        _look(app_dir, plain, only_strategy)
     except (Invalid, Forbidden) as error:
         # Where it was unpacked means nothing to whoever reads this.
         return error.message.replace(f"{app_dir}{os.sep}", "") if _is_certain(error) else None
@@ -66,7 +66,7 @@ def _is_certain(error: BaseException) -> bool:
     return cause is None or isinstance(cause, _WRONG_VALUES)
 
 
-def _look(app_dir: Path, plain: dict[str, Any]) -> None:
+def _look(app_dir: Path, plain: dict[str, Any], only_strategy: bool) -> None:
     # Whether a machine has a GPU is its own matter.
     anywhere = {**plain, "resources": {**plain.get("resources", {}), "accelerator": "cpu"}}
     project = WithoutData.open(app_dir).with_config(anywhere)
@@ -76,7 +76,7 @@ def _look(app_dir: Path, plain: dict[str, Any]) -> None:
         make_importable(project.manifest)
         strategy = config.server.strategy
         make_strategy(strategy.target, strategy.kwargs, [app_dir])
-    if project.call("model") is not None:
+    if not only_strategy and project.call("model") is not None:
         _check_layer(config, project.make_adapter(config.random_seed))
 
 
@@ -133,7 +133,8 @@ def main(question: str, answer: str) -> None:
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     sys.argv = sys.argv[:1]  # an app that reads its command line when imported finds it empty
     logging.info("%s", said)
-    found = problem_of(Path(asked["app_dir"]), asked["config"])
+    only_strategy = bool(asked["only_strategy"])
+    found = problem_of(Path(asked["app_dir"]), asked["config"], only_strategy=only_strategy)
     Path(answer).write_text(json.dumps({"problem": found}), encoding="utf-8")
     os._exit(0)  # without waiting for threads that an app has started
 

@@ -42,6 +42,8 @@ class FakeEngines:
     #: What they find wrong with any app, and the configs that they were asked about.
     problem: str | None = ""
     examined: list[Mapping[str, Any]] = field(default_factory=list)
+    #: Of each that was examined: whether all but its strategy was known to be right.
+    only_strategy: list[bool] = field(default_factory=list)
     _pids: itertools.count[int] = field(default_factory=lambda: itertools.count(4711))
 
     def clean(self) -> None:
@@ -68,9 +70,12 @@ class FakeEngines:
     def forget(self, attempt_id: int) -> None:
         self.ended.pop(attempt_id, None)
 
-    def examine(self, app_dir: Path, config: Mapping[str, Any], seconds: float) -> str | None:
+    def examine(
+        self, app_dir: Path, config: Mapping[str, Any], seconds: float, *, only_strategy: bool
+    ) -> str | None:
         assert (app_dir / "pyproject.toml").is_file()
         self.examined.append(config)
+        self.only_strategy.append(only_strategy)
         return self.problem
 
     def close(self) -> None:

@@ -89,7 +89,7 @@ class World:
             url = f"http://127.0.0.1:{network.port}"
             join(url, str(token), name, federation.device_home(name))
             self.start_manager(name)
-        federation.until_online(self.setup.devices, seconds=120.0)
+        federation.until_ready(self.setup.devices, seconds=120.0)
 
     def close(self) -> None:
         for process in self._everybody():

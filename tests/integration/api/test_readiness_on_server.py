@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 
 import pytest
@@ -127,8 +128,34 @@ def test_what_was_found_right_is_not_examined_again(world: World) -> None:
     assert len(engines.examined) == 3
 
 
+def test_of_a_config_that_was_found_right_only_another_strategy_is_examined(world: World) -> None:
+    engines = world.engines
+    world.task(overrides=["xai.enabled=true"])
+    other = "server.strategy.fraction_evaluate=0.5"
+    run = world.operator.start_run("mnist", c.RunStart(overrides=["xai.enabled=false", other]))
+    world.operator.stop_run(run.id)
+    world.operator.retry_run(run.id)
+    assert engines.only_strategy == [False, True]
+    world.operator.update_task("mnist", c.TaskUpdate(overrides=["xai.enabled=true", other]))
+    assert engines.only_strategy == [False, True]
+    world.operator.update_task("mnist", c.TaskUpdate(overrides=["xai.layer=y", other]))
+    assert engines.only_strategy == [False, True, False]
+
+
 def test_what_cannot_be_judged_is_let_through(world: World) -> None:
     world.engines.problem = None
     world.task()
     world.operator.start_run("mnist", c.RunStart())
     assert len(world.engines.examined) == 1
+
+
+def test_what_could_not_be_judged_is_judged_by_a_later_life(world: World) -> None:
+    kept = world.manager.member.settings.home / "checked-configs.json"
+    world.engines.problem = None
+    world.task()
+    assert not kept.exists()
+    world.engines.problem = ""
+    world.operator.update_task("mnist", c.TaskUpdate(overrides=["xai.layer=y"]))
+    assert (
+        len(json.loads(kept.read_text())) == 2
+    )  # this strategy and this model, not the one of before

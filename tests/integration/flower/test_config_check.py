@@ -60,11 +60,20 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def judged(app: Path, *overrides: str, seconds: float = 60.0) -> str | None:
+def judged(
+    app: Path, *overrides: str, seconds: float = 60.0, only_strategy: bool = False
+) -> str | None:
     plain: dict[str, Any] = Project.open(app, overrides).config.model_dump(
         mode="json", by_alias=True
     )
-    return examine(app, plain, seconds, lambda _: clean_env(), "test-config-check")
+    return examine(
+        app,
+        plain,
+        seconds,
+        lambda _: clean_env(),
+        "test-config-check",
+        only_strategy=only_strategy,
+    )
 
 
 def test_a_sound_config_is_no_problem(app: Path) -> None:
@@ -106,6 +115,12 @@ def test_an_app_that_would_write_elsewhere(app: Path, tmp_path: Path) -> None:
     with (other / "nets" / "config.toml").open("a") as config:
         config.write('\n[xai]\nenabled = true\noutput_dir = "/tmp/x"\n')
     assert "leaves the client's folder" in str(judged(other))
+
+
+def test_only_the_strategy_is_looked_at_when_the_rest_is_known_to_be_right(app: Path) -> None:
+    unknown = "server.strategy._target_=flwr.serverapp.strategy.FedAvgg"
+    assert "did you mean 'FedAvg'?" in str(judged(app, unknown, only_strategy=True))
+    assert judged(app, "model.width=many", only_strategy=True) == ""
 
 
 @pytest.mark.parametrize(

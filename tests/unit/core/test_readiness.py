@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from fedops.core.contracts import ProcessReport, Readiness, Refusal
-from fedops.core.reasons.readiness import last_refusal, not_ready, readiness_text
+from fedops.core.reasons.readiness import (
+    checking_tasks,
+    last_refusal,
+    not_ready,
+    readiness_text,
+)
 from fedops.core.reasons.why import DeviceFacts, device_why, unavailable
 from fedops.core.states import Enrolment, ProcessStatus, ReadinessStatus
 
@@ -57,6 +62,12 @@ def test_a_device_that_is_not_ready_says_why(
 ) -> None:
     assert device_why(device(report)) == why
     assert unavailable(device(report), "mnist", None) == unavailable_for_mnist
+
+
+def test_what_is_still_tried_is_told_from_what_has_been() -> None:
+    trying = entry(S.CHECKING, "cifar")
+    assert checking_tasks(process(entry(S.READY), trying)) == [trying]
+    assert checking_tasks(process(entry(S.READY), entry(S.REFUSED, "cifar", MISSING))) == []
 
 
 def test_the_last_refusal_of_a_run_is_said_until_it_is_gone() -> None:

@@ -29,12 +29,16 @@ def refused_tasks(process: ProcessReport) -> list[Readiness]:
     return [entry for entry in process.readiness if entry.status is ReadinessStatus.REFUSED]
 
 
+def checking_tasks(process: ProcessReport) -> list[Readiness]:
+    """What it still tries."""
+    return [entry for entry in process.readiness if entry.status is ReadinessStatus.CHECKING]
+
+
 def readiness_text(process: ProcessReport) -> str:
     """``its training client is ready``, or what it is not ready for and why."""
     if refused := refused_tasks(process):
         return "; ".join(_refused(entry, len(process.readiness)) for entry in refused)
-    checking = [e for e in process.readiness if e.status is ReadinessStatus.CHECKING]
-    if checking:
+    if checking := checking_tasks(process):
         lasting = duration(max(entry.seconds for entry in checking))
         return f"its training client tries its model and data for {lasting}"
     return "its training client is ready"

@@ -9,8 +9,10 @@ import logging
 import tempfile
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from fedops import __version__
 from fedops.core.errors import FedOpsError, Invalid
@@ -40,11 +42,19 @@ _AT_ONCE = 2
 _QUEUE_SECONDS = 2.0
 
 
-def key_of(planned: Planned) -> str:
-    """The same for what need not be examined again."""
-    telling = {name: value for name, value in planned.config.items() if name not in _HARMLESS}
-    server = {k: v for k, v in telling.get("server", {}).items() if k == "strategy"}
-    said = json.dumps([__version__, planned.bundle, {**telling, "server": server}], sort_keys=True)
+def strategy_key(planned: Planned) -> str:
+    """The same for plans whose strategies are judged alike."""
+    return _key(planned, {"strategy": planned.config.get("server", {}).get("strategy")})
+
+
+def model_key(planned: Planned, *, explained: bool) -> str:
+    """The same for plans whose models are judged alike, with explanations or without."""
+    telling = {k: v for k, v in planned.config.items() if k not in (*_HARMLESS, "server")}
+    return _key(planned, {**telling, "xai": {**telling.get("xai", {}), "enabled": explained}})
+
+
+def _key(planned: Planned, telling: Mapping[str, Any]) -> str:
+    said = json.dumps([__version__, planned.bundle, telling], sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()
 
 
@@ -60,7 +70,8 @@ class ConfigChecks:
         self._file = home / "checked-configs.json"
         self._pool = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="config-check")
         self._lock = threading.Lock()
-        self._sound: OrderedDict[str, None] | None = None
+        #: Key -> whether that holds over restarts. What could not be judged, a later life may judge.
+        self._sound: OrderedDict[str, bool] | None = None
 
     async def require_sound(self, planned: Planned) -> None:
         """``Invalid`` when it cannot be right on any device. What cannot be judged here is let through."""
@@ -76,19 +87,28 @@ class ConfigChecks:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _require(self, planned: Planned) -> None:
-        if self._known(key := key_of(planned)):
+        strategy = strategy_key(planned)
+        explained = bool(planned.config.get("xai", {}).get("enabled"))
+        model = model_key(planned, explained=explained)
+        model_is_known = self._known(model)
+        if model_is_known and self._known(strategy):
             return
-        problem = self._examined(planned)
+        # The strategy alone needs no framework, whose import is most of the time.
+        problem = self._examined(planned, only_strategy=model_is_known)
         if problem:
             raise Invalid(problem)
-        self._remember(key, lasting=problem is not None)
+        # What is right with explanations is right without.
+        models = () if model_is_known else (model, model_key(planned, explained=False))
+        self._remember([strategy, *models], lasting=problem is not None)
 
-    def _examined(self, planned: Planned) -> str | None:
+    def _examined(self, planned: Planned, *, only_strategy: bool) -> str | None:
         try:
             with tempfile.TemporaryDirectory(prefix="fedops-app-") as place:
                 bundle = self._artifacts.path(planned.bundle)
                 folder = AppFolders(Path(place)).unpack(bundle, planned.bundle)
-                return self._engines.examine(folder, planned.config, self._seconds)
+                return self._engines.examine(
+                    folder, planned.config, self._seconds, only_strategy=only_strategy
+                )
         except (FedOpsError, OSError) as error:  # whoever runs it will say so, if it is so still
             logger.warning("an app cannot be tried before its run: %s", error)
             return None
@@ -96,20 +116,20 @@ class ConfigChecks:
     def _known(self, key: str) -> bool:
         with self._lock:
             if self._sound is None:
-                self._sound = OrderedDict.fromkeys(_read(self._file))
+                self._sound = OrderedDict.fromkeys(_read(self._file), True)
             return key in self._sound
 
-    def _remember(self, key: str, lasting: bool) -> None:
-        """``lasting``: over restarts. What could not be judged, a later life may judge."""
+    def _remember(self, keys: Iterable[str], lasting: bool) -> None:
         with self._lock:
             assert self._sound is not None
-            self._sound[key] = None
+            self._sound.update(dict.fromkeys(keys, lasting))
             while len(self._sound) > _REMEMBERED:
                 self._sound.popitem(last=False)
             if not lasting:
                 return
+            kept = [key for key, lasts in self._sound.items() if lasts]
             try:
-                write_atomic(self._file, json.dumps(list(self._sound)).encode(), durable=False)
+                write_atomic(self._file, json.dumps(kept).encode(), durable=False)
             except OSError as error:
                 logger.debug("%s cannot be written: %s", self._file, error)
 

@@ -32,12 +32,15 @@ def examine(
     env: Callable[[Path], Mapping[str, str]],
     tree: str,
     command: Sequence[str] = COMMAND,
+    *,
     hold: Callable[[Path, Path], Confinement | None] | None = None,
+    only_strategy: bool = False,
 ) -> str | None:
     """What is wrong for everyone; "": nothing; None: that cannot be told here, or not in time.
 
     ``env``: the environment of a child with this folder. ``tree`` names the child with others, so that all
     of them can be ended together. ``hold``: how the child, which imports the app, is held in its folder.
+    ``only_strategy``: the rest of the config is known to be right.
     """
     try:
         with tempfile.TemporaryDirectory(prefix="fedops-config-") as folder:
@@ -45,7 +48,12 @@ def examine(
             question, answer = place / "question.json", place / "answer.json"
             held = hold(app_dir, place) if hold else None
             bounds = held.model_dump(mode="json") if held else None
-            asked = {"app_dir": str(app_dir), "config": config, "confinement": bounds}
+            asked = {
+                "app_dir": str(app_dir),
+                "config": config,
+                "only_strategy": only_strategy,
+                "confinement": bounds,
+            }
             question.write_text(json.dumps(asked), encoding="utf-8")
             _run([*command, str(question), str(answer)], place, seconds, env(place), tree)
             return _read(answer)

@@ -68,7 +68,9 @@ class EngineProcesses(Protocol):
         """The attempt is over and its process gone: remove what is left of it."""
         ...
 
-    def examine(self, app_dir: Path, config: Mapping[str, Any], seconds: float) -> str | None:
+    def examine(
+        self, app_dir: Path, config: Mapping[str, Any], seconds: float, *, only_strategy: bool
+    ) -> str | None:
         """What of an app and its config would be wrong on every device; "": nothing; None: unknown."""
         ...
 
@@ -171,10 +173,18 @@ class LocalEngineProcesses:
         if self._code:
             shutil.rmtree(self._work(attempt_id), ignore_errors=True)
 
-    def examine(self, app_dir: Path, config: Mapping[str, Any], seconds: float) -> str | None:
+    def examine(
+        self, app_dir: Path, config: Mapping[str, Any], seconds: float, *, only_strategy: bool
+    ) -> str | None:
         hold = self._code.of_check if self._code else None
         return config_examination.examine(
-            app_dir, config, seconds, self._env, self._tree, hold=hold
+            app_dir,
+            config,
+            seconds,
+            self._env,
+            self._tree,
+            hold=hold,
+            only_strategy=only_strategy,
         )
 
     def close(self) -> None:
