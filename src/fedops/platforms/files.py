@@ -35,16 +35,22 @@ def lock_file(file: IO[str]) -> None:
 
 
 def keep_to_owner() -> None:
-    """Files and folders that this process makes are its user's alone. On Windows the folder above decides."""
+    """What this process makes from now on is its user's alone. For programs, when their folders are there.
+
+    On Windows the folder above decides.
+    """
     if sys.platform != "win32":
         os.umask(0o077)
 
 
-def make_private(folder: Path) -> bool:
-    """Others can neither enter nor read a folder of ours afterwards. Whether they could before.
+def make_own(folder: Path) -> bool:
+    """A folder that others can neither enter nor read. Returns whether they could before.
 
-    ``PermissionError``: it is another user's. Windows gives rights as the folder above has them.
+    Folders above it that are missing are made as this user makes folders. ``PermissionError``: it is
+    another user's. Windows gives rights as the folder above has them.
     """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True, mode=0o700)
     if sys.platform == "win32":
         return False
     else:

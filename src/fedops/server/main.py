@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid
 from fedops.platforms.confinement import hide_memory, write_no_core
-from fedops.platforms.files import keep_to_owner, make_private
+from fedops.platforms.files import keep_to_owner, make_own
 from fedops.platforms.processes import raise_open_files
 from fedops.processes.lock import hold_lock
 from fedops.processes.log_output import log_to_stderr
@@ -168,16 +168,15 @@ def _require_shared_database(settings: ServerSettings) -> None:
 
 
 def _make_home(settings: ServerSettings) -> None:
-    keep_to_owner()
     try:
-        settings.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if make_private(settings.home):
+        if make_own(settings.home):
             logger.warning("%s could be read by other users; now it is yours alone", settings.home)
     except OSError as error:
         raise Invalid(
             f"cannot use {settings.home} as the server's folder: {error.strerror}; "
             "give another one with --home"
         ) from None
+    keep_to_owner()
 
 
 # --- the socket ------------------------------------------------------------------------------

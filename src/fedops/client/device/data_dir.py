@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from fedops.core.errors import Invalid, NotFound, Unavailable
-from fedops.platforms.files import keep_to_owner, make_private
+from fedops.platforms.files import make_own
 from fedops.storage.atomic_files import write_atomic
 
 logger = logging.getLogger("fedops.client")
@@ -116,10 +116,8 @@ class DataDir:
 
     def create(self) -> None:
         """Make the directory, for this user only. ``Invalid``: it cannot be."""
-        keep_to_owner()
         try:
-            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if make_private(self.path):
+            if make_own(self.path):
                 logger.warning("%s could be read by other users; now it is yours alone", self.path)
         except OSError as error:
             raise Invalid(

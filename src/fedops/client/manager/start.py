@@ -15,6 +15,7 @@ from fedops.client.manager.options import Options
 from fedops.client.spool.child_output import Echo
 from fedops.config.overrides import refuse_of_run
 from fedops.platforms.confinement import hide_memory, write_no_core
+from fedops.platforms.files import keep_to_owner
 from fedops.processes.lock import hold_lock
 from fedops.scalize.flow.project import Project
 from fedops.settings import ClientSettings
@@ -61,6 +62,7 @@ def manage(settings: ClientSettings, options: Options) -> None:
     options.provided = provided is not None
     identity = provided or load_identity(home)
     home.create()
+    keep_to_owner()
     if provided:
         replace(provided, token="").save(home)  # for those who look: the secret stays where it is
     config = load_device_config(home.device_config)
