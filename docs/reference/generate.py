@@ -43,7 +43,8 @@ prints one JSON document on stdout and nothing else. If a command fails, it prin
 decides the exit code:
 """
 ABOUT_LOGIN = """
-A command looks for the Server Manager and the token in this order: `--server` and `--token`;
+A command looks for the Server Manager and the token in this order: `--server` and `--token -`
+(which reads it from standard input: a token is never an argument, where everybody on the machine sees it);
 `FEDOPS_SERVER` and `FEDOPS_TOKEN`; what `fedops login` saved; the admin token of a server on this
 machine. A saved token is sent only to the server for which you saved it. If the server has a certificate
 authority of its own, write its fingerprint behind the URL (`https://HOST:8600#sha256:...`), here or with

@@ -169,9 +169,13 @@ def test_keep_leaves_the_server_up_with_the_model(tmp_path: Path) -> None:
     try:
         url = err.split("The server stays up:\n")[1].split()[0]
         token = (home / "server" / "admin-token").read_text().strip()
-        words = ["model", "list", "mnist-demo", "--server", url, "--token", token, "--json"]
+        words = ["model", "list", "mnist-demo", "--server", url, "--json"]
         done = subprocess.run(
-            [*FEDOPS, *words], env=clean_env(), capture_output=True, text=True, check=False
+            [*FEDOPS, *words],
+            env={**clean_env(), "FEDOPS_TOKEN": token},
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert [m["version"] for m in json.loads(done.stdout)] == [0, 1], done.stderr
         again = start_demo(home)

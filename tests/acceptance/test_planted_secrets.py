@@ -161,5 +161,5 @@ def test_no_error_has_one(world: Federation, secrets: Mapping[str, str]) -> None
                 assert reply.status_code >= 400, path
                 assert in_bytes(reply.content, secrets) == [], reply.text
     with pytest.raises(FedOpsError) as caught:
-        world.command("status", "--server", world.url, "--token", f"{world.admin_token}x")
+        world.command("status", "--server", world.url, FEDOPS_TOKEN=f"{world.admin_token}x")
     assert in_bytes(caught.value.message.encode(), secrets) == []

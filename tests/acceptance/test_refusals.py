@@ -122,16 +122,16 @@ def test_a_device_token_is_no_admin_token(server: Federation) -> None:
     token = json.loads((server.device_home("limited") / "device.json").read_text())
     secret = next(v for v in token.values() if str(v).startswith("fo_device_"))
     with pytest.raises(Forbidden):
-        server.command("device", "list", "--server", server.url, "--token", secret)
+        server.command("device", "list", "--server", server.url, FEDOPS_TOKEN=secret)
     with pytest.raises(Forbidden):
-        server.command("device", "list", "--server", server.url, "--token", "fo_admin_wrong")
+        server.command("device", "list", "--server", server.url, FEDOPS_TOKEN="fo_admin_wrong")
 
 
 def test_an_unreachable_server_is_named(tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     federation = Federation(tmp_path)
     with pytest.raises(Unavailable, match=url):
-        federation.command("run", "list", "--server", url, "--token", "fo_admin_x")
+        federation.command("run", "list", "--server", url, FEDOPS_TOKEN="fo_admin_x")
 
 
 def test_joining_an_unreachable_server_tries_again_then_says_so(tmp_path: Path) -> None:

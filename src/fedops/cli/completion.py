@@ -34,7 +34,7 @@ def _offered(
     from fedops.cli.connection import find_login
 
     try:
-        login = find_login(ctx.params.get("server"), ctx.params.get("token"), lambda url: None)
+        login = find_login(ctx.params.get("server"), None, lambda url: None)
         with login.client(timeout=_SECONDS) as client:
             return [name for name in names(client) if name.startswith(incomplete)]
     except FedOpsError:  # nothing is offered, and nothing said: somebody is typing

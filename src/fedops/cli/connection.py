@@ -67,7 +67,7 @@ def find_login(
     if token is None:
         (require or require_answer)(url)
         raise Forbidden(
-            f"no token for {url}: use 'fedops login {url}', --token or FEDOPS_TOKEN; "
+            f"no token for {url}: use 'fedops login {url}' or FEDOPS_TOKEN; "
             f"the admin token stands in the file 'admin-token' of the server's data folder"
         )
     if fingerprint:

@@ -15,6 +15,7 @@ from fedops.api_client import OperatorClient, Unreachable
 from fedops.cli import options
 from fedops.cli.connection import Login, find_login
 from fedops.cli.output import show
+from fedops.cli.secret_input import read_secret
 
 Command = Callable[..., None]
 _IS_IT = "Is the server running ('fedops server'), and is this its URL (--server)?"
@@ -39,7 +40,10 @@ class Operator:
 
     @functools.cached_property
     def _login(self) -> Login:
-        return find_login(self._server, self._token)
+        token = self._token
+        if token is not None:
+            token = read_secret(token, "FEDOPS_TOKEN", None, "Token")
+        return find_login(self._server, token)
 
     def show(self, value: Any, *human: RenderableType) -> None:
         """Print ``value`` as JSON, or what was made of it for people."""

@@ -22,7 +22,10 @@ Server = Annotated[
         "--server", metavar="URL", help="The Server Manager; default: see 'fedops login'."
     ),
 ]
-Token = Annotated[str | None, typer.Option("--token", help="The token to use.")]
+Token = Annotated[
+    str | None,
+    typer.Option("--token", metavar="-", help="'-' reads your token from stdin; else FEDOPS_TOKEN."),
+]
 Overrides = Annotated[
     list[str] | None,
     typer.Option(

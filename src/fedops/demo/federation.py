@@ -231,7 +231,7 @@ class Federation:
 
     def admin(self, *words: str) -> Any:
         """Run an operator's ``fedops`` command against this server; returns its JSON."""
-        return self.command(*words, "--server", self.join_url, "--token", self.admin_token)
+        return self.command(*words, "--server", self.join_url, FEDOPS_TOKEN=self.admin_token)
 
     def command(self, *words: str, **env: str) -> Any:
         """Run a ``fedops`` command to its end; its failure is raised as the error it reports."""

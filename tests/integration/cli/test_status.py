@@ -23,12 +23,16 @@ def world(tmp_path: Path) -> Iterator[World]:
 
 
 @pytest.fixture
-def said(world: World, capsys: pytest.CaptureFixture[str]) -> Said:
+def admin(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     token = world.manager.services.settings.admin_token_file.read_text().strip()
+    monkeypatch.setenv("FEDOPS_TOKEN", token)
 
+
+@pytest.fixture
+def said(world: World, capsys: pytest.CaptureFixture[str], admin: None) -> Said:
     def run(*words: str) -> str:
         with pytest.raises(SystemExit) as ended:
-            main([*words, "--server", world.url, "--token", token])
+            main([*words, "--server", world.url])
         assert ended.value.code == 0
         return capsys.readouterr().out
 
@@ -76,14 +80,15 @@ def test_a_run_that_goes_on_is_shown_with_why(world: World, said: Said) -> None:
 
 
 def test_who_waits_for_approval_comes_first(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with managing(tmp_path, approval="manual") as world:
         for name in ("pi-1", "pi-2", "pi-3", "pi-4"):
             world.join(name)
         token = world.manager.services.settings.admin_token_file.read_text().strip()
+        monkeypatch.setenv("FEDOPS_TOKEN", token)
         with pytest.raises(SystemExit):
-            main(["status", "--server", world.url, "--token", token])
+            main(["status", "--server", world.url])
     assert capsys.readouterr().out.splitlines()[:2] == [
         "Needs you:",
         "  4 devices waiting for approval: pi-1, pi-2, pi-3 and 1 more ('fedops device approve pi-1')",
@@ -148,10 +153,9 @@ def test_events_of_the_server_and_of_a_run(world: World, said: Said) -> None:
 
 @pytest.mark.parametrize("more", [[], ["--follow"]])
 def test_a_run_that_is_not_there_has_no_events(
-    world: World, capsys: pytest.CaptureFixture[str], more: list[str]
+    world: World, admin: None, capsys: pytest.CaptureFixture[str], more: list[str]
 ) -> None:
-    token = world.manager.services.settings.admin_token_file.read_text().strip()
     with pytest.raises(SystemExit) as ended:
-        main(["run", "events", "99", *more, "--server", world.url, "--token", token])
+        main(["run", "events", "99", *more, "--server", world.url])
     assert ended.value.code == NotFound.exit_code
     assert "there is no run 99" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """What the commands that talk to the Server Manager have in common."""
 
+import io
 from pathlib import Path
 from typing import Annotated
 
@@ -45,7 +46,7 @@ def run(*words: str) -> None:
     get_command(app).main(list(words), prog_name="test", standalone_mode=False)
 
 
-SERVER = ("--server", "http://192.0.2.1:1", "--token", "fo_admin_x")
+SERVER = ("--server", "http://192.0.2.1:1")
 
 
 def test_it_takes_its_own_values_and_then_where_who_and_how() -> None:
@@ -62,14 +63,31 @@ def test_it_takes_its_own_values_and_then_where_who_and_how() -> None:
     assert look.help == "Look."
 
 
-def test_its_client_is_one_and_is_closed_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.fixture
+def token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FEDOPS_TOKEN", "fo_admin_x")
+
+
+def test_its_client_is_one_and_is_closed_at_the_end(
+    token: None, capsys: pytest.CaptureFixture[str]
+) -> None:
     run("look", "ada", "--often", "2", *SERVER)
     assert capsys.readouterr().out == "ada 2\n"
     assert seen[-1].url == "http://192.0.2.1:1"
     assert seen[-1]._http.is_closed
 
 
-def test_with_json_it_prints_one_document(capsys: pytest.CaptureFixture[str]) -> None:
+def test_its_token_is_never_an_argument_but_may_be_piped_in(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with pytest.raises(Invalid, match=r"no secret as an argument: .* Set FEDOPS_TOKEN, or pipe"):
+        run("look", "ada", *SERVER, "--token", "fo_admin_x")
+    monkeypatch.setattr("sys.stdin", io.StringIO("fo_admin_piped\n"))
+    run("look", "ada", *SERVER, "--token", "-")
+    assert seen[-1]._http.headers["authorization"] == "Bearer fo_admin_piped"
+
+
+def test_with_json_it_prints_one_document(token: None, capsys: pytest.CaptureFixture[str]) -> None:
     run("look", "ada", *SERVER, "--json")
     assert capsys.readouterr().out == '{\n  "name": "ada",\n  "often": 1\n}\n'
 
