@@ -24,7 +24,9 @@ Server = Annotated[
 ]
 Token = Annotated[
     str | None,
-    typer.Option("--token", metavar="-", help="'-' reads your token from stdin; else FEDOPS_TOKEN."),
+    typer.Option(
+        "--token", metavar="-", help="'-' reads your token from stdin; else FEDOPS_TOKEN."
+    ),
 ]
 Overrides = Annotated[
     list[str] | None,
