@@ -10,7 +10,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 
 from fastapi import APIRouter, FastAPI, Request
 from starlette.exceptions import HTTPException
-from starlette.responses import PlainTextResponse
+from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import Scope
 
@@ -18,6 +18,7 @@ from fedops.core.contracts import Health
 from fedops.core.errors import FedOpsError, NotFound
 from fedops.server.access.permissions import PREFIX
 from fedops.server.api.http import error_responses, protocol_check, reference_page
+from fedops.server.api.http.authentication import ERRORS
 from fedops.server.api.http.front_door import FrontDoor
 from fedops.server.api.http.plain_door import OnlyBelow, PlainDoor
 from fedops.server.api.routes import (
@@ -164,22 +165,27 @@ def _add_routes(app: FastAPI) -> None:
 _plain = APIRouter(tags=["server"])
 
 
-@_plain.get("/health", response_model_exclude_unset=True)
+@_plain.get("/health", response_model_exclude_unset=True, responses=ERRORS)
 def health(request: Request) -> Health:
     """Whether the server and its database answer, and what they lack. Needs no token."""
     services: Services = request.app.state.services
     return health_of(services.db, services.settings.home)
 
 
-@_plain.get("/ca.pem", response_class=PlainTextResponse)
-def authorities(request: Request) -> PlainTextResponse:
+_PEM = "application/x-pem-file"
+
+
+@_plain.get(
+    "/ca.pem", response_class=Response, responses={**ERRORS, 200: {"content": {_PEM: {}}}}
+)
+def authorities(request: Request) -> Response:
     """The certificate authorities of this server, for devices to compare and to keep. Needs no token."""
     pem = ca_pem(request.app.state.services.settings)
     if pem is None:
         raise NotFound(
             "this server names no certificate authority: use its https:// URL without a fingerprint"
         )
-    return PlainTextResponse(pem, media_type="application/x-pem-file")
+    return Response(pem, media_type=_PEM)
 
 
 async def _nothing_here(request: Request) -> None:

@@ -16,6 +16,11 @@ from hypothesis import strategies as st
 from managing import World, managing
 from people import user_token
 from schemathesis import GenerationMode
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from fedops.core import contracts as c
 from fedops.core.states import Role
@@ -33,8 +38,8 @@ KNOWN = {
     "version": "V0",
     "user": "someone",
 }
-
-
+#: The answers are those of the description, too.
+AS_DESCRIBED = [status_code_conformance, content_type_conformance, response_schema_conformance]
 NOBODY, DEVICE = "nobody", "device"
 
 
@@ -114,6 +119,7 @@ def _try(target: Target, operation: Any, mode: GenerationMode, examples: int = E
             answer = _send(target, case, known)
         target.seen[answer.status_code] += 1
         assert answer.status_code < 500, f"{case.as_curl_command()}\n{answer.text}"
+        case.validate_response(answer, checks=AS_DESCRIBED)
 
     check()
 
