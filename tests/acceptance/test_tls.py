@@ -178,7 +178,8 @@ def test_a_new_authority_is_learnt_while_the_old_one_is_trusted(world: World) ->
     known = (federation.device_home("learner") / "ca.pem").read_text()
     federation.on_server("server", "tls", "rotate")
     assert known in (federation.server_home / "tls" / "ca.pem").read_text()
-    new_line = federation.join_line()
+    # The server shows its new certificate when the command ends.
+    federation.paste(world.device, federation.join_line(), "newcomer")
     federation.start_client("learner", TINY, "tiny")
     federation.until(
         "the device to learn it",
@@ -188,7 +189,6 @@ def test_a_new_authority_is_learnt_while_the_old_one_is_trusted(world: World) ->
         ),
     )
     federation.until_ready(["learner"], seconds=90.0)
-    federation.paste(world.device, new_line, "newcomer")
     newest = (federation.device_home("newcomer") / "ca.pem").read_text()
     assert newest != known
     assert newest in (federation.device_home("learner") / "ca.pem").read_text()

@@ -175,9 +175,7 @@ def health(request: Request) -> Health:
 _PEM = "application/x-pem-file"
 
 
-@_plain.get(
-    "/ca.pem", response_class=Response, responses={**ERRORS, 200: {"content": {_PEM: {}}}}
-)
+@_plain.get("/ca.pem", response_class=Response, responses={**ERRORS, 200: {"content": {_PEM: {}}}})
 def authorities(request: Request) -> Response:
     """The certificate authorities of this server, for devices to compare and to keep. Needs no token."""
     pem = ca_pem(request.app.state.services.settings)

@@ -209,9 +209,12 @@ def _reached(info: ServerInfo) -> dict[str, str]:
 def rotate(home: options.Home = None, as_json: options.Json = False) -> None:
     """Make a new certificate authority. Devices learn of it over connections that the old one vouches for.
 
-    Both are trusted for 30 days. A server that runs has its new certificate within ten seconds. A device
-    that is away for all that time joins once more, with the line that 'fedops token create' shows.
+    Both are trusted for 30 days. If the server runs, the command ends when it shows its new certificate,
+    within ten seconds. A device that is away for all that time joins once more, with the line that
+    'fedops token create' shows.
     """
+    from fedops.cli.access.authority_in_use import shows_authority
+    from fedops.server.tls.authority import pem_of
     from fedops.server.tls.endpoint import join_url, own_certificates
 
     settings = server_settings(home=home)
@@ -221,11 +224,17 @@ def rotate(home: options.Home = None, as_json: options.Json = False) -> None:
             "this server has certificates of your own: replace the files that you gave it"
         )
     own.authority()
-    own.rotate()
+    authority = pem_of(own.rotate().certificate).decode()
     line = join_url(settings.model_copy(update={"tls": "on"}))
-    value = {"authority": split_fingerprint(line).fingerprint, "file": str(own.ca_file)}
+    in_use = shows_authority(settings.local_url_file, authority)
+    value = {
+        "authority": split_fingerprint(line).fingerprint,
+        "file": str(own.ca_file),
+        "in_use": in_use,
+    }
     show(
         value,
         as_json,
         f"The new authority is {value['authority']}; the old one is trusted for 30 days.",
+        *([] if in_use is not False else ["The server still shows the old certificate."]),
     )
