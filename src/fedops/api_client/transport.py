@@ -83,7 +83,12 @@ class Client:
         )
 
     def use_token(self, token: str) -> None:
-        """From the next call on, call with another token."""
+        """From the next call on, call with another token.
+
+        >>> operator.use_token(operator.create_user_token(c.PersonalTokenCreate(note="CI")).token)
+        >>> operator.whoami().user
+        'admin'
+        """
         self._http.headers["authorization"] = f"Bearer {_token(token)}"
 
     def close(self) -> None:

@@ -212,9 +212,10 @@ class Gate:
 
         async def counted() -> Message:
             message = await receive()
-            if wait := sent.wait(device_id):
+            size = len(message.get("body", b""))
+            if size and (wait := sent.wait(device_id)):
                 raise TooMany(_TOO_MUCH, wait)
-            sent.take(device_id, len(message.get("body", b"")))
+            sent.take(device_id, size)
             return message
 
         return counted

@@ -69,7 +69,12 @@ class Sending:
 
     def begin(self, port: int, size: int) -> socket.socket:
         """Promise all of it, and send so many bytes. The connection stays open."""
-        sent = {**self.headers, **BODY, "host": "x", "content-length": str(len(self.data))}
+        sent = {
+            **self.headers,
+            **BODY,
+            "host": f"127.0.0.1:{port}",
+            "content-length": str(len(self.data)),
+        }
         head = "POST /api/v1/blobs HTTP/1.1\r\n" + "".join(f"{k}: {v}\r\n" for k, v in sent.items())
         connection = socket.create_connection(("127.0.0.1", port), timeout=20)
         connection.sendall(head.encode() + b"\r\n" + self.data[:size])

@@ -93,7 +93,8 @@ def manager(
     )
     engines = FakeEngines()
     app = create_app(settings, engines)
-    with serving(front(app), port=port):
+    gate = front(app)
+    with serving(gate, port=port):
         (folder / "files").mkdir(exist_ok=True)
         made = Manager(
             f"http://127.0.0.1:{port}",
@@ -101,6 +102,7 @@ def manager(
             FakeClock(),
             folder / "files",
             app,
+            gate,
             engines=engines,
         )
         try:
