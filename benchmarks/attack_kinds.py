@@ -205,7 +205,7 @@ class Evil(LightDevice):
 def _take_part(target: Target, metrics: Mapping[str, Any], seconds: float) -> str:
     """Work in the rounds of the run for a while, and say that of it."""
     tally = Tally()
-    spec = {"url": target.federation.url, "tasks": [TASK]}
+    spec = {"url": target.federation.url, "tasks": [TASK], "authorities": ""}
     device = Evil(target.name, target.device_token, spec, Shelf(), tally)
     device.metrics = metrics
 
