@@ -215,6 +215,25 @@ def test_candidates_carry_their_history(world: World) -> None:
     a, b = engine.candidates().candidates
     assert (a.rounds_taken, a.last_round, a.last_seconds, a.last_loss) == (2, 2, 0.5, 0.25)
     assert (b.rounds_taken, b.last_round) == (1, 2)
+    assert (a.rounds_invited, a.last_invited, b.rounds_invited) == (2, 2, 1)
+    assert a.round_seconds is None, "no selector of the run goes by it"
+
+
+def test_candidates_of_a_run_with_a_selector_carry_their_usual_seconds(world: World) -> None:
+    world.task()
+    world.ready_devices("a", "b")
+    _, engine = world.running("mnist", "server.selection.selector=oort")
+    world.do_round(engine, 1, "a", "b")
+    engine.begin_round(2, c.RoundBegin(selected={"a": "its turn", "b": "its turn"}))
+    commit = world.commit(engine, 2, "a", "b")
+    slower = commit.participations[0].model_copy(update={"seconds": 1.5})
+    lost = c.ParticipationReport(device="b", status=ParticipationStatus.DROPPED, reason="gone")
+    engine.commit(commit.model_copy(update={"participations": [slower, lost]}))
+    found = {x.device: x.round_seconds for x in engine.candidates().candidates}
+    assert found == {"a": pytest.approx(0.5 + 0.3 * 1.0), "b": 0.5}
+    _, b = engine.candidates().candidates
+    assert (b.rounds_invited, b.last_invited, b.rounds_taken, b.last_round) == (2, 2, 1, 1)
+    assert (b.last_seconds, b.last_loss) == (0.5, 0.25)
 
 
 def test_why_tells_the_phase_with_numbers(world: World) -> None:

@@ -83,7 +83,6 @@ from fedops.core.contracts.round_engine import (
     AttemptSpec,
     BlobHandover,
     CancelRequest,
-    Candidate,
     Candidates,
     Collected,
     CollectRequest,
@@ -123,6 +122,7 @@ from fedops.core.contracts.runs import (
     TaskRead,
     TaskUpdate,
 )
+from fedops.core.contracts.selection import Candidate, IntegrityFlag, SelectionDecision
 from fedops.core.contracts.server import (
     BackupReport,
     ErrorReply,
@@ -189,6 +189,7 @@ __all__ = [
     "Health",
     "HeldAssignment",
     "Instruction",
+    "IntegrityFlag",
     "JoinReply",
     "JoinRequest",
     "LogPage",
@@ -233,6 +234,7 @@ __all__ = [
     "RunRead",
     "RunRetry",
     "RunStart",
+    "SelectionDecision",
     "ServerInfo",
     "SlotRequest",
     "Stage",
