@@ -206,6 +206,23 @@ def test_a_device_that_evaluates_only_is_told_apart(world: World) -> None:
     assert "judge: evaluates only: it has no training example" in world.operator.run(run.id).why
 
 
+def test_a_device_whose_conditions_are_unmet_is_not_invited_until_they_are(world: World) -> None:
+    world.task()
+    devices = world.ready_devices("plugged", "moving")
+    run, engine = world.running()
+    process = idle().process.model_copy(update={"unmet_conditions": "not charging"})
+    devices["moving"].poll(idle().model_copy(update={"process": process}))
+    world.step()
+    why = "takes no new work by its owner's conditions: not charging"
+    found = {x.device: x.unavailable for x in engine.candidates().candidates}
+    assert found == {"moving": why, "plugged": None}
+    engine.progress(c.EngineProgress(phase="waiting", round=1, needed=2))
+    assert f"moving: {why}" in world.operator.run(run.id).why
+    devices["moving"].poll(idle())
+    world.step()
+    assert all(x.unavailable is None for x in engine.candidates().candidates)
+
+
 def test_candidates_carry_their_history(world: World) -> None:
     world.task()
     world.ready_devices("a", "b")
