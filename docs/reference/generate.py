@@ -9,7 +9,8 @@ import importlib
 import inspect
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
@@ -21,6 +22,7 @@ from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings
 
 from fedops import settings
+from fedops.algorithms.selection.registry import BUILT_IN
 from fedops.cli.main import COMMANDS
 from fedops.config import schema
 from fedops.results.tables import LAYOUTS
@@ -71,6 +73,11 @@ those below, to what the app's own files on the device name, and to the names th
 evaluate and validate is said by the app's own files alone. A setting that may lead to a file, a folder or a
 URL is always the device's own, and so are `dataset.root`, `xai.output_dir`, `server.url` and `[wandb]`.
 What is not allowed is refused, with its name, before the device does anything.
+"""
+ABOUT_SELECTORS = """
+The selectors are {selectors}, and those of packages that you installed on the server (entry points
+`fedops.selectors`). [How clients are chosen](../explanation/selection.md) says what each does and needs.
+These are their options:
 """
 ABOUT_API = """\
 All calls are below `/api/v1`, except `/health`. They accept and return JSON, unless a call transfers a
@@ -217,8 +224,25 @@ def config_page() -> str:
         if title:
             parts.append(_about(model))
         parts.append(_field_table(model, lambda name: f"`{name}`"))
+        if model is schema.ClientSelection:
+            parts += [ABOUT_SELECTORS.format(selectors=_listed(BUILT_IN)), *_selector_options()]
     parts += [ABOUT_NETWORK, *_network_names()]
     return "\n".join(part for part in parts if part)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _selector_options() -> Iterator[str]:
+    """The selectors, each with its options."""
+    rows = ["| selector | option | type | default | |", "|---|---|---|---|---|"]
+    for name, selector in BUILT_IN.items():
+        comments = _comments(selector)
+        for one in fields(selector):
+            kind, about = _TYPES[type(one.default)], _cell(comments[one.name])
+            rows.append(f"| `{name}` | `{one.name}` | {kind} | `{one.default}` | {about} |")
+    yield "\n".join([*rows, ""])
 
 
 def _network_names() -> Iterator[str]:
@@ -326,7 +350,7 @@ def _default(field: Any) -> str:
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 
-def _comments(model: type[BaseModel]) -> dict[str, str]:
+def _comments(model: type) -> dict[str, str]:
     """Field -> its ``#:`` comment."""
     found: dict[str, str] = {}
     for cls in reversed(model.__mro__[:-1]):

@@ -254,9 +254,9 @@ class World:
         self._open.append(engine)
         return made.attempt_id, engine
 
-    def running(self, task: str = "mnist") -> tuple[c.RunRead, Engine]:
+    def running(self, task: str = "mnist", *overrides: str) -> tuple[c.RunRead, Engine]:
         """A run whose engine said hello and that has an initial model."""
-        run = self.operator.start_run(task, c.RunStart())
+        run = self.operator.start_run(task, c.RunStart(overrides=list(overrides)))
         _, engine = self.open_attempt(run.id)
         spec = engine.hello(c.EngineHello(pid=4711))
         if spec.model is None:

@@ -242,12 +242,27 @@ class Gate(Section):
         return value
 
 
+class ClientSelection(Section):
+    """``[server.selection]``: how the clients of a round are chosen; its other keys are options."""
+
+    model_config = ConfigDict(extra="allow")
+
+    #: The selector, by name.
+    selector: Annotated[str, Field(min_length=1)] = "random"
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What is given to the selector."""
+        return dict(self.model_extra or {})
+
+
 class Server(Section):
     #: The Server Manager that the client app joins.
     url: str | None = None
     #: Flower's strategy, by its current or former name, with its arguments.
     strategy: Strategy = Strategy()
     round: RoundPolicy = RoundPolicy()
+    selection: ClientSelection = ClientSelection()
     limits: Limits = Limits()
     gate: Gate = Gate()
 

@@ -8,18 +8,19 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from fedops.algorithms.selection import Selector
+from fedops.algorithms.selection.selector import RoundAhead, Selector
 from fedops.core.contracts import Candidate, RoundBegin
 from fedops.core.contracts.training import ConfigValue
 from fedops.core.reasons.why import EVALUATES_ONLY
 from fedops.core.seeds import draw_seed
 from fedops.core.states import FailureReason
+from fedops.engine.choosing import Choice, draw_clients
 from fedops.engine.collecting import Collection
 from fedops.engine.global_model import GlobalModel
 from fedops.engine.instructions import Invitation, Orders
 from fedops.engine.link.exit_reasons import RunFailed, heed
 from fedops.engine.link.server_link import ServerLink
-from fedops.engine.round_size import draw_clients, why_waiting
+from fedops.engine.round_size import why_waiting
 from fedops.engine.run_setup import Setup
 from fedops.failpoints import reached
 from fedops.waiting import Timeout
@@ -151,6 +152,11 @@ class Recruiter:
         return {c.device: c for c in self._candidates if c.device not in self.refused}
 
     @property
+    def _trainable(self) -> int:
+        """How many of them may train."""
+        return sum(not self.only_evaluates(candidate) for candidate in self.known.values())
+
+    @property
     def announced(self) -> list[int]:
         """How many examples those said that they have who have any."""
         return [c.examples for c in self._candidates if c.examples]
@@ -172,7 +178,9 @@ class Recruiter:
         """
         rng = np.random.default_rng(draw_seed(self._setup.spec.seed, round_, retry))
         available = len(ready.keys() | collection.updates.keys())
-        chosen = self._choose(ready, collection, self._rules.invited(available), rng)
+        ahead = RoundAhead(round_, self._trainable, self._rules.invited(available))
+        choice = self._choose(ready, collection, ahead, rng)
+        chosen = dict(sorted(choice.chosen.items()))
         if not chosen and collection.devices:
             return available
         told = self.configure(round_, model, [ready[name] for name in chosen])
@@ -222,9 +230,9 @@ class Recruiter:
         self,
         ready: Mapping[str, Candidate],
         collection: Collection,
-        invited: int,
+        ahead: RoundAhead,
         rng: np.random.Generator,
-    ) -> dict[str, str]:
+    ) -> Choice:
         """Who is to be asked now, with the reason: first who was not asked yet, last who works elsewhere."""
         settled = {*collection.updates, *(d for d in collection.present if d in ready)}
         taken, tried = {*settled, *collection.outstanding}, set(collection.devices)
@@ -235,8 +243,7 @@ class Recruiter:
             [candidate for candidate in free if candidate.device in tried],
             [candidate for candidate in pool if candidate.busy_with is not None],
         ]
-        chosen = draw_clients(self._selector, pools, invited - len(settled), rng)
-        return dict(sorted(chosen.items()))
+        return draw_clients(self._selector, pools, ahead.clients - len(settled), ahead, rng)
 
     def _only_evaluating(
         self,

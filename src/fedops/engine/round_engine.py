@@ -14,7 +14,7 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any, Literal
 
-from fedops.algorithms.selection import Selector, UniformSelector
+from fedops.algorithms.selection.selector import Selector
 from fedops.core.contracts import Candidate, Encoding, EngineProgress, OpenRound
 from fedops.core.errors import Invalid
 from fedops.core.reasons.shortages import is_of_device
@@ -56,7 +56,7 @@ class RoundEngine:
         self._files = BlobFiles(link, setup.spool, setup.spec.blobs_dir)
         self._stream = DeliveryStream(link)
         self._limits = ReplyLimits(setup.config.server.limits)
-        self._recruiter = Recruiter(setup, link, selector or UniformSelector())
+        self._recruiter = Recruiter(setup, link, selector or setup.selector)
         self._committer = RoundCommitter(link, self._files, setup.strategy, setup.spool)
         #: Whether anybody has measured the final model.
         self.evaluated = setup.validation is not None

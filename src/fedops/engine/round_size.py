@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-import numpy as np
-
-from fedops.algorithms.selection import Selector
 from fedops.config.schema import Config, RoundPolicy
 from fedops.core.contracts import Candidate
 from fedops.core.quorum import clients_needed, clients_wanted, quorum
@@ -96,18 +93,3 @@ def _briefly(reasons: list[tuple[str, str]]) -> list[tuple[str, str]]:
     if len(silent) <= NAMED:
         return reasons
     return [(name, _OFFLINE if name in silent else why) for name, why in reasons]
-
-
-def draw_clients(
-    selector: Selector,
-    pools: Sequence[Sequence[Candidate]],
-    count: int,
-    rng: np.random.Generator,
-) -> dict[str, str]:
-    """``count`` clients with the reason for each: of the first pool, then of the next, as far as needed."""
-    chosen: dict[str, str] = {}
-    for pool in pools:
-        fresh = [candidate for candidate in pool if candidate.device not in chosen]
-        if fresh and len(chosen) < count:
-            chosen |= selector.select(fresh, count - len(chosen), rng)
-    return chosen

@@ -10,6 +10,8 @@ from pathlib import Path
 from shutil import rmtree
 from typing import Any, Protocol
 
+from fedops.algorithms.selection.registry import make_selector
+from fedops.algorithms.selection.selector import Selector
 from fedops.config.loading import to_plain
 from fedops.config.schema import Config
 from fedops.core.contracts import AttemptSpec, ModelInit
@@ -44,6 +46,7 @@ class Setup:
     spec: AttemptSpec
     config: Config
     strategy: AggregationPort
+    selector: Selector
     model: GlobalModel
     #: Evaluates on the validation data. None when there is none: a model less in memory.
     adapter: ModelAdapter | None
@@ -97,6 +100,8 @@ def prepare_run(
     files = BlobFiles(link, spool, spec.blobs_dir)
     try:
         strategy = make_strategy(project.config)
+        selection = project.config.server.selection
+        selector = make_selector(selection.selector, selection.options)
         adapter = project.make_adapter(spec.seed)
         validation = _validation_data(project)
         model = _starting_model(spec, adapter, link, files, spool)
@@ -105,7 +110,7 @@ def prepare_run(
         raise RunFailed(FailureReason.APP_ERROR, str(error)) from None
     plain = to_plain(project.config)
     kept = adapter if validation is not None else None
-    return Setup(spec, project.config, strategy, model, kept, spool, validation, plain)
+    return Setup(spec, project.config, strategy, selector, model, kept, spool, validation, plain)
 
 
 def _validation_data(project: ServerProject) -> tuple[Any, str] | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 
+from fedops.algorithms.selection.registry import make_selector
 from fedops.flower.strategies.strategy_factory import make_strategy
 from fedops.scalize.adapter.protocol import ModelAdapter
 from fedops.scalize.check.check_process import Further, main
@@ -19,9 +20,11 @@ class InARun(Further):
     """What the round engine and a device look at first."""
 
     def look_at(self, project: Project) -> None:
-        """Make the strategy that the config names."""
+        """Make the strategy and the selector that the config names."""
         wanted = project.config.server.strategy
         make_strategy(wanted.target, wanted.kwargs, [project.app_dir])
+        chosen = project.config.server.selection
+        make_selector(chosen.selector, chosen.options)
 
     def look_at_built(self, project: Project, adapter: ModelAdapter, split: DataSplit) -> None:
         """Open what ``[xai]`` asks for, and write nothing."""

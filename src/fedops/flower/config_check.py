@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from fedops.algorithms.selection.registry import make_selector
 from fedops.config.schema import Config, Xai
 from fedops.core.contracts.confinement import Confinement
 from fedops.core.errors import Forbidden, Invalid
@@ -76,6 +77,7 @@ def _look(app_dir: Path, plain: dict[str, Any], only_strategy: bool) -> None:
         make_importable(project.manifest)
         strategy = config.server.strategy
         make_strategy(strategy.target, strategy.kwargs, [app_dir])
+        make_selector(config.server.selection.selector, config.server.selection.options)
     if not only_strategy and project.call("model") is not None:
         _check_layer(config, project.make_adapter(config.random_seed))
 

@@ -17,6 +17,7 @@ import zstandard
 from fedops.core import contracts as c
 from fedops.core.contracts.training import ARRAYS, CONFIG, TrainingOrder
 from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus
+from fedops.results.device_history import DeviceHistories
 from fedops.storage.atomic_files import sha256_of
 from fedops.storage.payloads import assemble, blobs_of, check_document, pack_payload
 from fedops.storage.tensors import Tensors, load
@@ -42,6 +43,7 @@ class InMemoryServer:
         self.attempt = 1
         self.initial: c.ModelInit | None = None
         self.commits: list[c.RoundCommit] = []
+        self.histories = DeviceHistories()
         self.begun: list[tuple[int, dict[str, str]]] = []
         self.batches: list[c.OfferBatch] = []
         self.assignments: list[Assignment] = []
@@ -225,6 +227,7 @@ class InMemoryServer:
                     unavailable=self.unavailable.get(name),
                     evaluates_only=self.evaluates_only.get(name),
                     busy_with=self.busy.get(name),
+                    **self.histories.of(name),
                 )
                 for name, node_id in self.node_ids.items()
             ],
@@ -323,6 +326,7 @@ class InMemoryServer:
         assert self.blob(body.model).is_file()
         assert body.strategy_state is None or self.blob(body.strategy_state).is_file()
         self.commits.append(body)
+        self.histories.note(body)
         self.on_commit(body)
         return c.CommitReply(command=self.command)
 

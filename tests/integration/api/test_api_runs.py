@@ -206,6 +206,23 @@ def test_a_device_that_evaluates_only_is_told_apart(world: World) -> None:
     assert "judge: evaluates only: it has no training example" in world.operator.run(run.id).why
 
 
+def test_a_device_whose_conditions_are_unmet_is_not_invited_until_they_are(world: World) -> None:
+    world.task()
+    devices = world.ready_devices("plugged", "moving")
+    run, engine = world.running()
+    process = idle().process.model_copy(update={"unmet_conditions": "not charging"})
+    devices["moving"].poll(idle().model_copy(update={"process": process}))
+    world.step()
+    why = "takes no new work by its owner's conditions: not charging"
+    found = {x.device: x.unavailable for x in engine.candidates().candidates}
+    assert found == {"moving": why, "plugged": None}
+    engine.progress(c.EngineProgress(phase="waiting", round=1, needed=2))
+    assert f"moving: {why}" in world.operator.run(run.id).why
+    devices["moving"].poll(idle())
+    world.step()
+    assert all(x.unavailable is None for x in engine.candidates().candidates)
+
+
 def test_candidates_carry_their_history(world: World) -> None:
     world.task()
     world.ready_devices("a", "b")
@@ -215,6 +232,25 @@ def test_candidates_carry_their_history(world: World) -> None:
     a, b = engine.candidates().candidates
     assert (a.rounds_taken, a.last_round, a.last_seconds, a.last_loss) == (2, 2, 0.5, 0.25)
     assert (b.rounds_taken, b.last_round) == (1, 2)
+    assert (a.rounds_invited, a.last_invited, b.rounds_invited) == (2, 2, 1)
+    assert a.round_seconds is None, "no selector of the run goes by it"
+
+
+def test_candidates_of_a_run_with_a_selector_carry_their_usual_seconds(world: World) -> None:
+    world.task()
+    world.ready_devices("a", "b")
+    _, engine = world.running("mnist", "server.selection.selector=oort")
+    world.do_round(engine, 1, "a", "b")
+    engine.begin_round(2, c.RoundBegin(selected={"a": "its turn", "b": "its turn"}))
+    commit = world.commit(engine, 2, "a", "b")
+    slower = commit.participations[0].model_copy(update={"seconds": 1.5})
+    lost = c.ParticipationReport(device="b", status=ParticipationStatus.DROPPED, reason="gone")
+    engine.commit(commit.model_copy(update={"participations": [slower, lost]}))
+    found = {x.device: x.round_seconds for x in engine.candidates().candidates}
+    assert found == {"a": pytest.approx(0.5 + 0.3 * 1.0), "b": 0.5}
+    _, b = engine.candidates().candidates
+    assert (b.rounds_invited, b.last_invited, b.rounds_taken, b.last_round) == (2, 2, 1, 1)
+    assert (b.last_seconds, b.last_loss) == (0.5, 0.25)
 
 
 def test_why_tells_the_phase_with_numbers(world: World) -> None:

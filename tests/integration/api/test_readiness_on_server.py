@@ -140,6 +140,9 @@ def test_of_a_config_that_was_found_right_only_another_strategy_is_examined(worl
     assert engines.only_strategy == [False, True]
     world.operator.update_task("mnist", c.TaskUpdate(overrides=["xai.layer=y", other]))
     assert engines.only_strategy == [False, True, False]
+    selection = "server.selection.selector=oort"
+    world.operator.update_task("mnist", c.TaskUpdate(overrides=["xai.enabled=true", selection]))
+    assert engines.only_strategy == [False, True, False, True]
 
 
 def test_what_cannot_be_judged_is_let_through(world: World) -> None:

@@ -294,6 +294,16 @@ def test_a_client_that_eats_too_much_memory_is_ended(device: Device) -> None:
     assert "memory_mb = 600" in work.end["reason"]
 
 
+def test_a_device_reports_that_its_owner_lets_it_take_no_work_now(device: Device) -> None:
+    (device.home / "device.toml").write_text("[conditions]\nmemory_mb = 1000000000\n")
+    device.start()
+    device.until("idle")
+    unmet = "less than 1000000000 MB of memory free"
+    assert {poll["process"]["unmet_conditions"] for poll in device.server.polls} == {unmet}
+    said = f"takes no new work by its owner's conditions: {unmet}"
+    assert said in client_status(device.home).why
+
+
 # --- mistakes ------------------------------------------------------------------------------------
 
 

@@ -99,6 +99,14 @@ def test_a_sound_config_is_no_problem(app: Path) -> None:
         ),
         (["model.width=many"], "TypeError"),
         (["server.strategy._target_=flwr.serverapp.strategy.FedAvgg"], "did you mean 'FedAvg'?"),
+        (
+            ["server.selection.selector=ort"],
+            "no selector 'ort'; did you mean 'oort'? Known: 'random'",
+        ),
+        (
+            ["server.selection.selector=tiers", "server.selection.tires=3"],
+            "tires: unknown option; did you mean 'tiers'? allowed: 'tiers'",
+        ),
     ],
 )
 def test_what_is_wrong_everywhere_is_said_in_one_sentence(

@@ -98,6 +98,7 @@ def test_an_empty_config_has_defaults() -> None:
     assert config.clients_per_round is None
     assert config.server.strategy.target == "flwr.serverapp.strategy.FedAvg"
     assert config.framework is None
+    assert (config.server.selection.selector, config.server.selection.options) == ("random", {})
     assert not config.xai.enabled
 
 
@@ -126,6 +127,8 @@ def test_the_wandb_key_is_never_shown(config: Config) -> None:
         ("optimizer=sgd", lambda c: c.optimizer.target == "sgd"),
         ("train._target_=my.train", lambda c: c.train.target == "my.train"),
         ("clients_per_round=", lambda c: c.clients_per_round is None),
+        ("server.selection.selector=oort", lambda c: c.server.selection.selector == "oort"),
+        ("server.selection.tiers=3", lambda c: c.server.selection.options == {"tiers": 3}),
         ("server.strategy.name=a=b", lambda c: c.server.strategy.kwargs["name"] == "a=b"),
         ("model.note=1\nbatch_size=3", lambda c: c.batch_size == 128),
     ],

@@ -140,6 +140,16 @@ def test_every_process_status_has_a_sentence(status: ProcessStatus) -> None:
     assert device_why(_device(process=_process(status))).startswith("online; ")
 
 
+UNMET = ProcessReport(status=ProcessStatus.IDLE, task="mnist", unmet_conditions="not charging")
+
+
+def test_a_device_whose_owner_lets_it_take_no_work_now_says_so() -> None:
+    assert device_why(_device(process=UNMET)) == (
+        "online; its training client is ready; "
+        "takes no new work by its owner's conditions: not charging"
+    )
+
+
 def test_whether_a_device_can_be_invited() -> None:
     starting = _process(ProcessStatus.STARTING)
     cases = [
@@ -149,6 +159,11 @@ def test_whether_a_device_can_be_invited() -> None:
         (_device(), "another data set", "refused for this run: another data set"),
         (_device(online=False), None, "offline, last seen 1 s ago"),
         (_device(process=starting), None, "its training client has been starting for 12 s"),
+        (
+            _device(process=UNMET),
+            None,
+            "takes no new work by its owner's conditions: not charging",
+        ),
     ]
     for device, refused, why in cases:
         assert unavailable(device, "mnist", refused) == why

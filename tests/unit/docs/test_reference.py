@@ -50,7 +50,7 @@ def test_every_decision_is_in_the_list() -> None:
 
 #: Groups of entry points and files, which look like modules and are none.
 NO_MODULES = {"fedops.adapters", "fedops.explainers", "fedops.conf", "fedops.db", "fedops.dump"}
-NO_MODULES |= {"fedops.exe"}
+NO_MODULES |= {"fedops.exe", "fedops.selectors"}
 #: In output that a page shows, what logged a line.
 LOGGER = re.compile(r"(?:INFO|WARNING|ERROR) +fedops[\w.]*")
 MODULE = re.compile(r"(?<![\w./])fedops(?:\.[a-zA-Z_]\w*)+")

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedops.config.schema import AcceleratorName
+from fedops.core.conditions import Conditions
 from fedops.core.contracts import RecordKind
 from fedops.core.errors import Conflict, Invalid
 from fedops.core.validation_messages import validation_messages
@@ -40,6 +41,13 @@ DEFAULT_TEXT = """\
 # explanations = "none"   # what may leave of explanations: "none", "scores" or "images"
 # logs = true             # the training client's log lines
 # telemetry = true        # CPU, memory, disk, network, GPU, battery
+
+[conditions]               # while one is not met, the device takes no new work; what is not known is not met
+# charging = false        # only on mains
+# battery_percent = 0     # only with this much left in the battery
+# unmetered = false       # only on a network that is not metered (Linux with NetworkManager)
+# memory_mb = 0           # only with this much memory free
+# hours = ""              # only then, such as "22:00-06:00", by this device's clock
 
 [network]
 # proxy = ""              # to the server: http://, https:// or socks5://HOST:PORT, or "environment"
@@ -81,6 +89,7 @@ class Network(_Section):
 class DeviceConfig(_Section):
     limits: Limits = Limits()
     uploads: Uploads = Uploads()
+    conditions: Conditions = Conditions()
     network: Network = Network()
 
     def bound(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fedops.client.local.messages import ClientStatus, HeldStatus
 from fedops.core.contracts import ProcessReport
 from fedops.core.reasons.durations import duration_of_limit
-from fedops.core.reasons.readiness import last_refusal, readiness_text
+from fedops.core.reasons.readiness import conditions_text, last_refusal, readiness_text
 from fedops.core.states import Enrolment, ProcessStatus, ReadinessStatus
 
 
@@ -51,8 +51,7 @@ def _idle(process: ProcessReport, status: ClientStatus, seconds: str) -> str:
         what = f"idle for {seconds}, waiting to be selected in run {status.server.runs[0]}"
     else:
         what = f"idle for {seconds}, no run is active"
-    last = last_refusal(process)
-    return f"{what}; {last}" if last else what
+    return "; ".join(filter(None, [what, conditions_text(process), last_refusal(process)]))
 
 
 def _held(held: HeldStatus) -> str:

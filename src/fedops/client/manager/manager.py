@@ -22,11 +22,8 @@ from fastapi import FastAPI
 
 from fedops.api_client import proxy_for, without_credentials
 from fedops.client.device.authority_pin import AuthorityPin
-from fedops.client.device.data_dir import (
-    DataDir,
-    Identity,
-    write_secret,
-)
+from fedops.client.device.conditions import ConditionWatch
+from fedops.client.device.data_dir import DataDir, Identity, write_secret
 from fedops.client.device.device_config import DeviceConfig
 from fedops.client.device.enrolment import describe_device
 from fedops.client.device.training_home import TrainingHome
@@ -114,6 +111,7 @@ class ClientManager:
             lambda: self._desk.stopped,
         )
         self._readiness = ReadinessBook(home.refusal, lambda: self._server.tell_now())
+        self._conditions = ConditionWatch(config.conditions, lambda: self._server.tell_now())
         self._intake = ReportIntake(
             self._spool, self._reconciler, self._readiness, self._supervisor.replace
         )
@@ -134,7 +132,13 @@ class ClientManager:
         )
         self._sender = SpoolSender(self._to.device, self._spool, self._reach)
         self._housekeeping = Monitoring(
-            home.path, config, self._spool, self._supervisor, self._logs, self._telemetry_seconds
+            home.path,
+            config,
+            self._spool,
+            self._supervisor,
+            self._logs,
+            self._telemetry_seconds,
+            self._conditions,
         )
         self._local = LocalServer(self._local_app(token), bind(settings.host, settings.port))
 
@@ -203,6 +207,7 @@ class ClientManager:
         here = {"pid": os.getpid(), "url": self._local.url}
         write_secret(self._home.local_api, json.dumps(here) + "\n")
         logger.info("Client Manager of '%s' on %s", self._identity.name, self._local.url)
+        self._conditions.look()
         self._supervisor.start()
         self._housekeeping.start()
         try:
@@ -285,7 +290,7 @@ class ClientManager:
             life=self._life,
             tasks=self._tasks,
             info=self._machine if self._server.wanted is None else None,
-            process=self._readiness.report(self._supervisor.report()),
+            process=self._process(),
             held=self._desk.held(),
             spool_records=self._spool.count,
             spool_dropped=self._spool.dropped,
@@ -326,6 +331,10 @@ class ClientManager:
 
     # --- the training client -----------------------------------------------------------------------
 
+    def _process(self) -> ProcessReport:
+        """The training client, whether it is ready, and whether its owner lets it take work now."""
+        return self._conditions.report(self._readiness.report(self._supervisor.report()))
+
     def _process_changed(self, report: ProcessReport) -> None:
         self._reconciler.changed(report)
         self._readiness.process(report.status)
@@ -364,7 +373,7 @@ class ClientManager:
             app=str(self._options.app_dir),
             tasks=self._tasks,
             server=server,
-            process=self._readiness.report(self._supervisor.report()),
+            process=self._process(),
             training_url=self._reconciler.training_url,
             held=self._desk.status(),
             spool_records=self._spool.count,

@@ -1,4 +1,4 @@
-"""What is done every few seconds: telemetry and log lines into the spool, a look at the memory limit."""
+"""What is done every few seconds: telemetry and log lines into the spool, a look at limits and conditions."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+from fedops.client.device.conditions import ConditionWatch
 from fedops.client.device.device_config import DeviceConfig
 from fedops.client.spool.log_buffer import LogLines
 from fedops.client.spool.spool import Spool
@@ -32,12 +33,14 @@ class Monitoring:
         supervisor: Supervisor,
         logs: Mapping[LogSource, LogLines],
         telemetry_seconds: Callable[[], float],
+        conditions: ConditionWatch,
     ) -> None:
         self._config = config
         self._spool = spool
         self._supervisor = supervisor
         self._logs = logs
         self._telemetry_seconds = telemetry_seconds
+        self._conditions = conditions
         self._telemetry = Telemetry(home)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="housekeeping", daemon=True)
@@ -57,6 +60,7 @@ class Monitoring:
             now = time.monotonic()
             try:
                 self._check_memory()
+                self._conditions.look()
                 if now >= next_logs:
                     next_logs = now + _LOG_SECONDS
                     self._keep_logs()

@@ -86,7 +86,6 @@ from fedops.core.contracts.round_engine import (
     AttemptSpec,
     BlobHandover,
     CancelRequest,
-    Candidate,
     Candidates,
     Collected,
     CollectRequest,
@@ -126,6 +125,7 @@ from fedops.core.contracts.runs import (
     TaskRead,
     TaskUpdate,
 )
+from fedops.core.contracts.selection import Candidate, IntegrityFlag, SelectionDecision
 from fedops.core.contracts.server import (
     BackupReport,
     ErrorReply,
@@ -205,6 +205,7 @@ __all__ = [
     "Health",
     "HeldAssignment",
     "Instruction",
+    "IntegrityFlag",
     "JoinReply",
     "JoinRequest",
     "LogPage",
@@ -253,6 +254,7 @@ __all__ = [
     "RunRead",
     "RunRetry",
     "RunStart",
+    "SelectionDecision",
     "ServerInfo",
     "SignIn",
     "SignInCode",

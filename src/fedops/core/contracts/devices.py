@@ -50,6 +50,8 @@ class ProcessReport(Report):
     #: One entry a task. Nothing: it did not say, and whoever is idle is taken to be ready.
     readiness: list[Readiness] = Field(default_factory=list, max_length=64)
     refusal: Refusal | None = None
+    #: Which conditions of its owner are not met, so that it takes no new work; "": all are.
+    unmet_conditions: Said = Field(default="", max_length=1_000)
     #: Where the model is computed, such as ``cpu`` or ``cuda:1``; "": not known yet.
     accelerator: Said = Field(default="", max_length=40)
     #: Why that is not what was asked for, in one sentence.

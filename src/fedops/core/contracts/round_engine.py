@@ -11,6 +11,7 @@ from fedops.core.contracts.assignments import AssignmentId, AssignmentKind, Blob
 from fedops.core.contracts.base import Age, Digest, Finite, Reply, Report, Said, ShortText
 from fedops.core.contracts.confinement import Confinement
 from fedops.core.contracts.parameters import ParameterContract
+from fedops.core.contracts.selection import Candidate
 from fedops.core.states import AssignmentStatus, FailureReason, ParticipationStatus
 
 
@@ -100,27 +101,6 @@ class ModelInit(Report):
 
     model: Digest
     contract: ParameterContract
-
-
-class Candidate(Reply):
-    """A device that could take part in the next round."""
-
-    device: str
-    node_id: str
-    #: None when it can be invited now, else why not ("offline, last seen 41 s ago").
-    unavailable: str | None = None
-    #: Whether it has data to evaluate on and none to train on; None: it has not said so.
-    evaluates_only: bool | None = None
-    #: How many examples it has to train on, by its own word; None: it has not said so.
-    examples: int | None = None
-    #: Another run that the device works for now: it is a selector's last choice.
-    busy_with: int | None = None
-    #: How long its training client has had nothing in hand. Seconds; 0 while it works or is not known.
-    idle_seconds: float = 0.0
-    rounds_taken: int = 0
-    last_round: int | None = None
-    last_seconds: float | None = None
-    last_loss: float | None = None
 
 
 class Candidates(Reply):

@@ -24,6 +24,12 @@ def not_ready(process: ProcessReport, task: str) -> str | None:
     return f"not ready: {entry.reason}"
 
 
+def conditions_text(process: ProcessReport) -> str:
+    """Why its owner does not let it take new work now; "" if it may."""
+    unmet = process.unmet_conditions
+    return f"takes no new work by its owner's conditions: {unmet}" if unmet else ""
+
+
 def refused_tasks(process: ProcessReport) -> list[Readiness]:
     """What it is not ready for."""
     return [entry for entry in process.readiness if entry.status is ReadinessStatus.REFUSED]

@@ -16,7 +16,13 @@ from fedops.core.reasons.durations import (
     pluralised,
 )
 from fedops.core.reasons.quarantine import quarantined_device, quarantined_version
-from fedops.core.reasons.readiness import last_refusal, not_ready, readiness_text, refused_tasks
+from fedops.core.reasons.readiness import (
+    conditions_text,
+    last_refusal,
+    not_ready,
+    readiness_text,
+    refused_tasks,
+)
 from fedops.core.reasons.stages import stage_text
 from fedops.core.states import (
     PROCESS_READY,
@@ -141,7 +147,9 @@ def _device_why(device: DeviceFacts) -> str:
     idle = process.status is ProcessStatus.IDLE
     but = ", but" if idle and refused_tasks(process) else ";"
     role = f", {EVALUATES_ONLY}" if evaluates_only(device) else ""
-    last = last_refusal(process) if idle else ""
+    last = "; ".join(
+        filter(None, [conditions_text(process), last_refusal(process) if idle else ""])
+    )
     then = next_steps.restart_training() if process.status is ProcessStatus.FATAL else ""
     return next_steps.sentence(f"online{but} {_activity(process)}{role}", last, then)
 
@@ -190,7 +198,7 @@ def unavailable(device: DeviceFacts, task: str, refused: str | None) -> str | No
     other = process.task is not None and process.task != task
     if not other and process.status not in PROCESS_READY:
         return _activity(process)
-    return not_ready(process, task)
+    return not_ready(process, task) or conditions_text(process) or None
 
 
 # --- runs ------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from fedops.flower.codec.messages import (
 )
 from fedops.flower.codec.records import from_record_dict
 from fedops.flower.grid.node_work import NodeWork, NodeWorkBook
+from fedops.results.device_history import DeviceHistories
 from fedops.storage.blobs import keep
 from fedops.storage.folder_blobs import FolderBlobs
 from fedops.storage.payloads import Payload, blobs_of, values_of, write_payload
@@ -52,6 +53,7 @@ class NodeServer:
         #: Node -> what the engine calls it.
         self._names: dict[int, str] = {}
         self._said = ""
+        self._histories = DeviceHistories()
         self.commits: list[c.RoundCommit] = []
         self.finished: c.EngineFinish | None = None
 
@@ -73,6 +75,7 @@ class NodeServer:
 
     def commit(self, body: c.RoundCommit) -> c.CommitReply:
         self.commits.append(body)
+        self._histories.note(body)
         clients = sum(one.examples is not None for one in body.participations)
         metrics = shown(body.metrics or body.client_metrics)
         self._say(body.round, f"{clients} clients, {metrics}, {body.seconds:.1f} s")
@@ -102,8 +105,12 @@ class NodeServer:
         nodes = sorted((node.registered_at, node.node_id) for node in self._grid.get_nodes())
         for _, node_id in nodes:
             self._names.setdefault(node_id, f"node-{len(self._names):05}")
-        found = [c.Candidate(device=self._names[id_], node_id=str(id_)) for _, id_ in nodes]
+        found = [self._candidate(node_id) for _, node_id in nodes]
         return c.Candidates(command="continue", candidates=found)
+
+    def _candidate(self, node_id: int) -> c.Candidate:
+        name = self._names[node_id]
+        return c.Candidate(device=name, node_id=str(node_id), **self._histories.of(name))
 
     # --- work ------------------------------------------------------------------------------------
 

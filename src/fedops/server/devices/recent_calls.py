@@ -242,7 +242,7 @@ def _said(body: WorkPoll, twins: bool) -> tuple[object, ...]:
     status = ProcessStatus.IDLE if process.status in PROCESS_READY else process.status
     ready = tuple((one.task, one.status, one.reason) for one in process.readiness)
     refusal = process.refusal and (process.refusal.run_id, process.refusal.reason)
-    tried = (ready, refusal, process.training_examples != 0)
+    tried = (ready, refusal, process.training_examples != 0, process.unmet_conditions)
     return (body.life, tuple(body.tasks), twins, status, process.restarts, process.reason, tried)
 
 

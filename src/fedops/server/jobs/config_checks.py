@@ -43,8 +43,9 @@ _QUEUE_SECONDS = 2.0
 
 
 def strategy_key(planned: Planned) -> str:
-    """The same for plans whose strategies are judged alike."""
-    return _key(planned, {"strategy": planned.config.get("server", {}).get("strategy")})
+    """The same for plans whose strategies and selectors are judged alike."""
+    server = planned.config.get("server", {})
+    return _key(planned, {name: server.get(name) for name in ("strategy", "selection")})
 
 
 def model_key(planned: Planned, *, explained: bool) -> str:

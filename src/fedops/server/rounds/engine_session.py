@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from sqlalchemy import func, select
+from sqlalchemy import ColumnElement, case, func, select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import (
@@ -30,6 +30,7 @@ from fedops.core.states import (
     ParticipationStatus,
     RunStatus,
 )
+from fedops.results.device_history import ROUNDS_AVERAGED, loss_of, moving_average
 from fedops.server.assignments import assignments, open_work
 from fedops.server.database import blob_rows
 from fedops.server.database.compare_and_set import compare_and_set
@@ -49,8 +50,8 @@ from fedops.server.runs.attempts import engine_of
 from fedops.server.runs.transitions import transition_attempt, transition_run
 
 Command = Literal["continue", "stop", "pause"]
-#: Where a participation's loss may be found, the best first.
-_LOSSES = ("train_loss", "loss")
+#: The selector that needs no seconds of the rounds before.
+_UNIFORM = "random"
 
 
 def require_current_attempt(
@@ -210,7 +211,7 @@ def _create_first(
 def candidates(session: Session, attempt_id: int, now: float) -> Candidates:
     """The task's devices, by name: each with its history in this run, and why it cannot be invited."""
     _, run = require_current_attempt(session, attempt_id, lock=False)
-    history, busy = _history(session, run.id), open_work.busy_with(session, run.id)
+    history, busy = _history(session, run), open_work.busy_with(session, run.id)
     found = [
         Candidate(
             device=row.name,
@@ -227,37 +228,77 @@ def candidates(session: Session, attempt_id: int, now: float) -> Candidates:
     return Candidates(command=command_for(run), candidates=found)
 
 
-def _history(session: Session, run_id: int) -> dict[str, dict[str, Any]]:
+def _history(session: Session, run: RunRow) -> dict[str, dict[str, Any]]:
     """What each device has done in a run, by its id: counted in the database, however long the run is."""
-    part = ParticipationRow
-    taken = (
-        select(part.device_id, func.count().label("rounds"), func.max(part.round).label("last"))
-        .join(
-            RoundRow,
-            (RoundRow.run_id == part.run_id)
-            & (RoundRow.round == part.round)
-            & (RoundRow.attempt == part.attempt),
+    part, replied = ParticipationRow, ParticipationRow.status == ParticipationStatus.REPLIED
+    counts = (
+        select(
+            part.device_id,
+            func.count().label("invited"),
+            func.max(part.round).label("last_invited"),
+            func.count().filter(replied).label("taken"),
+            func.max(case((replied, part.round))).label("last"),
         )
-        .where(part.run_id == run_id, RoundRow.committed_at.is_not(None))
-        .where(part.status == ParticipationStatus.REPLIED)
+        .join(RoundRow, _of_committed_round())
+        .where(part.run_id == run.id)
         .group_by(part.device_id)
         .subquery()
     )
+    last = (part.device_id == counts.c.device_id) & (part.round == counts.c.last)
     query = (
-        select(part.device_id, taken.c.rounds, part.round, part.seconds, part.metrics)
-        .join(taken, (taken.c.device_id == part.device_id) & (taken.c.last == part.round))
-        .where(part.run_id == run_id, part.status == ParticipationStatus.REPLIED)
+        select(counts, part.seconds, part.metrics)
+        .outerjoin(part, last & (part.run_id == run.id) & replied)
         .order_by(part.attempt)
     )
+    seconds = _seconds(session, run)
     return {
         device_id: {
-            "rounds_taken": rounds,
+            "rounds_invited": invited,
+            "last_invited": last_invited,
+            "rounds_taken": taken,
             "last_round": last,
-            "last_seconds": seconds,
-            "last_loss": next((metrics[n] for n in _LOSSES if n in metrics), None),
+            "last_seconds": last_seconds,
+            "last_loss": loss_of(metrics or {}),
+            "round_seconds": moving_average(seconds.get(device_id, [])),
         }
-        for device_id, rounds, last, seconds, metrics in session.execute(query)
+        for device_id, invited, last_invited, taken, last, last_seconds, metrics in session.execute(
+            query
+        )
     }
+
+
+def _of_committed_round() -> ColumnElement[bool]:
+    """Joins a participation to its round, where that was committed with it."""
+    same_round = (RoundRow.run_id == ParticipationRow.run_id) & (
+        RoundRow.round == ParticipationRow.round
+    )
+    counts = (RoundRow.attempt == ParticipationRow.attempt) & RoundRow.committed_at.is_not(None)
+    return same_round & counts
+
+
+def _seconds(session: Session, run: RunRow) -> dict[str, list[float]]:
+    """How long its last rounds took each device, by its id, the oldest first; {}: no selector asks for it."""
+    chosen = run.config.get("server", {}).get("selection", {})
+    if chosen.get("selector", _UNIFORM) == _UNIFORM:
+        return {}
+    part = ParticipationRow
+    newest = func.row_number().over(partition_by=part.device_id, order_by=part.round.desc())
+    numbered = (
+        select(part.device_id, part.round, part.seconds, newest.label("newest"))
+        .join(RoundRow, _of_committed_round())
+        .where(part.run_id == run.id, part.seconds.is_not(None))
+        .where(part.status == ParticipationStatus.REPLIED)
+        .subquery()
+    )
+    query = (
+        select(numbered.c.device_id, numbered.c.seconds)
+        .where(numbered.c.newest <= ROUNDS_AVERAGED)
+        .order_by(numbered.c.round)
+    )
+    found: dict[str, list[float]] = {}
+    for device_id, seconds in session.execute(query):
+        found.setdefault(device_id, []).append(seconds)
+    return found
 
 
 def progress(session: Session, attempt_id: int, body: EngineProgress, now: float) -> None:
