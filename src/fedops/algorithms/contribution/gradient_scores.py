@@ -17,7 +17,7 @@ import numpy as np
 
 from fedops.algorithms.contribution.coalitions import Floats
 from fedops.algorithms.contribution.estimate import Estimate, exact_estimate
-from fedops.algorithms.contribution.inner_products import Named, cosine, inner_products
+from fedops.algorithms.inner_products import Named, cosine, inner_products
 
 #: No reputation falls below this before it is divided by the sum.
 LEAST_REPUTATION = 1e-3

@@ -12,9 +12,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedops.algorithms.contribution.coalitions import Floats
-
 Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float64]
 Named = Mapping[str, Array]
 #: Coordinates at a time.
 BLOCK = 1 << 16
@@ -51,6 +50,11 @@ def _block(
     nothing = np.zeros_like(base)
     others = [nothing if one is None else one[part].astype(np.float64) for one in directions]
     return np.stack([*changes, *others])
+
+
+def dimensions(update: Named) -> int:
+    """How many coordinates are compared."""
+    return sum(update[name].size for name in compared_names(update))
 
 
 def cosine(product: float, square: float, other_square: float) -> float:
