@@ -6,7 +6,7 @@
 
 Every change is brought to the length of the server's, so that none outweighs the others by its size, and one
 that goes against it counts nothing. Where nobody is trusted, the model stays as it is. How many examples a
-client claims does not matter. Cost: two passes over the updates. Cao and others 2021, algorithm 2.
+client claims does not matter. Cost: two passes over the updates. Cao and others 2021.
 """
 
 from __future__ import annotations

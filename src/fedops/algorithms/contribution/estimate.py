@@ -27,6 +27,11 @@ class Estimate:
     notes: tuple[str, ...] = field(default=())
 
     @property
+    def table(self) -> Floats:
+        """One row a client: the value, then its classes."""
+        return np.column_stack([self.values, self.by_class])
+
+    @property
     def interval(self) -> tuple[Floats, Floats]:
         """Between which numbers each value lies with a probability of 90 %."""
         half = 1.6449 * self.standard_errors

@@ -3,7 +3,7 @@
     beta_i = mean of U over coalitions with i - mean of U over coalitions without i
 
 Each client takes part with probability 1/2, and no coalition is drawn twice. Right for Banzhaf alone: with
-the weights of other values it would be unstable. Wang and Jia 2023, algorithm 1.
+the weights of other values it would be unstable. Wang and Jia 2023.
 """
 
 from __future__ import annotations

@@ -94,6 +94,12 @@ def leave_one_out(game: Game) -> Estimate:
     return exact_estimate("leave_one_out", payoffs[0] - payoffs[1:], game.evaluations)
 
 
+def known_leave_one_out(game: Game) -> Estimate | None:
+    """The same, if the game has evaluated all that it takes, as pairs of coalitions and all of them do."""
+    without = [game.grand ^ 1 << player for player in range(game.players)]
+    return None if game.cost_of([game.grand, *without]) else leave_one_out(game)
+
+
 def individual(game: Game) -> Estimate:
     """What each client achieves alone."""
     table = game.gains([1 << player for player in range(game.players)])

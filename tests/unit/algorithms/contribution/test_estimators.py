@@ -18,6 +18,7 @@ from fedops.algorithms.contribution.permutations import (
     settled,
     share_the_rest,
 )
+from fedops.algorithms.contribution.semivalues import known_leave_one_out
 from fedops.core.errors import Invalid
 
 PLAYERS = 10
@@ -110,6 +111,23 @@ def test_copies_of_a_client_differ_by_no_more_than_the_standard_error_says() -> 
     assert np.abs(apart).mean() < 0.25
     sure = np.mean([one.standard_errors[3:5].mean() for one in found]) / exact[3]
     assert abs(apart.mean()) < 3 * 2**0.5 * sure / len(found) ** 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "budget", "known"),
+    [("kernel_shap", 60, True), ("shapley", 1024, True), ("guided_permutations", 30, False)],
+)
+def test_leave_one_out_may_be_known_already(name: str, budget: int, known: bool) -> None:
+    game = table_game(GAMES[0], PLAYERS, budget)
+    estimate(game, name, budget, rng())
+    evaluated = game.evaluations
+    found = known_leave_one_out(game)
+    assert game.evaluations == evaluated
+    assert (found is not None) == known
+    if found is not None:
+        assert found.table[:, 0] == pytest.approx(
+            [GAMES[0][-1] - GAMES[0][1023 ^ 1 << i] for i in range(PLAYERS)]
+        )
 
 
 # --- the design of pairs ---------------------------------------------------------------------------
