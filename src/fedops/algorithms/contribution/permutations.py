@@ -1,6 +1,7 @@
 """Shapley values as the mean of marginals over orders in which clients join (guided truncation, GTG).
 
-Guided: in a cycle of n orders each client comes first once, and the others follow in random order.
+Guided: in a cycle of n orders each client comes first once, and the others follow in random order. What a
+client adds when it comes first is the same in every order, and counts 1/n; the other orders count the rest.
 Truncated: once the clients that joined achieve what all achieve, within a tolerance, the rest of the order
 counts as nothing; that favours whoever joined early, so it is counted and said, and what is missing to v(N)
 is shared equally:  phi_i + (v(N) - sum of phi) / n. (Rescaling by the positive part alone would not sum to
@@ -89,7 +90,7 @@ def guided_permutations(
 def estimate_of(marginals: Marginals, game: Game) -> Estimate:
     """The mean of the marginals, completed to v(N)."""
     whole = game.gains([game.grand])[0]
-    table = share_the_rest(marginals.mean(), whole)
+    table = share_the_rest(guided_mean(marginals), whole)
     errors = standard_errors(marginals)
     notes = _notes(marginals, game.players)
     return sampled_estimate("guided_permutations", table, errors, game.evaluations, notes)
@@ -116,6 +117,21 @@ def add_order(marginals: Marginals, game: Game, order: Order, tolerance: float =
     marginals.firsts.append(order[0])
 
 
+def guided_mean(marginals: Marginals) -> Floats:
+    """One row a client: the mean. Between full cycles, coming first counts 1/n all the same."""
+    rows, first = np.stack(marginals.rows), np.array(marginals.firsts)
+    players = rows.shape[1]
+    means = marginals.mean()
+    if len(rows) < players:
+        return means
+    for player in range(players):
+        later = rows[first != player, player]
+        if len(later):
+            own = rows[first == player, player].mean(0)
+            means[player] = (own + (players - 1) * later.mean(0)) / players
+    return means
+
+
 def share_the_rest(table: Floats, whole: Floats) -> Floats:
     """The values, each with an equal share of what is missing to v(N)."""
     return np.asarray(table + (whole - table.sum(0)) / len(table))
@@ -131,28 +147,21 @@ def settled(marginals: Marginals, rules: Rules) -> bool:
 
 
 def standard_errors(marginals: Marginals) -> Floats:
-    """Of the mean marginal of each client, widened for few orders as Student's distribution is.
-
-    Who comes first adds the same in every order, so in full cycles only the other orders vary.
-    """
-    rows = np.stack(marginals.rows)[:, :, 0]
-    orders, players = rows.shape
-    if orders < 2:
+    """Of ``guided_mean``, widened for few orders as Student's distribution is."""
+    rows, first = np.stack(marginals.rows)[:, :, 0], np.array(marginals.firsts)
+    players = rows.shape[1]
+    if len(rows) < 2:
         return np.full(players, rows[0].std())
-    first = np.array(marginals.firsts)
-    errors = [_standard_error(rows[:, i], first == i, players) for i in range(players)]
-    return np.array(errors)
+    return np.array([_standard_error(rows[:, i], first == i, players) for i in range(players)])
 
 
 def _standard_error(marginals: Floats, first: Booleans, players: int) -> float:
-    later = marginals[~first]
+    """Once everybody came first, coming first adds no noise."""
+    later, share = marginals[~first], (players - 1) / players
     if len(marginals) < players or len(later) < 2:
-        share, later = 1.0, marginals
-    else:
-        share = (players - 1) / players
-    freedom = len(later) - 1
-    widened = 1 + (1.6449**2 + 1) / (4 * freedom)
-    return float(widened * np.sqrt(share * later.var(ddof=1) / len(marginals)))
+        later, share = marginals, 1.0
+    widened = 1 + (1.6449**2 + 1) / (4 * (len(later) - 1))
+    return float(widened * share * np.sqrt(later.var(ddof=1) / len(later)))
 
 
 def _notes(marginals: Marginals, players: int) -> tuple[str, ...]:
