@@ -265,7 +265,7 @@ def main() -> None:
     """Exit code 1 when a distance or an AUC misses what is promised."""
     chosen = options(__doc__ or "").parse_args()
     quick = chosen.quick
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)  # small models: two threads mostly wait for each other
     source = choose(None, download=False)
     images = Images.read(source, VALIDATION)
     say(f"data: {source.description}, {len(images.labels)} images to train on")

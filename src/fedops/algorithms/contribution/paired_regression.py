@@ -16,8 +16,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fedops.algorithms.contribution.coalitions import Floats, membership
 from fedops.algorithms.contribution.paired_design import Stratum
@@ -39,7 +41,7 @@ class PairedRows:
     players: int
     strata: tuple[Stratum, ...]
     #: Which stratum each row belongs to.
-    stratum: Floats
+    stratum: npt.NDArray[np.integer[Any]]
     design: Floats
     #: What each row counts in the sum over all coalitions.
     weights: Floats
