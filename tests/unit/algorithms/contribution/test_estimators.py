@@ -76,8 +76,8 @@ def test_pairs_are_near_at_fourteen_evaluations_a_client() -> None:
             for name, found in distances.items():
                 estimated = estimate(table_game(payoffs, PLAYERS), name, 140, rng(seed)).values
                 found.append(cosine_distance(estimated, truth))
-    assert np.mean(distances["kernel_shap"]) < 0.01
-    assert np.mean(distances["kernel_shap"]) < np.mean(distances["guided_permutations"])
+    assert np.mean(distances["kernel_shap"]) < 0.002
+    assert np.mean(distances["kernel_shap"]) < 0.2 * np.mean(distances["guided_permutations"])
 
 
 def test_more_evaluations_are_surer() -> None:
