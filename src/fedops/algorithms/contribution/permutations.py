@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from fedops.algorithms.contribution.coalitions import Booleans, Floats
-from fedops.algorithms.contribution.estimate import Estimate, exact_estimate, sampled_estimate
+from fedops.algorithms.contribution.estimate import Estimate, sampled_estimate
 from fedops.algorithms.contribution.game import BudgetExceeded, Game
 
 Order = Sequence[int]
@@ -77,7 +77,8 @@ def guided_permutations(
     if abs(whole[0]) <= rules.skip_below:
         note = f"the round changed the utility by {whole[0]:.2g}, so all values are taken to be 0"
         table = np.zeros((game.players, len(whole)))
-        return exact_estimate("guided_permutations", table, game.evaluations, (note,))
+        errors = np.full(game.players, abs(whole[0]))
+        return sampled_estimate("guided_permutations", table, errors, game.evaluations, (note,))
     marginals = Marginals()
     for order in guided_orders(game.players, rng):
         unaffordable = game.evaluations + game.cost_of(prefixes(order)) > limit

@@ -22,7 +22,7 @@ from fedops.algorithms.integrity.update_evidence import UpdateEvidence
 #: A change shorter than this share of the median is none.
 LEAST_NORM = 0.005
 #: How near to the last global change a replay is, as 1 - cosine, and how much nearer than the others are.
-REPLAY_DISTANCE, REPLAY_NEARER = 0.02, 0.1
+REPLAY_DISTANCE, REPLAY_NEARER = 0.02, 0.02
 #: A client with this share of the round is like the last change by itself: only an exact copy counts.
 DOMINANT, COPY_DISTANCE = 0.3, 1e-4
 #: Directions of noise are nearly orthogonal: within so many standard deviations of 0, in so many dimensions.
@@ -93,7 +93,9 @@ def _replay(case: _Case) -> str | None:
 def _noise(case: _Case) -> str | None:
     own = case.own
     known = [one for one in (own.alignment, own.replay, own.direction) if one is not None]
-    if own.norm == 0 or own.dimensions < NOISE_DIMENSIONS or len(known) < 2:
+    if own.norm == 0 or own.dimensions < NOISE_DIMENSIONS:
+        return None
+    if own.alignment is None or len(known) < 2:
         return None
     limit = NOISE_DEVIATIONS / math.sqrt(own.dimensions)
     typical = _median([one.alignment for one in case.others])

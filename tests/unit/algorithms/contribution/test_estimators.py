@@ -166,6 +166,8 @@ def test_a_round_that_moved_nothing_is_skipped_after_two_evaluations() -> None:
     found = guided_permutations(game, 100, rng(), Rules(skip_below=1e-3))
     assert game.evaluations == 2
     assert not found.values.any()
+    assert not found.exact
+    assert found.standard_errors == pytest.approx([1e-5] * 6)
     assert "all values are taken to be 0" in found.notes[0]
 
 

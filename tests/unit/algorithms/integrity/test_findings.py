@@ -164,6 +164,26 @@ def test_in_a_smooth_run_everybody_goes_on_as_before_and_nobody_replays() -> Non
     assert not any(round_findings(evidence))
 
 
+def test_a_client_with_less_noise_than_the_others_is_no_replay() -> None:
+    """It has more data; in a smooth run it is ten times nearer to the mean than the others."""
+    world = LeastSquares(5, 0.05)
+    world.play(rate=0.01)
+    assert world.previous is not None
+    size = np.abs(world.previous).mean()
+    noise = [0.03, 0.1, 0.1, 0.1, 0.1]
+    changes = [world.previous + n * size * RNG.normal(size=SIZE) for n in noise]
+    context = RoundContext(tensors(world.previous))
+    evidence = measure_updates(
+        [tensors(world.model + c) for c in changes],
+        tensors(world.model),
+        [3, 2, 2, 2, 2],
+        context,
+    )
+    distances = [1 - one.replay for one in evidence if one.replay is not None]
+    assert distances[0] < 0.1 * min(distances[1:]) * 1.2
+    assert not any(round_findings(evidence))
+
+
 def test_a_client_with_most_of_the_data_is_like_the_last_change_and_is_no_replay() -> None:
     world = LeastSquares(3, 0.5)
     world.play()
