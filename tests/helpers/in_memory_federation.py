@@ -19,6 +19,7 @@ from fedops.core.errors import AttemptSuperseded, Unavailable
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.round_engine import RoundEngine
 from fedops.engine.run_setup import prepare_run
+from fedops.flower.strategies.root_training import with_root_update
 from fedops.flower.strategies.strategy_adapter import RunStrategy
 from fedops.flower.strategies.strategy_factory import make_strategy
 from fedops.testing.in_memory_server import InMemoryServer
@@ -68,7 +69,7 @@ class InMemoryFederation:
             try:
                 project = self.project(validation=self.validation)
                 setup = prepare_run(project, self.server.spec(), link, strategy_of)
-                return RoundEngine(setup, link).run()
+                return RoundEngine(with_root_update(setup), link).run()
             finally:
                 self.server.end_attempt()
 

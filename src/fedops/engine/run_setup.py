@@ -68,13 +68,14 @@ class Setup:
         if self.validation is None or self.adapter is None:
             return {}
         self.adapter.set_tensors(load(model.path))
-        result = self.adapter.evaluate(self.validation[0], self._context(round_))
+        result = self.adapter.evaluate(self.validation[0], self.context(round_))
         odd = [name for name, value in result.metrics.items() if not math.isfinite(value)]
         if odd:
             logger.warning("round %d: %s on the server's data is not finite", round_, odd)
         return {name: float(v) for name, v in result.metrics.items() if name not in odd}
 
-    def _context(self, round_: int) -> TrainContext:
+    def context(self, round_: int) -> TrainContext:
+        """What training and evaluating on the server depend on in a round."""
         return TrainContext(
             round=round_,
             seed=client_seed(self.spec.seed, "", round_),

@@ -23,6 +23,7 @@ from fedops.engine.link.server_link import ServerLink
 from fedops.engine.run_setup import prepare_run
 from fedops.flower.grid.node_server import NodeServer, shown
 from fedops.flower.launch.host_process import log_to_flower, on_leaving, overrides_of
+from fedops.flower.strategies.root_training import with_root_update
 from fedops.flower.strategies.strategy_factory import strategy_of
 from fedops.scalize.flow.manifest import make_importable
 from fedops.scalize.flow.project import Project
@@ -55,7 +56,11 @@ def simulate(grid: Grid, project: Project, folder: Path) -> dict[str, float]:
     server = NodeServer(grid, spec)
     with ServerLink(server) as link:
         strategy = strategy_of(project.app_dir)
-        play(spec, link, lambda: run_rounds(prepare_run(project, spec, link, strategy), link))
+        play(
+            spec,
+            link,
+            lambda: run_rounds(with_root_update(prepare_run(project, spec, link, strategy)), link),
+        )
     return _result(server)
 
 

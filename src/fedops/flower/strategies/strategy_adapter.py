@@ -28,6 +28,8 @@ from fedops.core.contracts.training import EXAMPLES, TRAIN
 from fedops.core.errors import FedOpsError, Invalid
 from fedops.engine.aggregation_port import ClientUpdate, SamplingNumbers, TensorMap
 from fedops.flower.codec.compat import NodeInfo, Run, make_message, node_info
+from fedops.flower.strategies.fltrust import FLTrust, RootUpdate
+from fedops.flower.strategies.robust_limits import missing_defence
 from fedops.flower.strategies.strategy_traits import (
     Kind,
     export_state,
@@ -64,6 +66,17 @@ class RunStrategy:
         """Whether it aggregates one update that carries the weighted mean, instead of every client's."""
         return self.kind.given == "mean"
 
+    @property
+    def needs_root_update(self) -> bool:
+        """Whether it compares the updates with one that the server makes itself."""
+        return any(isinstance(layer, FLTrust) for layer in layers_of(self._strategy))
+
+    def use_root_update(self, root_update: RootUpdate) -> None:
+        """Who makes the server's own update, for a strategy that needs one."""
+        for layer in layers_of(self._strategy):
+            if isinstance(layer, FLTrust):
+                layer.root_update = root_update
+
     def export_state(self) -> Tensors:
         """What it must remember beside the model: momenta and the like. Empty for most."""
         return export_state(self._strategy)
@@ -95,7 +108,8 @@ class RunStrategy:
         """
         if self.kind.entropy:  # Noise must not follow from a seed that clients know.
             np.random.seed()
-        self._warn_of_idle_trimming(len(updates))
+        if missing := missing_defence(self._strategy, len(updates)):
+            logger.warning("round %d: %s", round_, missing)
         replies = _as_replies(updates, before if self.kind.differences else None)
         with self._blamed(round_):
             record, _ = self._strategy.aggregate_train(round_, replies)
@@ -103,11 +117,6 @@ class RunStrategy:
             raise Invalid(f"the strategy {self.name} gave no model from {len(replies)} replies")
         result = {name: array.numpy() for name, array in record.items()}
         return _restored(result, before) if self.kind.differences else result
-
-    def _warn_of_idle_trimming(self, replies: int) -> None:
-        beta = getattr(self._strategy, "beta", 0.0) if self.name == "FedTrimmedAvg" else 0.0
-        if beta > 0 and int(beta * replies) == 0:
-            logger.warning("FedTrimmedAvg with beta=%s trims nothing off %d replies", beta, replies)
 
     def _blamed(self, round_: int) -> _Blame:
         return _Blame(f"the strategy {self.name} failed in round {round_}")

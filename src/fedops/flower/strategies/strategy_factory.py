@@ -13,6 +13,8 @@ from flwr.serverapp import strategy as flower
 from fedops.config.schema import Config
 from fedops.core.errors import Invalid
 from fedops.core.suggestions import comma_list, did_you_mean
+from fedops.flower.strategies.fltrust import FLTrust
+from fedops.flower.strategies.robust_limits import unset_defence
 from fedops.flower.strategies.strategy_adapter import RunStrategy
 from fedops.scalize.flow.target_import import resolve
 
@@ -42,10 +44,13 @@ OURS = (
     "selection_rule",
     "accountant",
     "train_loss_key",
+    "root_update",
 )
 TREES = ("FedXgbBagging", "FedXgbCyclic")
 _NO_STRATEGIES = ("Result", "Strategy", *TREES)
 NAMES = tuple(name for name in flower.__all__ if name not in _NO_STRATEGIES)
+#: What Flower lacks, by the name alone.
+OURS_BY_NAME = {"FLTrust": FLTrust}
 #: What former classes took when nothing was given, where there is no default any more.
 FORMER_DEFAULTS: dict[str, dict[str, Any]] = {"QFedAvg": {"q": 0.2, "client_learning_rate": 0.1}}
 
@@ -79,7 +84,7 @@ def _build(
     given = _current(arguments)
     if of_flower:
         name, given = _former_class(name, given, f"{package}.".startswith("flwr.server."))
-        cls = _flower_class(name, where)
+        cls = OURS_BY_NAME.get(name) or _flower_class(name, where)
         _check_arguments(cls, given, where)
         given = {**_own_defaults(cls), **given}
     else:
@@ -89,6 +94,8 @@ def _build(
         made: flower.Strategy = cls(**given)
     except (TypeError, ValueError) as error:
         raise Invalid(f"{where}: {name} cannot be made: {error}") from None
+    if unset := unset_defence(made):
+        logger.warning("%s: %s", where, unset)
     return made
 
 
@@ -123,9 +130,10 @@ def _flower_class(name: str, where: str) -> Any:
             f" the strategies for tensors are {comma_list(NAMES)}"
         )
     if name not in NAMES:
-        guess = did_you_mean(name, NAMES)
+        guess = did_you_mean(name, [*NAMES, *OURS_BY_NAME])
         raise Invalid(
-            f"{where}: Flower has no strategy '{name}'{guess or ';'} it has {comma_list(NAMES)}"
+            f"{where}: Flower has no strategy '{name}'{guess or ';'} it has {comma_list(NAMES)},"
+            f" and FedOps adds {comma_list(OURS_BY_NAME)}"
         )
     return getattr(flower, name)
 

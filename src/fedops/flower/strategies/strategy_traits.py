@@ -10,6 +10,7 @@ import numpy as np
 from flwr.serverapp import strategy as flower
 from flwr.serverapp.strategy.fedopt import FedOpt
 
+from fedops.flower.strategies.fltrust import FLTrust
 from fedops.storage.tensors import Tensors
 
 
@@ -49,6 +50,7 @@ KINDS: dict[type, Kind] = {
     flower.Krum: Kind("replies", differences=True),
     flower.MultiKrum: Kind("replies", differences=True),
     flower.Bulyan: Kind("replies", differences=True),
+    FLTrust: Kind("replies", sees_model=True),
     flower.DifferentialPrivacyServerSideFixedClipping: _DP,
     flower.DifferentialPrivacyClientSideFixedClipping: _DP,
     flower.DifferentialPrivacyServerSideAdaptiveClipping: Kind(

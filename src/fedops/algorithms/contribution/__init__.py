@@ -1,0 +1,1 @@
+"""What the update of each client was worth to the model: values of the clients in a cooperative game."""

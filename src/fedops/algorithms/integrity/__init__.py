@@ -1,0 +1,1 @@
+"""Whether an update looks like honest training: scores, findings with evidence, and what follows."""
