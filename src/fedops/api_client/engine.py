@@ -59,6 +59,10 @@ class EngineClient(Client):
             timeout=WRITE_SECONDS,
         )
 
+    def scores(self, body: c.RoundScores) -> None:
+        """What the updates of a committed round were worth."""
+        self._tell(f"/engine/rounds/{body.round}/scores", body, timeout=WRITE_SECONDS)
+
     def logs(self, body: c.EngineLogs) -> None:
         """Deliver what was logged. It may be repeated."""
         self._tell("/engine/logs", body, timeout=10.0)

@@ -49,6 +49,28 @@ class OperatorRuns(Client):
         """
         return self._list(c.RoundRead, f"/runs/{run_id}/rounds")
 
+    def contributions(
+        self, run_id: int, round_: int | None = None, *, limit: int = 20
+    ) -> list[c.RoundScoresRead]:
+        """What each update was worth, of the newest rounds or of one. ``NotFound`` when there is no run.
+
+        >>> operator.contributions(finished)
+        []
+        """
+        path = f"/runs/{run_id}/contributions"
+        return self._list(c.RoundScoresRead, path, round=round_, limit=limit)
+
+    def selections(
+        self, run_id: int, round_: int | None = None, *, limit: int = 10
+    ) -> list[c.SelectionRead]:
+        """Whom the newest rounds chose, or one of them, and why. ``NotFound`` when there is no run.
+
+        >>> operator.selections(finished)
+        []
+        """
+        path = f"/runs/{run_id}/selections"
+        return self._list(c.SelectionRead, path, round=round_, limit=limit)
+
     def metrics(self, run_id: int, name: str | None = None) -> list[c.MetricRead]:
         """Every value that was measured in a run, or those of one name. ``NotFound`` when there is no run.
 

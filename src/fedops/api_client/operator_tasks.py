@@ -45,6 +45,15 @@ class OperatorTasks(Client):
         """
         return self._call(c.TaskRead, "PATCH", f"/tasks/{require_name(task)}", body)
 
+    def task_contributions(self, name: str) -> c.ContributionsRead:
+        """Each client over all scored rounds of a task. ``NotFound`` when there is no such task.
+
+        >>> operator.task_contributions("mnist").clients
+        []
+        """
+        path = f"/tasks/{require_name(name)}/contributions"
+        return self._call(c.ContributionsRead, "GET", path)
+
     def archive_task(self, task: str) -> c.TaskRead:
         """The task, which takes no new run from now on.
 

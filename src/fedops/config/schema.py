@@ -256,6 +256,21 @@ class ClientSelection(Section):
         return dict(self.model_extra or {})
 
 
+class Contribution(Section):
+    """``[server.contribution]``: what each client's update was worth, measured after a round."""
+
+    #: ``"none"``: nothing is measured. ``"auto"``: what fits the budget best; or an estimator, by name.
+    method: Annotated[str, Field(min_length=1)] = "none"
+    #: Every how many rounds.
+    every: Count = 1
+    #: How many models of coalitions are evaluated a round at most. Given alone, time sets no limit.
+    max_evaluations: Count | None = None
+    #: How long the evaluations of a round may take; by default a tenth of the round. Seconds.
+    max_seconds: Annotated[Finite, Field(gt=0)] | None = None
+    #: What follows for a client that was found out: ``"report"``, ``"exclude"`` or ``"downweight"``.
+    policy: Annotated[str, Field(min_length=1)] = "report"
+
+
 class Server(Section):
     #: The Server Manager that the client app joins.
     url: str | None = None
@@ -263,6 +278,7 @@ class Server(Section):
     strategy: Strategy = Strategy()
     round: RoundPolicy = RoundPolicy()
     selection: ClientSelection = ClientSelection()
+    contribution: Contribution = Contribution()
     limits: Limits = Limits()
     gate: Gate = Gate()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,8 @@ class StoredUpdate:
     checked: CheckedUpdate
     node_id: int
     path: Path
+    #: What its weight in a mean is multiplied by.
+    factor: float = 1.0
     #: Which file was checked: another one, or this one written to, is not it.
     _checked: _Identity = field(init=False, repr=False, compare=False)
 
@@ -41,6 +43,12 @@ class StoredUpdate:
     @property
     def device(self) -> str:
         return self.checked.device
+
+    def counting(self, factor: float) -> StoredUpdate:
+        """The same checked file, counting so much."""
+        made = replace(self, factor=factor)
+        object.__setattr__(made, "_checked", self._checked)
+        return made
 
     def require_unchanged(self) -> None:
         """``Unavailable`` when its file is not the one that was checked: the round is taken up anew."""
@@ -133,7 +141,7 @@ class GlobalModel:
         """
         rules = {spec.name: spec.rule for spec in self.contract.parameters}
         ordered = sorted(updates, key=lambda update: update.device)
-        weights = [update.checked.examples for update in ordered]
+        weights = _weights(ordered)
         plain = strategy.is_plain_mean()
 
         def kind(name: str) -> object:
@@ -165,7 +173,10 @@ class GlobalModel:
         if strategy.takes_mean():
             given = [_mean_update(updates, names)]
         else:
-            given = [_client_update(u, _Some(TensorFile(u.path), names)) for u in updates]
+            given = [
+                _client_update(update, weight, _Some(TensorFile(update.path), names))
+                for update, weight in zip(updates, _weights(updates), strict=True)
+            ]
         result = strategy.aggregate(round_, self.averaged(), given)
         return self._checked_result(result, strategy.name)
 
@@ -241,16 +252,23 @@ class _Some(Mapping[str, npt.NDArray[Any]]):
         return len(self._names)
 
 
-def _client_update(update: StoredUpdate, tensors: TensorMap) -> ClientUpdate:
-    return ClientUpdate(
-        update.node_id, update.checked.examples, dict(update.checked.metrics), tensors
-    )
+def _weights(updates: Sequence[StoredUpdate]) -> list[int]:
+    """The examples of each; in thousandths of one where some are to count less."""
+    if all(update.factor == 1.0 for update in updates):
+        return [update.checked.examples for update in updates]
+    return [max(1, round(update.checked.examples * update.factor * 1_000)) for update in updates]
+
+
+def _client_update(update: StoredUpdate, weight: int, tensors: TensorMap) -> ClientUpdate:
+    return ClientUpdate(update.node_id, weight, dict(update.checked.metrics), tensors)
 
 
 def _mean_update(updates: Sequence[StoredUpdate], names: list[str]) -> ClientUpdate:
     """One update that stands for all."""
-    examples = [update.checked.examples for update in updates]
-    metrics = mean_metrics([(u.checked.examples, u.checked.metrics) for u in updates])
+    examples = _weights(updates)
+    metrics = mean_metrics(
+        [(weight, u.checked.metrics) for weight, u in zip(examples, updates, strict=True)]
+    )
     mean = weighted_mean([TensorFile(u.path) for u in updates], examples, names)
     return ClientUpdate(updates[0].node_id, sum(examples), metrics, mean)
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from fedops.algorithms.integrity.policies import Standing
 from fedops.algorithms.selection.selector import RoundAhead, Selector
 from fedops.core.contracts import Candidate, RoundBegin
 from fedops.core.contracts.training import ConfigValue
@@ -22,6 +23,7 @@ from fedops.engine.link.exit_reasons import RunFailed, heed
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.round_size import why_waiting
 from fedops.engine.run_setup import Setup
+from fedops.engine.scoring.standing_policy import Standings, policies, with_standing
 from fedops.failpoints import reached
 from fedops.waiting import Timeout
 
@@ -39,12 +41,20 @@ class Recruiter:
         self._link = link
         self._selector = selector
         self._candidates: list[Candidate] = []
+        self._standings: Standings = {}
+        #: Device -> how much its update counts, of those whose contribution is known.
+        self.counts: dict[str, Standing] = {}
         #: With how many clients fewer than it wants the last round began: they were waited for in vain.
         self._short = 0
         #: Device -> why it cannot take part in this run.
         self.refused: dict[str, str] = dict(setup.spec.refused)
         #: Devices that were asked to train and have no training example.
         self.without_examples: set[str] = set()
+
+    def know(self, standings: Standings) -> None:
+        """What the updates of the devices were worth until now: from here on, they are chosen by that."""
+        policy = self._setup.config.server.contribution.policy
+        self._standings, self.counts = standings, policies(policy, standings)
 
     # --- waiting ---------------------------------------------------------------------------------
 
@@ -120,7 +130,9 @@ class Recruiter:
         """The devices that can be asked to train now."""
         reply = self._link.ask(lambda api: api.candidates())
         heed(reply.command)
-        self._candidates = reply.candidates
+        self._candidates = [
+            with_standing(candidate, self._standings, self.counts) for candidate in reply.candidates
+        ]
         return {
             name: candidate
             for name, candidate in self._reachable().items()
@@ -199,7 +211,7 @@ class Recruiter:
             )
             for name in names
         }
-        self.announce(round_, invitations, collection)
+        self.announce(round_, invitations, collection, choice, retry)
         return available
 
     def configure(
@@ -211,15 +223,25 @@ class Recruiter:
         return {nodes[node]: values for node, values in told.items()}
 
     def announce(
-        self, round_: int, invitations: Mapping[str, Invitation], collection: Collection
+        self,
+        round_: int,
+        invitations: Mapping[str, Invitation],
+        collection: Collection,
+        choice: Choice | None = None,
+        retry: int = 0,
     ) -> None:
-        """Let the round begin with these, or go on with them too: who is at it already stays so."""
+        """Let the round begin with these, or go on with them too: who is at it already stays so.
+
+        ``choice``: what was decided on each candidate just now.
+        """
         seconds = self._rules.policy.deadline_seconds
         chosen = {name: invitation.reason for name, invitation in invitations.items()}
         asked = {**collection.held, **invitations}
         body = RoundBegin(
             selected={**collection.reasons, **chosen},
             offers=collection.instructions.batch(asked, seconds, round_),
+            decisions=list(choice.decisions()) if choice else [],
+            retry=retry,
         )
         made = self._link.ask(lambda api: api.begin_round(round_, body)).assignments
         reached("engine.round.begun")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fedops.algorithms.aggregation import mean_metrics
-from fedops.core.contracts import ParticipationReport, RoundCommit
+from fedops.core.contracts import ParticipationReport, RoundCommit, ScoringPlan
 from fedops.engine.aggregation_port import AggregationPort
 from fedops.engine.collecting import Collection
 from fedops.engine.global_model import GlobalModel
@@ -72,6 +72,7 @@ class FinishedRound:
     metrics: Mapping[str, float]
     dataset: str
     refused: Mapping[str, str]
+    scoring: ScoringPlan | None = None
 
 
 class RoundCommitter:
@@ -123,6 +124,7 @@ class RoundCommitter:
             timing=finished.timing.split(slowest),
             dataset=finished.dataset or None,
             refused=dict(finished.refused),
+            scoring=finished.scoring,
         )
 
 

@@ -30,6 +30,9 @@ from fedops.engine.recruiting import Recruiter
 from fedops.engine.reply_limits import ReplyLimits
 from fedops.engine.round_commit import FinishedRound, RoundCommitter, Timing, client_metrics
 from fedops.engine.run_setup import Setup
+from fedops.engine.scoring.left_over import score_left_over
+from fedops.engine.scoring.round_scoring import RoundScoring
+from fedops.engine.scoring.scorer import Scorer, UpdateFile
 from fedops.engine.taking_over import TakeOver
 from fedops.failpoints import reached
 from fedops.storage.shortages import shortage_of
@@ -46,7 +49,13 @@ Phase = Literal["waiting", "initialising", "training", "aggregating", "evaluatin
 class RoundEngine:
     """Executes the rounds of one attempt."""
 
-    def __init__(self, setup: Setup, link: ServerLink, selector: Selector | None = None) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        link: ServerLink,
+        selector: Selector | None = None,
+        scorer: Scorer | None = None,
+    ) -> None:
         self._setup = setup
         self._spec = setup.spec
         self._rules = setup.rules
@@ -58,6 +67,11 @@ class RoundEngine:
         self._limits = ReplyLimits(setup.config.server.limits)
         self._recruiter = Recruiter(setup, link, selector or setup.selector)
         self._committer = RoundCommitter(link, self._files, setup.strategy, setup.spool)
+        rules, examples = setup.config.server.contribution, setup.validation_examples
+        contract = setup.model.contract.fingerprint
+        self._scoring = RoundScoring(rules, setup.spec, contract, examples, link, scorer)
+        #: The file of the model before the one that the round began with, as far as it is there.
+        self._before_last: Path | None = None
         #: Whether anybody has measured the final model.
         self.evaluated = setup.validation is not None
 
@@ -70,10 +84,15 @@ class RoundEngine:
         """
         last: Collection | None = None
         try:
+            if left := self._spec.contribution.unscored:
+                most, spool = self._instructions().max_bytes, self._setup.spool
+                score_left_over(left, self._scoring, self._files, spool, most, self._dataset)
             for round_ in range(self._spec.next_round, self._spec.rounds + 1):
                 last = self._play(round_)
                 self._forget_before(round_)
-            return self._evaluate_final(last)
+            found = self._evaluate_final(last)
+            self._scoring.finish()
+            return found
         except OSError as error:
             if may_pass(error, self._setup.spool):
                 raise
@@ -81,11 +100,13 @@ class RoundEngine:
             text = f"the server cannot write to {self._setup.spool}: {error.strerror or error}"
             text = f"{lacking.named()}; {lacking.remedy}" if lacking else text
             raise RunFailed(FailureReason.ENGINE_ERROR, text) from error
+        finally:
+            self._scoring.close()
 
     # --- one round -------------------------------------------------------------------------------
 
     def _play(self, round_: int) -> Collection:
-        timing = Timing()
+        timing, before = Timing(), self._model.path
         collection = self._train(round_, timing)
         reached("engine.replied")
         self._aggregate(round_, collection, timing)
@@ -94,19 +115,39 @@ class RoundEngine:
         with timing.measure("evaluation"):
             metrics = self._evaluate_here(round_)
         self._say("committing", round_)
-        refused = self._recruiter.refused
+        plan = self._scoring.plan(
+            round_, len(collection.updates), timing.seconds, timing.spent["evaluation"]
+        )
         finished = FinishedRound(
-            round_, self._model, collection, timing, metrics, self._dataset, refused
+            round_,
+            self._model,
+            collection,
+            timing,
+            metrics,
+            self._dataset,
+            self._recruiter.refused,
+            plan,
         )
         command = self._committer.commit(finished)
         logger.info("round %d of %d is committed: %s", round_, self._spec.rounds, metrics)
+        if plan is not None:
+            files = [
+                UpdateFile(name, update.path, update.checked.examples)
+                for name, update in collection.updates.items()
+            ]
+            self._scoring.begin(round_, plan, files, before, self._before_last, self._dataset)
+        self._before_last = before
         heed(command)
         return collection
 
     def _aggregate(self, round_: int, collection: Collection, timing: Timing) -> None:
         self._say("aggregating", round_, f"{len(collection.updates)} replies")
         path = self._setup.spool / f"model-{round_:05}.safetensors"
-        updates = list(collection.updates.values())
+        counts = self._recruiter.counts
+        updates = [
+            update.counting(counts[name].factor) if name in counts else update
+            for name, update in collection.updates.items()
+        ]
         try:
             with timing.measure("aggregation"):
                 self._model = self._model.next(path, round_, self._setup.strategy, updates)
@@ -144,6 +185,7 @@ class RoundEngine:
             if retry:  # clients may have failed because of what they were given
                 self._model.require_whole()
             with timing.measure("waiting"):
+                self._await_scores(round_)
                 ready = self._recruiter.gather(
                     collection, lambda *said: self._say_waiting(round_, *said)
                 )
@@ -152,6 +194,15 @@ class RoundEngine:
             if self._is_done(round_, retry, collection, available):
                 return collection
         raise self._failure(round_, collection, self._rules.quorum(available))
+
+    def _await_scores(self, round_: int) -> None:
+        """Choose with the scores that this round goes by, whoever chooses, and however late they come."""
+        while (late := self._scoring.missing_for(round_)) is not None:
+            why = f"the scores of round {late}, by which the clients of this round are chosen"
+            self._say("waiting", round_, f"waits for {why}")
+            self._recruiter.available()  # heeds that the run is to stop
+            self._scoring.wait(1.0)
+        self._recruiter.know(self._scoring.standings(round_))
 
     def _collection(self, round_: int, folder: str) -> Collection:
         return Collection(
@@ -246,9 +297,10 @@ class RoundEngine:
         return RunFailed(reason, f"round {round_} got {got} in {tries} tries: {causes}"[:4_000])
 
     def _forget_before(self, round_: int) -> None:
-        """Keep the files of the last round only."""
+        """Keep the files of the last round, and those that are needed to score rounds."""
+        first = self._scoring.files_from(round_)
         for path in self._setup.spool.iterdir():
-            if path.name.startswith(("model-", "round-")) and _round_of(path) < round_:
+            if path.name.startswith(("model-", "round-")) and _round_of(path) < first:
                 rmtree(path) if path.is_dir() else path.unlink()
 
     # --- after the last round --------------------------------------------------------------------

@@ -24,7 +24,9 @@ from fedops.engine.link.blob_files import BlobFiles
 from fedops.engine.link.exit_reasons import RunFailed
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.round_size import RoundRules
+from fedops.engine.scoring.scoring_plan import require_contribution
 from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext
+from fedops.scalize.flow.datasets import count
 from fedops.storage.tensors import load, save
 
 logger = logging.getLogger("fedops.engine")
@@ -62,6 +64,13 @@ class Setup:
     def dataset(self) -> str:
         """What the run's data set is called, as far as it is known before the first reply."""
         return self.spec.dataset or (self.validation[1] if self.validation else "")
+
+    @property
+    def validation_examples(self) -> int:
+        """How many examples the server can evaluate on. 0: it cannot."""
+        if self.validation is None or self.adapter is None:
+            return 0
+        return count(self.validation[0], "the validation step")
 
     def evaluate(self, model: GlobalModel, round_: int) -> dict[str, float]:
         """The model's metrics on the server's validation data. Empty when it has none."""
@@ -103,6 +112,7 @@ def prepare_run(
         strategy = make_strategy(project.config)
         selection = project.config.server.selection
         selector = make_selector(selection.selector, selection.options)
+        require_contribution(project.config.server.contribution)
         adapter = project.make_adapter(spec.seed)
         validation = _validation_data(project)
         model = _starting_model(spec, adapter, link, files, spool)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 
 from fedops.algorithms.selection.registry import make_selector
+from fedops.engine.scoring.scoring_plan import require_contribution
 from fedops.flower.strategies.strategy_factory import make_strategy
 from fedops.scalize.adapter.protocol import ModelAdapter
 from fedops.scalize.check.check_process import Further, main
@@ -25,6 +26,7 @@ class InARun(Further):
         make_strategy(wanted.target, wanted.kwargs, [project.app_dir])
         chosen = project.config.server.selection
         make_selector(chosen.selector, chosen.options)
+        require_contribution(project.config.server.contribution)
 
     def look_at_built(self, project: Project, adapter: ModelAdapter, split: DataSplit) -> None:
         """Open what ``[xai]`` asks for, and write nothing."""

@@ -18,6 +18,7 @@ from fedops.config.schema import Config, Xai
 from fedops.core.contracts.confinement import Confinement
 from fedops.core.errors import Forbidden, Invalid
 from fedops.core.suggestions import comma_list, did_you_mean
+from fedops.engine.scoring.scoring_plan import require_contribution
 from fedops.flower.strategies.strategy_factory import make_strategy
 from fedops.platforms.processes import lower_priority
 from fedops.processes.confining import confine
@@ -78,6 +79,7 @@ def _look(app_dir: Path, plain: dict[str, Any], only_strategy: bool) -> None:
         strategy = config.server.strategy
         make_strategy(strategy.target, strategy.kwargs, [app_dir])
         make_selector(config.server.selection.selector, config.server.selection.options)
+        require_contribution(config.server.contribution)
     if not only_strategy and project.call("model") is not None:
         _check_layer(config, project.make_adapter(config.random_seed))
 

@@ -15,7 +15,7 @@ from flwr.app import Context
 from flwr.serverapp import Grid
 
 from fedops.config.loading import to_plain
-from fedops.core.contracts import AttemptSpec
+from fedops.core.contracts import AttemptSpec, EngineFinish
 from fedops.core.errors import FedOpsError, Invalid
 from fedops.core.states import FailureReason
 from fedops.engine.attempt import play, run_rounds
@@ -23,6 +23,7 @@ from fedops.engine.link.server_link import ServerLink
 from fedops.engine.run_setup import prepare_run
 from fedops.flower.grid.node_server import NodeServer, shown
 from fedops.flower.launch.host_process import log_to_flower, on_leaving, overrides_of
+from fedops.flower.scoring.child_scorer import scorer_of
 from fedops.flower.strategies.root_training import with_root_update
 from fedops.flower.strategies.strategy_factory import strategy_of
 from fedops.scalize.flow.manifest import make_importable
@@ -56,11 +57,12 @@ def simulate(grid: Grid, project: Project, folder: Path) -> dict[str, float]:
     server = NodeServer(grid, spec)
     with ServerLink(server) as link:
         strategy = strategy_of(project.app_dir)
-        play(
-            spec,
-            link,
-            lambda: run_rounds(with_root_update(prepare_run(project, spec, link, strategy)), link),
-        )
+
+        def work() -> EngineFinish:
+            setup = with_root_update(prepare_run(project, spec, link, strategy))
+            return run_rounds(setup, link, scorer_of(setup, project.app_dir))
+
+        play(spec, link, work)
     return _result(server)
 
 

@@ -24,6 +24,7 @@ from fedops.server.api.http.plain_door import OnlyBelow, PlainDoor
 from fedops.server.api.routes import (
     administration,
     client_manager,
+    contributions,
     explanations,
     oneself,
     round_engine,
@@ -152,6 +153,7 @@ def _add_routes(app: FastAPI) -> None:
         runs.router,
         studies.router,
         explanations.router,
+        contributions.router,
         round_engine.router,
     ):
         app.include_router(router)

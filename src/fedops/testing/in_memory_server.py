@@ -43,6 +43,8 @@ class InMemoryServer:
         self.attempt = 1
         self.initial: c.ModelInit | None = None
         self.commits: list[c.RoundCommit] = []
+        self.scored: list[c.RoundScores] = []
+        self.contribution = c.ContributionState()
         self.histories = DeviceHistories()
         self.begun: list[tuple[int, dict[str, str]]] = []
         self.batches: list[c.OfferBatch] = []
@@ -142,6 +144,17 @@ class InMemoryServer:
             spool_dir=str(self.folder / f"attempt-{self.attempt}"),
             blobs_dir=str(self.folder / "blobs"),
             open_round=self._open(),
+            contribution=self.contribution,
+        )
+
+    def scores(self, body: c.RoundScores) -> None:
+        self._maybe_fail("scores")
+        self.scored.append(body)
+        known = c.KnownStandings(round=body.round, standings=body.standings)
+        self.contribution = c.ContributionState(
+            basis=body.basis,
+            history=body.history,
+            known=[*self.contribution.known, known][-3:],
         )
 
     def _open_round(self) -> list[Assignment]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from fedops.core.conditions import Circumstances, Conditions, unmet_conditions
+from fedops.core.reasons.conditions import Circumstances, Conditions, unmet_conditions
 
 WELL = Circumstances(on_mains=True, battery_percent=90.0, metered=False, memory_mb=8_000, minute=60)
 ALL: dict[str, Any] = {

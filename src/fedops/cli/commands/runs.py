@@ -14,6 +14,7 @@ from fedops.cli.beginnings import read_beginning, totals, version_text
 from fedops.cli.commands.events import FollowEvents, Last, show_events
 from fedops.cli.exports import export_lines, export_runs
 from fedops.cli.follow import follow, follow_study, wait_until
+from fedops.cli.insight.scores import add_to_runs
 from fedops.cli.logs import stream, write
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.cli.reruns import compare_rerun, plan_rerun
@@ -415,3 +416,6 @@ def _save_pictures(client: OperatorClient, run_id: int, one: c.ExplanationRead, 
 def _require_success(run: c.RunRead) -> None:
     if run.status is RunStatus.FAILED:
         raise FedOpsError(run_sentence(run)[:1].lower() + run_sentence(run)[1:])
+
+
+add_to_runs(app)

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fedops.cli import completion, options
+from fedops.cli.insight.scores import add_to_tasks
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.tasks import task_fields, tasks_table
 from fedops.core import contracts as c
@@ -123,3 +124,6 @@ def config_lines(config: dict[str, object], prefix: str = "") -> str:
         elif value is not None:
             lines.append(f"{prefix}{key} = {value}")
     return "\n".join(lines)
+
+
+add_to_tasks(app)

@@ -10,8 +10,8 @@ from datetime import datetime
 
 import psutil
 
-from fedops.core.conditions import Circumstances, Conditions, unmet_conditions
 from fedops.core.contracts import ProcessReport
+from fedops.core.reasons.conditions import Circumstances, Conditions, unmet_conditions
 from fedops.platforms.networks import network_is_metered
 
 #: How old an answer may be. Seconds.

@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fedops.config.schema import AcceleratorName
-from fedops.core.conditions import Conditions
 from fedops.core.contracts import RecordKind
 from fedops.core.errors import Conflict, Invalid
+from fedops.core.reasons.conditions import Conditions
 from fedops.core.validation_messages import validation_messages
 
 DEFAULT_TEXT = """\

@@ -13,7 +13,7 @@ from pydantic import Field
 from fedops.core.contracts.base import Digest, Finite, Name, Reply, Report, Said
 from fedops.core.contracts.devices import ProcessReport
 from fedops.core.contracts.enrolment import DeviceInfo
-from fedops.core.states import Enrolment
+from fedops.core.states import AssignmentStatus, Enrolment
 
 #: The version of the protocol between server, devices and engines, sent with each call in this header.
 PROTOCOL = 1
@@ -195,3 +195,23 @@ class UploadHead(Report):
     #: Of the safetensors file within, when the encoding is not ``none``.
     decoded_sha256: Digest | None = None
     decoded_size: int | None = Field(default=None, ge=0)
+
+
+class Delivery(Reply):
+    """What became of an assignment: delivered, or ended by the device or the server."""
+
+    id: str
+    device: str
+    kind: str
+    round: int | None = None
+    retry: int = 0
+    status: AssignmentStatus
+    #: Of ``uploaded``: the blob that holds the result ...
+    blob: BlobRef | None = None
+    encoding: str = "none"
+    decoded_sha256: str | None = None
+    decoded_size: int | None = None
+    #: ... or the file itself (base64), when it is small.
+    inline: str | None = None
+    reason: str = ""
+    code: int = 0

@@ -7,11 +7,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from fedops.core.contracts.assignments import AssignmentId, AssignmentKind, BlobRef
+from fedops.core.contracts.assignments import AssignmentId, AssignmentKind, BlobRef, Delivery
 from fedops.core.contracts.base import Age, Digest, Finite, Reply, Report, Said, ShortText
 from fedops.core.contracts.confinement import Confinement
+from fedops.core.contracts.contribution import ContributionState, ScoringPlan
 from fedops.core.contracts.parameters import ParameterContract
-from fedops.core.contracts.selection import Candidate
 from fedops.core.states import AssignmentStatus, FailureReason, ParticipationStatus
 
 
@@ -94,6 +94,8 @@ class AttemptSpec(Reply):
     open_round: OpenRound | None = None
     #: The run whose updates ``open_round`` has: it is aggregated again of them, and nobody is asked to train.
     replays: int | None = None
+    #: What is known of the contributions of its clients.
+    contribution: ContributionState = Field(default_factory=ContributionState)
 
 
 class ModelInit(Report):
@@ -101,6 +103,71 @@ class ModelInit(Report):
 
     model: Digest
     contract: ParameterContract
+
+
+class IntegrityFlag(Reply):
+    """A reason to distrust the updates of a device, with the evidence."""
+
+    #: What it is suspected of, in one word ("replay").
+    kind: ShortText
+    reason: Said = Field(max_length=1_000)
+    round: int | None = None
+
+
+class Candidate(Reply):
+    """A device that could take part in the next round, with its history; what is not known is None."""
+
+    device: str
+    node_id: str
+    #: None when it can be invited now, else why not ("offline, last seen 41 s ago").
+    unavailable: str | None = None
+    #: Whether it has data to evaluate on and none to train on; None: it has not said so.
+    evaluates_only: bool | None = None
+    #: How many examples it has to train on, by its own word; None: it has not said so.
+    examples: int | None = None
+    #: Another run that the device works for now: it is a selector's last choice.
+    busy_with: int | None = None
+    #: How long its training client has had nothing in hand. Seconds; 0 while it works or is not known.
+    idle_seconds: float = 0.0
+    #: For how many committed rounds of the run it was invited, whatever came of it; the last of them.
+    rounds_invited: int = 0
+    last_invited: int | None = None
+    #: In how many of them it replied, and in which one last.
+    rounds_taken: int = 0
+    last_round: int | None = None
+    last_seconds: float | None = None
+    last_loss: float | None = None
+    #: How long a round takes it: the mean of its last rounds, the later the more it counts. Seconds.
+    round_seconds: float | None = None
+    #: How long a round would take it, as a benchmark on the device has it. Seconds.
+    bench_seconds: float | None = None
+    #: What a round of it was worth on average, with the standard error, over so many scored rounds.
+    value: float | None = None
+    value_error: float | None = None
+    rounds_scored: int = 0
+    flags: list[IntegrityFlag] = Field(default_factory=list)
+
+
+class SelectionDecision(Report):
+    """Why a candidate was chosen for a round, or was not."""
+
+    device: str
+    chosen: bool
+    #: One sentence.
+    reason: Said = Field(max_length=2_000)
+    #: By what the candidates were ordered, where they were, and of what it was made.
+    score: Finite | None = None
+    parts: dict[str, Finite] = Field(default_factory=dict)
+
+
+class SelectionRead(Reply):
+    """Whom a round chose, and why; why not the others."""
+
+    round: int
+    attempt: int
+    retry: int
+    at: float
+    decisions: list[SelectionDecision]
 
 
 class Candidates(Reply):
@@ -158,26 +225,6 @@ class Offered(Reply):
     assignments: dict[str, str]
 
 
-class Delivery(Reply):
-    """What became of an assignment: delivered, or ended by the device or the server."""
-
-    id: str
-    device: str
-    kind: str
-    round: int | None = None
-    retry: int = 0
-    status: AssignmentStatus
-    #: Of ``uploaded``: the blob that holds the result ...
-    blob: BlobRef | None = None
-    encoding: str = "none"
-    decoded_sha256: str | None = None
-    decoded_size: int | None = None
-    #: ... or the file itself (base64), when it is small.
-    inline: str | None = None
-    reason: str = ""
-    code: int = 0
-
-
 class DevicePresence(Reply):
     """A device of the run's open assignments that went, or is back (``gone`` None)."""
 
@@ -224,6 +271,9 @@ class RoundBegin(Report):
 
     selected: dict[str, str]
     offers: OfferBatch | None = None
+    #: Of a choice that was made just now: one for each candidate; and which try of the round it was.
+    decisions: list[SelectionDecision] = Field(default_factory=list)
+    retry: int = Field(default=0, ge=0)
     #: How many of them may upload at a time: bounds what must be held in memory. None: as ever.
     upload_slots: int | None = Field(default=None, ge=1, le=64)
 
@@ -255,6 +305,8 @@ class RoundCommit(Report):
     timing: dict[str, Finite] = Field(default_factory=dict)
     dataset: str | None = None
     refused: dict[str, str] = Field(default_factory=dict)
+    #: How its updates are going to be scored. None: they are not.
+    scoring: ScoringPlan | None = None
 
 
 class CommitReply(Reply):

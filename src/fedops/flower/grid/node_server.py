@@ -81,6 +81,13 @@ class NodeServer:
         self._say(body.round, f"{clients} clients, {metrics}, {body.seconds:.1f} s")
         return c.CommitReply(command="continue")
 
+    def scores(self, body: c.RoundScores) -> None:
+        """Say who contributed what."""
+        for one in sorted(body.standings, key=lambda one: -one.value):
+            found = "".join(f", {finding.kind}: {finding.evidence}" for finding in one.findings)
+            value = f"{one.value:+.4f} ± {one.value_error:.4f}"
+            self._say(body.round, f"contribution of {one.device}: {value}{found}")
+
     def finish(self, body: c.EngineFinish) -> None:
         self.finished = body
 

@@ -206,6 +206,18 @@ class OnAccelerator(Protocol):
 
 
 @runtime_checkable
+class GivesGradients(Protocol):
+    """An adapter that can tell in which direction the loss falls."""
+
+    def gradient(self, data: Any, context: TrainContext) -> Tensors | None:
+        """Of the mean loss on ``data``, by the names of the tensors that are trained. Changes nothing.
+
+        None: the loss is the project's own, and not known.
+        """
+        ...
+
+
+@runtime_checkable
 class WarmsUp(Protocol):
     """An adapter whose first training would take longer than the others, unless it prepares for that."""
 

@@ -19,6 +19,7 @@ from fedops.scalize.flow.signature_binding import Lazy
 from fedops.scalize.frameworks.pytorch_device import pick_accelerator, torch_device
 from fedops.scalize.frameworks.pytorch_loop import (
     evaluate_loop,
+    gradient_loop,
     make_loss,
     make_optimizer,
     own_batches,
@@ -109,6 +110,19 @@ class PyTorchAdapter:
                 return own(self._offers(context) | {"data": data}, partial(own_batches, context))
             with training_context("evaluation"):
                 return self._evaluate(data, context)
+
+    def gradient(self, data: Any, context: TrainContext) -> Tensors | None:
+        """Of the mean loss on ``data``; None where an own loop decides what is lost."""
+        own = self.options.evaluate or type(self)._evaluate is not PyTorchAdapter._evaluate
+        if own:
+            return None
+        with kept_random_state(), is_unchanged(self.model, self._movable()):
+            seed_everything(context.seed)
+            self.model.eval()
+            loss = make_loss(self.options.loss)
+            found = gradient_loop(self.model, data, context, loss, self.device)
+        names = {id(tensor): name for name, tensor in self._tensors.items()}
+        return {names[id(p)]: to_numpy(g) for p, g in found if id(p) in names}
 
     def _offers(self, context: TrainContext) -> dict[str, Any]:
         part, rate = self.options.optimizer, context.learning_rate

@@ -137,6 +137,25 @@ def evaluate_loop(
     return EvalResult(tally.examples, tally.metrics())
 
 
+def gradient_loop(
+    model: nn.Module, data: Any, context: TrainContext, loss: Loss | None, device: torch.device
+) -> list[tuple[nn.Parameter, torch.Tensor]]:
+    """The gradient of the mean loss over the examples, of each parameter that is trained."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    sums = [torch.zeros_like(p) for p in trained]
+    seen = 0
+    for inputs, target in examples(batches(data, context, shuffle=False), device):
+        value = _value(loss or loss_for(target), model(inputs), target)
+        size = int(target.shape[0])
+        for total, part in zip(
+            sums, torch.autograd.grad(value, trained, allow_unused=True), strict=True
+        ):
+            if part is not None:
+                total.add_(part, alpha=size)
+        seen += size
+    return [(p, total / max(seen, 1)) for p, total in zip(trained, sums, strict=True)]
+
+
 def _count(
     tally: RunningMetrics, value: torch.Tensor, output: torch.Tensor, target: torch.Tensor
 ) -> None:

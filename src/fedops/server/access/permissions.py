@@ -83,6 +83,7 @@ _TASKS = {
     "GET /tasks": Rule(READS, Of.THEIRS),
     "GET /tasks/{task}": Rule(READS, Of.TASK),
     "PATCH /tasks/{task}": Rule(OPERATES, Of.TASK),
+    "GET /tasks/{task}/contributions": Rule(READS, Of.TASK),
     "POST /tasks/{task}/archive": Rule(OPERATES, Of.TASK),
     "POST /tasks/{task}/unarchive": Rule(OPERATES, Of.TASK),
 }
@@ -112,6 +113,8 @@ _RUNS = {
     "GET /runs/{run_id}/rounds": Rule(READS, Of.RUN),
     "GET /runs/{run_id}/rounds/{round}/model": Rule(TAKES_MODELS, Of.RUN),
     "GET /runs/{run_id}/metrics": Rule(READS, Of.RUN),
+    "GET /runs/{run_id}/contributions": Rule(READS, Of.RUN),
+    "GET /runs/{run_id}/selections": Rule(READS, Of.RUN),
     "GET /runs/{run_id}/logs": Rule(READS, Of.RUN),
     "GET /runs/{run_id}/explanations": Rule(READS, Of.RUN),
     "GET /runs/{run_id}/explanations/{device}/{picture}": Rule(TAKES_MODELS, Of.RUN),
@@ -155,6 +158,7 @@ _MACHINES = {
     "POST /engine/cancel": ATTEMPT,
     "POST /engine/blobs": ATTEMPT,
     "POST /engine/rounds/{round}/commit": ATTEMPT,
+    "POST /engine/rounds/{round}/scores": ATTEMPT,
     "POST /engine/logs": ATTEMPT,
     "POST /engine/finish": ATTEMPT,
 }

@@ -43,9 +43,11 @@ _QUEUE_SECONDS = 2.0
 
 
 def strategy_key(planned: Planned) -> str:
-    """The same for plans whose strategies and selectors are judged alike."""
+    """The same for plans whose strategies, selectors and contribution are judged alike."""
     server = planned.config.get("server", {})
-    return _key(planned, {name: server.get(name) for name in ("strategy", "selection")})
+    return _key(
+        planned, {name: server.get(name) for name in ("strategy", "selection", "contribution")}
+    )
 
 
 def model_key(planned: Planned, *, explained: bool) -> str:

@@ -17,6 +17,7 @@ from fedops.core.contracts import (
 from fedops.core.errors import AttemptSuperseded, Conflict, Invalid
 from fedops.core.states import ENROLMENT_DISTRUSTED, AssignmentStatus, ParticipationStatus
 from fedops.server.assignments import assignments
+from fedops.server.contribution import round_scores
 from fedops.server.database import blob_rows
 from fedops.server.database.compare_and_set import compare_and_set
 from fedops.server.database.tables import (
@@ -27,6 +28,7 @@ from fedops.server.database.tables import (
     ParticipationRow,
     RoundRow,
     RunRow,
+    SelectionRow,
 )
 from fedops.server.events import event_log
 from fedops.server.events.notifications import DeviceChanged, notify
@@ -63,6 +65,7 @@ def begin_round(
     row.begun_from = body.offers.model if body.offers else None
     session.flush()
     _select(session, attempt, row, body, now)
+    _keep_decisions(session, attempt, row, body, now)
     text = f"{len(body.selected)} devices: {', '.join(sorted(body.selected))}"
     again = {"begun": row.begun} if row.begun > 1 else {}
     subject = f"round {number} of run {run.id}"
@@ -145,6 +148,22 @@ def _select(
         )
 
 
+def _keep_decisions(
+    session: Session, attempt: AttemptRow, row: RoundRow, body: RoundBegin, now: float
+) -> None:
+    """Why each candidate was chosen just now, or was not. Nobody is chosen anew in a round taken over."""
+    if not body.decisions:
+        return
+    key = (row.run_id, row.round, attempt.number, body.retry)
+    kept = session.get(SelectionRow, key)
+    if kept is None:
+        kept = SelectionRow(
+            run_id=row.run_id, round=row.round, attempt=attempt.number, retry=body.retry
+        )
+        session.add(kept)
+    kept.at, kept.decisions = now, [one.model_dump(mode="json") for one in body.decisions]
+
+
 def _require_next(run: RunRow, number: int) -> None:
     if number != run.committed_rounds + 1:
         raise Conflict(
@@ -174,6 +193,7 @@ def commit_round(session: Session, attempt_id: int, body: RoundCommit, now: floa
         raise Conflict(f"attempt {attempt.number} did not begin round {body.round} of run {run.id}")
     _count(session, run, body)
     _fill(row, body, now)
+    round_scores.plan_scores(session, run, body)
     _keep_client_metrics(session, run, body, now)
     _participate(session, attempt, run, body, now)
     _keep_metrics(session, run, body, now)

@@ -32,6 +32,7 @@ from fedops.core.states import (
 )
 from fedops.results.device_history import ROUNDS_AVERAGED, loss_of, moving_average
 from fedops.server.assignments import assignments, open_work
+from fedops.server.contribution import round_scores
 from fedops.server.database import blob_rows
 from fedops.server.database.compare_and_set import compare_and_set
 from fedops.server.database.tables import (
@@ -106,7 +107,13 @@ def start_attempt(
     model, state = _start_from(session, run)
     begun = open_rounds.adopt(session, attempt, run, model.sha256 if model else None, now)
     spec = _spec(attempt, run, home)
-    found = {"model": model, "strategy_state": state, "open_round": begun}
+    contribution = round_scores.contribution_state(session, run)
+    found: dict[str, Any] = {
+        "model": model,
+        "strategy_state": state,
+        "open_round": begun,
+        "contribution": contribution,
+    }
     if run.rebuilds is not None:
         found["replays"] = run.rebuilds.get("of_run")
     return spec.model_copy(update={**found, "blobs_dir": str(blobs) if blobs else None})

@@ -4,8 +4,8 @@ import pytest
 
 from fedops.client.device import conditions
 from fedops.client.device.conditions import ConditionWatch, circumstances_here
-from fedops.core.conditions import Circumstances, Conditions
 from fedops.core.contracts import ProcessReport
+from fedops.core.reasons.conditions import Circumstances, Conditions
 
 
 def test_a_change_is_told_and_the_report_says_what_is_unmet(

@@ -26,12 +26,14 @@ from fedops.core.contracts import (
     Offered,
     RoundBegin,
     RoundCommit,
+    RoundScores,
 )
 from fedops.core.errors import Invalid
 from fedops.failpoints import reached
 from fedops.server.api.http.authentication import AttemptId, Server
 from fedops.server.api.http.protocol_check import PROTOCOL_CHECKED
 from fedops.server.api.http.routers import api_router
+from fedops.server.contribution import round_scores
 from fedops.server.database import blob_rows
 from fedops.server.rounds import checkpoints, commits, engine_session, outcomes
 from fedops.server.services.services import Services
@@ -170,6 +172,18 @@ def commit_round(
 def _command(server: Services, attempt: int) -> engine_session.Command:
     with server.db.read() as session:
         return engine_session.current_command(session, attempt)
+
+
+@router.post("/rounds/{round}/scores", status_code=DONE)
+def scores(number: RoundNumber, body: RoundScores, attempt: AttemptId, server: Server) -> Response:
+    """What the updates of a committed round were worth."""
+    if body.round != number:
+        raise Invalid(f"these are the scores of round {body.round}, not {number}")
+    with server.db.write() as session:
+        who, run = engine_session.require_current_attempt(session, attempt)
+        round_scores.keep_scores(session, who, run, body, server.clock())
+    reached("server.scores.committed")
+    return Response(status_code=DONE)
 
 
 @router.post("/logs", status_code=DONE)

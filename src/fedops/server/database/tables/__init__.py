@@ -17,6 +17,8 @@ from fedops.server.database.tables.models import ModelVersionRow as ModelVersion
 from fedops.server.database.tables.rounds import MetricRow as MetricRow
 from fedops.server.database.tables.rounds import ParticipationRow as ParticipationRow
 from fedops.server.database.tables.rounds import RoundRow as RoundRow
+from fedops.server.database.tables.rounds import RoundScoresRow as RoundScoresRow
+from fedops.server.database.tables.rounds import SelectionRow as SelectionRow
 from fedops.server.database.tables.runs import AttemptRow as AttemptRow
 from fedops.server.database.tables.runs import RunRow as RunRow
 from fedops.server.database.tables.runs import StudyRow as StudyRow

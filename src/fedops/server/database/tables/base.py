@@ -57,6 +57,7 @@ class Base(DeclarativeBase):
         dict[str, float]: JSON(none_as_null=True),
         list[str]: JSON(none_as_null=True),
         list[int]: JSON(none_as_null=True),
+        list[dict[str, Any]]: JSON(none_as_null=True),
         TokenKind: _enum(TokenKind),
         Role: _enum(Role),
         RunStatus: _enum(RunStatus),

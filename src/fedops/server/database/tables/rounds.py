@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     ForeignKey,
@@ -63,6 +65,45 @@ class ParticipationRow(Base):
     seconds: Mapped[float | None]
     bytes_up: Mapped[int | None] = mapped_column(BigInteger)
     metrics: Mapped[dict[str, float]]
+
+
+class RoundScoresRow(Base):
+    """What the updates of a committed round were worth; until ``scored_at`` is set, how it will be found."""
+
+    __tablename__ = "round_scores"
+    __table_args__ = (ForeignKeyConstraint(["run_id", "round"], ["rounds.run_id", "rounds.round"]),)
+
+    run_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    round: Mapped[int] = mapped_column(Integer, primary_key=True)
+    #: As the round's commit fixed it.
+    plan: Mapped[dict[str, Any]]
+    scored_at: Mapped[float | None]
+    method: Mapped[str | None] = mapped_column(Text)
+    evaluations: Mapped[int] = mapped_column(Integer, default=0)
+    examples: Mapped[int] = mapped_column(BigInteger, default=0)
+    seconds: Mapped[float] = mapped_column(default=0.0)
+    note: Mapped[str] = mapped_column(Text, default="")
+    basis: Mapped[dict[str, str]]
+    #: Of the round's clients, and of all clients after it (contracts ``ClientScore``, ``ClientStanding``).
+    scores: Mapped[list[dict[str, Any]]]
+    standings: Mapped[list[dict[str, Any]]]
+    #: All that the next round's scoring goes on from. Of a task's newest rounds only.
+    history: Mapped[dict[str, Any] | None]
+
+
+class SelectionRow(Base):
+    """Whom a try of a round chose, and why; why not the others."""
+
+    __tablename__ = "selections"
+    __table_args__ = (ForeignKeyConstraint(["run_id", "round"], ["rounds.run_id", "rounds.round"]),)
+
+    run_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    round: Mapped[int] = mapped_column(Integer, primary_key=True)
+    attempt: Mapped[int] = mapped_column(Integer, primary_key=True)
+    retry: Mapped[int] = mapped_column(Integer, primary_key=True)
+    at: Mapped[float]
+    #: One for each candidate (contract ``SelectionDecision``).
+    decisions: Mapped[list[dict[str, Any]]]
 
 
 class MetricRow(Base):

@@ -1,0 +1,67 @@
+"""``fedops run contributions``, ``fedops run selections`` and ``fedops task contributions``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from fedops.cli import completion, options
+from fedops.cli.operator_command import Operator, operator_command
+from fedops.console.contributions import (
+    basis_line,
+    round_scores_view,
+    selections_view,
+    standings_table,
+)
+
+RunId = Annotated[
+    int,
+    typer.Argument(metavar="RUN", help="The run's number.", autocompletion=completion.runs),
+]
+TaskName = Annotated[
+    str,
+    typer.Argument(
+        metavar="TASK",
+        help="The task's name.",
+        callback=options.named,
+        autocompletion=completion.tasks,
+    ),
+]
+Round = Annotated[int | None, typer.Option("--round", min=1, help="Of this round only.")]
+Last = Annotated[int, typer.Option("--last", min=1, max=1_000, help="How many of the newest.")]
+
+
+def add_to_runs(app: typer.Typer) -> None:
+    """The commands that look at one run."""
+    operator_command(app, "contributions")(run_contributions)
+    operator_command(app, "selections")(run_selections)
+
+
+def add_to_tasks(app: typer.Typer) -> None:
+    """The command that looks at all runs of a task."""
+    operator_command(app, "contributions")(task_contributions)
+
+
+def run_contributions(
+    operator: Operator, run_id: RunId, round_: Round = None, last: Last = 5
+) -> None:
+    """Show what the update of each client was worth, round by round.
+
+    VALUE is what the validation data gained by it, ± the standard error. INTEGRITY is 0 for what is typical
+    and negative for what is not. 'fedops task contributions' adds the rounds up.
+    """
+    found = operator.client.contributions(run_id, round_, limit=last)
+    operator.show(found, *round_scores_view(found))
+
+
+def run_selections(operator: Operator, run_id: RunId, round_: Round = None, last: Last = 3) -> None:
+    """Show whom a round chose, and why, and why not the others."""
+    found = operator.client.selections(run_id, round_, limit=last)
+    operator.show(found, *selections_view(found))
+
+
+def task_contributions(operator: Operator, task: TaskName) -> None:
+    """Show each client's value and integrity over all scored rounds of a task."""
+    found = operator.client.task_contributions(task)
+    operator.show(found, standings_table(found), basis_line(found))

@@ -1,0 +1,1 @@
+"""What the updates of committed rounds were worth: planned with the commit, measured beside the next one."""

@@ -1,0 +1,230 @@
+"""The scores of an attempt's rounds: planned, made beside the next rounds, told to the server, waited for.
+
+Scores of round t are first used in choosing the clients of round t + 2, which waits for them: then a run that
+is continued chooses as it would have without the interruption, and scoring costs the rounds no time.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fedops.config.schema import Contribution
+from fedops.core.contracts import AttemptSpec, ClientStanding, RoundScores, ScoringPlan
+from fedops.core.errors import AttemptSuperseded, FedOpsError
+from fedops.core.seeds import client_seed
+from fedops.engine.link.server_link import ServerLink
+from fedops.engine.scoring.scorer import Scorer, ScoringFailed, ScoringJob, UpdateFile
+from fedops.engine.scoring.scoring_plan import Cost, is_scored, plan_scoring
+
+logger = logging.getLogger("fedops.engine")
+
+#: The scores of a round are first used so many rounds later.
+LATER = 2
+#: A round's scoring is given up after so long, whatever its budget was. Seconds.
+GIVE_UP_SECONDS = 600.0
+Standings = Mapping[str, ClientStanding]
+
+
+class RoundScoring:
+    """Beside the rounds of one attempt."""
+
+    def __init__(
+        self,
+        rules: Contribution,
+        spec: AttemptSpec,
+        contract: str,
+        examples: int,
+        link: ServerLink,
+        scorer: Scorer | None,
+    ) -> None:
+        """``contract``: the fingerprint of the model's. ``examples``: how many there are to evaluate on.
+
+        ``scorer`` None: nothing is scored.
+        """
+        self._rules = rules
+        self._spec = spec
+        self._contract = contract
+        self._link = link
+        self._scorer = scorer
+        state = spec.contribution
+        self._basis, self._history = dict(state.basis), dict(state.history)
+        #: Round -> what was known after it.
+        self._known: dict[int, Standings] = {
+            known.round: {one.device: one for one in known.standings} for known in state.known
+        }
+        self._cost = Cost(examples, 0.0)
+        self._jobs: queue.SimpleQueue[ScoringJob | None] = queue.SimpleQueue()
+        self._open: set[int] = set()
+        self._changed = threading.Condition()
+        self._failure: FedOpsError | None = None
+        self._thread: threading.Thread | None = None
+        self._closed = threading.Event()
+
+    # --- planning and beginning ------------------------------------------------------------------
+
+    def plan(
+        self, round_: int, clients: int, seconds: float, evaluating: float
+    ) -> ScoringPlan | None:
+        """How the round that is about to be committed is scored; None: it is not.
+
+        ``seconds``: what the round took; ``evaluating``: what evaluating its model here did.
+        """
+        if self._scorer is None or clients == 0 or not is_scored(self._rules, round_):
+            return None
+        with self._changed:
+            known = self._cost
+        measured = evaluating / known.examples if known.examples else 0.0
+        cost = Cost(known.examples, max(known.seconds, measured))
+        return plan_scoring(self._rules, clients, seconds, cost)
+
+    def begin(
+        self,
+        round_: int,
+        plan: ScoringPlan,
+        files: Sequence[UpdateFile],
+        before: Path | None,
+        previous: Path | None,
+        dataset: str,
+    ) -> None:
+        """The round is committed: score it, after those before. Without its files that is said."""
+        examples = self._cost.examples
+        basis = {
+            "contract": self._contract,
+            "data set": dataset,
+            "measured on": f"{examples} examples of the server" if examples else "directions alone",
+        }
+        seed = client_seed(self._spec.seed, "contribution", round_)
+        ordered = sorted(files, key=lambda one: one.device)
+        job = ScoringJob(round_, plan, seed, before, previous, ordered, basis)
+        with self._changed:
+            self._open.add(round_)
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="scoring", daemon=True)
+            self._thread.start()
+        self._jobs.put(job)
+
+    # --- waiting and using -----------------------------------------------------------------------
+
+    def missing_for(self, round_: int) -> int | None:
+        """The first round whose scores are awaited before the clients of ``round_`` are chosen.
+
+        Raises:
+            AttemptSuperseded: another attempt took over.
+        """
+        with self._changed:
+            if self._failure is not None:
+                raise self._failure
+            return min((one for one in self._open if one <= round_ - LATER), default=None)
+
+    def wait(self, seconds: float) -> None:
+        """Until something came, so long at most."""
+        with self._changed:
+            self._changed.wait(seconds)
+
+    def standings(self, round_: int) -> Standings:
+        """What is known of the clients when those of ``round_`` are chosen."""
+        with self._changed:
+            usable = [number for number in self._known if number <= round_ - LATER]
+            return self._known[max(usable)] if usable else {}
+
+    def files_from(self, round_: int) -> int:
+        """The first round whose files are still needed after ``round_``: its own, if nothing is scored."""
+        if self._scorer is None:
+            return round_
+        with self._changed:
+            return min(self._open, default=round_) - LATER
+
+    def finish(self) -> None:
+        """Wait for what is being scored."""
+        while self.missing_for(self._spec.rounds + LATER) is not None:
+            self.wait(1.0)
+
+    def close(self) -> None:
+        """End. What is not scored is left to the next attempt."""
+        self._closed.set()
+        self._jobs.put(None)
+        if self._scorer is not None:
+            self._scorer.close()
+
+    # --- the thread ------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            try:
+                self._score(job)
+            except FedOpsError as error:
+                self._fail(error)
+                return
+
+    def _fail(self, error: FedOpsError) -> None:
+        if not isinstance(error, AttemptSuperseded):
+            logger.error("the scores cannot be told to the server: %s", error.message)
+        with self._changed:
+            self._failure = error
+            self._changed.notify_all()
+
+    def _score(self, job: ScoringJob) -> None:
+        assert self._scorer is not None
+        anew = bool(self._basis) and self._basis != dict(job.basis)
+        history: dict[str, Any] = {} if anew else self._history
+        began = time.monotonic()
+        try:
+            if job.before is None or not job.updates:
+                raise ScoringFailed("its models or updates are not kept any more")
+            scores = self._scorer.score(replace(job, history=history), GIVE_UP_SECONDS)
+        except ScoringFailed as error:
+            if self._closed.is_set():
+                return
+            scores = self._unscored(job, history, str(error), time.monotonic() - began)
+        if anew:
+            scores = scores.model_copy(update={"note": _joined(self._why_anew(job), scores.note)})
+        self._link.ask(lambda api: api.scores(scores))
+        self._note(scores)
+
+    def _unscored(
+        self, job: ScoringJob, history: dict[str, Any], why: str, seconds: float
+    ) -> RoundScores:
+        """Nothing is known of the round: what was known stays."""
+        logger.warning("round %d cannot be scored: %s", job.round, why)
+        with self._changed:
+            known = self._known[max(self._known)] if self._known and history else {}
+        return RoundScores(
+            round=job.round,
+            note=f"it could not be scored: {why}"[:2_000],
+            seconds=seconds,
+            basis=dict(job.basis),
+            standings=list(known.values()),
+            history=history,
+        )
+
+    def _why_anew(self, job: ScoringJob) -> str:
+        changed = [
+            f"{name} is {value[:40]}, it was {self._basis.get(name, 'unknown')[:40]}"
+            for name, value in job.basis.items()
+            if self._basis.get(name) != value
+        ]
+        return f"the history begins anew: {'; '.join(changed)}"
+
+    def _note(self, scores: RoundScores) -> None:
+        found = {one.device: one for one in scores.standings}
+        work = scores.evaluations * scores.examples
+        with self._changed:
+            self._basis, self._history = dict(scores.basis), scores.history
+            self._known[scores.round] = found
+            for number in sorted(self._known)[: -LATER - 1]:
+                del self._known[number]
+            if work:
+                self._cost = Cost(self._cost.examples, scores.seconds / work)
+            self._open.discard(scores.round)
+            self._changed.notify_all()
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(filter(None, notes))[:2_000]

@@ -1,0 +1,124 @@
+"""How much of a round's updates is measured: evaluations and examples that fit into the budget.
+
+The budget is a share of the round's time unless the config says otherwise. What fits is fixed with the
+round's commit, so that whoever scores it, and however fast, does the same.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from fedops.algorithms.contribution.estimators import METHODS, choose_method, require_method
+from fedops.algorithms.integrity.policies import POLICIES, apply_policy
+from fedops.config.schema import Contribution
+from fedops.core.contracts import ScoringPlan
+from fedops.core.errors import Invalid
+from fedops.core.reasons.durations import pluralised
+from fedops.core.suggestions import comma_list, did_you_mean
+
+OFF, AUTO = "none", "auto"
+#: The share of a round's time that its scoring may take, where the config does not say.
+SHARE = 0.1
+#: Fewer examples than these are not evaluated on, if there are more.
+LEAST_EXAMPLES = 200
+#: What reading the updates and the gradient take, in evaluations.
+BESIDE = 3
+#: Up to so many clients all coalitions are wanted; beyond, so many evaluations for each client.
+ALL_UP_TO, PER_CLIENT = 7, 20
+NO_DATA = (
+    "the server has no validation data, so there are only the scores of the updates' directions"
+)
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What the evaluation of a model takes."""
+
+    #: How many validation examples there are. 0: nobody can evaluate.
+    examples: int
+    #: Of one model on one example. Seconds.
+    seconds: float
+
+
+def require_contribution(rules: Contribution) -> None:
+    """``Invalid`` when ``[server.contribution]`` names a method or policy that is not known."""
+    known = [OFF, AUTO, *METHODS]
+    if rules.method not in known:
+        raise Invalid(
+            f"[server.contribution] method: there is no method '{rules.method}'"
+            f"{did_you_mean(rules.method, known) or ';'} there are {comma_list(known)}"
+        )
+    if rules.policy not in POLICIES:
+        apply_policy(rules.policy, {})
+
+
+def is_scored(rules: Contribution, round_: int) -> bool:
+    """Whether the updates of this round are scored."""
+    return rules.method != OFF and round_ % rules.every == 0
+
+
+def plan_scoring(
+    rules: Contribution, clients: int, round_seconds: float, cost: Cost
+) -> ScoringPlan:
+    """What fits, for so many clients, after a round of so many seconds."""
+    if cost.examples == 0:
+        return ScoringPlan(note=NO_DATA)
+    wanted = _wanted(rules, clients)
+    seconds = _seconds(rules, round_seconds)
+    if seconds is None:
+        return _with_method(rules, clients, wanted, cost.examples, "")
+    evaluations, examples = _fitting(wanted, seconds, cost)
+    short = ""
+    if (evaluations, examples) != (wanted, cost.examples):
+        within = (
+            f"{pluralised(evaluations, 'evaluation')} on {examples} of {cost.examples} examples"
+        )
+        short = f"{within} fit into {seconds:.2g} s"
+    return _with_method(rules, clients, evaluations, examples, short)
+
+
+def _wanted(rules: Contribution, clients: int) -> int:
+    """How many evaluations there would be without a limit of time."""
+    if rules.method != AUTO:
+        method = require_method(rules.method)
+        most = rules.max_evaluations or max(method.least(clients), PER_CLIENT * clients)
+        return method.least(clients) if method.fixed else most
+    every = 1 << clients if clients <= ALL_UP_TO else PER_CLIENT * clients
+    return min(every, rules.max_evaluations or every)
+
+
+def _seconds(rules: Contribution, round_seconds: float) -> float | None:
+    """None: a number of evaluations was asked for, however long they take."""
+    if rules.max_seconds is not None:
+        return rules.max_seconds
+    return None if rules.max_evaluations is not None else SHARE * round_seconds
+
+
+def _fitting(wanted: int, seconds: float, cost: Cost) -> tuple[int, int]:
+    capacity = seconds / max(cost.seconds, 1e-9)
+    least = min(LEAST_EXAMPLES, cost.examples)
+    examples = min(max(math.floor(capacity / (wanted + BESIDE)), least), cost.examples)
+    return max(min(wanted, math.floor(capacity / examples) - BESIDE), 0), examples
+
+
+def _with_method(
+    rules: Contribution, clients: int, evaluations: int, examples: int, short: str
+) -> ScoringPlan:
+    if rules.method == AUTO:
+        choice = choose_method(clients, max(evaluations, 1))
+        name, used = choice.method, min(choice.evaluations, evaluations)
+        reason = choice.reason if name is None else ""
+    else:
+        least = require_method(rules.method).least(clients)
+        enough = evaluations >= least and (rules.max_evaluations or least) >= least
+        name, used = (rules.method, evaluations) if enough else (None, 0)
+        limit = min(evaluations, rules.max_evaluations or evaluations)
+        reason = (
+            ""
+            if enough
+            else f"'{rules.method}' needs {least} evaluations with {clients} clients and {limit} are"
+            " allowed, so there are only the scores of the updates' directions"
+        )
+    note = "; ".join(filter(None, (short, reason)))
+    return ScoringPlan(method=name, evaluations=used, examples=examples, note=note)

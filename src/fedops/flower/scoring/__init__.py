@@ -1,0 +1,1 @@
+"""The process beside a run that scores its rounds: it has the framework, and the validation data."""

@@ -1,0 +1,140 @@
+"""``Scorer`` as a child process of the FL server, with a lower priority than it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+from pydantic import ValidationError
+
+from fedops.core.contracts import RoundScores
+from fedops.engine.run_setup import Setup
+from fedops.engine.scoring.scorer import Scorer, ScoringFailed, ScoringJob
+from fedops.engine.scoring.scoring_plan import OFF
+from fedops.flower.scoring.scoring_process import answer_file, job_file
+from fedops.processes.process_tree import end_tree
+from fedops.processes.spawn import clean_env, let_go, spawn
+from fedops.storage.atomic_files import write_atomic
+
+logger = logging.getLogger("fedops.engine")
+
+COMMAND = (sys.executable, "-m", "fedops.flower.scoring.scoring_process")
+#: It has one core, whatever it computes, and comes to the same sums each time.
+ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+_LOOK_SECONDS = 0.02
+_LAST_CHARACTERS = 1_000
+
+
+def scorer_of(setup: Setup, app_dir: Path) -> Scorer | None:
+    """Who scores the rounds of a run; None: its config does not want that."""
+    if setup.config.server.contribution.method == OFF or setup.spec.replays is not None:
+        return None
+    return ChildScorer(app_dir, setup.plain_config, setup.spec.seed, setup.spool / "scoring")
+
+
+class ChildScorer:
+    """Starts at once, so that the app is open when the first round is there to be scored."""
+
+    def __init__(
+        self,
+        app_dir: Path,
+        config: dict[str, Any],
+        seed: int,
+        folder: Path,
+        command: Sequence[str] = COMMAND,
+    ) -> None:
+        self._asked = {"app_dir": str(app_dir), "config": config, "seed": seed}
+        self._folder = folder
+        self._command = command
+        self._child: subprocess.Popen[bytes] | None = None
+        self._closed = False
+        self._jobs = 0
+        self._start()
+
+    def score(self, job: ScoringJob, seconds: float) -> RoundScores:
+        if self._child is None or self._child.poll() is not None:
+            self._start()
+        self._jobs += 1
+        text = json.dumps(_plain(job)).encode()
+        write_atomic(job_file(self._folder, self._jobs), text, mode=0o600, durable=False)
+        return self._read(answer_file(self._folder, self._jobs), time.monotonic() + seconds)
+
+    def close(self) -> None:
+        self._closed = True
+        self._end()
+
+    def _start(self) -> None:
+        """A process that has seen no job yet."""
+        self._end()
+        if self._closed:
+            raise ScoringFailed("the attempt is over")
+        rmtree(self._folder, ignore_errors=True)
+        self._folder.mkdir(parents=True)
+        self._jobs = 0
+        question = self._folder / "question.json"
+        question.write_text(json.dumps(self._asked), encoding="utf-8")
+        with (self._folder / "output.txt").open("wb") as output:
+            self._child = spawn(
+                [*self._command, str(question)],
+                env=clean_env(ONE_THREAD),
+                cwd=self._folder,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+
+    def _end(self) -> None:
+        child, self._child = self._child, None
+        if child is not None:
+            end_tree(child.pid, 0.0)
+            let_go(child)
+            child.wait()
+
+    def _read(self, path: Path, deadline: float) -> RoundScores:
+        while not path.exists():
+            child = self._child
+            if child is None:
+                raise ScoringFailed("the attempt is over")
+            if (code := child.poll()) is not None and not path.exists():
+                raise ScoringFailed(f"its process ended ({code}): {self._last_words()}")
+            if time.monotonic() > deadline:
+                self._end()
+                raise ScoringFailed("it took too long")
+            time.sleep(_LOOK_SECONDS)
+        answer = json.loads(path.read_text(encoding="utf-8"))
+        path.unlink()
+        if "failed" in answer:
+            raise ScoringFailed(str(answer["failed"])[:1_500])
+        try:
+            return RoundScores.model_validate(answer["scores"])
+        except (KeyError, ValidationError) as error:
+            raise ScoringFailed(f"its answer cannot be read: {error}"[:1_500]) from None
+
+    def _last_words(self) -> str:
+        try:
+            said = (self._folder / "output.txt").read_text(errors="replace").strip()
+        except OSError:
+            return ""
+        return said[-_LAST_CHARACTERS:].splitlines()[-1] if said else "it said nothing"
+
+
+def _plain(job: ScoringJob) -> dict[str, Any]:
+    return {
+        "round": job.round,
+        "plan": job.plan.model_dump(mode="json"),
+        "seed": job.seed,
+        "before": str(job.before),
+        "previous": None if job.previous is None else str(job.previous),
+        "updates": [
+            {"device": one.device, "path": str(one.path), "examples": one.examples}
+            for one in job.updates
+        ],
+        "basis": dict(job.basis),
+        "history": dict(job.history),
+    }

@@ -1,0 +1,203 @@
+"""One job from its files to its scores: what the scoring process does with the app."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from fedops.algorithms.contribution.contribution_history import (
+    ClientContribution,
+    ContributionHistory,
+    add_round,
+)
+from fedops.algorithms.contribution.estimate import Estimate
+from fedops.algorithms.contribution.round_scoring import RoundScores as Found
+from fedops.algorithms.contribution.round_scoring import RoundUpdates, score_round
+from fedops.algorithms.inner_products import compared_names
+from fedops.algorithms.integrity.findings import Finding
+from fedops.algorithms.integrity.judging import Judgement
+from fedops.core.contracts import (
+    ClientScore,
+    ClientStanding,
+    IntegrityFinding,
+    RoundScores,
+    ScoringPlan,
+)
+from fedops.flower.scoring.validation import Measure, Validation
+from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext
+from fedops.scalize.flow.manifest import make_importable
+from fedops.scalize.flow.project import Project
+from fedops.storage.tensors import TensorFile, Tensors, load
+
+_TRAINED = "the loss is the app's own: where a training on the validation data leads stands for its gradient"
+
+
+class JobScoring:
+    """The app, opened once, and what scores rounds with it."""
+
+    def __init__(self, adapter: ModelAdapter, data: Any, context: TrainContext) -> None:
+        """``data`` None: the server has no validation data."""
+        self._adapter = adapter
+        self._data = data
+        self._context = context
+        self._validation = None if data is None else Validation(adapter, data, context)
+
+    @classmethod
+    def open(cls, app_dir: Path, config: dict[str, Any], seed: int) -> Self:
+        """The app under its run's config."""
+        project = Project.open(app_dir).with_config(config)
+        make_importable(project.manifest)
+        adapter = project.make_adapter(seed)
+        found = project.load_validation_data()
+        rules = project.config
+        context = TrainContext(
+            round=0,
+            seed=seed,
+            epochs=1,
+            batch_size=rules.batch_size,
+            learning_rate=rules.learning_rate,
+            settings=config,
+        )
+        return cls(adapter, found[0] if found else None, context)
+
+    def score(self, job: Mapping[str, Any]) -> RoundScores:
+        """The scores of a round, and the history with it."""
+        began, plan = time.monotonic(), ScoringPlan.model_validate(job["plan"])
+        devices = [one["device"] for one in job["updates"]]
+        before = load(Path(job["before"]))
+        updates = [TensorFile(Path(one["path"])) for one in job["updates"]]
+        measure = self._measure(plan, job["seed"])
+        gradients, note = self._directions(measure, before)
+        round_ = RoundUpdates(
+            before,
+            updates,
+            [max(one["examples"], 1) for one in job["updates"]],
+            _change(before, job["previous"], updates[0]),
+            gradients,
+        )
+        values = measure if plan.method is not None else None
+        rng = np.random.default_rng(job["seed"])
+        found = score_round(round_, values, max(plan.evaluations, 1), rng, plan.method)
+        history, anew = _added(job["history"], devices, found)
+        notes = [plan.note, note, anew, *(found.value.notes if found.value else ())]
+        return RoundScores(
+            round=job["round"],
+            method=found.value.method if found.value else None,
+            evaluations=found.value.evaluations if found.value else 0,
+            examples=plan.examples,
+            note="; ".join(filter(None, notes))[:2_000],
+            basis=dict(job["basis"]),
+            scores=[_score(device, found, i) for i, device in enumerate(devices)],
+            standings=[_standing(name, one) for name, one in sorted(history.clients.items())],
+            history=history.to_plain(),
+            seconds=time.monotonic() - began,
+        )
+
+    def _measure(self, plan: ScoringPlan, seed: int) -> Measure | None:
+        if self._validation is None or plan.examples == 0:
+            return None
+        return self._validation.on(plan.examples, seed)
+
+    def _directions(self, measure: Measure | None, before: Tensors) -> tuple[list[Tensors], str]:
+        """In which direction the validation loss grows, and what is to be said of that."""
+        if measure is None:
+            return [], ""
+        if gradients := measure.gradients(before):
+            return gradients, ""
+        try:
+            return [self._trained(before)], _TRAINED
+        except Exception as error:
+            return (
+                [],
+                f"there is no direction of the validation data: {type(error).__name__}: {error}",
+            )
+
+    def _trained(self, before: Tensors) -> Tensors:
+        """Against where one training on the validation data leads."""
+        self._adapter.set_tensors(before)
+        self._adapter.train(self._data, self._context)
+        after = self._adapter.get_tensors()
+        self._adapter.set_tensors(before)
+        return {
+            name: np.asarray(before[name], np.float64) - np.asarray(after[name], np.float64)
+            for name in compared_names(before)
+        }
+
+
+def _change(before: Tensors, previous: str | None, update: TensorFile) -> Tensors | None:
+    """How the global model changed in the round before."""
+    if previous is None:
+        return None
+    file = TensorFile(Path(previous))
+    return {
+        name: before[name].astype(np.float64) - file[name].astype(np.float64)
+        for name in compared_names(update)
+        if name in file
+    }
+
+
+def _added(
+    plain: Mapping[str, Any], devices: Sequence[str], found: Found
+) -> tuple[ContributionHistory, str]:
+    history = ContributionHistory.from_plain(plain) if plain else ContributionHistory()
+    if not _is_alike(history, found.value):
+        history, note = ContributionHistory(), "the classes changed: the history begins anew"
+    else:
+        note = ""
+    number = history.last_round + 1
+    return add_round(history, number, devices, found.value, found.judgements), note
+
+
+def _is_alike(history: ContributionHistory, value: Estimate | None) -> bool:
+    if value is None:
+        return True
+    classes = value.by_class.shape[1]
+    return all(
+        len(one.by_class) in (0, classes) or not one.participations
+        for one in history.clients.values()
+    )
+
+
+def _score(device: str, found: Found, i: int) -> ClientScore:
+    judged: Judgement = found.judgements[i]
+    known = dataclasses.asdict(judged.evidence).items()
+    return ClientScore(
+        device=device,
+        value=_at(found.value, i),
+        value_error=None if found.value is None else float(found.value.standard_errors[i]),
+        by_class=[] if found.value is None else [float(one) for one in found.value.by_class[i]],
+        dig_fl=_at(found.dig_fl, i),
+        cgsv=_at(found.cgsv, i),
+        integrity=judged.score,
+        findings=_said(judged.findings),
+        evidence={
+            name: float(one) for name, one in known if one is not None and math.isfinite(one)
+        },
+    )
+
+
+def _standing(device: str, one: ClientContribution) -> ClientStanding:
+    integrity = one.integrity
+    return ClientStanding(
+        device=device,
+        value=one.value,
+        value_error=one.standard_error,
+        rounds=one.participations,
+        by_class=list(one.by_class),
+        integrity=integrity.score,
+        findings=_said(integrity.findings),
+    )
+
+
+def _at(found: Estimate | None, i: int) -> float | None:
+    return None if found is None else float(found.values[i])
+
+
+def _said(findings: Sequence[Finding]) -> list[IntegrityFinding]:
+    return [IntegrityFinding(kind=one.name, evidence=one.evidence[:1_000]) for one in findings]

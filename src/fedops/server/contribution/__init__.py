@@ -1,0 +1,1 @@
+"""What updates were worth, as it is stored and read."""

@@ -1,0 +1,101 @@
+"""Contributions and selections as operators read them."""
+
+from __future__ import annotations
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from fedops.core.contracts import (
+    ClientScore,
+    ClientStanding,
+    ContributionsRead,
+    RoundScoresRead,
+    ScoringPlan,
+    SelectionDecision,
+    SelectionRead,
+)
+from fedops.server.database.lookup import require_run
+from fedops.server.database.tables import RoundRow, RoundScoresRow, RunRow, SelectionRow
+from fedops.server.tasks.tasks import require_task
+
+
+def round_scores(
+    session: Session, run_id: int, round_: int | None, limit: int
+) -> list[RoundScoresRead]:
+    """The scored rounds of a run, or one of them, the newest first."""
+    require_run(session, run_id)
+    query = (
+        select(RoundScoresRow, RoundRow.seconds)
+        .join(
+            RoundRow,
+            (RoundRow.run_id == RoundScoresRow.run_id) & (RoundRow.round == RoundScoresRow.round),
+        )
+        .where(RoundScoresRow.run_id == run_id)
+        .order_by(RoundScoresRow.round.desc())
+        .limit(limit)
+    )
+    if round_ is not None:
+        query = query.where(RoundScoresRow.round == round_)
+    return [_scores(row, seconds) for row, seconds in session.execute(query)]
+
+
+def _scores(row: RoundScoresRow, round_seconds: float | None) -> RoundScoresRead:
+    return RoundScoresRead(
+        round=row.round,
+        plan=ScoringPlan.model_validate(row.plan),
+        scored_at=row.scored_at,
+        method=row.method,
+        evaluations=row.evaluations,
+        examples=row.examples,
+        seconds=row.seconds,
+        share=row.seconds / round_seconds if round_seconds and row.scored_at else None,
+        note=row.note,
+        scores=[ClientScore.model_validate(one) for one in row.scores],
+    )
+
+
+def contributions(session: Session, task: str) -> ContributionsRead:
+    """All clients of a task's history, as of its newest scored round."""
+    require_task(session, task)
+    query = (
+        select(RoundScoresRow)
+        .join(RunRow, RunRow.id == RoundScoresRow.run_id)
+        .where(RunRow.task == task, RoundScoresRow.scored_at.is_not(None))
+        .order_by(RoundScoresRow.run_id.desc(), RoundScoresRow.round.desc())
+        .limit(1)
+    )
+    row = session.scalar(query)
+    clients = [ClientStanding.model_validate(one) for one in row.standings] if row else []
+    return ContributionsRead(
+        task=task,
+        run_id=row.run_id if row else None,
+        round=row.round if row else None,
+        basis=row.basis if row else {},
+        clients=sorted(clients, key=lambda one: -one.value),
+    )
+
+
+def selections(
+    session: Session, run_id: int, round_: int | None, limit: int
+) -> list[SelectionRead]:
+    """Whom the rounds of a run chose, each try of it, the newest first."""
+    require_run(session, run_id)
+    row = SelectionRow
+    query = (
+        select(row)
+        .where(row.run_id == run_id)
+        .order_by(row.round.desc(), row.attempt.desc(), row.retry.desc())
+        .limit(limit)
+    )
+    if round_ is not None:
+        query = query.where(row.round == round_)
+    return [
+        SelectionRead(
+            round=one.round,
+            attempt=one.attempt,
+            retry=one.retry,
+            at=one.at,
+            decisions=[SelectionDecision.model_validate(each) for each in one.decisions],
+        )
+        for one in session.scalars(query)
+    ]
