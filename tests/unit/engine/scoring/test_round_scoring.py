@@ -1,0 +1,209 @@
+"""Scores beside the rounds: in order, used two rounds later, and told once."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fedops.config.schema import Contribution
+from fedops.core import contracts as c
+from fedops.core.errors import AttemptSuperseded
+from fedops.engine.link.server_link import ServerLink
+from fedops.engine.scoring.round_scoring import RoundScoring
+from fedops.engine.scoring.scorer import ScoringFailed, ScoringJob, UpdateFile
+
+RULES = Contribution(method="auto", max_evaluations=10)
+FILES = [UpdateFile("b", Path("b"), 20), UpdateFile("a", Path("a"), 10)]
+HERE = Path("model")
+
+
+class FakeScorer:
+    """Each device is worth one more in each round that is scored."""
+
+    def __init__(self) -> None:
+        self.jobs: list[ScoringJob] = []
+        self.free = threading.Event()
+        self.free.set()
+        self.failing = ""
+        self.closed = False
+
+    def score(self, job: ScoringJob, seconds: float) -> c.RoundScores:
+        self.free.wait(seconds)
+        self.jobs.append(job)
+        if self.failing or self.closed:
+            raise ScoringFailed(self.failing)
+        known = {**job.history}
+        for one in job.updates:
+            known[one.device] = known.get(one.device, 0.0) + 1.0
+        standings = [c.ClientStanding(device=d, value=v, rounds=1) for d, v in known.items()]
+        return c.RoundScores(
+            round=job.round,
+            evaluations=job.plan.evaluations,
+            examples=job.plan.examples,
+            seconds=0.5,
+            basis=dict(job.basis),
+            standings=standings,
+            history=known,
+        )
+
+    def close(self) -> None:
+        self.closed = True
+        self.free.set()
+
+
+class FakeApi:
+    """Hears the scores."""
+
+    def __init__(self) -> None:
+        self.scored: list[c.RoundScores] = []
+        self.superseded = False
+
+    def scores(self, body: c.RoundScores) -> None:
+        if self.superseded:
+            raise AttemptSuperseded("another attempt took over")
+        self.scored.append(body)
+
+    def progress(self, body: c.EngineProgress) -> None:
+        """Nobody listens."""
+
+
+def spec(**state: Any) -> c.AttemptSpec:
+    return c.AttemptSpec(
+        run_id=1,
+        attempt=1,
+        task="t",
+        seed=7,
+        config={},
+        rounds=9,
+        next_round=1,
+        model=None,
+        strategy_state=None,
+        contract=None,
+        dataset=None,
+        refused={},
+        spool_dir="spool",
+        contribution=c.ContributionState(**state),
+    )
+
+
+class Trial:
+    def __init__(self, **state: Any) -> None:
+        self.scorer, self.api = FakeScorer(), FakeApi()
+        link = ServerLink(self.api)  # type: ignore[arg-type]
+        self.scoring = RoundScoring(RULES, spec(**state), "f", 100, link, self.scorer)
+
+    def begin(self, round_: int, before: Path | None = HERE) -> None:
+        plan = self.scoring.plan(round_, 2, 1.0, 0.1)
+        assert plan is not None
+        self.scoring.begin(round_, plan, FILES, before, None, "digits")
+
+    def until(self, check: Callable[[], bool]) -> None:
+        for _ in range(200):
+            if check():
+                return
+            self.scoring.wait(0.05)
+        raise AssertionError("it did not come about")
+
+    def value(self, round_: int) -> float | None:
+        found = self.scoring.standings(round_).get("a")
+        return found.value if found else None
+
+
+@pytest.fixture
+def trial() -> Trial:
+    return Trial()
+
+
+def test_scores_of_a_round_are_used_two_rounds_later_and_awaited_until_then(trial: Trial) -> None:
+    trial.scorer.free.clear()
+    trial.begin(1)
+    assert [trial.scoring.missing_for(n) for n in (1, 2, 3, 4)] == [None, None, 1, 1]
+    trial.scorer.free.set()
+    trial.until(lambda: trial.scoring.missing_for(3) is None)
+    assert [trial.value(n) for n in (2, 3, 4)] == [None, 1.0, 1.0]
+
+
+def test_each_round_goes_on_from_the_history_of_the_one_before(trial: Trial) -> None:
+    for round_ in (1, 2, 3, 4, 5):
+        trial.begin(round_)
+    trial.scoring.finish()
+    assert [one.round for one in trial.api.scored] == [1, 2, 3, 4, 5]
+    assert [trial.value(n) for n in (5, 6, 7)] == [3.0, 4.0, 5.0]
+    assert [u.device for u in trial.scorer.jobs[0].updates] == ["a", "b"]
+
+
+def test_a_round_that_cannot_be_scored_is_said_and_changes_nothing(trial: Trial) -> None:
+    trial.begin(1)
+    trial.scoring.finish()
+    trial.scorer.failing = "its process ended (-9): it said nothing"
+    trial.begin(2)
+    trial.scoring.finish()
+    assert trial.api.scored[1].note.startswith("it could not be scored: its process ended (-9)")
+    assert trial.value(4) == 1.0
+
+
+def test_without_its_files_nobody_is_asked_to_score_it(trial: Trial) -> None:
+    trial.begin(1, before=None)
+    trial.scoring.finish()
+    assert trial.scorer.jobs == []
+    assert "are not kept any more" in trial.api.scored[0].note
+
+
+def test_the_next_attempt_knows_what_was_known() -> None:
+    known = [
+        c.KnownStandings(round=n, standings=[c.ClientStanding(device="a", value=float(n))])
+        for n in (3, 4, 5)
+    ]
+    later = Trial(known=known, history={"a": 5.0}, basis={})
+    assert [later.value(n) for n in (5, 6, 7)] == [3.0, 4.0, 5.0]
+
+
+def test_another_data_set_begins_the_history_anew_and_says_so() -> None:
+    basis = {"contract": "f", "data set": "blobs", "measured on": "100 examples of the server"}
+    later = Trial(basis=basis, history={"a": 5.0})
+    later.begin(1)
+    later.scoring.finish()
+    assert later.scorer.jobs[0].history == {}
+    assert "begins anew: data set is digits, it was blobs" in later.api.scored[0].note
+
+
+def test_who_closes_leaves_the_rest_to_the_next_attempt(trial: Trial) -> None:
+    trial.scorer.free.clear()
+    trial.begin(1)
+    trial.scoring.close()
+    trial.until(lambda: bool(trial.scorer.jobs))
+    assert trial.api.scored == []
+
+
+def test_that_another_attempt_took_over_is_heard_where_it_is_waited(trial: Trial) -> None:
+    trial.api.superseded = True
+    trial.begin(1)
+    with pytest.raises(AttemptSuperseded):
+        trial.scoring.finish()
+
+
+def test_files_are_kept_until_they_are_scored(trial: Trial) -> None:
+    trial.scorer.free.clear()
+    for round_ in (4, 5, 6):
+        trial.begin(round_)
+    assert trial.scoring.files_from(6) == 2
+    trial.scorer.free.set()
+    trial.scoring.finish()
+    assert trial.scoring.files_from(6) == 4
+
+
+def test_what_scoring_took_is_what_the_next_plan_reckons_with(trial: Trial) -> None:
+    rules = Contribution(method="auto")
+    scoring = RoundScoring(rules, spec(), "f", 100, ServerLink(trial.api), trial.scorer)  # type: ignore[arg-type]
+    first = scoring.plan(1, 2, 10.0, 0.01)
+    assert first is not None
+    assert first.evaluations == 4
+    scoring.begin(1, first, FILES, HERE, None, "digits")
+    scoring.finish()  # 4 evaluations took 0.5 s
+    second = scoring.plan(2, 2, 2.0, 0.01)
+    assert second is not None
+    assert (second.method, second.evaluations) == (None, 0)

@@ -1,0 +1,82 @@
+"""How many evaluations, on how many examples, fit into the budget of a round's scoring."""
+
+from __future__ import annotations
+
+import pytest
+from pydantic import ValidationError
+
+from fedops.config.schema import Contribution
+from fedops.core.errors import Invalid
+from fedops.engine.scoring.scoring_plan import (
+    NO_DATA,
+    Cost,
+    is_scored,
+    plan_scoring,
+    require_contribution,
+)
+
+#: A thousand examples, each of which takes a tenth of a millisecond.
+COST = Cost(1_000, 1e-4)
+
+
+def rules(**values: object) -> Contribution:
+    return Contribution.model_validate({"method": "auto", **values})
+
+
+def test_a_tenth_of_the_round_is_used_and_what_it_leaves_out_is_said() -> None:
+    plan = plan_scoring(rules(), 6, 100.0, COST)
+    assert (plan.method, plan.evaluations, plan.examples, plan.note) == ("shapley", 64, 1_000, "")
+    plan = plan_scoring(rules(), 6, 30.0, COST)  # 3 s: 67 evaluations on 447 examples
+    assert (plan.method, plan.evaluations, plan.examples) == ("shapley", 64, 447)
+    assert plan.note == "64 evaluations on 447 of 1000 examples fit into 3 s"
+    assert (plan.evaluations + 3) * plan.examples * COST.seconds <= 3.0
+
+
+def test_first_the_examples_become_fewer_then_the_evaluations() -> None:
+    plan = plan_scoring(rules(), 6, 10.0, COST)  # 1 s: 50 times 200 examples, 3 of them for the gradient
+    assert (plan.method, plan.evaluations, plan.examples) == ("kernel_shap", 47, 200)
+    plan = plan_scoring(rules(), 6, 4.0, COST)
+    assert (plan.method, plan.evaluations, plan.examples) == ("guided_permutations", 17, 200)
+    plan = plan_scoring(rules(), 6, 2.0, COST)  # 7 evaluations: one less than n + 2
+    assert (plan.method, plan.evaluations) == (None, 0)
+    assert "Shapley values need 8 evaluations at least" in plan.note
+
+
+def test_a_number_of_evaluations_sets_no_limit_of_time() -> None:
+    plan = plan_scoring(rules(max_evaluations=40), 6, 0.001, COST)
+    assert (plan.method, plan.evaluations, plan.examples) == ("kernel_shap", 40, 1_000)
+    both = plan_scoring(rules(max_evaluations=40, max_seconds=0.5), 6, 0.001, COST)
+    assert (both.evaluations, both.examples) == (22, 200)
+
+
+def test_a_method_that_was_asked_for_is_used_or_it_is_said_why_not() -> None:
+    plan = plan_scoring(rules(method="leave_one_out"), 6, 100.0, COST)
+    assert (plan.method, plan.evaluations) == ("leave_one_out", 7)
+    plan = plan_scoring(rules(method="banzhaf", max_evaluations=20), 6, 100.0, COST)
+    assert plan.method is None
+    assert "'banzhaf' needs 64 evaluations with 6 clients and 20 are allowed" in plan.note
+
+
+def test_without_validation_data_directions_are_left() -> None:
+    plan = plan_scoring(rules(), 6, 100.0, Cost(0, 0.0))
+    assert (plan.method, plan.evaluations, plan.examples, plan.note) == (None, 0, 0, NO_DATA)
+
+
+def test_only_some_rounds_are_scored_if_that_is_wanted() -> None:
+    assert [n for n in range(1, 8) if is_scored(rules(every=3), n)] == [3, 6]
+    assert not any(is_scored(Contribution(), n) for n in range(1, 8))
+
+
+def test_what_is_not_known_lists_what_is() -> None:
+    with pytest.raises(Invalid, match=r"no method 'shaply'; did you mean 'shapley'\?.* there are"):
+        require_contribution(rules(method="shaply"))
+    with pytest.raises(Invalid, match=r"no integrity policy 'banish'; there are 'report'"):
+        require_contribution(rules(policy="banish"))
+    for method in ("none", "auto", "kernel_shap"):
+        require_contribution(rules(method=method))
+
+
+@pytest.mark.parametrize("budget", [{"max_evaluations": 0}, {"max_seconds": 0}, {"every": 0}])
+def test_a_budget_of_nothing_is_refused(budget: dict[str, int]) -> None:
+    with pytest.raises(ValidationError, match="greater than"):
+        rules(**budget)
