@@ -20,6 +20,7 @@ from fedops.core.errors import FedOpsError
 from fedops.engine import attempt
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.run_setup import prepare_run
+from fedops.engine.scoring.scorer import Scorer
 from fedops.flower.codec.compat import take_task_identity
 from fedops.storage.payloads import assemble, blobs_of, check_document, pack_payload
 from fedops.storage.tensors import load
@@ -98,6 +99,7 @@ def play(
     world: World,
     run_id: int,
     prepared: Callable[[EngineClient], None] = lambda _: None,
+    scorer: Scorer | None = None,
     **settings: Any,
 ) -> c.AttemptSpec:
     """What the process of an attempt does."""
@@ -108,5 +110,5 @@ def play(
         project = LineProject(parse_config({**SETTINGS, **settings}, "the test"))
         setup = prepare_run(project, spec, link, strategy_of)
         prepared(api)
-        attempt.play(spec, link, lambda: attempt.run_rounds(setup, link))
+        attempt.play(spec, link, lambda: attempt.run_rounds(setup, link, scorer))
     return spec

@@ -33,7 +33,9 @@ def test_a_tenth_of_the_round_is_used_and_what_it_leaves_out_is_said() -> None:
 
 
 def test_first_the_examples_become_fewer_then_the_evaluations() -> None:
-    plan = plan_scoring(rules(), 6, 10.0, COST)  # 1 s: 50 times 200 examples, 3 of them for the gradient
+    plan = plan_scoring(
+        rules(), 6, 10.0, COST
+    )  # 1 s: 50 times 200 examples, 3 of them for the gradient
     assert (plan.method, plan.evaluations, plan.examples) == ("kernel_shap", 47, 200)
     plan = plan_scoring(rules(), 6, 4.0, COST)
     assert (plan.method, plan.evaluations, plan.examples) == ("guided_permutations", 17, 200)

@@ -27,7 +27,9 @@ def _digits(part):
     pixels, labels = load_digits(return_X_y=True)
     order = torch.randperm(len(labels), generator=torch.Generator().manual_seed(7))
     mine = order[part]
-    return TensorDataset(torch.tensor(pixels, dtype=torch.float32)[mine] / 16, torch.tensor(labels)[mine])
+    return TensorDataset(
+        torch.tensor(pixels, dtype=torch.float32)[mine] / 16, torch.tensor(labels)[mine]
+    )
 
 
 def load_data(partition_index=0):

@@ -1,0 +1,33 @@
+"""A scorer that knows what each device is worth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fedops.core import contracts as c
+from fedops.engine.scoring.scorer import ScoringJob
+
+
+class TableScorer:
+    """Adds what the table says to the history, for each device that took part."""
+
+    def __init__(self, worth: Mapping[str, float]) -> None:
+        self.worth = worth
+        self.rounds: list[int] = []
+
+    def score(self, job: ScoringJob, seconds: float) -> c.RoundScores:
+        self.rounds.append(job.round)
+        known = {name: list(one) for name, one in job.history.items()}
+        for update in job.updates:
+            one = known.setdefault(update.device, [0.0, 0])
+            one[0], one[1] = one[0] + self.worth[update.device], one[1] + 1
+        standings = [
+            c.ClientStanding(device=name, value=value, rounds=rounds)
+            for name, (value, rounds) in sorted(known.items())
+        ]
+        return c.RoundScores(
+            round=job.round, basis=dict(job.basis), standings=standings, history=known
+        )
+
+    def close(self) -> None:
+        """Nothing is open."""

@@ -1,0 +1,138 @@
+"""Rounds whose clients are chosen by stored scores, also when another attempt goes on with them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from managing import World, managing
+from real_rounds import play, training
+from table_scorer import TableScorer
+
+from fedops.api_client import EngineClient
+from fedops.core import contracts as c
+from fedops.core.errors import AttemptSuperseded
+from fedops.core.states import RunStatus
+from fedops.server.runs import attempts
+
+NAMES = ["d1", "d2", "d3", "d4", "d5", "d6"]
+WORTH = {"d1": 0.02, "d2": 0.9, "d3": 0.05, "d4": 0.01, "d5": 1.0, "d6": 0.03}
+BEST = {"d2", "d5"}
+#: The best two have what the worst are worth, and so on.
+SCRAMBLED = dict(
+    zip(sorted(WORTH, key=lambda d: WORTH[d]), sorted(WORTH.values())[::-1], strict=True)
+)
+ROUNDS = 10
+SERVER: dict[str, Any] = {
+    "server": {
+        "contribution": {"method": "auto"},
+        "selection": {"selector": "contribution", "slow_exponent": 0.0, "fairness": 10.0},
+        "round": {"min_replies": 1},
+    },
+    "clients_per_round": 2,
+    "num_rounds": ROUNDS,
+}
+OVERRIDES = [
+    "server.contribution.method=auto",
+    "server.selection.selector=contribution",
+    "server.selection.slow_exponent=0.0",
+    "server.selection.fairness=10.0",
+    "clients_per_round=2",
+    f"num_rounds={ROUNDS}",
+]
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with managing(tmp_path) as made:
+        made.task(overrides=OVERRIDES)
+        with training(made, *NAMES):
+            yield made
+
+
+def start(world: World) -> int:
+    return world.operator.start_run("mnist", c.RunStart()).id
+
+
+def chosen(world: World, run_id: int) -> list[list[str]]:
+    """Who was chosen, round by round, as it is stored."""
+    found = world.operator.selections(run_id, limit=100)
+    return [sorted(d.device for d in one.decisions if d.chosen) for one in reversed(found)]
+
+
+def favourites(rounds: list[list[str]]) -> set[str]:
+    """The two that were chosen most often once scores were known."""
+    counts = Counter(device for one in rounds[4:] for device in one)
+    return {device for device, _ in counts.most_common(2)}
+
+
+def test_stored_scores_decide_who_is_chosen(world: World) -> None:
+    run_id = start(world)
+    play(world, run_id, scorer=TableScorer(WORTH), **SERVER)
+    assert world.operator.run(run_id).status is RunStatus.COMPLETED
+    rounds = chosen(world, run_id)
+    assert [len(one) for one in rounds] == [2] * ROUNDS
+    assert {device for one in rounds[:3] for device in one} == set(NAMES)  # each is tried once
+    assert favourites(rounds) == BEST
+    (last,) = world.operator.selections(run_id, ROUNDS)
+    known = {one.device: one.parts["value"] for one in last.decisions}
+    assert known == pytest.approx(WORTH)
+    assert all(one.reason for one in last.decisions)
+
+
+def test_with_other_scores_the_same_run_chooses_others(world: World) -> None:
+    run_id = start(world)
+    play(world, run_id, scorer=TableScorer(SCRAMBLED), **SERVER)
+    assert favourites(chosen(world, run_id)) & BEST == set()
+
+
+def cut_off_at(number: int) -> Any:
+    """Prepares an attempt that is superseded when it commits this round."""
+
+    def prepare(api: EngineClient) -> None:
+        commit = api.commit
+
+        def refuse(body: c.RoundCommit) -> c.CommitReply:
+            if body.round == number:
+                raise AttemptSuperseded("the test wants another attempt")
+            return commit(body)
+
+        api.commit = refuse  # type: ignore[method-assign]
+
+    return prepare
+
+
+def lose(world: World) -> None:
+    """The only attempt of the only run is over."""
+    with world.manager.services.db.write() as session:
+        attempts.mark_lost(session, 1, "its process died", world.clock())
+
+
+def test_a_run_that_is_continued_chooses_as_it_would_have(world: World, tmp_path: Path) -> None:
+    whole = start(world)
+    play(world, whole, scorer=TableScorer(WORTH), **SERVER)
+    expected = chosen(world, whole)
+    (tmp_path / "again").mkdir()
+    with managing(tmp_path / "again") as other:
+        other.task(overrides=OVERRIDES)
+        with training(other, *NAMES):
+            broken = start(other)
+            first, second = TableScorer(WORTH), TableScorer(WORTH)
+            play(other, broken, cut_off_at(6), first, **SERVER)
+            lose(other)
+            play(other, broken, scorer=second, **SERVER)
+        assert other.operator.run(broken).status is RunStatus.COMPLETED
+        found = other.operator.selections(broken, limit=100)
+        by_round = {one.round: one for one in found}
+        assert [
+            sorted(d.device for d in by_round[n].decisions if d.chosen)
+            for n in range(1, ROUNDS + 1)
+        ] == expected
+        assert first.rounds[:3] == [1, 2, 3]
+        assert sorted({*first.rounds, *second.rounds}) == list(range(1, ROUNDS + 1))
+        assert [one.scored_at is not None for one in other.operator.contributions(broken)] == (
+            [True] * ROUNDS
+        )
