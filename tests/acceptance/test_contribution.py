@@ -42,7 +42,7 @@ def test_who_cheats_is_found_out_within_five_rounds(tmp_path: Path) -> None:
         assert {one.method for one in rounds} == {"shapley"}
         assert {one.evaluations for one in rounds} == {64}
         assert {name: [f.kind for f in one.findings] for name, one in found.items()} == {
-            **dict.fromkeys("abcd", []),
+            **{key: [] for key in "abcd"},
             "noisy": ["noise"],
             "parrot": ["replay"],
         }
