@@ -43,7 +43,8 @@ class Candidate(Reply):
     round_seconds: float | None = None
     #: How long a round would take it, as a benchmark on the device has it. Seconds.
     bench_seconds: float | None = None
-    #: What a round of it was worth on average, with the standard error, over so many scored rounds.
+    #: What a round of it was worth on average, relative to the other updates of the round, with the standard
+    #: error, over so many scored rounds.
     value: float | None = None
     value_error: float | None = None
     rounds_scored: int = 0
