@@ -1,8 +1,8 @@
 """The fairness floor: every device is invited at least once in any ``ceil(factor * N / m)`` rounds.
 
-A device is due in round ``last invited + bound``, one that never was invited in round ``bound``. Since a
-round invites ``m`` at most, waiting until the last moment could be too late: of the devices by due round,
-the j-th must not find more than its share of places taken,
+A device is due in round ``last invited + bound``, one that never was invited as if it had been just before
+the run's first round. Since a round invites ``m`` at most, waiting until the last moment could be too late:
+of the devices by due round, the j-th must not find more than its share of places taken,
 
     must be invited now = max over j of (j - (due_j - now) * m).
 
@@ -26,7 +26,7 @@ def turn_bound(ahead: RoundAhead, factor: float) -> int:
 
 def due_rounds(last_invited: Numbers, ahead: RoundAhead, factor: float) -> Numbers:
     """The round in which each candidate must be invited at the latest; NaN: it never was before."""
-    return np.nan_to_num(last_invited, nan=0.0) + turn_bound(ahead, factor)
+    return np.nan_to_num(last_invited, nan=ahead.first - 1.0) + turn_bound(ahead, factor)
 
 
 def due_now(

@@ -72,6 +72,8 @@ class AttemptSpec(Reply):
     config: dict[str, Any]
     rounds: int
     next_round: int
+    #: Not 1 in a run that goes on from another one.
+    first_round: int = 1
     #: The global model to start from (last committed checkpoint, else a version), if any.
     model: BlobRef | None
     #: Momenta and other state of the strategy after the last committed round, if any.

@@ -14,7 +14,7 @@ from fedops.algorithms.selection.contribution import (
     upper_confidence,
     within_best_end,
 )
-from fedops.algorithms.selection.fairness import due_now
+from fedops.algorithms.selection.fairness import due_now, due_rounds
 from fedops.algorithms.selection.latency import penalty, percentile
 from fedops.algorithms.selection.oort import OortSelector, staleness_bonus, statistical_utility
 from fedops.algorithms.selection.power_of_choice import PowerOfChoiceSelector
@@ -297,6 +297,11 @@ def test_who_is_due_does_not_find_the_places_taken() -> None:
     assert due_now(due, ahead, 2, rng, seconds) == [2], "the slowest first"
     assert due_now(due, RoundAhead(9, 5, 2), 2, rng, seconds) == []
     assert len(due_now(due, RoundAhead(30, 5, 2), 2, rng, seconds)) == 2
+
+
+def test_in_a_run_that_goes_on_from_another_one_nobody_is_overdue_at_once() -> None:
+    never, ahead = np.array([np.nan, 60.0]), RoundAhead(61, 10, 2, first=51)
+    assert due_rounds(never, ahead, 3.0).tolist() == [50 + 15, 60 + 15]
 
 
 def test_a_time_that_nobody_knows_penalises_nobody() -> None:
