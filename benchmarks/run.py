@@ -16,6 +16,7 @@ BENCHMARKS = (
     "aggregation_memory",
     "first_round",
     "time_to_accuracy",
+    "selection",
     "idle_cost",
     "big_file",
     "explain_overhead",

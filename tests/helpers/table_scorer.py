@@ -22,7 +22,7 @@ class TableScorer:
             one = known.setdefault(update.device, [0.0, 0])
             one[0], one[1] = one[0] + self.worth[update.device], one[1] + 1
         standings = [
-            c.ClientStanding(device=name, value=value, rounds=rounds)
+            c.ClientStanding(device=name, value=value, rounds=rounds, relative=value / rounds)
             for name, (value, rounds) in sorted(known.items())
         ]
         return c.RoundScores(

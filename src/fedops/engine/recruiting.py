@@ -190,7 +190,8 @@ class Recruiter:
         """
         rng = np.random.default_rng(draw_seed(self._setup.spec.seed, round_, retry))
         available = len(ready.keys() | collection.updates.keys())
-        ahead = RoundAhead(round_, self._trainable, self._rules.invited(available))
+        invited, first = self._rules.invited(available), self._setup.spec.first_round
+        ahead = RoundAhead(round_, self._trainable, invited, first)
         choice = self._choose(ready, collection, ahead, rng)
         chosen = dict(sorted(choice.chosen.items()))
         if not chosen and collection.devices:

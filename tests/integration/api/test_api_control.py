@@ -57,7 +57,7 @@ def test_a_run_is_paused_once_engine_and_devices_are_quiet_and_goes_on_later(wor
     assert world.operator.resume_run(run.id).status is RunStatus.RESUMING
     assert devices["a"].poll().runs == [run.id]
     spec, engine = _spec(world, run.id)
-    assert (spec.attempt, spec.next_round) == (2, 2)
+    assert (spec.attempt, spec.next_round, spec.first_round) == (2, 2, 1)
     assert spec.model
     assert spec.model.sha256 == done.model
     for number in (2, 3):
@@ -237,7 +237,7 @@ def test_extending_goes_on_from_the_final_version_with_the_momenta(world: World)
     assert (new.committed_rounds, new.rounds, new.first_round, new.seed) == (3, 5, 4, old.seed)
     assert (new.from_version, new.config["num_rounds"]) == (1, 5)
     spec, engine = _spec(world, new.id)
-    assert (spec.next_round, spec.rounds, spec.dataset) == (4, 5, "MNIST")
+    assert (spec.first_round, spec.next_round, spec.rounds, spec.dataset) == (4, 4, 5, "MNIST")
     assert spec.model
     assert spec.strategy_state
     assert (spec.model.sha256, spec.strategy_state.sha256) == (last.model, last.strategy_state)

@@ -1,17 +1,21 @@
-"""``contribution``: devices whose updates were worth most, in time, with an eye on those little is known of.
+"""``contribution``: the devices that promise the most value for the time that the round takes.
 
-    ucb_i   = max(0, v_i - min v + c * sqrt(ln R / N_i))         c = exploration * max |v|
-    score_i = ucb_i * min(1, T / t_i)^a
+    ucb_i = max(0, v_i - min v + c * sqrt(ln R / N_i))                  c = exploration * max |v|
+
+    of all times tau: the m devices with the highest ucb among those with t <= tau;
+    chosen is the tau, and with it the m devices, with the largest  sum of ucb / sqrt(tau)
 
 ``v_i`` is what a round of the device was worth on average, ``N_i`` the number of its rounds, ``R`` the round,
-``T`` a percentile of the known times. The ``m`` highest scores are chosen, after
+``t`` the seconds that a round takes it. A round lasts as long as its slowest device, so a slow one is chosen
+only if it is worth the wait. (With tau in place of its root, the few fastest devices would take most rounds,
+and the model would learn too little from the others.)
 
-- those whose turn it is by the fairness floor; the round waits for the slowest of them, so devices that are
-  no slower lose nothing in it;
-- those that never were invited, the fastest first (the warm-up).
+Before that, places go to the devices whose turn it is by the fairness floor. If one of them is slow, the
+round is slow anyway, and the slowest of those that waited long come along, so that slow rounds stay few.
 
-A device with an integrity flag comes after all others. Who has no value yet counts as the median; as long as
-nobody has one, the bonus and the times decide. Upper confidence bounds: Auer et al. 2002.
+A device with an integrity flag comes after all others. Who never was invited counts as the best that is
+known, who has no value otherwise as the median; who has no time, as the median. Upper confidence bounds: Auer
+et al. 2002.
 """
 
 from __future__ import annotations
@@ -23,13 +27,18 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from fedops.algorithms.selection.fairness import due_now, due_rounds
-from fedops.algorithms.selection.latency import penalty, percentile, seconds_of
+from fedops.algorithms.selection.fairness import due_now, due_rounds, turn_bound
+from fedops.algorithms.selection.latency import percentile, seconds_of
 from fedops.algorithms.selection.options import option
-from fedops.algorithms.selection.outcome import Numbers, Selection, everyone
+from fedops.algorithms.selection.outcome import Indices, Numbers, Selection, everyone
 from fedops.algorithms.selection.pool import Pool, best, filled
 from fedops.algorithms.selection.selector import RoundAhead
 from fedops.core.contracts import Candidate
+
+#: How many times are tried as the end of a round.
+_ENDS = 24
+#: Who has less than this share of the fairness floor before its turn has waited long.
+LONG_WAIT = 0.5
 
 
 def upper_confidence(values: Numbers, rounds: Numbers, round_: int, width: float) -> Numbers:
@@ -38,16 +47,29 @@ def upper_confidence(values: Numbers, rounds: Numbers, round_: int, width: float
     return bound
 
 
+def within_best_end(worth: Numbers, seconds: Numbers, count: int, already: float = 0.0) -> Indices:
+    """Indices of those done by the end at which the ``count`` of highest worth are best for the time.
+
+    ``already``: how long the round lasts in any case.
+    """
+    order = np.argsort(seconds, kind="stable")
+    if count <= 0 or count >= len(order):
+        return order
+    sizes = np.unique(np.geomspace(count, len(order), _ENDS).round().astype(np.int64))
+    ends, by_time = np.maximum(seconds[order[sizes - 1]], already), worth[order]
+    sums = [np.partition(by_time[:size], -count)[-count:].sum() for size in sizes]
+    found = int(sizes[int(np.argmax(np.array(sums) / np.sqrt(ends)))])
+    return order[:found]
+
+
 @dataclass(frozen=True)
 class ContributionSelector:
-    """What updates were worth, times how fast they come."""
+    """What updates were worth, and how fast they come."""
 
     #: How much a device that was seen seldom gains: the bonus, as a share of the largest value.
-    exploration: float = option(0.5, least=0.0)
-    #: The percentile of the known times up to which a device is not penalised.
-    preferred_percentile: float = option(40.0, least=0.0, most=100.0)
-    #: The exponent of the penalty on slower devices.
-    slow_exponent: float = option(1.0, least=0.0)
+    exploration: float = option(1.0, least=0.0)
+    #: The percentile of the known times beyond which a device is slow, and waits for a slow round.
+    slow_percentile: float = option(40.0, least=0.0, most=100.0)
     #: Every device without a flag is invited within this many times the rounds that it takes to invite
     #: each once.
     fairness: float = option(3.0, least=1.0)
@@ -64,47 +86,51 @@ class ContributionSelector:
         pool = Pool.of(candidates)
         if len(pool) <= wanted:
             return everyone(pool.devices)
+        last, value = pool.column("last_invited"), pool.column("value")
+        known = seconds_of(pool)
+        seconds = filled(known, 1.0)
         trusted = np.array([not one.flags for one in pool.candidates])
-        due = self._due(pool, trusted, ahead, wanted, rng)
-        seconds = seconds_of(pool)
-        slow = self._latency(seconds, due)
-        ucb, value, bonus = self._worth(pool, ahead)
-        unseen = np.isnan(pool.column("last_invited")) & np.isnan(pool.column("value"))
-        scores = ucb * slow
-        rank = np.where(unseen, np.inf, scores)
-        rank[~trusted] = -np.inf
-        rank[due] = np.inf
-        picked = [*due, *(i for i in best(rank, len(pool), rng) if i not in set(due))][:wanted]
-        parts = {"value": value, "exploration": bonus, "seconds": seconds, "latency": slow}
-        said = _Sentences(pool, set(picked), set(due), unseen, scores)
-        return Selection(pool.devices, picked, said.of, scores, parts)
+        worth, bonus = self._worth(pool, value, np.isnan(last) & np.isnan(value), ahead)
+        turns = np.where(trusted, due_rounds(last, ahead, self.fairness), np.inf)
+        due = due_now(turns, ahead, max(wanted, 0), rng, seconds)
+        along = self._along(turns, seconds, due, wanted - len(due), ahead)
+        others = np.flatnonzero(trusted & ~np.isin(np.arange(len(pool)), [*due, *along]))
+        left = wanted - len(due) - len(along)
+        already = seconds[[*due, *along]].max(initial=0.0)
+        near = others[within_best_end(worth[others], seconds[others], left, already)]
+        free = [int(near[i]) for i in best(worth[near], left, rng)]
+        flagged = np.flatnonzero(~trusted)
+        last_resort = [int(flagged[i]) for i in best(worth[flagged], left - len(free), rng)]
+        picked = [*due, *along, *free, *last_resort]
+        end = float(seconds[picked].max(initial=0.0))
+        said = _Sentences(pool, set(picked), set(due), set(along), worth, seconds, end)
+        parts = {"value": value, "exploration": bonus, "seconds": known}
+        return Selection(pool.devices, picked, said.of, worth, parts)
 
-    def _due(
-        self,
-        pool: Pool,
-        trusted: npt.NDArray[np.bool_],
-        ahead: RoundAhead,
-        wanted: int,
-        rng: np.random.Generator,
-    ) -> list[int]:
-        due = np.where(trusted, due_rounds(pool, ahead, self.fairness), np.inf)
-        return due_now(due, ahead, max(wanted, 0), rng)
-
-    def _latency(self, seconds: Numbers, due: list[int]) -> Numbers:
-        """The factor of each; in a round that waits for a slow device, those that are no slower have 1."""
-        preferred = percentile(seconds, self.preferred_percentile)
-        waited_for = np.nan_to_num(seconds[due], nan=0.0).max(initial=0.0)
-        return penalty(seconds, max(preferred, waited_for), self.slow_exponent)
-
-    def _worth(self, pool: Pool, ahead: RoundAhead) -> tuple[Numbers, Numbers, Numbers]:
-        """The upper confidence bound above the least value, and of what it is made: value and bonus."""
-        value = pool.column("value")
+    def _worth(
+        self, pool: Pool, value: Numbers, new: npt.NDArray[np.bool_], ahead: RoundAhead
+    ) -> tuple[Numbers, Numbers]:
+        """The upper confidence bound above the least value, and how much of it is the bonus."""
         rounds = np.maximum(pool.column("rounds_scored"), pool.column("rounds_invited"))
-        known = filled(value, 0.0)
-        scale = float(np.abs(known).max(initial=0.0)) or 1.0
-        width = self.exploration * scale
+        known = filled(value, 1.0)
+        width = self.exploration * float(np.abs(known).max(initial=0.0))
         bound = upper_confidence(known, rounds, ahead.number, width)
-        return np.maximum(0.0, bound - known.min()), value, bound - known
+        least = known.min() if np.ptp(known) > 0 else 0.0
+        worth = np.maximum(0.0, bound - least)
+        return np.where(new, worth.max(initial=0.0), worth), bound - known
+
+    def _along(
+        self, turns: Numbers, seconds: Numbers, due: list[int], places: int, ahead: RoundAhead
+    ) -> list[int]:
+        """Who shares a slow round: slow devices that waited long, the slowest first."""
+        slow = percentile(seconds, self.slow_percentile)
+        if places <= 0 or not (seconds[due] > slow).any():
+            return []
+        soon = turns - ahead.number <= LONG_WAIT * turn_bound(ahead, self.fairness)
+        able = (seconds > slow) & soon
+        able[due] = False
+        found = np.flatnonzero(able)
+        return [int(i) for i in found[np.argsort(-seconds[found], kind="stable")][:places]]
 
 
 @dataclass(frozen=True)
@@ -114,8 +140,10 @@ class _Sentences:
     pool: Pool
     picked: Set[int]
     due: Set[int]
-    unseen: npt.NDArray[np.bool_]
-    scores: Numbers
+    along: Set[int]
+    worth: Numbers
+    seconds: Numbers
+    end: float
 
     def of(self, i: int) -> str:
         flags, chosen = self.pool.candidates[i].flags, i in self.picked
@@ -124,8 +152,11 @@ class _Sentences:
             return f"{how}: flagged for {flags[0].kind} ({flags[0].reason})"
         if i in self.due:
             return "its turn: no device waits for longer than the fairness floor allows"
-        if self.unseen[i]:
-            return f"was never invited{'' if chosen else '; others came first'}"
+        if i in self.along:
+            return "the round is slow anyway: slow devices share it"
+        what = f"score {self.worth[i]:.3g}"
         if chosen:
-            return f"score {self.scores[i]:.3g} is among the highest"
-        return f"score {self.scores[i]:.3g}: others have a higher one, or their turn"
+            return f"{what} is among the highest within {self.end:.3g} s"
+        if self.seconds[i] > self.end:
+            return f"{what} does not make up for {self.seconds[i]:.3g} s a round"
+        return f"{what}: others have a higher one, or their turn"

@@ -1,8 +1,8 @@
 """The fairness floor: every device is invited at least once in any ``ceil(factor * N / m)`` rounds.
 
-A device is due in round ``last invited + bound``, one that never was invited in round ``bound``. Since a
-round invites ``m`` at most, waiting until the last moment could be too late: of the devices by due round,
-the j-th must not find more than its share of places taken,
+A device is due in round ``last invited + bound``, one that never was invited as if it had been just before
+the run's first round. Since a round invites ``m`` at most, waiting until the last moment could be too late:
+of the devices by due round, the j-th must not find more than its share of places taken,
 
     must be invited now = max over j of (j - (due_j - now) * m).
 
@@ -16,24 +16,27 @@ import math
 import numpy as np
 
 from fedops.algorithms.selection.outcome import Numbers
-from fedops.algorithms.selection.pool import Pool
 from fedops.algorithms.selection.selector import RoundAhead
 
 
-def bound(ahead: RoundAhead, factor: float) -> int:
+def turn_bound(ahead: RoundAhead, factor: float) -> int:
     """Within how many rounds each device has its turn."""
     return max(1, math.ceil(factor * ahead.devices / max(ahead.clients, 1)))
 
 
-def due_rounds(pool: Pool, ahead: RoundAhead, factor: float) -> Numbers:
-    """The round in which each candidate must be invited at the latest."""
-    last = np.nan_to_num(pool.column("last_invited"), nan=0.0)
-    return last + bound(ahead, factor)
+def due_rounds(last_invited: Numbers, ahead: RoundAhead, factor: float) -> Numbers:
+    """The round in which each candidate must be invited at the latest; NaN: it never was before."""
+    return np.nan_to_num(last_invited, nan=ahead.first - 1.0) + turn_bound(ahead, factor)
 
 
-def due_now(due: Numbers, ahead: RoundAhead, places: int, rng: np.random.Generator) -> list[int]:
-    """Indices of those that must be invited now, the longest overdue first."""
-    order = np.lexsort((rng.random(len(due)), due))
+def due_now(
+    due: Numbers, ahead: RoundAhead, places: int, rng: np.random.Generator, seconds: Numbers
+) -> list[int]:
+    """Indices of those that must be invited now, the longest overdue first.
+
+    Of those due in the same round the slowest come first, so that slow devices share their rounds.
+    """
+    order = np.lexsort((rng.random(len(due)), -seconds, due))
     later = np.maximum(due[order] - ahead.number, 0) * max(ahead.clients, 1)
     pressing = np.arange(1, len(order) + 1) - later
     count = int(np.clip(pressing.max(initial=0), 0, places))

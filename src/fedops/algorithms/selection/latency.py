@@ -12,15 +12,18 @@ import numpy as np
 
 from fedops.algorithms.selection.outcome import Numbers
 from fedops.algorithms.selection.pool import Pool
+from fedops.core.contracts import Candidate
 
 
 def seconds_of(pool: Pool) -> Numbers:
     """Seconds of a round of each candidate; NaN where nothing is known."""
-    mean, last, bench = (
-        pool.column(name) for name in ("round_seconds", "last_seconds", "bench_seconds")
-    )
-    measured = np.where(np.isnan(mean), last, mean)
-    return np.where(np.isnan(measured), bench, measured)
+    return np.array(list(map(_seconds_of, pool.candidates)), dtype=np.float64)
+
+
+def _seconds_of(one: Candidate) -> float | None:
+    if one.round_seconds is not None:
+        return one.round_seconds
+    return one.bench_seconds if one.last_seconds is None else one.last_seconds
 
 
 def percentile(seconds: Numbers, percent: float) -> float:

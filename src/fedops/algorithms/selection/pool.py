@@ -31,8 +31,7 @@ class Pool:
 
     def column(self, name: str) -> Numbers:
         """A field of all candidates; NaN where it is not known."""
-        get = attrgetter(name)
-        return np.array([get(one) for one in self.candidates], dtype=np.float64)
+        return np.array(list(map(attrgetter(name), self.candidates)), dtype=np.float64)
 
 
 def best(scores: Numbers, count: int, rng: np.random.Generator) -> list[int]:

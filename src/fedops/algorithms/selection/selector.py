@@ -25,6 +25,8 @@ class RoundAhead:
     devices: int
     #: How many clients a round of the run invites.
     clients: int
+    #: The first round of the run.
+    first: int = 1
 
 
 class Selector(Protocol):

@@ -20,7 +20,7 @@ from fedops.algorithms.selection.fairness import due_now, due_rounds
 from fedops.algorithms.selection.latency import penalty, seconds_of
 from fedops.algorithms.selection.options import option
 from fedops.algorithms.selection.outcome import Numbers, Selection, everyone
-from fedops.algorithms.selection.pool import Pool
+from fedops.algorithms.selection.pool import Pool, filled
 from fedops.algorithms.selection.selector import RoundAhead
 from fedops.algorithms.selection.weighted_draw import draw
 from fedops.core.contracts import Candidate
@@ -61,7 +61,8 @@ class StragglersSelector:
         seconds = seconds_of(pool)
         theta = slow_threshold(seconds, self.deviations)
         weights = penalty(seconds, theta, self.slow_exponent)
-        due = due_now(due_rounds(pool, ahead, self.fairness), ahead, max(wanted, 0), rng)
+        turns = due_rounds(pool.column("last_invited"), ahead, self.fairness)
+        due = due_now(turns, ahead, max(wanted, 0), rng, filled(seconds, 1.0))
         others = np.setdiff1d(np.arange(len(pool)), due)
         drawn = [int(others[i]) for i in draw(weights[others], wanted - len(due), rng)]
         overdue, chosen = set(due), {*due, *drawn}

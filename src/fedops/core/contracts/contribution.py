@@ -55,6 +55,9 @@ class ClientStanding(Report):
     value_error: Finite = 0.0
     rounds: int = Field(default=0, ge=0)
     by_class: list[Finite] = Field(default_factory=list, max_length=1_000)
+    #: The mean over the rounds of the value in multiples of the mean size of the round's values.
+    relative: Finite | None = None
+    relative_error: Finite = 0.0
     #: The mean score of its last rounds, and what they confirm.
     integrity: Finite | None = None
     findings: list[IntegrityFinding] = Field(default_factory=list, max_length=20)
@@ -63,11 +66,6 @@ class ClientStanding(Report):
     def mean_value(self) -> float | None:
         """The value of a round; None before the first."""
         return self.value / self.rounds if self.rounds else None
-
-    @property
-    def mean_error(self) -> float | None:
-        """The standard error of the mean."""
-        return self.value_error / self.rounds if self.rounds else None
 
 
 class RoundScores(Report):

@@ -79,6 +79,8 @@ class AttemptSpec(Reply):
     config: dict[str, Any]
     rounds: int
     next_round: int
+    #: Not 1 in a run that goes on from another one.
+    first_round: int = 1
     #: The global model to start from (last committed checkpoint, else a version), if any.
     model: BlobRef | None
     #: Momenta and other state of the strategy after the last committed round, if any.
@@ -141,7 +143,8 @@ class Candidate(Reply):
     round_seconds: float | None = None
     #: How long a round would take it, as a benchmark on the device has it. Seconds.
     bench_seconds: float | None = None
-    #: What a round of it was worth on average, with the standard error, over so many scored rounds.
+    #: What a round of it was worth on average, relative to the other updates of the round, with the standard
+    #: error, over so many scored rounds.
     value: float | None = None
     value_error: float | None = None
     rounds_scored: int = 0

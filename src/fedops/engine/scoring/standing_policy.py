@@ -27,8 +27,8 @@ def with_standing(
         return candidate
     flags = [IntegrityFlag(kind=one.kind, reason=one.evidence) for one in known.findings]
     seen: dict[str, Any] = {
-        "value": known.mean_value,
-        "value_error": known.mean_error,
+        "value": known.relative,
+        "value_error": known.relative_error if known.relative is not None else None,
         "rounds_scored": known.rounds,
         "flags": flags,
     }

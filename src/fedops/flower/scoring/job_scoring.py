@@ -29,6 +29,7 @@ from fedops.core.contracts import (
     RoundScores,
     ScoringPlan,
 )
+from fedops.flower.scoring.relative_values import RelativeValues
 from fedops.flower.scoring.validation import Measure, Validation
 from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext
 from fedops.scalize.flow.manifest import make_importable
@@ -84,7 +85,9 @@ class JobScoring:
         values = measure if plan.method is not None else None
         rng = np.random.default_rng(job["seed"])
         found = score_round(round_, values, max(plan.evaluations, 1), rng, plan.method)
-        history, anew = _added(job["history"], devices, found)
+        history, anew = _added(job["history"].get("clients"), devices, found)
+        relative = RelativeValues.of({} if anew else job["history"].get("relative", {}))
+        relative.add(devices, found.value)
         notes = [plan.note, note, anew, *(found.value.notes if found.value else ())]
         return RoundScores(
             round=job["round"],
@@ -94,8 +97,10 @@ class JobScoring:
             note="; ".join(filter(None, notes))[:2_000],
             basis=dict(job["basis"]),
             scores=[_score(device, found, i) for i, device in enumerate(devices)],
-            standings=[_standing(name, one) for name, one in sorted(history.clients.items())],
-            history=history.to_plain(),
+            standings=[
+                _standing(name, one, relative) for name, one in sorted(history.clients.items())
+            ],
+            history={"clients": history.to_plain(), "relative": relative.sums},
             seconds=time.monotonic() - began,
         )
 
@@ -143,7 +148,7 @@ def _change(before: Tensors, previous: str | None, update: TensorFile) -> Tensor
 
 
 def _added(
-    plain: Mapping[str, Any], devices: Sequence[str], found: Found
+    plain: Mapping[str, Any] | None, devices: Sequence[str], found: Found
 ) -> tuple[ContributionHistory, str]:
     history = ContributionHistory.from_plain(plain) if plain else ContributionHistory()
     if not _is_alike(history, found.value):
@@ -182,7 +187,7 @@ def _score(device: str, found: Found, i: int) -> ClientScore:
     )
 
 
-def _standing(device: str, one: ClientContribution) -> ClientStanding:
+def _standing(device: str, one: ClientContribution, relative: RelativeValues) -> ClientStanding:
     integrity = one.integrity
     return ClientStanding(
         device=device,
@@ -190,6 +195,8 @@ def _standing(device: str, one: ClientContribution) -> ClientStanding:
         value_error=one.standard_error,
         rounds=one.participations,
         by_class=list(one.by_class),
+        relative=relative.mean(device),
+        relative_error=relative.error(device),
         integrity=integrity.score,
         findings=_said(integrity.findings),
     )

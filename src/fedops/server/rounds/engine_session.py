@@ -128,6 +128,7 @@ def _spec(attempt: AttemptRow, run: RunRow, home: Path) -> AttemptSpec:
         config=run.config,
         rounds=run.rounds,
         next_round=run.committed_rounds + 1,
+        first_round=run.first_round,
         model=None,
         strategy_state=None,
         contract=ParameterContract.model_validate(run.contract) if run.contract else None,

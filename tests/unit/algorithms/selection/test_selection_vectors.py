@@ -9,8 +9,12 @@ import numpy as np
 import pytest
 from candidates import candidate, candidates, chosen, played
 
-from fedops.algorithms.selection.contribution import ContributionSelector, upper_confidence
-from fedops.algorithms.selection.fairness import due_now
+from fedops.algorithms.selection.contribution import (
+    ContributionSelector,
+    upper_confidence,
+    within_best_end,
+)
+from fedops.algorithms.selection.fairness import due_now, due_rounds
 from fedops.algorithms.selection.latency import penalty, percentile
 from fedops.algorithms.selection.oort import OortSelector, staleness_bonus, statistical_utility
 from fedops.algorithms.selection.power_of_choice import PowerOfChoiceSelector
@@ -230,12 +234,36 @@ def test_contribution_takes_the_most_valuable_of_equally_fast_devices() -> None:
     assert set(chosen(ContributionSelector(), pool, 3)) == {"pi-005", "pi-006", "pi-007"}
 
 
-def test_contribution_weighs_value_against_time() -> None:
-    pool = seen(5, value=[0.0, 1.0, 1.0, 1.0, 1.2], round_seconds=[1.0, 1.0, 1.0, 1.0, 50.0])
-    found = decisions(ContributionSelector(exploration=0.0), pool, 3)
-    assert not found["pi-004"].chosen
-    assert found["pi-004"].parts["latency"] == pytest.approx(0.02)
-    assert found["pi-004"].score == pytest.approx(1.2 * 0.02)
+def test_contribution_waits_for_a_slow_device_only_if_it_is_worth_the_wait() -> None:
+    seconds = [1.0, 1.0, 1.0, 1.0, 4.0]
+    little = seen(5, value=[0.0, 1.0, 1.0, 1.0, 2.5], round_seconds=seconds)
+    found = decisions(ContributionSelector(exploration=0.0), little, 3)
+    assert not found["pi-004"].chosen, "3 in 1 s are more than 4.5 in 4 s, which count as two"
+    assert found["pi-004"].reason == "score 2.5 does not make up for 4 s a round"
+    assert found["pi-004"].score == 2.5
+    assert found["pi-001"].reason == "score 1 is among the highest within 1 s"
+    much = seen(5, value=[0.0, 1.0, 1.0, 1.0, 4.5], round_seconds=seconds)
+    assert "pi-004" in chosen(ContributionSelector(exploration=0.0), much, 3), "6.5 count as 3.25"
+
+
+def test_the_best_end_of_a_round() -> None:
+    worth, seconds = np.array([1.0, 1.0, 9.0, 1.0]), np.array([1.0, 4.0, 9.0, 25.0])
+    assert within_best_end(worth, seconds, 1).tolist() == [0, 1, 2], "1/1, 1/2, 9/3, 9/5"
+    assert within_best_end(worth, seconds, 2).tolist() == [0, 1, 2]
+    assert within_best_end(worth, seconds, 1, already=25.0).tolist() == [0, 1, 2]
+    assert within_best_end(worth, seconds, 4).tolist() == [0, 1, 2, 3]
+    assert within_best_end(worth, seconds, 0).tolist() == [0, 1, 2, 3]
+
+
+def test_slow_devices_share_a_round_when_it_is_the_turn_of_one() -> None:
+    """Ten devices, three places: every device within 10 rounds. In round 10, it is the turn of pi-007."""
+    seconds = [1.0] * 6 + [5.0, 20.0, 30.0, 40.0]
+    pool = seen(10, last_invited=[9] * 6 + [4, 0, 4, 9], round_seconds=seconds, value=[1.0] * 10)
+    found = decisions(ContributionSelector(), pool, 3)
+    assert {name for name, one in found.items() if one.chosen} == {"pi-006", "pi-007", "pi-008"}
+    assert found["pi-007"].reason.startswith("its turn")
+    assert found["pi-008"].reason == "the round is slow anyway: slow devices share it"
+    assert not found["pi-009"].chosen, "its last turn was a round ago"
 
 
 def test_contribution_looks_again_at_devices_it_knows_little_of() -> None:
@@ -265,9 +293,15 @@ def test_flagged_devices_have_no_turn_by_the_fairness_floor() -> None:
 def test_who_is_due_does_not_find_the_places_taken() -> None:
     """Five devices due in round 12, two places a round: waiting for it would leave one out."""
     due, ahead, rng = np.full(5, 12.0), RoundAhead(10, 5, 2), np.random.default_rng(1)
-    assert len(due_now(due, ahead, 2, rng)) == 1
-    assert due_now(due, RoundAhead(9, 5, 2), 2, rng) == []
-    assert len(due_now(due, RoundAhead(30, 5, 2), 2, rng)) == 2
+    seconds = np.array([1.0, 2.0, 9.0, 1.0, 1.0])
+    assert due_now(due, ahead, 2, rng, seconds) == [2], "the slowest first"
+    assert due_now(due, RoundAhead(9, 5, 2), 2, rng, seconds) == []
+    assert len(due_now(due, RoundAhead(30, 5, 2), 2, rng, seconds)) == 2
+
+
+def test_in_a_run_that_goes_on_from_another_one_nobody_is_overdue_at_once() -> None:
+    never, ahead = np.array([np.nan, 60.0]), RoundAhead(61, 10, 2, first=51)
+    assert due_rounds(never, ahead, 3.0).tolist() == [50 + 15, 60 + 15]
 
 
 def test_a_time_that_nobody_knows_penalises_nobody() -> None:

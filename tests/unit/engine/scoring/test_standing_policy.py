@@ -9,7 +9,7 @@ from fedops.engine.scoring.standing_policy import policies, with_standing
 
 REPLAY = IntegrityFinding(kind="replay", evidence="in 3 of its last 3 rounds")
 STANDINGS = {
-    "a": ClientStanding(device="a", value=0.6, value_error=0.2, rounds=4, integrity=0.1),
+    "a": ClientStanding(device="a", relative=0.15, relative_error=0.05, rounds=4, integrity=0.1),
     "b": ClientStanding(device="b", value=0.1, rounds=4, integrity=0.0),
     "p": ClientStanding(device="p", value=-0.2, rounds=4, integrity=-3.0, findings=[REPLAY]),
 }
@@ -20,7 +20,7 @@ def seen(policy: str, device: str) -> Candidate:
     return with_standing(candidate, STANDINGS, policies(policy, STANDINGS))
 
 
-def test_a_selector_sees_the_mean_of_a_round_and_its_error() -> None:
+def test_a_selector_sees_the_relative_value_of_a_round_and_its_error() -> None:
     found = seen("report", "a")
     assert found.value == pytest.approx(0.15)
     assert found.value_error == pytest.approx(0.05)
