@@ -84,7 +84,7 @@ def test_stored_scores_decide_who_is_chosen(world: World) -> None:
     assert world.operator.run(run_id).status is RunStatus.COMPLETED
     rounds = chosen(world, run_id)
     assert [len(one) for one in rounds] == [2] * ROUNDS
-    assert {device for one in rounds[:3] for device in one} == set(NAMES)  # each is tried once
+    assert {device for one in rounds for device in one} == set(NAMES)  # each is tried
     assert favourites(rounds) == BEST
     (last,) = world.operator.selections(run_id, ROUNDS)
     known = {one.device: one.parts["value"] for one in last.decisions}
