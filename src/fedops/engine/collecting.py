@@ -180,6 +180,10 @@ class Collection:
             if device not in made:
                 self.ended[device] = "it cannot be asked any more"
 
+    def remark(self, device: str, text: str) -> None:
+        """Something to say of its part in the round."""
+        self._clients[device].notes.append(text)
+
     def note_gone(self, device: str, why: str) -> None:
         """It is not there now; it may come in time."""
         self._clients[device].gone = (time.monotonic(), why)

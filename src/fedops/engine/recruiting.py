@@ -10,7 +10,7 @@ import numpy as np
 
 from fedops.algorithms.integrity.policies import Standing
 from fedops.algorithms.selection.selector import RoundAhead, Selector
-from fedops.core.contracts import Candidate, RoundBegin
+from fedops.core.contracts import Candidate, RoundBegin, SelectionDecision
 from fedops.core.contracts.training import ConfigValue
 from fedops.core.reasons.why import EVALUATES_ONLY
 from fedops.core.seeds import draw_seed
@@ -42,6 +42,8 @@ class Recruiter:
         self._selector = selector
         self._candidates: list[Candidate] = []
         self._standings: Standings = {}
+        #: As the policy has it; ``counts`` is what is done.
+        self._wanted_counts: dict[str, Standing] = {}
         #: Device -> how much its update counts, of those whose contribution is known.
         self.counts: dict[str, Standing] = {}
         #: With how many clients fewer than it wants the last round began: they were waited for in vain.
@@ -54,7 +56,16 @@ class Recruiter:
     def know(self, standings: Standings) -> None:
         """What the updates of the devices were worth until now: from here on, they are chosen by that."""
         policy = self._setup.config.server.contribution.policy
-        self._standings, self.counts = standings, policies(policy, standings)
+        self._standings, self._wanted_counts = standings, policies(policy, standings)
+
+    def _counts_among(self, enrolled: set[str]) -> dict[str, Standing]:
+        """Nobody is excluded where too few would be left for any round: that is said."""
+        out = {name for name, one in self._wanted_counts.items() if one.factor == 0.0} & enrolled
+        left = enrolled - out - self.refused.keys()
+        if not out or len(left) >= self._rules.least(self._rules.needed):
+            return self._wanted_counts
+        logger.warning("without %s too few devices are left: nobody is excluded", sorted(out))
+        return {name: one for name, one in self._wanted_counts.items() if name not in out}
 
     # --- waiting ---------------------------------------------------------------------------------
 
@@ -130,6 +141,7 @@ class Recruiter:
         """The devices that can be asked to train now."""
         reply = self._link.ask(lambda api: api.candidates())
         heed(reply.command)
+        self.counts = self._counts_among({one.device for one in reply.candidates})
         self._candidates = [
             with_standing(candidate, self._standings, self.counts) for candidate in reply.candidates
         ]
@@ -156,7 +168,8 @@ class Recruiter:
     def _not_training(self) -> dict[str, str]:
         """Device -> why it is not waited for."""
         evaluating = [c.device for c in self._candidates if self.only_evaluates(c)]
-        return {**dict.fromkeys(evaluating, EVALUATES_ONLY), **self.refused}
+        excluded = {name: one.reason for name, one in self.counts.items() if one.factor == 0.0}
+        return {**excluded, **dict.fromkeys(evaluating, EVALUATES_ONLY), **self.refused}
 
     @property
     def known(self) -> dict[str, Candidate]:
@@ -241,13 +254,22 @@ class Recruiter:
         body = RoundBegin(
             selected={**collection.reasons, **chosen},
             offers=collection.instructions.batch(asked, seconds, round_),
-            decisions=list(choice.decisions()) if choice else [],
+            decisions=self._decisions(choice) if choice else [],
             retry=retry,
         )
         made = self._link.ask(lambda api: api.begin_round(round_, body)).assignments
         reached("engine.round.begun")
         collection.note(invitations, made)
         reached("engine.asked")
+
+    def _decisions(self, choice: Choice) -> list[SelectionDecision]:
+        """One for each candidate, those included that nobody could choose."""
+        absent = [
+            SelectionDecision(device=name, chosen=False, reason=f"not available: {one.unavailable}")
+            for name, one in sorted(self.known.items())
+            if one.unavailable is not None
+        ]
+        return [*choice.decisions(), *absent]
 
     def _choose(
         self,

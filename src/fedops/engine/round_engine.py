@@ -30,8 +30,8 @@ from fedops.engine.recruiting import Recruiter
 from fedops.engine.reply_limits import ReplyLimits
 from fedops.engine.round_commit import FinishedRound, RoundCommitter, Timing, client_metrics
 from fedops.engine.run_setup import Setup
-from fedops.engine.scoring.left_over import score_left_over
-from fedops.engine.scoring.round_scoring import RoundScoring
+from fedops.engine.scoring.left_over import model_file, score_left_over
+from fedops.engine.scoring.round_scoring import LATER, RoundScoring
 from fedops.engine.scoring.scorer import Scorer, UpdateFile
 from fedops.engine.taking_over import TakeOver
 from fedops.failpoints import reached
@@ -87,11 +87,12 @@ class RoundEngine:
             if left := self._spec.contribution.unscored:
                 most, spool = self._instructions().max_bytes, self._setup.spool
                 score_left_over(left, self._scoring, self._files, spool, most, self._dataset)
+            self._before_last = self._previous()
             for round_ in range(self._spec.next_round, self._spec.rounds + 1):
                 last = self._play(round_)
                 self._forget_before(round_)
             found = self._evaluate_final(last)
-            self._scoring.finish()
+            self._await_last_scores()
             return found
         except OSError as error:
             if may_pass(error, self._setup.spool):
@@ -115,8 +116,9 @@ class RoundEngine:
         with timing.measure("evaluation"):
             metrics = self._evaluate_here(round_)
         self._say("committing", round_)
+        at_work = timing.seconds - timing.spent.get("waiting", 0.0)
         plan = self._scoring.plan(
-            round_, len(collection.updates), timing.seconds, timing.spent["evaluation"]
+            round_, len(collection.updates), at_work, timing.spent["evaluation"]
         )
         finished = FinishedRound(
             round_,
@@ -144,10 +146,12 @@ class RoundEngine:
         self._say("aggregating", round_, f"{len(collection.updates)} replies")
         path = self._setup.spool / f"model-{round_:05}.safetensors"
         counts = self._recruiter.counts
-        updates = [
-            update.counting(counts[name].factor) if name in counts else update
-            for name, update in collection.updates.items()
-        ]
+        updates = []
+        for name, update in collection.updates.items():
+            factor = counts[name].factor if name in counts else 1.0
+            if factor != 1.0:
+                collection.remark(name, counts[name].reason)
+            updates.append(update.counting(factor))
         try:
             with timing.measure("aggregation"):
                 self._model = self._model.next(path, round_, self._setup.strategy, updates)
@@ -174,6 +178,7 @@ class RoundEngine:
             text = f"round {round_} of run {self._spec.replays} is not there to be aggregated again"
             raise RunFailed(FailureReason.ENGINE_ERROR, text)
         if open_ is not None and open_.round == round_:
+            self._await_scores(round_)
             with timing.measure("collection"):
                 first, available = self._go_on(open_, collection)
             if self._is_done(round_, first, collection, available):
@@ -203,6 +208,20 @@ class RoundEngine:
             self._recruiter.available()  # heeds that the run is to stop
             self._scoring.wait(1.0)
         self._recruiter.know(self._scoring.standings(round_))
+
+    def _await_last_scores(self) -> None:
+        """What is being scored is the run's own; who stops the run does not wait for it."""
+        while (late := self._scoring.missing_for(self._spec.rounds + 2 * LATER)) is not None:
+            self._say("evaluating", self._spec.rounds, f"waits for the scores of round {late}")
+            self._recruiter.available()  # heeds that the run is to stop
+            self._scoring.wait(1.0)
+
+    def _previous(self) -> Path | None:
+        """The model that the last committed round began with, if anybody needs it."""
+        ref = self._spec.contribution.previous
+        if ref is None or not self._scoring.is_on:
+            return None
+        return model_file(ref, self._files, self._setup.spool / "previous.safetensors")
 
     def _collection(self, round_: int, folder: str) -> Collection:
         return Collection(

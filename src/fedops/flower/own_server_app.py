@@ -15,6 +15,7 @@ from fedops.engine.link.disk_space import may_pass
 from fedops.engine.link.exit_reasons import RunFailed, StopRequested
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.run_setup import fresh_spool
+from fedops.engine.scoring.scoring_plan import OFF
 from fedops.flower.codec.compat import SERVER_NODE
 from fedops.flower.components import load_server_app
 from fedops.flower.flower_table import FlowerTable
@@ -36,6 +37,8 @@ def run_own(project: Project, spec: AttemptSpec, link: ServerLink) -> EngineFini
     """
     policy = project.config.server.round
     _say_what_is_different(spec)
+    if project.config.server.contribution.method != OFF:
+        logger.warning("[server.contribution] is left aside: the app's own ServerApp plays the run")
     app = _load(project)
     spool = fresh_spool(Path(spec.spool_dir))
     grid = AssignmentGrid(link, spec, spool, policy.deadline_seconds)

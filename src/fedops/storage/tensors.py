@@ -148,6 +148,28 @@ class _Header:
         return len(self.text)
 
 
+class MappedTensors(Mapping[str, npt.NDArray[Any]]):
+    """A safetensors file whose arrays are views of it: what is read is the system's to keep or to let go.
+
+    Raises as ``TensorFile`` does. The file must not change.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = TensorFile(path)
+        self._bytes = np.memmap(path, np.uint8, "r")
+
+    def __getitem__(self, name: str) -> npt.NDArray[Any]:
+        begin, end = self._file.place(name)
+        dtype, shape = self._file.dtype(name), self._file.shape(name)
+        return np.asarray(self._bytes)[begin:end].view(dtype).reshape(shape)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._file)
+
+    def __len__(self) -> int:
+        return len(self._file)
+
+
 def _header(prefix: bytes, size: int, read: Callable[[int], bytes]) -> _Header:
     (length,) = np.frombuffer(prefix, dtype="<u8")
     if length > min(_HEADER_LIMIT, size - 8):
@@ -218,6 +240,11 @@ class TensorFile(Mapping[str, npt.NDArray[Any]]):
         """Elements ``start`` to ``stop`` of a tensor, flat in C order."""
         flat = self.flat([name])
         return flat.read(start, np.empty(min(stop, flat.size) - start, flat.dtype))
+
+    def place(self, name: str) -> tuple[int, int]:
+        """Where a tensor begins and ends in the file. Bytes."""
+        base, stored = 8 + self._header.length, self._header.specs[name]
+        return base + stored.begin, base + stored.end
 
     def flat(self, names: Sequence[str]) -> FlatTensors:
         """Tensors of one dtype, one after the other. At least one is named."""

@@ -143,11 +143,11 @@ def test_the_tasks_next_run_goes_on_from_the_last(
     _, later = world.running()
     state = later.hello(c.EngineHello(pid=4711)).contribution
     assert state.history == {"last_round": 3}
-    assert [(one.round, one.standings[0].value) for one in state.known] == [(0, 1.5)]
+    assert [(one.round, one.standings[0].value) for one in state.known] == [(-1, 1.5)]
     assert state.unscored == []
     play(world, later, 1)
     again = later.hello(c.EngineHello(pid=4711)).contribution
-    assert [one.round for one in again.known] == [1]
+    assert [one.round for one in again.known] == [-1, 1]
 
 
 def test_every_decision_of_a_round_is_kept_by_its_try(

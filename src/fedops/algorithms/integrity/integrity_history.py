@@ -34,18 +34,18 @@ class JudgedRound:
     judgement: Judgement
 
     def to_plain(self) -> dict[str, Any]:
-        """As JSON has it."""
+        """As JSON has it: what ``integrity_of`` looks at, and no more of the evidence."""
         return {
             "round": self.round,
             "score": self.judgement.score,
             "findings": [dataclasses.asdict(one) for one in self.judgement.findings],
-            "evidence": dataclasses.asdict(self.judgement.evidence),
+            "removal": self.judgement.evidence.removal,
         }
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> JudgedRound:
         """What ``to_plain`` gave."""
-        evidence = UpdateEvidence(**plain["evidence"])
+        evidence = UpdateEvidence(share=0.0, norm=0.0, removal=plain["removal"])
         findings = tuple(Finding(**one) for one in plain["findings"])
         return cls(plain["round"], Judgement(evidence, plain["score"], findings))
 

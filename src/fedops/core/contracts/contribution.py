@@ -90,7 +90,7 @@ class RoundScores(Report):
 
 
 class KnownStandings(Reply):
-    """What was known of the clients after a round of this run; round 0: before its first."""
+    """What was known of the clients after a round; before the run's first, rounds are numbered down."""
 
     round: int
     standings: list[ClientStanding]
@@ -114,8 +114,10 @@ class ContributionState(Reply):
 
     basis: dict[str, str] = Field(default_factory=dict)
     history: dict[str, Any] = Field(default_factory=dict)
-    #: After its last scored rounds, the oldest first.
+    #: After its last scored rounds, the oldest first; before them, what another run of the task came to.
     known: list[KnownStandings] = Field(default_factory=list)
+    #: The model that the last committed round began with. None: there is none, or it is not kept any more.
+    previous: BlobRef | None = None
     unscored: list[UnscoredRound] = Field(default_factory=list)
 
 

@@ -27,13 +27,14 @@ def score_left_over(
     for one in rounds:
         folder = spool / f"round-{one.round:05}"
         folder.mkdir(parents=True, exist_ok=True)
-        before = _model(one.before, files, folder / "before.safetensors")
-        previous = _model(one.previous, files, folder / "previous.safetensors")
+        before = model_file(one.before, files, folder / "before.safetensors")
+        previous = model_file(one.previous, files, folder / "previous.safetensors")
         updates = _updates(one, files, folder, max_bytes)
         scoring.begin(one.round, one.plan, updates, before, previous, dataset)
 
 
-def _model(ref: BlobRef | None, files: BlobFiles, path: Path) -> Path | None:
+def model_file(ref: BlobRef | None, files: BlobFiles, path: Path) -> Path | None:
+    """The model, if it is there."""
     try:
         return files.fetch(ref, path) if ref else None
     except FedOpsError as error:

@@ -29,6 +29,7 @@ logger = logging.getLogger("fedops.engine")
 LATER = 2
 #: A round's scoring is given up after so long, whatever its budget was. Seconds.
 GIVE_UP_SECONDS = 600.0
+_LONGEST = 200
 Standings = Mapping[str, ClientStanding]
 
 
@@ -55,9 +56,11 @@ class RoundScoring:
         self._scorer = scorer
         state = spec.contribution
         self._basis, self._history = dict(state.basis), dict(state.history)
-        #: Round -> what was known after it.
+        same = state.basis.get("contract", contract) == contract
+        #: Round -> what was known after it. Nothing is, of another model.
         self._known: dict[int, Standings] = {
-            known.round: {one.device: one for one in known.standings} for known in state.known
+            known.round: {one.device: one for one in known.standings}
+            for known in (state.known if same else ())
         }
         self._cost = Cost(examples, 0.0)
         self._jobs: queue.SimpleQueue[ScoringJob | None] = queue.SimpleQueue()
@@ -97,7 +100,7 @@ class RoundScoring:
         examples = self._cost.examples
         basis = {
             "contract": self._contract,
-            "data set": dataset,
+            "data set": dataset[:_LONGEST],
             "measured on": f"{examples} examples of the server" if examples else "directions alone",
         }
         seed = client_seed(self._spec.seed, "contribution", round_)
@@ -109,6 +112,11 @@ class RoundScoring:
             self._thread = threading.Thread(target=self._work, name="scoring", daemon=True)
             self._thread.start()
         self._jobs.put(job)
+
+    @property
+    def is_on(self) -> bool:
+        """Whether rounds are scored."""
+        return self._scorer is not None
 
     # --- waiting and using -----------------------------------------------------------------------
 
@@ -141,11 +149,6 @@ class RoundScoring:
         with self._changed:
             return min(self._open, default=round_) - LATER
 
-    def finish(self) -> None:
-        """Wait for what is being scored."""
-        while self.missing_for(self._spec.rounds + LATER) is not None:
-            self.wait(1.0)
-
     def close(self) -> None:
         """End. What is not scored is left to the next attempt."""
         self._closed.set()
@@ -159,13 +162,20 @@ class RoundScoring:
         while (job := self._jobs.get()) is not None:
             try:
                 self._score(job)
-            except FedOpsError as error:
+            except AttemptSuperseded as error:
                 self._fail(error)
                 return
+            except Exception as error:  # the run goes on; the next attempt may score it
+                logger.exception("round %d is not scored: %s", job.round, error)
+                self._give_up(job.round)
+
+    def _give_up(self, round_: int) -> None:
+        """Nobody waits for it."""
+        with self._changed:
+            self._open.discard(round_)
+            self._changed.notify_all()
 
     def _fail(self, error: FedOpsError) -> None:
-        if not isinstance(error, AttemptSuperseded):
-            logger.error("the scores cannot be told to the server: %s", error.message)
         with self._changed:
             self._failure = error
             self._changed.notify_all()
@@ -178,7 +188,8 @@ class RoundScoring:
         try:
             if job.before is None or not job.updates:
                 raise ScoringFailed("its models or updates are not kept any more")
-            scores = self._scorer.score(replace(job, history=history), GIVE_UP_SECONDS)
+            longest = max(GIVE_UP_SECONDS, 3.0 * (self._rules.max_seconds or 0.0))
+            scores = self._scorer.score(replace(job, history=history), longest)
         except ScoringFailed as error:
             if self._closed.is_set():
                 return
@@ -220,8 +231,9 @@ class RoundScoring:
             self._known[scores.round] = found
             for number in sorted(self._known)[: -LATER - 1]:
                 del self._known[number]
-            if work:
-                self._cost = Cost(self._cost.examples, scores.seconds / work)
+            # Without evaluations nothing was measured: what once was too slow is tried again in time.
+            seconds = scores.seconds / work if work else self._cost.seconds / 2
+            self._cost = Cost(self._cost.examples, seconds)
             self._open.discard(scores.round)
             self._changed.notify_all()
 

@@ -59,11 +59,14 @@ class ChildScorer:
         self._start()
 
     def score(self, job: ScoringJob, seconds: float) -> RoundScores:
-        if self._child is None or self._child.poll() is not None:
-            self._start()
-        self._jobs += 1
-        text = json.dumps(_plain(job)).encode()
-        write_atomic(job_file(self._folder, self._jobs), text, mode=0o600, durable=False)
+        try:
+            if self._child is None or self._child.poll() is not None:
+                self._start()
+            self._jobs += 1
+            text = json.dumps(_plain(job)).encode()
+            write_atomic(job_file(self._folder, self._jobs), text, mode=0o600, durable=False)
+        except OSError as error:
+            raise ScoringFailed(f"its process cannot be asked: {error}") from None
         return self._read(answer_file(self._folder, self._jobs), time.monotonic() + seconds)
 
     def close(self) -> None:

@@ -34,7 +34,7 @@ from fedops.flower.scoring.validation import Measure, Validation
 from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext
 from fedops.scalize.flow.manifest import make_importable
 from fedops.scalize.flow.project import Project
-from fedops.storage.tensors import TensorFile, Tensors, load
+from fedops.storage.tensors import MappedTensors, TensorFile, Tensors, load
 
 _TRAINED = "the loss is the app's own: where a training on the validation data leads stands for its gradient"
 
@@ -72,7 +72,7 @@ class JobScoring:
         began, plan = time.monotonic(), ScoringPlan.model_validate(job["plan"])
         devices = [one["device"] for one in job["updates"]]
         before = load(Path(job["before"]))
-        updates = [TensorFile(Path(one["path"])) for one in job["updates"]]
+        updates = [MappedTensors(Path(one["path"])) for one in job["updates"]]
         measure = self._measure(plan, job["seed"])
         gradients, note = self._directions(measure, before)
         round_ = RoundUpdates(
@@ -113,20 +113,20 @@ class JobScoring:
         """In which direction the validation loss grows, and what is to be said of that."""
         if measure is None:
             return [], ""
-        if gradients := measure.gradients(before):
-            return gradients, ""
         try:
-            return [self._trained(before)], _TRAINED
+            if gradients := measure.gradients(before):
+                return gradients, ""
+            return [self._trained(before, measure)], _TRAINED
         except Exception as error:
             return (
                 [],
                 f"there is no direction of the validation data: {type(error).__name__}: {error}",
             )
 
-    def _trained(self, before: Tensors) -> Tensors:
-        """Against where one training on the validation data leads."""
+    def _trained(self, before: Tensors, measure: Measure) -> Tensors:
+        """Against where one training on the examples that are evaluated on leads."""
         self._adapter.set_tensors(before)
-        self._adapter.train(self._data, self._context)
+        self._adapter.train(measure.whole, self._context)
         after = self._adapter.get_tensors()
         self._adapter.set_tensors(before)
         return {
@@ -135,7 +135,7 @@ class JobScoring:
         }
 
 
-def _change(before: Tensors, previous: str | None, update: TensorFile) -> Tensors | None:
+def _change(before: Tensors, previous: str | None, update: MappedTensors) -> Tensors | None:
     """How the global model changed in the round before."""
     if previous is None:
         return None

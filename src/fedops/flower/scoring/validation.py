@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fedops.core.errors import Invalid
+from fedops.core.errors import FedOpsError, Invalid
 from fedops.scalize.adapter.protocol import GivesGradients, ModelAdapter, TrainContext
 from fedops.scalize.flow.datasets import count, is_array, is_pair, take
 from fedops.storage.tensors import Tensors
 
 #: With more classes than these nobody reads a value for each, and evaluating one by one takes too long.
 MOST_CLASSES = 20
+#: To learn their labels, so many examples are loaded at most.
+_LOOKED_AT = 5_000
 #: A model is never worse than this many times what the round began with: a ruined one ruins no estimate.
 WORST = 10.0
 #: How far the mean over the classes may be from the mean over all, if the loss is a mean of examples.
@@ -47,11 +49,22 @@ class Validation:
         size = min(examples, self.examples)
         rng = np.random.default_rng(seed)
         drawn = np.sort(rng.choice(self.examples, size, replace=False)).astype(np.int64)
-        whole = Part(take(self._data, drawn) if size < self.examples else self._data, 1.0)
+        whole = self._whole(drawn)
         if self._by_class is None:
             self._by_class = self._classes_make_up(whole, drawn)
         parts = self._parts(drawn) if self._by_class else [whole]
-        return Measure(self._adapter, replace(self._context, seed=seed), parts)
+        return Measure(self._adapter, replace(self._context, seed=seed), parts, whole.data)
+
+    def _whole(self, drawn: npt.NDArray[np.int64]) -> Part:
+        """The examples that were drawn; all, where the data cannot be cut."""
+        if len(drawn) == self.examples:
+            return Part(self._data, 1.0)
+        try:
+            part = Part(take(self._data, drawn), 1.0)
+            Measure(self._adapter, self._context, [part])(self._adapter.get_tensors())
+        except FedOpsError:  # a loader with a sampler of its own, or that drops what fills no batch
+            return Part(self._data, 1.0)
+        return part
 
     def _parts(self, drawn: npt.NDArray[np.int64]) -> list[Part]:
         """One for each class of all examples, whether or not there is one of it among these."""
@@ -67,18 +80,29 @@ class Validation:
     def _classes_make_up(self, whole: Part, drawn: npt.NDArray[np.int64]) -> bool:
         """Whether what is measured on the classes is, together, what is measured on all."""
         model = self._adapter.get_tensors()
-        apart = Measure(self._adapter, self._context, self._parts(drawn))(model)[0]
+        try:
+            apart = Measure(self._adapter, self._context, self._parts(drawn))(model)[0]
+        except FedOpsError:
+            return False
         together = Measure(self._adapter, self._context, [whole])(model)[0]
-        return abs(apart - together) <= SAME * max(abs(together), 1e-6)
+        return abs(apart - together) <= SAME * max(abs(together), 1e-6)  # not, if one is no number
 
 
 class Measure:
     """Measures models on parts of the validation data: the total, then each part if there are several."""
 
-    def __init__(self, adapter: ModelAdapter, context: TrainContext, parts: Sequence[Part]) -> None:
+    def __init__(
+        self,
+        adapter: ModelAdapter,
+        context: TrainContext,
+        parts: Sequence[Part],
+        whole: Any = None,
+    ) -> None:
+        """``whole``: the examples of all parts together."""
         self._adapter = adapter
         self._context = context
         self._parts = parts
+        self.whole = whole
         self._worst = -math.inf
 
     def __call__(self, model: Tensors) -> list[float]:
@@ -87,7 +111,8 @@ class Measure:
         found = [0.0 if part.data is None else self._utility(part.data) for part in self._parts]
         if not math.isfinite(self._worst):  # the first one is the model that the round began with
             total = self._total(found)
-            self._worst = (total if math.isfinite(total) else 0.0) - WORST * (abs(total) + 1.0)
+            total = total if math.isfinite(total) else 0.0
+            self._worst = total - WORST * (abs(total) + 1.0)
         bounded = [
             max(value, self._worst) if math.isfinite(value) else self._worst for value in found
         ]
@@ -156,6 +181,11 @@ def _column(data: Any) -> npt.NDArray[Any] | None:
         return _column(data.dataset)
     if is_array(data) or not hasattr(data, "__getitem__"):
         return None
+    for name in ("targets", "labels"):
+        if len(found := np.asarray(getattr(data, name, ()))) == len(data):
+            return found
+    if len(data) > _LOOKED_AT:
+        return None
     try:
         return np.asarray([_label(data[index]) for index in range(len(data))])
     except (TypeError, ValueError, KeyError, IndexError):
@@ -165,4 +195,7 @@ def _column(data: Any) -> npt.NDArray[Any] | None:
 def _label(example: Any) -> int:
     if not isinstance(example, tuple | list) or len(example) != 2:
         raise TypeError
-    return int(example[1])
+    label = np.asarray(example[1])
+    if label.dtype.kind not in "iub" or label.ndim:
+        raise TypeError
+    return int(label)

@@ -35,6 +35,8 @@ from fedops.server.runs.attempts import engine_of
 
 #: Of so many newest scored rounds of a run all is kept: a selection goes by the scores of two rounds before.
 KEPT = 3
+#: By how many rounds the scores are older that a selection goes by.
+LATER = 2
 
 
 def plan_scores(session: Session, run: RunRow, body: RoundCommit) -> None:
@@ -101,36 +103,49 @@ def _log(session: Session, attempt: AttemptRow, run: RunRow, body: RoundScores, 
 
 
 def contribution_state(session: Session, run: RunRow) -> ContributionState:
-    """Where the scoring of a run's rounds stands: its own, else what the task's last run came to."""
-    own = _scored(session, run.id)
-    rows = own or _scored(session, _run_before(session, run), newest=1)
+    """Where the scoring of a run's rounds stands: what the task's last run came to, then its own.
+
+    A run that makes a version again goes by what was known when that was made.
+    """
+    remade = (run.rebuilds or {}).get("of_run")
+    own = _scored(session, remade or run.id, until=run.committed_rounds if remade else None)
+    before = [] if remade else _scored(session, _run_before(session, run), newest=1)
+    rows = [*before, *own]
     return ContributionState(
         basis=rows[-1].basis if rows else {},
         history=(rows[-1].history or {}) if rows else {},
-        known=[_known(row, 0 if row.run_id != run.id else row.round) for row in rows],
+        known=[
+            *(_known(row, run.first_round - LATER) for row in before),
+            *(_known(row, row.round) for row in own),
+        ],
+        previous=_model_of(session, run, run.committed_rounds - 1),
         unscored=[_unscored(session, run, row) for row in _open(session, run.id)],
     )
 
 
-def _scored(session: Session, run_id: int | None, newest: int = KEPT) -> list[RoundScoresRow]:
-    """The newest rounds that are scored and gone on from, the oldest first."""
+def _scored(
+    session: Session, run_id: int | None, newest: int = KEPT, until: int | None = None
+) -> list[RoundScoresRow]:
+    """The newest rounds that are scored, the oldest first."""
     row = RoundScoresRow
     query = (
         select(row)
-        .where(row.run_id == run_id, row.scored_at.is_not(None), row.history.is_not(None))
+        .where(row.run_id == run_id, row.scored_at.is_not(None))
         .order_by(row.round.desc())
         .limit(newest)
     )
+    if until is not None:
+        query = query.where(row.round <= until)
     return list(session.scalars(query))[::-1]
 
 
 def _run_before(session: Session, run: RunRow) -> int | None:
-    """The last run of the task before this one that has a history."""
+    """The last run of the task before this one that was scored."""
     row = RoundScoresRow
     query = (
         select(row.run_id)
         .join(RunRow, RunRow.id == row.run_id)
-        .where(RunRow.task == run.task, RunRow.id < run.id, row.history.is_not(None))
+        .where(RunRow.task == run.task, RunRow.id < run.id, row.scored_at.is_not(None))
         .order_by(row.run_id.desc())
         .limit(1)
     )

@@ -6,6 +6,7 @@ Of each run the newest are kept, and the best one. A file goes only when nothing
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ from fedops.server.database.tables import (
     ModelVersionRow,
     RemovalRow,
     RoundRow,
+    RoundScoresRow,
     RunRow,
 )
 from fedops.server.events import event_log
@@ -56,12 +58,21 @@ def prune_checkpoints(session: Session, attempt_id: int, keep: int, now: float) 
         .order_by(RoundRow.round.desc())
     )
     rows = list(session.scalars(query))
-    best = _best(rows)
+    best, needed = _best(rows), _first_to_score(session, run_id)
     for row in rows[keep:]:
-        if row is not best:
+        if row is not best and row.round < needed:
             row.pruned_at = now
             files = {sha256 for sha256 in (row.model, row.strategy_state) if sha256 is not None}
             blob_rows.give_up_blobs(session, files, now)
+
+
+def _first_to_score(session: Session, run_id: int) -> float:
+    """The first round whose model is needed to score rounds: those that two of them began with."""
+    query = select(func.min(RoundScoresRow.round)).where(
+        RoundScoresRow.run_id == run_id, RoundScoresRow.scored_at.is_(None)
+    )
+    first = session.scalar(query)
+    return math.inf if first is None else first - 2
 
 
 def _best(rows: Sequence[RoundRow]) -> RoundRow | None:
@@ -255,6 +266,8 @@ def _forget(session: Session, run: RunRow, after: int) -> None:
         row.committed_at = row.model = row.strategy_state = row.pruned_at = None
         row.seconds = row.overhead_seconds = None
         row.timing, row.metrics, row.client_metrics, row.train_metrics = {}, {}, {}, {}
+    scored = (RoundScoresRow.run_id == run.id, RoundScoresRow.round > after)
+    session.execute(delete(RoundScoresRow).where(*scored))
     ours = MetricRow.source.in_(("server", "training", "participation"))
     # What clients say of a model comes with the round after the one that made it.
     theirs = MetricRow.source == "clients"

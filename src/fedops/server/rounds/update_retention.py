@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session, aliased
 
 from fedops.core.states import RUN_TERMINAL, AssignmentStatus
 from fedops.server.database import blob_rows
-from fedops.server.database.tables import AssignmentRow, InstructionRow, RunRow
+from fedops.server.database.tables import AssignmentRow, InstructionRow, RunRow, SelectionRow
 from fedops.settings import ServerSettings
 
 #: A result outlives its own round by so many.
@@ -89,6 +89,9 @@ def _forget_rows(session: Session, now: float) -> int:
     )
     pruned = or_(AssignmentRow.delivered_at.is_(None), AssignmentRow.pruned_at.is_not(None))
     query = select(AssignmentRow.id).where(old, pruned).limit(CHUNK)
+    session.execute(
+        delete(SelectionRow).where(SelectionRow.run_id.in_(of_run)), execution_options=_AS_IT_IS
+    )
     ids = list(session.scalars(query))
     if ids:
         where = AssignmentRow.id.in_(ids)

@@ -29,11 +29,14 @@ class FakeScorer:
         self.free = threading.Event()
         self.free.set()
         self.failing = ""
+        self.breaks: Exception | None = None
         self.closed = False
 
     def score(self, job: ScoringJob, seconds: float) -> c.RoundScores:
         self.free.wait(seconds)
         self.jobs.append(job)
+        if self.breaks is not None:
+            raise self.breaks
         if self.failing or self.closed:
             raise ScoringFailed(self.failing)
         known = {**job.history}
@@ -101,6 +104,10 @@ class Trial:
         assert plan is not None
         self.scoring.begin(round_, plan, FILES, before, None, "digits")
 
+    def over(self) -> None:
+        """Wait for all scores."""
+        self.until(lambda: self.scoring.missing_for(99) is None)
+
     def until(self, check: Callable[[], bool]) -> None:
         for _ in range(200):
             if check():
@@ -130,7 +137,7 @@ def test_scores_of_a_round_are_used_two_rounds_later_and_awaited_until_then(tria
 def test_each_round_goes_on_from_the_history_of_the_one_before(trial: Trial) -> None:
     for round_ in (1, 2, 3, 4, 5):
         trial.begin(round_)
-    trial.scoring.finish()
+    trial.over()
     assert [one.round for one in trial.api.scored] == [1, 2, 3, 4, 5]
     assert [trial.value(n) for n in (5, 6, 7)] == [3.0, 4.0, 5.0]
     assert [u.device for u in trial.scorer.jobs[0].updates] == ["a", "b"]
@@ -138,17 +145,17 @@ def test_each_round_goes_on_from_the_history_of_the_one_before(trial: Trial) -> 
 
 def test_a_round_that_cannot_be_scored_is_said_and_changes_nothing(trial: Trial) -> None:
     trial.begin(1)
-    trial.scoring.finish()
+    trial.over()
     trial.scorer.failing = "its process ended (-9): it said nothing"
     trial.begin(2)
-    trial.scoring.finish()
+    trial.over()
     assert trial.api.scored[1].note.startswith("it could not be scored: its process ended (-9)")
     assert trial.value(4) == 1.0
 
 
 def test_without_its_files_nobody_is_asked_to_score_it(trial: Trial) -> None:
     trial.begin(1, before=None)
-    trial.scoring.finish()
+    trial.over()
     assert trial.scorer.jobs == []
     assert "are not kept any more" in trial.api.scored[0].note
 
@@ -166,7 +173,7 @@ def test_another_data_set_begins_the_history_anew_and_says_so() -> None:
     basis = {"contract": "f", "data set": "blobs", "measured on": "100 examples of the server"}
     later = Trial(basis=basis, history={"a": 5.0})
     later.begin(1)
-    later.scoring.finish()
+    later.over()
     assert later.scorer.jobs[0].history == {}
     assert "begins anew: data set is digits, it was blobs" in later.api.scored[0].note
 
@@ -183,7 +190,18 @@ def test_that_another_attempt_took_over_is_heard_where_it_is_waited(trial: Trial
     trial.api.superseded = True
     trial.begin(1)
     with pytest.raises(AttemptSuperseded):
-        trial.scoring.finish()
+        trial.over()
+
+
+@pytest.mark.parametrize("error", [OSError("disk full"), ValueError("no json")])
+def test_a_scorer_that_breaks_lets_the_run_go_on(trial: Trial, error: Exception) -> None:
+    trial.scorer.breaks = error
+    trial.begin(1)
+    trial.over()
+    trial.scorer.breaks = None
+    trial.begin(2)
+    trial.over()
+    assert [one.round for one in trial.api.scored] == [2]  # the first is left to another attempt
 
 
 def test_files_are_kept_until_they_are_scored(trial: Trial) -> None:
@@ -192,7 +210,7 @@ def test_files_are_kept_until_they_are_scored(trial: Trial) -> None:
         trial.begin(round_)
     assert trial.scoring.files_from(6) == 2
     trial.scorer.free.set()
-    trial.scoring.finish()
+    trial.over()
     assert trial.scoring.files_from(6) == 4
 
 
@@ -203,7 +221,8 @@ def test_what_scoring_took_is_what_the_next_plan_reckons_with(trial: Trial) -> N
     assert first is not None
     assert first.evaluations == 4
     scoring.begin(1, first, FILES, HERE, None, "digits")
-    scoring.finish()  # 4 evaluations took 0.5 s
+    while scoring.missing_for(9) is not None:  # 4 evaluations take 0.5 s, as the fake says
+        scoring.wait(0.05)
     second = scoring.plan(2, 2, 2.0, 0.01)
     assert second is not None
     assert (second.method, second.evaluations) == (None, 0)
