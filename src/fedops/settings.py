@@ -171,9 +171,38 @@ class ServerSettings(BaseSettings):
     def listed_names(self) -> list[str]:
         return _listed(self.names)
 
+    @field_validator("public_url")
+    @classmethod
+    def _is_url(cls, given: str | None) -> str | None:
+        if given is None:
+            return None
+        if "://" not in given or "#" in given:
+            raise ValueError(f"'{given}' is no URL: it looks like https://fl.example.org:8600")
+        try:
+            return normal_url(given)
+        except Invalid as error:
+            raise ValueError(error.message) from None
+
+    @field_validator("tls_names", "names")
+    @classmethod
+    def _are_names(cls, given: str) -> str:
+        for one in _listed(given):
+            if not _HOST.fullmatch(one) and not _is_address(one):
+                raise ValueError(
+                    f"'{one}' is no name of a host and no address (without scheme and port)"
+                )
+        return given
+
     @property
     def listed_proxies(self) -> list[str]:
-        return _listed(self.trusted_proxies)
+        """As networks; those of IPv4 also as they look by a socket for both kinds of addresses."""
+        found = [ip_network(one, strict=False) for one in _listed(self.trusted_proxies)]
+        mapped = [
+            f"::ffff:{one.network_address}/{96 + one.prefixlen}"
+            for one in found
+            if one.version == 4
+        ]
+        return [*map(str, found), *mapped]
 
     @property
     def url(self) -> str:
@@ -353,6 +382,17 @@ def _where(kind: type[BaseSettings], loc: tuple[int | str, ...]) -> str:
     name = str(loc[0]) if loc else "settings"
     prefix = kind.model_config.get("env_prefix", "")
     return f"{name} (environment: {prefix}{name.upper()})"
+
+
+_HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?")
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def normal_url(text: str) -> str:

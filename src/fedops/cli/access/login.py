@@ -50,6 +50,8 @@ def login(
         raise Invalid("give --user or --token, not both")
     address, fingerprint = split_fingerprint(normal_url(url))
     authorities = fetch_authority(address, fingerprint) if fingerprint else None
+    with SignInClient(address, verify=trust_pem(authorities) if authorities else True) as server:
+        server.require_plain_http()
     if user is None:
         secret = read_secret(token, "FEDOPS_TOKEN", cli_settings().token, "Token")
     else:

@@ -159,7 +159,7 @@ def _joined_before(home: DataDir, given: PinnedUrl, ca_file: Path | None) -> Joi
         pin_authority(home, url, given.fingerprint, way)
     if identity.server != url:
         require_tls(url, trust(pinned_authorities(home, ca_file)), way)
-        identity = replace(identity, server=url)
+        identity = replace(load_identity(home), server=url)
         identity.save(home)
     if identity.token:  # else systemd has it
         _require_wanted(home, identity, ca_file)

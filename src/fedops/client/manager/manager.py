@@ -251,7 +251,7 @@ class ClientManager:
         """The server wants nothing more of us, unless it means a credential that was just replaced."""
         if self._renewal.is_open:
             self._renewal.look_now()
-        else:
+        elif not (isinstance(error, Forbidden) and self._renewal.go_back()):
             self._standing.refused(error)
 
     def _close(self) -> None:
