@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fedops.core.errors import Invalid
-from fedops.core.server_authority import split_fingerprint
+from fedops.server_urls import is_host, is_loopback, normal_url
 
 MIB = 1 << 20
 S = TypeVar("S", bound=BaseSettings)
@@ -187,7 +185,7 @@ class ServerSettings(BaseSettings):
     @classmethod
     def _are_names(cls, given: str) -> str:
         for one in _listed(given):
-            if not _HOST.fullmatch(one) and not _is_address(one):
+            if not is_host(one):
                 raise ValueError(
                     f"'{one}' is no name of a host and no address (without scheme and port)"
                 )
@@ -382,43 +380,3 @@ def _where(kind: type[BaseSettings], loc: tuple[int | str, ...]) -> str:
     name = str(loc[0]) if loc else "settings"
     prefix = kind.model_config.get("env_prefix", "")
     return f"{name} (environment: {prefix}{name.upper()})"
-
-
-_HOST = re.compile(r"(\*\.)?[A-Za-z0-9]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?")
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
-
-
-def normal_url(text: str) -> str:
-    """``127.0.0.1:8600/`` as ``http://127.0.0.1:8600``. ``Invalid`` when it is no URL of a server.
-
-    A fingerprint, ``#sha256:...``, stays with it.
-    """
-    try:
-        parts = urlsplit(text if "://" in text else f"http://{text}")
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, or a broken IPv6 address
-        sound = False
-    if not sound or re.search(r"\s", text):
-        raise Invalid(f"'{text}' is no URL of a Server Manager; it looks like http://HOST:8600")
-    url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
-    if not parts.fragment:
-        return url
-    pinned = split_fingerprint(f"{url}#{parts.fragment}")
-    return f"{pinned.url}#{pinned.fingerprint}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach ``host``."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from fedops.core.errors import Invalid
-from fedops.settings import client_settings, is_loopback, server_settings
+from fedops.server_urls import is_loopback
+from fedops.settings import client_settings, server_settings
 
 
 @pytest.fixture(autouse=True)

@@ -51,6 +51,8 @@ class CredentialRenewal:
         self._clock = clock
         self._stopped = threading.Event()
         self._look = threading.Event()
+        #: Whose calls ``client`` makes: of the thread, or of who was refused.
+        self._turn = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="credential", daemon=True)
 
     def start(self) -> None:
@@ -102,6 +104,10 @@ class CredentialRenewal:
 
         A server that was restored from a backup may be of before the renewal.
         """
+        with self._turn:
+            return self._go_back()
+
+    def _go_back(self) -> bool:
         former = self._identity.former_token
         if former is None or not self._is_refused(self._identity.token):
             return False
@@ -142,14 +148,18 @@ class CredentialRenewal:
             return True
         return not 0.0 <= self._clock() - identity.token_since < self._seconds
 
+    def _take_turn(self) -> None:
+        if self.is_open:
+            self.settle()
+        elif self._is_due() and self._reach.reach.reachable:
+            self.renew()
+
     def _run(self) -> None:
         while not self._stopped.is_set():
             self._look.clear()
             try:
-                if self.is_open:
-                    self.settle()
-                elif self._is_due() and self._reach.reach.reachable:
-                    self.renew()
+                with self._turn:
+                    self._take_turn()
             except NotFound:
                 logger.debug("the server is older than this device: the credential stays")
                 return
