@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import re
-from ipaddress import ip_address, ip_network
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fedops.core.errors import Invalid
-from fedops.core.server_authority import split_fingerprint
+from fedops.server_urls import is_host, is_loopback, normal_url
 
 MIB = 1 << 20
 S = TypeVar("S", bound=BaseSettings)
@@ -171,9 +169,38 @@ class ServerSettings(BaseSettings):
     def listed_names(self) -> list[str]:
         return _listed(self.names)
 
+    @field_validator("public_url")
+    @classmethod
+    def _is_url(cls, given: str | None) -> str | None:
+        if given is None:
+            return None
+        if "://" not in given or "#" in given:
+            raise ValueError(f"'{given}' is no URL: it looks like https://fl.example.org:8600")
+        try:
+            return normal_url(given)
+        except Invalid as error:
+            raise ValueError(error.message) from None
+
+    @field_validator("tls_names", "names")
+    @classmethod
+    def _are_names(cls, given: str) -> str:
+        for one in _listed(given):
+            if not is_host(one):
+                raise ValueError(
+                    f"'{one}' is no name of a host and no address (without scheme and port)"
+                )
+        return given
+
     @property
     def listed_proxies(self) -> list[str]:
-        return _listed(self.trusted_proxies)
+        """As networks; those of IPv4 also as they look by a socket for both kinds of addresses."""
+        found = [ip_network(one, strict=False) for one in _listed(self.trusted_proxies)]
+        mapped = [
+            f"::ffff:{one.network_address}/{96 + one.prefixlen}"
+            for one in found
+            if one.version == 4
+        ]
+        return [*map(str, found), *mapped]
 
     @property
     def url(self) -> str:
@@ -353,32 +380,3 @@ def _where(kind: type[BaseSettings], loc: tuple[int | str, ...]) -> str:
     name = str(loc[0]) if loc else "settings"
     prefix = kind.model_config.get("env_prefix", "")
     return f"{name} (environment: {prefix}{name.upper()})"
-
-
-def normal_url(text: str) -> str:
-    """``127.0.0.1:8600/`` as ``http://127.0.0.1:8600``. ``Invalid`` when it is no URL of a server.
-
-    A fingerprint, ``#sha256:...``, stays with it.
-    """
-    try:
-        parts = urlsplit(text if "://" in text else f"http://{text}")
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port that is no number, or a broken IPv6 address
-        sound = False
-    if not sound or re.search(r"\s", text):
-        raise Invalid(f"'{text}' is no URL of a Server Manager; it looks like http://HOST:8600")
-    url = f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
-    if not parts.fragment:
-        return url
-    pinned = split_fingerprint(f"{url}#{parts.fragment}")
-    return f"{pinned.url}#{pinned.fingerprint}"
-
-
-def is_loopback(host: str) -> bool:
-    """Whether only this machine can reach ``host``."""
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -20,7 +21,10 @@ from fedops.demo.federation import FEDOPS, Federation
 from fedops.flower.app_bundle import PackedApp
 from fedops.processes.spawn import clean_env
 
-SERVER, FOR_OPERATORS = "10.231.1.1", "10.231.2.1"
+SERVER = "10.231.1.1"
+#: Our own machine's end of the cable is in the namespace that other test runs share.
+OPERATORS = f"10.231.{16 + os.getpid() % 200}"
+FOR_OPERATORS = f"{OPERATORS}.1"
 NAMES = ("left", "right")
 
 
@@ -91,7 +95,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     ):
         server, device = made.machine(), made.machine()
         made.link(server, f"{SERVER}/24", device, "10.231.1.2/24")
-        made.link(server, f"{FOR_OPERATORS}/24", Machine(""), "10.231.2.2/24")
+        made.link(server, f"{FOR_OPERATORS}/24", Machine(""), f"{OPERATORS}.2/24")
         federation.server_machine, federation.device_machine = server, device
         federation.start_server("--host", "0.0.0.0")
         with federation.operator() as operator:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from fedops.api_client.certificates import CA_PATH
-from fedops.api_client.transport import Client, raise_for_error
+from fedops.api_client.transport import Client, Verify, raise_for_error
 from fedops.core import contracts as c
 from fedops.core.contracts import require_name
 
@@ -31,6 +31,10 @@ class DeviceClient(Client):
     def confirm_credential(self) -> None:
         """The credential that this client has now was kept: the one before it may end."""
         self._send("POST", "/devices/me/credential/confirm")
+
+    def trusting(self, verify: Verify) -> DeviceClient:
+        """A new client of the same server, by the same way, without a token, that checks certificates so."""
+        return DeviceClient(self.url, verify=verify, proxy=self._proxy, timeout=10.0)
 
     def authorities(self) -> str:
         """The certificate authorities of the server, as PEM. ``NotFound``: it names none."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedops.api_client.transport import Client, raise_for_error
+from fedops.api_client.transport import Client
 from fedops.core import contracts as c
 
 
@@ -11,11 +11,7 @@ class JoinClient(Client):
 
     def join(self, body: c.JoinRequest) -> c.JoinReply:
         """Hand in the token. Over plain HTTP not before the server has shown that it answers that."""
-        if self.url.startswith("http://"):
-            with self._as_fedops_errors():
-                answer = self._http.get("/health", headers={"connection": "close"})
-            if answer.status_code == 426:
-                raise_for_error(answer)
+        self._require_plain_http()
         return self._call(c.JoinReply, "POST", "/join", body)
 
     def tls_upgrade(self, body: c.TlsUpgrade) -> c.TlsUpgradeReply:

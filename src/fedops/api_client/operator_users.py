@@ -139,6 +139,11 @@ def _place(user: str | None) -> str:
 class SignInClient(Client):
     """For whoever has no token yet."""
 
+    def require_plain_http(self) -> None:
+        """See that a server with an ``http://`` URL speaks that. Nothing secret is sent."""
+        self._require_plain_http()
+
     def sign_in(self, body: c.SignIn) -> c.PersonalTokenRead:
         """A personal token, as ``token``. ``Forbidden`` when name and password are not right."""
+        self._require_plain_http()
         return self._call(c.PersonalTokenRead, "POST", "/sign-in", body)

@@ -91,6 +91,17 @@ class Client:
         """
         self._http.headers["authorization"] = f"Bearer {_token(token)}"
 
+    def _require_plain_http(self) -> None:
+        """Before a secret goes over plain HTTP: the server has to answer that. For clients without a token.
+
+        ``OtherVersion``: it speaks TLS only.
+        """
+        if self.url.startswith("http://"):
+            with self._as_fedops_errors():
+                answer = self._http.get("/health", headers={"connection": "close"})
+            if answer.status_code == 426:
+                raise_for_error(answer)
+
     def close(self) -> None:
         """Let go of the connections to the server, as ``with`` does at its end; may be repeated.
 

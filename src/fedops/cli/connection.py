@@ -11,12 +11,11 @@ from urllib.parse import urlsplit
 from fedops.api_client import OperatorClient, Unreachable, fetch_authority, trust_pem
 from fedops.core.errors import FedOpsError, Forbidden, Invalid
 from fedops.core.server_authority import split_fingerprint
+from fedops.server_urls import is_loopback, normal_url
 from fedops.settings import (
     CliSettings,
     ServerSettings,
     cli_settings,
-    is_loopback,
-    normal_url,
     server_settings,
 )
 from fedops.storage.atomic_files import write_atomic

@@ -363,3 +363,13 @@ def test_a_renamed_device_keeps_its_history_and_hears_its_name(world: World) -> 
     (event,) = [e for e in world.operator.events() if e.name == "device.renamed"]
     assert (event.subject, event.text) == ("device ward-7", "it was called pi")
     assert world.join("pi")[0].name == "pi", "its former name is free"
+
+
+def test_no_device_is_taken_for_another_by_its_name(world: World) -> None:
+    reply, device = world.join("victim")
+    other, _ = world.join(reply.device_id)
+    assert other.name == f"{reply.device_id}-2"
+    assert world.operator.device(reply.device_id).name == "victim"
+    assert device.me().name == "victim"
+    with pytest.raises(Invalid, match="choose another name"):
+        world.operator.rename_device(other.name, c.DeviceRename(name=reply.device_id))

@@ -50,6 +50,16 @@ def test_nobody_gets_past_the_gate(served: World, browser: httpx.Client) -> None
     assert "<form" in answer.text
 
 
+@pytest.mark.parametrize(
+    "path", ["/api", "/health/x", "/ca.pem/x", "/sign-in/x", "/sign-out/x", "/v1"]
+)
+def test_no_path_beside_those_that_are_open_makes_a_page(
+    served: World, browser: httpx.Client, path: str
+) -> None:
+    answer = browser.get(path, follow_redirects=False)
+    assert (answer.status_code, answer.headers["location"]) == (303, "/sign-in")
+
+
 @pytest.mark.parametrize("role", Role)
 def test_every_role_sees_the_page_and_a_session_opens_no_api(
     served: World, browser: httpx.Client, role: Role

@@ -87,7 +87,7 @@ def test_a_known_name_takes_as_long_as_an_unknown_one(world: World) -> None:
 @pytest.mark.parametrize("name", ["anna", "unknown"])
 def test_whoever_fails_too_often_waits(world: World, name: str) -> None:
     _anna(world)
-    for _ in range(sign_in_limits.PER_NAME):
+    for _ in range(sign_in_limits.PER_NAME_THERE):
         with pytest.raises(Forbidden, match="not right"):
             _sign_in(world, name, "a wrong password")
     with pytest.raises(FedOpsError, match="try again in 5 minutes"):
@@ -99,7 +99,7 @@ def test_whoever_fails_too_often_waits(world: World, name: str) -> None:
 
 def test_whoever_is_right_may_come_as_often_as_they_like(world: World) -> None:
     _anna(world)
-    for _ in range(sign_in_limits.PER_NAME + 2):
+    for _ in range(sign_in_limits.PER_NAME_THERE + 2):
         assert _sign_in(world, "anna", PASSWORD).whoami().user == "anna"
 
 
@@ -249,6 +249,29 @@ def test_a_rotated_token_is_worth_nothing_and_the_file_has_the_new_one(tmp_path:
         assert file.read_text().strip() == made.token
     with managing(tmp_path) as again:
         assert again.operator.whoami().token_id == made.id
+
+
+def test_what_was_made_with_a_stolen_token_ends_with_it(world: World) -> None:
+    owned = world.operator.create_user_token(c.PersonalTokenCreate(note="mine"))
+    owner = world.with_token(str(owned.token))
+    child = owner.create_user_token(c.PersonalTokenCreate(note="of a thief"))
+    thief = world.with_token(str(child.token))
+    grandchild = world.with_token(str(thief.create_user_token(c.PersonalTokenCreate()).token))
+    assert grandchild.whoami().user == "admin"
+    fresh = world.with_token(str(owner.rotate_token().token))
+    for token in (owner, thief, grandchild):
+        with pytest.raises(Forbidden, match="was revoked"):
+            token.whoami()
+    assert fresh.whoami().user == "admin"
+    assert world.operator.whoami().user == "admin"
+
+
+def test_a_rotated_token_ends_when_the_former_one_would_have(world: World) -> None:
+    body = c.PersonalTokenCreate(expires_in_seconds=1_000.0)
+    made = world.operator.create_user_token(body)
+    world.clock.advance(600.0)
+    again = world.with_token(str(made.token)).rotate_token()
+    assert again.expires_at == pytest.approx(made.expires_at)
 
 
 def test_a_lost_file_makes_the_former_token_worthless(tmp_path: Path) -> None:

@@ -210,6 +210,24 @@ def test_a_device_that_sends_too_much_is_told_when_to_come_back(tmp_path: Path) 
         assert int(answers[-1].headers["retry-after"]) >= 1
 
 
+def test_who_guesses_credentials_has_to_wait_and_a_good_one_from_there_has_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fedops.server.edge.guarded.GUESSES_PER_MINUTE", 5.0)
+    with managing(tmp_path) as world:
+        _, device = world.join("a")
+        with httpx.Client(base_url=world.url + API, trust_env=False) as http:
+
+            def status(token: str) -> int:
+                said = {"authorization": f"Bearer {token}", "fedops-protocol": "1"}
+                return http.get("/devices/me", headers=said).status_code
+
+            answers = [status(f"fo_device_{number}") for number in range(20)]
+            assert (answers[0], answers[-1]) == (401, 429)
+            world.manager.services.token_cache.clear()
+            assert status(device.token) == 200
+
+
 def test_who_guesses_join_tokens_has_to_wait_and_others_have_not(world: World) -> None:
     with httpx.Client(
         transport=httpx.HTTPTransport(local_address=FROM), base_url=world.url, trust_env=False

@@ -190,6 +190,10 @@ def test_a_new_authority_is_learnt_from_who_is_of_the_old_one(
         assert not pin.learn(device)
         server.fake.authorities = "no certificate at all"
         assert not pin.learn(device)
+        foreign = Certificates(home.path / "foreign", lambda: frozenset({"localhost"}))
+        foreign.ensure()  # by that its own certificate is not valid
+        server.fake.authorities = foreign.ca_file.read_text()
+        assert not pin.learn(device)
     assert home.authorities.read_text() == server.certificates.ca_file.read_text()
     assert len(pin.context.get_ca_certs()) == 2
     with (

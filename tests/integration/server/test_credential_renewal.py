@@ -130,6 +130,37 @@ def test_a_server_that_dies_has_forgotten_nothing(
     assert is_good(after, after.token)
 
 
+def test_a_server_of_before_the_renewal_gets_the_credential_that_it_knows(
+    server: ServerProcess, home: DataDir
+) -> None:
+    before = load_identity(home)
+    used: list[str] = []
+    with renewal_of(home, used) as renewal:
+        renewal.renew()
+        after = load_identity(home)
+        assert after.former_token == before.token
+        assert not renewal.go_back()  # the server has given that up
+        assert load_identity(home) == after
+    # A server that was restored knows the former one, and not the last.
+    replace(after, token="fo_device_unknown_here", former_token=after.token).save(home)
+    with renewal_of(home, used) as renewal:
+        assert renewal.go_back()
+        found = load_identity(home)
+        assert (found.token, found.former_token, found.token_since) == (after.token, None, None)
+        assert used[-1] == after.token
+        renewal.renew()
+    assert is_good(after, load_identity(home).token)
+
+
+def test_what_others_change_in_the_file_stays(server: ServerProcess, home: DataDir) -> None:
+    with renewal_of(home, []) as renewal:
+        moved = replace(load_identity(home), name="moved")
+        moved.save(home)
+        renewal.renew()
+    assert load_identity(home).name == "moved"
+    assert load_identity(home).token != moved.token
+
+
 def test_one_that_was_never_confirmed_is_given_up(server: ServerProcess, home: DataDir) -> None:
     before = load_identity(home)
     replace(before, next_token="fo_device_it_has_ended").save(home)

@@ -7,7 +7,8 @@ import pytest
 from fedops.api_client import Unreachable
 from fedops.cli.connection import Login, find_login, read_login, write_login
 from fedops.core.errors import Forbidden, Invalid
-from fedops.settings import cli_settings, normal_url
+from fedops.server_urls import normal_url
+from fedops.settings import cli_settings
 
 
 @pytest.fixture(autouse=True)

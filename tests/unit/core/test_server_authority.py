@@ -6,7 +6,7 @@ import pytest
 
 from fedops.core.errors import Invalid
 from fedops.core.server_authority import fingerprint_of, split_fingerprint, upgrade_proof
-from fedops.settings import normal_url
+from fedops.server_urls import normal_url
 
 PRINT = "sha256:" + "a1" * 32
 

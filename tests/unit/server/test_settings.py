@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fedops.core.errors import Invalid
-from fedops.settings import client_settings, is_loopback, server_settings
+from fedops.server_urls import is_loopback
+from fedops.settings import client_settings, server_settings
 
 
 @pytest.fixture(autouse=True)
@@ -111,3 +113,23 @@ def test_a_home_is_the_same_whatever_the_working_directory_becomes(
     assert make().home == tmp_path / "there"
     monkeypatch.setenv("HOME", str(tmp_path))
     assert make(home=Path("~/x")).home == tmp_path / "x"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("public_url", "fl.example.org", "is no URL: it looks like https://"),
+        ("public_url", "ftp://fl.example.org", "is no URL of a Server Manager"),
+        ("public_url", "https://[::1", "is no URL of a Server Manager"),
+        ("tls_names", "https://fl.example.org:8600", "no name of a host and no address"),
+        ("names", "fl.example.org,[::1]", "no name of a host and no address"),
+    ],
+)
+def test_what_is_no_address_is_refused_at_once(name: str, value: str, said: str) -> None:
+    with pytest.raises(Invalid, match=re.escape(said)):
+        server_settings(**{name: value})
+
+
+def test_proxies_are_networks_also_on_a_socket_for_both_kinds() -> None:
+    found = server_settings(trusted_proxies="10.0.0.1/24, 2001:db8::1").listed_proxies
+    assert found == ["10.0.0.0/24", "2001:db8::1/128", "::ffff:10.0.0.0/120"]

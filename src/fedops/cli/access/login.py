@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedops.api_client import fetch_authority, trust_pem
+from fedops.api_client import Verify, fetch_authority, trust_pem
 from fedops.api_client.operator_users import SignInClient
 from fedops.cli import options
 from fedops.cli.access.users import asked_password
@@ -17,7 +17,8 @@ from fedops.cli.secret_input import read_secret
 from fedops.core import contracts as c
 from fedops.core.errors import Invalid
 from fedops.core.server_authority import split_fingerprint
-from fedops.settings import cli_settings, normal_url
+from fedops.server_urls import normal_url
+from fedops.settings import cli_settings
 
 app = options.single()
 
@@ -51,6 +52,8 @@ def login(
     address, fingerprint = split_fingerprint(normal_url(url))
     authorities = fetch_authority(address, fingerprint) if fingerprint else None
     if user is None:
+        with SignInClient(address, verify=_verify(authorities)) as server:
+            server.require_plain_http()
         secret = read_secret(token, "FEDOPS_TOKEN", cli_settings().token, "Token")
     else:
         secret = _for_password(address, authorities, user)
@@ -69,5 +72,9 @@ def _for_password(url: str, authorities: str | None, user: str) -> str:
     password = asked_password(f"Password of {user}")
     note = f"fedops login on {platform.node()}"[:200]
     body = options.request(c.SignIn, user=user, password=password, note=note)
-    with SignInClient(url, verify=trust_pem(authorities) if authorities else True) as client:
+    with SignInClient(url, verify=_verify(authorities)) as client:
         return client.sign_in(body).token or ""
+
+
+def _verify(authorities: str | None) -> Verify:
+    return trust_pem(authorities) if authorities else True

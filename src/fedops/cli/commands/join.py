@@ -12,41 +12,45 @@ from fedops.cli.secret_input import read_secret
 from fedops.client.device.data_dir import DataDir
 from fedops.client.device.enrolment import PATIENCE_SECONDS
 from fedops.client.device.enrolment import join as enrol
-from fedops.settings import app_settings, client_settings, normal_url
+from fedops.server_urls import normal_url
+from fedops.settings import app_settings, client_settings
 
 app = options.single()
 
 
+Url = Annotated[
+    str,
+    typer.Argument(
+        metavar="URL#FINGERPRINT",
+        help="The server and its authority's fingerprint, as 'fedops token create' shows them.",
+    ),
+]
+Token = Annotated[
+    str | None,
+    typer.Option("--token", help="'-' reads the join token from stdin; else FEDOPS_JOIN_TOKEN."),
+]
+Name = Annotated[str | None, typer.Option("--name", help="The device's name; default: the host's.")]
+Wait = Annotated[
+    float,
+    typer.Option("--wait", min=0, help="How long to go on trying to reach it, in seconds."),
+]
+Proxy = Annotated[
+    str | None,
+    typer.Option(
+        "--proxy",
+        metavar="URL",
+        help="The proxy on the way to it; 'environment': the one that http_proxy names.",
+    ),
+]
+
+
 @app.command()
 def join(
-    url: Annotated[
-        str,
-        typer.Argument(
-            metavar="URL#FINGERPRINT",
-            help="The server and its authority's fingerprint, as 'fedops token create' shows them.",
-        ),
-    ],
-    token: Annotated[
-        str | None,
-        typer.Option(
-            "--token", help="'-' reads the join token from stdin; else FEDOPS_JOIN_TOKEN."
-        ),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", help="The device's name; default: the host's.")
-    ] = None,
-    wait: Annotated[
-        float,
-        typer.Option("--wait", min=0, help="How long to go on trying to reach it, in seconds."),
-    ] = PATIENCE_SECONDS,
-    proxy: Annotated[
-        str | None,
-        typer.Option(
-            "--proxy",
-            metavar="URL",
-            help="The proxy on the way to it; 'environment': the one that http_proxy names.",
-        ),
-    ] = None,
+    url: Url,
+    token: Token = None,
+    name: Name = None,
+    wait: Wait = PATIENCE_SECONDS,
+    proxy: Proxy = None,
     home: options.Home = None,
     as_json: options.Json = False,
 ) -> None:

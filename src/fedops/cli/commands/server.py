@@ -206,7 +206,16 @@ def _reached(info: ServerInfo) -> dict[str, str]:
 
 
 @tls_app.command()
-def rotate(home: options.Home = None, as_json: options.Json = False) -> None:
+def rotate(
+    home: options.Home = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force", help="Also if devices may not have learnt of the last new one yet."
+        ),
+    ] = False,
+    as_json: options.Json = False,
+) -> None:
     """Make a new certificate authority. Devices learn of it over connections that the old one vouches for.
 
     Both are trusted for 30 days. If the server runs, the command ends when it shows its new certificate,
@@ -223,7 +232,11 @@ def rotate(home: options.Home = None, as_json: options.Json = False) -> None:
         raise Invalid(
             "this server has certificates of your own: replace the files that you gave it"
         )
-    own.authority()
+    if (until := own.overlap_until) is not None and not force:
+        raise Invalid(
+            f"the authority was replaced already, and devices have until {until:%Y-%m-%d} to learn of it: "
+            "those that have not could not verify the server after another one; wait, or give --force"
+        )
     authority = pem_of(own.rotate().certificate).decode()
     line = join_url(settings.model_copy(update={"tls": "on"}))
     in_use = shows_authority(settings.local_url_file, authority)

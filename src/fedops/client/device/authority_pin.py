@@ -7,7 +7,15 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from fedops.api_client import DeviceClient, Verify, fetch_authority, parse_authorities, trust
+from fedops.api_client import (
+    DeviceClient,
+    Untrusted,
+    Verify,
+    fetch_authority,
+    parse_authorities,
+    trust,
+    trust_pem,
+)
 from fedops.client.device.data_dir import DataDir, write_secret
 from fedops.core.errors import FedOpsError, NotFound
 
@@ -79,6 +87,14 @@ class AuthorityPin:
         said = device.authorities()
         if said == self._file.read_text() or not parse_authorities(said.encode()):
             return False
+        with device.trusting(trust_pem(said)) as anew:
+            try:
+                anew.authorities()
+            except Untrusted:
+                logger.warning(
+                    "the server names authorities by which its certificate is not valid: they are not kept"
+                )
+                return False
         write_secret(self._file, said)
         self.context.load_verify_locations(cadata=said)  # for connections that are open already
         return True

@@ -146,6 +146,8 @@ class Identity:
     token_since: float | None = None
     #: A token that is to replace it, and may not be confirmed yet.
     next_token: str | None = None
+    #: The token before: a server that was restored from a backup may know only that.
+    former_token: str | None = None
 
     def save(self, home: DataDir) -> None:
         write_secret(home.identity, json.dumps(asdict(self), indent=2) + "\n")

@@ -115,12 +115,7 @@ def join(
     if place.identity.exists():
         known = _joined_before(place, PinnedUrl(url, fingerprint), ca_file)
         return replace(known, note=_unused(place, proxy))
-    request_name = name or default_name()
-    if not re.fullmatch(NAME_PATTERN, request_name):
-        raise Invalid(
-            f"'{request_name}' cannot be a device's name: use 1 to 63 letters, digits, "
-            "'.', '_' or '-', the first a letter or digit (--name)"
-        )
+    request_name = _checked_name(name or default_name())
     place.create()
     ensure_device_config(place.device_config, proxy)
     way = proxy_for(url, load_device_config(place.device_config).network.proxy)
@@ -134,6 +129,15 @@ def join(
     identity = Identity(client.url, reply.device_id, reply.name, reply.device_token, time.time())
     identity.save(place)
     return Joined(identity, True, reply.enrolment, request_name)
+
+
+def _checked_name(name: str) -> str:
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise Invalid(
+            f"'{name}' cannot be a device's name: use 1 to 63 letters, digits, "
+            "'.', '_' or '-', the first a letter or digit (--name)"
+        )
+    return name
 
 
 def join_request(
@@ -159,7 +163,7 @@ def _joined_before(home: DataDir, given: PinnedUrl, ca_file: Path | None) -> Joi
         pin_authority(home, url, given.fingerprint, way)
     if identity.server != url:
         require_tls(url, trust(pinned_authorities(home, ca_file)), way)
-        identity = replace(identity, server=url)
+        identity = replace(load_identity(home), server=url)
         identity.save(home)
     if identity.token:  # else systemd has it
         _require_wanted(home, identity, ca_file)

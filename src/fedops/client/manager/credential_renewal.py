@@ -8,9 +8,10 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 from fedops.api_client import DeviceClient
-from fedops.client.device.data_dir import DataDir, Identity
+from fedops.client.device.data_dir import DataDir, Identity, load_identity
 from fedops.client.work.reachability import Reachability
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, NotFound
 from fedops.failpoints import reached
@@ -50,6 +51,8 @@ class CredentialRenewal:
         self._clock = clock
         self._stopped = threading.Event()
         self._look = threading.Event()
+        #: Whose calls ``client`` makes: of the thread, or of who was refused.
+        self._turn = threading.Lock()
         self._thread = threading.Thread(target=self._run, name="credential", daemon=True)
 
     def start(self) -> None:
@@ -80,24 +83,64 @@ class CredentialRenewal:
         except (Forbidden, Conflict) as error:  # it was never confirmed, and has ended
             logger.info("the new credential was not taken (%s): the old one stays", error.message)
             self._client.use_token(self._identity.token)
-            self._keep(replace(self._identity, next_token=None))
+            self._keep(next_token=None)
             return
         reached("manager.credential.confirmed")
         self._use(token)
-        self._keep(replace(self._identity, token=token, token_since=self._clock(), next_token=None))
+        former = self._identity.token
+        self._keep(token=token, token_since=self._clock(), next_token=None, former_token=former)
         logger.info("the credential of this device was renewed")
 
     def renew(self) -> None:
         """Ask for a new one, keep it, confirm it, forget the old one."""
         made = self._client.renew_credential()
         reached("manager.credential.made")
-        self._keep(replace(self._identity, next_token=made.token))
+        self._keep(next_token=made.token)
         reached("manager.credential.kept")
         self.settle()
 
-    def _keep(self, identity: Identity) -> None:
-        identity.save(self._home)
-        self._identity = identity
+    def go_back(self) -> bool:
+        """Use the credential before the last one, if that is the one that the server knows; whether it is.
+
+        A server that was restored from a backup may be of before the renewal.
+        """
+        with self._turn:
+            return self._go_back()
+
+    def _go_back(self) -> bool:
+        former = self._identity.former_token
+        if former is None or not self._is_refused(self._identity.token):
+            return False
+        if self._is_refused(former) is not False:
+            self._client.use_token(self._identity.token)
+            return False
+        self._use(former)
+        self._keep(token=former, token_since=None, former_token=None)
+        logger.warning(
+            "the server knows only the credential before the last one (was it restored from a backup?):"
+            " it is used again"
+        )
+        return True
+
+    def _is_refused(self, token: str) -> bool | None:
+        """Whether the server does not know a token. None: it does not say."""
+        self._client.use_token(token)
+        try:
+            self._client.me()
+        except Forbidden:
+            return True
+        except FedOpsError:
+            return None
+        return False
+
+    def _keep(self, **changes: Any) -> None:
+        """Only what is ours: 'fedops join' may have changed the rest of the file meanwhile."""
+        try:
+            on_disk = load_identity(self._home)
+        except FedOpsError:
+            on_disk = self._identity
+        self._identity = replace(on_disk, **changes)
+        self._identity.save(self._home)
 
     def _is_due(self) -> bool:
         identity = self._identity
@@ -105,14 +148,18 @@ class CredentialRenewal:
             return True
         return not 0.0 <= self._clock() - identity.token_since < self._seconds
 
+    def _take_turn(self) -> None:
+        if self.is_open:
+            self.settle()
+        elif self._is_due() and self._reach.reach.reachable:
+            self.renew()
+
     def _run(self) -> None:
         while not self._stopped.is_set():
             self._look.clear()
             try:
-                if self.is_open:
-                    self.settle()
-                elif self._is_due() and self._reach.reach.reachable:
-                    self.renew()
+                with self._turn:
+                    self._take_turn()
             except NotFound:
                 logger.debug("the server is older than this device: the credential stays")
                 return

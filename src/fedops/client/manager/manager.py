@@ -103,34 +103,9 @@ class ClientManager:
         self._handler = LineHandler(self._logs[LogSource.CLIENT_MANAGER])
         training = self._logs[LogSource.TRAINING_CLIENT]
         self._output = Output(home.logs / "training-client.log", echo=options.echo, lines=training)
-        token = home.make_local_token()
         self._supervisor = self._make_supervisor()
-        self._reconciler = Reconciler(
-            self._supervisor,
-            self._training.place.make_training_token(),
-            lambda: self._desk.stopped,
-        )
-        self._readiness = ReadinessBook(home.refusal, lambda: self._server.tell_now())
-        self._conditions = ConditionWatch(config.conditions, lambda: self._server.tell_now())
-        self._intake = ReportIntake(
-            self._spool, self._reconciler, self._readiness, self._supervisor.replace
-        )
-        self._configs = TaskConfigsTeller(
-            self._to.device, self._reconciler, lambda: self._readiness.refuses
-        )
-        self._desk = self._make_desk()
-        self._server = ServerConnection(
-            self._to.poll, self._to.news, self._reach, self._say, self._take, self._refused
-        )
-        self._renewal = CredentialRenewal(
-            home,
-            identity,
-            self._to.renewal,
-            self._reach,
-            self._to.use_token,
-            settings.credential_days * DAY_SECONDS,
-        )
-        self._sender = SpoolSender(self._to.device, self._spool, self._reach)
+        self._make_work_parts()
+        self._make_server_parts()
         self._housekeeping = Monitoring(
             home.path,
             config,
@@ -140,7 +115,40 @@ class ClientManager:
             self._telemetry_seconds,
             self._conditions,
         )
-        self._local = LocalServer(self._local_app(token), bind(settings.host, settings.port))
+        local = self._local_app(home.make_local_token())
+        self._local = LocalServer(local, bind(settings.host, settings.port))
+
+    def _make_work_parts(self) -> None:
+        """What is between the server's work and the training client."""
+        self._reconciler = Reconciler(
+            self._supervisor,
+            self._training.place.make_training_token(),
+            lambda: self._desk.stopped,
+        )
+        self._readiness = ReadinessBook(self._home.refusal, lambda: self._server.tell_now())
+        self._conditions = ConditionWatch(self._config.conditions, lambda: self._server.tell_now())
+        self._intake = ReportIntake(
+            self._spool, self._reconciler, self._readiness, self._supervisor.replace
+        )
+        self._configs = TaskConfigsTeller(
+            self._to.device, self._reconciler, lambda: self._readiness.refuses
+        )
+        self._desk = self._make_desk()
+
+    def _make_server_parts(self) -> None:
+        """What talks to the server."""
+        self._server = ServerConnection(
+            self._to.poll, self._to.news, self._reach, self._say, self._take, self._refused
+        )
+        self._renewal = CredentialRenewal(
+            self._home,
+            self._identity,
+            self._to.renewal,
+            self._reach,
+            self._to.use_token,
+            self._settings.credential_days * DAY_SECONDS,
+        )
+        self._sender = SpoolSender(self._to.device, self._spool, self._reach)
 
     def _make_supervisor(self) -> Supervisor:
         start, restart = self._settings.start_seconds, self._settings.restart_seconds
@@ -256,7 +264,7 @@ class ClientManager:
         """The server wants nothing more of us, unless it means a credential that was just replaced."""
         if self._renewal.is_open:
             self._renewal.look_now()
-        else:
+        elif not (isinstance(error, Forbidden) and self._renewal.go_back()):
             self._standing.refused(error)
 
     def _close(self) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import PersonalTokenRead, SignInCode
 from fedops.core.contracts import SignIn as PasswordSignIn
-from fedops.core.errors import Forbidden
+from fedops.core.errors import FedOpsError, Forbidden
 from fedops.core.states import TokenKind
 from fedops.server.access import tokens, user_tokens, users
 from fedops.server.access.passwords import Passwords
@@ -57,9 +57,13 @@ class SignIn:
         ``Unauthorized`` otherwise, after the same time whether there is such a user or not.
         """
         self._limits.require_turn(address, name)
-        kept = await asyncio.to_thread(self._kept_password, name)
-        right = await self.passwords.matches(kept, password)
-        made = await asyncio.to_thread(self._confirmed, name, kept, then) if right else None
+        try:
+            kept = await asyncio.to_thread(self._kept_password, name)
+            right = await self.passwords.matches(kept, password)
+            made = await asyncio.to_thread(self._confirmed, name, kept, then) if right else None
+        except FedOpsError:  # of ours, such as too much to do: it says nothing about the password
+            self._limits.forgive(address, name)
+            raise
         return await self._outcome(made, address, name)
 
     async def by_secret(self, secret: str, address: str | None) -> PersonalTokenRead:

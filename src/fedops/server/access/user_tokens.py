@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Literal, cast
 
-from sqlalchemy import ColumnElement, and_, or_, select, update
+from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import PersonalTokenCreate, PersonalTokenRead
@@ -61,12 +61,13 @@ def create_own(
             )
         seconds = left - now
     named = body.model_copy(update={"role": body.role or used.role})
-    return _after(session, used, _make(session, user, named, tasks, seconds, now))
+    parent = used.opened_with if used.kind is TokenKind.SESSION else used.id
+    return _under(session, parent, _make(session, user, named, tasks, seconds, now))
 
 
-def _after(session: Session, used: TokenRow, made: PersonalTokenRead) -> PersonalTokenRead:
-    """What a password opened ends with the password, and so does what was made with it."""
-    session.get_one(TokenRow, made.id).opened_with = used.opened_with
+def _under(session: Session, parent: int | None, made: PersonalTokenRead) -> PersonalTokenRead:
+    """It ends with what opened it: a token, or a password."""
+    session.get_one(TokenRow, made.id).opened_with = parent
     return made
 
 
@@ -108,14 +109,14 @@ def list_of(session: Session, user: UserRow, now: float) -> list[PersonalTokenRe
 
 
 def revoke_of(session: Session, user: UserRow, token_id: int, now: float) -> PersonalTokenRead:
-    """Make a user's token worthless, with the sessions that it opened. Repeating is harmless."""
+    """Make a user's token worthless, with all that was opened or made with it. Repeating is harmless."""
     row = session.get(TokenRow, token_id)
     if row is None or row.user_id != user.id or row.kind is TokenKind.CODE:
         raise NotFound(
             f"user '{user.name}' has no token {token_id}; 'fedops user token list' shows all"
         )
     if row.revoked_at is None:
-        _revoke(session, or_(TokenRow.id == row.id, TokenRow.opened_with == row.id), now)
+        _revoke(session, {row.id}, now)
         session.refresh(row)
         _log(session, user, "token_revoked", row, now)
     return token_read(user, row)
@@ -133,15 +134,16 @@ def revoke_own(
 
 
 def rotate(session: Session, principal: Principal, now: float) -> tuple[str, PersonalTokenRead]:
-    """Another token in place of the one used, which is worth nothing from now on.
+    """Another token in place of the one used, which is worth nothing from now on, as what was made with it.
 
-    The hash of the former one, and the new one.
+    It ends when that one would have. The hash of the former one, and the new one.
     """
     user = session.get_one(UserRow, principal.user_id)
     used = session.get_one(TokenRow, principal.token_id)
-    seconds = None if used.expires_at is None else used.expires_at - used.created_at
+    seconds = None if used.expires_at is None else used.expires_at - now
     body = PersonalTokenCreate(note=used.note, role=used.role)
-    made = _after(session, used, _make(session, user, body, used.tasks, seconds, now))
+    made = _make(session, user, body, used.tasks, seconds, now)
+    made = _under(session, used.opened_with, made)
     revoke_of(session, user, used.id, now)
     return used.hash, made
 
@@ -151,12 +153,14 @@ def end_sessions(session: Session, user: UserRow, now: float) -> None:
     opened = or_(
         TokenRow.kind.in_((TokenKind.SESSION, TokenKind.CODE)), TokenRow.opened_with == BY_PASSWORD
     )
-    _revoke(session, and_(TokenRow.user_id == user.id, opened), now)
+    query = select(TokenRow.id).where(TokenRow.user_id == user.id, opened)
+    _revoke(session, set(session.scalars(query)), now)
 
 
 def revoke_all(session: Session, user: UserRow, now: float) -> None:
     """Make all tokens of a user worthless."""
-    _revoke(session, TokenRow.user_id == user.id, now)
+    query = select(TokenRow.id).where(TokenRow.user_id == user.id)
+    _revoke(session, set(session.scalars(query)), now)
 
 
 def rights_changed(session: Session) -> None:
@@ -164,10 +168,15 @@ def rights_changed(session: Session) -> None:
     notify(session, TokensChanged())
 
 
-def _revoke(session: Session, which: ColumnElement[bool], now: float) -> None:
-    session.execute(
-        update(TokenRow).where(which, TokenRow.revoked_at.is_(None)).values(revoked_at=now)
-    )
+def _revoke(session: Session, ids: set[int], now: float) -> None:
+    """These tokens, and what was opened or made with them."""
+    fresh = ids
+    while fresh:
+        query = select(TokenRow.id).where(TokenRow.opened_with.in_(fresh))
+        fresh = set(session.scalars(query)) - ids
+        ids = ids | fresh
+    where = TokenRow.id.in_(ids), TokenRow.revoked_at.is_(None)
+    session.execute(update(TokenRow).where(*where).values(revoked_at=now))
     rights_changed(session)
 
 

@@ -22,7 +22,17 @@ from fedops.server.access.token_cache import TokenCache
 COOKIE = "fedops_session"
 SIGN_IN = "/sign-in"
 #: What has a check of its own, or needs none.
-_ELSEWHERE = ("/api", "/health", "/ca.pem", SIGN_IN, "/sign-out", "/v1")
+_ELSEWHERE = frozenset(
+    {
+        "/health",
+        "/ca.pem",
+        SIGN_IN,
+        f"{SIGN_IN}/style.css",
+        f"{SIGN_IN}/code.js",
+        "/sign-out",
+    }
+)
+_BELOW = ("/api/", "/v1/")
 #: How soon live updates end after their session. Seconds.
 LOOK_SECONDS = 1.0
 _POLICY_VIOLATION = 1008
@@ -116,7 +126,7 @@ async def _next(receive: Receive) -> Message:
 
 
 def _is_elsewhere(path: str) -> bool:
-    return any(path == one or path.startswith(f"{one}/") for one in _ELSEWHERE)
+    return path in _ELSEWHERE or path.startswith(_BELOW)
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:

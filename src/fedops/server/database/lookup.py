@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import or_, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedops.core.errors import NotFound
@@ -26,9 +26,9 @@ def require_run(session: Session, run_id: int) -> RunRow:
 
 
 def require_device(session: Session, device: str) -> DeviceRow:
-    """A device by name or id. ``NotFound`` names those there are."""
-    query = select(DeviceRow).where(or_(DeviceRow.name == device, DeviceRow.id == device))
-    row = session.scalars(query).first()
+    """A device by id or name. ``NotFound`` names those there are."""
+    row = session.get(DeviceRow, device)
+    row = row or session.scalars(select(DeviceRow).where(DeviceRow.name == device)).first()
     if row is None:
         there = DeviceRow.enrolment != Enrolment.REMOVED
         names = session.scalars(select(DeviceRow.name).where(there).order_by(DeviceRow.name)).all()

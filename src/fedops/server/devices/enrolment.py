@@ -28,7 +28,7 @@ from fedops.server.database.lookup import require_device
 from fedops.server.database.tables import AssignmentRow, DeviceRow, MembershipRow, RunRow
 from fedops.server.devices import device_keys
 from fedops.server.devices.going_offline import tell_gone
-from fedops.server.devices.renaming import RESERVED
+from fedops.server.devices.renaming import RESERVED, is_like_an_id
 from fedops.server.events import event_log
 from fedops.server.events.event_log import Change
 from fedops.server.events.notifications import DeviceChanged, notify
@@ -125,7 +125,7 @@ def _free_name(session: Session, wanted: str) -> str:
     taken = {*RESERVED, *session.scalars(select(DeviceRow.name))}
     suffixes = itertools.chain([""], (f"-{number}" for number in itertools.count(2)))
     names = (wanted[: _NAME_LENGTH - len(suffix)] + suffix for suffix in suffixes)
-    return next(name for name in names if name not in taken)
+    return next(name for name in names if name not in taken and not is_like_an_id(name))
 
 
 def decide(session: Session, device: str, decision: str, now: float) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
@@ -36,8 +38,13 @@ def rename_device(session: Session, device: str, name: str, now: float) -> str:
     return row.id
 
 
+def is_like_an_id(name: str) -> bool:
+    """Whether a name could be taken for the id of another device."""
+    return re.fullmatch(r"[0-9a-f]{32}", name) is not None
+
+
 def _require_free(session: Session, name: str) -> None:
-    if name in RESERVED:
+    if name in RESERVED or is_like_an_id(name):
         raise Invalid(f"a device cannot be called '{name}': choose another name")
     if session.scalar(select(DeviceRow.id).where(DeviceRow.name == name)) is not None:
         raise Conflict(

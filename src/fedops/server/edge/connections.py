@@ -13,7 +13,7 @@ from enum import Enum
 from ipaddress import ip_address, ip_network
 from typing import Protocol
 
-from fedops.server.edge.parties import party_of
+from fedops.server.protocol.parties import party_of
 
 #: Under this key the connection of a request lies in its ASGI scope's ``state``.
 SCOPE_KEY = "fedops.connection"

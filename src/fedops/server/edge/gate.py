@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,10 +19,10 @@ from fedops.server.access.token_cache import TokenCache
 from fedops.server.access.tokens import Unauthorized
 from fedops.server.edge.connections import SCOPE_KEY, Connection, ConnectionBook
 from fedops.server.edge.hosts import Hosts
-from fedops.server.edge.parties import party_of
 from fedops.server.edge.response_headers import with_headers
 from fedops.server.protocol.addresses import plain_address
 from fedops.server.protocol.error_replies import headers_of, log_trouble
+from fedops.server.protocol.parties import party_of
 from fedops.server.protocol.rates import Rates
 from fedops.server.protocol.refusals import TooLarge, TooMany
 
@@ -30,6 +31,8 @@ _TOO_MUCH = "this device calls more often, or sends more, than one device may"
 STRANGER_BYTES, JOIN_BYTES = 64 << 10, 16 << 10
 #: After an answer, so many bytes of a body that nobody reads may come; before more the connection is closed.
 _LEFT_OVER = 64 << 10
+#: So many credentials from addresses that guess are looked up at a time.
+_FEW = 2
 _SITE = b"sec-fetch-site"
 _WANTED = frozenset(
     (b"host", b"origin", _SITE, b"authorization", b"content-length", b"transfer-encoding")
@@ -86,6 +89,8 @@ class Gate:
         self._refused = refused
         self._seen = tokens.generation
         self._cutting: asyncio.Task[None] | None = None
+        #: For unknown credentials from where many wrong ones came.
+        self._few = asyncio.Semaphore(_FEW)
 
     def look(self, now: float) -> None:
         """End what has taken too long, and what goes on for who was shut out. About once a second."""
@@ -166,13 +171,15 @@ class Gate:
         known = self._tokens.known(secret)
         if known is not None:
             return known
-        wait = self._traffic.guesses.wait(address)
-        if wait:
-            raise TooMany(f"too many wrong credentials came from {address}", wait)
+        guesses = self._traffic.guesses
         try:
-            return await asyncio.to_thread(self._tokens.look_up, secret)
+            # A hospital is one address: who guesses there keeps nobody out, but has to queue.
+            async with self._few if guesses.wait(address) else nullcontext():
+                return await asyncio.to_thread(self._tokens.look_up, secret)
         except Forbidden as error:
-            self._traffic.guesses.take(address)
+            if wait := guesses.wait(address):
+                raise TooMany(f"too many wrong credentials came from {address}", wait) from None
+            guesses.take(address)
             return error
 
     def _nobody(self, scope: Scope) -> None:

@@ -9,6 +9,7 @@ from ipaddress import ip_address
 from typing import Self
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
@@ -92,7 +93,7 @@ class Authority:
         """Whether a certificate is from us."""
         try:
             certificate.verify_directly_issued_by(self.certificate)
-        except Exception:  # of several kinds, by what does not fit
+        except (ValueError, TypeError, InvalidSignature):
             return False
         return True
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from cryptography import x509
 
 from fedops.core.errors import Invalid
+from fedops.platforms.files import give_to_owner_of
 from fedops.server.tls.authority import Authority, names_of, pem_of
 from fedops.storage.atomic_files import write_atomic
 
@@ -58,7 +59,7 @@ class Certificates:
             made = True
         bundle = pem_of(authority.certificate) + self._previous(authority)
         if not self.ca_file.exists() or self.ca_file.read_bytes() != bundle:
-            write_atomic(self.ca_file, bundle, mode=0o644)
+            self._write(self.ca_file, bundle, 0o644)
             made = True
         return made
 
@@ -67,15 +68,28 @@ class Certificates:
         before, now = self.authority(), self.now()
         after = Authority.make(socket.gethostname(), now)
         until = now + datetime.timedelta(days=OVERLAP_DAYS)
-        introduction = before.introduce(after, now, until)
-        write_atomic(
-            self.folder / "previous.pem", pem_of(before.certificate) + pem_of(introduction)
-        )
+        if before.certificate.not_valid_after_utc > now:
+            introduction = before.introduce(after, now, until)
+            both = pem_of(before.certificate) + pem_of(introduction)
+            self._write(self.folder / "previous.pem", both, 0o644)
+        else:  # nobody trusts it any more
+            (self.folder / "previous.pem").unlink(missing_ok=True)
         names = self._names_now() | self.names()
-        write_atomic(self.folder / "authority.pem", after.pem, mode=0o600)
+        self._write(self.folder / "authority.pem", after.pem, 0o600)
         self._issue(after, names)
         self.ensure()
         return after
+
+    @property
+    def overlap_until(self) -> datetime.datetime | None:
+        """Until when the authority before this one is trusted, too; None: it is not."""
+        found = self._overlap(self.authority())
+        return found[1].not_valid_after_utc if found else None
+
+    def _write(self, path: Path, data: bytes, mode: int) -> None:
+        """For whom the folder is, also if root does it."""
+        write_atomic(path, data, mode=mode)
+        give_to_owner_of(self.folder, path)
 
     def authority(self) -> Authority:
         file = self.folder / "authority.pem"
@@ -98,12 +112,12 @@ class Certificates:
 
     def _issue(self, authority: Authority, names: frozenset[str]) -> None:
         text = authority.issue(names, self.now()) + self._introduction(authority)
-        write_atomic(self.server_file, text, mode=0o600)
+        self._write(self.server_file, text, 0o600)
 
     def _make_authority(self) -> Authority:
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         made = Authority.make(socket.gethostname(), self.now())
-        write_atomic(self.folder / "authority.pem", made.pem, mode=0o600)
+        self._write(self.folder / "authority.pem", made.pem, 0o600)
         return made
 
     def _server_is_sound(self, authority: Authority) -> bool:

@@ -45,13 +45,16 @@ class TlsEndpoint:
             logger.info("the server has a new certificate: %s", self._chain)
 
     def _load(self) -> None:
-        self._loaded = self._stamp()
+        """Both files, or none of them: a certificate without its key would leave the server without any."""
+        stamp = self._stamp()
         try:
-            self.context.load_cert_chain(self._chain, self._key, password=_no_password)
+            for context in (ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), self.context):
+                context.load_cert_chain(self._chain, self._key, password=_no_password)
         except (OSError, ValueError) as error:  # ssl.SSLError is an OSError
             raise Invalid(
                 f"the server's certificate {self._chain} and its key cannot be used: {error}"
             ) from None
+        self._loaded = stamp
 
     def _stamp(self) -> object:
         try:

@@ -8,7 +8,8 @@ from urllib.parse import urlsplit
 
 import psutil
 
-from fedops.settings import ServerSettings, is_loopback
+from fedops.server_urls import is_loopback
+from fedops.settings import ServerSettings
 
 _ANY = ("0.0.0.0", "::", "")
 _HERE = ("localhost", "127.0.0.1", "::1")

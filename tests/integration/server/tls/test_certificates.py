@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import os
+import pwd
 import ssl
 from dataclasses import replace
 from pathlib import Path
@@ -131,6 +133,49 @@ def test_a_rotation_that_was_cut_off_heals(made: Certificates) -> None:
     (made.folder / "authority.pem").write_bytes(Authority.make("x", now_utc()).pem)
     assert made.ensure()
     shake(serving(made), trusting(made.ca_file.read_text()))
+
+
+def test_an_authority_that_is_over_introduces_nobody(made: Certificates) -> None:
+    after = later(made, 3_651.0)
+    after.rotate()
+    assert after.overlap_until is None
+    assert len(x509.load_pem_x509_certificates(after.ca_file.read_bytes())) == 1
+
+
+def test_until_when_devices_may_learn_is_known(made: Certificates) -> None:
+    assert made.overlap_until is None
+    made.rotate()
+    assert made.overlap_until is not None
+    assert later(made, OVERLAP_DAYS + 1.0).overlap_until is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root writes into the folders of others")
+def test_what_root_rotates_stays_the_servers_own(made: Certificates) -> None:
+    nobody = pwd.getpwnam("nobody")
+    for path in (made.folder, *made.folder.iterdir()):
+        os.chown(path, nobody.pw_uid, nobody.pw_gid)
+    made.rotate()
+    assert {path.stat().st_uid for path in made.folder.iterdir()} == {nobody.pw_uid}
+
+
+def test_a_certificate_without_its_key_changes_nothing(tmp_path: Path) -> None:
+    one, other = (Certificates(tmp_path / name, lambda: NAMES) for name in ("one", "other"))
+    for each in (one, other):
+        each.ensure()
+    chain, key = tmp_path / "chain.pem", tmp_path / "key.pem"
+    for file in (chain, key):
+        file.write_bytes(one.server_file.read_bytes())
+    settings = ServerSettings(home=tmp_path, tls_cert=chain, tls_key=key, tls="on")
+    endpoint = TlsEndpoint(settings)
+    chain.write_bytes(other.server_file.read_bytes())
+    with pytest.raises(Invalid, match="cannot be used"):
+        endpoint.refresh()
+    shake(endpoint.context, trusting(one.ca_file.read_text()), "localhost")
+    stamp = key.stat()
+    key.write_bytes(other.server_file.read_bytes())
+    os.utime(key, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # as 'cp -p' would
+    endpoint.refresh()
+    shake(endpoint.context, trusting(other.ca_file.read_text()), "localhost")
 
 
 def test_a_damaged_authority_is_named(made: Certificates) -> None:

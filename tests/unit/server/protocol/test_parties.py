@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fedops.server.edge.parties import party_of
+from fedops.server.protocol.parties import party_of
 
 
 @pytest.mark.parametrize(
