@@ -18,6 +18,7 @@ BENCHMARKS = (
     "idle_cost",
     "big_file",
     "explain_overhead",
+    "contribution",
 )
 
 
