@@ -20,6 +20,7 @@ BENCHMARKS = (
     "idle_cost",
     "big_file",
     "explain_overhead",
+    "contribution",
 )
 
 

@@ -7,9 +7,10 @@ Each pair of a coalition of size s and its complement is one row,
 psi are the values less their mean; the other columns take out what would only be noise. Small coalitions
 miss their share of v(N), which is the same for all of one size (a_s). And in a mean of models, a client
 moves a small coalition more than a large one, as n / (s (n-s)) (c_s, less its mean, so that psi stays the
-value; eta is shrunk by a ridge). Over all coalitions, both are orthogonal to z: psi is exact. Measured, this
-brings the cosine distance to exact from 0.016 to 0.004 at 14 evaluations a client on skewed data, and from
-0.003 to 0.00004 on even data.
+value; eta is shrunk by a ridge). Over all coalitions, both are orthogonal to z: psi is exact.
+
+With scikit-learn's digits, 10 clients and 140 evaluations, they bring the cosine distance to exact from 0.016
+to 0.004 where the data is skewed, and from 0.003 to 0.00004 where it is even.
 """
 
 from __future__ import annotations
