@@ -169,3 +169,27 @@ def test_every_decision_of_a_round_is_kept_by_its_try(
     assert found[1].decisions == first
     assert found[0].decisions == second
     assert world.operator.selections(run_id, 2) == []
+
+
+def test_scores_follow_a_device_to_another_name(
+    world: World, running: tuple[int, EngineClient]
+) -> None:
+    run_id, engine = running
+    play(world, engine, 1, scored=False)
+    clients = {one: {"value": 1.0} for one in ("a", "b")}
+    history = {"clients": {"last_round": 1, "clients": clients}, "relative": {"a": [1.0, 0.0, 1.0]}}
+    engine.scores(scores(1, history=history))
+    world.operator.stop_run(run_id)
+    engine.finish(c.EngineFinish(outcome="stopped"))
+    world.operator.rename_device("a", c.DeviceRename(name="clients"))
+    world.operator.decide_device("b", "remove")
+    found = [one.device for one in world.operator.task_contributions("mnist").clients]
+    assert found[0] == "clients"
+    assert found[1].startswith("b (removed ")
+    (kept,) = world.operator.contributions(run_id)
+    assert [one.device for one in kept.scores] == found
+    _, later = world.running()
+    state = later.hello(c.EngineHello(pid=4711)).contribution
+    assert set(state.history["clients"]["clients"]) == set(found)
+    assert set(state.history["relative"]) == {"clients"}
+    assert {one.device for one in state.known[0].standings} == set(found)

@@ -28,6 +28,7 @@ from fedops.server.database.lookup import require_device
 from fedops.server.database.tables import AssignmentRow, DeviceRow, MembershipRow, RunRow
 from fedops.server.devices import device_keys
 from fedops.server.devices.going_offline import tell_gone
+from fedops.server.devices.names_in_scores import rename_in_scores
 from fedops.server.devices.renaming import RESERVED, is_like_an_id
 from fedops.server.events import event_log
 from fedops.server.events.event_log import Change
@@ -191,7 +192,8 @@ def _require_no_run(session: Session, row: DeviceRow) -> None:
 
 def _free_its_name(session: Session, row: DeviceRow) -> None:
     """Its rounds keep it, under a name that says so. Its own name and its key may be enrolled again."""
-    row.name = f"{row.name[:_SHOWN_OF_REMOVED]} (removed {row.id[:6]})"
+    former, row.name = row.name, f"{row.name[:_SHOWN_OF_REMOVED]} (removed {row.id[:6]})"
+    rename_in_scores(session, former, row.name)
     row.fingerprint = f"removed {row.id}"
     session.execute(delete(MembershipRow).where(MembershipRow.device_id == row.id))
 

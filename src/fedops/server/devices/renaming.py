@@ -1,4 +1,4 @@
-"""Another name for a device. Its rounds, logs and samples know it by its id, and stay its own."""
+"""Another name for a device. Its rounds, logs and samples know it by its id; its scores go with it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from fedops.core.errors import Conflict, Invalid
 from fedops.core.states import RUN_TERMINAL, Enrolment
 from fedops.server.database.lookup import require_device
 from fedops.server.database.tables import AssignmentRow, DeviceRow, MembershipRow, RunRow
+from fedops.server.devices.names_in_scores import rename_in_scores
 from fedops.server.events import event_log
 from fedops.server.events.notifications import DeviceChanged, notify
 
@@ -32,6 +33,7 @@ def rename_device(session: Session, device: str, name: str, now: float) -> str:
     _require_no_run(session, row)
     former, row.name = row.name, name
     _rename_in_runs(session, former, name)
+    rename_in_scores(session, former, name)
     subject, text = f"device {name}", f"it was called {former}"
     event_log.append_event(session, now, event_log.OPERATOR, subject, "device.renamed", text)
     notify(session, DeviceChanged(row.id))
