@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from fedops.core import contracts as c
 from fedops.engine.scoring.scorer import ScoringJob
+
+REPLAY = c.IntegrityFinding(kind="replay", evidence="it is the last change")
 
 
 class TableScorer:
     """Adds what the table says to the history, for each device that took part."""
 
-    def __init__(self, worth: Mapping[str, float]) -> None:
+    def __init__(self, worth: Mapping[str, float], replaying: Collection[str] = ()) -> None:
+        """``replaying``: who is found to replay, from the first round on."""
         self.worth = worth
+        self.replaying = replaying
         self.rounds: list[int] = []
 
     def score(self, job: ScoringJob, seconds: float) -> c.RoundScores:
@@ -22,7 +26,13 @@ class TableScorer:
             one = known.setdefault(update.device, [0.0, 0])
             one[0], one[1] = one[0] + self.worth[update.device], one[1] + 1
         standings = [
-            c.ClientStanding(device=name, value=value, rounds=rounds, relative=value / rounds)
+            c.ClientStanding(
+                device=name,
+                value=value,
+                rounds=rounds,
+                relative=value / rounds,
+                findings=[REPLAY] if name in self.replaying else [],
+            )
             for name, (value, rounds) in sorted(known.items())
         ]
         return c.RoundScores(

@@ -145,3 +145,12 @@ def test_a_run_that_is_continued_chooses_as_it_would_have(world: World, tmp_path
         assert [one.scored_at is not None for one in other.operator.contributions(broken)] == (
             [True] * ROUNDS
         )
+
+
+def test_the_first_round_of_the_next_run_goes_by_what_the_last_one_came_to(world: World) -> None:
+    play(world, start(world), scorer=TableScorer(WORTH), **SERVER)
+    play(world, again := start(world), scorer=TableScorer(WORTH), **SERVER)
+    rounds = chosen(world, again)
+    assert set(rounds[0]) == BEST
+    (first,) = world.operator.selections(again, 1)
+    assert {one.device: one.parts["value"] for one in first.decisions} == pytest.approx(WORTH)

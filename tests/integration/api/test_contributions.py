@@ -10,6 +10,7 @@ from managing import World, replied
 from fedops.api_client import EngineClient
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, Invalid, NotFound
+from fedops.server.rounds import checkpoints
 
 PLAN = c.ScoringPlan(method="shapley", evaluations=4, examples=100, note="all that fits")
 REPLAY = c.IntegrityFinding(kind="replay", evidence="it is the last change")
@@ -169,6 +170,24 @@ def test_every_decision_of_a_round_is_kept_by_its_try(
     assert found[1].decisions == first
     assert found[0].decisions == second
     assert world.operator.selections(run_id, 2) == []
+
+
+def test_a_round_that_is_done_again_is_scored_again(
+    world: World, running: tuple[int, EngineClient]
+) -> None:
+    run_id, engine = running
+    for number in (1, 2, 3):
+        play(world, engine, number)
+    with world.manager.services.db.write() as session:
+        checkpoints.fall_back_a_round(session, 1, {3: "it is no safetensors file"}, world.clock())
+    assert [one.round for one in world.operator.contributions(run_id)] == [2, 1]
+    state = engine.hello(c.EngineHello(pid=4711)).contribution
+    assert state.history == {"last_round": 2}
+    assert [one.round for one in state.known] == [1, 2]
+    assert state.unscored == []
+    play(world, engine, 3)
+    assert [one.round for one in world.operator.contributions(run_id)] == [3, 2, 1]
+    assert world.operator.task_contributions("mnist").round == 3
 
 
 def test_scores_follow_a_device_to_another_name(
