@@ -265,7 +265,7 @@ class Contribution(Section):
     every: Count = 1
     #: How many models of coalitions are evaluated a round at most. Given alone, time sets no limit.
     max_evaluations: Count | None = None
-    #: How long the evaluations of a round may take; by default a tenth of the round. Seconds.
+    #: How long the scoring of a round may take, in seconds of a processor; by default a tenth of the rounds.
     max_seconds: Annotated[Finite, Field(gt=0)] | None = None
     #: What follows for a client that was found out: ``"report"``, ``"exclude"`` or ``"downweight"``.
     policy: Annotated[str, Field(min_length=1)] = "report"

@@ -59,7 +59,9 @@ def _how(one: c.RoundScoresRead) -> str:
     if one.scored_at is None:
         return f"Round {one.round} is not scored yet."
     method = one.method or "directions of the updates only"
-    share = "" if one.share is None else f" ({one.share:.0%} of the round)"
+    share = "" if one.share is None else f" ({one.share:.0%} of the round"
+    share += "" if one.run_share is None else f", {one.run_share:.1%} of the run until then"
+    share += ")" if share else ""
     said = f"Round {one.round}: {method}, {one.evaluations} evaluations on {one.examples} examples"
     return f"{said}, {one.seconds:.2f} s{share}{f'; {one.note}' if one.note else ''}"
 

@@ -22,6 +22,7 @@ import numpy as np
 from fedops.algorithms.contribution.coalitions import Booleans, Floats
 from fedops.algorithms.contribution.estimate import Estimate, sampled_estimate
 from fedops.algorithms.contribution.game import BudgetExceeded, Game
+from fedops.core.reasons.durations import pluralised
 
 Order = Sequence[int]
 
@@ -167,7 +168,7 @@ def _standard_error(marginals: Floats, first: Booleans, players: int) -> float:
 
 def _notes(marginals: Marginals, players: int) -> tuple[str, ...]:
     orders = len(marginals.rows)
-    notes = [f"{orders} orders of the clients"]
+    notes = [f"{pluralised(orders, 'order')} of the clients"]
     if marginals.truncated:
         notes.append(
             f"{marginals.truncated} of them were cut short, which favours whoever joined early"

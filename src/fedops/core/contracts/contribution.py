@@ -76,8 +76,11 @@ class RoundScores(Report):
     method: ShortText | None = None
     evaluations: int = Field(default=0, ge=0)
     examples: int = Field(default=0, ge=0)
-    #: How long the scoring took, beside the rounds.
+    #: How long the scoring took, beside the rounds: time of a processor.
     seconds: Finite = Field(default=0.0, ge=0)
+    #: Of it, evaluating one model on one example takes so long, and finding the directions on one. None: unknown.
+    evaluation_seconds: Finite | None = Field(default=None, gt=0)
+    direction_seconds: Finite | None = Field(default=None, ge=0)
     #: What whoever reads the numbers should know.
     note: Said = Field(default="", max_length=2_000)
     #: What the history is of: it begins anew when that changes.
@@ -132,8 +135,9 @@ class RoundScoresRead(Reply):
     evaluations: int
     examples: int
     seconds: float
-    #: The same as a share of the round's time.
+    #: The same as a share of the round's time, and what all scoring took until then as a share of all rounds'.
     share: float | None
+    run_share: float | None = None
     note: str
     scores: list[ClientScore]
 

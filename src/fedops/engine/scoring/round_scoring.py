@@ -20,8 +20,15 @@ from fedops.core.contracts import AttemptSpec, ClientStanding, RoundScores, Scor
 from fedops.core.errors import AttemptSuperseded, FedOpsError
 from fedops.core.seeds import client_seed
 from fedops.engine.link.server_link import ServerLink
+from fedops.engine.scoring.saved_time import SavedTime
 from fedops.engine.scoring.scorer import Scorer, ScoringFailed, ScoringJob, UpdateFile
-from fedops.engine.scoring.scoring_plan import Cost, is_scored, plan_scoring
+from fedops.engine.scoring.scoring_plan import (
+    Cost,
+    cost_after,
+    is_scored,
+    limits_time_only,
+    plan_scoring,
+)
 
 logger = logging.getLogger("fedops.engine")
 
@@ -63,6 +70,7 @@ class RoundScoring:
             for known in (state.known if same else ())
         }
         self._cost = Cost(examples, 0.0)
+        self._saved = SavedTime()
         self._jobs: queue.SimpleQueue[ScoringJob | None] = queue.SimpleQueue()
         self._open: set[int] = set()
         self._changed = threading.Condition()
@@ -79,13 +87,19 @@ class RoundScoring:
 
         ``seconds``: what the round took; ``evaluating``: what evaluating its model here did.
         """
-        if self._scorer is None or clients == 0 or not is_scored(self._rules, round_):
-            return None
         with self._changed:
+            self._saved.add(seconds)
+            if self._scorer is None or clients == 0 or not is_scored(self._rules, round_):
+                return None
             known = self._cost
+            if limits_time_only(self._rules) and self._saved.seconds < known.least:
+                self._saved.skip(round_)
+                return None
+            budget, skipped = self._saved.seconds, self._saved.said()
         measured = evaluating / known.examples if known.examples else 0.0
-        cost = Cost(known.examples, max(known.seconds, measured))
-        return plan_scoring(self._rules, clients, seconds, cost)
+        cost = replace(known, seconds=known.seconds or measured)
+        plan = plan_scoring(self._rules, clients, budget, cost)
+        return plan.model_copy(update={"note": _joined(skipped, plan.note)[:1_000]})
 
     def begin(
         self,
@@ -225,15 +239,13 @@ class RoundScoring:
 
     def _note(self, scores: RoundScores) -> None:
         found = {one.device: one for one in scores.standings}
-        work = scores.evaluations * scores.examples
         with self._changed:
             self._basis, self._history = dict(scores.basis), scores.history
             self._known[scores.round] = found
             for number in sorted(self._known)[: -LATER - 1]:
                 del self._known[number]
-            # Without evaluations nothing was measured: what once was too slow is tried again in time.
-            seconds = scores.seconds / work if work else self._cost.seconds / 2
-            self._cost = Cost(self._cost.examples, seconds)
+            self._cost = cost_after(self._cost, scores)
+            self._saved.spend(scores.seconds)
             self._open.discard(scores.round)
             self._changed.notify_all()
 

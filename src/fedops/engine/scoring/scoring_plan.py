@@ -7,12 +7,12 @@ round's commit, so that whoever scores it, and however fast, does the same.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fedops.algorithms.contribution.estimators import METHODS, choose_method, require_method
 from fedops.algorithms.integrity.policies import POLICIES, apply_policy
 from fedops.config.schema import Contribution
-from fedops.core.contracts import ScoringPlan
+from fedops.core.contracts import RoundScores, ScoringPlan
 from fedops.core.errors import Invalid
 from fedops.core.reasons.durations import pluralised
 from fedops.core.suggestions import comma_list, did_you_mean
@@ -22,23 +22,40 @@ OFF, AUTO = "none", "auto"
 SHARE = 0.1
 #: Fewer examples than these are not evaluated on, if there are more.
 LEAST_EXAMPLES = 200
-#: What reading the updates and the gradient take, in evaluations.
-BESIDE = 3
+#: What is taken for ``Cost.beside`` until it is measured.
+BESIDE = 3.0
 #: Up to so many clients all coalitions are wanted; beyond, so many evaluations for each client.
 ALL_UP_TO, PER_CLIENT = 7, 20
-NO_DATA = (
-    "the server has no validation data, so there are only the scores of the updates' directions"
-)
+ONLY = "so there are only the scores of the updates' directions"
+NO_DATA = f"the server has no validation data, {ONLY}"
 
 
 @dataclass(frozen=True)
 class Cost:
-    """What the evaluation of a model takes."""
+    """What scoring takes."""
 
     #: How many validation examples there are. 0: nobody can evaluate.
     examples: int
     #: Of one model on one example. Seconds.
     seconds: float
+    #: Of a round without any evaluation. Seconds.
+    least: float = 0.0
+    #: Of what is beside the evaluations (reading the updates, the gradient), in evaluations.
+    beside: float = BESIDE
+
+
+def cost_after(known: Cost, scores: RoundScores) -> Cost:
+    """What scoring takes, when it has been done once more."""
+    least = known.least if scores.evaluations else scores.seconds
+    one, work = scores.evaluation_seconds, scores.evaluations * scores.examples
+    if (
+        one is None
+    ):  # without evaluations nothing was measured: what once was too slow is tried again
+        return replace(
+            known, seconds=scores.seconds / work if work else known.seconds / 2, least=least
+        )
+    beside = BESIDE if scores.direction_seconds is None else scores.direction_seconds / one
+    return replace(known, seconds=one, least=least, beside=beside)
 
 
 def require_contribution(rules: Contribution) -> None:
@@ -58,15 +75,19 @@ def is_scored(rules: Contribution, round_: int) -> bool:
     return rules.method != OFF and round_ % rules.every == 0
 
 
-def plan_scoring(
-    rules: Contribution, clients: int, round_seconds: float, cost: Cost
-) -> ScoringPlan:
-    """What fits, for so many clients, after a round of so many seconds."""
+def limits_time_only(rules: Contribution) -> bool:
+    """Whether nothing limits the scoring but a share of the rounds' time."""
+    return rules.max_seconds is None and rules.max_evaluations is None
+
+
+def plan_scoring(rules: Contribution, clients: int, seconds: float, cost: Cost) -> ScoringPlan:
+    """What fits, for so many clients, into so many seconds unless the config has a limit of its own."""
     if cost.examples == 0:
         return ScoringPlan(note=NO_DATA)
     wanted = _wanted(rules, clients)
-    seconds = _seconds(rules, round_seconds)
-    if seconds is None:
+    if not limits_time_only(rules):
+        seconds = rules.max_seconds if rules.max_seconds is not None else math.inf
+    if math.isinf(seconds):
         return _with_method(rules, clients, wanted, cost.examples, "")
     evaluations, examples = _fitting(wanted, seconds, cost)
     short = ""
@@ -88,18 +109,11 @@ def _wanted(rules: Contribution, clients: int) -> int:
     return min(every, rules.max_evaluations or every)
 
 
-def _seconds(rules: Contribution, round_seconds: float) -> float | None:
-    """None: a number of evaluations was asked for, however long they take."""
-    if rules.max_seconds is not None:
-        return rules.max_seconds
-    return None if rules.max_evaluations is not None else SHARE * round_seconds
-
-
 def _fitting(wanted: int, seconds: float, cost: Cost) -> tuple[int, int]:
     capacity = seconds / max(cost.seconds, 1e-9)
     least = min(LEAST_EXAMPLES, cost.examples)
-    examples = min(max(math.floor(capacity / (wanted + BESIDE)), least), cost.examples)
-    return max(min(wanted, math.floor(capacity / examples) - BESIDE), 0), examples
+    examples = min(max(math.floor(capacity / (wanted + cost.beside)), least), cost.examples)
+    return max(min(wanted, math.floor(capacity / examples - cost.beside)), 0), examples
 
 
 def _with_method(
@@ -108,7 +122,7 @@ def _with_method(
     if rules.method == AUTO:
         choice = choose_method(clients, max(evaluations, 1))
         name, used = choice.method, min(choice.evaluations, evaluations)
-        reason = choice.reason if name is None else ""
+        reason = "" if name else f"Shapley values need {clients + 2} evaluations at least, {ONLY}"
     else:
         least = require_method(rules.method).least(clients)
         enough = evaluations >= least and (rules.max_evaluations or least) >= least

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -29,12 +30,15 @@ from fedops.core.contracts import (
     RoundScores,
     ScoringPlan,
 )
+from fedops.engine.scoring.scoring_plan import LEAST_EXAMPLES
 from fedops.flower.scoring.relative_values import RelativeValues
 from fedops.flower.scoring.validation import Measure, Validation
 from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext
 from fedops.scalize.flow.manifest import make_importable
 from fedops.scalize.flow.project import Project
 from fedops.storage.tensors import MappedTensors, TensorFile, Tensors, load
+
+logger = logging.getLogger("fedops.engine")
 
 _TRAINED = "the loss is the app's own: where a training on the validation data leads stands for its gradient"
 
@@ -47,6 +51,8 @@ class JobScoring:
         self._adapter = adapter
         self._data = data
         self._context = context
+        #: One evaluation and the directions, on one example. Seconds.
+        self._took: list[float | None] = [None, None]
         self._validation = None if data is None else Validation(adapter, data, context)
 
     @classmethod
@@ -67,9 +73,22 @@ class JobScoring:
         )
         return cls(adapter, found[0] if found else None, context)
 
+    def warm_up(self) -> None:
+        """Do everything that is slow the first time, and see how long it takes the second time."""
+        try:
+            if measure := self._measure(ScoringPlan(examples=LEAST_EXAMPLES), 0):
+                model = self._adapter.get_tensors()
+                for _ in range(2):
+                    self._took = [
+                        _seconds_of(lambda: measure(model)) / LEAST_EXAMPLES,
+                        _seconds_of(lambda: self._directions(measure, model)) / LEAST_EXAMPLES,
+                    ]
+        except Exception as error:  # the first round says so
+            logger.warning("evaluating the first model failed: %s", error)
+
     def score(self, job: Mapping[str, Any]) -> RoundScores:
         """The scores of a round, and the history with it."""
-        began, plan = time.monotonic(), ScoringPlan.model_validate(job["plan"])
+        began, plan = time.process_time(), ScoringPlan.model_validate(job["plan"])
         devices = [one["device"] for one in job["updates"]]
         before = load(Path(job["before"]))
         updates = [MappedTensors(Path(one["path"])) for one in job["updates"]]
@@ -101,7 +120,9 @@ class JobScoring:
                 _standing(name, one, relative) for name, one in sorted(history.clients.items())
             ],
             history={"clients": history.to_plain(), "relative": relative.sums},
-            seconds=time.monotonic() - began,
+            seconds=time.process_time() - began,
+            evaluation_seconds=self._took[0] or None,
+            direction_seconds=self._took[1],
         )
 
     def _measure(self, plan: ScoringPlan, seed: int) -> Measure | None:
@@ -133,6 +154,13 @@ class JobScoring:
             name: np.asarray(before[name], np.float64) - np.asarray(after[name], np.float64)
             for name in compared_names(before)
         }
+
+
+def _seconds_of(work: Callable[[], object]) -> float:
+    """Processor time of our own."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
 
 
 def _change(before: Tensors, previous: str | None, update: MappedTensors) -> Tensors | None:

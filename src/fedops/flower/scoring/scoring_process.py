@@ -44,6 +44,7 @@ def main(question: str) -> None:
     from fedops.flower.scoring.job_scoring import JobScoring
 
     scoring = JobScoring.open(Path(asked["app_dir"]), asked["config"], asked["seed"])
+    scoring.warm_up()
     folder = Path(question).parent
     for number in count(1):
         job = _next(job_file(folder, number))

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sqlalchemy import select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, func, select
+from sqlalchemy.orm import Session, aliased
 
 from fedops.core.contracts import (
     ClientScore,
@@ -25,7 +25,7 @@ def round_scores(
     """The scored rounds of a run, or one of them, the newest first."""
     require_run(session, run_id)
     query = (
-        select(RoundScoresRow, RoundRow.seconds)
+        select(RoundScoresRow, RoundRow.seconds, _run_share(run_id))
         .join(
             RoundRow,
             (RoundRow.run_id == RoundScoresRow.run_id) & (RoundRow.round == RoundScoresRow.round),
@@ -36,10 +36,24 @@ def round_scores(
     )
     if round_ is not None:
         query = query.where(RoundScoresRow.round == round_)
-    return [_scores(row, seconds) for row, seconds in session.execute(query)]
+    return [_scores(*found) for found in session.execute(query)]
 
 
-def _scores(row: RoundScoresRow, round_seconds: float | None) -> RoundScoresRead:
+def _run_share(run_id: int) -> ColumnElement[float | None]:
+    """What scoring the rounds took, until a round, of what they took themselves."""
+    scored, rounds = aliased(RoundScoresRow), aliased(RoundRow)
+    spent = select(func.sum(scored.seconds)).where(
+        scored.run_id == run_id, scored.round <= RoundScoresRow.round
+    )
+    took = select(func.sum(rounds.seconds)).where(
+        rounds.run_id == run_id, rounds.round <= RoundScoresRow.round
+    )
+    return spent.scalar_subquery() / func.nullif(took.scalar_subquery(), 0.0)
+
+
+def _scores(
+    row: RoundScoresRow, round_seconds: float | None, run_share: float | None
+) -> RoundScoresRead:
     return RoundScoresRead(
         round=row.round,
         plan=ScoringPlan.model_validate(row.plan),
@@ -49,6 +63,7 @@ def _scores(row: RoundScoresRow, round_seconds: float | None) -> RoundScoresRead
         examples=row.examples,
         seconds=row.seconds,
         share=row.seconds / round_seconds if round_seconds and row.scored_at else None,
+        run_share=run_share if row.scored_at else None,
         note=row.note,
         scores=[ClientScore.model_validate(one) for one in row.scores],
     )

@@ -37,9 +37,7 @@ def _in_list(found: _Listed, former: str, name: str) -> _Listed:
     return [{**one, "device": name} if one["device"] == former else one for one in found]
 
 
-def _in_history(
-    history: dict[str, Any] | None, former: str, name: str
-) -> dict[str, Any] | None:
+def _in_history(history: dict[str, Any] | None, former: str, name: str) -> dict[str, Any] | None:
     if not history:
         return history
     clients = history.get("clients") or {}

@@ -226,3 +226,20 @@ def test_what_scoring_took_is_what_the_next_plan_reckons_with(trial: Trial) -> N
     second = scoring.plan(2, 2, 2.0, 0.01)
     assert second is not None
     assert (second.method, second.evaluations) == (None, 0)
+
+
+def test_a_round_that_would_cost_more_than_is_saved_is_not_scored_and_that_is_said(
+    trial: Trial,
+) -> None:
+    rules = Contribution(method="auto")
+    scoring = RoundScoring(rules, spec(), "f", 100, ServerLink(trial.api), trial.scorer)  # type: ignore[arg-type]
+    first = scoring.plan(1, 2, 1.0, 0.1)
+    assert first is not None
+    assert first.evaluations == 0
+    scoring.begin(1, first, FILES, HERE, None, "digits")
+    while scoring.missing_for(9) is not None:  # 0.5 s, of the 0.1 s that are saved
+        scoring.wait(0.05)
+    planned = {n: scoring.plan(n, 2, 1.0, 0.1) for n in range(2, 11)}
+    assert [n for n, plan in planned.items() if plan is not None] == [10]
+    assert planned[10] is not None
+    assert planned[10].note.startswith("rounds 2 to 9 were not scored, to stay within a tenth")

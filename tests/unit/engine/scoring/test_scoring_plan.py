@@ -6,10 +6,13 @@ import pytest
 from pydantic import ValidationError
 
 from fedops.config.schema import Contribution
+from fedops.core.contracts import RoundScores
 from fedops.core.errors import Invalid
+from fedops.engine.scoring.saved_time import SavedTime
 from fedops.engine.scoring.scoring_plan import (
     NO_DATA,
     Cost,
+    cost_after,
     is_scored,
     plan_scoring,
     require_contribution,
@@ -23,23 +26,21 @@ def rules(**values: object) -> Contribution:
     return Contribution.model_validate({"method": "auto", **values})
 
 
-def test_a_tenth_of_the_round_is_used_and_what_it_leaves_out_is_said() -> None:
-    plan = plan_scoring(rules(), 6, 100.0, COST)
+def test_what_does_not_fit_into_the_time_is_left_out_and_said() -> None:
+    plan = plan_scoring(rules(), 6, 10.0, COST)
     assert (plan.method, plan.evaluations, plan.examples, plan.note) == ("shapley", 64, 1_000, "")
-    plan = plan_scoring(rules(), 6, 30.0, COST)  # 3 s: 67 evaluations on 447 examples
+    plan = plan_scoring(rules(), 6, 3.0, COST)  # 67 evaluations on 447 examples
     assert (plan.method, plan.evaluations, plan.examples) == ("shapley", 64, 447)
     assert plan.note == "64 evaluations on 447 of 1000 examples fit into 3 s"
     assert (plan.evaluations + 3) * plan.examples * COST.seconds <= 3.0
 
 
 def test_first_the_examples_become_fewer_then_the_evaluations() -> None:
-    plan = plan_scoring(
-        rules(), 6, 10.0, COST
-    )  # 1 s: 50 times 200 examples, 3 of them for the gradient
+    plan = plan_scoring(rules(), 6, 1.0, COST)  # 50 times 200 examples, 3 of them for the gradient
     assert (plan.method, plan.evaluations, plan.examples) == ("kernel_shap", 47, 200)
-    plan = plan_scoring(rules(), 6, 4.0, COST)
+    plan = plan_scoring(rules(), 6, 0.4, COST)
     assert (plan.method, plan.evaluations, plan.examples) == ("guided_permutations", 17, 200)
-    plan = plan_scoring(rules(), 6, 2.0, COST)  # 7 evaluations: one less than n + 2
+    plan = plan_scoring(rules(), 6, 0.2, COST)  # 7 evaluations: one less than n + 2
     assert (plan.method, plan.evaluations) == (None, 0)
     assert "Shapley values need 8 evaluations at least" in plan.note
 
@@ -76,6 +77,44 @@ def test_what_is_not_known_lists_what_is() -> None:
         require_contribution(rules(policy="banish"))
     for method in ("none", "auto", "kernel_shap"):
         require_contribution(rules(method=method))
+
+
+def test_what_was_measured_is_what_the_next_plan_reckons_with() -> None:
+    found = RoundScores(
+        round=1,
+        evaluations=0,
+        examples=200,
+        seconds=0.5,
+        evaluation_seconds=2e-4,
+        direction_seconds=1e-3,
+    )
+    assert cost_after(COST, found) == Cost(1_000, 2e-4, least=0.5, beside=5.0)
+    found = found.model_copy(update={"evaluations": 10, "seconds": 0.9})
+    assert cost_after(Cost(1_000, 1e-4, 0.5), found).least == 0.5
+    own = RoundScores(round=1, evaluations=10, examples=100, seconds=0.5)
+    assert cost_after(COST, own).seconds == 0.5 / 1_000
+    assert cost_after(COST, RoundScores(round=1, seconds=0.1)).seconds == COST.seconds / 2
+
+
+def test_a_tenth_of_the_rounds_is_saved_until_it_is_used() -> None:
+    saved = SavedTime()
+    saved.add(10.0)
+    saved.add(20.0)
+    assert saved.seconds == pytest.approx(3.0)
+    saved.spend(3.5)
+    assert saved.seconds == pytest.approx(-0.5)
+    for _ in range(100):
+        saved.add(10.0)
+    assert saved.seconds == pytest.approx(5.0)  # never more than half a round
+    saved.add(1.0)
+    assert saved.seconds == pytest.approx(5.0)
+    assert saved.said() == ""
+    saved.skip(4)
+    assert saved.said() == "round 4 was not scored, to stay within a tenth of the rounds' time"
+    assert saved.said() == ""
+    for round_ in (6, 7, 8):
+        saved.skip(round_)
+    assert saved.said().startswith("rounds 6 to 8 were not scored")
 
 
 @pytest.mark.parametrize("budget", [{"max_evaluations": 0}, {"max_seconds": 0}, {"every": 0}])
