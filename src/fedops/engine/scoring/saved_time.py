@@ -1,4 +1,4 @@
-"""The time that scoring may take unless the config limits it: a share of the rounds, saved until it is used."""
+"""The time that scoring may take unless the config limits it: a share of the rounds, kept until used."""
 
 from __future__ import annotations
 
