@@ -13,7 +13,8 @@ from fedops.core import contracts as c
 #: In one sentence of a table there is room for so much. Characters.
 _ROOM = 90
 NOTHING = (
-    "No round is scored yet: '--set server.contribution.method=auto' has a run's rounds scored."
+    "No round is scored yet. The rounds of a run are scored if its config says so:"
+    " '--set server.contribution.method=auto'."
 )
 
 

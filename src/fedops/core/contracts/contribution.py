@@ -78,7 +78,7 @@ class RoundScores(Report):
     examples: int = Field(default=0, ge=0)
     #: How long the scoring took, beside the rounds: time of a processor.
     seconds: Finite = Field(default=0.0, ge=0)
-    #: Of it, evaluating one model on one example takes so long, and finding the directions on one. None: unknown.
+    #: What one evaluation of one example takes of it, and finding the directions, of one. None: unknown.
     evaluation_seconds: Finite | None = Field(default=None, gt=0)
     direction_seconds: Finite | None = Field(default=None, ge=0)
     #: What whoever reads the numbers should know.
@@ -135,7 +135,7 @@ class RoundScoresRead(Reply):
     evaluations: int
     examples: int
     seconds: float
-    #: The same as a share of the round's time, and what all scoring took until then as a share of all rounds'.
+    #: The same as a share of the round's time, and all scoring until then as a share of all rounds'.
     share: float | None
     run_share: float | None = None
     note: str

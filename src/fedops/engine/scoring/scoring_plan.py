@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, replace
 
 from fedops.algorithms.contribution.estimators import METHODS, choose_method, require_method
-from fedops.algorithms.integrity.policies import POLICIES, apply_policy
+from fedops.algorithms.integrity.policies import POLICIES
 from fedops.config.schema import Contribution
 from fedops.core.contracts import RoundScores, ScoringPlan
 from fedops.core.errors import Invalid
@@ -67,7 +67,10 @@ def require_contribution(rules: Contribution) -> None:
             f"{did_you_mean(rules.method, known) or ';'} there are {comma_list(known)}"
         )
     if rules.policy not in POLICIES:
-        apply_policy(rules.policy, {})
+        raise Invalid(
+            f"[server.contribution] policy: there is no policy '{rules.policy}'"
+            f"{did_you_mean(rules.policy, POLICIES) or ';'} there are {comma_list(POLICIES)}"
+        )
 
 
 def is_scored(rules: Contribution, round_: int) -> bool:

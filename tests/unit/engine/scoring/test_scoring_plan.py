@@ -73,7 +73,7 @@ def test_only_some_rounds_are_scored_if_that_is_wanted() -> None:
 def test_what_is_not_known_lists_what_is() -> None:
     with pytest.raises(Invalid, match=r"no method 'shaply'; did you mean 'shapley'\?.* there are"):
         require_contribution(rules(method="shaply"))
-    with pytest.raises(Invalid, match=r"no integrity policy 'banish'; there are 'report'"):
+    with pytest.raises(Invalid, match=r"policy: there is no policy 'banish'; there are 'report'"):
         require_contribution(rules(policy="banish"))
     for method in ("none", "auto", "kernel_shap"):
         require_contribution(rules(method=method))
