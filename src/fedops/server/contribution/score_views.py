@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session, aliased
 
@@ -39,7 +41,7 @@ def round_scores(
     return [_scores(*found) for found in session.execute(query)]
 
 
-def _run_share(run_id: int) -> ColumnElement[float | None]:
+def _run_share(run_id: int) -> ColumnElement[Any]:
     """What scoring the rounds took, until a round, of what they took themselves."""
     scored, rounds = aliased(RoundScoresRow), aliased(RoundRow)
     spent = select(func.sum(scored.seconds)).where(
