@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from fedops.core import contracts as c
-from fedops.engine.scoring.scorer import ScoringJob
+from fedops.engine.scoring.scorer import ModelFile, ScoringJob
 
 
 class TableScorer:
@@ -28,6 +28,9 @@ class TableScorer:
         return c.RoundScores(
             round=job.round, basis=dict(job.basis), standings=standings, history=known
         )
+
+    def build(self, job: ScoringJob, seconds: float) -> list[ModelFile]:
+        raise AssertionError("it evaluates nothing")
 
     def close(self) -> None:
         """Nothing is open."""

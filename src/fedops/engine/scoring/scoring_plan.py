@@ -18,6 +18,11 @@ from fedops.core.reasons.durations import pluralised
 from fedops.core.suggestions import comma_list, did_you_mean
 
 OFF, AUTO = "none", "auto"
+SERVER, CLIENTS = "server", "clients"
+#: What clients can evaluate: the model of all of them, and those without each.
+ON_CLIENTS = "leave_one_out"
+#: Each client is valued by the others, and one alone is not enough.
+LEAST_CLIENTS = 3
 #: The share of a round's time that its scoring may take, where the config does not say.
 SHARE = 0.1
 #: Fewer examples than these are not evaluated on, if there are more.
@@ -26,9 +31,10 @@ LEAST_EXAMPLES = 200
 BESIDE = 3
 #: Up to so many clients all coalitions are wanted; beyond, so many evaluations for each client.
 ALL_UP_TO, PER_CLIENT = 7, 20
-NO_DATA = (
-    "the server has no validation data, so there are only the scores of the updates' directions"
-)
+DIRECTIONS = "so there are only the scores of the updates' directions"
+NO_DATA = f"the server has no validation data, {DIRECTIONS}"
+#: What else could be done.
+ASK_CLIENTS = "with utility = 'clients' in [server.contribution] the clients themselves evaluate"
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,11 @@ def require_contribution(rules: Contribution) -> None:
             f"[server.contribution] method: there is no method '{rules.method}'"
             f"{did_you_mean(rules.method, known) or ';'} there are {comma_list(known)}"
         )
+    if rules.utility == CLIENTS and rules.method not in (OFF, AUTO, ON_CLIENTS):
+        raise Invalid(
+            f"[server.contribution] method: '{rules.method}' evaluates other models than those that clients"
+            f" are given; with utility = '{CLIENTS}' it is '{AUTO}' or '{ON_CLIENTS}'"
+        )
     if rules.policy not in POLICIES:
         apply_policy(rules.policy, {})
 
@@ -63,7 +74,7 @@ def plan_scoring(
 ) -> ScoringPlan:
     """What fits, for so many clients, after a round of so many seconds."""
     if cost.examples == 0:
-        return ScoringPlan(note=NO_DATA)
+        return ScoringPlan(note=NO_DATA if rules.utility == SERVER else f"{NO_DATA}; {ASK_CLIENTS}")
     wanted = _wanted(rules, clients)
     seconds = _seconds(rules, round_seconds)
     if seconds is None:
@@ -76,6 +87,23 @@ def plan_scoring(
         )
         short = f"{within} fit into {seconds:.2g} s"
     return _with_method(rules, clients, evaluations, examples, short)
+
+
+def plan_on_clients(
+    rules: Contribution, clients: int, round_seconds: float, each: float
+) -> ScoringPlan:
+    """What its clients are asked, if a model takes the slowest of them so many seconds; 0: not known."""
+    models, why = clients + 1, ""
+    budget = _seconds(rules, round_seconds)
+    if clients < LEAST_CLIENTS:
+        why = f"each client is valued by {LEAST_CLIENTS - 1} others at least, and there are {clients} clients"
+    elif rules.max_evaluations is not None and rules.max_evaluations < models:
+        why = f"{models} models would be evaluated, and {rules.max_evaluations} may be"
+    elif budget is not None and models * each > budget:
+        why = f"{models} models take the slowest client {models * each:.2g} s, and may take {budget:.2g} s"
+    if why:
+        return ScoringPlan(evaluated_by=CLIENTS, note=f"{why}, {DIRECTIONS}")
+    return ScoringPlan(method=ON_CLIENTS, evaluations=models, evaluated_by=CLIENTS)
 
 
 def _wanted(rules: Contribution, clients: int) -> int:
