@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fedops.core.contracts import BlobRef, CancelRequest, Delivery, Encoding
+from fedops.core.contracts import BlobRef, CancelRequest, Delivery, Encoding, OfferBatch
 from fedops.core.contracts.training import coalition_kind, is_coalition_kind
 from fedops.core.errors import FedOpsError, Invalid
 from fedops.core.reasons.durations import pluralised
@@ -38,6 +38,7 @@ from fedops.engine.update_checks import (
     accept_update,
     max_bytes_of,
 )
+from fedops.failpoints import reached
 
 logger = logging.getLogger("fedops.engine")
 
@@ -180,9 +181,13 @@ class AskedClients:
             asked = {device: invitation for device, one in sorted(missing) if one == kind}
             if asked:
                 batch = instructions.batch(asked, seconds, round_)
-                ids = self._link.ask(lambda api, batch=batch: api.offer(batch)).assignments  # type: ignore[misc]
-                made |= {id_: (device, kind) for device, id_ in ids.items()}
+                made |= {id_: (device, kind) for device, id_ in self._made(batch).items()}
         return made
+
+    def _made(self, batch: OfferBatch) -> dict[str, str]:
+        found = self._link.ask(lambda api: api.offer(batch)).assignments
+        reached("engine.evaluations.offered")
+        return found
 
     def _wait(self, round_: int, asked: set[_Key], ids: Mapping[str, _Key]) -> None:
         """Until all is over, or nothing comes any more."""
