@@ -60,7 +60,10 @@ def _how(one: c.RoundScoresRead) -> str:
         return f"Round {one.round} is not scored yet."
     method = one.method or "directions of the updates only"
     share = "" if one.share is None else f" ({one.share:.0%} of the round)"
-    said = f"Round {one.round}: {method}, {one.evaluations} evaluations on {one.examples} examples"
+    measured = f"{one.evaluations} evaluations on {one.examples} examples"
+    if one.plan.evaluated_by == "clients":
+        measured = f"{one.evaluations} models, evaluated by its clients"
+    said = f"Round {one.round}: {method}, {measured}"
     return f"{said}, {one.seconds:.2f} s{share}{f'; {one.note}' if one.note else ''}"
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
-from in_memory_federation import InMemoryFederation, Work
+from in_memory_federation import InMemoryFederation, InMemoryServer, Work, payload_of, strategy_of
+from line_model import LineProject, StateMemory, examples
+from node_grid import Asked, NodesInProcess
 from own_scorer import OwnScorer, scoring_by_clients
 from round_parts import Make
 
+from fedops.config.loading import parse_config
 from fedops.core import contracts as c
 from fedops.core.contracts.training import (
     ARRAYS,
@@ -19,8 +24,14 @@ from fedops.core.contracts.training import (
     coalition_kind,
     is_coalition_kind,
 )
+from fedops.engine.link.server_link import ServerLink
+from fedops.engine.round_engine import RoundEngine
+from fedops.engine.run_setup import prepare_run
+from fedops.flower.grid.node_server import NodeServer
 from fedops.storage.payloads import Payload
 from fedops.testing.in_memory_work import Answer
+from fedops.trainer.device_context import Device
+from fedops.trainer.local_round import LocalTrainer
 
 FOUR = ["pi-1", "pi-2", "pi-3", "pi-4"]
 BY_CLIENTS = {"contribution": {"method": "auto", "utility": "clients", "max_evaluations": 9}}
@@ -218,6 +229,41 @@ def test_two_clients_are_too_few_and_the_plan_says_so(federation: Make) -> None:
     assert plan.note.startswith("each client is valued by 2 others at least")
     assert not any(is_coalition_kind(one.kind) for one in fed.server.assignments)
     assert fed.server.scored[0].note.startswith(plan.note)
+
+
+def test_the_nodes_of_a_simulation_value_each_other_too(federation: Make, tmp_path: Path) -> None:
+    fed = valued(federation, "node-00000", "node-00001", "node-00002", rounds=2)
+    fed.play()
+    clients: dict[int, tuple[str, Callable[[Asked], Payload]]] = {}
+    for number, name in enumerate(fed.server.answers, 1):
+        data = examples(sum(name.encode()), 4 + number - 1)
+        trainer = LocalTrainer(fed.project(data=data), Device(name, memory=StateMemory()))
+        clients[number] = (name, _on_node(trainer))
+    spec = InMemoryServer(fed.config, tmp_path / "nodes").spec()
+    server = KeepsScores(NodesInProcess(clients), spec)
+    with ServerLink(server, 5.0) as link:
+        setup = prepare_run(
+            LineProject(parse_config(fed.config, "the test")), spec, link, strategy_of
+        )
+        RoundEngine(setup, link, None, *scoring_by_clients(setup, link)).run()
+    assert [one.note for one in server.scored] == [one.note for one in fed.server.scored]
+    assert [values(one) for one in server.scored] == [values(one) for one in fed.server.scored]
+
+
+class KeepsScores(NodeServer):
+    """Remembers the scores that it says."""
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__(*args)
+        self.scored: list[c.RoundScores] = []
+
+    def scores(self, body: c.RoundScores) -> None:
+        self.scored.append(body)
+        super().scores(body)
+
+
+def _on_node(trainer: LocalTrainer) -> Callable[[Asked], Payload]:
+    return lambda asked: payload_of(trainer(asked.order, asked.tensors, asked.kind))
 
 
 def test_nobody_is_asked_unless_the_config_names_the_clients(federation: Make) -> None:

@@ -23,6 +23,8 @@ SERVER, CLIENTS = "server", "clients"
 ON_CLIENTS = "leave_one_out"
 #: Each client is valued by the others, and one alone is not enough.
 LEAST_CLIENTS = 3
+#: Each of so many is given as many models; of more, that would be too many for the server and for them.
+MOST_CLIENTS = 50
 #: The share of a round's time that its scoring may take, where the config does not say.
 SHARE = 0.1
 #: Fewer examples than these are not evaluated on, if there are more.
@@ -97,6 +99,8 @@ def plan_on_clients(
     budget = _seconds(rules, round_seconds)
     if clients < LEAST_CLIENTS:
         why = f"each client is valued by {LEAST_CLIENTS - 1} others at least, and there are {clients} clients"
+    elif clients > MOST_CLIENTS:
+        why = f"{clients} clients would evaluate {models} models, and up to {MOST_CLIENTS} clients may"
     elif rules.max_evaluations is not None and rules.max_evaluations < models:
         why = f"{models} models would be evaluated, and {rules.max_evaluations} may be"
     elif budget is not None and models * each > budget:

@@ -83,6 +83,7 @@ def test_clients_evaluate_one_model_more_than_there_are_of_them() -> None:
     ("clients", "each", "values", "why"),
     [
         (2, 0.0, {}, "each client is valued by 2 others at least, and there are 2 clients"),
+        (51, 0.0, {}, "51 clients would evaluate 52 models, and up to 50 clients may"),
         (5, 1.1, {}, "6 models take the slowest client 6.6 s, and may take 6 s"),
         (5, 1.1, {"max_seconds": 3.0}, "6 models take the slowest client 6.6 s, and may take 3 s"),
         (5, 0.1, {"max_evaluations": 5}, "6 models would be evaluated, and 5 may be"),
