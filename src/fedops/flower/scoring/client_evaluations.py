@@ -147,7 +147,8 @@ class AskedClients:
             self._wait(job.round, asked, ids)
         found = self._known(job.round)
         with self._changed:
-            self._over.pop(job.round, None)
+            later = {number for number in self._over if number > job.round}
+            self._over = {number: self._over[number] for number in later}
             self._awaited.pop(job.round, None)
         return self._evaluations(job, devices, asked, found)
 
