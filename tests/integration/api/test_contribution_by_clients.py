@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from managing import World, managing
+from managing import Engine, World, managing
 from own_scorer import scoring_by_clients
 from real_rounds import Client, play, training
 from sqlalchemy import select
@@ -18,7 +19,7 @@ from fedops.core import contracts as c
 from fedops.core.contracts.training import coalition_kind, is_coalition_kind
 from fedops.core.errors import AttemptSuperseded, Conflict
 from fedops.core.states import AssignmentStatus, RunStatus
-from fedops.server.database.tables import ArtifactRow, AssignmentRow
+from fedops.server.database.tables import ArtifactRow, AssignmentRow, DeviceRow
 from fedops.server.rounds import checkpoints
 from fedops.server.runs import attempts
 
@@ -184,16 +185,82 @@ def cut_off_after(models: int) -> Callable[[EngineClient], None]:
     return prepare
 
 
-def test_only_a_round_that_waits_for_scores_has_its_clients_evaluate(worlds: Any) -> None:
-    world = worlds("one")
+def test_only_a_round_that_waits_for_scores_has_its_clients_evaluate(world: World) -> None:
+    world.task(overrides=["num_rounds=3"])
     world.ready_devices("a", "b")
     _, engine = world.running()
     world.do_round(engine, 1, "a", "b")
-    batch = c.OfferBatch(
-        instructions=[],
-        offers=[c.OfferRequest(device="a", kind=coalition_kind(0), instruction=0)],
-        deadline_seconds=60.0,
-        round=1,
-    )
+    batch = world.batch(engine, "a", kind=coalition_kind(0), round=1)
     with pytest.raises(Conflict, match="round 1 of run 1 has no scores to be made"):
         engine.offer(batch)
+    scored_round(world, engine, 2)
+    engine.offer(batch.model_copy(update={"round": 2}))
+    with pytest.raises(Conflict, match="has not begun round 2"):
+        engine.offer(world.batch(engine, "a", round=2))
+    engine.scores(c.RoundScores(round=2))
+    with pytest.raises(Conflict, match="round 2 of run 1 has no scores to be made"):
+        engine.offer(batch.model_copy(update={"round": 2}))
+
+
+def scored_round(world: World, engine: Engine, number: int) -> None:
+    """A round of both devices whose commit plans that its clients evaluate."""
+    engine.begin_round(number, c.RoundBegin(selected=dict.fromkeys(("a", "b"), "both")))
+    plan = c.ScoringPlan(method="leave_one_out", evaluations=3, evaluated_by="clients")
+    commit = world.commit(engine, number, "a", "b")
+    engine.commit(commit.model_copy(update={"scoring": plan}))
+
+
+def test_what_is_over_is_told_to_the_next_attempt_until_the_round_is_scored(world: World) -> None:
+    world.task(overrides=["num_rounds=3"])
+    devices = world.ready_devices("a", "b")
+    run, engine = world.running()
+    scored_round(world, engine, 1)
+    for number in range(3):
+        engine.offer(world.batch(engine, "a", "b", kind=coalition_kind(number), round=1))
+    first = devices["a"].take()
+    devices["a"].deliver(first.id, b"what a measured")
+    second = devices["a"].take()
+    devices["a"].end(second.id, c.WorkEnd(outcome="failed", reason="no memory"))
+    state = engine.hello(c.EngineHello(pid=4711)).contribution
+    (left,) = state.unscored
+    found = [(one.device, one.kind, one.status.value) for one in left.evaluations]
+    assert found == [("a", first.kind, "uploaded"), ("a", second.kind, "failed")]
+    assert base64.b64decode(left.evaluations[0].inline or "") == b"what a measured"
+    assert left.deliveries == []
+    engine.scores(c.RoundScores(round=1))
+    assert engine.hello(c.EngineHello(pid=4711)).contribution.unscored == []
+    assert states(world, "a") == ["checked", "expired", "failed"]
+    assert states(world, "b") == ["expired"] * 3
+    assert devices["b"].poll().offers == []
+    assert world.operator.run(run.id).status is RunStatus.RUNNING
+
+
+def states(world: World, device: str) -> list[str]:
+    """What became of what a device was asked."""
+    with world.manager.services.db.read() as session:
+        query = select(AssignmentRow.status).join(
+            DeviceRow, DeviceRow.id == AssignmentRow.device_id
+        )
+        return sorted(
+            status.value for status in session.scalars(query.where(DeviceRow.name == device))
+        )
+
+
+def test_what_a_pause_ended_is_asked_for_again(world: World) -> None:
+    world.task(overrides=["num_rounds=3"])
+    devices = world.ready_devices("a", "b")
+    run, engine = world.running()
+    scored_round(world, engine, 1)
+    batch = world.batch(engine, "a", kind=coalition_kind(0), round=1)
+    before = engine.offer(batch).assignments
+    held = devices["a"].take().id
+    world.operator.pause_run(run.id)
+    engine.finish(c.EngineFinish(outcome="paused"))
+    devices["a"].drop(held)
+    world.operator.resume_run(run.id)
+    _, again = world.open_attempt(run.id)
+    (left,) = again.hello(c.EngineHello(pid=4712)).contribution.unscored
+    assert left.evaluations == []
+    after = again.offer(batch).assignments
+    assert after["a"] != before["a"]
+    assert devices["a"].take().id == after["a"]
