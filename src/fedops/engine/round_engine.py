@@ -33,6 +33,7 @@ from fedops.engine.run_setup import Setup
 from fedops.engine.scoring.left_over import model_file, score_left_over
 from fedops.engine.scoring.round_scoring import LATER, RoundScoring
 from fedops.engine.scoring.scorer import ClientEvaluator, Scorer, UpdateFile
+from fedops.engine.scoring.scoring_plan import slowest_but_one
 from fedops.engine.taking_over import TakeOver
 from fedops.failpoints import reached
 from fedops.storage.shortages import shortage_of
@@ -124,7 +125,7 @@ class RoundEngine:
             len(collection.updates),
             at_work,
             timing.spent["evaluation"],
-            max((one.header.evaluate_seconds for one in collection.checked), default=0.0),
+            slowest_but_one(one.header.evaluate_seconds for one in collection.checked),
         )
         finished = FinishedRound(
             round_,

@@ -81,7 +81,7 @@ class RoundScoring:
             for known in (state.known if same else ())
         }
         self._cost = Cost(examples, 0.0)
-        #: What a model of a coalition took the slowest client, as far as known.
+        #: What a model of a coalition took slow clients, as far as known.
         self._each = 0.0
         self._jobs: queue.SimpleQueue[ScoringJob | None] = queue.SimpleQueue()
         self._open: set[int] = set()
@@ -98,7 +98,7 @@ class RoundScoring:
         """How the round that is about to be committed is scored; None: it is not.
 
         ``seconds``: what the round took; ``evaluating``: what evaluating its model here did;
-        ``elsewhere``: what evaluating a model took the slowest client, 0 if none did.
+        ``elsewhere``: what evaluating a model took its slow clients, 0 if none did.
         """
         if self._scorer is None or clients == 0 or not is_scored(self._rules, round_):
             return None

@@ -41,7 +41,7 @@ class Evaluations:
 
     by_device: Mapping[str, Evaluated] = field(default_factory=dict)
     note: str = ""
-    #: What it took the slowest of them, in all and for one model. Seconds.
+    #: What it took the slow ones, in all and for one model. Seconds.
     seconds: float = 0.0
     each: float = 0.0
 

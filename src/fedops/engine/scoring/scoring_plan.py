@@ -7,6 +7,7 @@ round's commit, so that whoever scores it, and however fast, does the same.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fedops.algorithms.contribution.estimators import METHODS, choose_method, require_method
@@ -94,7 +95,7 @@ def plan_scoring(
 def plan_on_clients(
     rules: Contribution, clients: int, round_seconds: float, each: float
 ) -> ScoringPlan:
-    """What its clients are asked, if a model takes the slowest of them so many seconds; 0: not known."""
+    """What its clients are asked, if a model takes the slow ones so many seconds; 0: not known."""
     models, why = clients + 1, ""
     budget = _seconds(rules, round_seconds)
     if clients < LEAST_CLIENTS:
@@ -104,10 +105,16 @@ def plan_on_clients(
     elif rules.max_evaluations is not None and rules.max_evaluations < models:
         why = f"{models} models would be evaluated, and {rules.max_evaluations} may be"
     elif budget is not None and models * each > budget:
-        why = f"{models} models take the slowest client {models * each:.2g} s, and may take {budget:.2g} s"
+        why = f"{models} models take a client {models * each:.2g} s, and may take {budget:.2g} s"
     if why:
         return ScoringPlan(evaluated_by=CLIENTS, note=f"{why}, {DIRECTIONS}")
     return ScoringPlan(method=ON_CLIENTS, evaluations=models, evaluated_by=CLIENTS)
+
+
+def slowest_but_one(seconds: Iterable[float]) -> float:
+    """What it takes the slow ones, by their own word: of three and more, one that lies says nothing."""
+    found = sorted(seconds, reverse=True)
+    return 0.0 if not found else found[1] if len(found) >= LEAST_CLIENTS else found[0]
 
 
 def _wanted(rules: Contribution, clients: int) -> int:

@@ -30,7 +30,13 @@ from fedops.engine.scoring.scorer import (
     ScoringFailed,
     ScoringJob,
 )
-from fedops.engine.scoring.scoring_plan import CLIENTS, DIRECTIONS, LEAST_CLIENTS, OFF
+from fedops.engine.scoring.scoring_plan import (
+    CLIENTS,
+    DIRECTIONS,
+    LEAST_CLIENTS,
+    OFF,
+    slowest_but_one,
+)
 from fedops.engine.update_checks import (
     CheckedUpdate,
     ClientRefused,
@@ -232,7 +238,7 @@ class AskedClients:
             except Invalid as why:
                 out[device] = str(why)
         seconds = {device: answer.seconds for device, answer in answers.items()}
-        each = max((max(one) for one in seconds.values()), default=0.0)
+        each = slowest_but_one(max(one) for one in seconds.values())
         self._slowest = max(self._slowest, each)
         for name, sign in _MEASURES:
             able = [device for device, answer in answers.items() if answer.has(name)]
@@ -241,7 +247,7 @@ class AskedClients:
                 return Evaluations(
                     {device: answers[device].of(name, sign) for device in able},
                     _note(name, able, out),
-                    max(sum(seconds[device]) for device in able),
+                    slowest_but_one(sum(seconds[device]) for device in able),
                     each,
                 )
         return Evaluations({}, _too_few(answers, out), 0.0, each)
