@@ -62,7 +62,8 @@ def _how(one: c.RoundScoresRead) -> str:
     share = "" if one.share is None else f" ({one.share:.0%} of the round)"
     measured = f"{one.evaluations} evaluations on {one.examples} examples"
     if one.plan.evaluated_by == "clients":
-        measured = f"{one.evaluations} models, evaluated by its clients"
+        clients = f"{one.evaluations} models, evaluated by its clients"
+        measured = clients if one.evaluations else "no evaluations"
     said = f"Round {one.round}: {method}, {measured}"
     return f"{said}, {one.seconds:.2f} s{share}{f'; {one.note}' if one.note else ''}"
 

@@ -165,6 +165,7 @@ def test_one_that_never_answers_is_not_waited_for_long(
 ) -> None:
     monkeypatch.setattr("fedops.flower.scoring.client_evaluations.PATIENCE_SECONDS", 0.3)
     fed = valued(federation, *FOUR, rounds=1)
+    fed.config["server"] = {**BY_CLIENTS, "round": {"deadline_seconds": 3.0}}
 
     def stall(work: Work, payload: Payload) -> Payload | None:
         return None if work.kind == coalition_kind(3) else payload

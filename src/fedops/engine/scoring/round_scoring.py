@@ -103,7 +103,8 @@ class RoundScoring:
         if self._scorer is None or clients == 0 or not is_scored(self._rules, round_):
             return None
         if self._evaluator is not None:
-            return plan_on_clients(self._rules, clients, seconds, max(elsewhere, self._each))
+            self._each = max(elsewhere, self._each)
+            return plan_on_clients(self._rules, clients, seconds, self._each)
         with self._changed:
             known = self._cost
         measured = evaluating / known.examples if known.examples else 0.0
@@ -127,7 +128,7 @@ class RoundScoring:
         }
         seed = client_seed(self._spec.seed, "contribution", round_)
         ordered = sorted(files, key=lambda one: one.device)
-        job = ScoringJob(round_, plan, seed, before, previous, ordered, basis)
+        job = ScoringJob(round_, plan, seed, before, previous, ordered, basis, each=self._each)
         with self._changed:
             self._open.add(round_)
         if self._thread is None:

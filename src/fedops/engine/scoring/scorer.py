@@ -61,6 +61,8 @@ class ScoringJob:
     #: What the history is of, and the history until now; empty: it begins.
     basis: Mapping[str, str]
     history: Mapping[str, Any] = field(default_factory=dict)
+    #: What evaluating a model takes a client, as far as known. Seconds.
+    each: float = 0.0
     #: None: the server evaluates, or nobody does.
     evaluations: Evaluations | None = None
 

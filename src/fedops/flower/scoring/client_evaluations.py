@@ -48,8 +48,9 @@ from fedops.failpoints import reached
 
 logger = logging.getLogger("fedops.engine")
 
-#: Once the scores are waited for, so long nothing may come; or so many times what a model took. Seconds.
-PATIENCE_SECONDS, PATIENCE_MODELS = 30.0, 3.0
+#: Once the scores are waited for, nothing may come for so long: this, this share of what the clients of a
+#: round have, what the scoring may take, or so many times what a model takes a client. Seconds.
+PATIENCE_SECONDS, PATIENCE_SHARE, PATIENCE_MODELS = 30.0, 0.1, 3.0
 _LOOK_SECONDS = 1.0
 _DELIVERED = (AssignmentStatus.UPLOADED, AssignmentStatus.CHECKED)
 #: What is made a utility, in this order, and its sign.
@@ -98,7 +99,11 @@ class AskedClients:
         self._link = link
         self._files = BlobFiles(link, setup.spool, setup.spec.blobs_dir)
         self._contract = setup.model.contract
-        self._patience = max(PATIENCE_SECONDS, setup.config.server.contribution.max_seconds or 0.0)
+        self._patience = max(
+            PATIENCE_SECONDS,
+            PATIENCE_SHARE * setup.rules.policy.deadline_seconds,
+            setup.config.server.contribution.max_seconds or 0.0,
+        )
         preferred = Encoding(setup.config.exchange.encoding)
         self._encodings: list[str] = [preferred, *(e for e in Encoding if e is not preferred)]
         self._changed = threading.Condition()
@@ -107,7 +112,6 @@ class AskedClients:
         self._begun = setup.spec.next_round - 1
         self._awaited: dict[int, float] = {}
         self._last_came = 0.0
-        self._slowest = 0.0
         self._closed = False
 
     # --- from the rounds -------------------------------------------------------------------------
@@ -150,7 +154,7 @@ class AskedClients:
         }
         if missing := asked - self._known(job.round).keys():
             ids = self._offer(job.round, missing, self._stored(build()))
-            self._wait(job.round, asked, ids)
+            self._wait(job, asked, ids)
         found = self._known(job.round)
         with self._changed:
             later = {number for number in self._over if number > job.round}
@@ -196,26 +200,25 @@ class AskedClients:
         reached("engine.evaluations.offered")
         return found
 
-    def _wait(self, round_: int, asked: set[_Key], ids: Mapping[str, _Key]) -> None:
+    def _wait(self, job: ScoringJob, asked: set[_Key], ids: Mapping[str, _Key]) -> None:
         """Until all is over, or nothing comes any more."""
+        patience = max(self._patience, PATIENCE_MODELS * job.each)
         while True:
             with self._changed:
                 self._require_open()
-                left = asked - self._over.get(round_, {}).keys()
-                if not left or self._is_late(round_):
+                left = asked - self._over.get(job.round, {}).keys()
+                if not left or self._silent_for(job.round) > patience:
                     break
                 self._changed.wait(_LOOK_SECONDS)
         if open_ := sorted(id_ for id_, key in ids.items() if key in left):
-            logger.warning("round %d is scored without %d evaluations", round_, len(open_))
+            logger.warning("round %d is scored without %d evaluations", job.round, len(open_))
             body = CancelRequest(ids=open_, reason="its round is scored without it")
             self._link.ask(lambda api: api.cancel(body))
 
-    def _is_late(self, round_: int) -> bool:
+    def _silent_for(self, round_: int) -> float:
+        """How long the scores are waited for and nothing came. Seconds."""
         since = self._awaited.get(round_)
-        if since is None:
-            return False
-        patience = max(self._patience, PATIENCE_MODELS * self._slowest)
-        return time.monotonic() > max(since, self._last_came) + patience
+        return 0.0 if since is None else time.monotonic() - max(since, self._last_came)
 
     def _require_open(self) -> None:
         if self._closed:
@@ -239,7 +242,6 @@ class AskedClients:
                 out[device] = str(why)
         seconds = {device: answer.seconds for device, answer in answers.items()}
         each = slowest_but_one(max(one) for one in seconds.values())
-        self._slowest = max(self._slowest, each)
         for name, sign in _MEASURES:
             able = [device for device, answer in answers.items() if answer.has(name)]
             if len(able) >= LEAST_CLIENTS:
