@@ -18,6 +18,7 @@ from fedops.algorithms.selection.selector import Selector
 from fedops.core.contracts import Candidate, Encoding, EngineProgress, OpenRound
 from fedops.core.errors import Invalid
 from fedops.core.reasons.shortages import is_of_device
+from fedops.core.reasons.why import WAITS_FOR
 from fedops.core.states import FailureReason
 from fedops.engine.collecting import Collection, EndCondition, Place
 from fedops.engine.instructions import Instructions, ModelBlobs, Orders
@@ -211,7 +212,7 @@ class RoundEngine:
         """Choose with the scores that this round goes by, whoever chooses, and however late they come."""
         while (late := self._scoring.missing_for(round_)) is not None:
             why = f"the scores of round {late}, by which the clients of this round are chosen"
-            self._say("waiting", round_, f"waits for {why}")
+            self._say("waiting", round_, WAITS_FOR + why)
             self._recruiter.available()  # heeds that the run is to stop
             self._scoring.wait_for(late, self._stream)
         self._recruiter.know(self._scoring.standings(round_))

@@ -19,9 +19,9 @@ from fedops.core import contracts as c
 from fedops.core.contracts.training import coalition_kind, is_coalition_kind
 from fedops.core.errors import AttemptSuperseded, Conflict
 from fedops.core.states import AssignmentStatus, RunStatus
-from fedops.server.database.tables import ArtifactRow, AssignmentRow, DeviceRow
+from fedops.server.database.tables import ArtifactRow, AssignmentRow, DeviceRow, ParticipationRow
 from fedops.server.rounds import checkpoints
-from fedops.server.runs import attempts
+from fedops.server.runs import attempts, rebuilding
 
 NAMES = ["d1", "d2", "d3", "d4"]
 ROUNDS = 4
@@ -124,12 +124,24 @@ def test_rounds_are_valued_by_their_clients_and_the_models_go(worlds: Any) -> No
             select(AssignmentRow).where(AssignmentRow.kind.startswith("evaluate.coalition"))
         ).all()
     assert {row.status for row in rows} == {AssignmentStatus.CHECKED}
+    assert kinds_to_rebuild(world) == {"train"}
     models = {row.model for row in rows}
     assert len(models) == 4 * ROUNDS
     assert models <= files(world)
     world.clock.advance(checkpoints.RENEWED_SECONDS + 1)
     world.manager.maintenance.step()
     assert not models & files(world)
+
+
+def kinds_to_rebuild(world: World) -> set[str]:
+    """What a rebuild of the version would take, without a device of its last round."""
+    with world.manager.services.db.read() as session:
+        part = select(ParticipationRow.device_id).where(ParticipationRow.round == ROUNDS)
+        name = session.get_one(DeviceRow, session.scalars(part).first()).name
+        body = c.Rebuild(without=name, last_round=True)
+        plan = rebuilding.plan_rebuild(session, "mnist", "V1", body)
+        assert plan.again is not None, plan.text
+        return {row.kind for row in plan.again.results}
 
 
 def files(world: World) -> set[str]:

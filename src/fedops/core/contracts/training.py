@@ -13,7 +13,7 @@ from fedops.core.errors import Invalid
 
 TRAIN, EVALUATE = "train", "evaluate"
 #: To evaluate the model of a coalition: a kind for each, so that a device may hold several in one round.
-_COALITION = f"{EVALUATE}.coalition_"
+COALITION = f"{EVALUATE}.coalition_"
 #: The names of the records in a message.
 ARRAYS, CONFIG, METRICS, EVAL_METRICS, HEADER = (
     "arrays",
@@ -31,12 +31,12 @@ ConfigValue = Any
 
 def coalition_kind(number: int) -> str:
     """The kind of the assignments to evaluate this model of a round: 0 is that of all clients."""
-    return f"{_COALITION}{number}"
+    return f"{COALITION}{number}"
 
 
 def is_coalition_kind(kind: str) -> bool:
     """Whether it is the model of a coalition that is evaluated, and not the global model."""
-    return kind.startswith(_COALITION)
+    return kind.startswith(COALITION)
 
 
 def message_type_of(kind: str) -> str:

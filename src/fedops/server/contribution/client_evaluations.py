@@ -8,10 +8,9 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import Delivery
-from fedops.core.contracts.training import coalition_kind
 from fedops.core.errors import Conflict
 from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus
-from fedops.server.assignments import assignments
+from fedops.server.assignments import assignments, open_work
 from fedops.server.database import blob_rows
 from fedops.server.database.tables import (
     AssignmentRow,
@@ -21,9 +20,6 @@ from fedops.server.database.tables import (
     RunRow,
 )
 from fedops.storage.payloads import blobs_of
-
-#: What the kinds of these assignments begin with.
-_PREFIX = coalition_kind(0)[:-1]
 
 
 def require_awaited(session: Session, run: RunRow, number: int) -> None:
@@ -65,5 +61,4 @@ def end(session: Session, run: RunRow, number: int, now: float) -> None:
 
 
 def _of(run: RunRow, number: int) -> list[ColumnElement[bool]]:
-    chosen = assignments.assignments_of_run(run.id, number)
-    return [*chosen, AssignmentRow.kind.startswith(_PREFIX, autoescape=True)]
+    return [*assignments.assignments_of_run(run.id, number), open_work.FOR_SCORES]
