@@ -153,7 +153,8 @@ class AskedClients:
             if number != own + 1  # none says what it is worth itself
         }
         if missing := asked - self._known(job.round).keys():
-            ids = self._offer(job.round, missing, self._stored(build()))
+            models = self._stored(build(), {kind for _, kind in missing})
+            ids = self._offer(job.round, missing, models)
             self._wait(job, asked, ids)
         found = self._known(job.round)
         with self._changed:
@@ -166,18 +167,19 @@ class AskedClients:
         with self._changed:
             return dict(self._over.get(round_, {}))
 
-    def _stored(self, models: Sequence[ModelFile]) -> list[Instructions]:
-        """Each model in the store, with what clients are told of it."""
-        found = []
-        for one in models:
-            ref: BlobRef = self._files.hand_over(one.path, one.sha256)
-            model = GlobalModel(one.path, one.sha256, self._contract)
-            found.append(Instructions(ModelBlobs(model, ref), self._encodings))
+    def _stored(self, models: Sequence[ModelFile], kinds: set[str]) -> dict[int, Instructions]:
+        """Those that are asked for, in the store, with what clients are told of them; by their number."""
+        found = {}
+        for number, one in enumerate(models):
+            if coalition_kind(number) in kinds:
+                ref: BlobRef = self._files.hand_over(one.path, one.sha256)
+                model = GlobalModel(one.path, one.sha256, self._contract)
+                found[number] = Instructions(ModelBlobs(model, ref), self._encodings)
             one.path.unlink(missing_ok=True)
         return found
 
     def _offer(
-        self, round_: int, missing: set[_Key], models: Sequence[Instructions]
+        self, round_: int, missing: set[_Key], models: Mapping[int, Instructions]
     ) -> dict[str, _Key]:
         """Ask, once the next round's clients have their work: that comes first. Returns what was made."""
         with self._changed:
@@ -186,7 +188,7 @@ class AskedClients:
         orders = Orders(self._setup, round_, "")
         seconds = self._setup.rules.policy.deadline_seconds
         made: dict[str, _Key] = {}
-        for number, instructions in enumerate(models):
+        for number, instructions in models.items():
             kind = coalition_kind(number)
             invitation = orders.to_evaluate_coalition(number)
             asked = {device: invitation for device, one in sorted(missing) if one == kind}
