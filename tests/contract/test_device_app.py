@@ -66,6 +66,12 @@ def train(message, context):
 def finetune(message, context):
     return Message(RecordDict({"who": ConfigRecord({"action": "finetune"})}), reply_to=message)
 
+@app.evaluate()
+def evaluate(message, context):
+    loss = float(sum(a.numpy().sum() for a in message.content["arrays"].values()) - 3)
+    content = RecordDict({"eval-metrics": MetricRecord({"num-examples": 2, "loss": loss})})
+    return Message(content, reply_to=message)
+
 @app.query()
 def query(message, context):
     told = {"node": context.node_id, "run": context.run_id, "rate": context.run_config["rate"],
@@ -199,6 +205,13 @@ def test_actions_and_queries_find_their_functions(bench: Bench) -> None:
         "device": "pi-1",
         "secret": b"\x00\x01",
     }
+
+
+def test_the_model_of_a_coalition_is_evaluated_as_any_other(bench: Bench) -> None:
+    """An app need not know of coalitions: its plain function for ``evaluate`` is called."""
+    assert bench.ask("evaluate.coalition_12").outcome == "done"
+    assert bench.reply.metrics["eval-metrics"] == {"num-examples": 2, "loss": 7.0}
+    assert ("evaluating", "t", "7", "3") in bench.ear.heard
 
 
 def test_an_action_that_the_app_has_not_is_a_failure(bench: Bench) -> None:

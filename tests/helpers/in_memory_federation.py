@@ -18,7 +18,8 @@ from fedops.config.schema import Config
 from fedops.core.errors import AttemptSuperseded, Unavailable
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.round_engine import RoundEngine
-from fedops.engine.run_setup import prepare_run
+from fedops.engine.run_setup import Setup, prepare_run
+from fedops.engine.scoring.scorer import ClientEvaluator, Scorer
 from fedops.flower.strategies.root_training import with_root_update
 from fedops.flower.strategies.strategy_adapter import RunStrategy
 from fedops.flower.strategies.strategy_factory import make_strategy
@@ -49,6 +50,9 @@ class InMemoryFederation:
         self.server = InMemoryServer(self.config, folder)
         self.memories: dict[str, StateMemory] = {}
         self.validation: tuple[Any, str] | None = None
+        #: Makes who scores rounds, and who has clients evaluate for that.
+        self.scoring: Callable[[Setup, ServerLink], tuple[Scorer, ClientEvaluator | None]] | None
+        self.scoring = None
 
     def project(self, **changed: Any) -> LineProject:
         return LineProject(parse_config(self.config, "the test"), **changed)
@@ -69,7 +73,9 @@ class InMemoryFederation:
             try:
                 project = self.project(validation=self.validation)
                 setup = prepare_run(project, self.server.spec(), link, strategy_of)
-                return RoundEngine(with_root_update(setup), link).run()
+                setup = with_root_update(setup)
+                scorer, evaluator = self.scoring(setup, link) if self.scoring else (None, None)
+                return RoundEngine(setup, link, None, scorer, evaluator).run()
             finally:
                 self.server.end_attempt()
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 
 from fedops.core import contracts as c
-from fedops.engine.scoring.scorer import ScoringJob
+from fedops.engine.scoring.scorer import ModelFile, ScoringJob
 
 REPLAY = c.IntegrityFinding(kind="replay", evidence="it is the last change")
 
@@ -38,6 +38,9 @@ class TableScorer:
         return c.RoundScores(
             round=job.round, basis=dict(job.basis), standings=standings, history=known
         )
+
+    def build(self, job: ScoringJob, seconds: float) -> list[ModelFile]:
+        raise AssertionError("it evaluates nothing")
 
     def close(self) -> None:
         """Nothing is open."""

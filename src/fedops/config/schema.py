@@ -261,6 +261,9 @@ class Contribution(Section):
 
     #: ``"none"``: nothing is measured. ``"auto"``: what fits the budget best; or an estimator, by name.
     method: Annotated[str, Field(min_length=1)] = "none"
+    #: Who evaluates models: ``"server"``, on its validation data; ``"clients"``, on their own: each of them
+    #: can then learn the others' updates; ``"auto"``: the server if it has data, else nobody.
+    utility: Literal["auto", "server", "clients"] = "auto"
     #: Every how many rounds.
     every: Count = 1
     #: How many models of coalitions are evaluated a round at most. Given alone, time sets no limit.

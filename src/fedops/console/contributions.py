@@ -63,7 +63,11 @@ def _how(one: c.RoundScoresRead) -> str:
     share = "" if one.share is None else f" ({one.share:.0%} of the round"
     share += "" if one.run_share is None else f", {one.run_share:.1%} of the run until then"
     share += ")" if share else ""
-    said = f"Round {one.round}: {method}, {one.evaluations} evaluations on {one.examples} examples"
+    measured = f"{one.evaluations} evaluations on {one.examples} examples"
+    if one.plan.evaluated_by == "clients":
+        clients = f"{one.evaluations} models, evaluated by its clients"
+        measured = clients if one.evaluations else "no evaluations"
+    said = f"Round {one.round}: {method}, {measured}"
     return f"{said}, {one.seconds:.2f} s{share}{f'; {one.note}' if one.note else ''}"
 
 

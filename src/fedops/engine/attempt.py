@@ -15,18 +15,26 @@ from fedops.engine.link.exit_reasons import RunFailed, StopRequested
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.round_engine import RoundEngine
 from fedops.engine.run_setup import Setup
-from fedops.engine.scoring.scorer import Scorer
+from fedops.engine.scoring.scorer import ClientEvaluator, Scorer
 from fedops.failpoints import reached
 from fedops.storage.shortages import shortage_of
 
 logger = logging.getLogger("fedops.engine")
 
 
-def run_rounds(setup: Setup, link: ServerLink, scorer: Scorer | None = None) -> EngineFinish:
-    """Play the rounds that the Server Manager asks for. ``scorer``: who scores them, if they are to be."""
+def run_rounds(
+    setup: Setup,
+    link: ServerLink,
+    scorer: Scorer | None = None,
+    evaluator: ClientEvaluator | None = None,
+) -> EngineFinish:
+    """Play the rounds that the Server Manager asks for.
+
+    ``scorer``: who scores them, if they are to be; ``evaluator``: who has clients evaluate for that.
+    """
     gc.collect()
     gc.freeze()  # what is here stays: looking for garbage is cheap from now on
-    engine = RoundEngine(setup, link, scorer=scorer)
+    engine = RoundEngine(setup, link, scorer=scorer, evaluator=evaluator)
     metrics = engine.run()
     return EngineFinish(outcome="completed", client_metrics=metrics, evaluated=engine.evaluated)
 

@@ -130,10 +130,12 @@ class GlobalModel:
         self,
         path: Path,
         round_: int,
-        strategy: AggregationPort,
+        strategy: AggregationPort | None,
         updates: Sequence[StoredUpdate],
     ) -> GlobalModel:
         """The model that the strategy makes of the updates, in the order of their devices' names.
+
+        Without a strategy it is their weighted mean.
 
         Raises:
             Invalid: the strategy failed, or what it made holds NaN or infinite values.
@@ -142,19 +144,19 @@ class GlobalModel:
         rules = {spec.name: spec.rule for spec in self.contract.parameters}
         ordered = sorted(updates, key=lambda update: update.device)
         weights = _weights(ordered)
-        plain = strategy.is_plain_mean()
+        plain = strategy is None or strategy.is_plain_mean()
 
         def kind(name: str) -> object:
             return rules[name] if plain else (rules[name], name)
 
         file = self.file
         pieces = _Pieces([update.path for update in ordered], file.neighbours(kind), rules)
-        if plain:
+        if strategy is None or plain:
             mean: Piece = lambda names, a, b: mean_of(pieces(names, a, b), weights)  # noqa: E731
         else:
             mean = self._by_strategy(strategy, round_, ordered)
         by_rule: dict[ExchangeRule, Piece] = {
-            ExchangeRule.MEAN: _finite(mean, strategy.name),
+            ExchangeRule.MEAN: _finite(mean, strategy.name if strategy else "of a weighted mean"),
             ExchangeRule.MAX: lambda names, a, b: max_of(pieces(names, a, b)),
             ExchangeRule.LOCAL: partial(_own, file),
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from fedops.core.contracts.training import (
     TRAIN,
     ConfigValue,
     TrainingOrder,
+    coalition_kind,
 )
 from fedops.core.reasons.why import EVALUATES_ONLY
 from fedops.engine.global_model import GlobalModel
@@ -74,6 +75,11 @@ class Orders:
         before = Orders(self._setup, self._round - 1, self._dataset, self._run_id)
         order = self._evaluations.setdefault(retry, before.of(evaluate=True, told={}, retry=retry))
         return Invitation(node_id, order, reason, EVALUATE)
+
+    def to_evaluate_coalition(self, number: int) -> Invitation:
+        """What a client of the round is asked of one of its coalitions' models."""
+        order = replace(self._make(True, {}, 0), reports=False)
+        return Invitation(0, order, "it was a client of the round", coalition_kind(number))
 
     def of(
         self, *, evaluate: bool, told: Mapping[str, ConfigValue], retry: int = 0

@@ -18,6 +18,7 @@ from fedops.algorithms.selection.selector import Selector
 from fedops.core.contracts import Candidate, Encoding, EngineProgress, OpenRound
 from fedops.core.errors import Invalid
 from fedops.core.reasons.shortages import is_of_device
+from fedops.core.reasons.why import WAITS_FOR
 from fedops.core.states import FailureReason
 from fedops.engine.collecting import Collection, EndCondition, Place
 from fedops.engine.instructions import Instructions, ModelBlobs, Orders
@@ -32,7 +33,8 @@ from fedops.engine.round_commit import FinishedRound, RoundCommitter, Timing, cl
 from fedops.engine.run_setup import Setup
 from fedops.engine.scoring.left_over import model_file, score_left_over
 from fedops.engine.scoring.round_scoring import LATER, RoundScoring
-from fedops.engine.scoring.scorer import Scorer, UpdateFile
+from fedops.engine.scoring.scorer import ClientEvaluator, Scorer, UpdateFile
+from fedops.engine.scoring.scoring_plan import slowest_but_one
 from fedops.engine.taking_over import TakeOver
 from fedops.failpoints import reached
 from fedops.storage.shortages import shortage_of
@@ -55,6 +57,7 @@ class RoundEngine:
         link: ServerLink,
         selector: Selector | None = None,
         scorer: Scorer | None = None,
+        evaluator: ClientEvaluator | None = None,
     ) -> None:
         self._setup = setup
         self._spec = setup.spec
@@ -69,7 +72,8 @@ class RoundEngine:
         self._committer = RoundCommitter(link, self._files, setup.strategy, setup.spool)
         rules, examples = setup.config.server.contribution, setup.validation_examples
         contract = setup.model.contract.fingerprint
-        self._scoring = RoundScoring(rules, setup.spec, contract, examples, link, scorer)
+        self._scoring = RoundScoring(rules, setup.spec, contract, examples, link, scorer, evaluator)
+        self._stream.aside = self._scoring.take
         #: The file of the model before the one that the round began with, as far as it is there.
         self._before_last: Path | None = None
         #: Whether anybody has measured the final model.
@@ -118,7 +122,11 @@ class RoundEngine:
         self._say("committing", round_)
         at_work = timing.seconds - timing.spent.get("waiting", 0.0)
         plan = self._scoring.plan(
-            round_, len(collection.updates), at_work, timing.spent["evaluation"]
+            round_,
+            len(collection.updates),
+            at_work,
+            timing.spent["evaluation"],
+            slowest_but_one(one.header.evaluate_seconds for one in collection.checked),
         )
         finished = FinishedRound(
             round_,
@@ -204,17 +212,18 @@ class RoundEngine:
         """Choose with the scores that this round goes by, whoever chooses, and however late they come."""
         while (late := self._scoring.missing_for(round_)) is not None:
             why = f"the scores of round {late}, by which the clients of this round are chosen"
-            self._say("waiting", round_, f"waits for {why}")
+            self._say("waiting", round_, WAITS_FOR + why)
             self._recruiter.available()  # heeds that the run is to stop
-            self._scoring.wait(1.0)
+            self._scoring.wait_for(late, self._stream)
         self._recruiter.know(self._scoring.standings(round_))
 
     def _await_last_scores(self) -> None:
         """What is being scored is the run's own; who stops the run does not wait for it."""
+        self._scoring.begun(self._spec.rounds + 1)
         while (late := self._scoring.missing_for(self._spec.rounds + 2 * LATER)) is not None:
             self._say("evaluating", self._spec.rounds, f"waits for the scores of round {late}")
             self._recruiter.available()  # heeds that the run is to stop
-            self._scoring.wait(1.0)
+            self._scoring.wait_for(late, self._stream)
 
     def _previous(self) -> Path | None:
         """The model that the last committed round began with, if anybody needs it."""
@@ -249,6 +258,7 @@ class RoundEngine:
             available = self._recruiter.call(round_, retry, ready, collection, orders, self._model)
         except Invalid as error:
             raise RunFailed(FailureReason.APP_ERROR, str(error)) from None
+        self._scoring.begun(round_)
         return self._collect(round_, collection, available, self._rules.policy.deadline_seconds)
 
     def _go_on(self, open_: OpenRound, collection: Collection) -> tuple[int, int]:
@@ -259,6 +269,7 @@ class RoundEngine:
             available, asked = before.adopt(collection, self._model)
         except Invalid as error:
             raise RunFailed(FailureReason.APP_ERROR, str(error)) from None
+        self._scoring.begun(open_.round)
         whole = self._rules.policy.deadline_seconds
         seconds = max(open_.seconds_left, whole if asked else 0.0)
         left = self._collect(open_.round, collection, available, seconds)

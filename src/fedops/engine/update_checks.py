@@ -26,6 +26,8 @@ from fedops.storage.tensors import PIECE, TensorFile
 
 #: What an update may have beside its tensors: its document, a row of the header for each tensor. Bytes.
 _DOCUMENT_BYTES, _ROW_BYTES = 256 * 1024, 512
+#: No part of a round takes longer.
+_MOST_SECONDS = 30 * 86_400.0
 
 
 class ClientRefused(Exception):
@@ -142,6 +144,7 @@ def check_records(records: UpdateRecords, expected: ExpectedUpdate, bytes_up: in
     _check_origin(header, expected)
     if header.refused:
         raise ClientRefused(header.refused)
+    _check_seconds(header)
     evaluated = _metrics(records.evaluated)
     if not expected.trains or header.evaluates_only:
         return CheckedUpdate(header, None, evaluated, bytes_up)
@@ -149,6 +152,12 @@ def check_records(records: UpdateRecords, expected: ExpectedUpdate, bytes_up: in
     if trained is None:
         raise Invalid("it does not say how many examples it was trained on")
     return CheckedUpdate(header, trained, evaluated, bytes_up)
+
+
+def _check_seconds(header: UpdateHeader) -> None:
+    for what, seconds in (("train", header.train_seconds), ("evaluate", header.evaluate_seconds)):
+        if not 0.0 <= seconds <= _MOST_SECONDS:
+            raise Invalid(f"it took {seconds:g} s to {what}, by its own word")
 
 
 def _metrics(record: Mapping[str, Any] | None) -> ClientMetrics | None:

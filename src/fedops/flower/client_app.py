@@ -27,6 +27,7 @@ from fedops.core.contracts.training import (
     HEADER,
     METRICS,
     TrainingOrder,
+    message_type_of,
 )
 from fedops.core.errors import FedOpsError, Invalid
 from fedops.core.reasons.shortages import Lack
@@ -353,7 +354,7 @@ def _message(instruction: Instruction, payload: Payload, node_id: int) -> Messag
         src=SERVER_NODE,
         dst=node_id,
         group_id=instruction.group_id,
-        kind=instruction.kind,
+        kind=message_type_of(instruction.kind),
         ttl=max(instruction.seconds_left, 1.0),
     )
 

@@ -14,6 +14,7 @@ from fedops.engine.run_setup import prepare_run
 from fedops.flower.codec.compat import SERVER_NODE, take_task_identity
 from fedops.flower.own_server_app import run_own
 from fedops.flower.scoring.child_scorer import scorer_of
+from fedops.flower.scoring.client_evaluations import evaluator_of
 from fedops.flower.strategies.root_training import with_root_update
 from fedops.flower.strategies.strategy_factory import strategy_of
 from fedops.scalize.flow.manifest import make_importable
@@ -30,7 +31,8 @@ def play_attempt(spec: AttemptSpec, app_dir: Path, link: ServerLink) -> None:
             return run_own(project, spec, link)
         make_importable(project.manifest)  # the strategy may be the app's own
         setup = with_root_update(prepare_run(project, spec, link, strategy_of(app_dir)))
-        return run_rounds(setup, link, scorer_of(setup, app_dir))
+        evaluator = evaluator_of(setup, link)
+        return run_rounds(setup, link, scorer_of(setup, app_dir), evaluator)
 
     play(spec, link, work)
 

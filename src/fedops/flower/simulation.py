@@ -24,6 +24,7 @@ from fedops.engine.run_setup import prepare_run
 from fedops.flower.grid.node_server import NodeServer, shown
 from fedops.flower.launch.host_process import log_to_flower, on_leaving, overrides_of
 from fedops.flower.scoring.child_scorer import scorer_of
+from fedops.flower.scoring.client_evaluations import evaluator_of
 from fedops.flower.strategies.root_training import with_root_update
 from fedops.flower.strategies.strategy_factory import strategy_of
 from fedops.scalize.flow.manifest import make_importable
@@ -60,7 +61,8 @@ def simulate(grid: Grid, project: Project, folder: Path) -> dict[str, float]:
 
         def work() -> EngineFinish:
             setup = with_root_update(prepare_run(project, spec, link, strategy))
-            return run_rounds(setup, link, scorer_of(setup, project.app_dir))
+            scorer = scorer_of(setup, project.app_dir)
+            return run_rounds(setup, link, scorer, evaluator_of(setup, link))
 
         play(spec, link, work)
     return _result(server)

@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fedops.core import contracts as c
-from fedops.core.contracts.training import ARRAYS, EVAL_METRICS, HEADER, METRICS, TrainingOrder
+from fedops.core.contracts.training import (
+    ARRAYS,
+    EVAL_METRICS,
+    HEADER,
+    METRICS,
+    TrainingOrder,
+    message_type_of,
+)
 from fedops.core.states import AssignmentStatus
 from fedops.storage.payloads import Payload
 from fedops.storage.tensors import Tensors
@@ -66,7 +73,7 @@ def trained_by(trainer: LocalTrainer) -> Answer:
     """A client that does its work as a device does."""
 
     def answer(work: Work) -> Payload | Refused:
-        update = trainer(work.order, work.tensors, work.kind)
+        update = trainer(work.order, work.tensors, message_type_of(work.kind))
         return Refused(update.header.refused) if update.header.refused else payload_of(update)
 
     return answer

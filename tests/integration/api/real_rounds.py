@@ -15,12 +15,12 @@ from managing import Device, World
 from fedops.api_client import EngineClient
 from fedops.config.loading import parse_config
 from fedops.core import contracts as c
-from fedops.core.contracts.training import ARRAYS, CONFIG, TrainingOrder
+from fedops.core.contracts.training import ARRAYS, CONFIG, TrainingOrder, message_type_of
 from fedops.core.errors import FedOpsError
 from fedops.engine import attempt
 from fedops.engine.link.server_link import ServerLink
-from fedops.engine.run_setup import prepare_run
-from fedops.engine.scoring.scorer import Scorer
+from fedops.engine.run_setup import Setup, prepare_run
+from fedops.engine.scoring.scorer import ClientEvaluator, Scorer
 from fedops.flower.codec.compat import take_task_identity
 from fedops.storage.payloads import assemble, blobs_of, check_document, pack_payload
 from fedops.storage.tensors import load
@@ -72,7 +72,9 @@ class Client:
         payload = assemble(document, {}, files)
         order = TrainingOrder.from_values(payload.configs[CONFIG])
         self.trained.append((instruction.kind, order.round))
-        update = self._trainer(order, dict(payload.arrays[ARRAYS]), instruction.kind)
+        update = self._trainer(
+            order, dict(payload.arrays[ARRAYS]), message_type_of(instruction.kind)
+        )
         self._device.deliver(id_, pack_payload(payload_of(update)))
 
     def _blob(self, ref: c.BlobRef) -> Any:
@@ -100,6 +102,7 @@ def play(
     run_id: int,
     prepared: Callable[[EngineClient], None] = lambda _: None,
     scorer: Scorer | None = None,
+    scoring: Callable[[Setup, ServerLink], tuple[Scorer, ClientEvaluator]] | None = None,
     **settings: Any,
 ) -> c.AttemptSpec:
     """What the process of an attempt does."""
@@ -110,5 +113,6 @@ def play(
         project = LineProject(parse_config({**SETTINGS, **settings}, "the test"))
         setup = prepare_run(project, spec, link, strategy_of)
         prepared(api)
-        attempt.play(spec, link, lambda: attempt.run_rounds(setup, link, scorer))
+        found = scoring(setup, link) if scoring else (scorer, None)
+        attempt.play(spec, link, lambda: attempt.run_rounds(setup, link, *found))
     return spec

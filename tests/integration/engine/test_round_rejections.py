@@ -8,7 +8,7 @@ import pytest
 from in_memory_federation import Answer, Refused, Work, examples, plain_rounds
 from round_parts import AT_LEAST_ONE, AT_LEAST_TWO, Make, model, participation, rounds_of, same
 
-from fedops.core.contracts.training import ARRAYS, METRICS
+from fedops.core.contracts.training import ARRAYS, HEADER, METRICS
 from fedops.core.states import AssignmentStatus, FailureReason, ParticipationStatus
 from fedops.engine import round_commit, round_engine
 from fedops.engine.link.exit_reasons import RunFailed
@@ -81,6 +81,28 @@ def test_a_wrong_update_is_rejected_and_the_round_goes_on(
     assert report.reason.startswith(reason)
     assert same(model(fed), plain_rounds(["pi-1", "pi-2"], 1)[0])
     assert "bad" not in commit.refused
+
+
+@pytest.mark.parametrize("seconds", [np.inf, np.nan, -1.0, 1e300])
+@pytest.mark.parametrize("part", ["train-seconds", "evaluate-seconds"])
+def test_a_time_that_is_none_is_rejected_and_ends_no_run(
+    federation: Make, part: str, seconds: float
+) -> None:
+    fed = federation("pi-1", "pi-2", num_rounds=1, clients_per_round=3)
+    honest = fed.client("bad")
+
+    def answer(work: Work) -> Payload:
+        result = honest(work)
+        assert isinstance(result, Payload)
+        configs = {HEADER: {**result.configs[HEADER], part: float(seconds)}}
+        return Payload(result.arrays, result.metrics, configs)
+
+    fed.server.add("bad", answer)
+    fed.play()
+    report = participation(fed.server.commits[0], "bad")
+    assert report.status is ParticipationStatus.REJECTED
+    assert report.reason is not None
+    assert report.reason.startswith("the reply of device 'bad' is refused: it took")
 
 
 def test_a_device_with_another_model_is_refused_for_the_run(federation: Make) -> None:

@@ -98,6 +98,18 @@ def test_an_evaluation_changes_nothing_and_sends_no_tensors() -> None:
     assert all(np.array_equal(s["own"], MODEL["own"]) for s in memory.states.values())
 
 
+def test_what_a_model_of_a_coalition_achieves_is_answered_and_not_reported() -> None:
+    ear = Ear()
+    order = replace(ORDER, evaluate=True, reports=False)
+    again = TrainingOrder.from_values(order.values())
+    assert again == order
+    update = answer(trainer(Device("pi-1", report=ear)), again, EVALUATE)
+    assert update.evaluated is not None
+    assert [one for one in ear.heard if one[0] == "eval_loss"] == []
+    answer(trainer(Device("pi-1", report=ear)), replace(ORDER, evaluate=True), EVALUATE)
+    assert [one[0] for one in ear.heard].count("eval_loss") == 1
+
+
 def test_a_device_without_validation_data_does_not_evaluate() -> None:
     @dataclass(frozen=True)
     class TrainOnly(LineProject):

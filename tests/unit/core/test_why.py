@@ -317,6 +317,14 @@ def _progress(phase: str, **values: object) -> EngineProgress:
         ),
         (
             {
+                "progress": _progress("waiting", detail="waits for the scores of round 1"),
+                "needed": 2,
+                "devices": THREE,
+            },
+            "round 3 of 5: waits for the scores of round 1",
+        ),
+        (
+            {
                 "progress": _progress(
                     "training", selected=["pi-1", "pi-2", "pi-3"], replied=["pi-1"]
                 ),

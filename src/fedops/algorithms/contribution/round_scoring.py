@@ -69,15 +69,18 @@ def score_round(
     max_evaluations: int,
     rng: np.random.Generator,
     method: str | None = None,
+    known: Estimate | None = None,
 ) -> RoundScores:
     """``evaluate`` is None where nobody can evaluate a model; ``method`` None chooses by the budget.
+
+    ``known``: leave-one-out values that others have measured.
 
     Raises:
         Invalid: no such method, a budget of nothing, or updates that do not fit together.
         BudgetExceeded: the method that was asked for needs more evaluations.
     """
     choice = _choice(len(round_.updates), max_evaluations, method, evaluate is not None)
-    value, left_out = None, None
+    value, left_out = known, known
     if evaluate is not None and choice.method is not None:
         models = CoalitionModels(round_.before, round_.updates, round_.weights)
         utility = utility_of_models(models, evaluate)

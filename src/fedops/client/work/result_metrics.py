@@ -12,6 +12,7 @@ from fedops.core.contracts.training import (
     METRICS,
     ClientMetrics,
     UpdateHeader,
+    is_coalition_kind,
 )
 from fedops.core.errors import Invalid
 from fedops.storage.payloads import Document, read_document, values_of
@@ -30,6 +31,8 @@ class Measured:
 
 def metrics_of(result: Path, kind: str) -> list[Measured]:
     """What was measured for a result; nothing when it is none of ours. Reporting it twice is harmless."""
+    if is_coalition_kind(kind):  # what a model achieves that the run does not have
+        return []
     try:
         document = read_document(TensorFile(result))
         header = UpdateHeader.from_values(values_of(document, HEADER, "config") or {})

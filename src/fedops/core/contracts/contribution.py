@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -18,6 +18,8 @@ class ScoringPlan(Report):
     #: How many models of coalitions are evaluated at most, each on so many validation examples.
     evaluations: int = Field(default=0, ge=0)
     examples: int = Field(default=0, ge=0)
+    #: Who evaluates them: the server on its validation data, or the round's clients on their own.
+    evaluated_by: Literal["server", "clients"] = "server"
     #: Why it is not more, if it is not.
     note: Said = Field(default="", max_length=1_000)
 
@@ -110,6 +112,8 @@ class UnscoredRound(Reply):
     #: What its clients delivered, and how many examples are behind each update.
     deliveries: list[Delivery]
     examples: dict[str, int]
+    #: What became of the evaluations that its clients were asked for, as far as they are over.
+    evaluations: list[Delivery] = Field(default_factory=list)
 
 
 class ContributionState(Reply):

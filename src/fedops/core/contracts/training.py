@@ -12,6 +12,8 @@ from fedops.core.contracts.parameters import ParameterContract
 from fedops.core.errors import Invalid
 
 TRAIN, EVALUATE = "train", "evaluate"
+#: To evaluate the model of a coalition: a kind for each, so that a device may hold several in one round.
+COALITION = f"{EVALUATE}.coalition_"
 #: The names of the records in a message.
 ARRAYS, CONFIG, METRICS, EVAL_METRICS, HEADER = (
     "arrays",
@@ -25,6 +27,21 @@ EXAMPLES = "num-examples"
 MAX_METRICS, MAX_METRIC_NAME, MAX_METRIC = 1_000, 200, 1e30
 #: What a config record may hold: a scalar, bytes, or a list of scalars.
 ConfigValue = Any
+
+
+def coalition_kind(number: int) -> str:
+    """The kind of the assignments to evaluate this model of a round: 0 is that of all clients."""
+    return f"{COALITION}{number}"
+
+
+def is_coalition_kind(kind: str) -> bool:
+    """Whether it is the model of a coalition that is evaluated, and not the global model."""
+    return kind.startswith(COALITION)
+
+
+def message_type_of(kind: str) -> str:
+    """What an app is asked: to it, all models are alike."""
+    return EVALUATE if is_coalition_kind(kind) else kind
 
 
 @dataclass(frozen=True)
@@ -42,6 +59,8 @@ class TrainingOrder:
     evaluate: bool = False  #: whether to evaluate the received model (before training on it)
     retry: int = 0  #: how often the round was tried before: a new try is no repetition of the last
     strategy: Mapping[str, ConfigValue] = field(default_factory=dict)  #: what the strategy tells it
+    #: Whether what is measured is the run's: it is not, of the model of a coalition.
+    reports: bool = True
 
     def values(self) -> dict[str, ConfigValue]:
         """As the values of a config record."""
@@ -57,6 +76,7 @@ class TrainingOrder:
             "dataset": self.dataset,
             "evaluate": self.evaluate,
             "retry": self.retry,
+            **({} if self.reports else {_REPORTS: False}),
         }
 
     def number(self, key: str, default: float = 0.0) -> float:
@@ -84,7 +104,8 @@ class TrainingOrder:
             dataset=known["dataset"],
             evaluate=known["evaluate"],
             retry=known["retry"],
-            strategy={key: value for key, value in record.items() if key not in known},
+            strategy={k: v for k, v in record.items() if k not in known and k != _REPORTS},
+            reports=record.get(_REPORTS) is not False,  # servers say it only where it is not
         )
 
 
@@ -161,6 +182,7 @@ def beyond_limits(name: str, value: float) -> str:
     return f"is {value:.3g}, beyond {MAX_METRIC:g}" if abs(value) > MAX_METRIC else ""
 
 
+_REPORTS = "reports"
 _ORDER: Mapping[str, type] = {
     "server-round": int,
     "run-id": int,

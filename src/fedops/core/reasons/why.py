@@ -100,6 +100,8 @@ class DeviceFacts:
     lacking: str = ""
 
 
+#: What an engine says that waits for something else than devices begins with.
+WAITS_FOR = "waits for "
 #: Of a device that has validation data only: why it is not asked to train.
 EVALUATES_ONLY = "evaluates only: it has no training example"
 
@@ -352,6 +354,8 @@ def _doing(device: DeviceFacts, run: RunFacts) -> str:
 
 
 def _waiting(run: RunFacts, progress: EngineProgress) -> str:
+    if progress.detail.startswith(WAITS_FOR):
+        return f"{_round(run, progress.round)}: {progress.detail}"
     needed = progress.needed or run.needed
     ready = [d for d in run.devices if d.name not in run.unavailable]
     online = sum(d.online for d in run.devices)

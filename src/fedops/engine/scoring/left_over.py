@@ -30,6 +30,8 @@ def score_left_over(
         before = model_file(one.before, files, folder / "before.safetensors")
         previous = model_file(one.previous, files, folder / "previous.safetensors")
         updates = _updates(one, files, folder, max_bytes)
+        for delivery in one.evaluations:
+            scoring.take(delivery)
         scoring.begin(one.round, one.plan, updates, before, previous, dataset)
 
 

@@ -16,17 +16,27 @@ from pathlib import Path
 from typing import Any
 
 from fedops.config.schema import Contribution
-from fedops.core.contracts import AttemptSpec, ClientStanding, RoundScores, ScoringPlan
+from fedops.core.contracts import AttemptSpec, ClientStanding, Delivery, RoundScores, ScoringPlan
 from fedops.core.errors import AttemptSuperseded, FedOpsError
 from fedops.core.seeds import client_seed
+from fedops.engine.link.deliveries import DeliveryStream
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.scoring.saved_time import SavedTime
-from fedops.engine.scoring.scorer import Scorer, ScoringFailed, ScoringJob, UpdateFile
+from fedops.engine.scoring.scorer import (
+    ClientEvaluator,
+    Evaluations,
+    Scorer,
+    ScoringFailed,
+    ScoringJob,
+    UpdateFile,
+)
 from fedops.engine.scoring.scoring_plan import (
+    CLIENTS,
     Cost,
     cost_after,
     is_scored,
     limits_time_only,
+    plan_on_clients,
     plan_scoring,
 )
 
@@ -37,6 +47,8 @@ LATER = 2
 #: A round's scoring is given up after so long, whatever its budget was. Seconds.
 GIVE_UP_SECONDS = 600.0
 _LONGEST = 200
+#: How long the rounds look for what clients measured before they look what else there is. Seconds.
+_LOOK_SECONDS = 0.25
 Standings = Mapping[str, ClientStanding]
 
 
@@ -51,16 +63,18 @@ class RoundScoring:
         examples: int,
         link: ServerLink,
         scorer: Scorer | None,
+        evaluator: ClientEvaluator | None = None,
     ) -> None:
         """``contract``: the fingerprint of the model's. ``examples``: how many there are to evaluate on.
 
-        ``scorer`` None: nothing is scored.
+        ``scorer`` None: nothing is scored. ``evaluator``: who asks clients; None: nobody does.
         """
         self._rules = rules
         self._spec = spec
         self._contract = contract
         self._link = link
         self._scorer = scorer
+        self._evaluator = evaluator if scorer is not None else None
         state = spec.contribution
         self._basis, self._history = dict(state.basis), dict(state.history)
         same = state.basis.get("contract", contract) == contract
@@ -71,6 +85,8 @@ class RoundScoring:
         }
         self._cost = Cost(examples, 0.0)
         self._saved = SavedTime()
+        #: What a model of a coalition took slow clients, as far as known.
+        self._each = 0.0
         self._jobs: queue.SimpleQueue[ScoringJob | None] = queue.SimpleQueue()
         self._open: set[int] = set()
         self._changed = threading.Condition()
@@ -81,21 +97,25 @@ class RoundScoring:
     # --- planning and beginning ------------------------------------------------------------------
 
     def plan(
-        self, round_: int, clients: int, seconds: float, evaluating: float
+        self, round_: int, clients: int, seconds: float, evaluating: float, elsewhere: float = 0.0
     ) -> ScoringPlan | None:
         """How the round that is about to be committed is scored; None: it is not.
 
-        ``seconds``: what the round took; ``evaluating``: what evaluating its model here did.
+        ``seconds``: what the round took; ``evaluating``: what evaluating its model here did;
+        ``elsewhere``: what evaluating a model took its slow clients, 0 if none did.
         """
         with self._changed:
             self._saved.add(seconds)
             if self._scorer is None or clients == 0 or not is_scored(self._rules, round_):
                 return None
-            known = self._cost
-            if limits_time_only(self._rules) and self._saved.seconds < known.least:
+            known, budget = self._cost, self._saved.seconds
+            if self._evaluator is not None:
+                self._each = max(elsewhere, self._each)
+                return plan_on_clients(self._rules, clients, budget, self._each)
+            if limits_time_only(self._rules) and budget < known.least:
                 self._saved.skip(round_)
                 return None
-            budget, skipped = self._saved.seconds, self._saved.said()
+            skipped = self._saved.said()
         measured = evaluating / known.examples if known.examples else 0.0
         cost = replace(known, seconds=known.seconds or measured)
         plan = plan_scoring(self._rules, clients, budget, cost)
@@ -111,21 +131,35 @@ class RoundScoring:
         dataset: str,
     ) -> None:
         """The round is committed: score it, after those before. Without its files that is said."""
-        examples = self._cost.examples
         basis = {
             "contract": self._contract,
             "data set": dataset[:_LONGEST],
-            "measured on": f"{examples} examples of the server" if examples else "directions alone",
+            "measured on": self._measured_on(),
         }
         seed = client_seed(self._spec.seed, "contribution", round_)
         ordered = sorted(files, key=lambda one: one.device)
-        job = ScoringJob(round_, plan, seed, before, previous, ordered, basis)
+        job = ScoringJob(round_, plan, seed, before, previous, ordered, basis, each=self._each)
         with self._changed:
             self._open.add(round_)
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="scoring", daemon=True)
             self._thread.start()
         self._jobs.put(job)
+
+    def _measured_on(self) -> str:
+        if self._rules.utility == CLIENTS:
+            return "the clients' own examples"
+        examples = self._cost.examples
+        return f"{examples} examples of the server" if examples else "directions alone"
+
+    def take(self, delivery: Delivery) -> bool:
+        """Whether it is what a client measured for a round's scores, and no round's own."""
+        return self._evaluator is not None and self._evaluator.take(delivery)
+
+    def begun(self, round_: int) -> None:
+        """The clients of this round are asked to train; beyond the last: no more are."""
+        if self._evaluator is not None:
+            self._evaluator.begun(round_)
 
     @property
     def is_on(self) -> bool:
@@ -150,6 +184,16 @@ class RoundScoring:
         with self._changed:
             self._changed.wait(seconds)
 
+    def wait_for(self, late: int, stream: DeliveryStream) -> None:
+        """A second at most for the scores of this round, and for what its clients measure."""
+        if self._evaluator is None:
+            self.wait(1.0)
+            return
+        self._evaluator.awaited(late)
+        until = time.monotonic() + 1.0
+        while late in self._open and time.monotonic() < until:
+            stream.listen(_LOOK_SECONDS)
+
     def standings(self, round_: int) -> Standings:
         """What is known of the clients when those of ``round_`` are chosen."""
         with self._changed:
@@ -167,6 +211,8 @@ class RoundScoring:
         """End. What is not scored is left to the next attempt."""
         self._closed.set()
         self._jobs.put(None)
+        if self._evaluator is not None:
+            self._evaluator.close()
         if self._scorer is not None:
             self._scorer.close()
 
@@ -203,15 +249,31 @@ class RoundScoring:
             if job.before is None or not job.updates:
                 raise ScoringFailed("its models or updates are not kept any more")
             longest = max(GIVE_UP_SECONDS, 3.0 * (self._rules.max_seconds or 0.0))
-            scores = self._scorer.score(replace(job, history=history), longest)
+            found = self._evaluated(job, longest)
+            asked = replace(job, history=history, evaluations=found)
+            scores = self._scorer.score(asked, longest)
         except ScoringFailed as error:
             if self._closed.is_set():
                 return
             scores = self._unscored(job, history, str(error), time.monotonic() - began)
+        else:
+            seconds = scores.seconds + (found.seconds if found else 0.0)
+            scores = scores.model_copy(update={"seconds": seconds})
         if anew:
             scores = scores.model_copy(update={"note": _joined(self._why_anew(job), scores.note)})
         self._link.ask(lambda api: api.scores(scores))
         self._note(scores)
+
+    def _evaluated(self, job: ScoringJob, longest: float) -> Evaluations | None:
+        """What the round's clients measure, if that was planned."""
+        if job.plan.evaluated_by != CLIENTS or job.plan.method is None:
+            return None
+        scorer, evaluator = self._scorer, self._evaluator
+        if scorer is None or evaluator is None:
+            raise ScoringFailed("nobody asks its clients to evaluate")
+        found = evaluator.evaluate(job, lambda: scorer.build(job, longest))
+        self._each = max(self._each / 2, found.each)  # what was slow once is tried again in time
+        return found
 
     def _unscored(
         self, job: ScoringJob, history: dict[str, Any], why: str, seconds: float

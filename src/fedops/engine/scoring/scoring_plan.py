@@ -7,6 +7,7 @@ round's commit, so that whoever scores it, and however fast, does the same.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from fedops.algorithms.contribution.estimators import METHODS, choose_method, require_method
@@ -18,6 +19,13 @@ from fedops.core.reasons.durations import pluralised
 from fedops.core.suggestions import comma_list, did_you_mean
 
 OFF, AUTO = "none", "auto"
+SERVER, CLIENTS = "server", "clients"
+#: What clients can evaluate: the model of all of them, and those without each.
+ON_CLIENTS = "leave_one_out"
+#: Each client is valued by the others, and one alone is not enough.
+LEAST_CLIENTS = 3
+#: Each of so many is given as many models; of more, that would be too many for the server and for them.
+MOST_CLIENTS = 50
 #: The share of a round's time that its scoring may take, where the config does not say.
 SHARE = 0.1
 #: Fewer examples than these are not evaluated on, if there are more.
@@ -26,8 +34,10 @@ LEAST_EXAMPLES = 200
 BESIDE = 3.0
 #: Up to so many clients all coalitions are wanted; beyond, so many evaluations for each client.
 ALL_UP_TO, PER_CLIENT = 7, 20
-ONLY = "so there are only the scores of the updates' directions"
-NO_DATA = f"the server has no validation data, {ONLY}"
+DIRECTIONS = "so there are only the scores of the updates' directions"
+NO_DATA = f"the server has no validation data, {DIRECTIONS}"
+#: What else could be done.
+ASK_CLIENTS = "with utility = 'clients' in [server.contribution] the clients themselves evaluate"
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,11 @@ def require_contribution(rules: Contribution) -> None:
             f"[server.contribution] method: there is no method '{rules.method}'"
             f"{did_you_mean(rules.method, known) or ';'} there are {comma_list(known)}"
         )
+    if rules.utility == CLIENTS and rules.method not in (OFF, AUTO, ON_CLIENTS):
+        raise Invalid(
+            f"[server.contribution] method: '{rules.method}' evaluates other models than those that clients"
+            f" are given; with utility = '{CLIENTS}' it is '{AUTO}' or '{ON_CLIENTS}'"
+        )
     if rules.policy not in POLICIES:
         raise Invalid(
             f"[server.contribution] policy: there is no policy '{rules.policy}'"
@@ -83,13 +98,19 @@ def limits_time_only(rules: Contribution) -> bool:
     return rules.max_seconds is None and rules.max_evaluations is None
 
 
+def _budget(rules: Contribution, seconds: float) -> float:
+    """``seconds``, unless the config has a limit of its own: infinite, if that is one of evaluations."""
+    if limits_time_only(rules):
+        return seconds
+    return math.inf if rules.max_seconds is None else rules.max_seconds
+
+
 def plan_scoring(rules: Contribution, clients: int, seconds: float, cost: Cost) -> ScoringPlan:
     """What fits, for so many clients, into so many seconds unless the config has a limit of its own."""
     if cost.examples == 0:
-        return ScoringPlan(note=NO_DATA)
+        return ScoringPlan(note=NO_DATA if rules.utility == SERVER else f"{NO_DATA}; {ASK_CLIENTS}")
     wanted = _wanted(rules, clients)
-    if not limits_time_only(rules):
-        seconds = rules.max_seconds if rules.max_seconds is not None else math.inf
+    seconds = _budget(rules, seconds)
     if math.isinf(seconds):
         return _with_method(rules, clients, wanted, cost.examples, "")
     evaluations, examples = _fitting(wanted, seconds, cost)
@@ -100,6 +121,29 @@ def plan_scoring(rules: Contribution, clients: int, seconds: float, cost: Cost) 
         )
         short = f"{within} fit into {seconds:.2g} s"
     return _with_method(rules, clients, evaluations, examples, short)
+
+
+def plan_on_clients(rules: Contribution, clients: int, seconds: float, each: float) -> ScoringPlan:
+    """What its clients are asked, within so many seconds. ``each``: what a model takes slow ones; 0: unknown."""
+    models, why = clients + 1, ""
+    budget = _budget(rules, seconds)
+    if clients < LEAST_CLIENTS:
+        why = f"each client is valued by {LEAST_CLIENTS - 1} others at least, and there are {clients} clients"
+    elif clients > MOST_CLIENTS:
+        why = f"{clients} clients would evaluate {models} models, and up to {MOST_CLIENTS} clients may"
+    elif rules.max_evaluations is not None and rules.max_evaluations < models:
+        why = f"{models} models would be evaluated, and {rules.max_evaluations} may be"
+    elif models * each > budget:
+        why = f"{models} models take a client {models * each:.2g} s, and may take {budget:.2g} s"
+    if why:
+        return ScoringPlan(evaluated_by=CLIENTS, note=f"{why}, {DIRECTIONS}")
+    return ScoringPlan(method=ON_CLIENTS, evaluations=models, evaluated_by=CLIENTS)
+
+
+def slowest_but_one(seconds: Iterable[float]) -> float:
+    """What it takes the slow ones, by their own word: of three and more, one that lies says nothing."""
+    found = sorted(seconds, reverse=True)
+    return 0.0 if not found else found[1] if len(found) >= LEAST_CLIENTS else found[0]
 
 
 def _wanted(rules: Contribution, clients: int) -> int:
@@ -125,7 +169,9 @@ def _with_method(
     if rules.method == AUTO:
         choice = choose_method(clients, max(evaluations, 1))
         name, used = choice.method, min(choice.evaluations, evaluations)
-        reason = "" if name else f"Shapley values need {clients + 2} evaluations at least, {ONLY}"
+        reason = (
+            "" if name else f"Shapley values need {clients + 2} evaluations at least, {DIRECTIONS}"
+        )
     else:
         least = require_method(rules.method).least(clients)
         enough = evaluations >= least and (rules.max_evaluations or least) >= least

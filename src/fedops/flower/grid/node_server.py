@@ -7,6 +7,7 @@ plays a simulation. Nothing outlives the process.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,7 +16,13 @@ from flwr.app import ArrayRecord, Message
 from flwr.serverapp import Grid
 
 from fedops.core import contracts as c
-from fedops.core.contracts.training import ARRAYS, CONFIG, HEADER, TrainingOrder
+from fedops.core.contracts.training import (
+    ARRAYS,
+    CONFIG,
+    HEADER,
+    TrainingOrder,
+    message_type_of,
+)
 from fedops.core.errors import Invalid
 from fedops.core.states import AssignmentStatus
 from fedops.flower.codec.messages import (
@@ -50,6 +57,8 @@ class NodeServer:
         self._spool = Path(spec.spool_dir)
         self._store = FolderBlobs(Path(spec.blobs_dir or self._spool / "blobs"))
         self._book = NodeWorkBook()
+        #: Evaluations are offered beside the rounds.
+        self._lock = threading.RLock()
         #: Node -> what the engine calls it.
         self._names: dict[int, str] = {}
         self._said = ""
@@ -129,6 +138,10 @@ class NodeServer:
         return self.offer(body.offers) if body.offers else c.Offered(assignments={})
 
     def offer(self, body: c.OfferBatch) -> c.Offered:
+        with self._lock:
+            return self._offer(body)
+
+    def _offer(self, body: c.OfferBatch) -> c.Offered:
         open_ = {offer.device: self._book.open_for(offer, body.round) for offer in body.offers}
         fresh = [offer for offer in body.offers if open_[offer.device] is None]
         messages = self._messages(body, fresh)
@@ -151,20 +164,26 @@ class NodeServer:
             order = TrainingOrder.from_values(values_of(document, CONFIG, "config") or {})
             ttl = max(TTL_SECONDS, body.deadline_seconds)
             node = nodes[offer.device]
-            made.append(encode_order(order, records[blob.sha256], offer.kind, node, ttl))
+            kind = message_type_of(offer.kind)
+            made.append(encode_order(order, records[blob.sha256], kind, node, ttl))
         return made
 
     def collect(self, body: c.CollectRequest) -> c.Collected:
         until = time.monotonic() + body.wait
         while True:
-            self._pull()
-            self._book.expire()
-            sequence, deliveries = self._book.since(body.after)
+            with self._lock:
+                self._pull()
+                self._book.expire()
+                sequence, deliveries = self._book.since(body.after)
             if deliveries or time.monotonic() >= until:
                 return c.Collected(sequence=sequence, deliveries=deliveries)
             time.sleep(_LOOK_SECONDS)
 
     def cancel(self, body: c.CancelRequest) -> None:
+        with self._lock:
+            self._cancel(body)
+
+    def _cancel(self, body: c.CancelRequest) -> None:
         for work in self._book.matching(ids=body.ids, round_=body.round):
             self._end(work, AssignmentStatus.EXPIRED, body.reason)
 

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -16,9 +17,9 @@ from pydantic import ValidationError
 
 from fedops.core.contracts import RoundScores
 from fedops.engine.run_setup import Setup
-from fedops.engine.scoring.scorer import Scorer, ScoringFailed, ScoringJob
+from fedops.engine.scoring.scorer import ModelFile, Scorer, ScoringFailed, ScoringJob
 from fedops.engine.scoring.scoring_plan import OFF
-from fedops.flower.scoring.scoring_process import answer_file, job_file
+from fedops.flower.scoring.scoring_process import BUILD_IN, answer_file, job_file
 from fedops.processes.process_tree import end_tree
 from fedops.processes.spawn import clean_env, let_go, spawn
 from fedops.storage.atomic_files import write_atomic
@@ -59,11 +60,25 @@ class ChildScorer:
         self._start()
 
     def score(self, job: ScoringJob, seconds: float) -> RoundScores:
+        answer = self._asked_for(plain_job(job), seconds)
+        try:
+            return RoundScores.model_validate(answer["scores"])
+        except (KeyError, ValidationError) as error:
+            raise ScoringFailed(f"its answer cannot be read: {error}"[:1_500]) from None
+
+    def build(self, job: ScoringJob, seconds: float) -> list[ModelFile]:
+        answer = self._asked_for({**plain_job(job), BUILD_IN: str(self._folder.parent)}, seconds)
+        try:
+            return [ModelFile(Path(path), sha256) for path, sha256 in answer["models"]]
+        except (KeyError, ValueError) as error:
+            raise ScoringFailed(f"its answer cannot be read: {error}"[:1_500]) from None
+
+    def _asked_for(self, job: dict[str, Any], seconds: float) -> dict[str, Any]:
         try:
             if self._child is None or self._child.poll() is not None:
                 self._start()
             self._jobs += 1
-            text = json.dumps(_plain(job)).encode()
+            text = json.dumps(job).encode()
             write_atomic(job_file(self._folder, self._jobs), text, mode=0o600, durable=False)
         except OSError as error:
             raise ScoringFailed(f"its process cannot be asked: {error}") from None
@@ -99,7 +114,7 @@ class ChildScorer:
             let_go(child)
             child.wait()
 
-    def _read(self, path: Path, deadline: float) -> RoundScores:
+    def _read(self, path: Path, deadline: float) -> dict[str, Any]:
         while not path.exists():
             child = self._child
             if child is None:
@@ -110,14 +125,11 @@ class ChildScorer:
                 self._end()
                 raise ScoringFailed("it took too long")
             time.sleep(_LOOK_SECONDS)
-        answer = json.loads(path.read_text(encoding="utf-8"))
+        answer: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         path.unlink()
         if "failed" in answer:
             raise ScoringFailed(str(answer["failed"])[:1_500])
-        try:
-            return RoundScores.model_validate(answer["scores"])
-        except (KeyError, ValidationError) as error:
-            raise ScoringFailed(f"its answer cannot be read: {error}"[:1_500]) from None
+        return answer
 
     def _last_words(self) -> str:
         try:
@@ -127,7 +139,8 @@ class ChildScorer:
         return said[-_LAST_CHARACTERS:].splitlines()[-1] if said else "it said nothing"
 
 
-def _plain(job: ScoringJob) -> dict[str, Any]:
+def plain_job(job: ScoringJob) -> dict[str, Any]:
+    """What the process is asked, as JSON."""
     return {
         "round": job.round,
         "plan": job.plan.model_dump(mode="json"),
@@ -140,4 +153,5 @@ def _plain(job: ScoringJob) -> dict[str, Any]:
         ],
         "basis": dict(job.basis),
         "history": dict(job.history),
+        "evaluations": None if job.evaluations is None else asdict(job.evaluations),
     }

@@ -30,9 +30,12 @@ from fedops.core.contracts import (
     RoundScores,
     ScoringPlan,
 )
+from fedops.engine.scoring.scorer import UpdateFile
 from fedops.engine.scoring.scoring_plan import LEAST_EXAMPLES
+from fedops.flower.scoring.coalition_files import build_coalitions, model_before
 from fedops.flower.scoring.relative_values import RelativeValues
 from fedops.flower.scoring.validation import Measure, Validation
+from fedops.flower.scoring.values_by_clients import value_by_clients
 from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext
 from fedops.scalize.flow.manifest import make_importable
 from fedops.scalize.flow.project import Project
@@ -101,13 +104,14 @@ class JobScoring:
             _change(before, job["previous"], updates[0]),
             gradients,
         )
+        known, said = value_by_clients(job["evaluations"], devices)
         values = measure if plan.method is not None else None
         rng = np.random.default_rng(job["seed"])
-        found = score_round(round_, values, max(plan.evaluations, 1), rng, plan.method)
+        found = score_round(round_, values, max(plan.evaluations, 1), rng, plan.method, known)
         history, anew = _added(job["history"].get("clients"), devices, found)
         relative = RelativeValues.of({} if anew else job["history"].get("relative", {}))
         relative.add(devices, found.value)
-        notes = [plan.note, note, anew, *(found.value.notes if found.value else ())]
+        notes = [plan.note, said, note, anew, *(found.value.notes if found.value else ())]
         return RoundScores(
             round=job["round"],
             method=found.value.method if found.value else None,
@@ -124,6 +128,15 @@ class JobScoring:
             evaluation_seconds=self._took[0] or None,
             direction_seconds=self._took[1],
         )
+
+    def build(self, job: Mapping[str, Any], folder: Path) -> list[tuple[str, str]]:
+        """The models that the round's clients evaluate: path and sha256 of each."""
+        before = model_before(Path(job["before"]), self._adapter.contract)
+        updates = [
+            UpdateFile(one["device"], Path(one["path"]), one["examples"]) for one in job["updates"]
+        ]
+        made = build_coalitions(before, updates, folder, job["round"])
+        return [(str(one.path), one.sha256) for one in made]
 
     def _measure(self, plan: ScoringPlan, seed: int) -> Measure | None:
         if self._validation is None or plan.examples == 0:

@@ -21,6 +21,8 @@ from fedops.storage.atomic_files import write_atomic
 
 #: How much lower its priority is than that of the FL server, which is lower than the Server Manager's.
 NICE = 15
+#: Of a job: the folder for the models of its coalitions, which are made and not scored.
+BUILD_IN = "build_in"
 _LOOK_SECONDS = 0.02
 
 
@@ -61,6 +63,8 @@ def _next(path: Path) -> dict[str, Any]:
 
 def _answer(scoring: Any, job: dict[str, Any]) -> dict[str, Any]:
     try:
+        if BUILD_IN in job:
+            return {"models": scoring.build(job, Path(job[BUILD_IN]))}
         return {"scores": scoring.score(job).model_dump(mode="json")}
     except FedOpsError as error:
         return {"failed": error.message}

@@ -8,11 +8,15 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import Stage
+from fedops.core.contracts.training import COALITION
 from fedops.core.reasons.why import WorkFacts
 from fedops.core.states import ASSIGNMENT_OPEN, ATTEMPT_LIVE, AssignmentStatus
 from fedops.server.assignments.assignments import ENDED_BY_SERVER, Seen
 from fedops.server.database.tables import AssignmentRow, AttemptRow
 from fedops.server.events.notifications import OpenWork
+
+#: Chooses the evaluations that a round's scores are made of; the others are work of the rounds themselves.
+FOR_SCORES = AssignmentRow.kind.startswith(COALITION, autoescape=True)
 
 
 def open_rows(session: Session, *where: ColumnElement[bool]) -> list[AssignmentRow]:

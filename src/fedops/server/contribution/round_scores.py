@@ -19,6 +19,7 @@ from fedops.core.contracts.training import TRAIN
 from fedops.core.errors import Conflict
 from fedops.core.states import AssignmentStatus, ParticipationStatus
 from fedops.server.assignments import assignments
+from fedops.server.contribution import client_evaluations
 from fedops.server.database.tables import (
     ArtifactRow,
     AssignmentRow,
@@ -74,6 +75,7 @@ def keep_scores(
     row.seconds, row.note, row.basis = body.seconds, body.note, body.basis
     row.scores, row.standings, row.history = plain["scores"], plain["standings"], body.history
     session.flush()
+    client_evaluations.end(session, run, body.round, now)
     _forget_histories(session, run, body.round)
     _log(session, attempt, run, body, now)
 
@@ -181,6 +183,7 @@ def _unscored(session: Session, run: RunRow, row: RoundScoresRow) -> UnscoredRou
         previous=_model_of(session, run, row.round - 2),
         deliveries=list(last.values()) if last.keys() == examples.keys() else [],
         examples=examples,
+        evaluations=client_evaluations.over(session, run, row.round),
     )
 
 

@@ -14,10 +14,11 @@ from fedops.core.contracts import (
     RoundBegin,
     RoundCommit,
 )
+from fedops.core.contracts.training import is_coalition_kind
 from fedops.core.errors import AttemptSuperseded, Conflict, Invalid
 from fedops.core.states import ENROLMENT_DISTRUSTED, AssignmentStatus, ParticipationStatus
 from fedops.server.assignments import assignments
-from fedops.server.contribution import round_scores
+from fedops.server.contribution import client_evaluations, round_scores
 from fedops.server.database import blob_rows
 from fedops.server.database.compare_and_set import compare_and_set
 from fedops.server.database.tables import (
@@ -96,9 +97,12 @@ def _end_others(session: Session, run: RunRow, number: int, names: set[str], now
 
 
 def make_offers(session: Session, attempt_id: int, batch: OfferBatch, now: float) -> Offered:
-    """More work in a round that was begun, or beside the rounds."""
+    """More work in a round that was begun, or beside the rounds; evaluations for a committed one's scores."""
     attempt, run = require_current_attempt(session, attempt_id)
-    if batch.round is not None:
+    of_coalitions = [is_coalition_kind(one.kind) for one in batch.offers]
+    if batch.round is not None and of_coalitions and all(of_coalitions):
+        client_evaluations.require_awaited(session, run, batch.round)
+    elif batch.round is not None:
         row = _require_begun(session, attempt, run, batch.round)
         row.begun_from = row.begun_from or batch.model
     return offer(session, attempt, run, batch, now)

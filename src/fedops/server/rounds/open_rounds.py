@@ -12,7 +12,7 @@ from fedops.core.contracts import OpenAssignment, OpenRound
 from fedops.core.presence import is_online
 from fedops.core.reasons.durations import duration
 from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus, Enrolment
-from fedops.server.assignments import assignments
+from fedops.server.assignments import assignments, open_work
 from fedops.server.database.read_models import read_as
 from fedops.server.database.tables import (
     AssignmentRow,
@@ -61,6 +61,7 @@ def _latest(session: Session, run_id: int, number: int) -> list[AssignmentRow]:
         .join(DeviceRow, DeviceRow.id == AssignmentRow.device_id)
         .where(
             *assignments.assignments_of_run(run_id, number),
+            ~open_work.FOR_SCORES,
             DeviceRow.enrolment == Enrolment.APPROVED,
         )
         .order_by(AssignmentRow.retry, AssignmentRow.offered_at)

@@ -106,7 +106,10 @@ class WorkHub:
                 if notice.cancelled is not None:
                     self._released.add(notice.assignment_id)
                 self._drop(device, notice.assignment_id)
-        if notice.cancelled is not None:  # else the device knows: it was its own call
+            if notice.cancelled is None:
+                device.given.clear()  # it has room for what it could not take before
+            news = notice.cancelled is not None or bool(device.pieces)
+        if news:  # else the device knows: it was its own call
             self._wake_ups.wake([notice.device_id])
 
     def _remember(self, notice: WorkOver) -> None:

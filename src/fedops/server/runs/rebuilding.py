@@ -17,6 +17,7 @@ from fedops.core.contracts import Rebuild, RunStart
 from fedops.core.errors import Conflict
 from fedops.core.reasons.durations import pluralised
 from fedops.core.states import AssignmentStatus, Enrolment, ParticipationStatus, RunStatus
+from fedops.server.assignments import open_work
 from fedops.server.database.lookup import require_device, require_run
 from fedops.server.database.tables import (
     AssignmentRow,
@@ -179,6 +180,7 @@ def _results(session: Session, run_id: int, number: int) -> dict[str, list[Assig
         AssignmentRow.round == number,
         AssignmentRow.status == AssignmentStatus.CHECKED,
         AssignmentRow.pruned_at.is_(None),
+        ~open_work.FOR_SCORES,
     )
     found: dict[str, list[AssignmentRow]] = {}
     for row in session.scalars(query.order_by(AssignmentRow.device_id, AssignmentRow.kind)):

@@ -14,6 +14,7 @@ from fedops.core.contracts.training import (
     METRICS,
     ClientMetrics,
     UpdateHeader,
+    coalition_kind,
 )
 from fedops.storage.payloads import Payload, write_payload
 
@@ -42,6 +43,11 @@ def test_of_a_training_both_and_the_received_model_is_of_the_round_before(tmp_pa
 def test_of_an_evaluation(tmp_path: Path) -> None:
     path = written(tmp_path / "r", **{EVAL_METRICS: ClientMetrics(2, {"loss": 0.25})})
     assert metrics_of(path, "evaluate") == [Measured("eval_loss", 0.25, 7, 3)]
+
+
+def test_of_the_model_of_a_coalition_nothing(tmp_path: Path) -> None:
+    path = written(tmp_path / "r", **{EVAL_METRICS: ClientMetrics(2, {"loss": 0.25})})
+    assert metrics_of(path, coalition_kind(2)) == []
 
 
 def test_of_what_is_none_of_ours_nothing(tmp_path: Path) -> None:

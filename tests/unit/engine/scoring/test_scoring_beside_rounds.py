@@ -14,7 +14,14 @@ from fedops.core import contracts as c
 from fedops.core.errors import AttemptSuperseded
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.scoring.round_scoring import RoundScoring
-from fedops.engine.scoring.scorer import ScoringFailed, ScoringJob, UpdateFile
+from fedops.engine.scoring.scorer import (
+    Evaluated,
+    Evaluations,
+    ModelFile,
+    ScoringFailed,
+    ScoringJob,
+    UpdateFile,
+)
 
 RULES = Contribution(method="auto", max_evaluations=10)
 FILES = [UpdateFile("b", Path("b"), 20), UpdateFile("a", Path("a"), 10)]
@@ -53,9 +60,37 @@ class FakeScorer:
             history=known,
         )
 
+    def build(self, job: ScoringJob, seconds: float) -> list[ModelFile]:
+        return [ModelFile(Path(f"model-{job.round}"), "digest")]
+
     def close(self) -> None:
         self.closed = True
         self.free.set()
+
+
+class FakeEvaluator:
+    """Its clients measured what it is told."""
+
+    def __init__(self) -> None:
+        self.built: list[ModelFile] = []
+        self.said: list[tuple[str, int]] = []
+        self.found = Evaluations({"a": Evaluated([1.0, None, 0.5], 10)}, "by clients", 2.0, 0.5)
+
+    def take(self, delivery: c.Delivery) -> bool:
+        return delivery.kind == "evaluate.coalition_1"
+
+    def begun(self, round_: int) -> None:
+        self.said.append(("begun", round_))
+
+    def awaited(self, round_: int) -> None:
+        self.said.append(("awaited", round_))
+
+    def evaluate(self, job: ScoringJob, build: Callable[[], list[ModelFile]]) -> Evaluations:
+        self.built += build()
+        return self.found
+
+    def close(self) -> None:
+        self.said.append(("closed", 0))
 
 
 class FakeApi:
@@ -243,3 +278,41 @@ def test_a_round_that_would_cost_more_than_is_saved_is_not_scored_and_that_is_sa
     assert [n for n, plan in planned.items() if plan is not None] == [10]
     assert planned[10] is not None
     assert planned[10].note.startswith("rounds 2 to 9 were not scored, to stay within a tenth")
+
+
+def by_clients(scorer: FakeScorer, api: FakeApi, evaluator: FakeEvaluator) -> RoundScoring:
+    rules = Contribution(method="auto", utility="clients", max_seconds=3.0)
+    link = ServerLink(api)  # type: ignore[arg-type]
+    return RoundScoring(rules, spec(), "f", 0, link, scorer, evaluator)
+
+
+def test_what_clients_measured_is_scored_and_its_time_is_counted(trial: Trial) -> None:
+    evaluator = FakeEvaluator()
+    scoring = by_clients(trial.scorer, trial.api, evaluator)
+    plan = scoring.plan(1, 4, 10.0, 0.0, 0.1)
+    assert plan is not None
+    assert (plan.method, plan.evaluated_by) == ("leave_one_out", "clients")
+    scoring.begin(1, plan, FILES, HERE, None, "digits")
+    while scoring.missing_for(9) is not None:
+        scoring.wait(0.05)
+    assert evaluator.built == [ModelFile(Path("model-1"), "digest")]
+    assert trial.scorer.jobs[0].evaluations == evaluator.found
+    assert trial.api.scored[0].seconds == 2.5
+    assert trial.api.scored[0].basis["measured on"] == "the clients' own examples"
+    slower = scoring.plan(2, 6, 10.0, 0.0, 0.1)  # 7 models of 0.5 s each, as it now knows
+    assert slower is not None
+    assert slower.note.startswith("7 models take a client 3.5 s, and may take 3 s")
+    scoring.close()
+    assert evaluator.said == [("closed", 0)]
+
+
+def test_directions_alone_ask_no_client(trial: Trial) -> None:
+    evaluator = FakeEvaluator()
+    scoring = by_clients(trial.scorer, trial.api, evaluator)
+    plan = scoring.plan(1, 2, 10.0, 0.0)
+    assert plan is not None
+    scoring.begin(1, plan, FILES, HERE, None, "digits")
+    while scoring.missing_for(9) is not None:
+        scoring.wait(0.05)
+    assert evaluator.built == []
+    assert trial.scorer.jobs[0].evaluations is None

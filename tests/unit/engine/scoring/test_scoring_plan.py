@@ -6,16 +6,19 @@ import pytest
 from pydantic import ValidationError
 
 from fedops.config.schema import Contribution
-from fedops.core.contracts import RoundScores
+from fedops.core.contracts import RoundScores, ScoringPlan
 from fedops.core.errors import Invalid
 from fedops.engine.scoring.saved_time import SavedTime
 from fedops.engine.scoring.scoring_plan import (
+    ASK_CLIENTS,
     NO_DATA,
     Cost,
     cost_after,
     is_scored,
+    plan_on_clients,
     plan_scoring,
     require_contribution,
+    slowest_but_one,
 )
 
 #: A thousand examples, each of which takes a tenth of a millisecond.
@@ -61,8 +64,61 @@ def test_a_method_that_was_asked_for_is_used_or_it_is_said_why_not() -> None:
 
 
 def test_without_validation_data_directions_are_left() -> None:
-    plan = plan_scoring(rules(), 6, 100.0, Cost(0, 0.0))
+    plan = plan_scoring(rules(utility="server"), 6, 100.0, Cost(0, 0.0))
     assert (plan.method, plan.evaluations, plan.examples, plan.note) == (None, 0, 0, NO_DATA)
+    assert plan_scoring(rules(), 6, 100.0, Cost(0, 0.0)).note == f"{NO_DATA}; {ASK_CLIENTS}"
+
+
+def on_clients(clients: int, each: float, **values: object) -> ScoringPlan:
+    return plan_on_clients(rules(utility="clients", **values), clients, 6.0, each)
+
+
+def test_clients_evaluate_one_model_more_than_there_are_of_them() -> None:
+    plan = on_clients(5, 0.9)
+    assert (plan.method, plan.evaluations, plan.evaluated_by) == ("leave_one_out", 6, "clients")
+    assert (plan.examples, plan.note) == (0, "")
+    assert on_clients(5, 0.0).method == "leave_one_out"  # not known yet: it is tried
+
+
+@pytest.mark.parametrize(
+    ("clients", "each", "values", "why"),
+    [
+        (2, 0.0, {}, "each client is valued by 2 others at least, and there are 2 clients"),
+        (51, 0.0, {}, "51 clients would evaluate 52 models, and up to 50 clients may"),
+        (5, 1.1, {}, "6 models take a client 6.6 s, and may take 6 s"),
+        (5, 1.1, {"max_seconds": 3.0}, "6 models take a client 6.6 s, and may take 3 s"),
+        (5, 0.1, {"max_evaluations": 5}, "6 models would be evaluated, and 5 may be"),
+    ],
+)
+def test_what_clients_cannot_evaluate_leaves_the_directions(
+    clients: int, each: float, values: dict[str, object], why: str
+) -> None:
+    plan = on_clients(clients, each, **values)
+    assert (plan.method, plan.evaluations) == (None, 0)
+    assert plan.note == f"{why}, so there are only the scores of the updates' directions"
+
+
+def test_a_number_of_evaluations_sets_no_limit_of_time_on_clients_either() -> None:
+    assert on_clients(5, 100.0, max_evaluations=6).method == "leave_one_out"
+
+
+def test_one_that_lies_about_its_time_is_not_heard() -> None:
+    assert slowest_but_one([0.2, 1e6, 0.5]) == 0.5
+    assert slowest_but_one([0.2, 0.5]) == 0.5
+    assert slowest_but_one([]) == 0.0
+
+
+@pytest.mark.parametrize("method", ["shapley", "kernel_shap", "individual"])
+def test_a_method_that_needs_other_models_is_refused_with_those_that_do_not(method: str) -> None:
+    with pytest.raises(Invalid, match=f"'{method}' evaluates other models .* 'auto' or 'leave_one"):
+        require_contribution(rules(method=method, utility="clients"))
+    require_contribution(rules(method=method, utility="server"))
+    require_contribution(rules(method="leave_one_out", utility="clients"))
+
+
+def test_who_else_could_evaluate_is_said_with_those_who_can() -> None:
+    with pytest.raises(ValidationError, match="'auto', 'server' or 'clients'"):
+        rules(utility="devices")
 
 
 def test_only_some_rounds_are_scored_if_that_is_wanted() -> None:

@@ -189,6 +189,27 @@ def test_what_is_delivered_is_forgotten() -> None:
     asyncio.run(play())
 
 
+def test_who_is_done_with_one_piece_is_given_the_others_at_once() -> None:
+    async def play() -> None:
+        world = _World()
+        world.hub.offered([_work(1), _work(2)])
+        assert len((await world.poll(wait=10)).offers) == 2  # it takes one at a time
+        waiting = asyncio.create_task(world.poll(1, wait=10))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()
+        world.hub.over(WorkOver(_id(1), "d"))
+        assert [offer.id for offer in (await asyncio.wait_for(waiting, 0.5)).offers] == [_id(2)]
+        waiting = asyncio.create_task(world.poll(2, wait=10))
+        await asyncio.sleep(0.05)
+        world.hub.over(WorkOver(_id(2), "d"))
+        await asyncio.sleep(0.05)
+        assert not waiting.done()  # there is nothing left to be told
+        world.hub.close()
+        await waiting
+
+    asyncio.run(play())
+
+
 def test_two_copies_get_no_offers_and_cause_no_busy_loop() -> None:
     async def play() -> None:
         world = _World()
