@@ -124,7 +124,7 @@ def plan_scoring(rules: Contribution, clients: int, seconds: float, cost: Cost) 
 
 
 def plan_on_clients(rules: Contribution, clients: int, seconds: float, each: float) -> ScoringPlan:
-    """What its clients are asked, within so many seconds. ``each``: what a model takes slow ones; 0: unknown."""
+    """What its clients are asked, within so many seconds. ``each``: of a model on slow ones; 0: unknown."""
     models, why = clients + 1, ""
     budget = _budget(rules, seconds)
     if clients < LEAST_CLIENTS:
