@@ -20,6 +20,8 @@ from fedops.flower.scoring.job_scoring import JobScoring
 class OwnScorer:
     """Scores without a process, on no validation data."""
 
+    is_ready = True
+
     def __init__(self, setup: Setup) -> None:
         self.built: list[list[str]] = []
         self._folder = setup.spool

@@ -13,6 +13,8 @@ REPLAY = c.IntegrityFinding(kind="replay", evidence="it is the last change")
 class TableScorer:
     """Adds what the table says to the history, for each device that took part."""
 
+    is_ready = True
+
     def __init__(self, worth: Mapping[str, float], replaying: Collection[str] = ()) -> None:
         """``replaying``: who is found to replay, from the first round on."""
         self.worth = worth

@@ -25,7 +25,7 @@ from fedops.engine.instructions import Instructions, ModelBlobs, Orders
 from fedops.engine.link.blob_files import BlobFiles
 from fedops.engine.link.deliveries import DeliveryStream
 from fedops.engine.link.disk_space import may_pass
-from fedops.engine.link.exit_reasons import RunFailed, heed
+from fedops.engine.link.exit_reasons import RunFailed, StopRequested, heed, too_few_replies
 from fedops.engine.link.server_link import ServerLink
 from fedops.engine.recruiting import Recruiter
 from fedops.engine.reply_limits import ReplyLimits
@@ -95,9 +95,7 @@ class RoundEngine:
             for round_ in range(self._spec.next_round, self._spec.rounds + 1):
                 last = self._play(round_)
                 self._forget_before(round_)
-            found = self._evaluate_final(last)
-            self._await_last_scores()
-            return found
+            return self._after_the_last(last)
         except OSError as error:
             if may_pass(error, self._setup.spool):
                 raise
@@ -107,6 +105,17 @@ class RoundEngine:
             raise RunFailed(FailureReason.ENGINE_ERROR, text) from error
         finally:
             self._scoring.close()
+
+    def _after_the_last(self, last: Collection | None) -> dict[str, float]:
+        """All rounds are committed. Who stops the run now has what they have made all the same."""
+        found: dict[str, float] = {}
+        try:
+            found = self._evaluate_final(last)
+            self._await_last_scores()
+        except StopRequested as stop:
+            if stop.outcome == "paused":
+                raise
+        return found
 
     # --- one round -------------------------------------------------------------------------------
 
@@ -147,7 +156,7 @@ class RoundEngine:
             ]
             self._scoring.begin(round_, plan, files, before, self._before_last, self._dataset)
         self._before_last = before
-        heed(command)
+        heed(command if command == "pause" or round_ < self._spec.rounds else "continue")
         return collection
 
     def _aggregate(self, round_: int, collection: Collection, timing: Timing) -> None:
@@ -192,7 +201,7 @@ class RoundEngine:
             if self._is_done(round_, first, collection, available):
                 return collection
             if self._spec.replays is not None:  # there are no others
-                raise self._failure(round_, collection, self._rules.quorum(available))
+                raise self._too_few(round_, collection, available)
             first += 1
         for retry in range(first, self._rules.policy.max_retries + 1):
             if retry:  # clients may have failed because of what they were given
@@ -206,7 +215,7 @@ class RoundEngine:
                 available = self._try(round_, retry, ready, collection)
             if self._is_done(round_, retry, collection, available):
                 return collection
-        raise self._failure(round_, collection, self._rules.quorum(available))
+        raise self._too_few(round_, collection, available)
 
     def _await_scores(self, round_: int) -> None:
         """Choose with the scores that this round goes by, whoever chooses, and however late they come."""
@@ -218,7 +227,7 @@ class RoundEngine:
         self._recruiter.know(self._scoring.standings(round_))
 
     def _await_last_scores(self) -> None:
-        """What is being scored is the run's own; who stops the run does not wait for it."""
+        """What is being scored is the run's own."""
         self._scoring.begun(self._spec.rounds + 1)
         while (late := self._scoring.missing_for(self._spec.rounds + 2 * LATER)) is not None:
             self._say("evaluating", self._spec.rounds, f"waits for the scores of round {late}")
@@ -242,8 +251,8 @@ class RoundEngine:
             on_change=lambda now: self._say_training(round_, now),
         )
 
-    def _place(self, folder: str) -> Place:
-        return Place(self._link, self._stream, self._files, self._setup.spool / folder)
+    def _place(self, name: str) -> Place:
+        return Place(self._link, self._stream, self._files, self._setup.spool / name)
 
     def _instructions(self) -> Instructions:
         blobs = ModelBlobs.hand_over(self._model, self._files, self._setup.spool)
@@ -302,6 +311,13 @@ class RoundEngine:
         logger.warning("round %d, try %d: %s", round_, retry + 1, collection.unanswered())
         return False
 
+    def _too_few(self, round_: int, collection: Collection, available: int) -> RunFailed:
+        failed = any(not is_of_device(why) for why in collection.failed.values())
+        of_app = failed or bool(collection.rejected or collection.refused)
+        quorum, tries = self._rules.quorum(available), self._rules.policy.max_retries + 1
+        got = f"{len(collection.updates)} of the {quorum} replies it needs in {tries} tries"
+        return too_few_replies(round_, got, collection.unanswered(), fault_of_app=of_app)
+
     def _agree_on_dataset(self, collection: Collection) -> None:
         """All clients of a run train on the same data set; the first updates say which."""
         named = {
@@ -315,16 +331,6 @@ class RoundEngine:
             if name != self._dataset:
                 why = f"its data set is '{name}', and the run's is '{self._dataset}'"
                 collection.refuse(device, why)
-
-    def _failure(self, round_: int, collection: Collection, quorum: int) -> RunFailed:
-        failed = [why for why in collection.failed.values() if not is_of_device(why)]
-        of_app = failed or collection.rejected or collection.refused
-        reason = FailureReason.APP_ERROR if of_app else FailureReason.TOO_FEW_CLIENTS
-        missing = sorted(collection.unanswered().items())
-        causes = "; ".join(f"{name}: {why}" for name, why in missing)
-        tries = self._rules.policy.max_retries + 1
-        got = f"{len(collection.updates)} of the {quorum} replies it needs"
-        return RunFailed(reason, f"round {round_} got {got} in {tries} tries: {causes}"[:4_000])
 
     def _forget_before(self, round_: int) -> None:
         """Keep the files of the last round, and those that are needed to score rounds."""
@@ -360,8 +366,6 @@ class RoundEngine:
         # A reply with a metric that is no number is rejected.
         self.evaluated |= bool(collection.checked or collection.rejected)
         return client_metrics(collection.checked)
-
-    # --- saying what it does ---------------------------------------------------------------------
 
     def _say_waiting(self, round_: int, why: str, needed: int, begins_in: float | None) -> None:
         self._say("waiting", round_, why, needed=needed, begins_in=begins_in)

@@ -9,6 +9,7 @@ import sys
 
 from fedops.algorithms.selection.registry import make_selector
 from fedops.engine.scoring.scoring_plan import require_contribution
+from fedops.flower.strategies.strategy_check import require_suitable
 from fedops.flower.strategies.strategy_factory import make_strategy
 from fedops.scalize.adapter.protocol import ModelAdapter
 from fedops.scalize.check.check_process import Further, main
@@ -23,10 +24,11 @@ class InARun(Further):
     def look_at(self, project: Project) -> None:
         """Make the strategy and the selector that the config names."""
         wanted = project.config.server.strategy
-        make_strategy(wanted.target, wanted.kwargs, [project.app_dir])
+        made = make_strategy(wanted.target, wanted.kwargs, [project.app_dir])
         chosen = project.config.server.selection
         make_selector(chosen.selector, chosen.options)
         require_contribution(project.config.server.contribution)
+        require_suitable(made, project.config)
 
     def look_at_built(self, project: Project, adapter: ModelAdapter, split: DataSplit) -> None:
         """Open what ``[xai]`` asks for, and write nothing."""

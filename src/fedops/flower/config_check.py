@@ -19,6 +19,7 @@ from fedops.core.contracts.confinement import Confinement
 from fedops.core.errors import Forbidden, Invalid
 from fedops.core.suggestions import comma_list, did_you_mean
 from fedops.engine.scoring.scoring_plan import require_contribution
+from fedops.flower.strategies.strategy_check import require_suitable
 from fedops.flower.strategies.strategy_factory import make_strategy
 from fedops.platforms.processes import lower_priority
 from fedops.processes.confining import confine
@@ -77,9 +78,10 @@ def _look(app_dir: Path, plain: dict[str, Any], only_strategy: bool) -> None:
     if not project.manifest.own_server_app:
         make_importable(project.manifest)
         strategy = config.server.strategy
-        make_strategy(strategy.target, strategy.kwargs, [app_dir])
+        made = make_strategy(strategy.target, strategy.kwargs, [app_dir])
         make_selector(config.server.selection.selector, config.server.selection.options)
         require_contribution(config.server.contribution)
+        require_suitable(made, config)
     if not only_strategy and project.call("model") is not None:
         _check_layer(config, project.make_adapter(config.random_seed))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,9 @@ from fedops.api_client import EngineClient
 from fedops.core import contracts as c
 from fedops.core.errors import AttemptSuperseded
 from fedops.core.states import RunStatus
+from fedops.engine.scoring.scorer import ScoringJob
 from fedops.server.runs import attempts
+from fedops.waiting import wait_until
 
 NAMES = ["d1", "d2", "d3", "d4", "d5", "d6"]
 WORTH = {"d1": 0.02, "d2": 0.9, "d3": 0.05, "d4": 0.01, "d5": 1.0, "d6": 0.03}
@@ -145,6 +148,38 @@ def test_a_run_that_is_continued_chooses_as_it_would_have(world: World, tmp_path
         assert [one.scored_at is not None for one in other.operator.contributions(broken)] == (
             [True] * ROUNDS
         )
+
+
+class NeverDone(TableScorer):
+    """Its last round is still being scored when the test ends."""
+
+    def __init__(self) -> None:
+        super().__init__(WORTH)
+        self.last, self.closed = threading.Event(), threading.Event()
+
+    def score(self, job: ScoringJob, seconds: float) -> c.RoundScores:
+        if job.round == ROUNDS:
+            self.last.set()
+            self.closed.wait(30)
+        return super().score(job, seconds)
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def test_who_stops_a_run_whose_rounds_are_done_has_its_model(world: World) -> None:
+    run_id, scorer = start(world), NeverDone()
+    rounds = threading.Thread(
+        target=play, args=(world, run_id), kwargs={"scorer": scorer, **SERVER}
+    )
+    rounds.start()
+    assert scorer.last.wait(30)
+    waits = f"round {ROUNDS} of {ROUNDS}: evaluating, waits for the scores of round {ROUNDS}, for"
+    assert wait_until(lambda: world.operator.run(run_id).why.startswith(waits), 30, every=0.05)
+    world.operator.stop_run(run_id)
+    rounds.join(30)
+    run = world.operator.run(run_id)
+    assert (run.status, run.version) == (RunStatus.COMPLETED, 1)
 
 
 def test_the_first_round_of_the_next_run_goes_by_what_the_last_one_came_to(world: World) -> None:

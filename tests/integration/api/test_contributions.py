@@ -212,3 +212,33 @@ def test_scores_follow_a_device_to_another_name(
     assert set(state.history["clients"]["clients"]) == set(found)
     assert set(state.history["relative"]) == {"clients"}
     assert {one.device for one in state.known[0].standings} == set(found)
+
+
+def test_a_device_is_not_removed_while_a_run_scores_its_task(
+    world: World, running: tuple[int, EngineClient]
+) -> None:
+    run_id, engine = running
+    world.operator.decide_device("b", "remove")  # it has done nothing, and nothing is measured
+    world.operator.stop_run(run_id)
+    engine.finish(c.EngineFinish(outcome="stopped"))
+    run, _ = world.running("mnist", "server.contribution.method=auto")
+    with pytest.raises(
+        Conflict, match=f"takes part in run {run.id}: remove it when the run is over"
+    ):
+        world.operator.decide_device("a", "remove")
+
+
+def test_what_the_run_before_came_to_is_kept_until_there_is_another_run(
+    world: World, running: tuple[int, EngineClient]
+) -> None:
+    """A run whose rounds are all done again begins with it once more."""
+    run_id, engine = running
+    for number in (1, 2):
+        play(world, engine, number)
+    world.operator.stop_run(run_id)
+    engine.finish(c.EngineFinish(outcome="stopped"))
+    _, later = world.running()
+    play(world, later, 1)
+    with world.manager.services.db.write() as session:
+        checkpoints.fall_back_a_round(session, 2, {1: "it is no safetensors file"}, world.clock())
+    assert later.hello(c.EngineHello(pid=4711)).contribution.history == {"last_round": 2}

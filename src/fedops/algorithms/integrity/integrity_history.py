@@ -2,7 +2,8 @@
 
 The integrity of a client is the mean of its scores in the last rounds, and so is on the scale of a robust z:
 0 is typical, -6 the least. A finding is confirmed when it came out in several of them; one round may be
-chance. Rounds are forgotten after a while, so that nobody is judged by them for ever.
+chance. A client is judged by the last rounds that it took part in, and by none that is long ago, so that
+nobody is judged by them for ever.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from fedops.algorithms.integrity.findings import Finding
 from fedops.algorithms.integrity.judging import Judgement
 from fedops.algorithms.integrity.update_evidence import UpdateEvidence
 
-#: Rounds further back than this are forgotten.
-MEMORY = 20
+#: So many rounds of a client are remembered, and none for more rounds of the task than this.
+MEMORY, AGE = 20, 300
 #: How many rounds must show it, and what share of those the client took part in.
 CONFIRMED_BY: dict[str, int] = {"free_rider": 2, "replay": 2, "noise": 3, "sign_flipped": 2}
 CONFIRMED_SHARE = 0.5
@@ -70,7 +71,7 @@ def remember(
 
 def recent(known: Sequence[JudgedRound], now: int) -> tuple[JudgedRound, ...]:
     """Those that still count in round ``now``."""
-    return tuple(one for one in known if one.round > now - MEMORY)
+    return tuple(one for one in known if one.round > now - AGE)[-MEMORY:]
 
 
 def integrity_of(known: Sequence[JudgedRound]) -> Integrity:
@@ -92,7 +93,7 @@ def _confirmed(known: Sequence[JudgedRound]) -> list[Finding]:
 
 def _latest(known: Sequence[JudgedRound], name: str) -> str:
     return next(
-        f"in round {one.round} {found.evidence}"
+        f"the last time {found.evidence}"
         for one in reversed(known)
         for found in one.judgement.findings
         if found.name == name

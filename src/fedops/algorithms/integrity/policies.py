@@ -6,7 +6,7 @@ downweight  a client with a confirmed finding counts a tenth; a low score withou
             from 1 at -1.5 to a quarter at -4
 
 If more than half of the clients have findings, nothing follows for anybody: what all are compared with is
-then not known to be honest. An excluded client returns when its rounds are forgotten.
+then not known to be honest. An excluded client returns when its rounds are forgotten, after 300 of the task.
 """
 
 from __future__ import annotations

@@ -307,6 +307,8 @@ def _running(run: RunFacts) -> str:
         return what + _replies(run, progress) + _so_long(run)
     if progress.phase == "aggregating" and progress.replied:
         what += f" {pluralised(len(progress.replied), 'update')}"
+    if progress.phase == "evaluating" and progress.detail:
+        what += f", {progress.detail},"
     return f"{what} for {duration_of_limit(run.progress_seconds, run.limit_seconds)}"
 
 

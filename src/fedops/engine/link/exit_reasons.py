@@ -28,6 +28,15 @@ class RunFailed(Exception):
         self.reason, self.text = reason, text
 
 
+def too_few_replies(
+    round_: int, got: str, missing: Mapping[str, str], *, fault_of_app: bool
+) -> RunFailed:
+    """``got``: how many there are, of how many; ``missing``: why the others' are not there, by name."""
+    reason = FailureReason.APP_ERROR if fault_of_app else FailureReason.TOO_FEW_CLIENTS
+    causes = "; ".join(f"{name}: {why}" for name, why in sorted(missing.items()))
+    return RunFailed(reason, f"round {round_} got {got}: {causes or 'nobody was asked'}"[:4_000])
+
+
 def heed(command: str) -> None:
     """Go on, or ``StopRequested``."""
     if command in COMMAND_OUTCOMES:

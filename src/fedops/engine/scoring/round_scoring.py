@@ -21,7 +21,7 @@ from fedops.core.errors import AttemptSuperseded, FedOpsError
 from fedops.core.seeds import client_seed
 from fedops.engine.link.deliveries import DeliveryStream
 from fedops.engine.link.server_link import ServerLink
-from fedops.engine.scoring.saved_time import SavedTime
+from fedops.engine.scoring.saved_time import NOT_READY, TOO_DEAR, SavedTime
 from fedops.engine.scoring.scorer import (
     ClientEvaluator,
     Evaluations,
@@ -112,14 +112,20 @@ class RoundScoring:
             if self._evaluator is not None:
                 self._each = max(elsewhere, self._each)
                 return plan_on_clients(self._rules, clients, budget, self._each)
-            if limits_time_only(self._rules) and budget < known.least:
-                self._saved.skip(round_)
+            if limits_time_only(self._rules) and (why := self._why_not(budget)):
+                self._saved.skip(round_, why)
                 return None
             skipped = self._saved.said()
         measured = evaluating / known.examples if known.examples else 0.0
         cost = replace(known, seconds=known.seconds or measured)
         plan = plan_scoring(self._rules, clients, budget, cost)
         return plan.model_copy(update={"note": _joined(skipped, plan.note)[:1_000]})
+
+    def _why_not(self, budget: float) -> str:
+        """Why a round is not scored with what is saved; "": it is."""
+        if self._scorer is not None and not self._scorer.is_ready:
+            return NOT_READY
+        return TOO_DEAR if budget < self._cost.least else ""
 
     def begin(
         self,

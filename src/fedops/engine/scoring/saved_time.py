@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from fedops.engine.scoring.scoring_plan import SHARE
 
+#: Why a round is not scored: it would cost more than is saved; nobody could begin with it.
+TOO_DEAR, NOT_READY = (
+    "to stay within a tenth of the rounds' time",
+    "while the app was opened for it",
+)
 #: More than this share of a round is never used at once: the choice of clients would have to wait.
 MOST = 0.5
 
@@ -13,7 +18,7 @@ class SavedTime:
 
     def __init__(self) -> None:
         self.seconds = 0.0
-        self._skipped: list[int] = []
+        self._skipped: dict[int, str] = {}
 
     def add(self, round_seconds: float) -> None:
         """A round took so long."""
@@ -25,15 +30,15 @@ class SavedTime:
         """Scoring took so long."""
         self.seconds -= seconds
 
-    def skip(self, round_: int) -> None:
-        """This round is not scored, because nothing would be left."""
-        self._skipped.append(round_)
+    def skip(self, round_: int, why: str) -> None:
+        """This round is not scored."""
+        self._skipped[round_] = why
 
     def said(self) -> str:
-        """Which rounds were not scored since it was asked last; "": all were."""
-        skipped, self._skipped = self._skipped, []
+        """Which rounds were not scored since it was asked last, and why; "": all were."""
+        skipped, self._skipped = self._skipped, {}
         if not skipped:
             return ""
-        first, last = skipped[0], skipped[-1]
+        first, last = min(skipped), max(skipped)
         which = f"round {first} was" if first == last else f"rounds {first} to {last} were"
-        return f"{which} not scored, to stay within a tenth of the rounds' time"
+        return f"{which} not scored, {' and '.join(dict.fromkeys(skipped.values()))}"

@@ -74,6 +74,11 @@ class ScoringFailed(Exception):
 class Scorer(Protocol):
     """Scores one round at a time, in a process of its own. It costs the rounds no time."""
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether it would begin at once: it opens the app first."""
+        ...
+
     def score(self, job: ScoringJob, seconds: float) -> RoundScores:
         """``ScoringFailed`` when it cannot be done, or takes longer than so many seconds."""
         ...

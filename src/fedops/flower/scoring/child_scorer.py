@@ -19,7 +19,7 @@ from fedops.core.contracts import RoundScores
 from fedops.engine.run_setup import Setup
 from fedops.engine.scoring.scorer import ModelFile, Scorer, ScoringFailed, ScoringJob
 from fedops.engine.scoring.scoring_plan import OFF
-from fedops.flower.scoring.scoring_process import BUILD_IN, answer_file, job_file
+from fedops.flower.scoring.scoring_process import BUILD_IN, answer_file, job_file, ready_file
 from fedops.processes.process_tree import end_tree
 from fedops.processes.spawn import clean_env, let_go, spawn
 from fedops.storage.atomic_files import write_atomic
@@ -58,6 +58,11 @@ class ChildScorer:
         self._closed = False
         self._jobs = 0
         self._start()
+
+    @property
+    def is_ready(self) -> bool:
+        ended = self._child is None or self._child.poll() is not None  # who asks it hears why
+        return ended or ready_file(self._folder).exists()
 
     def score(self, job: ScoringJob, seconds: float) -> RoundScores:
         answer = self._asked_for(plain_job(job), seconds)

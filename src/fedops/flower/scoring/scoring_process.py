@@ -36,6 +36,11 @@ def answer_file(folder: Path, number: int) -> Path:
     return folder / f"answer-{number}.json"
 
 
+def ready_file(folder: Path) -> Path:
+    """It is there when the app is open."""
+    return folder / "ready"
+
+
 def main(question: str) -> None:
     """Score what comes, for as long as the parent lives."""
     asked = json.loads(Path(question).read_text(encoding="utf-8"))
@@ -48,6 +53,7 @@ def main(question: str) -> None:
     scoring = JobScoring.open(Path(asked["app_dir"]), asked["config"], asked["seed"])
     scoring.warm_up()
     folder = Path(question).parent
+    ready_file(folder).touch()
     for number in count(1):
         job = _next(job_file(folder, number))
         answer = json.dumps(_answer(scoring, job)).encode()

@@ -23,6 +23,19 @@ def unset_defence(strategy: Strategy) -> str | None:
     return None
 
 
+def least_replies(strategy: Strategy) -> int:
+    """With fewer, it gives no model."""
+    return 4 * strategy.num_malicious_nodes + 3 if isinstance(strategy, Bulyan) else 1
+
+
+def too_few(name: str, least: int, replies: int) -> str:
+    """What to do where there are too few replies to make a model."""
+    return (
+        f"the strategy {name} makes a model of {least} replies or more (4 num_malicious_nodes + 3), and"
+        f" there are {replies}: lower num_malicious_nodes, or ask more clients"
+    )
+
+
 def missing_defence(strategy: Strategy, replies: int) -> str | None:
     """What so few replies make of it."""
     name = type(strategy).__name__

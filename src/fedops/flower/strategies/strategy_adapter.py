@@ -29,7 +29,7 @@ from fedops.core.errors import FedOpsError, Invalid
 from fedops.engine.aggregation_port import ClientUpdate, SamplingNumbers, TensorMap
 from fedops.flower.codec.compat import NodeInfo, Run, make_message, node_info
 from fedops.flower.strategies.fltrust import FLTrust, RootUpdate
-from fedops.flower.strategies.robust_limits import missing_defence
+from fedops.flower.strategies.robust_limits import least_replies, missing_defence, too_few
 from fedops.flower.strategies.strategy_traits import (
     Kind,
     export_state,
@@ -65,6 +65,16 @@ class RunStrategy:
     def takes_mean(self) -> bool:
         """Whether it aggregates one update that carries the weighted mean, instead of every client's."""
         return self.kind.given == "mean"
+
+    @property
+    def weighs(self) -> bool:
+        """Whether an update of fewer examples counts less."""
+        return all(kind_of(layer).weighs for layer in layers_of(self._strategy))
+
+    @property
+    def least_replies(self) -> int:
+        """With fewer it gives no model."""
+        return max(map(least_replies, layers_of(self._strategy)))
 
     @property
     def needs_root_update(self) -> bool:
@@ -108,6 +118,8 @@ class RunStrategy:
         """
         if self.kind.entropy:  # Noise must not follow from a seed that clients know.
             np.random.seed()
+        if len(updates) < self.least_replies:
+            raise Invalid(too_few(self.name, self.least_replies, len(updates)))
         if missing := missing_defence(self._strategy, len(updates)):
             logger.warning("round %d: %s", round_, missing)
         replies = _as_replies(updates, before if self.kind.differences else None)

@@ -94,6 +94,8 @@ def _build(
         made: flower.Strategy = cls(**given)
     except (TypeError, ValueError) as error:
         raise Invalid(f"{where}: {name} cannot be made: {error}") from None
+    if getattr(made, "num_malicious_nodes", 0) < 0:
+        raise Invalid(f"{where}: num_malicious_nodes = {made.num_malicious_nodes}: 0 or more")  # type: ignore[attr-defined]
     if unset := unset_defence(made):
         logger.warning("%s: %s", where, unset)
     return made

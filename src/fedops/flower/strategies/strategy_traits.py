@@ -31,6 +31,8 @@ class Kind:
     differences: bool = False
     #: It adds noise that nobody may foresee.
     entropy: bool = False
+    #: Whether an update of half the examples counts half as much.
+    weighs: bool = True
 
 
 _DP = Kind("replies", sees_model=True, entropy=True)
@@ -45,12 +47,12 @@ KINDS: dict[type, Kind] = {
     flower.FedAdam: Kind("mean", sees_model=True, state=("m_t", "v_t")),
     flower.FedYogi: Kind("mean", sees_model=True, state=("m_t", "v_t")),
     flower.QFedAvg: Kind("replies", sees_model=True),
-    flower.FedMedian: Kind("replies", differences=True),
-    flower.FedTrimmedAvg: Kind("replies", differences=True),
-    flower.Krum: Kind("replies", differences=True),
+    flower.FedMedian: Kind("replies", differences=True, weighs=False),
+    flower.FedTrimmedAvg: Kind("replies", differences=True, weighs=False),
+    flower.Krum: Kind("replies", differences=True, weighs=False),
     flower.MultiKrum: Kind("replies", differences=True),
-    flower.Bulyan: Kind("replies", differences=True),
-    FLTrust: Kind("replies", sees_model=True),
+    flower.Bulyan: Kind("replies", differences=True, weighs=False),
+    FLTrust: Kind("replies", sees_model=True, weighs=False),
     flower.DifferentialPrivacyServerSideFixedClipping: _DP,
     flower.DifferentialPrivacyClientSideFixedClipping: _DP,
     flower.DifferentialPrivacyServerSideAdaptiveClipping: Kind(

@@ -81,8 +81,9 @@ def keep_scores(
 
 
 def _forget_histories(session: Session, run: RunRow, round_: int) -> None:
-    """Only the newest rounds are gone on from."""
-    runs = select(RunRow.id).where(RunRow.task == run.task, RunRow.id < run.id)
+    """Only the newest rounds are gone on from, or what the run before came to, from its first one on."""
+    before = _run_before(session, run)
+    runs = select(RunRow.id).where(RunRow.task == run.task, RunRow.id < (before or run.id))
     row = RoundScoresRow
     older = (row.run_id == run.id) & (row.round <= round_ - KEPT) | row.run_id.in_(runs)
     session.execute(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import secrets
 import uuid
+from typing import Any
 
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
@@ -176,18 +177,24 @@ def release(session: Session, row: DeviceRow, because: str, now: float) -> None:
 
 
 def _require_no_run(session: Session, row: DeviceRow) -> None:
-    """A run that goes on knows the device by its name."""
-    query = (
-        select(RunRow.id)
-        .join(AssignmentRow, AssignmentRow.run_id == RunRow.id)
-        .where(AssignmentRow.device_id == row.id, RunRow.status.not_in(RUN_TERMINAL))
-    )
-    run_id = session.scalars(query.limit(1)).first()
+    """A run that goes on knows the device by its name: it works for it, or its scores are of all of them."""
+    at_work = select(AssignmentRow.run_id).where(AssignmentRow.device_id == row.id)
+    tasks = select(MembershipRow.task).where(MembershipRow.device_id == row.id)
+    query = select(RunRow.id, RunRow.config).where(RunRow.status.not_in(RUN_TERMINAL))
+    working = session.execute(query.where(RunRow.id.in_(at_work)).limit(1)).first()
+    members = session.execute(query.where(RunRow.task.in_(tasks)))
+    run_id = working.id if working else next((r.id for r in members if _scores(r.config)), None)
     if run_id is not None:
         raise Conflict(
             f"device '{row.name}' takes part in run {run_id}: remove it when the run is over, or shut it out"
             f" at once with 'fedops device revoke {row.name}'"
         )
+
+
+def _scores(config: dict[str, Any]) -> bool:
+    """Whether a run measures what its clients contribute."""
+    method: str = config.get("server", {}).get("contribution", {}).get("method", "none")
+    return method != "none"
 
 
 def _free_its_name(session: Session, row: DeviceRow) -> None:

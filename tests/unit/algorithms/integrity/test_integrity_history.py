@@ -8,6 +8,7 @@ from rounds import LeastSquares
 
 from fedops.algorithms.integrity.findings import Finding
 from fedops.algorithms.integrity.integrity_history import (
+    AGE,
     MEMORY,
     Integrity,
     JudgedRound,
@@ -44,7 +45,7 @@ def test_once_is_chance_and_twice_is_confirmed() -> None:
     assert integrity_of(judged((-6.0, True), (0.0, False))).findings == ()
     (found,) = integrity_of(judged((-6.0, True), (0.0, False), (-6.0, True))).findings
     assert found == Finding(
-        "free_rider", "in 2 of its last 3 rounds; in round 3 it returned the model as it was"
+        "free_rider", "in 2 of its last 3 rounds; the last time it returned the model as it was"
     )
 
 
@@ -65,9 +66,19 @@ def test_low_scores_for_long_are_harmful() -> None:
 
 def test_rounds_are_forgotten() -> None:
     known = judged(*[(-6.0, True)] * 3)
-    assert recent(known, MEMORY) == known
-    assert [one.round for one in recent(known, MEMORY + 2)] == [3]
-    assert recent(known, MEMORY + 3) == ()
+    assert recent(known, AGE) == known
+    assert [one.round for one in recent(known, AGE + 2)] == [3]
+    assert recent(known, AGE + 3) == ()
+    many = judged(*[(0.0, False)] * (MEMORY + 5))
+    assert [one.round for one in recent(many, MEMORY + 5)] == list(range(6, MEMORY + 6))
+
+
+def test_who_takes_part_seldom_is_found_out_all_the_same() -> None:
+    known: tuple[JudgedRound, ...] = ()
+    for number in (10, 30, 50):
+        known = recent(remember(known, Judgement(EVIDENCE, -6.0, (NULL,)), number), number)
+    (found,) = integrity_of(known).findings
+    assert found.evidence.startswith("in 3 of its last 3 rounds")
 
 
 def test_what_is_kept_of_a_judged_round_is_plain_and_tells_the_same() -> None:

@@ -31,6 +31,8 @@ HERE = Path("model")
 class FakeScorer:
     """Each device is worth one more in each round that is scored."""
 
+    is_ready = True
+
     def __init__(self) -> None:
         self.jobs: list[ScoringJob] = []
         self.free = threading.Event()
@@ -316,3 +318,19 @@ def test_directions_alone_ask_no_client(trial: Trial) -> None:
         scoring.wait(0.05)
     assert evaluator.built == []
     assert trial.scorer.jobs[0].evaluations is None
+
+
+def test_nobody_waits_for_the_app_to_be_opened_unless_evaluations_are_asked_for(
+    trial: Trial,
+) -> None:
+    trial.scorer.is_ready = False
+    link = ServerLink(trial.api)  # type: ignore[arg-type]
+    scoring = RoundScoring(Contribution(method="auto"), spec(), "f", 100, link, trial.scorer)
+    assert scoring.plan(1, 2, 10.0, 0.01) is None
+    trial.scorer.is_ready = True
+    later = scoring.plan(2, 2, 10.0, 0.01)
+    assert later is not None
+    assert later.note.startswith("round 1 was not scored, while the app was opened for it")
+    trial.scorer.is_ready = False
+    exact = RoundScoring(RULES, spec(), "f", 100, link, trial.scorer)
+    assert exact.plan(1, 2, 10.0, 0.01) is not None

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from fedops.config.schema import Contribution
 from fedops.core.contracts import RoundScores, ScoringPlan
 from fedops.core.errors import Invalid
-from fedops.engine.scoring.saved_time import SavedTime
+from fedops.engine.scoring.saved_time import NOT_READY, TOO_DEAR, SavedTime
 from fedops.engine.scoring.scoring_plan import (
     ASK_CLIENTS,
     NO_DATA,
@@ -165,12 +165,12 @@ def test_a_tenth_of_the_rounds_is_saved_until_it_is_used() -> None:
     saved.add(1.0)
     assert saved.seconds == pytest.approx(5.0)
     assert saved.said() == ""
-    saved.skip(4)
+    saved.skip(4, TOO_DEAR)
     assert saved.said() == "round 4 was not scored, to stay within a tenth of the rounds' time"
     assert saved.said() == ""
     for round_ in (6, 7, 8):
-        saved.skip(round_)
-    assert saved.said().startswith("rounds 6 to 8 were not scored")
+        saved.skip(round_, NOT_READY)
+    assert saved.said() == "rounds 6 to 8 were not scored, while the app was opened for it"
 
 
 @pytest.mark.parametrize("budget", [{"max_evaluations": 0}, {"max_seconds": 0}, {"every": 0}])
