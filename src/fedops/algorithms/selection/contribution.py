@@ -56,7 +56,9 @@ def within_best_end(worth: Numbers, seconds: Numbers, count: int, already: float
     if count <= 0 or count >= len(order):
         return order
     sizes = np.unique(np.geomspace(count, len(order), _ENDS).round().astype(np.int64))
-    ends, by_time = np.maximum(seconds[order[sizes - 1]], already), worth[order]
+    in_time = seconds[order]
+    sizes = np.unique(np.searchsorted(in_time, in_time[sizes - 1], side="right"))  # ties come along
+    ends, by_time = np.maximum(in_time[sizes - 1], already), worth[order]
     sums = [np.partition(by_time[:size], -count)[-count:].sum() for size in sizes]
     found = int(sizes[int(np.argmax(np.array(sums) / np.sqrt(ends)))])
     return order[:found]

@@ -273,6 +273,14 @@ def test_contribution_looks_again_at_devices_it_knows_little_of() -> None:
     assert chosen(ContributionSelector(exploration=0.0), often, 1) == ["pi-000"]
 
 
+def test_contribution_leaves_it_to_chance_among_devices_of_which_nothing_is_known() -> None:
+    pool = candidates(6)
+    found = {
+        name for seed in range(40) for name in chosen(ContributionSelector(), pool, 2, seed, 1)
+    }
+    assert found == {one.device for one in pool}
+
+
 def test_contribution_leaves_flagged_devices_until_there_are_no_others() -> None:
     pool = seen(4, value=[9.0, 1.0, 1.0, 1.0], flags=[[FLAG], [], [], []])
     found = decisions(ContributionSelector(), pool, 3)
