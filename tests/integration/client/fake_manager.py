@@ -172,14 +172,18 @@ class FakeServer:
             self.lock.notify_all()
         return self.work[id_]
 
-    def bench(self, newest: Tensors | None, config: dict[str, Any]) -> Work:
-        """Have the device time a round on its data. ``newest``: the newest version of the model."""
+    def bench(self, newest: Tensors | None, config: dict[str, Any], *, there: bool = True) -> Work:
+        """Have the device time a round on its data.
+
+        ``newest``: the newest version of the model; ``there``: whether its file is.
+        """
         told = {"config-json": json.dumps(config), "fraction": 0.01, "seconds": 60.0}
         blobs = {}
         if newest is not None:
             data = pack(newest)
             ref = BlobRef(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
-            self.blobs[ref.sha256] = data
+            if there:
+                self.blobs[ref.sha256] = data
             blobs = {BENCH_MODEL: (ref, list[str]())}
         id_ = hashlib.sha256(f"bench {len(self.work)}".encode()).hexdigest()[:32]
         instruction = Instruction(

@@ -120,9 +120,22 @@ def test_a_chunk_is_timed_over_all_epochs_of_the_tasks_config(device: Device) ->
     assert server.process.get("refusal") is None
 
 
-def test_without_a_version_there_is_no_transfer(device: Device) -> None:
-    found = measured(device.deliver(ready(device).bench(None, CONFIG)))
+@pytest.mark.parametrize("gone", [False, True], ids=["no version", "its file is gone"])
+def test_without_a_version_there_is_no_transfer(device: Device, gone: bool) -> None:
+    model = {"w": np.ones(9, np.float32)} if gone else None
+    found = measured(device.deliver(ready(device).bench(model, CONFIG, there=not gone)))
     assert (found.model_bytes, found.download_seconds) == (None, None)
+
+
+def test_a_download_that_is_cut_is_timed_anew(device: Device) -> None:
+    server = ready(device)
+    server.cut_downloads = [10_000, 200_000]
+    server.slow = 0.5 / 400_000
+    model = {"w": np.random.default_rng(1).normal(size=100_000).astype(np.float32)}
+    found = measured(device.deliver(server.bench(model, CONFIG)))
+    assert server.calls["blob"] == 3
+    assert found.model_bytes == len(pack(model))
+    assert (found.download_seconds or 0.0) > 0.4, "all of it in one go"
 
 
 def test_a_device_that_cannot_says_why_and_stays_ready(device: Device) -> None:

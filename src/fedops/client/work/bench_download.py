@@ -5,6 +5,7 @@ Nothing of it is kept: the models that the device has are those of its rounds.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import Any
 
@@ -12,7 +13,7 @@ from fedops.client.work.held_assignments import Held
 from fedops.client.work.transfers import Transfers
 from fedops.core.contracts import BENCH, BlobRef, Instruction, Stage
 from fedops.core.contracts.devices import BENCH_MODEL, MEASURES_SECONDS
-from fedops.core.errors import Unavailable
+from fedops.core.errors import NotFound, Unavailable
 from fedops.storage.payloads import Document, Payload, blobs_of, check_document, make_document
 
 
@@ -32,17 +33,17 @@ def with_download(held: Held, instruction: Instruction, transfers: Transfers) ->
     model = blobs_of(document).get(BENCH_MODEL)
     if model is None:
         return instruction
-    seconds = transfers.insist(held, lambda: _timed(held, transfers, model), Stage.DOWNLOADING)
-    known = {"model-bytes": model.size, "download-seconds": seconds}
+    known: dict[str, Any] = {}
+    with contextlib.suppress(NotFound):  # the training can be timed all the same
+        seconds = transfers.insist(held, lambda: _timed(held, transfers, model), Stage.DOWNLOADING)
+        known = {"model-bytes": model.size, "download-seconds": seconds}
     return instruction.model_copy(update={"content": _replaced(document, known)})
 
 
 def _replaced(document: Document, known: dict[str, Any]) -> Document:
     told = {name: one for name, one in document["records"].items() if name != BENCH_MODEL}
-    return {
-        **document,
-        "records": {**told, **make_document(Payload({}, {BENCH: known}))["records"]},
-    }
+    measured = make_document(Payload(metrics={BENCH: known}))["records"]
+    return {**document, "records": {**told, **measured}}
 
 
 def _timed(held: Held, transfers: Transfers, model: BlobRef) -> float:
