@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from managing import Device, World, idle, managing, replied
 from people import user_token
-from work_calls import status_of
+from work_calls import status_of, upload_result
 
 from fedops.api_client import BlobClient, OperatorClient
 from fedops.core import contracts as c
@@ -218,6 +218,18 @@ def test_numbers_that_are_none_are_rejected(world: World, data: bytes) -> None:
     found = bench_of(world.operator, "a")
     assert (found.status, found.round_seconds) == (A.REJECTED, None)
     assert found.why == "the device sent numbers that are none of a benchmark"
+
+
+def test_a_benchmark_has_numbers_and_no_file(world: World) -> None:
+    world.task()
+    a = world.ready_devices("a")["a"]
+    start(world)
+    id_ = take_bench(a)
+    assert upload_result(world, a, id_, b"x" * (c.INLINE_BYTES + 1)).status_code == 413
+    assert upload_result(world, a, id_, result()).status_code == 201
+    found = bench_of(world.operator, "a")
+    assert (found.status, found.round_seconds) == (A.REJECTED, None)
+    assert found.why == "the result of a benchmark is numbers only, no file"
 
 
 # --- ends ------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -10,6 +11,7 @@ import pytest
 from device_processes import Device
 from fake_manager import FakeServer, Work, eventually
 
+from fedops.client.telemetry.system_metrics import MIB, memory_of
 from fedops.core.contracts import BENCH, BenchMeasured
 from fedops.storage.tensors import pack
 
@@ -148,6 +150,42 @@ def test_a_device_that_cannot_says_why_and_stays_ready(device: Device) -> None:
     device.until("idle")
     assert server.process.get("refusal") is None, "that says nothing of rounds"
     device.deliver(server.ask(7, 1))
+
+
+def test_the_owners_limits_hold(device: Device) -> None:
+    (device.home / "device.toml").write_text("[limits]\nmax_epochs = 1\nmax_batch_size = 10\n")
+    found = measured(device.deliver(ready(device).bench(None, CONFIG)))
+    assert (found.epochs, found.first_examples) == (1, 10)
+
+
+def test_a_device_without_memory_for_two_keeps_its_training_client(device: Device) -> None:
+    server = ready(device)
+    used = memory_of(device.child())
+    assert used is not None
+    device.started[-1].process.terminate()
+    device.started[-1].process.wait()
+    limit = used * 3 // 2 // MIB
+    (device.home / "device.toml").write_text(f"[limits]\nmemory_mb = {limit}\n")
+    device.start()
+    device.until("idle")
+    work = server.bench(None, CONFIG)
+    eventually(lambda: work.end)
+    assert work.end is not None
+    assert work.end["reason"].startswith("a benchmark loads the app a second time")
+    assert work.end["reason"].endswith(f"memory_mb in device.toml allows {limit}")
+    assert server.process["restarts"] == 0
+
+
+def test_what_is_logged_of_a_benchmark_is_of_no_run(device: Device) -> None:
+    server = ready(device)
+    server.bump(runs=[7])
+    device.deliver(server.bench(None, CONFIG))
+
+    def lines() -> list[dict[str, Any]]:
+        return [r for r in list(server.records.values()) if "benchmark: " in (r.get("text") or "")]
+
+    (line,) = eventually(lines)
+    assert line["run_id"] is None
 
 
 def test_an_app_whose_client_app_loads_its_own_data_cannot_be_timed(device: Device) -> None:

@@ -158,11 +158,11 @@ class WorkDesk:
         with self._lock:
             return [held.status() for held in self._held.values()]
 
-    def working_for(self) -> tuple[int | None, int | None]:
-        """The run and round of the work in hand, as far as that is one."""
+    def working_for(self) -> tuple[int | None, int | None] | None:
+        """The run and round of the work in hand, as far as that is one; of a benchmark, no run."""
         with self._lock:
             places = {(held.run_id, held.round) for held in self._held.values() if held.at_work}
-        return places.pop() if len(places) == 1 else (None, None)
+        return places.pop() if len(places) == 1 else None
 
     # --- one assignment ----------------------------------------------------------------------------
 
