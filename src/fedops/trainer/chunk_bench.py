@@ -26,8 +26,9 @@ from fedops.trainer.readiness import explain_missing
 
 #: A chunk has at least so many batches: the time of one says little.
 LEAST_BATCHES = 4
-#: The chunk grows by this factor until it takes so many times as long as one batch.
-GROWS, LONGER = 4, 2.0
+#: The chunk grows by this factor until it takes so many times as long as one batch, and so long at all: what
+#: else a machine does weighs too much in less. Seconds.
+GROWS, LONGER, LEAST_SECONDS = 4, 2.0, 0.5
 #: What a data set raises whose examples cannot be taken by their numbers.
 _NO_INDEX = (TypeError, KeyError, IndexError, AttributeError, NotImplementedError)
 
@@ -75,8 +76,8 @@ def measure(project: ClientProject, device: str, fraction: float, limit: float) 
 def time_chunk(train: Timed, examples: int, batch: int, fraction: float, limit: float) -> Times:
     """Time one batch, after one that is not counted, and then the chunk: within ``limit`` seconds, about.
 
-    The chunk grows while it takes hardly longer than one batch: then most of its time goes into what is done
-    once a round, and says nothing of the examples.
+    The chunk grows while it takes hardly longer than one batch (then most of its time goes into what is done
+    once a round, and says nothing of the examples), or hardly any time.
     """
     one = min(batch, examples)
     spent = train(one)  # with what only the first training of a process does
@@ -91,7 +92,7 @@ def time_chunk(train: Timed, examples: int, batch: int, fraction: float, limit: 
             break
         chunk = (size, train(size))
         spent += chunk[1]
-        if size == wanted < examples and chunk[1] < LONGER * first[1]:
+        if size == wanted < examples and chunk[1] < max(LONGER * first[1], LEAST_SECONDS):
             wanted = min(GROWS * wanted, examples)
     return Times(first, chunk, wanted)
 

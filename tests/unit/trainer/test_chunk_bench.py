@@ -54,6 +54,12 @@ def test_the_chunk_grows_while_it_takes_hardly_longer_than_a_batch() -> None:
     assert time_chunk(all_once, 1_000, 32, 0.01, 60.0).chunk == (1_000, 1.0)
 
 
+def test_the_chunk_grows_until_its_time_says_something() -> None:
+    train = Training(0.0001)
+    assert time_chunk(train, 60_000, 32, 0.01, 60.0).chunk == (9_600, pytest.approx(0.96))
+    assert train.done == [32, 32, 600, 2_400, 9_600]
+
+
 def test_a_slow_device_stops_in_time_and_goes_by_what_it_did() -> None:
     train = Training(0.25, importing=0.0)
     times = time_chunk(train, 60_000, 32, 0.01, 60.0)
