@@ -11,7 +11,7 @@ from fedops.core.states import RunStatus
 from fedops.demo.federation import Federation
 
 SLOWER = {"a-slow": "6", "fast": "1"}
-TASK, SECONDS = "tiny", 0.15
+TASK, SECONDS = "tiny", 0.1
 OVERRIDES = [
     f"train.seconds={SECONDS}",
     "num_rounds=1",
@@ -48,8 +48,8 @@ def test_the_first_round_goes_by_benchmarks(tmp_path: Path) -> None:
         found = c.BenchesRead.model_validate(federation.admin("device", "bench", TASK))
         assert files_of(federation) == before
         seconds = {one.device: one.round_seconds or 0.0 for one in found.benches}
-        assert SECONDS < seconds["fast"] < 3 * SECONDS
-        assert 6 * SECONDS < seconds["a-slow"] < 8 * SECONDS
+        assert seconds["fast"] > SECONDS
+        assert seconds["a-slow"] > max(6 * SECONDS, 2 * seconds["fast"])
         measured = [one.measured for one in found.benches]
         assert all(one and (one.examples, one.epochs) == (120, 1) for one in measured)
         shown = federation.admin("device", "bench", TASK, "--show")
