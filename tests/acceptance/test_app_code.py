@@ -204,7 +204,7 @@ def places(files: list[Path]) -> dict[str, Any]:
 def seen_on_device(
     federation: Federation, name: str, limits: str, place: Path
 ) -> tuple[dict[str, Any], str]:
-    """What the app found on a device that took part in a run, and what its owner is told is in force."""
+    """What the app found on a device that took part in a run and was timed, and what its owner is told."""
     home = federation.device_home(name)
     app = spying_app(home, place)
     federation.create_task("tiny", TINY)
@@ -213,10 +213,19 @@ def seen_on_device(
     federation.start_client(name, app, "tiny")
     federation.until_ready([name])
     complete(federation, "tiny", "num_rounds=1", "clients_per_round=1")
+    federation.admin("device", "bench", "tiny")
     log = (home / "logs" / "training-client.log").read_text()
     found = [line.split("SPY ", 1)[1] for line in log.splitlines() if "SPY " in line]
     status = federation.command("client", "status", "--home", str(home))
-    return json.loads(found[-1]), status["process"]["confined"]
+    trained, benched = map(json.loads, found)
+    assert benched["carried"] == trained["carried"]
+    assert beyond_parent(benched) == beyond_parent(trained), "it is held like the training client"
+    return trained, status["process"]["confined"]
+
+
+def beyond_parent(said: dict[str, Any]) -> set[str]:
+    """What was seen, but for the process above: that of a benchmark is the training client itself."""
+    return {what for what in said["seen"] if not what.startswith(("parent's", "to signal"))}
 
 
 def test_a_confined_training_client_sees_nothing_of_its_manager(tmp_path: Path) -> None:

@@ -54,6 +54,27 @@ class OperatorTasks(Client):
         path = f"/tasks/{require_name(name)}/contributions"
         return self._call(c.ContributionsRead, "GET", path)
 
+    def start_benches(self, name: str, body: c.BenchRequest) -> c.BenchesRead:
+        """The benchmarks that go on now, and the devices that are left out, with the reasons.
+
+        ``NotFound`` when there is no such task, or a device that is named takes no part in it; ``Conflict``
+        once the task is archived.
+
+        >>> found = operator.start_benches("mnist", c.BenchRequest(devices=["pi"], fraction=0.05))
+        >>> [(one.device, one.fraction, one.status.value) for one in found.benches]
+        [('pi', 0.05, 'offered')]
+        """
+        path = f"/tasks/{require_name(name)}/benches"
+        return self._call(c.BenchesRead, "POST", path, body)
+
+    def benches(self, name: str) -> c.BenchesRead:
+        """The last benchmark of each device of a task. ``NotFound`` when there is no such task.
+
+        >>> operator.benches("mnist").benches
+        []
+        """
+        return self._call(c.BenchesRead, "GET", f"/tasks/{require_name(name)}/benches")
+
     def archive_task(self, task: str) -> c.TaskRead:
         """The task, which takes no new run from now on.
 

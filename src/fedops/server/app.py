@@ -23,6 +23,7 @@ from fedops.server.api.http.front_door import FrontDoor
 from fedops.server.api.http.plain_door import OnlyBelow, PlainDoor
 from fedops.server.api.routes import (
     administration,
+    benches,
     client_manager,
     contributions,
     explanations,
@@ -153,6 +154,7 @@ def _add_routes(app: FastAPI) -> None:
         runs.router,
         studies.router,
         explanations.router,
+        benches.router,
         contributions.router,
         round_engine.router,
     ):

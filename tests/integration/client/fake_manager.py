@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import zstandard
 
-from fedops.core.contracts import BlobRef, Instruction
+from fedops.core.contracts import BENCH, BlobRef, Instruction
+from fedops.core.contracts.devices import BENCH_MODEL
 from fedops.storage.payloads import Payload, make_document, unpack_payload
 from fedops.storage.tensors import Tensors, pack
 
@@ -167,6 +168,33 @@ class FakeServer:
         )
         with self.lock:
             self.blobs[blob.sha256] = data
+            self.work[id_] = Work(id_, instruction.model_dump(mode="json"))
+            self.lock.notify_all()
+        return self.work[id_]
+
+    def bench(self, newest: Tensors | None, config: dict[str, Any], *, there: bool = True) -> Work:
+        """Have the device time a round on its data.
+
+        ``newest``: the newest version of the model; ``there``: whether its file is.
+        """
+        told = {"config-json": json.dumps(config), "fraction": 0.01, "seconds": 60.0}
+        blobs = {}
+        if newest is not None:
+            data = pack(newest)
+            ref = BlobRef(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+            if there:
+                self.blobs[ref.sha256] = data
+            blobs = {BENCH_MODEL: (ref, list[str]())}
+        id_ = hashlib.sha256(f"bench {len(self.work)}".encode()).hexdigest()[:32]
+        instruction = Instruction(
+            id=id_,
+            kind=BENCH,
+            task="mnist",
+            work_key=f"bench-{id_}",
+            content=make_document(Payload(configs={"config": told}), blobs),
+            seconds_left=3_600.0,
+        )
+        with self.lock:
             self.work[id_] = Work(id_, instruction.model_dump(mode="json"))
             self.lock.notify_all()
         return self.work[id_]

@@ -185,6 +185,8 @@ class Handler(BaseHTTPRequestHandler):
     # --- blobs -------------------------------------------------------------------------------------
 
     def blob(self, sha256: str) -> None:
+        if sha256 not in self.fake.blobs:
+            raise Refused(404, "not_found", "no open work names the blob")
         data = self.fake.blobs[sha256]
         start, status = 0, 200
         if match := re.fullmatch(r"bytes=(\d+)-", self.headers.get("range", "")):

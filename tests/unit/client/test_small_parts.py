@@ -172,6 +172,9 @@ def test_the_sentence_names_what_is_waited_for() -> None:
     working = status(training).model_copy(update={"held": [held]})
     assert why(working) == "round 2 of run 7: training epoch 2 of 5"
     idle = ProcessReport(status=ProcessStatus.IDLE)
+    bench = HeldStatus(id="2", kind="bench", task="mnist", doing="training")
+    at_it = status(idle).model_copy(update={"held": [bench]})
+    assert why(at_it) == "the benchmark of task 'mnist': training"
     assert "waiting to be selected in run 9" in why(status(idle, runs=[9]))
     away = why(status(idle, reachable=False, problem="refused"))
     assert away.endswith("the server is out of reach for 3 s (refused)")

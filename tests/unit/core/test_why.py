@@ -44,6 +44,31 @@ def test_spans(seconds: float, text: str) -> None:
     assert duration(seconds) == text
 
 
+BENCHED = WorkFacts("bench", "mnist", None, None, True, Stage.TRAINING)
+
+
+def test_a_benchmark_is_called_what_it_is() -> None:
+    assert device_why(_device(work=(BENCHED,))) == (
+        "online; training for the benchmark of task 'mnist'"
+    )
+    loading = replace(BENCHED, stage=Stage.DOWNLOADING, done=1, total=4_000_000)
+    assert "downloading 0 % of 4.0 MB for the benchmark of task 'mnist'" in device_why(
+        _device(work=(loading,))
+    )
+    process = ProcessReport(
+        status=ProcessStatus.TRAINING, task="mnist", run_id=None, seconds_in_state=4.0
+    )
+    assert device_why(_device(process=process)) == (
+        "online; training for the benchmark of task 'mnist' for 4 s"
+    )
+    of_round = WorkFacts("train", "mnist", 7, 2, True)
+    assert working(of_round, [BENCHED]) == "works for the benchmark of task 'mnist' first"
+    assert (
+        working(of_round, [replace(BENCHED, hidden=True, task="")]) == "works for another run first"
+    )
+    assert working(BENCHED, [replace(of_round, stage=Stage.TRAINING)]) == "training"
+
+
 def test_counts_and_lists() -> None:
     assert (pluralised(1, "device"), pluralised(2, "device")) == ("1 device", "2 devices")
     assert first_few(["a", "b", "c"]) == "a, b, c"

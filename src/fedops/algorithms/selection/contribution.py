@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fedops.algorithms.selection.fairness import due_now, due_rounds, turn_bound
-from fedops.algorithms.selection.latency import percentile, seconds_of
+from fedops.algorithms.selection.latency import percentile, seconds_of, seconds_parts, seconds_text
 from fedops.algorithms.selection.options import option
 from fedops.algorithms.selection.outcome import Indices, Numbers, Selection, everyone
 from fedops.algorithms.selection.pool import Pool, best, filled
@@ -56,7 +56,9 @@ def within_best_end(worth: Numbers, seconds: Numbers, count: int, already: float
     if count <= 0 or count >= len(order):
         return order
     sizes = np.unique(np.geomspace(count, len(order), _ENDS).round().astype(np.int64))
-    ends, by_time = np.maximum(seconds[order[sizes - 1]], already), worth[order]
+    in_time = seconds[order]
+    sizes = np.unique(np.searchsorted(in_time, in_time[sizes - 1], side="right"))  # ties come along
+    ends, by_time = np.maximum(in_time[sizes - 1], already), worth[order]
     sums = [np.partition(by_time[:size], -count)[-count:].sum() for size in sizes]
     found = int(sizes[int(np.argmax(np.array(sums) / np.sqrt(ends)))])
     return order[:found]
@@ -104,7 +106,7 @@ class ContributionSelector:
         picked = [*due, *along, *free, *last_resort]
         end = float(seconds[picked].max(initial=0.0))
         said = _Sentences(pool, set(picked), set(due), set(along), worth, seconds, end)
-        parts = {"value": value, "exploration": bonus, "seconds": known}
+        parts = {"value": value, "exploration": bonus, **seconds_parts(pool, known)}
         return Selection(pool.devices, picked, said.of, worth, parts)
 
     def _worth(
@@ -158,5 +160,6 @@ class _Sentences:
         if chosen:
             return f"{what} is among the highest within {self.end:.3g} s"
         if self.seconds[i] > self.end:
-            return f"{what} does not make up for {self.seconds[i]:.3g} s a round"
+            long = seconds_text(self.pool.candidates[i], self.seconds[i])
+            return f"{what} does not make up for {long}"
         return f"{what}: others have a higher one, or their turn"

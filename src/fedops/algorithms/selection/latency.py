@@ -21,9 +21,30 @@ def seconds_of(pool: Pool) -> Numbers:
 
 
 def _seconds_of(one: Candidate) -> float | None:
-    if one.round_seconds is not None:
-        return one.round_seconds
-    return one.bench_seconds if one.last_seconds is None else one.last_seconds
+    return one.bench_seconds if by_benchmark(one) else _measured(one)
+
+
+def _measured(one: Candidate) -> float | None:
+    return one.last_seconds if one.round_seconds is None else one.round_seconds
+
+
+def by_benchmark(one: Candidate) -> bool:
+    """Whether all that is known of its seconds is what a benchmark has them."""
+    return _measured(one) is None and one.bench_seconds is not None
+
+
+def seconds_parts(pool: Pool, seconds: Numbers) -> dict[str, Numbers]:
+    """The seconds that a decision was made by: those that were measured in rounds, those of benchmarks."""
+    estimated = np.array(list(map(by_benchmark, pool.candidates)), dtype=np.bool_)
+    return {
+        "seconds": np.where(estimated, np.nan, seconds),
+        "bench_seconds": np.where(estimated, seconds, np.nan),
+    }
+
+
+def seconds_text(one: Candidate, seconds: float) -> str:
+    """``12.5 s a round``, and whether it is a benchmark's word."""
+    return f"{seconds:.3g} s a round{' by its benchmark' if by_benchmark(one) else ''}"
 
 
 def percentile(seconds: Numbers, percent: float) -> float:

@@ -21,7 +21,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fedops.algorithms.selection.latency import penalty, percentile, seconds_of
+from fedops.algorithms.selection.latency import penalty, percentile, seconds_of, seconds_parts
 from fedops.algorithms.selection.options import option
 from fedops.algorithms.selection.outcome import Indices, Numbers, Selection, everyone
 from fedops.algorithms.selection.pool import Pool, best, filled
@@ -79,7 +79,7 @@ class OortSelector:
         scores, parts = self._scores(pool, ahead, slow)
         picked, new = self._pick(pool, scores, slow, wanted, rng, ahead)
         explain = partial(_sentence, set(picked), new, pool.column("rounds_taken"), scores)
-        parts |= {"seconds": seconds, "latency": slow}
+        parts |= {**seconds_parts(pool, seconds), "latency": slow}
         return Selection(pool.devices, picked, explain, scores, parts)
 
     def _scores(

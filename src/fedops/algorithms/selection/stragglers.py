@@ -17,7 +17,7 @@ from typing import ClassVar
 import numpy as np
 
 from fedops.algorithms.selection.fairness import due_now, due_rounds
-from fedops.algorithms.selection.latency import penalty, seconds_of
+from fedops.algorithms.selection.latency import penalty, seconds_of, seconds_parts, seconds_text
 from fedops.algorithms.selection.options import option
 from fedops.algorithms.selection.outcome import Numbers, Selection, everyone
 from fedops.algorithms.selection.pool import Pool, filled
@@ -72,9 +72,9 @@ class StragglersSelector:
                 return "its turn: no device waits for longer than the fairness floor allows"
             how = "drawn" if i in chosen else "not drawn"
             if weights[i] < 1:
-                slow = f"{seconds[i]:.3g} s a round is slow (more than {theta:.3g} s)"
+                slow = f"{seconds_text(pool.candidates[i], seconds[i])} is slow (more than {theta:.3g} s)"
                 return f"{how}: {slow}, so it is invited less often"
             return f"{how}, with the same chance as every device that is not slow"
 
-        parts = {"seconds": seconds, "weight": weights}
+        parts = {**seconds_parts(pool, seconds), "weight": weights}
         return Selection(pool.devices, [*due, *drawn], explain, weights, parts)

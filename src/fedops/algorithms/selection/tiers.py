@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fedops.algorithms.selection.latency import seconds_of
+from fedops.algorithms.selection.latency import seconds_of, seconds_parts, seconds_text
 from fedops.algorithms.selection.options import option
 from fedops.algorithms.selection.outcome import Indices, Numbers, Selection, everyone
 from fedops.algorithms.selection.pool import Pool, best
@@ -49,8 +49,8 @@ class TiersSelector:
         # Never measured, then the tier, then the nearest; chance decides within each.
         distance = np.where(tier < 0, -1, np.abs(tier - turn)).astype(np.float64)
         picked = best(-distance, wanted, rng)
-        parts = {"seconds": seconds, "tier": np.where(tier < 0, np.nan, tier + 1.0)}
-        explain = partial(_sentence, set(picked), tier, turn, seconds)
+        parts = {**seconds_parts(pool, seconds), "tier": np.where(tier < 0, np.nan, tier + 1.0)}
+        explain = partial(_sentence, pool, set(picked), tier, turn, seconds)
         return Selection(pool.devices, picked, explain, None, parts)
 
     def _tier_of(self, seconds: Numbers, rng: np.random.Generator) -> Indices:
@@ -62,10 +62,12 @@ class TiersSelector:
         return tier
 
 
-def _sentence(chosen: Set[int], tier: Indices, turn: int, seconds: Numbers, i: int) -> str:
+def _sentence(
+    pool: Pool, chosen: Set[int], tier: Indices, turn: int, seconds: Numbers, i: int
+) -> str:
     if tier[i] < 0:
         return f"no time of it is known yet{'' if i in chosen else '; others were drawn'}"
-    place = f"tier {tier[i] + 1} ({seconds[i]:.3g} s a round)"
+    place = f"tier {tier[i] + 1} ({seconds_text(pool.candidates[i], seconds[i])})"
     if tier[i] == turn:
         return f"{place}, whose turn it is{'' if i in chosen else '; others were drawn'}"
     how = "fills the round" if i in chosen else "waits"

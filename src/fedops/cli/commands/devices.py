@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fedops.cli import completion, options
+from fedops.cli.insight.benches import add_to_devices
 from fedops.cli.logs import stream, write
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.devices import device_fields, devices_table, touched_view
@@ -162,3 +163,6 @@ def remove(operator: Operator, name: Name, yes: options.Yes = False) -> None:
 def _decide(operator: Operator, name: str, decision: str) -> None:
     device = operator.client.decide_device(name, decision)
     operator.show(device, f"Device {device.name} is {device.enrolment}.")
+
+
+add_to_devices(app)

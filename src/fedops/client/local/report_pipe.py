@@ -73,6 +73,10 @@ class ReportPipe:
         """How a piece of work ended."""
         self._put({"kind": "finished", **result.model_dump()})
 
+    def benching(self, task: str) -> None:
+        """A benchmark for a task is in hand: training that is of no run."""
+        self._state(ProcessStatus.TRAINING, task)
+
     def readiness(self, tasks: Sequence[Mapping[str, Any]], basis: str) -> None:
         """How the trial of each task went, and what that was found on."""
         self._put({"kind": "readiness", "tasks": list(tasks), "basis": basis})

@@ -326,9 +326,8 @@ class ClientManager:
 
     def _working_for(self) -> tuple[int | None, int | None]:
         """The run and round that a line logged now belongs to, as far as that is clear."""
-        run_id, round_ = self._desk.working_for()
-        if run_id is not None:
-            return run_id, round_
+        if (place := self._desk.working_for()) is not None:
+            return place
         wanted = self._server.wanted
         runs = wanted.runs if wanted else []
         return (runs[0] if len(runs) == 1 else None), None

@@ -29,6 +29,7 @@ from fedops.client.local.messages import (
     WorkOrder,
 )
 from fedops.client.local.report_pipe import ReportPipe
+from fedops.client.training.bench_run import BenchRunner
 from fedops.client.training.readiness_watch import ReadinessWatch, TriesOut
 from fedops.client.training.round_memory import RoundStore
 from fedops.client.training.wandb_reporter import WandbReporter, rounds_to_wandb
@@ -99,7 +100,7 @@ def serve(args: TrainingArgs, report: ReportPipe, build: Build) -> None:
     )
     app = build(args, device, OwnerLimits(owner, report))
     watch = _watch(app, args, report)
-    loop = WorkLoop(app, device, epochs, report, watch)
+    loop = WorkLoop(app, device, epochs, report, watch, BenchRunner(args))
     listening = bind(args.host, args.port)
     local = LocalServer(local_app(loop, report, home.make_training_token(), watch), listening)
     local.start()

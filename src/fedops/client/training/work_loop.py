@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from fedops.client.device.epoch_checkpoints import EpochFiles
 from fedops.client.local.messages import Finished, StopRequest, WorkOrder
 from fedops.client.local.report_pipe import ReportPipe
+from fedops.client.training.bench_run import BenchRunner, is_bench
 from fedops.client.training.readiness_watch import ReadinessWatch
 from fedops.core.contracts import Instruction
 from fedops.core.errors import Conflict
@@ -42,12 +43,14 @@ class WorkLoop:
         epochs: EpochFiles,
         report: ReportPipe,
         watch: ReadinessWatch | None = None,
+        benches: BenchRunner | None = None,
     ) -> None:
         self._app = app
         self._device = device
         self._epochs = epochs
         self._report = report
         self._watch = watch
+        self._benches = benches
         self._changed = threading.Condition()
         self._order: WorkOrder | None = None
         self._stopped = False
@@ -79,7 +82,7 @@ class WorkLoop:
         """Work until ``stop``."""
         while (order := self._next()) is not None:
             finished = self._work(order)
-            if self._watch is not None:
+            if self._watch is not None and not is_bench(order.instruction):
                 self._watch.after(finished.outcome)
             with self._changed:
                 self._order = None
@@ -112,6 +115,9 @@ class WorkLoop:
         id_ = order.instruction.id
         self._report.begin(id_)
         reached("client.received")
+        if self._benches is not None and is_bench(order.instruction):
+            self._report.benching(order.instruction.task)
+            return self._benches.run(order, self._device.cancelled)
         try:
             result = self._app.handle(order.instruction, order.files, order.out)
         finally:

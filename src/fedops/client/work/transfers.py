@@ -63,7 +63,7 @@ class Transfers:
             Invalid: it arrived damaged again and again.
         """
         while not self._fetching.acquire(timeout=_LOOK_SECONDS):
-            self._check(held)
+            self.check(held)
         try:
             return self._fetch(held, blob)
         finally:
@@ -121,7 +121,7 @@ class Transfers:
                 done = coming.start
                 held.tell(Stage.DOWNLOADING, done, blob.size)
                 for block in coming.blocks():
-                    self._check(held)
+                    self.check(held)
                     file.write(block[: blob.size - done])
                     done = min(done + len(block), blob.size)
                     held.tell(Stage.DOWNLOADING, done, blob.size)
@@ -175,7 +175,7 @@ class Transfers:
                 return _plain(held)
             held.tell(Stage.WAITING_TO_UPLOAD, text=problem)
             self.reach.pause(pause, partial(self._is_over, held))
-            self._check(held)
+            self.check(held)
         raise AssertionError("the pauses never end")
 
     def _encoded(self, held: Held) -> tuple[Path, UploadHead]:
@@ -207,7 +207,7 @@ class Transfers:
         """The bytes of a file that is uploaded, from ``start`` on."""
         held.tell(Stage.UPLOADING, start, size)
         for block in blocks_of(file, start):
-            self._check(held)
+            self.check(held)
             yield block
             start += len(block)
             held.tell(Stage.UPLOADING, start, size)
@@ -222,7 +222,8 @@ class Transfers:
 
         return self.reach.insist(call, partial(self._is_over, held), waiting)
 
-    def _check(self, held: Held) -> None:
+    def check(self, held: Held) -> None:
+        """``Over`` when the assignment is over, or this process."""
         if self._is_over(held):
             raise Over
 

@@ -19,14 +19,24 @@ from fedops.client.device.device_config import Limits
 from fedops.client.device.epoch_checkpoints import forget_epochs
 from fedops.client.device.training_home import TrainingHome
 from fedops.client.local.messages import Finished, HeldStatus, WorkOrder
+from fedops.client.work.bench_download import is_bench, with_download
 from fedops.client.work.hand_over import HandOver
 from fedops.client.work.held_assignments import AssignmentStore, Held
 from fedops.client.work.reachability import Over, is_final
 from fedops.client.work.reconciler import Reconciler
 from fedops.client.work.result_metrics import Measured, metrics_of
 from fedops.client.work.transfers import Transfers
-from fedops.core.contracts import INLINE_BYTES, HeldAssignment, Offer, Stage, Work, WorkEnd
+from fedops.core.contracts import (
+    INLINE_BYTES,
+    HeldAssignment,
+    Instruction,
+    Offer,
+    Stage,
+    Work,
+    WorkEnd,
+)
 from fedops.core.errors import Conflict, FedOpsError, Invalid, NotFound
+from fedops.core.reasons.stages import benchmark_text
 from fedops.failpoints import reached
 from fedops.storage.atomic_files import sha256_of
 from fedops.storage.payloads import blobs_of, check_document
@@ -148,11 +158,11 @@ class WorkDesk:
         with self._lock:
             return [held.status() for held in self._held.values()]
 
-    def working_for(self) -> tuple[int | None, int | None]:
-        """The run and round of the work in hand, as far as that is one."""
+    def working_for(self) -> tuple[int | None, int | None] | None:
+        """The run and round of the work in hand, as far as that is one; of a benchmark, no run."""
         with self._lock:
             places = {(held.run_id, held.round) for held in self._held.values() if held.at_work}
-        return places.pop() if len(places) == 1 else (None, None)
+        return places.pop() if len(places) == 1 else None
 
     # --- one assignment ----------------------------------------------------------------------------
 
@@ -196,7 +206,8 @@ class WorkDesk:
         while True:
             if held.finished is None:
                 finished = self._result(held)
-                self._outside.ended(held, finished)
+                if not is_bench(held):  # that says nothing of whether the device can do a round
+                    self._outside.ended(held, finished)
                 self._finish(held, finished)
                 reached("manager.work.finished")
                 self._outside.news()
@@ -211,12 +222,23 @@ class WorkDesk:
     def _result(self, held: Held) -> Finished:
         """Have the work done."""
         assert held.instruction is not None
+        if is_bench(held):
+            return self._bench(held, held.instruction)
         try:
             blobs = blobs_of(check_document(held.instruction.content)).values()
             files = {blob.sha256: self._transfers.fetch(held, blob) for blob in blobs}
         except Invalid as error:
             return Finished(id=held.id, outcome="failed", reason=error.message[:2_000])
         order = WorkOrder(instruction=held.instruction, files=files, out=held.result)
+        return self._hand_over.take(order, self._reconciler.do(held, self._hand_over.lend(order)))
+
+    def _bench(self, held: Held, instruction: Instruction) -> Finished:
+        """Have a benchmark done: its model is not needed, only how long it takes to come."""
+        try:
+            told = with_download(held, instruction, self._transfers)
+        except Invalid as error:
+            return Finished(id=held.id, outcome="failed", reason=error.message[:2_000])
+        order = WorkOrder(instruction=told, out=held.result)
         return self._hand_over.take(order, self._reconciler.do(held, self._hand_over.lend(order)))
 
     def _finish(self, held: Held, finished: Finished) -> None:
@@ -268,5 +290,7 @@ class WorkDesk:
 
 
 def _named(held: Held) -> str:
+    if is_bench(held):
+        return benchmark_text(held.task)
     where = f" in round {held.round} of run {held.run_id}" if held.round is not None else ""
     return f"the assignment to {held.kind}{where}"

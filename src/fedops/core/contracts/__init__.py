@@ -51,6 +51,12 @@ from fedops.core.contracts.contribution import (
     UnscoredRound,
 )
 from fedops.core.contracts.devices import (
+    BENCH,
+    BenchesRead,
+    BenchLeftOut,
+    BenchMeasured,
+    BenchRead,
+    BenchRequest,
     DeviceQuarantine,
     DeviceRead,
     DeviceRename,
@@ -169,6 +175,7 @@ from fedops.core.contracts.users import (
 )
 
 __all__ = [
+    "BENCH",
     "INLINE_BYTES",
     "MAX_SEEDS",
     "NAME_PATTERN",
@@ -182,6 +189,11 @@ __all__ = [
     "AttemptSpec",
     "BackupReport",
     "Because",
+    "BenchLeftOut",
+    "BenchMeasured",
+    "BenchRead",
+    "BenchRequest",
+    "BenchesRead",
     "BlobHandover",
     "BlobRef",
     "CancelRequest",

@@ -1,14 +1,27 @@
-"""A device: what it says of itself, and what the server wants of it."""
+"""A device: what it says of itself, what the server wants of it, and how long a round would take it."""
 
 from __future__ import annotations
+
+from typing import Annotated, Any
 
 from pydantic import Field
 
 from fedops.core.contracts.base import Finite, Name, Reason, Reply, Report, Request, Said
 from fedops.core.contracts.enrolment import DeviceInfo
-from fedops.core.states import Enrolment, ProcessStatus, ReadinessStatus
+from fedops.core.states import AssignmentStatus, Enrolment, ProcessStatus, ReadinessStatus
 
 _REASON = 2_000
+#: The kind of an assignment that times a round on a chunk of the data; the record of its result.
+BENCH = "bench"
+#: The record of an instruction that names the newest model version.
+BENCH_MODEL = "model"
+#: The share of a device's examples in a chunk (Moon, Yang and Lee 2024).
+DEFAULT_FRACTION = 0.01
+#: No device measures for longer, the download of the model not counted. Seconds.
+MEASURES_SECONDS = 60.0
+
+_Count = Annotated[int, Field(ge=1, le=2**53)]
+_Seconds = Annotated[Finite, Field(ge=0, le=1e8)]
 
 
 class Readiness(Report):
@@ -109,3 +122,77 @@ class DeviceTouched(Reply):
     device: DeviceRead
     touched: list[TouchedRun]
     next_steps: list[str]
+
+
+# --- benchmarks ------------------------------------------------------------------------------
+
+
+class BenchRequest(Request):
+    """Which devices are to be timed; none named: all that are ready."""
+
+    devices: list[Name] = Field(default_factory=list, max_length=10_000)
+    fraction: float = Field(default=DEFAULT_FRACTION, gt=0, le=1, allow_inf_nan=False)
+
+
+class BenchMeasured(Report):
+    """What a device measured. A training goes over all epochs of the config."""
+
+    #: All that it has to train on.
+    examples: _Count
+    epochs: _Count
+    #: A training on one batch: what is done once a round counts most in it.
+    first_examples: _Count
+    first_seconds: _Seconds
+    #: The longest training that was timed.
+    chunk_examples: _Count
+    chunk_seconds: _Seconds
+    #: How many examples the chunk would have had without the limit of time.
+    wanted_examples: _Count
+    #: Of the newest model version, where the task has one: its size, and how long its download took.
+    model_bytes: _Count | None = None
+    download_seconds: _Seconds | None = None
+
+    def values(self) -> dict[str, Any]:
+        """As the values of a metric record."""
+        return {
+            name.replace("_", "-"): value
+            for name, value in self.model_dump(exclude_none=True).items()
+        }
+
+    @classmethod
+    def from_values(cls, record: dict[str, Any]) -> BenchMeasured:
+        """Read a metric record. ``ValueError`` when it is none of these."""
+        return cls.model_validate({name.replace("-", "_"): v for name, v in record.items()})
+
+
+class BenchRead(Reply):
+    """The last benchmark of a device: how it is, and the last estimate."""
+
+    device: str
+    #: Of the assignment.
+    status: AssignmentStatus
+    fraction: float
+    asked_at: float
+    #: What the device does for it, or why there is no result of it.
+    why: str = ""
+    measured: BenchMeasured | None = None
+    measured_at: float | None = None
+    #: How long a round would take: the training, and twice the download where the task has a version.
+    round_seconds: float | None = None
+    #: What to know of the estimate: sentences.
+    notes: list[str] = Field(default_factory=list)
+
+
+class BenchLeftOut(Reply):
+    """A device that is not timed, and why."""
+
+    device: str
+    reason: str
+
+
+class BenchesRead(Reply):
+    """The benchmarks of a task's devices, by name."""
+
+    task: str
+    benches: list[BenchRead] = Field(default_factory=list)
+    left_out: list[BenchLeftOut] = Field(default_factory=list)

@@ -25,6 +25,11 @@ def stage_text(stage: Stage, done: int = 0, total: int = 0, text: str = "") -> s
     return f"{words} ({text})" if text else words
 
 
+def benchmark_text(task: str) -> str:
+    """What a benchmark is called."""
+    return f"the benchmark of task '{task}'"
+
+
 def percent(done: int, total: int) -> str:
     """``43 %``: never 100 before it is all."""
     return f"{min(100 * done // total, 100)} %"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fedops.core.contracts import EngineProgress, ProcessReport, Stage
+from fedops.core.contracts import BENCH, EngineProgress, ProcessReport, Stage
 from fedops.core.reasons import next_steps
 from fedops.core.reasons.durations import (
     NAMED,
@@ -23,7 +23,7 @@ from fedops.core.reasons.readiness import (
     readiness_text,
     refused_tasks,
 )
-from fedops.core.reasons.stages import stage_text
+from fedops.core.reasons.stages import benchmark_text, stage_text
 from fedops.core.states import (
     PROCESS_READY,
     RUN_TERMINAL,
@@ -68,12 +68,28 @@ def _waits(work: WorkFacts, others: Sequence[WorkFacts]) -> str:
     if work.text:
         return f"waiting ({work.text})"
     first = next(
-        (o for o in others if o.stage is not Stage.WAITING and (o.run_id or o.hidden)), None
+        (
+            o
+            for o in others
+            if o.stage is not Stage.WAITING and (o.run_id or o.hidden or _is_bench(o))
+        ),
+        None,
     )
     if first is not None:
-        run = f"run {first.run_id} of task '{first.task}'" if not first.hidden else "another run"
-        return f"works for {run} first"
+        return f"works for {_whom(first)} first"
     return "about to begin" if work.accepted else "has not fetched its work yet"
+
+
+def _whom(work: WorkFacts) -> str:
+    if work.hidden:
+        return "another run"
+    if _is_bench(work):
+        return benchmark_text(work.task)
+    return f"run {work.run_id} of task '{work.task}'"
+
+
+def _is_bench(work: WorkFacts) -> bool:
+    return work.kind == BENCH and work.run_id is None
 
 
 # --- devices ---------------------------------------------------------------------------------
@@ -157,6 +173,8 @@ def _device_why(device: DeviceFacts) -> str:
 
 
 def _of(work: WorkFacts) -> str:
+    if _is_bench(work):
+        return f" for {benchmark_text(work.task)}"
     run = f" of run {work.run_id}" if work.run_id is not None else ""
     return f" in round {work.round}{run}" if work.round is not None else f", {work.kind}{run}"
 
@@ -186,6 +204,8 @@ def _soon(process: ProcessReport) -> str:
 
 
 def _where(process: ProcessReport) -> str:
+    if process.run_id is None and process.task is not None:
+        return f" for {benchmark_text(process.task)}"  # all other work is of a run
     run = f" in run {process.run_id}" if process.run_id is not None else ""
     return f" round {process.round}{run}" if process.round is not None else run
 

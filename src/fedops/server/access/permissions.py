@@ -84,6 +84,8 @@ _TASKS = {
     "GET /tasks/{task}": Rule(READS, Of.TASK),
     "PATCH /tasks/{task}": Rule(OPERATES, Of.TASK),
     "GET /tasks/{task}/contributions": Rule(READS, Of.TASK),
+    "POST /tasks/{task}/benches": Rule(OPERATES, Of.TASK),
+    "GET /tasks/{task}/benches": Rule(READS, Of.TASK),
     "POST /tasks/{task}/archive": Rule(OPERATES, Of.TASK),
     "POST /tasks/{task}/unarchive": Rule(OPERATES, Of.TASK),
 }

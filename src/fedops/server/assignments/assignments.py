@@ -1,7 +1,7 @@
 """Assignments as rows: moved along their states by compare-and-set, ended, and let go of.
 
-What a device fetched and how far it is comes from memory, in batches (``note_progress``); deliveries and ends
-are written as they come. Whoever waits hears of each change once it is durable.
+What a device fetched and how far it is comes from memory, in batches (``progress_rows``);
+deliveries and ends are written as they come. Whoever waits hears of each change once it is durable.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NoReturn
 
-from sqlalchemy import ColumnElement, Table, bindparam, case, func, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
-from fedops.core.contracts import BlobRef, Delivery, Stage, WorkEnd
+from fedops.core.contracts import BENCH, BlobRef, Delivery, Stage, WorkEnd
 from fedops.core.errors import NotFound
 from fedops.core.states import (
     ASSIGNMENT_OPEN,
@@ -24,6 +24,7 @@ from fedops.core.states import (
     AssignmentStatus,
     Enrolment,
 )
+from fedops.server.assignments import bench_results
 from fedops.server.database.tables import AssignmentRow, DeviceRow, RunRow
 from fedops.server.events.notifications import WorkForEngine, WorkOver, notify
 from fedops.server.protocol.refusals import Gone
@@ -106,6 +107,15 @@ def cancel_assignments(
     return len(rows)
 
 
+def cancel_benches(
+    session: Session, task: str, reason: str, now: float, device_id: str | None = None
+) -> None:
+    """End the benchmarks for a task that go on; of this device, or of all."""
+    where = [AssignmentRow.task == task, AssignmentRow.kind == BENCH]
+    of_device = [] if device_id is None else [AssignmentRow.device_id == device_id]
+    cancel_assignments(session, [*where, *of_device, AssignmentRow.run_id.is_(None)], reason, now)
+
+
 def assignments_of_run(run_id: int, number: int | None = None) -> list[ColumnElement[bool]]:
     """Chooses the assignments of a run, or of one of its rounds."""
     chosen = [AssignmentRow.run_id == run_id]
@@ -148,6 +158,8 @@ def deliver_result(session: Session, device_id: str, id_: str, result: Result, n
         found = {"id": id_, "status": A.UPLOADED, "inline": result.inline, **_said_of(result)}
         place = {"device": row.name, "kind": row.kind, "round": row.round, "retry": row.retry}
         notify(session, WorkForEngine(row.run_id, _delivery(**found, **place)))
+    elif row.kind == BENCH:
+        bench_results.take_result(session, id_, result.inline, now)
 
 
 _TABLE, _DEVICES = AssignmentRow.__table__.c, DeviceRow.__table__.c
@@ -255,7 +267,8 @@ def judge_results(
 
 
 def tell_engine(session: Session, rows: Sequence[AssignmentRow]) -> None:
-    """The engines of the runs must hear what became of these."""
+    """The engines of the runs must hear what became of these, or the benchmarks that they are."""
+    bench_results.note_ends(session, rows)
     for delivery, row in zip(deliveries(session, rows), rows, strict=True):
         if row.run_id is not None:
             notify(session, WorkForEngine(row.run_id, delivery))
@@ -331,39 +344,6 @@ def _checked_and_open(session: Session, device_id: str) -> Sequence[AssignmentRo
 
 
 # --- by memory and time ----------------------------------------------------------------------
-
-
-def note_progress(session: Session, seen: Sequence[Seen]) -> None:
-    """How far devices are, of assignments that are open still."""
-    if not seen:
-        return
-    table = AssignmentRow.__table__
-    assert isinstance(table, Table)
-    statement = (
-        update(table)
-        .where(table.c.id == bindparam("key"), or_(*(table.c.status == s for s in ASSIGNMENT_OPEN)))
-        .values(
-            status=case((table.c.status == A.WORKING, A.WORKING), else_=bindparam("state")),
-            accepted_at=func.coalesce(table.c.accepted_at, bindparam("accepted")),
-            stage=bindparam("now_at"),
-            done=bindparam("so_far"),
-            total=bindparam("of_all"),
-            stage_text=bindparam("words"),
-        )
-    )
-    session.connection().execute(statement, [_parameters(one) for one in seen])
-
-
-def _parameters(seen: Seen) -> dict[str, Any]:
-    return {
-        "key": seen.id,
-        "state": seen.status,
-        "accepted": seen.accepted_at,
-        "now_at": seen.stage,
-        "so_far": seen.done,
-        "of_all": seen.total,
-        "words": seen.text,
-    }
 
 
 def release_assignments(session: Session, ids: Collection[str], now: float) -> set[int]:

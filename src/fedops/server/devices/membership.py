@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.states import TaskStatus
 from fedops.core.suggestions import did_you_mean
+from fedops.server.assignments import assignments
 from fedops.server.database.tables import DeviceRow, MembershipRow, TaskRow
 from fedops.server.devices.cloned_devices import PROBLEM
 from fedops.server.events import event_log
@@ -77,6 +78,7 @@ def enter_tasks(
     for task in sorted(current - known):
         chosen = (MembershipRow.device_id == row.id, MembershipRow.task == task)
         session.execute(delete(MembershipRow).where(*chosen))
+        assignments.cancel_benches(session, task, "the device left the task", now, row.id)
         _log_membership(session, row, "left", task, now)
     if known == current and problems == row.problems:
         return False

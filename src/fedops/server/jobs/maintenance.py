@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 
 from fedops.core.errors import Unavailable
-from fedops.server.assignments import assignments
+from fedops.server.assignments import assignments, progress_rows
 from fedops.server.database.backup_lock import backup_pause
 from fedops.server.database.database import Database
 from fedops.server.devices import going_offline
@@ -140,7 +140,7 @@ class Maintenance:
         try:
             with self._db.write(durable=False) as session:
                 self._presence.flush(session, calls, self._clock())
-                assignments.note_progress(session, seen)
+                progress_rows.note_progress(session, seen)
                 if released:
                     stopping.confirm_released(session, released, self._settings, now)
                 if away:

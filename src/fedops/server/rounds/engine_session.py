@@ -31,7 +31,7 @@ from fedops.core.states import (
     RunStatus,
 )
 from fedops.results.device_history import ROUNDS_AVERAGED, loss_of, moving_average
-from fedops.server.assignments import assignments, open_work
+from fedops.server.assignments import assignments, bench_results, open_work
 from fedops.server.contribution import round_scores
 from fedops.server.database import blob_rows
 from fedops.server.database.compare_and_set import compare_and_set
@@ -220,6 +220,7 @@ def candidates(session: Session, attempt_id: int, now: float) -> Candidates:
     """The task's devices, by name: each with its history in this run, and why it cannot be invited."""
     _, run = require_current_attempt(session, attempt_id, lock=False)
     history, busy = _history(session, run), open_work.busy_with(session, run.id)
+    benches = bench_results.bench_seconds(session, run.task) if _asks_for_seconds(run) else {}
     found = [
         Candidate(
             device=row.name,
@@ -229,6 +230,7 @@ def candidates(session: Session, attempt_id: int, now: float) -> Candidates:
             examples=availability.training_examples(row),
             busy_with=busy.get(row.id),
             idle_seconds=0.0 if row.id in busy else availability.idle_seconds(row, now),
+            bench_seconds=benches.get(row.id),
             **history.get(row.id, {}),
         )
         for row in availability.task_devices(session, run.task)
@@ -284,10 +286,15 @@ def _of_committed_round() -> ColumnElement[bool]:
     return same_round & counts
 
 
+def _asks_for_seconds(run: RunRow) -> bool:
+    """Whether the run's selector may."""
+    chosen = run.config.get("server", {}).get("selection", {})
+    return bool(chosen.get("selector", _UNIFORM) != _UNIFORM)
+
+
 def _seconds(session: Session, run: RunRow) -> dict[str, list[float]]:
     """How long its last rounds took each device, by its id, the oldest first; {}: no selector asks for it."""
-    chosen = run.config.get("server", {}).get("selection", {})
-    if chosen.get("selector", _UNIFORM) == _UNIFORM:
+    if not _asks_for_seconds(run):
         return {}
     part = ParticipationRow
     newest = func.row_number().over(partition_by=part.device_id, order_by=part.round.desc())

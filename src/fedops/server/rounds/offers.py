@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import uuid
 from collections.abc import Iterable, Sequence
 
@@ -14,16 +12,14 @@ from fedops.core.contracts import OfferBatch, Offered, OfferRequest
 from fedops.core.errors import Invalid
 from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus, Enrolment
 from fedops.server.assignments import assignments, open_work
-from fedops.server.database import blob_rows
+from fedops.server.assignments.instruction_rows import keep_instruction
 from fedops.server.database.tables import (
     AssignmentRow,
     AttemptRow,
     DeviceRow,
-    InstructionRow,
     RunRow,
 )
 from fedops.server.events.notifications import WorkOffered, notify
-from fedops.storage.payloads import blobs_of, check_document
 
 #: Beyond its deadline, of the time that it had; for who waits for a slot, or uploads.
 UPLOAD_GRACE, LEAST_UPLOAD_GRACE_SECONDS = 0.1, 30.0
@@ -39,7 +35,9 @@ def offer(
         Invalid: no such device, instruction, or blob that an instruction names.
     """
     devices = device_ids(session, [wanted.device for wanted in batch.offers])
-    instructions = [_keep(session, run.id, document, now) for document in batch.instructions]
+    instructions = [
+        keep_instruction(session, run.id, document, now) for document in batch.instructions
+    ]
     there = _there(session, run.id, batch.round)
     found: dict[str, str] = {}
     new: list[AssignmentRow] = []
@@ -67,20 +65,6 @@ def device_ids(session: Session, names: Iterable[str]) -> dict[str, str]:
     if unknown:
         raise Invalid(f"there is no device {', '.join(unknown)}")
     return ids
-
-
-def _keep(session: Session, run_id: int, document: object, now: float) -> str:
-    """Keep an instruction; the same one of a run is kept once. Returns its id."""
-    checked = check_document(document)
-    for blob in blobs_of(checked).values():
-        if blob_rows.require_blob(session, blob.sha256, "blob of an instruction") != blob:
-            raise Invalid(f"the blob {blob.sha256[:12]} of an instruction has another size")
-    content = json.dumps(checked, separators=(",", ":"), allow_nan=False)
-    id_ = hashlib.sha256(f"{run_id}\n{content}".encode()).hexdigest()
-    if session.get(InstructionRow, id_) is None:
-        session.add(InstructionRow(id=id_, run_id=run_id, content=content, created_at=now))
-        session.flush()
-    return id_
 
 
 def _there(session: Session, run_id: int, number: int | None) -> dict[_Key, AssignmentRow]:

@@ -282,6 +282,9 @@ class WorkHub:
                     cancel.append(piece.cancelled)
             elif id_ not in held and listener.takes_offers:
                 offers.append(offer_of(piece.work, now))
+        offers.sort(
+            key=lambda offer: offer.run_id is None
+        )  # a round waits for a device, nobody else
         unknown = [id_ for id_ in sorted(held) if id_ not in device.pieces]
         ended = {id_: over for id_ in unknown if (over := self._over.get(id_)) and over.cancelled}
         cancel += [cancellation_of(over) for over in ended.values()]

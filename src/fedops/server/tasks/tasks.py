@@ -16,6 +16,7 @@ from fedops.config.schema import Config
 from fedops.core.contracts import TaskConfig, TaskCreate, TaskRead, TaskUpdate
 from fedops.core.errors import Conflict, NotFound
 from fedops.core.states import TASK_TRANSITIONS, TaskStatus
+from fedops.server.assignments import assignments
 from fedops.server.database import lookup
 from fedops.server.database.compare_and_set import transition
 from fedops.server.database.read_models import read_as
@@ -138,6 +139,7 @@ def archive_task(session: Session, name: str, now: float) -> TaskRead:
         raise Conflict(
             f"task '{name}' has run {active} going on; stop it first ('fedops run stop {active}')"
         )
+    assignments.cancel_benches(session, name, "the task was archived", now)
     return _move(session, name, TaskStatus.ARCHIVED, now)
 
 

@@ -23,11 +23,12 @@ from managing import idle
 
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict, NotFound
-from fedops.core.states import AssignmentStatus
+from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus
 from fedops.server.app import create_app
 from fedops.server.jobs.maintenance import STEP_SECONDS
 from fedops.server.peers.notify_channel import CHANNEL
 from fedops.settings import ServerSettings
+from fedops.storage.payloads import Payload, pack_payload
 from fedops.testing import FakeEngines
 
 pytestmark = needs_postgres
@@ -53,6 +54,35 @@ def test_an_offer_and_its_delivery_pass_from_one_to_the_other(
         ("bob", AssignmentStatus.REFUSED, "no data")
     ]
     assert len(lead.operator.events()) == len(other.operator.events())
+
+
+def test_a_benchmark_that_is_asked_of_one_is_done_at_the_other(
+    two: tuple[Manager, Manager],
+) -> None:
+    lead, other = two
+    lead.task()
+    ada = other.hears(lead.ready_devices("ada")["ada"])
+    ada.poll(idle())
+    lead.operator.start_benches("mnist", c.BenchRequest())
+    id_ = ada.take().id
+    measured = c.BenchMeasured(
+        examples=100,
+        epochs=1,
+        first_examples=10,
+        first_seconds=1.0,
+        chunk_examples=40,
+        chunk_seconds=4.0,
+        wanted_examples=40,
+    )
+    ada.deliver(id_, pack_payload(Payload(metrics={c.BENCH: measured.values()})))
+    (found,) = lead.operator.benches("mnist").benches
+    assert (found.status, found.round_seconds) == (AssignmentStatus.CHECKED, 10.0)
+    assert (
+        lead.operator.start_benches("mnist", c.BenchRequest()).benches[0].status in ASSIGNMENT_OPEN
+    )
+    lead.operator.decide_device("ada", "revoke")
+    (found,) = other.operator.benches("mnist").benches
+    assert (found.status, found.why) == (AssignmentStatus.CANCELLED, "device revoked")
 
 
 def test_a_revocation_at_one_takes_back_what_the_engine_at_the_other_has(

@@ -18,8 +18,9 @@ from fedops.algorithms.selection.fairness import due_now, due_rounds
 from fedops.algorithms.selection.latency import penalty, percentile
 from fedops.algorithms.selection.oort import OortSelector, staleness_bonus, statistical_utility
 from fedops.algorithms.selection.power_of_choice import PowerOfChoiceSelector
+from fedops.algorithms.selection.registry import make_selector
 from fedops.algorithms.selection.round_robin import RoundRobinSelector
-from fedops.algorithms.selection.selector import RoundAhead
+from fedops.algorithms.selection.selector import RoundAhead, Selector
 from fedops.algorithms.selection.stragglers import StragglersSelector, slow_threshold
 from fedops.algorithms.selection.tiers import TiersSelector
 from fedops.algorithms.selection.uniform import UniformSelector
@@ -221,6 +222,52 @@ def test_oort_explores_fast_devices_before_slow_ones() -> None:
     assert sum(counts[f"pi-{i:03}"] for i in range(10)) > 245
 
 
+# --- seconds of benchmarks --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["stragglers", "tiers", "oort", "contribution"])
+def test_a_decision_says_by_which_seconds_it_was_made(name: str) -> None:
+    pool = candidates(4, bench_seconds=[3.0, 9.0, 9.0, None], round_seconds=[None, 5.0, None, None])
+    found = decisions(make_selector(name, {}), pool, 2, round_=1)
+    parts = {
+        device: {key: value for key, value in one.parts.items() if "seconds" in key}
+        for device, one in found.items()
+    }
+    assert parts == {
+        "pi-000": {"bench_seconds": 3.0},
+        "pi-001": {"seconds": 5.0},
+        "pi-002": {"bench_seconds": 9.0},
+        "pi-003": {},
+    }
+
+
+def test_the_sentence_says_whether_the_seconds_are_those_of_a_benchmark() -> None:
+    slow = candidates(
+        8,
+        bench_seconds=[1.0] * 6 + [90.0, 90.0],
+        round_seconds=[None] * 7 + [60.0],
+        last_invited=[9] * 8,
+    )
+    found = decisions(StragglersSelector(), slow, 2)
+    assert "90 s a round by its benchmark is slow" in found["pi-006"].reason
+    assert "60 s a round is slow" in found["pi-007"].reason
+    waits = decisions(ContributionSelector(), slow, 2)
+    assert waits["pi-006"].reason.endswith("does not make up for 90 s a round by its benchmark")
+    assert waits["pi-007"].reason.endswith("does not make up for 60 s a round")
+    assert "(90 s a round by its benchmark)" in decisions(TiersSelector(), slow, 2)["pi-006"].reason
+
+
+@pytest.mark.parametrize("selector", [StragglersSelector(), ContributionSelector()])
+def test_a_first_round_asks_slow_devices_less_because_of_benchmarks(selector: Selector) -> None:
+    def slow_ones(pool: list[Candidate]) -> int:
+        names = [name for seed in range(60) for name in chosen(selector, pool, 3, seed, round_=1)]
+        return sum(name in ("pi-008", "pi-009") for name in names)
+
+    benched = candidates(10, bench_seconds=[1.0] * 8 + [50.0] * 2)
+    assert slow_ones(candidates(10)) > 20, "36 of 180 places by chance"
+    assert slow_ones(benched) <= 2
+
+
 # --- contribution -----------------------------------------------------------------------------------
 
 
@@ -271,6 +318,14 @@ def test_contribution_looks_again_at_devices_it_knows_little_of() -> None:
     often = [one.model_copy(update={"rounds_scored": one.rounds_invited}) for one in pool]
     assert chosen(ContributionSelector(), often, 1) == ["pi-001"]
     assert chosen(ContributionSelector(exploration=0.0), often, 1) == ["pi-000"]
+
+
+def test_contribution_leaves_it_to_chance_among_devices_of_which_nothing_is_known() -> None:
+    pool = candidates(6)
+    found = {
+        name for seed in range(40) for name in chosen(ContributionSelector(), pool, 2, seed, 1)
+    }
+    assert found == {one.device for one in pool}
 
 
 def test_contribution_leaves_flagged_devices_until_there_are_no_others() -> None:

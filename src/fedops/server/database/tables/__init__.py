@@ -3,6 +3,7 @@
 from fedops.server.database.tables.access import TokenRow as TokenRow
 from fedops.server.database.tables.access import UserRow as UserRow
 from fedops.server.database.tables.assignments import AssignmentRow as AssignmentRow
+from fedops.server.database.tables.assignments import BenchRow as BenchRow
 from fedops.server.database.tables.assignments import InstructionRow as InstructionRow
 from fedops.server.database.tables.base import Base as Base
 from fedops.server.database.tables.devices import DeviceRow as DeviceRow

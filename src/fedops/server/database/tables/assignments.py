@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sqlalchemy import (
     BigInteger,
     ForeignKey,
@@ -109,3 +111,24 @@ class AssignmentRow(Base):
     decoded_size: Mapped[int | None] = mapped_column(BigInteger)
     #: When its result was given up by the retention rule.
     pruned_at: Mapped[float | None]
+
+
+class BenchRow(Base):
+    """The last benchmark of a device for a task, and the last estimate that one gave."""
+
+    __tablename__ = "benches"
+
+    task: Mapped[str] = mapped_column(ForeignKey("tasks.name"), primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True, index=True)
+    #: The assignment, whose row goes after a while.
+    assignment: Mapped[str] = mapped_column(String(32), index=True)
+    fraction: Mapped[float]
+    asked_at: Mapped[float]
+    #: How the assignment was offered or ended, and why without a result.
+    status: Mapped[AssignmentStatus]
+    reason: Mapped[str] = mapped_column(Text, default="")
+
+    #: The last result (``core.contracts.BenchMeasured``), maybe of an earlier one.
+    measured: Mapped[dict[str, Any] | None]
+    measured_at: Mapped[float | None]
+    round_seconds: Mapped[float | None]

@@ -1,4 +1,4 @@
-"""What updates were worth, and every decision on whom a round chose."""
+"""What updates were worth, every decision on whom a round chose, and benchmarks of devices."""
 
 from __future__ import annotations
 
@@ -42,6 +42,30 @@ def upgrade() -> None:
         _of_round("selections"),
         sa.PrimaryKeyConstraint("run_id", "round", "attempt", "retry", name=op.f("pk_selections")),
     )
+    _benches()
+
+
+def _benches() -> None:
+    op.create_table(
+        "benches",
+        sa.Column("task", sa.String(length=63), nullable=False),
+        sa.Column("device_id", sa.String(length=32), nullable=False),
+        sa.Column("assignment", sa.String(length=32), nullable=False),
+        sa.Column("fraction", sa.Double(), nullable=False),
+        sa.Column("asked_at", sa.Double(), nullable=False),
+        sa.Column("status", sa.String(length=40), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("measured", sa.JSON(none_as_null=True), nullable=True),
+        sa.Column("measured_at", sa.Double(), nullable=True),
+        sa.Column("round_seconds", sa.Double(), nullable=True),
+        sa.ForeignKeyConstraint(["task"], ["tasks.name"], name=op.f("fk_benches_task_tasks")),
+        sa.ForeignKeyConstraint(
+            ["device_id"], ["devices.id"], name=op.f("fk_benches_device_id_devices")
+        ),
+        sa.PrimaryKeyConstraint("task", "device_id", name=op.f("pk_benches")),
+    )
+    for column in ("device_id", "assignment"):
+        op.create_index(op.f(f"ix_benches_{column}"), "benches", [column])
 
 
 def _big(name: str) -> sa.Column[int]:
@@ -57,5 +81,6 @@ def _of_round(table: str) -> sa.ForeignKeyConstraint:
 
 
 def downgrade() -> None:
+    op.drop_table("benches")
     op.drop_table("selections")
     op.drop_table("round_scores")
