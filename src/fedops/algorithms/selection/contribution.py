@@ -74,7 +74,7 @@ class ContributionSelector:
     slow_percentile: float = option(40.0, least=0.0, most=100.0)
     #: Every device without a flag is invited within this many times the rounds that it takes to invite
     #: each once.
-    fairness: float = option(3.0, least=1.0)
+    fairness: float = option(2.0, least=1.0)
 
     measures_time: ClassVar[bool] = True
 

@@ -8,6 +8,7 @@ import pytest
 from fedops.algorithms.contribution.contribution_history import ContributionHistory, add_round
 from fedops.algorithms.contribution.estimate import Estimate, exact_estimate, sampled_estimate
 from fedops.algorithms.integrity.findings import Finding
+from fedops.algorithms.integrity.integrity_history import AGE
 from fedops.algorithms.integrity.judging import Judgement
 from fedops.algorithms.integrity.update_evidence import UpdateEvidence
 from fedops.core.errors import Invalid
@@ -72,7 +73,7 @@ def test_without_evaluations_there_is_integrity_and_no_value() -> None:
 
 def test_what_is_known_of_the_absent_grows_old() -> None:
     history = two_rounds()
-    for round_ in range(3, 40):
+    for round_ in range(3, AGE + 3):
         history = add_round(history, round_, ["a"], None, [judgement()])
     assert history.clients["b"].integrity.rounds == 0
     assert len(history.clients["a"].judged) == 20
