@@ -74,7 +74,10 @@ class ContributionSelector:
     slow_percentile: float = option(40.0, least=0.0, most=100.0)
     #: Every device without a flag is invited within this many times the rounds that it takes to invite
     #: each once.
-    fairness: float = option(2.0, least=1.0)
+    fairness: float = option(3.0, least=1.0)
+    #: The same later, when the run is as old as two such turns: what each device adds counts then, and no
+    #: longer how fast the model comes on.
+    late_fairness: float = option(1.5, least=1.0)
 
     measures_time: ClassVar[bool] = True
 
@@ -93,9 +96,11 @@ class ContributionSelector:
         seconds = filled(known, 1.0)
         trusted = np.array([not one.flags for one in pool.candidates])
         worth, bonus = self._worth(pool, value, np.isnan(last) & np.isnan(value), ahead)
-        turns = np.where(trusted, due_rounds(last, ahead, self.fairness), np.inf)
+        factor = self._floor(ahead)
+        turns = np.where(trusted, due_rounds(last, ahead, factor), np.inf)
         due = due_now(turns, ahead, max(wanted, 0), rng, seconds)
-        along = self._along(turns, seconds, due, wanted - len(due), ahead)
+        soon = ahead.number + LONG_WAIT * turn_bound(ahead, factor)
+        along = self._along(turns, seconds, due, wanted - len(due), soon)
         others = np.flatnonzero(trusted & ~np.isin(np.arange(len(pool)), [*due, *along]))
         left = wanted - len(due) - len(along)
         already = seconds[[*due, *along]].max(initial=0.0)
@@ -121,15 +126,19 @@ class ContributionSelector:
         worth = np.maximum(0.0, bound - least)
         return np.where(new, worth.max(initial=0.0), worth), bound - known
 
+    def _floor(self, ahead: RoundAhead) -> float:
+        """Within how many times the rounds that it takes to invite each once."""
+        young = ahead.number - ahead.first < 2 * turn_bound(ahead, self.fairness)
+        return self.fairness if young else min(self.fairness, self.late_fairness)
+
     def _along(
-        self, turns: Numbers, seconds: Numbers, due: list[int], places: int, ahead: RoundAhead
+        self, turns: Numbers, seconds: Numbers, due: list[int], places: int, soon: float
     ) -> list[int]:
         """Who shares a slow round: slow devices that waited long, the slowest first."""
         slow = percentile(seconds, self.slow_percentile)
         if places <= 0 or not (seconds[due] > slow).any():
             return []
-        soon = turns - ahead.number <= LONG_WAIT * turn_bound(ahead, self.fairness)
-        able = (seconds > slow) & soon
+        able = (seconds > slow) & (turns <= soon)
         able[due] = False
         found = np.flatnonzero(able)
         return [int(i) for i in found[np.argsort(-seconds[found], kind="stable")][:places]]
