@@ -138,8 +138,9 @@ class RoundScoresRead(Reply):
 
     round: int
     plan: ScoringPlan
-    #: None: not yet.
+    #: None: not yet, or never, if the run ended before.
     scored_at: float | None
+    run_ended: bool = False
     method: str | None
     evaluations: int
     examples: int
