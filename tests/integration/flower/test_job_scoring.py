@@ -135,6 +135,7 @@ def test_a_round_without_a_loss_adds_no_accuracy(tmp_path: Path) -> None:
     assert second.history["metric"] == "loss"
     assert values(second)[1] > 1.0 > values(second)[0]  # what brings the loss back
     assert "begins anew" not in second.note
+    assert "3 models have no loss that is a number" in second.note  # the one that it began with too
 
 
 def test_the_history_begins_anew_with_another_metric(tmp_path: Path) -> None:

@@ -132,7 +132,7 @@ class Measure:
         #: The metric of the history, then the one that is measured; and what the app's first model gave.
         self.metric: str | None = None
         self.first_metric: str | None = None
-        #: How many models were no better than the worst.
+        #: How many models were no number, and are as bad as can be.
         self.ruined = 0
         self._worst = -math.inf
         self._began: tuple[Tensors, list[float]] | None = None
@@ -153,6 +153,7 @@ class Measure:
             ) from None
         self.metric = self._settled({name for one in reported for name in one})
         found = self._utilities(reported)
+        self.ruined = int(not all(math.isfinite(value) for value in found))
         total = self._total(found)
         base = total if math.isfinite(total) else 0.0
         self._worst = base - WORST * (abs(base) + 1.0)
