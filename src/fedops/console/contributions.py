@@ -103,7 +103,8 @@ def basis_line(found: c.ContributionsRead) -> str:
     if found.run_id is None:
         return ""
     on = found.basis.get("measured on", "nothing")
-    return f"As of round {found.round} of run {found.run_id}, measured on {on}."
+    metric = f"by the {found.basis['metric']}, " if "metric" in found.basis else ""
+    return f"As of round {found.round} of run {found.run_id}, {metric}measured on {on}."
 
 
 def round_scores_view(

@@ -231,7 +231,8 @@ def test_what_was_evaluated_is_counted(tmp_path: Path) -> None:
     sampler = WeightedRandomSampler([1.0] * 1_000, 1_000)
     scoring = JobScoring(adapter, DataLoader(_tensors(5), batch_size=64, sampler=sampler), CONTEXT)
     found = scoring.score(job(tmp_path, before, near(before, 2), examples=200))
-    assert found.examples == 1_000  # this loader draws them itself, so it cannot be cut
+    assert found.examples == 1_000  # this loader draws them itself
+    assert "the validation data cannot be cut, so all 1000 examples were evaluated" in found.note
     scoring = JobScoring(adapter, _tensors(5), CONTEXT)
     assert scoring.score(job(tmp_path, before, near(before, 2), examples=200)).examples == 200
 

@@ -8,6 +8,7 @@ import pytest
 from rich.table import Table
 
 from fedops.console.contributions import (
+    basis_line,
     by_class_table,
     no_scores_of,
     no_selection_of,
@@ -137,3 +138,10 @@ def test_who_gives_most_to_a_class_is_seen() -> None:
         ("MOST OF ALL IN", "1 5", "9"),
     ]
     assert str(by_class_table(clients[2:])).startswith("There are no values by class.")
+
+
+def test_what_the_values_are_made_of_is_said() -> None:
+    basis = {"measured on": "100 examples of the server", "metric": "accuracy"}
+    found = c.ContributionsRead(task="mnist", run_id=1, round=2, basis=basis, clients=[])
+    said = "As of round 2 of run 1, by the accuracy, measured on 100 examples of the server."
+    assert basis_line(found) == said

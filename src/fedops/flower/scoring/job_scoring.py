@@ -105,7 +105,7 @@ class JobScoring:
         found = score_round(round_, values, max(plan.evaluations, 1), rng, plan.method, known)
         metric, classes = _measured(values, job["evaluations"])
         anew = history.add(devices, found, metric, classes)
-        notes = [plan.note, said, failed, _ruined(values), note, anew]
+        notes = [plan.note, _uncut(measure), said, failed, _ruined(values), note, anew]
         return RoundScores(
             round=job["round"],
             method=found.value.method if found.value else None,
@@ -165,6 +165,12 @@ def _measured(
     if values is not None:
         return values.metric, values.classes
     return (evaluations or {}).get("metric") or None, []
+
+
+def _uncut(measure: Measure | None) -> str:
+    if measure is None or measure.examples == measure.wanted:
+        return ""
+    return f"the validation data cannot be cut, so all {measure.examples} examples were evaluated"
 
 
 def _ruined(values: Measure | None) -> str:
