@@ -237,6 +237,25 @@ def test_what_was_evaluated_is_counted(tmp_path: Path) -> None:
     assert scoring.score(job(tmp_path, before, near(before, 2), examples=200)).examples == 200
 
 
+def test_a_model_that_cannot_be_evaluated_is_not_the_fault_of_the_data(tmp_path: Path) -> None:
+    def metrics(w: float) -> Mapping[str, float]:
+        return boom(w) if w > 5 else {"loss": (w - 1) ** 2}
+
+    scoring = scoring_of(metrics)
+    scoring._adapter.set_tensors(number(100))  # as the last coalition of the round before
+    found = scoring.score(job(tmp_path, number(0), [number(1)], examples=100))
+    assert (found.examples, found.note.count("cannot be cut")) == (100, 0)
+    found = scoring_of(boom).score(job(tmp_path, number(0), [number(1)], examples=100))
+    assert (found.examples, found.note.count("cannot be cut")) == (100, 0)
+
+
+def test_a_loss_that_never_is_a_number_is_no_metric(tmp_path: Path) -> None:
+    scoring = scoring_of(lambda w: {"loss": math.nan, "accuracy": w / 100})
+    found = scoring.score(job(tmp_path, number(0), [number(1), number(2)]))
+    assert found.history["metric"] == "accuracy"
+    assert values(found)[1] > values(found)[0] > 0
+
+
 def test_few_examples_cost_what_they_cost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fedops.flower.scoring.job_scoring._seconds_of", _one_second)
     scoring = JobScoring(Number(ruined_above), X[:50], CONTEXT)

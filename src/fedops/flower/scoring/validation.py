@@ -55,6 +55,8 @@ class Validation:
         self.examples = count(data, "the validation step")
         self._labels = labels_of(data)
         self._by_class: bool | None = None if self._labels is not None else False
+        #: Settled, as the classes are, by the first model that can be evaluated. None: not yet.
+        self._can_be_cut: bool | None = None
         #: The metric that the app's first model gave, before any round. None: it could not be evaluated.
         self.first_metric: str | None = None
 
@@ -83,14 +85,29 @@ class Validation:
 
     def _cut(self, drawn: npt.NDArray[np.int64]) -> Any:
         """The examples that were drawn; None: the data cannot be cut, or all were drawn."""
-        if len(drawn) == self.examples:
+        if len(drawn) == self.examples or self._can_be_cut is False:
             return None
         try:
             part = take(self._data, drawn)
-            self._measure([Part(part, 1.0)], 0).begin(self._adapter.get_tensors())
-        except Exception:  # a loader with a sampler of its own, or that drops what fills no batch
+        except Exception:  # nobody knows how
+            self._can_be_cut = False
             return None
-        return part
+        if self._can_be_cut is None:
+            self._can_be_cut = self._evaluates(part) or (False if self._evaluates() else None)
+        return None if self._can_be_cut is False else part
+
+    def _evaluates(self, part: Any = None) -> bool:
+        """Whether the app evaluates its model on a part, or on all.
+
+        A loader with a sampler of its own, or that drops what fills no batch, is of no use in parts. If
+        it fails on all of the data too, that is not because it was cut.
+        """
+        data = self._data if part is None else part
+        try:
+            self._measure([Part(data, 1.0)], 0).begin(self._adapter.get_tensors())
+        except EvaluationFailed:
+            return False
+        return True
 
     def _parts(self, drawn: npt.NDArray[np.int64]) -> list[Part]:
         """One for each class of all examples, whether or not there is one of it among these."""
@@ -151,7 +168,8 @@ class Measure:
             raise EvaluationFailed(
                 f"evaluating the model that the round began with failed: {error_sentence(error)}"
             ) from None
-        self.metric = self._settled({name for one in reported for name in one})
+        known = {name for one in reported for name, value in one.items() if math.isfinite(value)}
+        self.metric = self._settled(known)
         found = self._utilities(reported)
         self.ruined = int(not all(math.isfinite(value) for value in found))
         total = self._total(found)
@@ -160,13 +178,13 @@ class Measure:
         self._began = (model, self._row(found))
         return total
 
-    def _settled(self, reported: set[str]) -> str:
+    def _settled(self, known: set[str]) -> str:
         """The history's metric, unless this app never had it."""
         first = self.first_metric
-        if self.metric is not None and (self.metric in reported or first in (None, self.metric)):
+        if self.metric is not None and (self.metric in known or first in (None, self.metric)):
             return self.metric
         for name in METRICS:
-            if name in reported or name == first:
+            if name in known or name == first:
                 return name
         raise EvaluationFailed("the app's evaluation gives neither 'loss' nor 'accuracy'")
 
