@@ -230,9 +230,14 @@ def test_what_was_evaluated_is_counted(tmp_path: Path) -> None:
     before = adapter.get_tensors()
     sampler = WeightedRandomSampler([1.0] * 1_000, 1_000)
     scoring = JobScoring(adapter, DataLoader(_tensors(5), batch_size=64, sampler=sampler), CONTEXT)
+    asked = job(tmp_path, before, near(before, 2), examples=200, evaluations=32)
+    found = scoring.score(asked)
+    assert (found.examples, found.evaluations) == (1_000, 4)  # this loader draws them itself
+    assert "the validation data cannot be cut, so all 1000 examples were evaluated on" in found.note
     found = scoring.score(job(tmp_path, before, near(before, 2), examples=200))
-    assert found.examples == 1_000  # this loader draws them itself
-    assert "the validation data cannot be cut, so all 1000 examples were evaluated" in found.note
+    said = "the validation data cannot be cut, and 0 evaluations on all 1000 examples would fit, so there"
+    assert said in found.note
+    assert (found.method, found.evaluations, found.examples) == (None, 0, 1_000)
     scoring = JobScoring(adapter, _tensors(5), CONTEXT)
     assert scoring.score(job(tmp_path, before, near(before, 2), examples=200)).examples == 200
 
@@ -262,6 +267,11 @@ def test_few_examples_cost_what_they_cost(tmp_path: Path, monkeypatch: pytest.Mo
     scoring.warm_up()
     found = scoring.score(job(tmp_path, number(0), [number(1)], examples=50))
     assert (found.evaluation_seconds, found.direction_seconds) == (1 / 50, 1 / 50)
+    sampler = WeightedRandomSampler([1.0] * 1_000, 1_000)
+    whole = DataLoader(_tensors(5), batch_size=64, sampler=sampler)
+    scoring = JobScoring(PyTorchAdapter(net(), AdapterOptions()), whole, CONTEXT)
+    scoring.warm_up()
+    assert scoring._took == [1 / 1_000, 1 / 1_000]
 
 
 def _one_second(work: Callable[[], object]) -> float:

@@ -85,7 +85,6 @@ class RoundScores(Report):
     #: How long the scoring took, beside the rounds: time of a processor.
     seconds: Finite = Field(default=0.0, ge=0)
     #: What one evaluation of one example takes of it, and finding the directions, of one. None: unknown.
-    #: Examples as the plan counts them: more are evaluated if the data cannot be cut.
     evaluation_seconds: Finite | None = Field(default=None, gt=0)
     direction_seconds: Finite | None = Field(default=None, ge=0)
     #: What whoever reads the numbers should know.

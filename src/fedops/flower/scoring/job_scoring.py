@@ -27,10 +27,11 @@ from fedops.core.contracts import (
     ScoringPlan,
 )
 from fedops.engine.scoring.scorer import UpdateFile
-from fedops.engine.scoring.scoring_plan import DIRECTIONS, LEAST_EXAMPLES
+from fedops.engine.scoring.scoring_plan import AUTO, DIRECTIONS, LEAST_EXAMPLES
 from fedops.flower.scoring.coalition_files import build_coalitions, model_before
 from fedops.flower.scoring.error_sentence import error_sentence
 from fedops.flower.scoring.scored_history import ScoredHistory
+from fedops.flower.scoring.uncut_data import fitted
 from fedops.flower.scoring.validation import EvaluationFailed, Measure, Validation
 from fedops.flower.scoring.validation_directions import directions_at
 from fedops.flower.scoring.values_by_clients import value_by_clients
@@ -45,13 +46,15 @@ logger = logging.getLogger("fedops.engine")
 class JobScoring:
     """The app, opened once, and what scores rounds with it."""
 
-    def __init__(self, adapter: ModelAdapter, data: Any, context: TrainContext) -> None:
-        """``data`` None: the server has no validation data."""
+    def __init__(
+        self, adapter: ModelAdapter, data: Any, context: TrainContext, named: bool = False
+    ) -> None:
+        """``data`` None: the server has no validation data. ``named``: the config names the method."""
+        self._named = named
         self._adapter = adapter
         self._data = data
         self._context = context
-        #: One evaluation and the directions, on one example that was asked for. Seconds. Data that cannot be
-        #: cut takes as long for few as for all, so this is right for plans with as few, which are made first.
+        #: One evaluation and the directions, on one example. Seconds.
         self._took: list[float | None] = [None, None]
         self._validation = None if data is None else Validation(adapter, data, context)
 
@@ -71,7 +74,8 @@ class JobScoring:
             learning_rate=rules.learning_rate,
             settings=config,
         )
-        return cls(adapter, found[0] if found else None, context)
+        named = rules.server.contribution.method != AUTO
+        return cls(adapter, found[0] if found else None, context, named)
 
     def warm_up(self) -> None:
         """Do everything that is slow the first time, and see how long it takes the second time."""
@@ -82,8 +86,8 @@ class JobScoring:
             model = self._adapter.get_tensors()
             for _ in range(2):
                 self._took = [
-                    _seconds_of(lambda: measure.begin(model)) / measure.wanted,
-                    _seconds_of(lambda: self._directions(measure, model)) / measure.wanted,
+                    _seconds_of(lambda: measure.begin(model)) / measure.examples,
+                    _seconds_of(lambda: self._directions(measure, model)) / measure.examples,
                 ]
             self._validation.first_metric = measure.metric
         except Exception as error:  # the first round says so
@@ -97,6 +101,7 @@ class JobScoring:
         round_ = _round_of(job)
         measure = self._measure(plan, job["seed"], history.metric)
         before = dict(round_.before)
+        plan = fitted(plan, measure, len(devices), self._named)
         values, failed = _begun(measure if plan.method else None, before)
         gradients, note = self._directions(measure, before)
         round_ = dataclasses.replace(round_, gradients=gradients)
@@ -105,7 +110,7 @@ class JobScoring:
         found = score_round(round_, values, max(plan.evaluations, 1), rng, plan.method, known)
         metric, classes = _measured(values, job["evaluations"])
         anew = history.add(devices, found, metric, classes)
-        notes = [plan.note, _uncut(measure), said, failed, _ruined(values), note, anew]
+        notes = [plan.note, said, failed, _ruined(values), note, anew]
         return RoundScores(
             round=job["round"],
             method=found.value.method if found.value else None,
@@ -165,12 +170,6 @@ def _measured(
     if values is not None:
         return values.metric, values.classes
     return (evaluations or {}).get("metric") or None, []
-
-
-def _uncut(measure: Measure | None) -> str:
-    if measure is None or measure.examples == measure.wanted:
-        return ""
-    return f"the validation data cannot be cut, so all {measure.examples} examples were evaluated"
 
 
 def _ruined(values: Measure | None) -> str:
