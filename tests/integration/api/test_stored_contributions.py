@@ -85,6 +85,38 @@ def test_scores_are_read_by_round_and_over_all(
     assert said[-1] == "shapley with 4 evaluations, 0.1 s; b: replay (it is the last change)"
 
 
+def test_an_unscored_round_is_no_round_of_directions(
+    world: World, running: tuple[int, EngineClient]
+) -> None:
+    run_id, engine = running
+    play(world, engine, 1, scored=False)
+    lost = c.RoundScores(round=1, seconds=0.5, note="it could not be scored: it was killed")
+    engine.scores(lost)
+    said = [e.text for e in world.operator.events(run_id=run_id) if e.name == "round.scored"]
+    assert said == ["no scores, 0.5 s; it could not be scored: it was killed"]
+
+
+def test_what_is_not_scored_at_the_end_of_a_run_never_is(
+    world: World, running: tuple[int, EngineClient]
+) -> None:
+    run_id, engine = running
+    play(world, engine, 1, scored=False)
+    assert [one.run_ended for one in world.operator.contributions(run_id)] == [False]
+    world.operator.stop_run(run_id)
+    engine.finish(c.EngineFinish(outcome="stopped"))
+    (left,) = world.operator.contributions(run_id)
+    assert (left.scored_at, left.run_ended) == (None, True)
+
+
+def test_the_metric_that_values_are_made_of_is_read(
+    world: World, running: tuple[int, EngineClient]
+) -> None:
+    _, engine = running
+    play(world, engine, 1, scored=False)
+    engine.scores(scores(1, history={"metric": "loss"}))
+    assert world.operator.task_contributions("mnist").basis["metric"] == "loss"
+
+
 def test_scores_that_are_there_stay(world: World, running: tuple[int, EngineClient]) -> None:
     run_id, engine = running
     play(world, engine, 1)

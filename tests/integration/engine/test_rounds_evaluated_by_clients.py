@@ -221,6 +221,50 @@ def test_without_a_loss_the_accuracy_is_taken_and_without_both_it_is_said(federa
     assert "gives neither 'loss' nor 'accuracy'" in found[1].note
 
 
+def without_loss(payload: Payload) -> Payload:
+    """As a client answers whose loss is no number."""
+    metrics = {**payload.metrics[EVAL_METRICS], "accuracy": 0.9}
+    del metrics["loss"]
+    return replace(payload, metrics={**payload.metrics, EVAL_METRICS: metrics})
+
+
+def test_a_model_without_a_loss_is_the_worst_and_never_its_accuracy(federation: Make) -> None:
+    fed = valued(federation, *FOUR, rounds=1)
+    with_the_third = {coalition_kind(number) for number in (0, 1, 2, 4)}
+
+    def ruined(work: Work, payload: Payload) -> Payload:
+        return without_loss(payload) if work.kind in with_the_third else payload
+
+    for device in FOUR:
+        changed(fed, device, ruined)
+    fed.play()
+    (scores,) = fed.server.scored
+    assert scores.note == (
+        "the loss as 3 clients measured it on their own data; without pi-3: it reports no 'loss' of any model"
+    )
+    found = values(scores)
+    assert found["pi-1"] == found["pi-2"] == found["pi-4"] == 0.0
+    assert (found["pi-3"] or 0.0) < -10
+
+
+def test_a_history_of_losses_takes_no_accuracy(federation: Make) -> None:
+    fed = valued(federation, *FOUR, rounds=3)
+
+    def ruined(work: Work, payload: Payload) -> Payload:
+        second = is_coalition_kind(work.kind) and work.order.round == 2
+        return without_loss(payload) if second else payload
+
+    for device in FOUR:
+        changed(fed, device, ruined)
+    fed.play()
+    assert [one.method for one in fed.server.scored] == ["leave_one_out", None, "leave_one_out"]
+    assert fed.server.scored[1].note == (
+        "fewer than 3 clients report the loss, which the history is of, so there are only the scores of the"
+        " updates' directions"
+    )
+    assert [one.rounds for one in fed.server.scored[2].standings] == [2] * 4
+
+
 def test_two_clients_are_too_few_and_the_plan_says_so(federation: Make) -> None:
     fed = valued(federation, "pi-1", "pi-2", rounds=1)
     fed.play()

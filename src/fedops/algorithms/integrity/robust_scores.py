@@ -4,7 +4,8 @@
 
 MAD: the median distance to the median. Where nearly all clients agree, it is next to nothing and would turn
 a small difference into a large score, so there is a floor: a quarter of the median, or 0.05 for a cosine.
-A round has a score for a client if at least four updates can be compared.
+A round with fewer than four updates has no score. In others, an update that is no training (it has a finding)
+has -6, and the rest have scores if they are at least four.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ def round_scores(
 
     Updates that are no training (``is_training``) have the least score, and nobody is compared with them.
     """
+    if len(is_training) < LEAST_COMPARED:
+        return [None] * len(is_training)
     kept = np.array(is_training, bool)
     if kept.sum() < LEAST_COMPARED:
         return [None if training else -LIMIT for training in is_training]

@@ -40,6 +40,8 @@ class ClientScore(Report):
     value_error: Finite | None = None
     #: The same for each class of the validation data.
     by_class: list[Finite] = Field(default_factory=list, max_length=1_000)
+    #: The labels of these classes, as the validation data has them.
+    classes: list[ShortText] = Field(default_factory=list, max_length=1_000)
     dig_fl: Finite | None = None
     cgsv: Finite | None = None
     #: 0 is typical, below 0 is worse than its fellows, -6 the least.
@@ -57,6 +59,8 @@ class ClientStanding(Report):
     value_error: Finite = 0.0
     rounds: int = Field(default=0, ge=0)
     by_class: list[Finite] = Field(default_factory=list, max_length=1_000)
+    #: The labels of these classes, as the validation data has them.
+    classes: list[ShortText] = Field(default_factory=list, max_length=1_000)
     #: The mean over the rounds of the value in multiples of the mean size of the round's values.
     relative: Finite | None = None
     relative_error: Finite = 0.0
@@ -133,8 +137,9 @@ class RoundScoresRead(Reply):
 
     round: int
     plan: ScoringPlan
-    #: None: not yet.
+    #: None: not yet, or never, if the run ended before.
     scored_at: float | None
+    run_ended: bool = False
     method: str | None
     evaluations: int
     examples: int

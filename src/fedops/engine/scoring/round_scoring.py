@@ -255,9 +255,9 @@ class RoundScoring:
             if job.before is None or not job.updates:
                 raise ScoringFailed("its models or updates are not kept any more")
             longest = max(GIVE_UP_SECONDS, 3.0 * (self._rules.max_seconds or 0.0))
-            found = self._evaluated(job, longest)
-            asked = replace(job, history=history, evaluations=found)
-            scores = self._scorer.score(asked, longest)
+            asked = replace(job, history=history)
+            found = self._evaluated(asked, longest)
+            scores = self._scorer.score(replace(asked, evaluations=found), longest)
         except ScoringFailed as error:
             if self._closed.is_set():
                 return

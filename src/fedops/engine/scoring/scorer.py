@@ -44,6 +44,8 @@ class Evaluations:
     #: What it took the slow ones, in all and for one model. Seconds.
     seconds: float = 0.0
     each: float = 0.0
+    #: The metric that the utilities are made of.
+    metric: str = ""
 
 
 @dataclass(frozen=True)

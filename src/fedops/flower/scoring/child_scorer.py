@@ -19,6 +19,7 @@ from fedops.core.contracts import RoundScores
 from fedops.engine.run_setup import Setup
 from fedops.engine.scoring.scorer import ModelFile, Scorer, ScoringFailed, ScoringJob
 from fedops.engine.scoring.scoring_plan import OFF
+from fedops.flower.scoring.error_sentence import error_sentence
 from fedops.flower.scoring.scoring_process import BUILD_IN, answer_file, job_file, ready_file
 from fedops.processes.process_tree import end_tree
 from fedops.processes.spawn import clean_env, let_go, spawn
@@ -31,6 +32,12 @@ COMMAND = (sys.executable, "-m", "fedops.flower.scoring.scoring_process")
 ONE_THREAD = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
 _LOOK_SECONDS = 0.02
 _LAST_CHARACTERS = 1_000
+#: What whoever runs the server can do.
+_WHEN_KILLED = (
+    "if the system killed it because memory ran out, give the server more of it, or turn the scoring off"
+    " (method = 'none' in [server.contribution])"
+)
+_WHEN_LATE = "set max_seconds, or a smaller max_evaluations, in [server.contribution]"
 
 
 def scorer_of(setup: Setup, app_dir: Path) -> Scorer | None:
@@ -69,16 +76,29 @@ class ChildScorer:
         try:
             return RoundScores.model_validate(answer["scores"])
         except (KeyError, ValidationError) as error:
-            raise ScoringFailed(f"its answer cannot be read: {error}"[:1_500]) from None
+            raise ScoringFailed(f"its answer cannot be read: {error_sentence(error)}") from None
 
     def build(self, job: ScoringJob, seconds: float) -> list[ModelFile]:
         answer = self._asked_for({**plain_job(job), BUILD_IN: str(self._folder.parent)}, seconds)
         try:
             return [ModelFile(Path(path), sha256) for path, sha256 in answer["models"]]
         except (KeyError, ValueError) as error:
-            raise ScoringFailed(f"its answer cannot be read: {error}"[:1_500]) from None
+            raise ScoringFailed(f"its answer cannot be read: {error_sentence(error)}") from None
 
     def _asked_for(self, job: dict[str, Any], seconds: float) -> dict[str, Any]:
+        """Its answer. A process that ends without one has a successor once, which is asked the same."""
+        deadline = time.monotonic() + seconds
+        try:
+            return self._answer(job, deadline, seconds)
+        except _Ended as first:
+            logger.warning("the scoring process %s; another one is asked", first)
+        try:
+            return self._answer(job, deadline, seconds)
+        except _Ended as again:
+            advice = f"; {_WHEN_KILLED}" if again.killed else ""
+            raise ScoringFailed(f"its process {again}, for the second time{advice}") from None
+
+    def _answer(self, job: dict[str, Any], deadline: float, seconds: float) -> dict[str, Any]:
         try:
             if self._child is None or self._child.poll() is not None:
                 self._start()
@@ -87,7 +107,7 @@ class ChildScorer:
             write_atomic(job_file(self._folder, self._jobs), text, mode=0o600, durable=False)
         except OSError as error:
             raise ScoringFailed(f"its process cannot be asked: {error}") from None
-        return self._read(answer_file(self._folder, self._jobs), time.monotonic() + seconds)
+        return self._read(answer_file(self._folder, self._jobs), deadline, seconds)
 
     def close(self) -> None:
         self._closed = True
@@ -119,16 +139,16 @@ class ChildScorer:
             let_go(child)
             child.wait()
 
-    def _read(self, path: Path, deadline: float) -> dict[str, Any]:
+    def _read(self, path: Path, deadline: float, seconds: float) -> dict[str, Any]:
         while not path.exists():
             child = self._child
             if child is None:
                 raise ScoringFailed("the attempt is over")
             if (code := child.poll()) is not None and not path.exists():
-                raise ScoringFailed(f"its process ended ({code}): {self._last_words()}")
+                raise _Ended(code, self._last_words())
             if time.monotonic() > deadline:
                 self._end()
-                raise ScoringFailed("it took too long")
+                raise ScoringFailed(f"it was not done after {seconds:.0f} s; {_WHEN_LATE}")
             time.sleep(_LOOK_SECONDS)
         answer: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         path.unlink()
@@ -141,7 +161,16 @@ class ChildScorer:
             said = (self._folder / "output.txt").read_text(errors="replace").strip()
         except OSError:
             return ""
-        return said[-_LAST_CHARACTERS:].splitlines()[-1] if said else "it said nothing"
+        return said[-_LAST_CHARACTERS:].splitlines()[-1] if said else ""
+
+
+class _Ended(Exception):
+    """The process is gone, and there is no answer."""
+
+    def __init__(self, code: int, last_words: str) -> None:
+        self.killed = code < 0
+        how = f"was killed (signal {-code})" if self.killed else f"ended with code {code}"
+        super().__init__(f"{how}, saying '{last_words}'" if last_words else how)
 
 
 def plain_job(job: ScoringJob) -> dict[str, Any]:

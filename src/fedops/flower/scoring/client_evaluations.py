@@ -8,10 +8,12 @@ the rest.
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fedops.core.contracts import BlobRef, CancelRequest, Delivery, Encoding, OfferBatch
 from fedops.core.contracts.training import coalition_kind, is_coalition_kind
@@ -73,10 +75,14 @@ class _Answer:
     models: Sequence[CheckedUpdate | None]
 
     def has(self, name: str) -> bool:
-        return all(one is None or name in _metrics(one) for one in self.models)
+        return any(one is not None and name in _metrics(one) for one in self.models)
 
     def of(self, name: str, sign: float) -> Evaluated:
-        found = [None if one is None else sign * _metrics(one)[name] for one in self.models]
+        """A model whose metric is missing, since it is no number, is as bad as can be."""
+        found = [
+            None if one is None else sign * _metrics(one).get(name, sign * -math.inf)
+            for one in self.models
+        ]
         first = self.models[0]
         assert first is not None
         assert first.evaluated is not None
@@ -244,17 +250,18 @@ class AskedClients:
                 out[device] = str(why)
         seconds = {device: answer.seconds for device, answer in answers.items()}
         each = slowest_but_one(max(one) for one in seconds.values())
-        for name, sign in _MEASURES:
+        for name, sign in _measures_of(job.history):
             able = [device for device, answer in answers.items() if answer.has(name)]
             if len(able) >= LEAST_CLIENTS:
-                out |= dict.fromkeys(answers.keys() - able, f"it reports no '{name}' of each model")
+                out |= dict.fromkeys(answers.keys() - able, f"it reports no '{name}' of any model")
                 return Evaluations(
                     {device: answers[device].of(name, sign) for device in able},
                     _note(name, able, out),
                     slowest_but_one(sum(seconds[device]) for device in able),
                     each,
+                    name,
                 )
-        return Evaluations({}, _too_few(answers, out), 0.0, each)
+        return Evaluations({}, _too_few(answers, out, job.history), 0.0, each)
 
     def _answer(
         self,
@@ -293,13 +300,24 @@ class AskedClients:
         return checked
 
 
+def _measures_of(history: Mapping[str, Any]) -> Sequence[tuple[str, float]]:
+    """What may be a utility: one history is of one metric."""
+    fixed = [(name, sign) for name, sign in _MEASURES if name == history.get("metric")]
+    return fixed or _MEASURES
+
+
 def _note(name: str, able: Sequence[str], out: Mapping[str, str]) -> str:
     said = f"the {name} as {pluralised(len(able), 'client')} measured it on their own data"
     return "; ".join([said, *_left_out(out)])
 
 
-def _too_few(answers: Mapping[str, _Answer], out: Mapping[str, str]) -> str:
+def _too_few(
+    answers: Mapping[str, _Answer], out: Mapping[str, str], history: Mapping[str, Any]
+) -> str:
     if len(answers) >= LEAST_CLIENTS:
+        if metric := history.get("metric"):
+            of = f"fewer than {LEAST_CLIENTS} clients report the {metric}, which the history is of"
+            return f"{of}, {DIRECTIONS}"
         return f"the app's evaluation gives neither 'loss' nor 'accuracy', {DIRECTIONS}"
     few = f"{pluralised(len(answers), 'client')} evaluated all models, and it takes {LEAST_CLIENTS}"
     return "; ".join([f"{few}, {DIRECTIONS}", *_left_out(out)])

@@ -12,11 +12,7 @@ from typing import Any, Self
 
 import numpy as np
 
-from fedops.algorithms.contribution.contribution_history import (
-    ClientContribution,
-    ContributionHistory,
-    add_round,
-)
+from fedops.algorithms.contribution.contribution_history import ClientContribution
 from fedops.algorithms.contribution.estimate import Estimate
 from fedops.algorithms.contribution.round_scoring import RoundScores as Found
 from fedops.algorithms.contribution.round_scoring import RoundUpdates, score_round
@@ -31,10 +27,13 @@ from fedops.core.contracts import (
     ScoringPlan,
 )
 from fedops.engine.scoring.scorer import UpdateFile
-from fedops.engine.scoring.scoring_plan import LEAST_EXAMPLES
+from fedops.engine.scoring.scoring_plan import AUTO, DIRECTIONS, LEAST_EXAMPLES
 from fedops.flower.scoring.coalition_files import build_coalitions, model_before
-from fedops.flower.scoring.relative_values import RelativeValues
-from fedops.flower.scoring.validation import Measure, Validation
+from fedops.flower.scoring.error_sentence import error_sentence
+from fedops.flower.scoring.scored_history import ScoredHistory
+from fedops.flower.scoring.uncut_data import fitted
+from fedops.flower.scoring.validation import EvaluationFailed, Measure, Validation
+from fedops.flower.scoring.validation_directions import directions_at
 from fedops.flower.scoring.values_by_clients import value_by_clients
 from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext
 from fedops.scalize.flow.manifest import make_importable
@@ -43,14 +42,15 @@ from fedops.storage.tensors import MappedTensors, TensorFile, Tensors, load
 
 logger = logging.getLogger("fedops.engine")
 
-_TRAINED = "the loss is the app's own: where a training on the validation data leads stands for its gradient"
-
 
 class JobScoring:
     """The app, opened once, and what scores rounds with it."""
 
-    def __init__(self, adapter: ModelAdapter, data: Any, context: TrainContext) -> None:
-        """``data`` None: the server has no validation data."""
+    def __init__(
+        self, adapter: ModelAdapter, data: Any, context: TrainContext, named: bool = False
+    ) -> None:
+        """``data`` None: the server has no validation data. ``named``: the config names the method."""
+        self._named = named
         self._adapter = adapter
         self._data = data
         self._context = context
@@ -74,56 +74,53 @@ class JobScoring:
             learning_rate=rules.learning_rate,
             settings=config,
         )
-        return cls(adapter, found[0] if found else None, context)
+        named = rules.server.contribution.method != AUTO
+        return cls(adapter, found[0] if found else None, context, named)
 
     def warm_up(self) -> None:
         """Do everything that is slow the first time, and see how long it takes the second time."""
+        if self._validation is None:
+            return
         try:
-            if measure := self._measure(ScoringPlan(examples=LEAST_EXAMPLES), 0):
-                model = self._adapter.get_tensors()
-                for _ in range(2):
-                    self._took = [
-                        _seconds_of(lambda: measure(model)) / LEAST_EXAMPLES,
-                        _seconds_of(lambda: self._directions(measure, model)) / LEAST_EXAMPLES,
-                    ]
+            measure = self._validation.on(LEAST_EXAMPLES, 0)
+            model = self._adapter.get_tensors()
+            for _ in range(2):
+                self._took = [
+                    _seconds_of(lambda: measure.begin(model)) / measure.examples,
+                    _seconds_of(lambda: self._directions(measure, model)) / measure.examples,
+                ]
+            self._validation.first_metric = measure.metric
         except Exception as error:  # the first round says so
-            logger.warning("evaluating the first model failed: %s", error)
+            logger.warning("the scoring could not warm up: %s", error_sentence(error))
 
     def score(self, job: Mapping[str, Any]) -> RoundScores:
         """The scores of a round, and the history with it."""
         began, plan = time.process_time(), ScoringPlan.model_validate(job["plan"])
         devices = [one["device"] for one in job["updates"]]
-        before = load(Path(job["before"]))
-        updates = [MappedTensors(Path(one["path"])) for one in job["updates"]]
-        measure = self._measure(plan, job["seed"])
+        history = ScoredHistory.of(job["history"])
+        round_ = _round_of(job)
+        measure = self._measure(plan, job["seed"], history.metric)
+        before = dict(round_.before)
+        plan = fitted(plan, measure, len(devices), self._named)
+        values, failed = _begun(measure if plan.method else None, before)
         gradients, note = self._directions(measure, before)
-        round_ = RoundUpdates(
-            before,
-            updates,
-            [max(one["examples"], 1) for one in job["updates"]],
-            _change(before, job["previous"], updates[0]),
-            gradients,
-        )
+        round_ = dataclasses.replace(round_, gradients=gradients)
         known, said = value_by_clients(job["evaluations"], devices)
-        values = measure if plan.method is not None else None
         rng = np.random.default_rng(job["seed"])
         found = score_round(round_, values, max(plan.evaluations, 1), rng, plan.method, known)
-        history, anew = _added(job["history"].get("clients"), devices, found)
-        relative = RelativeValues.of({} if anew else job["history"].get("relative", {}))
-        relative.add(devices, found.value)
-        notes = [plan.note, said, note, anew, *(found.value.notes if found.value else ())]
+        metric, classes = _measured(values, job["evaluations"])
+        anew = history.add(devices, found, metric, classes)
+        notes = [plan.note, said, failed, _ruined(values), note, anew]
         return RoundScores(
             round=job["round"],
             method=found.value.method if found.value else None,
             evaluations=found.value.evaluations if found.value else 0,
-            examples=plan.examples,
-            note="; ".join(filter(None, notes))[:2_000],
+            examples=measure.examples if measure else plan.examples,
+            note=_joined(*notes, *(found.value.notes if found.value else ())),
             basis=dict(job["basis"]),
-            scores=[_score(device, found, i) for i, device in enumerate(devices)],
-            standings=[
-                _standing(name, one, relative) for name, one in sorted(history.clients.items())
-            ],
-            history={"clients": history.to_plain(), "relative": relative.sums},
+            scores=[_score(device, found, i, classes) for i, device in enumerate(devices)],
+            standings=_standings(history),
+            history=history.to_plain(),
             seconds=time.process_time() - began,
             evaluation_seconds=self._took[0] or None,
             direction_seconds=self._took[1],
@@ -138,35 +135,52 @@ class JobScoring:
         made = build_coalitions(before, updates, folder, job["round"])
         return [(str(one.path), one.sha256) for one in made]
 
-    def _measure(self, plan: ScoringPlan, seed: int) -> Measure | None:
+    def _measure(self, plan: ScoringPlan, seed: int, metric: str | None) -> Measure | None:
         if self._validation is None or plan.examples == 0:
             return None
-        return self._validation.on(plan.examples, seed)
+        return self._validation.on(plan.examples, seed, metric)
 
     def _directions(self, measure: Measure | None, before: Tensors) -> tuple[list[Tensors], str]:
-        """In which direction the validation loss grows, and what is to be said of that."""
-        if measure is None:
-            return [], ""
-        try:
-            if gradients := measure.gradients(before):
-                return gradients, ""
-            return [self._trained(before, measure)], _TRAINED
-        except Exception as error:
-            return (
-                [],
-                f"there is no direction of the validation data: {type(error).__name__}: {error}",
-            )
+        return directions_at(self._adapter, self._context, measure, before)
 
-    def _trained(self, before: Tensors, measure: Measure) -> Tensors:
-        """Against where one training on the examples that are evaluated on leads."""
-        self._adapter.set_tensors(before)
-        self._adapter.train(measure.whole, self._context)
-        after = self._adapter.get_tensors()
-        self._adapter.set_tensors(before)
-        return {
-            name: np.asarray(before[name], np.float64) - np.asarray(after[name], np.float64)
-            for name in compared_names(before)
-        }
+
+def _round_of(job: Mapping[str, Any]) -> RoundUpdates:
+    """What came of the round, as its files have it, without a gradient."""
+    before = load(Path(job["before"]))
+    updates = [MappedTensors(Path(one["path"])) for one in job["updates"]]
+    weights = [max(one["examples"], 1) for one in job["updates"]]
+    return RoundUpdates(before, updates, weights, _change(before, job["previous"], updates[0]))
+
+
+def _begun(measure: Measure | None, before: Tensors) -> tuple[Measure | None, str]:
+    """What evaluates coalitions; None: nothing can, and why."""
+    if measure is None:
+        return None, ""
+    try:
+        measure.begin(before)
+    except EvaluationFailed as error:
+        return None, f"{error.message}, {DIRECTIONS}"
+    return measure, ""
+
+
+def _measured(
+    values: Measure | None, evaluations: Mapping[str, Any] | None
+) -> tuple[str | None, list[str]]:
+    """The metric that the values are made of, and the classes that they are by."""
+    if values is not None:
+        return values.metric, values.classes
+    return (evaluations or {}).get("metric") or None, []
+
+
+def _ruined(values: Measure | None) -> str:
+    if values is None or not values.ruined:
+        return ""
+    models = "1 model has" if values.ruined == 1 else f"{values.ruined} models have"
+    return f"{models} no {values.metric} that is a number, and the worst utility therefore"
+
+
+def _joined(*notes: str) -> str:
+    return "; ".join(filter(None, notes))[:2_000]
 
 
 def _seconds_of(work: Callable[[], object]) -> float:
@@ -188,29 +202,7 @@ def _change(before: Tensors, previous: str | None, update: MappedTensors) -> Ten
     }
 
 
-def _added(
-    plain: Mapping[str, Any] | None, devices: Sequence[str], found: Found
-) -> tuple[ContributionHistory, str]:
-    history = ContributionHistory.from_plain(plain) if plain else ContributionHistory()
-    if not _is_alike(history, found.value):
-        history, note = ContributionHistory(), "the classes changed: the history begins anew"
-    else:
-        note = ""
-    number = history.last_round + 1
-    return add_round(history, number, devices, found.value, found.judgements), note
-
-
-def _is_alike(history: ContributionHistory, value: Estimate | None) -> bool:
-    if value is None:
-        return True
-    classes = value.by_class.shape[1]
-    return all(
-        len(one.by_class) in (0, classes) or not one.participations
-        for one in history.clients.values()
-    )
-
-
-def _score(device: str, found: Found, i: int) -> ClientScore:
+def _score(device: str, found: Found, i: int, classes: Sequence[str]) -> ClientScore:
     judged: Judgement = found.judgements[i]
     known = dataclasses.asdict(judged.evidence).items()
     return ClientScore(
@@ -218,6 +210,7 @@ def _score(device: str, found: Found, i: int) -> ClientScore:
         value=_at(found.value, i),
         value_error=None if found.value is None else float(found.value.standard_errors[i]),
         by_class=[] if found.value is None else [float(one) for one in found.value.by_class[i]],
+        classes=list(classes),
         dig_fl=_at(found.dig_fl, i),
         cgsv=_at(found.cgsv, i),
         integrity=judged.score,
@@ -228,7 +221,11 @@ def _score(device: str, found: Found, i: int) -> ClientScore:
     )
 
 
-def _standing(device: str, one: ClientContribution, relative: RelativeValues) -> ClientStanding:
+def _standings(history: ScoredHistory) -> list[ClientStanding]:
+    return [_standing(name, one, history) for name, one in sorted(history.clients.clients.items())]
+
+
+def _standing(device: str, one: ClientContribution, history: ScoredHistory) -> ClientStanding:
     integrity = one.integrity
     return ClientStanding(
         device=device,
@@ -236,8 +233,9 @@ def _standing(device: str, one: ClientContribution, relative: RelativeValues) ->
         value_error=one.standard_error,
         rounds=one.participations,
         by_class=list(one.by_class),
-        relative=relative.mean(device),
-        relative_error=relative.error(device),
+        classes=history.classes if one.by_class else [],
+        relative=history.relative.mean(device),
+        relative_error=history.relative.error(device),
         integrity=integrity.score,
         findings=_said(integrity.findings),
     )

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from fedops.core.errors import FedOpsError
+from fedops.flower.scoring.error_sentence import error_sentence
 from fedops.platforms.processes import lower_priority
 from fedops.processes.spawn import die_with_parent
 from fedops.storage.atomic_files import write_atomic
@@ -72,11 +73,10 @@ def _answer(scoring: Any, job: dict[str, Any]) -> dict[str, Any]:
         if BUILD_IN in job:
             return {"models": scoring.build(job, Path(job[BUILD_IN]))}
         return {"scores": scoring.score(job).model_dump(mode="json")}
-    except FedOpsError as error:
-        return {"failed": error.message}
     except Exception as error:
-        logging.exception("a round cannot be scored")
-        return {"failed": f"{type(error).__name__}: {error}"}
+        if not isinstance(error, FedOpsError):
+            logging.exception("a round cannot be scored")
+        return {"failed": error_sentence(error)}
 
 
 if __name__ == "__main__":

@@ -93,7 +93,9 @@ def _forget_histories(session: Session, run: RunRow, round_: int) -> None:
 
 
 def _log(session: Session, attempt: AttemptRow, run: RunRow, body: RoundScores, now: float) -> None:
-    how = f"{body.method} with {body.evaluations} evaluations" if body.method else "directions only"
+    how = "directions only" if body.scores else "no scores"
+    if body.method:
+        how = f"{body.method} with {body.evaluations} evaluations"
     found = [
         f"{one.device}: {f.kind} ({f.evidence})" for one in body.standings for f in one.findings
     ]

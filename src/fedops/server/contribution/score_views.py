@@ -16,6 +16,7 @@ from fedops.core.contracts import (
     SelectionDecision,
     SelectionRead,
 )
+from fedops.core.states import RUN_TERMINAL
 from fedops.server.database.lookup import require_run
 from fedops.server.database.tables import RoundRow, RoundScoresRow, RunRow, SelectionRow
 from fedops.server.tasks.tasks import require_task
@@ -25,7 +26,7 @@ def round_scores(
     session: Session, run_id: int, round_: int | None, limit: int
 ) -> list[RoundScoresRead]:
     """The scored rounds of a run, or one of them, the newest first."""
-    require_run(session, run_id)
+    ended = require_run(session, run_id).status in RUN_TERMINAL
     query = (
         select(RoundScoresRow, RoundRow.seconds, _run_share(run_id))
         .join(
@@ -38,7 +39,7 @@ def round_scores(
     )
     if round_ is not None:
         query = query.where(RoundScoresRow.round == round_)
-    return [_scores(*found) for found in session.execute(query)]
+    return [_scores(ended, *found) for found in session.execute(query)]
 
 
 def _run_share(run_id: int) -> ColumnElement[Any]:
@@ -54,12 +55,13 @@ def _run_share(run_id: int) -> ColumnElement[Any]:
 
 
 def _scores(
-    row: RoundScoresRow, round_seconds: float | None, run_share: float | None
+    ended: bool, row: RoundScoresRow, round_seconds: float | None, run_share: float | None
 ) -> RoundScoresRead:
     return RoundScoresRead(
         round=row.round,
         plan=ScoringPlan.model_validate(row.plan),
         scored_at=row.scored_at,
+        run_ended=ended,
         method=row.method,
         evaluations=row.evaluations,
         examples=row.examples,
@@ -87,9 +89,14 @@ def contributions(session: Session, task: str) -> ContributionsRead:
         task=task,
         run_id=row.run_id if row else None,
         round=row.round if row else None,
-        basis=row.basis if row else {},
+        basis=_basis(row) if row else {},
         clients=sorted(clients, key=lambda one: -one.value),
     )
+
+
+def _basis(row: RoundScoresRow) -> dict[str, str]:
+    metric = (row.history or {}).get("metric")
+    return {**row.basis, **({"metric": metric} if metric else {})}
 
 
 def selections(

@@ -80,6 +80,17 @@ def test_with_three_clients_nobody_has_a_score() -> None:
     assert all(one.score is not None for one in LeastSquares(4, 0.5).play())
 
 
+def test_a_finding_among_three_clients_is_no_score_either() -> None:
+    judged = LeastSquares(3, 0.5, {2: "null"}).play()
+    assert names(judged) == [[], [], ["free_rider"]]
+    assert [one.score for one in judged] == [None] * 3
+
+
+def test_with_three_honest_clients_of_five_only_those_that_were_found_have_a_score() -> None:
+    judged = LeastSquares(5, 0.5, {3: "null", 4: "null"}).play()
+    assert [one.score for one in judged] == [None, None, None, -LIMIT, -LIMIT]
+
+
 # --- what is found ---------------------------------------------------------------------------------
 
 
