@@ -189,7 +189,7 @@ def test_half_precision_is_computed_in_single_precision() -> None:
 
 def test_bulyan_says_that_it_has_too_few_replies() -> None:
     before = model(0)
-    with pytest.raises(Invalid, match="Bulyan gave no model from 3 replies"):
+    with pytest.raises(Invalid, match="Bulyan makes a model of 7 replies or more"):
         made("Bulyan").aggregate(1, before, clients(before, 1, 3))
 
 
