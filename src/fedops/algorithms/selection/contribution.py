@@ -104,8 +104,8 @@ class ContributionSelector:
         last_resort = [int(flagged[i]) for i in best(worth[flagged], left - len(free), rng)]
         picked = [*due, *along, *free, *last_resort]
         end = float(seconds[picked].max(initial=0.0))
-        last = float(worth[free].min(initial=np.inf))
-        said = _Sentences(pool, set(picked), due, along, worth, known, seconds, end, last, trusted)
+        lowest = float(worth[free].min(initial=np.inf))
+        said = _Sentences(pool, set(picked), due, along, worth, known, seconds, end, lowest, trusted)
         parts = {"value": value, "exploration": bonus, "seconds": known}
         return Selection(pool.devices, picked, said.of, worth, parts)
 
