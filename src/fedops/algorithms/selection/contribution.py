@@ -105,7 +105,9 @@ class ContributionSelector:
         picked = [*due, *along, *free, *last_resort]
         end = float(seconds[picked].max(initial=0.0))
         lowest = float(worth[free].min(initial=np.inf))
-        said = _Sentences(pool, set(picked), due, along, worth, known, seconds, end, lowest, trusted)
+        said = _Sentences(
+            pool, set(picked), due, along, worth, known, seconds, end, lowest, trusted
+        )
         parts = {"value": value, "exploration": bonus, "seconds": known}
         return Selection(pool.devices, picked, said.of, worth, parts)
 
