@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -32,9 +32,15 @@ def chosen(
 
 
 def played(
-    selector: Selector, pool: Sequence[Candidate], clients: int, rounds: int, seed: int = 1
+    selector: Selector,
+    pool: Sequence[Candidate],
+    clients: int,
+    rounds: int,
+    seed: int = 1,
+    never: Collection[str] = (),
+    deadline: float = 60.0,
 ) -> list[list[str]]:
-    """Who was chosen in each of some rounds in which everybody who was asked replied."""
+    """Who was chosen in each of some rounds, in which all that were asked reply but ``never``."""
     known = {one.device: one for one in pool}
     course = []
     for round_ in range(1, rounds + 1):
@@ -42,8 +48,22 @@ def played(
         rng = np.random.default_rng([seed, round_])
         found = selector.select(list(known.values()), clients, rng, ahead)
         course.append([device for device, _ in found.chosen])
-        known |= {device: _took_part(known[device], round_) for device in course[-1]}
+        known |= {
+            device: _missed(known[device], round_, deadline)
+            if device in never
+            else _took_part(known[device], round_)
+            for device in course[-1]
+        }
     return course
+
+
+def _missed(one: Candidate, round_: int, deadline: float) -> Candidate:
+    now = {
+        "rounds_invited": one.rounds_invited + 1,
+        "last_invited": round_,
+        "round_seconds": deadline,
+    }
+    return one.model_copy(update=now)
 
 
 def _took_part(one: Candidate, round_: int) -> Candidate:

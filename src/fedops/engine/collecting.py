@@ -188,6 +188,11 @@ class Collection:
         """It is not there now; it may come in time."""
         self._clients[device].gone = (time.monotonic(), why)
 
+    def leave_out(self, device: str, invitation: Invitation, why: str) -> None:
+        """It was chosen, and cannot be asked now: its owner's conditions are not met, or it is away."""
+        self.note({device: invitation}, {})
+        self.ended[device] = why
+
     def adopt(self, device: str, invitation: Invitation, open_: OpenAssignment) -> None:
         """An earlier attempt asked this. What was delivered since comes with the stream."""
         self.note({device: invitation}, {device: open_.id})

@@ -46,6 +46,8 @@ class Recruiter:
         self._wanted_counts: dict[str, Standing] = {}
         #: Device -> how much its update counts, of those whose contribution is known.
         self.counts: dict[str, Standing] = {}
+        #: Who would be excluded, if enough were left without them.
+        self._spared: set[str] = set()
         #: With how many clients fewer than it wants the last round began: they were waited for in vain.
         self._short = 0
         #: Device -> why it cannot take part in this run.
@@ -59,12 +61,15 @@ class Recruiter:
         self._standings, self._wanted_counts = standings, policies(policy, standings)
 
     def _counts_among(self, enrolled: set[str]) -> dict[str, Standing]:
-        """Nobody is excluded where too few would be left for any round: that is said."""
+        """Nobody is excluded where too few would be left for any round: that is said, once while it is so."""
         out = {name for name, one in self._wanted_counts.items() if one.factor == 0.0} & enrolled
         left = enrolled - out - self.refused.keys()
         if not out or len(left) >= self._rules.least(self._rules.needed):
+            self._spared = set()
             return self._wanted_counts
-        logger.warning("without %s too few devices are left: nobody is excluded", sorted(out))
+        if out != self._spared:
+            logger.warning("without %s too few devices are left: nobody is excluded", sorted(out))
+        self._spared = out
         return {name: one for name, one in self._wanted_counts.items() if name not in out}
 
     # --- waiting ---------------------------------------------------------------------------------

@@ -41,14 +41,13 @@ class TakeOver:
         return max((one.retry for one in self._tries.values()), default=0)
 
     def adopt(self, collection: Collection, model: GlobalModel) -> tuple[int, bool]:
-        """Take over selection and assignments, and ask those who have to be asked (again).
+        """Take over selection and assignments, and ask those who have to be asked (again) and can be.
 
         Returns how many clients there were to choose from, and whether some were asked just now.
         """
         ready, known = self._recruiter.available(), self._recruiter.known
         alone = self._evaluating()
         names = sorted((self._open.selected.keys() & known.keys()) - alone)
-        available = len(ready.keys() | (self._open.selected.keys() - alone))
         told: Told = self._recruiter.configure(
             self._open.round, model, [known[name] for name in names]
         )
@@ -56,12 +55,15 @@ class TakeOver:
             node = int(known[device].node_id) if device in known else 0
             collection.adopt(device, self._invitation(assignment, node, told), assignment)
         changed = self._changed(collection, told)
-        missing = [name for name in names if name not in self._tries and name in told]
+        wanted = {*changed, *(name for name in names if name not in self._tries and name in told)}
+        away = {name: why for name in sorted(wanted) if (why := known[name].unavailable)}
+        available = len(ready.keys() | (self._open.selected.keys() - alone - away.keys()))
+        missing = [n for n in names if n in wanted and n not in changed and n not in away]
         evaluators = self._recruiter.evaluators(missing, available, collection, self._rng())
         evaluators |= {device for device in changed if self._tries[device].evaluates}
-        again = {
+        fresh = {
             name: self._anew(name, int(known[name].node_id), told, collection, evaluators)
-            for name in sorted({*missing, *changed})
+            for name in sorted(wanted)
         }
         logger.info(
             "round %d goes on: %d of %d clients were asked before",
@@ -70,12 +72,12 @@ class TakeOver:
             len(names),
         )
         self._cancel(changed)
+        again = {name: fresh[name] for name in fresh.keys() - away.keys()}
+        for name, why in away.items():
+            collection.leave_out(name, fresh[name], why)
         if again:
             self._recruiter.announce(self._open.round, again, collection)
-        for name in again:
-            if why := known[name].unavailable:
-                collection.note_gone(name, why)
-        return available, bool(again)
+        return max(available, 1), bool(again)
 
     def _evaluating(self) -> set[str]:
         """Those that were asked to evaluate only, or would be now."""

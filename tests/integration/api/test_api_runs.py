@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import threading
 
 import pytest
-from managing import CONTRACT, World, idle
+from managing import CONTRACT, Device, Engine, World, idle, replied
+from work_calls import RESULT, lose_attempt, model_of
 
 from fedops.core import contracts as c
 from fedops.core.errors import Forbidden, Invalid, NotFound, RunBusy
@@ -230,27 +232,95 @@ def test_candidates_carry_their_history(world: World) -> None:
     world.do_round(engine, 1, "a")
     world.do_round(engine, 2, "a", "b")
     a, b = engine.candidates().candidates
-    assert (a.rounds_taken, a.last_round, a.last_seconds, a.last_loss) == (2, 2, 0.5, 0.25)
+    assert (a.rounds_taken, a.last_round, a.last_loss) == (2, 2, 0.25)
     assert (b.rounds_taken, b.last_round) == (1, 2)
     assert (a.rounds_invited, a.last_invited, b.rounds_invited) == (2, 2, 1)
-    assert a.round_seconds is None, "no selector of the run goes by it"
+    assert (a.last_seconds, a.round_seconds) == (None, None), "no selector of the run goes by it"
 
 
-def test_candidates_of_a_run_with_a_selector_carry_their_usual_seconds(world: World) -> None:
+def played(
+    world: World, engine: Engine, devices: dict[str, Device], number: int, **seconds: float | None
+) -> None:
+    """A round in which each device delivers after so many seconds; None: never."""
+    made = world.begin(engine, number, *seconds)
+    begun, reports = world.clock(), []
+    for name in seconds:
+        devices[name].take()
+    for name, took in sorted(seconds.items(), key=lambda one: one[1] or math.inf):
+        status = ParticipationStatus.DROPPED if took is None else ParticipationStatus.REPLIED
+        world.clock.now = begun + (60.0 if took is None else took)
+        if took is None:
+            engine.cancel(c.CancelRequest(ids=[made[name]], reason="the deadline is over"))
+        else:
+            devices[name].deliver(made[name], RESULT)
+        devices[name].drop(made[name])
+        reports.append(replied(name).model_copy(update={"status": status}))
+    commit = world.commit(engine, number, *seconds)
+    engine.commit(commit.model_copy(update={"participations": reports}))
+
+
+def test_the_seconds_that_selectors_see_are_those_from_the_offer_to_the_delivery(
+    world: World,
+) -> None:
+    """Devices say half a second of every round: their own word, without the network."""
     world.task()
-    world.ready_devices("a", "b")
+    devices = world.ready_devices("a", "b")
     _, engine = world.running("mnist", "server.selection.selector=oort")
-    world.do_round(engine, 1, "a", "b")
-    engine.begin_round(2, c.RoundBegin(selected={"a": "its turn", "b": "its turn"}))
-    commit = world.commit(engine, 2, "a", "b")
-    slower = commit.participations[0].model_copy(update={"seconds": 1.5})
-    lost = c.ParticipationReport(device="b", status=ParticipationStatus.DROPPED, reason="gone")
-    engine.commit(commit.model_copy(update={"participations": [slower, lost]}))
-    found = {x.device: x.round_seconds for x in engine.candidates().candidates}
-    assert found == {"a": pytest.approx(0.5 + 0.3 * 1.0), "b": 0.5}
+    played(world, engine, devices, 1, a=4.0, b=40.0)
+    played(world, engine, devices, 2, a=6.0)
+    a, b = engine.candidates().candidates
+    assert (a.last_seconds, a.round_seconds) == (6.0, pytest.approx(4.0 + 0.3 * 2.0))
+    assert (b.last_seconds, b.round_seconds) == (40.0, 40.0)
+
+
+def test_a_deadline_that_was_missed_counts_as_a_time(world: World) -> None:
+    world.task()
+    devices = world.ready_devices("a", "b", "c")
+    _, engine = world.running("mnist", "server.selection.selector=oort")
+    played(world, engine, devices, 1, a=4.0, b=None, c=5.0)
+    played(world, engine, devices, 2, c=None)
+    played(world, engine, devices, 3, b=5.0)
+    a, b, c_ = engine.candidates().candidates
+    assert (a.rounds_invited, b.rounds_invited, b.rounds_taken, b.last_round) == (1, 2, 1, 3)
+    assert b.round_seconds == pytest.approx(60.0 + 0.3 * (5.0 - 60.0))
+    assert c_.round_seconds == pytest.approx(5.0 + 0.3 * (60.0 - 5.0))
+    assert (c_.last_seconds, c_.last_loss, c_.last_round) == (5.0, 0.25, 1)
+
+
+def test_who_fails_at_once_is_no_faster_than_those_that_replied(world: World) -> None:
+    world.task()
+    devices = world.ready_devices("a", "b")
+    _, engine = world.running("mnist", "server.selection.selector=oort")
+    made = world.begin(engine, 1, "a", "b")
+    for device in devices.values():
+        device.take()
+    devices["b"].end(made["b"], c.WorkEnd(outcome="failed", reason="no memory"))
+    world.clock.advance(20.0)
+    devices["a"].deliver(made["a"], RESULT)
+    failed = replied("b").model_copy(update={"status": ParticipationStatus.DROPPED})
+    commit = world.commit(engine, 1, "a", "b")
+    engine.commit(commit.model_copy(update={"participations": [replied("a"), failed]}))
     _, b = engine.candidates().candidates
-    assert (b.rounds_invited, b.last_invited, b.rounds_taken, b.last_round) == (2, 2, 1, 1)
-    assert (b.last_seconds, b.last_loss) == (0.5, 0.25)
+    assert (b.last_seconds, b.round_seconds) == (None, 20.0)
+
+
+def test_the_seconds_of_a_round_outlive_the_attempt_that_began_it(world: World) -> None:
+    world.task()
+    devices = world.ready_devices("a", "b")
+    run, engine = world.running("mnist", "server.selection.selector=oort")
+    made = world.begin(engine, 1, "a", "b", model=model_of(world, engine))
+    for device in devices.values():
+        device.take()
+    world.clock.advance(8.0)
+    devices["a"].deliver(made["a"], RESULT)
+    lose_attempt(world, run.id)
+    _, second = world.open_attempt(run.id)
+    assert second.hello(c.EngineHello(pid=2)).open_round is not None
+    world.clock.advance(4.0)
+    devices["b"].deliver(made["b"], RESULT)
+    second.commit(world.commit(second, 1, "a", "b"))
+    found = {one.device: one.round_seconds for one in second.candidates().candidates}
+    assert found == {"a": 8.0, "b": 12.0}
 
 
 def test_why_tells_the_phase_with_numbers(world: World) -> None:

@@ -1,5 +1,8 @@
 """The selector that the config names chooses the clients, and gets their histories."""
 
+import re
+import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,3 +63,56 @@ def test_a_wrong_selection_ends_the_run_with_what_is_valid(
         fed.play()
     assert failed.value.reason is FailureReason.APP_ERROR
     assert said in failed.value.text
+
+
+# --- a selector of an installed package --------------------------------------------------------------
+
+GUIDE = Path(__file__).parents[3] / "docs" / "explanation" / "selection.md"
+
+
+def install(folder: Path, source: str) -> None:
+    """A package as pip leaves it: its module, and what it says of its entry points."""
+    info = folder / "ourpackage-1.0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: ourpackage\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(
+        "[fedops.selectors]\nlargest = ourpackage_selection:Largest\n"
+    )
+    (folder / "ourpackage_selection.py").write_text(source)
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder = tmp_path / "site-packages"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    monkeypatch.delitem(sys.modules, "ourpackage_selection", raising=False)
+    return folder
+
+
+def test_the_selector_of_the_guide_chooses_when_its_package_is_installed(
+    federation: Make, site: Path
+) -> None:
+    (source,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    install(site, source)
+    fed = federation(*SIX, num_rounds=1, clients_per_round=2, server=chosen_by("largest"))
+    fed.play()
+    assert fed.server.begun[0][1] == dict.fromkeys(SIX[:2], "has 0 examples")
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("scores[i]", "scores[i + 5]"), "failed: IndexError"),
+        (("range(min(wanted, len(names)))", "[]"), "chose nobody of 6 candidates where 2"),
+    ],
+)
+def test_the_run_names_the_installed_selector_that_breaks(
+    federation: Make, site: Path, change: tuple[str, str], said: str
+) -> None:
+    (source,) = re.findall(r"```python\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    install(site, source.replace(*change))
+    fed = federation(*SIX, num_rounds=1, clients_per_round=2, server=chosen_by("largest"))
+    with pytest.raises(RunFailed, match=f"the selector 'largest' {said}"):
+        fed.play()
+    assert fed.server.begun == []

@@ -230,6 +230,71 @@ def test_who_is_to_be_asked_anew_and_is_away_is_not_waited_for_long(
     clients[2].gate.set()
 
 
+def test_who_may_take_no_new_work_is_not_asked_anew(
+    federation: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A pause ended the work of two. Meanwhile, one of them left its charger, as its owner forbids."""
+    monkeypatch.setattr(round_engine, "FINAL_WAIT_SECONDS", 0.2)
+    fed = federation(num_rounds=1, server={"round": {"min_replies": 2}})
+    clients = gated(fed, *THREE)
+    clients[0].gate.set()
+    die_when(fed, 1)
+    fed.server.cancel_undelivered()
+    asked, why = len(fed.server.asked), "takes no new work by its owner's conditions: not charging"
+    fed.server.unavailable["pi-3"] = why
+    clients[1].gate.set()
+    fed.play()
+    assert fed.server.asked[asked] == "pi-2"
+    assert "pi-3" not in fed.server.asked[asked:]
+    reports = {p.device: p for p in fed.server.commits[0].participations}
+    assert (reports["pi-3"].status, reports["pi-3"].reason) == (ParticipationStatus.DROPPED, why)
+    assert reports["pi-2"].status is ParticipationStatus.REPLIED
+    assert clients[2].trained["train", 1] == 0
+    clients[2].gate.set()
+
+
+def test_nobody_is_given_other_work_while_its_owner_forbids_it(
+    federation: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(round_engine, "FINAL_WAIT_SECONDS", 0.2)
+    strategy = {"_target_": "FedProx", "proximal_mu": 0.5}
+    round_ = {"min_replies": 2}
+    fed = federation(num_rounds=1, server={"strategy": strategy, "round": round_})
+    clients = gated(fed, *THREE)
+    clients[0].gate.set()
+    die_when(fed, 1)
+    changed = {"strategy": {**strategy, "proximal_mu": 0.25}, "round": round_}
+    fed.server.config["server"] = changed
+    asked, why = len(fed.server.asked), "takes no new work by its owner's conditions: not charging"
+    fed.server.unavailable["pi-3"] = why
+    playing = fed.play_aside()
+    fed.until(lambda: fed.server.cancels)
+    for client in clients:
+        client.gate.set()
+    assert playing.end() is None
+    assert fed.server.asked[asked] == "pi-2"
+    assert "pi-3" not in fed.server.asked[asked:]
+    report = next(p for p in fed.server.commits[0].participations if p.device == "pi-3")
+    assert (report.status, report.reason) == (ParticipationStatus.DROPPED, why)
+
+
+def test_who_can_be_asked_again_later_is_asked_in_the_next_try(federation: Make) -> None:
+    fed = federation(num_rounds=1, server={"round": {"min_replies": 3}})
+    clients = gated(fed, *THREE)
+    clients[0].gate.set()
+    clients[1].gate.set()
+    die_when(fed, 2)
+    fed.server.cancel_undelivered()
+    clients[2].gate.set()
+    fed.server.unavailable["pi-3"] = "takes no new work by its owner's conditions: not charging"
+    playing = fed.play_aside()
+    fed.until(lambda: any(one.phase == "waiting" for one in fed.server.progresses[-1:]))
+    assert fed.server.of_device("pi-3")[1:] == []
+    fed.server.unavailable.clear()
+    assert playing.end() is None
+    assert status(fed.server.commits[0], "pi-3") is ParticipationStatus.REPLIED
+
+
 def test_a_strategy_that_asks_for_something_else_makes_the_work_anew(
     federation: Make, caplog: pytest.LogCaptureFixture
 ) -> None:

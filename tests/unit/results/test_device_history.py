@@ -2,7 +2,7 @@
 
 from fedops.core.contracts import ParticipationReport, RoundCommit
 from fedops.core.states import ParticipationStatus
-from fedops.results.device_history import ROUNDS_AVERAGED, DeviceHistories, loss_of, moving_average
+from fedops.results.device_history import ROUNDS_AVERAGED, DeviceHistories, loss_of, usual_seconds
 
 
 def commit(round_: int, **seconds: float | None) -> RoundCommit:
@@ -19,15 +19,23 @@ def commit(round_: int, **seconds: float | None) -> RoundCommit:
             )
             for device, took in seconds.items()
         ],
-        seconds=1.0,
+        seconds=35.0,
         overhead_seconds=0.1,
+        timing={"waiting": 5.0},
     )
 
 
-def test_the_mean_follows_the_newest_value_slowly() -> None:
-    assert moving_average([]) is None
-    assert moving_average([2.0]) == 2.0
-    assert moving_average([2.0, 4.0, 4.0]) == 2.0 + 0.3 * 2.0 + 0.3 * 1.4
+def test_the_usual_time_follows_the_newest_slowly() -> None:
+    assert usual_seconds([]) is None
+    assert usual_seconds([(2.0, True)]) == 2.0
+    assert usual_seconds([(2.0, True), (4.0, True), (4.0, True)]) == 2.0 + 0.3 * 2.0 + 0.3 * 1.4
+
+
+def test_a_round_without_a_reply_makes_the_usual_time_longer_and_never_shorter() -> None:
+    assert usual_seconds([(30.0, False)]) == 30.0
+    assert usual_seconds([(10.0, True), (30.0, False)]) == 10.0 + 0.3 * 20.0
+    assert usual_seconds([(10.0, True), (3.0, False)]) == 10.0
+    assert usual_seconds([(30.0, False), (10.0, True)]) == 30.0 - 0.3 * 20.0
 
 
 def test_the_training_loss_comes_before_that_of_an_evaluation() -> None:
@@ -48,7 +56,12 @@ def test_who_was_invited_and_who_replied_are_counted_apart() -> None:
         "last_loss": 2.0,
         "round_seconds": 13.0,
     }
-    assert histories.of("b") == {"rounds_invited": 1, "last_invited": 1, "rounds_taken": 0}
+    assert histories.of("b") == {
+        "rounds_invited": 1,
+        "last_invited": 1,
+        "rounds_taken": 0,
+        "round_seconds": 30.0,
+    }, "as long as the round lasted, without what it waited for clients"
     assert histories.of("c") == {}
 
 

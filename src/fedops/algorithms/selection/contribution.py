@@ -13,9 +13,10 @@ and the model would learn too little from the others.)
 Before that, places go to the devices whose turn it is by the fairness floor. If one of them is slow, the
 round is slow anyway, and the slowest of those that waited long come along, so that slow rounds stay few.
 
-A device with an integrity flag comes after all others. Who never was invited counts as the best that is
-known, who has no value otherwise as the median; who has no time, as the median. Upper confidence bounds: Auer
-et al. 2002.
+A device with an integrity flag comes after all others, unless more than half of the candidates have one: what
+all are compared with is then not known to be honest, and no flag counts. Who never was invited counts as the
+best that is known, who has no value otherwise as the median; who has no time, as the median. Upper confidence
+bounds: Auer et al. 2002.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ class ContributionSelector:
         last, value = pool.column("last_invited"), pool.column("value")
         known = seconds_of(pool)
         seconds = filled(known, 1.0)
-        trusted = np.array([not one.flags for one in pool.candidates])
+        trusted = _trusted(pool)
         worth, bonus = self._worth(pool, value, np.isnan(last) & np.isnan(value), ahead)
         factor = self._floor(ahead)
         turns = np.where(trusted, due_rounds(last, ahead, factor), np.inf)
@@ -110,7 +111,10 @@ class ContributionSelector:
         last_resort = [int(flagged[i]) for i in best(worth[flagged], left - len(free), rng)]
         picked = [*due, *along, *free, *last_resort]
         end = float(seconds[picked].max(initial=0.0))
-        said = _Sentences(pool, set(picked), set(due), set(along), worth, seconds, end)
+        lowest = float(worth[free].min(initial=np.inf))
+        said = _Sentences(
+            pool, set(picked), due, along, worth, known, seconds, end, lowest, trusted
+        )
         parts = {"value": value, "exploration": bonus, **seconds_parts(pool, known)}
         return Selection(pool.devices, picked, said.of, worth, parts)
 
@@ -144,31 +148,57 @@ class ContributionSelector:
         return [int(i) for i in found[np.argsort(-seconds[found], kind="stable")][:places]]
 
 
+def _trusted(pool: Pool) -> npt.NDArray[np.bool_]:
+    """Those without a flag; all, when more than half have one."""
+    found = np.array([not one.flags for one in pool.candidates])
+    return found if 2 * found.sum() >= len(pool) else np.ones(len(pool), dtype=np.bool_)
+
+
 @dataclass(frozen=True)
 class _Sentences:
     """Why each was chosen, or was not."""
 
     pool: Pool
     picked: Set[int]
-    due: Set[int]
-    along: Set[int]
+    due: Sequence[int]
+    along: Sequence[int]
     worth: Numbers
+    #: As it is known, and with the median where it is not.
+    known: Numbers
     seconds: Numbers
+    #: How long the round lasts, and the lowest score that was chosen for what it is worth.
     end: float
+    last: float
+    trusted: npt.NDArray[np.bool_]
 
     def of(self, i: int) -> str:
-        flags, chosen = self.pool.candidates[i].flags, i in self.picked
-        if flags:
-            how = "chosen all the same, there are no others" if chosen else "not chosen"
-            return f"{how}: flagged for {flags[0].kind} ({flags[0].reason})"
+        flags = self.pool.candidates[i].flags
+        if self.trusted[i]:
+            ignored = "; flagged, but so are more than half, so that no flag counts"
+            return self._by_worth(i) + (ignored if flags else "")
+        how = "chosen all the same, there are no others" if i in self.picked else "not chosen"
+        return f"{how}: flagged for {flags[0].kind} ({flags[0].reason})"
+
+    def _by_worth(self, i: int) -> str:
         if i in self.due:
             return "its turn: no device waits for longer than the fairness floor allows"
         if i in self.along:
             return "the round is slow anyway: slow devices share it"
         what = f"score {self.worth[i]:.3g}"
-        if chosen:
-            return f"{what} is among the highest within {self.end:.3g} s"
+        if i in self.picked:
+            timed = not np.isnan(self.known).all()
+            return f"{what} is among the highest{f' within {self.end:.3g} s' if timed else ''}"
+        return f"{what}{self._why_not(i)}"
+
+    def _why_not(self, i: int) -> str:
+        if np.isposinf(self.last):
+            return ": all places went to devices whose turn it is"
+        if self.worth[i] < self.last:
+            return ": others have a higher one"
         if self.seconds[i] > self.end:
+            guessed = " (the median, as no time of it is known)" if np.isnan(self.known[i]) else ""
             long = seconds_text(self.pool.candidates[i], self.seconds[i])
-            return f"{what} does not make up for {long}"
-        return f"{what}: others have a higher one, or their turn"
+            return f" does not make up for {long}{guessed}"
+        if self.worth[i] == self.last:
+            return ": chance decided among those with the same"
+        return ": others are worth more for the time that the round takes"

@@ -36,8 +36,10 @@ def due_now(
 
     Of those due in the same round the slowest come first, so that slow devices share their rounds.
     """
-    order = np.lexsort((rng.random(len(due)), -seconds, due))
-    later = np.maximum(due[order] - ahead.number, 0) * max(ahead.clients, 1)
-    pressing = np.arange(1, len(order) + 1) - later
+    chance = rng.random(len(due))
+    later = np.maximum(np.sort(due) - ahead.number, 0) * max(ahead.clients, 1)
+    pressing = np.arange(1, len(due) + 1) - later
     count = int(np.clip(pressing.max(initial=0), 0, places))
-    return [int(i) for i in order[:count]]
+    if not count:
+        return []
+    return [int(i) for i in np.lexsort((chance, -seconds, due))[:count]]

@@ -5,26 +5,27 @@
     score   *= (T / t)^a            for a device that needs t > T seconds
 
 ``R`` is the round, ``L`` the one in which the device replied last. A share of the places, which falls with
-the rounds, goes to devices that never replied, the faster the likelier. The others are drawn by their
-scores from all whose score comes near that of the last place. Devices report a mean loss, which stands for
-the root of the mean square: it is at most that. T is a fixed percentile of the known times; what adapts it
-over the rounds (the "pacer") would be a memory. It seeks high losses, and so devices with wrong labels.
-Lai et al. 2021.
+the rounds, goes to devices that never were invited, the faster the likelier. The others are drawn by their
+scores from all whose score comes near that of the last place. Who was invited and never replied has the
+median loss. Devices report a mean loss, which stands for the root of the mean square: it is at most that. T
+is a fixed percentile of the known times; what adapts it over the rounds (the "pacer") would be a memory. And
+no device is dropped for ever: there is a fairness floor, so wide that it decides on few places. It seeks
+high losses, and so devices with wrong labels. Lai et al. 2021.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
+from fedops.algorithms.selection.fairness import due_now, due_rounds
 from fedops.algorithms.selection.latency import penalty, percentile, seconds_of, seconds_parts
 from fedops.algorithms.selection.options import option
 from fedops.algorithms.selection.outcome import Indices, Numbers, Selection, everyone
-from fedops.algorithms.selection.pool import Pool, best, filled
+from fedops.algorithms.selection.pool import Pool, filled
 from fedops.algorithms.selection.selector import RoundAhead
 from fedops.algorithms.selection.weighted_draw import draw
 from fedops.core.contracts import Candidate
@@ -45,7 +46,7 @@ def staleness_bonus(round_: int, last: Numbers) -> Numbers:
 class OortSelector:
     """High losses, fast devices, and a share of new ones."""
 
-    #: The share of places for devices that never replied, in the first round.
+    #: The share of places for devices that never were invited, in the first round.
     exploration: float = option(0.9, least=0.0, most=1.0)
     #: By this factor the share falls with each round.
     exploration_decay: float = option(0.98, least=0.0, most=1.0)
@@ -61,6 +62,8 @@ class OortSelector:
     cut_off: float = option(0.95, least=0.0, most=1.0)
     #: Who replied in more rounds than this is left out, up to 30 % of the candidates; 0: nobody.
     most_rounds: int = option(0, least=0)
+    #: Every device is invited within this many times the rounds that it takes to invite each once.
+    fairness: float = option(10.0, least=1.0)
 
     measures_time: ClassVar[bool] = True
 
@@ -77,16 +80,20 @@ class OortSelector:
         seconds = seconds_of(pool)
         slow = penalty(seconds, percentile(seconds, self.preferred_percentile), self.slow_exponent)
         scores, parts = self._scores(pool, ahead, slow)
-        picked, new = self._pick(pool, scores, slow, wanted, rng, ahead)
-        explain = partial(_sentence, set(picked), new, pool.column("rounds_taken"), scores)
+        turns = due_rounds(pool.column("last_invited"), ahead, self.fairness)
+        due = due_now(turns, ahead, max(wanted, 0), rng, filled(seconds, 1.0))
+        drawn = self._draw(pool, scores, slow, due, wanted - len(due), rng, ahead)
         parts |= {**seconds_parts(pool, seconds), "latency": slow}
-        return Selection(pool.devices, picked, explain, scores, parts)
+        return Selection(
+            pool.devices, drawn.picked, _Sentences(pool, scores, drawn).of, scores, parts
+        )
 
     def _scores(
         self, pool: Pool, ahead: RoundAhead, slow: Numbers
     ) -> tuple[Numbers, dict[str, Numbers]]:
-        """Of those that replied before; NaN for the others."""
-        last = pool.column("last_round")
+        """Of those that were invited before; NaN for the others."""
+        replied, invited = pool.column("last_round"), pool.column("last_invited")
+        last = np.where(np.isnan(replied), invited, replied)
         losses = filled(pool.column("last_loss"), 0.0)
         utility = statistical_utility(filled(pool.column("examples"), 1.0), losses)
         known = ~np.isnan(last)
@@ -100,53 +107,99 @@ class OortSelector:
         scores = np.where(known, (scaled + bonus) * slow, np.nan)
         return scores, {"utility": np.where(known, utility, np.nan), "staleness": bonus}
 
-    def _pick(
+    def _draw(
         self,
         pool: Pool,
         scores: Numbers,
         slow: Numbers,
-        wanted: int,
+        due: list[int],
+        left: int,
         rng: np.random.Generator,
         ahead: RoundAhead,
-    ) -> tuple[list[int], set[int]]:
-        """Who is chosen, and which of them are new."""
-        new, old = np.flatnonzero(np.isnan(scores)), np.flatnonzero(~np.isnan(scores))
-        old = self._not_worn(pool, old, len(pool) - wanted)
-        explored = min(round(self._share(ahead.number) * wanted), len(new))
-        explored = max(explored, min(wanted - len(old), len(new)))
+    ) -> _Drawn:
+        """Who is chosen for the places that are left by those whose turn it is."""
+        free = np.ones(len(pool), dtype=np.bool_)
+        free[due] = False
+        new, old = np.flatnonzero(free & np.isnan(scores)), np.flatnonzero(free & ~np.isnan(scores))
+        active = self._not_worn(pool, old, int(free.sum()) - left)
+        explored = min(round(self._share(ahead.number) * left), len(new))
+        explored = max(explored, min(left - len(active), len(new)))
         fresh = [int(new[i]) for i in draw(slow[new], explored, rng)]
-        used = [int(old[i]) for i in self._exploit(scores[old], wanted - explored, rng)]
-        return [*used, *fresh], set(fresh)
+        near = active[self._near(scores[active], left - explored)]
+        used = [int(near[i]) for i in draw(scores[near], left - explored, rng)]
+        worn = set() if len(active) == len(old) else set(old.tolist()) - set(active.tolist())
+        return _Drawn(due, used, fresh, near, worn)
 
     def _share(self, round_: int) -> float:
         fallen = self.exploration * self.exploration_decay ** max(round_ - 1, 0)
         return max(self.least_exploration, fallen)
 
-    def _exploit(self, scores: Numbers, count: int, rng: np.random.Generator) -> list[int]:
-        """``count`` of those near the last place's score. All of them, when there are no more."""
-        if count <= 0 or not len(scores):
-            return []
-        ranked = best(scores, len(scores), rng)
-        last_place = scores[ranked[min(count, len(ranked)) - 1]]
-        near = [i for i in ranked if scores[i] >= self.cut_off * last_place]
-        return [near[i] for i in draw(scores[near], count, rng)]
+    def _near(self, scores: Numbers, count: int) -> Indices:
+        """Those whose score comes near that of the last of ``count`` places; nobody for no place."""
+        if count <= 0:
+            return np.zeros(0, dtype=np.int64)
+        if count >= len(scores):
+            return np.arange(len(scores))
+        last_place = np.partition(scores, -count)[-count]
+        return np.flatnonzero(scores >= self.cut_off * last_place)
 
     def _not_worn(self, pool: Pool, old: Indices, spare: int) -> Indices:
         """Those that replied before, without the ones that did so too often."""
+        if not self.most_rounds:
+            return old
         taken = pool.column("rounds_taken")[old]
         over = np.flatnonzero(taken > self.most_rounds)
         most = min(int(0.3 * len(pool)), spare)
-        if not self.most_rounds or not len(over) or most <= 0:
+        if not len(over) or most <= 0:
             return old
         out = over[np.argsort(-taken[over], kind="stable")[:most]]
         return np.delete(old, out)
 
 
-def _sentence(picked: set[int], new: set[int], taken: Numbers, scores: Numbers, i: int) -> str:
-    if i in new:
-        return "has never replied: explored"
-    if np.isnan(scores[i]):
-        return "has never replied: others were explored first"
-    if i in picked:
-        return f"score {scores[i]:.3g} is among the highest"
-    return f"score {scores[i]:.3g}: others were drawn, after {taken[i]:.0f} rounds of it"
+@dataclass(frozen=True)
+class _Drawn:
+    """Who was chosen, and among whom."""
+
+    #: Their turn by the fairness floor; drawn by their scores; new.
+    due: list[int]
+    used: list[int]
+    fresh: list[int]
+    #: Those among whom was drawn by their scores.
+    near: Indices
+    #: Those that rest, because they replied in many rounds.
+    worn: Set[int]
+
+    @property
+    def picked(self) -> list[int]:
+        return [*self.due, *self.used, *self.fresh]
+
+
+class _Sentences:
+    """Why each was chosen, or was not."""
+
+    def __init__(self, pool: Pool, scores: Numbers, drawn: _Drawn) -> None:
+        self._pool, self._scores, self._drawn = pool, scores, drawn
+        self._due, self._fresh = set(drawn.due), set(drawn.fresh)
+        self._used, self._near = set(drawn.used), set(drawn.near.tolist())
+
+    def of(self, i: int) -> str:
+        if i in self._due:
+            return "its turn: no device waits for longer than the fairness floor allows"
+        if np.isnan(self._scores[i]):
+            how = "explored" if i in self._fresh else "not among those drawn to be explored"
+            return f"was never invited: {how}"
+        one = self._pool.candidates[i]
+        silent = "" if one.rounds_taken or one.last_round is not None else " (it never replied)"
+        return f"score {self._scores[i]:.3g}{silent}: {self._place(i)}"
+
+    def _place(self, i: int) -> str:
+        if i in self._used:
+            return "drawn among the highest"
+        if i in self._near:
+            return "among the highest, others of which were drawn"
+        if i in self._drawn.worn:
+            taken = self._pool.candidates[i].rounds_taken
+            return f"it replied in {taken} rounds and rests"
+        if not self._used:
+            return "all places went to new devices and to those whose turn it is"
+        return "not among the highest"

@@ -37,11 +37,14 @@ class RoundRobinSelector:
             return everyone(pool.devices)
         waited = ahead.number - np.nan_to_num(pool.column("last_invited"), nan=-1.0)
         picked = best(waited, wanted, rng)
-        said = dict.fromkeys(picked, "its turn")
+        least, chosen = waited[picked].min(initial=np.inf), set(picked)
 
         def explain(i: int) -> str:
             last = pool.candidates[i].last_invited
             when = "was never invited" if last is None else f"was invited last in round {last}"
-            return f"{said.get(i, 'others waited longer')}: {when}"
+            if i in chosen:
+                return f"its turn: {when}"
+            equal = "chance decided among those that waited as long"
+            return f"{equal if waited[i] == least else 'others waited longer'}: {when}"
 
         return Selection(pool.devices, picked, explain, waited)

@@ -65,11 +65,12 @@ class ConditionWatch:
         with self._lock:
             if self._looked is not None and now - self._looked < LOOK_SECONDS:
                 return
-            first, before = self._looked is None, self._unmet
-            self._looked = now
-            self._unmet = "; ".join(unmet_conditions(self._wanted, self._measure(self._wanted)))
-            otherwise = self._unmet != before
-        if otherwise and not first:
+            first, self._looked = self._looked is None, now
+        # Measuring may take seconds, and polls ask for the report meanwhile.
+        unmet = "; ".join(unmet_conditions(self._wanted, self._measure(self._wanted)))
+        with self._lock:
+            before, self._unmet = self._unmet, unmet
+        if unmet != before and not first:
             self._changed()
 
     def report(self, process: ProcessReport) -> ProcessReport:

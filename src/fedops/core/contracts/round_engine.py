@@ -137,9 +137,11 @@ class Candidate(Reply):
     #: In how many of them it replied, and in which one last.
     rounds_taken: int = 0
     last_round: int | None = None
+    #: How long the last of these took it, from the offer to the delivery. Seconds.
     last_seconds: float | None = None
     last_loss: float | None = None
-    #: How long a round takes it: the mean of its last rounds, the later the more it counts. Seconds.
+    #: How long a round takes it: the mean of its last rounds, the later the more it counts; at least as long
+    #: as it was waited for where it did not reply. Seconds.
     round_seconds: float | None = None
     #: How long a round would take it, as a benchmark on the device has it. Seconds.
     bench_seconds: float | None = None

@@ -26,17 +26,19 @@ from fedops.core.errors import AttemptSuperseded, Conflict
 from fedops.core.states import (
     ATTEMPT_LIVE,
     RUN_TRAINING,
+    AssignmentStatus,
     AttemptStatus,
     ParticipationStatus,
     RunStatus,
 )
-from fedops.results.device_history import ROUNDS_AVERAGED, loss_of, moving_average
+from fedops.results.device_history import ROUNDS_AVERAGED, loss_of, usual_seconds
 from fedops.server.assignments import assignments, bench_results, open_work
 from fedops.server.contribution import round_scores
 from fedops.server.database import blob_rows
 from fedops.server.database.compare_and_set import compare_and_set
 from fedops.server.database.tables import (
     ArtifactRow,
+    AssignmentRow,
     AttemptRow,
     ModelVersionRow,
     ParticipationRow,
@@ -256,7 +258,7 @@ def _history(session: Session, run: RunRow) -> dict[str, dict[str, Any]]:
     )
     last = (part.device_id == counts.c.device_id) & (part.round == counts.c.last)
     query = (
-        select(counts, part.seconds, part.metrics)
+        select(counts, part.metrics)
         .outerjoin(part, last & (part.run_id == run.id) & replied)
         .order_by(part.attempt)
     )
@@ -267,14 +269,17 @@ def _history(session: Session, run: RunRow) -> dict[str, dict[str, Any]]:
             "last_invited": last_invited,
             "rounds_taken": taken,
             "last_round": last,
-            "last_seconds": last_seconds,
             "last_loss": loss_of(metrics or {}),
-            "round_seconds": moving_average(seconds.get(device_id, [])),
+            **_times(seconds.get(device_id, [])),
         }
-        for device_id, invited, last_invited, taken, last, last_seconds, metrics in session.execute(
-            query
-        )
+        for device_id, invited, last_invited, taken, last, metrics in session.execute(query)
     }
+
+
+def _times(rounds: list[tuple[float, bool]]) -> dict[str, float | None]:
+    """What a candidate's last rounds, the oldest first, tell of its speed."""
+    last = next((took for took, replied in reversed(rounds) if replied), None)
+    return {"last_seconds": last, "round_seconds": usual_seconds(rounds)}
 
 
 def _of_committed_round() -> ColumnElement[bool]:
@@ -292,28 +297,61 @@ def _asks_for_seconds(run: RunRow) -> bool:
     return bool(chosen.get("selector", _UNIFORM) != _UNIFORM)
 
 
-def _seconds(session: Session, run: RunRow) -> dict[str, list[float]]:
-    """How long its last rounds took each device, by its id, the oldest first; {}: no selector asks for it."""
+def _seconds(session: Session, run: RunRow) -> dict[str, list[tuple[float, bool]]]:
+    """How long its last rounds took each device, by its id, the oldest first, and whether it replied.
+
+    By the server's clock: from the offer until the result was here, or until it was given up, and then at
+    least as long as the slowest of the round's replies. {}: no selector asks for it.
+    """
     if not _asks_for_seconds(run):
         return {}
+    rounds = _last_rounds(session, run.id)
+    work = _work_times(session, run.id, min((number for _, number, _ in rounds), default=0))
+    slowest: dict[int, float] = {}
+    for (_, number), (_, counted) in work.items():
+        slowest[number] = max(slowest.get(number, 0.0), counted or 0.0)
+    found: dict[str, list[tuple[float, bool]]] = {}
+    for device_id, number, status in rounds:
+        if (device_id, number) in work:
+            held, counted = work[device_id, number]
+            replied = status is ParticipationStatus.REPLIED
+            took = (counted or held) if replied else max(held, slowest[number])
+            found.setdefault(device_id, []).append((took, replied))
+    return found
+
+
+def _last_rounds(session: Session, run_id: int) -> list[tuple[str, int, ParticipationStatus]]:
+    """The last rounds that each device was invited to, the oldest first, and what became of it."""
     part = ParticipationRow
     newest = func.row_number().over(partition_by=part.device_id, order_by=part.round.desc())
     numbered = (
-        select(part.device_id, part.round, part.seconds, newest.label("newest"))
+        select(part.device_id, part.round, part.status, newest.label("newest"))
         .join(RoundRow, _of_committed_round())
-        .where(part.run_id == run.id, part.seconds.is_not(None))
-        .where(part.status == ParticipationStatus.REPLIED)
+        .where(part.run_id == run_id)
         .subquery()
     )
+    found = numbered.c
+    query = select(found.device_id, found.round, found.status).order_by(found.round)
+    return [tuple(row) for row in session.execute(query.where(found.newest <= ROUNDS_AVERAGED))]
+
+
+def _work_times(
+    session: Session, run_id: int, since: int
+) -> dict[tuple[str, int], tuple[float, float | None]]:
+    """Device and round -> how long it had the work of it, and how long it took if its result counted."""
+    work = AssignmentRow
+    counted = case((work.status == AssignmentStatus.CHECKED, work.delivered_at - work.offered_at))
+    until = func.coalesce(work.delivered_at, work.ended_at)
     query = (
-        select(numbered.c.device_id, numbered.c.seconds)
-        .where(numbered.c.newest <= ROUNDS_AVERAGED)
-        .order_by(numbered.c.round)
+        select(work.device_id, work.round, func.max(until - work.offered_at), func.max(counted))
+        .where(work.run_id == run_id, work.round >= since, until.is_not(None))
+        .where(~open_work.FOR_SCORES)
+        .group_by(work.device_id, work.round)
     )
-    found: dict[str, list[float]] = {}
-    for device_id, seconds in session.execute(query):
-        found.setdefault(device_id, []).append(seconds)
-    return found
+    return {
+        (device_id, number or 0): (held, took)
+        for device_id, number, held, took in session.execute(query)
+    }
 
 
 def progress(session: Session, attempt_id: int, body: EngineProgress, now: float) -> None:

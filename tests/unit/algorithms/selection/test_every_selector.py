@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Any
 
 import numpy as np
 import pytest
 from candidates import candidate, candidates, chosen, played
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fedops.algorithms.selection.registry import BUILT_IN, make_selector
@@ -106,6 +107,31 @@ def test_every_device_has_its_turn_within_the_fairness_floor(
     for start in range(2 * bound + 1):
         seen = {device for names in course[start : start + bound] for device in names}
         assert len(seen) == devices, f"rounds {start + 1} to {start + bound}"
+
+
+@every_selector
+@settings(max_examples=8)
+@given(seed=st.integers(0, 2**32), late=st.integers(1, 4), benched=st.booleans())
+def test_who_never_is_in_time_is_invited_less_often_and_not_never(
+    name: str, seed: int, late: int, benched: bool
+) -> None:
+    """Fifty devices, six places, and a deadline of a minute that some never make."""
+    seconds = [5.0 + i % 11 for i in range(50)]
+    pool = candidates(50, bench_seconds=seconds)
+    if not benched:  # no time before the first round
+        pool = [
+            *(one.model_copy(update={"bench_seconds": None}) for one in pool[:late]),
+            *pool[late:],
+        ]
+    never = {one.device for one in pool[:late]}
+    selector = make_selector(name, {})
+    course = played(selector, pool, clients=6, rounds=100, seed=seed, never=never)
+    counts = Counter(device for names in course for device in names)
+    others = np.mean([counts[one.device] for one in pool[late:]])
+    most = {"oort": 0.5, "stragglers": 0.7, "contribution": 0.9}.get(name, 2.2)
+    for device in never:
+        assert 1 <= counts[device] <= most * others
+        assert any(device in names for names in course[16:]), "and not only when it was new"
 
 
 @every_selector

@@ -161,7 +161,7 @@ def test_stragglers_come_up_less_often_and_regain_their_chances_with_their_speed
 def test_oort_in_the_first_round_has_nobody_to_exploit() -> None:
     found = decisions(OortSelector(), candidates(9), 4, round_=1)
     assert [one.reason for one in found.values() if one.chosen] == [
-        "has never replied: explored"
+        "was never invited: explored"
     ] * 4
 
 

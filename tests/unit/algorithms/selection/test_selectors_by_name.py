@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from importlib.metadata import EntryPoint
 from typing import Any
@@ -105,6 +106,49 @@ class Failing(First):
         raise ZeroDivisionError("division by zero")
 
 
+class Broken(First):
+    """Chooses well, and breaks in one way or another when it is asked for more."""
+
+    def __init__(self, how: str) -> None:
+        self._how = how
+
+    def select(self, candidates: Sequence[Candidate], wanted: int, *_: Any) -> Any:
+        names = sorted(one.device for one in candidates)
+        picked, explain = list(range(wanted)), {**dict.fromkeys(range(5), "x")}.__getitem__
+        numbers = np.zeros(len(names))
+        found: dict[str, Any] = {
+            "explain": Selection(names, picked, {0: "x", 1: "y"}.__getitem__),
+            "silent": Selection(names, picked, lambda _: None),  # type: ignore[arg-type,return-value]
+            "long": Selection(names, picked, lambda _: "x" * 100_000),
+            "few": Selection(names, picked, explain, numbers[:1]),
+            "grid": Selection(names, picked, explain, numbers.reshape(1, -1)),
+            "text": Selection(names, picked, explain, None, {"p": ["a"] * len(names)}),  # type: ignore[dict-item]
+            "unnamed": Selection(names, picked, explain, None, {3: numbers}),  # type: ignore[dict-item]
+            "nobody": Selection(names, [], explain),
+            "beyond": Selection(names, [5], explain),
+            "before": Selection(names, [-1], explain),
+            "again": Selection([*names, names[0]], picked, lambda _: "x"),
+            "other": Selection([*names, "zz"], picked, lambda _: "x"),
+            "pairs": [(name, "x") for name in names],
+            "none": None,
+        }
+        if self._how == "exit":
+            sys.exit("no licence")
+        if self._how == "speech":
+            raise ValueError("word\n" * 10_000)
+        return found[self._how]
+
+
+class Clearing(First):
+    """Spoils what it is given, and has a sentence once."""
+
+    def select(self, candidates: Any, wanted: int, *_: Any) -> Selection:
+        names = sorted(one.device for one in candidates)
+        sentences = [f"sentence on {name}" for name in names]
+        candidates.clear()
+        return Selection(names, range(wanted), lambda _: sentences.pop(0))
+
+
 def without_licence() -> Any:
     raise RuntimeError("no licence")
 
@@ -117,6 +161,8 @@ def _others(monkeypatch: pytest.MonkeyPatch) -> None:
         "stranger": "Stranger",
         "twice": "Twice",
         "failing": "Failing",
+        "broken": "Broken",
+        "clearing": "Clearing",
         "unlicensed": "without_licence",
         "missing": "Nowhere",
         "empty": "__name__",
@@ -183,3 +229,52 @@ def test_what_a_package_chooses_is_checked(name: str, said: str) -> None:
     with pytest.raises(Invalid) as error:
         chosen(make_selector(name, {}), candidates(5), 2)
     assert str(error.value) == said
+
+
+@pytest.mark.usefixtures("_others")
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("explain", "failed: KeyError: 2"),
+        ("silent", "says nothing of 'pi-000' in place of a sentence"),
+        ("long", "says 100000 characters of 'pi-000', where a sentence has at most 2000"),
+        ("few", "gives 1 scores for 5 devices"),
+        ("grid", "gives an array [1, 5] of scores for 5 devices"),
+        ("text", "gives values of 'p' that are no numbers"),
+        ("unnamed", "names a part of its scores 3, which is no text"),
+        ("nobody", "chose nobody of 5 candidates where 2 were wanted"),
+        ("beyond", "chose number 5 of 5 devices"),
+        ("before", "chose number -1 of 5 devices"),
+        ("again", "decides on a device twice"),
+        ("other", "decides on 'zz', which is no candidate"),
+        ("pairs", "returned a value of type list in place of a Selection"),
+        ("none", "returned nothing in place of a Selection"),
+        ("exit", "failed: SystemExit: no licence"),
+    ],
+)
+def test_a_selector_that_breaks_when_it_is_asked_for_more_is_named(how: str, said: str) -> None:
+    with pytest.raises(Invalid) as error:
+        chosen(make_selector("broken", {"how": how}), candidates(5), 2)
+    assert str(error.value) == f"the selector 'broken' {said}"
+
+
+@pytest.mark.usefixtures("_others")
+def test_a_long_error_of_a_package_is_cut_to_one_line() -> None:
+    with pytest.raises(Invalid) as error:
+        chosen(make_selector("broken", {"how": "speech"}), candidates(5), 2)
+    text = str(error.value)
+    assert text.startswith("the selector 'broken' failed: ValueError: word word")
+    assert len(text) < 600
+    assert "\n" not in text
+
+
+@pytest.mark.usefixtures("_others")
+def test_what_a_package_says_is_asked_for_once_and_it_cannot_spoil_the_candidates() -> None:
+    pool = candidates(4)
+    found = make_selector("clearing", {}).select(
+        pool, 2, np.random.default_rng(1), RoundAhead(1, 4, 2)
+    )
+    assert len(pool) == 4
+    assert found.chosen == [(name, f"sentence on {name}") for name in ("pi-000", "pi-001")]
+    assert [one.reason for one in found.decisions()] == [f"sentence on pi-{i:03}" for i in range(4)]
+    assert [one.reason for one in found.decisions()] == [f"sentence on pi-{i:03}" for i in range(4)]

@@ -1,5 +1,7 @@
 """The Client Manager's look at its owner's conditions."""
 
+import threading
+
 import pytest
 
 from fedops.client.device import conditions
@@ -43,6 +45,30 @@ def test_it_measures_now_and_then_and_never_when_nothing_is_asked_for() -> None:
     watch.look()
     watch.look()
     assert len(measured) == 1
+
+
+def test_a_poll_does_not_wait_for_a_measurement() -> None:
+    measuring, over = threading.Event(), threading.Event()
+
+    def measure(wanted: Conditions) -> Circumstances:
+        measuring.set()
+        assert over.wait(20)
+        return Circumstances(metered=True)
+
+    watch = ConditionWatch(Conditions(unmetered=True), lambda: None, measure)
+    looking = threading.Thread(target=watch.look, daemon=True)
+    looking.start()
+    assert measuring.wait(20)
+    reported = list[ProcessReport]()
+    polling = threading.Thread(
+        target=lambda: reported.append(watch.report(ProcessReport(pid=4))), daemon=True
+    )
+    polling.start()
+    polling.join(5.0)
+    assert reported == [ProcessReport(pid=4)]
+    over.set()
+    looking.join(20)
+    assert watch.report(ProcessReport()).unmet_conditions
 
 
 def test_only_what_is_asked_for_is_measured() -> None:
