@@ -77,6 +77,7 @@ class CheckedUpdate:
 
     @property
     def seconds(self) -> float:
+        """By its own word, and without the network: selection goes by the server's clock instead."""
         return self.header.train_seconds + self.header.evaluate_seconds
 
     @property

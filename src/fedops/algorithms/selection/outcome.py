@@ -58,7 +58,7 @@ class Selection:
 def everyone(devices: Sequence[str]) -> Selection:
     """There is nothing to choose: all are needed."""
     several = f"all {len(devices)} available clients are needed"
-    reason = several if len(devices) > 1 else "the only available client is needed"
+    reason = several if len(devices) > 1 else "every available client is needed"
     return Selection(devices, range(len(devices)), lambda _: reason)
 
 

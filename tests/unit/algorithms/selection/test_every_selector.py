@@ -18,7 +18,7 @@ from fedops.core.contracts import Candidate, IntegrityFlag
 
 NAMES = list(BUILT_IN)
 #: Those that promise a turn to every device within the fairness floor.
-FAIR = ["round-robin", "stragglers", "contribution"]
+FAIR = ["round-robin", "stragglers", "contribution", "oort"]
 every_selector = pytest.mark.parametrize("name", NAMES)
 
 finite = st.floats(min_value=-1e6, max_value=1e6)
@@ -103,7 +103,8 @@ def test_every_device_has_its_turn_within_the_fairness_floor(
     values = [float(i % 9) - 4.0 for i in range(devices)]
     pool = candidates(devices, bench_seconds=seconds, value=values)
     bound = math.ceil(3 * devices / clients)
-    course = played(make_selector(name, {}), pool, clients, rounds=3 * bound)
+    options = {"fairness": 3} if name == "oort" else {}
+    course = played(make_selector(name, options), pool, clients, rounds=3 * bound)
     for start in range(2 * bound + 1):
         seen = {device for names in course[start : start + bound] for device in names}
         assert len(seen) == devices, f"rounds {start + 1} to {start + bound}"

@@ -31,7 +31,7 @@ def reasons(found: dict[str, SelectionDecision], chosen: bool) -> set[str]:
 @pytest.mark.parametrize("name", list(BUILT_IN))
 def test_one_device_alone_is_no_crowd(name: str) -> None:
     assert reasons(said(name, [candidate("a")], 1), chosen=True) == {
-        "the only available client is needed"
+        "every available client is needed"
     }
 
 
