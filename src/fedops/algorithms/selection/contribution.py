@@ -78,7 +78,7 @@ class ContributionSelector:
     fairness: float = option(3.0, least=1.0)
     #: The same later, when the run is as old as two such turns: what each device adds counts then, and no
     #: longer how fast the model comes on.
-    late_fairness: float = option(1.25, least=1.0)
+    late_fairness: float = option(1.5, least=1.0)
 
     measures_time: ClassVar[bool] = True
 
