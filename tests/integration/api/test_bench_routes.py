@@ -319,10 +319,13 @@ def test_selections_know_the_estimate_until_a_round_was_measured(world: World) -
 
     estimate = pytest.approx(TRAINING)
     assert known() == {"a": (estimate, None), "b": (estimate, None), "c": (None, None)}
-    engine.begin_round(1, c.RoundBegin(selected={"a": "all"}))
+    made = world.begin(engine, 1, "a")
+    devices["a"].take()
+    world.clock.advance(4.0)
+    devices["a"].deliver(made["a"], b"an update")
     commit = world.commit(engine, 1, "a").model_copy(update={"participations": [replied("a")]})
     engine.commit(commit)
-    assert known()["a"] == (estimate, 0.5)
+    assert known()["a"] == (estimate, 4.0)
 
 
 def test_a_run_that_goes_by_no_seconds_is_told_none(world: World) -> None:
