@@ -171,7 +171,7 @@ def test_a_superseded_attempt_ends_quietly_while_it_waits(federation: Make) -> N
 def test_a_strategy_that_gives_no_model_fails_the_run(federation: Make) -> None:
     fed = federation("pi-1", clients_per_round=1, server={"strategy": {"_target_": "Bulyan"}})
     with pytest.raises(
-        RunFailed, match="round 1: the strategy Bulyan gave no model from 1 replies"
+        RunFailed, match="round 1: the strategy Bulyan makes a model of 3 replies or more"
     ) as failed:
         fed.play()
     assert failed.value.reason is FailureReason.AGGREGATION_ERROR
