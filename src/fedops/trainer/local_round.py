@@ -343,10 +343,8 @@ class LocalTrainer:
         self._device.report.event(name, text, run_id=order.run_id, round=order.round)
 
     def _report(self, metrics: Mapping[str, float], order: TrainingOrder, round_: int) -> None:
-        if not order.reports:
-            return
         for name, value in metrics.items():
-            if math.isfinite(value):
+            if order.reports and math.isfinite(value):
                 self._device.report.metric(name, float(value), order.run_id, round_)
 
 

@@ -28,7 +28,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from fedops.algorithms.selection.fairness import due_now, due_rounds, turn_bound
+from fedops.algorithms.selection.fairness import ITS_TURN, due_now, due_rounds, turn_bound
 from fedops.algorithms.selection.latency import percentile, seconds_of, seconds_parts, seconds_text
 from fedops.algorithms.selection.options import option
 from fedops.algorithms.selection.outcome import Indices, Numbers, Selection, everyone
@@ -181,7 +181,7 @@ class _Sentences:
 
     def _by_worth(self, i: int) -> str:
         if i in self.due:
-            return "its turn: no device waits for longer than the fairness floor allows"
+            return ITS_TURN
         if i in self.along:
             return "the round is slow anyway: slow devices share it"
         what = f"score {self.worth[i]:.3g}"

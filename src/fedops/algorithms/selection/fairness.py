@@ -18,6 +18,9 @@ import numpy as np
 from fedops.algorithms.selection.outcome import Numbers
 from fedops.algorithms.selection.selector import RoundAhead
 
+#: Why a device is chosen that is due.
+ITS_TURN = "its turn: no device waits for longer than the fairness floor allows"
+
 
 def turn_bound(ahead: RoundAhead, factor: float) -> int:
     """Within how many rounds each device has its turn."""

@@ -21,7 +21,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fedops.algorithms.selection.fairness import due_now, due_rounds
+from fedops.algorithms.selection.fairness import ITS_TURN, due_now, due_rounds
 from fedops.algorithms.selection.latency import penalty, percentile, seconds_of, seconds_parts
 from fedops.algorithms.selection.options import option
 from fedops.algorithms.selection.outcome import Indices, Numbers, Selection, everyone
@@ -184,7 +184,7 @@ class _Sentences:
 
     def of(self, i: int) -> str:
         if i in self._due:
-            return "its turn: no device waits for longer than the fairness floor allows"
+            return ITS_TURN
         if np.isnan(self._scores[i]):
             how = "explored" if i in self._fresh else "not among those drawn to be explored"
             return f"was never invited: {how}"

@@ -12,7 +12,7 @@ import numpy as np
 from fedops.algorithms.selection.contribution import ContributionSelector
 from fedops.algorithms.selection.oort import OortSelector
 from fedops.algorithms.selection.options import mistakes_in
-from fedops.algorithms.selection.outcome import Numbers, Selection
+from fedops.algorithms.selection.outcome import Numbers, Selection, everyone
 from fedops.algorithms.selection.power_of_choice import PowerOfChoiceSelector
 from fedops.algorithms.selection.round_robin import RoundRobinSelector
 from fedops.algorithms.selection.selector import RoundAhead, Selector
@@ -106,11 +106,13 @@ class CheckedSelector:
         rng: np.random.Generator,
         ahead: RoundAhead,
     ) -> Selection:
-        """As the other does. What it says is asked for now, once, so that nothing of it can fail later.
+        """As the other does, where there is something to choose. What it says is asked for now, once.
 
         Raises:
             Invalid: it fails, or what it gives is no selection among the candidates.
         """
+        if len(candidates) <= wanted:
+            return everyone([one.device for one in candidates])
         known = {one.device for one in candidates}
         try:
             found = self._selector.select(list(candidates), wanted, rng, ahead)

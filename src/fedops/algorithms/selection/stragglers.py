@@ -16,7 +16,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fedops.algorithms.selection.fairness import due_now, due_rounds
+from fedops.algorithms.selection.fairness import ITS_TURN, due_now, due_rounds
 from fedops.algorithms.selection.latency import penalty, seconds_of, seconds_parts, seconds_text
 from fedops.algorithms.selection.options import option
 from fedops.algorithms.selection.outcome import Numbers, Selection, everyone
@@ -69,7 +69,7 @@ class StragglersSelector:
 
         def explain(i: int) -> str:
             if i in overdue:
-                return "its turn: no device waits for longer than the fairness floor allows"
+                return ITS_TURN
             how = "drawn" if i in chosen else "not drawn"
             if weights[i] < 1:
                 slow = f"{seconds_text(pool.candidates[i], seconds[i])} is slow (more than {theta:.3g} s)"

@@ -15,12 +15,11 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from importlib.metadata import version
 from typing import TypeVar
 
 from fastapi import FastAPI
 
-from fedops.api_client import proxy_for, without_credentials
+from fedops.api_client import proxy_for
 from fedops.client.device.authority_pin import AuthorityPin
 from fedops.client.device.conditions import ConditionWatch
 from fedops.client.device.data_dir import DataDir, Identity, write_secret
@@ -28,8 +27,9 @@ from fedops.client.device.device_config import DeviceConfig
 from fedops.client.device.enrolment import describe_device
 from fedops.client.device.training_home import TrainingHome
 from fedops.client.local.http import LocalServer, bind, make_app
-from fedops.client.local.messages import ClientInfo, ClientStatus, ServerStatus, TrainingArgs
+from fedops.client.local.messages import ClientInfo, ClientStatus, TrainingArgs
 from fedops.client.local.status_text import why
+from fedops.client.manager.client_status import client_info, server_status
 from fedops.client.manager.connections import Connections
 from fedops.client.manager.credential_renewal import DAY_SECONDS, CredentialRenewal
 from fedops.client.manager.monitoring import Monitoring
@@ -359,18 +359,6 @@ class ClientManager:
 
     def status(self) -> ClientStatus:
         """Both directions: what the server wants, and how we are."""
-        reach, wanted = self._reach.reach, self._server.wanted
-        server = ServerStatus(
-            url=self._url,
-            proxy=without_credentials(self._proxy or ""),
-            reachable=reach.reachable,
-            seconds=round(reach.seconds, 1),
-            problem=reach.problem,
-            enrolment=wanted.enrolment if wanted else None,
-            runs=wanted.runs if wanted else [],
-            tasks=wanted.tasks if wanted else [],
-            problems=wanted.problems if wanted else [],
-        )
         status = ClientStatus(
             device=self._identity.name,
             home=str(self._home.path),
@@ -379,7 +367,7 @@ class ClientManager:
             url=self._local.url,
             app=str(self._options.app_dir),
             tasks=self._tasks,
-            server=server,
+            server=server_status(self._url, self._proxy, self._reach.reach, self._server.wanted),
             process=self._process(),
             training_url=self._reconciler.training_url,
             held=self._desk.status(),
@@ -389,15 +377,8 @@ class ClientManager:
         return status.model_copy(update={"why": why(status)})
 
     def _info(self) -> ClientInfo:
-        return ClientInfo(
-            device=self._identity.name,
-            fedops=version("fedops"),
-            home=str(self._home.path),
-            server=self._url,
-            app=str(self._options.app_dir),
-            limits=self._config.limits.model_dump(),
-            uploads=self._config.uploads.model_dump(),
-        )
+        app_dir = self._options.app_dir
+        return client_info(self._identity.name, self._home, self._url, app_dir, self._config)
 
     def _local_app(self, token: str) -> FastAPI:
         app = make_app("FedOps Client Manager", token)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from fedops.core.contracts import BENCH, EngineProgress, ProcessReport, Stage
+from fedops.core.contracts import EngineProgress, ProcessReport, Stage
 from fedops.core.reasons import next_steps
 from fedops.core.reasons.durations import (
     NAMED,
@@ -23,7 +23,8 @@ from fedops.core.reasons.readiness import (
     readiness_text,
     refused_tasks,
 )
-from fedops.core.reasons.stages import benchmark_text, stage_text
+from fedops.core.reasons.stages import benchmark_text
+from fedops.core.reasons.work import WorkFacts, place_of, working
 from fedops.core.states import (
     PROCESS_READY,
     RUN_TERMINAL,
@@ -32,65 +33,6 @@ from fedops.core.states import (
     ProcessStatus,
     RunStatus,
 )
-
-# --- work ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class WorkFacts:
-    """An open assignment of a device, at one moment."""
-
-    kind: str
-    task: str
-    run_id: int | None
-    round: int | None
-    #: Whether the device has fetched its instruction.
-    accepted: bool
-    stage: Stage = Stage.WAITING
-    done: int = 0
-    total: int = 0
-    text: str = ""
-    #: Of a task that whoever asks is told nothing of.
-    hidden: bool = False
-
-
-def working(work: WorkFacts, others: Sequence[WorkFacts] = ()) -> str:
-    """What a device does for an assignment: ``downloading 43 % of 45 MB``, ``training epoch 2 of 5``.
-
-    ``others``: what else it has in hand.
-    """
-    if work.stage is Stage.WAITING:
-        return _waits(work, others)
-    return stage_text(work.stage, work.done, work.total, work.text)
-
-
-def _waits(work: WorkFacts, others: Sequence[WorkFacts]) -> str:
-    if work.text:
-        return f"waiting ({work.text})"
-    first = next(
-        (
-            o
-            for o in others
-            if o.stage is not Stage.WAITING and (o.run_id or o.hidden or _is_bench(o))
-        ),
-        None,
-    )
-    if first is not None:
-        return f"works for {_whom(first)} first"
-    return "about to begin" if work.accepted else "has not fetched its work yet"
-
-
-def _whom(work: WorkFacts) -> str:
-    if work.hidden:
-        return "another run"
-    if _is_bench(work):
-        return benchmark_text(work.task)
-    return f"run {work.run_id} of task '{work.task}'"
-
-
-def _is_bench(work: WorkFacts) -> bool:
-    return work.kind == BENCH and work.run_id is None
-
 
 # --- devices ---------------------------------------------------------------------------------
 
@@ -160,7 +102,7 @@ def _device_why(device: DeviceFacts) -> str:
         return "online, but in no task: on the device, 'fedops client run --app PATH --task NAME'"
     busy = [work for work in device.work if work.stage is not Stage.WAITING]
     if busy:
-        return "online; " + "; ".join(f"{working(work)}{_of(work)}" for work in busy)
+        return "online; " + "; ".join(f"{working(work)}{place_of(work)}" for work in busy)
     process = device.process
     idle = process.status is ProcessStatus.IDLE
     but = ", but" if idle and refused_tasks(process) else ";"
@@ -170,13 +112,6 @@ def _device_why(device: DeviceFacts) -> str:
     )
     then = next_steps.restart_training() if process.status is ProcessStatus.FATAL else ""
     return next_steps.sentence(f"online{but} {_activity(process)}{role}", last, then)
-
-
-def _of(work: WorkFacts) -> str:
-    if _is_bench(work):
-        return f" for {benchmark_text(work.task)}"
-    run = f" of run {work.run_id}" if work.run_id is not None else ""
-    return f" in round {work.round}{run}" if work.round is not None else f", {work.kind}{run}"
 
 
 def _activity(process: ProcessReport) -> str:

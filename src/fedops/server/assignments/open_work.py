@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import Stage
 from fedops.core.contracts.training import COALITION
-from fedops.core.reasons.why import WorkFacts
+from fedops.core.reasons.work import WorkFacts
 from fedops.core.states import ASSIGNMENT_OPEN, ATTEMPT_LIVE, AssignmentStatus
 from fedops.server.assignments.assignments import ENDED_BY_SERVER, Seen
 from fedops.server.database.tables import AssignmentRow, AttemptRow

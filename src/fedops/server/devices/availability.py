@@ -11,7 +11,8 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ProcessReport, Stage
 from fedops.core.presence import is_online
-from fedops.core.reasons.why import DeviceFacts, WorkFacts, unavailable
+from fedops.core.reasons.why import DeviceFacts, unavailable
+from fedops.core.reasons.work import WorkFacts
 from fedops.core.states import PROCESS_READY, Enrolment, ProcessStatus
 from fedops.server.database.tables import DeviceRow, MembershipRow
 from fedops.server.devices.cloned_devices import PROBLEM as TWINS

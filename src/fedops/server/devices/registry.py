@@ -10,7 +10,8 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import DeviceInfo, DeviceRead
 from fedops.core.errors import NotFound
-from fedops.core.reasons.why import WorkFacts, device_why
+from fedops.core.reasons.why import device_why
+from fedops.core.reasons.work import WorkFacts
 from fedops.core.states import Enrolment
 from fedops.server.assignments import open_work
 from fedops.server.database import lookup

@@ -278,3 +278,14 @@ def test_what_a_package_says_is_asked_for_once_and_it_cannot_spoil_the_candidate
     assert found.chosen == [(name, f"sentence on {name}") for name in ("pi-000", "pi-001")]
     assert [one.reason for one in found.decisions()] == [f"sentence on pi-{i:03}" for i in range(4)]
     assert [one.reason for one in found.decisions()] == [f"sentence on pi-{i:03}" for i in range(4)]
+
+
+@pytest.mark.usefixtures("_others")
+def test_where_all_are_needed_no_selector_of_a_package_leaves_one_out() -> None:
+    pool = candidates(3)
+    for name, options in (("failing", {}), ("broken", {"how": "nobody"})):
+        made = make_selector(name, options)
+        assert sorted(chosen(made, pool, 3)) == sorted(one.device for one in pool)
+        assert sorted(chosen(made, pool, 5)) == sorted(one.device for one in pool)
+        with pytest.raises(Invalid, match=name):
+            chosen(made, pool, 2)

@@ -30,6 +30,7 @@ def test_who_has_no_weights_cannot_lower_them(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["FedAvg", "FedAdam", "MultiKrum"])
 def test_others_can(name: str) -> None:
+    assert make_strategy(name, {}).weighs
     check(name, 8, "downweight")
 
 

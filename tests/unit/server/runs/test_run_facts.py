@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ProcessReport
-from fedops.core.reasons.why import WorkFacts
+from fedops.core.reasons.work import WorkFacts
 from fedops.core.states import AttemptStatus, Enrolment, ProcessStatus, RunStatus
 from fedops.server.database.tables import AttemptRow, RunRow
 from fedops.server.devices import availability
