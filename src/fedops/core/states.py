@@ -144,6 +144,50 @@ class FailureReason(StrEnum):
     TIMEOUT = "timeout"
 
 
+class CommitStatus(StrEnum):
+    """A commit of a task's source."""
+
+    FOUND = "found"
+    CHECKING = "checking"  #: in a clean checkout, as 'fedops check' does
+    SOUND = "sound"  #: it may be deployed
+    REFUSED = "refused"  #: with a reason
+    SKIPPED = "skipped"  #: a newer one came before it was its turn
+
+
+class RolloutStatus(StrEnum):
+    """A commit on its way to the devices of a task."""
+
+    PENDING = "pending"  #: nobody has been asked to take it
+    WAVING = "waving"
+    PAUSED = "paused"  #: for a person to decide, with a reason
+    HOLDING = "holding"  #: everybody is asked, and so is whoever comes later
+    SUPERSEDED = "superseded"  #: by another rollout of the task
+    STOPPED = "stopped"  #: those who had it are asked for the commit before, with a reason
+
+
+class DeploymentStatus(StrEnum):
+    """What a device does to run the commit that is wanted of it."""
+
+    DESIRED = "desired"  #: it has not answered yet
+    WAITING = "waiting"  #: for its turn, a round or a window to end
+    FETCHING = "fetching"
+    PREPARING = "preparing"  #: its environment is built
+    AWAITING_APPROVAL = "awaiting_approval"  #: by the owner of the device
+    CHECKING = "checking"  #: it is tried: it starts, one batch trains
+    ACTIVE = "active"
+    ROLLED_BACK = "rolled_back"  #: it was no good there, with a reason; what ran before runs
+
+
+class DeploymentHealth(StrEnum):
+    """How a deployment is, apart from whether it runs what is wanted."""
+
+    HEALTHY = "healthy"
+    PROGRESSING = "progressing"
+    WAITING = "waiting for check-in"  #: the device is away; it converges when it is back
+    STALLED = "stalled"  #: it will not get better by itself
+    DEGRADED = "degraded"  #: it was tried and failed
+
+
 R, A, E, P, T = RunStatus, AttemptStatus, Enrolment, ProcessStatus, TaskStatus
 
 RUN_TRANSITIONS: Mapping[RunStatus, frozenset[RunStatus]] = {
@@ -210,6 +254,43 @@ TASK_TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = {
     T.DRAFT: frozenset({T.READY, T.ARCHIVED}),
     T.READY: frozenset({T.ARCHIVED}),
     T.ARCHIVED: frozenset({T.READY}),
+}
+
+_C, _L, _D = CommitStatus, RolloutStatus, DeploymentStatus
+COMMIT_TRANSITIONS: Mapping[CommitStatus, frozenset[CommitStatus]] = {
+    _C.FOUND: frozenset({_C.CHECKING, _C.SKIPPED}),
+    # Found again: the server went down while it was checked.
+    _C.CHECKING: frozenset({_C.SOUND, _C.REFUSED, _C.FOUND}),
+    _C.SOUND: frozenset(),
+    # A person asks for another check: what was missing may be there now.
+    _C.REFUSED: frozenset({_C.FOUND}),
+    _C.SKIPPED: frozenset({_C.FOUND}),
+}
+
+ROLLOUT_TRANSITIONS: Mapping[RolloutStatus, frozenset[RolloutStatus]] = {
+    _L.PENDING: frozenset({_L.WAVING, _L.PAUSED, _L.SUPERSEDED, _L.STOPPED}),
+    _L.WAVING: frozenset({_L.PAUSED, _L.HOLDING, _L.SUPERSEDED, _L.STOPPED}),
+    _L.PAUSED: frozenset({_L.WAVING, _L.SUPERSEDED, _L.STOPPED}),
+    _L.HOLDING: frozenset({_L.SUPERSEDED, _L.STOPPED}),
+    _L.SUPERSEDED: frozenset(),
+    _L.STOPPED: frozenset(),
+}
+ROLLOUT_TERMINAL = frozenset(s for s, after in ROLLOUT_TRANSITIONS.items() if not after)
+#: A rollout in one of these is still on its way.
+ROLLOUT_MOVING = frozenset({_L.PENDING, _L.WAVING, _L.PAUSED})
+
+_ON_ITS_WAY = frozenset(_D) - {_D.DESIRED}
+#: What a device reports of one commit. Another commit, or another try, begins at ``desired``.
+DEPLOYMENT_TRANSITIONS: Mapping[DeploymentStatus, frozenset[DeploymentStatus]] = {
+    _D.DESIRED: _ON_ITS_WAY,
+    _D.WAITING: _ON_ITS_WAY,
+    _D.FETCHING: _ON_ITS_WAY,
+    _D.PREPARING: _ON_ITS_WAY,
+    _D.AWAITING_APPROVAL: _ON_ITS_WAY,
+    _D.CHECKING: _ON_ITS_WAY,
+    # It ended before it was confirmed for good, or its folder is gone: it begins again.
+    _D.ACTIVE: _ON_ITS_WAY,
+    _D.ROLLED_BACK: frozenset(),
 }
 
 S = TypeVar("S", bound=StrEnum)

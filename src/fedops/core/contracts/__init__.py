@@ -5,13 +5,32 @@ that server and device understand each other when one of them is newer.
 Times are POSIX seconds by the server's clock, durations are seconds.
 """
 
+from fedops.core.contracts.access import (
+    CredentialReply,
+    DeviceInfo,
+    JoinReply,
+    JoinRequest,
+    PasswordChange,
+    PasswordSet,
+    PersonalTokenCreate,
+    PersonalTokenRead,
+    SignIn,
+    SignInCode,
+    TlsUpgrade,
+    TlsUpgradeReply,
+    TokenCreate,
+    TokenRead,
+    UserCreate,
+    UserRead,
+    UserUpdate,
+    WhoAmI,
+)
 from fedops.core.contracts.assignments import (
     INLINE_BYTES,
     PROTOCOL,
     PROTOCOL_HEADER,
     AssignmentId,
     AssignmentKind,
-    BlobRef,
     Cancellation,
     Delivery,
     Encoding,
@@ -29,6 +48,7 @@ from fedops.core.contracts.assignments import (
 )
 from fedops.core.contracts.base import (
     NAME_PATTERN,
+    BlobRef,
     Digest,
     Finite,
     Name,
@@ -50,6 +70,26 @@ from fedops.core.contracts.contribution import (
     ScoringPlan,
     UnscoredRound,
 )
+from fedops.core.contracts.delivery import (
+    CommitChanges,
+    CommitRead,
+    DeliveryRead,
+    DeploymentRead,
+    DeploymentReport,
+    DesiredDeployment,
+    HookReply,
+    HookSecret,
+    Packages,
+    RolloutDecision,
+    RolloutPolicy,
+    RolloutRead,
+    RolloutStart,
+    SourceRead,
+    SourceSet,
+    WheelRef,
+    Window,
+    Windows,
+)
 from fedops.core.contracts.devices import (
     BENCH,
     BenchesRead,
@@ -66,16 +106,6 @@ from fedops.core.contracts.devices import (
     Refusal,
     TouchedRun,
 )
-from fedops.core.contracts.enrolment import (
-    CredentialReply,
-    DeviceInfo,
-    JoinReply,
-    JoinRequest,
-    TlsUpgrade,
-    TlsUpgradeReply,
-    TokenCreate,
-    TokenRead,
-)
 from fedops.core.contracts.models import (
     AliasMoveRead,
     AliasRead,
@@ -90,7 +120,11 @@ from fedops.core.contracts.models import (
     Rebuild,
     TensorDifference,
 )
-from fedops.core.contracts.parameters import ExchangeRule, ParameterContract, ParameterSpec
+from fedops.core.contracts.parameters import (
+    ExchangeRule,
+    ParameterContract,
+    ParameterSpec,
+)
 from fedops.core.contracts.records import (
     DeviceRecord,
     LogPage,
@@ -131,7 +165,9 @@ from fedops.core.contracts.round_engine import (
     SelectionRead,
 )
 from fedops.core.contracts.runs import (
+    MAX_SEEDS,
     AttemptRead,
+    DeviceForecast,
     EventRead,
     ExplanationRead,
     MetricRead,
@@ -139,9 +175,12 @@ from fedops.core.contracts.runs import (
     RebuildRead,
     RoundRead,
     RunExtend,
+    RunForecast,
     RunRead,
     RunRetry,
     RunStart,
+    StudyRead,
+    StudyStart,
     TaskConfig,
     TaskCreate,
     TaskRead,
@@ -153,25 +192,6 @@ from fedops.core.contracts.server import (
     Health,
     RestoreReport,
     ServerInfo,
-)
-from fedops.core.contracts.studies import (
-    MAX_SEEDS,
-    DeviceForecast,
-    RunForecast,
-    StudyRead,
-    StudyStart,
-)
-from fedops.core.contracts.users import (
-    PasswordChange,
-    PasswordSet,
-    PersonalTokenCreate,
-    PersonalTokenRead,
-    SignIn,
-    SignInCode,
-    UserCreate,
-    UserRead,
-    UserUpdate,
-    WhoAmI,
 )
 
 __all__ = [
@@ -204,12 +224,18 @@ __all__ = [
     "ClientStanding",
     "CollectRequest",
     "Collected",
+    "CommitChanges",
+    "CommitRead",
     "CommitReply",
     "ConfigDifference",
     "ContributionState",
     "ContributionsRead",
     "CredentialReply",
     "Delivery",
+    "DeliveryRead",
+    "DeploymentRead",
+    "DeploymentReport",
+    "DesiredDeployment",
     "DeviceForecast",
     "DeviceInfo",
     "DeviceModelRead",
@@ -235,6 +261,8 @@ __all__ = [
     "Finite",
     "Health",
     "HeldAssignment",
+    "HookReply",
+    "HookSecret",
     "Instruction",
     "IntegrityFinding",
     "IntegrityFlag",
@@ -258,6 +286,7 @@ __all__ = [
     "OpenRound",
     "Override",
     "Overrides",
+    "Packages",
     "ParameterContract",
     "ParameterSpec",
     "ParticipationRead",
@@ -279,6 +308,10 @@ __all__ = [
     "Reply",
     "Request",
     "RestoreReport",
+    "RolloutDecision",
+    "RolloutPolicy",
+    "RolloutRead",
+    "RolloutStart",
     "RoundBegin",
     "RoundCommit",
     "RoundRead",
@@ -296,6 +329,8 @@ __all__ = [
     "SignIn",
     "SignInCode",
     "SlotRequest",
+    "SourceRead",
+    "SourceSet",
     "Stage",
     "StudyRead",
     "StudyStart",
@@ -316,7 +351,10 @@ __all__ = [
     "UserCreate",
     "UserRead",
     "UserUpdate",
+    "WheelRef",
     "WhoAmI",
+    "Window",
+    "Windows",
     "Work",
     "WorkEnd",
     "WorkPoll",

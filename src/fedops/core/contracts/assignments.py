@@ -10,9 +10,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from fedops.core.contracts.base import Digest, Finite, Name, Reply, Report, Said
+from fedops.core.contracts.access import DeviceInfo
+from fedops.core.contracts.base import BlobRef, Digest, Finite, Name, Reply, Report, Said
+from fedops.core.contracts.delivery import DeploymentReport, DesiredDeployment
 from fedops.core.contracts.devices import ProcessReport
-from fedops.core.contracts.enrolment import DeviceInfo
 from fedops.core.states import AssignmentStatus, Enrolment
 
 #: The version of the protocol between server, devices and engines, sent with each call in this header.
@@ -73,6 +74,8 @@ class WorkPoll(Report):
     held: list[HeldAssignment] = Field(default_factory=list, max_length=64)
     spool_records: int = Field(default=0, ge=0)
     spool_dropped: int = Field(default=0, ge=0)
+    #: One entry for each task whose code is deployed to it.
+    deployments: list[DeploymentReport] = Field(default_factory=list, max_length=64)
     #: The revision of the last answer; -1: none yet.
     after: int = -1
     wait: Finite = Field(default=0.0, ge=0)
@@ -116,16 +119,11 @@ class Work(Reply):
     cancel: list[Cancellation] = Field(default_factory=list)
     #: Held work that is over (delivered, ended or unknown): its files may go.
     forget: list[str] = Field(default_factory=list)
+    #: What it is to run, of the tasks whose code comes from the server.
+    deployments: list[DesiredDeployment] = Field(default_factory=list)
     #: How long the next poll should wait at most: a call each so often keeps the device present.
     poll_seconds: float = 4.0
     telemetry_seconds: float = 10.0
-
-
-class BlobRef(Reply):
-    """An immutable stored file, named by its content."""
-
-    sha256: str
-    size: int
 
 
 class Instruction(Reply):

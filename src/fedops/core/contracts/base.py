@@ -64,3 +64,10 @@ class Reply(BaseModel):
     """What the server answers: an unknown key is from a newer server."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class BlobRef(Reply):
+    """An immutable stored file, named by its content."""
+
+    sha256: str
+    size: int

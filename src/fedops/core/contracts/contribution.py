@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from fedops.core.contracts.assignments import BlobRef, Delivery
-from fedops.core.contracts.base import Finite, Reply, Report, Said, ShortText
+from fedops.core.contracts.assignments import Delivery
+from fedops.core.contracts.base import BlobRef, Finite, Reply, Report, Said, ShortText
 
 
 class ScoringPlan(Report):

@@ -6,8 +6,8 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
+from fedops.core.contracts.access import DeviceInfo
 from fedops.core.contracts.base import Finite, Name, Reason, Reply, Report, Request, Said
-from fedops.core.contracts.enrolment import DeviceInfo
 from fedops.core.states import AssignmentStatus, Enrolment, ProcessStatus, ReadinessStatus
 
 _REASON = 2_000

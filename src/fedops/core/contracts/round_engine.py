@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from fedops.core.contracts.assignments import AssignmentId, AssignmentKind, BlobRef, Delivery
-from fedops.core.contracts.base import Age, Digest, Finite, Reply, Report, Said, ShortText
+from fedops.core.contracts.assignments import AssignmentId, AssignmentKind, Delivery
+from fedops.core.contracts.base import Age, BlobRef, Digest, Finite, Reply, Report, Said, ShortText
 from fedops.core.contracts.confinement import Confinement
 from fedops.core.contracts.contribution import ContributionState, ScoringPlan
 from fedops.core.contracts.parameters import ParameterContract

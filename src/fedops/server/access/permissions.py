@@ -89,6 +89,19 @@ _TASKS = {
     "POST /tasks/{task}/archive": Rule(OPERATES, Of.TASK),
     "POST /tasks/{task}/unarchive": Rule(OPERATES, Of.TASK),
 }
+_DELIVERY = {
+    "PUT /tasks/{task}/source": Rule(OPERATES, Of.TASK),
+    "POST /tasks/{task}/source/look": Rule(OPERATES, Of.TASK),
+    "POST /tasks/{task}/source/remove": Rule(OPERATES, Of.TASK),
+    "GET /tasks/{task}/source/hook": Rule(OPERATES, Of.TASK),
+    "GET /tasks/{task}/delivery": Rule(READS, Of.TASK),
+    "GET /tasks/{task}/commits": Rule(READS, Of.TASK),
+    "POST /tasks/{task}/commits/{commit}/check": Rule(OPERATES, Of.TASK),
+    "GET /tasks/{task}/rollouts": Rule(READS, Of.TASK),
+    "POST /tasks/{task}/rollouts": Rule(OPERATES, Of.TASK),
+    "POST /tasks/{task}/rollouts/decision": Rule(OPERATES, Of.TASK),
+    "POST /hooks/git/{task}": OPEN,  # the Git host signs what it sends
+}
 _MODELS = {
     "GET /models/verify": Rule(WATCHES, Of.THEIRS),
     "GET /tasks/{task}/models": Rule(READS, Of.TASK),
@@ -134,6 +147,7 @@ _MACHINES = {
     "GET /devices/me/configs": DEVICE,
     "POST /devices/me/credential": DEVICE,
     "POST /devices/me/credential/confirm": DEVICE,
+    "GET /devices/me/tasks/{task}/packages": DEVICE,
     "GET /devices/me/tasks/{task}/models/{version}": DEVICE,
     "GET /devices/me/tasks/{task}/models/{version}/file": DEVICE,
     "POST /work": DEVICE,
@@ -214,6 +228,7 @@ GROUPS: Mapping[str, Mapping[str, Rule]] = {
     "Users": _in_api(_USERS),
     "Devices": _in_api(_DEVICES),
     "Tasks": _in_api(_TASKS),
+    "Delivery": _in_api(_DELIVERY),
     "Models": _in_api(_MODELS),
     "Runs": _in_api(_RUNS),
     "Studies": _in_api(_STUDIES),

@@ -80,6 +80,8 @@ def plan_run(session: Session, task: str, body: RunStart, now: float) -> Planned
 def require_startable_task(session: Session, task: str) -> TaskRow:
     """The task, if it takes a new run now."""
     row = tasks.require_task(session, task)
+    if row.status is TaskStatus.DRAFT:
+        raise Conflict(tasks.draft_words(task))
     if row.status is not TaskStatus.READY:
         raise Conflict(
             f"task '{task}' is {row.status.value}: it takes no new run; 'fedops task unarchive {task}' "
@@ -116,13 +118,16 @@ def snapshot_run(session: Session, task: TaskRow, body: RunStart, now: float) ->
         app_bundles.require_bundle(session, body.bundle)
     base = parse_config(body.config or task.config, f"the config of task '{task.name}'")
     plain = tasks.effective_config(base, body.overrides, task.name)
+    bundle = body.bundle or task.bundle
+    if bundle is None:
+        raise Conflict(tasks.draft_words(task.name))
     config = parse_config(plain, "the effective config")
     origin = None if body.new_model else _origin(session, task.name, body.from_version)
     return RunRow(
         task=task.name,
         status=RunStatus.PENDING,
         status_since=now,
-        bundle=body.bundle or task.bundle,
+        bundle=bundle,
         config=plain,
         overrides=[*(task.overrides if body.config is None else ()), *body.overrides],
         seed=config.random_seed,

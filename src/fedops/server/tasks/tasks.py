@@ -96,9 +96,18 @@ def plan_update(session: Session, name: str, body: TaskUpdate, config_of: Config
         refuse_of_device(body.overrides)
     bundle = row.bundle if body.bundle is None else body.bundle
     overrides = row.overrides if body.overrides is None else body.overrides
+    if bundle is None:
+        raise Conflict(draft_words(name))
     if body.bundle is None and body.overrides is None:
         return Planned(bundle, row.config)
     return Planned(bundle, effective_config(config_of(bundle), overrides, name))
+
+
+def draft_words(name: str) -> str:
+    return (
+        f"task '{name}' has no app yet: its first commit was not found sound; "
+        f"'fedops task status {name}' says why"
+    )
 
 
 def _taken(name: str) -> str:
@@ -201,6 +210,7 @@ def task_read(session: Session, row: TaskRow) -> TaskRead:
     return read_as(
         TaskRead,
         row,
+        bundle=row.bundle or "",
         devices=[device.name for device in availability.task_devices(session, row.name)],
         active_run=active_run(session, row.name),
         latest_version=versions.aliases(session, row.name).get(versions.LATEST),

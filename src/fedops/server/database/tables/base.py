@@ -21,10 +21,13 @@ from sqlalchemy.orm import DeclarativeBase
 from fedops.core.states import (
     AssignmentStatus,
     AttemptStatus,
+    CommitStatus,
+    DeploymentStatus,
     Enrolment,
     FailureReason,
     ParticipationStatus,
     Role,
+    RolloutStatus,
     RunStatus,
     TaskStatus,
     TokenKind,
@@ -67,4 +70,7 @@ class Base(DeclarativeBase):
         FailureReason: _enum(FailureReason),
         ParticipationStatus: _enum(ParticipationStatus),
         TaskStatus: _enum(TaskStatus),
+        CommitStatus: _enum(CommitStatus),
+        RolloutStatus: _enum(RolloutStatus),
+        DeploymentStatus: _enum(DeploymentStatus),
     }

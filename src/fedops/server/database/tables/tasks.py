@@ -26,7 +26,8 @@ class TaskRow(Base):
     name: Mapped[str] = mapped_column(String(63), primary_key=True)
     status: Mapped[TaskStatus]
     description: Mapped[str] = mapped_column(Text, default="")
-    bundle: Mapped[str] = mapped_column(ForeignKey("bundles.sha256"))
+    #: None: a draft, whose first commit was not found sound yet.
+    bundle: Mapped[str | None] = mapped_column(ForeignKey("bundles.sha256"))
     overrides: Mapped[list[str]]
     #: The config with the overrides, secrets redacted.
     config: Mapped[dict[str, Any]]

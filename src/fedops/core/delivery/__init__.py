@@ -1,0 +1,1 @@
+"""Rules of continuous delivery: waves of devices, their gates, windows. Pure: no clock, no I/O."""

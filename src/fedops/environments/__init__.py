@@ -1,0 +1,1 @@
+"""Environments of commits: locked, fetched as wheels, built once by uv."""

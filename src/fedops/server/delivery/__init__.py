@@ -1,0 +1,1 @@
+"""Continuous delivery: sources of tasks, their commits, rollouts over devices, schedules."""
