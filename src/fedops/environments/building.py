@@ -23,7 +23,12 @@ from fedops.storage.shortages import why_not_written
 BUILD_SECONDS = 900.0
 #: Written last. It says of which wheels the environment is.
 _COMPLETE = "complete.json"
-_VARIABLES = {"UV_OFFLINE": "1", "UV_NO_INDEX": "1", "UV_FIND_LINKS": "", "UV_LINK_MODE": "hardlink"}
+_VARIABLES = {
+    "UV_OFFLINE": "1",
+    "UV_NO_INDEX": "1",
+    "UV_FIND_LINKS": "",
+    "UV_LINK_MODE": "hardlink",
+}
 
 
 def build_environment(
@@ -79,7 +84,9 @@ def installed_packages(target: Path, names: Iterable[str]) -> dict[str, str]:
         canonicalize_name(one.metadata["Name"]): one.version
         for one in distributions(path=[str(place) for place in places])
     }
-    return {name: found[canonicalize_name(name)] for name in names if canonicalize_name(name) in found}
+    return {
+        name: found[canonicalize_name(name)] for name in names if canonicalize_name(name) in found
+    }
 
 
 def _content(wheels: Sequence[Path]) -> list[str]:
@@ -107,7 +114,12 @@ def _built_of(target: Path) -> list[str]:
 def _build(target: Path, wheels: Sequence[Path], python: Path, cache: Path, whose: str) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     variables = {**_VARIABLES, "UV_CACHE_DIR": str(cache.resolve())}
-    common = {"seconds": BUILD_SECONDS, "where": target.parent, "whose": whose, "variables": variables}
+    common = {
+        "seconds": BUILD_SECONDS,
+        "where": target.parent,
+        "whose": whose,
+        "variables": variables,
+    }
     place, listed = str(target.resolve()), target.resolve() / "wheels.txt"
     run_uv(["venv", "--no-project", "--python", str(python), place], **common)  # type: ignore[arg-type]
     listed.write_text("".join(map(_requirement, wheels)), encoding="utf-8")

@@ -27,7 +27,7 @@ _OF_INSTALLER = ("INSTALLER", "RECORD", "REQUESTED", "direct_url.json")
 
 def installed_versions() -> dict[str, str]:
     """The versions of what is installed beside FedOps, by distribution names."""
-    found = {}
+    found: dict[str, str] = {}
     for one in distributions():
         name = one.metadata["Name"]
         if name and canonicalize_name(name) != "fedops":

@@ -61,7 +61,10 @@ def read_lock(file: Path, platform: str) -> list[LockedWheel]:
 
 def preferred_lock(prefer: Mapping[str, str]) -> str:
     """A lock from which uv takes versions over where they fit."""
-    entries = [f'[[packages]]\nname = "{name}"\nversion = "{version}"\n' for name, version in prefer.items()]
+    entries = [
+        f'[[packages]]\nname = "{name}"\nversion = "{version}"\n'
+        for name, version in prefer.items()
+    ]
     return "\n".join(['lock-version = "1.0"\ncreated-by = "fedops"\n', *entries])
 
 
@@ -73,7 +76,8 @@ def _best_wheel(
     found = [
         (rank, wheel)
         for entry in (package.get("wheels") or ([archive] if archive else []))
-        if (wheel := _wheel(package, entry, folder)) and (rank := _rank(wheel.file, ranks)) is not None
+        if (wheel := _wheel(package, entry, folder))
+        and (rank := _rank(wheel.file, ranks)) is not None
     ]
     if not found:
         raise Invalid(

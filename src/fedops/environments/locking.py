@@ -59,7 +59,9 @@ def lock(
 
 def _bounded(requirements: Sequence[str]) -> Sequence[str]:
     if len(requirements) > MAX_REQUIREMENTS:
-        raise Invalid(f"the app names {len(requirements)} dependencies, more than {MAX_REQUIREMENTS}")
+        raise Invalid(
+            f"the app names {len(requirements)} dependencies, more than {MAX_REQUIREMENTS}"
+        )
     return requirements
 
 

@@ -41,7 +41,9 @@ def own_wheel(folder: Path) -> Path:
     if not path.is_file():
         info = f"fedops-{version}.dist-info"
         about = {"METADATA": _with_version(said.metadata, version), "WHEEL": WHEEL, **said.files}
-        write_wheel(path, info, {**code, **{f"{info}/{name}": data for name, data in about.items()}})
+        write_wheel(
+            path, info, {**code, **{f"{info}/{name}": data for name, data in about.items()}}
+        )
     return path
 
 

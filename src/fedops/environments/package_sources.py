@@ -31,7 +31,9 @@ def source_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]
         kept["UV_FIND_LINKS"] = ",".join(links.split())
     if not kept.keys() & {"UV_DEFAULT_INDEX", "UV_INDEX_URL"} and (url := pip.get("index-url")):
         kept["UV_DEFAULT_INDEX"] = url.strip()
-    if not kept.keys() & {"UV_INDEX", "UV_EXTRA_INDEX_URL"} and (more := pip.get("extra-index-url")):
+    if not kept.keys() & {"UV_INDEX", "UV_EXTRA_INDEX_URL"} and (
+        more := pip.get("extra-index-url")
+    ):
         kept["UV_INDEX"] = " ".join(more.split())
         kept.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")  # pip looks into all of them, too
     certificates = env.get("SSL_CERT_FILE") or pip.get("cert", "").strip()
@@ -76,7 +78,9 @@ def credentials_for(url: str, variables: Mapping[str, str]) -> tuple[str, str] |
     host = urlsplit(url).netloc.rpartition("@")[2]
     for value in variables.values():
         for word in re.split(r"[\s,]+", value):
-            parts = urlsplit(word.partition("=")[2] if word.partition("=")[0].isidentifier() else word)
+            parts = urlsplit(
+                word.partition("=")[2] if word.partition("=")[0].isidentifier() else word
+            )
             if parts.username is not None and parts.netloc.rpartition("@")[2] == host:
                 return parts.username, parts.password or ""
     return None

@@ -15,8 +15,8 @@ from uv import find_uv_bin
 from fedops.core.errors import FedOpsError, Invalid, Unavailable
 from fedops.core.redaction import HIDDEN, redact
 from fedops.environments.package_sources import source_variables
-from fedops.processes.spawn import clean_env, let_go, spawn, tethered, without_credentials
 from fedops.processes.process_tree import end_tree
+from fedops.processes.spawn import clean_env, let_go, spawn, tethered, without_credentials
 from fedops.storage.shortages import shortage_of
 
 #: How much of what uv says is read, and how much is shown. Bytes, characters.
@@ -46,7 +46,13 @@ def run_uv(
     """
     command = [_program(), *arguments, "--color", "never", "--no-progress"]
     with tempfile.TemporaryFile() as said:
-        child = spawn(tethered(command), env=_environment(variables), cwd=where, stdout=subprocess.DEVNULL, stderr=said)
+        child = spawn(
+            tethered(command),
+            env=_environment(variables),
+            cwd=where,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+        )
         try:
             code = child.wait(seconds)
         except subprocess.TimeoutExpired:

@@ -47,6 +47,11 @@ class WheelStore:
         except FileNotFoundError:
             return None
 
+    def find(self, sha256: str, name: str) -> Path | None:
+        """A wheel whose size is not known."""
+        path = self._folder / require_digest(sha256) / require_wheel_name(name)
+        return path if path.is_file() else None
+
     def add(self, file: Path, ref: WheelRef) -> Path:
         """Keep a copy of a file under the wheel's name.
 
@@ -102,4 +107,6 @@ def _copy(file: Path, copy: Path) -> None:
 
 def _check(copy: Path, ref: WheelRef) -> None:
     if copy.stat().st_size != ref.size or sha256_of(copy) != ref.sha256:
-        raise WrongDigest(f"the wheel {ref.name} is not what was announced: it must be fetched again")
+        raise WrongDigest(
+            f"the wheel {ref.name} is not what was announced: it must be fetched again"
+        )
