@@ -38,9 +38,9 @@ def lock(
 ) -> Lock:
     """Choose the wheels of an environment for a platform (``3.11/x86_64-manylinux_2_36``).
 
-    ``own_wheel`` answers every requirement on FedOps, and FedOps is always among the packages. Beside it wheels
-    are made of what is installed here and an index has as source only. ``prefer``: versions by distribution that
-    are taken where they fit.
+    ``own_wheel`` answers every requirement on FedOps, and FedOps is always among the packages. Beside it,
+    wheels are made of what is installed here and an index has as source only. ``prefer``: versions by
+    distribution that are taken where they fit.
 
     Raises:
         Invalid: what is asked for is not to be had for that platform.
@@ -91,8 +91,8 @@ def _require_ours(wanted: Sequence[Requirement], own_wheel: Path) -> None:
         fits = any(one.specifier.contains(each, prereleases=True) for each in about)
         if canonicalize_name(one.name) == _FEDOPS and not fits:
             raise Invalid(
-                f"the app asks for '{one}', but this server runs FedOps {version.public}: devices run the same "
-                "as their server; change the app's dependency, or upgrade the server"
+                f"the app asks for '{one}', but this server runs FedOps {version.public}: devices run the "
+                "same as their server; change the app's dependency, or upgrade the server"
             )
 
 
@@ -124,8 +124,8 @@ def _compile(folder: Path, platform: str, own_wheel: Path | None) -> None:
             more = _find_links(own_wheel, _NO_WHEEL.findall(error.message))
             if not more - made:
                 raise Invalid(
-                    f"no packages for {platform}: {error.message} (change the app's dependencies; only wheels "
-                    "are installed on devices)"
+                    f"no packages for {platform}: {error.message} (change the app's dependencies; only "
+                    "wheels are installed on devices)"
                 ) from None
             made |= more
     raise Invalid(f"too many of the app's packages have no wheel for {platform}")

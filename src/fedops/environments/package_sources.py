@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 #: What is handed on of what is meant for uv itself, credentials of an index included.
 _OF_UV = re.compile(
-    r"UV_(INDEX|DEFAULT_INDEX|INDEX_URL|EXTRA_INDEX_URL|FIND_LINKS|INDEX_STRATEGY|INDEX_\w+_(USERNAME|PASSWORD)"
+    r"UV_(INDEX|DEFAULT_INDEX|INDEX_URL|EXTRA_INDEX_URL|FIND_LINKS|INDEX_STRATEGY|NO_INDEX|INDEX_\w+_(USERNAME|PASSWORD)"
     r"|KEYRING_PROVIDER|HTTP_\w+|NATIVE_TLS|SYSTEM_CERTS|INSECURE_HOST|TORCH_BACKEND|OFFLINE)"
 )
 _PROXIES = re.compile(r"(https?|all|no)_proxy", re.IGNORECASE)
@@ -36,6 +36,8 @@ def source_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]
     ):
         kept["UV_INDEX"] = " ".join(more.split())
         kept.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")  # pip looks into all of them, too
+    if pip.get("no-index", "").strip().lower() in ("1", "true", "yes", "on"):
+        kept.setdefault("UV_NO_INDEX", "1")
     certificates = env.get("SSL_CERT_FILE") or pip.get("cert", "").strip()
     return {**kept, **({"SSL_CERT_FILE": certificates} if certificates else {})}
 
@@ -52,7 +54,7 @@ def _of_pip(env: Mapping[str, str]) -> dict[str, str]:
         for section in _SECTIONS:
             if parser.has_section(section):
                 found.update(parser.items(section))
-    for name in ("find-links", "index-url", "extra-index-url", "cert"):
+    for name in ("find-links", "index-url", "extra-index-url", "no-index", "cert"):
         if value := env.get("PIP_" + name.upper().replace("-", "_")):
             found[name] = value
     return found

@@ -46,12 +46,14 @@ class PackagePreparation:
         home: Path,
         clock: Callable[[], float],
         monotonic: Callable[[], float] = time.monotonic,
+        own: Callable[[Path], Path] = own_wheel,
     ) -> None:
         self._db = db
         self._store = store
         self._made = home / "packages"
         self._clock = clock
         self._monotonic = monotonic
+        self._own = own
         self._delays: dict[Key, _Delay] = {}
         self._one = threading.Lock()
         #: Called when there is something new to prepare. Set by who runs ``step``.
@@ -117,7 +119,7 @@ class PackagePreparation:
         return lock(
             wanted.requirements,
             wanted.key.platform,
-            own_wheel=own_wheel(self._made),
+            own_wheel=self._own(self._made),
             prefer=installed_versions(),
         )
 

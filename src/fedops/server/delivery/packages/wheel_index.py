@@ -60,12 +60,14 @@ class WheelIndex:
         home: Path,
         ending: Callable[[], bool] = lambda: False,
         monotonic: Callable[[], float] = time.monotonic,
+        own: Callable[[Path], Path] = own_wheel,
     ) -> None:
         self._folder = home / "index"
         self._store = WheelStore(self._folder / "wheels")
         self._made = home / "packages"
         self._ending = ending
         self._monotonic = monotonic
+        self._own = own
         self._guard = threading.Lock()
         self._one = threading.Lock()
         self._known: dict[str, list[IndexedWheel]] = {}
@@ -133,7 +135,7 @@ class WheelIndex:
         going.over.set()
 
     def _prepare(self, platform: str) -> list[IndexedWheel]:
-        own = own_wheel(self._made)
+        own = self._own(self._made)
         chosen = lock([], platform, own_wheel=own, prefer=installed_versions())
         with WheelFetcher(self._ending).session() as blocks, disk_errors(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -161,7 +163,7 @@ class WheelIndex:
         try:
             said = json.loads(file.read_text(encoding="utf-8"))
             found = [IndexedWheel(**one) for one in said["wheels"]]
-            current = said["own"] == own_wheel(self._made).name
+            current = said["own"] == self._own(self._made).name
         except (OSError, ValueError, KeyError, TypeError):
             return []
         there = all(self._store.find(one.sha256, one.name) for one in found)
