@@ -50,6 +50,15 @@ class DeviceClient(Client):
         """A version of a task that the device takes part in. ``Forbidden`` when it does not."""
         return self._call(c.DeviceModelRead, "GET", _model_path(task, version))
 
+    def packages(self, task: str, commit: str, platform: str) -> c.Packages:
+        """The wheels of a commit's environment on a platform such as ``3.11/x86_64-manylinux_2_36``.
+
+        ``Forbidden``: the device takes no part in the task. ``NotFound``: it has no such sound commit.
+        """
+        path = f"/devices/me/tasks/{require_name(task)}/packages"
+        params = {"commit": commit, "platform": platform}
+        return self._call(c.Packages, "GET", path, params=params)
+
     def download_model(self, task: str, version: str, target: Path) -> Path:
         """The version's model, now in the safetensors file ``target``."""
         return self._download(f"{_model_path(task, version)}/file", target)

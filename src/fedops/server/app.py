@@ -28,6 +28,7 @@ from fedops.server.api.routes import (
     contributions,
     explanations,
     oneself,
+    packages,
     round_engine,
     runs,
     studies,
@@ -146,6 +147,7 @@ def _add_routes(app: FastAPI) -> None:
         oneself.signing_in,
         oneself.router,
         users.router,
+        packages.router,
         client_manager.router,  # before the operators' devices: "me" is no device's name
         device_routes.joining,
         device_routes.router,
@@ -161,6 +163,7 @@ def _add_routes(app: FastAPI) -> None:
         app.include_router(router)
     app.include_router(protocol_check.retired)
     app.include_router(_plain)
+    app.include_router(packages.index)
     app.include_router(reference_page.router)
     # The dashboard answers every path that is nobody else's; below /api that would mislead.
     app.add_api_route(_ANYTHING, _nothing_here, methods=list(_METHODS), include_in_schema=False)

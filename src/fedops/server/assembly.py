@@ -20,6 +20,8 @@ from fedops.server.blob_app.slots_in_memory import SlotsInMemory
 from fedops.server.database.blob_stores import files_of, open_blobs
 from fedops.server.database.database import Database
 from fedops.server.database.writer import Writer
+from fedops.server.delivery.packages.preparing import PackagePreparation
+from fedops.server.delivery.packages.wheel_index import WheelIndex
 from fedops.server.devices.cloned_devices import ClonedDevices
 from fedops.server.devices.desired_state import WantedStates
 from fedops.server.devices.recent_calls import RecentCalls
@@ -29,6 +31,8 @@ from fedops.server.jobs.dispatcher import Dispatcher
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.jobs.leadership import Alone, Leadership
 from fedops.server.jobs.maintenance import Maintenance
+from fedops.server.jobs.package_job import package_job
+from fedops.server.jobs.periodic import PeriodicJob
 from fedops.server.jobs.scheduler import Scheduler
 from fedops.server.peers.clock import DatabaseClock
 from fedops.server.peers.lease import Lease
@@ -119,6 +123,7 @@ class ServerManager:
     services: Services
     scheduler: Scheduler
     maintenance: Maintenance
+    packages: PeriodicJob
 
     @property
     def blobs(self) -> BlobApp:
@@ -139,17 +144,19 @@ class ServerManager:
         self.member.start()
         self.scheduler.worker.start()
         self.maintenance.worker.start()
+        self.packages.start()
 
     async def close(self) -> None:
         """End everything that was started, the waiting first."""
         self.services.let_go()
-        for worker in (self.scheduler.worker, self.maintenance.worker):
+        for worker in (self.scheduler.worker, self.maintenance.worker, self.packages):
             worker.end()
         await asyncio.to_thread(self._close_blocking)
 
     def _close_blocking(self) -> None:
         self.scheduler.worker.join(JOIN_SECONDS)
         self.maintenance.worker.join(JOIN_SECONDS)
+        self.packages.join(JOIN_SECONDS)
         self.services.checks.close()
         self.services.sign_in.close()
         self.services.engines.close()
@@ -172,6 +179,7 @@ def assemble_manager(
     )
     lease.changed = scheduler.worker.wake
     _listen(base, scheduler.worker.wake)
+    packages = PackagePreparation(db, base.artifacts, settings.home, clock)
     services = Services(
         settings=settings,
         db=db,
@@ -195,11 +203,14 @@ def assemble_manager(
         allowance=DeviceAllowance(
             settings.device_log_lines_per_minute, settings.device_metric_names
         ),
+        packages=packages,
+        index=WheelIndex(settings.home),
     )
     maintenance = Maintenance(
         db, settings, base.artifacts, presence, hub, clock=clock, leadership=base.leadership
     )
-    return ServerManager(base, services, scheduler, maintenance)
+    prepares = package_job(packages, base.leadership)
+    return ServerManager(base, services, scheduler, maintenance, prepares)
 
 
 def assemble_file_server(settings: ServerSettings) -> Member:

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fedops.cli import options
+from fedops.cli.access.install_lines import install_lines
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.format import moment
 from fedops.console.tasks import tokens_table
@@ -46,7 +47,9 @@ def create(
         made,
         f"{made.token}\n",
         f"Valid until {moment(made.expires_at)} for {uses} device{'s' if uses > 1 else ''}. "
-        f"On the device:\n  FEDOPS_JOIN_TOKEN={made.token} fedops join {where}",
+        f"On the device:\n  FEDOPS_JOIN_TOKEN={made.token} fedops join {where}\n"
+        "If it has no FedOps yet, install it from this server, and call it as fedops/bin/fedops above:\n  "
+        + "\n  ".join(install_lines(where)),
     )
 
 

@@ -189,6 +189,9 @@ _PAGES = {
 _OUTSIDE_THE_API = {
     "GET /health": OPEN,
     "GET /ca.pem": OPEN,
+    "GET /simple/": OPEN,
+    "GET /simple/{project}/": OPEN,
+    "GET /simple/files/{sha256}/{filename}": OPEN,
     "GET /api/docs": OPEN,
     "GET /api/openapi.json": OPEN,
 }

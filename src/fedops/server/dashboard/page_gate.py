@@ -32,7 +32,7 @@ _ELSEWHERE = frozenset(
         "/sign-out",
     }
 )
-_BELOW = ("/api/", "/v1/")
+_BELOW = ("/api/", "/v1/", "/simple/")
 #: How soon live updates end after their session. Seconds.
 LOOK_SECONDS = 1.0
 _POLICY_VIOLATION = 1008

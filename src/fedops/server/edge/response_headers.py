@@ -31,7 +31,9 @@ def policy_of(path: str) -> str:
     """The content security policy of what is at a path."""
     if path == "/api/docs":
         return REFERENCE_POLICY
-    return API_POLICY if path.startswith(("/api/", "/health", "/ca.pem")) else PAGE_POLICY
+    return (
+        API_POLICY if path.startswith(("/api/", "/health", "/ca.pem", "/simple/")) else PAGE_POLICY
+    )
 
 
 def with_headers(scope: Scope, send: Send) -> Send:

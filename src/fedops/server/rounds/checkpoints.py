@@ -28,6 +28,7 @@ from fedops.server.database.tables import (
     InstructionRow,
     MetricRow,
     ModelVersionRow,
+    PackagesRow,
     RemovalRow,
     RoundRow,
     RoundScoresRow,
@@ -143,7 +144,7 @@ def needed_files(session: Session, files: Collection[str]) -> set[str]:
         for column, *when in _NEEDS
         for sha256 in session.scalars(select(column).where(column.in_(files), *when))
     }
-    return found | (_instructed(session) & set(files))
+    return found | ((_instructed(session) | _packaged(session)) & set(files))
 
 
 _NEEDS: tuple[tuple[Any, ...], ...] = (
@@ -167,6 +168,12 @@ def _instructed(session: Session) -> set[str]:
     return {blob.sha256 for document in documents for blob in blobs_of(document).values()}
 
 
+def _packaged(session: Session) -> set[str]:
+    """The wheels that environments are made of."""
+    found = session.scalars(select(PackagesRow.packages))
+    return {wheel["sha256"] for packages in found for wheel in packages.get("wheels", ())}
+
+
 def give_up_orphans(session: Session, now: float) -> None:
     """Files that came an hour ago and that nothing was made of are not wanted."""
     before = now - ORPHAN_SECONDS
@@ -176,7 +183,8 @@ def give_up_orphans(session: Session, now: float) -> None:
         query = query.where(~exists().where(column == ArtifactRow.sha256, *when))
     query = query.where(~exists().where(RemovalRow.sha256 == ArtifactRow.sha256))
     found = set(session.scalars(query.limit(_REMOVALS)))
-    blob_rows.give_up_blobs(session, found - _instructed(session), now)
+    needed = _instructed(session) | _packaged(session)
+    blob_rows.give_up_blobs(session, found - needed, now)
 
 
 # --- damaged ones ----------------------------------------------------------------------------

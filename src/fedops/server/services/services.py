@@ -14,6 +14,8 @@ from fedops.server.access.sign_in import SignIn
 from fedops.server.access.token_cache import TokenCache
 from fedops.server.database.database import Database
 from fedops.server.database.writer import Writer
+from fedops.server.delivery.packages.preparing import PackagePreparation
+from fedops.server.delivery.packages.wheel_index import WheelIndex
 from fedops.server.devices.cloned_devices import ClonedDevices
 from fedops.server.devices.desired_state import WantedStates
 from fedops.server.devices.recent_calls import RecentCalls
@@ -57,6 +59,8 @@ class Services:
     others: Others
     leadership: Leadership
     allowance: DeviceAllowance
+    packages: PackagePreparation
+    index: WheelIndex
 
     async def require_sound(self, plan: Callable[[Session], Planned]) -> None:
         """``Invalid`` when what a task or run is to use would be wrong on every device.

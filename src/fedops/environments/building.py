@@ -1,0 +1,149 @@
+"""An environment of exactly these wheels, built by uv without any network, whole or not there.
+
+Its files are hard links into uv's cache, where the disk allows it: the next environment costs little.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterable, Sequence
+from importlib.metadata import distributions
+from pathlib import Path
+
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+
+from fedops.core.errors import FedOpsError, Invalid, Unavailable
+from fedops.environments.uv import run_uv
+from fedops.storage.atomic_files import sha256_of, write_atomic
+from fedops.storage.blobs import is_digest
+from fedops.storage.shortages import why_not_written
+
+#: A slow disk and a thousand wheels. Seconds.
+BUILD_SECONDS = 900.0
+#: Written last. It says of which wheels the environment is.
+_COMPLETE = "complete.json"
+_VARIABLES = {
+    "UV_OFFLINE": "1",
+    "UV_NO_INDEX": "1",
+    "UV_FIND_LINKS": "",
+    "UV_LINK_MODE": "hardlink",
+}
+
+
+def build_environment(
+    target: Path,
+    wheels: Sequence[Path],
+    *,
+    python: Path,
+    cache: Path,
+    whose: str = "the device",
+) -> None:
+    """Make ``target`` an environment of these wheels with the interpreter ``python``.
+
+    One that is there and complete, of the same wheels, stays. ``cache``: uv's, on the same disk. A wheel in a
+    folder that has its sha256 for a name is checked against it.
+
+    Raises:
+        Unavailable: the disk of ``whose`` is full. Nothing of the environment stays.
+        Invalid: a wheel is damaged, or not for this interpreter.
+    """
+    content = _content(wheels)
+    if is_complete(target) and _built_of(target) == content:
+        return
+    try:
+        _remove(target)
+        _build(target, wheels, python, cache, whose)
+        write_atomic(target / _COMPLETE, json.dumps({"wheels": content}).encode())
+    except OSError as error:
+        _give_up(target, cache)
+        raise Unavailable(why_not_written(error, target, whose)) from error
+    except Unavailable:
+        _give_up(target, cache)
+        raise
+    except FedOpsError:
+        shutil.rmtree(target, ignore_errors=True)
+        raise
+
+
+def environment_python(target: Path) -> Path:
+    """The interpreter of an environment."""
+    windows = target / "Scripts" / "python.exe"
+    return windows if windows.parent.is_dir() else target / "bin" / "python"
+
+
+def is_complete(target: Path) -> bool:
+    """Whether it was built to the end, and the interpreter that it was built with is there still."""
+    return (target / _COMPLETE).is_file() and environment_python(target).exists()
+
+
+def installed_packages(target: Path, names: Iterable[str]) -> dict[str, str]:
+    """The versions of these distributions in an environment, by the names given. Others are left out."""
+    places = [*target.glob("lib/python3*/site-packages"), *target.glob("Lib/site-packages")]
+    found = {
+        canonicalize_name(one.metadata["Name"]): one.version
+        for one in distributions(path=[str(place) for place in places])
+    }
+    return {
+        name: found[canonicalize_name(name)] for name in names if canonicalize_name(name) in found
+    }
+
+
+def _content(wheels: Sequence[Path]) -> list[str]:
+    """Each wheel by its name and its digest. ``Invalid``: one is not what its folder says."""
+    found = []
+    for wheel in wheels:
+        try:
+            digest = sha256_of(wheel)
+        except OSError as error:
+            raise Invalid(f"the wheel {wheel} cannot be read: {error.strerror or error}") from None
+        if is_digest(wheel.parent.name) and wheel.parent.name != digest:
+            raise Invalid(f"the wheel {wheel} is damaged: remove it, and it is fetched again")
+        found.append(f"{wheel.name} {digest}")
+    return sorted(found)
+
+
+def _built_of(target: Path) -> list[str]:
+    try:
+        said = json.loads((target / _COMPLETE).read_text(encoding="utf-8"))
+        return list(said["wheels"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return []
+
+
+def _build(target: Path, wheels: Sequence[Path], python: Path, cache: Path, whose: str) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    variables = {**_VARIABLES, "UV_CACHE_DIR": str(cache.resolve())}
+    common = {
+        "seconds": BUILD_SECONDS,
+        "where": target.parent,
+        "whose": whose,
+        "variables": variables,
+    }
+    place, listed = str(target.resolve()), target.resolve() / "wheels.txt"
+    run_uv(["venv", "--no-project", "--python", str(python), place], **common)  # type: ignore[arg-type]
+    listed.write_text("".join(map(_requirement, wheels)), encoding="utf-8")
+    install = ["pip", "install", "--python", str(environment_python(target.resolve()))]
+    install += ["--no-deps", "--require-hashes", "--requirement", str(listed)]
+    run_uv(install, **common)  # type: ignore[arg-type]
+
+
+def _requirement(wheel: Path) -> str:
+    try:
+        name = parse_wheel_filename(wheel.name)[0]
+    except InvalidWheelFilename:
+        raise Invalid(f"'{wheel.name}' is no file name of a wheel") from None
+    return f"{name} @ {wheel.resolve().as_uri()} --hash=sha256:{sha256_of(wheel)}\n"
+
+
+def _remove(target: Path) -> None:
+    """What an interrupted build left. Its mark goes first: a half removed one is never taken for whole."""
+    (target / _COMPLETE).unlink(missing_ok=True)
+    if target.exists():
+        shutil.rmtree(target)
+
+
+def _give_up(target: Path, cache: Path) -> None:
+    """Leave the disk as it was found: the cache can be made again, too."""
+    for folder in (target, cache):
+        shutil.rmtree(folder, ignore_errors=True)
