@@ -20,6 +20,7 @@ from fedops.server.blob_app.slots_in_memory import SlotsInMemory
 from fedops.server.database.blob_stores import files_of, open_blobs
 from fedops.server.database.database import Database
 from fedops.server.database.writer import Writer
+from fedops.server.delivery.packages.engine_environments import EngineEnvironments
 from fedops.server.delivery.packages.preparing import PackagePreparation
 from fedops.server.delivery.packages.wheel_index import WheelIndex
 from fedops.server.devices.cloned_devices import ClonedDevices
@@ -123,7 +124,8 @@ class ServerManager:
     services: Services
     scheduler: Scheduler
     maintenance: Maintenance
-    packages: PeriodicJob
+    environments: EngineEnvironments
+    workers: tuple[PeriodicJob, ...]
 
     @property
     def blobs(self) -> BlobApp:
@@ -142,21 +144,20 @@ class ServerManager:
     def start(self) -> None:
         """Begin to hear, then to act."""
         self.member.start()
-        self.scheduler.worker.start()
-        self.maintenance.worker.start()
-        self.packages.start()
+        for worker in self.workers:
+            worker.start()
 
     async def close(self) -> None:
         """End everything that was started, the waiting first."""
         self.services.let_go()
-        for worker in (self.scheduler.worker, self.maintenance.worker, self.packages):
+        for worker in self.workers:
             worker.end()
+        self.environments.close()
         await asyncio.to_thread(self._close_blocking)
 
     def _close_blocking(self) -> None:
-        self.scheduler.worker.join(JOIN_SECONDS)
-        self.maintenance.worker.join(JOIN_SECONDS)
-        self.packages.join(JOIN_SECONDS)
+        for worker in self.workers:
+            worker.join(JOIN_SECONDS)
         self.services.checks.close()
         self.services.sign_in.close()
         self.services.engines.close()
@@ -174,12 +175,26 @@ def assemble_manager(
     lease, pulse = Lease(uuid.uuid4().hex), EngineLiveness()
     base = assemble_member(settings, lease, clock, alone=alone)
     db, hub, presence, clock = base.db, base.hub, base.presence, base.clock
-    scheduler = Scheduler(
-        db, engines, base.artifacts, settings, pulse, clock=clock, leadership=base.leadership
-    )
-    lease.changed = scheduler.worker.wake
-    _listen(base, scheduler.worker.wake)
     packages = PackagePreparation(db, base.artifacts, settings.home, clock)
+    environments = EngineEnvironments(
+        db,
+        packages,
+        base.artifacts,
+        settings.engine_folder / "engine" / "environments",
+        shown=settings.engine_user is not None,
+    )
+    scheduler = Scheduler(
+        db,
+        engines,
+        base.artifacts,
+        settings,
+        pulse,
+        clock=clock,
+        leadership=base.leadership,
+        environment_of=environments.of,
+    )
+    lease.changed = environments.changed = scheduler.worker.wake
+    _listen(base, scheduler.worker.wake)
     services = Services(
         settings=settings,
         db=db,
@@ -210,7 +225,8 @@ def assemble_manager(
         db, settings, base.artifacts, presence, hub, clock=clock, leadership=base.leadership
     )
     prepares = package_job(packages, base.leadership)
-    return ServerManager(base, services, scheduler, maintenance, prepares)
+    workers = (scheduler.worker, maintenance.worker, prepares)
+    return ServerManager(base, services, scheduler, maintenance, environments, workers)
 
 
 def assemble_file_server(settings: ServerSettings) -> Member:

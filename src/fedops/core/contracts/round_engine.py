@@ -24,6 +24,8 @@ class EngineTicket(Report):
     token: str
     server_url: str
     app_dir: Path
+    #: The interpreter of the commit's own environment; None: the server's.
+    python: Path | None = None
     #: Where it keeps the updates of its round.
     spool_dir: Path | None = None
     #: How the app's code is to be held; None: as this process is.

@@ -112,7 +112,7 @@ class AppCode:
         parts = urlsplit(ticket.server_url)
         spool = [ticket.spool_dir] if ticket.spool_dir else []
         return self._bounds(
-            readable=[ticket.app_dir],
+            readable=[ticket.app_dir, *([ticket.python.parent.parent] if ticket.python else [])],
             nameless=[self.settings.home / FOLDER],
             writable=[work, *spool],
             port=parts.port or (443 if parts.scheme == "https" else 80),

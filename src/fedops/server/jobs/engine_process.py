@@ -108,7 +108,7 @@ class LocalEngineProcesses:
             work = self._work(ticket.attempt_id)
             with self._log(ticket.attempt_id).open("wb") as log:
                 child = spawn(
-                    self._command,
+                    self._command_of(ticket),
                     env=self._env(work),
                     tree=self._tree,
                     cwd=work,
@@ -125,6 +125,11 @@ class LocalEngineProcesses:
         with contextlib.suppress(OSError):  # it has ended already: that is noticed elsewhere
             write_line(child.stdin.fileno(), ticket.model_dump(mode="json"))
         return child.pid
+
+    def _command_of(self, ticket: EngineTicket) -> Sequence[str]:
+        """By the interpreter of the commit's own environment, where it has one."""
+        python = ticket.python
+        return self._command if python is None else (str(python), *self._command[1:])
 
     def _work(self, attempt_id: int) -> Path:
         return self._code.work_folder(attempt_id) if self._code else self._home

@@ -20,9 +20,13 @@ from fedops.core.backoff import pause_after
 from fedops.core.contracts import EngineTicket
 from fedops.core.errors import Conflict, FedOpsError, Invalid
 from fedops.core.reasons.durations import duration
-from fedops.core.states import AttemptStatus, RunStatus
+from fedops.core.states import AttemptStatus, FailureReason, RunStatus
 from fedops.failpoints import reached
 from fedops.server.database.database import Database
+from fedops.server.delivery.packages.engine_environments import (
+    EngineEnvironment,
+    servers_own,
+)
 from fedops.server.jobs.app_folders import AppFolders
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.jobs.leadership import Alone, Leadership
@@ -31,6 +35,7 @@ from fedops.server.rounds.engine_liveness import EngineLiveness
 from fedops.server.rounds.engine_session import spool_dir, spools
 from fedops.server.runs import attempts, studies
 from fedops.server.runs.attempts import EngineJob, FinishedEngineJob, LiveAttempt
+from fedops.server.runs.transitions import fail_run
 from fedops.server.telemetry import log_store
 from fedops.settings import ServerSettings
 from fedops.storage.blobs import BlobStore
@@ -96,9 +101,11 @@ class Scheduler:
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
         leadership: Leadership | None = None,
+        environment_of: Callable[[str, str], EngineEnvironment] = servers_own,
     ) -> None:
         self._db = db
         self._leadership = leadership or Alone()
+        self._environment_of = environment_of
         self._engines = engines
         self._artifacts = artifacts
         self._apps = AppFolders(settings.engine_folder / "engine" / "apps")
@@ -272,10 +279,27 @@ class Scheduler:
             waiting = attempts.runs_to_submit(session)
         for run_id in waiting:
             self.worker.seconds = STEP_SECONDS
-            if self._may_begin(run_id):
-                self._submit_run(run_id)
+            if self._may_begin(run_id) and (environment := self._environment(run_id)):
+                self._submit_run(run_id, environment)
 
-    def _submit_run(self, run_id: int) -> None:
+    def _environment(self, run_id: int) -> EngineEnvironment | None:
+        """Where its FL server is to run; None: it has to wait, or cannot be."""
+        with self._db.read() as session:
+            task, bundle = attempts.app_of_run(session, run_id)
+        try:
+            found = self._environment_of(task, bundle)
+        except Invalid as error:
+            with self._write() as session:
+                app_error = FailureReason.APP_ERROR
+                fail_run(session, run_id, app_error, error.message, self._clock())
+            return None
+        if found.why:
+            with self._write() as session:
+                attempts.note_waiting(session, run_id, found.why)
+            return None
+        return found
+
+    def _submit_run(self, run_id: int, environment: EngineEnvironment) -> None:
         try:
             with self._write() as session:
                 submission = attempts.open_attempt(session, run_id, self._clock())
@@ -283,7 +307,7 @@ class Scheduler:
             return
         reached("server.attempt.opened")
         try:
-            self._start(submission)
+            self._start(submission, environment)
         except Invalid as error:
             with self._write() as session:
                 attempts.mark_refused(session, submission.attempt_id, error.message, self._clock())
@@ -292,7 +316,7 @@ class Scheduler:
                 attempts.mark_lost(session, submission.attempt_id, error.message, self._clock())
             self._pause_run(run_id)
 
-    def _start(self, submission: EngineJob) -> None:
+    def _start(self, submission: EngineJob, environment: EngineEnvironment) -> None:
         folder = self._apps.unpack(self._artifacts.path(submission.bundle), submission.bundle)
         ticket = EngineTicket(
             attempt_id=submission.attempt_id,
@@ -301,6 +325,7 @@ class Scheduler:
             token=submission.token,
             server_url=self._settings.engine_url,
             app_dir=folder,
+            python=environment.python,
             spool_dir=spool_dir(self._settings.engine_folder, submission.run_id, submission.number),
         )
         pid = self._engines.start(ticket)

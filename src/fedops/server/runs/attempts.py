@@ -84,6 +84,19 @@ def runs_to_submit(session: Session) -> list[int]:
     return list(session.scalars(query))
 
 
+def app_of_run(session: Session, run_id: int) -> tuple[str, str]:
+    """A run's task and app bundle (its sha256)."""
+    run = require_run(session, run_id)
+    return run.task, run.bundle
+
+
+def note_waiting(session: Session, run_id: int, why: str) -> None:
+    """What the next attempt of a run waits for."""
+    run = require_run(session, run_id)
+    if run.status in (RunStatus.PENDING, RunStatus.RESUMING) and run.text != why:
+        run.text = why
+
+
 def engine_of(attempt: AttemptRow) -> str:
     """The engine of an attempt, as events name it."""
     return f"engine (attempt {attempt.number})"
