@@ -20,11 +20,13 @@ from fedops.server.blob_app.slots_in_memory import SlotsInMemory
 from fedops.server.database.blob_stores import files_of, open_blobs
 from fedops.server.database.database import Database
 from fedops.server.database.writer import Writer
+from fedops.server.delivery.sources.hooks import HookKey
 from fedops.server.devices.cloned_devices import ClonedDevices
 from fedops.server.devices.desired_state import WantedStates
 from fedops.server.devices.recent_calls import RecentCalls
 from fedops.server.events.notifications import WorkOver
 from fedops.server.jobs.config_checks import ConfigChecks
+from fedops.server.jobs.delivery_jobs import DeliveryJobs
 from fedops.server.jobs.dispatcher import Dispatcher
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.jobs.leadership import Alone, Leadership
@@ -119,6 +121,7 @@ class ServerManager:
     services: Services
     scheduler: Scheduler
     maintenance: Maintenance
+    delivery: DeliveryJobs
 
     @property
     def blobs(self) -> BlobApp:
@@ -139,17 +142,20 @@ class ServerManager:
         self.member.start()
         self.scheduler.worker.start()
         self.maintenance.worker.start()
+        self.delivery.start()
 
     async def close(self) -> None:
         """End everything that was started, the waiting first."""
         self.services.let_go()
         for worker in (self.scheduler.worker, self.maintenance.worker):
             worker.end()
+        self.delivery.end()
         await asyncio.to_thread(self._close_blocking)
 
     def _close_blocking(self) -> None:
         self.scheduler.worker.join(JOIN_SECONDS)
         self.maintenance.worker.join(JOIN_SECONDS)
+        self.delivery.join(JOIN_SECONDS)
         self.services.checks.close()
         self.services.sign_in.close()
         self.services.engines.close()
@@ -172,6 +178,7 @@ def assemble_manager(
     )
     lease.changed = scheduler.worker.wake
     _listen(base, scheduler.worker.wake)
+    delivery = DeliveryJobs(db, settings, base.artifacts, clock=clock, leadership=base.leadership)
     services = Services(
         settings=settings,
         db=db,
@@ -189,6 +196,8 @@ def assemble_manager(
         inboxes=base.inboxes,
         instructions=base.instructions,
         wanted=WantedStates(db),
+        hook_key=HookKey(settings.home / "hook-key"),
+        wake_delivery=delivery.wake,
         slots=base.blobs.admission,
         others=base.others,
         leadership=base.leadership,
@@ -199,7 +208,7 @@ def assemble_manager(
     maintenance = Maintenance(
         db, settings, base.artifacts, presence, hub, clock=clock, leadership=base.leadership
     )
-    return ServerManager(base, services, scheduler, maintenance)
+    return ServerManager(base, services, scheduler, maintenance, delivery)
 
 
 def assemble_file_server(settings: ServerSettings) -> Member:
