@@ -136,6 +136,20 @@ class ServerSettings(BaseSettings):
     #: How long an app may be tried before a task or a run of it is made, to find what would be wrong on every
     #: device, in seconds; what is not found by then, the run finds. 0: it is not tried.
     check_seconds: float = Field(default=20.0, ge=0, le=25)
+    #: How long the code of a commit may be tried before it may be deployed, in seconds.
+    commit_check_seconds: float = Field(default=300.0, gt=0, le=3_600)
+    #: A file of user names and passwords for Git hosts, as ``git credential-store`` writes it (a line such as
+    #: ``https://user:token@host``), which nobody else may read. None: repositories are read without.
+    git_credentials: Place | None = None
+    #: A private key for repositories that are read over ssh, which nobody else may read. None: the keys and
+    #: the agent of the user that the server runs as. The hosts must be in that user's ``known_hosts``.
+    git_ssh_key: Place | None = None
+    #: How long a repository may take to answer or to be fetched, in seconds.
+    git_seconds: float = Field(default=600.0, gt=0)
+    #: The largest repository that is mirrored.
+    max_repository_bytes: int = Field(default=2_048 * MIB, ge=MIB)
+    #: The largest pack of one commit that is kept for devices that check its signature.
+    max_commit_bytes: int = Field(default=512 * MIB, ge=MIB)
     #: The user as whom the code of apps runs on the server (only root may switch). None: the server's own.
     engine_user: str | None = Field(default=None, pattern=r"^[a-z_][a-z0-9_-]{0,31}$")
     #: The folder in which the code of apps runs. None: the home folder, or with another user ``HOME-engine``

@@ -11,7 +11,7 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from fedops.core.states import Enrolment, ProcessStatus, RunStatus
+from fedops.core.states import CommitStatus, Enrolment, ProcessStatus, RunStatus, TaskStatus
 
 COLOURS: Mapping[str, str] = {
     RunStatus.RUNNING: "cyan",
@@ -27,6 +27,10 @@ COLOURS: Mapping[str, str] = {
     Enrolment.APPROVED: "green",
     Enrolment.PENDING: "yellow",
     Enrolment.QUARANTINED: "red",
+    TaskStatus.DRAFT: "yellow",
+    CommitStatus.CHECKING: "cyan",
+    CommitStatus.SOUND: "green",
+    CommitStatus.REFUSED: "red",
     "not ready": "yellow",
     "offline": "red",
     "online": "green",

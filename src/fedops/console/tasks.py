@@ -13,7 +13,7 @@ from fedops.core import contracts as c
 
 def tasks_table(tasks: Sequence[c.TaskRead]) -> RenderableType:
     if not tasks:
-        return "No task yet: 'fedops task create NAME --app PATH' makes one."
+        return "No task yet: 'fedops task create NAME --app PATH' makes one, or --git URL."
     titles = ("TASK", "STATUS", "RUN", "MODEL", "DEVICES", "DESCRIPTION")
     rows = [
         (
@@ -34,6 +34,7 @@ def task_fields(task: c.TaskRead) -> RenderableType:
         {
             "task": task.name,
             "status": coloured(task.status),
+            **({"waits": task.why} if task.why else {}),
             "description": task.description,
             "devices": ", ".join(task.devices),
             "active run": task.active_run,

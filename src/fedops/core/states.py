@@ -253,7 +253,8 @@ ASSIGNMENT_OPEN = frozenset({_W.OFFERED, _W.ACCEPTED, _W.WORKING})
 TASK_TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = {
     T.DRAFT: frozenset({T.READY, T.ARCHIVED}),
     T.READY: frozenset({T.ARCHIVED}),
-    T.ARCHIVED: frozenset({T.READY}),
+    # What was put away as a draft is one again.
+    T.ARCHIVED: frozenset({T.READY, T.DRAFT}),
 }
 
 _C, _L, _D = CommitStatus, RolloutStatus, DeploymentStatus

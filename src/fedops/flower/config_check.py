@@ -32,7 +32,7 @@ from fedops.scalize.flow.project import Project
 #: How much lower its priority is than the Server Manager's.
 NICE = 10
 #: What an app's own code raises when it is given wrong values, on whichever machine.
-_WRONG_VALUES = (TypeError, ValueError, KeyError, AttributeError, IndexError, AssertionError)
+WRONG_VALUES = (TypeError, ValueError, KeyError, AttributeError, IndexError, AssertionError)
 _INSTALL = ("No module named", "ImportError", "is not installed", "pip install")
 _ADVICE = "correct it with --set, or do without explanations: xai.enabled = false"
 
@@ -54,27 +54,30 @@ def problem_of(app_dir: Path, plain: dict[str, Any], *, only_strategy: bool) -> 
         _look(app_dir, plain, only_strategy)
     except (Invalid, Forbidden) as error:
         # Where it was unpacked means nothing to whoever reads this.
-        return error.message.replace(f"{app_dir}{os.sep}", "") if _is_certain(error) else None
+        return error.message.replace(f"{app_dir}{os.sep}", "") if is_certain(error) else None
     except (Exception, SystemExit):
         logging.exception("the app cannot be judged here")
         return None
     return ""
 
 
-def _is_certain(error: BaseException) -> bool:
+def is_certain(error: BaseException) -> bool:
     """Whether the error would be the same on every machine."""
     if any(words in str(error) for words in _INSTALL):
         return False
     cause = error.__cause__
-    return cause is None or isinstance(cause, _WRONG_VALUES)
+    return cause is None or isinstance(cause, WRONG_VALUES)
+
+
+def anywhere(plain: dict[str, Any]) -> dict[str, Any]:
+    """A config without what is a machine's own matter: whether it has a GPU."""
+    return {**plain, "resources": {**plain.get("resources", {}), "accelerator": "cpu"}}
 
 
 def _look(app_dir: Path, plain: dict[str, Any], only_strategy: bool) -> None:
-    # Whether a machine has a GPU is its own matter.
-    anywhere = {**plain, "resources": {**plain.get("resources", {}), "accelerator": "cpu"}}
-    project = WithoutData.open(app_dir).with_config(anywhere)
+    project = WithoutData.open(app_dir).with_config(anywhere(plain))
     config = project.config
-    _check_section(config.xai)
+    check_section(config.xai)
     if not project.manifest.own_server_app:
         make_importable(project.manifest)
         strategy = config.server.strategy
@@ -83,10 +86,10 @@ def _look(app_dir: Path, plain: dict[str, Any], only_strategy: bool) -> None:
         require_contribution(config.server.contribution)
         require_suitable(made, config)
     if not only_strategy and project.call("model") is not None:
-        _check_layer(config, project.make_adapter(config.random_seed))
+        check_layer(config, project.make_adapter(config.random_seed))
 
 
-def _check_section(xai: Xai) -> None:
+def check_section(xai: Xai) -> None:
     """``[xai]`` by itself: its values, and the names of its methods."""
     if not xai.enabled:
         return
@@ -112,7 +115,7 @@ def _check_method(name: str, registry: Any) -> None:
         # else: of a package that the devices have
 
 
-def _check_layer(config: Config, adapter: ModelAdapter) -> None:
+def check_layer(config: Config, adapter: ModelAdapter) -> None:
     """Whether the model has the layer that ``[xai]`` names."""
     model = getattr(adapter, "model", None)
     torch = sys.modules.get("torch")

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fedops.server.access.admin_token import ensure_admin_token
 from fedops.server.access.sign_in import SignIn
@@ -23,17 +23,18 @@ from fedops.server.database.writer import Writer
 from fedops.server.delivery.packages.engine_environments import EngineEnvironments
 from fedops.server.delivery.packages.preparing import PackagePreparation
 from fedops.server.delivery.packages.wheel_index import WheelIndex
+from fedops.server.delivery.sources.hooks import HookKey
 from fedops.server.devices.cloned_devices import ClonedDevices
 from fedops.server.devices.desired_state import WantedStates
 from fedops.server.devices.recent_calls import RecentCalls
 from fedops.server.events.notifications import WorkOver
 from fedops.server.jobs.config_checks import ConfigChecks
+from fedops.server.jobs.delivery_jobs import DeliveryJobs
 from fedops.server.jobs.dispatcher import Dispatcher
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.jobs.leadership import Alone, Leadership
 from fedops.server.jobs.maintenance import Maintenance
 from fedops.server.jobs.package_job import package_job
-from fedops.server.jobs.periodic import PeriodicJob
 from fedops.server.jobs.scheduler import Scheduler
 from fedops.server.peers.clock import DatabaseClock
 from fedops.server.peers.lease import Lease
@@ -116,6 +117,16 @@ class Member:
         self.db.close()
 
 
+class Worker(Protocol):
+    """Threads that live as long as the server."""
+
+    def start(self) -> None: ...
+
+    def end(self) -> None: ...
+
+    def join(self, seconds: float) -> None: ...
+
+
 @dataclass(frozen=True)
 class ServerManager:
     """The parts that live as long as the server."""
@@ -125,7 +136,7 @@ class ServerManager:
     scheduler: Scheduler
     maintenance: Maintenance
     environments: EngineEnvironments
-    workers: tuple[PeriodicJob, ...]
+    workers: tuple[Worker, ...]
 
     @property
     def blobs(self) -> BlobApp:
@@ -195,6 +206,7 @@ def assemble_manager(
     )
     lease.changed = environments.changed = scheduler.worker.wake
     _listen(base, scheduler.worker.wake)
+    delivery = DeliveryJobs(db, settings, base.artifacts, clock=clock, leadership=base.leadership)
     services = Services(
         settings=settings,
         db=db,
@@ -212,6 +224,8 @@ def assemble_manager(
         inboxes=base.inboxes,
         instructions=base.instructions,
         wanted=WantedStates(db),
+        hook_key=HookKey(settings.home / "hook-key"),
+        wake_delivery=delivery.wake,
         slots=base.blobs.admission,
         others=base.others,
         leadership=base.leadership,
@@ -225,7 +239,7 @@ def assemble_manager(
         db, settings, base.artifacts, presence, hub, clock=clock, leadership=base.leadership
     )
     prepares = package_job(packages, base.leadership)
-    workers = (scheduler.worker, maintenance.worker, prepares)
+    workers = (scheduler.worker, maintenance.worker, prepares, delivery)
     return ServerManager(base, services, scheduler, maintenance, environments, workers)
 
 

@@ -8,11 +8,15 @@ from typing import Annotated
 import typer
 
 from fedops.cli import completion, options
+from fedops.cli.delivery.source_options import Git, Poll, Ref, Subfolder, TypedSource
+from fedops.cli.delivery.task_sources import add_to_tasks as add_sources
+from fedops.cli.delivery.task_sources import wait_for_app
 from fedops.cli.insight.scores import add_to_tasks
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.tasks import task_fields, tasks_table
 from fedops.core import contracts as c
 from fedops.core.errors import Invalid
+from fedops.core.states import TaskStatus
 
 app = options.group("What is to be learned: an app, its config, its devices and its runs.")
 
@@ -26,7 +30,7 @@ Name = Annotated[
     ),
 ]
 App = Annotated[
-    Path,
+    Path | None,
     typer.Option("--app", metavar="PATH", help="The app's folder, the one with pyproject.toml."),
 ]
 Description = Annotated[str | None, typer.Option("--description", help="One line about it.")]
@@ -36,24 +40,51 @@ Description = Annotated[str | None, typer.Option("--description", help="One line
 def create(
     operator: Operator,
     name: Name,
-    folder: App,
+    folder: App = None,
+    git: Git = None,
+    ref: Ref = None,
+    subfolder: Subfolder = None,
+    poll: Poll = None,
     overrides: options.Overrides = None,
     description: Description = None,
+    wait: Annotated[
+        bool, typer.Option("--wait/--no-wait", help="With --git: wait until the task is ready.")
+    ] = True,
 ) -> None:
-    """Make a task from an app's folder, which is packed and uploaded."""
+    """Make a task from an app's folder, which is packed and uploaded, or from a Git repository."""
+    typed = TypedSource(git, None, ref, subfolder, poll)
+    if (folder is None) == (git is None) or (folder is not None and typed.is_partly_given):
+        raise Invalid(
+            "give the app's folder (--app PATH), or a repository (--git URL, with --ref ...)"
+        )
     body = options.request(
         c.TaskCreate,
         name=name,
-        bundle=upload(operator, folder),
+        bundle=upload(operator, folder) if folder is not None else None,
+        source=typed.request() if folder is None else None,
         overrides=overrides or [],
         description=description or "",
     )
     task = operator.client.create_task(body)
+    if folder is None:
+        _show_from_git(operator, wait_for_app(operator, name) if wait else task)
+        return
     operator.show(
         task,
         f"Task {task.name} is {task.status}. Devices take part with\n"
         f"  fedops client run --app {folder} --task {task.name}\n"
         f"and it starts with\n  fedops run start {task.name}",
+    )
+
+
+def _show_from_git(operator: Operator, task: c.TaskRead) -> None:
+    if task.status is TaskStatus.DRAFT:
+        operator.show(task, f"Task {task.name} is a draft: {task.why}.")
+        return
+    operator.show(
+        task,
+        f"Task {task.name} is {task.status}. The server follows its source and checks each new commit\n"
+        f"  fedops task commits {task.name}\nand a run starts with\n  fedops run start {task.name}",
     )
 
 
@@ -127,3 +158,4 @@ def config_lines(config: dict[str, object], prefix: str = "") -> str:
 
 
 add_to_tasks(app)
+add_sources(app)

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from fedops.core.contracts.base import Digest, Name, Override, Overrides, Reply, Request
+from fedops.core.contracts.delivery import SourceSet
 from fedops.core.states import (
     AttemptStatus,
     FailureReason,
@@ -17,12 +18,20 @@ from fedops.core.states import (
 
 
 class TaskCreate(Request):
-    """A task: its app is a bundle that was uploaded before (its sha256)."""
+    """A task. Its app is a bundle that was uploaded before (its sha256), or comes from a source."""
 
     name: Name
-    bundle: Digest
+    bundle: Digest | None = None
+    #: Its first sound commit makes the task ready.
+    source: SourceSet | None = None
     overrides: Overrides = Field(default_factory=list)
     description: str = Field(default="", max_length=2_000)
+
+    @model_validator(mode="after")
+    def _one_app(self) -> TaskCreate:
+        if (self.bundle is None) == (self.source is None):
+            raise ValueError("a task is made of an app bundle or of a source: give one of them")
+        return self
 
 
 class TaskUpdate(Request):
@@ -43,6 +52,9 @@ class TaskRead(Reply):
     latest_version: int | None
     created_at: float
     updated_at: float
+    #: Of a draft: what it waits for, and whether it will not get better by itself.
+    why: str = ""
+    stalled: bool = False
 
 
 class TaskConfig(Reply):

@@ -76,24 +76,35 @@ class Examination:
         return self.report
 
     def _run(self) -> None:
-        project = Project.open(self.app_dir)
+        project = self._open()
         self.report["app"] = project.app_name
         self.report["steps"] = project.describe()
         self.further.look_at(project)
         first, second = project.make_adapter(self._seed(project)), self._again(project)
         self._describe(first)
         self._compare(first, second)
-        split = project.load_data()
+        split = self._data(project, first)
+        if split is None:
+            return
         self.report["examples"] = split.examples
+        self.further.look_at_built(project, first, split)
+        self._round(project, first, second, split)
+        self._validation(project)
+
+    def _open(self) -> Project:
+        """The project under the config that it is examined with."""
+        return Project.open(self.app_dir)
+
+    def _data(self, project: Project, built: ModelAdapter) -> DataSplit | None:
+        """What the tiny round trains on. None: no training is tried."""
+        split = project.load_data()
         if not split.examples:
             raise Invalid(
                 f"{_data_step(project)} gives no training example here, so no training can be tried; "
                 "a device with validation data only takes part in evaluation, but check an app where it "
                 "can train"
             )
-        self.further.look_at_built(project, first, split)
-        self._round(project, first, second, split)
-        self._validation(project)
+        return split
 
     def _seed(self, project: Project) -> int:
         return project.config.random_seed

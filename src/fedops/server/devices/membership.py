@@ -48,6 +48,8 @@ def membership_problems(session: Session, names: Sequence[str]) -> list[str]:
         if name not in rows:
             guess = did_you_mean(name, ready)
             found.append(f"there is no task '{name}' on the server{guess or ''} ({there})")
+        elif rows[name].status is TaskStatus.DRAFT:
+            found.append(f"task '{name}' is a draft: its first commit is being checked")
         elif rows[name].status is not TaskStatus.READY:
             found.append(f"task '{name}' is {rows[name].status.value}")
     return found

@@ -25,6 +25,7 @@ from fedops.server.database.tables import (
     AssignmentRow,
     AttemptRow,
     BundleRow,
+    CommitRow,
     InstructionRow,
     MetricRow,
     ModelVersionRow,
@@ -155,6 +156,7 @@ _NEEDS: tuple[tuple[Any, ...], ...] = (
     (RunRow.start_model,),
     (RunRow.start_state,),
     (BundleRow.sha256,),
+    (CommitRow.pack,),
     (AssignmentRow.blob, AssignmentRow.pruned_at.is_(None)),
     (AssignmentRow.model, AssignmentRow.status.in_(ASSIGNMENT_OPEN)),
 )

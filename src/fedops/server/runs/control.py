@@ -23,6 +23,7 @@ from fedops.server.models import quarantine, versions
 from fedops.server.runs import stopping
 from fedops.server.runs.transitions import transition_run
 from fedops.server.tasks import app_bundles, tasks
+from fedops.server.tasks.draft_tasks import draft_words
 from fedops.server.tasks.tasks import Planned
 from fedops.settings import ServerSettings
 
@@ -81,7 +82,7 @@ def require_startable_task(session: Session, task: str) -> TaskRow:
     """The task, if it takes a new run now."""
     row = tasks.require_task(session, task)
     if row.status is TaskStatus.DRAFT:
-        raise Conflict(tasks.draft_words(task))
+        raise Conflict(draft_words(task))
     if row.status is not TaskStatus.READY:
         raise Conflict(
             f"task '{task}' is {row.status.value}: it takes no new run; 'fedops task unarchive {task}' "
@@ -120,7 +121,7 @@ def snapshot_run(session: Session, task: TaskRow, body: RunStart, now: float) ->
     plain = tasks.effective_config(base, body.overrides, task.name)
     bundle = body.bundle or task.bundle
     if bundle is None:
-        raise Conflict(tasks.draft_words(task.name))
+        raise Conflict(draft_words(task.name))
     config = parse_config(plain, "the effective config")
     origin = None if body.new_model else _origin(session, task.name, body.from_version)
     return RunRow(

@@ -16,6 +16,7 @@ from fedops.server.database.database import Database
 from fedops.server.database.writer import Writer
 from fedops.server.delivery.packages.preparing import PackagePreparation
 from fedops.server.delivery.packages.wheel_index import WheelIndex
+from fedops.server.delivery.sources.hooks import HookKey
 from fedops.server.devices.cloned_devices import ClonedDevices
 from fedops.server.devices.desired_state import WantedStates
 from fedops.server.devices.recent_calls import RecentCalls
@@ -55,6 +56,9 @@ class Services:
     inboxes: AttemptInboxes
     instructions: Instructions
     wanted: WantedStates
+    hook_key: HookKey
+    #: Sources and commits are looked at now, if this Server Manager leads.
+    wake_delivery: Callable[[], None]
     slots: Slots
     others: Others
     leadership: Leadership

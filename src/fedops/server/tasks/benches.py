@@ -45,6 +45,7 @@ from fedops.server.devices.narrowed_view import without_others
 from fedops.server.events import event_log
 from fedops.server.events.notifications import WorkOffered, notify
 from fedops.server.models import versions
+from fedops.server.tasks.draft_tasks import draft_words
 from fedops.server.tasks.tasks import require_task
 from fedops.storage.payloads import Payload, make_document
 
@@ -66,9 +67,11 @@ def start_benches(
 
     Raises:
         NotFound: there is no such task, or a device that is named takes no part in it.
-        Conflict: the task is archived.
+        Conflict: the task is archived, or a draft.
     """
     row = require_task(session, task)
+    if row.status is TaskStatus.DRAFT:
+        raise Conflict(draft_words(task))
     if row.status is not TaskStatus.READY:
         raise Conflict(f"task '{task}' is {row.status.value}: its devices are asked for nothing")
     members = _chosen(availability.task_devices(session, task), task, body.devices)

@@ -14,7 +14,7 @@ from fedops.config.loading import to_plain
 from fedops.config.overrides import apply_overrides, refuse_of_device
 from fedops.config.schema import Config
 from fedops.core.contracts import TaskConfig, TaskCreate, TaskRead, TaskUpdate
-from fedops.core.errors import Conflict, NotFound
+from fedops.core.errors import Conflict, Invalid, NotFound
 from fedops.core.states import TASK_TRANSITIONS, TaskStatus
 from fedops.server.assignments import assignments
 from fedops.server.database import lookup
@@ -27,6 +27,7 @@ from fedops.server.events import event_log
 from fedops.server.events.event_log import Change
 from fedops.server.models import versions
 from fedops.server.tasks import app_bundles
+from fedops.server.tasks.draft_tasks import make_ready, require_app, waits_for
 
 
 @dataclass(frozen=True)
@@ -50,25 +51,43 @@ def require_task(session: Session, name: str) -> TaskRow:
 
 
 def create_task(session: Session, body: TaskCreate, config_of: ConfigOf, now: float) -> TaskRead:
-    """A new task."""
+    """A new task of an uploaded bundle."""
     planned = plan_task(session, body, config_of)
-    row = TaskRow(
+    row = _new_row(body, TaskStatus.READY, now, planned)
+    return _insert(session, row, f"app bundle {planned.bundle[:12]}")
+
+
+def create_draft(session: Session, body: TaskCreate, now: float) -> TaskRead:
+    """A new task whose app comes from a source."""
+    refuse_of_device(body.overrides)
+    return _insert(
+        session, _new_row(body, TaskStatus.DRAFT, now), "its first commit makes it ready"
+    )
+
+
+def _new_row(
+    body: TaskCreate, status: TaskStatus, now: float, planned: Planned | None = None
+) -> TaskRow:
+    return TaskRow(
         name=body.name,
-        status=TaskStatus.READY,
+        status=status,
         description=body.description,
-        bundle=planned.bundle,
+        bundle=planned.bundle if planned else None,
         overrides=body.overrides,
-        config=planned.config,
+        config=planned.config if planned else {},
         created_at=now,
         updated_at=now,
     )
+
+
+def _insert(session: Session, row: TaskRow, text: str) -> TaskRead:
     try:
         with session.begin_nested():
             session.add(row)
     except IntegrityError:
-        raise Conflict(_taken(body.name)) from None
-    text = f"app bundle {body.bundle[:12]}"
-    event_log.append_event(session, now, event_log.OPERATOR, f"task {row.name}", "task.ready", text)
+        raise Conflict(_taken(row.name)) from None
+    subject, name = f"task {row.name}", f"task.{row.status.value}"
+    event_log.append_event(session, row.created_at, event_log.OPERATOR, subject, name, text)
     tell_members(session, row.name)
     return task_read(session, row)
 
@@ -76,6 +95,8 @@ def create_task(session: Session, body: TaskCreate, config_of: ConfigOf, now: fl
 def plan_task(session: Session, body: TaskCreate, config_of: ConfigOf) -> Planned:
     """What a new task would use. Whatever is wrong with it is raised."""
     refuse_of_device(body.overrides)
+    if body.bundle is None:
+        raise Invalid("a task without a source is made of an app bundle")
     app_bundles.require_bundle(session, body.bundle)
     if session.get(TaskRow, body.name) is not None:
         raise Conflict(_taken(body.name))
@@ -86,28 +107,23 @@ def plan_task(session: Session, body: TaskCreate, config_of: ConfigOf) -> Planne
 def plan_update(session: Session, name: str, body: TaskUpdate, config_of: ConfigOf) -> Planned:
     """What a changed task would use. Whatever is wrong with it is raised."""
     row = require_task(session, name)
-    if row.status is TaskStatus.ARCHIVED:
-        raise Conflict(
-            f"task '{name}' is archived; 'fedops task unarchive {name}' takes it out again"
-        )
+    _require_current(row)
     if body.bundle is not None:
         app_bundles.require_bundle(session, body.bundle)
     if body.overrides is not None:
         refuse_of_device(body.overrides)
-    bundle = row.bundle if body.bundle is None else body.bundle
+    bundle = require_app(row) if body.bundle is None else body.bundle
     overrides = row.overrides if body.overrides is None else body.overrides
-    if bundle is None:
-        raise Conflict(draft_words(name))
     if body.bundle is None and body.overrides is None:
         return Planned(bundle, row.config)
     return Planned(bundle, effective_config(config_of(bundle), overrides, name))
 
 
-def draft_words(name: str) -> str:
-    return (
-        f"task '{name}' has no app yet: its first commit was not found sound; "
-        f"'fedops task status {name}' says why"
-    )
+def _require_current(row: TaskRow) -> None:
+    if row.status is TaskStatus.ARCHIVED:
+        raise Conflict(
+            f"task '{row.name}' is archived; 'fedops task unarchive {row.name}' takes it out again"
+        )
 
 
 def _taken(name: str) -> str:
@@ -125,9 +141,15 @@ def update_task(
     session: Session, name: str, body: TaskUpdate, config_of: ConfigOf, now: float
 ) -> TaskRead:
     """Change what later runs will use. A run that goes on keeps what it began with."""
-    planned = plan_update(session, name, body, config_of)
     row = require_task(session, name)
-    row.bundle, row.config = planned.bundle, planned.config
+    if row.bundle is not None or body.bundle is not None:
+        planned = plan_update(session, name, body, config_of)
+        if row.bundle is None:
+            make_ready(session, row, planned.bundle, planned.config, "it was given an app", now)
+        row.bundle, row.config = planned.bundle, planned.config
+    else:
+        _require_current(row)
+        refuse_of_device(body.overrides or [])
     if body.overrides is not None:
         row.overrides = body.overrides
     if body.description is not None:
@@ -154,7 +176,8 @@ def archive_task(session: Session, name: str, now: float) -> TaskRead:
 
 def unarchive_task(session: Session, name: str, now: float) -> TaskRead:
     """Take an archived task out again: it takes runs and devices as before. Repeating is harmless."""
-    return _move(session, name, TaskStatus.READY, now)
+    has_app = require_task(session, name).bundle is not None
+    return _move(session, name, TaskStatus.READY if has_app else TaskStatus.DRAFT, now)
 
 
 def _move(session: Session, name: str, new: TaskStatus, now: float) -> TaskRead:
@@ -190,7 +213,7 @@ def configs_of_device(session: Session, device_id: str) -> list[TaskConfig]:
         select(TaskRow.name, TaskRow.config, RunRow.id, RunRow.config)
         .join(MembershipRow, MembershipRow.task == TaskRow.name)
         .outerjoin(RunRow, going)
-        .where(MembershipRow.device_id == device_id)
+        .where(MembershipRow.device_id == device_id, TaskRow.bundle.is_not(None))
         .order_by(TaskRow.name)
     )
     return [
@@ -207,10 +230,13 @@ def active_run(session: Session, name: str) -> int | None:
 
 def task_read(session: Session, row: TaskRow) -> TaskRead:
     """A task with what follows from its runs, devices and models."""
+    why, stalled = waits_for(session, row)
     return read_as(
         TaskRead,
         row,
         bundle=row.bundle or "",
+        why=why,
+        stalled=stalled,
         devices=[device.name for device in availability.task_devices(session, row.name)],
         active_run=active_run(session, row.name),
         latest_version=versions.aliases(session, row.name).get(versions.LATEST),

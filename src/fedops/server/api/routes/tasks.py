@@ -13,6 +13,8 @@ from fedops.server.access.task_limits import require_new_task
 from fedops.server.api.http import file_transfer
 from fedops.server.api.http.authentication import PERSON, Named, Server, Who
 from fedops.server.api.http.routers import api_router
+from fedops.server.delivery.sources import task_sources
+from fedops.server.jobs.delivery_jobs import private_folders
 from fedops.server.services.services import Services
 from fedops.server.tasks import app_bundles, tasks
 
@@ -44,11 +46,25 @@ def _register_bundle(server: Services, ref: BlobRef, commit: str | None) -> Blob
 
 @router.post("/tasks", status_code=201)
 async def create_task(body: TaskCreate, server: Server, who: Who) -> TaskRead:
-    """Make a task from an uploaded app. Refuses what would be wrong on every device."""
+    """Make a task from an uploaded app. Refuses what would be wrong on every device.
+
+    With a ``source`` in place of the app it is a draft, until the first commit there was found sound.
+    """
     require_new_task(who, body.name)
+    if body.source is not None:
+        return await _create_draft(body, server)
     opened = app_bundles.config_from(server.artifacts)
     await server.require_sound(lambda s: tasks.plan_task(s, body, opened))
     return await server.change(lambda s: tasks.create_task(s, body, opened, server.clock()))
+
+
+async def _create_draft(body: TaskCreate, server: Services) -> TaskRead:
+    private = private_folders(server.settings)
+    made = await server.change(
+        lambda s: task_sources.create_from_source(s, body, private, server.clock())
+    )
+    server.wake_delivery()
+    return made
 
 
 @router.get("/tasks")

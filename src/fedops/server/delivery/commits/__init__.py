@@ -1,0 +1,1 @@
+"""The commits of tasks: found, checked, and made ready to be deployed."""

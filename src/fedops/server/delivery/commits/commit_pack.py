@@ -1,0 +1,46 @@
+"""A commit with its files and nothing of its history, as a Git pack: what its signature is checked with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from fedops.core.contracts import BlobRef
+from fedops.core.errors import Unavailable
+from fedops.server.delivery.repositories.git_command import GitFailed, ask_mirror, running
+from fedops.server.delivery.repositories.git_mirror import GitMirror
+from fedops.storage.blobs import BlobStore
+
+_BLOCK = 1 << 20
+
+
+def store_pack(mirror: GitMirror, commit: str, store: BlobStore, most: int) -> BlobRef | None:
+    """Pack a commit into the store. None: its pack has more than ``most`` bytes.
+
+    Raises:
+        Unavailable: the server's copy of the repository cannot be read, or the disk is full.
+    """
+    upload = store.begin()
+    try:
+        for block in _packed(mirror, commit):
+            if upload.size + len(block) > most:
+                return None
+            upload.write(block)
+        return upload.finish()
+    except GitFailed as failed:
+        text = f"commit {commit[:12]} cannot be packed: {failed.said.strip()[:300]}"
+        raise Unavailable(text) from None
+    finally:
+        upload.abort()
+
+
+def _packed(mirror: GitMirror, commit: str) -> Iterator[bytes]:
+    words = ("rev-list", "--objects", "--no-walk", commit)
+    objects = ask_mirror(mirror.access, mirror.folder, *words)
+    pack = ["pack-objects", "--stdout", "--quiet", "--threads=1"]
+    with running(mirror.access, mirror.folder, pack) as child:
+        assert child.stdin is not None
+        assert child.stdout is not None
+        child.stdin.write(objects)
+        child.stdin.close()
+        while block := child.stdout.read(_BLOCK):
+            yield block
