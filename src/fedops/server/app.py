@@ -28,6 +28,7 @@ from fedops.server.api.routes import (
     contributions,
     explanations,
     oneself,
+    rollouts,
     round_engine,
     runs,
     studies,
@@ -156,6 +157,7 @@ def _add_routes(app: FastAPI) -> None:
         explanations.router,
         benches.router,
         contributions.router,
+        rollouts.router,
         round_engine.router,
     ):
         app.include_router(router)

@@ -21,14 +21,16 @@ from fedops.server.database.blob_stores import files_of, open_blobs
 from fedops.server.database.database import Database
 from fedops.server.database.writer import Writer
 from fedops.server.devices.cloned_devices import ClonedDevices
-from fedops.server.devices.desired_state import WantedStates
 from fedops.server.devices.recent_calls import RecentCalls
+from fedops.server.devices.wanted.desired_state import WantedStates
 from fedops.server.events.notifications import WorkOver
 from fedops.server.jobs.config_checks import ConfigChecks
 from fedops.server.jobs.dispatcher import Dispatcher
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.jobs.leadership import Alone, Leadership
 from fedops.server.jobs.maintenance import Maintenance
+from fedops.server.jobs.periodic import PeriodicJob
+from fedops.server.jobs.rollout_job import RolloutJob
 from fedops.server.jobs.scheduler import Scheduler
 from fedops.server.peers.clock import DatabaseClock
 from fedops.server.peers.lease import Lease
@@ -119,6 +121,12 @@ class ServerManager:
     services: Services
     scheduler: Scheduler
     maintenance: Maintenance
+    rollouts: RolloutJob
+
+    @property
+    def workers(self) -> tuple[PeriodicJob, ...]:
+        """What acts by itself while the server runs, in the order of their beginning."""
+        return (self.scheduler.worker, self.maintenance.worker, self.rollouts.worker)
 
     @property
     def blobs(self) -> BlobApp:
@@ -137,19 +145,19 @@ class ServerManager:
     def start(self) -> None:
         """Begin to hear, then to act."""
         self.member.start()
-        self.scheduler.worker.start()
-        self.maintenance.worker.start()
+        for worker in self.workers:
+            worker.start()
 
     async def close(self) -> None:
         """End everything that was started, the waiting first."""
         self.services.let_go()
-        for worker in (self.scheduler.worker, self.maintenance.worker):
+        for worker in self.workers:
             worker.end()
         await asyncio.to_thread(self._close_blocking)
 
     def _close_blocking(self) -> None:
-        self.scheduler.worker.join(JOIN_SECONDS)
-        self.maintenance.worker.join(JOIN_SECONDS)
+        for worker in self.workers:
+            worker.join(JOIN_SECONDS)
         self.services.checks.close()
         self.services.sign_in.close()
         self.services.engines.close()
@@ -171,7 +179,8 @@ def assemble_manager(
         db, engines, base.artifacts, settings, pulse, clock=clock, leadership=base.leadership
     )
     lease.changed = scheduler.worker.wake
-    _listen(base, scheduler.worker.wake)
+    rollouts = RolloutJob(db, base.artifacts, clock=clock, leadership=base.leadership)
+    _listen(base, scheduler.worker.wake, rollouts.worker.wake)
     services = Services(
         settings=settings,
         db=db,
@@ -199,17 +208,19 @@ def assemble_manager(
     maintenance = Maintenance(
         db, settings, base.artifacts, presence, hub, clock=clock, leadership=base.leadership
     )
-    return ServerManager(base, services, scheduler, maintenance)
+    return ServerManager(base, services, scheduler, maintenance, rollouts)
 
 
 def assemble_file_server(settings: ServerSettings) -> Member:
     """What a file server has: it never leads, and decides nothing."""
     member = assemble_member(settings, Lease(uuid.uuid4().hex, candidate=False))
-    _listen(member, lambda: None)
+    _listen(member, lambda: None, lambda: None)
     return member
 
 
-def _listen(member: Member, wake_scheduler: Callable[[], None]) -> None:
+def _listen(
+    member: Member, wake_scheduler: Callable[[], None], wake_rollouts: Callable[[], None]
+) -> None:
     member.db.listener = Dispatcher(
         member.hub,
         member.inboxes,
@@ -217,6 +228,7 @@ def _listen(member: Member, wake_scheduler: Callable[[], None]) -> None:
         member.tokens,
         member.blobs.forget,
         wake_scheduler,
+        wake_rollouts,
     )
 
 

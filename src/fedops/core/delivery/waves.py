@@ -112,13 +112,13 @@ def next_step(
 ) -> WaveStep:
     """What follows. ``wave`` 0: nobody is asked yet; the canary is wave 1.
 
-    A wave asks devices that are there. Who is away gets the commit when it is back: with a later wave, or once
-    all are asked. A few that are stalled or late say nothing of the commit, as long as more are well.
+    A wave asks devices that are there. Who is away gets the commit when it is back: with a later wave, or
+    once all are asked. A few that are stalled or late say nothing of the commit, as long as more are well.
 
     Args:
         placed: the devices of all waves so far.
         seconds: since the wave began, or since a person let it go on.
-        approved: up to which wave a person has allowed it, whatever the wave before is like, unless it failed.
+        approved: up to which wave a person has allowed it. The wave before may be unclear, not failed.
     """
     if bad := [one for one in placed if one.verdict is Verdict.BAD]:
         return WaveStep(StepKind.STOP, f"{bad[0].device}: {bad[0].why or 'it failed there'}")

@@ -15,8 +15,8 @@ from fedops.server.access.token_cache import TokenCache
 from fedops.server.database.database import Database
 from fedops.server.database.writer import Writer
 from fedops.server.devices.cloned_devices import ClonedDevices
-from fedops.server.devices.desired_state import WantedStates
 from fedops.server.devices.recent_calls import RecentCalls
+from fedops.server.devices.wanted.desired_state import WantedStates
 from fedops.server.jobs.config_checks import ConfigChecks
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.jobs.leadership import Leadership
