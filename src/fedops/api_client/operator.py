@@ -29,7 +29,7 @@ class OperatorClient(
     In the examples ``operator`` is such a client and ``c`` is ``fedops.core.contracts``. On its server the
     devices ``pi`` and ``jetson`` take part in the tasks ``mnist`` and ``digits``. Of ``mnist``, the run
     ``finished`` made ``V1`` in one round, and the run ``stopped`` ended after one of three. Of ``digits``,
-    the run ``active`` goes on and has one of its three rounds.
+    the run ``active`` goes on and has one of its three rounds. The app of ``mnist`` is a commit, ``ccc...``.
     """
 
     def info(self) -> c.ServerInfo:

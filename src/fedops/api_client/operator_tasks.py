@@ -94,6 +94,50 @@ class OperatorTasks(Client):
         """
         return self._call(c.TaskRead, "POST", f"/tasks/{require_name(task)}/unarchive")
 
+    def delivery(self, task: str) -> c.DeliveryRead:
+        """A task's source, commits and rollout, and what each of its devices runs and why.
+
+        ``NotFound`` when there is no such task.
+
+        >>> found = operator.delivery("mnist")
+        >>> found.runs_use[:7], [(one.device, one.synced) for one in found.deployments]
+        ('ccccccc', [('jetson', True), ('pi', True)])
+        """
+        return self._call(c.DeliveryRead, "GET", f"/tasks/{require_name(task)}/delivery")
+
+    def rollouts(self, task: str) -> list[c.RolloutRead]:
+        """The newest rollouts of a task's commits, the newest first. ``NotFound`` when there is no such task.
+
+        >>> operator.rollouts("mnist")
+        []
+        """
+        return self._list(c.RolloutRead, f"/tasks/{require_name(task)}/rollouts")
+
+    def start_rollout(self, task: str, body: c.RolloutStart) -> c.RolloutRead:
+        """The rollout of a commit of a task's source, which begins now.
+
+        ``NotFound`` when there is no such task or commit, ``Conflict`` when the commit was not found sound,
+        or was stopped before and is not to be tried ``again``.
+
+        >>> found = operator.start_rollout("mnist", c.RolloutStart())
+        >>> found.commit[:7], found.status.value, found.policy.canary
+        ('ccccccc', 'pending', '1')
+        """
+        path = f"/tasks/{require_name(task)}/rollouts"
+        return self._call(c.RolloutRead, "POST", path, body)
+
+    def decide_rollout(self, task: str, body: c.RolloutDecision) -> c.DeliveryRead:
+        """The delivery of a task after a decision about the rollout that goes on.
+
+        ``NotFound`` when there is no such task, ``Conflict`` when there is nothing to decide.
+
+        >>> begun = operator.start_rollout("mnist", c.RolloutStart())
+        >>> operator.decide_rollout("mnist", c.RolloutDecision(decision="pause")).rollout.status.value
+        'paused'
+        """
+        path = f"/tasks/{require_name(task)}/rollouts/decision"
+        return self._call(c.DeliveryRead, "POST", path, body)
+
     def tasks(self) -> list[c.TaskRead]:
         """All tasks, the archived ones too.
 

@@ -64,11 +64,20 @@ def judge(
     return Verdict(False, f"no gate: no {known} is known of both {name} and it")
 
 
+def less_is_better(metric: str) -> bool:
+    """As the metric's name says: of a loss, an error or a perplexity.
+
+    >>> less_is_better("val_loss"), less_is_better("accuracy")
+    (True, False)
+    """
+    return any(word in metric.casefold() for word in _LESS_IS_BETTER)
+
+
 def _compare(rule: GateRule, metric: str, values: tuple[float, float], name: str) -> Verdict:
     before, after = values
     less = rule.less_is_better
     if less is None:
-        less = any(word in metric.casefold() for word in _LESS_IS_BETTER)
+        less = less_is_better(metric)
     if before <= 0:  # it has no multiple that would say something
         return Verdict(False, f"no gate: the {metric} of {name} is {before:.4g}")
     if less and after > rule.ratio * before:

@@ -269,7 +269,8 @@ COMMIT_TRANSITIONS: Mapping[CommitStatus, frozenset[CommitStatus]] = {
 }
 
 ROLLOUT_TRANSITIONS: Mapping[RolloutStatus, frozenset[RolloutStatus]] = {
-    _L.PENDING: frozenset({_L.WAVING, _L.PAUSED, _L.SUPERSEDED, _L.STOPPED}),
+    # At once: no device takes part yet.
+    _L.PENDING: frozenset({_L.WAVING, _L.PAUSED, _L.HOLDING, _L.SUPERSEDED, _L.STOPPED}),
     _L.WAVING: frozenset({_L.PAUSED, _L.HOLDING, _L.SUPERSEDED, _L.STOPPED}),
     _L.PAUSED: frozenset({_L.WAVING, _L.SUPERSEDED, _L.STOPPED}),
     _L.HOLDING: frozenset({_L.SUPERSEDED, _L.STOPPED}),

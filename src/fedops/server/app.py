@@ -29,6 +29,7 @@ from fedops.server.api.routes import (
     explanations,
     oneself,
     packages,
+    rollouts,
     round_engine,
     runs,
     sources,
@@ -161,6 +162,7 @@ def _add_routes(app: FastAPI) -> None:
         explanations.router,
         benches.router,
         contributions.router,
+        rollouts.router,
         round_engine.router,
     ):
         app.include_router(router)

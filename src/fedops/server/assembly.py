@@ -25,8 +25,8 @@ from fedops.server.delivery.packages.preparing import PackagePreparation
 from fedops.server.delivery.packages.wheel_index import WheelIndex
 from fedops.server.delivery.sources.hooks import HookKey
 from fedops.server.devices.cloned_devices import ClonedDevices
-from fedops.server.devices.desired_state import WantedStates
 from fedops.server.devices.recent_calls import RecentCalls
+from fedops.server.devices.wanted.desired_state import WantedStates
 from fedops.server.events.notifications import WorkOver
 from fedops.server.jobs.config_checks import ConfigChecks
 from fedops.server.jobs.delivery_jobs import DeliveryJobs
@@ -35,6 +35,7 @@ from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.jobs.leadership import Alone, Leadership
 from fedops.server.jobs.maintenance import Maintenance
 from fedops.server.jobs.package_job import package_job
+from fedops.server.jobs.rollout_job import RolloutJob
 from fedops.server.jobs.scheduler import Scheduler
 from fedops.server.peers.clock import DatabaseClock
 from fedops.server.peers.lease import Lease
@@ -205,7 +206,8 @@ def assemble_manager(
         environment_of=environments.of,
     )
     lease.changed = environments.changed = scheduler.worker.wake
-    _listen(base, scheduler.worker.wake)
+    rollouts = RolloutJob(db, base.artifacts, clock=clock, leadership=base.leadership)
+    _listen(base, scheduler.worker.wake, rollouts.worker.wake)
     delivery = DeliveryJobs(db, settings, base.artifacts, clock=clock, leadership=base.leadership)
     services = Services(
         settings=settings,
@@ -239,18 +241,20 @@ def assemble_manager(
         db, settings, base.artifacts, presence, hub, clock=clock, leadership=base.leadership
     )
     prepares = package_job(packages, base.leadership)
-    workers = (scheduler.worker, maintenance.worker, prepares, delivery)
+    workers = (scheduler.worker, maintenance.worker, prepares, delivery, rollouts.worker)
     return ServerManager(base, services, scheduler, maintenance, environments, workers)
 
 
 def assemble_file_server(settings: ServerSettings) -> Member:
     """What a file server has: it never leads, and decides nothing."""
     member = assemble_member(settings, Lease(uuid.uuid4().hex, candidate=False))
-    _listen(member, lambda: None)
+    _listen(member, lambda: None, lambda: None)
     return member
 
 
-def _listen(member: Member, wake_scheduler: Callable[[], None]) -> None:
+def _listen(
+    member: Member, wake_scheduler: Callable[[], None], wake_rollouts: Callable[[], None]
+) -> None:
     member.db.listener = Dispatcher(
         member.hub,
         member.inboxes,
@@ -258,6 +262,7 @@ def _listen(member: Member, wake_scheduler: Callable[[], None]) -> None:
         member.tokens,
         member.blobs.forget,
         wake_scheduler,
+        wake_rollouts,
     )
 
 

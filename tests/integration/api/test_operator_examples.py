@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from commits_by_hand import sound_commit
 from managing import Device, World, bundle, idle, managing
 
 from fedops.api_client import OperatorClient
@@ -39,6 +40,7 @@ def _names(folder: Path) -> Iterator[dict[str, Any]]:
         active, engine = world.running("digits")
         world.do_round(engine, 1, "pi", "jetson")
         _report(devices["pi"], active.id)
+        sound_commit(world, "c", world.operator.task("mnist").bundle)
         (world.folder / "app.zip").write_bytes(bundle())
         yield {
             "c": c,

@@ -10,7 +10,7 @@ from fedops.api_client import OperatorClient
 from fedops.core import contracts as c
 from fedops.core.errors import AttemptSuperseded, Conflict
 from fedops.core.states import Enrolment, Role, RunStatus
-from fedops.server.devices.desired_state import QUARANTINED
+from fedops.server.devices.wanted.desired_state import QUARANTINED
 
 
 def _begin(world: World, rounds: int) -> tuple[c.RunRead, object]:

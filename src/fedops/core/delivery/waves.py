@@ -11,11 +11,7 @@ from enum import StrEnum
 from math import ceil
 from typing import Literal
 
-from fedops.core.reasons.durations import duration, pluralised
-from fedops.core.suggestions import comma_list
-
-#: How many devices a sentence names.
-_NAMED = 3
+from fedops.core.reasons.durations import duration, first_few, pluralised
 
 
 @dataclass(frozen=True)
@@ -116,23 +112,29 @@ def next_step(
 ) -> WaveStep:
     """What follows. ``wave`` 0: nobody is asked yet; the canary is wave 1.
 
+    A wave asks devices that are there. Who is away gets the commit when it is back: with a later wave, or
+    once all are asked. A few that are stalled or late say nothing of the commit, as long as more are well.
+
     Args:
         placed: the devices of all waves so far.
         seconds: since the wave began, or since a person let it go on.
-        approved: up to which wave a person has allowed it.
+        approved: up to which wave a person has allowed it. The wave before may be unclear, not failed.
     """
     if bad := [one for one in placed if one.verdict is Verdict.BAD]:
         return WaveStep(StepKind.STOP, f"{bad[0].device}: {bad[0].why or 'it failed there'}")
     if wave == 0:
         return _begin(rules, others, approved)
     own = [one for one in placed if one.wave == wave and one.verdict is not Verdict.AWAY]
-    good = [one for one in own if one.verdict is Verdict.GOOD]
-    if own and len(good) == len(own):
-        return _after_good(rules, wave, good, others, approved)
-    if seconds >= rules.wave_seconds:
+    if approved > wave:
+        return _go_on(rules, wave, f"a person let wave {wave} pass", others)
+    good, stalled = (_those(own, verdict) for verdict in (Verdict.GOOD, Verdict.STALLED))
+    is_late = seconds >= rules.wave_seconds
+    is_settled = is_late or len(good) + len(stalled) == len(own)
+    if is_settled and 2 * len(good) > len(own):
+        return _after_good(rules, wave, own, others)
+    if is_late:
         return WaveStep(StepKind.PAUSE, _unclear(wave, own, rules.wave_seconds))
-    stalled = [one for one in own if one.verdict is Verdict.STALLED]
-    if stalled and len(good) + len(stalled) == len(own) and _long(stalled, rules):
+    if own and is_settled and min(seconds, _shortest(stalled)) >= rules.judged_seconds:
         return WaveStep(StepKind.PAUSE, _stuck(wave, stalled))
     return WaveStep(StepKind.WAIT, _waiting(wave, own))
 
@@ -151,30 +153,42 @@ def _begin(rules: WaveRules, others: Others, approved: int) -> WaveStep:
     return WaveStep(StepKind.NEXT, "the canary", _chosen(rules.canary, others))
 
 
-def _after_good(
-    rules: WaveRules, wave: int, good: Sequence[Placed], others: Others, approved: int
-) -> WaveStep:
-    left = rules.judged_seconds - min(one.seconds for one in good)
+def _after_good(rules: WaveRules, wave: int, own: Sequence[Placed], others: Others) -> WaveStep:
+    good = _those(own, Verdict.GOOD)
+    left = rules.judged_seconds - _shortest(good)
     if left > 0:
         why = f"wave {wave} is well, and is watched for {duration(left)} more"
         return WaveStep(StepKind.WAIT, why)
-    if not others.count:
-        return WaveStep(StepKind.HOLD, "every device has been asked")
+    rest = [one for one in own if one.verdict is not Verdict.GOOD]
+    well = f"wave {wave} is well" + (f", but for {_named(rest)}" if rest else "")
     asked = rules.approval == "each" or (rules.approval == "canary" and wave == 1)
-    if asked and approved <= wave:
-        why = f"wave {wave} is well; {pluralised(others.count, 'device')} left, which wait for approval"
+    if asked and others.count:
+        why = f"{well}; {pluralised(others.count, 'device')} left, which wait for approval"
         return WaveStep(StepKind.ASK, why)
-    return WaveStep(StepKind.NEXT, f"wave {wave} is well", _chosen(rules.further, others))
+    return _go_on(rules, wave, well, others)
+
+
+def _go_on(rules: WaveRules, wave: int, well: str, others: Others) -> WaveStep:
+    """The next wave; or none, when all that were there have been asked: whoever comes gets it then."""
+    everybody = rules.further == Share(100, percent=True)
+    if not others.present or (wave > 1 and everybody):
+        gone = "; who is away gets it when it is back" if others.count else ""
+        return WaveStep(StepKind.HOLD, f"{well}, and every device there has been asked{gone}")
+    return WaveStep(StepKind.NEXT, well, _chosen(rules.further, others))
 
 
 def _chosen(share: Share, others: Others) -> tuple[str, ...]:
-    """Those who are there come first. The last wave asks everybody, who is away too."""
-    count = share.of(others.count)
-    return (*others.present, *others.away)[: max(count, 1)]
+    """Of all that are left so many, of those that are there."""
+    return tuple(others.present[: share.of(others.count)])
 
 
-def _long(stalled: Sequence[Placed], rules: WaveRules) -> bool:
-    return min(one.seconds for one in stalled) >= rules.judged_seconds
+def _those(own: Sequence[Placed], verdict: Verdict) -> list[Placed]:
+    return [one for one in own if one.verdict is verdict]
+
+
+def _shortest(devices: Sequence[Placed]) -> float:
+    """For how long the verdict has held on all of them."""
+    return min((one.seconds for one in devices), default=0.0)
 
 
 def _unclear(wave: int, own: Sequence[Placed], limit: float) -> str:
@@ -195,6 +209,5 @@ def _waiting(wave: int, own: Sequence[Placed]) -> str:
 
 
 def _named(devices: Sequence[Placed]) -> str:
-    said = [f"{one.device} ({one.why})" if one.why else one.device for one in devices[:_NAMED]]
-    more = len(devices) - len(said)
-    return comma_list([*said, pluralised(more, "other")] if more > 0 else said)
+    said = [f"{one.device} ({one.why})" if one.why else one.device for one in devices]
+    return first_few(said)

@@ -13,8 +13,9 @@ from sqlalchemy import ColumnElement, Table, Update, bindparam, func, or_, selec
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ProcessReport, WorkPoll
+from fedops.core.contracts.delivery import DeploymentReport
 from fedops.core.presence import call_interval, present_until
-from fedops.core.states import PROCESS_READY, ProcessStatus
+from fedops.core.states import PROCESS_READY, DeploymentStatus, ProcessStatus
 from fedops.server.database.tables import DeviceRow
 
 #: How old what is written may be. Seconds.
@@ -243,7 +244,20 @@ def _said(body: WorkPoll, twins: bool) -> tuple[object, ...]:
     ready = tuple((one.task, one.status, one.reason) for one in process.readiness)
     refusal = process.refusal and (process.refusal.run_id, process.refusal.reason)
     tried = (ready, refusal, process.training_examples != 0, process.unmet_conditions)
-    return (body.life, tuple(body.tasks), twins, status, process.restarts, process.reason, tried)
+    code = tuple(map(_deployed, body.deployments))
+    whole = (body.life, tuple(body.tasks), twins, status, process.restarts, process.reason)
+    return (*whole, tried, code)
+
+
+def _deployed(report: DeploymentReport) -> DeploymentReport:
+    """What is news of it: not for how long it has been so, nor how far a fetch or a build is."""
+    untold: dict[str, object] = {"seconds": 0.0}
+    if report.status in _UNDER_WAY and not report.stalled:
+        untold["reason"] = ""
+    return report.model_copy(update=untold)
+
+
+_UNDER_WAY = (DeploymentStatus.FETCHING, DeploymentStatus.PREPARING)
 
 
 def _activity(process: ProcessReport) -> tuple[object, ...]:

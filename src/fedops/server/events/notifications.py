@@ -144,6 +144,11 @@ class WorkForScheduler:
     """There is an FL server to start or to end."""
 
 
+@dataclass(frozen=True)
+class WorkForRollouts:
+    """A device said how far it is with a commit, or a person decided something about a rollout."""
+
+
 Notice = (
     DeviceChanged
     | DeviceGone
@@ -158,6 +163,7 @@ Notice = (
     | AttemptSignal
     | AttemptOver
     | WorkForScheduler
+    | WorkForRollouts
 )
 
 

@@ -18,6 +18,7 @@ from fedops.server.events.notifications import (
     Notice,
     TokensChanged,
     WorkForEngine,
+    WorkForRollouts,
     WorkForScheduler,
     WorkOffered,
     WorkOver,
@@ -38,11 +39,14 @@ class Dispatcher:
     #: Ends what is on its way in for an assignment that is over: (assignment, why).
     forget_upload: Callable[[str, str], None]
     wake_scheduler: Callable[[], None]
+    wake_rollouts: Callable[[], None]
 
     def __call__(self, notice: Notice) -> None:
         match notice:
             case WorkForScheduler():
                 self.wake_scheduler()
+            case WorkForRollouts():
+                self.wake_rollouts()
             case TokensChanged():
                 self.tokens.clear()
             case DeviceLife():

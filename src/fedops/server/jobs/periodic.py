@@ -15,11 +15,15 @@ logger = logging.getLogger("fedops.server.worker")
 class PeriodicJob:
     """Runs ``step`` until it is stopped. What a step raises is logged and does not end it."""
 
-    def __init__(self, name: str, step: Callable[[], None], seconds: float) -> None:
+    def __init__(
+        self, name: str, step: Callable[[], None], seconds: float, *, least: float = 0.0
+    ) -> None:
         self._name = name
         self._step = step
         #: From the end of a step to the next. A step may set it.
         self.seconds = seconds
+        #: The same, however often it is woken: what happens meanwhile is taken together.
+        self._least = least
         self._wake = threading.Event()
         self._ending = threading.Event()
         self._complaint = ""
@@ -50,6 +54,8 @@ class PeriodicJob:
         while not self._ending.is_set():
             self._wake.clear()
             self._try_step()
+            if self._least:
+                self._ending.wait(self._least)
             self._wake.wait(self.seconds)
 
     def _try_step(self) -> None:

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable, Collection, Sequence
 
 from fedops.server.database.database import Database
-from fedops.server.devices.desired_state import Wanted
+from fedops.server.devices.wanted.desired_state import Wanted
 from fedops.server.peers.batched_lookup import BatchedLookup
 from fedops.server.peers.clock import DatabaseClock
 from fedops.server.peers.lease import LOOK_SECONDS, Lease, Seen

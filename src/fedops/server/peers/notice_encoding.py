@@ -22,6 +22,7 @@ from fedops.server.events.notifications import (
     Notice,
     TokensChanged,
     WorkForEngine,
+    WorkForRollouts,
     WorkForScheduler,
     WorkOffered,
     WorkOver,
@@ -38,6 +39,7 @@ CHANGED, GONE, BACK, LIFE = "changed", "gone", "back", "life"
 OFFERED, OVER, OVER_SAVED, RELEASED = "offered", "over", "over_saved", "released"
 ENGINE, NUDGE, ATTEMPT_OVER = "engine", "nudge", "attempt_over"
 TOKENS, SCHEDULER, ALL, LEAD = "tokens", "scheduler", "all", "lead"
+ROLLOUTS = "rollouts"
 #: An upload slot is free again. Like ``LEAD``, it stands for no notice.
 SLOTS = "slots"
 _Item = list[Any] | str | int
@@ -105,14 +107,19 @@ def _of(notice: Notice) -> Iterator[tuple[str, _Item]]:
             yield NUDGE, attempt_id
         case AttemptOver(attempt_id, run_id):
             yield ATTEMPT_OVER, [attempt_id, run_id]
-        case TokensChanged():
-            yield TOKENS, 0
-        case WorkForScheduler():
-            yield SCHEDULER, 0
+        case TokensChanged() | WorkForScheduler() | WorkForRollouts():
+            yield _PLAIN[type(notice)], 0
         case AttemptHello():
             return  # an engine calls the Server Manager that started it
         case _:
             yield _of_device(notice)
+
+
+_PLAIN: dict[type, str] = {
+    TokensChanged: TOKENS,
+    WorkForScheduler: SCHEDULER,
+    WorkForRollouts: ROLLOUTS,
+}
 
 
 def _of_device(notice: DeviceChanged | DeviceGone | DeviceBack | DeviceLife) -> tuple[str, _Item]:

@@ -21,6 +21,7 @@ from fedops.server.events.notifications import (
     Notice,
     TokensChanged,
     WorkForEngine,
+    WorkForRollouts,
     WorkForScheduler,
     WorkOffered,
     WorkOver,
@@ -52,6 +53,8 @@ def notices_of(session: Session, heard: Heard, hosted: Collection[int]) -> list[
             return [TokensChanged()]
         case notice_encoding.SCHEDULER:
             return [WorkForScheduler()]
+        case notice_encoding.ROLLOUTS:
+            return [WorkForRollouts()]
     return _of_devices(heard)
 
 

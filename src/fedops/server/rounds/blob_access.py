@@ -18,6 +18,7 @@ from fedops.server.database import blob_rows
 from fedops.server.database.database import Database
 from fedops.server.database.writer import Writer
 from fedops.server.devices.recent_calls import RecentCalls
+from fedops.server.devices.wanted.deployment_blobs import deployment_blob
 from fedops.server.events.notifications import OpenWork
 from fedops.server.protocol.blob_port import Caller
 from fedops.server.rounds.engine_session import require_current_attempt
@@ -68,18 +69,22 @@ class WorkBlobAccess:
     # --- reading -------------------------------------------------------------------------------
 
     async def may_read(self, caller: Caller, sha256: str) -> BlobRef:
-        """A device: what its open work names. An engine that lives and the operator: everything."""
+        """A device: what its work and its deployments name. An engine that lives and the operator: all."""
         if caller.kind == "device":
-            return await self._of_open_work(caller.device_id or "", sha256)
+            return await self._of_device(caller.device_id or "", sha256)
         return await asyncio.to_thread(self._known, caller, sha256)
 
-    async def _of_open_work(self, device_id: str, sha256: str) -> BlobRef:
+    async def _of_device(self, device_id: str, sha256: str) -> BlobRef:
         found = await self._named(device_id, sha256)
         if found is None:
             await self._others.learn_all(device_id)
             found = await self._named(device_id, sha256)
         if found is None:
-            raise NotFound(f"no open work of this device names the blob {sha256}")
+            found = await asyncio.to_thread(self._of_deployment, device_id, sha256)
+        if found is None:
+            raise NotFound(
+                f"no open work of this device, and nothing that it is to run, names the blob {sha256}"
+            )
         return found
 
     async def _named(self, device_id: str, sha256: str) -> BlobRef | None:
@@ -90,6 +95,10 @@ class WorkBlobAccess:
             if sha256 == work.model:
                 return await asyncio.to_thread(self._known, None, sha256)
         return None
+
+    def _of_deployment(self, device_id: str, sha256: str) -> BlobRef | None:
+        with self._db.read() as session:
+            return deployment_blob(session, device_id, sha256)
 
     def _known(self, caller: Caller | None, sha256: str) -> BlobRef:
         with self._db.read() as session:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Protocol
 
-from fedops.server.devices.desired_state import Wanted
+from fedops.server.devices.wanted.desired_state import Wanted
 
 
 class Others(Protocol):

@@ -101,7 +101,8 @@ def _follow_up(
     new: RunStatus,
     change: Change,
 ) -> None:
-    if (before in RUN_TRAINING) != (new in RUN_TRAINING):
+    if (before in RUN_TRAINING) != (new in RUN_TRAINING) or new in RUN_TERMINAL:
+        # Which runs go on, and whether one keeps devices from another commit.
         tell_members(session, run.task)
     _end_work(session, run, new, change.at)
     attempt = live_attempt(session, run)

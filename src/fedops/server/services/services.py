@@ -18,8 +18,8 @@ from fedops.server.delivery.packages.preparing import PackagePreparation
 from fedops.server.delivery.packages.wheel_index import WheelIndex
 from fedops.server.delivery.sources.hooks import HookKey
 from fedops.server.devices.cloned_devices import ClonedDevices
-from fedops.server.devices.desired_state import WantedStates
 from fedops.server.devices.recent_calls import RecentCalls
+from fedops.server.devices.wanted.desired_state import WantedStates
 from fedops.server.jobs.config_checks import ConfigChecks
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.jobs.leadership import Leadership

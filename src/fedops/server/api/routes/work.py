@@ -23,8 +23,8 @@ from fedops.server.access import permissions
 from fedops.server.api.http import strict_json
 from fedops.server.api.http.error_responses import describe
 from fedops.server.assignments import assignments
-from fedops.server.devices import heartbeats
-from fedops.server.devices.desired_state import Wanted
+from fedops.server.delivery.rollouts import polls
+from fedops.server.devices.wanted.desired_state import Wanted
 from fedops.server.events.notifications import OpenWork, WorkOver
 from fedops.server.protocol import error_replies
 from fedops.server.protocol.protocol_version import require_protocol
@@ -104,7 +104,7 @@ class WorkApp:
         if presence.polled(device_id, body, twins, now):
             interval = presence.interval
             approved = await services.writer.submit(
-                lambda session: heartbeats.record_heartbeat(
+                lambda session: polls.record_poll(
                     session, device_id, body, interval, now, twins=twins
                 )
             )
@@ -155,6 +155,7 @@ class WorkApp:
             offers=news.offers,
             cancel=news.cancel,
             forget=news.forget,
+            deployments=wanted.deployments,
             poll_seconds=services.presence.interval,
             telemetry_seconds=services.settings.telemetry_seconds,
         )
