@@ -311,6 +311,11 @@ class ClientSettings(BaseSettings):
     #: How long a training client that crashed waits for its next start, in seconds; twice as long after
     #: each further crash.
     restart_seconds: float = Field(default=0.5, gt=0, le=30)
+    #: How long a new commit may take to load its model and data, train one batch and evaluate, in seconds.
+    trial_seconds: float = Field(default=600.0, gt=0)
+    #: How often a deployment that cannot go on is looked at, because the disk is full or the server prepares
+    #: its packages, in seconds.
+    deploy_look_seconds: float = Field(default=30.0, gt=0)
     #: Upper limit of what waits on disk for the server, in bytes.
     spool_bytes: int = Field(default=256 * MIB, ge=MIB)
     #: Upper limit of the models that are kept to be used again, in bytes. The newest is always kept.

@@ -220,6 +220,11 @@ class DeviceApp:
             logger.warning("%s", error)
             self._device.report.event("app_problem", error.message)
 
+    def load(self) -> bool:
+        """Import the app's ClientApp. Returns whether FedOps itself calls its model and data steps."""
+        self._app = self._loaded()
+        return self._app is self._handler or self._has_flow()
+
     def try_out(self, config: Mapping[str, Any] | None) -> Trial:
         """Whether a round under this config could be done here. None: as it is configured here."""
         try:

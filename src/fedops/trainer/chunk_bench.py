@@ -36,6 +36,10 @@ _NO_INDEX = (TypeError, KeyError, IndexError, AttributeError, NotImplementedErro
 Timed = Callable[[int], float]
 
 
+class NoChunk(Invalid):
+    """The data chooses its examples by itself."""
+
+
 @dataclass(frozen=True)
 class Times:
     """Trainings that were timed: on one batch, and the longest one."""
@@ -60,7 +64,7 @@ def measure(project: ClientProject, device: str, fraction: float, limit: float) 
     if not data.examples:
         raise Invalid(f"this device has no training example of '{data.dataset}'")
     adapter = project.make_adapter(config.random_seed)
-    training = _Training(adapter, data, config, device)
+    training = ChunkTraining(adapter, data, config, device)
     times = time_chunk(training, data.examples, training.batch, fraction, limit)
     return BenchMeasured(
         examples=data.examples,
@@ -109,7 +113,7 @@ def _fitting(last: tuple[int, float], seconds: float, batch: int) -> int:
 
 
 @dataclass(frozen=True)
-class _Training:
+class ChunkTraining:
     """Trainings on so many of the examples, as a round has them."""
 
     adapter: ModelAdapter
@@ -123,8 +127,14 @@ class _Training:
         return int(getattr(self.data.train, "batch_size", None) or self.config.batch_size)
 
     def __call__(self, examples: int) -> float:
-        chunk = self._chunk(examples)
-        context = TrainContext(
+        chunk, context = self._chunk(examples), self.context()
+        begin = time.perf_counter()
+        self.adapter.train(chunk, context)
+        return time.perf_counter() - begin
+
+    def context(self) -> TrainContext:
+        """As the first round has it."""
+        return TrainContext(
             round=1,
             seed=client_seed(self.config.random_seed, self.device, 1),
             epochs=self.config.num_epochs,
@@ -132,9 +142,6 @@ class _Training:
             learning_rate=self.config.learning_rate,
             settings=to_plain(self.config),
         )
-        begin = time.perf_counter()
-        self.adapter.train(chunk, context)
-        return time.perf_counter() - begin
 
     def _chunk(self, examples: int) -> Any:
         """So many examples, from all over the data: neighbours may be of one class."""
@@ -148,7 +155,7 @@ class _Training:
                 chunk[0]
         except (Invalid, *_NO_INDEX):
             kind = type(self.data.train).__name__
-            raise Invalid(
+            raise NoChunk(
                 f"no chunk can be taken of the training data, a {kind} that chooses its examples by itself: "
                 "the first rounds will show how long they take"
             ) from None

@@ -1,5 +1,5 @@
 """A Client Manager as a process: HOME APP [OPTION=VALUE ...]. Its training client is that of the tests, or
-the real one (``training=real``)."""
+the real one (``training=real``). ``managed=yes``: the code comes from the server, and APP is not used."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
     options = Options(
-        Path(app),
+        None if "managed" in given else Path(app),
         given.get("tasks", "mnist").split(",") if given.get("tasks", "mnist") else [],
         echo=lambda line: print(f"training client | {line}", flush=True),
         end_when_given_up="end" in given,
@@ -38,6 +38,8 @@ def main() -> int:
         training_port=0,
         start_seconds=float(given.get("start_seconds", 20)),
         restart_seconds=0.1,
+        trial_seconds=float(given.get("trial_seconds", 60)),
+        deploy_look_seconds=float(given.get("look_seconds", 0.5)),
     )
     try:
         manage(settings, options)

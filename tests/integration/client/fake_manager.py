@@ -88,6 +88,8 @@ class FakeServer:
         #: What it says, while it is down, of when to ask again.
         self.down_seconds: float | None = None
         self.forbidden = ""
+        #: What environments are made of.
+        self.packages: dict[str, Any] = {"status": "ready"}
         #: Names of other devices.
         self.taken: set[str] = set()
         #: Answer 426 with this.

@@ -305,6 +305,9 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(502, "unavailable", "lost")
         self._json({"accepted": len(new), "duplicates": len(body["records"]) - len(new)})
 
+    def packages(self, task: str) -> None:
+        self._json(self.fake.packages)
+
     def tasks(self) -> None:
         fixed = {"status": "ready", "description": "", "bundle": "0", "config": {}, "devices": []}
         times = {"active_run": None, "latest_version": None, "created_at": 0, "updated_at": 0}
@@ -325,6 +328,7 @@ _ROUTES: list[tuple[str, Callable[..., None]]] = [
     (r"PATCH /blobs/uploads/(\w+)", Handler.append),
     (r"POST /devices/me/records", Handler.told_records),
     (r"GET /devices/me/tasks", Handler.tasks),
+    (r"GET /devices/me/tasks/(\w+)/packages", Handler.packages),
 ]
 
 

@@ -27,9 +27,13 @@ app = options.group("The Client Manager of this device.")
 @app.command()
 def run(
     folder: Annotated[
-        Path,
-        typer.Option("--app", metavar="PATH", help="The app's folder, with pyproject.toml."),
-    ],
+        Path | None,
+        typer.Option(
+            "--app",
+            metavar="PATH",
+            help="The app's folder, with pyproject.toml; default: the code comes from the server.",
+        ),
+    ] = None,
     tasks: Annotated[
         list[str] | None,
         typer.Option("--task", metavar="NAME", help="A task to take part in; may be repeated."),
@@ -48,8 +52,10 @@ def run(
 ) -> None:
     """Take part in tasks, until Ctrl-C: keep in touch with the server and supervise training.
 
-    Without --task, the device takes the app's task_id or the only ready task of the server. With --set
-    you override what concerns this device alone: [dataset], [resources], [wandb], [xai].
+    Without --app, the server says which commit of the task's code runs here, and this device keeps to it; it
+    then takes part in one task. Without --task, the device takes the app's task_id or the only ready task of
+    the server. With --set you override what concerns this device alone: [dataset], [resources], [wandb],
+    [xai].
     """
     from fedops.client.manager.start import run_client
 
@@ -62,6 +68,7 @@ def run(
 @app.command()
 def status(home: options.Home = None, as_json: options.Json = False) -> None:
     """Show what the server wants of this device, and what it does."""
+    from fedops.client.local.deployment_text import deployment_rows
     from fedops.client.local.status import client_status
 
     found = client_status(client_settings(home=home).home)
@@ -79,6 +86,7 @@ def status(home: options.Home = None, as_json: options.Json = False) -> None:
             "works on": "; ".join(
                 f"{held.kind} of '{held.task}': {held.doing}" for held in found.held
             ),
+            **deployment_rows(found.deployment),
             "process": coloured(process_word(process)),
             "readiness": readiness_lines(process),
             "last refusal": refusal_line(process),
@@ -113,6 +121,35 @@ def restart(home: options.Home = None, as_json: options.Json = False) -> None:
     place = client_settings(home=home).home
     restart_training(place)
     show({"home": str(place), "restarting": True}, as_json, "The training client is restarting.")
+
+
+@app.command()
+def approve(
+    commit: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="COMMIT", help="Default: the one that waits, once you have seen it."
+        ),
+    ] = None,
+    sure: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    home: options.Home = None,
+    as_json: options.Json = False,
+) -> None:
+    """Allow new code to run on this device: for owners who set approve = true in device.toml.
+
+    Without COMMIT you see first what would run, and what is different from what runs now.
+    """
+    from fedops.client.local.deployment_text import awaited_text
+    from fedops.client.local.status import approve_commit, awaited_commit
+
+    place = client_settings(home=home).home
+    if commit is None:
+        waiting = awaited_commit(place)
+        commit = waiting.commit
+        sys.stderr.write(f"{awaited_text(waiting)}\n")
+        options.require_agreed(f"Let commit {commit[:12]} run on this device?", sure)
+    approve_commit(place, commit)
+    show({"commit": commit, "approved": True}, as_json, f"Commit {commit[:12]} may run here.")
 
 
 @app.command()

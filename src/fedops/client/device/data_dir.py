@@ -105,6 +105,11 @@ class DataDir:
         return self.path / "app.json"
 
     @property
+    def deployments(self) -> Path:
+        """The code of tasks as the server sends it, with its environments."""
+        return self.path / "deployments"
+
+    @property
     def evaluations(self) -> Path:
         """Reports on models that the device's owner evaluated here. They are never sent."""
         return self.path / "evaluations"

@@ -10,9 +10,9 @@ import json
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from fedops.config.schema import AcceleratorName
 from fedops.core.contracts import RecordKind
@@ -48,6 +48,12 @@ DEFAULT_TEXT = """\
 # unmetered = false       # only on a network that is not metered (Linux with NetworkManager)
 # memory_mb = 0           # only with this much memory free
 # hours = ""              # only then, such as "22:00-06:00", by this device's clock
+
+[deploy]                   # of a Client Manager that was started without --app
+# source = "server"       # where the code of its task comes from: "server", or "local": a folder of your own
+# folder = ""             # with "local": the app's folder, which FedOps never changes
+# approve = false         # new code runs here only after 'fedops client approve'
+# allowed_signers = ""    # a file as ssh-keygen has it: only commits that one of these has signed run here
 
 [network]
 # proxy = ""              # to the server: http://, https:// or socks5://HOST:PORT, or "environment"
@@ -86,10 +92,30 @@ class Network(_Section):
     proxy: str = ""
 
 
+class Deploy(_Section):
+    """Which code may run here when the server says which."""
+
+    source: Literal["server", "local"] = "server"
+    folder: str = ""
+    approve: bool = False
+    allowed_signers: str = ""
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        if (self.source == "local") != bool(self.folder):
+            raise ValueError('source = "local" and folder = "/path/of/the/app" belong together')
+        for name in ("folder", "allowed_signers"):
+            given = getattr(self, name)
+            if given and not Path(given).expanduser().is_absolute():
+                raise ValueError(f"{name} = '{given}' is no absolute path")
+        return self
+
+
 class DeviceConfig(_Section):
     limits: Limits = Limits()
     uploads: Uploads = Uploads()
     conditions: Conditions = Conditions()
+    deploy: Deploy = Deploy()
     network: Network = Network()
 
     def bound(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -14,6 +14,8 @@ class RememberedApp:
     app_dir: str
     overrides: list[str] = field(default_factory=list)
     tasks: list[str] = field(default_factory=list)
+    #: The interpreter of its environment; "": that of the Client Manager.
+    python: str = ""
 
     def save(self, home: DataDir) -> None:
         """For this user only: an override may hold a secret of the device."""

@@ -72,7 +72,7 @@ def evaluate_version(
             file=file,
             answer=Path(folder) / "answer.json",
         )
-        answer = _run(args, config, Path(folder) / "output.txt")
+        answer = _run(args, config, Path(folder) / "output.txt", app.python or sys.executable)
     return keep_report(home, _report(identity, app, model, answer))
 
 
@@ -85,7 +85,7 @@ def _app(home: DataDir, app_dir: Path | None, overrides: Sequence[str]) -> Remem
         raise Invalid(
             f"which app? No Client Manager has run on {home.path} yet: name the app's folder with --app"
         )
-    return RememberedApp(noted.app_dir, [*noted.overrides, *overrides], noted.tasks)
+    return RememberedApp(noted.app_dir, [*noted.overrides, *overrides], noted.tasks, noted.python)
 
 
 def _only_task(client: DeviceClient, app: RememberedApp) -> str:
@@ -113,14 +113,14 @@ def _fetch(client: DeviceClient, model: DeviceModelRead, target: Path) -> Path:
     return target
 
 
-def _run(args: EvaluationArgs, config: DeviceConfig, output: Path) -> Evaluation:
+def _run(args: EvaluationArgs, config: DeviceConfig, output: Path, python: str) -> Evaluation:
     """Have the process evaluate, and take all that it started with it when it ends."""
     tree = f"evaluation-{args.answer.parent.name}"
     told = args.answer.with_name("args.json")  # in a file: an override may hold a secret
     told.write_text(args.model_dump_json(), encoding="utf-8")
     with output.open("wb") as file:
         child = spawn(
-            [sys.executable, "-m", PROGRAM, str(told)],
+            [python, "-m", PROGRAM, str(told)],
             env=clean_env(child_env(config)),
             cwd=args.app_dir,
             tree=tree,

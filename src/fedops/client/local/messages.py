@@ -1,4 +1,8 @@
-"""What Client Manager and training client say to each other over the local ports."""
+"""What Client Manager and training client say to each other over the local ports.
+
+They may be of different releases. What one of them does not know of the other's message it ignores;
+``LOCAL_PROTOCOL`` is counted up where that would not do.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +11,18 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from fedops.core.contracts import Instruction, ProcessReport, Reply, Request
+from fedops.core.contracts import CommitChanges, Instruction, ProcessReport, Reply
 from fedops.core.contracts.base import Report
 from fedops.core.contracts.confinement import Confinement
 
+#: The version of what they say to each other.
+LOCAL_PROTOCOL = 1
 
-class TrainingArgs(Request):
+
+class TrainingArgs(Report):
     """What a training client is started with. No secrets: they are in files only this user may read."""
 
+    protocol: int = LOCAL_PROTOCOL
     #: Where it keeps what it knows: the data dir, or with a user of its own the folder of that user.
     home: Path
     device: str
@@ -27,13 +35,13 @@ class TrainingArgs(Request):
     port: int = 8003
 
 
-class TaskConfigs(Request):
+class TaskConfigs(Report):
     """What the device is to be ready for: the config of each of its tasks."""
 
     configs: dict[str, dict[str, Any]]
 
 
-class WorkOrder(Request):
+class WorkOrder(Report):
     """A piece of work for the training client. Its files are on this machine, its result is to be."""
 
     instruction: Instruction
@@ -42,7 +50,7 @@ class WorkOrder(Request):
     out: Path
 
 
-class StopRequest(Request):
+class StopRequest(Report):
     """Abandon this piece of work; None: whatever is in hand."""
 
     id: str | None = None
@@ -107,6 +115,39 @@ class ServerStatus(Reply):
     problems: list[str] = Field(default_factory=list)
 
 
+class DeployedStatus(Reply):
+    """The code of the device's task: what is wanted, what runs, and why that differs."""
+
+    task: str
+    desired: str | None = None
+    active: str | None = None
+    status: str
+    why: str = ""
+    #: It will not get on by itself.
+    stalled: bool = False
+    #: It is the owner's own folder, and whether files in it differ from the commit.
+    local: bool = False
+    dirty: bool = False
+
+
+class AwaitedCommit(Reply):
+    """A commit that waits for the owner of this device: what will run."""
+
+    task: str
+    commit: str
+    #: What runs now; None: nothing yet.
+    active: str | None = None
+    subject: str = ""
+    author: str = ""
+    changes: CommitChanges = CommitChanges()
+
+
+class Approval(Report):
+    """The owner of this device allows a commit to run."""
+
+    commit: str
+
+
 class ClientStatus(Reply):
     """Both directions: what the server wants, and how this device is."""
 
@@ -120,6 +161,8 @@ class ClientStatus(Reply):
     tasks: list[str] = Field(default_factory=list)
     server: ServerStatus
     process: ProcessReport = ProcessReport()
+    #: None: the app was named when the Client Manager was started.
+    deployment: DeployedStatus | None = None
     training_url: str | None = None
     #: What it works on, the oldest first.
     held: list[HeldStatus] = Field(default_factory=list)
@@ -136,6 +179,6 @@ class ClientInfo(Reply):
     fedops: str
     home: str
     server: str
-    app: str
+    app: str | None
     limits: dict[str, Any]
     uploads: dict[str, Any]

@@ -77,9 +77,12 @@ class ReportPipe:
         """A benchmark for a task is in hand: training that is of no run."""
         self._state(ProcessStatus.TRAINING, task)
 
-    def readiness(self, tasks: Sequence[Mapping[str, Any]], basis: str) -> None:
-        """How the trial of each task went, and what that was found on."""
-        self._put({"kind": "readiness", "tasks": list(tasks), "basis": basis})
+    def readiness(
+        self, tasks: Sequence[Mapping[str, Any]], basis: str, fingerprint: str = ""
+    ) -> None:
+        """How the trial of each task went, what that was found on, and the contract of the app's model."""
+        told = {"tasks": list(tasks), "basis": basis, "fingerprint": fingerprint}
+        self._put({"kind": "readiness", **told})
 
     def renew(self, text: str) -> None:
         """A fresh process may be able to do what this one cannot."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from fedops.client.device.data_dir import DataDir, load_identity
 from fedops.client.local.http import LocalClient
-from fedops.client.local.messages import ClientStatus, ServerStatus
+from fedops.client.local.messages import Approval, AwaitedCommit, ClientStatus, ServerStatus
 from fedops.client.local.status_text import why
 from fedops.core.errors import Conflict, FedOpsError
 
@@ -48,6 +48,26 @@ def restart_training(home: Path) -> None:
     """
     with _running(home) as client:
         client.post("/restart")
+
+
+def awaited_commit(home: Path) -> AwaitedCommit:
+    """The commit that waits for the owner of this device.
+
+    Raises:
+        Conflict: no Client Manager runs, or nothing waits.
+    """
+    with _running(home) as client:
+        return client.get("/deployment", AwaitedCommit)
+
+
+def approve_commit(home: Path, commit: str) -> None:
+    """Allow it to run here.
+
+    Raises:
+        Conflict: no Client Manager runs, or another commit waits.
+    """
+    with _running(home) as client:
+        client.post("/deployment/approve", Approval(commit=commit))
 
 
 def _running(home: Path) -> LocalClient:

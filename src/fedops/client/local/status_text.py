@@ -14,12 +14,17 @@ def why(status: ClientStatus) -> str:
     """The sentence that ``fedops client status`` ends with."""
     if not status.running:
         return "the Client Manager is not running; start it with 'fedops client run'"
-    server = _server(status)
-    return (
-        f"{_process(status.process, status)}; {server}"
-        if server
-        else _process(status.process, status)
-    )
+    told = [_process(status.process, status), _deployed(status), _server(status)]
+    return "; ".join(filter(None, told))
+
+
+def _deployed(status: ClientStatus) -> str:
+    """What keeps the device from running what is wanted of it."""
+    found = status.deployment
+    if found is None or not found.why:
+        return ""
+    commit = f"commit {found.desired[:12]}" if found.desired else "its code"
+    return f"{commit} is {found.status.replace('_', ' ')}: {found.why}"
 
 
 def _process(process: ProcessReport, status: ClientStatus) -> str:

@@ -1,16 +1,69 @@
-"""What a Client Manager says of itself and of its server on its local API."""
+"""The local API of a Client Manager: what it says of itself and of its server, what its owner may do."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import version
-from pathlib import Path
+
+from fastapi import FastAPI
 
 from fedops.api_client import without_credentials
 from fedops.client.device.data_dir import DataDir
 from fedops.client.device.device_config import DeviceConfig
-from fedops.client.local.messages import ClientInfo, ServerStatus
+from fedops.client.local.http import make_app
+from fedops.client.local.messages import (
+    Approval,
+    AwaitedCommit,
+    ClientInfo,
+    ClientStatus,
+    ServerStatus,
+)
+from fedops.client.manager.app_sources import AppSources
 from fedops.client.work.reachability import Reach
 from fedops.core.contracts import Work
+
+
+@dataclass(frozen=True)
+class LocalActions:
+    """What is behind the local API."""
+
+    status: Callable[[], ClientStatus]
+    info: Callable[[], ClientInfo]
+    apps: AppSources
+    stop: Callable[[], None]
+    restart: Callable[[], None]
+
+
+def local_app(token: str, actions: LocalActions) -> FastAPI:
+    """The local API, for whoever knows the token."""
+    app = make_app("FedOps Client Manager", token)
+
+    @app.get("/status")
+    def status() -> ClientStatus:
+        return actions.status()
+
+    @app.get("/info")
+    def info() -> ClientInfo:
+        return actions.info()
+
+    @app.get("/deployment")
+    def deployment() -> AwaitedCommit:
+        return actions.apps.awaited()
+
+    @app.post("/deployment/approve", status_code=202)
+    def approve(body: Approval) -> None:
+        actions.apps.approve(body.commit)
+
+    @app.post("/stop", status_code=202)
+    def stop() -> None:
+        actions.stop()
+
+    @app.post("/restart", status_code=202)
+    def restart() -> None:
+        actions.restart()
+
+    return app
 
 
 def server_status(url: str, proxy: str | None, reach: Reach, wanted: Work | None) -> ServerStatus:
@@ -29,7 +82,7 @@ def server_status(url: str, proxy: str | None, reach: Reach, wanted: Work | None
 
 
 def client_info(
-    device: str, home: DataDir, server: str, app_dir: Path, config: DeviceConfig
+    device: str, home: DataDir, server: str, app: str | None, config: DeviceConfig
 ) -> ClientInfo:
     """Who it is, where its things are, and what its owner allows."""
     return ClientInfo(
@@ -37,7 +90,7 @@ def client_info(
         fedops=version("fedops"),
         home=str(home.path),
         server=server,
-        app=str(app_dir),
+        app=app,
         limits=config.limits.model_dump(),
         uploads=config.uploads.model_dump(),
     )

@@ -7,17 +7,13 @@ client, the spool, the local API.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import json
 import logging
 import os
 import threading
 import uuid
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeVar
-
-from fastapi import FastAPI
 
 from fedops.api_client import proxy_for
 from fedops.client.device.authority_pin import AuthorityPin
@@ -26,10 +22,16 @@ from fedops.client.device.data_dir import DataDir, Identity, write_secret
 from fedops.client.device.device_config import DeviceConfig
 from fedops.client.device.enrolment import describe_device
 from fedops.client.device.training_home import TrainingHome
-from fedops.client.local.http import LocalServer, bind, make_app
-from fedops.client.local.messages import ClientInfo, ClientStatus, TrainingArgs
+from fedops.client.local.http import LocalServer, bind
+from fedops.client.local.messages import ClientInfo, ClientStatus
 from fedops.client.local.status_text import why
-from fedops.client.manager.client_status import client_info, server_status
+from fedops.client.manager.app_sources import AppSources, Around
+from fedops.client.manager.client_status import (
+    LocalActions,
+    client_info,
+    local_app,
+    server_status,
+)
 from fedops.client.manager.connections import Connections
 from fedops.client.manager.credential_renewal import DAY_SECONDS, CredentialRenewal
 from fedops.client.manager.monitoring import Monitoring
@@ -44,9 +46,9 @@ from fedops.client.manager.task_selection import choose_tasks
 from fedops.client.spool.child_output import Output
 from fedops.client.spool.log_buffer import LineHandler, LogLines
 from fedops.client.spool.spool import Spool
-from fedops.client.supervision.process_run import Program
-from fedops.client.supervision.process_setup import Signals, child_env
+from fedops.client.supervision.process_setup import Signals
 from fedops.client.supervision.supervisor import Supervisor
+from fedops.client.supervision.training_program import TrainingPrograms
 from fedops.client.work.model_cache import ModelCache
 from fedops.client.work.reachability import Over, Reachability
 from fedops.client.work.reconciler import Reconciler
@@ -103,6 +105,16 @@ class ClientManager:
         self._handler = LineHandler(self._logs[LogSource.CLIENT_MANAGER])
         training = self._logs[LogSource.TRAINING_CLIENT]
         self._output = Output(home.logs / "training-client.log", echo=options.echo, lines=training)
+        self._programs = TrainingPrograms(
+            home,
+            config,
+            self._training,
+            options.training_command,
+            options.overrides,
+            settings.host,
+            settings.training_port,
+            lambda: (self._identity.name, self._identity.device_id),
+        )
         self._supervisor = self._make_supervisor()
         self._make_work_parts()
         self._make_server_parts()
@@ -115,7 +127,10 @@ class ClientManager:
             self._telemetry_seconds,
             self._conditions,
         )
-        local = self._local_app(home.make_local_token())
+        actions = LocalActions(
+            self.status, self._info, self._apps, self.end, self._supervisor.restart
+        )
+        local = local_app(home.make_local_token(), actions)
         self._local = LocalServer(local, bind(settings.host, settings.port))
 
     def _make_work_parts(self) -> None:
@@ -128,12 +143,17 @@ class ClientManager:
         self._readiness = ReadinessBook(self._home.refusal, lambda: self._server.tell_now())
         self._conditions = ConditionWatch(self._config.conditions, lambda: self._server.tell_now())
         self._intake = ReportIntake(
-            self._spool, self._reconciler, self._readiness, self._supervisor.replace
+            self._spool,
+            self._reconciler,
+            self._readiness,
+            self._supervisor.replace,
+            lambda fingerprint: self._apps.learn(fingerprint),
         )
         self._configs = TaskConfigsTeller(
             self._to.device, self._reconciler, lambda: self._readiness.refuses
         )
         self._desk = self._make_desk()
+        self._apps = self._make_apps()
 
     def _make_server_parts(self) -> None:
         """What talks to the server."""
@@ -153,7 +173,7 @@ class ClientManager:
     def _make_supervisor(self) -> Supervisor:
         start, restart = self._settings.start_seconds, self._settings.restart_seconds
         return Supervisor(
-            self._program(),
+            self._programs.none("it is not known yet which app to run"),
             self._output,
             SupervisionPolicy(start_seconds=start, backoff_seconds=restart),
             self._process_changed,
@@ -183,28 +203,19 @@ class ClientManager:
             self._training,
         )
 
-    def _program(self) -> Program:
-        tree = hashlib.sha256(str(self._home.path.resolve()).encode()).hexdigest()[:16]
-        return Program(
-            command=self._command,
-            env={**child_env(self._config), **self._training.env()},
-            cwd=self._options.app_dir,
-            pid_file=self._home.child_pid,
-            tree=f"client-{tree}",
+    def _make_apps(self) -> AppSources:
+        around = Around(
+            settings=self._settings,
+            options=self._options,
+            programs=self._programs,
+            supervisor=self._supervisor,
+            to=self._to,
+            reach=self._reach,
+            turn=self._desk,
+            news=lambda: self._server.tell_now(),
+            event=lambda name, text: self._intake.event(name, text, None, None),
         )
-
-    def _command(self, pipe: int) -> list[str]:
-        args = TrainingArgs(
-            home=self._training.place.path.resolve(),
-            device=self._identity.name,
-            device_id=self._identity.device_id,
-            confinement=self._training.confinement(self._options.app_dir),
-            app_dir=self._options.app_dir,
-            overrides=list(self._options.overrides),
-            host=self._settings.host,
-            port=self._settings.training_port,
-        )
-        return [*self._options.training_command, args.model_dump_json(), str(pipe)]
+        return AppSources(around)
 
     # --- its life ----------------------------------------------------------------------------------
 
@@ -216,6 +227,7 @@ class ClientManager:
         write_secret(self._home.local_api, json.dumps(here) + "\n")
         logger.info("Client Manager of '%s' on %s", self._identity.name, self._local.url)
         self._conditions.look()
+        self._apps.begin()
         self._supervisor.start()
         self._housekeeping.start()
         try:
@@ -250,6 +262,7 @@ class ClientManager:
         """Which tasks to take part in: checked against what the server has, however long it is away."""
         names = [task.name for task in self._insist(self._to.device.tasks)]
         self._tasks = choose_tasks(self._options.tasks, names, self._url)
+        self._apps.choose(self._tasks)
 
     def _insist(self, call: Callable[[], T]) -> T:
         return self._reach.insist(call, self._ended.is_set, self._not_yet)
@@ -268,6 +281,7 @@ class ClientManager:
             self._standing.refused(error)
 
     def _close(self) -> None:
+        self._apps.stop()
         self._desk.stop()
         self._supervisor.stop()
         self._housekeeping.stop()
@@ -302,6 +316,7 @@ class ClientManager:
             held=self._desk.held(),
             spool_records=self._spool.count,
             spool_dropped=self._spool.dropped,
+            deployments=self._apps.reports(),
             after=after,
             wait=wait,
         )
@@ -309,20 +324,12 @@ class ClientManager:
     def _take(self, work: Work) -> bool:
         """The server's wish, heard now."""
         if work.name not in ("", self._identity.name):
-            self._be_called(work.name)
+            self._identity = self._standing.rename(work.name, self._home)
+            self._supervisor.replace(f"this device is called '{work.name}' now")
         self._standing.hear(work)
         self._configs.heed(work)
+        self._apps.take(work)
         return self._desk.take(work)
-
-    def _be_called(self, name: str) -> None:
-        """An operator gave this device another name, which stands in all that it trains."""
-        logger.info("the server calls this device '%s' now, not '%s'", name, self._identity.name)
-        self._identity = self._standing.identity = replace(self._identity, name=name)
-        try:
-            self._identity.save(self._home)
-        except OSError as error:  # heard again after the next start
-            logger.warning("cannot write %s: %s", self._home.identity, error.strerror)
-        self._supervisor.replace(f"this device is called '{name}' now")
 
     def _working_for(self) -> tuple[int | None, int | None]:
         """The run and round that a line logged now belongs to, as far as that is clear."""
@@ -365,10 +372,11 @@ class ClientManager:
             running=True,
             pid=os.getpid(),
             url=self._local.url,
-            app=str(self._options.app_dir),
+            app=self._apps.folder,
             tasks=self._tasks,
             server=server_status(self._url, self._proxy, self._reach.reach, self._server.wanted),
             process=self._process(),
+            deployment=self._apps.status(),
             training_url=self._reconciler.training_url,
             held=self._desk.status(),
             spool_records=self._spool.count,
@@ -377,19 +385,5 @@ class ClientManager:
         return status.model_copy(update={"why": why(status)})
 
     def _info(self) -> ClientInfo:
-        app_dir = self._options.app_dir
-        return client_info(self._identity.name, self._home, self._url, app_dir, self._config)
-
-    def _local_app(self, token: str) -> FastAPI:
-        app = make_app("FedOps Client Manager", token)
-        app.get("/status", response_model=ClientStatus)(self.status)
-        app.get("/info", response_model=ClientInfo)(self._info)
-        app.post("/stop", status_code=202)(self._asked_to_stop)
-        app.post("/restart", status_code=202)(self._asked_to_restart)
-        return app
-
-    def _asked_to_stop(self) -> None:
-        self.end()
-
-    def _asked_to_restart(self) -> None:
-        self._supervisor.restart()
+        app = self._apps.folder
+        return client_info(self._identity.name, self._home, self._url, app, self._config)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from fedops.client.deployment.commits.environments import MakeEnvironments, shared_environment
 from fedops.client.spool.child_output import Echo
 
 #: How the training client is started: two more arguments follow.
@@ -17,7 +18,8 @@ TRAINING_COMMAND = (sys.executable, "-m", "fedops.client.training.main")
 class Options:
     """What is not a setting of the device: how this Client Manager is run."""
 
-    app_dir: Path
+    #: The app's folder. None: the server says what runs, or ``device.toml`` does.
+    app_dir: Path | None
     tasks: Sequence[str] = ()
     overrides: Sequence[str] = ()
     echo: Echo | None = None
@@ -28,3 +30,5 @@ class Options:
     provided: bool = False
     #: Where the app's explanations go, below the data dir.
     output_dir: str = "outputs"
+    #: How the environments of commits are made.
+    environments: MakeEnvironments = shared_environment

@@ -23,12 +23,15 @@ class ReportIntake:
         reconciler: Reconciler,
         book: ReadinessBook,
         renew: Callable[[str], None],
+        learn: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._spool = spool
         self._reconciler = reconciler
         self._book = book
         #: Start a fresh training client, for this reason.
         self._renew = renew
+        #: The fingerprint of the app's parameter contract is this.
+        self._learn = learn
 
     def take(self, message: Message) -> None:
         """Keep it, or pass it on."""
@@ -41,6 +44,8 @@ class ReportIntake:
             self._reconciler.finished(Finished.model_validate(message))
         elif kind == "readiness":
             self._book.take(message)
+            if fingerprint := str(message.get("fingerprint", "")):
+                self._learn(fingerprint[:64])
         elif kind == "renew":
             self._renew(str(message.get("text")))
         elif kind == "event":

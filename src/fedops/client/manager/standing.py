@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
-from fedops.client.device.data_dir import Identity
+from fedops.client.device.data_dir import DataDir, Identity
 from fedops.core.contracts import Work
 from fedops.core.errors import FedOpsError, Forbidden, Invalid, NotFound
 from fedops.core.states import ENROLMENT_OUT, Enrolment
@@ -22,6 +23,16 @@ class Standing:
         self._end = end
         self._enrolment: Enrolment | None = None
         self._problems: list[str] = []
+
+    def rename(self, name: str, home: DataDir) -> Identity:
+        """An operator gave this device another name, which stands in all that it trains."""
+        logger.info("the server calls this device '%s' now, not '%s'", name, self.identity.name)
+        self.identity = replace(self.identity, name=name)
+        try:
+            self.identity.save(home)
+        except OSError as error:  # heard again after the next start
+            logger.warning("cannot write %s: %s", home.identity, error.strerror)
+        return self.identity
 
     def hear(self, work: Work) -> None:
         """Take what an answer of the server says of this device."""

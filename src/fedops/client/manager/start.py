@@ -23,7 +23,7 @@ from fedops.settings import ClientSettings
 
 def run_client(
     settings: ClientSettings,
-    app_dir: Path,
+    app_dir: Path | None,
     *,
     tasks: Sequence[str] = (),
     overrides: Sequence[str] = (),
@@ -32,6 +32,8 @@ def run_client(
 ) -> None:
     """Run a Client Manager until SIGTERM, SIGINT or ``POST /stop``.
 
+    ``app_dir`` None: the code of its task comes from the server, or is what ``device.toml`` says.
+
     Raises:
         NotFound: the device has not joined, or there is no such task.
         Conflict: another Client Manager runs on this data dir.
@@ -39,6 +41,10 @@ def run_client(
         Forbidden: the server does not want this device (any more).
     """
     refuse_of_run(overrides)
+    if app_dir is None:
+        managed = Options(None, tasks, overrides, echo=echo, end_when_given_up=end_when_given_up)
+        manage(settings, managed)
+        return
     project = Project.open(app_dir, overrides)
     if not tasks and project.config.task_id not in ("", "task_id"):
         tasks = [project.config.task_id]
@@ -68,7 +74,9 @@ def manage(settings: ClientSettings, options: Options) -> None:
     config = load_device_config(home.device_config)
     lock = hold_lock(home.lock, "a Client Manager")
     try:
-        RememberedApp(str(options.app_dir), [*options.overrides], [*options.tasks]).save(home)
+        if options.app_dir is not None:
+            app_dir = str(options.app_dir)
+            RememberedApp(app_dir, [*options.overrides], [*options.tasks]).save(home)
         proxy = config.network.proxy
         keeps = not options.provided
         identity, url = settle_trust(

@@ -31,6 +31,8 @@ class Program:
     pid_file: Path
     #: Names all processes of the child, across restarts of ours.
     tree: str
+    #: Why there is nothing to run now; "": there is.
+    idle: str = ""
 
 
 @dataclass(frozen=True)

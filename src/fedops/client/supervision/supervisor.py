@@ -51,6 +51,7 @@ logger = logging.getLogger("fedops.client.supervisor")
 
 #: After the child ended, how long its last words may take to arrive. Seconds.
 _LAST_WORDS_SECONDS = 1.0
+_SETTLED = (*PROCESS_READY, ProcessStatus.BACKOFF, ProcessStatus.FATAL)
 
 
 class Supervisor:
@@ -77,6 +78,8 @@ class Supervisor:
         #: The last life in which a training came to its end.
         self._trained_in = -1
         self._life = 0
+        #: What the child of this life runs; None: there was none yet.
+        self._now: Program | None = None
         self._pause_seconds = 0.0
         #: How long the child may train or evaluate at a stretch before it is taken for hung. Seconds.
         self.work_seconds: float | None = None
@@ -99,6 +102,20 @@ class Supervisor:
     def restart(self) -> None:
         """Start a fresh child now, also when it was given up or waits for its turn."""
         self._queue.put(EndWish("restart"))
+
+    def change(self, program: Program, reason: str) -> None:
+        """Run another program from now on. Its pid file and tree are those of the one before."""
+        self._program = program
+        if self._thread.is_alive():
+            self._queue.put(EndWish("restart", reason))
+
+    def settled(self, program: Program, seconds: float) -> ProcessReport | None:
+        """The child of a program once it is ready, or has ended; None: neither within this time."""
+        with self._changed:
+            found = self._changed.wait_for(
+                lambda: self._now is program and self._report.status in _SETTLED, seconds
+            )
+            return self._report if found else None
 
     def report(self) -> ProcessReport:
         """The child as it is now."""
@@ -137,6 +154,8 @@ class Supervisor:
 
     def _before_next(self, crashes: int) -> EndWish | None:
         """Wait as the policy says; the wish that ended the waiting, if any."""
+        if self._program.idle:
+            return self._rest()
         step = next_step(crashes, self._policy)
         if step.kind is StepKind.GIVE_UP:
             return self._give_up()
@@ -151,11 +170,19 @@ class Supervisor:
         got_on = life.seconds >= self._policy.steady_seconds or self._trained_in == self._life
         return 1 if got_on else before + 1
 
+    def _rest(self) -> EndWish:
+        """Wait until there is something to run."""
+        self._set(ProcessStatus.STOPPED, reason=self._program.idle)
+        return self._await_restart()
+
     def _give_up(self) -> EndWish:
         """Wait in the state fatal until somebody wants another try."""
         reason = self._report.reason or "it ended again and again"
         logger.error("the training client is given up: %s", reason)
         self._set(ProcessStatus.FATAL, reason=reason)
+        return self._await_restart()
+
+    def _await_restart(self) -> EndWish:
         while True:
             item = self._queue.get()
             if isinstance(item, EndWish) and item.kind in ("stop", "restart"):
@@ -179,11 +206,14 @@ class Supervisor:
 
     def _live(self) -> ProcessRun:
         """Start the child and stay with it until it is gone."""
+        program, begin = self._program, time.monotonic()
+        if program.idle:
+            return ProcessRun(program.idle, 0.0, "again")
         self._life += 1
-        begin = time.monotonic()
         self._set(ProcessStatus.STARTING, reason=self._report.reason)
+        self._now = program
         try:
-            child, threads = self._spawn()
+            child, threads = self._spawn(program)
         except OSError as error:
             return ProcessRun(f"it cannot be started: {error}", 0.0, "crash")
         self._update(pid=child.pid, restarts=self._life - 1)
@@ -192,14 +222,14 @@ class Supervisor:
         finally:
             self._bury(child)
 
-    def _spawn(self) -> tuple[subprocess.Popen[bytes], list[threading.Thread]]:
+    def _spawn(self, program: Program) -> tuple[subprocess.Popen[bytes], list[threading.Thread]]:
         read_end, write_end = os.pipe()
         try:
             child = spawn(
-                self._program.command(number_for_child(write_end)),
-                env=clean_env(self._program.env),
-                tree=self._program.tree,
-                cwd=self._program.cwd,
+                program.command(number_for_child(write_end)),
+                env=clean_env(program.env),
+                tree=program.tree,
+                cwd=program.cwd,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 pass_fds=(write_end,),
@@ -209,7 +239,7 @@ class Supervisor:
             raise
         finally:
             os.close(write_end)
-        write_pid_file(self._program.pid_file, child.pid)
+        write_pid_file(program.pid_file, child.pid)
         reached("manager.child.started")
         assert child.stdout is not None
         life = self._life
@@ -259,7 +289,7 @@ class Supervisor:
         if not isinstance(item, EndWish):
             return None
         if item.kind == "restart":
-            return EndWish("replace", "a restart was asked for")
+            return EndWish("replace", item.reason or "a restart was asked for")
         return item if item.kind == "stop" or item.life == self._life else None
 
     def _work_timeout(self) -> Timeout | None:

@@ -28,13 +28,14 @@ from fedops.client.local.messages import (
     TrainingClientStatus,
     WorkOrder,
 )
+from fedops.client.local.protocol import why_not_understood
 from fedops.client.local.report_pipe import ReportPipe
 from fedops.client.training.bench_run import BenchRunner
 from fedops.client.training.readiness_watch import ReadinessWatch, TriesOut
 from fedops.client.training.round_memory import RoundStore
 from fedops.client.training.wandb_reporter import WandbReporter, rounds_to_wandb
 from fedops.client.training.work_loop import App, WorkLoop
-from fedops.core.errors import FedOpsError, Unavailable
+from fedops.core.errors import FedOpsError, Invalid, Unavailable
 from fedops.platforms.processes import inherited_descriptor, lower_priority
 from fedops.processes.confining import confine
 from fedops.processes.log_output import log_to_stderr
@@ -156,6 +157,8 @@ def local_app(
 def main(arguments: Sequence[str] | None = None, build: Build = build_app) -> NoReturn:
     """Run a training client. Ends the process without waiting for threads that an app has started."""
     raw, descriptor = sys.argv[1:] if arguments is None else arguments
+    if why := why_not_understood(raw, "training client"):
+        _refuse(why, int(descriptor))
     args = TrainingArgs.model_validate_json(raw)
     held = _confine(args)  # first: it holds for this thread and those to come
     die_with_parent()
@@ -173,6 +176,14 @@ def main(arguments: Sequence[str] | None = None, build: Build = build_app) -> No
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(code)
+
+
+def _refuse(why: str, descriptor: int) -> NoReturn:
+    """Say why nothing can come of it, in a way that every Client Manager has always heard."""
+    report = ReportPipe(inherited_descriptor(descriptor))
+    report.fatal(why)
+    report.close()
+    os._exit(Invalid.exit_code)
 
 
 def _confine(args: TrainingArgs) -> str | FedOpsError:

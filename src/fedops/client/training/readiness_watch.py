@@ -153,9 +153,13 @@ class ReadinessWatch:
             pause = pause_after(self._failures, FIRST_PAUSE, LONGEST_PAUSE)
             self._again_at = self._clock() + pause
         self._failures = self._failures + 1 if refused else 0
-        self._report.readiness(
-            [{"task": task, **_said(why)} for task, why in self._reasons.items()], self._basis()
-        )
+        said = [{"task": task, **_said(why)} for task, why in self._reasons.items()]
+        self._report.readiness(said, self._basis(), self._fingerprint())
+
+    def _fingerprint(self) -> str:
+        """Of the model's contract, where all tasks have the same."""
+        found = {one.fingerprint for one in self._contracts.values() if one is not None}
+        return found.pop() if len(found) == 1 else ""
 
     def _tried(self, task: str | None, config: Config) -> str:
         trial = self._app.try_out(config)

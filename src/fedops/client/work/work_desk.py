@@ -86,6 +86,7 @@ class WorkDesk:
         self._lock = threading.Lock()
         self._held: dict[str, Held] = {}
         self._threads: list[threading.Thread] = []
+        self._reserved = False
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -116,9 +117,21 @@ class WorkDesk:
         accepted = [self._accept(offer) for offer in work.offers]
         return any([*cancelled, *forgotten, *accepted])
 
+    def reserve(self) -> bool:
+        """Take on no more work, until ``release``. False: some is in hand."""
+        with self._lock:
+            self._reserved = not any(held.at_work for held in self._held.values())
+            return self._reserved
+
+    def release(self) -> None:
+        """Take on work again: the server offers it anew."""
+        with self._lock:
+            self._reserved = False
+        self._outside.news()
+
     def _accept(self, offer: Offer) -> bool:
         with self._lock:
-            if offer.id in self._held or self._stopped.is_set():
+            if offer.id in self._held or self._stopped.is_set() or self._reserved:
                 return False
             if sum(held.at_work for held in self._held.values()) >= self._limit:
                 return False

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import functools
-import lzma
-import stat
-import struct
 import tomllib
 import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from sqlalchemy.orm import Session
@@ -24,22 +20,10 @@ from fedops.core.errors import Invalid
 from fedops.server.database import blob_rows
 from fedops.server.database.tables import BundleRow
 from fedops.storage import blobs
+from fedops.storage.app_archives import UNREADABLE, check_entries, is_inside
 
-#: What a bundle may grow to when it is unpacked, and how many files it may hold.
-MAX_UNPACKED = 512 << 20
-MAX_FILES = 10_000
 #: No config or pyproject is larger than this.
 MAX_TEXT = 1 << 20
-_UNREADABLE = (
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    NotImplementedError,
-    RuntimeError,
-    EOFError,
-    OSError,
-)
 
 
 @dataclass(frozen=True)
@@ -55,31 +39,10 @@ def read_bundle(file: Path, name: str = "the app bundle") -> Bundle:
     """Look into a bundle. ``Invalid`` says what makes it none."""
     try:
         with zipfile.ZipFile(file) as archive:
-            _check_entries(archive)
+            check_entries(archive)
             return _describe(archive)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise Invalid(f"{name} is no readable zip file: {error}") from None
-
-
-def _check_entries(archive: zipfile.ZipFile) -> None:
-    entries = archive.infolist()
-    if len(entries) > MAX_FILES:
-        raise Invalid(f"the app bundle holds {len(entries)} files, more than {MAX_FILES}")
-    if sum(entry.file_size for entry in entries) > MAX_UNPACKED:
-        raise Invalid(f"the app bundle unpacks to more than {MAX_UNPACKED >> 20} MiB")
-    for entry in entries:
-        if not _inside(entry.filename):
-            raise Invalid(
-                f"the app bundle holds '{entry.filename[:200]}', a path that leads out of it"
-            )
-        if stat.S_ISLNK(entry.external_attr >> 16):
-            raise Invalid(f"the app bundle holds a symbolic link: '{entry.filename[:200]}'")
-
-
-def _inside(name: str) -> bool:
-    path = PurePosixPath(name)
-    plain = "\\" not in name and ":" not in name and "\0" not in name
-    return plain and not path.is_absolute() and ".." not in path.parts and bool(path.parts)
 
 
 def _describe(archive: zipfile.ZipFile) -> Bundle:
@@ -89,7 +52,7 @@ def _describe(archive: zipfile.ZipFile) -> Bundle:
     several = tool.get("package")  # the app's own package first, then the modules that it runs
     tool = {**tool, "package": several[0]} if isinstance(several, list) and several else tool
     package, config = _text(tool, "package", where), _text(tool, "config", where)
-    if not _inside(config):
+    if not is_inside(config):
         raise Invalid(f"{where}: config = '{config}' leads out of the app")
     folder = package.replace(".", "/") + "/"
     if not any(name.startswith(folder) for name in archive.namelist()):

@@ -59,7 +59,9 @@ class World:
             self.app, place, place / "app", [], cast(ReportPipe, self), self.clock
         )
 
-    def readiness(self, tasks: Sequence[Mapping[str, Any]], basis: str) -> None:
+    def readiness(
+        self, tasks: Sequence[Mapping[str, Any]], basis: str, fingerprint: str = ""
+    ) -> None:
         self.said.append({t["task"]: (str(t["status"]), t.get("reason", "")) for t in tasks})
         self.bases.append(basis)
 

@@ -1,0 +1,162 @@
+"""The owner's own folder in place of what the server sends: never changed by us, looked at and reported."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from fedops.client.deployment.running import RunningApp
+from fedops.client.local.messages import AwaitedCommit, DeployedStatus
+from fedops.client.supervision.training_program import AppPlace
+from fedops.core.contracts import DeploymentReport, DesiredDeployment, Work
+from fedops.core.errors import Conflict, FedOpsError
+from fedops.core.states import DeploymentStatus
+from fedops.flower.app_package import build_bundle
+from fedops.processes.short_commands import output_of
+
+_GIT_SECONDS = 20.0
+
+
+def commit_of(folder: Path) -> tuple[str | None, bool]:
+    """The commit that a folder is at, and whether files in it differ from that.
+
+    Of a folder without Git, the digest of what the app is made of: it never differs.
+    """
+    git = ["git", "-c", f"safe.directory={_top(folder)}", "-C", str(folder)]
+    head = output_of([*git, "rev-parse", "--verify", "HEAD"], seconds=_GIT_SECONDS)
+    if head is None:
+        return _digest(folder), False
+    changed = output_of([*git, "status", "--porcelain", "--", "."], seconds=_GIT_SECONDS)
+    return head.strip(), changed is None or bool(changed.strip())
+
+
+def _top(folder: Path) -> Path:
+    """The repository's folder, which may be another user's."""
+    return next((one for one in (folder, *folder.parents) if (one / ".git").exists()), folder)
+
+
+def _digest(folder: Path) -> str | None:
+    try:
+        return hashlib.sha256(build_bundle(folder)).hexdigest()
+    except FedOpsError:
+        return None
+
+
+class LocalFolder:
+    """An app of the device's owner, for a task whose code the server has too."""
+
+    def __init__(
+        self,
+        task: str,
+        app: Path,
+        running: RunningApp,
+        news: Callable[[], None],
+        look_seconds: float,
+    ) -> None:
+        self._task = task
+        self._app = app
+        self._running = running
+        self._news = news
+        self._look_seconds = look_seconds
+        self._wish: DesiredDeployment | None = None
+        self._commit: str | None = None
+        self._dirty = False
+        self._fingerprint = ""
+        self._problem = ""
+        self._since = time.monotonic()
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="local-folder", daemon=True)
+
+    @property
+    def folder(self) -> str | None:
+        return str(self._app)
+
+    def start(self) -> None:
+        app = AppPlace(self._app)
+        found = self._running.run(app, "the owner's own folder runs")
+        if isinstance(found, str):
+            self._problem = found
+            self._running.rest(found)
+        else:
+            self._running.remember(app, self._task)
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def take(self, work: Work) -> None:
+        self._wish = next((one for one in work.deployments if one.task == self._task), None)
+
+    def learn(self, fingerprint: str) -> None:
+        if fingerprint != self._fingerprint:
+            self._fingerprint = fingerprint
+            self._news()
+
+    def reports(self) -> list[DeploymentReport]:
+        wish = self._wish
+        return [
+            DeploymentReport(
+                task=self._task,
+                commit=self._commit,
+                attempt=wish.attempt if wish else 0,
+                status=DeploymentStatus.WAITING if self._problem else DeploymentStatus.ACTIVE,
+                reason=self._why(),
+                stalled=bool(self._problem),
+                active=self._commit,
+                local=True,
+                dirty=self._dirty,
+                fingerprint=self._fingerprint,
+                seconds=time.monotonic() - self._since,
+            )
+        ]
+
+    def status(self) -> DeployedStatus:
+        report, wish = self.reports()[0], self._wish
+        return DeployedStatus(
+            task=self._task,
+            desired=wish.commit if wish else None,
+            active=self._commit,
+            status=report.status,
+            why=report.reason,
+            stalled=report.stalled,
+            local=True,
+            dirty=self._dirty,
+        )
+
+    def awaited(self) -> AwaitedCommit:
+        raise Conflict(
+            f"this device runs a folder of its own ({self._app}), which the server never changes: there is "
+            "nothing to approve"
+        )
+
+    def approve(self, commit: str) -> None:
+        self.awaited()
+
+    def _why(self) -> str:
+        where = f"the device runs its owner's folder {self._app}"
+        if self._problem:
+            return f"{where}: {self._problem}"
+        wish = self._wish
+        if (
+            wish is None
+            or self._commit is None
+            or (wish.commit == self._commit and not self._dirty)
+        ):
+            return ""
+        changed = ", with changes" if self._dirty else ""
+        return (
+            f"{where} at {self._commit[:12]}{changed}, and the server wants {wish.commit[:12]}: "
+            "its owner has to update it, for example with 'git pull'"
+        )
+
+    def _run(self) -> None:
+        while not self._stopped.is_set():
+            found = commit_of(self._app)
+            if found != (self._commit, self._dirty):
+                self._commit, self._dirty = found
+                self._since = time.monotonic()
+                self._news()
+            self._stopped.wait(self._look_seconds)
