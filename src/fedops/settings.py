@@ -313,6 +313,9 @@ class ClientSettings(BaseSettings):
     restart_seconds: float = Field(default=0.5, gt=0, le=30)
     #: How long a new commit may take to load its model and data, train one batch and evaluate, in seconds.
     trial_seconds: float = Field(default=600.0, gt=0)
+    #: What a commit from the server runs in: ``own``, an environment of its own, of the packages that it asks
+    #: for; ``shared``, the one of the Client Manager, whatever it asks for.
+    environments: Literal["own", "shared"] = "own"
     #: How often a deployment that cannot go on is looked at, because the disk is full or the server prepares
     #: its packages, in seconds.
     deploy_look_seconds: float = Field(default=30.0, gt=0)

@@ -24,11 +24,6 @@ class DeviceClient(Client):
         """What this device is to be ready for. ``NotFound``: the server is older than this."""
         return self._list(c.TaskConfig, "/devices/me/configs")
 
-    def packages(self, task: str, commit: str, platform: str) -> c.Packages:
-        """What a commit's environment is made of on a platform. ``NotFound``: there is no such commit."""
-        path = f"/devices/me/tasks/{require_name(task)}/packages"
-        return self._call(c.Packages, "GET", path, params={"commit": commit, "platform": platform})
-
     def renew_credential(self) -> c.CredentialReply:
         """A new credential, to be kept and then confirmed. ``NotFound``: the server is older than this."""
         return self._call(c.CredentialReply, "POST", "/devices/me/credential")

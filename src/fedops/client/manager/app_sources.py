@@ -20,6 +20,7 @@ from fedops.client.deployment.trial import Trials
 from fedops.client.local.messages import AwaitedCommit, DeployedStatus
 from fedops.client.manager.connections import Connections
 from fedops.client.manager.options import Options
+from fedops.client.manager.own_environments import environments_of
 from fedops.client.spool.child_output import Output
 from fedops.client.supervision.supervisor import Supervisor
 from fedops.client.supervision.training_program import TrainingPrograms
@@ -122,7 +123,8 @@ class AppSources:
         owner, settings = programs.config.deploy, around.settings
         places = Places.of(programs.training, task)
         downloads = Downloads(around.to.blobs, around.reach)
-        environments = around.options.environments(places, around.to.device.packages)
+        make = around.options.environments or environments_of(settings)
+        environments = make(places, around.to.device.packages)
         models = ModelCache(programs.home.models, settings.model_bytes)
         fetching = Fetching(places, downloads, models, owner)
         preparation = Preparation(places, environments, downloads, around.reach)

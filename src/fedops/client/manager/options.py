@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fedops.client.deployment.commits.environments import MakeEnvironments, shared_environment
+from fedops.client.deployment.commits.environments import MakeEnvironments
 from fedops.client.spool.child_output import Echo
 
 #: How the training client is started: two more arguments follow.
@@ -30,5 +30,5 @@ class Options:
     provided: bool = False
     #: Where the app's explanations go, below the data dir.
     output_dir: str = "outputs"
-    #: How the environments of commits are made.
-    environments: MakeEnvironments = shared_environment
+    #: How the environments of commits are made; None: as the settings say.
+    environments: MakeEnvironments | None = None

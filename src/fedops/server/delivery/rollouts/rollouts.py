@@ -17,6 +17,7 @@ from fedops.server.events import event_log
 from fedops.server.events.event_log import Change
 from fedops.server.events.notifications import WorkForRollouts, notify
 from fedops.server.tasks import tasks
+from fedops.server.tasks.draft_tasks import draft_words
 from fedops.server.tasks.tasks import ConfigOf
 
 R = RolloutStatus
@@ -34,7 +35,7 @@ def start_rollout(session: Session, task: str, body: RolloutStart, now: float) -
     """
     row = tasks.require_task(session, task)
     if row.status is not TaskStatus.READY:
-        draft = tasks.draft_words(task) if row.status is TaskStatus.DRAFT else ""
+        draft = draft_words(task) if row.status is TaskStatus.DRAFT else ""
         raise Conflict(draft or f"task '{task}' is {row.status.value}: nothing is rolled out")
     commit = rollout_rows.require_sound(session, task, body.commit or _newest_sound(session, task))
     change = Change(event_log.OPERATOR, "asked for by a person", now)
