@@ -57,12 +57,16 @@ def test_pages_name_what_fits_the_caller_with_its_digest(
     url: str, index: WheelIndex, packages: Path
 ) -> None:
     toy_wheel(packages, "toybase", "1.2", tag="py3-none-win_amd64")
+    assert get(f"{url}/simple/toybase/").status_code == 404  # nobody asked for FedOps yet
+    (own,) = get(f"{url}/simple/fedops/", accept=JSON).json()["files"]
+    assert own["filename"] == f"fedops-{VERSION}-py3-none-any.whl"
     listed = get(f"{url}/simple/", accept=JSON)
     assert listed.headers["content-type"] == JSON
     assert [one["name"] for one in listed.json()["projects"]] == ["fedops", "toybase"]
     page = get(f"{url}/simple/toybase/")
     assert "toybase-1.1-py3-none-any.whl</a>" in page.text
     assert "#sha256=" in page.text
+    assert get(f"{url}/simple/FedOps/", user_agent=PIP_ON_WINDOWS).status_code == 200
     (file,) = get(f"{url}/simple/ToyBase/", accept=JSON, user_agent=PIP_ON_WINDOWS).json()["files"]
     assert file["filename"] == "toybase-1.2-py3-none-win_amd64.whl"
     got = get(str(httpx.URL(f"{url}/simple/toybase/").join(file["url"])))

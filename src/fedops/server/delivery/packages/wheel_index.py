@@ -83,9 +83,8 @@ class WheelIndex:
         """
         uv_arguments(platform)
         with self._guard:
-            found = self._known.get(platform) or self._read(platform)
+            found = self._ready(platform)
             if found:
-                self._known[platform] = found
                 return found
             going = self._begin(platform)
         if not going.over.wait(wait):
@@ -95,6 +94,17 @@ class WheelIndex:
         if going.error is not None:
             raise going.error
         return self._known[platform]
+
+    def prepared(self, platform: str) -> list[IndexedWheel]:
+        """Those that are there already. Nothing is prepared because of this."""
+        with self._guard:
+            return self._ready(platform)
+
+    def _ready(self, platform: str) -> list[IndexedWheel]:
+        found = self._known.get(platform) or self._read(platform)
+        if found:
+            self._known[platform] = found
+        return found
 
     def file(self, sha256: str, name: str) -> Path:
         """A wheel that the index names. ``NotFound``: it names no such."""
