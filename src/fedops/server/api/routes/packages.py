@@ -24,8 +24,8 @@ from fedops.server.services.services import Services
 
 router = api_router("device", PROTOCOL_CHECKED, prefix="/devices/me")
 index = APIRouter(prefix="/simple", tags=["index"], responses=ERRORS)
-#: pip does not come back for what is not there yet, so it is let wait. Seconds.
-WAIT_SECONDS = 100.0
+#: Who asks before all is there waits, for less time than proxies allow. pip comes again after a 503. Seconds.
+WAIT_SECONDS = 45.0
 _COMMIT = r"^([0-9a-f]{40}|[0-9a-f]{64})$"
 _PLATFORM = r"^3\.\d{1,2}/[a-z0-9_]+-[a-z0-9_.]+$"
 _FEDOPS = "fedops"

@@ -29,6 +29,8 @@ from fedops.storage.disk import disk_errors
 
 #: Whoever reaches the server may ask: for no more platforms than this.
 MAX_PLATFORMS = 8
+#: So many may wait until a platform is prepared; others are asked to come again.
+MAX_WAITING = 8
 #: What went wrong is said again for so long before it is tried again. Seconds.
 FAILED_SECONDS = 30.0
 
@@ -70,6 +72,7 @@ class WheelIndex:
         self._own = own
         self._guard = threading.Lock()
         self._one = threading.Lock()
+        self._waiting = threading.Semaphore(MAX_WAITING)
         self._known: dict[str, list[IndexedWheel]] = {}
         self._going: dict[str, _Preparation] = {}
 
@@ -87,7 +90,7 @@ class WheelIndex:
             if found:
                 return found
             going = self._begin(platform)
-        if not going.over.wait(wait):
+        if not self._wait(going, wait):
             raise Unavailable(
                 f"the packages for {platform} are being prepared: ask again in a moment"
             )
@@ -112,6 +115,15 @@ class WheelIndex:
         if found is None:
             raise NotFound(f"there is no file {name} with this sha256 in the index")
         return found
+
+    def _wait(self, going: _Preparation, seconds: float) -> bool:
+        """Whether it is over. Who waits holds a thread of the server, so only a few may."""
+        if going.over.is_set() or not self._waiting.acquire(blocking=False):
+            return going.over.is_set()
+        try:
+            return going.over.wait(seconds)
+        finally:
+            self._waiting.release()
 
     # --- preparing -----------------------------------------------------------------------------
 
