@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -61,10 +62,21 @@ class _Server(uvicorn.Server):
 
 
 @contextmanager
-def serving(app: Any, lifespan: str = "on", port: int = 0, ws: Any = "none") -> Iterator[int]:
-    """Serve ``app``; gives its port (0: any free one). The connections of a gate are watched by it."""
+def serving(
+    app: Any,
+    lifespan: str = "on",
+    port: int = 0,
+    ws: Any = "none",
+    certificate: Path | None = None,
+) -> Iterator[int]:
+    """Serve ``app``; gives its port (0: any free one). The connections of a gate are watched by it.
+
+    ``certificate``: the file of one and its key, to serve by TLS.
+    """
     gate = app if isinstance(app, Gate) else None
     watched: dict[str, Any] = {"http": partial(WatchedProtocol, gate.book)} if gate else {}
+    if certificate is not None:
+        watched["ssl_certfile"] = certificate
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", port))

@@ -25,7 +25,6 @@ BUILD_SECONDS = 900.0
 _COMPLETE = "complete.json"
 _VARIABLES = {
     "UV_OFFLINE": "1",
-    "UV_NO_INDEX": "1",
     "UV_FIND_LINKS": "",
     "UV_LINK_MODE": "hardlink",
 }
@@ -124,7 +123,7 @@ def _build(target: Path, wheels: Sequence[Path], python: Path, cache: Path, whos
     run_uv(["venv", "--no-project", "--python", str(python), place], **common)  # type: ignore[arg-type]
     listed.write_text("".join(map(_requirement, wheels)), encoding="utf-8")
     install = ["pip", "install", "--python", str(environment_python(target.resolve()))]
-    install += ["--no-deps", "--require-hashes", "--requirement", str(listed)]
+    install += ["--no-index", "--no-deps", "--require-hashes", "--requirement", str(listed)]
     run_uv(install, **common)  # type: ignore[arg-type]
 
 

@@ -14,7 +14,7 @@ from packaging.version import Version
 from fedops.core.errors import Invalid
 from fedops.environments.installed_wheels import SOURCE_ONLY, installed_wheels
 from fedops.environments.lock_file import Lock, preferred_lock, read_lock
-from fedops.environments.package_sources import source_variables
+from fedops.environments.package_sources import source_variables, without_index
 from fedops.environments.platform_names import uv_arguments, uv_variables
 from fedops.environments.uv import run_uv
 from fedops.storage.disk import disk_errors
@@ -141,8 +141,8 @@ def _run(folder: Path, platform: str, own_wheel: Path | None, made: set[Path]) -
     links = [source_variables().get("UV_FIND_LINKS", ""), *{str(one.parent) for one in made}]
     arguments = ["pip", "compile", "requirements.in", "--output-file", "pylock.toml", "--quiet"]
     arguments += ["--format", "pylock.toml", "--only-binary", ":all:", *uv_arguments(platform)]
-    if own_wheel is not None:
-        arguments += ["--overrides", "overrides.txt"]
+    arguments += ["--no-index"] if without_index() else []
+    arguments += ["--overrides", "overrides.txt"] if own_wheel is not None else []
     run_uv(
         arguments,
         seconds=LOCK_SECONDS,

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 #: What is handed on of what is meant for uv itself, credentials of an index included.
 _OF_UV = re.compile(
-    r"UV_(INDEX|DEFAULT_INDEX|INDEX_URL|EXTRA_INDEX_URL|FIND_LINKS|INDEX_STRATEGY|NO_INDEX|INDEX_\w+_(USERNAME|PASSWORD)"
+    r"UV_(INDEX|DEFAULT_INDEX|INDEX_URL|EXTRA_INDEX_URL|FIND_LINKS|INDEX_STRATEGY|INDEX_\w+_(USERNAME|PASSWORD)"
     r"|KEYRING_PROVIDER|HTTP_\w+|NATIVE_TLS|SYSTEM_CERTS|INSECURE_HOST|TORCH_BACKEND|OFFLINE)"
 )
 _PROXIES = re.compile(r"(https?|all|no)_proxy", re.IGNORECASE)
@@ -36,10 +36,15 @@ def source_variables(environ: Mapping[str, str] | None = None) -> dict[str, str]
     ):
         kept["UV_INDEX"] = " ".join(more.split())
         kept.setdefault("UV_INDEX_STRATEGY", "unsafe-best-match")  # pip looks into all of them, too
-    if pip.get("no-index", "").strip().lower() in ("1", "true", "yes", "on"):
-        kept.setdefault("UV_NO_INDEX", "1")
     certificates = env.get("SSL_CERT_FILE") or pip.get("cert", "").strip()
     return {**kept, **({"SSL_CERT_FILE": certificates} if certificates else {})}
+
+
+def without_index(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether packages come from find-links alone, as on a machine without a network."""
+    env = os.environ if environ is None else environ
+    said = env.get("UV_NO_INDEX") or _of_pip(env).get("no-index", "")
+    return said.strip().lower() in ("1", "true", "yes", "on")
 
 
 def _of_pip(env: Mapping[str, str]) -> dict[str, str]:

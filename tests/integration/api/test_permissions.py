@@ -47,6 +47,12 @@ BODIES = {
     "slot": {"size": 1, "wait": 0},
 }
 BYTES = {"content-type": "application/offset+octet-stream", "upload-offset": "0"}
+#: What a route asks for behind its path.
+QUERIES = {
+    f"GET {PREFIX}/devices/me/tasks/{{task}}/packages": f"?commit={'0' * 40}&platform=3.11/x86_64-windows"
+}
+#: What the index is asked for, and does not have.
+INDEX = {"project": "nothing", "filename": "nothing-1.0-py3-none-any.whl"}
 #: Who asks, beside the roles.
 NOBODY, DEVICE, ATTEMPT = "nobody", "device", "attempt"
 #: Tried in test_pages.py.
@@ -79,11 +85,11 @@ class Place:
         self, route: str, token: str | None, names: dict[str, str], query: str = ""
     ) -> httpx.Response:
         method, path = route.split(" ")
-        for name, value in {**MINE, **names}.items():
+        for name, value in {**INDEX, **MINE, **names}.items():
             path = path.replace(f"{{{name}}}", value)
         assert "{" not in path
         headers = HEADERS | ({"authorization": f"Bearer {token}"} if token else {})
-        url = self.world.url + path + query
+        url = self.world.url + path + (query or QUERIES.get(route, ""))
         if route == f"PATCH {PREFIX}/blobs/uploads/{{upload}}":
             return self.http.request(method, url, headers=headers | BYTES, content=b"12345")
         plain = {"wait": 0} if method == "POST" else {} if method in ("PUT", "PATCH") else None

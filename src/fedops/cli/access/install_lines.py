@@ -29,15 +29,16 @@ def install_lines(join_url: str) -> list[str]:
     """
     url, fingerprint = split_fingerprint(join_url)
     url = url.rstrip("/")
-    certificate, fetch = "", []
+    certificate, fetch, ours = "", [], ""
     if fingerprint is not None:
         words = " ".join(shlex.quote(word) for word in (url, fingerprint, "fedops/ca.pem"))
         fetch = [f'fedops/bin/python -c "{_FETCH}" {words} &&']
         certificate = " --cert fedops/ca.pem"
+        ours = "REQUESTS_CA_BUNDLE= CURL_CA_BUNDLE= "  # these stand above --cert
     return [
         "python3 -m venv fedops &&",
         *fetch,
-        "PIP_CONFIG_FILE=/dev/null fedops/bin/python -m pip --isolated install "
+        f"{ours}PIP_CONFIG_FILE=/dev/null fedops/bin/python -m pip --isolated install "
         f"--timeout {_WAIT}{certificate} "
         f"--index-url {shlex.quote(url + '/simple/')} fedops",
     ]

@@ -19,15 +19,16 @@ from fedops.server.api.http.protocol_check import PROTOCOL_CHECKED
 from fedops.server.api.http.routers import api_router
 from fedops.server.delivery.packages import commit_packages
 from fedops.server.delivery.packages.commit_packages import Key
-from fedops.server.delivery.packages.wheel_index import IndexedWheel
+from fedops.server.delivery.packages.wheel_index import IndexedWheel, WheelIndex
 from fedops.server.services.services import Services
 
 router = api_router("device", PROTOCOL_CHECKED, prefix="/devices/me")
 index = APIRouter(prefix="/simple", tags=["index"], responses=ERRORS)
-#: pip does not come back for what is not there yet, so it is let wait. Seconds.
-WAIT_SECONDS = 100.0
+#: Who asks before all is there waits, for less time than proxies allow. pip comes again after a 503. Seconds.
+WAIT_SECONDS = 45.0
 _COMMIT = r"^([0-9a-f]{40}|[0-9a-f]{64})$"
 _PLATFORM = r"^3\.\d{1,2}/[a-z0-9_]+-[a-z0-9_.]+$"
+_FEDOPS = "fedops"
 _JSON = "application/vnd.pypi.simple.v1+json"
 
 
@@ -57,7 +58,8 @@ def task_packages(
 @index.get("/", response_class=Response)
 def projects(request: Request) -> Response:
     """The packages that a device on the caller's platform installs. Needs no token."""
-    names = sorted({wheel.project for wheel in _wheels(request)})
+    found = _index(request).prepared(_platform(request))
+    names = sorted({_FEDOPS, *(wheel.project for wheel in found)})
     if _takes_json(request):
         body = {"meta": {"api-version": "1.0"}, "projects": [{"name": name} for name in names]}
         return JSONResponse(body, media_type=_JSON)
@@ -70,7 +72,10 @@ def project_files(
 ) -> Response:
     """The wheel of a package for the caller's platform, with its sha256. Needs no token."""
     name = canonicalize_name(project)
-    found = [wheel for wheel in _wheels(request) if wheel.project == name]
+    index_, platform = _index(request), _platform(request)
+    # Who installs begins with FedOps: only then something is prepared, whatever a stranger asks for.
+    there = index_.wheels(platform, WAIT_SECONDS) if name == _FEDOPS else index_.prepared(platform)
+    found = [wheel for wheel in there if wheel.project == name]
     if not found:
         raise NotFound(f"this server has FedOps and what it needs, and no package '{project}'")
     if _takes_json(request):
@@ -97,16 +102,20 @@ def wheel_file(
     request: Request,
 ) -> FileResponse:
     """A wheel. Needs no token."""
-    services: Services = request.app.state.services
     return FileResponse(
-        services.index.file(sha256, filename), media_type="application/octet-stream"
+        _index(request).file(sha256, filename), media_type="application/octet-stream"
     )
 
 
-def _wheels(request: Request) -> list[IndexedWheel]:
+def _index(request: Request) -> WheelIndex:
     services: Services = request.app.state.services
-    agent = request.headers.get("user-agent", "")
-    return services.index.wheels(platform_of_agent(agent) or _here(), WAIT_SECONDS)
+    return services.index
+
+
+def _platform(request: Request) -> str:
+    """Of who asks, as pip and uv say it; else that of this server."""
+    told = platform_of_agent(request.headers.get("user-agent", ""))
+    return told or _here()
 
 
 def _here() -> str:

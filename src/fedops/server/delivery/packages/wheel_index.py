@@ -29,6 +29,8 @@ from fedops.storage.disk import disk_errors
 
 #: Whoever reaches the server may ask: for no more platforms than this.
 MAX_PLATFORMS = 8
+#: So many may wait until a platform is prepared; others are asked to come again.
+MAX_WAITING = 8
 #: What went wrong is said again for so long before it is tried again. Seconds.
 FAILED_SECONDS = 30.0
 
@@ -70,6 +72,7 @@ class WheelIndex:
         self._own = own
         self._guard = threading.Lock()
         self._one = threading.Lock()
+        self._waiting = threading.Semaphore(MAX_WAITING)
         self._known: dict[str, list[IndexedWheel]] = {}
         self._going: dict[str, _Preparation] = {}
 
@@ -83,12 +86,11 @@ class WheelIndex:
         """
         uv_arguments(platform)
         with self._guard:
-            found = self._known.get(platform) or self._read(platform)
+            found = self._ready(platform)
             if found:
-                self._known[platform] = found
                 return found
             going = self._begin(platform)
-        if not going.over.wait(wait):
+        if not self._wait(going, wait):
             raise Unavailable(
                 f"the packages for {platform} are being prepared: ask again in a moment"
             )
@@ -96,12 +98,32 @@ class WheelIndex:
             raise going.error
         return self._known[platform]
 
+    def prepared(self, platform: str) -> list[IndexedWheel]:
+        """Those that are there already. Nothing is prepared because of this."""
+        with self._guard:
+            return self._ready(platform)
+
+    def _ready(self, platform: str) -> list[IndexedWheel]:
+        found = self._known.get(platform) or self._read(platform)
+        if found:
+            self._known[platform] = found
+        return found
+
     def file(self, sha256: str, name: str) -> Path:
         """A wheel that the index names. ``NotFound``: it names no such."""
         found = self._store.find(sha256, name)
         if found is None:
             raise NotFound(f"there is no file {name} with this sha256 in the index")
         return found
+
+    def _wait(self, going: _Preparation, seconds: float) -> bool:
+        """Whether it is over. Who waits holds a thread of the server, so only a few may."""
+        if going.over.is_set() or not self._waiting.acquire(blocking=False):
+            return going.over.is_set()
+        try:
+            return going.over.wait(seconds)
+        finally:
+            self._waiting.release()
 
     # --- preparing -----------------------------------------------------------------------------
 
