@@ -104,6 +104,12 @@ def plan_task(session: Session, body: TaskCreate, config_of: ConfigOf) -> Planne
     return Planned(body.bundle, config)
 
 
+def changes_app(session: Session, name: str, body: TaskUpdate) -> bool:
+    """Whether later runs would use another app or config. A draft has none to be changed yet."""
+    has_app = require_task(session, name).bundle is not None
+    return body.bundle is not None or (has_app and body.overrides is not None)
+
+
 def plan_update(session: Session, name: str, body: TaskUpdate, config_of: ConfigOf) -> Planned:
     """What a changed task would use. Whatever is wrong with it is raised."""
     row = require_task(session, name)
