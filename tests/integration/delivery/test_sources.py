@@ -208,7 +208,9 @@ def test_names_that_no_file_may_have_are_refused(
 def test_too_many_files_are_refused(mirror: GitMirror, repository: GitRepository) -> None:
     blob = repository.blob(b"")
     repository.commit_tree(*(f"100644 blob {blob}\t{number}.py" for number in range(10_001)))
-    with pytest.raises(Invalid, match=r"10,001 files .* 10,000 files and 512 MiB are taken at most"):
+    with pytest.raises(
+        Invalid, match=r"10,001 files .* 10,000 files and 512 MiB are taken at most"
+    ):
         _checked_out(mirror, repository)
 
 
