@@ -51,6 +51,9 @@ CONFIG = """
 num_rounds = 1
 clients_per_round = 1
 random_seed = 3
+[dataset]
+features = {width}
+classes = [0, 1]
 [model]
 _target_ = "points.parts.model"
 """
@@ -66,7 +69,7 @@ def app_files(
         "points/__init__.py": "",
         "points/client_app.py": CLIENT_APP,
         "points/parts.py": PARTS.format(width=width),
-        "points/config.toml": CONFIG,
+        "points/config.toml": CONFIG.format(width=width),
     }
     return files | {path.replace("__", "/"): text for path, text in other.items()}
 

@@ -137,7 +137,7 @@ def _exported(app_dir: Path) -> str:
         raise Unavailable(f"uv.lock cannot be read: {error}") from None
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
-        raise Invalid(f"uv.lock cannot be read: {said[-1][:300] if said else 'uv said nothing'}")
+        raise Invalid(f"uv.lock cannot be read: {said[0][:300] if said else 'uv said nothing'}")
     return done.stdout.decode(errors="replace")
 
 

@@ -38,6 +38,18 @@ def tell_members(session: Session, task: str) -> None:
     notify(session, *(DeviceChanged(device) for device in session.scalars(query)))
 
 
+def renew_problems(session: Session, task: str) -> None:
+    """A task's state changed: its devices hear of it though they say nothing new themselves."""
+    now_is = membership_problems(session, [task])
+    query = select(DeviceRow).join(MembershipRow, MembershipRow.device_id == DeviceRow.id)
+    for row in session.scalars(query.where(MembershipRow.task == task)):
+        others = [text for text in row.problems if not text.startswith(f"task '{task}' is ")]
+        if row.problems != [*others, *now_is]:
+            row.problems = [*others, *now_is]
+    session.flush()
+    tell_members(session, task)
+
+
 def membership_problems(session: Session, names: Sequence[str]) -> list[str]:
     """What is wrong with the tasks a device asks for: one sentence each."""
     rows = {row.name: row for row in session.scalars(select(TaskRow))}

@@ -29,6 +29,8 @@ from fedops.server.protocol.refusals import TooLarge, TooMany
 _TOO_MUCH = "this device calls more often, or sends more, than one device may"
 #: The largest body of who needs no credential, and of a join. Bytes.
 STRANGER_BYTES, JOIN_BYTES = 64 << 10, 16 << 10
+#: The largest of a call that is signed. Bytes.
+SIGNED_BYTES = 1 << 20
 #: After an answer, so many bytes of a body that nobody reads may come; before more the connection is closed.
 _LEFT_OVER = 64 << 10
 #: So many credentials from addresses that guess are looked up at a time.
@@ -51,6 +53,8 @@ class Places:
     open: tuple[str, ...]
     #: Apps that look at the credential themselves before they read.
     own: tuple[str, ...]
+    #: Of the API, too: what is below it is signed by who sends it, and read whole to see that. None: nothing.
+    signed: str | None = None
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,8 @@ class Gate:
         address = party_of((scope.get("client") or ("",))[0])
         if path == places.join:
             return self._admit_join(scope, head, receive, send, address)
+        if places.signed is not None and path.startswith(places.signed + "/"):
+            return self._admit_signed(scope, head, receive, send, address)
         own = any(path == one or path.startswith(one + "/") for one in places.own)
         who = await self._caller(head, address)
         if not isinstance(who, Principal):
@@ -250,6 +256,30 @@ class Gate:
             await send(message)
 
         return _at_most(JOIN_BYTES, head, receive), count
+
+
+    # --- signed calls --------------------------------------------------------------------------
+
+    def _admit_signed(
+        self,
+        scope: Scope,
+        head: Mapping[bytes, bytes],
+        receive: Receive,
+        send: Send,
+        address: str,
+    ) -> tuple[Receive, Send]:
+        """A signature that does not fit is a guess."""
+        guesses = self._traffic.guesses
+        if wait := guesses.wait(address):
+            raise TooMany(f"too many calls with wrong signatures came from {address}", wait)
+        send = with_headers(scope, send)
+
+        async def count(message: Message) -> None:
+            if message["type"] == "http.response.start" and message["status"] == 403:
+                guesses.take(address)
+            await send(message)
+
+        return _at_most(SIGNED_BYTES, head, receive), count
 
 
 def _has_body(head: Mapping[bytes, bytes]) -> bool:

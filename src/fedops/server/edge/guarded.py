@@ -46,6 +46,7 @@ def guarded(
             join=PREFIX + "/join",
             open=(PREFIX + "/sign-in", PREFIX + "/tls-upgrade"),
             own=(PREFIX + "/work", PREFIX + "/blobs"),
+            signed=PREFIX + "/hooks",
         ),
         traffic,
         ConnectionBook(proxies=settings.listed_proxies),

@@ -12,7 +12,7 @@ from fedops.core.errors import Conflict
 from fedops.core.states import TASK_TRANSITIONS, CommitStatus, TaskStatus
 from fedops.server.database.compare_and_set import transition
 from fedops.server.database.tables import CommitRow, SourceRow, TaskRow
-from fedops.server.devices.membership import tell_members
+from fedops.server.devices.membership import renew_problems
 from fedops.server.events import event_log
 from fedops.server.events.event_log import Change
 
@@ -44,7 +44,7 @@ def make_ready(
     if before is not None:
         change = Change(event_log.SERVER, why, now)
         event_log.append_transition(session, change, f"task {row.name}", (before, TaskStatus.READY))
-    tell_members(session, row.name)
+    renew_problems(session, row.name)
 
 
 def waits_for(session: Session, row: TaskRow) -> tuple[str, bool]:

@@ -22,7 +22,7 @@ from fedops.server.database.compare_and_set import transition
 from fedops.server.database.read_models import read_as
 from fedops.server.database.tables import MembershipRow, RunRow, TaskRow
 from fedops.server.devices import availability
-from fedops.server.devices.membership import tell_members
+from fedops.server.devices.membership import renew_problems, tell_members
 from fedops.server.events import event_log
 from fedops.server.events.event_log import Change
 from fedops.server.models import versions
@@ -102,6 +102,12 @@ def plan_task(session: Session, body: TaskCreate, config_of: ConfigOf) -> Planne
         raise Conflict(_taken(body.name))
     config = effective_config(config_of(body.bundle), body.overrides, body.name)
     return Planned(body.bundle, config)
+
+
+def changes_app(session: Session, name: str, body: TaskUpdate) -> bool:
+    """Whether later runs would use another app or config. A draft has none to be changed yet."""
+    has_app = require_task(session, name).bundle is not None
+    return body.bundle is not None or (has_app and body.overrides is not None)
 
 
 def plan_update(session: Session, name: str, body: TaskUpdate, config_of: ConfigOf) -> Planned:
@@ -186,7 +192,7 @@ def _move(session: Session, name: str, new: TaskStatus, now: float) -> TaskRead:
     if before is not None:
         change = Change(event_log.OPERATOR, "asked for", now)
         event_log.append_transition(session, change, f"task {name}", (before, new))
-        tell_members(session, name)
+        renew_problems(session, name)
     return task_read(session, row)
 
 

@@ -85,9 +85,14 @@ def get_task(task: Named, server: Server) -> TaskRead:
 async def update_task(task: Named, body: TaskUpdate, server: Server) -> TaskRead:
     """Change the app, the overrides or the description, for runs to come."""
     opened = app_bundles.config_from(server.artifacts)
-    if body.bundle is not None or body.overrides is not None:
+    if await run_in_threadpool(_is_tried, server, task, body):
         await server.require_sound(lambda s: tasks.plan_update(s, task, body, opened))
     return await server.change(lambda s: tasks.update_task(s, task, body, opened, server.clock()))
+
+
+def _is_tried(server: Services, task: str, body: TaskUpdate) -> bool:
+    with server.db.read() as session:
+        return tasks.changes_app(session, task, body)
 
 
 @router.post("/tasks/{task}/archive")

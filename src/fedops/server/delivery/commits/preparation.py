@@ -81,7 +81,7 @@ class CommitPreparation:
         """``private``: folders that are no source."""
         self._transactions = transactions
         self._mirrors = mirrors
-        self._checks = checks
+        self.checks = checks
         self._store = store
         self._private = private
         self._limits = limits
@@ -156,7 +156,7 @@ class CommitPreparation:
         root.mkdir()
         made = self._lay_out(work, root)
         try:
-            required = self._checks.pack(made.app_dir, file)
+            required = self.checks.pack(made.app_dir, file)
         except Invalid as error:
             raise Invalid(without_place(error.message, root)) from None
         if file.stat().st_size > self._limits.bundle:
@@ -166,7 +166,7 @@ class CommitPreparation:
             )
         bundle = app_bundles.read_bundle(file, "the bundle of the commit")
         config = tasks.effective_config(bundle.config, work.overrides, work.task)
-        checked = self._checks.check(file, config)
+        checked = self.checks.check(file, config)
         if checked.problem:
             raise Invalid(checked.problem)
         before = self._bundle_before(work)
