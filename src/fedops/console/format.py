@@ -11,7 +11,13 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from fedops.core.states import Enrolment, ProcessStatus, RunStatus
+from fedops.core.states import (
+    DeploymentHealth,
+    Enrolment,
+    ProcessStatus,
+    RolloutStatus,
+    RunStatus,
+)
 
 COLOURS: Mapping[str, str] = {
     RunStatus.RUNNING: "cyan",
@@ -27,6 +33,13 @@ COLOURS: Mapping[str, str] = {
     Enrolment.APPROVED: "green",
     Enrolment.PENDING: "yellow",
     Enrolment.QUARANTINED: "red",
+    RolloutStatus.WAVING: "cyan",
+    RolloutStatus.HOLDING: "green",
+    DeploymentHealth.HEALTHY: "green",
+    DeploymentHealth.PROGRESSING: "cyan",
+    DeploymentHealth.WAITING: "yellow",
+    DeploymentHealth.STALLED: "red",
+    DeploymentHealth.DEGRADED: "red",
     "not ready": "yellow",
     "offline": "red",
     "online": "green",

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from fedops.cli import completion, options
-from fedops.cli.insight.scores import add_to_tasks
+from fedops.cli.delivery import rollouts
+from fedops.cli.insight import scores
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.tasks import task_fields, tasks_table
 from fedops.core import contracts as c
@@ -126,4 +127,5 @@ def config_lines(config: dict[str, object], prefix: str = "") -> str:
     return "\n".join(lines)
 
 
-add_to_tasks(app)
+rollouts.add_to_tasks(app)
+scores.add_to_tasks(app)

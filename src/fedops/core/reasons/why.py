@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fedops.core.contracts import EngineProgress, ProcessReport, Stage
-from fedops.core.delivery.words import is_about_code
 from fedops.core.reasons import next_steps
+from fedops.core.reasons.commits import is_about_code
 from fedops.core.reasons.durations import (
     NAMED,
     duration,

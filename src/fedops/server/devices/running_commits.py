@@ -11,7 +11,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ParameterContract
-from fedops.core.delivery.words import other_folder, runs_other_commit
+from fedops.core.reasons.commits import other_folder, runs_other_commit
 from fedops.server.database.tables import CommitRow, DeploymentRow, DeviceRow, RunRow
 
 

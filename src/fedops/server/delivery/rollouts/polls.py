@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import DeploymentReport, WorkPoll
-from fedops.core.delivery.words import short_commit
+from fedops.core.reasons.commits import short_commit
 from fedops.core.states import (
     ATTEMPT_LIVE,
     DEPLOYMENT_TRANSITIONS,
