@@ -56,7 +56,7 @@ class Fleet:
         authorities: str = "",
         bad_commits: Sequence[str] | None = None,
     ) -> None:
-        """``bad_commits``: those that fail, of devices whose code comes from the server. None: it does not."""
+        """``bad_commits``: what fails, where the code of devices comes from the server. None: it does not."""
         deploys = {} if bad_commits is None else {"deploys": {"bad": list(bad_commits)}}
         self.count = len(tokens)
         self._log = log
