@@ -6,7 +6,7 @@
 #   make docs-test  type all commands of the README, the tutorials and the how-tos (some minutes)
 #   make check   formatting, lint, types, import contracts, rooms
 #   make bench   the benchmarks
-#   make scale   a round of a thousand devices on this machine (ARGS="--devices 300" for fewer)
+#   make scale   a round, and a rollout, of a thousand devices on this machine (ARGS="--devices 300" for fewer)
 #   make attack  what others notice while a server is attacked: ten minutes at most (ARGS="--quick")
 #   make chaos   50 runs whose processes are killed, frozen and cut off (ARGS="--schedules 5 --seed 2")
 #   make containers  build the images of deploy/, run them and train with them (needs buildah and podman)
@@ -64,6 +64,7 @@ bench: $(STAMP)
 
 scale: $(STAMP)
 	@$(BIN)/python benchmarks/thousand_devices.py $(ARGS)
+	@$(BIN)/python benchmarks/rollout_to_many.py $(ARGS)
 
 attack: $(STAMP)
 	@$(BIN)/python benchmarks/attack.py $(ARGS)

@@ -54,7 +54,10 @@ class Fleet:
         processes: int = 2,
         train_seconds: float = 0.0,
         authorities: str = "",
+        bad_commits: Sequence[str] | None = None,
     ) -> None:
+        """``bad_commits``: what fails, where the code of devices comes from the server. None: it does not."""
+        deploys = {} if bad_commits is None else {"deploys": {"bad": list(bad_commits)}}
         self.count = len(tokens)
         self._log = log
         names = list(tokens)
@@ -65,6 +68,7 @@ class Fleet:
                 "authorities": authorities,
                 "tokens": {name: tokens[name] for name in share},
                 "tasks": list(tasks),
+                **deploys,
                 "train_seconds": train_seconds,
                 "spread_seconds": SPREAD_SECONDS * self.count,
             }

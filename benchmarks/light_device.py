@@ -30,6 +30,7 @@ from fedops.core.contracts.training import (
     CONFIG,
 )
 from fedops.storage.payloads import Payload, pack_payload, values_of
+from fedops.testing.light_deployments import LightDeployment
 
 TUS = "1.0.0"
 #: They stand for a thousand other machines, and must not take the server's cores from it.
@@ -55,6 +56,9 @@ class LightDevice:
         self._has: list[str] = []  # digests of models, the newest last
         self._turn = asyncio.Lock()
         self._random = random.Random(name)
+        self._deploying = _deploying(spec)
+        #: Which commit it fetches next, and when (``time.monotonic``).
+        self._fetches: tuple[tuple[str, int], float] | None = None
         self._life = hashlib.sha256(name.encode()).hexdigest()[:16]
 
     async def live(self, delay: float) -> None:
@@ -96,6 +100,10 @@ class LightDevice:
             "after": revision,
             "wait": WAIT_SECONDS,
         }
+        if self._deploying is not None:
+            body["deployments"] = [self._deploying.report]
+            if self._fetches is not None:
+                body["wait"] = min(max(self._fetches[1] - time.monotonic(), 0.0), WAIT_SECONDS)
         answer = await self._poll_line.call("POST", "/work", [json.dumps(body).encode()])
         work = answer.json()
         self._tally.polls += 1
@@ -110,7 +118,28 @@ class LightDevice:
             if task is not None and not task.done():
                 task.cancel()
                 self._tally.ended["cancelled"] += 1
+        if self._deploying is not None:
+            await self._deploy(self._deploying, work.get("deployments", ()))
         return int(work["revision"])
+
+    async def _deploy(self, mine: LightDeployment, wanted: Sequence[Mapping[str, Any]]) -> None:
+        """Fetch a commit when it is time to, and try it: nothing is built."""
+        if not mine.is_new(wanted):
+            mine.hear(wanted)
+            return
+        one = next(one for one in wanted if one["task"] == mine.task)
+        key = (one["commit"], one["attempt"])
+        if self._fetches is None or self._fetches[0] != key:
+            self._fetches = (key, time.monotonic() + one["after_seconds"])
+        if time.monotonic() < self._fetches[1] or one["hold"]:
+            return
+        answer = await self._steadily("GET", f"/blobs/{one['bundle']['sha256']}", keep=False)
+        if answer.size != one["bundle"]["size"]:
+            raise Refused(0, f"{answer.size} bytes of a bundle of {one['bundle']['size']}")
+        self._tally.bytes_down += answer.size
+        self._fetches = None
+        mine.hear(wanted)
+        self._tally.deployed[f"{key[0][:7]} {mine.report['status']}"] += 1
 
     # --- one assignment ----------------------------------------------------------------------
 
@@ -266,6 +295,14 @@ class LightDevice:
                 self._trouble(error)
                 await asyncio.sleep(pause * self._random.uniform(0.5, 1.5))
                 pause = min(2 * pause, _BACKOFF_SECONDS[1])
+
+
+def _deploying(spec: Mapping[str, Any]) -> LightDeployment | None:
+    """None: it was given its folder, and asks for no commit."""
+    if "deploys" not in spec:
+        return None
+    bad = spec["deploys"]["bad"]
+    return LightDeployment(spec["tasks"][0], lambda commit: "bad" if commit in bad else "good")
 
 
 def _path(location: str) -> str:

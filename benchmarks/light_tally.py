@@ -19,6 +19,8 @@ class Tally:
     cuts: int = 0
     models: int = 0
     ended: Counter[str] = field(default_factory=Counter)
+    #: What became of commits that devices were to run: of each how many they run, and how many failed.
+    deployed: Counter[str] = field(default_factory=Counter)
     #: Calls beside polls that one update took: number of calls -> how often.
     calls_per_update: Counter[int] = field(default_factory=Counter)
     download_seconds: list[float] = field(default_factory=list)

@@ -28,6 +28,16 @@ def runs(ctx: click.Context, incomplete: str) -> list[str]:
     return _offered(ctx, incomplete, lambda client: (str(run.id) for run in client.runs()))
 
 
+def commits(ctx: click.Context, incomplete: str) -> list[str]:
+    """The newest commits of the task that is named, that begin so."""
+    task = ctx.params.get("name")
+
+    def names(client: Any) -> Iterable[str]:
+        return (one.commit[:12] for one in client.delivery(task).commits)
+
+    return _offered(ctx, incomplete, names) if task else []
+
+
 def _offered(
     ctx: click.Context, incomplete: str, names: Callable[[Any], Iterable[str]]
 ) -> list[str]:

@@ -72,7 +72,7 @@ COMMANDS = {
     ),
     "task": (
         "fedops.cli.commands.tasks",
-        "What is to be learned: create, list, show, update, archive, ...",
+        "What is to be learned: create, list, status, rollout, update, ...",
     ),
     "run": (
         "fedops.cli.commands.runs",

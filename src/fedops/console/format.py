@@ -11,7 +11,15 @@ from rich.console import JustifyMethod
 from rich.table import Table
 from rich.text import Text
 
-from fedops.core.states import CommitStatus, Enrolment, ProcessStatus, RunStatus, TaskStatus
+from fedops.core.states import (
+    CommitStatus,
+    DeploymentHealth,
+    Enrolment,
+    ProcessStatus,
+    RolloutStatus,
+    RunStatus,
+    TaskStatus,
+)
 
 COLOURS: Mapping[str, str] = {
     RunStatus.RUNNING: "cyan",
@@ -31,6 +39,13 @@ COLOURS: Mapping[str, str] = {
     CommitStatus.CHECKING: "cyan",
     CommitStatus.SOUND: "green",
     CommitStatus.REFUSED: "red",
+    RolloutStatus.WAVING: "cyan",
+    RolloutStatus.HOLDING: "green",
+    DeploymentHealth.HEALTHY: "green",
+    DeploymentHealth.PROGRESSING: "cyan",
+    DeploymentHealth.WAITING: "yellow",
+    DeploymentHealth.STALLED: "red",
+    DeploymentHealth.DEGRADED: "red",
     "not ready": "yellow",
     "offline": "red",
     "online": "green",

@@ -7,3 +7,4 @@ from fedops.testing.in_memory_server import InMemoryServer as InMemoryServer
 from fedops.testing.in_memory_work import Refused as Refused
 from fedops.testing.in_memory_work import Work as Work
 from fedops.testing.in_memory_work import trained_by as trained_by
+from fedops.testing.light_deployments import LightDeployment as LightDeployment

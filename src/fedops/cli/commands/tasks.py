@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from fedops.cli import completion, options
+from fedops.cli.delivery import rollouts
 from fedops.cli.delivery.source_options import Git, Poll, Ref, Subfolder, TypedSource
 from fedops.cli.delivery.task_sources import add_to_tasks as add_sources
 from fedops.cli.delivery.task_sources import wait_for_app
-from fedops.cli.insight.scores import add_to_tasks
+from fedops.cli.insight import scores
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.tasks import task_fields, tasks_table
 from fedops.core import contracts as c
@@ -157,5 +158,6 @@ def config_lines(config: dict[str, object], prefix: str = "") -> str:
     return "\n".join(lines)
 
 
-add_to_tasks(app)
 add_sources(app)
+rollouts.add_to_tasks(app)
+scores.add_to_tasks(app)

@@ -61,6 +61,11 @@ def look_or_stop(run_id: int) -> str:
     return f"see 'fedops device list', mend what is missing there, or 'fedops run stop {run_id}'"
 
 
+def follow_rollout(task: str, run_id: int) -> str:
+    """Of a run whose devices run another commit."""
+    return f"'fedops task status {task}' tells how far they are, or 'fedops run stop {run_id}'"
+
+
 def start_device() -> str:
     """Of a device that is not heard."""
     return "start 'fedops client run' on it"

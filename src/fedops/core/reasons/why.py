@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from fedops.core.contracts import EngineProgress, ProcessReport, Stage
 from fedops.core.reasons import next_steps
+from fedops.core.reasons.commits import is_about_code
 from fedops.core.reasons.durations import (
     NAMED,
     duration,
@@ -334,6 +335,8 @@ def _or_stop(run: RunFacts, progress: EngineProgress) -> str:
     needed = progress.needed or run.needed
     if needed <= ready:
         return ""
+    if run.unavailable and all(map(is_about_code, run.unavailable.values())):
+        return f"; {next_steps.follow_rollout(run.task, run.id)}"
     there = len(run.devices) >= needed and all(d.online for d in run.devices)
     step = next_steps.look_or_stop if there else next_steps.start_or_stop
     return f"; {step(run.id)}"

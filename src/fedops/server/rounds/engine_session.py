@@ -46,6 +46,7 @@ from fedops.server.database.tables import (
     RunRow,
 )
 from fedops.server.devices import availability
+from fedops.server.devices.running_commits import running_other_code
 from fedops.server.events.event_log import Change
 from fedops.server.models import versions
 from fedops.server.rounds import open_rounds
@@ -223,11 +224,13 @@ def candidates(session: Session, attempt_id: int, now: float) -> Candidates:
     _, run = require_current_attempt(session, attempt_id, lock=False)
     history, busy = _history(session, run), open_work.busy_with(session, run.id)
     benches = bench_results.bench_seconds(session, run.task) if _asks_for_seconds(run) else {}
+    other_code = running_other_code(session, run)
     found = [
         Candidate(
             device=row.name,
             node_id=str(row.node_number),
-            unavailable=availability.unavailable_because(row, run.task, run.refused, now),
+            unavailable=availability.unavailable_because(row, run.task, run.refused, now)
+            or other_code.get(row.name),
             evaluates_only=availability.evaluates_only(row),
             examples=availability.training_examples(row),
             busy_with=busy.get(row.id),

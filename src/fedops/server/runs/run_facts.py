@@ -24,6 +24,7 @@ from fedops.server.devices.availability import (
     task_devices,
 )
 from fedops.server.devices.narrowed_view import without_others
+from fedops.server.devices.running_commits import running_other_code
 from fedops.server.models import gate, versions
 from fedops.server.runs import stopping, time_limits
 from fedops.server.runs.control import rebuild_again
@@ -49,7 +50,8 @@ def run_facts(
     devices = [] if run.status in RUN_TERMINAL else _devices(session, run, progress, now, within)
     trains = progress is not None and progress.phase == "training"
     waits = progress is not None and progress.phase == "waiting"
-    reasons = {d.name: _not_training(d, run) for d in devices if waits}
+    other_code = running_other_code(session, run) if waits else {}
+    reasons = {d.name: _not_training(d, run) or other_code.get(d.name) for d in devices if waits}
     ending = run.status in (RunStatus.STOPPING, RunStatus.PAUSING)
     since = attempt.progress_at if attempt else None
     shortage = shortages.current
@@ -148,7 +150,12 @@ def _progress(attempt: AttemptRow | None) -> EngineProgress | None:
 def run_plan(session: Session, run: RunRow, now: float) -> RunPlan:
     """What the run's rounds will be like with the devices that are ready now."""
     members = [device_facts(row, (run.task,), now) for row in task_devices(session, run.task)]
-    there = [d for d in members if reason_against(d, run.task, run.refused) is None]
+    other_code = running_other_code(session, run)
+    there = [
+        d
+        for d in members
+        if reason_against(d, run.task, run.refused) is None and d.name not in other_code
+    ]
     evaluating = sum(evaluates_only(device) for device in there)
     ready = len(there) - evaluating
     wanted, counts_with = numbers_of_round(run, ready)

@@ -67,6 +67,7 @@ def test_each_device_is_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
         return of_device(row, *args, **more)
 
     monkeypatch.setattr(run_facts, "task_devices", lambda session, task: rows)
+    monkeypatch.setattr(run_facts, "running_other_code", lambda session, run: {})
     monkeypatch.setattr(run_facts, "device_facts", noted)
     found = run_facts.run_facts(Session(), _run(), _attempt("waiting"), ServerSettings(), NOW)
     assert looked_at == [row.name for row in rows] == [device.name for device in found.devices]

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from sqlalchemy.orm import Session
 
-from fedops.core.delivery.words import short_commit
 from fedops.core.errors import Invalid
+from fedops.core.reasons.commits import short_commit
 from fedops.server.database.tables import CommitRow, TaskRow
 from fedops.server.events import event_log
 from fedops.server.events.event_log import Change

@@ -13,9 +13,10 @@ from contextlib import contextmanager
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from fedops.core.contracts import RolloutPolicy
 from fedops.core.delivery.waves import StepKind, WaveStep
-from fedops.core.delivery.words import short_commit
 from fedops.core.errors import FedOpsError
+from fedops.core.reasons.commits import short_commit
 from fedops.core.reasons.durations import pluralised
 from fedops.core.states import ROLLOUT_MOVING, CommitStatus, RolloutStatus, TaskStatus
 from fedops.failpoints import reached
@@ -223,7 +224,7 @@ def newest_untried(session: Session, task: str) -> CommitRow | None:
     query = select(RolloutRow.policy).where(
         RolloutRow.task == task, RolloutRow.commit == commit.commit
     )
-    tried = [rollout_rows.RolloutPolicy.model_validate(one) for one in session.scalars(query)]
+    tried = [RolloutPolicy.model_validate(one) for one in session.scalars(query)]
     return None if policy in tried else commit
 
 

@@ -17,8 +17,8 @@ from fedops.core.contracts import (
     RolloutRead,
     SourceRead,
 )
-from fedops.core.delivery.words import short_commit
 from fedops.core.reasons import next_steps
+from fedops.core.reasons.commits import short_commit
 from fedops.core.states import Enrolment, RolloutStatus
 from fedops.server.database.tables import (
     CommitRow,

@@ -7,9 +7,9 @@ from typing import Any, Self
 
 from sqlalchemy import Row
 
-from fedops.core.delivery.words import short_commit
 from fedops.core.presence import is_online
 from fedops.core.reasons import next_steps
+from fedops.core.reasons.commits import short_commit
 from fedops.core.reasons.durations import duration
 from fedops.core.states import ROLLOUT_MOVING, DeploymentHealth, DeploymentStatus, RolloutStatus
 from fedops.server.database.tables import RolloutRow

@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import DeploymentReport, WorkPoll
-from fedops.core.delivery.words import short_commit
+from fedops.core.reasons.commits import short_commit
 from fedops.core.states import (
     ATTEMPT_LIVE,
     DEPLOYMENT_TRANSITIONS,
@@ -106,7 +106,7 @@ def _note(
     plain = report.model_dump(mode="json")
     if {**row.report, "seconds": 0.0} == {**plain, "seconds": 0.0} and _is_told(row, report):
         return
-    was_local = row.report.get("local", False)
+    was_local, was_settled = row.report.get("local", False), _is_settled(row)
     row.report, row.reported_at = plain, now
     if report.local and not was_local:
         row.desired, row.rollout, row.wave = None, None, None
@@ -116,7 +116,13 @@ def _note(
         _tell_runs(session, row.task)
     if report.local or _is_of(row, report):
         _note_status(session, row, name, report, now)
+    if was_settled != _is_settled(row):  # it is told less, or more, of what it is to run
+        notify(session, DeviceChanged(row.device_id))
     notify(session, WorkForRollouts())
+
+
+def _is_settled(row: DeploymentRow) -> bool:
+    return row.status is D.ACTIVE and row.actual == row.desired
 
 
 def _is_of(row: DeploymentRow, report: DeploymentReport) -> bool:

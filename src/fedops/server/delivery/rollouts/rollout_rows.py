@@ -8,8 +8,8 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import RolloutPolicy
-from fedops.core.delivery.words import short_commit
 from fedops.core.errors import Conflict, NotFound
+from fedops.core.reasons.commits import short_commit
 from fedops.core.states import (
     ROLLOUT_MOVING,
     ROLLOUT_TERMINAL,

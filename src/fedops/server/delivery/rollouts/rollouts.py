@@ -6,8 +6,8 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import RolloutDecision, RolloutPolicy, RolloutStart
-from fedops.core.delivery.words import short_commit
 from fedops.core.errors import Conflict
+from fedops.core.reasons.commits import short_commit
 from fedops.core.states import ROLLOUT_MOVING, CommitStatus, RolloutStatus, TaskStatus
 from fedops.server.database.tables import CommitRow, DeploymentRow, RolloutRow, SourceRow
 from fedops.server.delivery.rollouts import deployments, rollout_rows, windows

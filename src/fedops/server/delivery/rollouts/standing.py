@@ -90,7 +90,7 @@ def _placed(session: Session, row: RolloutRow) -> Sequence[_Row]:
     return session.execute(query).all()
 
 
-def _others(session: Session, row: RolloutRow) -> Sequence[_Row]:
+def _others(session: Session, row: RolloutRow) -> Sequence[Row[str, str, float | None]]:
     """Those not asked yet. Who was asked for what never passed its gates comes first, then by name."""
     one = DeploymentRow
     unproven = one.desired.is_not(None) & (one.desired != (row.previous or ""))

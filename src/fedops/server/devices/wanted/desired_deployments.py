@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import BlobRef
 from fedops.core.contracts.delivery import CommitChanges, DesiredDeployment, RolloutPolicy
-from fedops.core.delivery.words import short_commit
+from fedops.core.reasons.commits import short_commit
 from fedops.core.states import DeploymentStatus, Enrolment
 from fedops.server.database.tables import (
     AliasRow,
@@ -86,7 +86,7 @@ def _asked(session: Session, ids: Sequence[str]) -> Sequence[Row[_Asked]]:
         .where(DeviceRow.enrolment == Enrolment.APPROVED)
         .order_by(row.device_id, row.task)
     )
-    return session.execute(query).all()  # type: ignore[return-value]
+    return session.execute(query).all()
 
 
 _Kind = tuple[str, str, int | None]
