@@ -24,11 +24,6 @@ class DeviceClient(Client):
         """What this device is to be ready for. ``NotFound``: the server is older than this."""
         return self._list(c.TaskConfig, "/devices/me/configs")
 
-    def packages(self, task: str, commit: str, platform: str) -> c.Packages:
-        """What a commit's environment is made of on a platform. ``NotFound``: there is no such commit."""
-        path = f"/devices/me/tasks/{require_name(task)}/packages"
-        return self._call(c.Packages, "GET", path, params={"commit": commit, "platform": platform})
-
     def renew_credential(self) -> c.CredentialReply:
         """A new credential, to be kept and then confirmed. ``NotFound``: the server is older than this."""
         return self._call(c.CredentialReply, "POST", "/devices/me/credential")
@@ -54,6 +49,15 @@ class DeviceClient(Client):
     def model(self, task: str, version: str) -> c.DeviceModelRead:
         """A version of a task that the device takes part in. ``Forbidden`` when it does not."""
         return self._call(c.DeviceModelRead, "GET", _model_path(task, version))
+
+    def packages(self, task: str, commit: str, platform: str) -> c.Packages:
+        """The wheels of a commit's environment on a platform such as ``3.11/x86_64-manylinux_2_36``.
+
+        ``Forbidden``: the device takes no part in the task. ``NotFound``: it has no such sound commit.
+        """
+        path = f"/devices/me/tasks/{require_name(task)}/packages"
+        params = {"commit": commit, "platform": platform}
+        return self._call(c.Packages, "GET", path, params=params)
 
     def download_model(self, task: str, version: str, target: Path) -> Path:
         """The version's model, now in the safetensors file ``target``."""

@@ -54,7 +54,7 @@ class Server:
     """Files and packages."""
 
     blobs: dict[str, bytes] = field(default_factory=dict)
-    packages: Packages = Packages(status="ready")
+    packages: Packages = field(default_factory=lambda: Packages(status="ready"))
     #: The next download ends after so many bytes.
     cut: int | None = None
     #: While this is set, nothing comes.
@@ -137,7 +137,7 @@ class Device:
     """All around one keeper at a time, of a task 'mnist'."""
 
     root: Path
-    owner: Deploy = Deploy()
+    owner: Deploy = field(default_factory=Deploy)
     server: Server = field(default_factory=Server)
     training: Training = field(default_factory=Training)
     trials: Trials = field(default_factory=Trials)
