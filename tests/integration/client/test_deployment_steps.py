@@ -323,6 +323,26 @@ def test_a_bundle_that_leads_out_is_refused(device: Device, tmp_path: Path) -> N
     assert not list(tmp_path.rglob("evil.py"))
 
 
+def test_what_names_no_file_of_ours_is_not_heeded(device: Device) -> None:
+    keeper, fine = device.start(), BlobRef(sha256="0" * 64, size=1)
+    for values in (
+        {"commit": "../../home", "bundle": fine},
+        {"commit": "a" * 40, "bundle": BlobRef(sha256="../x", size=1)},
+        {"commit": "a" * 40, "bundle": fine, "subfolder": "/etc"},
+    ):
+        keeper.take(told(DesiredDeployment(task="mnist", **values)))
+        assert keeper.status().desired is None
+
+
+def test_a_wish_that_is_taken_back_is_forgotten(device: Device) -> None:
+    keeper = device.start()
+    device.server.away = True
+    device.want(keeper, "a")
+    until(keeper, D.FETCHING, "a", "the server is away")
+    keeper.take(told())
+    until(keeper, D.WAITING, "a", "does not name a commit for this device any more")
+
+
 def test_what_was_measured_of_both_commits_is_reported(device: Device) -> None:
     keeper = device.start()
     device.want(keeper, "a")

@@ -14,13 +14,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from fedops.client.deployment.commits.deployment_state import DeploymentState, StateFile
+from fedops.client.deployment.commits.deployment_state import (
+    CommitNote,
+    DeploymentState,
+    StateFile,
+)
 from fedops.client.deployment.commits.downloads import NoRoom
 from fedops.client.deployment.commits.fetching import Fetching
 from fedops.client.deployment.commits.places import Places
 from fedops.client.deployment.commits.preparing import NotYet, Preparation
 from fedops.client.deployment.reporting import report_of, status_of
 from fedops.client.deployment.switching import Switching
+from fedops.client.deployment.wishes import wish_for
 from fedops.client.device.device_config import Deploy
 from fedops.client.local.messages import AwaitedCommit, DeployedStatus
 from fedops.client.work.reachability import Over
@@ -33,6 +38,7 @@ from fedops.storage.shortages import why_not_written
 logger = logging.getLogger("fedops.client")
 
 _D = DeploymentStatus
+_AT_REST = (_D.ACTIVE, _D.ROLLED_BACK)
 #: How soon it is looked again whether the server has the packages, and whether the work is done. Seconds.
 _PACKAGES_SECONDS, _WORK_SECONDS = 3.0, 0.5
 
@@ -76,6 +82,9 @@ class Keeper:
         self._lock = threading.RLock()
         self._state = DeploymentState()
         self._wish: DesiredDeployment | None = None
+        self._heard = False
+        #: Of the commit that runs.
+        self._note: CommitNote | None = None
         self._fetch_at = 0.0
         self._wake = threading.Event()
         self._stopped = threading.Event()
@@ -90,8 +99,7 @@ class Keeper:
 
     def start(self) -> None:
         self._places.prepare()
-        self._state = self._parts.switching.come_back(self._file.read())
-        self._keep(self._state)
+        self._set(self._parts.switching.come_back(self._file.read()))
         self._thread.start()
 
     def stop(self) -> None:
@@ -101,20 +109,26 @@ class Keeper:
             self._thread.join(5.0)
 
     def take(self, work: Work) -> None:
-        wish = next((one for one in work.deployments if one.task == self._places.task), None)
+        try:
+            wish = wish_for(work, self._places.task)
+        except Invalid as error:
+            logger.warning("%s: it is not heeded", error.message)
+            return
         with self._lock:
             if wish == self._wish:
                 return
             if wish is not None and not _same(wish, self._wish):
                 self._fetch_at = time.monotonic() + max(wish.after_seconds, 0.0)
-            self._wish = wish
+            self._wish, self._heard = wish, True
         self._wake.set()
 
     def learn(self, fingerprint: str) -> None:
         """It is known from the trial."""
 
     def reports(self) -> list[DeploymentReport]:
-        return [report_of(self._places, self._state, self._parts.platform)]
+        with self._lock:
+            state, note = self._state, self._note
+        return [report_of(self._places.task, state, note, self._parts.platform)]
 
     def status(self) -> DeployedStatus:
         wish = self._wish
@@ -152,7 +166,7 @@ class Keeper:
             self._wake.clear()
             with self._lock:
                 wish = self._wish
-            pause = self._looked(wish) if wish is not None else None
+            pause = self._looked(wish) if wish is not None else self._unwanted()
             self._wake.wait(pause)
 
     def _looked(self, wish: DesiredDeployment) -> float | None:
@@ -177,6 +191,11 @@ class Keeper:
             logger.exception("the deployment failed, and is tried again")
             self._stall(f"{type(error).__name__}: {error}")
         return self._parts.look_seconds
+
+    def _unwanted(self) -> None:
+        """The server has taken its wish back, or has not said any since the start."""
+        if self._heard and self._state.commit and self._state.status not in _AT_REST:
+            self._at(_D.WAITING, "the server does not name a commit for this device any more")
 
     def _make_so(self, wish: DesiredDeployment) -> float | None:
         if not self._state.is_of(wish):
@@ -300,6 +319,9 @@ class Keeper:
 
     def _set(self, state: DeploymentState, *, must: bool = False) -> None:
         with self._lock:
+            if state.active is None or self._note is None or self._note.commit != state.active:
+                active = state.active
+                self._note = CommitNote.read(self._places.commit(active)) if active else None
             self._state = state
             if must:
                 self._file.write(state)
