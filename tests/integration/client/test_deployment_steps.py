@@ -258,6 +258,20 @@ def test_what_failed_is_tried_again_only_when_it_is_asked_for(device: Device) ->
     assert until(keeper, D.ACTIVE, "b").attempt == 2
 
 
+def test_where_nothing_ran_before_nothing_runs_after_a_failure(device: Device) -> None:
+    keeper = device.start()
+    device.training.fails.add("a")
+    device.want(keeper, "a")
+    report = until(
+        keeper, D.ROLLED_BACK, "a", "did not start with it: it ended with code 1; no commit"
+    )
+    assert report.active is None
+    assert device.training.runs == ["", "a", ""]
+    assert device.places.linked() is None
+    device.want(keeper, "b")
+    assert until(keeper, D.ACTIVE, "b").active == "b" * 40
+
+
 def test_one_that_does_not_start_gives_way_to_the_one_before(device: Device) -> None:
     keeper = device.start()
     device.want(keeper, "a")

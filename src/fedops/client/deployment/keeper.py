@@ -30,7 +30,7 @@ from fedops.client.device.device_config import Deploy
 from fedops.client.local.messages import AwaitedCommit, DeployedStatus
 from fedops.client.work.reachability import Over
 from fedops.core.contracts import DeploymentReport, DesiredDeployment, Work
-from fedops.core.errors import Conflict, FedOpsError, Invalid
+from fedops.core.errors import Conflict, FedOpsError, Invalid, Unavailable
 from fedops.core.states import DeploymentStatus
 from fedops.failpoints import reached
 from fedops.storage.shortages import why_not_written
@@ -98,7 +98,10 @@ class Keeper:
         return str(self._places.commit(active).app) if active else None
 
     def start(self) -> None:
-        self._places.prepare()
+        try:
+            self._places.prepare()
+        except OSError as error:
+            raise Unavailable(why_not_written(error, self._places.path)) from None
         self._set(self._parts.switching.come_back(self._file.read()))
         self._thread.start()
 
@@ -166,13 +169,16 @@ class Keeper:
             self._wake.clear()
             with self._lock:
                 wish = self._wish
-            pause = self._looked(wish) if wish is not None else self._unwanted()
+            pause = self._looked(wish)
             self._wake.wait(pause)
 
-    def _looked(self, wish: DesiredDeployment) -> float | None:
+    def _looked(self, wish: DesiredDeployment | None) -> float | None:
         """Do what can be done now; how long until the next look, None: until something is new."""
         try:
-            return self._make_so(wish)
+            if wish is not None:
+                return self._make_so(wish)
+            self._unwanted()
+            return None
         except Over:
             return 0.0
         except NotYet as error:
@@ -274,7 +280,7 @@ class Keeper:
         return self._state
 
     def note(self, *, must: bool = True, **changes: Any) -> None:
-        """Change the state. ``must``: it has to be on the disk afterwards, or ``NoRoom``."""
+        """Change the state. ``must``: it has to be on the disk afterwards. ``OSError``: nothing changed."""
         with self._lock:
             self._set(self._state.model_copy(update=changes), must=must)
 
@@ -322,10 +328,11 @@ class Keeper:
             if state.active is None or self._note is None or self._note.commit != state.active:
                 active = state.active
                 self._note = CommitNote.read(self._places.commit(active)) if active else None
-            self._state = state
             if must:
                 self._file.write(state)
+                self._state = state
             else:
+                self._state = state
                 self._keep(state)
 
     def _keep(self, state: DeploymentState) -> None:
