@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -45,14 +46,21 @@ def train(message, context):
 """
 
 
-def write_app(folder: Path, text: str, marks: Path, fault: str = "") -> Path:
-    """The app as it is at one commit. ``fault``: code that runs when it is imported."""
+def write_app(
+    folder: Path, text: str, marks: Path, fault: str = "", beside: Mapping[str, str] | None = None
+) -> Path:
+    """The app as it is at one commit.
+
+    ``fault``: code that runs when it is imported. ``beside``: further files and their text.
+    """
     (folder / "light").mkdir(parents=True, exist_ok=True)
     (folder / "pyproject.toml").write_text(PYPROJECT)
     (folder / "light" / "config.toml").write_text('task_id = "mnist"\nmodel_type = "Pytorch"\n')
     (folder / "light" / "__init__.py").write_text("")
     code = CLIENT.format(text=text, marks=str(marks), fault=fault)
     (folder / "light" / "client.py").write_text(code)
+    for name, content in (beside or {}).items():
+        (folder / name).write_text(content)
     return folder
 
 
@@ -78,10 +86,12 @@ class Deploying:
         self._folder = folder
         self.marks = folder / "marks"
 
-    def want(self, text: str, fault: str = "", **values: Any) -> str:
+    def want(
+        self, text: str, fault: str = "", beside: Mapping[str, str] | None = None, **values: Any
+    ) -> str:
         """Ask for a commit of the light app; returns its name."""
         commit = hashlib.sha1(text.encode()).hexdigest()
-        app = write_app(self._folder / f"source-{text}", text, self.marks, fault)
+        app = write_app(self._folder / f"source-{text}", text, self.marks, fault, beside)
         wish = wish_of(self.server, app, commit, **values)
         self.server.bump(deployments=[wish.model_dump(mode="json")])
         return commit

@@ -14,18 +14,23 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from fedops.client.deployment.commits.deployment_state import DeploymentState, StateFile
+from fedops.client.deployment.commits.deployment_state import (
+    CommitNote,
+    DeploymentState,
+    StateFile,
+)
 from fedops.client.deployment.commits.downloads import NoRoom
 from fedops.client.deployment.commits.fetching import Fetching
 from fedops.client.deployment.commits.places import Places
 from fedops.client.deployment.commits.preparing import NotYet, Preparation
 from fedops.client.deployment.reporting import report_of, status_of
 from fedops.client.deployment.switching import Switching
+from fedops.client.deployment.wishes import wish_for
 from fedops.client.device.device_config import Deploy
 from fedops.client.local.messages import AwaitedCommit, DeployedStatus
 from fedops.client.work.reachability import Over
 from fedops.core.contracts import DeploymentReport, DesiredDeployment, Work
-from fedops.core.errors import Conflict, FedOpsError, Invalid
+from fedops.core.errors import Conflict, FedOpsError, Invalid, Unavailable
 from fedops.core.states import DeploymentStatus
 from fedops.failpoints import reached
 from fedops.storage.shortages import why_not_written
@@ -33,6 +38,7 @@ from fedops.storage.shortages import why_not_written
 logger = logging.getLogger("fedops.client")
 
 _D = DeploymentStatus
+_AT_REST = (_D.ACTIVE, _D.ROLLED_BACK)
 #: How soon it is looked again whether the server has the packages, and whether the work is done. Seconds.
 _PACKAGES_SECONDS, _WORK_SECONDS = 3.0, 0.5
 
@@ -76,6 +82,9 @@ class Keeper:
         self._lock = threading.RLock()
         self._state = DeploymentState()
         self._wish: DesiredDeployment | None = None
+        self._heard = False
+        #: Of the commit that runs.
+        self._note: CommitNote | None = None
         self._fetch_at = 0.0
         self._wake = threading.Event()
         self._stopped = threading.Event()
@@ -89,9 +98,11 @@ class Keeper:
         return str(self._places.commit(active).app) if active else None
 
     def start(self) -> None:
-        self._places.prepare()
-        self._state = self._parts.switching.come_back(self._file.read())
-        self._keep(self._state)
+        try:
+            self._places.prepare()
+        except OSError as error:
+            raise Unavailable(why_not_written(error, self._places.path)) from None
+        self._set(self._parts.switching.come_back(self._file.read()))
         self._thread.start()
 
     def stop(self) -> None:
@@ -101,20 +112,26 @@ class Keeper:
             self._thread.join(5.0)
 
     def take(self, work: Work) -> None:
-        wish = next((one for one in work.deployments if one.task == self._places.task), None)
+        try:
+            wish = wish_for(work, self._places.task)
+        except Invalid as error:
+            logger.warning("%s: it is not heeded", error.message)
+            return
         with self._lock:
             if wish == self._wish:
                 return
             if wish is not None and not _same(wish, self._wish):
                 self._fetch_at = time.monotonic() + max(wish.after_seconds, 0.0)
-            self._wish = wish
+            self._wish, self._heard = wish, True
         self._wake.set()
 
     def learn(self, fingerprint: str) -> None:
         """It is known from the trial."""
 
     def reports(self) -> list[DeploymentReport]:
-        return [report_of(self._places, self._state, self._parts.platform)]
+        with self._lock:
+            state, note = self._state, self._note
+        return [report_of(self._places.task, state, note, self._parts.platform)]
 
     def status(self) -> DeployedStatus:
         wish = self._wish
@@ -152,13 +169,16 @@ class Keeper:
             self._wake.clear()
             with self._lock:
                 wish = self._wish
-            pause = self._looked(wish) if wish is not None else None
+            pause = self._looked(wish)
             self._wake.wait(pause)
 
-    def _looked(self, wish: DesiredDeployment) -> float | None:
+    def _looked(self, wish: DesiredDeployment | None) -> float | None:
         """Do what can be done now; how long until the next look, None: until something is new."""
         try:
-            return self._make_so(wish)
+            if wish is not None:
+                return self._make_so(wish)
+            self._unwanted()
+            return None
         except Over:
             return 0.0
         except NotYet as error:
@@ -177,6 +197,11 @@ class Keeper:
             logger.exception("the deployment failed, and is tried again")
             self._stall(f"{type(error).__name__}: {error}")
         return self._parts.look_seconds
+
+    def _unwanted(self) -> None:
+        """The server has taken its wish back, or has not said any since the start."""
+        if self._heard and self._state.commit and self._state.status not in _AT_REST:
+            self._at(_D.WAITING, "the server does not name a commit for this device any more")
 
     def _make_so(self, wish: DesiredDeployment) -> float | None:
         if not self._state.is_of(wish):
@@ -255,7 +280,7 @@ class Keeper:
         return self._state
 
     def note(self, *, must: bool = True, **changes: Any) -> None:
-        """Change the state. ``must``: it has to be on the disk afterwards, or ``NoRoom``."""
+        """Change the state. ``must``: it has to be on the disk afterwards. ``OSError``: nothing changed."""
         with self._lock:
             self._set(self._state.model_copy(update=changes), must=must)
 
@@ -300,10 +325,14 @@ class Keeper:
 
     def _set(self, state: DeploymentState, *, must: bool = False) -> None:
         with self._lock:
-            self._state = state
+            if state.active is None or self._note is None or self._note.commit != state.active:
+                active = state.active
+                self._note = CommitNote.read(self._places.commit(active)) if active else None
             if must:
                 self._file.write(state)
+                self._state = state
             else:
+                self._state = state
                 self._keep(state)
 
     def _keep(self, state: DeploymentState) -> None:

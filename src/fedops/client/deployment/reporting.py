@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from fedops.client.deployment.commits.deployment_state import CommitNote, DeploymentState
-from fedops.client.deployment.commits.places import Places
 from fedops.client.local.messages import DeployedStatus
 from fedops.core.contracts import DeploymentReport
 
 
-def report_of(places: Places, state: DeploymentState, platform: str) -> DeploymentReport:
-    """For the server."""
-    note = CommitNote.read(places.commit(state.active)) if state.active else None
+def report_of(
+    task: str, state: DeploymentState, note: CommitNote | None, platform: str
+) -> DeploymentReport:
+    """For the server. ``note``: of the commit that runs."""
     return DeploymentReport(
-        task=places.task,
+        task=task,
         commit=state.commit,
         attempt=state.attempt,
         status=state.status,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
@@ -15,6 +16,8 @@ from fedops.core.contracts import ProcessReport
 from fedops.core.errors import FedOpsError
 from fedops.core.states import PROCESS_READY
 from fedops.waiting import Timeout
+
+logger = logging.getLogger("fedops.client")
 
 _LOOK_SECONDS = 0.2
 
@@ -74,4 +77,7 @@ class RunningApp:
         """For commands that are given beside the Client Manager, such as ``fedops client evaluate``."""
         python = str(app.python) if app.python else ""
         overrides = [*self.programs.overrides]
-        RememberedApp(str(app.app_dir), overrides, [task], python).save(self.home)
+        try:
+            RememberedApp(str(app.app_dir), overrides, [task], python).save(self.home)
+        except OSError as error:  # those commands take the one before, and say which
+            logger.warning("cannot write %s: %s", self.home.app, error.strerror)

@@ -79,9 +79,15 @@ class Switching:
                 update=gone
             )
         if self.places.linked() != state.active:
-            self.places.link(state.active)
+            self._link(state.active)
         self._run(state.active)
         return state
+
+    def _link(self, commit: str | None) -> None:
+        try:
+            self.places.link(commit)
+        except OSError as error:  # the state says what runs; the link is for people
+            logger.warning("cannot write %s: %s", self.places.current, error.strerror)
 
     def _run(self, commit: str | None) -> None:
         app = self._app(commit) if commit else None
@@ -188,14 +194,21 @@ class Switching:
             self._go_back(before, progress)
             raise Invalid(f"the training client did not start with it: {problem}")
         previous = before if before != wish.commit else progress.state.previous
-        progress.note(active=wish.commit, previous=previous, trying=None)
+        self._confirm(wish.commit, previous, progress)
         reached("manager.deployment.confirmed")
         progress.say(_D.ACTIVE)
         self.running.remember(app, self.places.task)
         clean_up(self.places, progress.state, self.preparation.environments)
 
+    def _confirm(self, commit: str, previous: str | None, progress: Progress) -> None:
+        try:
+            progress.note(active=commit, previous=previous, trying=None)
+        except OSError as error:  # it runs; after a restart it is tried again
+            logger.warning("commit %s cannot be confirmed: %s", commit[:12], error.strerror)
+            progress.note(must=False, active=commit, previous=previous, trying=None)
+
     def _go_back(self, commit: str | None, progress: Progress) -> None:
-        self.places.link(commit)
+        self._link(commit)
         progress.note(must=False, trying=None, passed=False)
         self._run(commit)
 

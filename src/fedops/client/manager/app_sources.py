@@ -26,7 +26,7 @@ from fedops.client.supervision.supervisor import Supervisor
 from fedops.client.supervision.training_program import TrainingPrograms
 from fedops.client.work.model_cache import ModelCache
 from fedops.client.work.reachability import Reachability
-from fedops.core.contracts import DeploymentReport, Work
+from fedops.core.contracts import DeploymentReport, Work, require_name
 from fedops.core.errors import Conflict, Invalid
 from fedops.core.suggestions import comma_list
 from fedops.settings import ClientSettings
@@ -104,6 +104,7 @@ class AppSources:
     def _use(self, task: str) -> None:
         if task == self._task and self._source is not None:
             return
+        require_name(task)
         if self._source is not None:
             self._source.stop()
         source = self._made(task)

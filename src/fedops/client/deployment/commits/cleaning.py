@@ -24,9 +24,12 @@ def clean_up(places: Places, state: DeploymentState, environments: Environments)
             remove_folder(folder)
     notes = [note for folder in _all_commits(places) if (note := CommitNote.read(folder))]
     used = {note.environment for note in notes}
-    for folder in _folders(places.environments):
-        if folder.name not in used:
-            remove_folder(folder)
+    unused = [folder for folder in _folders(places.environments) if folder.name not in used]
+    for folder in unused:
+        remove_folder(folder)
+    if unused:  # else it would grow for ever; what is linked into environments stays there
+        remove_folder(places.cache)
+        places.prepare()
     environments.free({digest for note in notes for digest in note.wheels})
     for left in places.coming.iterdir():
         remove_folder(left)

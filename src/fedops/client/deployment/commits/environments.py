@@ -15,6 +15,7 @@ from typing import Protocol
 
 from fedops.client.deployment.commits.places import Places
 from fedops.core.contracts import Packages, WheelRef
+from fedops.storage.atomic_files import sha256_of
 
 
 class Wheels(Protocol):
@@ -106,7 +107,14 @@ class WheelEnvironments:
         return self.ask(task, commit, self.platform)
 
     def missing(self, wheels: Sequence[WheelRef]) -> list[WheelRef]:
-        return [ref for ref in wheels if self.wheels.path(ref) is None]
+        return [ref for ref in wheels if not self._is_whole(ref)]
+
+    def _is_whole(self, ref: WheelRef) -> bool:
+        path = self.wheels.path(ref)
+        if path is not None and sha256_of(path) != ref.sha256:
+            path.unlink()  # damaged on this disk: it comes again
+            return False
+        return path is not None
 
     def keep(self, file: Path, ref: WheelRef) -> None:
         self.wheels.add(file, ref)
