@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from fedops.api_client.operator_devices import OperatorDevices
 from fedops.api_client.operator_models import OperatorModels
-from fedops.api_client.operator_runs import OperatorRuns
-from fedops.api_client.operator_studies import OperatorStudies
+from fedops.api_client.operator_runs import OperatorRuns, OperatorStudies
+from fedops.api_client.operator_schedules import OperatorSchedules
 from fedops.api_client.operator_tasks import OperatorTasks
 from fedops.api_client.operator_users import OperatorUsers
 from fedops.core import contracts as c
 
 
 class OperatorClient(
-    OperatorDevices, OperatorTasks, OperatorRuns, OperatorStudies, OperatorModels, OperatorUsers
+    OperatorDevices,
+    OperatorTasks,
+    OperatorRuns,
+    OperatorStudies,
+    OperatorSchedules,
+    OperatorModels,
+    OperatorUsers,
 ):
     """What a user may do, with a personal token: which calls, their role decides.
 

@@ -29,6 +29,8 @@ from fedops.server.jobs.dispatcher import Dispatcher
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.jobs.leadership import Alone, Leadership
 from fedops.server.jobs.maintenance import Maintenance
+from fedops.server.jobs.periodic import PeriodicJob
+from fedops.server.jobs.schedule_job import Schedules
 from fedops.server.jobs.scheduler import Scheduler
 from fedops.server.peers.clock import DatabaseClock
 from fedops.server.peers.lease import Lease
@@ -119,6 +121,11 @@ class ServerManager:
     services: Services
     scheduler: Scheduler
     maintenance: Maintenance
+    schedules: Schedules
+
+    @property
+    def _workers(self) -> tuple[PeriodicJob, ...]:
+        return (self.scheduler.worker, self.maintenance.worker, self.schedules.worker)
 
     @property
     def blobs(self) -> BlobApp:
@@ -137,19 +144,19 @@ class ServerManager:
     def start(self) -> None:
         """Begin to hear, then to act."""
         self.member.start()
-        self.scheduler.worker.start()
-        self.maintenance.worker.start()
+        for worker in self._workers:
+            worker.start()
 
     async def close(self) -> None:
         """End everything that was started, the waiting first."""
         self.services.let_go()
-        for worker in (self.scheduler.worker, self.maintenance.worker):
+        for worker in self._workers:
             worker.end()
         await asyncio.to_thread(self._close_blocking)
 
     def _close_blocking(self) -> None:
-        self.scheduler.worker.join(JOIN_SECONDS)
-        self.maintenance.worker.join(JOIN_SECONDS)
+        for worker in self._workers:
+            worker.join(JOIN_SECONDS)
         self.services.checks.close()
         self.services.sign_in.close()
         self.services.engines.close()
@@ -170,8 +177,9 @@ def assemble_manager(
     scheduler = Scheduler(
         db, engines, base.artifacts, settings, pulse, clock=clock, leadership=base.leadership
     )
+    schedules = Schedules(db, clock=clock, leadership=base.leadership)
     lease.changed = scheduler.worker.wake
-    _listen(base, scheduler.worker.wake)
+    _listen(base, scheduler.worker.wake, schedules.worker.wake)
     services = Services(
         settings=settings,
         db=db,
@@ -199,24 +207,30 @@ def assemble_manager(
     maintenance = Maintenance(
         db, settings, base.artifacts, presence, hub, clock=clock, leadership=base.leadership
     )
-    return ServerManager(base, services, scheduler, maintenance)
+    return ServerManager(base, services, scheduler, maintenance, schedules)
 
 
 def assemble_file_server(settings: ServerSettings) -> Member:
     """What a file server has: it never leads, and decides nothing."""
     member = assemble_member(settings, Lease(uuid.uuid4().hex, candidate=False))
-    _listen(member, lambda: None)
+    _listen(member)
     return member
 
 
-def _listen(member: Member, wake_scheduler: Callable[[], None]) -> None:
+def _listen(member: Member, *wake: Callable[[], None]) -> None:
+    """``wake``: those who act when a run has changed."""
+
+    def wake_all() -> None:
+        for one in wake:
+            one()
+
     member.db.listener = Dispatcher(
         member.hub,
         member.inboxes,
         member.presence,
         member.tokens,
         member.blobs.forget,
-        wake_scheduler,
+        wake_all,
     )
 
 

@@ -227,7 +227,9 @@ def candidates(session: Session, attempt_id: int, now: float) -> Candidates:
         Candidate(
             device=row.name,
             node_id=str(row.node_number),
-            unavailable=availability.unavailable_because(row, run.task, run.refused, now),
+            unavailable=availability.unavailable_because(
+                row, run.task, run.refused, now, run.devices
+            ),
             evaluates_only=availability.evaluates_only(row),
             examples=availability.training_examples(row),
             busy_with=busy.get(row.id),
