@@ -48,8 +48,9 @@ def play(
     if spec.model is None:
         ref = engine.upload(world.model(0.0))
         engine.initial_model(c.ModelInit(model=ref.sha256, contract=_contract()))
-    _round(world, engine, spec.next_round, accuracy, before)
-    engine.finish(c.EngineFinish(outcome="completed"))
+    _round(world, engine, spec.next_round, before)
+    after = {} if accuracy is None else {"accuracy": accuracy}
+    engine.finish(c.EngineFinish(outcome="completed", client_metrics=after, evaluated=True))
     return world.operator.run(run_id)
 
 
@@ -58,15 +59,10 @@ def _contract() -> c.ParameterContract:
     return c.ParameterContract(parameters=(spec,))
 
 
-def _round(
-    world: World, engine: Engine, number: int, accuracy: float | None, before: float | None
-) -> None:
+def _round(world: World, engine: Engine, number: int, before: float | None) -> None:
     engine.begin_round(number, c.RoundBegin(selected={"a": "all of them"}))
-    said = {"metrics": {}, "client_metrics": {} if accuracy is None else {"accuracy": accuracy}}
-    commit = world.commit(engine, number, "a", value=accuracy or 0.0).model_copy(update=said)
-    if before is not None:
-        commit = commit.model_copy(update={"before_metrics": {"accuracy": before}})
-    engine.commit(commit)
+    said = {"metrics": {}, "client_metrics": {} if before is None else {"accuracy": before}}
+    engine.commit(world.commit(engine, number, "a", value=0.5).model_copy(update=said))
 
 
 def fail(world: World, run_id: int) -> None:
@@ -195,12 +191,15 @@ def test_groups_of_devices_take_turns(ready: World) -> None:
     put(ready, "day", devices=["a*"])
     put(ready, "night", devices=["b"])
     step(ready, 3_600)
+    with pytest.raises(Conflict):
+        ready.operator.start_run("mnist", c.RunStart())
     (day,) = runs(ready)
     assert (day.schedule, day.devices) == ("day", ["a*"])
     _, engine = ready.open_attempt(day.id)
     engine.hello(c.EngineHello(pid=1))
     found = {one.device: one.unavailable for one in engine.candidates().candidates}
-    assert found == {"a": None, "b": "not in this run's group: a*"}
+    assert found["b"] == "not in this run's group: a*"
+    assert str(found["a"]).startswith("offline")
     assert firings(ready, "night") == [(F.WAITING, f"run {day.id} is going on")]
     engine.finish(c.EngineFinish(outcome="failed", text="x"))
     step(ready, 1)

@@ -85,6 +85,8 @@ def begin_waiting(session: Session, task: str, now: float) -> None:
             why = f"run {run.id}, begun by schedule '{row.name}', does the same"
             firing_rows.end_firing(session, other, F.SKIPPED, why, now)
             its.seen = looks.seen_now(session, its)
+        else:
+            other.outcome = f"run {run.id} is going on"
 
 
 def is_news(session: Session, task: str) -> bool:
