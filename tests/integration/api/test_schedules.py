@@ -379,6 +379,7 @@ def again(world: World, devices: dict[str, Device]) -> None:
     world.clock.advance(300)
     for device in devices.values():
         device.poll(idle())
+    world.step()
     step(world)
 
 

@@ -77,6 +77,10 @@ class ReportPipe:
         """A benchmark for a task is in hand: training that is of no run."""
         self._state(ProcessStatus.TRAINING, task)
 
+    def looking(self, task: str) -> None:
+        """A look at the data of a task is in hand, which is of no run."""
+        self._state(ProcessStatus.EVALUATING, task)
+
     def readiness(self, tasks: Sequence[Mapping[str, Any]], basis: str) -> None:
         """How the trial of each task went, and what that was found on."""
         self._put({"kind": "readiness", "tasks": list(tasks), "basis": basis})
