@@ -1,7 +1,8 @@
 """The population stability index: how far the values of a feature have moved from what they were.
 
 ``PSI = sum over bins of (now - before) * ln(now / before)``, of the shares of the values in each bin. The
-bins are the deciles of the values of before. Customary reading: below 0.1 nothing has moved, from 0.2 on much has.
+bins are the deciles of the values of before. Customary reading: below 0.1 nothing has moved, from 0.2 on
+much has.
 """
 
 from __future__ import annotations
