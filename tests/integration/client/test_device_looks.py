@@ -79,7 +79,11 @@ def test_what_has_come_is_told_by_numbers_and_is_what_the_next_round_trains_on(
     assert second.fingerprint != first.fingerprint
     assert second.psi is not None
     assert second.psi - second.psi_by_chance > 0.5
-    eventually(lambda: server.process.get("training_examples") == 600)
+    said = lambda: server.process.get("training_examples")  # noqa: E731
+    eventually(
+        lambda: said() == 600,
+        what=lambda: (server.process, device.started[-1].log.read_text()[-3000:]),
+    )
 
 
 def _replace(file: Path, data: np.ndarray) -> None:
