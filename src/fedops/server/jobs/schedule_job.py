@@ -50,13 +50,14 @@ class Schedules:
         """One pass. Called by the worker, or by a test."""
         if not self._leadership.leads:
             return
-        self._settle()
-        self._look()
-        self._begin()
-        now = self._clock()
-        if not 0 <= now - self._watched_at < WATCH_SECONDS:
-            self._watched_at = now
-            self._watch()
+        errors = []
+        for part in (self._settle, self._look, self._begin, self._watch):
+            try:
+                part()
+            except FedOpsError as error:  # the other parts go on without it
+                errors.append(error)
+        if errors:
+            raise errors[0]
 
     @contextmanager
     def _write(self) -> Iterator[Session]:
@@ -103,8 +104,11 @@ class Schedules:
                 beginning.begin_waiting(session, task, self._clock())
 
     def _watch(self) -> None:
+        now = self._clock()
+        if 0 <= now - self._watched_at < WATCH_SECONDS:
+            return
+        self._watched_at = now
         with self._db.read() as session:
-            now = self._clock()
             wanted = [
                 wish for wish in watches.wishes(session) if watches.due_devices(session, wish, now)
             ]
