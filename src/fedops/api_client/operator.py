@@ -6,6 +6,7 @@ from fedops.api_client.operator_delivery import OperatorDelivery
 from fedops.api_client.operator_devices import OperatorDevices
 from fedops.api_client.operator_models import OperatorModels
 from fedops.api_client.operator_runs import OperatorRuns, OperatorStudies
+from fedops.api_client.operator_schedules import OperatorSchedules
 from fedops.api_client.operator_tasks import OperatorTasks
 from fedops.api_client.operator_users import OperatorUsers
 from fedops.core import contracts as c
@@ -17,6 +18,7 @@ class OperatorClient(
     OperatorDelivery,
     OperatorRuns,
     OperatorStudies,
+    OperatorSchedules,
     OperatorModels,
     OperatorUsers,
 ):

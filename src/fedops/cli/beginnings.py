@@ -26,6 +26,8 @@ class Beginning:
     version: int | None
     new_model: bool
     seeds: int | list[int] | None
+    #: Names or patterns of devices. []: all.
+    devices: Sequence[str] = ()
 
     @property
     def run(self) -> c.RunStart:
@@ -34,6 +36,7 @@ class Beginning:
             overrides=self.overrides,
             from_version=self.version,
             new_model=self.new_model,
+            devices=list(self.devices),
         )
 
     @property
@@ -57,6 +60,7 @@ def read_beginning(
     from_: str | None,
     seeds: str | None,
     overrides: list[str],
+    devices: Sequence[str] = (),
 ) -> Beginning:
     """Understand the options. ``Invalid`` or ``NotFound`` for what cannot be.
 
@@ -69,7 +73,9 @@ def read_beginning(
     named = from_ not in (None, NEW)
     version = version_number(client(), task, str(from_)) if named else None
     new_model = from_ == NEW or (drawn is not None and version is None)
-    return Beginning(task, overrides, version, new_model, drawn)
+    if drawn is not None and devices:
+        raise Invalid("--devices and --seeds: a study is for all devices of its task")
+    return Beginning(task, overrides, version, new_model, drawn, devices)
 
 
 def _seeds(text: str) -> int | list[int]:

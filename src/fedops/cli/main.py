@@ -78,6 +78,10 @@ COMMANDS = {
         "fedops.cli.commands.runs",
         "Executions of a task: start, why, logs, pause, stop, extend, ...",
     ),
+    "schedule": (
+        "fedops.cli.commands.schedules",
+        "Training that begins by itself: set, list, fire, pause, ...",
+    ),
     "device": (
         "fedops.cli.commands.devices",
         "Enrolled devices: list, show, logs, approve, revoke, remove, ...",
@@ -151,8 +155,7 @@ def root(
         typer.Option("--traceback", hidden=True, help="Show where an internal error happened."),
     ] = False,
 ) -> None:
-    """Federated learning, operated. Every command takes --help and --json. See also --version and, for
-    the TAB key, --install-completion."""
+    """Every command takes --help and --json. See also --install-completion."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -75,6 +75,8 @@ def run_fields(run: c.RunRead) -> RenderableType:
             "why": run.why,
             "goes on from": _parent(run),
             "study": run.study,
+            "schedule": run.begun_by,
+            "devices": ", ".join(run.devices) or "all",
             "rounds": f"{run.committed_rounds} of {run.rounds} committed",
             "seed": run.seed,
             "model": f"{_origin(run)} -> {version_name(run.version)}",

@@ -31,6 +31,15 @@ class Verdict:
     text: str
 
 
+def less_is_better(metric: str) -> bool:
+    """Whether less of a metric is better, as its name says.
+
+    >>> less_is_better("val_loss"), less_is_better("accuracy")
+    (True, False)
+    """
+    return any(word in metric.casefold() for word in _LESS_IS_BETTER)
+
+
 def judge(
     rule: GateRule,
     before: Mapping[str, float],
@@ -75,9 +84,7 @@ def less_is_better(metric: str) -> bool:
 
 def _compare(rule: GateRule, metric: str, values: tuple[float, float], name: str) -> Verdict:
     before, after = values
-    less = rule.less_is_better
-    if less is None:
-        less = less_is_better(metric)
+    less = less_is_better(metric) if rule.less_is_better is None else rule.less_is_better
     if before <= 0:  # it has no multiple that would say something
         return Verdict(False, f"no gate: the {metric} of {name} is {before:.4g}")
     if less and after > rule.ratio * before:

@@ -188,6 +188,18 @@ class DeploymentHealth(StrEnum):
     DEGRADED = "degraded"  #: it was tried and failed
 
 
+class FiringStatus(StrEnum):
+    """What became of a schedule that fired."""
+
+    WAITING = "waiting"  #: its run cannot begin yet, with a reason
+    RUNNING = "running"
+    PROMOTED = "promoted"  #: the version of its run is ``serving``
+    KEPT = "kept"  #: the version is there, and was not promoted, with a reason
+    FAILED = "failed"  #: its run failed, or could not begin
+    STOPPED = "stopped"  #: somebody stopped its run, or took the firing back
+    SKIPPED = "skipped"  #: there was no run for it, with a reason
+
+
 R, A, E, P, T = RunStatus, AttemptStatus, Enrolment, ProcessStatus, TaskStatus
 
 RUN_TRANSITIONS: Mapping[RunStatus, frozenset[RunStatus]] = {
@@ -280,6 +292,18 @@ ROLLOUT_TRANSITIONS: Mapping[RolloutStatus, frozenset[RolloutStatus]] = {
 ROLLOUT_TERMINAL = frozenset(s for s, after in ROLLOUT_TRANSITIONS.items() if not after)
 #: A rollout in one of these is still on its way.
 ROLLOUT_MOVING = frozenset({_L.PENDING, _L.WAVING, _L.PAUSED})
+
+_F = FiringStatus
+FIRING_TRANSITIONS: Mapping[FiringStatus, frozenset[FiringStatus]] = {
+    _F.WAITING: frozenset({_F.RUNNING, _F.FAILED, _F.STOPPED, _F.SKIPPED}),
+    _F.RUNNING: frozenset({_F.PROMOTED, _F.KEPT, _F.FAILED, _F.STOPPED}),
+    _F.PROMOTED: frozenset(),
+    _F.KEPT: frozenset(),
+    _F.FAILED: frozenset(),
+    _F.STOPPED: frozenset(),
+    _F.SKIPPED: frozenset(),
+}
+FIRING_OPEN = frozenset({_F.WAITING, _F.RUNNING})
 
 _ON_ITS_WAY = frozenset(_D) - {_D.DESIRED}
 #: What a device reports of one commit. Another commit, or another try, begins at ``desired``.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -36,6 +36,7 @@ from fedops.server.jobs.leadership import Alone, Leadership
 from fedops.server.jobs.maintenance import Maintenance
 from fedops.server.jobs.package_job import package_job
 from fedops.server.jobs.rollout_job import RolloutJob
+from fedops.server.jobs.schedule_job import Schedules
 from fedops.server.jobs.scheduler import Scheduler
 from fedops.server.peers.clock import DatabaseClock
 from fedops.server.peers.lease import Lease
@@ -207,7 +208,8 @@ def assemble_manager(
     )
     lease.changed = environments.changed = scheduler.worker.wake
     rollouts = RolloutJob(db, base.artifacts, clock=clock, leadership=base.leadership)
-    _listen(base, scheduler.worker.wake, rollouts.worker.wake)
+    schedules = Schedules(db, clock=clock, leadership=base.leadership)
+    _listen(base, (scheduler.worker.wake, schedules.worker.wake), rollouts.worker.wake)
     delivery = DeliveryJobs(db, settings, base.artifacts, clock=clock, leadership=base.leadership)
     services = Services(
         settings=settings,
@@ -241,27 +243,34 @@ def assemble_manager(
         db, settings, base.artifacts, presence, hub, clock=clock, leadership=base.leadership
     )
     prepares = package_job(packages, base.leadership)
-    workers = (scheduler.worker, maintenance.worker, prepares, delivery, rollouts.worker)
+    acting = (scheduler.worker, maintenance.worker, rollouts.worker, schedules.worker)
+    workers = (*acting, prepares, delivery)
     return ServerManager(base, services, scheduler, maintenance, environments, workers)
 
 
 def assemble_file_server(settings: ServerSettings) -> Member:
     """What a file server has: it never leads, and decides nothing."""
     member = assemble_member(settings, Lease(uuid.uuid4().hex, candidate=False))
-    _listen(member, lambda: None, lambda: None)
+    _listen(member, (), lambda: None)
     return member
 
 
 def _listen(
-    member: Member, wake_scheduler: Callable[[], None], wake_rollouts: Callable[[], None]
+    member: Member, of_runs: Sequence[Callable[[], None]], wake_rollouts: Callable[[], None]
 ) -> None:
+    """``of_runs``: those who act when a run has changed."""
+
+    def runs_changed() -> None:
+        for wake in of_runs:
+            wake()
+
     member.db.listener = Dispatcher(
         member.hub,
         member.inboxes,
         member.presence,
         member.tokens,
         member.blobs.forget,
-        wake_scheduler,
+        runs_changed,
         wake_rollouts,
     )
 

@@ -35,6 +35,7 @@ MINE = {
     "upload": "none",
     "sha256": "0" * 64,
     "token_id": "999",
+    "schedule": "nightly",
     "user": "nobody",
 }
 FOREIGN = {"task": "digits", "run_id": "2", "study_id": "2", "device": "jetson"}

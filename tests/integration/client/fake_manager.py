@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import zstandard
 
-from fedops.core.contracts import BENCH, BlobRef, Instruction
+from fedops.core.contracts import BENCH, WATCH, BlobRef, Instruction
 from fedops.core.contracts.devices import BENCH_MODEL
 from fedops.storage.payloads import Payload, make_document, unpack_payload
 from fedops.storage.tensors import Tensors, pack
@@ -187,12 +187,22 @@ class FakeServer:
             if there:
                 self.blobs[ref.sha256] = data
             blobs = {BENCH_MODEL: (ref, list[str]())}
-        id_ = hashlib.sha256(f"bench {len(self.work)}".encode()).hexdigest()[:32]
+        return self._outside_runs(BENCH, told, blobs)
+
+    def look(self, config: dict[str, Any], **told: Any) -> Work:
+        """Have the device look at its data."""
+        said = {"config-json": json.dumps(config), "version": 1, "compares": True, **told}
+        return self._outside_runs(WATCH, said, {})
+
+    def _outside_runs(
+        self, kind: str, told: dict[str, Any], blobs: dict[str, tuple[BlobRef, list[str]]]
+    ) -> Work:
+        id_ = hashlib.sha256(f"{kind} {len(self.work)}".encode()).hexdigest()[:32]
         instruction = Instruction(
             id=id_,
-            kind=BENCH,
+            kind=kind,
             task="mnist",
-            work_key=f"bench-{id_}",
+            work_key=f"{kind}-{id_}",
             content=make_document(Payload(configs={"config": told}), blobs),
             seconds_left=3_600.0,
         )

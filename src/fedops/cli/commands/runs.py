@@ -70,6 +70,12 @@ def start(
             "--seeds", metavar="N|S,S,...", help="One run for each of N seeds, or of these."
         ),
     ] = None,
+    devices: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--devices", metavar="NAME|PATTERN", help="Only these: day-*. May be repeated."
+        ),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Start nothing: show devices, examples, bytes, time.")
     ] = False,
@@ -83,7 +89,9 @@ def start(
     --seeds 5 starts a study: five runs that differ in their seed alone, one after another. The seeds count
     up from the config's random_seed; --seeds 1,2,3 names them. 'fedops run summary' gives mean and spread.
     """
-    beginning = read_beginning(lambda: operator.client, task, from_, seeds, overrides or [])
+    beginning = read_beginning(
+        lambda: operator.client, task, from_, seeds, overrides or [], devices or []
+    )
     if dry_run:
         forecast, drawn = beginning.forecast(operator.client)
         value = {**forecast.model_dump(mode="json"), "seeds": drawn, **totals(forecast, len(drawn))}

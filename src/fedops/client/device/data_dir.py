@@ -95,6 +95,11 @@ class DataDir:
         return self.path / "epochs"
 
     @property
+    def looks(self) -> Path:
+        """What is kept of looks at the data, by task. It never leaves the device."""
+        return self.path / "looks"
+
+    @property
     def states(self) -> Path:
         """``context.state`` of apps, by run."""
         return self.path / "states"

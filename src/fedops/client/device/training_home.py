@@ -68,7 +68,13 @@ class TrainingHome:
         place = self.place
         first = Path(self.output_dir).parts[:1]
         names = ("tmp", "wandb", *first)
-        own = [place.rounds, place.states, place.epochs, *(place.path / name for name in names)]
+        own = [
+            place.rounds,
+            place.states,
+            place.epochs,
+            place.looks,
+            *(place.path / name for name in names),
+        ]
         return [*own, place.path / "home"] if self.user else [*own, place.work]
 
     def confinement(self, app_dir: Path) -> Confinement | None:

@@ -10,14 +10,13 @@ import logging
 import sys
 import time
 from pathlib import Path
-from typing import Any
 
 from fedops.client.device.data_dir import DataDir
 from fedops.client.device.device_config import load_device_config
 from fedops.client.evaluation.messages import Evaluation, EvaluationArgs
-from fedops.client.training.round_memory import RoundStore
+from fedops.client.training.model_evaluation import evaluate_model
 from fedops.core.contracts import ExchangeRule
-from fedops.core.contracts.training import EVALUATE, TrainingOrder
+from fedops.core.contracts.training import TrainingOrder
 from fedops.core.errors import FedOpsError, Invalid
 from fedops.platforms.confinement import write_no_core
 from fedops.platforms.processes import lower_priority
@@ -25,35 +24,8 @@ from fedops.processes.log_output import log_to_stderr
 from fedops.processes.spawn import die_with_parent
 from fedops.scalize.flow.project import Project
 from fedops.scalize.flow.target_import import import_advice
-from fedops.storage.tensors import Tensors, load
-from fedops.trainer.device_context import Device, NoReporter
-from fedops.trainer.local_round import LocalTrainer
 
 logger = logging.getLogger("fedops.training")
-
-
-class ReadOnlyRounds(RoundStore):
-    """What the device keeps of its rounds, beside a training client that may be writing it."""
-
-    def __init__(self, home: DataDir) -> None:
-        super().__init__(home.rounds, _say_nothing, tidy=False)
-
-    def save_state(self, run_id: int, round_: int, tensors: Tensors) -> None: ...
-
-    def save_checkpoint(self, task: str, run_id: int, round_: int, tensors: Tensors) -> None: ...
-
-
-class Remarks(NoReporter):
-    """Hears where the model is computed, and why not where it was asked for."""
-
-    def __init__(self) -> None:
-        self.accelerator_problem = ""
-
-    def describe(self, **facts: Any) -> None:
-        self.accelerator_problem = facts.get("accelerator_problem", self.accelerator_problem)
-
-
-def _say_nothing(*_: object, **__: object) -> None: ...
 
 
 def evaluate(args: EvaluationArgs) -> Evaluation:
@@ -66,8 +38,6 @@ def evaluate(args: EvaluationArgs) -> Evaluation:
     owner = load_device_config(home.device_config)
     config, notes = owner.bound(model.config)
     project = Project.open(args.app_dir, [*args.overrides, *owner.overrides()])
-    remarks = Remarks()
-    device = Device(args.device, report=remarks, memory=ReadOnlyRounds(home))
     order = TrainingOrder(
         round=model.round,
         run_id=model.run_id or 0,
@@ -79,12 +49,8 @@ def evaluate(args: EvaluationArgs) -> Evaluation:
         dataset=model.dataset or "",
         evaluate=True,
     )
-    federated = {spec.name for spec in model.contract.federated}
-    tensors = {name: array for name, array in load(args.file).items() if name in federated}
     begun = time.monotonic()
-    update = LocalTrainer(project, device)(order, tensors, EVALUATE)
-    if update.header.refused:
-        raise Invalid(update.header.refused)
+    update, remarks = evaluate_model(project, home, args.device, order, args.file)
     if update.evaluated is None:
         raise Invalid(
             "this device has no validation data: the app's data step gives none, and "

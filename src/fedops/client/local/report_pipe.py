@@ -84,6 +84,10 @@ class ReportPipe:
         told = {"tasks": list(tasks), "basis": basis, "fingerprint": fingerprint}
         self._put({"kind": "readiness", **told})
 
+    def looking(self, task: str) -> None:
+        """A look at the data of a task is in hand, which is of no run."""
+        self._state(ProcessStatus.EVALUATING, task)
+
     def renew(self, text: str) -> None:
         """A fresh process may be able to do what this one cannot."""
         self._put({"kind": "renew", "text": text})

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from fedops.client.local.messages import ClientStatus, HeldStatus
-from fedops.core.contracts import BENCH, ProcessReport
+from fedops.core.contracts import BENCH, WATCH, ProcessReport
 from fedops.core.reasons.durations import duration_of_limit
 from fedops.core.reasons.readiness import conditions_text, last_refusal, readiness_text
-from fedops.core.reasons.stages import benchmark_text
+from fedops.core.reasons.stages import outside_text
 from fedops.core.states import Enrolment, ProcessStatus, ReadinessStatus
 
 
@@ -61,8 +61,8 @@ def _idle(process: ProcessReport, status: ClientStatus, seconds: str) -> str:
 
 
 def _held(held: HeldStatus) -> str:
-    if held.kind == BENCH and held.run_id is None:
-        return f"{benchmark_text(held.task)}: {held.doing}"
+    if held.kind in (BENCH, WATCH) and held.run_id is None:
+        return f"{outside_text(held.kind, held.task)}: {held.doing}"
     if held.run_id is None or held.round is None:
         return f"{held.kind}: {held.doing}"
     return f"round {held.round} of run {held.run_id}: {held.doing}"

@@ -4,36 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import subprocess
-import sys
 import tempfile
 import threading
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fedops.client.device.data_dir import DataDir
-from fedops.client.device.device_config import load_device_config
 from fedops.client.local.messages import Finished, TrainingArgs, WorkOrder
-from fedops.client.telemetry.system_metrics import MIB, memory_of
 from fedops.client.training.bench_process import BenchAnswer, BenchArgs
+from fedops.client.training.side_process import SideProcess
 from fedops.core.contracts import BENCH, BenchMeasured, Instruction
 from fedops.core.contracts.training import CONFIG
-from fedops.core.errors import FedOpsError, Invalid
-from fedops.processes.process_tree import end_named_tree
-from fedops.processes.spawn import let_go, spawn
+from fedops.core.errors import FedOpsError
 from fedops.storage.payloads import Payload, check_document, values_of, write_payload
 
 logger = logging.getLogger("fedops.training")
 
 PROGRAM = "fedops.client.training.bench_process"
-_LOOK_SECONDS = 0.1
-#: Looking at the memory takes time, which is measured.
-_MEMORY_SECONDS = 0.5
-#: Of the memory that the owner allows; beyond all of it the training client would be ended.
-_SHARE = 0.95
 
 
 def is_bench(instruction: Instruction) -> bool:
@@ -45,8 +32,7 @@ class BenchRunner:
 
     def __init__(self, args: TrainingArgs) -> None:
         self._args = args
-        limits = load_device_config(DataDir(args.home).device_config).limits
-        self._limit = limits.memory_mb * MIB
+        self._side = SideProcess(args, "a benchmark")
 
     def run(self, order: WorkOrder, cancelled: threading.Event) -> Finished:
         """Measure, and write the result. Raises nothing but what ends this process."""
@@ -78,10 +64,7 @@ class BenchRunner:
             seconds=told.get("seconds", 0),
             answer=folder / "answer.json",
         )
-        file = folder / "args.json"
-        file.touch(mode=0o600)
-        file.write_text(args.model_dump_json(), encoding="utf-8")
-        code = self._await(file, f"bench-{folder.name}", cancelled)
+        code = self._side.run(PROGRAM, args, folder, cancelled)
         if code is None:
             return None
         try:
@@ -89,37 +72,6 @@ class BenchRunner:
         except (OSError, ValueError):
             text = f"the process that measures ended with code {code}; see the log of this device"
             raise FedOpsError(text) from None
-
-    def _await(self, file: Path, tree: str, cancelled: threading.Event) -> int | None:
-        """The exit code; None: it was cancelled."""
-        self._check_memory(times=2)  # as much as this process has
-        child = spawn([sys.executable, "-m", PROGRAM, str(file)], cwd=self._args.app_dir, tree=tree)
-        looked_at = time.monotonic()
-        try:
-            while not cancelled.wait(_LOOK_SECONDS):
-                if (code := child.poll()) is not None:
-                    return code
-                if time.monotonic() - looked_at >= _MEMORY_SECONDS:
-                    looked_at = time.monotonic()
-                    self._check_memory()
-            return None
-        finally:
-            _end(child, tree)
-
-    def _check_memory(self, times: int = 1) -> None:
-        """``times``: so often as much as now. ``Invalid``: the owner does not allow that."""
-        used = (memory_of(os.getpid()) or 0) * times if self._limit else 0
-        if used > self._limit * _SHARE:
-            raise Invalid(
-                f"a benchmark loads the app a second time, beside the training client: that takes "
-                f"{used // MIB} MB, and memory_mb in device.toml allows {self._limit // MIB}"
-            )
-
-
-def _end(child: subprocess.Popen[bytes], tree: str) -> None:
-    end_named_tree(tree, grace=0.0)
-    let_go(child)
-    child.wait()
 
 
 def _config_of(told: Mapping[str, Any]) -> dict[str, Any]:

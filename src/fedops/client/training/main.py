@@ -34,6 +34,7 @@ from fedops.client.training.bench_run import BenchRunner
 from fedops.client.training.readiness_watch import ReadinessWatch, TriesOut
 from fedops.client.training.round_memory import RoundStore
 from fedops.client.training.wandb_reporter import WandbReporter, rounds_to_wandb
+from fedops.client.training.watch_run import WatchRunner
 from fedops.client.training.work_loop import App, WorkLoop
 from fedops.core.errors import FedOpsError, Invalid, Unavailable
 from fedops.platforms.processes import inherited_descriptor, lower_priority
@@ -101,7 +102,9 @@ def serve(args: TrainingArgs, report: ReportPipe, build: Build) -> None:
     )
     app = build(args, device, OwnerLimits(owner, report))
     watch = _watch(app, args, report)
-    loop = WorkLoop(app, device, epochs, report, watch, BenchRunner(args))
+    loop = WorkLoop(
+        app, device, epochs, report, watch, BenchRunner(args), WatchRunner(args, _reload(watch))
+    )
     listening = bind(args.host, args.port)
     local = LocalServer(local_app(loop, report, home.make_training_token(), watch), listening)
     local.start()
@@ -117,6 +120,11 @@ def serve(args: TrainingArgs, report: ReportPipe, build: Build) -> None:
         explanations.close(_LAST_EXPLANATION_SECONDS)
         if isinstance(device.report, WandbReporter):
             device.report.close()
+
+
+def _reload(watch: ReadinessWatch | None) -> Callable[[], None]:
+    """What is done when the data has changed."""
+    return (lambda: None) if watch is None else watch.data_changed
 
 
 def _watch(app: App, args: TrainingArgs, report: ReportPipe) -> ReadinessWatch | None:

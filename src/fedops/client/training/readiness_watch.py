@@ -110,6 +110,11 @@ class ReadinessWatch:
             self._app.forget_data()
             self._seen = None
 
+    def data_changed(self) -> None:
+        """The data is not what it was when it was loaded: it is loaded anew, and all is tried anew."""
+        self._app.forget_data()
+        self._seen = None
+
     def look(self) -> None:
         """Try what has changed, or was refused a while ago, and say how it went."""
         configs = self._wanted()

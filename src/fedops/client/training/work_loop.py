@@ -14,6 +14,7 @@ from fedops.client.local.messages import Finished, StopRequest, WorkOrder
 from fedops.client.local.report_pipe import ReportPipe
 from fedops.client.training.bench_run import BenchRunner, is_bench
 from fedops.client.training.readiness_watch import ReadinessWatch
+from fedops.client.training.watch_run import WatchRunner, is_watch
 from fedops.core.contracts import Instruction
 from fedops.core.errors import Conflict
 from fedops.failpoints import reached
@@ -44,6 +45,7 @@ class WorkLoop:
         report: ReportPipe,
         watch: ReadinessWatch | None = None,
         benches: BenchRunner | None = None,
+        looks: WatchRunner | None = None,
     ) -> None:
         self._app = app
         self._device = device
@@ -51,6 +53,7 @@ class WorkLoop:
         self._report = report
         self._watch = watch
         self._benches = benches
+        self._looks = looks
         self._changed = threading.Condition()
         self._order: WorkOrder | None = None
         self._stopped = False
@@ -82,7 +85,7 @@ class WorkLoop:
         """Work until ``stop``."""
         while (order := self._next()) is not None:
             finished = self._work(order)
-            if self._watch is not None and not is_bench(order.instruction):
+            if self._watch is not None and not _is_of_no_round(order.instruction):
                 self._watch.after(finished.outcome)
             with self._changed:
                 self._order = None
@@ -118,8 +121,16 @@ class WorkLoop:
         if self._benches is not None and is_bench(order.instruction):
             self._report.benching(order.instruction.task)
             return self._benches.run(order, self._device.cancelled)
+        if self._looks is not None and is_watch(order.instruction):
+            self._report.looking(order.instruction.task)
+            return self._looks.run(order, self._device.cancelled)
         try:
             result = self._app.handle(order.instruction, order.files, order.out)
         finally:
             self._epochs.close()
         return Finished(id=id_, **asdict(result))
+
+
+def _is_of_no_round(instruction: Instruction) -> bool:
+    """It says nothing of whether the device can do a round."""
+    return is_bench(instruction) or is_watch(instruction)

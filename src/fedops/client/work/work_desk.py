@@ -28,6 +28,7 @@ from fedops.client.work.result_metrics import Measured, metrics_of
 from fedops.client.work.transfers import Transfers
 from fedops.core.contracts import (
     INLINE_BYTES,
+    WATCH,
     HeldAssignment,
     Instruction,
     Offer,
@@ -36,7 +37,7 @@ from fedops.core.contracts import (
     WorkEnd,
 )
 from fedops.core.errors import Conflict, FedOpsError, Invalid, NotFound
-from fedops.core.reasons.stages import benchmark_text
+from fedops.core.reasons.stages import outside_text
 from fedops.failpoints import reached
 from fedops.storage.atomic_files import sha256_of
 from fedops.storage.payloads import blobs_of, check_document
@@ -219,7 +220,9 @@ class WorkDesk:
         while True:
             if held.finished is None:
                 finished = self._result(held)
-                if not is_bench(held):  # that says nothing of whether the device can do a round
+                if not _is_of_no_round(
+                    held
+                ):  # that says nothing of whether the device can do a round
                     self._outside.ended(held, finished)
                 self._finish(held, finished)
                 reached("manager.work.finished")
@@ -302,8 +305,12 @@ class WorkDesk:
         self._transfers.insist(held, lambda: self._work.end(held.id, end), Stage.WAITING_TO_UPLOAD)
 
 
+def _is_of_no_round(held: Held) -> bool:
+    return is_bench(held) or (held.kind == WATCH and held.run_id is None)
+
+
 def _named(held: Held) -> str:
-    if is_bench(held):
-        return benchmark_text(held.task)
+    if _is_of_no_round(held):
+        return outside_text(held.kind, held.task)
     where = f" in round {held.round} of run {held.run_id}" if held.round is not None else ""
     return f"the assignment to {held.kind}{where}"

@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from fedops.core.contracts.base import Digest, Name, Override, Overrides, Reply, Request
 from fedops.core.contracts.delivery import SourceSet
+from fedops.core.contracts.schedules import Group
 from fedops.core.states import (
     AttemptStatus,
     FailureReason,
@@ -75,6 +76,8 @@ class RunStart(Request):
     #: In place of the task's: a whole config, and the sha256 of an app bundle that the server has.
     config: dict[str, Any] | None = None
     bundle: Digest | None = None
+    #: Names or patterns (``day-*``) of the devices that take part. []: all.
+    devices: Group = Field(default_factory=list)
 
     @model_validator(mode="after")
     def _one_origin(self) -> RunStart:
@@ -181,6 +184,12 @@ class RunRead(Reply):
     gate: str = ""
     #: Why that version is quarantined; None: it is not.
     quarantine: str | None = None
+    #: The schedule that began it, with which firing, and what became of its version.
+    schedule: str | None = None
+    firing: int | None = None
+    begun_by: str = ""
+    #: The devices that it is for: names or patterns. []: all of the task.
+    devices: list[str] = Field(default_factory=list)
     attempts: list[AttemptRead] = Field(default_factory=list)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fedops.core.contracts import Stage
+from fedops.core.contracts import WATCH, Stage
 
 _PLAIN = {
     Stage.WAITING: "waiting",
@@ -28,6 +28,16 @@ def stage_text(stage: Stage, done: int = 0, total: int = 0, text: str = "") -> s
 def benchmark_text(task: str) -> str:
     """What a benchmark is called."""
     return f"the benchmark of task '{task}'"
+
+
+def look_text(task: str) -> str:
+    """What a look at the data is called."""
+    return f"the look at the data of task '{task}'"
+
+
+def outside_text(kind: str, task: str) -> str:
+    """What work is called that is of no run."""
+    return look_text(task) if kind == WATCH else benchmark_text(task)
 
 
 def percent(done: int, total: int) -> str:

@@ -24,7 +24,7 @@ from fedops.core.reasons.readiness import (
     readiness_text,
     refused_tasks,
 )
-from fedops.core.reasons.stages import benchmark_text
+from fedops.core.reasons.stages import benchmark_text, look_text
 from fedops.core.reasons.work import WorkFacts, place_of, working
 from fedops.core.states import (
     PROCESS_READY,
@@ -141,7 +141,8 @@ def _soon(process: ProcessReport) -> str:
 
 def _where(process: ProcessReport) -> str:
     if process.run_id is None and process.task is not None:
-        return f" for {benchmark_text(process.task)}"  # all other work is of a run
+        looks = process.status is ProcessStatus.EVALUATING  # a benchmark trains
+        return f" for {look_text(process.task) if looks else benchmark_text(process.task)}"
     run = f" in run {process.run_id}" if process.run_id is not None else ""
     return f" round {process.round}{run}" if process.round is not None else run
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fedops.core.contracts import BENCH, Stage
-from fedops.core.reasons.stages import benchmark_text, stage_text
+from fedops.core.contracts import BENCH, WATCH, Stage
+from fedops.core.reasons.stages import outside_text, stage_text
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def _waits(work: WorkFacts, others: Sequence[WorkFacts]) -> str:
         (
             o
             for o in others
-            if o.stage is not Stage.WAITING and (o.run_id or o.hidden or _is_bench(o))
+            if o.stage is not Stage.WAITING and (o.run_id or o.hidden or _is_outside(o))
         ),
         None,
     )
@@ -56,18 +56,19 @@ def _waits(work: WorkFacts, others: Sequence[WorkFacts]) -> str:
 def _whom(work: WorkFacts) -> str:
     if work.hidden:
         return "another run"
-    if _is_bench(work):
-        return benchmark_text(work.task)
+    if _is_outside(work):
+        return outside_text(work.kind, work.task)
     return f"run {work.run_id} of task '{work.task}'"
 
 
-def _is_bench(work: WorkFacts) -> bool:
-    return work.kind == BENCH and work.run_id is None
+def _is_outside(work: WorkFacts) -> bool:
+    """Of no run."""
+    return work.kind in (BENCH, WATCH) and work.run_id is None
 
 
 def place_of(work: WorkFacts) -> str:
     """`` in round 3 of run 7``, `` for the benchmark of task 'mnist'``."""
-    if _is_bench(work):
-        return f" for {benchmark_text(work.task)}"
+    if _is_outside(work):
+        return f" for {outside_text(work.kind, work.task)}"
     run = f" of run {work.run_id}" if work.run_id is not None else ""
     return f" in round {work.round}{run}" if work.round is not None else f", {work.kind}{run}"

@@ -102,6 +102,15 @@ _DELIVERY = {
     "POST /tasks/{task}/rollouts/decision": Rule(OPERATES, Of.TASK),
     "POST /hooks/git/{task}": OPEN,  # the Git host signs what it sends
 }
+_SCHEDULES = {
+    "GET /tasks/{task}/schedules": Rule(READS, Of.TASK),
+    "PUT /tasks/{task}/schedules/{schedule}": Rule(OPERATES, Of.TASK),
+    "GET /tasks/{task}/schedules/{schedule}/firings": Rule(READS, Of.TASK),
+    "POST /tasks/{task}/schedules/{schedule}/fire": Rule(OPERATES, Of.TASK),
+    "POST /tasks/{task}/schedules/{schedule}/pause": Rule(OPERATES, Of.TASK),
+    "POST /tasks/{task}/schedules/{schedule}/resume": Rule(OPERATES, Of.TASK),
+    "POST /tasks/{task}/schedules/{schedule}/remove": Rule(OPERATES, Of.TASK),
+}
 _MODELS = {
     "GET /models/verify": Rule(WATCHES, Of.THEIRS),
     "GET /tasks/{task}/models": Rule(READS, Of.TASK),
@@ -232,6 +241,7 @@ GROUPS: Mapping[str, Mapping[str, Rule]] = {
     "Devices": _in_api(_DEVICES),
     "Tasks": _in_api(_TASKS),
     "Delivery": _in_api(_DELIVERY),
+    "Schedules": _in_api(_SCHEDULES),
     "Models": _in_api(_MODELS),
     "Runs": _in_api(_RUNS),
     "Studies": _in_api(_STUDIES),

@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from sqlalchemy import ColumnElement, bindparam, or_, select, update
 from sqlalchemy.orm import Session
 
-from fedops.core.contracts import BENCH, BlobRef, Delivery, Stage, WorkEnd
+from fedops.core.contracts import BENCH, WATCH, BlobRef, Delivery, Stage, WorkEnd
 from fedops.core.errors import NotFound
 from fedops.core.states import (
     ASSIGNMENT_OPEN,
@@ -24,7 +24,7 @@ from fedops.core.states import (
     AssignmentStatus,
     Enrolment,
 )
-from fedops.server.assignments import bench_results
+from fedops.server.assignments import bench_results, watch_results
 from fedops.server.database.tables import AssignmentRow, DeviceRow, RunRow
 from fedops.server.events.notifications import WorkForEngine, WorkOver, notify
 from fedops.server.protocol.refusals import Gone
@@ -110,8 +110,8 @@ def cancel_assignments(
 def cancel_benches(
     session: Session, task: str, reason: str, now: float, device_id: str | None = None
 ) -> None:
-    """End the benchmarks for a task that go on; of this device, or of all."""
-    where = [AssignmentRow.task == task, AssignmentRow.kind == BENCH]
+    """End what goes on for a task outside of runs: benchmarks, looks at data. Of this device, or of all."""
+    where = [AssignmentRow.task == task, AssignmentRow.kind.in_((BENCH, WATCH))]
     of_device = [] if device_id is None else [AssignmentRow.device_id == device_id]
     cancel_assignments(session, [*where, *of_device, AssignmentRow.run_id.is_(None)], reason, now)
 
@@ -160,6 +160,8 @@ def deliver_result(session: Session, device_id: str, id_: str, result: Result, n
         notify(session, WorkForEngine(row.run_id, _delivery(**found, **place)))
     elif row.kind == BENCH:
         bench_results.take_result(session, id_, result.inline, now)
+    elif row.kind == WATCH:
+        watch_results.take_result(session, id_, result.inline, now)
 
 
 _TABLE, _DEVICES = AssignmentRow.__table__.c, DeviceRow.__table__.c
@@ -269,6 +271,7 @@ def judge_results(
 def tell_engine(session: Session, rows: Sequence[AssignmentRow]) -> None:
     """The engines of the runs must hear what became of these, or the benchmarks that they are."""
     bench_results.note_ends(session, rows)
+    watch_results.note_ends(session, rows)
     for delivery, row in zip(deliveries(session, rows), rows, strict=True):
         if row.run_id is not None:
             notify(session, WorkForEngine(row.run_id, delivery))

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ProcessReport, Stage
+from fedops.core.delivery.groups import outside_group
 from fedops.core.presence import is_online
 from fedops.core.reasons.why import DeviceFacts, unavailable
 from fedops.core.reasons.work import WorkFacts
@@ -167,13 +168,27 @@ def _of_task(
 
 
 def unavailable_because(
-    row: DeviceRow | Member, task: str, refused: Mapping[str, str], now: float
+    row: DeviceRow | Member,
+    task: str,
+    refused: Mapping[str, str],
+    now: float,
+    group: Sequence[str] | None = None,
 ) -> str | None:
-    """Why a device cannot be invited to the next round of a run of ``task``, if it cannot."""
-    return reason_against(device_facts(row, (task,), now), task, refused)
+    """Why a device cannot be invited to the next round of a run of ``task``, if it cannot.
+
+    ``group``: names or patterns of the devices that the run is for; none: it is for all.
+    """
+    return reason_against(device_facts(row, (task,), now), task, refused, group)
 
 
-def reason_against(device: DeviceFacts, task: str, refused: Mapping[str, str]) -> str | None:
+def reason_against(
+    device: DeviceFacts,
+    task: str,
+    refused: Mapping[str, str],
+    group: Sequence[str] | None = None,
+) -> str | None:
+    if (outside := outside_group(group, device.name)) is not None:
+        return outside
     if TWINS in device.problems:
         return TWINS
     return unavailable(device, task, refused.get(device.name))

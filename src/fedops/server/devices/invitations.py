@@ -21,6 +21,8 @@ class Waiting:
     attempt_id: int
     task: str
     refused: dict[str, str]
+    #: Names or patterns of the devices that the run is for. None: all.
+    group: list[str] | None
 
 
 def waiting_attempts(session: Session, row: DeviceRow) -> list[Waiting]:
@@ -28,7 +30,7 @@ def waiting_attempts(session: Session, row: DeviceRow) -> list[Waiting]:
     if row.enrolment is not Enrolment.APPROVED:
         return []
     query = (
-        select(AttemptRow.id, RunRow.task, RunRow.refused)
+        select(AttemptRow.id, RunRow.task, RunRow.refused, RunRow.devices)
         .join(RunRow, RunRow.id == AttemptRow.run_id)
         .join(MembershipRow, MembershipRow.task == RunRow.task)
         .where(MembershipRow.device_id == row.id, AttemptRow.status.in_(ATTEMPT_LIVE))
@@ -41,7 +43,7 @@ def could_invite(row: DeviceRow, waiting: Iterable[Waiting], now: float) -> set[
     return {
         w.attempt_id
         for w in waiting
-        if availability.unavailable_because(row, w.task, w.refused, now) is None
+        if availability.unavailable_because(row, w.task, w.refused, now, w.group) is None
     }
 
 

@@ -33,7 +33,7 @@ def verdict_on(
     if parent.quarantined_at is not None:
         text = f"the run started from V{parent.version}, which is quarantined: {parent.quarantine}"
         return Verdict(True, text)
-    before = {**_seen_by_clients(session, run), **parent.metrics}
+    before = {**seen_by_clients(session, run), **parent.metrics}
     name = f"V{parent.version}"
     return judge(rule_of(run), before, metrics, name, evaluated=evaluated)
 
@@ -44,7 +44,7 @@ def _parent(session: Session, run: RunRow) -> ModelVersionRow | None:
     return session.get(ModelVersionRow, (run.task, run.from_version))
 
 
-def _seen_by_clients(session: Session, run: RunRow) -> dict[str, float]:
+def seen_by_clients(session: Session, run: RunRow) -> dict[str, float]:
     """What the clients of the first round said of the model that they were given: V0 has no other metrics."""
     while run.parent is not None:
         before = session.get_one(RunRow, run.parent)

@@ -229,7 +229,9 @@ def candidates(session: Session, attempt_id: int, now: float) -> Candidates:
         Candidate(
             device=row.name,
             node_id=str(row.node_number),
-            unavailable=availability.unavailable_because(row, run.task, run.refused, now)
+            unavailable=availability.unavailable_because(
+                row, run.task, run.refused, now, run.devices
+            )
             or other_code.get(row.name),
             evaluates_only=availability.evaluates_only(row),
             examples=availability.training_examples(row),

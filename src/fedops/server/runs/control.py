@@ -13,6 +13,7 @@ from fedops.config.overrides import refuse_of_device
 from fedops.config.schema import Config
 from fedops.core.contracts import RunStart
 from fedops.core.errors import Conflict, Invalid, RunBusy
+from fedops.core.reasons.durations import first_few
 from fedops.core.states import RUN_TERMINAL, RUN_TRANSITIONS, RunStatus, TaskStatus
 from fedops.server.database.lookup import require_run
 from fedops.server.database.tables import ModelVersionRow, RunRow, TaskRow
@@ -69,7 +70,8 @@ def start_run(
 def beginning_of(run: RunRow) -> str:
     """``3 rounds from V2, seed 42``."""
     origin = f"V{run.from_version}" if run.from_version is not None else "a new initial model"
-    return f"{run.rounds} rounds from {origin}, seed {run.seed}"
+    whom = f", for {first_few(run.devices)}" if run.devices else ""
+    return f"{run.rounds} rounds from {origin}, seed {run.seed}{whom}"
 
 
 def plan_run(session: Session, task: str, body: RunStart, now: float) -> Planned:
@@ -94,7 +96,7 @@ def require_startable_task(session: Session, task: str) -> TaskRow:
     return row
 
 
-def enqueue_run(session: Session, run: RunRow, why: str) -> None:
+def enqueue_run(session: Session, run: RunRow, why: str, who: str = event_log.OPERATOR) -> None:
     """Keep a new run, for the scheduler to begin. ``RunBusy`` when another came first."""
     try:
         with session.begin_nested():
@@ -102,7 +104,7 @@ def enqueue_run(session: Session, run: RunRow, why: str) -> None:
     except IntegrityError:
         raise RunBusy(_busy(run.task, tasks.active_run(session, run.task))) from None
     at, subject = run.created_at, f"run {run.id}"
-    event_log.append_event(session, at, event_log.OPERATOR, subject, "run.pending", why, run.id)
+    event_log.append_event(session, at, who, subject, "run.pending", why, run.id)
     notify(session, WorkForScheduler())
 
 
@@ -137,6 +139,7 @@ def snapshot_run(session: Session, task: TaskRow, body: RunStart, now: float) ->
         from_version=origin.version if origin else None,
         contract=origin.contract if origin else None,
         new_model=body.new_model,
+        devices=body.devices or None,
         refused={},
         metrics={},
         created_at=now,

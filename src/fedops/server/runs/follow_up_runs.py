@@ -124,6 +124,7 @@ def _successor(
         parent=parent.id,
         rebuilds=parent.rebuilds if _trains_anew(parent) else None,
         new_model=parent.new_model,
+        devices=parent.devices,
         refused=control.left_out(parent.rebuilds) if _trains_anew(parent) else {},
         metrics=parent.metrics if model else {},
         created_at=now,

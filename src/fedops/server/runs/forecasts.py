@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from statistics import fmean, median
 from typing import NamedTuple
 
@@ -69,7 +69,7 @@ def forecast_run(session: Session, task: str, body: RunStart, now: float) -> Run
         rounds=plan.rounds,
         asked=plan.wanted,
         counts_with=plan.counts_with,
-        devices=_devices(session, task, now),
+        devices=_devices(session, task, run.devices, now),
         seed=run.seed,
         bundle=run.bundle,
         from_version=run.from_version,
@@ -90,7 +90,9 @@ def plan_forecast(session: Session, task: str, body: RunStart, now: float) -> Pl
     return Planned(run.bundle, run.config)
 
 
-def _devices(session: Session, task: str, now: float) -> list[DeviceForecast]:
+def _devices(
+    session: Session, task: str, group: Sequence[str] | None, now: float
+) -> list[DeviceForecast]:
     seen = _last_seen(session, task)
     found = []
     for row in task_devices(session, task):
@@ -99,7 +101,7 @@ def _devices(session: Session, task: str, now: float) -> list[DeviceForecast]:
         found.append(
             DeviceForecast(
                 device=row.name,
-                unavailable=unavailable_because(row, task, {}, now),
+                unavailable=unavailable_because(row, task, {}, now, group),
                 examples=last.examples if last else told,
                 examples_run=last.run_id if last else None,
             )

@@ -93,8 +93,12 @@ def _crash(session: Session, run: RunRow) -> str:
     return session.scalars(query.order_by(AttemptRow.number.desc()).limit(1)).first() or ""
 
 
+def _against(device: DeviceFacts, run: RunRow) -> str | None:
+    return reason_against(device, run.task, run.refused, run.devices)
+
+
 def _not_training(device: DeviceFacts, run: RunRow) -> str | None:
-    against = reason_against(device, run.task, run.refused)
+    against = _against(device, run)
     return against or (EVALUATES_ONLY if evaluates_only(device) else None)
 
 
@@ -151,11 +155,7 @@ def run_plan(session: Session, run: RunRow, now: float) -> RunPlan:
     """What the run's rounds will be like with the devices that are ready now."""
     members = [device_facts(row, (run.task,), now) for row in task_devices(session, run.task)]
     other_code = running_other_code(session, run)
-    there = [
-        d
-        for d in members
-        if reason_against(d, run.task, run.refused) is None and d.name not in other_code
-    ]
+    there = [d for d in members if _against(d, run) is None and d.name not in other_code]
     evaluating = sum(evaluates_only(device) for device in there)
     ready = len(there) - evaluating
     wanted, counts_with = numbers_of_round(run, ready)

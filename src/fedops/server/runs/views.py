@@ -10,6 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import AttemptRead, MetricRead, ParticipationRead, RoundRead, RunRead
+from fedops.core.reasons import next_steps
 from fedops.core.reasons.attempts import AttemptFacts, attempt_why
 from fedops.core.reasons.plan import plan_text
 from fedops.core.reasons.why import run_why
@@ -18,6 +19,7 @@ from fedops.server.database.read_models import read_as
 from fedops.server.database.tables import (
     AttemptRow,
     DeviceRow,
+    FiringRow,
     MetricRow,
     ParticipationRow,
     RoundRow,
@@ -60,10 +62,28 @@ def read_runs(
     """These runs, newest first."""
     query = select(RunRow).where(RunRow.id.in_(run_ids)).order_by(RunRow.id.desc())
     attempts, fates = _attempts(session, run_ids), versions.fates(session, run_ids)
-    return [
+    firings = _firings(session, run_ids)
+    found = [
         _read(session, run, attempts[run.id], fates.get(run.id, (None, "")), settings, now, within)
         for run in session.scalars(query).all()
     ]
+    return [_with_firing(run, firings.get(run.id)) for run in found]
+
+
+def _firings(session: Session, run_ids: Sequence[int]) -> Mapping[int, FiringRow]:
+    query = select(FiringRow).where(FiringRow.run_id.in_(run_ids))
+    return {row.run_id: row for row in session.scalars(query) if row.run_id is not None}
+
+
+def _with_firing(run: RunRead, firing: FiringRow | None) -> RunRead:
+    """A run that a schedule began: which one, why it fired, and what became of the version."""
+    if run.schedule is None:
+        return run
+    text = f"begun by schedule '{run.schedule}'"
+    if firing is not None:
+        text = f"begun by firing {firing.id} of schedule '{run.schedule}' ({firing.why})"
+        text += f"; {firing.outcome}" if firing.ended_at is not None else ""
+    return run.model_copy(update={"begun_by": text, "why": next_steps.sentence(run.why, text)})
 
 
 def _attempts(session: Session, run_ids: Sequence[int]) -> Mapping[int, list[AttemptRow]]:
@@ -93,6 +113,8 @@ def _read(
         seconds_in_state=seen.seconds_in_state,
         limit_seconds=seen.limit_seconds,
         stopping=list(seen.unconfirmed),
+        begun_by="",
+        devices=run.devices or [],
         plan="",
         gate=gate,
         quarantine=quarantine,

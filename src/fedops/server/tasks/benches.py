@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,6 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import (
     BENCH,
-    INLINE_BYTES,
     BenchesRead,
     BenchLeftOut,
     BenchMeasured,
@@ -29,7 +27,7 @@ from fedops.core.reasons.work import WorkFacts, working
 from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus, Enrolment, TaskStatus
 from fedops.core.suggestions import did_you_mean
 from fedops.results import bench_estimate
-from fedops.server.assignments import open_work
+from fedops.server.assignments import open_work, outside_runs
 from fedops.server.assignments.instruction_rows import keep_instruction
 from fedops.server.database.tables import (
     ArtifactRow,
@@ -49,8 +47,6 @@ from fedops.server.tasks.draft_tasks import draft_words
 from fedops.server.tasks.tasks import require_task
 from fedops.storage.payloads import Payload, make_document
 
-#: A benchmark waits for the round that its device works in, and then measures for a minute or so. Seconds.
-DEADLINE_SECONDS = 3_600.0
 _NAMED = 20
 
 
@@ -114,9 +110,11 @@ def _offer(
 ) -> None:
     model = _newest_model(session, task.name)
     instruction = keep_instruction(session, None, _document(task, fraction, model), now)
-    going = _going(session, task.name)
+    going = outside_runs.devices_at(session, BENCH, task.name)
     new = [
-        _assignment(task.name, one.id, instruction, now) for one in devices if one.id not in going
+        outside_runs.assignment(BENCH, task.name, one.id, instruction, now)
+        for one in devices
+        if one.id not in going
     ]
     session.add_all(new)
     session.flush()
@@ -145,32 +143,6 @@ def _document(task: TaskRow, fraction: float, model: BlobRef | None) -> dict[str
     }
     blobs: Mapping[str, tuple[BlobRef, list[str]]] = {BENCH_MODEL: (model, [])} if model else {}
     return make_document(Payload(configs={CONFIG: told}), blobs)
-
-
-def _going(session: Session, task: str) -> set[str]:
-    """The devices whose benchmark for the task is open."""
-    rows = open_work.open_rows(session, AssignmentRow.task == task, AssignmentRow.kind == BENCH)
-    return {row.device_id for row in rows if row.run_id is None}
-
-
-def _assignment(task: str, device_id: str, instruction: str, now: float) -> AssignmentRow:
-    id_ = uuid.uuid4().hex
-    return AssignmentRow(
-        id=id_,
-        device_id=device_id,
-        kind=BENCH,
-        task=task,
-        work_key=f"{BENCH}-{id_}",
-        instruction=instruction,
-        encodings=["none"],
-        max_bytes=INLINE_BYTES,
-        status=AssignmentStatus.OFFERED,
-        offered_at=now,
-        deadline_at=now + DEADLINE_SECONDS,
-        upload_grace=0.0,
-        stage="waiting",
-        stage_text="",
-    )
 
 
 def _note(session: Session, row: AssignmentRow, fraction: float, now: float) -> None:

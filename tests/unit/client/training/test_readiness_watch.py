@@ -168,6 +168,15 @@ def test_after_work_that_could_not_be_done_the_data_is_loaded_anew(world: World)
     assert (len(world.app.tried), world.app.forgotten) == (2, 1)
 
 
+def test_data_that_has_changed_is_loaded_anew_and_tried(world: World) -> None:
+    world.watch.hear({"one": {}})
+    world.look()
+    world.watch.data_changed()
+    assert world.app.forgotten == 1
+    world.look()
+    assert len(world.app.tried) == 2
+
+
 def test_the_basis_is_another_one_after_a_change_only(world: World) -> None:
     world.watch.hear({"one": {}})
     world.look()

@@ -29,6 +29,9 @@ from fedops.server.database.tables.rounds import SelectionRow as SelectionRow
 from fedops.server.database.tables.runs import AttemptRow as AttemptRow
 from fedops.server.database.tables.runs import RunRow as RunRow
 from fedops.server.database.tables.runs import StudyRow as StudyRow
+from fedops.server.database.tables.schedules import DataRow as DataRow
+from fedops.server.database.tables.schedules import FiringRow as FiringRow
+from fedops.server.database.tables.schedules import ScheduleRow as ScheduleRow
 from fedops.server.database.tables.server import LeaseRow as LeaseRow
 from fedops.server.database.tables.server import MetaRow as MetaRow
 from fedops.server.database.tables.server import UploadSlotRow as UploadSlotRow

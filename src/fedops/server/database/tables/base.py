@@ -25,6 +25,7 @@ from fedops.core.states import (
     DeploymentStatus,
     Enrolment,
     FailureReason,
+    FiringStatus,
     ParticipationStatus,
     Role,
     RolloutStatus,
@@ -72,5 +73,6 @@ class Base(DeclarativeBase):
         TaskStatus: _enum(TaskStatus),
         CommitStatus: _enum(CommitStatus),
         RolloutStatus: _enum(RolloutStatus),
+        FiringStatus: _enum(FiringStatus),
         DeploymentStatus: _enum(DeploymentStatus),
     }

@@ -9,6 +9,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    String,
     Text,
     UniqueConstraint,
     false,
@@ -61,6 +62,11 @@ class RunRow(Base):
     parent: Mapped[int | None] = mapped_column(ForeignKey("runs.id"))
     #: The study that it belongs to.
     study: Mapped[int | None] = mapped_column(ForeignKey("studies.id"), index=True)
+    #: The schedule of the task that began it, and its firing.
+    schedule: Mapped[str | None] = mapped_column(String(63))
+    firing: Mapped[int | None] = mapped_column(BigInteger, index=True)
+    #: Names or patterns of the devices that it is for. None: all of the task.
+    devices: Mapped[list[str] | None]
     #: It begins with an initial model of its own, made from its seed, and not with a version.
     new_model: Mapped[bool] = mapped_column(default=False, server_default=false())
     first_round: Mapped[int] = mapped_column(Integer, default=1, server_default="1")
