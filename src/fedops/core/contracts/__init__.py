@@ -107,10 +107,12 @@ from fedops.core.contracts.devices import (
     TouchedRun,
 )
 from fedops.core.contracts.models import (
+    SERVING,
     AliasMoveRead,
     AliasRead,
     Because,
     ConfigDifference,
+    DesiredModel,
     DeviceModelRead,
     FileCheck,
     MetricDifference,
@@ -118,6 +120,8 @@ from fedops.core.contracts.models import (
     ModelVersionRead,
     Promotion,
     Rebuild,
+    ServingRead,
+    ServingReport,
     TensorDifference,
 )
 from fedops.core.contracts.parameters import (
@@ -201,6 +205,7 @@ __all__ = [
     "NAME_PATTERN",
     "PROTOCOL",
     "PROTOCOL_HEADER",
+    "SERVING",
     "AliasMoveRead",
     "AliasRead",
     "AssignmentId",
@@ -236,6 +241,7 @@ __all__ = [
     "DeploymentRead",
     "DeploymentReport",
     "DesiredDeployment",
+    "DesiredModel",
     "DeviceForecast",
     "DeviceInfo",
     "DeviceModelRead",
@@ -326,6 +332,8 @@ __all__ = [
     "SelectionDecision",
     "SelectionRead",
     "ServerInfo",
+    "ServingRead",
+    "ServingReport",
     "SignIn",
     "SignInCode",
     "SlotRequest",

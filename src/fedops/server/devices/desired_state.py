@@ -7,17 +7,19 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeVar
 
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
+from fedops.core.contracts import DesiredModel
 from fedops.core.errors import NotFound
 from fedops.core.states import RUN_TRAINING, Enrolment
 from fedops.server.database.database import Database
 from fedops.server.database.tables import DeviceRow, MembershipRow, RunRow
+from fedops.server.devices.wanted.serving import read_serving
 
 T = TypeVar("T")
 #: What a device in quarantine is told.
@@ -36,11 +38,15 @@ class Wanted:
     #: The runs that go on in them.
     runs: list[int]
     problems: list[str]
+    #: The versions that it is to serve.
+    serving: list[DesiredModel] = field(default_factory=list)
 
     @cached_property
     def digest(self) -> int:
         """The same for the same wishes, in every process. 48 bits."""
-        said = json.dumps([self.name, self.enrolment.value, self.tasks, self.runs, self.problems])
+        models = [model.model_dump() for model in self.serving]
+        told = [self.name, self.enrolment.value, self.tasks, self.runs, self.problems, models]
+        said = json.dumps(told)
         return int.from_bytes(hashlib.sha256(said.encode()).digest()[:6])
 
 
@@ -62,6 +68,7 @@ def read_wanted(session: Session, device_ids: Iterable[str]) -> dict[str, Wanted
         .where(MembershipRow.device_id.in_(ids), RunRow.status.in_(RUN_TRAINING))
         .order_by(RunRow.id),
     )
+    serving = read_serving(session, ids)
     approved = {row.id for row in rows if row.enrolment is Enrolment.APPROVED}
     return {
         row.id: Wanted(
@@ -70,6 +77,7 @@ def read_wanted(session: Session, device_ids: Iterable[str]) -> dict[str, Wanted
             tasks=tasks[row.id],
             runs=runs[row.id] if row.id in approved else [],
             problems=[*row.problems, *_standing(row.enrolment)],
+            serving=serving[row.id],
         )
         for row in rows
     }

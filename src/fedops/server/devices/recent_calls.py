@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import ColumnElement, Table, Update, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from fedops.core.contracts import ProcessReport, WorkPoll
+from fedops.core.contracts import ProcessReport, ServingReport, WorkPoll
 from fedops.core.presence import call_interval, present_until
 from fedops.core.states import PROCESS_READY, ProcessStatus
 from fedops.server.database.tables import DeviceRow
@@ -243,7 +243,13 @@ def _said(body: WorkPoll, twins: bool) -> tuple[object, ...]:
     ready = tuple((one.task, one.status, one.reason) for one in process.readiness)
     refusal = process.refusal and (process.refusal.run_id, process.refusal.reason)
     tried = (ready, refusal, process.training_examples != 0, process.unmet_conditions)
-    return (body.life, tuple(body.tasks), twins, status, process.restarts, process.reason, tried)
+    models = tuple(_without_age(one) for one in body.serving)
+    worked = (status, process.restarts, process.reason, tried)
+    return (body.life, tuple(body.tasks), twins, *worked, models)
+
+
+def _without_age(report: ServingReport) -> ServingReport:
+    return report.model_copy(update={"seconds": 0.0})
 
 
 def _activity(process: ProcessReport) -> tuple[object, ...]:

@@ -29,6 +29,7 @@ from fedops.core.states import (
     Role,
     RolloutStatus,
     RunStatus,
+    ServingStatus,
     TaskStatus,
     TokenKind,
 )
@@ -73,4 +74,5 @@ class Base(DeclarativeBase):
         CommitStatus: _enum(CommitStatus),
         RolloutStatus: _enum(RolloutStatus),
         DeploymentStatus: _enum(DeploymentStatus),
+        ServingStatus: _enum(ServingStatus),
     }
