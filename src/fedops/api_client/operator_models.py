@@ -147,7 +147,7 @@ class OperatorModels(Client):
         """The devices that serve a task's model, and which version. ``NotFound`` when there is no such task.
 
         >>> [(found.device, found.desired, found.actual) for found in operator.serving("mnist")]
-        [('jetson', None, None)]
+        [('jetson', None, None), ('pi', None, None)]
         """
         return self._list(c.ServingRead, f"/tasks/{require_name(task)}/serving")
 

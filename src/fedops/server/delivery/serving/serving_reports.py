@@ -26,13 +26,13 @@ def note_serving_reports(
     rows = {row.task: row for row in session.scalars(query)}
     mine = set(tasks_of_device(session, device_id)) if reports else set()
     told = {report.task: report for report in reports if report.task in mine}
+    before = {task: row.alias for task, row in rows.items()}
+    if before != {task: report.alias for task, report in told.items()}:
+        notify(session, DeviceChanged(device_id))
     for task in rows.keys() - told.keys():
         session.delete(rows[task])
     for task, report in sorted(told.items()):
-        if (row := rows.get(task)) is None:
-            row = _begin(session, device_id, report, now)
-        elif row.alias != report.alias:
-            notify(session, DeviceChanged(device_id))
+        row = rows.get(task) or _begin(session, device_id, report, now)
         _log(session, row, report, now)
         _keep(row, report, now)
     session.flush()
@@ -40,10 +40,15 @@ def note_serving_reports(
 
 def _begin(session: Session, device_id: str, report: ServingReport, now: float) -> ServingRow:
     row = ServingRow(
-        task=report.task, device_id=device_id, status=ServingStatus.WAITING, status_since=now
+        task=report.task,
+        device_id=device_id,
+        alias=report.alias,
+        status=ServingStatus.WAITING,
+        status_since=now,
+        reason="",
+        reported_at=now,
     )
     session.add(row)
-    notify(session, DeviceChanged(device_id))
     return row
 
 
