@@ -18,6 +18,7 @@ from fedops.console.devices import (
     trains_on,
 )
 from fedops.console.format import coloured, fields
+from fedops.core.errors import Conflict, Invalid
 from fedops.processes.log_output import log_to_stderr
 from fedops.settings import client_settings
 
@@ -63,6 +64,7 @@ def run(
 def status(home: options.Home = None, as_json: options.Json = False) -> None:
     """Show what the server wants of this device, and what it does."""
     from fedops.client.local.status import client_status
+    from fedops.client.local.status_text import serving_text
 
     found = client_status(client_settings(home=home).home)
     server, process = found.server, found.process
@@ -79,6 +81,7 @@ def status(home: options.Home = None, as_json: options.Json = False) -> None:
             "works on": "; ".join(
                 f"{held.kind} of '{held.task}': {held.doing}" for held in found.held
             ),
+            "serves": serving_text(found.serving),
             "process": coloured(process_word(process)),
             "readiness": readiness_lines(process),
             "last refusal": refusal_line(process),
@@ -113,6 +116,40 @@ def restart(home: options.Home = None, as_json: options.Json = False) -> None:
     place = client_settings(home=home).home
     restart_training(place)
     show({"home": str(place), "restarting": True}, as_json, "The training client is restarting.")
+
+
+@app.command()
+def serving(
+    back: Annotated[
+        bool, typer.Option("--back", help="Put the version before back, and keep it for now.")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Take the newest version after all, after --back.")
+    ] = False,
+    home: options.Home = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show which version of the model your own programs on this device get, and how that goes.
+
+    With --back, the file of the version before is put in place again and your command is run. It stays
+    until the server wants yet another version, or until --again.
+    """
+    from fedops.client.local.status import client_status, decide_serving
+    from fedops.client.local.status_text import serving_text
+
+    if back and again:
+        raise Invalid("--back and --again are opposites: give one of them")
+    place = client_settings(home=home).home
+    if back or again:
+        decide_serving(place, "back" if back else "again")
+        text = "The version before is put back." if back else "The newest version is taken again."
+        show({"home": str(place), "back": back, "again": again}, as_json, text)
+        return
+    found = client_status(place)
+    if not found.running:
+        raise Conflict(f"no Client Manager runs on {place}")
+    nothing = "No model is served here: write a folder into [serving] of device.toml."
+    show({"serving": found.serving}, as_json, serving_text(found.serving) or nothing)
 
 
 @app.command()

@@ -12,10 +12,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from fedops.config.schema import AcceleratorName
-from fedops.core.contracts import RecordKind
+from fedops.core.contracts import SERVING, RecordKind
+from fedops.core.contracts.base import NAME_PATTERN
 from fedops.core.errors import Conflict, Invalid
 from fedops.core.reasons.conditions import Conditions
 from fedops.core.validation_messages import validation_messages
@@ -48,6 +56,13 @@ DEFAULT_TEXT = """\
 # unmetered = false       # only on a network that is not metered (Linux with NetworkManager)
 # memory_mb = 0           # only with this much memory free
 # hours = ""              # only then, such as "22:00-06:00", by this device's clock
+
+[serving]                  # the model for your own programs on this device
+# folder = ""             # where model.safetensors and model.json go, such as "/srv/model"; "": nowhere
+# command = []            # run after each new version, such as ["systemctl", "reload", "my-app"]; no shell
+# command_seconds = 60    # how long it may take
+# task = ""               # whose model; "": the task that the device takes part in
+# alias = "serving"       # which version: the one that this alias names
 
 [network]
 # proxy = ""              # to the server: http://, https:// or socks5://HOST:PORT, or "environment"
@@ -82,6 +97,36 @@ class Uploads(_Section):
     telemetry: bool = True
 
 
+class Serving(_Section):
+    """The model as the owner's own programs find it on this device. No folder: nothing is served."""
+
+    folder: str = ""
+    command: list[str] = Field(default_factory=list, max_length=100)
+    command_seconds: Annotated[int, Field(ge=1, le=3_600)] = 60
+    task: Annotated[str, Field(pattern=rf"^$|{NAME_PATTERN}")] = ""
+    alias: Annotated[str, Field(pattern=NAME_PATTERN)] = SERVING
+
+    @field_validator("folder")
+    @classmethod
+    def _is_absolute(cls, folder: str) -> str:
+        if folder and not Path(folder).is_absolute():
+            raise ValueError("must be a whole path, such as /srv/model")
+        return folder
+
+    @field_validator("command")
+    @classmethod
+    def _has_a_program(cls, command: list[str]) -> list[str]:
+        if command and not command[0]:
+            raise ValueError("must begin with a program")
+        return command
+
+    @model_validator(mode="after")
+    def _has_somewhere_to_go(self) -> Serving:
+        if not self.folder and self != Serving.model_construct():
+            raise ValueError('needs a folder, such as folder = "/srv/model"')
+        return self
+
+
 class Network(_Section):
     proxy: str = ""
 
@@ -90,6 +135,7 @@ class DeviceConfig(_Section):
     limits: Limits = Limits()
     uploads: Uploads = Uploads()
     conditions: Conditions = Conditions()
+    serving: Serving = Serving()
     network: Network = Network()
 
     def bound(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

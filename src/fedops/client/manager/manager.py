@@ -41,6 +41,7 @@ from fedops.client.manager.spool_sender import SpoolSender
 from fedops.client.manager.standing import Standing
 from fedops.client.manager.task_configs import TaskConfigsTeller
 from fedops.client.manager.task_selection import choose_tasks
+from fedops.client.serving.serving_desk import ServingDesk
 from fedops.client.spool.child_output import Output
 from fedops.client.spool.log_buffer import LineHandler, LogLines
 from fedops.client.spool.spool import Spool
@@ -149,6 +150,8 @@ class ClientManager:
             self._settings.credential_days * DAY_SECONDS,
         )
         self._sender = SpoolSender(self._to.device, self._spool, self._reach)
+        serving, tell = self._config.serving, self._server.tell_now
+        self._serving = ServingDesk(serving, self._home, self._to.blobs, self._reach, tell)
 
     def _make_supervisor(self) -> Supervisor:
         start, restart = self._settings.start_seconds, self._settings.restart_seconds
@@ -223,6 +226,7 @@ class ClientManager:
             with contextlib.suppress(Over):
                 self._insist(self._renewal.settle)
                 self._choose_tasks()
+                self._serving.start(self._tasks)
             self._server.start()
             self._sender.start()
             if not self._options.provided:
@@ -269,6 +273,7 @@ class ClientManager:
 
     def _close(self) -> None:
         self._desk.stop()
+        self._serving.stop()
         self._supervisor.stop()
         self._housekeeping.stop()
         in_thread(self._say_goodbye).join(_GOODBYE_SECONDS)
@@ -302,6 +307,7 @@ class ClientManager:
             held=self._desk.held(),
             spool_records=self._spool.count,
             spool_dropped=self._spool.dropped,
+            serving=self._serving.reports(),
             after=after,
             wait=wait,
         )
@@ -312,6 +318,7 @@ class ClientManager:
             self._be_called(work.name)
         self._standing.hear(work)
         self._configs.heed(work)
+        self._serving.take(work)
         return self._desk.take(work)
 
     def _be_called(self, name: str) -> None:
@@ -371,6 +378,7 @@ class ClientManager:
             process=self._process(),
             training_url=self._reconciler.training_url,
             held=self._desk.status(),
+            serving=self._serving.status(),
             spool_records=self._spool.count,
             spool_dropped=self._spool.dropped,
         )
@@ -384,12 +392,7 @@ class ClientManager:
         app = make_app("FedOps Client Manager", token)
         app.get("/status", response_model=ClientStatus)(self.status)
         app.get("/info", response_model=ClientInfo)(self._info)
-        app.post("/stop", status_code=202)(self._asked_to_stop)
-        app.post("/restart", status_code=202)(self._asked_to_restart)
+        app.post("/serving", status_code=202)(self._serving.decide)
+        app.post("/stop", status_code=202)(lambda: self.end())
+        app.post("/restart", status_code=202)(self._supervisor.restart)
         return app
-
-    def _asked_to_stop(self) -> None:
-        self.end()
-
-    def _asked_to_restart(self) -> None:
-        self._supervisor.restart()
