@@ -40,6 +40,15 @@ class Pace:
     look: float = 30.0
 
 
+@dataclass(frozen=True)
+class Goal:
+    """What is to be so: what the server wants, and what the owner does not want."""
+
+    heard: bool
+    desired: DesiredModel | None
+    held: int | None
+
+
 class ModelServing:
     """A thread of its own. ``changed`` is called when the server should hear at once."""
 
@@ -166,39 +175,36 @@ class ModelServing:
                 pause = self._failed(error)
             self._await_news(goal, pause)
 
-    def _goal(self) -> tuple[DesiredModel | None, int | None]:
-        """What the server wants, and what the owner does not want."""
+    def _goal(self) -> Goal:
         with self._wake:
             desired = self._heard.get(self._task) if self._heard else None
             held = self._remembered.held
             if desired is not None and held is not None and held != desired.version:
-                held = None
                 self._remember(held=None)
-            return desired, held
+            return Goal(self._heard is not None, desired, self._remembered.held)
 
-    def _await_news(self, goal: tuple[DesiredModel | None, int | None], seconds: float) -> None:
+    def _is_over(self, goal: Goal) -> bool:
+        """Whether something else is to be so."""
+        return self._stopped or goal != self._goal()
+
+    def _await_news(self, goal: Goal, seconds: float) -> None:
         with self._wake:
-            self._wake.wait_for(lambda: self._is_over(goal), seconds)
-        if self._is_over(goal):
-            self._failures = 0
+            if self._wake.wait_for(lambda: self._is_over(goal), seconds):
+                self._failures = 0
 
-    def _is_over(self, goal: tuple[DesiredModel | None, int | None]) -> bool:
-        desired = self._heard.get(self._task) if self._heard else None
-        return self._stopped or goal != (desired, self._remembered.held)
-
-    def _converge(self, goal: tuple[DesiredModel | None, int | None]) -> None:
-        desired, held = goal
+    def _converge(self, goal: Goal) -> None:
+        desired = goal.desired
         self._see(desired)
-        if held is not None and (former := self._folder.former()) is not None:
-            self._go_back(former, held)
+        if goal.held is not None and (former := self._folder.former()) is not None:
+            self._go_back(former, goal.held)
         elif desired is None:
-            self._tell(S.WAITING, self._why_nothing())
+            self._tell(S.WAITING, self._why_nothing(goal))
         elif not ServedModel.of(desired).is_same(self._folder.current()):
             self._bring(desired, goal)
         else:
             self._activate(ServedModel.of(desired), desired.hold)
 
-    def _bring(self, desired: DesiredModel, goal: tuple[DesiredModel | None, int | None]) -> None:
+    def _bring(self, desired: DesiredModel, goal: Goal) -> None:
         """Get the version, put it in place and have the command take it."""
         if desired.hold:
             self._tell(S.WAITING, desired.hold)
@@ -208,7 +214,6 @@ class ModelServing:
         file = self._source.obtain(desired, lambda: self._is_over(goal), self._waits)
         reached("manager.serving.fetched")
         self._folder.place(file, ServedModel.of(desired))
-        self._source.tidy()
         self._see(desired)
         self._activate(ServedModel.of(desired), "")
 
@@ -233,8 +238,8 @@ class ModelServing:
             logger.info(
                 "V%d of '%s' is served from %s", model.version, model.task, self._folder.path
             )
-            desired, _ = self._goal()
-            self._see(desired)
+            self._see(self._goal().desired)
+        self._source.tidy()
         self._tell(status, why, stalled=status is S.HELD)
 
     # --- what is said ------------------------------------------------------------------------------
@@ -273,8 +278,8 @@ class ModelServing:
         self._failures += 1
         return pause_after(self._failures, self._pace.first, self._pace.longest)
 
-    def _why_nothing(self) -> str:
-        if self._heard is None:
+    def _why_nothing(self, goal: Goal) -> str:
+        if not goal.heard:
             return "the server has not said yet which version it is"
         return f"no version of '{self._task}' is called '{self._config.alias}' on the server yet"
 

@@ -101,6 +101,7 @@ class ServingFolder:
                 pass
         else:
             spare.replace(self.before)
+            spare.unlink(missing_ok=True)  # it stays where both were names of one file already
         if about is not None:
             self._write(self._about_before, about)
 

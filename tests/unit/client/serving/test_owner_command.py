@@ -43,7 +43,9 @@ def test_a_failure_is_named_and_its_words_stay_in_the_log(
     assert "port 80" not in problem
     assert "port 80 is taken" in caplog.text
     nothing = OwnerCommand(["no-such-program"], 1.0)
-    assert nothing.run(tmp_path / "m", V3, lambda: False).startswith("cannot start 'no-such-program'")
+    assert nothing.run(tmp_path / "m", V3, lambda: False).startswith(
+        "cannot start 'no-such-program'"
+    )
     assert OwnerCommand([], 1.0).run(tmp_path / "m", V3, lambda: False) == ""
 
 

@@ -48,7 +48,10 @@ def test_a_version_and_what_is_said_of_it(folder: ServingFolder, tmp_path: Path)
     assert (said["task"], said["version"], said["sha256"]) == ("mnist", 1, one.sha256)
     assert (said["metrics"], said["promoted_at"]) == ({"accuracy": 0.9}, 12.0)
     assert stat.S_IMODE(folder.model.stat().st_mode) == 0o644
-    assert sorted(path.name for path in folder.path.iterdir()) == ["model.json", "model.safetensors"]
+    assert sorted(path.name for path in folder.path.iterdir()) == [
+        "model.json",
+        "model.safetensors",
+    ]
 
 
 def test_the_version_before_can_be_brought_back(folder: ServingFolder, tmp_path: Path) -> None:
