@@ -122,7 +122,7 @@ class Serving(_Section):
 
     @model_validator(mode="after")
     def _has_somewhere_to_go(self) -> Serving:
-        if not self.folder and self != Serving.model_construct():
+        if not self.folder and (self.command or self.task or self.alias != SERVING):
             raise ValueError('needs a folder, such as folder = "/srv/model"')
         return self
 

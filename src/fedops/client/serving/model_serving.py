@@ -82,7 +82,9 @@ class ModelServing:
     def start(self, tasks: list[str]) -> None:
         """Begin, once it is known which tasks the device takes part in. ``Invalid``: which one is meant?"""
         self._task = which_task(self._config.task, tasks)
-        self._remembered = Remembered.load(self._state)
+        before = Remembered.load(self._state)
+        served = before.active.task if before.active else self._task
+        self._remembered = before if served == self._task else Remembered()
         self._thread.start()
 
     def stop(self) -> None:
