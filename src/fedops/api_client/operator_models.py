@@ -143,6 +143,14 @@ class OperatorModels(Client):
         """
         return self._list(c.AliasRead, f"/tasks/{require_name(task)}/aliases")
 
+    def serving(self, task: str) -> list[c.ServingRead]:
+        """The devices that serve a task's model, and which version. ``NotFound`` when there is no such task.
+
+        >>> [(found.device, found.desired, found.actual) for found in operator.serving("mnist")]
+        [('jetson', None, None), ('pi', None, None)]
+        """
+        return self._list(c.ServingRead, f"/tasks/{require_name(task)}/serving")
+
     def download_model(self, task: str, version: str, target: Path) -> Path:
         """A version's model, now in the safetensors file ``target``. ``NotFound`` when it is not there.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from rich.console import RenderableType
 
-from fedops.console.format import moment, number, table, version_name
+from fedops.console.format import coloured, moment, number, table, table_of, version_name
 from fedops.core import contracts as c
 
 #: A comparison shows the tensors that differ most.
@@ -22,6 +22,30 @@ def aliases_table(aliases: Sequence[c.AliasRead]) -> RenderableType:
         before = ", ".join(_moves_before(alias))
         result.add_row(alias.name, version_name(alias.version), moment(alias.moved_at), before)
     return result
+
+
+def serving_table(task: str, found: Sequence[c.ServingRead]) -> RenderableType:
+    """Device by device: the version that is wanted, the one that is there, and how that goes."""
+    if not found:
+        return (
+            f"No device serves the model of '{task}': its owner writes a folder into [serving] of"
+            " device.toml."
+        )
+    titles = ("DEVICE", "ALIAS", "DESIRED", "ACTUAL", "SYNC", "HEALTH", "SINCE", "WHY")
+    rows = [
+        (
+            one.device,
+            one.alias,
+            version_name(one.desired),
+            version_name(one.actual),
+            "yes" if one.synced else "no",
+            coloured(one.health),
+            moment(one.since),
+            one.why,
+        )
+        for one in found
+    ]
+    return table_of(titles, rows, optional=("WHY",))
 
 
 def _moves_before(alias: c.AliasRead) -> list[str]:

@@ -73,15 +73,6 @@ def judge(
     return Verdict(False, f"no gate: no {known} is known of both {name} and it")
 
 
-def less_is_better(metric: str) -> bool:
-    """As the metric's name says: of a loss, an error or a perplexity.
-
-    >>> less_is_better("val_loss"), less_is_better("accuracy")
-    (True, False)
-    """
-    return any(word in metric.casefold() for word in _LESS_IS_BETTER)
-
-
 def _compare(rule: GateRule, metric: str, values: tuple[float, float], name: str) -> Verdict:
     before, after = values
     less = less_is_better(metric) if rule.less_is_better is None else rule.less_is_better

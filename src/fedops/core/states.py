@@ -178,6 +178,17 @@ class DeploymentStatus(StrEnum):
     ROLLED_BACK = "rolled_back"  #: it was no good there, with a reason; what ran before runs
 
 
+class ServingStatus(StrEnum):
+    """How far a device is with the model version that it is to serve."""
+
+    WAITING = "waiting"  #: for a version that it may have
+    FETCHING = "fetching"
+    RELOADING = "reloading"  #: the file is there, and the owner's command runs
+    ACTIVE = "active"
+    HELD = "held"  #: its owner has put the version before back
+    FAILED = "failed"  #: with a reason; it is tried again
+
+
 class DeploymentHealth(StrEnum):
     """How a deployment is, apart from whether it runs what is wanted."""
 

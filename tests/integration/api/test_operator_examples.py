@@ -34,7 +34,8 @@ def _names(folder: Path) -> Iterator[dict[str, Any]]:
             world.task(task)
         devices = world.ready_devices("pi", "jetson")
         for device in devices.values():
-            device.poll(idle().model_copy(update={"tasks": TASKS}))
+            serving = [c.ServingReport(task="mnist")]
+            device.poll(idle().model_copy(update={"tasks": TASKS, "serving": serving}))
         world.join("spare")
         finished, stopped = _finished(world), _stopped(world)
         active, engine = world.running("digits")

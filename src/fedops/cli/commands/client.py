@@ -18,6 +18,7 @@ from fedops.console.devices import (
     trains_on,
 )
 from fedops.console.format import coloured, fields
+from fedops.core.errors import Conflict, Invalid
 from fedops.processes.log_output import log_to_stderr
 from fedops.settings import client_settings
 
@@ -70,6 +71,7 @@ def status(home: options.Home = None, as_json: options.Json = False) -> None:
     """Show what the server wants of this device, and what it does."""
     from fedops.client.local.deployment_text import deployment_rows
     from fedops.client.local.status import client_status
+    from fedops.client.local.status_text import serving_text
 
     found = client_status(client_settings(home=home).home)
     server, process = found.server, found.process
@@ -87,6 +89,7 @@ def status(home: options.Home = None, as_json: options.Json = False) -> None:
                 f"{held.kind} of '{held.task}': {held.doing}" for held in found.held
             ),
             **deployment_rows(found.deployment),
+            "serves": serving_text(found.serving),
             "process": coloured(process_word(process)),
             "readiness": readiness_lines(process),
             "last refusal": refusal_line(process),
@@ -150,6 +153,39 @@ def approve(
         options.require_agreed(f"Let commit {commit[:12]} run on this device?", sure)
     approve_commit(place, commit)
     show({"commit": commit, "approved": True}, as_json, f"Commit {commit[:12]} may run here.")
+
+
+def serving(
+    back: Annotated[
+        bool, typer.Option("--back", help="Put the version before back, and keep it for now.")
+    ] = False,
+    again: Annotated[
+        bool, typer.Option("--again", help="Take the newest version after all, after --back.")
+    ] = False,
+    home: options.Home = None,
+    as_json: options.Json = False,
+) -> None:
+    """Show which version of the model your own programs on this device get, and how that goes.
+
+    With --back, the file of the version before is put in place again and your command is run. It stays
+    until the server wants yet another version, or until --again.
+    """
+    from fedops.client.local.status import client_status, decide_serving
+    from fedops.client.local.status_text import serving_text
+
+    if back and again:
+        raise Invalid("--back and --again are opposites: give one of them")
+    place = client_settings(home=home).home
+    if back or again:
+        decide_serving(place, "back" if back else "again")
+        text = "The version before is put back." if back else "The newest version is taken again."
+        show({"home": str(place), "back": back, "again": again}, as_json, text)
+        return
+    found = client_status(place)
+    if not found.running:
+        raise Conflict(f"no Client Manager runs on {place}")
+    nothing = "No model is served here: write a folder into [serving] of device.toml."
+    show({"serving": found.serving}, as_json, serving_text(found.serving) or nothing)
 
 
 @app.command()

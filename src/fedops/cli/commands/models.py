@@ -11,7 +11,7 @@ from fedops.cli import completion, options
 from fedops.cli.beginnings import version_text
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.format import bytes_of, version_name
-from fedops.console.model_tables import aliases_table, comparison_view
+from fedops.console.model_tables import aliases_table, comparison_view, serving_table
 from fedops.console.models import model_fields, models_table
 from fedops.core import contracts as c
 from fedops.core.errors import Unavailable
@@ -152,6 +152,13 @@ def aliases(operator: Operator, task: Task) -> None:
     """List a task's aliases, and what they named before."""
     found = operator.client.aliases(task)
     operator.show(found, aliases_table(found))
+
+
+@operator_command(app)
+def serving(operator: Operator, task: Task) -> None:
+    """List the devices that serve the model: the version that each has, and why it has no other."""
+    found = operator.client.serving(task)
+    operator.show(found, serving_table(task, found))
 
 
 @operator_command(app)

@@ -124,6 +124,11 @@ class DataDir:
         """Models that need not be fetched again."""
         return self.path / "models"
 
+    @property
+    def serving(self) -> Path:
+        """What is remembered of the model that is served, and what is on its way."""
+        return self.path / "serving"
+
     def create(self) -> None:
         """Make the directory, for this user only. ``Invalid``: it cannot be."""
         try:

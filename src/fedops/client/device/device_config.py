@@ -12,10 +12,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from fedops.config.schema import AcceleratorName
-from fedops.core.contracts import RecordKind
+from fedops.core.contracts import SERVING, RecordKind
+from fedops.core.contracts.base import NAME_PATTERN
 from fedops.core.errors import Conflict, Invalid
 from fedops.core.reasons.conditions import Conditions
 from fedops.core.validation_messages import validation_messages
@@ -54,6 +62,12 @@ DEFAULT_TEXT = """\
 # folder = ""             # with "local": the app's folder, which FedOps never changes
 # approve = false         # new code runs here only after 'fedops client approve'
 # allowed_signers = ""    # a file as ssh-keygen has it: only commits that one of these has signed run here
+[serving]                  # the model for your own programs on this device
+# folder = ""             # where model.safetensors and model.json go, such as "/srv/model"; "": nowhere
+# command = []            # run after each new version, such as ["systemctl", "reload", "my-app"]; no shell
+# command_seconds = 60    # how long it may take
+# task = ""               # whose model; "": the task that the device takes part in
+# alias = "serving"       # which version: the one that this alias names
 
 [network]
 # proxy = ""              # to the server: http://, https:// or socks5://HOST:PORT, or "environment"
@@ -88,6 +102,36 @@ class Uploads(_Section):
     telemetry: bool = True
 
 
+class Serving(_Section):
+    """The model as the owner's own programs find it on this device. No folder: nothing is served."""
+
+    folder: str = ""
+    command: list[str] = Field(default_factory=list, max_length=100)
+    command_seconds: Annotated[int, Field(ge=1, le=3_600)] = 60
+    task: Annotated[str, Field(pattern=rf"^$|{NAME_PATTERN}")] = ""
+    alias: Annotated[str, Field(pattern=NAME_PATTERN)] = SERVING
+
+    @field_validator("folder")
+    @classmethod
+    def _is_absolute(cls, folder: str) -> str:
+        if folder and not Path(folder).is_absolute():
+            raise ValueError("must be a whole path, such as /srv/model")
+        return folder
+
+    @field_validator("command")
+    @classmethod
+    def _has_a_program(cls, command: list[str]) -> list[str]:
+        if command and not command[0]:
+            raise ValueError("must begin with a program")
+        return command
+
+    @model_validator(mode="after")
+    def _has_somewhere_to_go(self) -> Serving:
+        if not self.folder and (self.command or self.task or self.alias != SERVING):
+            raise ValueError('needs a folder, such as folder = "/srv/model"')
+        return self
+
+
 class Network(_Section):
     proxy: str = ""
 
@@ -116,6 +160,7 @@ class DeviceConfig(_Section):
     uploads: Uploads = Uploads()
     conditions: Conditions = Conditions()
     deploy: Deploy = Deploy()
+    serving: Serving = Serving()
     network: Network = Network()
 
     def bound(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

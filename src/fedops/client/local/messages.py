@@ -11,9 +11,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from fedops.core.contracts import CommitChanges, Instruction, ProcessReport, Reply
+from fedops.core.contracts import CommitChanges, Instruction, ProcessReport, Reply, Request
 from fedops.core.contracts.base import Report
 from fedops.core.contracts.confinement import Confinement
+from fedops.core.states import ServingStatus
 
 #: The version of what they say to each other.
 LOCAL_PROTOCOL = 1
@@ -148,6 +149,29 @@ class Approval(Report):
     commit: str
 
 
+class ServingState(Reply):
+    """The model that this device serves, and how that goes."""
+
+    task: str
+    alias: str
+    folder: str
+    wanted: int | None
+    active: int | None
+    status: ServingStatus
+    reason: str = ""
+    stalled: bool = False
+    #: Since when it is so.
+    seconds: float = 0.0
+    #: The version that can be put back.
+    before: int | None = None
+
+
+class ServingOrder(Request):
+    """What the owner decides: put the version before back, or take the newest again."""
+
+    action: Literal["back", "again"]
+
+
 class ClientStatus(Reply):
     """Both directions: what the server wants, and how this device is."""
 
@@ -166,6 +190,8 @@ class ClientStatus(Reply):
     training_url: str | None = None
     #: What it works on, the oldest first.
     held: list[HeldStatus] = Field(default_factory=list)
+    #: None: its owner wants no model here.
+    serving: ServingState | None = None
     spool_records: int = 0
     spool_dropped: int = 0
     #: One sentence on what it does or waits for.

@@ -5,10 +5,17 @@ from __future__ import annotations
 import contextlib
 import json
 from pathlib import Path
+from typing import Literal
 
 from fedops.client.device.data_dir import DataDir, load_identity
 from fedops.client.local.http import LocalClient
-from fedops.client.local.messages import Approval, AwaitedCommit, ClientStatus, ServerStatus
+from fedops.client.local.messages import (
+    Approval,
+    AwaitedCommit,
+    ClientStatus,
+    ServerStatus,
+    ServingOrder,
+)
 from fedops.client.local.status_text import why
 from fedops.core.errors import Conflict, FedOpsError
 
@@ -68,6 +75,16 @@ def approve_commit(home: Path, commit: str) -> None:
     """
     with _running(home) as client:
         client.post("/deployment/approve", Approval(commit=commit))
+
+
+def decide_serving(home: Path, action: Literal["back", "again"]) -> None:
+    """Have the version before put back, or the newest one taken again.
+
+    Raises:
+        Conflict: no Client Manager runs, or that cannot be now.
+    """
+    with _running(home) as client:
+        client.post("/serving", ServingOrder(action=action))
 
 
 def _running(home: Path) -> LocalClient:

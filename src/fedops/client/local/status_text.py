@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from fedops.client.local.messages import ClientStatus, HeldStatus
+from fedops.client.local.messages import ClientStatus, HeldStatus, ServingState
 from fedops.core.contracts import BENCH, WATCH, ProcessReport
-from fedops.core.reasons.durations import duration_of_limit
+from fedops.core.reasons.durations import duration, duration_of_limit
 from fedops.core.reasons.readiness import conditions_text, last_refusal, readiness_text
 from fedops.core.reasons.stages import outside_text
 from fedops.core.states import Enrolment, ProcessStatus, ReadinessStatus
@@ -25,6 +25,17 @@ def _deployed(status: ClientStatus) -> str:
         return ""
     commit = f"commit {found.desired[:12]}" if found.desired else "its code"
     return f"{commit} is {found.status.replace('_', ' ')}: {found.why}"
+
+
+def serving_text(state: ServingState | None) -> str:
+    """Which version is served, and how that goes. Empty: its owner wants none."""
+    if state is None:
+        return ""
+    active = "no version yet" if state.active is None else f"V{state.active}"
+    wanted = "" if state.wanted in (None, state.active) else f", V{state.wanted} is wanted"
+    how = f"{state.status} for {duration(state.seconds)}"
+    why = f": {state.reason}" if state.reason else ""
+    return f"{active} of '{state.task}' in {state.folder}{wanted}; {how}{why}"
 
 
 def _process(process: ProcessReport, status: ClientStatus) -> str:

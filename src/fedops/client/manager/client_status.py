@@ -18,6 +18,7 @@ from fedops.client.local.messages import (
     ClientInfo,
     ClientStatus,
     ServerStatus,
+    ServingOrder,
 )
 from fedops.client.manager.app_sources import AppSources
 from fedops.client.work.reachability import Reach
@@ -31,6 +32,7 @@ class LocalActions:
     status: Callable[[], ClientStatus]
     info: Callable[[], ClientInfo]
     apps: AppSources
+    serving: Callable[[ServingOrder], None]
     stop: Callable[[], None]
     restart: Callable[[], None]
 
@@ -54,6 +56,10 @@ def local_app(token: str, actions: LocalActions) -> FastAPI:
     @app.post("/deployment/approve", status_code=202)
     def approve(body: Approval) -> None:
         actions.apps.approve(body.commit)
+
+    @app.post("/serving", status_code=202)
+    def serving(body: ServingOrder) -> None:
+        actions.serving(body)
 
     @app.post("/stop", status_code=202)
     def stop() -> None:

@@ -43,6 +43,7 @@ from fedops.client.manager.spool_sender import SpoolSender
 from fedops.client.manager.standing import Standing
 from fedops.client.manager.task_configs import TaskConfigsTeller
 from fedops.client.manager.task_selection import choose_tasks
+from fedops.client.serving.serving_desk import ServingDesk
 from fedops.client.spool.child_output import Output
 from fedops.client.spool.log_buffer import LineHandler, LogLines
 from fedops.client.spool.spool import Spool
@@ -128,7 +129,12 @@ class ClientManager:
             self._conditions,
         )
         actions = LocalActions(
-            self.status, self._info, self._apps, self.end, self._supervisor.restart
+            self.status,
+            self._info,
+            self._apps,
+            self._serving.decide,
+            self.end,
+            self._supervisor.restart,
         )
         local = local_app(home.make_local_token(), actions)
         self._local = LocalServer(local, bind(settings.host, settings.port))
@@ -169,6 +175,8 @@ class ClientManager:
             self._settings.credential_days * DAY_SECONDS,
         )
         self._sender = SpoolSender(self._to.device, self._spool, self._reach)
+        serving, tell = self._config.serving, self._server.tell_now
+        self._serving = ServingDesk(serving, self._home, self._to.blobs, self._reach, tell)
 
     def _make_supervisor(self) -> Supervisor:
         start, restart = self._settings.start_seconds, self._settings.restart_seconds
@@ -235,6 +243,7 @@ class ClientManager:
             with contextlib.suppress(Over):
                 self._insist(self._renewal.settle)
                 self._choose_tasks()
+                self._serving.start(self._tasks)
             self._server.start()
             self._sender.start()
             if not self._options.provided:
@@ -283,6 +292,7 @@ class ClientManager:
     def _close(self) -> None:
         self._apps.stop()
         self._desk.stop()
+        self._serving.stop()
         self._supervisor.stop()
         self._housekeeping.stop()
         in_thread(self._say_goodbye).join(_GOODBYE_SECONDS)
@@ -317,6 +327,7 @@ class ClientManager:
             spool_records=self._spool.count,
             spool_dropped=self._spool.dropped,
             deployments=self._apps.reports(),
+            serving=self._serving.reports(),
             after=after,
             wait=wait,
         )
@@ -329,6 +340,7 @@ class ClientManager:
         self._standing.hear(work)
         self._configs.heed(work)
         self._apps.take(work)
+        self._serving.take(work)
         return self._desk.take(work)
 
     def _working_for(self) -> tuple[int | None, int | None]:
@@ -379,6 +391,7 @@ class ClientManager:
             deployment=self._apps.status(),
             training_url=self._reconciler.training_url,
             held=self._desk.status(),
+            serving=self._serving.status(),
             spool_records=self._spool.count,
             spool_dropped=self._spool.dropped,
         )

@@ -22,6 +22,7 @@ from fedops.api_client import (
     WorkClient,
     blocks_of,
 )
+from fedops.client.work.downloads import download_rest
 from fedops.client.work.held_assignments import Held
 from fedops.client.work.model_cache import Damaged, ModelCache
 from fedops.client.work.reachability import Over, Reachability, backoff
@@ -105,30 +106,12 @@ class Transfers:
 
     def _download(self, held: Held, blob: BlobRef, fresh: bool) -> None:
         """Get what is missing of it, once."""
-        part = self.models.part(held.task, blob)
-        start = part.stat().st_size if part.exists() else 0
-        if start == blob.size:
-            return
-        if start > blob.size:
-            part.unlink()
-            start = 0
-        try:
-            with (
-                self.blobs.download(blob.sha256, start=start, fresh=fresh) as coming,
-                part.open("ab") as file,
-            ):
-                file.truncate(coming.start)
-                done = coming.start
-                held.tell(Stage.DOWNLOADING, done, blob.size)
-                for block in coming.blocks():
-                    self.check(held)
-                    file.write(block[: blob.size - done])
-                    done = min(done + len(block), blob.size)
-                    held.tell(Stage.DOWNLOADING, done, blob.size)
-        except OSError as error:
-            raise Unavailable(why_not_written(error, part)) from None
-        if done < blob.size:
-            raise Unavailable(f"the connection was cut after {done} of {blob.size} bytes")
+
+        def on_the_way(done: int) -> None:
+            self.check(held)
+            held.tell(Stage.DOWNLOADING, done, blob.size)
+
+        download_rest(self.blobs, self.models.part(held.task, blob), blob, on_the_way, fresh=fresh)
 
     # --- up ----------------------------------------------------------------------------------------
 

@@ -107,10 +107,12 @@ from fedops.core.contracts.devices import (
     TouchedRun,
 )
 from fedops.core.contracts.models import (
+    SERVING,
     AliasMoveRead,
     AliasRead,
     Because,
     ConfigDifference,
+    DesiredModel,
     DeviceModelRead,
     FileCheck,
     MetricDifference,
@@ -118,6 +120,8 @@ from fedops.core.contracts.models import (
     ModelVersionRead,
     Promotion,
     Rebuild,
+    ServingRead,
+    ServingReport,
     TensorDifference,
 )
 from fedops.core.contracts.parameters import (
@@ -217,6 +221,7 @@ __all__ = [
     "NAME_PATTERN",
     "PROTOCOL",
     "PROTOCOL_HEADER",
+    "SERVING",
     "WATCH",
     "AliasMoveRead",
     "AliasRead",
@@ -255,6 +260,7 @@ __all__ = [
     "DeploymentRead",
     "DeploymentReport",
     "DesiredDeployment",
+    "DesiredModel",
     "DeviceForecast",
     "DeviceInfo",
     "DeviceModelRead",
@@ -355,6 +361,8 @@ __all__ = [
     "SelectionDecision",
     "SelectionRead",
     "ServerInfo",
+    "ServingRead",
+    "ServingReport",
     "SignIn",
     "SignInCode",
     "SlotRequest",

@@ -14,6 +14,7 @@ from fedops.core.contracts.access import DeviceInfo
 from fedops.core.contracts.base import BlobRef, Digest, Finite, Name, Reply, Report, Said
 from fedops.core.contracts.delivery import DeploymentReport, DesiredDeployment
 from fedops.core.contracts.devices import ProcessReport
+from fedops.core.contracts.models import DesiredModel, ServingReport
 from fedops.core.states import AssignmentStatus, Enrolment
 
 #: The version of the protocol between server, devices and engines, sent with each call in this header.
@@ -76,6 +77,8 @@ class WorkPoll(Report):
     spool_dropped: int = Field(default=0, ge=0)
     #: One entry for each task whose code is deployed to it.
     deployments: list[DeploymentReport] = Field(default_factory=list, max_length=64)
+    #: One entry for each task whose model it serves.
+    serving: list[ServingReport] = Field(default_factory=list, max_length=64)
     #: The revision of the last answer; -1: none yet.
     after: int = -1
     wait: Finite = Field(default=0.0, ge=0)
@@ -121,6 +124,8 @@ class Work(Reply):
     forget: list[str] = Field(default_factory=list)
     #: What it is to run, of the tasks whose code comes from the server.
     deployments: list[DesiredDeployment] = Field(default_factory=list)
+    #: The versions that it is to serve, of the tasks whose model it wants.
+    serving: list[DesiredModel] = Field(default_factory=list)
     #: How long the next poll should wait at most: a call each so often keeps the device present.
     poll_seconds: float = 4.0
     telemetry_seconds: float = 10.0

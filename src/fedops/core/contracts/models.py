@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
-from fedops.core.contracts.base import Name, Reason, Reply, Request
+from fedops.core.contracts.base import Finite, Name, Reason, Reply, Report, Request, Said
 from fedops.core.contracts.parameters import ParameterContract
+from fedops.core.states import DeploymentHealth, ServingStatus
+
+#: The alias that devices serve unless they say otherwise.
+SERVING = "serving"
+#: A version's number, as a device says it.
+_Version = Annotated[int, Field(ge=0, le=2_147_483_647)]
 
 
 class ModelVersionRead(Reply):
@@ -63,7 +69,7 @@ class DeviceModelRead(Reply):
 class Promotion(Request):
     """The alias that is to name a version."""
 
-    alias: str = Field(default="serving", max_length=63)
+    alias: str = Field(default=SERVING, max_length=63)
 
 
 class AliasMoveRead(Reply):
@@ -128,3 +134,53 @@ class ModelComparison(Reply):
     tensors: list[TensorDifference]
     #: Over all tensors that both have.
     distance: float | None
+
+
+# --- the model on devices --------------------------------------------------------------------
+
+
+class DesiredModel(Reply):
+    """The version that a device is to serve for a task. Level-triggered: the device makes it so."""
+
+    task: str
+    alias: str
+    version: int
+    sha256: str
+    size: int
+    metrics: dict[str, float] = Field(default_factory=dict)
+    #: Since when the alias names it. POSIX seconds by the server's clock.
+    promoted_at: float
+    #: Why it is not delivered; "": nothing is in the way. Who has it already keeps it.
+    hold: str = ""
+
+
+class ServingReport(Report):
+    """A device wants the version that an alias of a task names, and says how far it is with it."""
+
+    task: Name
+    alias: Name = SERVING
+    #: The version that it heard of last. None: of none yet.
+    wanted: _Version | None = None
+    #: The version that is in its folder and that its command has taken. None: none yet.
+    active: _Version | None = None
+    status: ServingStatus = ServingStatus.WAITING
+    reason: Said = Field(default="", max_length=2_000)
+    #: It will not get on by itself: its disk is full, its owner holds it.
+    stalled: bool = False
+    #: Since when it is so, in seconds.
+    seconds: Finite = Field(default=0.0, ge=0)
+
+
+class ServingRead(Reply):
+    """One device that serves a model: which version is wanted of it, which one it has, and why."""
+
+    device: str
+    alias: str
+    desired: int | None
+    actual: int | None
+    #: Whether it serves what is wanted of it.
+    synced: bool
+    health: DeploymentHealth
+    status: ServingStatus
+    since: float
+    why: str

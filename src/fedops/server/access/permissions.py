@@ -122,6 +122,7 @@ _MODELS = {
     "POST /tasks/{task}/models/{version}/release": Rule(OPERATES, Of.TASK),
     "POST /tasks/{task}/models/{version}/rebuild": Rule(OPERATES, Of.TASK),
     "GET /tasks/{task}/aliases": Rule(READS, Of.TASK),
+    "GET /tasks/{task}/serving": Rule(READS, Of.TASK),
     "POST /tasks/{task}/aliases/{alias}/rollback": Rule(OPERATES, Of.TASK),
 }
 _RUNS = {

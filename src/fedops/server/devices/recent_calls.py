@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from sqlalchemy import ColumnElement, Table, Update, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
-from fedops.core.contracts import ProcessReport, WorkPoll
-from fedops.core.contracts.delivery import DeploymentReport
+from fedops.core.contracts import DeploymentReport, ProcessReport, ServingReport, WorkPoll
 from fedops.core.presence import call_interval, present_until
 from fedops.core.states import PROCESS_READY, DeploymentStatus, ProcessStatus
 from fedops.server.database.tables import DeviceRow
@@ -245,8 +244,9 @@ def _said(body: WorkPoll, twins: bool) -> tuple[object, ...]:
     refusal = process.refusal and (process.refusal.run_id, process.refusal.reason)
     tried = (ready, refusal, process.training_examples != 0, process.unmet_conditions)
     code = tuple(map(_deployed, body.deployments))
-    whole = (body.life, tuple(body.tasks), twins, status, process.restarts, process.reason)
-    return (*whole, tried, code)
+    models = tuple(map(_without_age, body.serving))
+    worked = (status, process.restarts, process.reason, tried)
+    return (body.life, tuple(body.tasks), twins, *worked, code, models)
 
 
 def _deployed(report: DeploymentReport) -> DeploymentReport:
@@ -258,6 +258,10 @@ def _deployed(report: DeploymentReport) -> DeploymentReport:
 
 
 _UNDER_WAY = (DeploymentStatus.FETCHING, DeploymentStatus.PREPARING)
+
+
+def _without_age(report: ServingReport) -> ServingReport:
+    return report.model_copy(update={"seconds": 0.0})
 
 
 def _activity(process: ProcessReport) -> tuple[object, ...]:

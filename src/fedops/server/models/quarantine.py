@@ -9,6 +9,7 @@ from fedops.core.errors import Conflict
 from fedops.server.database.tables import ModelVersionRow, TaskRow
 from fedops.server.events import event_log
 from fedops.server.models import versions
+from fedops.server.models.served_by import tell_served
 
 
 def quarantine_version(
@@ -35,6 +36,7 @@ def release_version(
         row.quarantined_at = row.quarantine = None
         session.flush()
         _log(session, row, "model.released", text, event_log.OPERATOR, now)
+        tell_served(session, task)
         versions.follow_latest(session, task, now, event_log.OPERATOR)
     return versions.version_read(session, row)
 
@@ -46,6 +48,7 @@ def put(session: Session, row: ModelVersionRow, why: str, who: str, now: float) 
     row.quarantined_at, row.quarantine = now, why
     session.flush()
     _log(session, row, "model.quarantined", why, who, now)
+    tell_served(session, row.task)
     versions.follow_latest(session, row.task, now, who)
     return True
 

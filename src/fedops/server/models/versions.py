@@ -21,6 +21,7 @@ from fedops.server.database.tables import (
     TaskRow,
 )
 from fedops.server.events import event_log
+from fedops.server.models.served_by import tell_served
 
 LATEST = "latest"
 ROLLED_BACK = "model.rolled_back"
@@ -72,6 +73,7 @@ def set_alias(session: Session, task: str, name: str, version: int, now: float) 
         session.add(AliasRow(task=task, name=name, version=version, moved_at=now))
     else:
         row.version, row.moved_at = version, now
+    tell_served(session, task, name)
     return before
 
 
@@ -136,6 +138,7 @@ def follow_latest(session: Session, task: str, now: float, who: str) -> None:
         )
         session.delete(row)
         session.flush()
+        tell_served(session, task, LATEST)
 
 
 def find_version(session: Session, task: str, version: str) -> ModelVersionRow:

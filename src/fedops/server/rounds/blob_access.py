@@ -18,6 +18,7 @@ from fedops.server.database import blob_rows
 from fedops.server.database.database import Database
 from fedops.server.database.writer import Writer
 from fedops.server.devices.recent_calls import RecentCalls
+from fedops.server.devices.wanted import serving
 from fedops.server.devices.wanted.deployment_blobs import deployment_blob
 from fedops.server.events.notifications import OpenWork
 from fedops.server.protocol.blob_port import Caller
@@ -69,13 +70,17 @@ class WorkBlobAccess:
     # --- reading -------------------------------------------------------------------------------
 
     async def may_read(self, caller: Caller, sha256: str) -> BlobRef:
-        """A device: what its work and its deployments name. An engine that lives and the operator: all."""
+        """A device: what its open work and its deployments name, and the models that it serves. An engine
+        that lives and the operator: everything.
+        """
         if caller.kind == "device":
             return await self._of_device(caller.device_id or "", sha256)
         return await asyncio.to_thread(self._known, caller, sha256)
 
     async def _of_device(self, device_id: str, sha256: str) -> BlobRef:
         found = await self._named(device_id, sha256)
+        if found is None:
+            found = await asyncio.to_thread(self._served, device_id, sha256)
         if found is None:
             await self._others.learn_all(device_id)
             found = await self._named(device_id, sha256)
@@ -99,6 +104,12 @@ class WorkBlobAccess:
     def _of_deployment(self, device_id: str, sha256: str) -> BlobRef | None:
         with self._db.read() as session:
             return deployment_blob(session, device_id, sha256)
+
+    def _served(self, device_id: str, sha256: str) -> BlobRef | None:
+        with self._db.read() as session:
+            if not serving.may_fetch(session, device_id, sha256):
+                return None
+            return blob_rows.require_blob(session, sha256, "model")
 
     def _known(self, caller: Caller | None, sha256: str) -> BlobRef:
         with self._db.read() as session:

@@ -17,11 +17,13 @@ from fedops.core.contracts import (
     Promotion,
     Rebuild,
     RebuildRead,
+    ServingRead,
 )
 from fedops.core.errors import Unavailable
 from fedops.server.api.http import file_transfer
 from fedops.server.api.http.authentication import PERSON, Named, NameFilter, Server, Who
 from fedops.server.api.http.routers import api_router
+from fedops.server.delivery.serving.serving_views import serving_read
 from fedops.server.models import aliases, comparison, integrity, quarantine, versions
 from fedops.server.runs import rebuilding, views
 from fedops.server.services.services import Services
@@ -146,3 +148,10 @@ def rollback_alias(task: Named, alias: Alias, server: Server) -> ModelVersionRea
     """Take back an alias's last move. The answer is the version that it names again."""
     with server.db.write() as session:
         return aliases.roll_back_alias(session, task, alias, server.clock())
+
+
+@router.get("/tasks/{task}/serving")
+def list_serving(task: Named, server: Server) -> list[ServingRead]:
+    """The devices that serve the task's model: what is wanted of each, what it has, and why."""
+    with server.db.read() as session:
+        return serving_read(session, task, server.clock())

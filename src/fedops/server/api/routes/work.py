@@ -23,7 +23,7 @@ from fedops.server.access import permissions
 from fedops.server.api.http import strict_json
 from fedops.server.api.http.error_responses import describe
 from fedops.server.assignments import assignments
-from fedops.server.delivery.rollouts import polls
+from fedops.server.delivery import device_polls
 from fedops.server.devices.wanted.desired_state import Wanted
 from fedops.server.events.notifications import OpenWork, WorkOver
 from fedops.server.protocol import error_replies
@@ -104,7 +104,7 @@ class WorkApp:
         if presence.polled(device_id, body, twins, now):
             interval = presence.interval
             approved = await services.writer.submit(
-                lambda session: polls.record_poll(
+                lambda session: device_polls.record_poll(
                     session, device_id, body, interval, now, twins=twins
                 )
             )
@@ -152,6 +152,7 @@ class WorkApp:
             tasks=wanted.tasks,
             runs=wanted.runs,
             problems=wanted.problems,
+            serving=wanted.serving,
             offers=news.offers,
             cancel=news.cancel,
             forget=news.forget,

@@ -35,6 +35,7 @@ from fedops.server.database.tables.schedules import ScheduleRow as ScheduleRow
 from fedops.server.database.tables.server import LeaseRow as LeaseRow
 from fedops.server.database.tables.server import MetaRow as MetaRow
 from fedops.server.database.tables.server import UploadSlotRow as UploadSlotRow
+from fedops.server.database.tables.serving import ServingRow as ServingRow
 from fedops.server.database.tables.tasks import TaskRow as TaskRow
 from fedops.server.database.tables.telemetry import LogBookRow as LogBookRow
 from fedops.server.database.tables.telemetry import LogRow as LogRow

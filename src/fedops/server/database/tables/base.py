@@ -30,6 +30,7 @@ from fedops.core.states import (
     Role,
     RolloutStatus,
     RunStatus,
+    ServingStatus,
     TaskStatus,
     TokenKind,
 )
@@ -75,4 +76,5 @@ class Base(DeclarativeBase):
         RolloutStatus: _enum(RolloutStatus),
         FiringStatus: _enum(FiringStatus),
         DeploymentStatus: _enum(DeploymentStatus),
+        ServingStatus: _enum(ServingStatus),
     }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fedops.core.contracts import DeploymentReport, WorkPoll
+from fedops.core.contracts import DeploymentReport
 from fedops.core.reasons.commits import short_commit
 from fedops.core.states import (
     ATTEMPT_LIVE,
@@ -22,7 +22,6 @@ from fedops.server.database.tables import (
     MembershipRow,
     RunRow,
 )
-from fedops.server.devices import heartbeats
 from fedops.server.events import event_log
 from fedops.server.events.notifications import (
     AttemptSignal,
@@ -34,22 +33,6 @@ from fedops.server.events.notifications import (
 D = DeploymentStatus
 #: What is worth an event; the others come with every deployment.
 _NOTEWORTHY = (D.ACTIVE, D.ROLLED_BACK, D.AWAITING_APPROVAL)
-
-
-def record_poll(
-    session: Session,
-    device_id: str,
-    body: WorkPoll,
-    interval: float,
-    now: float,
-    *,
-    twins: bool = False,
-) -> bool:
-    """All that a device says with a poll that is news. Returns whether it was let in (``heartbeats``)."""
-    let_in = heartbeats.record_heartbeat(session, device_id, body, interval, now, twins=twins)
-    if let_in and not twins:
-        note_reports(session, device_id, body.deployments, now)
-    return let_in
 
 
 def note_reports(

@@ -14,12 +14,13 @@ from typing import TypeVar
 from sqlalchemy import Select, select
 from sqlalchemy.orm import Session
 
-from fedops.core.contracts.delivery import DesiredDeployment
+from fedops.core.contracts import DesiredDeployment, DesiredModel
 from fedops.core.errors import NotFound
 from fedops.core.states import RUN_TRAINING, Enrolment
 from fedops.server.database.database import Database
 from fedops.server.database.tables import DeviceRow, MembershipRow, RunRow
 from fedops.server.devices.wanted.desired_deployments import read_deployments
+from fedops.server.devices.wanted.serving import read_serving
 
 T = TypeVar("T")
 #: What a device in quarantine is told.
@@ -40,13 +41,16 @@ class Wanted:
     problems: list[str]
     #: The code that it is to run, of the tasks whose code comes from the server.
     deployments: list[DesiredDeployment] = field(default_factory=list)
+    #: The versions that it is to serve.
+    serving: list[DesiredModel] = field(default_factory=list)
 
     @cached_property
     def digest(self) -> int:
         """The same for the same wishes, in every process. 48 bits."""
         code = [one.model_dump(mode="json") for one in self.deployments]
-        what = [self.name, self.enrolment.value, self.tasks, self.runs, self.problems, code]
-        said = json.dumps(what)
+        models = [model.model_dump() for model in self.serving]
+        told = [self.name, self.enrolment.value, self.tasks, self.runs, self.problems, code, models]
+        said = json.dumps(told)
         return int.from_bytes(hashlib.sha256(said.encode()).digest()[:6])
 
 
@@ -69,6 +73,7 @@ def read_wanted(session: Session, device_ids: Iterable[str]) -> dict[str, Wanted
         .order_by(RunRow.id),
     )
     deployments = read_deployments(session, ids)
+    serving = read_serving(session, ids)
     approved = {row.id for row in rows if row.enrolment is Enrolment.APPROVED}
     return {
         row.id: Wanted(
@@ -78,6 +83,7 @@ def read_wanted(session: Session, device_ids: Iterable[str]) -> dict[str, Wanted
             runs=runs[row.id] if row.id in approved else [],
             problems=[*row.problems, *_standing(row.enrolment)],
             deployments=deployments.get(row.id, []),
+            serving=serving[row.id],
         )
         for row in rows
     }
