@@ -12,9 +12,8 @@ from fedops.api_client.certificates import (
     trust,
     trust_pem,
 )
-from fedops.api_client.device import DeviceClient, WorkClient
+from fedops.api_client.device import DeviceClient, JoinClient, WorkClient
 from fedops.api_client.engine import EngineClient
-from fedops.api_client.join import JoinClient
 from fedops.api_client.operator import OperatorClient
 from fedops.api_client.proxies import proxy_for, without_credentials
 from fedops.api_client.transport import (

@@ -1,4 +1,4 @@
-"""What a device asks and reports."""
+"""How a machine becomes a device, and what a device asks and reports."""
 
 from __future__ import annotations
 
@@ -8,6 +8,19 @@ from fedops.api_client.certificates import CA_PATH
 from fedops.api_client.transport import Client, Verify, raise_for_error
 from fedops.core import contracts as c
 from fedops.core.contracts import require_name
+
+
+class JoinClient(Client):
+    """What a machine without any credential but a join token may do."""
+
+    def join(self, body: c.JoinRequest) -> c.JoinReply:
+        """Hand in the token. Over plain HTTP not before the server has shown that it answers that."""
+        self._require_plain_http()
+        return self._call(c.JoinReply, "POST", "/join", body)
+
+    def tls_upgrade(self, body: c.TlsUpgrade) -> c.TlsUpgradeReply:
+        """How to go on with TLS. Nothing secret is sent. ``NotFound``: the server speaks none."""
+        return self._call(c.TlsUpgradeReply, "POST", "/tls-upgrade", body)
 
 
 class DeviceClient(Client):

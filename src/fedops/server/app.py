@@ -28,12 +28,8 @@ from fedops.server.api.routes import (
     contributions,
     explanations,
     oneself,
-    packages,
-    rollouts,
     round_engine,
     runs,
-    schedules,
-    sources,
     studies,
     tasks,
     users,
@@ -41,6 +37,7 @@ from fedops.server.api.routes import (
 )
 from fedops.server.api.routes import devices as device_routes
 from fedops.server.api.routes import models as model_routes
+from fedops.server.api.routes.delivery import packages, rollouts, schedules, sources
 from fedops.server.assembly import ServerManager, assemble_manager
 from fedops.server.blob_app.app import MOUNT
 from fedops.server.devices import tls_upgrade

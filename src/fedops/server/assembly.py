@@ -29,14 +29,14 @@ from fedops.server.devices.recent_calls import RecentCalls
 from fedops.server.devices.wanted.desired_state import WantedStates
 from fedops.server.events.notifications import WorkOver
 from fedops.server.jobs.config_checks import ConfigChecks
-from fedops.server.jobs.delivery_jobs import DeliveryJobs
+from fedops.server.jobs.delivery.delivery_jobs import DeliveryJobs
+from fedops.server.jobs.delivery.package_job import package_job
+from fedops.server.jobs.delivery.rollout_job import RolloutJob
+from fedops.server.jobs.delivery.schedule_job import Schedules
 from fedops.server.jobs.dispatcher import Dispatcher
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.jobs.leadership import Alone, Leadership
 from fedops.server.jobs.maintenance import Maintenance
-from fedops.server.jobs.package_job import package_job
-from fedops.server.jobs.rollout_job import RolloutJob
-from fedops.server.jobs.schedule_job import Schedules
 from fedops.server.jobs.scheduler import Scheduler
 from fedops.server.peers.clock import DatabaseClock
 from fedops.server.peers.lease import Lease

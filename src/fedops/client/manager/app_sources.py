@@ -14,13 +14,13 @@ from fedops.client.deployment.commits.preparing import Preparation
 from fedops.client.deployment.given_app import GivenApp
 from fedops.client.deployment.keeper import Keeper, KeeperParts, Turn
 from fedops.client.deployment.local_folder import LocalFolder
+from fedops.client.deployment.own_environments import environments_of
 from fedops.client.deployment.running import RunningApp
 from fedops.client.deployment.switching import Switching
 from fedops.client.deployment.trial import Trials
 from fedops.client.local.messages import AwaitedCommit, DeployedStatus
 from fedops.client.manager.connections import Connections
 from fedops.client.manager.options import Options
-from fedops.client.manager.own_environments import environments_of
 from fedops.client.spool.child_output import Output
 from fedops.client.supervision.supervisor import Supervisor
 from fedops.client.supervision.training_program import TrainingPrograms

@@ -14,7 +14,7 @@ from fedops.server.api.http import file_transfer
 from fedops.server.api.http.authentication import PERSON, Named, Server, Who
 from fedops.server.api.http.routers import api_router
 from fedops.server.delivery.sources import task_sources
-from fedops.server.jobs.delivery_jobs import private_folders
+from fedops.server.jobs.delivery.delivery_jobs import private_folders
 from fedops.server.services.services import Services
 from fedops.server.tasks import app_bundles, tasks
 

@@ -15,7 +15,7 @@ from fedops.server.delivery.commits.preparation import CommitPreparation, Limits
 from fedops.server.delivery.repositories.git_command import GitAccess
 from fedops.server.delivery.repositories.mirrors import Mirrors
 from fedops.server.delivery.sources.looking import SourceWatch
-from fedops.server.jobs.commit_examination import ChildChecks
+from fedops.server.jobs.delivery.commit_examination import ChildChecks
 from fedops.server.jobs.leadership import Alone, Leadership
 from fedops.server.jobs.periodic import PeriodicJob
 from fedops.settings import ServerSettings

@@ -16,7 +16,7 @@ from fedops.server.api.http.request_body import read_limited
 from fedops.server.api.http.routers import api_router
 from fedops.server.delivery.commits import commit_states
 from fedops.server.delivery.sources import hooks, task_sources
-from fedops.server.jobs.delivery_jobs import private_folders
+from fedops.server.jobs.delivery.delivery_jobs import private_folders
 from fedops.server.services.services import Services
 from fedops.server.tasks import tasks
 

@@ -1,0 +1,1 @@
+"""The threads that deliver code and keep training going."""
