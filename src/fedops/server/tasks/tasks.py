@@ -197,14 +197,14 @@ def _move(session: Session, name: str, new: TaskStatus, now: float) -> TaskRead:
 
 
 def list_tasks(
-    session: Session, *, ready_only: bool = False, within: frozenset[str] | None = None
+    session: Session, *, open_only: bool = False, within: frozenset[str] | None = None
 ) -> list[TaskRead]:
-    """All tasks, by name, or those within these."""
+    """All tasks, by name, or those within these. ``open_only``: no archived ones; drafts wait for their app."""
     query = select(TaskRow).order_by(TaskRow.name)
     if within is not None:
         query = query.where(TaskRow.name.in_(within))
-    if ready_only:
-        query = query.where(TaskRow.status == TaskStatus.READY)
+    if open_only:
+        query = query.where(TaskRow.status != TaskStatus.ARCHIVED)
     return [task_read(session, row) for row in session.scalars(query)]
 
 

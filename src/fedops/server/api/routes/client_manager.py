@@ -58,7 +58,7 @@ def ready_tasks(device_id: DeviceId, server: Server) -> list[TaskRead]:
     with server.db.read() as session:
         only = enrolment.require_approved(session, device_id)
         name = registry.read_device(session, device_id, server.clock()).name
-        found = tasks.list_tasks(session, ready_only=True)
+        found = tasks.list_tasks(session, open_only=True)
     return [
         task.model_copy(update={"devices": [d for d in task.devices if d == name]})
         for task in found
