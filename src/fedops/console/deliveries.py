@@ -121,8 +121,13 @@ def _not_shown(deployments: Sequence[c.DeploymentRead]) -> str:
 
 
 def is_settled(found: c.DeliveryRead) -> bool:
-    """Whether nothing more happens by itself, but for devices that are away or wait for somebody."""
+    """Whether nothing more happens by itself, but for devices that are away or wait for somebody.
+
+    What devices of a paused rollout still do changes nothing: a person decides.
+    """
     rollout = found.rollout
+    if rollout is not None and rollout.status is RolloutStatus.PAUSED:
+        return True
     if rollout is not None and rollout.status in (RolloutStatus.PENDING, RolloutStatus.WAVING):
         return False
     return not any(

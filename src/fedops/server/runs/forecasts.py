@@ -27,6 +27,7 @@ from fedops.server.database.tables import (
     RunRow,
 )
 from fedops.server.devices.availability import task_devices, unavailable_because
+from fedops.server.devices.running_commits import running_other_code
 from fedops.server.runs import control, run_facts
 from fedops.server.tasks import tasks
 from fedops.server.tasks.tasks import Planned
@@ -69,7 +70,11 @@ def forecast_run(session: Session, task: str, body: RunStart, now: float) -> Run
         rounds=plan.rounds,
         asked=plan.wanted,
         counts_with=plan.counts_with,
+<<<<<<< HEAD
         devices=_devices(session, task, run.devices, now),
+=======
+        devices=_devices(session, run, now),
+>>>>>>> rollouts
         seed=run.seed,
         bundle=run.bundle,
         from_version=run.from_version,
@@ -90,10 +95,16 @@ def plan_forecast(session: Session, task: str, body: RunStart, now: float) -> Pl
     return Planned(run.bundle, run.config)
 
 
+<<<<<<< HEAD
 def _devices(
     session: Session, task: str, group: Sequence[str] | None, now: float
 ) -> list[DeviceForecast]:
     seen = _last_seen(session, task)
+=======
+def _devices(session: Session, run: RunRow, now: float) -> list[DeviceForecast]:
+    task = run.task
+    seen, other_code = _last_seen(session, task), running_other_code(session, run)
+>>>>>>> rollouts
     found = []
     for row in task_devices(session, task):
         told = ProcessReport.model_validate(row.process).training_examples
@@ -101,7 +112,11 @@ def _devices(
         found.append(
             DeviceForecast(
                 device=row.name,
+<<<<<<< HEAD
                 unavailable=unavailable_because(row, task, {}, now, group),
+=======
+                unavailable=unavailable_because(row, task, {}, now) or other_code.get(row.name),
+>>>>>>> rollouts
                 examples=last.examples if last else told,
                 examples_run=last.run_id if last else None,
             )

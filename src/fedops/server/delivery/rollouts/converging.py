@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import RolloutPolicy
 from fedops.core.delivery.waves import StepKind, WaveStep
-from fedops.core.errors import FedOpsError
+from fedops.core.errors import FedOpsError, Invalid
 from fedops.core.reasons.commits import short_commit
 from fedops.core.reasons.durations import pluralised
 from fedops.core.states import ROLLOUT_MOVING, CommitStatus, RolloutStatus, TaskStatus
@@ -159,7 +159,7 @@ class Rollouts:
                 adopt(session, commit, self._config_of, change)
                 rollout_rows.move_rollout(session, row, R.HOLDING, change)
                 notify(session, WorkForRollouts())
-        except FedOpsError as error:
+        except Invalid as error:  # a person has to mend it; what passes by itself is tried again
             self._pause(seen, error.message, now)
         reached("server.rollout.hold")
 
