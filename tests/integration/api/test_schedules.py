@@ -283,6 +283,13 @@ def test_a_version_serves_when_it_is_better_by_the_margin(ready: World) -> None:
     assert ready.operator.schedules("mnist")[0].paused_at is None, "V3 was promoted in between"
 
 
+def test_both_are_compared_on_the_data_of_today(ready: World) -> None:
+    put(ready, trigger=c.OnDemand())
+    scheduled(ready, 0.9)
+    found = scheduled(ready, 0.8, before=0.6)  # the data has become harder
+    assert found == (F.PROMOTED, "V2 is serving: accuracy is 0.8, and 0.6 of V1")
+
+
 def test_a_plain_run_starts_from_latest_and_is_not_promoted(ready: World) -> None:
     put(ready, trigger=c.OnDemand())
     scheduled(ready, 0.8)
