@@ -72,6 +72,13 @@ def fail(world: World, run_id: int) -> None:
 
 
 @pytest.fixture
+def alone(world: World) -> World:
+    """A task without devices."""
+    world.task()
+    return world
+
+
+@pytest.fixture
 def ready(world: World) -> World:
     world.task()
     world.ready_devices("a", "b")
@@ -81,19 +88,19 @@ def ready(world: World) -> World:
 # --- the clock -------------------------------------------------------------------------------
 
 
-def test_a_tick_begins_a_run_that_says_who_began_it(ready: World) -> None:
-    put(ready)
-    step(ready, 3_599)
-    assert runs(ready) == []
-    step(ready, 1)
-    step(ready, 1)
-    (run,) = runs(ready)
+def test_a_tick_begins_a_run_that_says_who_began_it(alone: World) -> None:
+    put(alone)
+    step(alone, 3_599)
+    assert runs(alone) == []
+    step(alone, 1)
+    step(alone, 1)
+    (run,) = runs(alone)
     assert (run.status, run.schedule, run.rounds) == (RunStatus.PENDING, "s", 1)
     assert "begun by firing 1 of schedule 's' (every 1 h)" in run.why
-    (read,) = ready.operator.schedules("mnist")
+    (read,) = alone.operator.schedules("mnist")
     assert read.next == f"run {run.id} is going on"
     assert read.next_at == 1_000_000 + 7_200
-    (event,) = [e for e in ready.operator.events() if e.name == "run.pending"]
+    (event,) = [e for e in alone.operator.events() if e.name == "run.pending"]
     assert event.who == "schedule s"
 
 
@@ -111,16 +118,16 @@ def test_ticks_that_come_while_a_run_goes_on_are_remembered_once(ready: World) -
     assert len(runs(ready)) == 2
 
 
-def test_a_schedule_that_skips_says_so_once_and_fills_no_table(ready: World) -> None:
-    put(ready, missed="skip")
-    step(ready, 3_600)
+def test_a_schedule_that_skips_says_so_once_and_fills_no_table(alone: World) -> None:
+    put(alone, missed="skip")
+    step(alone, 3_600)
     for _ in range(3):
-        step(ready, 3_600)
-    (skipped, going) = ready.operator.firings("mnist", "s")
+        step(alone, 3_600)
+    (skipped, going) = alone.operator.firings("mnist", "s")
     assert (skipped.status, skipped.more) == (F.SKIPPED, 2)
     assert skipped.outcome == f"run {going.run_id} is going on"
     with pytest.raises(Conflict, match="skips what comes meanwhile"):
-        ready.operator.fire_schedule("mnist", "s")
+        alone.operator.fire_schedule("mnist", "s")
 
 
 @pytest.mark.parametrize(("missed", "expected"), [("once", F.RUNNING), ("skip", F.SKIPPED)])
@@ -144,47 +151,50 @@ def test_ticks_of_a_server_that_was_down_are_made_up_for_once_or_not(
 
 
 def test_a_clock_that_is_set_back_lets_a_schedule_neither_rest_nor_fire_twice(
-    ready: World,
+    alone: World,
 ) -> None:
-    put(ready)
-    step(ready, 3_600)
-    step(ready, -10 * 3_600)
-    (read,) = ready.operator.schedules("mnist")
-    assert read.next_at == ready.clock() + 3_600
-    step(ready, 3_599)
-    assert len(firings(ready)) == 1
+    put(alone)
+    step(alone, 3_600)
+    step(alone, -10 * 3_600)
+    (read,) = alone.operator.schedules("mnist")
+    assert read.next_at == alone.clock() + 3_600
+    step(alone, 3_599)
+    assert len(firings(alone)) == 1
 
 
-def test_cron_fires_at_the_zones_time_and_its_mistakes_are_said(ready: World) -> None:
+def test_cron_fires_at_the_zones_time_and_mistakes_are_said(alone: World) -> None:
     cron = c.Cron(expression="30 2 * * *", zone="Europe/Berlin")
-    read = put(ready, trigger=cron)
+    read = put(alone, trigger=cron)
     assert read.next_at is not None
     at = datetime.fromtimestamp(read.next_at, ZoneInfo("Europe/Berlin"))
     assert (at.hour, at.minute) == (2, 30)
-    step(ready, read.next_at - ready.clock())
-    assert len(runs(ready)) == 1
+    step(alone, read.next_at - alone.clock())
+    assert len(runs(alone)) == 1
     for expression, zone, said in (
         ("61 * * * *", "UTC", "bad minute"),
         ("x", "UTC", "it has five fields"),
         ("0 2 * * *", "Berlin", "no time zone 'Berlin'"),
     ):
         with pytest.raises(Invalid, match=said):
-            put(ready, trigger=c.Cron(expression=expression, zone=zone))
+            put(alone, trigger=c.Cron(expression=expression, zone=zone))
+    with pytest.raises(Invalid, match="num_rond"):
+        put(alone, "other", overrides=["num_rond=1"])
+    assert [one.name for one in alone.operator.schedules("mnist")] == ["s"]
 
 
 # --- several triggers ------------------------------------------------------------------------
 
 
-def test_two_triggers_at_once_make_one_run(ready: World) -> None:
-    put(ready, "one")
-    put(ready, "two", trigger=c.OnCommit())
-    _update(ready)
-    step(ready, 3_600)
-    step(ready, 1)
-    (run,) = runs(ready)
-    assert firings(ready, "one") == [(F.RUNNING, f"run {run.id} has begun")]
+def test_two_triggers_at_once_make_one_run(alone: World) -> None:
+    put(alone, "one")
+    put(alone, "two", trigger=c.OnCommit())
+    _update(alone)
+    step(alone, 3_600)
+    step(alone, 1)
+    (run,) = runs(alone)
+    assert firings(alone, "one") == [(F.RUNNING, f"run {run.id} has begun")]
     why = f"run {run.id}, begun by schedule 'one', does the same"
-    assert firings(ready, "two") == [(F.SKIPPED, why)]
+    assert firings(alone, "two") == [(F.SKIPPED, why)]
 
 
 def test_groups_of_devices_take_turns(ready: World) -> None:
@@ -281,17 +291,19 @@ def test_a_version_serves_when_it_is_better_by_the_margin(ready: World) -> None:
         (1, "schedule s"),
     ]
     assert ready.operator.schedules("mnist")[0].paused_at is None, "V3 was promoted in between"
-
-
-def test_a_plain_run_starts_from_latest_and_is_not_promoted(ready: World) -> None:
-    put(ready, trigger=c.OnDemand())
-    scheduled(ready, 0.8)
     scheduled(ready, 0.7)
     plain = ready.operator.start_run("mnist", c.RunStart(overrides=ONE_ROUND))
-    assert plain.from_version == 2
+    assert plain.from_version == 4, "a plain run starts from the latest"
     play(ready, plain.id, 0.99)
     step(ready)
-    assert ready.operator.model("mnist", "serving").version == 1
+    assert ready.operator.model("mnist", "serving").version == 3, "and nobody promotes it"
+
+
+def test_both_are_compared_on_the_data_of_today(ready: World) -> None:
+    put(ready, trigger=c.OnDemand())
+    scheduled(ready, 0.9)
+    found = scheduled(ready, 0.8, before=0.6)  # the data has become harder
+    assert found == (F.PROMOTED, "V2 is serving: accuracy is 0.8, and 0.6 of V1")
 
 
 def test_a_quarantined_version_is_never_promoted(ready: World) -> None:
@@ -311,6 +323,11 @@ def test_the_second_run_in_a_row_that_is_not_promoted_pauses_the_schedule(ready:
     with ready.manager.services.db.write() as session:
         row = SourceRow(task="mnist", url="file:///x", poll_seconds=60.0, policy={}, changed_at=1.0)
         session.add(row)
+    stopped = ready.operator.fire_schedule("mnist", "s").run_id
+    ready.operator.stop_run(stopped or 0)
+    step(ready)
+    assert firings(ready)[0] == (F.STOPPED, f"run {stopped} was stopped")
+    assert ready.operator.schedules("mnist")[0].paused_at is None, "a person did that"
     run_id = ready.operator.fire_schedule("mnist", "s").run_id
     fail(ready, run_id or 0)
     step(ready)
@@ -324,17 +341,6 @@ def test_the_second_run_in_a_row_that_is_not_promoted_pauses_the_schedule(ready:
     ready.operator.resume_schedule("mnist", "s")
     scheduled(ready, 0.7)
     assert ready.operator.schedules("mnist")[0].paused_at is None, "one is not two"
-
-
-def test_a_run_that_a_person_stopped_counts_for_nothing(ready: World) -> None:
-    put(ready, trigger=c.OnDemand())
-    scheduled(ready, 0.8)
-    scheduled(ready, 0.7)
-    run_id = ready.operator.fire_schedule("mnist", "s").run_id
-    ready.operator.stop_run(run_id or 0)
-    step(ready)
-    assert firings(ready)[0] == (F.STOPPED, f"run {run_id} was stopped")
-    assert ready.operator.schedules("mnist")[0].paused_at is None
 
 
 def test_what_the_server_had_no_time_to_decide_is_decided_after_its_restart(
@@ -500,9 +506,3 @@ def test_schedules_are_paused_resumed_fired_and_removed(ready: World) -> None:
     assert "the schedule was removed meanwhile" in ready.operator.run(1).why
     with pytest.raises(NotFound, match="task 'mnist' has no schedule 's'; it has none yet"):
         ready.operator.firings("mnist", "s")
-
-
-def test_an_override_that_no_config_has_is_refused_at_once(ready: World) -> None:
-    with pytest.raises(Invalid, match="num_rond"):
-        put(ready, overrides=["num_rond=1"])
-    assert ready.operator.schedules("mnist") == []

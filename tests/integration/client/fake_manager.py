@@ -14,8 +14,9 @@ from typing import Any
 import numpy as np
 import zstandard
 
-from fedops.core.contracts import BENCH, WATCH, BlobRef, Instruction
+from fedops.core.contracts import BENCH, WATCH, BlobRef, Instruction, ParameterContract
 from fedops.core.contracts.devices import BENCH_MODEL
+from fedops.core.contracts.schedules import WATCH_MODEL
 from fedops.storage.payloads import Payload, make_document, unpack_payload
 from fedops.storage.tensors import Tensors, pack
 
@@ -189,10 +190,21 @@ class FakeServer:
             blobs = {BENCH_MODEL: (ref, list[str]())}
         return self._outside_runs(BENCH, told, blobs)
 
-    def look(self, config: dict[str, Any], **told: Any) -> Work:
-        """Have the device look at its data."""
-        said = {"config-json": json.dumps(config), "version": 1, "compares": True, **told}
-        return self._outside_runs(WATCH, said, {})
+    def look(
+        self,
+        config: dict[str, Any],
+        model: Tensors | None = None,
+        contract: ParameterContract | None = None,
+    ) -> Work:
+        """Have the device look at its data, and evaluate the model of this contract on it."""
+        said: dict[str, Any] = {"config-json": json.dumps(config), "version": 1, "compares": True}
+        if model is None or contract is None:
+            return self._outside_runs(WATCH, said, {})
+        said |= {"contract-json": contract.model_dump_json(), "round": 3, "run-id": 7}
+        data = pack(model)
+        ref = BlobRef(sha256=hashlib.sha256(data).hexdigest(), size=len(data))
+        self.blobs[ref.sha256] = data
+        return self._outside_runs(WATCH, said, {WATCH_MODEL: (ref, list[str]())})
 
     def _outside_runs(
         self, kind: str, told: dict[str, Any], blobs: dict[str, tuple[BlobRef, list[str]]]

@@ -8,7 +8,13 @@ import numpy as np
 from device_processes import Device
 from fake_manager import Work
 
-from fedops.core.contracts import WATCH, DataReport
+from fedops.core.contracts import (
+    WATCH,
+    DataReport,
+    ExchangeRule,
+    ParameterContract,
+    ParameterSpec,
+)
 
 PYPROJECT = """
 [project]
@@ -50,6 +56,15 @@ validation_split = 0.25
 """
 
 
+MODEL = {"coef_": np.ones((1, 3)), "intercept_": np.zeros(1), "t_": np.array(1.0)}
+CONTRACT = ParameterContract(
+    parameters=tuple(
+        ParameterSpec(name=name, shape=one.shape, dtype="float64", rule=ExchangeRule.MEAN)
+        for name, one in MODEL.items()
+    )
+)
+
+
 def report_of(work: Work) -> DataReport:
     return DataReport.from_values(dict(work.payload.configs[WATCH]), {})
 
@@ -72,7 +87,10 @@ def test_data_that_has_come_is_told_by_numbers(device: Device) -> None:
     (kept,) = Path(device.home / "looks").iterdir()
     assert kept.stat().st_mode & 0o077 == 0
     _replace(package / "x.npy", np.concatenate([data, data + 3.0]))
-    second = report_of(device.deliver(server.look(CONFIG)))
+    looked = device.deliver(server.look(CONFIG, MODEL, CONTRACT))
+    second = report_of(looked)
+    accuracy = looked.payload.metrics["metrics"]["accuracy"]
+    assert accuracy == 1.0, "the labels are what this model says"
     assert (second.examples, second.compared_with) == (600, 300)
     assert second.fingerprint != first.fingerprint
     assert second.psi is not None

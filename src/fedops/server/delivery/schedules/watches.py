@@ -82,13 +82,14 @@ def _wish(task: str, rows: Sequence[tuple[ScheduleRow, OnNewData | OnDrift]]) ->
 def due_devices(session: Session, wish: Wish, now: float) -> list[str]:
     """The ids of the devices that could look now, and have not for long enough."""
     version = _version(session, wish)
-    rows = session.scalars(select(DataRow).where(DataRow.task == wish.task)).all()
-    asked = {row.device_id: row for row in rows}
+    columns = select(DataRow.device_id, DataRow.asked_version, DataRow.asked_at)
+    found_rows = session.execute(columns.where(DataRow.task == wish.task))
+    asked = {device_id: (asked_of, at) for device_id, asked_of, at in found_rows}
     at_it = outside_runs.devices_at(session, WATCH, wish.task)
     found = []
     for one in availability.task_devices(session, wish.task):
         row = asked.get(one.id)
-        long_ago = row is None or row.asked_version != version or _is_due(row, wish, now)
+        long_ago = row is None or row[0] != version or _is_due(row[1], wish, now)
         if one.id in at_it or not long_ago or not in_group(wish.group, one.name):
             continue
         if availability.unavailable_because(one, wish.task, {}, now) is None:
@@ -96,8 +97,8 @@ def due_devices(session: Session, wish: Wish, now: float) -> list[str]:
     return found[:AT_ONCE]
 
 
-def _is_due(row: DataRow, wish: Wish, now: float) -> bool:
-    return now - row.asked_at >= wish.seconds or row.asked_at > now  # the clock was set back
+def _is_due(asked_at: float, wish: Wish, now: float) -> bool:
+    return now - asked_at >= wish.seconds or asked_at > now  # the clock was set back
 
 
 def _version(session: Session, wish: Wish) -> int:
