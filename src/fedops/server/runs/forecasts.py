@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from statistics import fmean, median
 from typing import NamedTuple
 
@@ -70,11 +70,7 @@ def forecast_run(session: Session, task: str, body: RunStart, now: float) -> Run
         rounds=plan.rounds,
         asked=plan.wanted,
         counts_with=plan.counts_with,
-<<<<<<< HEAD
-        devices=_devices(session, task, run.devices, now),
-=======
         devices=_devices(session, run, now),
->>>>>>> rollouts
         seed=run.seed,
         bundle=run.bundle,
         from_version=run.from_version,
@@ -95,16 +91,9 @@ def plan_forecast(session: Session, task: str, body: RunStart, now: float) -> Pl
     return Planned(run.bundle, run.config)
 
 
-<<<<<<< HEAD
-def _devices(
-    session: Session, task: str, group: Sequence[str] | None, now: float
-) -> list[DeviceForecast]:
-    seen = _last_seen(session, task)
-=======
 def _devices(session: Session, run: RunRow, now: float) -> list[DeviceForecast]:
     task = run.task
     seen, other_code = _last_seen(session, task), running_other_code(session, run)
->>>>>>> rollouts
     found = []
     for row in task_devices(session, task):
         told = ProcessReport.model_validate(row.process).training_examples
@@ -112,11 +101,8 @@ def _devices(session: Session, run: RunRow, now: float) -> list[DeviceForecast]:
         found.append(
             DeviceForecast(
                 device=row.name,
-<<<<<<< HEAD
-                unavailable=unavailable_because(row, task, {}, now, group),
-=======
-                unavailable=unavailable_because(row, task, {}, now) or other_code.get(row.name),
->>>>>>> rollouts
+                unavailable=unavailable_because(row, task, {}, now, run.devices)
+                or other_code.get(row.name),
                 examples=last.examples if last else told,
                 examples_run=last.run_id if last else None,
             )
