@@ -30,7 +30,7 @@ class DeviceClient(Client):
         return self._call(c.RecordsAccepted, "POST", "/devices/me/records", body)
 
     def tasks(self) -> list[c.TaskRead]:
-        """The server's tasks but the archived ones, so that a wrong name can be answered with the right ones."""
+        """The server's tasks but the archived ones, so that a wrong name is answered with the right ones."""
         return self._list(c.TaskRead, "/devices/me/tasks")
 
     def configs(self) -> list[c.TaskConfig]:

@@ -199,7 +199,7 @@ def _move(session: Session, name: str, new: TaskStatus, now: float) -> TaskRead:
 def list_tasks(
     session: Session, *, open_only: bool = False, within: frozenset[str] | None = None
 ) -> list[TaskRead]:
-    """All tasks, by name, or those within these. ``open_only``: no archived ones; drafts wait for their app."""
+    """All tasks, by name, or those within these. ``open_only``: but the archived ones."""
     query = select(TaskRow).order_by(TaskRow.name)
     if within is not None:
         query = query.where(TaskRow.name.in_(within))
