@@ -18,7 +18,6 @@ from pathlib import Path
 
 from fedops.core.contracts import DesiredDeployment
 from fedops.core.errors import Invalid
-from fedops.flower.app_package import build_bundle
 from fedops.processes.spawn import clean_env
 from fedops.storage.app_archives import MAX_FILES, MAX_UNPACKED, check_entries
 
@@ -92,6 +91,8 @@ def check_signature(
     Raises:
         Invalid: it is not so, with what to do.
     """
+    from fedops.flower.app_package import build_bundle  # few devices need it, and it takes a second
+
     if not allowed_signers.is_file():
         raise Invalid(
             f"device.toml: [deploy] allowed_signers: there is no file {allowed_signers}, so that no commit "
