@@ -224,7 +224,7 @@ def test_it_waits_for_leave_and_for_the_work_in_hand(device: Device) -> None:
     assert device.trials.begun == []
     device.turn.busy = False
     until(keeper, D.ACTIVE, "a")
-    assert device.events == ["deployment_active"]
+    eventually(lambda: device.events == ["deployment_active"])
 
 
 def test_the_newest_wish_wins_in_the_middle_of_a_trial(device: Device) -> None:

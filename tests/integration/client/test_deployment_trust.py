@@ -20,7 +20,6 @@ from fedops.client.deployment.trial_messages import TrialAnswer
 from fedops.client.device.data_dir import DataDir
 from fedops.client.device.device_config import DeviceConfig, Limits, load_device_config
 from fedops.client.device.training_home import TrainingHome
-from fedops.client.local.protocol import why_not_understood
 from fedops.client.spool.child_output import Output
 from fedops.client.supervision.training_program import AppPlace, TrainingPrograms
 from fedops.client.work.reachability import Over
@@ -38,7 +37,7 @@ TINY = Path(__file__).parents[2] / "acceptance" / "apps" / "tiny"
 
 @dataclass
 class Repository:
-    """A repository with the light app in its folder ``apps/light``, and keys to sign with."""
+    """A repository with the light app in ``apps/light``, code beside it in ``lib``, and keys to sign with."""
 
     folder: Path
 
@@ -80,6 +79,12 @@ def repository(tmp_path: Path) -> Repository:
     found = Repository(tmp_path)
     app = write_app(tmp_path / "repository/apps/light", "signed", tmp_path / "marks")
     (app / "big.py").write_text("x = 1\n" * 100)
+    manifest = (app / "pyproject.toml").read_text()
+    beside = manifest.replace("[tool.fedops]", '[tool.fedops]\npath = [".", "../../lib"]')
+    (app / "pyproject.toml").write_text(beside)
+    (tmp_path / "repository/lib").mkdir()
+    (tmp_path / "repository/lib/util.py").write_text("y = 2\n")
+    (tmp_path / "repository/.gitattributes").write_text("* text eol=crlf\n")
     subprocess.run(["git", "init", "-q", str(tmp_path / "repository")], check=True)
     found.git("add", "-A")
     return found
@@ -107,9 +112,9 @@ def test_only_what_an_allowed_key_signed_passes(repository: Repository, tmp_path
     check(signed, pack)
 
     changed = tmp_path / "changed.zip"
-    (tmp_path / "repository/apps/light/big.py").write_text("import os\n")
+    (tmp_path / "repository/lib/util.py").write_text("import os\n")
     changed.write_bytes(build_bundle(tmp_path / "repository/apps/light"))
-    with pytest.raises(Invalid, match=r"does not hold the files of the signed commit .*big\.py"):
+    with pytest.raises(Invalid, match=r"does not hold the files of the signed commit .*util\.py"):
         check(signed, pack, file=changed)
 
     stranger = repository.commit(eve)
@@ -185,7 +190,7 @@ def test_a_trial_that_hangs_or_is_not_wanted_any_more_is_ended(tmp_path: Path) -
     assert "code 3" in Place(tmp_path).run(TrialOrder(AppPlace(dies))).problem
 
 
-# --- the owner's config, and other releases ----------------------------------------------------
+# --- the owner's config --------------------------------------------------------------------------
 
 
 def test_what_the_owner_may_write(tmp_path: Path) -> None:
@@ -202,11 +207,3 @@ def test_what_the_owner_may_write(tmp_path: Path) -> None:
         with pytest.raises(Invalid, match=said):
             load_device_config(file)
     assert Limits() == DeviceConfig().limits
-
-
-def test_another_release_says_what_to_do() -> None:
-    assert why_not_understood('{"protocol": 1, "more": 2}', "training client") == ""
-    assert why_not_understood('{"home": "/x"}', "training client") == "", "before it was noted"
-    said = why_not_understood('{"protocol": 9}', "training client")
-    assert "speaks version 1 of the local protocol" in said
-    assert "version 9: install the same release of FedOps for both" in said

@@ -14,7 +14,6 @@ from fedops.client.supervision.training_program import AppPlace
 from fedops.core.contracts import DeploymentReport, DesiredDeployment, Work
 from fedops.core.errors import Conflict, FedOpsError
 from fedops.core.states import DeploymentStatus
-from fedops.flower.app_package import build_bundle
 from fedops.processes.short_commands import output_of
 
 _GIT_SECONDS = 20.0
@@ -39,6 +38,8 @@ def _top(folder: Path) -> Path:
 
 
 def _digest(folder: Path) -> str | None:
+    from fedops.flower.app_package import build_bundle  # few devices need it, and it takes a second
+
     try:
         return hashlib.sha256(build_bundle(folder)).hexdigest()
     except FedOpsError:

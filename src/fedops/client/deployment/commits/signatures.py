@@ -18,8 +18,8 @@ from pathlib import Path
 
 from fedops.core.contracts import DesiredDeployment
 from fedops.core.errors import Invalid
-from fedops.flower.app_package import build_bundle
 from fedops.processes.spawn import clean_env
+from fedops.scalize.flow.manifest import Manifest, read_manifest
 from fedops.storage.app_archives import MAX_FILES, MAX_UNPACKED, check_entries
 
 #: How long Git may take for one thing. Seconds.
@@ -27,6 +27,8 @@ _SECONDS = 120.0
 _MOST_PACK = 1 << 30
 #: Only signatures of SSH keys count, and only of those in the owner's file.
 _TRUST = ("gpg.format=ssh", "gpg.minTrustLevel=fully", "gpg.openpgp.program=", "gpg.x509.program=")
+#: No file is changed on its way from the repository, whatever its ``.gitattributes`` say.
+_AS_IT_IS = "* -text -ident !eol !filter !working-tree-encoding\n"
 _PLAIN = ("core.autocrlf=false", "core.hooksPath=", "core.fsmonitor=false")
 
 
@@ -49,25 +51,32 @@ class SignedCommit:
             )
 
     def check_out(self, subfolder: str, target: Path) -> Path:
-        """The commit's files below ``subfolder``; returns the folder that is the app's.
+        """The app in ``subfolder``, with the folders beside it that its manifest names, below ``target``.
 
         Raises:
-            Invalid: there is no such folder in it, or more than an app may have.
+            Invalid: there is no such app in the commit, or more than an app may have.
         """
-        self._check_size(subfolder)
+        attributes = self.repository / "info" / "attributes"
+        attributes.parent.mkdir(exist_ok=True)
+        attributes.write_text(_AS_IT_IS)
         target.mkdir()
-        paths = ["--", subfolder] if subfolder else ["--", "."]
-        tree = ["--literal-pathspecs", f"--work-tree={target}"]
-        done = self._git("checkout", "--force", self.commit, *paths, before=tree)
+        self._add(subfolder, target)
+        app = target / subfolder if subfolder else target
+        for folder in _beside(read_manifest(app), target):
+            self._add(folder, target)
+        _refuse_links_out(target)
+        return app
+
+    def _add(self, folder: str, target: Path) -> None:
+        self._check_size(folder)
+        before = ["--literal-pathspecs", f"--work-tree={target}"]
+        done = self._git("checkout", "--force", self.commit, "--", folder or ".", before=before)
         if done.returncode != 0:
             raise Invalid(f"the files of the commit cannot be read: {_last_words(done.stderr)}")
-        _refuse_links_out(target)
-        return target / subfolder if subfolder else target
 
-    def _check_size(self, subfolder: str) -> None:
-        listed = self._git(
-            "ls-tree", "-r", "-l", self.commit, "--", *([subfolder] if subfolder else [])
-        )
+    def _check_size(self, folder: str) -> None:
+        where = ["--", folder] if folder else []
+        listed = self._git("ls-tree", "-r", "-l", self.commit, *where)
         rows = [line.split(b"\t")[0].split() for line in listed.stdout.splitlines()]
         total = sum(int(row[3]) for row in rows if row[3].isdigit())
         if len(rows) > MAX_FILES or total > MAX_UNPACKED:
@@ -92,6 +101,8 @@ def check_signature(
     Raises:
         Invalid: it is not so, with what to do.
     """
+    from fedops.flower.app_package import build_bundle  # few devices need it, and it takes a second
+
     if not allowed_signers.is_file():
         raise Invalid(
             f"device.toml: [deploy] allowed_signers: there is no file {allowed_signers}, so that no commit "
@@ -113,7 +124,8 @@ def require_pack(wish: DesiredDeployment) -> None:
     if wish.pack is None:
         raise Invalid(
             "device.toml asks for a signed commit ([deploy] allowed_signers), and the server has none to "
-            "show: the task's code comes from a plain folder; use a Git repository as its source"
+            "show: the task's code comes from a plain folder, or the commit is too large; use a smaller Git "
+            "repository as its source"
         )
     if wish.pack.size > _MOST_PACK:
         raise Invalid(f"the commit's pack has {wish.pack.size >> 20} MiB, more than we verify")
@@ -168,6 +180,16 @@ def _contents(file: BytesIO | Path) -> dict[str, str]:
             }
     except zipfile.BadZipFile as error:
         raise Invalid(f"the app bundle is no readable zip file: {error}") from None
+
+
+def _beside(manifest: Manifest, root: Path) -> list[str]:
+    """The folders outside of the app's own that its code lies in, from the top of the repository."""
+    top = root.resolve()
+    named = [*manifest.folders, *([manifest.workdir] if manifest.workdir else [])]
+    outside = [folder for folder in named if not folder.is_relative_to(manifest.app_dir)]
+    if any(not folder.is_relative_to(top) for folder in outside):
+        raise Invalid("[tool.fedops] path and workdir of the app lead out of its repository")
+    return [folder.relative_to(top).as_posix() for folder in outside]
 
 
 def _refuse_links_out(folder: Path) -> None:
