@@ -29,8 +29,6 @@ from fedops.trainer.readiness import known_count
 Floats = npt.NDArray[np.float64]
 #: So many examples are looked at, from all over the data, and so many features of each.
 SAMPLE, FEATURES = 2_048, 64
-#: Of each example of no fixed size: how many values, their mean, their spread.
-_IN_SUM = 3
 _NO_INDEX = (TypeError, KeyError, IndexError, AttributeError, NotImplementedError, ValueError)
 
 
@@ -181,9 +179,8 @@ def _numbers(inputs: Any) -> Floats:
 
 
 def _summed_up(row: Floats) -> Floats:
-    found = np.array([len(row), row.mean(), row.std()])
-    assert len(found) == _IN_SUM
-    return found
+    """Of an example of no fixed size: how many values, their mean, their spread."""
+    return np.array([len(row), row.mean(), row.std()])
 
 
 def _compared(report: DataReport, kept: KeptFacts, table: Floats) -> DataReport:
