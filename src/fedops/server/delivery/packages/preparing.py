@@ -109,6 +109,9 @@ class PackagePreparation:
                 commit_packages.record_refused(session, key, error.message, self._clock())
         except FedOpsError as error:
             self._delay(key, error.message)
+        except Exception:
+            self._delay(key, "the server met an error of its own; its log has the details")
+            raise
         else:
             with self._db.write() as session:
                 commit_packages.record_prepared(session, key, wheels, chosen.named, self._clock())
