@@ -6,8 +6,10 @@ Its files are hard links into uv's cache, where the disk allows it: the next env
 from __future__ import annotations
 
 import json
+import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -47,12 +49,14 @@ def build_environment(
         Unavailable: the disk of ``whose`` is full. Nothing of the environment stays.
         Invalid: a wheel is damaged, or not for this interpreter.
     """
-    content = _content(wheels)
+    digests = {wheel: _checked_digest(wheel) for wheel in wheels}
+    content = sorted(f"{wheel.name} {digest}" for wheel, digest in digests.items())
     if is_complete(target) and _built_of(target) == content:
         return
     try:
         _remove(target)
-        _build(target, wheels, python, cache, whose)
+        _build(target, digests, _Uv(python, cache, whose))
+        _sync()
         write_atomic(target / _COMPLETE, json.dumps({"wheels": content}).encode())
     except OSError as error:
         _give_up(target, cache)
@@ -88,18 +92,15 @@ def installed_packages(target: Path, names: Iterable[str]) -> dict[str, str]:
     }
 
 
-def _content(wheels: Sequence[Path]) -> list[str]:
-    """Each wheel by its name and its digest. ``Invalid``: one is not what its folder says."""
-    found = []
-    for wheel in wheels:
-        try:
-            digest = sha256_of(wheel)
-        except OSError as error:
-            raise Invalid(f"the wheel {wheel} cannot be read: {error.strerror or error}") from None
-        if is_digest(wheel.parent.name) and wheel.parent.name != digest:
-            raise Invalid(f"the wheel {wheel} is damaged: remove it, and it is fetched again")
-        found.append(f"{wheel.name} {digest}")
-    return sorted(found)
+def _checked_digest(wheel: Path) -> str:
+    """The sha256 of a wheel. ``Invalid``: it is not what its folder says."""
+    try:
+        digest = sha256_of(wheel)
+    except OSError as error:
+        raise Invalid(f"the wheel {wheel} cannot be read: {error.strerror or error}") from None
+    if is_digest(wheel.parent.name) and wheel.parent.name != digest:
+        raise Invalid(f"the wheel {wheel} is damaged: remove it, and it is fetched again")
+    return digest
 
 
 def _built_of(target: Path) -> list[str]:
@@ -110,29 +111,43 @@ def _built_of(target: Path) -> list[str]:
         return []
 
 
-def _build(target: Path, wheels: Sequence[Path], python: Path, cache: Path, whose: str) -> None:
+@dataclass(frozen=True)
+class _Uv:
+    """uv with a cache of its own and without any network."""
+
+    python: Path
+    cache: Path
+    whose: str
+
+    def run(self, arguments: Sequence[str], where: Path) -> None:
+        variables = {**_VARIABLES, "UV_CACHE_DIR": str(self.cache.resolve())}
+        run_uv(arguments, seconds=BUILD_SECONDS, where=where, whose=self.whose, variables=variables)
+
+
+def _build(target: Path, digests: Mapping[Path, str], uv: _Uv) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
-    variables = {**_VARIABLES, "UV_CACHE_DIR": str(cache.resolve())}
-    common = {
-        "seconds": BUILD_SECONDS,
-        "where": target.parent,
-        "whose": whose,
-        "variables": variables,
-    }
-    place, listed = str(target.resolve()), target.resolve() / "wheels.txt"
-    run_uv(["venv", "--no-project", "--python", str(python), place], **common)  # type: ignore[arg-type]
-    listed.write_text("".join(map(_requirement, wheels)), encoding="utf-8")
-    install = ["pip", "install", "--python", str(environment_python(target.resolve()))]
+    place = target.resolve()
+    uv.run(["venv", "--no-project", "--python", str(uv.python), str(place)], place.parent)
+    listed = place / "wheels.txt"
+    lines = (_requirement(wheel, digest) for wheel, digest in digests.items())
+    listed.write_text("".join(lines), encoding="utf-8")
+    install = ["pip", "install", "--python", str(environment_python(place))]
     install += ["--no-index", "--no-deps", "--require-hashes", "--requirement", str(listed)]
-    run_uv(install, **common)  # type: ignore[arg-type]
+    uv.run(install, place.parent)
 
 
-def _requirement(wheel: Path) -> str:
+def _requirement(wheel: Path, digest: str) -> str:
     try:
         name = parse_wheel_filename(wheel.name)[0]
     except InvalidWheelFilename:
         raise Invalid(f"'{wheel.name}' is no file name of a wheel") from None
-    return f"{name} @ {wheel.resolve().as_uri()} --hash=sha256:{sha256_of(wheel)}\n"
+    return f"{name} @ {wheel.resolve().as_uri()} --hash=sha256:{digest}\n"
+
+
+def _sync() -> None:
+    """uv leaves its files to the system: after a power cut, what is called complete must have them."""
+    if hasattr(os, "sync"):
+        os.sync()
 
 
 def _remove(target: Path) -> None:

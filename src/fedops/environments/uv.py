@@ -79,10 +79,12 @@ def _program() -> str:
 def _environment(more: Mapping[str, str] | None) -> dict[str, str]:
     """Ours without what would lead uv elsewhere."""
     plain = without_credentials(clean_env())
-    leading = ("UV_", "PIP_", "VIRTUAL_ENV", "CONDA_", "PYTHON")
+    leading = ("UV_", "PIP_", "VIRTUAL_ENV", "CONDA_", "PYTHONHOME")
     ours = {k: v for k, v in plain.items() if not k.startswith(leading)}
     cache = {"UV_CACHE_DIR": os.environ["UV_CACHE_DIR"]} if "UV_CACHE_DIR" in os.environ else {}
     fixed = {"UV_PYTHON_DOWNLOADS": "never", "UV_HTTP_RETRIES": "1", "NO_COLOR": "1"}
+    # The tether is Python: what lies where uv is run is not to be taken for its modules.
+    fixed["PYTHONSAFEPATH"] = "1"
     return {**ours, **cache, **fixed, **source_variables(), **_config(), **(more or {})}
 
 

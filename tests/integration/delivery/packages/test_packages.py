@@ -86,6 +86,28 @@ def test_wheels_stay_while_a_commit_needs_them(
         assert not checkpoints.has_removals(session)
 
 
+def test_after_an_upgrade_of_the_server_they_are_chosen_anew(
+    world: World, device: Device, preparation: PackagePreparation, tmp_path: Path
+) -> None:
+    before = preparation.ensure("mnist", SOUND, HERE)
+    preparation.ensure("mnist", BROKEN, HERE)
+    services = world.manager.services
+
+    def newer(folder: Path) -> Path:
+        needs = ["toybase", 'toytorch; extra == "torch"']
+        return toy_wheel(folder, "fedops", "2.1.0+src.h1", needs=needs, extras=["torch"])
+
+    for own, first in ((toy_fedops, before.status), (newer, "preparing")):
+        again = PackagePreparation(
+            services.db, services.artifacts, tmp_path, world.clock, world.clock, own=own
+        )
+        again.step()
+        assert device.packages("mnist", SOUND, HERE).status == first
+        again.step()
+    names = [wheel.name for wheel in device.packages("mnist", SOUND, HERE).wheels]
+    assert "fedops-2.1.0+src.h1-py3-none-any.whl" in names
+
+
 def test_packages_that_are_not_to_be_had_are_refused_with_the_reason(
     world: World, device: Device, preparation: PackagePreparation
 ) -> None:

@@ -14,7 +14,7 @@ from fedops.core.states import DeploymentStatus
 from fedops.storage.atomic_files import write_atomic
 
 #: A trial that something cut short is begun once more.
-MOST_TRIALS = 2
+MOST_TRIALS = 4
 _REMEMBERED = 50
 
 

@@ -142,6 +142,22 @@ def record_delayed(session: Session, key: Key, reason: str) -> None:
     _record(session, key, c.Packages(status=_PREPARING, reason=reason), None)
 
 
+def is_any(session: Session) -> bool:
+    """Whether packages of any commit are known."""
+    return session.scalars(select(PackagesRow.task).limit(1)).first() is not None
+
+
+def forget_others(session: Session, own: str) -> None:
+    """Packages with another FedOps than that in the wheel ``own`` are chosen anew when they are asked for.
+
+    The FL server of a run and the training clients speak with this server: after an upgrade as before it.
+    """
+    for row in session.scalars(select(PackagesRow)):
+        names = [wheel["name"] for wheel in row.packages.get("wheels", ())]
+        if row.packages.get("status") != _PREPARING and own not in names:
+            session.delete(row)
+
+
 def _record(session: Session, key: Key, packages: c.Packages, at: float | None) -> bool:
     """Whether it was still to be prepared. What is decided stays."""
     row = session.get(PackagesRow, (key.task, key.commit, key.platform), populate_existing=True)

@@ -56,6 +56,7 @@ class PackagePreparation:
         self._own = own
         self._delays: dict[Key, _Delay] = {}
         self._one = threading.Lock()
+        self._looked = False
         #: Called when there is something new to prepare. Set by who runs ``step``.
         self.asked: Callable[[], None] = lambda: None
         #: Whether this program ends.
@@ -63,6 +64,8 @@ class PackagePreparation:
 
     def step(self) -> None:
         """Prepare all that is asked for and not waited with."""
+        with self._one:
+            self._forget_others()
         while not self.ending():
             with self._db.read() as session:
                 waiting = commit_packages.next_to_prepare(session)
@@ -80,6 +83,7 @@ class PackagePreparation:
             Unavailable: they cannot be had at the moment.
         """
         with self._one:
+            self._forget_others()
             found = self._ask(task, commit, platform)
             if found.status == "preparing":
                 with self._db.read() as session:
@@ -90,6 +94,18 @@ class PackagePreparation:
         if found.status == "preparing":
             raise Unavailable(found.reason)
         return found
+
+    def _forget_others(self) -> None:
+        """Once in the life of this process: the FedOps that it runs stays the same."""
+        if self._looked:
+            return
+        with self._db.read() as session:
+            if not commit_packages.is_any(session):
+                return
+        own = self._own(self._made).name
+        with self._db.write() as session:
+            commit_packages.forget_others(session, own)
+        self._looked = True
 
     def _ask(self, task: str, commit: str, platform: str) -> c.Packages:
         with self._db.write() as session:
@@ -109,6 +125,9 @@ class PackagePreparation:
                 commit_packages.record_refused(session, key, error.message, self._clock())
         except FedOpsError as error:
             self._delay(key, error.message)
+        except Exception:
+            self._delay(key, "the server met an error of its own; its log has the details")
+            raise
         else:
             with self._db.write() as session:
                 commit_packages.record_prepared(session, key, wheels, chosen.named, self._clock())
