@@ -38,6 +38,7 @@ def main() -> int:
         training_port=0,
         start_seconds=float(given.get("start_seconds", 20)),
         restart_seconds=0.1,
+        environments="shared",
         trial_seconds=float(given.get("trial_seconds", 60)),
         deploy_look_seconds=float(given.get("look_seconds", 0.5)),
     )

@@ -13,7 +13,7 @@ from fedops.core.contracts.base import Report
 from fedops.core.states import DeploymentStatus
 from fedops.storage.atomic_files import write_atomic
 
-#: A trial that something cut short is begun once more.
+#: A trial or a switch that was cut short is begun again, unless the commit itself may be what does it.
 MOST_TRIALS = 4
 _REMEMBERED = 50
 
