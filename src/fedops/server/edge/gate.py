@@ -257,7 +257,6 @@ class Gate:
 
         return _at_most(JOIN_BYTES, head, receive), count
 
-
     # --- signed calls --------------------------------------------------------------------------
 
     def _admit_signed(
