@@ -14,8 +14,9 @@ from managing import World, idle
 from fedops.core import contracts as c
 from fedops.core.errors import Conflict
 from fedops.core.states import CommitStatus, TaskStatus
-from fedops.server.database.tables import CommitRow
+from fedops.server.database.tables import CommitRow, RemovalRow
 from fedops.server.delivery.commits import commit_states
+from fedops.server.delivery.commits.commit_pack import KEPT
 
 pytest.importorskip("sklearn", reason="the app here uses scikit-learn")
 
@@ -183,6 +184,19 @@ def test_a_server_that_ends_while_it_checks_begins_again_three_times(
     (found,) = world.operator.commits("points")
     assert found.status is CommitStatus.REFUSED
     assert "the server ended 3 times while it was checked" in found.reason
+
+
+def test_only_the_newest_packs_are_kept(world: World, repository: GitRepository) -> None:
+    check_quickly(world)
+    draft(world, repository)
+    for number in range(KEPT + 2):
+        repository.commit_app(f"Number {number}", version=f"1.0.{number}")
+        deliver(world)
+    with world.manager.services.db.read() as session:
+        packs = [row.pack is not None for row in session.query(CommitRow).order_by(CommitRow.id)]
+        given_up = session.query(RemovalRow).count()
+    assert packs == [False, False, *[True] * KEPT]
+    assert given_up == 2
 
 
 def test_a_plain_folder_is_followed_by_the_digest_of_its_files(

@@ -67,7 +67,7 @@ DESIGN = {
     TaskStatus: """
         draft: ready archived
         ready: archived
-        archived: ready
+        archived: ready draft
     """,
 }
 TABLES: dict[type[StrEnum], Mapping[StrEnum, frozenset[StrEnum]]] = {

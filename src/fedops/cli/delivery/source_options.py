@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -75,7 +76,7 @@ class TypedSource:
     def _url(self) -> str:
         """A path is absolute for the server, which may have another working directory."""
         if self.folder is not None:
-            return f"folder:{self.folder.expanduser().absolute()}"
+            return f"folder:{os.path.abspath(self.folder.expanduser())}"
         assert self.git is not None
         here = Path(self.git).expanduser()
-        return str(here.absolute()) if here.is_dir() else self.git
+        return os.path.abspath(here) if here.is_dir() else self.git

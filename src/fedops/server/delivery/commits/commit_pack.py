@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
 from fedops.core.contracts import BlobRef
 from fedops.core.errors import Unavailable
+from fedops.server.database import blob_rows
+from fedops.server.database.tables import CommitRow, DeploymentRow, RolloutRow
 from fedops.server.delivery.repositories.git_command import GitFailed, ask_mirror, running
 from fedops.server.delivery.repositories.git_mirror import GitMirror
 from fedops.storage.blobs import BlobStore
 
 _BLOCK = 1 << 20
+#: How many of the newest packs of a task are kept, beside those of commits that devices run or are to run.
+KEPT = 3
 
 
 def store_pack(mirror: GitMirror, commit: str, store: BlobStore, most: int) -> BlobRef | None:
@@ -44,3 +51,25 @@ def _packed(mirror: GitMirror, commit: str) -> Iterator[bytes]:
         child.stdin.close()
         while block := child.stdout.read(_BLOCK):
             yield block
+
+
+def give_up_old_packs(session: Session, task: str, now: float) -> None:
+    """Packs that no device needs any more are not kept: each may be as large as the repository."""
+    rolled_out = select(RolloutRow.commit).where(
+        RolloutRow.task == task, RolloutRow.ended_at.is_(None)
+    )
+    wanted = select(DeploymentRow.desired).where(DeploymentRow.task == task)
+    running_ = select(DeploymentRow.actual).where(DeploymentRow.task == task)
+    query = (
+        select(CommitRow)
+        .where(CommitRow.task == task, CommitRow.pack.is_not(None))
+        .order_by(CommitRow.id.desc())
+        .offset(KEPT)
+    )
+    used = set(session.scalars(rolled_out.union(wanted, running_)))
+    old = [row for row in session.scalars(query) if row.commit not in used]
+    packs = {row.pack for row in old if row.pack is not None}
+    for row in old:
+        row.pack = None
+    session.flush()
+    blob_rows.give_up_blobs(session, packs, now)

@@ -23,7 +23,7 @@ from fedops.server.database.tables import CommitRow, TaskRow
 from fedops.server.delivery.commits import commit_states
 from fedops.server.delivery.commits.checking import AppChecks, Checked
 from fedops.server.delivery.commits.commit_changes import changes_between
-from fedops.server.delivery.commits.commit_pack import store_pack
+from fedops.server.delivery.commits.commit_pack import give_up_old_packs, store_pack
 from fedops.server.delivery.commits.commit_states import CommitToCheck
 from fedops.server.delivery.repositories.app_layout import LaidOut, lay_out_commit, without_place
 from fedops.server.delivery.repositories.folder_source import lay_out_folder
@@ -241,6 +241,7 @@ def record_sound(session: Session, work: CommitToCheck, prepared: Prepared, now:
         requirements=prepared.requirements,
         changes=prepared.changes.model_dump(mode="json"),
     )
+    give_up_old_packs(session, work.task, now)
     task = session.get_one(TaskRow, work.task)
     if task.bundle is None:
         assert task.status is not TaskStatus.READY
