@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fedops import __version__
 from fedops.cli import options
 from fedops.cli.output import show
 from fedops.console.devices import (
@@ -18,6 +19,7 @@ from fedops.console.devices import (
     trains_on,
 )
 from fedops.console.format import coloured, fields
+from fedops.core.reasons.releases import server_release
 from fedops.processes.log_output import log_to_stderr
 from fedops.settings import client_settings
 
@@ -73,6 +75,7 @@ def status(home: options.Home = None, as_json: options.Json = False) -> None:
             "device": found.device,
             "why": found.why,
             "server": f"{server.url}{way}, {reached} {server.problem}".rstrip(),
+            "server's FedOps": server_release(server.fedops, __version__),
             "it wants": ", ".join(f"run {run_id}" for run_id in server.runs) or "nothing now",
             "enrolment": server.enrolment,
             "tasks": ", ".join(found.tasks),

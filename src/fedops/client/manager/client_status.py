@@ -21,6 +21,7 @@ def server_status(url: str, proxy: str | None, reach: Reach, wanted: Work | None
         reachable=reach.reachable,
         seconds=round(reach.seconds, 1),
         problem=reach.problem,
+        fedops=wanted.fedops if wanted else "",
         enrolment=wanted.enrolment if wanted else None,
         runs=wanted.runs if wanted else [],
         tasks=wanted.tasks if wanted else [],
