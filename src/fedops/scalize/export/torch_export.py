@@ -110,9 +110,10 @@ class TorchExport:
     def _torchscript(self, path: Path, report: ExportReport) -> Any:
         with _quiet(), torch.no_grad():
             try:
-                traced = torch.jit.trace(self._model, tuple(self._inputs.values()))
-                torch.jit.save(traced, str(path))
-                loaded = torch.jit.load(str(path))
+                script: Any = torch.jit
+                traced = script.trace(self._model, tuple(self._inputs.values()))
+                script.save(traced, str(path))
+                loaded = script.load(str(path))
             except Exception as error:
                 raise _cannot("TorchScript", error) from None
         report.checked_with = f"torch.jit of torch {torch.__version__}"
