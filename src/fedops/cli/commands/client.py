@@ -119,6 +119,20 @@ def restart(home: options.Home = None, as_json: options.Json = False) -> None:
 
 
 @app.command()
+def upgrade(home: options.Home = None, as_json: options.Json = False) -> None:
+    """Install the server's release of FedOps on this device, and start the Client Manager anew.
+
+    The release comes from the server (URL/simple/), whose certificate is checked as always. It must start and
+    reach the server within a minute; otherwise the release before is put back.
+    """
+    from fedops.client.upgrade.upgrade import upgrade as upgrade_device
+
+    done = upgrade_device(client_settings(home=home))
+    value = {"before": done.before, "now": done.now, "restarting": done.restarting}
+    show(value, as_json, f"{done.message[:1].upper()}{done.message[1:]}.")
+
+
+@app.command()
 def evaluate(
     version: Annotated[
         str, typer.Argument(metavar="VERSION", help="V7, 7, or an alias such as latest.")

@@ -53,7 +53,7 @@ from fedops.client.work.reconciler import Reconciler
 from fedops.client.work.transfers import Transfers
 from fedops.client.work.work_desk import Outside, WorkDesk
 from fedops.core.contracts import LogSource, ProcessReport, Work, WorkPoll
-from fedops.core.errors import FedOpsError, Forbidden, Invalid, NotApproved
+from fedops.core.errors import FedOpsError, Forbidden, Invalid, NotApproved, Unavailable
 from fedops.core.restart_policy import SupervisionPolicy
 from fedops.core.states import ProcessStatus
 from fedops.processes.threads import in_thread
@@ -386,10 +386,17 @@ class ClientManager:
         app.get("/info", response_model=ClientInfo)(self._info)
         app.post("/stop", status_code=202)(self._asked_to_stop)
         app.post("/restart", status_code=202)(self._asked_to_restart)
+        app.post("/leave", status_code=202)(self._asked_to_leave)
         return app
 
     def _asked_to_stop(self) -> None:
         self.end()
+
+    def _asked_to_leave(self) -> None:
+        """With an exit code, so that systemd and its like start what is installed now."""
+        self.end(
+            Unavailable("another release of FedOps is installed: this one ends to be started anew")
+        )
 
     def _asked_to_restart(self) -> None:
         self._supervisor.restart()
