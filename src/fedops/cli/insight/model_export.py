@@ -52,7 +52,7 @@ def export(
     out: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--out", metavar="FILE", help="Default: TASK-VERSION.onnx or .pt, here."
+            "--out", "-o", metavar="FILE", help="Default: TASK-VERSION.onnx or .pt, here."
         ),
     ] = None,
     input_shape: Annotated[
