@@ -12,6 +12,7 @@ from typing import Any, Self, TypeVar
 import httpx
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from fedops import __version__
 from fedops.api_client.certificate_errors import why_untrusted
 from fedops.api_client.certificates import system_authorities
 from fedops.api_client.proxies import without_credentials
@@ -69,7 +70,7 @@ class Client:
         self.url = url.rstrip("/")
         self._proxy, self._pinned = proxy, verify is not True and verify is not system_authorities()
         self._way = f" through the proxy {without_credentials(proxy)}" if proxy else ""
-        headers = {c.PROTOCOL_HEADER: str(c.PROTOCOL)}
+        headers = {c.PROTOCOL_HEADER: str(c.PROTOCOL), c.RELEASE_HEADER: __version__}
         if token:
             headers["authorization"] = f"Bearer {_token(token)}"
         self._http = httpx.Client(

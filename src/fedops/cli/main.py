@@ -32,6 +32,7 @@ COMMANDS = {
         "Write an app beside an existing project, which stays as it is.",
     ),
     "check": ("fedops.cli.commands.check", "Try an app: one tiny local round, and what is wrong."),
+    "ci": ("fedops.cli.ci.command", "Check an app, then train it with two clients: for CI."),
     "explain": (
         "fedops.cli.commands.explain",
         "Why a stored model predicts what it does, on local data.",
@@ -155,7 +156,7 @@ def root(
         typer.Option("--traceback", hidden=True, help="Show where an internal error happened."),
     ] = False,
 ) -> None:
-    """Every command takes --help and --json. See also --install-completion."""
+    """Every command takes --help and --json; see --version, --install-completion."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -58,7 +58,7 @@ def refusal_line(process: c.ProcessReport) -> str:
 def devices_table(devices: Sequence[c.DeviceRead]) -> RenderableType:
     if not devices:
         return "No device yet: 'fedops token create' makes a token with which one can join."
-    titles = ("DEVICE", "STATE", "TASKS", "RUN", "ROUND", "LAST SEEN", "WHY")
+    titles = ("DEVICE", "STATE", "TASKS", "RUN", "ROUND", "LAST SEEN", "FEDOPS", "WHY")
     rows = [
         (
             device.name,
@@ -67,11 +67,12 @@ def devices_table(devices: Sequence[c.DeviceRead]) -> RenderableType:
             or_dash(device.process.run_id),
             or_dash(device.process.round),
             last_seen(device),
+            device.other_release or "-",
             device.why,
         )
         for device in devices
     ]
-    return table_of(titles, rows, optional=("TASKS", "RUN", "ROUND"))
+    return table_of(titles, rows, optional=("TASKS", "RUN", "ROUND", "FEDOPS"))
 
 
 def last_seen(device: c.DeviceRead) -> str:
@@ -94,7 +95,7 @@ def device_fields(device: c.DeviceRead) -> RenderableType:
             "trains on": trains_on(device.process),
             "data": examples(device.process),
             "host": f"{device.info.hostname}, {device.info.platform}",
-            "software": f"fedops {device.info.fedops}, Python {device.info.python}",
+            "software": f"fedops {device.other_release or device.info.fedops}; Python {device.info.python}",
             "libraries": _libraries(device.info),
             "hardware": f"{device.info.cpus} CPUs, {bytes_of(device.info.memory_bytes)} memory"
             + (f", {device.info.gpu}" if device.info.gpu else ""),

@@ -125,6 +125,11 @@ def _reply(message: Message, update: LocalUpdate) -> Message:
 _here: list[Handler] = []
 
 
+def answer_by(handler: Handler) -> None:
+    """From now on ``answer`` gives every message of this process to this handler."""
+    _here[:] = [handler]
+
+
 def answer(message: Message, context: Context, app_dir: Path) -> Message:
     """Train or evaluate as a FedOps device does: on one, or on a node of stock Flower."""
     if _here:
@@ -209,7 +214,7 @@ class DeviceApp:
         self._table = FlowerTable.of(project.app_dir)
         self._handler = ClientHandler(project, device)
         self._app: Handler | None = None
-        _here[:] = [self._handler]
+        answer_by(self._handler)
 
     def warm_up(self) -> None:
         """Load the app and its model, so that the first work finds them."""

@@ -53,6 +53,11 @@ def run_simulation(grid: Grid, context: Context, app_dir: Path) -> dict[str, flo
 
 def simulate(grid: Grid, project: Project, folder: Path) -> dict[str, float]:
     """The app's rounds over the nodes that a grid has. Raises as ``run_simulation`` does."""
+    return _result(play_rounds(grid, project, folder))
+
+
+def play_rounds(grid: Grid, project: Project, folder: Path) -> NodeServer:
+    """The same; returns what the engine told: the rounds, and how it ended."""
     make_importable(project.manifest)  # the strategy may be the app's own
     spec = spec_of(project, folder)
     server = NodeServer(grid, spec)
@@ -65,7 +70,7 @@ def simulate(grid: Grid, project: Project, folder: Path) -> dict[str, float]:
             return run_rounds(setup, link, scorer, evaluator_of(setup, link))
 
         play(spec, link, work)
-    return _result(server)
+    return server
 
 
 def spec_of(project: Project, folder: Path) -> AttemptSpec:

@@ -17,7 +17,12 @@ from fake_manager import eventually
 from fake_manager_server import fake_server
 
 from fedops.client.device.enrolment import join
-from fedops.client.local.status import client_status, restart_training, stop_client
+from fedops.client.local.status import (
+    client_status,
+    restart_program,
+    restart_training,
+    stop_client,
+)
 from fedops.core.errors import Conflict, Forbidden, Invalid, NotFound, Unavailable
 
 
@@ -119,6 +124,17 @@ def test_a_device_that_was_renamed_keeps_its_new_name(device: Device) -> None:
     assert manager.wait() == 0
     assert client_status(device.home).device == "ward-7", "its home knows it, too"
     assert mode_of(device.home / "device.json") == 0o600
+
+
+def test_after_an_upgrade_it_ends_so_that_its_service_starts_it_anew(device: Device) -> None:
+    manager = device.start()
+    device.until("idle")
+    device.server.bump(fedops="9.9.9")
+    eventually(lambda: client_status(device.home).server.fedops == "9.9.9")
+    child = device.child()
+    restart_program(device.home)
+    assert manager.wait() == Unavailable.exit_code == 6, "systemd restarts it: no 0, 2, 3, 4 or 5"
+    assert not alive(child)
 
 
 def test_rounds_metrics_events_and_a_good_end(device: Device) -> None:

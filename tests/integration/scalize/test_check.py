@@ -9,7 +9,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from fedops.scalize.check.project_check import CheckReport, check_project, clean_environment
+from fedops.scalize.check.asked_process import clean_environment
+from fedops.scalize.check.project_check import CheckReport, check_project
 from fedops.scalize.discovery.scaffold import init_project
 from fedops.waiting import wait_until
 

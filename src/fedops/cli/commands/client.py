@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from fedops import __version__
 from fedops.cli import options
 from fedops.cli.output import show
 from fedops.console.devices import (
@@ -19,6 +20,7 @@ from fedops.console.devices import (
 )
 from fedops.console.format import coloured, fields
 from fedops.core.errors import Conflict, Invalid
+from fedops.core.reasons.releases import server_release
 from fedops.processes.log_output import log_to_stderr
 from fedops.settings import client_settings
 
@@ -82,6 +84,7 @@ def status(home: options.Home = None, as_json: options.Json = False) -> None:
             "device": found.device,
             "why": found.why,
             "server": f"{server.url}{way}, {reached} {server.problem}".rstrip(),
+            "server's FedOps": server_release(server.fedops, __version__),
             "it wants": ", ".join(f"run {run_id}" for run_id in server.runs) or "nothing now",
             "enrolment": server.enrolment,
             "tasks": ", ".join(found.tasks),
@@ -155,6 +158,7 @@ def approve(
     show({"commit": commit, "approved": True}, as_json, f"Commit {commit[:12]} may run here.")
 
 
+@app.command()
 def serving(
     back: Annotated[
         bool, typer.Option("--back", help="Put the version before back, and keep it for now.")
@@ -186,6 +190,20 @@ def serving(
         raise Conflict(f"no Client Manager runs on {place}")
     nothing = "No model is served here: write a folder into [serving] of device.toml."
     show({"serving": found.serving}, as_json, serving_text(found.serving) or nothing)
+
+
+@app.command()
+def upgrade(home: options.Home = None, as_json: options.Json = False) -> None:
+    """Install the server's release of FedOps on this device, and start the Client Manager anew.
+
+    The release comes from the server (URL/simple/), whose certificate is checked as always. It must start and
+    reach the server within a minute; otherwise the release before is put back.
+    """
+    from fedops.client.upgrade.upgrade import upgrade as upgrade_device
+
+    done = upgrade_device(client_settings(home=home))
+    value = {"before": done.before, "now": done.now, "restarting": done.restarting}
+    show(value, as_json, f"{done.message[:1].upper()}{done.message[1:]}.")
 
 
 @app.command()

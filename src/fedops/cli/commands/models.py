@@ -9,6 +9,7 @@ import typer
 
 from fedops.cli import completion, options
 from fedops.cli.beginnings import version_text
+from fedops.cli.insight.model_export import add_to_models
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.format import bytes_of, version_name
 from fedops.console.model_tables import aliases_table, comparison_view, serving_table
@@ -207,3 +208,6 @@ def _instead(model: c.ModelVersionRead) -> list[str]:
         f"{alias} still names {name}: 'fedops model rollback {model.task} --alias {alias}' takes it back."
         for alias in model.aliases
     ]
+
+
+add_to_models(app)

@@ -11,6 +11,7 @@ import typer
 from fedops.api_client import OperatorClient
 from fedops.cli import completion, options
 from fedops.cli.beginnings import read_beginning, totals, version_text
+from fedops.cli.ci.waiting import StopLate, Wait, WaitSeconds, require_wait, start_and_wait
 from fedops.cli.commands.events import FollowEvents, Last, show_events
 from fedops.cli.exports import export_lines, export_runs
 from fedops.cli.follow import follow, follow_study, wait_until
@@ -80,6 +81,9 @@ def start(
         bool, typer.Option("--dry-run", help="Start nothing: show devices, examples, bytes, time.")
     ] = False,
     follow_it: options.Follow = False,
+    wait: Wait = False,
+    timeout: WaitSeconds = None,
+    stop_late: StopLate = False,
 ) -> None:
     """Start a run of a task.
 
@@ -89,6 +93,7 @@ def start(
     --seeds 5 starts a study: five runs that differ in their seed alone, one after another. The seeds count
     up from the config's random_seed; --seeds 1,2,3 names them. 'fedops run summary' gives mean and spread.
     """
+    require_wait(wait, timeout, stop_late, seeds)
     beginning = read_beginning(
         lambda: operator.client, task, from_, seeds, overrides or [], devices or []
     )
@@ -96,6 +101,8 @@ def start(
         forecast, drawn = beginning.forecast(operator.client)
         value = {**forecast.model_dump(mode="json"), "seeds": drawn, **totals(forecast, len(drawn))}
         operator.show(value, forecast_view(forecast, drawn))
+    elif wait:
+        start_and_wait(operator, beginning, timeout, stop_late)
     elif beginning.seeds is not None:
         _show_study(operator, operator.client.start_study(task, beginning.study), follow_it)
     else:

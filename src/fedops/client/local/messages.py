@@ -110,6 +110,8 @@ class ServerStatus(Reply):
     #: Seconds since it became reachable or unreachable.
     seconds: float
     problem: str = ""
+    #: The server's release of FedOps. "": not reached yet, or older than this.
+    fedops: str = ""
     enrolment: str | None = None
     runs: list[int] = Field(default_factory=list)
     tasks: list[str] = Field(default_factory=list)

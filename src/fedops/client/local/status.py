@@ -87,6 +87,16 @@ def decide_serving(home: Path, action: Literal["back", "again"]) -> None:
         client.post("/serving", ServingOrder(action=action))
 
 
+def restart_program(home: Path) -> None:
+    """Ask the Client Manager to end as one does that its service has to start again.
+
+    Raises:
+        Conflict: none runs.
+    """
+    with _running(home) as client:
+        client.post("/leave")
+
+
 def _running(home: Path) -> LocalClient:
     client = _local(DataDir(home))
     if client is None:

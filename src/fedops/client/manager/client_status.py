@@ -34,6 +34,7 @@ class LocalActions:
     apps: AppSources
     serving: Callable[[ServingOrder], None]
     stop: Callable[[], None]
+    leave: Callable[[], None]
     restart: Callable[[], None]
 
 
@@ -65,6 +66,10 @@ def local_app(token: str, actions: LocalActions) -> FastAPI:
     def stop() -> None:
         actions.stop()
 
+    @app.post("/leave", status_code=202)
+    def leave() -> None:
+        actions.leave()
+
     @app.post("/restart", status_code=202)
     def restart() -> None:
         actions.restart()
@@ -80,6 +85,7 @@ def server_status(url: str, proxy: str | None, reach: Reach, wanted: Work | None
         reachable=reach.reachable,
         seconds=round(reach.seconds, 1),
         problem=reach.problem,
+        fedops=wanted.fedops if wanted else "",
         enrolment=wanted.enrolment if wanted else None,
         runs=wanted.runs if wanted else [],
         tasks=wanted.tasks if wanted else [],

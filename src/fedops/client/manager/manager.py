@@ -56,7 +56,7 @@ from fedops.client.work.reconciler import Reconciler
 from fedops.client.work.transfers import Transfers
 from fedops.client.work.work_desk import Outside, WorkDesk
 from fedops.core.contracts import LogSource, ProcessReport, Work, WorkPoll
-from fedops.core.errors import FedOpsError, Forbidden, Invalid, NotApproved
+from fedops.core.errors import FedOpsError, Forbidden, Invalid, NotApproved, Unavailable
 from fedops.core.restart_policy import SupervisionPolicy
 from fedops.core.states import ProcessStatus
 from fedops.processes.threads import in_thread
@@ -134,6 +134,7 @@ class ClientManager:
             self._apps,
             self._serving.decide,
             self.end,
+            self._leave,
             self._supervisor.restart,
         )
         local = local_app(home.make_local_token(), actions)
@@ -400,3 +401,9 @@ class ClientManager:
     def _info(self) -> ClientInfo:
         app = self._apps.folder
         return client_info(self._identity.name, self._home, self._url, app, self._config)
+
+    def _leave(self) -> None:
+        """With an exit code, so that systemd and its like start what is installed now."""
+        self.end(
+            Unavailable("another release of FedOps is installed: this one ends to be started anew")
+        )

@@ -20,6 +20,8 @@ from fedops.core.states import AssignmentStatus, Enrolment
 #: The version of the protocol between server, devices and engines, sent with each call in this header.
 PROTOCOL = 1
 PROTOCOL_HEADER = "fedops-protocol"
+#: The release of FedOps that calls, to name it in refusals.
+RELEASE_HEADER = "fedops-release"
 #: A result up to this size rides in its delivery; a larger one is uploaded as a blob. Bytes.
 INLINE_BYTES = 64 * 1024
 
@@ -128,6 +130,8 @@ class Work(Reply):
     serving: list[DesiredModel] = Field(default_factory=list)
     #: How long the next poll should wait at most: a call each so often keeps the device present.
     poll_seconds: float = 4.0
+    #: The server's release of FedOps. "": it is older than this field.
+    fedops: str = ""
     telemetry_seconds: float = 10.0
 
 

@@ -114,6 +114,8 @@ class DeviceRead(Reply):
     info: DeviceInfo
     created_at: float
     why: str
+    #: Both releases of FedOps, when the device has another one than the server; "": it has the same.
+    other_release: str = ""
 
 
 class DeviceTouched(Reply):

@@ -63,6 +63,7 @@ class NodeServer:
         self._names: dict[int, str] = {}
         self._said = ""
         self._histories = DeviceHistories()
+        self.initial: c.ModelInit | None = None
         self.commits: list[c.RoundCommit] = []
         self.finished: c.EngineFinish | None = None
 
@@ -72,7 +73,8 @@ class NodeServer:
         return self._spec
 
     def initial_model(self, body: c.ModelInit) -> None:
-        """Nobody asks for it later."""
+        """Kept for whoever wants to compare."""
+        self.initial = body
 
     def logs(self, body: c.EngineLogs) -> None:
         """Flower keeps what is printed."""

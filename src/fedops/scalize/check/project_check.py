@@ -6,27 +6,15 @@ imported, prints or breaks stays there.
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
-import tempfile
-import uuid
 from pathlib import Path
-from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from fedops.config.loading import read_toml
 from fedops.core.errors import FedOpsError
-from fedops.processes.process_tree import end_named_tree
-from fedops.processes.spawn import let_go, spawn
+from fedops.scalize.check.asked_process import ask_process
 from fedops.scalize.discovery.scaffold import FOLDER
 
-#: Variables that the project's process gets, besides those that begin with one of ``_PREFIXES``.
-_KEPT = ("HOME", "KERAS_BACKEND", "LANG", "LD_LIBRARY_PATH", "PATH", "SYSTEMROOT", "TEMP", "TMPDIR")
-_PREFIXES = ("CUDA_", "HF_", "LC_", "MKL_", "OMP_", "OPENBLAS_", "TORCH_", "TRANSFORMERS_")
-_TAIL = 15
 PROGRAM = "fedops.scalize.check.check_process"
 
 
@@ -67,7 +55,8 @@ def check_project(path: Path, *, seconds: float = 600.0, program: str = PROGRAM)
     """
     try:
         app_dir = find_app(path)
-        return CheckReport.model_validate(_examine(app_dir, seconds, program))
+        report, why = ask_process(program, [str(app_dir)], seconds, CheckReport)
+        return report or CheckReport(app=str(app_dir), problems=[why])
     except FedOpsError as error:
         return CheckReport(app=str(path), problems=[error.message])
 
@@ -89,58 +78,3 @@ def find_app(path: Path) -> Path:
         f"neither {folder} nor {folder / FOLDER} has a pyproject.toml with a [tool.fedops] table; "
         f"make one with: fedops init {path}"
     )
-
-
-def _examine(app_dir: Path, seconds: float, program: str) -> dict[str, Any]:
-    with tempfile.TemporaryDirectory(prefix="fedops-check-") as folder:
-        answer, output = Path(folder) / "report.json", Path(folder) / "output.txt"
-        ended = _run([program, str(app_dir), str(answer)], output, seconds)
-        try:
-            report = json.loads(answer.read_text(encoding="utf-8"))
-            CheckReport.model_validate(report)
-        except (OSError, ValueError, ValidationError):
-            tail = output.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:]
-            report = {"app": str(app_dir), "problems": [_ended_badly(ended, seconds, tail)]}
-    found: dict[str, Any] = report
-    return found
-
-
-def _run(words: list[str], output: Path, seconds: float) -> int | None:
-    """Run the examination. Its exit code, or None when it took too long and was ended."""
-    tree = f"check-{uuid.uuid4().hex}"
-    with output.open("wb") as file:
-        child = spawn(
-            [sys.executable, "-I", "-B", "-m", *words],
-            env=clean_environment(),
-            tree=tree,
-            stdout=file,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        return child.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        end_named_tree(tree, grace=0.0)  # also what it may have started
-        let_go(child)
-        child.wait()
-
-
-def clean_environment() -> dict[str, str]:
-    """What the project may depend on: no secrets, no import path of this shell."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name in _KEPT or name.startswith(_PREFIXES)
-    }
-
-
-def _ended_badly(ended: int | None, seconds: float, tail: list[str]) -> str:
-    if ended is None:
-        what = (
-            f"the check did not end within {seconds:.0f} s; does importing the project start its training? "
-            'What it does as a script belongs under if __name__ == "__main__":'
-        )
-    else:
-        what = f"the process that imported the project ended with code {ended} and no answer"
-    return "\n  ".join([what, *(["its last words:", *tail] if tail else [])])

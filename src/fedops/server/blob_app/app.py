@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
 
-from fedops.core.contracts import PROTOCOL_HEADER
+from fedops.core.contracts import PROTOCOL_HEADER, RELEASE_HEADER
 from fedops.core.errors import FedOpsError, NotFound
 from fedops.server.blob_app.admission import Admission, Busy
 from fedops.server.blob_app.block_cache import CACHE_BYTES, BlockCache
@@ -120,7 +120,8 @@ class BlobApp:
         if handler is None:
             raise NotAllowed(call.path, call.method, ", ".join(handlers))
         if call.method != "OPTIONS":
-            require_protocol(call.headers.get(PROTOCOL_HEADER, ""))
+            said = call.headers.get
+            require_protocol(said(PROTOCOL_HEADER, ""), said(RELEASE_HEADER, ""))
         return handler
 
     def _of_blob(self, sha256: str) -> dict[str, _Handler]:

@@ -8,8 +8,10 @@ from dataclasses import replace
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from fedops import __version__
 from fedops.core.contracts import DeviceInfo, DeviceRead
 from fedops.core.errors import NotFound
+from fedops.core.reasons.releases import other_release
 from fedops.core.reasons.why import device_why
 from fedops.core.reasons.work import WorkFacts
 from fedops.core.states import Enrolment
@@ -78,6 +80,7 @@ def _read(
         last_seen_seconds=found.last_seen_seconds,
         tasks=list(found.tasks),
         process=found.process,
-        info=DeviceInfo.model_validate(row.info),
+        info=(info := DeviceInfo.model_validate(row.info)),
+        other_release=other_release(info.fedops, __version__),
         why=device_why(found),
     )

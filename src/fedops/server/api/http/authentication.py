@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import Depends, Path, Query, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from fedops.core.contracts import NAME_PATTERN, PROTOCOL_HEADER, ErrorReply
+from fedops.core.contracts import NAME_PATTERN, PROTOCOL_HEADER, RELEASE_HEADER, ErrorReply
 from fedops.core.errors import Forbidden
 from fedops.core.states import TokenKind
 from fedops.server.access import permissions
@@ -80,7 +80,8 @@ async def admit(request: Request, route: str) -> Principal | None:
     """
     rule = permissions.rule_of(request.method, route)
     if rule.machines:
-        require_protocol(request.headers.get(PROTOCOL_HEADER, ""))
+        said = request.headers.get
+        require_protocol(said(PROTOCOL_HEADER, ""), said(RELEASE_HEADER, ""))
     if rule.open:
         return None
     services: Services = request.app.state.services

@@ -7,12 +7,15 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, Header
 
 from fedops.api_client import PREFIX
-from fedops.core.contracts import PROTOCOL_HEADER
+from fedops.core.contracts import PROTOCOL_HEADER, RELEASE_HEADER
 from fedops.server.protocol.protocol_version import require_protocol
 
 
-async def _checked(said: Annotated[str, Header(alias=PROTOCOL_HEADER)] = "") -> None:
-    require_protocol(said)
+async def _checked(
+    said: Annotated[str, Header(alias=PROTOCOL_HEADER)] = "",
+    release: Annotated[str, Header(alias=RELEASE_HEADER)] = "",
+) -> None:
+    require_protocol(said, release)
 
 
 #: For routers whose every endpoint is for devices or engines.

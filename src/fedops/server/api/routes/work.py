@@ -15,8 +15,10 @@ from typing import TypeVar
 from pydantic import BaseModel, ValidationError
 from starlette.types import Receive, Scope, Send
 
+from fedops import __version__
 from fedops.api_client import LONG_POLL_SECONDS, PREFIX
 from fedops.core import contracts as c
+from fedops.core.contracts import PROTOCOL_HEADER, RELEASE_HEADER
 from fedops.core.errors import FedOpsError, Invalid, NotFound
 from fedops.failpoints import reached
 from fedops.server.access import permissions
@@ -72,7 +74,8 @@ class WorkApp:
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         headers = {name: value for name, value in scope["headers"] if name in _WANTED}
-        require_protocol(headers.get(b"fedops-protocol", b"").decode("latin-1"))
+        said, release = (headers.get(name, b"").decode("latin-1") for name in _VERSIONS)
+        require_protocol(said, release)
         device_id = await self._device(headers.get(b"authorization", b"").decode("latin-1"))
         method, rest = scope["method"], scope["path"].rpartition(MOUNT)[2].strip("/").split("/")
         if rest == [""] and method == "POST":
@@ -158,6 +161,7 @@ class WorkApp:
             forget=news.forget,
             deployments=wanted.deployments,
             poll_seconds=services.presence.interval,
+            fedops=__version__,
             telemetry_seconds=services.settings.telemetry_seconds,
         )
 
@@ -237,7 +241,8 @@ class WorkApp:
             assignments.raise_gone(session, device_id, id_)
 
 
-_WANTED = (b"authorization", b"content-length", b"fedops-protocol")
+_VERSIONS = (PROTOCOL_HEADER.encode(), RELEASE_HEADER.encode())
+_WANTED = (b"authorization", b"content-length", *_VERSIONS)
 
 
 def _parse(kind: type[B], data: bytes) -> B:

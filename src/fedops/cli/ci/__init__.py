@@ -1,0 +1,1 @@
+"""``fedops ci``: the command, and its findings in the forms that CI systems read."""

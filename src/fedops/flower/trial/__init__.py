@@ -1,0 +1,1 @@
+"""A federation of a few clients in one process, without server and Ray: what ``fedops ci`` plays."""

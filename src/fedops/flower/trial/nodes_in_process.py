@@ -1,0 +1,143 @@
+"""Flower's ``Grid`` whose nodes are functions of this process, asked one after another.
+
+One at a time, because training draws from the process's random generators: so the same seed gives the same
+model, however busy the machine is.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from queue import SimpleQueue
+from types import SimpleNamespace
+from typing import Any
+
+from flwr.app import DEFAULT_TTL, Error, Message, RecordDict
+from flwr.serverapp import Grid
+
+from fedops.core.errors import FedOpsError
+from fedops.flower.codec.compat import (
+    APP_RAISED,
+    SERVER_NODE,
+    Run,
+    make_message,
+    run_info,
+)
+from fedops.waiting import Timeout
+
+#: Answers a message. What it raises becomes an error reply.
+Node = Callable[[Message], Message]
+_LOOK_SECONDS = 0.02
+#: Of an error, for the reply. Characters.
+_REASON = 1_000
+
+
+class NodesInProcess(Grid):
+    """Nodes ``client-0``, ``client-1`` ... in the order given, with ids from 1.
+
+    ``close`` lets go of the thread that asks them.
+    """
+
+    def __init__(self, nodes: Sequence[Node], run_id: int = 1) -> None:
+        self._nodes = dict(enumerate(nodes, start=1))
+        self._run = run_info(run_id)
+        self._run_id = run_id
+        self._replies: dict[str, Message] = {}
+        #: How many messages were answered, and why others were not.
+        self.answered = 0
+        self.failures: list[str] = []
+        self._asked: SimpleQueue[Message | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._work, name="nodes", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Ask no node any more, once the one that is asked now has answered."""
+        self._asked.put(None)
+        self._thread.join()
+
+    # --- who -------------------------------------------------------------------------------------
+
+    @property
+    def run(self) -> Run:
+        return self._run
+
+    def set_run(self, run: Run) -> None:
+        """There is one run, and the grid knows it."""
+
+    def get_node_ids(self) -> list[int]:
+        return list(self._nodes)
+
+    def get_nodes(self) -> list[Any]:
+        return [SimpleNamespace(node_id=id_, registered_at=f"{id_:05}") for id_ in self._nodes]
+
+    # --- messages --------------------------------------------------------------------------------
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        return make_message(
+            content,
+            run_id=self._run_id,
+            message_id="",
+            src=SERVER_NODE,
+            dst=dst_node_id,
+            group_id=group_id,
+            kind=message_type,
+            ttl=DEFAULT_TTL if ttl is None else ttl,
+        )
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        return [self._push(message) for message in messages]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        return [self._replies.pop(id_) for id_ in list(message_ids) if id_ in self._replies]
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> list[Message]:
+        """Send messages and wait for all replies, or until ``timeout`` seconds have passed."""
+        ids, limit = self.push_messages(messages), Timeout(timeout)
+        while any(id_ not in self._replies for id_ in ids) and not limit.is_over:
+            time.sleep(_LOOK_SECONDS)
+        return self.pull_messages(ids)
+
+    def _push(self, message: Message) -> str:
+        metadata, id_ = message.metadata, uuid.uuid4().hex
+        sent = make_message(
+            message.content,
+            run_id=self._run_id,
+            message_id=id_,
+            src=SERVER_NODE,
+            dst=metadata.dst_node_id,
+            group_id=metadata.group_id,
+            kind=metadata.message_type,
+            ttl=metadata.ttl,
+        )
+        self._asked.put(sent)
+        return id_
+
+    def _work(self) -> None:
+        while (sent := self._asked.get()) is not None:
+            self._replies[sent.metadata.message_id] = self._answer(sent)
+
+    def _answer(self, sent: Message) -> Message:
+        node = sent.metadata.dst_node_id
+        try:
+            reply = self._nodes[node](sent)
+            self.answered += 1
+            return reply
+        except FedOpsError as error:
+            why = error.message
+        except (Exception, SystemExit) as error:
+            traceback.print_exception(error)
+            why = f"{type(error).__name__}: {error}"
+        self.failures.append(f"client-{node - 1}: {why[:_REASON]}")
+        return Message(Error(APP_RAISED, why[:_REASON]), reply_to=sent)
