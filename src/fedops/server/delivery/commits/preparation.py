@@ -87,6 +87,7 @@ class CommitPreparation:
         self._limits = limits
         self._clock = clock
         self._begun = False
+        self._ending = False
         self._not_before = float("-inf")
 
     def step(self) -> None:
@@ -95,8 +96,12 @@ class CommitPreparation:
             with self._transactions.write() as session:
                 commit_states.begin_anew(session, self._clock())
             self._begun = True
-        while (work := self._next()) is not None:
+        while not self._ending and (work := self._next()) is not None:
             self._check(work)
+
+    def close(self) -> None:
+        """The server ends, and with it the child that checks: what that says does not count any more."""
+        self._ending = True
 
     def stand_by(self) -> None:
         """Another Server Manager does it now. If it is this one's turn again, it begins anew."""
@@ -117,6 +122,8 @@ class CommitPreparation:
         try:
             with self._place() as place:
                 prepared = self._prepare(work, place)
+            if self._ending:
+                return  # the next life of the server begins it anew
             with self._transactions.write() as session:
                 record_sound(session, work, prepared, self._clock())
         except (Invalid, NotFound, Forbidden) as error:
@@ -136,6 +143,8 @@ class CommitPreparation:
         self._end(work, CommitStatus.FOUND if again else CommitStatus.REFUSED, why)
 
     def _end(self, work: CommitToCheck, status: CommitStatus, why: str) -> None:
+        if self._ending:
+            return
         with self._transactions.write() as session:
             row = session.get_one(CommitRow, work.id)
             if row.status is CommitStatus.CHECKING:

@@ -99,6 +99,7 @@ class DeliveryJobs:
         self._watching.end()
         self._preparing.end()
         self.sources.close()
+        self.commits.close()
 
     def join(self, seconds: float) -> None:
         """Wait until what goes on has ended, for so long each."""
