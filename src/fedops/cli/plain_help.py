@@ -30,6 +30,13 @@ class PlainGroup(TyperGroup):
 
     context_class = _Context
 
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        if ctx.parent is not None:
+            super().format_help_text(ctx, formatter)
+            return
+        with formatter.indentation():  # no line in between: all commands are to fit one screen
+            formatter.write_text(self.help or "")
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         commands = ((name, self.get_command(ctx, name)) for name in self.list_commands(ctx))
         rows = [(n, _first_sentence(c.help)) for n, c in commands if c is not None and not c.hidden]

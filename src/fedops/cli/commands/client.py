@@ -57,8 +57,9 @@ def run(
 
     Without --app, the server says which commit of the task's code runs here, and this device keeps to it; it
     then takes part in one task. Without --task, the device takes the app's task_id or the only ready task of
-    the server. With --set you override what concerns this device alone: [dataset], [resources], [wandb],
-    [xai].
+    the server.
+
+    --set is for what concerns this device alone: [dataset], [resources], [wandb], [xai].
     """
     from fedops.client.manager.start import run_client
 
