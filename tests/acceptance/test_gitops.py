@@ -25,14 +25,15 @@ if os.environ.get("DEPLOYED_WITNESS"):
     raise RuntimeError("this release does not start on devices")
 """
 POLICY = c.RolloutPolicy(judged_seconds=0.5, wave_seconds=120)
-QUICK = {"FEDOPS_CLIENT_DEPLOY_LOOK_SECONDS": "1", **QUIET}
+#: New environments have no bytecode: what is imported again and again is to be compiled once.
+QUICK = {"FEDOPS_CLIENT_DEPLOY_LOOK_SECONDS": "1", "PYTHONDONTWRITEBYTECODE": "", **QUIET}
 
 
 @pytest.fixture
 def deploying(tmp_path: Path) -> Iterator[Deploying]:
     with Federation(tmp_path / "federation", QUICK) as federation:
         (tmp_path / "federation").mkdir()
-        made = Deploying(tmp_path, federation, ["clinic", "lab", "ward"])
+        made = Deploying(tmp_path, federation, ["clinic", "ward"])
         commit = made.commit("A model that sees one feature of six", NAME="A")
         federation.start_server()
         with federation.operator() as operator:
@@ -70,8 +71,7 @@ def _better_commit(deploying: Deploying) -> str:
     )
     found = deploying.until_all_run(commit)
     assert found.rollout
-    assert {one.wave for one in found.deployments} == {1, 2}
-    assert sum(one.wave == 1 for one in found.deployments) == 1  # the canary
+    assert sorted(one.wave or 0 for one in found.deployments) == [1, 2]  # the canary, and the other
     for name in deploying.names:
         last = deploying.witness(name)[-1]
         assert (last["release"], last["tabulate"]) == ("B", TABULATE)
@@ -105,10 +105,7 @@ def _commit_that_crashes(deploying: Deploying, before: str) -> None:
     assert len(tried) == 1, "only the canary was asked"
     assert all(one.status is DeploymentStatus.ACTIVE for one in found.deployments)
     assert deploying.serving() == 2
-    deploying.revert()
-    with deploying.federation.operator() as operator:
-        newest = operator.commits(TASK)[0].commit
-    deploying.until_all_run(newest)
+    deploying.until_all_run(deploying.revert())
 
 
 def _was_at(deploying: Deploying, name: str, commit: str) -> bool:
@@ -127,7 +124,7 @@ def _commit_that_trains_worse(deploying: Deploying) -> None:
     assert deploying.serving() == 2
     reverted = deploying.revert()
     deploying.until_all_run(reverted)
-    assert deploying.witness("lab")[-1]["release"] == "B"
+    assert deploying.witness("clinic")[-1]["release"] == "B"
 
 
 def _firings(deploying: Deploying) -> list[c.FiringRead]:

@@ -59,7 +59,7 @@ def run(
     then takes part in one task. Without --task, the device takes the app's task_id or the only ready task of
     the server.
 
-    --set is for what concerns this device alone: [dataset], [resources], [wandb], [xai].
+    --set is for this device alone: [dataset], [resources], [wandb], [xai].
     """
     from fedops.client.manager.start import run_client
 
