@@ -83,6 +83,7 @@ def test_every_help_is_plain_and_fits(
 def test_what_is_in_brackets_is_part_of_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     _, out, _ = run(capsys, "client", "run", "--help")
     assert "[dataset], [resources], [wandb], [xai]" in out
+    _, out, _ = run(capsys, "device", "quarantine", "--help")
     assert "[required]" in out
 
 
