@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from deploying import TASK, Deploying
 from federating import QUIET
+from pushing import TASK, Deploying
 
 from fedops.core import contracts as c
 from fedops.core.states import DeploymentStatus, FiringStatus
