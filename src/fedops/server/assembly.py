@@ -137,6 +137,7 @@ class ServerManager:
     services: Services
     scheduler: Scheduler
     maintenance: Maintenance
+    rollouts: RolloutJob
     environments: EngineEnvironments
     workers: tuple[Worker, ...]
 
@@ -245,7 +246,7 @@ def assemble_manager(
     prepares = package_job(packages, base.leadership)
     acting = (scheduler.worker, maintenance.worker, rollouts.worker, schedules.worker)
     workers = (*acting, prepares, delivery)
-    return ServerManager(base, services, scheduler, maintenance, environments, workers)
+    return ServerManager(base, services, scheduler, maintenance, rollouts, environments, workers)
 
 
 def assemble_file_server(settings: ServerSettings) -> Member:
