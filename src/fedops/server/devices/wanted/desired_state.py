@@ -52,9 +52,9 @@ class Wanted:
         """The same for the same wishes, in every process. 48 bits."""
         code = [one.model_dump(mode="json") for one in self.deployments]
         models = [model.model_dump() for model in self.serving]
-        told = [self.name, self.enrolment.value, self.tasks, self.runs, self.problems, code, models]
-        told += [self.upgrade.release, self.upgrade.attempt]
-        said = json.dumps(told)
+        release = [self.upgrade.release, self.upgrade.attempt]
+        own: list[object] = [self.name, self.enrolment.value, self.tasks, self.runs, self.problems]
+        said = json.dumps([*own, code, models, release])
         return int.from_bytes(hashlib.sha256(said.encode()).digest()[:6])
 
 
