@@ -125,7 +125,7 @@ class Machine:
         return self.run("--version").stdout.strip()
 
     def files(self) -> dict[str, str]:
-        found = [*(self.site / "fedops").rglob("*.py"), *self.site.glob("fedops-*/*")]
+        found = [*(self.site / "fedops").rglob("*.py"), *self.site.glob("?edops-*/*")]
         return {
             str(path.relative_to(self.site)): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in found
@@ -168,13 +168,17 @@ def test_a_client_manager_that_ends_meanwhile_has_the_release_before_put_back(
     before = machine.files()
     child = machine.begin("-m", "fedops.client.upgrade.upgrade_here", str(machine.home.path))
     deadline = time.monotonic() + 30.0
-    while not list(machine.site.glob("fedops-2.0.3.*")):
+    while not list(machine.site.glob("fedops-2.0.3.*")):  # it is half installed, or just whole
         assert time.monotonic() < deadline
         time.sleep(0.02)
     child.terminate()
     child.communicate(timeout=30)
     assert child.returncode not in (0, -signal.SIGTERM)
     assert machine.files() == before
+    assert sorted(path.name for path in machine.site.glob("*edops*")) == [
+        "fedops",
+        "fedops-1.0.0.dist-info",
+    ]
 
 
 def test_the_servers_release_takes_the_place_of_another(machine: Machine, server: Server) -> None:
