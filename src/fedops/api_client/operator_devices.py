@@ -113,6 +113,37 @@ class OperatorDevices(Client):
         """
         return self._call(c.DeviceRead, "POST", f"/devices/{require_name(device)}/rename", body)
 
+    def upgrade_devices(self, body: c.DeviceUpgrade) -> c.UpgradeRead:
+        """An upgrade to the server's release of FedOps, which has begun, a canary first.
+
+        ``NotFound`` when there is no such device, ``Conflict`` when all have that release or one goes on.
+
+        >>> body = c.DeviceUpgrade(names=["spare"], canary="1")
+        >>> begun = operator.upgrade_devices(body)
+        >>> begun.status.value, [(one.device, one.release) for one in begun.devices]
+        ('pending', [('spare', '1.9.0')])
+        """
+        return self._call(c.UpgradeRead, "POST", "/devices/upgrade", body)
+
+    def upgrade(self) -> c.UpgradeRead:
+        """The newest upgrade, and how far its devices are. ``NotFound`` when there was none.
+
+        >>> operator.upgrade()
+        Traceback (most recent call last):
+        ...
+        fedops.core.errors.NotFound: no upgrade was asked for yet; 'fedops device upgrade --all' begins one
+        """
+        return self._call(c.UpgradeRead, "GET", "/devices/upgrade")
+
+    def stop_upgrade(self) -> c.UpgradeRead:
+        """The upgrade, which asks no further device. ``Conflict`` when none goes on.
+
+        >>> begun = operator.upgrade_devices(c.DeviceUpgrade())
+        >>> operator.stop_upgrade().status.value
+        'stopped'
+        """
+        return self._call(c.UpgradeRead, "POST", "/devices/upgrade/stop")
+
     def device_logs(self, device: str, *, after: int = 0, limit: int = 200) -> c.LogPage:
         """What a device logged beyond the entry ``after``, oldest first.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from rich.console import RenderableType
@@ -135,6 +136,27 @@ def _process(process: c.ProcessReport) -> str:
     if process.restarts:
         parts.append(f"restarted {process.restarts} times")
     return ", ".join([*parts, *([process.reason] if process.reason else [])])
+
+
+def upgrade_view(found: c.UpgradeRead) -> list[RenderableType]:
+    """An upgrade: where it is, and of each device what it has, what is wanted, since when, and why."""
+    wave = f", wave {found.wave}" if found.wave else ""
+    head = f"FedOps {found.release} is {found.status}{wave}" + (
+        f": {found.why}" if found.why else ""
+    )
+    titles = ("DEVICE", "RELEASE", "WANTED", "STATE", "SINCE", "WHY")
+    rows = [
+        (
+            one.device,
+            one.release or "-",
+            one.wanted or "-",
+            coloured(one.status),
+            duration(time.time() - one.since),
+            one.why,
+        )
+        for one in found.devices
+    ]
+    return [head, *([table_of(titles, rows, optional=("WANTED", "WHY"))] if rows else [])]
 
 
 def touched_view(found: c.DeviceTouched) -> list[RenderableType]:

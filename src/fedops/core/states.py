@@ -165,6 +165,16 @@ class RolloutStatus(StrEnum):
     STOPPED = "stopped"  #: those who had it are asked for the commit before, with a reason
 
 
+class UpgradeStatus(StrEnum):
+    """How far a device is with the release of FedOps that it is to install."""
+
+    WAITING = "waiting"  #: for its wave
+    ASKED = "asked"
+    DONE = "done"  #: it says the new release
+    FAILED = "failed"  #: it has put the release before back, with the reason
+    STALLED = "stalled"  #: a person has to do something there
+
+
 class DeploymentStatus(StrEnum):
     """What a device does to run the commit that is wanted of it."""
 

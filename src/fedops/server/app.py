@@ -37,7 +37,7 @@ from fedops.server.api.routes import (
 )
 from fedops.server.api.routes import devices as device_routes
 from fedops.server.api.routes import models as model_routes
-from fedops.server.api.routes.delivery import packages, rollouts, schedules, sources
+from fedops.server.api.routes.delivery import packages, rollouts, schedules, sources, upgrades
 from fedops.server.assembly import ServerManager, assemble_manager
 from fedops.server.blob_app.app import MOUNT
 from fedops.server.devices import tls_upgrade
@@ -149,6 +149,7 @@ def _add_routes(app: FastAPI) -> None:
         users.router,
         packages.router,
         client_manager.router,  # before the operators' devices: "me" is no device's name
+        upgrades.router,  # nor is "upgrade"
         device_routes.joining,
         device_routes.router,
         tasks.router,

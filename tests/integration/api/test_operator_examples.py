@@ -36,7 +36,8 @@ def _names(folder: Path) -> Iterator[dict[str, Any]]:
         for device in devices.values():
             serving = [c.ServingReport(task="mnist")]
             device.poll(idle().model_copy(update={"tasks": TASKS, "serving": serving}))
-        world.join("spare")
+        _, spare = world.join("spare")
+        spare.poll(c.WorkPoll(info=c.DeviceInfo(fedops="1.9.0")))
         finished, stopped = _finished(world), _stopped(world)
         active, engine = world.running("digits")
         world.do_round(engine, 1, "pi", "jetson")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -104,10 +105,17 @@ class Machine:
         self.home.create()
         Identity(url, "1", "pi", "fo_device_x", time.time()).save(self.home)
 
-    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
-        command = [str(self.python), "-m", "fedops.cli", *words]
+    def begin(self, *words: str) -> subprocess.Popen[str]:
         env = {"PATH": "/usr/bin:/bin", "HOME": str(self.home.path)}
-        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            [str(self.python), *words], env=env, stdout=pipe, stderr=pipe, text=True
+        )
+
+    def run(self, *words: str) -> subprocess.CompletedProcess[str]:
+        process = self.begin("-m", "fedops.cli", *words)
+        out, err = process.communicate(timeout=120)
+        return subprocess.CompletedProcess(words, process.returncode, out, err)
 
     def upgrade(self) -> subprocess.CompletedProcess[str]:
         return self.run("client", "upgrade", "--home", str(self.home.path), "--json")
@@ -117,7 +125,7 @@ class Machine:
         return self.run("--version").stdout.strip()
 
     def files(self) -> dict[str, str]:
-        found = [*(self.site / "fedops").rglob("*.py"), *self.site.glob("fedops-*/*")]
+        found = [*(self.site / "fedops").rglob("*.py"), *self.site.glob("?edops-*/*")]
         return {
             str(path.relative_to(self.site)): hashlib.sha256(path.read_bytes()).hexdigest()
             for path in found
@@ -149,6 +157,28 @@ def test_a_release_that_does_not_work_here_goes_away_again(
     assert machine.files() == before
     assert machine.version == "fedops 1.0.0"
     assert not (machine.home.path / "release-before").exists()
+
+
+def test_a_client_manager_that_ends_meanwhile_has_the_release_before_put_back(
+    machine: Machine, server: Server
+) -> None:
+    """What the Client Manager runs is told to end while the new release is tried."""
+    server.release, server.status = "2.0.3", 404
+    server.more = "import time\nprint('here')\ntime.sleep(60)\n"
+    before = machine.files()
+    child = machine.begin("-m", "fedops.client.upgrade.upgrade_here", str(machine.home.path))
+    deadline = time.monotonic() + 30.0
+    while not list(machine.site.glob("fedops-2.0.3.*")):  # it is half installed, or just whole
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    child.terminate()
+    child.communicate(timeout=30)
+    assert child.returncode not in (0, -signal.SIGTERM)
+    assert machine.files() == before
+    assert sorted(path.name for path in machine.site.glob("*edops*")) == [
+        "fedops",
+        "fedops-1.0.0.dist-info",
+    ]
 
 
 def test_the_servers_release_takes_the_place_of_another(machine: Machine, server: Server) -> None:

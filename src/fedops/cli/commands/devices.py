@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from fedops.cli import completion, options
+from fedops.cli.delivery.upgrades import add_upgrade
 from fedops.cli.insight.benches import add_to_devices
 from fedops.cli.logs import stream, write
 from fedops.cli.operator_command import Operator, operator_command
@@ -165,4 +166,5 @@ def _decide(operator: Operator, name: str, decision: str) -> None:
     operator.show(device, f"Device {device.name} is {device.enrolment}.")
 
 
+add_upgrade(app)
 add_to_devices(app)

@@ -62,6 +62,8 @@ DEFAULT_TEXT = """\
 # folder = ""             # with "local": the app's folder, which FedOps never changes
 # approve = false         # new code runs here only after 'fedops client approve'
 # allowed_signers = ""    # a file as ssh-keygen has it: only commits that one of these has signed run here
+# upgrade = false         # install the server's release of FedOps when an operator asks for that
+
 [serving]                  # the model for your own programs on this device
 # folder = ""             # where model.safetensors and model.json go, such as "/srv/model"; "": nowhere
 # command = []            # run after each new version, such as ["systemctl", "reload", "my-app"]; no shell
@@ -143,6 +145,8 @@ class Deploy(_Section):
     folder: str = ""
     approve: bool = False
     allowed_signers: str = ""
+    #: Of FedOps itself, however the Client Manager was started.
+    upgrade: bool = False
 
     @model_validator(mode="after")
     def _is_whole(self) -> Self:

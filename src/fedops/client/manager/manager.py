@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from fedops.api_client import proxy_for
+from fedops.client.deployment.own_release import OwnRelease, upgrade_env
 from fedops.client.device.authority_pin import AuthorityPin
 from fedops.client.device.conditions import ConditionWatch
 from fedops.client.device.data_dir import DataDir, Identity, write_secret
@@ -39,13 +40,12 @@ from fedops.client.manager.options import Options
 from fedops.client.manager.readiness import ReadinessBook
 from fedops.client.manager.report_intake import ReportIntake
 from fedops.client.manager.server_connection import ServerConnection
-from fedops.client.manager.spool_sender import SpoolSender
+from fedops.client.manager.spool_sender import GOODBYE_SECONDS, SpoolSender, say_goodbye
 from fedops.client.manager.standing import Standing
 from fedops.client.manager.task_configs import TaskConfigsTeller
 from fedops.client.manager.task_selection import choose_tasks
 from fedops.client.serving.serving_desk import ServingDesk
-from fedops.client.spool.child_output import Output
-from fedops.client.spool.log_buffer import LineHandler, LogLines
+from fedops.client.spool.program_lines import ProgramLines
 from fedops.client.spool.spool import Spool
 from fedops.client.supervision.process_setup import Signals
 from fedops.client.supervision.supervisor import Supervisor
@@ -55,7 +55,7 @@ from fedops.client.work.reachability import Over, Reachability
 from fedops.client.work.reconciler import Reconciler
 from fedops.client.work.transfers import Transfers
 from fedops.client.work.work_desk import Outside, WorkDesk
-from fedops.core.contracts import LogSource, ProcessReport, Work, WorkPoll
+from fedops.core.contracts import ProcessReport, Work, WorkPoll
 from fedops.core.errors import FedOpsError, Forbidden, Invalid, NotApproved, Unavailable
 from fedops.core.restart_policy import SupervisionPolicy
 from fedops.core.states import ProcessStatus
@@ -65,10 +65,6 @@ from fedops.settings import ClientSettings
 logger = logging.getLogger("fedops.client")
 T = TypeVar("T")
 
-#: Whose lines go to the server: neither those of libraries nor (again) the training client's.
-_OURS = logging.getLogger("fedops")
-_SOURCES = (LogSource.CLIENT_MANAGER, LogSource.TRAINING_CLIENT)
-_GOODBYE_SECONDS = 1.5
 _LOOK_SECONDS = 1.0
 
 
@@ -102,10 +98,8 @@ class ClientManager:
         self._to = Connections.open(self._url, identity.token, self._pin.context, self._proxy)
         self._reach = Reachability(self._url)
         self._spool = Spool(home.spool, settings.spool_bytes)
-        self._logs = {source: LogLines(self._working_for) for source in _SOURCES}
-        self._handler = LineHandler(self._logs[LogSource.CLIENT_MANAGER])
-        training = self._logs[LogSource.TRAINING_CLIENT]
-        self._output = Output(home.logs / "training-client.log", echo=options.echo, lines=training)
+        log = home.logs / "training-client.log"
+        self._lines = ProgramLines(self._working_for, log, options.echo)
         self._programs = TrainingPrograms(
             home,
             config,
@@ -124,8 +118,8 @@ class ClientManager:
             config,
             self._spool,
             self._supervisor,
-            self._logs,
-            self._telemetry_seconds,
+            self._lines.logs,
+            lambda: self._server.telemetry_seconds,
             self._conditions,
         )
         actions = LocalActions(
@@ -178,12 +172,14 @@ class ClientManager:
         self._sender = SpoolSender(self._to.device, self._spool, self._reach)
         serving, tell = self._config.serving, self._server.tell_now
         self._serving = ServingDesk(serving, self._home, self._to.blobs, self._reach, tell)
+        allowed, env = self._config.deploy.upgrade, upgrade_env(self._url, self._settings.ca_file)
+        self._release = OwnRelease(self._home, allowed, self._desk, tell, self._leave, env=env)
 
     def _make_supervisor(self) -> Supervisor:
         start, restart = self._settings.start_seconds, self._settings.restart_seconds
         return Supervisor(
             self._programs.none("it is not known yet which app to run"),
-            self._output,
+            self._lines.output,
             SupervisionPolicy(start_seconds=start, backoff_seconds=restart),
             self._process_changed,
             lambda message: self._intake.take(message),
@@ -230,7 +226,7 @@ class ClientManager:
 
     def run(self) -> None:
         """Run until told to end; raises what made it end, if that is an error."""
-        _OURS.addHandler(self._handler)
+        self._lines.start()
         self._local.start()
         here = {"pid": os.getpid(), "url": self._local.url}
         write_secret(self._home.local_api, json.dumps(here) + "\n")
@@ -294,32 +290,25 @@ class ClientManager:
         self._apps.stop()
         self._desk.stop()
         self._serving.stop()
+        self._release.stop()
         self._supervisor.stop()
         self._housekeeping.stop()
-        in_thread(self._say_goodbye).join(_GOODBYE_SECONDS)
+        if not isinstance(self._error, Forbidden | Invalid):
+            said = in_thread(say_goodbye, self._server, self._sender, self._reach)
+            said.join(GOODBYE_SECONDS)
         self._server.stop()
         self._renewal.stop()
         self._sender.stop()
         self._pin.stop()
         self._local.stop()
         self._home.local_api.unlink(missing_ok=True)
-        _OURS.removeHandler(self._handler)
-        self._output.close()
+        self._lines.stop()
         self._spool.close()
-
-    def _say_goodbye(self) -> None:
-        final = isinstance(self._error, Forbidden | Invalid)
-        if not final and self._reach.reach.reachable:
-            try:
-                self._server.goodbye()
-                self._sender.flush(_GOODBYE_SECONDS)
-            except FedOpsError as error:
-                logger.debug("the server did not hear our goodbye: %s", error.message)
 
     # --- the server --------------------------------------------------------------------------------
 
     def _say(self, after: int, wait: float) -> WorkPoll:
-        return WorkPoll(
+        poll = WorkPoll(
             life=self._life,
             tasks=self._tasks,
             info=self._machine if self._server.wanted is None else None,
@@ -332,6 +321,7 @@ class ClientManager:
             after=after,
             wait=wait,
         )
+        return self._release.report(poll)
 
     def _take(self, work: Work) -> bool:
         """The server's wish, heard now."""
@@ -342,19 +332,12 @@ class ClientManager:
         self._configs.heed(work)
         self._apps.take(work)
         self._serving.take(work)
+        self._release.take(work)
         return self._desk.take(work)
 
     def _working_for(self) -> tuple[int | None, int | None]:
         """The run and round that a line logged now belongs to, as far as that is clear."""
-        if (place := self._desk.working_for()) is not None:
-            return place
-        wanted = self._server.wanted
-        runs = wanted.runs if wanted else []
-        return (runs[0] if len(runs) == 1 else None), None
-
-    def _telemetry_seconds(self) -> float:
-        wanted = self._server.wanted
-        return wanted.telemetry_seconds if wanted else 10.0
+        return self._desk.working_for() or (self._server.only_run, None)
 
     # --- the training client -----------------------------------------------------------------------
 

@@ -91,6 +91,16 @@ class ServerConnection:
         """What the server wanted when it was last heard."""
         return self._work
 
+    @property
+    def only_run(self) -> int | None:
+        """The run that goes on in the tasks of this device, if it is one."""
+        runs = self._work.runs if self._work else []
+        return runs[0] if len(runs) == 1 else None
+
+    @property
+    def telemetry_seconds(self) -> float:
+        return self._work.telemetry_seconds if self._work else 10.0
+
     def goodbye(self) -> None:
         """Say how we are a last time. Raises what is wrong with the server, if something is."""
         self._news_client.work(self._say(-1, 0.0))

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Sequence
 
 from fedops.api_client import DeviceClient
+from fedops.client.manager.server_connection import ServerConnection
 from fedops.client.spool.spool import BATCH_RECORDS, Spool
 from fedops.client.work.reachability import Reachability, as_failure, backoff
 from fedops.core.contracts import DeviceRecord, RecordBatch
@@ -20,6 +21,8 @@ logger = logging.getLogger("fedops.client")
 RETRY_CAP = 4.0
 #: What is reported within so long goes in one call. Seconds.
 TOGETHER_SECONDS = 1.0
+#: How long a Client Manager that ends tries to say so.
+GOODBYE_SECONDS = 1.5
 
 
 class SpoolSender:
@@ -97,3 +100,13 @@ class SpoolSender:
             except Invalid:
                 logger.warning("the server cannot take record '%s': %s", record.name, error)
                 self._spool.done([record.id])
+
+
+def say_goodbye(server: ServerConnection, sender: SpoolSender, reach: Reachability) -> None:
+    """Say how we are a last time, and send what waits, if the server is there."""
+    if reach.reach.reachable:
+        try:
+            server.goodbye()
+            sender.flush(GOODBYE_SECONDS)
+        except FedOpsError as error:
+            logger.debug("the server did not hear our goodbye: %s", error.message)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from contextlib import suppress
 from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
@@ -38,15 +39,14 @@ class KeptRelease:
         return cls(folder, found.version)
 
     def bring_back(self) -> None:
-        """Put every file where it was, in place of what is there now."""
+        """Put every file where it was, in place of what is there now: whole, or half installed."""
         try:
             current = _files_of(installed())
         except (Conflict, OSError):  # half an installation: what it has is overwritten or not found
             current = []
         places = [Path(place) for place in json.loads((self.folder / _PLACES).read_text())]
-        for place in set(current) - set(places):
-            place.unlink(missing_ok=True)
-            _remove_if_empty(place.parent)
+        for place in {*current, *_remains(places)} - set(places):
+            _remove(place)
         for number, place in enumerate(places):
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(self.folder / f"{number}", place)
@@ -77,11 +77,27 @@ def installed() -> Distribution:
     return found
 
 
-def _remove_if_empty(folder: Path) -> None:
-    """A folder of metadata without any would still be taken for an installation."""
+def _remains(places: list[Path]) -> Iterator[Path]:
+    """What an installer that was killed has left beside the metadata among ``places``: modules, and folders.
+
+    It has no list of them then; what it was about to remove lies in folders whose names begin with a tilde.
+    """
+    kept = {place.parent for place in places if place.parent.suffix == ".dist-info"}
+    for site in {info.parent for info in kept}:
+        yield from (site / _PACKAGE).rglob("*.py")
+        for pattern in (f"{_PACKAGE}-*.dist-info", f"~*{_PACKAGE[2:]}*"):
+            yield from set(site.glob(pattern)) - kept
+
+
+def _remove(place: Path) -> None:
+    """And its folder with it, if that is empty then: one of metadata would be taken for an installation."""
+    if place.is_dir():
+        shutil.rmtree(place, ignore_errors=True)
+        return
+    place.unlink(missing_ok=True)
     with suppress(OSError):
-        shutil.rmtree(folder / "__pycache__", ignore_errors=True)
-        folder.rmdir()
+        shutil.rmtree(place.parent / "__pycache__", ignore_errors=True)
+        place.parent.rmdir()
 
 
 def _files_of(found: Distribution) -> list[Path]:

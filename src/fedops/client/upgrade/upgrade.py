@@ -50,10 +50,13 @@ class Upgraded:
         return f"FedOps {self.now} is installed in place of {self.before}; {after}"
 
 
-def upgrade(settings: ClientSettings, *, seconds: float = REACH_SECONDS) -> Upgraded:
+def upgrade(
+    settings: ClientSettings, *, seconds: float = REACH_SECONDS, restart: bool = True
+) -> Upgraded:
     """Install the release that the device's server serves, into the environment that this program runs in.
 
     The new release must start and reach the server within ``seconds``; otherwise the one before is put back.
+    ``restart``: have the Client Manager that runs here end, so that its service starts the new release.
 
     Raises:
         Conflict: this installation cannot be replaced.
@@ -76,7 +79,7 @@ def upgrade(settings: ClientSettings, *, seconds: float = REACH_SECONDS) -> Upgr
             raise
         raise Unavailable(f"{error.message}; FedOps {kept.version} was put back") from None
     kept.forget()
-    return Upgraded(kept.version, now, now != kept.version and _restart(place.path))
+    return Upgraded(kept.version, now, restart and now != kept.version and _restart(place.path))
 
 
 def _install(url: str, authorities: Path | None) -> None:

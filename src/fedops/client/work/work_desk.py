@@ -87,7 +87,8 @@ class WorkDesk:
         self._lock = threading.Lock()
         self._held: dict[str, Held] = {}
         self._threads: list[threading.Thread] = []
-        self._reserved = False
+        #: By how many: the code of a task and FedOps itself may want to change at the same time.
+        self._reserved = 0
         self._stopped = threading.Event()
 
     def start(self) -> None:
@@ -121,13 +122,14 @@ class WorkDesk:
     def reserve(self) -> bool:
         """Take on no more work, until ``release``. False: some is in hand."""
         with self._lock:
-            self._reserved = not any(held.at_work for held in self._held.values())
-            return self._reserved
+            is_free = not any(held.at_work for held in self._held.values())
+            self._reserved += is_free
+            return is_free
 
     def release(self) -> None:
         """Take on work again: the server offers it anew."""
         with self._lock:
-            self._reserved = False
+            self._reserved -= 1
         self._outside.news()
 
     def _accept(self, offer: Offer) -> bool:

@@ -81,6 +81,12 @@ class WorkPoll(Report):
     deployments: list[DeploymentReport] = Field(default_factory=list, max_length=64)
     #: One entry for each task whose model it serves.
     serving: list[ServingReport] = Field(default_factory=list, max_length=64)
+    #: Why the release that was wanted is not installed; "": nothing is in the way.
+    upgrade_problem: Said = Field(default="", max_length=2_000)
+    #: A person has to do something about it on the device.
+    upgrade_stalled: bool = False
+    #: The ``Work.upgrade_attempt`` that this is about.
+    upgrade_attempt: int = Field(default=0, ge=0)
     #: The revision of the last answer; -1: none yet.
     after: int = -1
     wait: Finite = Field(default=0.0, ge=0)
@@ -132,6 +138,10 @@ class Work(Reply):
     poll_seconds: float = 4.0
     #: The server's release of FedOps. "": it is older than this field.
     fedops: str = ""
+    #: The release of FedOps that it is to install; "": none.
+    upgrade: str = ""
+    #: Which wish for it that is. A device tries once for each.
+    upgrade_attempt: int = 0
     telemetry_seconds: float = 10.0
 
 

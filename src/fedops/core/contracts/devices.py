@@ -8,7 +8,15 @@ from pydantic import Field
 
 from fedops.core.contracts.access import DeviceInfo
 from fedops.core.contracts.base import Finite, Name, Reason, Reply, Report, Request, Said
-from fedops.core.states import AssignmentStatus, Enrolment, ProcessStatus, ReadinessStatus
+from fedops.core.contracts.delivery import ShareText
+from fedops.core.states import (
+    AssignmentStatus,
+    Enrolment,
+    ProcessStatus,
+    ReadinessStatus,
+    RolloutStatus,
+    UpgradeStatus,
+)
 
 _REASON = 2_000
 #: The kind of an assignment that times a round on a chunk of the data; the record of its result.
@@ -124,6 +132,52 @@ class DeviceTouched(Reply):
     device: DeviceRead
     touched: list[TouchedRun]
     next_steps: list[str]
+
+
+# --- the release of FedOps -------------------------------------------------------------------
+
+
+class DeviceUpgrade(Request):
+    """Have devices install the server's release of FedOps, in waves."""
+
+    #: Which ones; none named: all that have another release, and those that come later.
+    names: list[Name] = Field(default_factory=list, max_length=10_000)
+    canary: ShareText = "1"
+    #: Of those that are left, in each further wave.
+    further: ShareText = "100%"
+    #: For so long a wave must have been well. Seconds.
+    judged_seconds: float = Field(default=10.0, ge=0, le=86_400, allow_inf_nan=False)
+    #: After so long a wave that is neither well nor failed keeps the others waiting. Seconds.
+    wave_seconds: float = Field(default=1_800.0, gt=0, le=604_800, allow_inf_nan=False)
+
+
+class DeviceUpgradeRead(Reply):
+    """A device that is to have another release: what it has, what is wanted, since when, and why."""
+
+    device: str
+    #: What it runs by its own word; "": it has not said.
+    release: str
+    #: What it is asked to install; "": it is not asked yet.
+    wanted: str
+    status: UpgradeStatus
+    online: bool
+    since: float
+    why: str
+    wave: int | None = None
+
+
+class UpgradeRead(Reply):
+    """The newest upgrade of devices."""
+
+    release: str
+    status: RolloutStatus
+    wave: int
+    #: What it waits for, or how it ended.
+    why: str
+    created_at: float
+    since: float
+    ended_at: float | None
+    devices: list[DeviceUpgradeRead]
 
 
 # --- benchmarks ------------------------------------------------------------------------------

@@ -65,6 +65,9 @@ _DEVICES = {
     "POST /join": OPEN,  # the join token is in the body
     "POST /tls-upgrade": OPEN,  # the answer is proved to the device, and holds nothing secret
     "GET /devices": Rule(READS, Of.THEIRS),
+    "POST /devices/upgrade": Rule(OPERATES),
+    "GET /devices/upgrade": Rule(READS),
+    "POST /devices/upgrade/stop": Rule(OPERATES),
     "GET /devices/{device}": Rule(READS, Of.DEVICE),
     "GET /devices/{device}/logs": Rule(READS, Of.DEVICE),
     "GET /devices/{device}/telemetry": Rule(READS, Of.DEVICE),

@@ -7,6 +7,7 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import WorkPoll
 from fedops.server.delivery.rollouts.polls import note_reports
 from fedops.server.delivery.serving.serving_reports import note_serving_reports
+from fedops.server.delivery.upgrades.upgrade_polls import note_upgrade
 from fedops.server.devices import heartbeats
 
 
@@ -21,5 +22,6 @@ def record_poll(
         return False
     if not twins:
         note_reports(session, device_id, body.deployments, now)
+        note_upgrade(session, device_id, body, now)
     note_serving_reports(session, device_id, body.serving, now)
     return True

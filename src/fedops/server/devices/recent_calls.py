@@ -246,7 +246,8 @@ def _said(body: WorkPoll, twins: bool) -> tuple[object, ...]:
     code = tuple(map(_deployed, body.deployments))
     models = tuple(map(_without_age, body.serving))
     worked = (status, process.restarts, process.reason, tried)
-    return (body.life, tuple(body.tasks), twins, *worked, code, models)
+    release = (body.upgrade_attempt, body.upgrade_stalled, body.upgrade_problem)
+    return (body.life, tuple(body.tasks), twins, *worked, code, models, release)
 
 
 def _deployed(report: DeploymentReport) -> DeploymentReport:

@@ -15,8 +15,8 @@ from fedops.server.devices.names_in_scores import rename_in_scores
 from fedops.server.events import event_log
 from fedops.server.events.notifications import DeviceChanged, notify
 
-#: "me" has another meaning in URLs.
-RESERVED = frozenset({"me"})
+#: They have another meaning in URLs.
+RESERVED = frozenset({"me", "upgrade"})
 
 
 def rename_device(session: Session, device: str, name: str, now: float) -> str:

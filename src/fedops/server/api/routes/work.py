@@ -162,6 +162,8 @@ class WorkApp:
             deployments=wanted.deployments,
             poll_seconds=services.presence.interval,
             fedops=__version__,
+            upgrade=wanted.upgrade.release,
+            upgrade_attempt=wanted.upgrade.attempt,
             telemetry_seconds=services.settings.telemetry_seconds,
         )
 

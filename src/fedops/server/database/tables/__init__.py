@@ -8,10 +8,12 @@ from fedops.server.database.tables.assignments import InstructionRow as Instruct
 from fedops.server.database.tables.base import Base as Base
 from fedops.server.database.tables.delivery import CommitRow as CommitRow
 from fedops.server.database.tables.delivery import DeploymentRow as DeploymentRow
+from fedops.server.database.tables.delivery import DeviceUpgradeRow as DeviceUpgradeRow
 from fedops.server.database.tables.delivery import HookRow as HookRow
 from fedops.server.database.tables.delivery import PackagesRow as PackagesRow
 from fedops.server.database.tables.delivery import RolloutRow as RolloutRow
 from fedops.server.database.tables.delivery import SourceRow as SourceRow
+from fedops.server.database.tables.delivery import UpgradeRow as UpgradeRow
 from fedops.server.database.tables.devices import DeviceRow as DeviceRow
 from fedops.server.database.tables.devices import MembershipRow as MembershipRow
 from fedops.server.database.tables.events import EventRow as EventRow

@@ -33,6 +33,7 @@ from fedops.core.states import (
     ServingStatus,
     TaskStatus,
     TokenKind,
+    UpgradeStatus,
 )
 
 #: SQLite counts up only columns declared INTEGER.
@@ -77,4 +78,5 @@ class Base(DeclarativeBase):
         FiringStatus: _enum(FiringStatus),
         DeploymentStatus: _enum(DeploymentStatus),
         ServingStatus: _enum(ServingStatus),
+        UpgradeStatus: _enum(UpgradeStatus),
     }

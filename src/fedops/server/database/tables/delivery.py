@@ -1,4 +1,4 @@
-"""Code on its way from Git to devices: sources, their commits, rollouts, and what each device is to run."""
+"""Code on its way to devices: sources, commits, rollouts, what each device is to run; and FedOps itself."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from fedops.core.states import CommitStatus, DeploymentStatus, RolloutStatus
+from fedops.core.states import CommitStatus, DeploymentStatus, RolloutStatus, UpgradeStatus
 from fedops.server.database.tables.base import Base, BigId
 
 
@@ -154,3 +154,42 @@ class HookRow(Base):
     digest: Mapped[str] = mapped_column(String(64), primary_key=True)
     at: Mapped[float] = mapped_column(index=True)
     size: Mapped[int] = mapped_column(BigInteger, default=0)
+
+
+class UpgradeRow(Base):
+    """The server's release of FedOps on its way to devices. The newest is the one that counts."""
+
+    __tablename__ = "upgrades"
+    __table_args__ = ({"sqlite_autoincrement": True},)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    release: Mapped[str] = mapped_column(String(64))
+    #: 1 until it ends, then None: there is one at most that has not ended.
+    live: Mapped[int | None] = mapped_column(Integer, unique=True)
+    #: Devices that come later are asked, too.
+    everyone: Mapped[bool]
+    status: Mapped[RolloutStatus]
+    status_since: Mapped[float]
+    #: The newest wave, from 1; 0: nobody is asked yet.
+    wave: Mapped[int] = mapped_column(Integer, default=0)
+    #: Since when it is judged.
+    wave_since: Mapped[float]
+    why: Mapped[str] = mapped_column(Text, default="")
+    #: ``canary``, ``further``, ``judged_seconds`` and ``wave_seconds`` of core.contracts.DeviceUpgrade.
+    policy: Mapped[dict[str, Any]]
+    created_at: Mapped[float]
+    ended_at: Mapped[float | None]
+
+
+class DeviceUpgradeRow(Base):
+    """A device of an upgrade, and how far it is."""
+
+    __tablename__ = "device_upgrades"
+
+    upgrade: Mapped[int] = mapped_column(ForeignKey("upgrades.id"), primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True, index=True)
+    #: None: it is in none, as it is not asked yet or came late.
+    wave: Mapped[int | None] = mapped_column(Integer)
+    status: Mapped[UpgradeStatus]
+    since: Mapped[float]
+    reason: Mapped[str] = mapped_column(Text, default="")

@@ -21,6 +21,7 @@ from fedops.server.database.database import Database
 from fedops.server.database.tables import DeviceRow, MembershipRow, RunRow
 from fedops.server.devices.wanted.desired_deployments import read_deployments
 from fedops.server.devices.wanted.serving import read_serving
+from fedops.server.devices.wanted.upgrades import NO_RELEASE, WantedRelease, read_releases
 
 T = TypeVar("T")
 #: What a device in quarantine is told.
@@ -43,14 +44,17 @@ class Wanted:
     deployments: list[DesiredDeployment] = field(default_factory=list)
     #: The versions that it is to serve.
     serving: list[DesiredModel] = field(default_factory=list)
+    #: The release of FedOps that it is to install.
+    upgrade: WantedRelease = NO_RELEASE
 
     @cached_property
     def digest(self) -> int:
         """The same for the same wishes, in every process. 48 bits."""
         code = [one.model_dump(mode="json") for one in self.deployments]
         models = [model.model_dump() for model in self.serving]
-        told = [self.name, self.enrolment.value, self.tasks, self.runs, self.problems, code, models]
-        said = json.dumps(told)
+        release = [self.upgrade.release, self.upgrade.attempt]
+        own: list[object] = [self.name, self.enrolment.value, self.tasks, self.runs, self.problems]
+        said = json.dumps([*own, code, models, release])
         return int.from_bytes(hashlib.sha256(said.encode()).digest()[:6])
 
 
@@ -74,6 +78,7 @@ def read_wanted(session: Session, device_ids: Iterable[str]) -> dict[str, Wanted
     )
     deployments = read_deployments(session, ids)
     serving = read_serving(session, ids)
+    releases = read_releases(session, ids)
     approved = {row.id for row in rows if row.enrolment is Enrolment.APPROVED}
     return {
         row.id: Wanted(
@@ -84,6 +89,7 @@ def read_wanted(session: Session, device_ids: Iterable[str]) -> dict[str, Wanted
             problems=[*row.problems, *_standing(row.enrolment)],
             deployments=deployments.get(row.id, []),
             serving=serving[row.id],
+            upgrade=releases.get(row.id, NO_RELEASE),
         )
         for row in rows
     }

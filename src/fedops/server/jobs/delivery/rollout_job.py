@@ -1,4 +1,4 @@
-"""Keeps the rollouts of all tasks going: at a steady beat, and at once when a device says something."""
+"""Keeps the rollouts of all tasks going, and that of FedOps: at a steady beat, and when a device speaks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from fedops.server.database.database import Database
 from fedops.server.delivery.rollouts.converging import Rollouts
+from fedops.server.delivery.upgrades.upgrading import Upgrades
 from fedops.server.jobs.leadership import Alone, Leadership
 from fedops.server.jobs.periodic import PeriodicJob
 from fedops.server.tasks.app_bundles import config_from
@@ -32,9 +33,11 @@ class RolloutJob:
         self._leadership = leadership or Alone()
         confirm = self._leadership.confirm
         self._rollouts = Rollouts(db, config_from(store), clock=clock, confirm=confirm)
+        self._upgrades = Upgrades(db, clock=clock, confirm=confirm)
         self.worker = PeriodicJob("rollouts", self.step, STEP_SECONDS, least=LEAST_SECONDS)
 
     def step(self) -> None:
-        """One look at every task. Called by the worker, or by a test."""
+        """One look at every task, and at the devices' FedOps. Called by the worker, or by a test."""
         if self._leadership.leads:
             self._rollouts.step()
+            self._upgrades.step()

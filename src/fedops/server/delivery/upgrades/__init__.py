@@ -1,0 +1,1 @@
+"""FedOps itself: the server's release reaches devices in waves, as a commit does."""
