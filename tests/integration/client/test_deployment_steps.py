@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -16,7 +17,11 @@ from deploying import write_app
 from fake_manager import eventually
 from small_disk import small_disk
 
-from fedops.client.deployment.commits.deployment_state import DeploymentState, StateFile
+from fedops.client.deployment.commits.deployment_state import (
+    MOST_TRIALS,
+    DeploymentState,
+    StateFile,
+)
 from fedops.client.deployment.commits.downloads import Downloads
 from fedops.client.deployment.commits.environments import SharedEnvironment, WheelEnvironments
 from fedops.client.deployment.commits.fetching import Fetching
@@ -107,10 +112,14 @@ class Trials:
     begun: list[str] = field(default_factory=list)
     #: While this is set, a trial goes on and on.
     goes_on: threading.Event = field(default_factory=threading.Event)
+    #: While this is set, a trial finds no room on the disk.
+    full: bool = False
 
     def run(self, order: TrialOrder, over: Callable[[], bool]) -> TrialAnswer:
         name = order.app.app_dir.parent.name[0]
         self.begun.append(name)
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
         while self.goes_on.is_set():
             if over():
                 raise Over
@@ -298,16 +307,26 @@ def test_ended_in_good_order_while_it_switches_counts_for_nothing(device: Device
     until(keeper, D.ACTIVE, "a")
 
 
-def test_a_trial_that_crashes_broke_off_twice_is_given_up(device: Device) -> None:
+def test_a_disk_that_is_full_at_the_trial_is_waited_for(device: Device) -> None:
+    keeper, device.trials.full = device.start(), True
+    device.want(keeper, "a")
+    assert until(keeper, D.CHECKING, "a", "disk is full").stalled
+    eventually(lambda: len(device.trials.begun) > 2 * MOST_TRIALS)
+    assert keeper.reports()[0].status is D.CHECKING
+    device.trials.full = False
+    until(keeper, D.ACTIVE, "a")
+
+
+def test_a_trial_that_crashes_broke_off_again_and_again_is_given_up(device: Device) -> None:
     keeper = device.start()
     wish = device.want(keeper, "a", hold="not yet")
     until(keeper, D.WAITING, "a", "not yet")
     keeper.stop()
     left = StateFile(device.places.state).read()
-    StateFile(device.places.state).write(left.model_copy(update={"trials": 2}))
+    StateFile(device.places.state).write(left.model_copy(update={"trials": MOST_TRIALS}))
     keeper = device.start()
     keeper.take(told(wish.model_copy(update={"hold": ""})))
-    until(keeper, D.ROLLED_BACK, "a", "interrupted 2 times")
+    until(keeper, D.ROLLED_BACK, "a", f"interrupted {MOST_TRIALS} times")
     assert device.trials.begun == []
 
 

@@ -117,6 +117,7 @@ class Switching:
         Raises:
             Over: it is not wanted any more, or this process ends.
             Invalid: it is no good here, with the reason.
+            NoRoom, OSError: the disk is full, which says nothing about the commit.
         """
         if progress.state.trials >= MOST_TRIALS:
             raise Invalid(
@@ -127,7 +128,7 @@ class Switching:
         progress.note(trials=progress.state.trials + 1)
         try:
             self._measure(wish, progress)
-        except Over:
+        except Exception:  # it came back: what is counted is what took this process with it
             self._not_counted(progress)
             raise
 
@@ -163,9 +164,8 @@ class Switching:
         return found.metrics
 
     def _not_counted(self, progress: Progress) -> None:
-        """It was ended in good order: that says nothing about the commit."""
-        if progress.is_stopped:
-            progress.note(must=False, trials=max(progress.state.trials - 1, 0), passed=False)
+        """It ended in good order: that says nothing about the commit."""
+        progress.note(must=False, trials=max(progress.state.trials - 1, 0), passed=False)
 
     # --- the switch --------------------------------------------------------------------------------
 
@@ -186,8 +186,9 @@ class Switching:
                 app, f"commit {wish.commit[:12]} is switched to", progress.is_over
             )
         except Over:
-            self._not_counted(progress)
-            if not progress.is_stopped:
+            if progress.is_stopped:
+                self._not_counted(progress)
+            else:
                 self._go_back(before, progress)
             raise
         if problem:
