@@ -6,7 +6,6 @@ Its files are hard links into uv's cache, where the disk allows it: the next env
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from fedops.core.errors import FedOpsError, Invalid, Unavailable
 from fedops.environments.uv import run_uv
+from fedops.platforms.files import sync_all
 from fedops.storage.atomic_files import sha256_of, write_atomic
 from fedops.storage.blobs import is_digest
 from fedops.storage.shortages import why_not_written
@@ -56,7 +56,7 @@ def build_environment(
     try:
         _remove(target)
         _build(target, digests, _Uv(python, cache, whose))
-        _sync()
+        sync_all()  # uv leaves its files to the system, and what is called complete must have them
         write_atomic(target / _COMPLETE, json.dumps({"wheels": content}).encode())
     except OSError as error:
         _give_up(target, cache)
@@ -142,12 +142,6 @@ def _requirement(wheel: Path, digest: str) -> str:
     except InvalidWheelFilename:
         raise Invalid(f"'{wheel.name}' is no file name of a wheel") from None
     return f"{name} @ {wheel.resolve().as_uri()} --hash=sha256:{digest}\n"
-
-
-def _sync() -> None:
-    """uv leaves its files to the system: after a power cut, what is called complete must have them."""
-    if hasattr(os, "sync"):
-        os.sync()
 
 
 def _remove(target: Path) -> None:

@@ -343,6 +343,21 @@ def test_a_cut_download_goes_on_and_what_is_damaged_comes_again(device: Device) 
     assert device.server.starts == [10, 110, 0]
 
 
+def test_a_download_that_a_power_cut_has_damaged_comes_again(device: Device) -> None:
+    keeper = device.start()
+    device.server.away = True
+    wish = device.want(keeper, "a", model=device.server.offer(b"a model"))
+    until(keeper, D.FETCHING, "a", "the server is away")
+    device.places.commit(wish.commit).bundle.write_bytes(b"")
+    assert wish.model is not None
+    model = device.places.coming / f"{wish.model.sha256}.safetensors"
+    model.write_bytes(b"")
+    device.trials.problems["a"] = "stay"
+    device.server.away = False
+    until(keeper, D.ROLLED_BACK, "a", "stay")
+    assert model.read_bytes() == b"a model"
+
+
 def test_a_bundle_that_leads_out_is_refused(device: Device, tmp_path: Path) -> None:
     import io
     import zipfile
