@@ -54,7 +54,7 @@ def build_environment(
     if is_complete(target) and _built_of(target) == content:
         return
     try:
-        _remove(target)
+        _remove(target, cache)
         _build(target, digests, _Uv(python, cache, whose))
         sync_all()  # uv leaves its files to the system, and what is called complete must have them
         write_atomic(target / _COMPLETE, json.dumps({"wheels": content}).encode())
@@ -144,14 +144,19 @@ def _requirement(wheel: Path, digest: str) -> str:
     return f"{name} @ {wheel.resolve().as_uri()} --hash=sha256:{digest}\n"
 
 
-def _remove(target: Path) -> None:
-    """What an interrupted build left. Its mark goes first: a half removed one is never taken for whole."""
+def _remove(target: Path, cache: Path) -> None:
+    """What is there. Its mark goes first: a half removed one is never taken for whole.
+
+    What an interrupted build left goes with the cache: a power cut may have emptied files of that, too.
+    """
+    if target.exists() and not (target / _COMPLETE).is_file():
+        shutil.rmtree(cache, ignore_errors=True)
     (target / _COMPLETE).unlink(missing_ok=True)
     if target.exists():
         shutil.rmtree(target)
 
 
 def _give_up(target: Path, cache: Path) -> None:
-    """Leave the disk as it was found: the cache can be made again, too."""
-    for folder in (target, cache):
+    """Leave the disk as it was found. A half removed cache goes once more: see ``_remove``."""
+    for folder in (cache, target):
         shutil.rmtree(folder, ignore_errors=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +26,7 @@ from fedops.client.deployment.commits.deployment_state import (
 from fedops.client.deployment.commits.downloads import Downloads
 from fedops.client.deployment.commits.environments import SharedEnvironment, WheelEnvironments
 from fedops.client.deployment.commits.fetching import Fetching
-from fedops.client.deployment.commits.places import Places
+from fedops.client.deployment.commits.places import Places, remove_folder
 from fedops.client.deployment.commits.preparing import Preparation
 from fedops.client.deployment.keeper import Keeper, KeeperParts
 from fedops.client.deployment.running import RunningApp
@@ -415,6 +416,21 @@ def test_a_commit_that_is_damaged_on_this_disk_begins_anew(device: Device) -> No
     assert keeper.reports()[0].active is None
     keeper.take(told(wish))
     assert until(keeper, D.ACTIVE, "a").active == wish.commit
+
+
+def test_what_is_half_removed_is_not_taken_for_whole(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = device.start()
+    place = device.places.commit(device.want(keeper, "a").commit)
+    until(keeper, D.ACTIVE, "a")
+    with monkeypatch.context() as patch:  # the machine dies before the first file is gone
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)
+        remove_folder(place.path)
+    assert not place.path.exists()
+    (left,) = device.places.commits.iterdir()
+    remove_folder(left)
+    assert list(device.places.commits.iterdir()) == []
 
 
 # --- environments ------------------------------------------------------------------------------
