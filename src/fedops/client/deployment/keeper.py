@@ -40,7 +40,7 @@ logger = logging.getLogger("fedops.client")
 _D = DeploymentStatus
 _AT_REST = (_D.ACTIVE, _D.ROLLED_BACK)
 #: How soon it is looked again whether the server has the packages, and whether the work is done. Seconds.
-_PACKAGES_SECONDS, _WORK_SECONDS = 3.0, 0.5
+_PACKAGES_SECONDS, WORK_SECONDS = 3.0, 0.5
 
 
 class Turn(Protocol):
@@ -252,7 +252,7 @@ class Keeper:
     def _switch(self, wish: DesiredDeployment) -> float | None:
         if not self._parts.turn.reserve():
             self._at(_D.WAITING, "it is ready, and waits until the work in hand is done")
-            return _WORK_SECONDS
+            return WORK_SECONDS
         try:
             switching = self._parts.switching
             if not self._state.passed:
