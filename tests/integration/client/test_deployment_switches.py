@@ -133,17 +133,20 @@ def test_the_owners_own_folder(deploying: Deploying, tmp_path: Path) -> None:
     device.start("managed=yes", "training=real")
     report = deploying.until("active", commit)
     assert (report["local"], report["dirty"], report["active"]) == (True, False, commit)
-    device.until("idle")
+    eventually(lambda: deploying.imported() == ["training own"])
     wanted = deploying.want("other")
     write_app(own, "edited", deploying.marks)
     eventually(lambda: deploying.report["dirty"])
-    eventually(lambda: deploying.imported()[-1] == "training edited", what="the old code runs on")
     eventually(lambda: deploying.report["reason"])
     assert f"the server wants {wanted[:12]}" in deploying.report["reason"]
     assert deploying.report["commit"] == commit
     assert not (device.home / "deployments").exists(), "nothing was fetched"
-    (own / "light" / "config.toml").write_text("learning_rat = 1\n")
+    assert deploying.imported() == ["training own"]
     subprocess.run([*git, "commit", "-q", "-a", "-m", "second"], check=True)
+    eventually(lambda: deploying.imported()[-1] == "training edited", what="the old code runs on")
+    eventually(lambda: deploying.report["commit"] != commit)
+    (own / "light" / "config.toml").write_text("learning_rat = 1\n")
+    subprocess.run([*git, "commit", "-q", "-a", "-m", "third"], check=True)
     eventually(lambda: deploying.report["stalled"])
     assert "learning_rat" in deploying.report["reason"]
     write_app(own, "mended", deploying.marks)

@@ -1,6 +1,7 @@
 """The owner's own folder in place of what the server sends: never changed by us, looked at and reported.
 
-When its owner changes it, the training client starts anew, so that what is reported is what runs.
+At another commit the training client starts anew, so that the commit reported is the one that runs. While
+somebody edits, nothing is loaded.
 """
 
 from __future__ import annotations
@@ -166,8 +167,8 @@ class LocalFolder:
         known: tuple[str | None, bool] | None = None
         while not self._stopped.is_set():
             found = commit_of(self._app)
-            anew = self._problem or (known is not None and found != known)
-            if anew and not self._begin_anew():
+            other = known is not None and found != known and not found[1]
+            if (other or self._problem) and not self._begin_anew():
                 self._stopped.wait(WORK_SECONDS)
                 continue
             if found != known:
@@ -191,7 +192,7 @@ class LocalFolder:
         return found
 
     def _begin_anew(self) -> bool:
-        """Have the training client load what its owner changed. False: it has work in hand."""
+        """Have the training client load what is there now. False: it has work in hand."""
         if not self._turn.reserve():
             return False
         try:
