@@ -418,6 +418,19 @@ def test_a_commit_that_is_damaged_on_this_disk_begins_anew(device: Device) -> No
     assert until(keeper, D.ACTIVE, "a").active == wish.commit
 
 
+def test_where_no_links_can_be_made_a_commit_runs_all_the_same(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "A required privilege is not held by the client")
+
+    monkeypatch.setattr(Path, "symlink_to", refused)
+    keeper = device.start()
+    device.want(keeper, "a")
+    until(keeper, D.ACTIVE, "a")
+    assert device.training.runs == ["", "a"]
+
+
 def test_what_is_half_removed_is_not_taken_for_whole(
     device: Device, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -179,7 +179,7 @@ class Switching:
         app, before = self._require(wish.commit), progress.state.active
         progress.say(_D.CHECKING, "the training client starts with it")
         progress.note(trying=wish.commit)
-        self.places.link(wish.commit)
+        self._link(wish.commit)
         reached("manager.deployment.switched")
         try:
             problem = self.running.try_run(
