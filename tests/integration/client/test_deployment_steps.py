@@ -116,6 +116,8 @@ class Trials:
     #: While this is set, a trial finds no room on the disk.
     full: bool = False
 
+    def clear(self) -> None: ...
+
     def run(self, order: TrialOrder, over: Callable[[], bool]) -> TrialAnswer:
         name = order.app.app_dir.parent.name[0]
         self.begun.append(name)
@@ -416,6 +418,15 @@ def test_a_commit_that_is_damaged_on_this_disk_begins_anew(device: Device) -> No
     assert keeper.reports()[0].active is None
     keeper.take(told(wish))
     assert until(keeper, D.ACTIVE, "a").active == wish.commit
+
+
+def test_commits_that_are_no_good_do_not_pile_up(device: Device) -> None:
+    keeper = device.start()
+    for letter in "abcd":
+        device.trials.problems[letter] = "bad" if letter != "a" else ""
+        device.want(keeper, letter)
+        until(keeper, D.ACTIVE if letter == "a" else D.ROLLED_BACK, letter)
+    assert {path.name[0] for path in device.places.commits.iterdir()} == {"a", "d"}
 
 
 def test_where_no_links_can_be_made_a_commit_runs_all_the_same(

@@ -87,6 +87,8 @@ def test_killed_in_the_middle_of_each_step(deploying: Deploying, tmp_path: Path)
     after = deploying.want("after")
     for point in ("fetched", "prepared", "trial"):
         assert killed_at(point, 1) is None, point
+    trials = device.home / "deployments" / "_trials"
+    (left,) = trials.iterdir()
     assert killed_at("confirmed", 1) == after
     last = deploying.want("last")
     assert killed_at("switched", 2) == after, "it has not said that it is ready"
@@ -94,6 +96,7 @@ def test_killed_in_the_middle_of_each_step(deploying: Deploying, tmp_path: Path)
     device.start("managed=yes", "training=real", FEDOPS_FAILPOINTS=str(points))
     assert deploying.until("active", last)["active"] == last
     assert deploying.current() == last
+    assert not left.exists(), "it holds what the owner sets, and a model"
     passes = {point: (points / f"manager.deployment.{point}").stat().st_size for point in POINTS}
     assert passes == {"fetched": 2, "prepared": 2, "trial": 4, "switched": 3, "confirmed": 2}
     eventually(lambda: deploying.imported()[-1] == "training last")

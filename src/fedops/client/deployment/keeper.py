@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from fedops.client.deployment.commits.cleaning import clean_up
 from fedops.client.deployment.commits.deployment_state import (
     CommitNote,
     DeploymentState,
@@ -205,7 +206,7 @@ class Keeper:
 
     def _make_so(self, wish: DesiredDeployment) -> float | None:
         if not self._state.is_of(wish):
-            self._set(self._state.begun(wish))
+            self._begin(wish)
         if self._state.active == wish.commit:
             self._at(_D.ACTIVE)
             return None
@@ -218,6 +219,13 @@ class Keeper:
             return left
         self._get_ready(wish)
         return self._await_approval(wish) or self._await_leave() or self._switch(wish)
+
+    def _begin(self, wish: DesiredDeployment) -> None:
+        """Turn to another commit. What is left of one that was no good, or was overtaken, makes room."""
+        other = wish.commit != self._state.commit
+        self._set(self._state.begun(wish))
+        if other:
+            clean_up(self._places, self._state, self._parts.preparation.environments)
 
     def _get_ready(self, wish: DesiredDeployment) -> None:
         """Have the code and its environment here. Nothing is run of it."""

@@ -68,6 +68,7 @@ class Switching:
 
     def come_back(self, state: DeploymentState) -> DeploymentState:
         """Run what was confirmed last; the state from here on."""
+        self.trials.clear()
         if state.trying is not None:
             logger.warning("the switch to commit %s was never confirmed", state.trying[:12])
             state = state.at(_D.WAITING, "it was interrupted while it was switched to")

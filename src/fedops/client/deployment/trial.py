@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from fedops.client.deployment.commits.places import Places
+from fedops.client.deployment.commits.places import Places, remove_folder
 from fedops.client.deployment.trial_messages import TrialAnswer, TrialArgs
 from fedops.client.device.training_home import TrainingHome
 from fedops.client.spool.child_output import Output
@@ -58,6 +58,12 @@ class Trials:
         self._programs = programs
         self._output = output
         self._seconds = seconds
+
+    def clear(self) -> None:
+        """End and remove what an earlier life left in the middle of a trial."""
+        for left in list(self._places.trials.iterdir()):
+            end_named_tree(_tree(left), grace=0.0)
+            remove_folder(left)
 
     def run(self, order: TrialOrder, over: Callable[[], bool]) -> TrialAnswer:
         """How it went. All that the process started ends with it.
@@ -104,7 +110,7 @@ class Trials:
     def _run(
         self, app: AppPlace, training: TrainingHome, file: Path, over: Callable[[], bool]
     ) -> TrialAnswer:
-        tree = f"trial-{file.parent.name}"
+        tree = _tree(file.parent)
         read_end, write_end = os.pipe()
         try:
             child = spawn(
@@ -173,6 +179,11 @@ class _Answer:
                     logger.warning("the trial's answer cannot be read: %s", error)
                 break
         self.done.set()
+
+
+def _tree(folder: Path) -> str:
+    """What the processes of a trial are known by."""
+    return f"trial-{folder.name}"
 
 
 def _held(training: TrainingHome, order: TrialOrder) -> Confinement | None:
