@@ -6,6 +6,7 @@ import errno
 import hashlib
 import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from deploying import write_app
 from fake_manager import eventually
 from small_disk import small_disk
 
+from fedops.api_client import TryLater
 from fedops.client.deployment.commits.deployment_state import (
     MOST_TRIALS,
     DeploymentState,
@@ -64,7 +66,7 @@ class Server:
     #: The next download ends after so many bytes.
     cut: int | None = None
     #: While this is set, nothing comes.
-    away: bool = False
+    away: bool | Unavailable = False
     starts: list[int] = field(default_factory=list)
 
     def offer(self, data: bytes) -> BlobRef:
@@ -75,7 +77,7 @@ class Server:
     @contextmanager
     def download(self, sha256: str, *, start: int = 0, fresh: bool = False) -> Iterator[Any]:
         if self.away:
-            raise Unavailable("the server is away")
+            raise (Unavailable("the server is away") if isinstance(self.away, bool) else self.away)
         if sha256 not in self.blobs:
             raise NotFound("there is no such file")
         data = self.blobs[sha256][start:]
@@ -359,6 +361,15 @@ def test_a_download_that_a_power_cut_has_damaged_comes_again(device: Device) -> 
     device.server.away = False
     until(keeper, D.ROLLED_BACK, "a", "stay")
     assert model.read_bytes() == b"a model"
+
+
+def test_it_ends_at_once_while_the_server_lets_it_wait(device: Device) -> None:
+    keeper, device.server.away = device.start(), TryLater("too busy", 60.0)
+    device.want(keeper, "a")
+    until(keeper, D.FETCHING, "a", "too busy")
+    begin = time.monotonic()
+    keeper.stop()
+    assert time.monotonic() - begin < 3.0
 
 
 def test_a_bundle_that_leads_out_is_refused(device: Device, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ class Keeper:
 
     def stop(self) -> None:
         self._stopped.set()
-        self._wake.set()
+        self._look_now()
         if self._thread.is_alive():
             self._thread.join(5.0)
 
@@ -124,7 +124,7 @@ class Keeper:
             if wish is not None and not _same(wish, self._wish):
                 self._fetch_at = time.monotonic() + max(wish.after_seconds, 0.0)
             self._wish, self._heard = wish, True
-        self._wake.set()
+        self._look_now()
 
     def learn(self, fingerprint: str) -> None:
         """It is known from the trial."""
@@ -162,6 +162,11 @@ class Keeper:
             self._set(self._state.with_approval(waiting), must=True)
         logger.info("the owner of this device allows commit %s", waiting[:12])
         self._wake.set()
+
+    def _look_now(self) -> None:
+        """Also when it waits to call the server again, which may have said for how long."""
+        self._wake.set()
+        self._parts.preparation.reach.wake()
 
     # --- the thread --------------------------------------------------------------------------------
 
