@@ -158,6 +158,7 @@ class Device:
     turn: Turn = field(default_factory=Turn)
     environments: Any = field(default_factory=SharedEnvironment)
     events: list[str] = field(default_factory=list)
+    news: list[str] = field(default_factory=list)
     keepers: list[Keeper] = field(default_factory=list)
 
     @property
@@ -189,7 +190,7 @@ class Device:
             turn=self.turn,
             owner=self.owner,
             platform="3.11/any-any",
-            news=lambda: None,
+            news=lambda: self.news.append(""),
             event=lambda name, _: self.events.append(name),
             look_seconds=0.1,
         )
@@ -541,7 +542,12 @@ def test_an_environment_is_built_once_for_all_that_have_its_wheels(
     server, keeper = device.server, device.start()
     server.packages = Packages(status="preparing", reason="the server locks the packages")
     wish = device.want(keeper, "a")
-    until(keeper, D.WAITING, "a", "the server locks")
+    until(keeper, D.PREPARING, "a", "the server locks")
+    device.news.clear()
+    asked = device.places.state.stat().st_mtime_ns
+    time.sleep(0.5)
+    assert device.news == [], "it looks again and again, and tells it once"
+    assert device.places.state.stat().st_mtime_ns == asked
     both = wheels(server, "numpy", "pandas")
     server.packages = Packages(status="ready", wheels=both, named=["numpy"])
     keeper.take(told(wish.model_copy(update={"subject": "look again"})))

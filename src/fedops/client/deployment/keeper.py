@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
@@ -188,8 +189,8 @@ class Keeper:
         except Over:
             return 0.0
         except NotYet as error:
-            self._at(_D.WAITING, str(error))
-            return min(_PACKAGES_SECONDS, self._parts.look_seconds)
+            self._at(_D.PREPARING, str(error))
+            return min(_PACKAGES_SECONDS * random.uniform(0.8, 1.3), self._parts.look_seconds)
         except NoRoom as error:
             self._stall(str(error))
         except Invalid as error:
@@ -239,7 +240,10 @@ class Keeper:
             self._parts.fetching.fetch(wish, self._is_over, self._tell)
             reached("manager.deployment.fetched")
         if not self._parts.preparation.is_prepared(wish.commit):
-            self._at(_D.PREPARING)
+            if (
+                self._state.status is not _D.PREPARING
+            ):  # else the server still has its packages to find
+                self._at(_D.PREPARING)
             self._parts.preparation.prepare(wish, self._is_over, self._tell)
             reached("manager.deployment.prepared")
         self._check()
