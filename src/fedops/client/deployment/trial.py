@@ -20,6 +20,7 @@ from fedops.client.spool.child_output import Output
 from fedops.client.supervision.exit_status import why_ended
 from fedops.client.supervision.process_setup import child_env
 from fedops.client.supervision.training_program import AppPlace, TrainingPrograms
+from fedops.client.telemetry.system_metrics import MIB, memory_of
 from fedops.client.work.reachability import Over
 from fedops.core.contracts.confinement import Confinement
 from fedops.core.errors import FedOpsError
@@ -34,7 +35,7 @@ from fedops.waiting import Timeout, wait_until
 logger = logging.getLogger("fedops.client")
 
 PROGRAM = "fedops.client.deployment.trial_process"
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.2
 _LAST_WORDS_SECONDS = 1.0
 
 
@@ -150,6 +151,8 @@ class Trials:
         while not found.done.wait(_LOOK_SECONDS):
             if over():
                 raise Over
+            if (problem := self._too_large(child.pid)) is not None:
+                return TrialAnswer(problem=problem)
             if timeout.is_over:
                 return TrialAnswer(
                     problem="it did not load its model and data, evaluate and train a batch within "
@@ -160,6 +163,17 @@ class Trials:
         output.join(_LAST_WORDS_SECONDS)  # it closed its end of the pipe: it ends
         wait_until(lambda: child.poll() is not None, _LAST_WORDS_SECONDS, every=0.02)
         return TrialAnswer(problem=why_ended(child.returncode or 0, self._output.last_lines()))
+
+    def _too_large(self, pid: int) -> str | None:
+        """Why it takes more memory than the device's owner allows; the training client would, too."""
+        limit = self._programs.config.limits.memory_mb
+        used = (memory_of(pid) or 0) // MIB if limit else 0
+        if used <= limit:
+            return None
+        return (
+            f"it used {used} MB of memory, device.toml allows memory_mb = {limit}: use a smaller batch_size or "
+            "model, or raise the limit"
+        )
 
 
 class _Answer:
