@@ -171,8 +171,8 @@ class Trials:
         if used <= limit:
             return None
         return (
-            f"it used {used} MB of memory, device.toml allows memory_mb = {limit}: use a smaller batch_size or "
-            "model, or raise the limit"
+            f"it used {used} MB of memory, device.toml allows memory_mb = {limit}: use a smaller batch_size "
+            "or model, or raise the limit"
         )
 
 
