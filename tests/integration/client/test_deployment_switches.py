@@ -124,6 +124,16 @@ def test_new_code_runs_when_the_owner_allows_it(deploying: Deploying) -> None:
     deploying.until("active", commit)
 
 
+def test_code_from_the_server_is_of_one_task(deploying: Deploying) -> None:
+    device = deploying.device
+    several = device.start("managed=yes", "tasks=mnist,digits")
+    assert several.wait(20.0) == 2
+    assert "takes part in one task, and here are" in several.text
+    assert not DataDir(device.home).local_api.exists(), (
+        "nobody is told of a port that nobody serves"
+    )
+
+
 def test_the_owners_own_folder(deploying: Deploying, tmp_path: Path) -> None:
     device = deploying.device
     own = write_app(tmp_path / "own", "own", deploying.marks)

@@ -226,12 +226,12 @@ class ClientManager:
     def run(self) -> None:
         """Run until told to end; raises what made it end, if that is an error."""
         _OURS.addHandler(self._handler)
+        self._conditions.look()
+        self._apps.begin()  # it may refuse: then nothing is running yet
         self._local.start()
         here = {"pid": os.getpid(), "url": self._local.url}
         write_secret(self._home.local_api, json.dumps(here) + "\n")
         logger.info("Client Manager of '%s' on %s", self._identity.name, self._local.url)
-        self._conditions.look()
-        self._apps.begin()
         self._supervisor.start()
         self._housekeeping.start()
         try:
