@@ -402,6 +402,9 @@ def test_a_wish_that_is_taken_back_is_forgotten(device: Device) -> None:
     device.server.away = True
     device.want(keeper, "a")
     until(keeper, D.FETCHING, "a", "the server is away")
+    keeper.stop()
+    keeper = device.start()
+    assert keeper.reports()[0].status is D.FETCHING, "nothing was heard of the server yet"
     keeper.take(told())
     until(keeper, D.WAITING, "a", "does not name a commit for this device any more")
 

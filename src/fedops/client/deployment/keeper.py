@@ -120,7 +120,7 @@ class Keeper:
             logger.warning("%s: it is not heeded", error.message)
             return
         with self._lock:
-            if wish == self._wish:
+            if self._heard and wish == self._wish:
                 return
             if wish is not None and not _same(wish, self._wish):
                 self._fetch_at = time.monotonic() + max(wish.after_seconds, 0.0)
