@@ -316,8 +316,8 @@ class ClientSettings(BaseSettings):
     #: What a commit from the server runs in: ``own``, an environment of its own, of the packages that it asks
     #: for; ``shared``, the one of the Client Manager, whatever it asks for.
     environments: Literal["own", "shared"] = "own"
-    #: How often a deployment that cannot go on is looked at, because the disk is full or the server prepares
-    #: its packages, in seconds.
+    #: How often a deployment that cannot go on is looked at, as when the disk is full, in seconds. Packages
+    #: that the server has not chosen yet are asked for every three seconds or so.
     deploy_look_seconds: float = Field(default=30.0, gt=0)
     #: Upper limit of what waits on disk for the server, in bytes.
     spool_bytes: int = Field(default=256 * MIB, ge=MIB)

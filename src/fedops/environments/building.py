@@ -6,7 +6,6 @@ Its files are hard links into uv's cache, where the disk allows it: the next env
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 
 from fedops.core.errors import FedOpsError, Invalid, Unavailable
 from fedops.environments.uv import run_uv
+from fedops.platforms.files import sync_all
 from fedops.storage.atomic_files import sha256_of, write_atomic
 from fedops.storage.blobs import is_digest
 from fedops.storage.shortages import why_not_written
@@ -54,9 +54,9 @@ def build_environment(
     if is_complete(target) and _built_of(target) == content:
         return
     try:
-        _remove(target)
+        _remove(target, cache)
         _build(target, digests, _Uv(python, cache, whose))
-        _sync()
+        sync_all()  # uv leaves its files to the system, and what is called complete must have them
         write_atomic(target / _COMPLETE, json.dumps({"wheels": content}).encode())
     except OSError as error:
         _give_up(target, cache)
@@ -144,20 +144,19 @@ def _requirement(wheel: Path, digest: str) -> str:
     return f"{name} @ {wheel.resolve().as_uri()} --hash=sha256:{digest}\n"
 
 
-def _sync() -> None:
-    """uv leaves its files to the system: after a power cut, what is called complete must have them."""
-    if hasattr(os, "sync"):
-        os.sync()
+def _remove(target: Path, cache: Path) -> None:
+    """What is there. Its mark goes first: a half removed one is never taken for whole.
 
-
-def _remove(target: Path) -> None:
-    """What an interrupted build left. Its mark goes first: a half removed one is never taken for whole."""
+    What an interrupted build left goes with the cache: a power cut may have emptied files of that, too.
+    """
+    if target.exists() and not (target / _COMPLETE).is_file():
+        shutil.rmtree(cache, ignore_errors=True)
     (target / _COMPLETE).unlink(missing_ok=True)
     if target.exists():
         shutil.rmtree(target)
 
 
 def _give_up(target: Path, cache: Path) -> None:
-    """Leave the disk as it was found: the cache can be made again, too."""
-    for folder in (target, cache):
+    """Leave the disk as it was found. A half removed cache goes once more: see ``_remove``."""
+    for folder in (cache, target):
         shutil.rmtree(folder, ignore_errors=True)

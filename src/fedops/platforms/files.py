@@ -112,6 +112,12 @@ def sync_path(path: Path) -> None:
         os.close(file)
 
 
+def sync_all() -> None:
+    """All that any program has written so far is durable afterwards. Windows has no such thing."""
+    if sys.platform != "win32":
+        os.sync()
+
+
 def link_file(source: Path, target: Path) -> None:
     """A further name of a file; of a symbolic link itself where that can be told."""
     if os.link in os.supports_follow_symlinks:

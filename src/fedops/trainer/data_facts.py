@@ -1,7 +1,8 @@
 """What can be told of a device's data without telling any of it: how much there is, whether it is the same,
 and how far its inputs have moved since they were first looked at.
 
-All is reckoned from a bounded sample, on the device. The histograms that inputs are compared with stay there.
+All is reckoned from a bounded sample, on the device, of which one example is in memory at a time. The
+histograms that inputs are compared with stay there.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ import hashlib
 import hmac
 import json
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -75,32 +77,68 @@ def look_at(data: DataSplit, kept: KeptFacts, version: int, *, compares: bool) -
     if not count:
         raise Invalid("this device has no example, neither to train on nor to validate with")
     seed_everything(0)  # a data set that draws at random draws the same each time
-    sample = _sample(chosen, count)
-    kept.fingerprint = _fingerprint(kept.key, (examples, validation), sample)
+    seen = _Seen(kept.key, (examples, validation), compares)
+    for example in _sample(chosen, count):
+        seen.add(example)
+    kept.fingerprint = seen.fingerprint
     report = DataReport(
         examples=examples,
         validation_examples=validation,
         fingerprint=kept.fingerprint,
         version=version,
     )
-    return _compared(report, kept, _features(sample)) if compares else report
+    return _compared(report, kept, seen.features()) if compares else report
+
+
+class _Seen:
+    """What is left of examples that went by: a digest of them all, and a few numbers of each."""
+
+    def __init__(self, key: str, counts: tuple[int, int], compares: bool) -> None:
+        self._digest = hmac.new(bytes.fromhex(key), json.dumps(counts).encode(), hashlib.sha256)
+        self._compares = compares
+        self._count = 0
+        self._sizes: set[int] = set()
+        self._rows: list[Floats] = []
+        self._sums: list[Floats] = []
+
+    def add(self, example: Any) -> None:
+        self._count += 1
+        for value in _values(example):
+            self._digest.update(_bytes(value))
+        if self._compares:
+            row = _numbers(_inputs(example))
+            self._sizes.add(len(row))
+            if len(row):
+                self._rows.append(_shortened(row))
+                self._sums.append(_summed_up(row))
+
+    @property
+    def fingerprint(self) -> str:
+        return self._digest.hexdigest()
+
+    def features(self) -> Floats:
+        """A row for each example, a column for each feature. No column: its inputs are no numbers."""
+        if not self._sizes or 0 in self._sizes:
+            return np.empty((self._count, 0))
+        return np.stack(self._rows if len(self._sizes) == 1 else self._sums)
 
 
 # --- a sample --------------------------------------------------------------------------------
 
 
-def _sample(data: Any, count: int) -> list[Any]:
+def _sample(data: Any, count: int) -> Iterable[Any]:
     """Examples from all over the data, always the same ones; the first, where it can only be gone through."""
     places = np.unique(np.linspace(0, count - 1, min(count, SAMPLE)).astype(np.int64))
     data = getattr(data, "dataset", data)  # of a loader, which may shuffle and make batches
     if hasattr(data, "iloc"):
-        return [row for row in data.iloc[places].to_numpy()]
+        return list(data.iloc[places].to_numpy())
     if is_pair(data) or isinstance(data, Mapping) or hasattr(data, "shape"):
         return _rows(take(data, places), len(places))
     try:
-        return [data[int(place)] for place in places]
+        data[int(places[-1])]
     except _NO_INDEX:
-        return [one for one, _ in zip(data, range(SAMPLE), strict=False)]
+        return islice(data, SAMPLE)
+    return (data[int(place)] for place in places)
 
 
 def _rows(columns: Any, count: int) -> list[Any]:
@@ -113,14 +151,6 @@ def _rows(columns: Any, count: int) -> list[Any]:
     if isinstance(columns, list):
         return [[part[i] for part in columns] for i in range(count)]
     return [columns[i] for i in range(count)]
-
-
-def _fingerprint(key: str, counts: tuple[int, int], sample: list[Any]) -> str:
-    digest = hmac.new(bytes.fromhex(key), json.dumps(counts).encode(), hashlib.sha256)
-    for example in sample:
-        for value in _values(example):
-            digest.update(_bytes(value))
-    return digest.hexdigest()
 
 
 def _values(example: Any) -> list[Any]:
@@ -144,19 +174,11 @@ def _bytes(value: Any) -> bytes:
 # --- features --------------------------------------------------------------------------------
 
 
-def _features(sample: list[Any]) -> Floats:
-    """A row for each example, a column for each feature of its inputs; more than ``FEATURES`` values of an
-    example are taken together, neighbours in one mean. No column: its inputs are no numbers."""
-    rows = [_numbers(_inputs(example)) for example in sample]
-    if not rows or not all(len(row) for row in rows):
-        return np.empty((len(rows), 0))
-    if len({len(row) for row in rows}) > 1:
-        return np.array([_summed_up(row) for row in rows])
-    table = np.stack(rows)
-    if table.shape[1] <= FEATURES:
-        return table
-    parts = np.array_split(table, FEATURES, axis=1)
-    return np.stack([part.mean(axis=1) for part in parts], axis=1)
+def _shortened(row: Floats) -> Floats:
+    """More than ``FEATURES`` values of an example are taken together, neighbours in one mean."""
+    if len(row) <= FEATURES:
+        return row
+    return np.array([part.mean() for part in np.array_split(row, FEATURES)])
 
 
 def _inputs(example: Any) -> Any:

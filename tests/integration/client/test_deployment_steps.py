@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import shutil
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -16,11 +19,16 @@ from deploying import write_app
 from fake_manager import eventually
 from small_disk import small_disk
 
-from fedops.client.deployment.commits.deployment_state import DeploymentState, StateFile
+from fedops.api_client import TryLater
+from fedops.client.deployment.commits.deployment_state import (
+    MOST_TRIALS,
+    DeploymentState,
+    StateFile,
+)
 from fedops.client.deployment.commits.downloads import Downloads
 from fedops.client.deployment.commits.environments import SharedEnvironment, WheelEnvironments
 from fedops.client.deployment.commits.fetching import Fetching
-from fedops.client.deployment.commits.places import Places
+from fedops.client.deployment.commits.places import Places, remove_folder
 from fedops.client.deployment.commits.preparing import Preparation
 from fedops.client.deployment.keeper import Keeper, KeeperParts
 from fedops.client.deployment.running import RunningApp
@@ -58,7 +66,7 @@ class Server:
     #: The next download ends after so many bytes.
     cut: int | None = None
     #: While this is set, nothing comes.
-    away: bool = False
+    away: bool | Unavailable = False
     starts: list[int] = field(default_factory=list)
 
     def offer(self, data: bytes) -> BlobRef:
@@ -69,7 +77,7 @@ class Server:
     @contextmanager
     def download(self, sha256: str, *, start: int = 0, fresh: bool = False) -> Iterator[Any]:
         if self.away:
-            raise Unavailable("the server is away")
+            raise (Unavailable("the server is away") if isinstance(self.away, bool) else self.away)
         if sha256 not in self.blobs:
             raise NotFound("there is no such file")
         data = self.blobs[sha256][start:]
@@ -107,10 +115,16 @@ class Trials:
     begun: list[str] = field(default_factory=list)
     #: While this is set, a trial goes on and on.
     goes_on: threading.Event = field(default_factory=threading.Event)
+    #: While this is set, a trial finds no room on the disk.
+    full: bool = False
+
+    def clear(self) -> None: ...
 
     def run(self, order: TrialOrder, over: Callable[[], bool]) -> TrialAnswer:
         name = order.app.app_dir.parent.name[0]
         self.begun.append(name)
+        if self.full:
+            raise OSError(errno.ENOSPC, "No space left on device")
         while self.goes_on.is_set():
             if over():
                 raise Over
@@ -144,6 +158,7 @@ class Device:
     turn: Turn = field(default_factory=Turn)
     environments: Any = field(default_factory=SharedEnvironment)
     events: list[str] = field(default_factory=list)
+    news: list[str] = field(default_factory=list)
     keepers: list[Keeper] = field(default_factory=list)
 
     @property
@@ -175,7 +190,7 @@ class Device:
             turn=self.turn,
             owner=self.owner,
             platform="3.11/any-any",
-            news=lambda: None,
+            news=lambda: self.news.append(""),
             event=lambda name, _: self.events.append(name),
             look_seconds=0.1,
         )
@@ -298,16 +313,26 @@ def test_ended_in_good_order_while_it_switches_counts_for_nothing(device: Device
     until(keeper, D.ACTIVE, "a")
 
 
-def test_a_trial_that_crashes_broke_off_twice_is_given_up(device: Device) -> None:
+def test_a_disk_that_is_full_at_the_trial_is_waited_for(device: Device) -> None:
+    keeper, device.trials.full = device.start(), True
+    device.want(keeper, "a")
+    assert until(keeper, D.CHECKING, "a", "disk is full").stalled
+    eventually(lambda: len(device.trials.begun) > 2 * MOST_TRIALS)
+    assert keeper.reports()[0].status is D.CHECKING
+    device.trials.full = False
+    until(keeper, D.ACTIVE, "a")
+
+
+def test_a_trial_that_crashes_broke_off_again_and_again_is_given_up(device: Device) -> None:
     keeper = device.start()
     wish = device.want(keeper, "a", hold="not yet")
     until(keeper, D.WAITING, "a", "not yet")
     keeper.stop()
     left = StateFile(device.places.state).read()
-    StateFile(device.places.state).write(left.model_copy(update={"trials": 2}))
+    StateFile(device.places.state).write(left.model_copy(update={"trials": MOST_TRIALS}))
     keeper = device.start()
     keeper.take(told(wish.model_copy(update={"hold": ""})))
-    until(keeper, D.ROLLED_BACK, "a", "interrupted 2 times")
+    until(keeper, D.ROLLED_BACK, "a", f"interrupted {MOST_TRIALS} times")
     assert device.trials.begun == []
 
 
@@ -322,6 +347,30 @@ def test_a_cut_download_goes_on_and_what_is_damaged_comes_again(device: Device) 
     device.server.cut, device.server.away = 100, False
     until(keeper, D.ACTIVE, "a")
     assert device.server.starts == [10, 110, 0]
+
+
+def test_a_download_that_a_power_cut_has_damaged_comes_again(device: Device) -> None:
+    keeper = device.start()
+    device.server.away = True
+    wish = device.want(keeper, "a", model=device.server.offer(b"a model"))
+    until(keeper, D.FETCHING, "a", "the server is away")
+    device.places.commit(wish.commit).bundle.write_bytes(b"")
+    assert wish.model is not None
+    model = device.places.coming / f"{wish.model.sha256}.safetensors"
+    model.write_bytes(b"")
+    device.trials.problems["a"] = "stay"
+    device.server.away = False
+    until(keeper, D.ROLLED_BACK, "a", "stay")
+    assert model.read_bytes() == b"a model"
+
+
+def test_it_ends_at_once_while_the_server_lets_it_wait(device: Device) -> None:
+    keeper, device.server.away = device.start(), TryLater("too busy", 60.0)
+    device.want(keeper, "a")
+    until(keeper, D.FETCHING, "a", "too busy")
+    begin = time.monotonic()
+    keeper.stop()
+    assert time.monotonic() - begin < 3.0
 
 
 def test_a_bundle_that_leads_out_is_refused(device: Device, tmp_path: Path) -> None:
@@ -353,6 +402,9 @@ def test_a_wish_that_is_taken_back_is_forgotten(device: Device) -> None:
     device.server.away = True
     device.want(keeper, "a")
     until(keeper, D.FETCHING, "a", "the server is away")
+    keeper.stop()
+    keeper = device.start()
+    assert keeper.reports()[0].status is D.FETCHING, "nothing was heard of the server yet"
     keeper.take(told())
     until(keeper, D.WAITING, "a", "does not name a commit for this device any more")
 
@@ -381,6 +433,43 @@ def test_a_commit_that_is_damaged_on_this_disk_begins_anew(device: Device) -> No
     assert keeper.reports()[0].active is None
     keeper.take(told(wish))
     assert until(keeper, D.ACTIVE, "a").active == wish.commit
+
+
+def test_commits_that_are_no_good_do_not_pile_up(device: Device) -> None:
+    keeper = device.start()
+    for letter in "abcd":
+        device.trials.problems[letter] = "bad" if letter != "a" else ""
+        device.want(keeper, letter)
+        until(keeper, D.ACTIVE if letter == "a" else D.ROLLED_BACK, letter)
+    assert {path.name[0] for path in device.places.commits.iterdir()} == {"a", "d"}
+
+
+def test_where_no_links_can_be_made_a_commit_runs_all_the_same(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EPERM, "A required privilege is not held by the client")
+
+    monkeypatch.setattr(Path, "symlink_to", refused)
+    keeper = device.start()
+    device.want(keeper, "a")
+    until(keeper, D.ACTIVE, "a")
+    assert device.training.runs == ["", "a"]
+
+
+def test_what_is_half_removed_is_not_taken_for_whole(
+    device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper = device.start()
+    place = device.places.commit(device.want(keeper, "a").commit)
+    until(keeper, D.ACTIVE, "a")
+    with monkeypatch.context() as patch:  # the machine dies before the first file is gone
+        patch.setattr(shutil, "rmtree", lambda *_, **__: None)
+        remove_folder(place.path)
+    assert not place.path.exists()
+    (left,) = device.places.commits.iterdir()
+    remove_folder(left)
+    assert list(device.places.commits.iterdir()) == []
 
 
 # --- environments ------------------------------------------------------------------------------
@@ -456,7 +545,12 @@ def test_an_environment_is_built_once_for_all_that_have_its_wheels(
     server, keeper = device.server, device.start()
     server.packages = Packages(status="preparing", reason="the server locks the packages")
     wish = device.want(keeper, "a")
-    until(keeper, D.WAITING, "a", "the server locks")
+    until(keeper, D.PREPARING, "a", "the server locks")
+    device.news.clear()
+    asked = device.places.state.stat().st_mtime_ns
+    time.sleep(0.5)
+    assert device.news == [], "it looks again and again, and tells it once"
+    assert device.places.state.stat().st_mtime_ns == asked
     both = wheels(server, "numpy", "pandas")
     server.packages = Packages(status="ready", wheels=both, named=["numpy"])
     keeper.take(told(wish.model_copy(update={"subject": "look again"})))

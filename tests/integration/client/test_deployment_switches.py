@@ -87,6 +87,8 @@ def test_killed_in_the_middle_of_each_step(deploying: Deploying, tmp_path: Path)
     after = deploying.want("after")
     for point in ("fetched", "prepared", "trial"):
         assert killed_at(point, 1) is None, point
+    trials = device.home / "deployments" / "_trials"
+    (left,) = trials.iterdir()
     assert killed_at("confirmed", 1) == after
     last = deploying.want("last")
     assert killed_at("switched", 2) == after, "it has not said that it is ready"
@@ -94,6 +96,7 @@ def test_killed_in_the_middle_of_each_step(deploying: Deploying, tmp_path: Path)
     device.start("managed=yes", "training=real", FEDOPS_FAILPOINTS=str(points))
     assert deploying.until("active", last)["active"] == last
     assert deploying.current() == last
+    assert not left.exists(), "it holds what the owner sets, and a model"
     passes = {point: (points / f"manager.deployment.{point}").stat().st_size for point in POINTS}
     assert passes == {"fetched": 2, "prepared": 2, "trial": 4, "switched": 3, "confirmed": 2}
     eventually(lambda: deploying.imported()[-1] == "training last")
@@ -121,6 +124,16 @@ def test_new_code_runs_when_the_owner_allows_it(deploying: Deploying) -> None:
     deploying.until("active", commit)
 
 
+def test_code_from_the_server_is_of_one_task(deploying: Deploying) -> None:
+    device = deploying.device
+    several = device.start("managed=yes", "tasks=mnist,digits")
+    assert several.wait(20.0) == 2
+    assert "takes part in one task, and here are" in several.text
+    assert not DataDir(device.home).local_api.exists(), (
+        "nobody is told of a port that nobody serves"
+    )
+
+
 def test_the_owners_own_folder(deploying: Deploying, tmp_path: Path) -> None:
     device = deploying.device
     own = write_app(tmp_path / "own", "own", deploying.marks)
@@ -130,14 +143,26 @@ def test_the_owners_own_folder(deploying: Deploying, tmp_path: Path) -> None:
     head = subprocess.run([*git, "rev-parse", "HEAD"], check=True, capture_output=True, text=True)
     commit = head.stdout.strip()
     (device.home / "device.toml").write_text(f'[deploy]\nsource = "local"\nfolder = "{own}"\n')
-    device.start("managed=yes")
+    device.start("managed=yes", "training=real")
     report = deploying.until("active", commit)
     assert (report["local"], report["dirty"], report["active"]) == (True, False, commit)
-    device.until("idle")
+    eventually(lambda: deploying.imported() == ["training own"])
     wanted = deploying.want("other")
-    (own / "light" / "client.py").write_text("changed = True\n")
+    write_app(own, "edited", deploying.marks)
     eventually(lambda: deploying.report["dirty"])
     eventually(lambda: deploying.report["reason"])
     assert f"the server wants {wanted[:12]}" in deploying.report["reason"]
     assert deploying.report["commit"] == commit
     assert not (device.home / "deployments").exists(), "nothing was fetched"
+    assert deploying.imported() == ["training own"]
+    subprocess.run([*git, "commit", "-q", "-a", "-m", "second"], check=True)
+    eventually(lambda: deploying.imported()[-1] == "training edited", what="the old code runs on")
+    eventually(lambda: deploying.report["commit"] != commit)
+    (own / "light" / "config.toml").write_text("learning_rat = 1\n")
+    subprocess.run([*git, "commit", "-q", "-a", "-m", "third"], check=True)
+    eventually(lambda: deploying.report["stalled"])
+    assert "learning_rat" in deploying.report["reason"]
+    write_app(own, "mended", deploying.marks)
+    eventually(lambda: not deploying.report["stalled"])
+    eventually(lambda: deploying.imported()[-1] == "training mended")
+    assert deploying.report["dirty"]

@@ -190,6 +190,16 @@ def test_a_trial_that_hangs_or_is_not_wanted_any_more_is_ended(tmp_path: Path) -
     assert "code 3" in Place(tmp_path).run(TrialOrder(AppPlace(dies))).problem
 
 
+def test_a_trial_takes_no_more_memory_than_the_owner_allows(tmp_path: Path) -> None:
+    app = write_app(tmp_path / "app", "large", tmp_path / "marks", "import time; time.sleep(60)")
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/device.toml").write_text("[limits]\nmemory_mb = 20\n")
+    assert (
+        "device.toml allows memory_mb = 20"
+        in Place(tmp_path).run(TrialOrder(AppPlace(app))).problem
+    )
+
+
 # --- the owner's config --------------------------------------------------------------------------
 
 

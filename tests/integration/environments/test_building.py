@@ -67,6 +67,19 @@ def test_what_was_interrupted_is_built_anew(tmp_path: Path, store: WheelStore) -
     assert version_in(target, "toyone") == "2.0"
 
 
+def test_a_cache_that_a_power_cut_has_damaged_is_not_used(
+    tmp_path: Path, store: WheelStore
+) -> None:
+    wheel = kept(store, toy_wheel(tmp_path, "toyone"))
+    target, cache = tmp_path / "env", tmp_path / "cache"
+    build_environment(target, [wheel], python=PYTHON, cache=cache)
+    (emptied,) = cache.glob("archive-*/*/toyone/__init__.py")
+    emptied.write_text("")
+    (target / "complete.json").unlink()
+    build_environment(target, [wheel], python=PYTHON, cache=cache)
+    assert version_in(target, "toyone") == "1.0"
+
+
 def test_a_damaged_wheel_and_one_of_another_platform_are_refused(
     tmp_path: Path, store: WheelStore
 ) -> None:

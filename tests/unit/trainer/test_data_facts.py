@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +78,30 @@ def test_images_and_sequences_have_few_features() -> None:
     sequences = [RANDOM.random(size) for size in range(5, 105)]
     report = look_at(split(Items(sequences, Y), 100), KeptFacts(), 1, compares=True)
     assert report.features == 3
+
+
+def test_one_example_is_in_memory_at_a_time() -> None:
+    class Large(Items):
+        def __getitem__(self, index: int) -> Any:
+            return np.full((25, 1_000), index, dtype=np.float32), 0
+
+    tracemalloc.start()
+    try:
+        report = look_at(split(Large(X, Y), 100), KeptFacts(), 1, compares=True)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert (report.features, report.compared) == (64, 100)
+    assert peak < 10 << 20
+
+
+def test_what_can_only_be_gone_through_is_looked_at_too() -> None:
+    class Stream:
+        def __iter__(self) -> Iterator[Any]:
+            return iter([(row, 0) for row in X])
+
+    report = look_at(split(Stream()), KeptFacts(), 1, compares=True)
+    assert (report.features, report.compared) == (4, 500)
 
 
 def test_who_has_no_example_cannot_look_and_without_a_wish_nothing_is_compared() -> None:

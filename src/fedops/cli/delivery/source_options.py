@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from fedops.cli import options
+from fedops.config.loading import read_toml
 from fedops.core import contracts as c
 from fedops.core.errors import Invalid
 
@@ -46,6 +47,15 @@ Poll = Annotated[
     ),
 ]
 
+Policy = Annotated[
+    Path | None,
+    typer.Option(
+        "--policy",
+        metavar="FILE",
+        help="A TOML file that says how commits are rolled out: canary, approval, windows, ...",
+    ),
+]
+
 
 @dataclass(frozen=True)
 class TypedSource:
@@ -56,6 +66,7 @@ class TypedSource:
     ref: str | None = None
     subfolder: str | None = None
     poll: float | None = None
+    policy: Path | None = None
 
     @property
     def is_given(self) -> bool:
@@ -63,14 +74,17 @@ class TypedSource:
 
     @property
     def is_partly_given(self) -> bool:
-        return any(one is not None for one in (self.ref, self.subfolder, self.poll))
+        parts = (self.ref, self.subfolder, self.poll, self.policy)
+        return any(one is not None for one in parts)
 
     def request(self) -> c.SourceSet:
-        """``Invalid``: there is no place, or two."""
+        """``Invalid``: there is no place, or two, or the policy is none."""
         if (self.git is None) == (self.folder is None):
             raise Invalid("say where the code is: --git URL or --folder PATH, one of the two")
         given = {"ref": self.ref, "subfolder": self.subfolder, "poll_seconds": self.poll}
-        kept = {name: value for name, value in given.items() if value is not None}
+        kept: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        if self.policy is not None:
+            kept["policy"] = options.request(c.RolloutPolicy, **read_toml(self.policy))
         return options.request(c.SourceSet, url=self._url(), **kept)
 
     def _url(self) -> str:

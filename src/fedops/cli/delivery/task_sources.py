@@ -8,7 +8,15 @@ from typing import Annotated
 import typer
 
 from fedops.cli import completion, options
-from fedops.cli.delivery.source_options import Folder, Git, Poll, Ref, Subfolder, TypedSource
+from fedops.cli.delivery.source_options import (
+    Folder,
+    Git,
+    Policy,
+    Poll,
+    Ref,
+    Subfolder,
+    TypedSource,
+)
 from fedops.cli.follow import INTERVAL, outlasting
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.cli.output import console
@@ -44,6 +52,7 @@ def source(
     ref: Ref = None,
     subfolder: Subfolder = None,
     poll: Poll = None,
+    policy: Policy = None,
     show_hook: Annotated[
         bool,
         typer.Option("--show-hook", help="Show what a Git host is given to tell of new commits."),
@@ -53,7 +62,7 @@ def source(
     ] = False,
 ) -> None:
     """Say where the code of a task comes from: the server follows it from now on."""
-    typed = TypedSource(git, folder, ref, subfolder, poll)
+    typed = TypedSource(git, folder, ref, subfolder, poll, policy)
     if sum((show_hook, remove, typed.is_given or typed.is_partly_given)) != 1:
         raise Invalid(
             "give one of: --git URL or --folder PATH (with --ref ...), --show-hook, --remove"

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import random
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from fedops.client.deployment.commits.cleaning import clean_up
 from fedops.client.deployment.commits.deployment_state import (
     CommitNote,
     DeploymentState,
@@ -40,7 +42,7 @@ logger = logging.getLogger("fedops.client")
 _D = DeploymentStatus
 _AT_REST = (_D.ACTIVE, _D.ROLLED_BACK)
 #: How soon it is looked again whether the server has the packages, and whether the work is done. Seconds.
-_PACKAGES_SECONDS, _WORK_SECONDS = 3.0, 0.5
+_PACKAGES_SECONDS, WORK_SECONDS = 3.0, 0.5
 
 
 class Turn(Protocol):
@@ -107,7 +109,7 @@ class Keeper:
 
     def stop(self) -> None:
         self._stopped.set()
-        self._wake.set()
+        self._look_now()
         if self._thread.is_alive():
             self._thread.join(5.0)
 
@@ -118,12 +120,12 @@ class Keeper:
             logger.warning("%s: it is not heeded", error.message)
             return
         with self._lock:
-            if wish == self._wish:
+            if self._heard and wish == self._wish:
                 return
             if wish is not None and not _same(wish, self._wish):
                 self._fetch_at = time.monotonic() + max(wish.after_seconds, 0.0)
             self._wish, self._heard = wish, True
-        self._wake.set()
+        self._look_now()
 
     def learn(self, fingerprint: str) -> None:
         """It is known from the trial."""
@@ -162,6 +164,11 @@ class Keeper:
         logger.info("the owner of this device allows commit %s", waiting[:12])
         self._wake.set()
 
+    def _look_now(self) -> None:
+        """Also when it waits to call the server again, which may have said for how long."""
+        self._wake.set()
+        self._parts.preparation.reach.wake()
+
     # --- the thread --------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -182,8 +189,8 @@ class Keeper:
         except Over:
             return 0.0
         except NotYet as error:
-            self._at(_D.WAITING, str(error))
-            return min(_PACKAGES_SECONDS, self._parts.look_seconds)
+            self._at(_D.PREPARING, str(error))
+            return min(_PACKAGES_SECONDS * random.uniform(0.8, 1.3), self._parts.look_seconds)
         except NoRoom as error:
             self._stall(str(error))
         except Invalid as error:
@@ -205,7 +212,7 @@ class Keeper:
 
     def _make_so(self, wish: DesiredDeployment) -> float | None:
         if not self._state.is_of(wish):
-            self._set(self._state.begun(wish))
+            self._begin(wish)
         if self._state.active == wish.commit:
             self._at(_D.ACTIVE)
             return None
@@ -219,6 +226,13 @@ class Keeper:
         self._get_ready(wish)
         return self._await_approval(wish) or self._await_leave() or self._switch(wish)
 
+    def _begin(self, wish: DesiredDeployment) -> None:
+        """Turn to another commit. What is left of one that was no good, or was overtaken, makes room."""
+        other = wish.commit != self._state.commit
+        self._set(self._state.begun(wish))
+        if other:
+            clean_up(self._places, self._state, self._parts.preparation.environments)
+
     def _get_ready(self, wish: DesiredDeployment) -> None:
         """Have the code and its environment here. Nothing is run of it."""
         if not self._parts.fetching.is_done(wish):
@@ -226,7 +240,10 @@ class Keeper:
             self._parts.fetching.fetch(wish, self._is_over, self._tell)
             reached("manager.deployment.fetched")
         if not self._parts.preparation.is_prepared(wish.commit):
-            self._at(_D.PREPARING)
+            if (
+                self._state.status is not _D.PREPARING
+            ):  # else the server still has its packages to find
+                self._at(_D.PREPARING)
             self._parts.preparation.prepare(wish, self._is_over, self._tell)
             reached("manager.deployment.prepared")
         self._check()
@@ -252,7 +269,7 @@ class Keeper:
     def _switch(self, wish: DesiredDeployment) -> float | None:
         if not self._parts.turn.reserve():
             self._at(_D.WAITING, "it is ready, and waits until the work in hand is done")
-            return _WORK_SECONDS
+            return WORK_SECONDS
         try:
             switching = self._parts.switching
             if not self._state.passed:

@@ -1,22 +1,35 @@
-"""The owner's own folder in place of what the server sends: never changed by us, looked at and reported."""
+"""The owner's own folder in place of what the server sends: never changed by us, looked at and reported.
+
+At another commit the training client starts anew, so that the commit reported is the one that runs. While
+somebody edits, nothing is loaded.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from fedops.client.deployment.keeper import WORK_SECONDS, Turn
 from fedops.client.deployment.running import RunningApp
 from fedops.client.local.messages import AwaitedCommit, DeployedStatus
+from fedops.client.supervision.process_run import Program
 from fedops.client.supervision.training_program import AppPlace
 from fedops.core.contracts import DeploymentReport, DesiredDeployment, Work
 from fedops.core.errors import Conflict, FedOpsError
 from fedops.core.states import DeploymentStatus
 from fedops.processes.short_commands import output_of
 
+logger = logging.getLogger("fedops.client")
+
 _GIT_SECONDS = 20.0
+#: How long work is kept away while the training client starts with what the owner changed. Seconds.
+_START_SECONDS = 30.0
+#: What Python writes beside the code when it is run.
+_NOT_COMPILED = ":(exclude,glob)**/__pycache__/**"
 
 
 def commit_of(folder: Path) -> tuple[str | None, bool]:
@@ -28,7 +41,8 @@ def commit_of(folder: Path) -> tuple[str | None, bool]:
     head = output_of([*git, "rev-parse", "--verify", "HEAD"], seconds=_GIT_SECONDS)
     if head is None:
         return _digest(folder), False
-    changed = output_of([*git, "status", "--porcelain", "--", "."], seconds=_GIT_SECONDS)
+    words = ["status", "--porcelain", "--untracked-files=all", "--", ".", _NOT_COMPILED]
+    changed = output_of([*git, *words], seconds=_GIT_SECONDS)
     return head.strip(), changed is None or bool(changed.strip())
 
 
@@ -54,12 +68,14 @@ class LocalFolder:
         task: str,
         app: Path,
         running: RunningApp,
+        turn: Turn,
         news: Callable[[], None],
         look_seconds: float,
     ) -> None:
         self._task = task
         self._app = app
         self._running = running
+        self._turn = turn
         self._news = news
         self._look_seconds = look_seconds
         self._wish: DesiredDeployment | None = None
@@ -76,13 +92,7 @@ class LocalFolder:
         return str(self._app)
 
     def start(self) -> None:
-        app = AppPlace(self._app)
-        found = self._running.run(app, "the owner's own folder runs")
-        if isinstance(found, str):
-            self._problem = found
-            self._running.rest(found)
-        else:
-            self._running.remember(app, self._task)
+        self._begin("the owner's own folder runs")
         self._thread.start()
 
     def stop(self) -> None:
@@ -154,10 +164,42 @@ class LocalFolder:
         )
 
     def _run(self) -> None:
+        known: tuple[str | None, bool] | None = None
         while not self._stopped.is_set():
             found = commit_of(self._app)
-            if found != (self._commit, self._dirty):
-                self._commit, self._dirty = found
+            other = known is not None and found != known and not found[1]
+            if (other or self._problem) and not self._begin_anew():
+                self._stopped.wait(WORK_SECONDS)
+                continue
+            if found != known:
+                known = self._commit, self._dirty = found
                 self._since = time.monotonic()
                 self._news()
             self._stopped.wait(self._look_seconds)
+
+    def _begin(self, reason: str) -> Program | None:
+        """Have the folder run as it is now. None: it cannot, and ``_problem`` says why."""
+        app = AppPlace(self._app)
+        found = self._running.run(app, reason)
+        if isinstance(found, str):
+            if found != self._problem:
+                self._running.rest(found)
+                self._problem = found
+                self._news()
+            return None
+        self._problem = ""
+        self._running.remember(app, self._task)
+        return found
+
+    def _begin_anew(self) -> bool:
+        """Have the training client load what is there now. False: it has work in hand."""
+        if not self._turn.reserve():
+            return False
+        try:
+            if (program := self._begin("its owner changed the folder")) is not None:
+                logger.info("%s has changed: the training client loads it anew", self._app)
+                self._running.supervisor.settled(program, _START_SECONDS)
+                self._news()
+        finally:
+            self._turn.release()
+        return True

@@ -68,6 +68,7 @@ class Switching:
 
     def come_back(self, state: DeploymentState) -> DeploymentState:
         """Run what was confirmed last; the state from here on."""
+        self.trials.clear()
         if state.trying is not None:
             logger.warning("the switch to commit %s was never confirmed", state.trying[:12])
             state = state.at(_D.WAITING, "it was interrupted while it was switched to")
@@ -117,6 +118,7 @@ class Switching:
         Raises:
             Over: it is not wanted any more, or this process ends.
             Invalid: it is no good here, with the reason.
+            NoRoom, OSError: the disk is full, which says nothing about the commit.
         """
         if progress.state.trials >= MOST_TRIALS:
             raise Invalid(
@@ -127,7 +129,7 @@ class Switching:
         progress.note(trials=progress.state.trials + 1)
         try:
             self._measure(wish, progress)
-        except Over:
+        except Exception:  # it came back: what is counted is what took this process with it
             self._not_counted(progress)
             raise
 
@@ -163,9 +165,8 @@ class Switching:
         return found.metrics
 
     def _not_counted(self, progress: Progress) -> None:
-        """It was ended in good order: that says nothing about the commit."""
-        if progress.is_stopped:
-            progress.note(must=False, trials=max(progress.state.trials - 1, 0), passed=False)
+        """It ended in good order: that says nothing about the commit."""
+        progress.note(must=False, trials=max(progress.state.trials - 1, 0), passed=False)
 
     # --- the switch --------------------------------------------------------------------------------
 
@@ -179,15 +180,16 @@ class Switching:
         app, before = self._require(wish.commit), progress.state.active
         progress.say(_D.CHECKING, "the training client starts with it")
         progress.note(trying=wish.commit)
-        self.places.link(wish.commit)
+        self._link(wish.commit)
         reached("manager.deployment.switched")
         try:
             problem = self.running.try_run(
                 app, f"commit {wish.commit[:12]} is switched to", progress.is_over
             )
         except Over:
-            self._not_counted(progress)
-            if not progress.is_stopped:
+            if progress.is_stopped:
+                self._not_counted(progress)
+            else:
                 self._go_back(before, progress)
             raise
         if problem:

@@ -13,13 +13,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from fedops.client.deployment.commits.places import Places
+from fedops.client.deployment.commits.places import Places, remove_folder
 from fedops.client.deployment.trial_messages import TrialAnswer, TrialArgs
 from fedops.client.device.training_home import TrainingHome
 from fedops.client.spool.child_output import Output
 from fedops.client.supervision.exit_status import why_ended
 from fedops.client.supervision.process_setup import child_env
 from fedops.client.supervision.training_program import AppPlace, TrainingPrograms
+from fedops.client.telemetry.system_metrics import MIB, memory_of
 from fedops.client.work.reachability import Over
 from fedops.core.contracts.confinement import Confinement
 from fedops.core.errors import FedOpsError
@@ -34,7 +35,7 @@ from fedops.waiting import Timeout, wait_until
 logger = logging.getLogger("fedops.client")
 
 PROGRAM = "fedops.client.deployment.trial_process"
-_LOOK_SECONDS = 0.1
+_LOOK_SECONDS = 0.2
 _LAST_WORDS_SECONDS = 1.0
 
 
@@ -58,6 +59,12 @@ class Trials:
         self._programs = programs
         self._output = output
         self._seconds = seconds
+
+    def clear(self) -> None:
+        """End and remove what an earlier life left in the middle of a trial."""
+        for left in list(self._places.trials.iterdir()):
+            end_named_tree(_tree(left), grace=0.0)
+            remove_folder(left)
 
     def run(self, order: TrialOrder, over: Callable[[], bool]) -> TrialAnswer:
         """How it went. All that the process started ends with it.
@@ -104,7 +111,7 @@ class Trials:
     def _run(
         self, app: AppPlace, training: TrainingHome, file: Path, over: Callable[[], bool]
     ) -> TrialAnswer:
-        tree = f"trial-{file.parent.name}"
+        tree = _tree(file.parent)
         read_end, write_end = os.pipe()
         try:
             child = spawn(
@@ -144,6 +151,8 @@ class Trials:
         while not found.done.wait(_LOOK_SECONDS):
             if over():
                 raise Over
+            if (problem := self._too_large(child.pid)) is not None:
+                return TrialAnswer(problem=problem)
             if timeout.is_over:
                 return TrialAnswer(
                     problem="it did not load its model and data, evaluate and train a batch within "
@@ -154,6 +163,17 @@ class Trials:
         output.join(_LAST_WORDS_SECONDS)  # it closed its end of the pipe: it ends
         wait_until(lambda: child.poll() is not None, _LAST_WORDS_SECONDS, every=0.02)
         return TrialAnswer(problem=why_ended(child.returncode or 0, self._output.last_lines()))
+
+    def _too_large(self, pid: int) -> str | None:
+        """Why it takes more memory than the device's owner allows; the training client would, too."""
+        limit = self._programs.config.limits.memory_mb
+        used = (memory_of(pid) or 0) // MIB if limit else 0
+        if used <= limit:
+            return None
+        return (
+            f"it used {used} MB of memory, device.toml allows memory_mb = {limit}: use a smaller batch_size "
+            "or model, or raise the limit"
+        )
 
 
 class _Answer:
@@ -173,6 +193,11 @@ class _Answer:
                     logger.warning("the trial's answer cannot be read: %s", error)
                 break
         self.done.set()
+
+
+def _tree(folder: Path) -> str:
+    """What the processes of a trial are known by."""
+    return f"trial-{folder.name}"
 
 
 def _held(training: TrainingHome, order: TrialOrder) -> Confinement | None:

@@ -116,7 +116,7 @@ class AppSources:
         look_seconds = around.settings.deploy_look_seconds
         if owner.source == "local":
             folder = Path(owner.folder).expanduser()
-            return LocalFolder(task, folder, self._running, around.news, look_seconds)
+            return LocalFolder(task, folder, self._running, around.turn, around.news, look_seconds)
         return Keeper(self._parts(task))
 
     def _parts(self, task: str) -> KeeperParts:

@@ -47,6 +47,7 @@ from fedops.client.manager.task_selection import choose_tasks
 from fedops.client.serving.serving_desk import ServingDesk
 from fedops.client.spool.program_lines import ProgramLines
 from fedops.client.spool.spool import Spool
+from fedops.client.supervision.process_news import ProcessNews
 from fedops.client.supervision.process_setup import Signals
 from fedops.client.supervision.supervisor import Supervisor
 from fedops.client.supervision.training_program import TrainingPrograms
@@ -58,7 +59,6 @@ from fedops.client.work.work_desk import Outside, WorkDesk
 from fedops.core.contracts import ProcessReport, Work, WorkPoll
 from fedops.core.errors import FedOpsError, Forbidden, Invalid, NotApproved, Unavailable
 from fedops.core.restart_policy import SupervisionPolicy
-from fedops.core.states import ProcessStatus
 from fedops.processes.threads import in_thread
 from fedops.settings import ClientSettings
 
@@ -89,7 +89,6 @@ class ClientManager:
         self._url = (settings.server or identity.server).rstrip("/")
         self._tasks: list[str] = list(options.tasks)
         self._ended = threading.Event()
-        self._process_status: ProcessStatus | None = None
         self._error: FedOpsError | None = None
         self._life, self._machine = uuid.uuid4().hex, describe_device()
         self._standing = Standing(identity, self._url, self.end)
@@ -110,6 +109,7 @@ class ClientManager:
             settings.training_port,
             lambda: (self._identity.name, self._identity.device_id),
         )
+        self._process_news = ProcessNews(lambda: self._server.tell_now(), self._given_up)
         self._supervisor = self._make_supervisor()
         self._make_work_parts()
         self._make_server_parts()
@@ -122,14 +122,9 @@ class ClientManager:
             lambda: self._server.telemetry_seconds,
             self._conditions,
         )
+        restart, decide = self._supervisor.restart, self._serving.decide
         actions = LocalActions(
-            self.status,
-            self._info,
-            self._apps,
-            self._serving.decide,
-            self.end,
-            self._leave,
-            self._supervisor.restart,
+            self.status, self._info, self._apps, decide, self.end, self._leave, restart
         )
         local = local_app(home.make_local_token(), actions)
         self._local = LocalServer(local, bind(settings.host, settings.port))
@@ -227,12 +222,12 @@ class ClientManager:
     def run(self) -> None:
         """Run until told to end; raises what made it end, if that is an error."""
         self._lines.start()
+        self._conditions.look()
+        self._apps.begin()  # it may refuse: then nothing is running yet
         self._local.start()
         here = {"pid": os.getpid(), "url": self._local.url}
         write_secret(self._home.local_api, json.dumps(here) + "\n")
         logger.info("Client Manager of '%s' on %s", self._identity.name, self._local.url)
-        self._conditions.look()
-        self._apps.begin()
         self._supervisor.start()
         self._housekeeping.start()
         try:
@@ -348,15 +343,12 @@ class ClientManager:
     def _process_changed(self, report: ProcessReport) -> None:
         self._reconciler.changed(report)
         self._readiness.process(report.status)
-        before, self._process_status = self._process_status, report.status
-        became_ready = (before, report.status) == (ProcessStatus.STARTING, ProcessStatus.IDLE)
-        if became_ready or report.status in (ProcessStatus.BACKOFF, ProcessStatus.FATAL):
-            self._server.tell_now()  # a run may wait for it
-        if report.status is ProcessStatus.FATAL:
-            reason = report.reason or "it ended again and again"
-            self._intake.event("training_client_given_up", reason, None, None)
-            if self._options.end_when_given_up:
-                self.end(FedOpsError(f"the training client is given up: {reason}"))
+        self._process_news.take(report)
+
+    def _given_up(self, reason: str) -> None:
+        self._intake.event("training_client_given_up", reason, None, None)
+        if self._options.end_when_given_up:
+            self.end(FedOpsError(f"the training client is given up: {reason}"))
 
     # --- the local API -----------------------------------------------------------------------------
 

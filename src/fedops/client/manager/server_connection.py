@@ -23,6 +23,8 @@ POLL_SECONDS = 4.0
 SHORTEST_POLL_SECONDS = 1.0
 #: An answer that came at once and changed nothing is not asked for again sooner. Seconds.
 IDLE_PAUSE_SECONDS = 1.5
+#: Between two measurements of the device, before the server was heard.
+TELEMETRY_SECONDS = 10.0
 #: A stage is told beside the polls once it has lasted so long, and no two sooner. Seconds.
 PROGRESS_SECONDS = 0.3
 _AT_ONCE = 0.3
@@ -99,7 +101,8 @@ class ServerConnection:
 
     @property
     def telemetry_seconds(self) -> float:
-        return self._work.telemetry_seconds if self._work else 10.0
+        """How often the device is measured."""
+        return self._work.telemetry_seconds if self._work else TELEMETRY_SECONDS
 
     def goodbye(self) -> None:
         """Say how we are a last time. Raises what is wrong with the server, if something is."""

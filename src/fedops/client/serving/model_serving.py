@@ -92,6 +92,7 @@ class ModelServing:
         with self._wake:
             self._stopped = True
             self._wake.notify_all()
+        self._source.wake()
         if self._thread.is_alive():
             self._thread.join(3.0)
 

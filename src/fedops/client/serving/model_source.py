@@ -57,6 +57,10 @@ class ModelSource:
         here = self._folder.find(model.sha256) or self._models.find(model.task, blob)
         return here or self._download(blob, over, waiting)
 
+    def wake(self) -> None:
+        """Let who waits for the server look whether it is over."""
+        self._reach.wake()
+
     def tidy(self, keep: str | None = None) -> None:
         """Remove what is on its way, but for a file with this sha256."""
         for part in self._on_its_way.glob(f"*{_PART}"):

@@ -138,7 +138,8 @@ class WorkDesk:
                 return False
             if sum(held.at_work for held in self._held.values()) >= self._limit:
                 return False
-        self._begin(self._store.begin(offer))
+            held = self._held[offer.id] = self._store.begin(offer)  # seen by who reserves next
+        self._begin(held)
         return True
 
     def _begin(self, held: Held) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -89,8 +90,11 @@ class Trainer:
     def __init__(self) -> None:
         self.trainings = 0
         self.numbers = 3
+        self.may_end = threading.Event()
+        self.may_end.set()
 
     def do(self, held: Held, order: WorkOrder) -> Finished:
+        self.may_end.wait(10)
         self.trainings += 1
         written = write_payload(
             Payload({"arrays": {"w": np.full(self.numbers, self.trainings)}}), order.out
@@ -213,6 +217,29 @@ def test_work_that_cannot_be_kept_ends_with_what_the_device_lacks(
     (end,) = bench.server.ends
     folder = bench.home.work / ID
     assert end.reason == f"the device's disk is full ({folder}): free some space"
+
+
+def test_nobody_reserves_the_desk_while_it_accepts_an_offer(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, reserved = held_assignments.AssignmentStore.begin, []
+
+    def begin(store: held_assignments.AssignmentStore, offer: Offer) -> Held:
+        thread = threading.Thread(target=lambda: reserved.append(bench.desk.reserve()))
+        thread.start()
+        thread.join(0.2)
+        return real(store, offer)
+
+    monkeypatch.setattr(held_assignments.AssignmentStore, "begin", begin)
+    bench.trainer.may_end.clear()
+    bench.offer()
+    eventually(lambda: reserved)
+    assert reserved == [False]
+    bench.trainer.may_end.set()
+    eventually(lambda: not bench.desk.held())
+    assert bench.desk.reserve()
+    bench.offer()
+    assert bench.desk.held() == [], "nothing is taken on before it is released"
 
 
 def test_a_damaged_update_is_made_and_encoded_again(bench: Bench) -> None:

@@ -72,7 +72,9 @@ class Downloads:
         if ref.size > MOST_BYTES:
             raise Invalid(f"the file {ref.sha256[:12]} has {size_text(ref.size)}: too much for us")
         if target.exists():
-            return
+            if sha256_of(target) == ref.sha256:
+                return
+            target.unlink()  # a power cut left its name, and not all of its bytes
         part = target.with_name(f"{target.name}.part")
         for number in range(_DAMAGED_TIMES):
             call = partial(self._download, ref, part, over, tell, number > 0)

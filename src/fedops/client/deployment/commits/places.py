@@ -17,6 +17,7 @@ from fedops.platforms.confinement import hand_to
 from fedops.platforms.files import sync_path
 
 _CURRENT = "current"
+_GONE = ".gone-"
 
 
 @dataclass(frozen=True)
@@ -171,8 +172,17 @@ def remembered_task(root: Path) -> str | None:
 
 
 def remove_folder(path: Path) -> None:
-    """Whatever is there: a link, a file or a folder with all that is in it."""
+    """Whatever is there: a link, a file or a folder with all that is in it.
+
+    A folder loses its name first, so that what is half removed when the machine dies is taken for nothing.
+    One that somebody holds fast, as can be on Windows, stays for another time.
+    """
     if path.is_symlink() or path.is_file():
         path.unlink(missing_ok=True)
-    else:
-        shutil.rmtree(path, ignore_errors=True)
+    elif path.is_dir():
+        gone = path.with_name(f"{_GONE}{path.name.removeprefix(_GONE)}")
+        if gone != path:
+            shutil.rmtree(gone, ignore_errors=True)
+            with contextlib.suppress(OSError):
+                path.replace(gone)
+        shutil.rmtree(gone, ignore_errors=True)

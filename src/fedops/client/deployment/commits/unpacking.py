@@ -6,6 +6,7 @@ from fedops.client.deployment.commits.deployment_state import CommitNote
 from fedops.client.deployment.commits.downloads import no_room, require_room
 from fedops.client.deployment.commits.places import Places, remove_folder
 from fedops.core.contracts import DesiredDeployment
+from fedops.platforms.files import sync_all
 from fedops.storage.app_archives import unpack, unpacked_bytes
 
 
@@ -33,6 +34,7 @@ def unpack_commit(places: Places, wish: DesiredDeployment, signed: bool) -> None
     try:
         unpack(place.bundle, coming)
         places.give(coming)
+        sync_all()  # the note says that the commit is whole: after a power cut, too
         coming.replace(place.app)
         CommitNote.of(wish).model_copy(update={"signed": signed}).write(place)
     except OSError as error:
