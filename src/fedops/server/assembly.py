@@ -37,6 +37,7 @@ from fedops.server.jobs.dispatcher import Dispatcher
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.jobs.leadership import Alone, Leadership
 from fedops.server.jobs.maintenance import Maintenance
+from fedops.server.jobs.periodic import PeriodicJob
 from fedops.server.jobs.scheduler import Scheduler
 from fedops.server.peers.clock import DatabaseClock
 from fedops.server.peers.lease import Lease
@@ -138,7 +139,16 @@ class ServerManager:
     scheduler: Scheduler
     maintenance: Maintenance
     environments: EngineEnvironments
-    workers: tuple[Worker, ...]
+    rollouts: RolloutJob
+    schedules: Schedules
+    delivery: DeliveryJobs
+    packages: PeriodicJob
+
+    @property
+    def workers(self) -> tuple[Worker, ...]:
+        """What acts by itself while the server runs, in the order of their beginning."""
+        steady = (self.scheduler, self.maintenance, self.rollouts, self.schedules)
+        return (*(one.worker for one in steady), self.packages, self.delivery)
 
     @property
     def blobs(self) -> BlobApp:
@@ -242,10 +252,17 @@ def assemble_manager(
     maintenance = Maintenance(
         db, settings, base.artifacts, presence, hub, clock=clock, leadership=base.leadership
     )
-    prepares = package_job(packages, base.leadership)
-    acting = (scheduler.worker, maintenance.worker, rollouts.worker, schedules.worker)
-    workers = (*acting, prepares, delivery)
-    return ServerManager(base, services, scheduler, maintenance, environments, workers)
+    return ServerManager(
+        base,
+        services,
+        scheduler,
+        maintenance,
+        environments,
+        rollouts,
+        schedules,
+        delivery,
+        package_job(packages, base.leadership),
+    )
 
 
 def assemble_file_server(settings: ServerSettings) -> Member:
