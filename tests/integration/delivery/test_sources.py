@@ -253,6 +253,26 @@ def test_what_is_no_source_is_refused(
         world.operator.set_source("mnist", c.SourceSet(url=url.replace("HOME", home)))
 
 
+@pytest.mark.parametrize(
+    ("windows", "words"),
+    [
+        ({"allow": [{"cron": "0 25 * * *", "minutes": 60}]}, "'0 25 * * *' is no cron expression"),
+        ({"deny": [{"cron": "0 22 * *", "minutes": 60}]}, "it has five fields"),
+        ({"zone": "Mars/Olympus"}, "there is no time zone 'Mars/Olympus'"),
+    ],
+)
+def test_windows_that_nobody_understands_are_refused_at_once(
+    world: World, repository: GitRepository, windows: dict[str, object], words: str
+) -> None:
+    repository.commit_app("First")
+    draft(world, repository)
+    body = c.SourceSet.model_validate({"url": repository.url, "policy": {"windows": windows}})
+    with pytest.raises(Invalid) as caught:
+        world.operator.set_source("points", body)
+    assert words in caught.value.message
+    assert world.operator.look_at_source("points").policy == c.RolloutPolicy()
+
+
 def test_a_problem_is_said_once_tried_again_later_and_forgotten(
     world: World, repository: GitRepository
 ) -> None:

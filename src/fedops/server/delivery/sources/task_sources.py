@@ -18,6 +18,7 @@ from fedops.server.delivery.commits import commit_states
 from fedops.server.delivery.repositories.found import Found
 from fedops.server.delivery.repositories.git_errors import shown
 from fedops.server.delivery.repositories.source_url import parse_url
+from fedops.server.delivery.rollouts.windows import require_readable
 from fedops.server.events import event_log
 from fedops.server.tasks import tasks
 
@@ -63,10 +64,11 @@ def set_source(
     Raises:
         NotFound: there is no such task.
         Conflict: the task is archived.
-        Invalid, Forbidden: the URL is none that a source may have.
+        Invalid, Forbidden: the URL is none that a source may have, or nobody understands a window.
     """
     _require_current(session, task)
     url = parse_url(body.url, private)
+    require_readable(body.policy.windows)
     row = session.get(SourceRow, task)
     if row is None:
         row = SourceRow(task=task, commit=None, pinned=None, looked_at=None)
