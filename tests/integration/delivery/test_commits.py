@@ -12,10 +12,10 @@ from git_repository import GitRepository
 from managing import World, idle
 
 from fedops.core import contracts as c
-from fedops.core.errors import Conflict
+from fedops.core.errors import Conflict, Unavailable
 from fedops.core.states import CommitStatus, TaskStatus
 from fedops.server.database.tables import CommitRow, RemovalRow
-from fedops.server.delivery.commits import commit_states
+from fedops.server.delivery.commits import commit_states, preparation
 from fedops.server.delivery.commits.commit_pack import KEPT
 
 pytest.importorskip("sklearn", reason="the app here uses scikit-learn")
@@ -184,6 +184,30 @@ def test_a_server_that_ends_while_it_checks_begins_again_three_times(
     (found,) = world.operator.commits("points")
     assert found.status is CommitStatus.REFUSED
     assert "the server ended 3 times while it was checked" in found.reason
+
+
+def test_a_check_whose_end_could_not_be_kept_is_begun_again(
+    world: World, repository: GitRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_quickly(world)
+    repository.commit_app("First")
+    draft(world, repository)
+    world.manager.delivery.look_at_sources()
+    commits = world.manager.delivery.commits
+    with monkeypatch.context() as patched:
+
+        def no_turn(*_: object) -> None:
+            raise Unavailable("the database is busy")
+
+        patched.setattr(preparation, "record_sound", no_turn)
+        patched.setattr(commits, "_end", no_turn)
+        with pytest.raises(Unavailable):
+            world.manager.delivery.check_commits()
+    (found,) = world.operator.commits("points")
+    assert found.status is CommitStatus.CHECKING
+    deliver(world)
+    (found,) = world.operator.commits("points")
+    assert found.status is CommitStatus.SOUND
 
 
 def test_only_the_newest_packs_are_kept(world: World, repository: GitRepository) -> None:

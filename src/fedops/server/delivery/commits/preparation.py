@@ -86,16 +86,12 @@ class CommitPreparation:
         self._private = private
         self._limits = limits
         self._clock = clock
-        self._begun = False
         self._ending = False
         self._not_before = float("-inf")
 
     def step(self) -> None:
         """Check the commits that wait, until none does."""
-        if not self._begun:
-            with self._transactions.write() as session:
-                commit_states.begin_anew(session, self._clock())
-            self._begun = True
+        self._begin_anew()
         while not self._ending and (work := self._next()) is not None:
             self._check(work)
 
@@ -103,9 +99,13 @@ class CommitPreparation:
         """The server ends, and with it the child that checks: what that says does not count any more."""
         self._ending = True
 
-    def stand_by(self) -> None:
-        """Another Server Manager does it now. If it is this one's turn again, it begins anew."""
-        self._begun = False
+    def _begin_anew(self) -> None:
+        """Nothing is checked between two steps: whoever was at it is gone, or could not say how it ended."""
+        with self._transactions.read() as session:
+            if not commit_states.is_any_checked(session):
+                return
+        with self._transactions.write() as session:
+            commit_states.begin_anew(session, self._clock())
 
     def _next(self) -> CommitToCheck | None:
         now = self._clock()
