@@ -79,8 +79,10 @@ def built(environments: EngineEnvironments, app: str) -> Path:
 
 
 def test_environments_that_no_run_needs_any_more_are_removed(
-    world: World, environments: EngineEnvironments
+    world: World, environments: EngineEnvironments, tmp_path: Path
 ) -> None:
+    cache = tmp_path / "made" / ".cache"
+    cache.mkdir(parents=True)
     world.task()
     apps = [new_commit(world, 0)]
     world.operator.start_run("mnist", c.RunStart())
@@ -93,5 +95,6 @@ def test_environments_that_no_run_needs_any_more_are_removed(
     assert there[-1], "it was asked for last"
     assert sum(there) == KEPT + 2
     assert not there[1]
+    assert not cache.exists(), "it holds all that was ever unpacked"
     assert built(environments, apps[1]).is_file(), "who goes back to an old one has it built again"
     environments.close()

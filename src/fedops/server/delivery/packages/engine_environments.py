@@ -181,7 +181,10 @@ class EngineEnvironments:
             used = {self._result(one) for one in self._known.values()} | {newest}
         others = [p for p in self._folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
         idle = sorted((p for p in others if p not in used), key=lambda p: p.stat().st_mtime)
-        for old in idle[:-KEPT]:
+        unneeded = idle[:-KEPT]
+        if unneeded:  # the cache would grow for ever; what is linked into environments stays there
+            unneeded.append(self._folder / _CACHE)
+        for old in unneeded:
             shutil.rmtree(old, ignore_errors=True)
         WheelStore(self._folder / _WHEELS).free(digests)  # an environment has links of its own
 
