@@ -19,7 +19,7 @@ from fedops.server.events import event_log
 
 #: A commit is prepared for so many platforms: who asks for others is told so.
 MAX_PLATFORMS = 20
-_PREPARING = "preparing"
+_PREPARING, _REFUSED = "preparing", "refused"
 ASKED = c.Packages(status=_PREPARING, reason="its packages are being chosen and fetched")
 
 
@@ -131,8 +131,8 @@ def record_prepared(
 
 
 def record_refused(session: Session, key: Key, reason: str, now: float) -> None:
-    """They are not to be had, and will not be for this commit."""
-    if _record(session, key, c.Packages(status="refused", reason=reason), now):
+    """They are not to be had, and will not be for this commit unless a person has it tried again."""
+    if _record(session, key, c.Packages(status=_REFUSED, reason=reason), now):
         text = f"commit {key.commit[:12]} on {key.platform}: {reason}"
         _log(session, key, "packages.refused", text, now)
 
@@ -155,6 +155,14 @@ def forget_others(session: Session, own: str) -> None:
     for row in session.scalars(select(PackagesRow)):
         names = [wheel["name"] for wheel in row.packages.get("wheels", ())]
         if row.packages.get("status") != _PREPARING and own not in names:
+            session.delete(row)
+
+
+def forget_refused(session: Session, task: str, commit: str) -> None:
+    """The commit is tried again: what was refused is chosen anew when it is asked for."""
+    query = select(PackagesRow).where(PackagesRow.task == task, PackagesRow.commit == commit)
+    for row in session.scalars(query):
+        if row.packages.get("status") == _REFUSED:
             session.delete(row)
 
 

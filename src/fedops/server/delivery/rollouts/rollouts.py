@@ -10,6 +10,7 @@ from fedops.core.errors import Conflict
 from fedops.core.reasons.commits import short_commit
 from fedops.core.states import ROLLOUT_MOVING, CommitStatus, RolloutStatus, TaskStatus
 from fedops.server.database.tables import CommitRow, DeploymentRow, RolloutRow, SourceRow
+from fedops.server.delivery.packages.commit_packages import forget_refused
 from fedops.server.delivery.rollouts import deployments, rollout_rows, windows
 from fedops.server.delivery.rollouts.adoption import adopt
 from fedops.server.delivery.rollouts.deployments import back_to
@@ -74,6 +75,8 @@ def begin(
     before = rollout_rows.newest_rollout(session, task, commit.commit)
     counts = again or (before is not None and before.status is R.STOPPED)
     attempt = 1 if before is None else before.attempt + counts
+    if counts:
+        forget_refused(session, task, commit.commit)
     previous = _previous(session, commit)
     if (current := rollout_rows.current_rollout(session, task)) is not None:
         _supersede(session, current, commit, previous, change)
