@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
-from delivery_steps import check_quickly, deliver, draft, event_names
+from delivery_steps import QuickChecks, check_quickly, deliver, draft, event_names
 from git_repository import GitRepository
 from managing import World, idle
 
@@ -16,6 +18,7 @@ from fedops.core.errors import Conflict, Unavailable
 from fedops.core.states import CommitStatus, TaskStatus
 from fedops.server.database.tables import CommitRow, RemovalRow
 from fedops.server.delivery.commits import commit_states, preparation
+from fedops.server.delivery.commits.checking import Checked
 from fedops.server.delivery.commits.commit_pack import KEPT
 
 pytest.importorskip("sklearn", reason="the app here uses scikit-learn")
@@ -208,6 +211,45 @@ def test_a_check_whose_end_could_not_be_kept_is_begun_again(
     deliver(world)
     (found,) = world.operator.commits("points")
     assert found.status is CommitStatus.SOUND
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_a_commit_of_a_source_that_was_given_up_does_not_become_the_tasks(
+    world: World, repository: GitRepository, tmp_path: Path, removed: bool
+) -> None:
+    repository.commit_app("First")
+    draft(world, repository)
+    other = GitRepository(tmp_path / "other")
+    other.commit_app("Another")
+
+    class Meanwhile(QuickChecks):
+        def check(self, bundle: Path, config: Mapping[str, Any]) -> Checked:
+            if removed:
+                world.operator.remove_source("points")
+            else:
+                world.operator.set_source("points", c.SourceSet(url=other.url))
+            return super().check(bundle, config)
+
+    world.manager.delivery.commits.checks = Meanwhile()
+    deliver(world)
+    (found,) = world.operator.commits("points")
+    assert (found.status, found.reason) == (
+        CommitStatus.SKIPPED,
+        "the task has another source now, or none",
+    )
+    assert world.operator.task("points").status is TaskStatus.DRAFT
+
+
+def test_what_waits_is_passed_over_when_the_source_is_another(
+    world: World, repository: GitRepository
+) -> None:
+    check_quickly(world)
+    repository.commit_app("First")
+    draft(world, repository)
+    world.manager.delivery.look_at_sources()
+    world.operator.set_source("points", c.SourceSet(url="http://127.0.0.1:1/x.git"))
+    (found,) = world.operator.commits("points")
+    assert (found.status, found.reason) == (CommitStatus.SKIPPED, "the source is another one now")
 
 
 def test_only_the_newest_packs_are_kept(world: World, repository: GitRepository) -> None:

@@ -19,7 +19,7 @@ from fedops.core.reasons.durations import pluralised
 from fedops.core.states import CommitStatus, TaskStatus
 from fedops.failpoints import reached
 from fedops.server.database import blob_rows
-from fedops.server.database.tables import CommitRow, TaskRow
+from fedops.server.database.tables import CommitRow, SourceRow, TaskRow
 from fedops.server.delivery.commits import commit_states
 from fedops.server.delivery.commits.checking import AppChecks, Checked
 from fedops.server.delivery.commits.commit_changes import changes_between
@@ -229,6 +229,11 @@ def record_sound(session: Session, work: CommitToCheck, prepared: Prepared, now:
     """A commit was found sound. The first one makes a draft ready."""
     row = session.get_one(CommitRow, work.id)
     if row.status is not CommitStatus.CHECKING:
+        return
+    source = session.get(SourceRow, work.task)
+    if source is None or source.url != work.url:
+        why = "the task has another source now, or none"
+        commit_states.move(session, row, CommitStatus.SKIPPED, why, now)
         return
     if row.subfolder != work.subfolder:
         why = "the app's folder was changed while it was checked"

@@ -75,6 +75,7 @@ def set_source(
         session.add(row)
     elif (row.url, row.ref) != (body.url, body.ref):
         row.commit = row.pinned = row.looked_at = None
+        commit_states.skip_waiting(session, task, "the source is another one now", now)
     elif row.subfolder != body.subfolder.strip("/"):
         row.commit = None  # its app is another one
     row.url, row.ref = body.url, body.ref if url.is_git else ""
