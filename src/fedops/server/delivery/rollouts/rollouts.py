@@ -38,7 +38,7 @@ def start_rollout(session: Session, task: str, body: RolloutStart, now: float) -
     if row.status is not TaskStatus.READY:
         draft = draft_words(task) if row.status is TaskStatus.DRAFT else ""
         raise Conflict(draft or f"task '{task}' is {row.status.value}: nothing is rolled out")
-    commit = rollout_rows.require_sound(session, task, body.commit or _newest_sound(session, task))
+    commit = rollout_rows.require_sound(session, task, body.commit or _by_default(session, task))
     change = Change(event_log.OPERATOR, "asked for by a person", now)
     if body.pin:
         _pin(session, task, commit.commit, change)
@@ -52,6 +52,13 @@ def start_rollout(session: Session, task: str, body: RolloutStart, now: float) -
             f"'fedops task rollout {task} --commit {short_commit(commit.commit)} --again' tries it again"
         )
     return begin(session, commit, change, again=body.again)
+
+
+def _by_default(session: Session, task: str) -> str:
+    """What the source names, or else the newest that is sound."""
+    source = session.get(SourceRow, task)
+    named = rollout_rows.commit_of_source(session, source) if source is not None else None
+    return named.commit if named is not None else _newest_sound(session, task)
 
 
 def _newest_sound(session: Session, task: str) -> str:

@@ -234,6 +234,7 @@ def _note_commit(
     if known is None:
         session.add(_new_commit(row, found, now))
     else:
+        known.seen_at = now  # it is the newest again
         commit_states.wanted_again(session, known, row.subfolder, now)
 
 
