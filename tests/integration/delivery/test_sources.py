@@ -273,6 +273,16 @@ def test_windows_that_nobody_understands_are_refused_at_once(
     assert world.operator.look_at_source("points").policy == c.RolloutPolicy()
 
 
+def test_a_policy_that_is_not_named_stays_as_it_is(world: World, repository: GitRepository) -> None:
+    repository.commit_app("First")
+    careful = c.RolloutPolicy(canary="10%", approval="each")
+    draft(world, repository, policy=careful)
+    found = world.operator.set_source("points", c.SourceSet(url=repository.url, poll_seconds=5.0))
+    assert (found.poll_seconds, found.policy) == (5.0, careful)
+    usual = c.SourceSet(url=repository.url, policy=c.RolloutPolicy())
+    assert world.operator.set_source("points", usual).policy == c.RolloutPolicy()
+
+
 def test_a_problem_is_said_once_tried_again_later_and_forgotten(
     world: World, repository: GitRepository
 ) -> None:

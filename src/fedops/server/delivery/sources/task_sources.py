@@ -68,10 +68,12 @@ def set_source(
     """
     _require_current(session, task)
     url = parse_url(body.url, private)
-    require_readable(body.policy.windows)
+    if body.policy is not None:
+        require_readable(body.policy.windows)
     row = session.get(SourceRow, task)
     if row is None:
         row = SourceRow(task=task, commit=None, pinned=None, looked_at=None)
+        row.policy = RolloutPolicy().model_dump(mode="json")
         session.add(row)
     elif (row.url, row.ref) != (body.url, body.ref):
         row.commit = row.pinned = row.looked_at = None
@@ -80,7 +82,8 @@ def set_source(
         row.commit = None  # its app is another one
     row.url, row.ref = body.url, body.ref if url.is_git else ""
     row.subfolder, row.poll_seconds = body.subfolder.strip("/"), body.poll_seconds
-    row.policy = body.policy.model_dump(mode="json")
+    if body.policy is not None:
+        row.policy = body.policy.model_dump(mode="json")
     row.problem, row.changed_at, row.look_at = "", now, now
     _log(session, now, event_log.OPERATOR, task, "source.set", _described(row))
     session.flush()
