@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -44,6 +45,21 @@ def test_a_ref_is_a_branch_a_tag_a_commit_or_what_the_repository_names(
     assert (found.subject, found.author) == ("Second", "Ada <ada@example.org>")
     assert not mirror.look(repository.url, "other/one", first).rewritten
     assert mirror.look(f"file://{repository.url}", "main", second).commit == first
+
+
+def test_a_repository_with_long_names_is_read_and_may_take_the_place_of_another(
+    mirror: GitMirror, repository: GitRepository, tmp_path: Path
+) -> None:
+    repository.commit("First", {"a.py": "1"})
+    mirror.look(repository.url, "", None)
+    shutil.rmtree(repository.folder)
+    again = GitRepository(repository.folder, names="sha256")
+    first = again.commit("First", {"a.py": "1"})
+    second = again.commit("Second", {"a.py": "2"})
+    assert len(second) == 64
+    assert mirror.look(again.url, "", None).commit == second
+    mirror.fetch_commit(again.url, first)
+    assert Checkout(tmp_path / "files").add(mirror, second, "").joinpath("a.py").read_text() == "2"
 
 
 @pytest.mark.parametrize(
