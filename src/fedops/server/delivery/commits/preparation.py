@@ -23,8 +23,13 @@ from fedops.server.database.tables import CommitRow, SourceRow, TaskRow
 from fedops.server.delivery.commits import commit_states
 from fedops.server.delivery.commits.checking import AppChecks, Checked
 from fedops.server.delivery.commits.commit_changes import changes_between
-from fedops.server.delivery.commits.commit_pack import give_up_old_packs, store_pack
+from fedops.server.delivery.commits.commit_pack import (
+    commits_in_use,
+    give_up_old_packs,
+    store_pack,
+)
 from fedops.server.delivery.commits.commit_states import CommitToCheck
+from fedops.server.delivery.packages.commit_packages import forget_old
 from fedops.server.delivery.repositories.app_layout import LaidOut, lay_out_commit, without_place
 from fedops.server.delivery.repositories.folder_source import lay_out_folder
 from fedops.server.delivery.repositories.mirrors import Mirrors
@@ -255,7 +260,9 @@ def record_sound(session: Session, work: CommitToCheck, prepared: Prepared, now:
         requirements=prepared.requirements,
         changes=prepared.changes.model_dump(mode="json"),
     )
-    give_up_old_packs(session, work.task, now)
+    used = commits_in_use(session, work.task)
+    give_up_old_packs(session, work.task, used, now)
+    forget_old(session, work.task, used)
     task = session.get_one(TaskRow, work.task)
     if task.bundle is None:
         assert task.status is not TaskStatus.READY

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from fedops.core import contracts as c
@@ -19,6 +19,8 @@ from fedops.server.events import event_log
 
 #: A commit is prepared for so many platforms: who asks for others is told so.
 MAX_PLATFORMS = 20
+#: The packages of so many of a task's newest commits stay, beside those of commits that are in use.
+KEPT = 5
 _PREPARING, _REFUSED = "preparing", "refused"
 ASKED = c.Packages(status=_PREPARING, reason="its packages are being chosen and fetched")
 
@@ -164,6 +166,19 @@ def forget_refused(session: Session, task: str, commit: str) -> None:
     for row in session.scalars(query):
         if row.packages.get("status") == _REFUSED:
             session.delete(row)
+
+
+def forget_old(session: Session, task: str, used: set[str]) -> None:
+    """Packages of old commits go, unless these are ``used``. Whoever asks for them has them chosen anew."""
+    newest = (
+        select(CommitRow.commit)
+        .where(CommitRow.task == task, CommitRow.status == CommitStatus.SOUND)
+        .order_by(CommitRow.id.desc())
+        .limit(KEPT)
+    )
+    kept = used | set(session.scalars(newest))
+    mine = PackagesRow.task == task
+    session.execute(delete(PackagesRow).where(mine, PackagesRow.commit.not_in(kept)))
 
 
 def _record(session: Session, key: Key, packages: c.Packages, at: float | None) -> bool:
