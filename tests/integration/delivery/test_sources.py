@@ -206,6 +206,7 @@ def test_names_that_no_file_may_have_are_refused(
         "a repository within the repository": [("40000", ".GIT", inner)],
         "one file on machines": [("100644", "A.py", blob), ("100644", "a.py", blob)],
         "is none everywhere": [("100644", "a\\b", blob)],
+        "or is none": [("100644", "a" * 256, blob)],
         "one file on machines that": [("120000", "d", blob), ("40000", "d", inner)],
         "the submodule 'vendor', and submodules are not fetched": [("160000", "vendor", "1" * 40)],
     }
