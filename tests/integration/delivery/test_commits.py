@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import zipfile
 from collections.abc import Mapping
@@ -299,3 +300,26 @@ def test_packages_of_commits_that_nobody_needs_are_forgotten(
     with database.read() as session:
         left = {row.commit for row in session.query(PackagesRow)}
     assert left == {names[0], *names[3:]}, "runs use the first; the newest may be asked for"
+
+
+def test_a_full_disk_is_named_and_the_commit_may_be_checked_again(
+    world: World, repository: GitRepository
+) -> None:
+    commit = repository.commit_app("First")
+    draft(world, repository)
+    world.manager.delivery.commits.checks = FullDisk()
+    deliver(world)
+    (found,) = world.operator.commits("points")
+    assert found.status is CommitStatus.FOUND
+    assert "disk is full" in found.reason
+    for _ in range(2):
+        deliver(world)
+    (found,) = world.operator.commits("points")
+    assert found.status is CommitStatus.REFUSED
+    again = f"'fedops task commits points --check {commit[:12]}'"
+    assert found.reason.endswith(f"it was tried 3 times; {again} has it tried again")
+
+
+class FullDisk(QuickChecks):
+    def pack(self, app_dir: Path, bundle: Path) -> list[str]:
+        raise OSError(errno.ENOSPC, "No space left on device", str(bundle))

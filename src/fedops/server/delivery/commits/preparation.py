@@ -38,6 +38,7 @@ from fedops.server.delivery.transactions import Transactions
 from fedops.server.tasks import app_bundles, draft_tasks, tasks
 from fedops.server.tasks.app_bundles import Bundle
 from fedops.storage.blobs import BlobStore
+from fedops.storage.disk import disk_errors
 
 logger = logging.getLogger("fedops.server.delivery")
 
@@ -125,7 +126,7 @@ class CommitPreparation:
     def _check(self, work: CommitToCheck) -> None:
         reached("server.commit.checking")
         try:
-            with self._place() as place:
+            with disk_errors(self._mirrors.access.home), self._place() as place:
                 prepared = self._prepare(work, place)
             if self._ending:
                 return  # the next life of the server begins it anew
@@ -144,8 +145,11 @@ class CommitPreparation:
     def _later(self, work: CommitToCheck, why: str) -> None:
         """It is not the commit's fault: it gets some more turns."""
         self._not_before = self._clock() + PAUSE_SECONDS
-        again = work.checks < commit_states.MOST_CHECKS
-        self._end(work, CommitStatus.FOUND if again else CommitStatus.REFUSED, why)
+        if work.checks < commit_states.MOST_CHECKS:
+            self._end(work, CommitStatus.FOUND, why)
+            return
+        again = f"'fedops task commits {work.task} --check {work.commit[:12]}' has it tried again"
+        self._end(work, CommitStatus.REFUSED, f"{why}; it was tried {work.checks} times; {again}")
 
     def _end(self, work: CommitToCheck, status: CommitStatus, why: str) -> None:
         if self._ending:
