@@ -241,6 +241,8 @@ def test_too_many_files_are_refused(mirror: GitMirror, repository: GitRepository
         f"https://{SECRET}@example.org/x.git",
         f"ssh://ada:{SECRET}@example.org/x.git",
         f"https://example.org/x.git?private_token={SECRET}",
+        f"ada:{SECRET}@example.org:x.git",
+        f"git:{SECRET}@example.org/ada/x.git",
     ],
 )
 def test_credentials_in_a_url_are_refused_and_never_said(world: World, url: str) -> None:
