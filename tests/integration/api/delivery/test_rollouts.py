@@ -316,6 +316,19 @@ def test_a_commit_of_the_source_before_is_not_rolled_out_by_itself(world: World)
     assert len(world.operator.rollouts("mnist")) == 2
 
 
+def test_a_task_whose_policy_cannot_be_read_stops_no_other(world: World) -> None:
+    devices = begun(world, "a")
+    app = world.operator.task("mnist").bundle
+    world.operator.create_task(c.TaskCreate(name="another", bundle=app))
+    source(world, task="another")
+    with world.manager.services.db.write() as session:
+        session.get_one(SourceRow, "another").policy = {"canary": "a few"}
+    sound_commit(world, "d", app, task="another")
+    sound_commit(world, "c")
+    go_on(world, devices)
+    assert devices["a"].active == C
+
+
 def test_pinned_nothing_newer_comes_by_itself(world: World) -> None:
     devices = begun(world, "a", "b")
     world.operator.start_rollout("mnist", c.RolloutStart(commit=B, pin=True))

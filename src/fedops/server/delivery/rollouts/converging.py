@@ -64,13 +64,15 @@ class Rollouts:
                 self._converge(task)
                 self._complaints.pop(task, None)
             except FedOpsError as error:
-                self._complain(task, error)
+                self._complain(task, error.message)
+            except ValueError as error:  # a policy that an earlier FedOps wrote, for example
+                self._complain(task, f"its rollouts stand still: {error}")
 
-    def _complain(self, task: str, error: FedOpsError) -> None:
+    def _complain(self, task: str, text: str) -> None:
         """Once, not at every look."""
-        if self._complaints.get(task) != error.message:
-            logger.warning("task '%s': %s", task, error.message)
-        self._complaints[task] = error.message
+        if self._complaints.get(task) != text:
+            logger.warning("task '%s': %s", task, text)
+        self._complaints[task] = text
 
     @contextmanager
     def _write(self) -> Iterator[Session]:
