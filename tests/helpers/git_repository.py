@@ -77,10 +77,11 @@ def app_files(
 class GitRepository:
     """Of one folder. Every commit is made by the same person."""
 
-    def __init__(self, folder: Path, branch: str = "main") -> None:
+    def __init__(self, folder: Path, branch: str = "main", names: str = "sha1") -> None:
+        """``names``: how Git names what is in it: ``sha1``, ``sha256``."""
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
-        self.git("init", "--quiet", f"--initial-branch={branch}")
+        self.git("init", "--quiet", f"--initial-branch={branch}", f"--object-format={names}")
 
     @property
     def url(self) -> str:

@@ -293,8 +293,8 @@ TASK_TRANSITIONS: Mapping[TaskStatus, frozenset[TaskStatus]] = {
 _C, _L, _D = CommitStatus, RolloutStatus, DeploymentStatus
 COMMIT_TRANSITIONS: Mapping[CommitStatus, frozenset[CommitStatus]] = {
     _C.FOUND: frozenset({_C.CHECKING, _C.SKIPPED}),
-    # Found again: the server went down while it was checked.
-    _C.CHECKING: frozenset({_C.SOUND, _C.REFUSED, _C.FOUND}),
+    # Found again: the server went down while it was checked. Skipped: its source was given up meanwhile.
+    _C.CHECKING: frozenset({_C.SOUND, _C.REFUSED, _C.FOUND, _C.SKIPPED}),
     _C.SOUND: frozenset(),
     # A person asks for another check: what was missing may be there now.
     _C.REFUSED: frozenset({_C.FOUND}),

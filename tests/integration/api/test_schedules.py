@@ -250,11 +250,19 @@ def test_other_code_fires_once_and_a_rollout_is_waited_for(ready: World) -> None
     assert [status for status, _ in firings(ready)] == [F.PROMOTED]
 
 
-def _rollout(world: World, status: RolloutStatus) -> None:
+def test_a_rollout_that_waits_for_a_window_keeps_nobody_from_training(ready: World) -> None:
+    put(ready)
+    _rollout(ready, RolloutStatus.WAVING, hold="outside of the windows in which devices may switch")
+    step(ready, 3_600)
+    step(ready)
+    assert [status for status, _ in firings(ready)] == [F.RUNNING]
+
+
+def _rollout(world: World, status: RolloutStatus, hold: str = "") -> None:
     now = world.clock()
     with world.manager.services.db.write() as session:
         row = session.get(RolloutRow, 1) or RolloutRow(task="mnist", commit="c" * 40, policy={})
-        row.status, row.status_since, row.wave_since = status, now, now
+        row.status, row.status_since, row.wave_since, row.hold = status, now, now, hold
         row.created_at = now
         session.add(row)
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import errno
 import subprocess
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
-from delivery_steps import check_quickly, deliver, draft, event_names
+from delivery_steps import QuickChecks, check_quickly, deliver, draft, event_names
 from git_repository import GitRepository
 from managing import World, idle
 
 from fedops.core import contracts as c
-from fedops.core.errors import Conflict
+from fedops.core.errors import Conflict, Unavailable
 from fedops.core.states import CommitStatus, TaskStatus
-from fedops.server.database.tables import CommitRow, RemovalRow
-from fedops.server.delivery.commits import commit_states
+from fedops.server.database.tables import CommitRow, PackagesRow, RemovalRow
+from fedops.server.delivery.commits import commit_states, preparation
+from fedops.server.delivery.commits.checking import Checked
 from fedops.server.delivery.commits.commit_pack import KEPT
+from fedops.server.delivery.packages import commit_packages
 
 pytest.importorskip("sklearn", reason="the app here uses scikit-learn")
 
@@ -186,6 +191,69 @@ def test_a_server_that_ends_while_it_checks_begins_again_three_times(
     assert "the server ended 3 times while it was checked" in found.reason
 
 
+def test_a_check_whose_end_could_not_be_kept_is_begun_again(
+    world: World, repository: GitRepository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    check_quickly(world)
+    repository.commit_app("First")
+    draft(world, repository)
+    world.manager.delivery.look_at_sources()
+    commits = world.manager.delivery.commits
+    with monkeypatch.context() as patched:
+
+        def no_turn(*_: object) -> None:
+            raise Unavailable("the database is busy")
+
+        patched.setattr(preparation, "record_sound", no_turn)
+        patched.setattr(commits, "_end", no_turn)
+        with pytest.raises(Unavailable):
+            world.manager.delivery.check_commits()
+    (found,) = world.operator.commits("points")
+    assert found.status is CommitStatus.CHECKING
+    deliver(world)
+    (found,) = world.operator.commits("points")
+    assert found.status is CommitStatus.SOUND
+
+
+@pytest.mark.parametrize("removed", [True, False])
+def test_a_commit_of_a_source_that_was_given_up_does_not_become_the_tasks(
+    world: World, repository: GitRepository, tmp_path: Path, removed: bool
+) -> None:
+    repository.commit_app("First")
+    draft(world, repository)
+    other = GitRepository(tmp_path / "other")
+    other.commit_app("Another")
+
+    class Meanwhile(QuickChecks):
+        def check(self, bundle: Path, config: Mapping[str, Any]) -> Checked:
+            if removed:
+                world.operator.remove_source("points")
+            else:
+                world.operator.set_source("points", c.SourceSet(url=other.url))
+            return super().check(bundle, config)
+
+    world.manager.delivery.commits.checks = Meanwhile()
+    deliver(world)
+    (found,) = world.operator.commits("points")
+    assert (found.status, found.reason) == (
+        CommitStatus.SKIPPED,
+        "the task has another source now, or none",
+    )
+    assert world.operator.task("points").status is TaskStatus.DRAFT
+
+
+def test_what_waits_is_passed_over_when_the_source_is_another(
+    world: World, repository: GitRepository
+) -> None:
+    check_quickly(world)
+    repository.commit_app("First")
+    draft(world, repository)
+    world.manager.delivery.look_at_sources()
+    world.operator.set_source("points", c.SourceSet(url="http://127.0.0.1:1/x.git"))
+    (found,) = world.operator.commits("points")
+    assert (found.status, found.reason) == (CommitStatus.SKIPPED, "the source is another one now")
+
+
 def test_only_the_newest_packs_are_kept(world: World, repository: GitRepository) -> None:
     check_quickly(world)
     draft(world, repository)
@@ -195,8 +263,8 @@ def test_only_the_newest_packs_are_kept(world: World, repository: GitRepository)
     with world.manager.services.db.read() as session:
         packs = [row.pack is not None for row in session.query(CommitRow).order_by(CommitRow.id)]
         given_up = session.query(RemovalRow).count()
-    assert packs == [False, False, *[True] * KEPT]
-    assert given_up == 2
+    assert packs == [True, False, *[True] * KEPT], "runs use the first"
+    assert given_up == 1
 
 
 def test_a_plain_folder_is_followed_by_the_digest_of_its_files(
@@ -215,3 +283,43 @@ def test_a_plain_folder_is_followed_by_the_digest_of_its_files(
     deliver(world)
     assert world.operator.commits("points")[0].status is CommitStatus.REFUSED
     assert world.operator.task("points").bundle == found.bundle
+
+
+def test_packages_of_commits_that_nobody_needs_are_forgotten(
+    world: World, repository: GitRepository
+) -> None:
+    check_quickly(world)
+    draft(world, repository)
+    database, names = world.manager.services.db, []
+    for number in range(commit_packages.KEPT + 3):
+        names.append(repository.commit_app(f"Number {number}", version=f"1.0.{number}"))
+        with database.write() as session:
+            row = PackagesRow(task="points", commit=names[-1], platform="3.11/x", packages={}, at=0)
+            session.add(row)
+        deliver(world)
+    with database.read() as session:
+        left = {row.commit for row in session.query(PackagesRow)}
+    assert left == {names[0], *names[3:]}, "runs use the first; the newest may be asked for"
+
+
+def test_a_full_disk_is_named_and_the_commit_may_be_checked_again(
+    world: World, repository: GitRepository
+) -> None:
+    commit = repository.commit_app("First")
+    draft(world, repository)
+    world.manager.delivery.commits.checks = FullDisk()
+    deliver(world)
+    (found,) = world.operator.commits("points")
+    assert found.status is CommitStatus.FOUND
+    assert "disk is full" in found.reason
+    for _ in range(2):
+        deliver(world)
+    (found,) = world.operator.commits("points")
+    assert found.status is CommitStatus.REFUSED
+    again = f"'fedops task commits points --check {commit[:12]}'"
+    assert found.reason.endswith(f"it was tried 3 times; {again} has it tried again")
+
+
+class FullDisk(QuickChecks):
+    def pack(self, app_dir: Path, bundle: Path) -> list[str]:
+        raise OSError(errno.ENOSPC, "No space left on device", str(bundle))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
@@ -44,6 +45,21 @@ def test_a_ref_is_a_branch_a_tag_a_commit_or_what_the_repository_names(
     assert (found.subject, found.author) == ("Second", "Ada <ada@example.org>")
     assert not mirror.look(repository.url, "other/one", first).rewritten
     assert mirror.look(f"file://{repository.url}", "main", second).commit == first
+
+
+def test_a_repository_with_long_names_is_read_and_may_take_the_place_of_another(
+    mirror: GitMirror, repository: GitRepository, tmp_path: Path
+) -> None:
+    repository.commit("First", {"a.py": "1"})
+    mirror.look(repository.url, "", None)
+    shutil.rmtree(repository.folder)
+    again = GitRepository(repository.folder, names="sha256")
+    first = again.commit("First", {"a.py": "1"})
+    second = again.commit("Second", {"a.py": "2"})
+    assert len(second) == 64
+    assert mirror.look(again.url, "", None).commit == second
+    mirror.fetch_commit(again.url, first)
+    assert Checkout(tmp_path / "files").add(mirror, second, "").joinpath("a.py").read_text() == "2"
 
 
 @pytest.mark.parametrize(
@@ -190,6 +206,7 @@ def test_names_that_no_file_may_have_are_refused(
         "a repository within the repository": [("40000", ".GIT", inner)],
         "one file on machines": [("100644", "A.py", blob), ("100644", "a.py", blob)],
         "is none everywhere": [("100644", "a\\b", blob)],
+        "or is none": [("100644", "a" * 256, blob)],
         "one file on machines that": [("120000", "d", blob), ("40000", "d", inner)],
         "the submodule 'vendor', and submodules are not fetched": [("160000", "vendor", "1" * 40)],
     }
@@ -224,6 +241,8 @@ def test_too_many_files_are_refused(mirror: GitMirror, repository: GitRepository
         f"https://{SECRET}@example.org/x.git",
         f"ssh://ada:{SECRET}@example.org/x.git",
         f"https://example.org/x.git?private_token={SECRET}",
+        f"ada:{SECRET}@example.org:x.git",
+        f"git:{SECRET}@example.org/ada/x.git",
     ],
 )
 def test_credentials_in_a_url_are_refused_and_never_said(world: World, url: str) -> None:
@@ -251,6 +270,36 @@ def test_what_is_no_source_is_refused(
     world.task("mnist")
     with pytest.raises(kind, match=words):
         world.operator.set_source("mnist", c.SourceSet(url=url.replace("HOME", home)))
+
+
+@pytest.mark.parametrize(
+    ("windows", "words"),
+    [
+        ({"allow": [{"cron": "0 25 * * *", "minutes": 60}]}, "'0 25 * * *' is no cron expression"),
+        ({"deny": [{"cron": "0 22 * *", "minutes": 60}]}, "it has five fields"),
+        ({"zone": "Mars/Olympus"}, "there is no time zone 'Mars/Olympus'"),
+    ],
+)
+def test_windows_that_nobody_understands_are_refused_at_once(
+    world: World, repository: GitRepository, windows: dict[str, object], words: str
+) -> None:
+    repository.commit_app("First")
+    draft(world, repository)
+    body = c.SourceSet.model_validate({"url": repository.url, "policy": {"windows": windows}})
+    with pytest.raises(Invalid) as caught:
+        world.operator.set_source("points", body)
+    assert words in caught.value.message
+    assert world.operator.look_at_source("points").policy == c.RolloutPolicy()
+
+
+def test_a_policy_that_is_not_named_stays_as_it_is(world: World, repository: GitRepository) -> None:
+    repository.commit_app("First")
+    careful = c.RolloutPolicy(canary="10%", approval="each")
+    draft(world, repository, policy=careful)
+    found = world.operator.set_source("points", c.SourceSet(url=repository.url, poll_seconds=5.0))
+    assert (found.poll_seconds, found.policy) == (5.0, careful)
+    usual = c.SourceSet(url=repository.url, policy=c.RolloutPolicy())
+    assert world.operator.set_source("points", usual).policy == c.RolloutPolicy()
 
 
 def test_a_problem_is_said_once_tried_again_later_and_forgotten(

@@ -84,7 +84,8 @@ class SourceSet(Request):
     subfolder: str = Field(default="", max_length=500)
     #: How often it is looked at; 0: only when a hook or a person says so. Seconds.
     poll_seconds: float = Field(default=60.0, ge=0, le=604_800, allow_inf_nan=False)
-    policy: RolloutPolicy = RolloutPolicy()
+    #: None: as it was; of a task that has no source yet, the usual one.
+    policy: RolloutPolicy | None = None
 
     @model_validator(mode="after")
     def _is_no_option(self) -> SourceSet:

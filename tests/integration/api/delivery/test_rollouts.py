@@ -14,6 +14,9 @@ from fedops.core import contracts as c
 from fedops.core.contracts.assignments import PROTOCOL, PROTOCOL_HEADER
 from fedops.core.errors import Conflict, NotFound
 from fedops.core.states import CommitStatus, DeploymentHealth, RolloutStatus
+from fedops.server.database.tables import SourceRow
+from fedops.server.delivery.repositories.found import Found
+from fedops.server.delivery.sources import task_sources
 from fedops.testing.light_deployments import Fate
 
 R, H = RolloutStatus, DeploymentHealth
@@ -259,6 +262,71 @@ def test_a_newer_commit_supersedes_one_that_is_on_its_way(world: World) -> None:
         go_on(world, devices, 11.0)
     assert actual(world) == dict.fromkeys("abc", "d")
     assert delivery(world).rollout.previous == B
+
+
+def source_names(world: World, commit: str) -> None:
+    """A look at the source finds this commit at its ref."""
+    world.clock.advance(60.0)
+    now = world.clock()
+    with world.manager.services.db.write() as session:
+        row = session.get_one(SourceRow, "mnist")
+        as_set = (row.task, row.url, row.ref, row.subfolder, row.poll_seconds)
+        due = task_sources.DueSource(*as_set, row.commit, row.changed_at)
+        task_sources.record_look(session, due, Found(commit, rewritten=True), now, now)
+
+
+def test_devices_follow_a_ref_that_goes_back_to_a_commit_that_was_good(world: World) -> None:
+    devices = begun(world, "a", "b")
+    sound_commit(world, "c")
+    for _ in range(3):
+        go_on(world, devices, 11.0)
+    assert actual(world) == {"a": "c", "b": "c"}
+    source_names(world, B)
+    assert world.operator.start_rollout("mnist", c.RolloutStart()).commit == B
+    for _ in range(3):
+        go_on(world, devices, 11.0)
+    assert actual(world) == {"a": "b", "b": "b"}
+    assert (delivery(world).runs_use, delivery(world).rollout.previous) == (B, C)
+    source_names(world, C)
+    go_on(world, devices)
+    assert (delivery(world).rollout.commit, devices["a"].active) == (C, C), "nobody has to ask"
+
+
+def test_who_rolls_out_an_older_commit_keeps_it(world: World) -> None:
+    devices = begun(world, "a")
+    sound_commit(world, "c")
+    for _ in range(3):
+        go_on(world, devices, 11.0)
+    world.operator.start_rollout("mnist", c.RolloutStart(commit=B))
+    for _ in range(3):
+        go_on(world, devices, 11.0)
+    assert delivery(world).rollout.commit == B
+
+
+def test_a_commit_of_the_source_before_is_not_rolled_out_by_itself(world: World) -> None:
+    devices = begun(world, "a")
+    devices["a"].deployment.fate = bad_c
+    sound_commit(world, "c")
+    for _ in range(3):
+        go_on(world, devices, 11.0)
+    assert delivery(world).rollout.status is R.STOPPED
+    policy = c.RolloutPolicy(judged_seconds=0.0)
+    world.operator.set_source("mnist", c.SourceSet(url="https://example.org/x.git", policy=policy))
+    go_on(world, devices)
+    assert len(world.operator.rollouts("mnist")) == 2
+
+
+def test_a_task_whose_policy_cannot_be_read_stops_no_other(world: World) -> None:
+    devices = begun(world, "a")
+    app = world.operator.task("mnist").bundle
+    world.operator.create_task(c.TaskCreate(name="another", bundle=app))
+    source(world, task="another")
+    with world.manager.services.db.write() as session:
+        session.get_one(SourceRow, "another").policy = {"canary": "a few"}
+    sound_commit(world, "d", app, task="another")
+    sound_commit(world, "c")
+    go_on(world, devices)
+    assert devices["a"].active == C
 
 
 def test_pinned_nothing_newer_comes_by_itself(world: World) -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 from managing import Device, World
+from sqlalchemy import update
 from toy_fedops import toy_fedops
 from toy_wheels import toy_wheel
 
+from fedops.core import contracts as c
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid, NotFound
 from fedops.core.states import CommitStatus
 from fedops.environments.lock_file import LockedWheel
@@ -118,6 +120,24 @@ def test_packages_that_are_not_to_be_had_are_refused_with_the_reason(
     assert "no-such-thing was not found" in found.reason
     assert any(event.name == "packages.refused" for event in world.operator.events())
     assert preparation.ensure("mnist", BROKEN, HERE) == found
+
+
+def test_refused_packages_are_chosen_anew_when_the_commit_is_tried_again(
+    world: World, device: Device, preparation: PackagePreparation, packages: Path
+) -> None:
+    services, app = world.manager.services, world.operator.task("mnist").bundle
+    with services.db.write() as session:
+        session.execute(update(CommitRow).values(bundle=app))
+    world.operator.start_rollout("mnist", c.RolloutStart(commit=BROKEN))
+    assert preparation.ensure("mnist", BROKEN, HERE).status == "refused"
+    toy_wheel(packages, "no_such_thing")
+    world.operator.start_rollout("mnist", c.RolloutStart(commit=BROKEN))
+    assert device.packages("mnist", BROKEN, HERE).status == "refused", "nobody asked for it"
+    world.operator.start_rollout("mnist", c.RolloutStart(commit=BROKEN, again=True))
+    assert device.packages("mnist", BROKEN, HERE).status == "preparing"
+    preparation.step()
+    found = device.packages("mnist", BROKEN, HERE)
+    assert (found.status, found.reason) == ("ready", "")
 
 
 def test_an_index_out_of_reach_is_tried_again_later(

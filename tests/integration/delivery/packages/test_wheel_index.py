@@ -20,9 +20,13 @@ from toy_fedops import VERSION, toy_fedops
 from toy_wheels import toy_wheel
 
 from fedops.cli.access.install_lines import install_lines
-from fedops.core.errors import Conflict, Invalid
+from fedops.core.errors import Conflict, Invalid, Unavailable
 from fedops.server.app import create_app, front
-from fedops.server.delivery.packages.wheel_index import MAX_PLATFORMS, WheelIndex
+from fedops.server.delivery.packages.wheel_index import (
+    FAILED_SECONDS,
+    MAX_PLATFORMS,
+    WheelIndex,
+)
 from fedops.server.tls.certificates import Certificates
 from fedops.server.tls.endpoint import ca_fingerprint
 from fedops.settings import ServerSettings
@@ -135,6 +139,24 @@ def test_strangers_have_it_prepared_for_a_few_platforms_only(
         index.wheels(HERE, wait=60)
     with pytest.raises(Invalid):
         index.wheels("3.11/x86_64-plan9", wait=60)
+
+
+def test_platforms_that_failed_take_no_place_for_ever(packages: Path, tmp_path: Path) -> None:
+    seconds, away = [0.0], [True]
+
+    def own(folder: Path) -> Path:
+        if away[0]:
+            raise Unavailable("the disk is full")
+        return toy_fedops(folder)
+
+    index = WheelIndex(tmp_path / "home", monotonic=lambda: seconds[0], own=own)
+    for number in range(MAX_PLATFORMS):
+        with pytest.raises(Unavailable):
+            index.wheels(f"3.{number + 20}/x86_64-windows", wait=60)
+    with pytest.raises(Conflict):
+        index.wheels(HERE, wait=60)
+    seconds[0], away[0] = FAILED_SECONDS + 1, False
+    assert index.wheels(HERE, wait=60)
 
 
 # --- the lines -------------------------------------------------------------------------------

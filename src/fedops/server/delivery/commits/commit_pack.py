@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sqlalchemy import select
+from sqlalchemy import select, union
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import BlobRef
 from fedops.core.errors import Unavailable
 from fedops.server.database import blob_rows
-from fedops.server.database.tables import CommitRow, DeploymentRow, RolloutRow
+from fedops.server.database.tables import CommitRow, DeploymentRow, RolloutRow, RunRow, TaskRow
 from fedops.server.delivery.repositories.git_command import GitFailed, ask_mirror, running
 from fedops.server.delivery.repositories.git_mirror import GitMirror
 from fedops.storage.blobs import BlobStore
@@ -53,20 +53,32 @@ def _packed(mirror: GitMirror, commit: str) -> Iterator[bytes]:
             yield block
 
 
-def give_up_old_packs(session: Session, task: str, now: float) -> None:
-    """Packs that no device needs any more are not kept: each may be as large as the repository."""
-    rolled_out = select(RolloutRow.commit).where(
-        RolloutRow.task == task, RolloutRow.ended_at.is_(None)
+def commits_in_use(session: Session, task: str) -> set[str]:
+    """Of a task: what devices run or are to run, may go back to, and what its runs use, now and next."""
+    one, going = RolloutRow, RolloutRow.ended_at.is_(None)
+    on_devices = [
+        *(select(column).where(one.task == task, going) for column in (one.commit, one.previous)),
+        *(
+            select(column).where(DeploymentRow.task == task)
+            for column in (DeploymentRow.desired, DeploymentRow.actual)
+        ),
+    ]
+    apps = select(RunRow.bundle).where(RunRow.task == task, RunRow.ended_at.is_(None))
+    apps_of_runs = apps.union(select(TaskRow.bundle).where(TaskRow.name == task))
+    of_runs = select(CommitRow.commit).where(
+        CommitRow.task == task, CommitRow.bundle.in_(apps_of_runs)
     )
-    wanted = select(DeploymentRow.desired).where(DeploymentRow.task == task)
-    running_ = select(DeploymentRow.actual).where(DeploymentRow.task == task)
+    return {commit for commit in session.scalars(union(of_runs, *on_devices)) if commit}
+
+
+def give_up_old_packs(session: Session, task: str, used: set[str], now: float) -> None:
+    """Packs that no device needs any more are not kept: each may be as large as the repository."""
     query = (
         select(CommitRow)
         .where(CommitRow.task == task, CommitRow.pack.is_not(None))
         .order_by(CommitRow.id.desc())
         .offset(KEPT)
     )
-    used = set(session.scalars(rolled_out.union(wanted, running_)))
     old = [row for row in session.scalars(query) if row.commit not in used]
     packs = {row.pack for row in old if row.pack is not None}
     for row in old:

@@ -71,6 +71,12 @@ def next_to_check(session: Session, now: float) -> CommitToCheck | None:
     return _to_check(session, row)
 
 
+def is_any_checked(session: Session) -> bool:
+    """Whether somebody has begun to check a commit and has not said what came of it."""
+    query = select(CommitRow.id).where(CommitRow.status == CommitStatus.CHECKING)
+    return session.scalars(query.limit(1)).first() is not None
+
+
 def begin_anew(session: Session, now: float) -> None:
     """Who was checking is gone: its commits wait again, or are refused if that happened too often."""
     for row in session.scalars(select(CommitRow).where(CommitRow.status == CommitStatus.CHECKING)):

@@ -19,12 +19,17 @@ from fedops.core.reasons.durations import pluralised
 from fedops.core.states import CommitStatus, TaskStatus
 from fedops.failpoints import reached
 from fedops.server.database import blob_rows
-from fedops.server.database.tables import CommitRow, TaskRow
+from fedops.server.database.tables import CommitRow, SourceRow, TaskRow
 from fedops.server.delivery.commits import commit_states
 from fedops.server.delivery.commits.checking import AppChecks, Checked
 from fedops.server.delivery.commits.commit_changes import changes_between
-from fedops.server.delivery.commits.commit_pack import give_up_old_packs, store_pack
+from fedops.server.delivery.commits.commit_pack import (
+    commits_in_use,
+    give_up_old_packs,
+    store_pack,
+)
 from fedops.server.delivery.commits.commit_states import CommitToCheck
+from fedops.server.delivery.packages.commit_packages import forget_old
 from fedops.server.delivery.repositories.app_layout import LaidOut, lay_out_commit, without_place
 from fedops.server.delivery.repositories.folder_source import lay_out_folder
 from fedops.server.delivery.repositories.mirrors import Mirrors
@@ -33,6 +38,7 @@ from fedops.server.delivery.transactions import Transactions
 from fedops.server.tasks import app_bundles, draft_tasks, tasks
 from fedops.server.tasks.app_bundles import Bundle
 from fedops.storage.blobs import BlobStore
+from fedops.storage.disk import disk_errors
 
 logger = logging.getLogger("fedops.server.delivery")
 
@@ -86,16 +92,12 @@ class CommitPreparation:
         self._private = private
         self._limits = limits
         self._clock = clock
-        self._begun = False
         self._ending = False
         self._not_before = float("-inf")
 
     def step(self) -> None:
         """Check the commits that wait, until none does."""
-        if not self._begun:
-            with self._transactions.write() as session:
-                commit_states.begin_anew(session, self._clock())
-            self._begun = True
+        self._begin_anew()
         while not self._ending and (work := self._next()) is not None:
             self._check(work)
 
@@ -103,9 +105,13 @@ class CommitPreparation:
         """The server ends, and with it the child that checks: what that says does not count any more."""
         self._ending = True
 
-    def stand_by(self) -> None:
-        """Another Server Manager does it now. If it is this one's turn again, it begins anew."""
-        self._begun = False
+    def _begin_anew(self) -> None:
+        """Nothing is checked between two steps: whoever was at it is gone, or could not say how it ended."""
+        with self._transactions.read() as session:
+            if not commit_states.is_any_checked(session):
+                return
+        with self._transactions.write() as session:
+            commit_states.begin_anew(session, self._clock())
 
     def _next(self) -> CommitToCheck | None:
         now = self._clock()
@@ -120,7 +126,7 @@ class CommitPreparation:
     def _check(self, work: CommitToCheck) -> None:
         reached("server.commit.checking")
         try:
-            with self._place() as place:
+            with disk_errors(self._mirrors.access.home), self._place() as place:
                 prepared = self._prepare(work, place)
             if self._ending:
                 return  # the next life of the server begins it anew
@@ -139,8 +145,11 @@ class CommitPreparation:
     def _later(self, work: CommitToCheck, why: str) -> None:
         """It is not the commit's fault: it gets some more turns."""
         self._not_before = self._clock() + PAUSE_SECONDS
-        again = work.checks < commit_states.MOST_CHECKS
-        self._end(work, CommitStatus.FOUND if again else CommitStatus.REFUSED, why)
+        if work.checks < commit_states.MOST_CHECKS:
+            self._end(work, CommitStatus.FOUND, why)
+            return
+        again = f"'fedops task commits {work.task} --check {work.commit[:12]}' has it tried again"
+        self._end(work, CommitStatus.REFUSED, f"{why}; it was tried {work.checks} times; {again}")
 
     def _end(self, work: CommitToCheck, status: CommitStatus, why: str) -> None:
         if self._ending:
@@ -230,6 +239,11 @@ def record_sound(session: Session, work: CommitToCheck, prepared: Prepared, now:
     row = session.get_one(CommitRow, work.id)
     if row.status is not CommitStatus.CHECKING:
         return
+    source = session.get(SourceRow, work.task)
+    if source is None or source.url != work.url:
+        why = "the task has another source now, or none"
+        commit_states.move(session, row, CommitStatus.SKIPPED, why, now)
+        return
     if row.subfolder != work.subfolder:
         why = "the app's folder was changed while it was checked"
         commit_states.move(session, row, CommitStatus.FOUND, why, now, checks=0)
@@ -250,7 +264,9 @@ def record_sound(session: Session, work: CommitToCheck, prepared: Prepared, now:
         requirements=prepared.requirements,
         changes=prepared.changes.model_dump(mode="json"),
     )
-    give_up_old_packs(session, work.task, now)
+    used = commits_in_use(session, work.task)
+    give_up_old_packs(session, work.task, used, now)
+    forget_old(session, work.task, used)
     task = session.get_one(TaskRow, work.task)
     if task.bundle is None:
         assert task.status is not TaskStatus.READY

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.orm import Session
 
 from fedops.core import contracts as c
@@ -19,7 +19,9 @@ from fedops.server.events import event_log
 
 #: A commit is prepared for so many platforms: who asks for others is told so.
 MAX_PLATFORMS = 20
-_PREPARING = "preparing"
+#: The packages of so many of a task's newest commits stay, beside those of commits that are in use.
+KEPT = 5
+_PREPARING, _REFUSED = "preparing", "refused"
 ASKED = c.Packages(status=_PREPARING, reason="its packages are being chosen and fetched")
 
 
@@ -131,8 +133,8 @@ def record_prepared(
 
 
 def record_refused(session: Session, key: Key, reason: str, now: float) -> None:
-    """They are not to be had, and will not be for this commit."""
-    if _record(session, key, c.Packages(status="refused", reason=reason), now):
+    """They are not to be had, and will not be for this commit unless a person has it tried again."""
+    if _record(session, key, c.Packages(status=_REFUSED, reason=reason), now):
         text = f"commit {key.commit[:12]} on {key.platform}: {reason}"
         _log(session, key, "packages.refused", text, now)
 
@@ -156,6 +158,27 @@ def forget_others(session: Session, own: str) -> None:
         names = [wheel["name"] for wheel in row.packages.get("wheels", ())]
         if row.packages.get("status") != _PREPARING and own not in names:
             session.delete(row)
+
+
+def forget_refused(session: Session, task: str, commit: str) -> None:
+    """The commit is tried again: what was refused is chosen anew when it is asked for."""
+    query = select(PackagesRow).where(PackagesRow.task == task, PackagesRow.commit == commit)
+    for row in session.scalars(query):
+        if row.packages.get("status") == _REFUSED:
+            session.delete(row)
+
+
+def forget_old(session: Session, task: str, used: set[str]) -> None:
+    """Packages of old commits go, unless these are ``used``. Whoever asks for them has them chosen anew."""
+    newest = (
+        select(CommitRow.commit)
+        .where(CommitRow.task == task, CommitRow.status == CommitStatus.SOUND)
+        .order_by(CommitRow.id.desc())
+        .limit(KEPT)
+    )
+    kept = used | set(session.scalars(newest))
+    mine = PackagesRow.task == task
+    session.execute(delete(PackagesRow).where(mine, PackagesRow.commit.not_in(kept)))
 
 
 def _record(session: Session, key: Key, packages: c.Packages, at: float | None) -> bool:

@@ -9,6 +9,7 @@ import hashlib
 import logging
 import shutil
 import sys
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -26,7 +27,7 @@ from fedops.environments.platform_names import platform_name
 from fedops.environments.wheel_store import WheelStore
 from fedops.platforms.confinement import show_to_all
 from fedops.server.database.database import Database
-from fedops.server.database.tables import CommitRow
+from fedops.server.database.tables import CommitRow, RunRow
 from fedops.server.delivery.packages.preparing import PackagePreparation
 from fedops.storage.blobs import BlobStore
 
@@ -72,8 +73,18 @@ def commit_of_bundle(session: Session, task: str, bundle: str) -> str | None:
     return session.scalars(query.order_by(CommitRow.id.desc()).limit(1)).first()
 
 
+def commits_in_use(session: Session) -> set[Key]:
+    """Task and commit of the apps whose runs are not over."""
+    same = (RunRow.task == CommitRow.task) & (RunRow.bundle == CommitRow.bundle)
+    query = select(CommitRow.task, CommitRow.commit).join(RunRow, same)
+    return {(task, commit) for task, commit in session.execute(query.where(_GOES_ON))}
+
+
+_GOES_ON = RunRow.ended_at.is_(None)
+
+
 class EngineEnvironments:
-    """Used by one thread, the scheduler's. ``shown``: to another user, who runs the code of apps."""
+    """Asked by one thread, the scheduler's. ``shown``: to another user, who runs the code of apps."""
 
     def __init__(
         self,
@@ -90,6 +101,8 @@ class EngineEnvironments:
         self._folder = folder
         self._shown = shown
         self._known: dict[Key, _Building] = {}
+        #: For what is known: the thread that builds forgets what no run needs any more.
+        self._guard = threading.Lock()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="engine-environments")
         #: Called when one is ready, or cannot be.
         self.changed: Callable[[], None] = lambda: None
@@ -105,9 +118,10 @@ class EngineEnvironments:
         if commit is None:
             return EngineEnvironment()
         key = (task, commit)
-        building = self._known.get(key)
-        if building is None or (building.again_at or float("inf")) <= time.monotonic():
-            building = self._known[key] = self._begin(key)
+        with self._guard:
+            building = self._known.get(key)
+            if building is None or (building.again_at or float("inf")) <= time.monotonic():
+                building = self._known[key] = self._begin(key)
         return self._state_of(key, building)
 
     def _state_of(self, key: Key, building: _Building) -> EngineEnvironment:
@@ -121,7 +135,8 @@ class EngineEnvironments:
         )
         what = f"the environment of commit {key[1][:10]} cannot be built: {said}"
         if isinstance(error, Invalid):
-            del self._known[key]
+            with self._guard:
+                self._known.pop(key, None)
             raise Invalid(what)
         building.again_at = building.again_at or time.monotonic() + RETRY_SECONDS
         return EngineEnvironment(why=f"{what}; it is tried again")
@@ -160,13 +175,26 @@ class EngineEnvironments:
         return environment_python(target)
 
     def _clean(self, newest: Path, digests: set[str]) -> None:
-        """Of those that no run asks for any more, a few stay: the next commit may go back to one."""
-        used = {self._result(one) for one in self._known.values()} | {newest}
+        """Of those that no run needs any more, a few stay: the next commit may go back to one."""
+        with self._guard:
+            self._forget_unneeded()
+            used = {self._result(one) for one in self._known.values()} | {newest}
         others = [p for p in self._folder.iterdir() if p.is_dir() and not p.name.startswith(".")]
         idle = sorted((p for p in others if p not in used), key=lambda p: p.stat().st_mtime)
-        for old in idle[:-KEPT]:
+        unneeded = idle[:-KEPT]
+        if unneeded:  # the cache would grow for ever; what is linked into environments stays there
+            unneeded.append(self._folder / _CACHE)
+        for old in unneeded:
             shutil.rmtree(old, ignore_errors=True)
         WheelStore(self._folder / _WHEELS).free(digests)  # an environment has links of its own
+
+    def _forget_unneeded(self) -> None:
+        """Whoever asks for one of them again has it built again, if it is not there any more."""
+        with self._db.read() as session:
+            needed = commits_in_use(session)
+        for key, one in list(self._known.items()):
+            if one.future.done() and key not in needed:
+                del self._known[key]
 
     def _result(self, building: _Building) -> Path | None:
         future = building.future

@@ -128,9 +128,9 @@ class WheelIndex:
     # --- preparing -----------------------------------------------------------------------------
 
     def _begin(self, platform: str) -> _Preparation:
+        self._forget_over()
         going = self._going.get(platform)
-        lately = going is not None and self._monotonic() - going.failed_at < FAILED_SECONDS
-        if going is not None and (lately or not going.over.is_set()):
+        if going is not None:
             return going
         files = {file.stem for file in self._folder.glob("*.json")} | {*map(_stem, self._going)}
         if len(files - {_stem(platform)}) >= MAX_PLATFORMS:
@@ -141,6 +141,13 @@ class WheelIndex:
         going = self._going[platform] = _Preparation()
         in_thread(self._run, platform, going, name="index")
         return going
+
+    def _forget_over(self) -> None:
+        """What failed a while ago is tried again, and takes the place of no other platform meanwhile."""
+        for platform, one in list(self._going.items()):
+            lately = self._monotonic() - one.failed_at < FAILED_SECONDS
+            if one.over.is_set() and (one.error is None or not lately):
+                del self._going[platform]
 
     def _run(self, platform: str, going: _Preparation) -> None:
         error: FedOpsError | None = None

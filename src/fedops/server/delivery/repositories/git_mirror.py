@@ -25,6 +25,8 @@ _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _KEPT = "refs/commits/"
 _BRANCH, _TAG = "refs/heads/", "refs/tags/"
 _PEELED = "^{}"
+#: How a mirror is made whose names are the longer ones.
+_SHA256 = "--object-format=sha256"
 _NAMED = 20
 _SUBJECT, _AUTHOR = 300, 200
 _FETCH = (
@@ -60,9 +62,9 @@ class GitMirror:
             Unavailable: it cannot be reached, or Git is not installed.
             Invalid: it is too large.
         """
-        self._prepare(url)
         refs = self._refs(url)
         name, commit = resolve_ref(refs, ref, url)
+        self._prepare(url, next(iter(refs.values())))
         if not self.has(commit):
             self._fetch(url, name, commit)
         commit = self._peeled(commit)
@@ -71,7 +73,7 @@ class GitMirror:
 
     def fetch_commit(self, url: str, commit: str) -> None:
         """Have a commit here that was found before. Raises as ``look`` does."""
-        self._prepare(url)
+        self._prepare(url, commit)
         if not self.has(commit):
             self._fetch(url, commit, commit)
 
@@ -89,7 +91,10 @@ class GitMirror:
         return moved and not self.is_ancestor(str(known), commit)
 
     def _refs(self, url: str) -> dict[str, str]:
-        said = self._others(url, "ls-remote", "--", url).decode(errors="replace")
+        try:  # apart from the mirror, whose names may be of another length
+            said = ask_others(self.access, None, ("ls-remote", "--", url)).decode(errors="replace")
+        except GitFailed as failed:
+            raise in_words(failed.said, url) from None
         refs = {}
         for line in said.splitlines():
             commit, _, name = line.partition("\t")
@@ -99,17 +104,22 @@ class GitMirror:
 
     # --- fetching ------------------------------------------------------------------------------
 
-    def _prepare(self, url: str) -> None:
-        """The mirror is there, of this URL, and nothing of a fetch that was killed is left."""
-        marker = self.folder / "fedops-url"
+    def _prepare(self, url: str, name: str) -> None:
+        """The mirror is there, of this URL, and nothing of a fetch that was killed is left.
+
+        ``name``: of anything in the repository. It tells how long names are there: SHA-1 or SHA-256.
+        """
+        marker, names = self.folder / "fedops-url", _SHA256 if len(name) == 64 else ""
+        content = f"{url}\n{names}".strip()
         with contextlib.suppress(OSError):
-            if marker.read_text(encoding="utf-8") != url or self.size() > self.access.most_bytes:
+            is_another = marker.read_text(encoding="utf-8") != content
+            if is_another or self.size() > self.access.most_bytes:
                 self.forget()
         if not marker.is_file():
             self.forget()
             self.folder.mkdir(parents=True, mode=0o700)
-            self._must("init", "--quiet", "--bare")
-            marker.write_text(url, encoding="utf-8")
+            self._must("init", "--quiet", "--bare", *filter(None, [names]))
+            marker.write_text(content, encoding="utf-8")
         for pattern in ("*.lock", "refs/**/*.lock", "objects/pack/tmp_*", "objects/??/tmp_*"):
             for left in self.folder.glob(pattern):
                 left.unlink(missing_ok=True)

@@ -16,6 +16,10 @@ FOLDER = "folder:"
 _SCHEMES = ("file", "http", "https", "ssh", "git+ssh", "ssh+git")
 #: ``[user@]host:path``, as ssh has it. A name of one letter is a drive.
 _SCP_LIKE = re.compile(r"^(?:[A-Za-z0-9._-]+@)?[A-Za-z0-9][A-Za-z0-9._-]+:(?!//)[^\s]+$")
+_HOLDS_A_SECRET = (
+    "the URL of the source holds a user name or password: it would be stored and shown. Leave it out and "
+    "name a file with it in FEDOPS_SERVER_GIT_CREDENTIALS, or an ssh key in FEDOPS_SERVER_GIT_SSH_KEY"
+)
 _HEAD_PARTS = ("HEAD", "objects", "refs")
 
 
@@ -53,6 +57,8 @@ def parse_url(text: str, private: Sequence[Path] = ()) -> SourceUrl:
     if "://" in text:
         return _with_scheme(text, private)
     if _SCP_LIKE.match(text) and "::" not in text:
+        if "@" in text.partition(":")[2].partition("/")[0]:  # user:password@host
+            raise Invalid(_HOLDS_A_SECRET)
         return SourceUrl(text)
     raise Invalid(
         f"'{text[:200]}' is no source: give an absolute path, a URL (https://, ssh://, file://) or "
@@ -67,11 +73,7 @@ def _with_scheme(text: str, private: Sequence[Path]) -> SourceUrl:
     except ValueError:
         raise Invalid("the URL of the source cannot be read: is its host or port right?") from None
     if held or _names_a_secret(parts.query):
-        raise Invalid(
-            "the URL of the source holds a user name or password: it would be stored and shown. Leave it "
-            "out and name a file with it in FEDOPS_SERVER_GIT_CREDENTIALS, or an ssh key in "
-            "FEDOPS_SERVER_GIT_SSH_KEY"
-        )
+        raise Invalid(_HOLDS_A_SECRET)
     if parts.scheme not in _SCHEMES:
         raise Invalid(
             f"sources with '{parts.scheme[:20]}://' are not read: give https://, ssh://, file:// or a path"

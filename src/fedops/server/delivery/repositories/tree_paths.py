@@ -10,6 +10,8 @@ from fedops.core.errors import Invalid
 from fedops.core.printable import printable
 
 _LONGEST = 1_000
+#: Of a file or folder, on every machine. Bytes.
+_LONGEST_NAME = 255
 
 
 class TreePaths:
@@ -41,13 +43,18 @@ class TreePaths:
 def require_inside(path: str) -> None:
     """``Invalid`` unless a file may be written there, below a folder of ours."""
     parts = path.split("/")
-    bad = any(part in ("", ".", "..") for part in parts)
+    bad = any(part in ("", ".", "..") or _size(part) > _LONGEST_NAME for part in parts)
     if bad or "\\" in path or "\0" in path or len(path) > _LONGEST or ":" in parts[0]:
         raise Invalid(
             f"it holds the path '{named(path)}', which leads out of it or is none everywhere"
         )
     if any(_folded(part) in (".git", "git~1") for part in parts):
         raise Invalid(f"it holds '{named(path)}': a repository within the repository is refused")
+
+
+def _size(name: str) -> int:
+    """In bytes, as disks count it. What is no UTF-8 has one surrogate a byte."""
+    return len(name.encode("utf-8", "replace"))
 
 
 def require_link_inside(path: str, target: str) -> None:

@@ -13,7 +13,6 @@ from contextlib import contextmanager
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fedops.core.contracts import RolloutPolicy
 from fedops.core.delivery.waves import StepKind, WaveStep
 from fedops.core.errors import FedOpsError, Invalid
 from fedops.core.reasons.commits import short_commit
@@ -65,13 +64,15 @@ class Rollouts:
                 self._converge(task)
                 self._complaints.pop(task, None)
             except FedOpsError as error:
-                self._complain(task, error)
+                self._complain(task, error.message)
+            except ValueError as error:  # a policy that an earlier FedOps wrote, for example
+                self._complain(task, f"its rollouts stand still: {error}")
 
-    def _complain(self, task: str, error: FedOpsError) -> None:
+    def _complain(self, task: str, text: str) -> None:
         """Once, not at every look."""
-        if self._complaints.get(task) != error.message:
-            logger.warning("task '%s': %s", task, error.message)
-        self._complaints[task] = error.message
+        if self._complaints.get(task) != text:
+            logger.warning("task '%s': %s", task, text)
+        self._complaints[task] = text
 
     @contextmanager
     def _write(self) -> Iterator[Session]:
@@ -210,30 +211,31 @@ def _tasks(session: Session) -> list[str]:
 
 
 def newest_untried(session: Session, task: str) -> CommitRow | None:
-    """The commit that is to be rolled out by itself now: the newest sound one, once with each policy."""
+    """The commit that is to be rolled out by itself now: the newest sound one, once with each policy.
+
+    A source that goes back to a commit is followed, unless that was stopped before.
+    """
     source = session.get(SourceRow, task)
     if source is None or source.pinned is not None:
         return None
-    commit = _target(session, source)
+    commit = rollout_rows.commit_of_source(session, source)
     if commit is None:
         return None
     current = rollout_rows.current_rollout(session, task)
     if current is not None and current.commit == commit.commit:
         return None
     policy = rollouts.policy_of_task(session, task)
-    query = select(RolloutRow.policy).where(
-        RolloutRow.task == task, RolloutRow.commit == commit.commit
+    query = select(RolloutRow).where(RolloutRow.task == task, RolloutRow.commit == commit.commit)
+    tried = any(
+        rollout_rows.policy_of(row) == policy and not _is_past(row, commit)
+        for row in session.scalars(query)
     )
-    tried = [RolloutPolicy.model_validate(one) for one in session.scalars(query)]
-    return None if policy in tried else commit
+    return None if tried else commit
 
 
-def _target(session: Session, source: SourceRow) -> CommitRow | None:
-    """What the source names, if it is sound, else the newest that is."""
-    sound = (CommitRow.task == source.task, CommitRow.status == CommitStatus.SOUND)
-    query = select(CommitRow).where(*sound).order_by(CommitRow.id.desc()).limit(1)
-    named = session.scalars(query.where(CommitRow.commit == source.commit)).first()
-    return named or session.scalars(query).first()
+def _is_past(row: RolloutRow, commit: CommitRow) -> bool:
+    """Whether another commit took its place, and the source has come back to it since then."""
+    return row.status is R.SUPERSEDED and row.created_at < commit.seen_at
 
 
 def _next_wave(session: Session, row: RolloutRow, ids: Sequence[str], change: Change) -> None:

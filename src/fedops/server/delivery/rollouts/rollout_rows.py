@@ -19,7 +19,7 @@ from fedops.core.states import (
     RolloutStatus,
 )
 from fedops.server.database.compare_and_set import transition
-from fedops.server.database.tables import CommitRow, RolloutRow, TaskRow
+from fedops.server.database.tables import CommitRow, RolloutRow, SourceRow, TaskRow
 from fedops.server.events import event_log
 from fedops.server.events.event_log import Change
 
@@ -48,6 +48,14 @@ def newest_attempt(session: Session, task: str, commit: str) -> int:
 def find_commit(session: Session, task: str, commit: str) -> CommitRow | None:
     query = select(CommitRow).where(CommitRow.task == task, CommitRow.commit == commit)
     return session.scalars(query).one_or_none()
+
+
+def commit_of_source(session: Session, source: SourceRow) -> CommitRow | None:
+    """What the source names, if it is sound, else the newest sound one that was found since it was set."""
+    sound = (CommitRow.task == source.task, CommitRow.status == CommitStatus.SOUND)
+    query = select(CommitRow).where(*sound).order_by(CommitRow.id.desc()).limit(1)
+    named = session.scalars(query.where(CommitRow.commit == source.commit)).first()
+    return named or session.scalars(query.where(CommitRow.seen_at >= source.changed_at)).first()
 
 
 def require_sound(session: Session, task: str, commit: str) -> CommitRow:

@@ -10,6 +10,7 @@ from fedops.core.errors import Conflict
 from fedops.core.reasons.commits import short_commit
 from fedops.core.states import ROLLOUT_MOVING, CommitStatus, RolloutStatus, TaskStatus
 from fedops.server.database.tables import CommitRow, DeploymentRow, RolloutRow, SourceRow
+from fedops.server.delivery.packages.commit_packages import forget_refused
 from fedops.server.delivery.rollouts import deployments, rollout_rows, windows
 from fedops.server.delivery.rollouts.adoption import adopt
 from fedops.server.delivery.rollouts.deployments import back_to
@@ -37,7 +38,7 @@ def start_rollout(session: Session, task: str, body: RolloutStart, now: float) -
     if row.status is not TaskStatus.READY:
         draft = draft_words(task) if row.status is TaskStatus.DRAFT else ""
         raise Conflict(draft or f"task '{task}' is {row.status.value}: nothing is rolled out")
-    commit = rollout_rows.require_sound(session, task, body.commit or _newest_sound(session, task))
+    commit = rollout_rows.require_sound(session, task, body.commit or _by_default(session, task))
     change = Change(event_log.OPERATOR, "asked for by a person", now)
     if body.pin:
         _pin(session, task, commit.commit, change)
@@ -51,6 +52,13 @@ def start_rollout(session: Session, task: str, body: RolloutStart, now: float) -
             f"'fedops task rollout {task} --commit {short_commit(commit.commit)} --again' tries it again"
         )
     return begin(session, commit, change, again=body.again)
+
+
+def _by_default(session: Session, task: str) -> str:
+    """What the source names, or else the newest that is sound."""
+    source = session.get(SourceRow, task)
+    named = rollout_rows.commit_of_source(session, source) if source is not None else None
+    return named.commit if named is not None else _newest_sound(session, task)
 
 
 def _newest_sound(session: Session, task: str) -> str:
@@ -74,6 +82,8 @@ def begin(
     before = rollout_rows.newest_rollout(session, task, commit.commit)
     counts = again or (before is not None and before.status is R.STOPPED)
     attempt = 1 if before is None else before.attempt + counts
+    if counts:
+        forget_refused(session, task, commit.commit)
     previous = _previous(session, commit)
     if (current := rollout_rows.current_rollout(session, task)) is not None:
         _supersede(session, current, commit, previous, change)

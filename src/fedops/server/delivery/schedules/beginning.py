@@ -126,6 +126,7 @@ def _in_the_way(session: Session, task: str) -> str:
         return f"run {active} is going on"
     moving = ROLLOUT_MOVING - {RolloutStatus.PAUSED}
     query = select(RolloutRow).where(RolloutRow.task == task, RolloutRow.status.in_(moving))
+    query = query.where(RolloutRow.hold == "")  # else devices run what they run, maybe for days
     rollout = session.scalars(query.limit(1)).one_or_none()
     if rollout is None:
         return ""

@@ -18,6 +18,7 @@ from fedops.server.delivery.commits import commit_states
 from fedops.server.delivery.repositories.found import Found
 from fedops.server.delivery.repositories.git_errors import shown
 from fedops.server.delivery.repositories.source_url import parse_url
+from fedops.server.delivery.rollouts.windows import require_readable
 from fedops.server.events import event_log
 from fedops.server.tasks import tasks
 
@@ -63,21 +64,26 @@ def set_source(
     Raises:
         NotFound: there is no such task.
         Conflict: the task is archived.
-        Invalid, Forbidden: the URL is none that a source may have.
+        Invalid, Forbidden: the URL is none that a source may have, or nobody understands a window.
     """
     _require_current(session, task)
     url = parse_url(body.url, private)
+    if body.policy is not None:
+        require_readable(body.policy.windows)
     row = session.get(SourceRow, task)
     if row is None:
         row = SourceRow(task=task, commit=None, pinned=None, looked_at=None)
+        row.policy = RolloutPolicy().model_dump(mode="json")
         session.add(row)
     elif (row.url, row.ref) != (body.url, body.ref):
         row.commit = row.pinned = row.looked_at = None
+        commit_states.skip_waiting(session, task, "the source is another one now", now)
     elif row.subfolder != body.subfolder.strip("/"):
         row.commit = None  # its app is another one
     row.url, row.ref = body.url, body.ref if url.is_git else ""
     row.subfolder, row.poll_seconds = body.subfolder.strip("/"), body.poll_seconds
-    row.policy = body.policy.model_dump(mode="json")
+    if body.policy is not None:
+        row.policy = body.policy.model_dump(mode="json")
     row.problem, row.changed_at, row.look_at = "", now, now
     _log(session, now, event_log.OPERATOR, task, "source.set", _described(row))
     session.flush()
@@ -231,6 +237,7 @@ def _note_commit(
     if known is None:
         session.add(_new_commit(row, found, now))
     else:
+        known.seen_at = now  # it is the newest again
         commit_states.wanted_again(session, known, row.subfolder, now)
 
 

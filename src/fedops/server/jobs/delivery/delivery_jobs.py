@@ -82,8 +82,6 @@ class DeliveryJobs:
         """One step. Called by the worker, or by a test."""
         if self._leadership.leads:
             self.commits.step()
-        else:
-            self.commits.stand_by()
 
     def wake(self) -> None:
         """Something was asked for: look now."""
