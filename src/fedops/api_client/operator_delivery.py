@@ -56,8 +56,8 @@ class OperatorDelivery(Client):
     def commits(self, task: str, *, limit: int = 50) -> list[c.CommitRead]:
         """The commits that were found in a task's source, the newest first. ``NotFound``: there is no task.
 
-        >>> operator.commits("mnist")
-        []
+        >>> [one.status.value for one in operator.commits("mnist")]
+        ['sound']
         """
         return self._list(c.CommitRead, f"/tasks/{require_name(task)}/commits", limit=limit)
 
@@ -66,10 +66,10 @@ class OperatorDelivery(Client):
 
         ``NotFound`` when there is none, ``Conflict`` when it was neither refused nor skipped.
 
-        >>> operator.check_commit("mnist", "0123abc")
+        >>> operator.check_commit("digits", "0123abc")
         Traceback (most recent call last):
         ...
-        fedops.core.errors.NotFound: task 'mnist' has no commit '0123abc'; the newest are: none yet
+        fedops.core.errors.NotFound: task 'digits' has no commit '0123abc'; the newest are: none yet
         """
         path = f"/tasks/{require_name(task)}/commits/{commit}/check"
         return self._call(c.CommitRead, "POST", path)
