@@ -92,6 +92,16 @@ class Deploying:
         lines = self.witness_file(name).read_text().splitlines()
         return [json.loads(line) for line in lines]
 
+    def until_loaded(self, name: str, release: str) -> dict[str, Any]:
+        """Wait until the newest process of a device that loaded its data is of a release; what it said."""
+
+        def look() -> dict[str, Any] | None:
+            last = self.witness(name)[-1]
+            return last if last["release"] == release else None
+
+        found: dict[str, Any] = self._until(f"{name} to load release {release}", look)
+        return found
+
     # --- what the server says ----------------------------------------------------------------
 
     def delivery(self) -> c.DeliveryRead:

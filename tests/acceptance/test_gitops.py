@@ -73,8 +73,8 @@ def _better_commit(deploying: Deploying) -> str:
     assert found.rollout
     assert sorted(one.wave or 0 for one in found.deployments) == [1, 2]  # the canary, and the other
     for name in deploying.names:
-        last = deploying.witness(name)[-1]
-        assert (last["release"], last["tabulate"]) == ("B", TABULATE)
+        last = deploying.until_loaded(name, "B")
+        assert last["tabulate"] == TABULATE
         assert f"/commits/{commit}/app/" in last["file"]
         assert last["prefix"].startswith(str(deploying.federation.device_home(name)))
     assert all(one.packages["tabulate"] == TABULATE for one in found.deployments)
@@ -123,7 +123,7 @@ def _commit_that_trains_worse(deploying: Deploying) -> None:
     assert "accuracy" in outcome.outcome
     assert deploying.serving() == 2
     deploying.until_all_run(deploying.revert())
-    assert deploying.witness("clinic")[-1]["release"] == "B"
+    deploying.until_loaded("clinic", "B")
 
 
 def _firings(deploying: Deploying) -> list[c.FiringRead]:
