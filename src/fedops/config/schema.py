@@ -14,7 +14,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
@@ -22,6 +21,8 @@ from pydantic import (
     model_validator,
 )
 
+from fedops.config.script_table import Script
+from fedops.config.sections import Count, Seconds, Section, Share
 from fedops.core.contracts import Finite, Name
 from fedops.core.suggestions import comma_list, did_you_mean
 from fedops.core.validation_messages import REDACTED
@@ -43,16 +44,6 @@ FRAMEWORKS = {
     "hf": "huggingface",
     "transformers": "huggingface",
 }
-
-Count = Annotated[int, Field(ge=1)]
-Seconds = Annotated[Finite, Field(gt=0)]
-Share = Annotated[Finite, Field(ge=0, lt=1)]
-
-
-class Section(BaseModel):
-    """A table of the file: types are strict, unknown keys are mistakes."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
 
 
 class Step(Section):
@@ -144,7 +135,7 @@ class Xai(Section):
     #: The layer's name; it takes precedence over the index. "auto" leaves the choice to the index.
     layer: str = "auto"
     #: The explanation methods that are used.
-    methods: Annotated[list[str], Field(min_length=1)] = ["gradcam"]
+    methods: Annotated[list[str], Field(min_length=1)] = Field(default=["gradcam"])
     #: In which rounds the device explains.
     when: Literal["before", "every_round", "every_n", "after"] = "every_round"
     #: With ``when = "every_n"``, the device explains in every n-th round and in the last one.
@@ -294,7 +285,7 @@ class Exchange(Section):
     #: Counters and other integers.
     integer_buffers: Literal["max", "local"] = "max"
     #: Tensors that stay on the device.
-    local: list[str] = []
+    local: list[str] = Field(default=[])
     #: The floating-point type that travels; the model's own by default.
     dtype: Literal["float32", "float16", "bfloat16"] | None = None
     #: How updates are written on the way. ``zstd`` costs time and saves bytes.
@@ -341,6 +332,8 @@ class Config(Section):
     num_rounds: Count = 1
     #: How many clients a round has; without it the strategy's fraction and minimum decide.
     clients_per_round: Count | None = None
+    #: The project's own command, where that trains the model. The other steps are not used then.
+    script: Script | None = None
     #: What makes the model.
     model: Step = Step()
     dataset: Dataset = Dataset()

@@ -159,6 +159,7 @@ def merge_owned(config: Config, local: Config) -> Config:
             "dataset": _owned_dataset(config.dataset, local.dataset),
             "xai": config.xai.model_copy(update={"output_dir": local.xai.output_dir}),
             "wandb": local.wandb,
+            "script": local.script,
             "server": config.server.model_copy(update={"url": local.server.url}),
         }
     )

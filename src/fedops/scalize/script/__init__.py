@@ -1,0 +1,1 @@
+"""A project's own command as the training of a round."""
