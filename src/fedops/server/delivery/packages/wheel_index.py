@@ -10,7 +10,7 @@ import json
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -173,11 +173,13 @@ class WheelIndex:
             write_atomic(self._folder / f"{_stem(platform)}.json", json.dumps(said).encode())
         return found
 
-    def _keep(self, wheel: LockedWheel, blocks: Callable[[LockedWheel], object]) -> IndexedWheel:
+    def _keep(
+        self, wheel: LockedWheel, blocks: Callable[[LockedWheel], Iterator[bytes]]
+    ) -> IndexedWheel:
         known = self._store.find(wheel.sha256, wheel.file)
         if known is None:
             with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".coming-") as file:
-                for block in blocks(wheel):  # type: ignore[attr-defined]
+                for block in blocks(wheel):
                     file.write(block)
                 file.flush()
                 ref = c.WheelRef(name=wheel.file, sha256=wheel.sha256, size=file.tell())
