@@ -7,6 +7,7 @@ It is prepared for a platform when somebody first asks, and kept in the home fol
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 import threading
 import time
@@ -26,6 +27,8 @@ from fedops.processes.threads import in_thread
 from fedops.server.delivery.packages.fetching import WheelFetcher
 from fedops.storage.atomic_files import write_atomic
 from fedops.storage.disk import disk_errors
+
+logger = logging.getLogger("fedops.server.delivery")
 
 #: Whoever reaches the server may ask: for no more platforms than this.
 MAX_PLATFORMS = 8
@@ -158,7 +161,10 @@ class WheelIndex:
                 self._known[platform] = found
         except FedOpsError as raised:
             error = raised
-        except Exception as raised:
+        except (
+            Exception
+        ) as raised:  # nobody asks for this thread's end: those who wait are to be told
+            logger.exception("the packages for %s cannot be prepared", platform)
             error = Unavailable(f"the packages for {platform} cannot be prepared: {raised}")
         going.error, going.failed_at = error, self._monotonic() if error else 0.0
         going.over.set()
