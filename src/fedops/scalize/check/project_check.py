@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from fedops.config.loading import read_toml
 from fedops.core.errors import FedOpsError
 from fedops.scalize.check.asked_process import ask_process
+from fedops.scalize.discovery.differences import Difference
 from fedops.scalize.discovery.scaffold import FOLDER
 
 PROGRAM = "fedops.scalize.check.check_process"
@@ -25,6 +26,18 @@ class CheckedParameter(BaseModel):
     shape: list[int]
     dtype: str
     federated: bool
+
+
+class ProofStep(BaseModel):
+    """One thing that was shown, or could not be, of an app with a command of its own."""
+
+    #: Names the step, for programs: "alone", "equal", "used", ...
+    kind: str
+    ok: bool
+    #: What was shown: a sentence.
+    what: str
+    #: What it rests on: numbers, names of tensors, a place.
+    evidence: str = ""
 
 
 class CheckReport(BaseModel):
@@ -46,6 +59,10 @@ class CheckReport(BaseModel):
     problems: list[str] = []
     #: What is not wrong, but good to know.
     notes: list[str] = []
+    #: What of the project's own training a run will not do, or will do otherwise.
+    differences: list[Difference] = []
+    #: For an app with a command of its own: what was shown, in its order.
+    proof: list[ProofStep] = []
 
 
 def check_project(path: Path, *, seconds: float = 600.0, program: str = PROGRAM) -> CheckReport:
