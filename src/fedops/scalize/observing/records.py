@@ -40,6 +40,8 @@ class Job(Record):
     #: End the training loop after so many passes, or optimizer steps; 0: never.
     passes: int = 0
     steps: int = 0
+    #: But not before the process has run for so many seconds: what is over sooner is seen to its own end.
+    earliest_end: float = 0.0
     #: Keep the models as they are after this pass, as ``pass-N``; 0: none.
     keep_pass: int = 0
     #: Take the result from the end of the last loop, or from the script's end.

@@ -69,11 +69,12 @@ def propose_script(look: Look, answers: Mapping[str, str]) -> ScriptProposal:
 
 def _problems(look: Look) -> Iterator[str]:
     seen = look.seen
+    failed = failure_of(seen, shown(look.command))
+    if failed:
+        yield failed
     for note in seen.notes:
-        if note.weight == "refusal":
+        if note.weight == "refusal" and not failed:
             yield f"{note.where}: {note.text}" if note.where else note.text
-    if why := failure_of(seen, shown(look.command)):
-        yield why
     if why := folds(seen.models):
         yield why
     for argument, file in outputs_elsewhere(look.command, look.project, seen.written):
