@@ -88,6 +88,8 @@ class SeenModel(Record):
     #: Numbers of the first and last step of the run that moved it: sequences of models do not overlap.
     first_step: int = 0
     last_step: int = 0
+    #: At which of the distinct states of the parameters its training began: ``Job.put_in``.
+    put_in: int = 1
 
 
 class SeenOptimizer(Record):

@@ -49,19 +49,14 @@ def look_at(project: Path, command: Sequence[str], how: Watching) -> Look:
 
 
 def _second(look: Look, how: Watching) -> Look:
-    """The look of a second run, where the first was not at the state that training begins with."""
-    seen = look.seen
-    evaluation = any(note.kind == _EVALUATION_MODE for note in seen.notes)
-    states = max(seen.states, 1)
-    if not evaluation and states == 1:
+    """The look of a second run, where the first did not see the model before it trained."""
+    if not any(note.kind == _EVALUATION_MODE for note in look.seen.notes):
         return look
-    how.on_look(
-        "the model trains in evaluation mode" if evaluation else "training begins at a later state"
-    )
-    again = {"put_in": states, "evaluation_mode": evaluation}
+    how.on_look("the model trains in evaluation mode")
+    again = {"evaluation_mode": True}
     job = _limited(how.folder / "second", look.option).model_copy(update=again)
     seen = _watch(look.project, look.command, how, job)
-    return replace(look, seen=seen, tensors=job.folder / TENSORS, **again)
+    return replace(look, seen=seen, tensors=job.folder / TENSORS, evaluation_mode=True)
 
 
 def _limited(folder: Path, option: EpochOption | None) -> Job:

@@ -105,7 +105,7 @@ def _choose(look: Look, choices: Choices) -> tuple[list[SeenModel], Script, tupl
         paths={path.name: path.path for path in paths},
         passes=length.passes,
         steps=length.steps,
-        put_in=look.put_in,
+        put_in=models[0].put_in,
         evaluation_mode=look.evaluation_mode,
         models=[] if all_of_them else [model.name for model in models],
         result=_choose_result(look, length.passes, choices),

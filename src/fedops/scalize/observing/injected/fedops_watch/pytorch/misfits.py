@@ -22,9 +22,7 @@ FUNCTIONAL = (
     "training uses other tensors than the module's own (a functional call); train the module's"
     " parameters with an optimizer"
 )
-BARE = (
-    "the optimizer holds tensors that belong to no module; make them parameters of a torch.nn.Module"
-)
+BARE = "the optimizer holds tensors that belong to no module; make them parameters of a torch.nn.Module"
 LAZY = (
     "the model has layers that get their shapes in the first forward; run it once on an example"
     " before the optimizer is made, as PyTorch asks for"
