@@ -52,7 +52,7 @@ class Recorder:
 
     def may_end(self) -> bool:
         """Whether a limit of passes or steps counts by now."""
-        return time.monotonic() - self._began >= self.job.earliest_end
+        return bool(time.monotonic() - self._began >= self.job.earliest_end)
 
     def claim(self) -> bool:
         """Before the first step or fit: whether it is this process that counts. Another leaves a mark."""
