@@ -11,6 +11,7 @@ from rich.table import Table
 from fedops.cli import options
 from fedops.cli.output import console, show
 from fedops.scalize.check.project_check import CheckReport, check_project
+from fedops.scalize.discovery.differences import last_line
 
 app = options.single()
 _PROGRAM = "fedops.flower.app_check"
@@ -36,8 +37,10 @@ def check(
     if as_json:
         report = check_project(path, seconds=seconds, program=_PROGRAM)
     else:
-        with console().status("one tiny round ..."):
-            report = check_project(path, seconds=seconds, program=_PROGRAM)
+        with console().status("one tiny round ...") as status:
+            report = check_project(
+                path, seconds=seconds, program=_PROGRAM, on_progress=status.update
+            )
     show(report, as_json, *_lines(report))
     if not report.ok:
         raise typer.Exit(1)
@@ -55,8 +58,13 @@ def _lines(report: CheckReport) -> list[str | Table]:
     if report.resumes is not None:
         lines.append(_RESUMES if report.resumes else _BEGINS_AGAIN)
     lines += [f"note: {note}" for note in report.notes]
+    lines += [f"differs: {difference.line()}" for difference in report.differences]
     lines += [f"problem: {problem}" for problem in report.problems]
-    return [*lines, "all is well" if report.ok else "this app cannot be federated yet"]
+    return [*lines, _last_line(report)]
+
+
+def _last_line(report: CheckReport) -> str:
+    return last_line(report.differences) if report.ok else "this app cannot be federated yet"
 
 
 def _table(report: CheckReport) -> Table:

@@ -20,6 +20,7 @@ from fedops.core.seeds import client_seed
 from fedops.processes.spawn import die_with_parent
 from fedops.scalize.adapter.parameter_exchange import is_floating
 from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext, TrainingState
+from fedops.scalize.discovery.differences import kept_differences
 from fedops.scalize.flow.datasets import DataSplit, count, take
 from fedops.scalize.flow.project import Project
 from fedops.scalize.flow.result_parsing import metrics_left_out
@@ -79,6 +80,9 @@ class Examination:
         project = self._open()
         self.report["app"] = project.app_name
         self.report["steps"] = project.describe()
+        self.report["differences"] = [
+            difference.model_dump() for difference in kept_differences(project.app_dir)
+        ]
         self.further.look_at(project)
         first, second = project.make_adapter(self._seed(project)), self._again(project)
         self._describe(first)

@@ -6,13 +6,14 @@ imported, prints or breaks stays there.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from fedops.config.loading import read_toml
 from fedops.core.errors import FedOpsError
-from fedops.scalize.check.asked_process import ask_process
+from fedops.scalize.check.asked_process import Asked, put_to_process
 from fedops.scalize.discovery.differences import Difference
 from fedops.scalize.discovery.scaffold import FOLDER
 
@@ -65,14 +66,22 @@ class CheckReport(BaseModel):
     proof: list[ProofStep] = []
 
 
-def check_project(path: Path, *, seconds: float = 600.0, program: str = PROGRAM) -> CheckReport:
+def check_project(
+    path: Path,
+    *,
+    seconds: float = 600.0,
+    program: str = PROGRAM,
+    on_progress: Callable[[str], None] = lambda line: None,
+) -> CheckReport:
     """Check the app in ``path`` or in its folder ``federated``; never raises for what is wrong with it.
 
-    ``program`` is the module that is run for it, with what ``check_run`` gets.
+    ``program`` is the module that is run for it, with what ``check_run`` gets. ``on_progress`` is told, in
+    a line each, how far it is.
     """
     try:
         app_dir = find_app(path)
-        report, why = ask_process(program, [str(app_dir)], seconds, CheckReport)
+        asked = Asked(seconds, cwd=app_dir, on_progress=on_progress)
+        report, why = put_to_process(program, [str(app_dir)], CheckReport, asked)
         return report or CheckReport(app=str(app_dir), problems=[why])
     except FedOpsError as error:
         return CheckReport(app=str(path), problems=[error.message])
