@@ -20,6 +20,8 @@ from fedops.core.seeds import client_seed
 from fedops.processes.spawn import die_with_parent
 from fedops.scalize.adapter.parameter_exchange import is_floating
 from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext, TrainingState
+from fedops.scalize.check.asked_process import PROGRESS
+from fedops.scalize.check.script_examination import examine_script
 from fedops.scalize.discovery.differences import kept_differences
 from fedops.scalize.flow.datasets import DataSplit, count, take
 from fedops.scalize.flow.project import Project
@@ -57,9 +59,12 @@ class Unkept:
 class Examination:
     """One look at a project, from reading its files to one round on a part of its data."""
 
-    def __init__(self, app_dir: Path, further: Further) -> None:
+    def __init__(
+        self, app_dir: Path, further: Further, say: Callable[[str], None] = lambda line: None
+    ) -> None:
         self.app_dir = app_dir
         self.further = further
+        self._say = say
         self.report: dict[str, Any] = {"app": str(app_dir), "problems": [], "notes": []}
 
     def run(self) -> dict[str, Any]:
@@ -84,6 +89,10 @@ class Examination:
             difference.model_dump() for difference in kept_differences(project.app_dir)
         ]
         self.further.look_at(project)
+        if project.config.script is not None:
+            self._describe(project.make_adapter(self._seed(project)))
+            examine_script(project, self.report, self._say)
+            return
         first, second = project.make_adapter(self._seed(project)), self._again(project)
         self._describe(first)
         self._compare(first, second)
@@ -261,7 +270,13 @@ def main(app_dir: str, answer: str, further: Further | None = None) -> None:
     die_with_parent()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     sys.argv = sys.argv[:1]  # a project that reads its command line when imported finds it empty
-    report = Examination(Path(app_dir), further or Further()).run()
+    progress = Path(answer).resolve().with_name(PROGRESS)
+
+    def say(line: str) -> None:
+        with progress.open("a", encoding="utf-8") as file:
+            file.write(" ".join(line.split()) + "\n")
+
+    report = Examination(Path(app_dir), further or Further(), say).run()
     Path(answer).write_text(json.dumps(report), encoding="utf-8")
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from fedops.config.loading import read_toml
 from fedops.core.errors import FedOpsError
 from fedops.scalize.check.asked_process import Asked, put_to_process
+from fedops.scalize.check.proof_steps import ProofStep
 from fedops.scalize.discovery.differences import Difference
 from fedops.scalize.discovery.scaffold import FOLDER
 
@@ -27,18 +28,6 @@ class CheckedParameter(BaseModel):
     shape: list[int]
     dtype: str
     federated: bool
-
-
-class ProofStep(BaseModel):
-    """One thing that was shown, or could not be, of an app with a command of its own."""
-
-    #: Names the step, for programs: "alone", "equal", "used", ...
-    kind: str
-    ok: bool
-    #: What was shown: a sentence.
-    what: str
-    #: What it rests on: numbers, names of tensors, a place.
-    evidence: str = ""
 
 
 class CheckReport(BaseModel):

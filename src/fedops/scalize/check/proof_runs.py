@@ -9,25 +9,27 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from fedops.config.script_table import Script
 from fedops.core.errors import Invalid
 from fedops.scalize.adapter.protocol import TrainContext
+from fedops.scalize.flow.manifest import Manifest
 from fedops.scalize.flow.project import Project
-from fedops.scalize.flow.script_flow import make_runner
 from fedops.scalize.observing.records import Job, Seen
 from fedops.scalize.observing.running import watch
 from fedops.scalize.script.command import command_here
 from fedops.scalize.script.observation import INITIAL, Observation
+from fedops.scalize.script.round_folder import outputs
 from fedops.scalize.script.script_adapter import ScriptAdapter, ScriptOptions
-from fedops.scalize.script.script_run import Watch
+from fedops.scalize.script.script_run import ScriptRunner
 from fedops.storage.tensors import Tensors, load, save
-from fedops.waiting import Timeout
 
 _ONE_THREAD = dict.fromkeys(("NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1")
 _SEED = 1
@@ -43,6 +45,11 @@ class Run:
     seen: Seen
     folder: Path
     seconds: float
+
+    @property
+    def start(self) -> Tensors:
+        """The model as training first saw it."""
+        return self.require("v0")
 
     def tensors(self, *names: str) -> Tensors | None:
         """The first of these that there is."""
@@ -82,21 +89,27 @@ class Bench:
         self,
         project: Project,
         place: Path,
-        seconds: float,
         say: Say = lambda line: None,
-        by: Watch = watch,
+        by: Callable[..., Seen] = watch,
     ) -> None:
-        """``place``: a folder for what the runs leave; ``seconds``: for all of them together."""
+        """``place``: a folder for what the runs leave."""
         manifest, config = project.manifest, project.config
         assert config.script is not None
         self.script: Script = config.script
         self.observation = Observation.read(manifest.app_dir, self.script)
         resources = config.resources.model_copy(update={"threads": 1, "accelerator": "cpu"})
         self._options = ScriptOptions(self.script, config.exchange, resources)
-        self._place, self._left, self._by = place, Timeout(seconds), by
-        self._runner = make_runner(manifest, self.script, self.observation, self._watched)
+        self._place, self._by = place, by
+        self._runner = self._runner_of(manifest)
         self._ended: list[Run] = []
         self._say, self._what, self._seeded, self._said = say, "", False, 0.0
+
+    def _runner_of(self, manifest: Manifest) -> ScriptRunner:
+        home, seen = manifest.workdir or manifest.app_dir, self.observation.seen
+        left_out = outputs(home, seen.written, seen.read)
+        if not home.is_relative_to(manifest.app_dir):
+            left_out.append(manifest.app_dir)
+        return ScriptRunner(home, self._watched, self.script.max_seconds, frozenset(left_out))
 
     @property
     def home(self) -> Path:
@@ -104,8 +117,9 @@ class Bench:
         return self._runner.project
 
     @property
-    def seconds_left(self) -> float:
-        return self._left.seconds_left
+    def seconds(self) -> float:
+        """What all runs have taken so far."""
+        return sum(run.seconds for run in self._ended)
 
     def alone(self, what: str, until: Until, *, seeded: bool) -> Run:
         """The command as it is, with nothing put in.
@@ -113,7 +127,7 @@ class Bench:
         Raises:
             Invalid: it cannot be started, fails before it trains, or cannot be federated.
         """
-        asked = {
+        asked: dict[str, Any] = {
             "put_in": self.script.put_in,
             "evaluation_mode": self.script.evaluation_mode,
             "models": list(self.script.models),
@@ -172,7 +186,7 @@ class Bench:
         *,
         env: Mapping[str, str] | None = None,
         seconds: float,
-        cancelled: Cancelled | None = None,
+        cancelled: threading.Event | None = None,
         on_output: Say | None = None,
     ) -> Seen:
         """``watch``, with one thread, and seeded where that is asked for; the tensors are kept."""
@@ -182,8 +196,7 @@ class Bench:
             cwd,
             job.model_copy(update={"seed": _SEED}) if self._seeded else job,
             env={**(env or {}), **_ONE_THREAD},
-            seconds=min(seconds, max(self.seconds_left, 1.0)),
-            cancelled=cancelled,
+            seconds=seconds,
             on_output=self._hear,
         )
         folder = self._place / f"run-{len(self._ended)}"
