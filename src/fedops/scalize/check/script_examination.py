@@ -1,4 +1,4 @@
-"""The examination of an app with a command of its own: proven, and told in the terms of any other's report."""
+"""The examination of an app with a command of its own: proven, and told as any other app is."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ class Plan:
 
     @property
     def package(self) -> str:
-        return re.sub(r"\W", "_", self.name).lower()
+        return app_package(self.name)
 
     def lines(self) -> list[str]:
         """The proposal, one line a step, then what was read off and what is open."""
@@ -112,7 +112,7 @@ def propose(path: Path) -> Plan:
     return Plan(
         project,
         seen.root,
-        _name(project),
+        app_name(project),
         framework,
         steps,
         settings,
@@ -184,8 +184,13 @@ def _files(plan: Plan) -> dict[str, str]:
     }
 
 
-def _name(project: Path) -> str:
-    """As Flower accepts it: letters, digits and hyphens, a letter first, not too long."""
+def app_package(name: str) -> str:
+    """The Python package of an app of this name."""
+    return re.sub(r"\W", "_", name).lower()
+
+
+def app_name(project: Path) -> str:
+    """What the app beside a project is called: as Flower accepts it, a letter first and not too long."""
     words = re.sub(r"[^a-z0-9]+", "-", project.name.lower()).strip("-") or "project"
     words = words if words[0].isalpha() else f"app-{words}"
     return f"{words[: _NAME_LENGTH - len(_NAME_END)].rstrip('-')}{_NAME_END}"
