@@ -101,8 +101,8 @@ class _Heard:
 def _asked(app_dir: Path, seconds: float | None, heard: _Heard) -> Asked:
     if _has_command(app_dir):
         late = (
-            "the proof runs the command about four times: let a round be shorter (passes or steps under [script]), "
-            "or give it more time (--seconds)"
+            "the proof runs the command about four times: let a round be shorter (passes or steps under "
+            "[script]), or give it more time (--seconds)"
         )
         return Asked(seconds or _SCRIPT_SECONDS, "check", late, app_dir, heard)
     return Asked(seconds or _SECONDS, cwd=app_dir, on_progress=heard)
