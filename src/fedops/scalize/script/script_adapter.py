@@ -21,7 +21,6 @@ from fedops.scalize.script.observation import Observation, matching
 from fedops.scalize.script.script_data import Announced, announced
 from fedops.scalize.script.script_run import (
     RESULT,
-    SCRIPT,
     Ran,
     SaidOnce,
     ScriptRunner,
@@ -118,7 +117,7 @@ class ScriptAdapter:
         asked["proximal_mu"] = context.proximal_mu
         if script.schedule == "goes_on":
             asked["scheduler_steps"] = self._schedule
-        with self._runner.run(self._command(), asked, self._tensors, context.cancelled) as ran:
+        with self._runner.run(self._command(), asked, self._whole(), context.cancelled) as ran:
             require_used(ran.seen)
             self._take(ran)
         if script.schedule == "goes_on":
@@ -130,8 +129,12 @@ class ScriptAdapter:
         """Evaluate the model on what the script itself evaluates on."""
         context.check()
         asked = {**self._asked(context), "evaluate": True, "evaluate_only": True}
-        with self._runner.run(self._command(), asked, self._tensors, context.cancelled) as ran:
+        with self._runner.run(self._command(), asked, self._whole(), context.cancelled) as ran:
             return EvalResult(ran.seen.evaluated_examples, _finite(ran.seen.evaluated))
+
+    def _whole(self) -> Tensors:
+        """The models with all their names, also those that two of a tensor share."""
+        return {**self._tensors, **{n: self._tensors[first] for n, first in self.tied.items()}}
 
     def _command(self) -> Command:
         options = self._options
@@ -153,10 +156,8 @@ class ScriptAdapter:
 
     def _take(self, ran: Ran) -> None:
         """Take the result over: all of it, or nothing."""
-        wanted = self._options.script.result
-        names = (SCRIPT, RESULT) if wanted == "script" else (RESULT,)
-        path = next((p for name in names if (p := ran.tensors(name)).is_file()), None)
-        if path is None:
+        path = ran.tensors(RESULT)
+        if not path.is_file():
             raise Invalid(f"the command left no result{_because(ran.seen)}")
         found = matching(self._infos, load(path), "the result")
         self._tensors = {name: np.array(array) for name, array in found.items()}

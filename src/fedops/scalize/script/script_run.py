@@ -13,7 +13,6 @@ from typing import Any, Protocol
 
 from fedops.core.errors import Invalid, Unavailable
 from fedops.processes.confining import CACHES
-from fedops.scalize.adapter.protocol import Cancelled
 from fedops.scalize.observing.records import Job, Seen
 from fedops.scalize.script.command import Command
 from fedops.scalize.script.round_folder import RoundFolder, round_folder
@@ -23,7 +22,7 @@ logger = logging.getLogger("fedops.training.script")
 
 #: Variables that name the folders of downloaded models and data sets: they may be written to.
 _CACHE_VARIABLES = ("HF_HOME", "HF_DATASETS_CACHE", "KERAS_HOME", "MPLCONFIGDIR", "TORCH_HOME")
-MODEL, RESULT, SCRIPT = "model.safetensors", "result.safetensors", "script.safetensors"
+MODEL, RESULT = "model.safetensors", "result.safetensors"
 
 
 class Watch(Protocol):
@@ -37,8 +36,8 @@ class Watch(Protocol):
         *,
         env: Mapping[str, str] | None = None,
         seconds: float,
-        cancelled: threading.Event | None = None,
-        on_output: Callable[[str], None] | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        on_output: Callable[[str], object] | None = None,
     ) -> Seen: ...
 
 
@@ -87,11 +86,9 @@ class ScriptRunner:
                 job,
                 env={**command.env, "TMPDIR": str(folder.temporary)},
                 seconds=self.seconds,
-                cancelled=cancelled,
+                cancelled=cancelled.is_set if cancelled is not None else None,
                 on_output=_say,
             )
-            if cancelled is not None and cancelled.is_set():
-                raise Cancelled
             refuse(seen)
             yield Ran(seen, folder)
 
