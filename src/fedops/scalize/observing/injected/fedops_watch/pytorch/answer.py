@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fedops_watch import tensors
+from fedops_watch.pytorch import misfits
 from fedops_watch.pytorch.backward import Backward
 from fedops_watch.pytorch.loaders import Loaders, Stream
 from fedops_watch.pytorch.models import Models, Owner, named_tensors
@@ -31,8 +32,13 @@ class Answer:
         self._own: dict[str, list[dict[str, Any]]] = {}
 
     def fill(self) -> None:
-        if not self._recorder.claimed and not self._optimizers.made:
+        if self._recorder.inert:
             return
+        if not self._recorder.claimed:
+            self._say_nothing_trained()
+        elif self._put_in.armed and not any(owner.proved for owner in self._models.owners):
+            where = self._optimizers.made[0].where if self._optimizers.made else ""
+            self._recorder.refuse("functional", misfits.FUNCTIONAL, where)
         loaders, passes = self._loaders, self._loaders.passes()
         self._recorder.answer.update(
             states=self._put_in.states,
@@ -49,6 +55,13 @@ class Answer:
         self._replace("loaders", [_loader(stream) for stream in loaders.streams])
         if self._recorder.claimed:
             self._result.write(passes)
+
+    def _say_nothing_trained(self) -> None:
+        if self._recorder.answer.get("error"):
+            return  # which says why
+        made, backwards = self._optimizers.made, self._backward.calls
+        where = made[0].where if made else self._backward.where
+        misfits.say_nothing_trained(self._recorder, len(made), backwards, where)
 
     def _replace(self, kind: str, found: list[dict[str, Any]]) -> None:
         """Ours anew, beside what the hooks of other frameworks put there."""

@@ -27,7 +27,7 @@ def install(torch: Any, recorder: Recorder, end: Ending) -> None:
     put_in = PutIn(torch, recorder, end, models)
     result = Result(torch, recorder, models)
     loaders = Loaders(torch, recorder, end, result)
-    optimizers = Optimizers(recorder, end, models, put_in, result, loaders)
+    optimizers = Optimizers(torch, recorder, end, models, put_in, result, loaders)
     backward = Backward(torch, recorder, put_in, loaders)
     for part in (optimizers, loaders, backward, result):
         part.install()

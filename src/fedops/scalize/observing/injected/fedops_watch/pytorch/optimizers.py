@@ -9,6 +9,7 @@ from typing import Any
 
 from fedops_watch import places
 from fedops_watch.ending import Ending
+from fedops_watch.pytorch import misfits
 from fedops_watch.pytorch.loaders import Loaders
 from fedops_watch.pytorch.models import Models, Owner
 from fedops_watch.pytorch.put_in import PutIn
@@ -43,6 +44,7 @@ class Made:
 class Optimizers:
     def __init__(
         self,
+        torch: Any,
         recorder: Recorder,
         end: Ending,
         models: Models,
@@ -50,6 +52,7 @@ class Optimizers:
         result: Result,
         loaders: Loaders,
     ) -> None:
+        self._torch = torch
         self._recorder, self._end, self._models = recorder, end, models
         self._put_in, self._result, self._loaders = put_in, result, loaders
         self.made: list[Made] = []
@@ -94,9 +97,12 @@ class Optimizers:
             self._inside = id(optimizer)
         if not self._recorder.claimed:
             self._first_step()
+        if self._put_in.armed and not _computes(args, kwargs):
+            self._put_in.prove()
 
     def _first_step(self) -> None:
         self._recorder.claim()
+        misfits.say_sharing(self._torch, self._recorder, self._models)
         if self._recorder.job.only_begin:
             self._end.end("begun")
 
@@ -121,3 +127,8 @@ class Optimizers:
     def _owners_of(self, made: Made) -> list[Owner]:
         held = {id(parameter) for parameter in made.parameters()}
         return [owner for owner in self._models.owners if owner.parameters & held]
+
+
+def _computes(args: Any, kwargs: Any) -> bool:
+    """Whether a step has a closure, which runs forward and backward inside it. The optimizer comes first."""
+    return kwargs.get("closure") is not None or any(callable(one) for one in args[1:])

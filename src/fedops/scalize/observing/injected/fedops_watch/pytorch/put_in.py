@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from fedops_watch import tensors
+from fedops_watch import places, tensors
 from fedops_watch.ending import Ending
+from fedops_watch.pytorch import misfits
 from fedops_watch.pytorch.models import Models, Owner
 from fedops_watch.recorder import Recorder
 from fedops_watch.shield import shielded
@@ -24,7 +25,8 @@ class PutIn:
         self._armed = False
         self._inner: set[int] = set()
         self._given: dict[str, Any] = {}
-        self._waiting: list[Owner] = []
+        #: Whether a model that an optimizer holds went forward in evaluation mode, gradients on.
+        self._evaluating = False
 
     @property
     def armed(self) -> bool:
@@ -47,9 +49,7 @@ class PutIn:
         # Compilers trace this far, find a constant, and see nothing of the rest.
         if _is_compiling(self._torch):
             return
-        if self._torch.is_grad_enabled() and (
-            module.training or self._recorder.job.evaluation_mode
-        ):
+        if self._torch.is_grad_enabled():
             self._forward(module)
 
     @shielded
@@ -59,8 +59,15 @@ class PutIn:
         held = self.parameters()
         if not _holds(module, {id(parameter) for parameter in held}):
             return
+        if not module.training and not self._recorder.job.evaluation_mode:
+            self._evaluating = True
+            return
         self._inner = {id(part) for part in module.modules() if part is not module}
-        self._waiting += self._models.find(held)
+        if misfits.lacks_shape(self._torch, held):
+            self._recorder.refuse("lazy", misfits.LAZY, places.of_caller())
+            self._disarm_forward()
+            return
+        self._models.find(held)
         waiting = [owner for owner in self._models.owners if not owner.proved]
         if not waiting:
             self._disarm_forward()
@@ -121,33 +128,70 @@ class PutIn:
     def _same(self, owner: Owner) -> bool:
         return not self.first_difference(owner)
 
-    def first_difference(self, owner: Owner, parameters_only: bool = False) -> str:
-        """The first of its tensors that is not what it started from; "" if there is none."""
+    def first_difference(self, owner: Owner) -> str:
+        """The first of its parameters that is not what it started from; "" if there is none.
+
+        Buffers are left out: a forward changes them.
+        """
         for name, tensor in owner.named().items():
-            if parameters_only and id(tensor) not in owner.parameters:
+            if id(tensor) not in owner.parameters:
                 continue
             given = owner.start.get(name)
             if given is not None and not equal(self._torch, tensor, given):
                 return name
         return ""
 
-    def prove(self) -> None:
-        """At a backward: what the models that wait are now is what training uses."""
+    def prove(self, root: Any = None) -> None:
+        """At a backward from ``root``, or a step: what the models are now is what training uses.
+
+        A backward that leads to no tensor of an optimizer is none of the training.
+        """
+        held = self.parameters()
+        if root is not None and not misfits.uses(root, held):
+            return
+        if root is None and all(parameter.grad is None for parameter in held):
+            return  # a step of nothing, such as quiets a scheduler's warning
         self._disarm_forward()
         self._armed = False
-        for owner in self._models.owners:
-            if not owner.proved and owner.start:
-                self._prove(owner)
+        self._models.find(held)
+        self._say_homeless(held)
+        waiting = [owner for owner in self._models.owners if not owner.proved]
+        unseen = [owner for owner in waiting if not owner.start]
+        if unseen or not self._models.owners:
+            self._meet_unseen(unseen)
+        numbers = {id(parameter) for parameter in held}
+        for owner in waiting:
+            if not _holds(owner.module, numbers):  # it did for the time of a call only
+                self._recorder.refuse("functional", misfits.FUNCTIONAL, places.of_caller())
+            self._prove(owner)
+
+    def _say_homeless(self, held: list[Any]) -> None:
+        lost = sum(id(parameter) in self._models.homeless for parameter in held)
+        if lost and self._models.owners:
+            text = f"{lost} tensors of an optimizer belong to no module; they are not federated"
+            self._recorder.note("bare_parameters", text, places.of_caller(), "difference")
+
+    def _meet_unseen(self, unseen: list[Owner]) -> None:
+        """No forward in training was seen. What there is, is kept to show it."""
+        if not self._recorder.has_note("lazy"):
+            where = places.of_caller()
+            misfits.say_unseen(self._recorder, self._models, self._evaluating, where)
+        for owner in unseen:
+            owner.start = owner.copy()
+        if self._recorder.job.model is not None:
+            self._fail("not_put_in", "no forward in training was seen before the first backward")
 
     def _prove(self, owner: Owner) -> None:
         owner.proved = True
-        name = self.first_difference(owner, parameters_only=True)
+        name = self.first_difference(owner)
         if self._recorder.job.model is None:
-            if name:
-                self._recorder.refuse(
-                    "changed_before_backward",
-                    f"{owner.name}: '{name}' changed between the forward and the backward",
-                )
+            if name and self._evaluating:
+                misfits.say_unseen(self._recorder, self._models, True, places.of_caller())
+            elif name:
+                text = f"{owner.name}: '{name}' changed between the forward and the backward"
+                self._recorder.refuse("changed_before_backward", text, places.of_caller())
+            return
+        if owner not in self._models.federated():
             return
         if name:
             text = f"{owner.name}: '{name}' was changed after the model was put in"
