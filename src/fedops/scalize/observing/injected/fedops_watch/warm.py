@@ -7,6 +7,7 @@ a line that is the child's exit status. No module of the project is imported her
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -21,6 +22,8 @@ def main() -> None:
     sys.path.insert(0, os.path.dirname(_own_folder()))
     for name in sys.argv[1:]:
         importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # children look through what the script made, not through the frameworks
     _say("ready")
     for line in sys.stdin:
         child = os.fork()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Iterable, List, Set, Tuple
+from typing import Any, Iterable
 
 from fedops_watch.pytorch.models import Models
 from fedops_watch.recorder import Recorder
@@ -44,11 +44,11 @@ SHARDED = (
 )
 
 
-def leaves(root: Any) -> Tuple[Set[int], bool]:
+def leaves(root: Any) -> tuple[set[int], bool]:
     """Tensors that a loss leads back to, by identity; whether some part could not be looked into."""
-    found: Set[int] = set()
-    seen: Set[Any] = set()
-    nodes: List[Any] = [getattr(root, "grad_fn", None)]
+    found: set[int] = set()
+    seen: set[Any] = set()
+    nodes: list[Any] = [getattr(root, "grad_fn", None)]
     if nodes[0] is None:
         return {id(root)}, False
     while nodes:
@@ -113,7 +113,7 @@ def say_sharing(torch: Any, recorder: Recorder, models: Models) -> None:
         recorder.refuse("sharded", SHARDED % "DeepSpeed")
 
 
-def _engines() -> List[Any]:
+def _engines() -> list[Any]:
     import gc
 
     return [o for o in gc.get_objects() if type(o).__name__ == "DeepSpeedEngine"]

@@ -12,6 +12,7 @@ from fedops_watch.ending import Ending
 from fedops_watch.pytorch import misfits
 from fedops_watch.pytorch.loaders import Loaders
 from fedops_watch.pytorch.models import Models, Owner
+from fedops_watch.pytorch.proximal import Proximal
 from fedops_watch.pytorch.put_in import PutIn
 from fedops_watch.pytorch.result import Result
 from fedops_watch.recorder import Recorder
@@ -55,6 +56,8 @@ class Optimizers:
         self._torch = torch
         self._recorder, self._end, self._models = recorder, end, models
         self._put_in, self._result, self._loaders = put_in, result, loaders
+        mu = recorder.job.proximal_mu
+        self._proximal = Proximal(torch, models, mu) if mu else None
         self.made: list[Made] = []
         self._by_id: dict[int, Made] = {}
         self.steps = 0
@@ -87,11 +90,16 @@ class Optimizers:
         self._put_in.arm()
         return made
 
+    def schedule(self, optimizer: Any, kind: str) -> None:
+        made = self.find(optimizer)
+        if made is not None and kind not in made.schedulers:
+            made.schedulers.append(kind)
+
     def find(self, optimizer: Any) -> Made | None:
         made = self._by_id.get(id(optimizer))
         return made if made is not None and made.of() is optimizer else None
 
-    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
         self._end.go_on()
         if self._inside is None or self._inside == id(optimizer):
             self._inside = id(optimizer)
@@ -99,6 +107,7 @@ class Optimizers:
             self._first_step()
         if self._put_in.armed and not _computes(args, kwargs):
             self._put_in.prove()
+        return self._proximal.before_step(optimizer, args, kwargs) if self._proximal else None
 
     def _first_step(self) -> None:
         self._recorder.claim()

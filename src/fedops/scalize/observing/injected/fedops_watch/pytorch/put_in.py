@@ -7,7 +7,9 @@ from typing import Any, Callable
 from fedops_watch import places, tensors
 from fedops_watch.ending import Ending
 from fedops_watch.pytorch import misfits
-from fedops_watch.pytorch.models import Models, Owner
+from fedops_watch.pytorch.copies import Copies
+from fedops_watch.pytorch.models import Models, Owner, named_tensors
+from fedops_watch.pytorch.schedulers import Schedulers
 from fedops_watch.recorder import Recorder
 from fedops_watch.shield import shielded
 
@@ -15,8 +17,17 @@ from fedops_watch.shield import shielded
 class PutIn:
     """Armed while there are optimizers whose models training has not been seen to use."""
 
-    def __init__(self, torch: Any, recorder: Recorder, end: Ending, models: Models) -> None:
+    def __init__(
+        self,
+        torch: Any,
+        recorder: Recorder,
+        end: Ending,
+        models: Models,
+        copies: Copies,
+        schedulers: Schedulers,
+    ) -> None:
         self._torch, self._recorder, self._end, self._models = torch, recorder, end, models
+        self._copies, self._schedulers = copies, schedulers
         #: Each gives the parameters of one optimizer.
         self.held: list[Callable[[], list[Any]]] = []
         #: Distinct states of the parameters that forwards in training saw.
@@ -91,6 +102,7 @@ class PutIn:
             if owner.name in names:
                 self._put(owner)
         self._disarm_forward()
+        self._schedulers.go_on()
 
     def parameters(self) -> list[Any]:
         return [parameter for give in self.held for parameter in give()]
@@ -105,11 +117,18 @@ class PutIn:
         if not plain:
             self._models.prefixed = True
         self._check(owner, given)
+        owner.start = owner.named()
+        twins = self._copies.twins(owner)
+        self._copies.look_for_tensors(owner, twins, self._ours())
         with self._torch.no_grad():
-            for name, tensor in owner.named().items():
-                if given[name] is not None:
+            for module in [owner.module, *twins]:
+                for name, tensor, _ in named_tensors(module):
                     tensor.copy_(given[name])
-        owner.start = {name: tensor for name, tensor in given.items() if tensor is not None}
+        owner.start = given
+
+    def _ours(self) -> set[int]:
+        starts = [owner.start for owner in self._models.owners]
+        return {id(tensor) for found in [self._given, *starts] for tensor in found.values()}
 
     def _check(self, owner: Owner, given: dict[str, Any]) -> None:
         for name, tensor in owner.named().items():
@@ -187,6 +206,7 @@ class PutIn:
         owner.proved = True
         name = self.first_difference(owner)
         if self._recorder.job.model is None:
+            self._copies.look_for_tensors(owner, self._copies.twins(owner), self._ours())
             if name and self._evaluating:
                 misfits.say_unseen(self._recorder, self._models, True, places.of_caller())
             elif name:
