@@ -114,6 +114,7 @@ def test_other_weights_at_the_end_are_asked_for(propose: Any) -> None:
     assert propose(_seen(notes=[note]), result="script").script.result == "script"
     ended = propose(_seen(notes=[note], ended="passes"), None)
     assert not ended.open(), "a round does not come that far"
+    assert [difference.kind for difference in ended.differences] == ["other_weights_at_the_end"]
 
 
 def test_phases_are_never_well_without_an_answer(propose: Any) -> None:
