@@ -77,6 +77,7 @@ def propose_script(look: Look, answers: Mapping[str, str]) -> ScriptProposal:
     choices = Choices(answers)
     models, script, notes = _choose(look, choices)
     choices.require_used()
+    differences = (*differences, *_cut_off(choices.made))
     return ScriptProposal(look, tuple(models), tuple(choices.made), notes, differences, (), script)
 
 
