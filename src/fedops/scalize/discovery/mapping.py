@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from fedops.scalize.discovery.candidate_arguments import asks_for, fill, is_known
@@ -56,20 +58,37 @@ def choose_steps(seen: Survey) -> tuple[str, dict[str, Choice]]:
 
 
 def _chosen(step: str, candidates: list[Candidate], seen: Survey) -> Choice:
-    if not candidates:
+    ranked = sorted(candidates, key=partial(_rank, step, seen))
+    if not ranked:
         return Choice(step, reason=_NOTHING[step])
-    best, *others = candidates
+    best, *others = ranked
+    first = _rank(step, seen, best)
+    tied = tuple(other.target for other in others if _rank(step, seen, other) == first)
+    return replace(_choice(step, best, seen), others=tuple(o.target for o in others[:3]), tied=tied)
+
+
+def _rank(step: str, seen: Survey, candidate: Candidate) -> tuple[bool, bool, int]:
+    """The lowest is best: what is doubtful or cannot be called never wins over what is neither."""
+    _, missing, _ = fill(step, candidate, seen)
+    return candidate.doubtful, bool(missing), -candidate.score
+
+
+def _choice(step: str, best: Candidate, seen: Survey) -> Choice:
     arguments, missing, takes = fill(step, best, seen)
-    return Choice(
-        step,
-        best.target,
-        f"{best.why} ({best.place})",
-        arguments,
-        missing,
-        tuple(other.target for other in others[:3]),
-        best.module,
-        takes,
+    reason = f"{best.why} ({best.place})" if best.place else best.why
+    return Choice(step, best.target, reason, arguments, missing, module=best.module, takes=takes)
+
+
+def chosen_by_hand(step: str, target: str, seen: Survey) -> Choice:
+    """The choice of a function or class that somebody named; none, where the step is to be left out."""
+    found = next((f for f in [*seen.functions, *seen.classes] if f.target == target), None)
+    if found is None:
+        return Choice(step, reason="left out by hand")
+    open_ended = isinstance(found, Function) and found.open_ended
+    candidate = Candidate(
+        0, target, found.module, "", "chosen by hand", found.parameters, open_ended=open_ended
     )
+    return _choice(step, candidate, seen)
 
 
 _NOTHING = {

@@ -25,6 +25,7 @@ from fedops.scalize.discovery.source_files import (
     module_name,
     python_files,
 )
+from fedops.scalize.discovery.sources import Source
 
 _SKIPPED |= {"site-packages", "notebooks", "outputs", "wandb", "lightning_logs", "__pycache__"}
 
@@ -50,6 +51,8 @@ class Survey:
     settings_files: set[str] = field(default_factory=set)
     busy: dict[str, int] = field(default_factory=dict)  #: modules that do work when imported: line
     unreadable: list[str] = field(default_factory=list)  #: one line a file
+    #: Every file that could be read, also those whose names cannot be imported.
+    sources: list[Source] = field(default_factory=list)
 
     def subclasses(self, *bases: str) -> list[Class]:
         """The classes that derive from one of ``bases``, also by way of each other."""
@@ -59,6 +62,12 @@ class Survey:
             if {c.target for c in found} <= known:
                 return found
             known |= {c.target for c in found}
+
+    def real_name(self, name: str) -> str:
+        """Where a name is defined that packages hand on (``from .registry import make``)."""
+        for _ in range(10):  # more is a circle
+            name = self.exported.get(name, name)
+        return name
 
     def calls_of(self, target: str) -> list[Call]:
         return [call for call in self.calls if call.target == target]
@@ -92,11 +101,7 @@ def analyse_project(project: Path) -> Survey:
 
 def _follow_reexports(seen: Survey) -> None:
     """Names that a package hands on (``from .registry import make`` in its ``__init__``) where they are."""
-
-    def real(name: str) -> str:
-        for _ in range(10):  # more is a circle
-            name = seen.exported.get(name, name)
-        return name
+    real = seen.real_name
 
     def all_real(names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(map(real, names))
@@ -115,9 +120,11 @@ def _look_at(seen: Survey, file: Path) -> None:
         line = getattr(error, "lineno", None) or 1
         seen.unreadable.append(f"{file.relative_to(seen.project)}:{line}: {error}")
         return
+    path = file.relative_to(seen.project).as_posix()
+    names = Names(tree, module or path, is_package=file.name == "__init__.py")
+    seen.sources.append(Source(path, tree, names))
     if module is None:
         return
-    names = Names(tree, module, is_package=file.name == "__init__.py")
     seen.imports |= names.imported
     if file.name == "__init__.py":
         seen.exported |= {f"{module}.{name}": dotted for name, dotted in names.known.items()}

@@ -1,0 +1,150 @@
+"""A look at a project's own training beside the chosen steps: what was read off it, and what is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fedops.scalize.discovery.candidate_arguments import offered
+from fedops.scalize.discovery.candidates import Choice
+from fedops.scalize.discovery.definitions import Function
+from fedops.scalize.discovery.differences import Difference
+from fedops.scalize.discovery.survey import Survey
+from fedops.scalize.discovery.training.command import likely_command
+from fedops.scalize.discovery.training.literals import Reader, ReadOff
+from fedops.scalize.discovery.training.scopes import Scopes
+from fedops.scalize.discovery.training.unused import loads_its_own_data, run_of, unused_training
+from fedops.scalize.flow.step_arguments import OFFERS
+
+#: Key of the config -> key of what a train step is offered, for the names it goes by.
+SETTINGS = {
+    "num_epochs": "epochs",
+    "batch_size": "batch_size",
+    "learning_rate": "learning_rate",
+    "random_seed": "seed",
+}
+
+
+@dataclass(frozen=True)
+class Look:
+    #: Key of the config -> value and where it was seen.
+    settings: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
+    optimizer: Mapping[str, Any] | None = None
+    loss: Mapping[str, Any] | None = None
+    differences: tuple[Difference, ...] = ()
+    command: str = ""  #: by which the project is probably trained
+
+
+def look_at_training(seen: Survey, steps: Mapping[str, Choice], framework: str) -> Look:
+    """Read the numbers off, and collect what of the project's training the steps leave out."""
+    scopes = Scopes(seen)
+    run = run_of(scopes, steps)
+    train, torch = steps["train"], framework == "pytorch"
+    wants_optimizer = torch and (not train.target or "optimizer" in train.takes)
+    trains_by_loss = not train.target or "loss" in train.takes
+    wants_loss = torch and (trains_by_loss or not steps["evaluate"].target)
+    read = Reader(seen, scopes, steps, run).read(wants_optimizer, wants_loss)
+    settings = {key: found for key in SETTINGS if (found := _setting(key, seen, steps, read))}
+    return Look(
+        settings,
+        read.optimizer,
+        read.loss,
+        tuple(_differences(seen, scopes, steps, run, read, settings)),
+        likely_command(scopes),
+    )
+
+
+def _differences(
+    seen: Survey,
+    scopes: Scopes,
+    steps: Mapping[str, Choice],
+    run: set[str],
+    read: ReadOff,
+    settings: Mapping[str, Any],
+) -> list[Difference]:
+    train = steps["train"]
+    own_data = loads_its_own_data(train, _place(train.target, seen))
+    found = [own_data] if own_data else []
+    found += unused_training(seen, scopes, steps, run, frozenset(read.used))
+    found += [d for d in read.differences if not _is_told(d, found)]
+    found += [d for key, d in read.unread.items() if key not in settings]
+    return list(dict.fromkeys(found))
+
+
+def _is_told(difference: Difference, told: list[Difference]) -> bool:
+    """Whether the same argument of the same call is among those already."""
+    argument = difference.text.split(" of ")[0]
+    return any(d.where == difference.where and argument in d.text for d in told)
+
+
+def _place(target: str, seen: Survey) -> str:
+    function = _function(target, seen)
+    return f"{function.file.relative_to(seen.project)}:{function.line}" if function else ""
+
+
+def _function(target: str, seen: Survey) -> Function | None:
+    return next((function for function in seen.functions if function.target == target), None)
+
+
+# --- numbers -----------------------------------------------------------------------------------------
+
+
+def _setting(
+    key: str, seen: Survey, steps: Mapping[str, Choice], read: ReadOff
+) -> tuple[Any, str] | None:
+    """A number the project uses, and where it says so. Of its epochs one is taken a round."""
+    found = _found(key, seen, steps, read)
+    if found is None or key != "num_epochs" or found[0] == 1:
+        return found
+    return 1, f"the project itself trains for {found[0]}: {found[1]}"
+
+
+def _found(
+    key: str, seen: Survey, steps: Mapping[str, Choice], read: ReadOff
+) -> tuple[Any, str] | None:
+    names = next(o.names for o in OFFERS["train"] if o.key == SETTINGS[key])
+    kind = float if key == "learning_rate" else int
+    for value, where in _passed(key, seen, steps):
+        if _fits(value, kind):
+            return kind(value), where
+    if key in read.settings:
+        return read.settings[key]
+    for values, where in _sources(seen, steps):
+        for name, value in values.items():
+            if name.replace("_", "").lower() in names and _fits(value, kind):
+                return kind(value), where
+    return None
+
+
+def _fits(value: Any, kind: type) -> bool:
+    number = isinstance(value, kind | int) and not isinstance(value, bool)
+    return number and (value > 0 or kind is int)
+
+
+def _passed(key: str, seen: Survey, steps: Mapping[str, Choice]) -> Iterator[tuple[Any, str]]:
+    """What the project's own calls pass to the train step, or to the data step."""
+    for step in ("train", "data"):
+        function = _function(steps[step].target, seen)
+        for index, parameter in enumerate(function.parameters if function else ()):
+            if offered(step, parameter) != SETTINGS[key] or key == "random_seed":
+                continue
+            for call in seen.calls_of(steps[step].target):
+                given = call.kwargs.get(parameter.name)
+                given = call.args[index] if given is None and index < len(call.args) else given
+                value = None if given is None else seen.value_of(given)
+                if value is not None:
+                    yield value, f"what the project passes to {steps[step].target}"
+
+
+def _sources(seen: Survey, steps: Mapping[str, Choice]) -> Iterator[tuple[Mapping[str, Any], str]]:
+    yield seen.options, "the command line's default"
+    yield seen.constants, "a constant"
+    for name, values in seen.constants.items():
+        if isinstance(values, dict):
+            yield values, f"a value of {name}"
+    for step in ("train", "data"):
+        if function := _function(steps[step].target, seen):
+            defaults = {p.name: p.default for p in function.parameters if p.default is not None}
+            yield defaults, f"a default of {function.target}"
+    yield seen.fields, "a default of a class"

@@ -1,0 +1,93 @@
+"""What of the project's own training is not used by the chosen steps, with file and line."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+
+from fedops.scalize.discovery.candidates import Choice
+from fedops.scalize.discovery.differences import Difference
+from fedops.scalize.discovery.survey import Survey
+from fedops.scalize.discovery.training.loops import made_by, training_in
+from fedops.scalize.discovery.training.parts import library_loop, parts_of
+from fedops.scalize.discovery.training.scopes import Scope, Scopes
+
+#: What a train step may get its examples by.
+DATA = ("train_data", "loaders", "x", "y", "context")
+
+
+def run_of(scopes: Scopes, steps: Mapping[str, Choice]) -> set[str]:
+    """The names of the scopes that belong to the project's own run of these steps.
+
+    What leads to a step, all that this reaches, and what stands in one file with a step.
+    """
+    targets = {choice.target for choice in steps.values() if choice.target}
+    leading = scopes.leading_to(targets)
+    files = {scopes.by_name[t].source.path for t in targets if t in scopes.by_name}
+    beside = {scope.name for scope in scopes if scope.source.path in files}
+    return scopes.reached({*leading, *targets}) | leading | beside
+
+
+def unused_training(
+    seen: Survey,
+    scopes: Scopes,
+    steps: Mapping[str, Choice],
+    run: set[str],
+    read: frozenset[int],
+) -> Iterator[Difference]:
+    """One difference for each loop, and for each part of a training, that the steps leave out."""
+    used = scopes.reached(choice.target for choice in steps.values() if choice.target)
+    project = {cls.target for cls in seen.classes}
+    elsewhere: dict[str, list[Scope]] = {}
+    for scope in sorted(scopes, key=lambda s: (s.source.path, s.line)):
+        if scope.name in used:
+            continue
+        if scope.name not in run:
+            if _loop(scope, steps, project):
+                elsewhere.setdefault(scope.source.path, []).append(scope)
+            continue
+        yield from filter(None, (library_loop(scope) if scope.owner else None,))
+        yield from filter(None, (_loop(scope, steps, project),))
+        yield from _parts(scope, read)
+    for path, others in elsewhere.items():
+        words = ", ".join(scope.words for scope in others[:3]) + (", ..." if others[3:] else "")
+        text = f"what is trained in this file is not used: {words}"
+        yield Difference(kind="not_used", text=text, where=f"{path}:{others[0].line}")
+
+
+def _parts(scope: Scope, read: frozenset[int]) -> Iterator[Difference]:
+    """Weights that are loaded after the training are its result, not its begin."""
+    first = next((call.lineno for call, _ in training_in(scope)), None)
+    for part in parts_of(scope, read):
+        line = int(part.where.rpartition(":")[2])
+        if part.kind == "weights" and first is not None and line > first:
+            continue
+        yield part
+
+
+def _loop(scope: Scope, steps: Mapping[str, Choice], project: set[str]) -> Difference | None:
+    """The first call in a scope that trains; not where it asks an object of the project to do so."""
+    own = re.compile(f"(?:{'|'.join(map(re.escape, sorted(project)))})$")
+    objects = set(made_by(scope, own)) if project else set()
+    found = [
+        (call, words) for call, words in training_in(scope) if words.split(".")[0] not in objects
+    ]
+    if not found:
+        return None
+    call, words = found[0]
+    step = steps["train"].target
+    instead = f"{step} is trained with" if step else "the adapter's own loop trains"
+    text = f"{scope.words} trains ({words}) and is not used: {instead}"
+    return Difference(kind="not_used", text=text, where=scope.place(call))
+
+
+def loads_its_own_data(train: Choice, place: str) -> Difference | None:
+    """A train step that takes no data: it can be neither cut into parts nor held out of."""
+    if not train.target or train.takes & set(DATA) or "model" not in train.takes:
+        return None
+    text = (
+        f"{train.target} takes no training data and loads its own: [dataset.partition] and "
+        "validation_split do nothing for it, it may be judged on what it was trained on, and its weight "
+        "is the number of examples counted at its DataLoader, or that of the data step where it has none"
+    )
+    return Difference(kind="own_data", text=text, where=place)
