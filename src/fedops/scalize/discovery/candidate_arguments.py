@@ -27,10 +27,6 @@ def offered(step: str, parameter: Parameter) -> str:
     return next(named, "") if parameter.required else ""
 
 
-def is_known(step: str, parameter: Parameter, seen: Survey) -> bool:
-    return bool(offered(step, parameter)) or _value(step, parameter, None, seen) is not None
-
-
 def fill(
     step: str, chosen: Candidate, seen: Survey
 ) -> tuple[dict[str, Any], tuple[str, ...], frozenset[str]]:
