@@ -19,17 +19,12 @@ from fedops.scalize.discovery.doubts import (
     is_no_model,
     is_private,
 )
-from fedops.scalize.discovery.model_makers import framework_of, why_not_averaged
+from fedops.scalize.discovery.model_makers import LIGHTNING, framework_of, why_not_averaged
 from fedops.scalize.discovery.survey import Survey
 from fedops.scalize.discovery.training.loops import training_in
 from fedops.scalize.discovery.training.scopes import Scopes
 
 _MODULES = ("torch.nn.Module", "torch.nn.modules.module.Module")
-_LIGHTNING = (
-    "lightning.LightningModule",
-    "lightning.pytorch.LightningModule",
-    "pytorch_lightning.LightningModule",
-)
 _KERAS = ("keras.Model", "keras.Sequential", "keras.models.Model", "keras.models.Sequential")
 _DATA_SETS = ("torch.utils.data.Dataset", "torch.utils.data.dataset.Dataset")
 _SPLITTERS = (
@@ -66,7 +61,21 @@ def choose_steps(seen: Survey) -> tuple[str, dict[str, Choice]]:
         "evaluate": _chosen("evaluate", _loops(seen, "evaluate", models, training), seen),
     }
     model = next((m for m in models if m.target == steps["model"].target), None)
-    return model.framework if model else "", steps
+    framework = model.framework if model else ""
+    if framework == "lightning":
+        steps |= {
+            step: replace(steps[step], reason=words)
+            for step, words in _OF_LIGHTNING.items()
+            if not steps[step].target
+        }
+    return framework, steps
+
+
+_OF_LIGHTNING = {
+    "train": "the model's training_step and configure_optimizers are driven by the adapter; schedulers begin "
+    "anew each round",
+    "evaluate": "the model's validation_step is driven by the adapter (where it has one)",
+}
 
 
 def _chosen(step: str, candidates: list[Candidate], seen: Survey) -> Choice:
@@ -192,7 +201,8 @@ def _makers(known: Mapping[str, str], seen: Survey) -> dict[str, str]:
 
 def _bases() -> Iterable[tuple[str, tuple[str, ...]]]:
     tensorflow = tuple(f"tensorflow.{name}" for name in _KERAS)
-    yield "pytorch", (*_MODULES, *_LIGHTNING)
+    yield "pytorch", _MODULES
+    yield "lightning", LIGHTNING
     yield (
         "keras",
         (*_KERAS, *tensorflow, *(name.replace("keras", "tf.keras", 1) for name in _KERAS)),

@@ -41,6 +41,7 @@ def look_at_training(seen: Survey, steps: Mapping[str, Choice], framework: str) 
     scopes = Scopes(seen)
     run = run_of(scopes, steps)
     train, torch = steps["train"], framework == "pytorch"
+    driven = framework == "lightning" and not train.target
     wants_optimizer = torch and (not train.target or "optimizer" in train.takes)
     trains_by_loss = not train.target or "loss" in train.takes
     wants_loss = torch and (trains_by_loss or not steps["evaluate"].target)
@@ -50,7 +51,7 @@ def look_at_training(seen: Survey, steps: Mapping[str, Choice], framework: str) 
         settings,
         read.optimizer,
         read.loss,
-        tuple(_differences(seen, scopes, steps, run, read, settings)),
+        tuple(_differences(seen, scopes, steps, run, read, settings, driven)),
         likely_command(scopes),
     )
 
@@ -62,11 +63,12 @@ def _differences(
     run: set[str],
     read: ReadOff,
     settings: Mapping[str, Any],
+    lightning: bool,
 ) -> list[Difference]:
     train = steps["train"]
     own_data = loads_its_own_data(train, _place(train.target, seen))
     found = [own_data] if own_data else []
-    found += unused_training(seen, scopes, steps, run, frozenset(read.used))
+    found += unused_training(seen, scopes, steps, run, frozenset(read.used), lightning)
     found += [d for d in read.differences if not _is_told(d, found)]
     found += [d for key, d in read.unread.items() if key not in settings]
     return list(dict.fromkeys(found))

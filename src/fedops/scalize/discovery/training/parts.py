@@ -46,6 +46,14 @@ _KEYWORDS = {
     "callbacks": ("callbacks", "callbacks are not used"),
     "accumulate_grad_batches": ("accumulation", "gradients are not accumulated"),
     "gradient_accumulation_steps": ("accumulation", "gradients are not accumulated"),
+    "limit_train_batches": ("limit", "training is not cut short"),
+    "max_steps": ("limit", "training is not cut short"),
+    "precision": ("precision", "mixed precision is not used"),
+    "fp16": ("precision", "mixed precision is not used"),
+    "bf16": ("precision", "mixed precision is not used"),
+    "lr_scheduler_type": ("scheduler", "the learning rate stays as it is"),
+    "warmup_steps": ("scheduler", "the learning rate stays as it is"),
+    "warmup_ratio": ("scheduler", "the learning rate stays as it is"),
     "use_ema": ("ema", "averaged weights are not kept"),
 }
 #: Keywords of ``fit`` that change what is learnt.
@@ -120,7 +128,7 @@ def _of_call(scope: Scope, call: ast.Call, read: frozenset[int]) -> Iterator[Dif
 
 def _of_keyword(name: str, call: ast.Call, keyword: ast.keyword) -> tuple[str, str] | None:
     word = keyword.arg or ""
-    usual = (None, True) if word == "shuffle" else (None, False, 0, 1)
+    usual = (None, True) if word == "shuffle" else (None, False, 0, 1, -1, "32-true")
     if isinstance(keyword.value, ast.Constant) and keyword.value.value in usual:
         return None
     if word in _KEYWORDS and not name.endswith("add_argument"):

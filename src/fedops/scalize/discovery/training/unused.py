@@ -7,13 +7,12 @@ from collections.abc import Iterator, Mapping
 
 from fedops.scalize.discovery.candidates import Choice
 from fedops.scalize.discovery.differences import Difference
+from fedops.scalize.discovery.model_makers import LIGHTNING
 from fedops.scalize.discovery.survey import Survey
 from fedops.scalize.discovery.training.loops import made_by, training_in
 from fedops.scalize.discovery.training.parts import library_loop, parts_of
 from fedops.scalize.discovery.training.scopes import Scope, Scopes
-
-#: What a train step may get its examples by.
-DATA = ("train_data", "loaders", "x", "y", "context")
+from fedops.scalize.flow.step_arguments import TRAINING_DATA
 
 
 def run_of(scopes: Scopes, steps: Mapping[str, Choice]) -> set[str]:
@@ -34,25 +33,38 @@ def unused_training(
     steps: Mapping[str, Choice],
     run: set[str],
     read: frozenset[int],
+    lightning: bool = False,
 ) -> Iterator[Difference]:
     """One difference for each loop, and for each part of a training, that the steps leave out."""
-    used = scopes.reached(choice.target for choice in steps.values() if choice.target)
+    begin = {choice.target for choice in steps.values() if choice.target}
+    used = scopes.reached(begin | (asked_of_lightning(scopes) if lightning else set()))
+    passed = {"Trainer.fit()"} if lightning else set[str]()
     project = {cls.target for cls in seen.classes}
     elsewhere: dict[str, list[Scope]] = {}
     for scope in sorted(scopes, key=lambda s: (s.source.path, s.line)):
         if scope.name in used:
             continue
         if scope.name not in run:
-            if _loop(scope, steps, project):
+            if _loop(scope, steps, project, passed):
                 elsewhere.setdefault(scope.source.path, []).append(scope)
             continue
         yield from filter(None, (library_loop(scope) if scope.owner else None,))
-        yield from filter(None, (_loop(scope, steps, project),))
+        yield from filter(None, (_loop(scope, steps, project, passed),))
         yield from _parts(scope, read)
     for path, others in elsewhere.items():
         words = ", ".join(scope.words for scope in others[:3]) + (", ..." if others[3:] else "")
         text = f"what is trained in this file is not used: {words}"
         yield Difference(kind="not_used", text=text, where=f"{path}:{others[0].line}")
+
+
+def asked_of_lightning(scopes: Scopes) -> set[str]:
+    """The methods of the project's LightningModules that the adapter's own loop calls."""
+    classes = scopes.seen.subclasses(*LIGHTNING)
+    methods = (scope for cls in classes for scope in scopes.methods.get(cls.target, ()))
+    return {scope.name for scope in methods if scope.method in _ASKED}
+
+
+_ASKED = {"training_step", "configure_optimizers", "validation_step", "test_step"}
 
 
 def _parts(scope: Scope, read: frozenset[int]) -> Iterator[Difference]:
@@ -65,12 +77,19 @@ def _parts(scope: Scope, read: frozenset[int]) -> Iterator[Difference]:
         yield part
 
 
-def _loop(scope: Scope, steps: Mapping[str, Choice], project: set[str]) -> Difference | None:
-    """The first call in a scope that trains; not where it asks an object of the project to do so."""
+def _loop(
+    scope: Scope, steps: Mapping[str, Choice], project: set[str], passed: set[str]
+) -> Difference | None:
+    """The first call in a scope that trains; not where it asks an object of the project to do so.
+
+    ``passed``: the words of calls that are passed over.
+    """
     own = re.compile(f"(?:{'|'.join(map(re.escape, sorted(project)))})$")
     objects = set(made_by(scope, own)) if project else set()
     found = [
-        (call, words) for call, words in training_in(scope) if words.split(".")[0] not in objects
+        (call, words)
+        for call, words in training_in(scope)
+        if words.split(".")[0] not in objects and words not in passed
     ]
     if not found:
         return None
@@ -83,7 +102,7 @@ def _loop(scope: Scope, steps: Mapping[str, Choice], project: set[str]) -> Diffe
 
 def loads_its_own_data(train: Choice, place: str) -> Difference | None:
     """A train step that takes no data: it can be neither cut into parts nor held out of."""
-    if not train.target or train.takes & set(DATA) or "model" not in train.takes:
+    if not train.target or train.takes & {*TRAINING_DATA, "context"}:
         return None
     text = (
         f"{train.target} takes no training data and loads its own: [dataset.partition] and "
