@@ -79,7 +79,7 @@ class Plan:
 
     @property
     def package(self) -> str:
-        return re.sub(r"\W", "_", self.name).lower()
+        return app_package(self.name)
 
     def lines(self) -> list[str]:
         """The proposal, one line a step, then what was read off and what is open."""
@@ -145,7 +145,7 @@ def _plan(project: Path, seen: Survey, framework: str, steps: Mapping[str, Choic
     return Plan(
         project,
         seen.root,
-        _name(project),
+        app_name(project),
         framework,
         steps,
         seen,
@@ -218,7 +218,13 @@ def _files(plan: Plan) -> dict[str, str]:
     }
 
 
-def _name(project: Path) -> str:
+def app_package(name: str) -> str:
+    """The Python package of an app of this name."""
+    return re.sub(r"\W", "_", name).lower()
+
+
+def app_name(project: Path) -> str:
+    """What the app beside a project is called."""
     words = re.sub(r"[^a-z0-9]+", "-", project.name.lower()).strip("-") or "project"
     return f"{words}-federated"
 

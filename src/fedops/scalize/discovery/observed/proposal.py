@@ -1,0 +1,186 @@
+"""From what was seen of a run to ``[script]``: every choice with its evidence, and the open questions."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+
+from fedops.config.script_table import Script
+from fedops.scalize.discovery.choices import Choice, Choices, Option
+from fedops.scalize.discovery.differences import Difference
+from fedops.scalize.discovery.observed.argument_paths import (
+    ArgumentPath,
+    argument_paths,
+    outputs_elsewhere,
+    with_placeholders,
+)
+from fedops.scalize.discovery.observed.failures import failure_of, late_failure
+from fedops.scalize.discovery.observed.look import Look, shown
+from fedops.scalize.discovery.observed.round_length import choose_length
+from fedops.scalize.discovery.observed.run_facts import facts
+from fedops.scalize.discovery.observed.seen_models import choose_models, folds, stages
+from fedops.scalize.observing.records import Note, Seen, SeenModel
+
+#: What the script loads behind its loop is another result than the loop's.
+OTHER_WEIGHTS = "other_weights_at_the_end"
+_PYTHON = re.compile(r"python[\d.]*(\.exe)?", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class ScriptProposal:
+    """What ``fedops init . -- COMMAND`` would write."""
+
+    look: Look
+    models: tuple[SeenModel, ...] = ()
+    choices: tuple[Choice, ...] = ()
+    notes: tuple[Note, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    #: Why the command cannot be federated; then there is nothing to write.
+    problems: tuple[str, ...] = ()
+    script: Script | None = None
+
+    @property
+    def framework(self) -> str:
+        return self.models[0].framework if self.models else ""
+
+    def open(self) -> list[Choice]:
+        """The questions that nobody has answered."""
+        return [choice for choice in self.choices if choice.open]
+
+
+def propose_script(look: Look, answers: Mapping[str, str]) -> ScriptProposal:
+    """Decide what can be decided from a look at the run.
+
+    Raises:
+        Invalid: an answer is to nothing that there is to choose, or cannot be.
+    """
+    problems = tuple(_problems(look))
+    differences = tuple(_differences(look.seen))
+    if problems:
+        notes = tuple(n for n in look.seen.notes if n.weight not in ("refusal", "difference"))
+        return ScriptProposal(look, (), (), notes, differences, problems)
+    choices = Choices(answers)
+    models, script, notes = _choose(look, choices)
+    choices.require_used()
+    return ScriptProposal(look, tuple(models), tuple(choices.made), notes, differences, (), script)
+
+
+def _problems(look: Look) -> Iterator[str]:
+    seen = look.seen
+    for note in seen.notes:
+        if note.weight == "refusal":
+            yield f"{note.where}: {note.text}" if note.where else note.text
+    if why := failure_of(seen, shown(look.command)):
+        yield why
+    if why := folds(seen.models):
+        yield why
+    for argument, file in outputs_elsewhere(look.command, look.project, seen.written):
+        yield (
+            f"the command writes {file}, outside of its folder, where a device lets it write nothing; "
+            f"give it a path within the folder in place of '{argument}'"
+        )
+    if seen.models and not look.tensors.is_file():
+        yield "the run left no initial model: the models were not seen before their first step"
+
+
+def _differences(seen: Seen) -> Iterator[Difference]:
+    for note in seen.notes:
+        if note.weight == "difference":
+            yield Difference(kind=note.kind, text=note.text, where=note.where)
+
+
+def _choose(look: Look, choices: Choices) -> tuple[list[SeenModel], Script, tuple[Note, ...]]:
+    seen = look.seen
+    models = choose_models(seen.models, choices)
+    all_of_them = len(models) == len(seen.models)
+    paths = _choose_paths(look, choices)
+    command = with_placeholders(_portable(look.command), paths)
+    several = len(stages(seen.models)) > 1
+    length = choose_length(command, seen, look.option, choices, several_stages=several)
+    script = Script(
+        command=length.words,
+        paths={path.name: path.path for path in paths},
+        passes=length.passes,
+        steps=length.steps,
+        put_in=look.put_in,
+        evaluation_mode=look.evaluation_mode,
+        models=[] if all_of_them else [model.name for model in models],
+        result=_choose_result(look, length.passes, choices),
+        schedule=_choose_schedule(seen, choices),
+        seed=_choose_seed(choices),
+        max_seconds=look.max_seconds,
+    )
+    late = late_failure(seen)
+    notes = [*length.notes, *([late] if late else []), *facts(look, models, paths), *_said(seen)]
+    return models, script, tuple(notes)
+
+
+def _said(seen: Seen) -> Iterator[Note]:
+    """What the run's own notes say, but for what is asked elsewhere."""
+    for note in seen.notes:
+        if note.kind != OTHER_WEIGHTS and note.weight not in ("refusal", "difference"):
+            yield note
+
+
+def _portable(command: Sequence[str]) -> list[str]:
+    """The command without the place of this machine's interpreter."""
+    program = PurePath(command[0].replace("\\", "/")).name
+    return ["python" if _PYTHON.fullmatch(program) else command[0], *command[1:]]
+
+
+def _choose_paths(look: Look, choices: Choices) -> list[ArgumentPath]:
+    """The arguments that each device's owner names; an empty answer keeps what the command says."""
+    seen, kept = look.seen, []
+    for path in argument_paths(look.command, look.project, seen.read, seen.written):
+        key = f"paths.{path.name}"
+        options = [
+            Option(value="device", meaning="each device's owner names it in device.toml"),
+            Option(value="command", meaning="it is the same on every device"),
+        ]
+        why = f"'{path.path}' is a path that is there: {{{path.name}}} in the command, named by each device"
+        if choices.choose(key, "device", why, options=options) == "device":
+            kept.append(path)
+    return kept
+
+
+def _choose_result(look: Look, passes: int, choices: Choices) -> str:
+    note = next((n for n in look.seen.notes if n.kind == OTHER_WEIGHTS), None)
+    if note is None:
+        return choices.choose("result", "loop", "the models at the end of the last loop")
+    if passes and passes < look.seen.passes and look.option is None:
+        why = "the loop is ended before the command loads other weights"
+        return choices.choose(
+            "result", "loop", why, where=note.where, valid=lambda v: v == "loop", takes="loop"
+        )
+    options = [
+        Option(value="loop", meaning="the models at the end of the last training loop"),
+        Option(value="script", meaning="what the command holds at its own end"),
+    ]
+    question = f"{note.text.rstrip('.')}. Which is a round's result?"
+    return choices.choose(
+        "result", "loop", note.text, where=note.where, question=question, options=options
+    )
+
+
+def _choose_schedule(seen: Seen, choices: Choices) -> str:
+    found = [(name, o.where) for o in seen.optimizers for name in o.schedulers]
+    if not found:
+        return "goes_on"
+    options = [
+        Option(value="goes_on", meaning="it goes on from round to round"),
+        Option(value="each_round", meaning="it begins anew in each round"),
+    ]
+    names = ", ".join(dict.fromkeys(name for name, _ in found))
+    why = f"{names} was seen; it goes on over the rounds of a run"
+    return choices.choose("schedule", "goes_on", why, where=found[0][1], options=options)
+
+
+def _choose_seed(choices: Choices) -> str:
+    options = [
+        Option(value="script", meaning="the command's own random numbers"),
+        Option(value="per_round", meaning="seeded by run, device and round"),
+    ]
+    why = "the command's own random numbers: a seed that it sets is the same in every round"
+    return choices.choose("seed", "script", why, options=options)
