@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from fedops.scalize.discovery.candidates import Candidate, folded
-from fedops.scalize.discovery.definitions import Function, Parameter
-from fedops.scalize.discovery.survey import Survey
+from fedops.scalize.discovery.source.definitions import Function, Parameter
+from fedops.scalize.discovery.source.survey import Survey
 from fedops.scalize.flow.step_arguments import OFFERS
 
 

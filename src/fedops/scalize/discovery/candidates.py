@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedops.scalize.discovery.definitions import Parameter
+from fedops.scalize.discovery.source.definitions import Parameter
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import ast
 import re
 
-from fedops.scalize.discovery.definitions import Class
-from fedops.scalize.discovery.survey import Survey
+from fedops.scalize.discovery.source.definitions import Class
+from fedops.scalize.discovery.source.survey import Survey
 
 #: Ends of names of functions that help to get at data, and give none.
 _HELPERS = re.compile(

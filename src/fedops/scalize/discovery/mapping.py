@@ -10,7 +10,6 @@ from typing import Any
 
 from fedops.scalize.discovery.candidate_arguments import asks_for, fill
 from fedops.scalize.discovery.candidates import Candidate, Choice, folded
-from fedops.scalize.discovery.definitions import Class, Function
 from fedops.scalize.discovery.doubts import (
     abstract_classes,
     handed_on,
@@ -19,10 +18,12 @@ from fedops.scalize.discovery.doubts import (
     is_no_model,
     is_private,
 )
-from fedops.scalize.discovery.model_makers import LIGHTNING, framework_of, why_not_averaged
-from fedops.scalize.discovery.survey import Survey
+from fedops.scalize.discovery.model_makers import framework_of, why_not_averaged
+from fedops.scalize.discovery.source.definitions import Class, Function
+from fedops.scalize.discovery.source.survey import Survey
 from fedops.scalize.discovery.training.loops import training_in
 from fedops.scalize.discovery.training.scopes import Scopes
+from fedops.scalize.discovery.training.unused import LIGHTNING
 
 _MODULES = ("torch.nn.Module", "torch.nn.modules.module.Module")
 _KERAS = ("keras.Model", "keras.Sequential", "keras.models.Model", "keras.models.Sequential")

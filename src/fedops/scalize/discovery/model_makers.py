@@ -4,11 +4,6 @@ from __future__ import annotations
 
 import re
 
-LIGHTNING = (
-    "lightning.LightningModule",
-    "lightning.pytorch.LightningModule",
-    "pytorch_lightning.LightningModule",
-)
 _KERAS = ("keras.Model", "keras.Sequential", "keras.models.Model", "keras.models.Sequential")
 #: ``BertModel``, ``BertForSequenceClassification``, ``AutoModelForCausalLM.from_pretrained``
 _TRANSFORMER = re.compile(r"transformers\.(\w+\.)*(?!DataCollator)\w*(Model|For[A-Z])")

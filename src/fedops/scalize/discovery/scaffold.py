@@ -17,11 +17,11 @@ from fedops.core.suggestions import comma_list, did_you_mean
 from fedops.scalize.discovery.candidates import Choice
 from fedops.scalize.discovery.differences import FILE, Difference, to_json
 from fedops.scalize.discovery.mapping import choose_steps, chosen_by_hand
-from fedops.scalize.discovery.survey import Survey, analyse_project
+from fedops.scalize.discovery.source.survey import Survey, analyse_project
 from fedops.scalize.discovery.templates import Texts
 from fedops.scalize.discovery.training.command import likely_command
-from fedops.scalize.discovery.training.look import Look, look_at_training
 from fedops.scalize.discovery.training.scopes import Scopes
+from fedops.scalize.discovery.training_look import Look, look_at_training
 
 FOLDER = "federated"
 

@@ -8,10 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedops.scalize.discovery.candidates import Choice
-from fedops.scalize.discovery.definitions import plain_value
-from fedops.scalize.discovery.differences import Difference
-from fedops.scalize.discovery.survey import Survey
+from fedops.scalize.discovery.source.definitions import plain_value
+from fedops.scalize.discovery.source.survey import Survey
+from fedops.scalize.discovery.training.findings import Chosen, Finding
 from fedops.scalize.discovery.training.loops import called, calls_in, training_in
 from fedops.scalize.discovery.training.parts import LOSS
 from fedops.scalize.discovery.training.scopes import Scope, Scopes
@@ -31,10 +30,10 @@ class ReadOff:
     #: Key of the config -> value and where it was seen.
     settings: dict[str, tuple[Any, str]] = field(default_factory=dict)
     #: Settings that are written there but cannot be read.
-    unread: dict[str, Difference] = field(default_factory=dict)
+    unread: dict[str, Finding] = field(default_factory=dict)
     optimizer: Mapping[str, Any] | None = None
     loss: Mapping[str, Any] | None = None
-    differences: list[Difference] = field(default_factory=list)
+    differences: list[Finding] = field(default_factory=list)
     used: set[int] = field(default_factory=set)  #: ids of the expressions that were read
 
 
@@ -56,13 +55,10 @@ class _Place:
 class Reader:
     """Reads the literal arguments of the calls by which a project trains."""
 
-    def __init__(
-        self, seen: Survey, scopes: Scopes, steps: Mapping[str, Choice], run: set[str]
-    ) -> None:
-        self.seen, self.scopes, self.steps = seen, scopes, steps
+    def __init__(self, seen: Survey, scopes: Scopes, chosen: Chosen, run: set[str]) -> None:
+        self.seen, self.scopes, self.chosen = seen, scopes, chosen
         self.run = run  #: names of the scopes that belong to the project's own run
-        targets = [choice.target for choice in steps.values() if choice.target]
-        self.reached = scopes.reached(targets)
+        self.reached = scopes.reached(chosen.names)
         self.found = ReadOff()
 
     def read(self, optimizer: bool, loss: bool) -> ReadOff:
@@ -153,7 +149,7 @@ class Reader:
         return "train" in text.lower() or any(
             place.call in ast.walk(call)
             for call in calls_in(place.scope)
-            if place.scope.source.names.dotted(call.func) == self.steps["train"].target
+            if place.scope.source.names.dotted(call.func) == self.chosen.train
         )
 
     def _read_epochs(self) -> None:
@@ -207,7 +203,7 @@ class Reader:
         return self.seen.value_of(node)
 
     def _differ(self, kind: str, text: str, where: str) -> None:
-        self.found.differences.append(Difference(kind=kind, text=text, where=where))
+        self.found.differences.append(Finding(kind=kind, text=text, where=where))
 
 
 def _local(name: str, scope: Scope) -> ast.expr | None:
@@ -253,9 +249,9 @@ def _all_parameters(given: ast.expr) -> bool:
     return isinstance(owner, ast.Name)
 
 
-def _unread(place: _Place, name: str, given: ast.expr, key: str) -> Difference:
+def _unread(place: _Place, name: str, given: ast.expr, key: str) -> Finding:
     text = f"{name}={_short(given)} of {place.short} cannot be read: {key} of config.toml is used"
-    return Difference(kind=key, text=text, where=place.where)
+    return Finding(kind=key, text=text, where=place.where)
 
 
 def _short(node: ast.AST) -> str:

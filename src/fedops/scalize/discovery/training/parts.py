@@ -6,7 +6,7 @@ import ast
 import re
 from collections.abc import Iterator
 
-from fedops.scalize.discovery.differences import Difference
+from fedops.scalize.discovery.training.findings import Finding
 from fedops.scalize.discovery.training.loops import called, calls_in, penalties_in, receiver
 from fedops.scalize.discovery.training.scopes import Scope
 
@@ -76,7 +76,7 @@ _LIBRARY_LOOP = {
 }
 
 
-def parts_of(scope: Scope, read: frozenset[int] = frozenset()) -> Iterator[Difference]:
+def parts_of(scope: Scope, read: frozenset[int] = frozenset()) -> Iterator[Finding]:
     """Everything in a scope that a training would do or be set to, as what is left out of it.
 
     ``read``: the ids of the expressions that were read off and are used.
@@ -85,28 +85,28 @@ def parts_of(scope: Scope, read: frozenset[int] = frozenset()) -> Iterator[Diffe
         yield from _of_call(scope, call, read)
     for node in penalties_in(scope):
         text = f"the loss is a sum here ({_short(node)}), and what is added is left out"
-        yield Difference(kind="penalty", text=text, where=scope.place(node))
+        yield Finding(kind="penalty", text=text, where=scope.place(node))
     for node in scope.nodes:
         if _freezes(node):
             text = f"layers are frozen here ({_short(node)}), and will be trained"
-            yield Difference(kind="frozen", text=text, where=scope.place(node))
+            yield Finding(kind="frozen", text=text, where=scope.place(node))
 
 
-def library_loop(scope: Scope) -> Difference | None:
+def library_loop(scope: Scope) -> Finding | None:
     """A method that only a library's own loop calls."""
     words = _LIBRARY_LOOP.get(scope.method)
     if not words:
         return None
     text = f"{scope.words} is not used: it says {words}"
-    return Difference(kind=scope.method, text=text, where=f"{scope.source.path}:{scope.line}")
+    return Finding(kind=scope.method, text=text, where=f"{scope.source.path}:{scope.line}")
 
 
-def _of_call(scope: Scope, call: ast.Call, read: frozenset[int]) -> Iterator[Difference]:
+def _of_call(scope: Scope, call: ast.Call, read: frozenset[int]) -> Iterator[Finding]:
     name = scope.source.names.dotted(call.func) or called(call)
     for pattern, kind, words in _CALLS:
         if pattern.fullmatch(name):
             text = words.format(name.split(".")[-1])
-            yield Difference(kind=kind, text=text, where=scope.place(call))
+            yield Finding(kind=kind, text=text, where=scope.place(call))
             break
     for keyword in call.keywords:
         if id(keyword.value) in read:
@@ -114,16 +114,16 @@ def _of_call(scope: Scope, call: ast.Call, read: frozenset[int]) -> Iterator[Dif
         if found := _of_keyword(name, call, keyword):
             kind, text = found
             text = f"{text}: {keyword.arg}={_short(keyword.value)} of {name.split('.')[-1]}"
-            yield Difference(kind=kind, text=text, where=scope.place(keyword.value))
+            yield Finding(kind=kind, text=text, where=scope.place(keyword.value))
     if called(call) in {"load_state_dict", "load_weights"} and _of_a_model(call):
         text = f"weights are loaded here ({_short(call)}); the federated model begins without them"
-        yield Difference(kind="weights", text=text, where=scope.place(call))
+        yield Finding(kind="weights", text=text, where=scope.place(call))
     if called(call) == "apply" and _of_a_model(call) and len(call.args) == 1:
         text = f"weights are drawn anew here ({_short(call)}), and will not be"
-        yield Difference(kind="weights", text=text, where=scope.place(call))
+        yield Finding(kind="weights", text=text, where=scope.place(call))
     if called(call) == "compile" and _of_a_model(call) and call.keywords:
         text = f"what the model is compiled with here is not used ({_short(call)})"
-        yield Difference(kind="compile", text=text, where=scope.place(call))
+        yield Finding(kind="compile", text=text, where=scope.place(call))
 
 
 def _of_keyword(name: str, call: ast.Call, keyword: ast.keyword) -> tuple[str, str] | None:

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from fedops.scalize.discovery.sources import Source
-from fedops.scalize.discovery.survey import Survey
+from fedops.scalize.discovery.source.files_read import Source
+from fedops.scalize.discovery.source.survey import Survey
 
 #: Methods that run without being named, where their class is used.
 _UNNAMED = {"forward", "call", "build", "reset_parameters", "setup"}

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
-from fedops.scalize.discovery.candidates import Choice
-from fedops.scalize.discovery.differences import Difference
-from fedops.scalize.discovery.model_makers import LIGHTNING
-from fedops.scalize.discovery.survey import Survey
+from fedops.scalize.discovery.source.survey import Survey
+from fedops.scalize.discovery.training.findings import Chosen, Finding
 from fedops.scalize.discovery.training.loops import made_by, training_in
 from fedops.scalize.discovery.training.parts import library_loop, parts_of
 from fedops.scalize.discovery.training.scopes import Scope, Scopes
 from fedops.scalize.flow.step_arguments import TRAINING_DATA
 
 
-def run_of(scopes: Scopes, steps: Mapping[str, Choice]) -> set[str]:
+def run_of(scopes: Scopes, chosen: Chosen) -> set[str]:
     """The names of the scopes that belong to the project's own run of these steps.
 
     What leads to a step, all that this reaches, and what stands in one file with a step.
     """
-    targets = {choice.target for choice in steps.values() if choice.target}
+    targets = chosen.names
     leading = scopes.leading_to(targets)
     files = {scopes.by_name[t].source.path for t in targets if t in scopes.by_name}
     beside = {scope.name for scope in scopes if scope.source.path in files}
@@ -30,31 +28,30 @@ def run_of(scopes: Scopes, steps: Mapping[str, Choice]) -> set[str]:
 def unused_training(
     seen: Survey,
     scopes: Scopes,
-    steps: Mapping[str, Choice],
+    chosen: Chosen,
     run: set[str],
     read: frozenset[int],
-    lightning: bool = False,
-) -> Iterator[Difference]:
+) -> Iterator[Finding]:
     """One difference for each loop, and for each part of a training, that the steps leave out."""
-    begin = {choice.target for choice in steps.values() if choice.target}
-    used = scopes.reached(begin | (asked_of_lightning(scopes) if lightning else set()))
-    passed = {"Trainer.fit()"} if lightning else set[str]()
+    driven = asked_of_lightning(scopes) if chosen.lightning else set()
+    used = scopes.reached(chosen.names | driven)
+    passed = {"Trainer.fit()"} if chosen.lightning else set[str]()
     project = {cls.target for cls in seen.classes}
     elsewhere: dict[str, list[Scope]] = {}
     for scope in sorted(scopes, key=lambda s: (s.source.path, s.line)):
         if scope.name in used:
             continue
         if scope.name not in run:
-            if _loop(scope, steps, project, passed):
+            if _loop(scope, chosen, project, passed):
                 elsewhere.setdefault(scope.source.path, []).append(scope)
             continue
         yield from filter(None, (library_loop(scope) if scope.owner else None,))
-        yield from filter(None, (_loop(scope, steps, project, passed),))
+        yield from filter(None, (_loop(scope, chosen, project, passed),))
         yield from _parts(scope, read)
     for path, others in elsewhere.items():
         words = ", ".join(scope.words for scope in others[:3]) + (", ..." if others[3:] else "")
         text = f"what is trained in this file is not used: {words}"
-        yield Difference(kind="not_used", text=text, where=f"{path}:{others[0].line}")
+        yield Finding(kind="not_used", text=text, where=f"{path}:{others[0].line}")
 
 
 def asked_of_lightning(scopes: Scopes) -> set[str]:
@@ -64,10 +61,15 @@ def asked_of_lightning(scopes: Scopes) -> set[str]:
     return {scope.name for scope in methods if scope.method in _ASKED}
 
 
+LIGHTNING = (
+    "lightning.LightningModule",
+    "lightning.pytorch.LightningModule",
+    "pytorch_lightning.LightningModule",
+)
 _ASKED = {"training_step", "configure_optimizers", "validation_step", "test_step"}
 
 
-def _parts(scope: Scope, read: frozenset[int]) -> Iterator[Difference]:
+def _parts(scope: Scope, read: frozenset[int]) -> Iterator[Finding]:
     """Weights that are loaded after the training are its result, not its begin."""
     first = next((call.lineno for call, _ in training_in(scope)), None)
     for part in parts_of(scope, read):
@@ -77,9 +79,7 @@ def _parts(scope: Scope, read: frozenset[int]) -> Iterator[Difference]:
         yield part
 
 
-def _loop(
-    scope: Scope, steps: Mapping[str, Choice], project: set[str], passed: set[str]
-) -> Difference | None:
+def _loop(scope: Scope, chosen: Chosen, project: set[str], passed: set[str]) -> Finding | None:
     """The first call in a scope that trains; not where it asks an object of the project to do so.
 
     ``passed``: the words of calls that are passed over.
@@ -94,19 +94,18 @@ def _loop(
     if not found:
         return None
     call, words = found[0]
-    step = steps["train"].target
-    instead = f"{step} is trained with" if step else "the adapter's own loop trains"
+    instead = f"{chosen.train} is trained with" if chosen.train else "the adapter's own loop trains"
     text = f"{scope.words} trains ({words}) and is not used: {instead}"
-    return Difference(kind="not_used", text=text, where=scope.place(call))
+    return Finding(kind="not_used", text=text, where=scope.place(call))
 
 
-def loads_its_own_data(train: Choice, place: str) -> Difference | None:
+def loads_its_own_data(chosen: Chosen, place: str) -> Finding | None:
     """A train step that takes no data: it can be neither cut into parts nor held out of."""
-    if not train.target or train.takes & {*TRAINING_DATA, "context"}:
+    if not chosen.train or chosen.takes & {*TRAINING_DATA, "context"}:
         return None
     text = (
-        f"{train.target} takes no training data and loads its own: [dataset.partition] and "
+        f"{chosen.train} takes no training data and loads its own: [dataset.partition] and "
         "validation_split do nothing for it, it may be judged on what it was trained on, and its weight "
         "is the number of examples counted at its DataLoader, or that of the data step where it has none"
     )
-    return Difference(kind="own_data", text=text, where=place)
+    return Finding(kind="own_data", text=text, where=place)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from dataclasses import dataclass
 
-from fedops.scalize.discovery.definitions import Names
+from fedops.scalize.discovery.source.definitions import Names
 
 
 @dataclass(frozen=True, eq=False)

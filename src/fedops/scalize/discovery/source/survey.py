@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fedops.scalize.discovery.definitions import (
+from fedops.scalize.discovery.source.definitions import (
     Call,
     Class,
     Function,
@@ -18,14 +18,14 @@ from fedops.scalize.discovery.definitions import (
     plain_fields,
     plain_value,
 )
-from fedops.scalize.discovery.source_files import (
+from fedops.scalize.discovery.source.files_read import Source
+from fedops.scalize.discovery.source.source_files import (
     _LIMIT,
     _SKIPPED,
     import_root,
     module_name,
     python_files,
 )
-from fedops.scalize.discovery.sources import Source
 
 _SKIPPED |= {"site-packages", "notebooks", "outputs", "wandb", "lightning_logs", "__pycache__"}
 

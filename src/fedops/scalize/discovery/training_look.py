@@ -8,10 +8,11 @@ from typing import Any
 
 from fedops.scalize.discovery.candidate_arguments import offered
 from fedops.scalize.discovery.candidates import Choice
-from fedops.scalize.discovery.definitions import Function
 from fedops.scalize.discovery.differences import Difference
-from fedops.scalize.discovery.survey import Survey
+from fedops.scalize.discovery.source.definitions import Function
+from fedops.scalize.discovery.source.survey import Survey
 from fedops.scalize.discovery.training.command import likely_command
+from fedops.scalize.discovery.training.findings import Chosen, Finding
 from fedops.scalize.discovery.training.literals import Reader, ReadOff
 from fedops.scalize.discovery.training.scopes import Scopes
 from fedops.scalize.discovery.training.unused import loads_its_own_data, run_of, unused_training
@@ -39,19 +40,20 @@ class Look:
 def look_at_training(seen: Survey, steps: Mapping[str, Choice], framework: str) -> Look:
     """Read the numbers off, and collect what of the project's training the steps leave out."""
     scopes = Scopes(seen)
-    run = run_of(scopes, steps)
     train, torch = steps["train"], framework == "pytorch"
-    driven = framework == "lightning" and not train.target
+    targets = {step: choice.target for step, choice in steps.items() if choice.target}
+    chosen = Chosen(targets, train.takes, framework)
+    run = run_of(scopes, chosen)
     wants_optimizer = torch and (not train.target or "optimizer" in train.takes)
     trains_by_loss = not train.target or "loss" in train.takes
     wants_loss = torch and (trains_by_loss or not steps["evaluate"].target)
-    read = Reader(seen, scopes, steps, run).read(wants_optimizer, wants_loss)
+    read = Reader(seen, scopes, chosen, run).read(wants_optimizer, wants_loss)
     settings = {key: found for key in SETTINGS if (found := _setting(key, seen, steps, read))}
     return Look(
         settings,
         read.optimizer,
         read.loss,
-        tuple(_differences(seen, scopes, steps, run, read, settings, driven)),
+        tuple(_differences(seen, scopes, chosen, run, read, settings)),
         likely_command(scopes),
     )
 
@@ -59,25 +61,24 @@ def look_at_training(seen: Survey, steps: Mapping[str, Choice], framework: str) 
 def _differences(
     seen: Survey,
     scopes: Scopes,
-    steps: Mapping[str, Choice],
+    chosen: Chosen,
     run: set[str],
     read: ReadOff,
     settings: Mapping[str, Any],
-    lightning: bool,
 ) -> list[Difference]:
-    train = steps["train"]
-    own_data = loads_its_own_data(train, _place(train.target, seen))
+    own_data = loads_its_own_data(chosen, _place(chosen.train, seen))
     found = [own_data] if own_data else []
-    found += unused_training(seen, scopes, steps, run, frozenset(read.used), lightning)
-    found += [d for d in read.differences if not _is_told(d, found)]
-    found += [d for key, d in read.unread.items() if key not in settings]
-    return list(dict.fromkeys(found))
+    found += unused_training(seen, scopes, chosen, run, frozenset(read.used))
+    found += [finding for finding in read.differences if not _is_told(finding, found)]
+    found += [finding for key, finding in read.unread.items() if key not in settings]
+    each = dict.fromkeys(found)
+    return [Difference(kind=f.kind, text=f.text, where=f.where) for f in each]
 
 
-def _is_told(difference: Difference, told: list[Difference]) -> bool:
+def _is_told(finding: Finding, told: list[Finding]) -> bool:
     """Whether the same argument of the same call is among those already."""
-    argument = difference.text.split(" of ")[0]
-    return any(d.where == difference.where and argument in d.text for d in told)
+    argument = finding.text.split(" of ")[0]
+    return any(d.where == finding.where and argument in d.text for d in told)
 
 
 def _place(target: str, seen: Survey) -> str:
