@@ -12,7 +12,9 @@ from fedops.scalize.discovery.source.survey import Survey
 _HELPERS = re.compile(
     r"(^|_)(batch(es)?|devices?|transforms?|augment\w*|collate(_fn)?|optimi[sz]ers?|criterion|loss(es)?|"
     r"schedulers?|args|arguments|config|cfg|logger|logging|seeds?|path|paths|dir|dirs|folder|vocab\w*|"
-    r"tokenizer|metrics?|parser|environment|env|checkpoint|weights|params|parameters|callbacks?|mask|masks)$"
+    r"tokenizer|metrics?|parser|environment|env|checkpoint|weights|params|"
+    r"parameters|callbacks?|masks?|mean|std|stats|statistics|sizes?|shapes?|len(gth)?s?|class(es)?|names?|"
+    r"info|ind(ex|ices)|time|lr|rate|score|version|summary|figure|plots?)$"
 )
 _LOSS = re.compile(r"(Loss|Criterion|Metric|Penalty|Scheduler|Optimizer|Transform|Augment\w*)$")
 _INNER = re.compile(
@@ -36,7 +38,7 @@ def is_inner(cls: Class) -> bool:
 
 
 def is_no_model(cls: Class, abstract: set[str]) -> bool:
-    return is_private(cls.name) or cls.target in abstract or bool(_LOSS.search(cls.name))
+    return cls.target in abstract or bool(_LOSS.search(cls.name))
 
 
 def abstract_classes(seen: Survey) -> set[str]:

@@ -24,6 +24,7 @@ from fedops.scalize.discovery.source.survey import Survey
 from fedops.scalize.discovery.training.loops import training_in
 from fedops.scalize.discovery.training.scopes import Scopes
 from fedops.scalize.discovery.training.unused import LIGHTNING
+from fedops.scalize.flow.step_arguments import OFFERS
 
 _MODULES = ("torch.nn.Module", "torch.nn.modules.module.Module")
 _KERAS = ("keras.Model", "keras.Sequential", "keras.models.Model", "keras.models.Sequential")
@@ -41,6 +42,7 @@ _MODEL_NAME = re.compile(
 )
 _DATA_NAME = re.compile(r"(data|dataset|datasets|loader|loaders|dataloaders?|splits?)$")
 _DATA_VERB = re.compile(r"(load|get|make|prepare|create|build|read|fetch)_")
+_FOR_TESTS = re.compile(r"(^|_)(test|val|valid|validation|eval)(_|$)")
 _TRAIN_NAME = re.compile(
     r"(train|trainer|fit|training|fine_?tune|learn|learner)(_|$)|_(train|trainer|fit)$"
 )
@@ -103,13 +105,33 @@ def _rank(step: str, seen: Survey, candidate: Candidate) -> tuple[bool, bool, in
 
 def _choice(step: str, best: Candidate, seen: Survey) -> Choice:
     arguments, missing, takes = fill(step, best, seen)
+    if step == "train":
+        arguments = {name: _one_epoch(value, seen) for name, value in arguments.items()}
     reason = f"{best.why} ({best.place})" if best.place else best.why
     return Choice(step, best.target, reason, arguments, missing, module=best.module, takes=takes)
 
 
+def _one_epoch(settings: Any, seen: Survey) -> Any:
+    """The project's own settings for the train step, with one epoch a round."""
+    if not isinstance(settings, dict):
+        return settings
+    given = {n: 1 if folded(n) in _EPOCHS and _is_count(v) else v for n, v in settings.items()}
+    cls = next((c for c in seen.classes if c.target == settings.get("_target_")), None)
+    named = (p for p in (cls.parameters if cls else ()) if folded(p.name) in _EPOCHS)
+    return given | {p.name: 1 for p in named if _is_count(p.default)}
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 1
+
+
+_EPOCHS = next(offer.names for offer in OFFERS["train"] if offer.key == "epochs")
+
+
 def chosen_by_hand(step: str, target: str, seen: Survey) -> Choice:
     """The choice of a function or class that somebody named; none, where the step is to be left out."""
-    found = next((f for f in [*seen.functions, *seen.classes] if f.target == target), None)
+    defined: list[Function | Class] = [*seen.functions, *seen.classes]
+    found = next((one for one in defined if one.target == target), None)
     if found is None:
         return Choice(step, reason="left out by hand")
     open_ended = isinstance(found, Function) and found.open_ended
@@ -138,9 +160,9 @@ def _models(seen: Survey) -> list[Candidate]:
     parts = _parts(classes, seen) | handed_on(seen)
     abstract = abstract_classes(seen)
     found = [
-        _class_candidate(cls, name, seen, abstract)
+        _class_candidate(cls, name, seen)
         for target, (cls, name) in classes.items()
-        if target not in parts
+        if target not in parts and not is_no_model(cls, abstract)
     ]
     known = _makers({target: name for target, (_, name) in classes.items()}, seen)
     usual = next((name for _, name in classes.values()), "") or _imported(seen)
@@ -211,18 +233,18 @@ def _bases() -> Iterable[tuple[str, tuple[str, ...]]]:
     yield "huggingface", ("transformers.PreTrainedModel",)
 
 
-def _class_candidate(cls: Class, framework: str, seen: Survey, abstract: set[str]) -> Candidate:
+def _class_candidate(cls: Class, framework: str, seen: Survey) -> Candidate:
     used = bool(seen.calls_of(cls.target))
     base = next(iter(cls.bases), "")
     return Candidate(
-        4 + used - 2 * (is_inner(cls) and not used),
+        4 + used + 2 * _used_by_main(cls, seen) - 2 * (is_inner(cls) and not used),
         cls.target,
         cls.module,
         _place(cls, seen),
         f"a class derived from {base}",
         cls.parameters,
         framework,
-        doubtful=is_no_model(cls, abstract),
+        doubtful=is_private(cls.name),
     )
 
 
@@ -239,7 +261,7 @@ def _factory(
         return None
     why = "a function named after a model: fedops check calls it and looks at what it returns"
     return Candidate(
-        6 + 2 * named if made else 5 if usual else 3,
+        (6 + 2 * named if made else 5 if usual else 3) + _used_by_main(function, seen),
         function.target,
         function.module,
         _place(function, seen),
@@ -247,7 +269,7 @@ def _factory(
         function.parameters,
         _framework_of(made, classes) if made else usual,
         function.open_ended,
-        doubtful=is_private(function.name) or is_helper(name),
+        doubtful=is_private(function.name),
     )
 
 
@@ -272,13 +294,16 @@ def _data(seen: Survey) -> list[Candidate]:
         gives = bool(set(function.gives) & sets)
         if not (noun or (verb and (function.elements > 1 or gives))) or name in _NOT_STEPS:
             continue
-        if asks_for(function, "model") or _MODEL_NAME.search(name) or not function.answers:
+        if asks_for(function, "model") or _MODEL_NAME.search(name):
             continue
-        score = 2 * noun + verb + 2 * (function.elements > 1) + 3 * _used_by_main(function, seen)
+        if not function.answers or is_helper(name):
+            continue
+        score = int("train" in name) - bool(_FOR_TESTS.search(name))
+        score += 2 * noun + verb + 2 * (function.elements > 1) + 3 * _used_by_main(function, seen)
         why = "a function named after data"
         why += f" that returns {function.elements} things" if function.elements > 1 else ""
         place, parameters = _place(function, seen), function.parameters
-        doubtful = is_private(function.name) or is_helper(name)
+        doubtful = is_private(function.name)
         found.append(
             Candidate(
                 score, function.target, function.module, place, why, parameters, doubtful=doubtful
@@ -344,7 +369,7 @@ def _begins_with(function: Function, names: set[str]) -> bool:
     return bool(function.parameters) and folded(function.parameters[0].name) in names
 
 
-def _used_by_main(function: Function, seen: Survey) -> bool:
+def _used_by_main(function: Function | Class, seen: Survey) -> bool:
     return any(call.scope in ("", "main", "run") for call in seen.calls_of(function.target))
 
 

@@ -89,7 +89,8 @@ class Plan:
         lines += [f"{key} = {value!r} ({where})" for key, (value, where) in self.settings.items()]
         lines += [f"goes to the server with the code: {file}" for file in self.carry]
         lines += [f"not your training: {difference.line()}" for difference in self.differences]
-        if self.differences and self.command:
+        needed = self.steps["data"].target and self.steps["model"].target
+        if self.command and (self.differences or not needed):
             lines.append(f"to train as your own command does: {self.observed}")
         return lines + [f"open: {problem}" for problem in self.problems]
 
@@ -235,7 +236,8 @@ def app_name(project: Path) -> str:
 def _problems(steps: Mapping[str, Choice], framework: str) -> Iterator[str]:
     for step, choice in steps.items():
         if choice.tied:
-            others = comma_list(choice.tied)
+            more = f" and {len(choice.tied) - 4} more" if choice.tied[4:] else ""
+            others = comma_list(choice.tied[:4]) + more
             yield (
                 f"{step}: {others} would do as well as {choice.target}; say which: "
                 f"--step {step}={choice.target}"

@@ -80,6 +80,7 @@ class Names:
         self._package = module if is_package else module.rpartition(".")[0]
         self.imported: set[str] = set()
         self.known: dict[str, str] = {}
+        self.stars: list[str] = []  #: modules of which all names are imported
         for node in ast.walk(tree):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 self._add(node)
@@ -89,6 +90,9 @@ class Names:
 
     def _add(self, node: ast.Import | ast.ImportFrom) -> None:
         for alias in node.names:
+            if alias.name == "*" and isinstance(node, ast.ImportFrom):
+                self.stars.append(self._origin(node))
+                continue
             if isinstance(node, ast.Import):
                 whole = alias.name if alias.asname else alias.name.partition(".")[0]
                 dotted = alias.name

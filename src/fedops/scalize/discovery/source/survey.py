@@ -18,7 +18,7 @@ from fedops.scalize.discovery.source.definitions import (
     plain_fields,
     plain_value,
 )
-from fedops.scalize.discovery.source.files_read import Source
+from fedops.scalize.discovery.source.files_read import Source, follow_stars
 from fedops.scalize.discovery.source.source_files import (
     _LIMIT,
     _SKIPPED,
@@ -93,8 +93,10 @@ def analyse_project(project: Path) -> Survey:
     """Look at every Python file under ``project``."""
     root = import_root(project)
     seen = Survey(project=project, root=root)
-    for file in python_files(project)[:_LIMIT]:
-        _look_at(seen, file)
+    files = [read for file in python_files(project)[:_LIMIT] if (read := _read(seen, file))]
+    follow_stars([source.names for source in seen.sources])
+    for source, file in files:
+        _look_at(seen, source, file)
     _follow_reexports(seen)
     return seen
 
@@ -112,25 +114,29 @@ def _follow_reexports(seen: Survey) -> None:
     seen.made = {variable: real(name) for variable, name in seen.made.items()}
 
 
-def _look_at(seen: Survey, file: Path) -> None:
-    module = module_name(file, seen.root)
+def _read(seen: Survey, file: Path) -> tuple[Source, Path] | None:
+    """A file's syntax; None, and a line in ``unreadable``, where it has none."""
+    path = file.relative_to(seen.project).as_posix()
     try:
         tree = ast.parse(file.read_bytes(), str(file))
     except (SyntaxError, ValueError, OSError) as error:
-        line = getattr(error, "lineno", None) or 1
-        seen.unreadable.append(f"{file.relative_to(seen.project)}:{line}: {error}")
-        return
-    path = file.relative_to(seen.project).as_posix()
+        seen.unreadable.append(f"{path}:{getattr(error, 'lineno', None) or 1}: {error}")
+        return None
+    module = module_name(file, seen.root)
     names = Names(tree, module or path, is_package=file.name == "__init__.py")
-    seen.sources.append(Source(path, tree, names))
-    if module is None:
-        return
+    source = Source(path, tree, names)
+    seen.sources.append(source)
+    return (source, file) if module else None
+
+
+def _look_at(seen: Survey, source: Source, file: Path) -> None:
+    tree, names = source.tree, source.names
     seen.imports |= names.imported
     if file.name == "__init__.py":
-        seen.exported |= {f"{module}.{name}": dotted for name, dotted in names.known.items()}
+        seen.exported |= {f"{names.module}.{name}": dotted for name, dotted in names.known.items()}
     _collect_definitions(seen, tree, names, file)
     _collect_calls(seen, tree, names)
-    _collect_values(seen, tree, module)
+    _collect_values(seen, tree, names.module)
     _collect_files(seen, tree, file)
 
 

@@ -118,7 +118,8 @@ class Reader:
 
     def _other_losses(self, place: _Place, places: list[_Place]) -> None:
         for other in places:
-            if other.kind != place.kind and other.scope.name not in self.reached:
+            near = other.scope.name in self.run - self.reached
+            if other.kind != place.kind and near:
                 text = f"{other.short} is part of the loss here; only {place.short} is used"
                 self._differ("loss", text, other.where)
 
@@ -132,6 +133,8 @@ class Reader:
         train = [place for place in loaders if self._is_for_training(place)]
         for place in [*train, *fits, *loaders]:
             given = _argument(place.call, 1 if place in loaders else 99, "batch_size")
+            if given is None and any(k.arg in (None, "batch_sampler") for k in place.call.keywords):
+                continue  # it may be among what is handed on as **kwargs
             size = 1 if given is None else self.value(given, place.scope)
             where = place.where if given is not None else f"DataLoader's own, {place.where}"
             if isinstance(size, int) and not isinstance(size, bool) and size > 0:
@@ -196,6 +199,9 @@ class Reader:
         """The plain value of an expression where it stands."""
         if isinstance(node, ast.Name) and (local := _local(node.id, scope)) is not None:
             return plain_value(local)
+        if isinstance(node, ast.Tuple | ast.List):
+            items = [self.value(item, scope) for item in node.elts]
+            return None if None in items else items
         if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
             table = self.seen.constants.get(node.value.id)
             key = plain_value(node.slice)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from fedops.scalize.discovery.source.survey import Survey
 from fedops.scalize.discovery.training.findings import Chosen, Finding
@@ -37,21 +37,45 @@ def unused_training(
     used = scopes.reached(chosen.names | driven)
     passed = {"Trainer.fit()"} if chosen.lightning else set[str]()
     project = {cls.target for cls in seen.classes}
-    elsewhere: dict[str, list[Scope]] = {}
+    live = _live(scopes, chosen)
+    elsewhere: dict[str, list[tuple[Scope, Finding]]] = {}
     for scope in sorted(scopes, key=lambda s: (s.source.path, s.line)):
         if scope.name in used:
             continue
         if scope.name not in run:
-            if _loop(scope, chosen, project, passed):
-                elsewhere.setdefault(scope.source.path, []).append(scope)
+            if found := _loop(scope, chosen, project, passed):
+                elsewhere.setdefault(scope.source.path, []).append((scope, found))
             continue
         yield from filter(None, (library_loop(scope) if scope.owner else None,))
         yield from filter(None, (_loop(scope, chosen, project, passed),))
-        yield from _parts(scope, read)
-    for path, others in elsewhere.items():
-        words = ", ".join(scope.words for scope in others[:3]) + (", ..." if others[3:] else "")
-        text = f"what is trained in this file is not used: {words}"
-        yield Finding(kind="not_used", text=text, where=f"{path}:{others[0].line}")
+        if scope.name in live:
+            yield from _parts(scope, read)
+    yield from _elsewhere(elsewhere)
+
+
+def _elsewhere(files: Mapping[str, list[tuple[Scope, Finding]]]) -> Iterator[Finding]:
+    """What is trained in files that have nothing to do with the steps: a finding each, if they are few."""
+    found = [others[0] for others in files.values()]
+    for scope, finding in found[:_MOST_FILES]:
+        text = f"what is trained in this file is not used: {scope.words}"
+        yield Finding(kind="not_used", text=text, where=finding.where)
+    if rest := [scope.source.path for scope, _ in found[_MOST_FILES:]]:
+        named = ", ".join(rest[:3]) + (", ..." if rest[3:] else "")
+        text = f"nor is what is trained in {len(rest)} more: {named}"
+        yield Finding(kind="not_used", text=text, where="")
+
+
+_MOST_FILES = 4
+
+
+def _live(scopes: Scopes, chosen: Chosen) -> set[str]:
+    """The scopes that have to do with a training: all, where none is seen."""
+    trains = {scope.name for scope in scopes if any(training_in(scope))}
+    trains |= {chosen.train} if chosen.train else set()
+    if not trains:
+        return {scope.name for scope in scopes}
+    leading = scopes.leading_to(trains)
+    return scopes.reached(leading | trains) | leading | trains
 
 
 def asked_of_lightning(scopes: Scopes) -> set[str]:
