@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fedops.scalize.discovery.candidate_arguments import offered
-from fedops.scalize.discovery.candidates import Choice
+from fedops.scalize.discovery.candidates import Choice, folded
 from fedops.scalize.discovery.differences import Difference
 from fedops.scalize.discovery.source.definitions import Function
 from fedops.scalize.discovery.source.survey import Survey
@@ -97,10 +97,21 @@ def _setting(
     key: str, seen: Survey, steps: Mapping[str, Choice], read: ReadOff
 ) -> tuple[Any, str] | None:
     """A number the project uses, and where it says so. Of its epochs one is taken a round."""
+    train = steps["train"]
+    if key == "num_epochs" and train.target and not _asks_for_epochs(train):
+        return 1, f"not used by {train.target}, which decides for itself"
     found = _found(key, seen, steps, read)
     if found is None or key != "num_epochs" or found[0] == 1:
         return found
     return 1, f"the project itself trains for {found[0]}: {found[1]}"
+
+
+def _asks_for_epochs(train: Choice) -> bool:
+    """Whether the number of epochs has a say in the train step, also by way of its own settings."""
+    names = next(offer.names for offer in OFFERS["train"] if offer.key == "epochs")
+    tables = [value for value in train.arguments.values() if isinstance(value, dict)]
+    own = any(folded(name) in names for table in tables for name in table)
+    return own or bool(train.takes & {"epochs", "epoch", "optimizer", "context", "config"})
 
 
 def _found(

@@ -182,8 +182,8 @@ def _collect_values(seen: Survey, tree: ast.Module, module: str) -> None:
             target, value = node.targets[0], plain_value(node.value)
             if isinstance(target, ast.Name) and value is not None:
                 seen.constants[target.id] = value
-        if _does_work(node):
-            seen.busy.setdefault(module, node.lineno)
+        if (line := _works_at(node)) is not None:
+            seen.busy.setdefault(module, line)
 
 
 def _collect_files(seen: Survey, tree: ast.Module, file: Path) -> None:
@@ -195,8 +195,17 @@ def _collect_files(seen: Survey, tree: ast.Module, file: Path) -> None:
                 seen.settings_files.add(path.relative_to(seen.project).as_posix())
 
 
+def _works_at(node: ast.stmt) -> int | None:
+    """The line at which a statement at the top of a module trains rather than defines, if it does."""
+    if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test):
+        return None
+    if isinstance(node, ast.Try | ast.With | ast.If):
+        lines = (_works_at(inner) for inner in node.body)
+        return next((line for line in lines if line is not None), None)
+    return node.lineno if _does_work(node) else None
+
+
 def _does_work(node: ast.stmt) -> bool:
-    """Whether a statement at the top of a module looks like training rather than defining."""
     if isinstance(node, ast.For | ast.While):
         return True
     called = node.value if isinstance(node, ast.Expr | ast.Assign) else None

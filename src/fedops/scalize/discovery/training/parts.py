@@ -65,6 +65,8 @@ LOSS = re.compile(r"torch\.nn\.\w+Loss|torch\.nn\.functional\.(\w+_loss|\w*cross
 _MODELS = re.compile(
     r"(.*_)?(model|net|network|module|backbone|encoder|generator|discriminator)\w*"
 )
+#: Values that change nothing.
+_USUAL = ("None", "False", "0", "1", "-1", "0.0", "'32-true'")
 #: Classes whose methods of these names are what a library's loop calls.
 _LIBRARY_LOOP = {
     "training_step": "what a batch costs",
@@ -128,8 +130,8 @@ def _of_call(scope: Scope, call: ast.Call, read: frozenset[int]) -> Iterator[Fin
 
 def _of_keyword(name: str, call: ast.Call, keyword: ast.keyword) -> tuple[str, str] | None:
     word = keyword.arg or ""
-    usual = (None, True) if word == "shuffle" else (None, False, 0, 1, -1, "32-true")
-    if isinstance(keyword.value, ast.Constant) and keyword.value.value in usual:
+    usual = ("None", "True") if word == "shuffle" else _USUAL
+    if ast.unparse(keyword.value) in usual:
         return None
     if word in _KEYWORDS and not name.endswith("add_argument"):
         return _KEYWORDS[word]
