@@ -24,6 +24,8 @@ from fedops.scalize.discovery.training.scopes import Scopes
 from fedops.scalize.discovery.training_look import Look, look_at_training
 
 FOLDER = "federated"
+#: How an app's name ends, and how long Flower lets it be.
+_NAME_END, _NAME_LENGTH = "-federated", 32
 
 
 @dataclass(frozen=True)
@@ -225,9 +227,10 @@ def app_package(name: str) -> str:
 
 
 def app_name(project: Path) -> str:
-    """What the app beside a project is called."""
+    """What the app beside a project is called: as Flower accepts it, a letter first and not too long."""
     words = re.sub(r"[^a-z0-9]+", "-", project.name.lower()).strip("-") or "project"
-    return f"{words}-federated"
+    words = words if words[0].isalpha() else f"app-{words}"
+    return f"{words[: _NAME_LENGTH - len(_NAME_END)].rstrip('-')}{_NAME_END}"
 
 
 # --- what is open ---------------------------------------------------------------------------------
