@@ -40,10 +40,8 @@ def _seen(*models: SeenModel, **more: Any) -> Seen:
 def propose(tmp_path: Path) -> Any:
     (tmp_path / "v0.safetensors").touch()
 
-    def make(
-        seen: Seen, option: EpochOption | None = EPOCHS, put_in: int = 1, **answers: str
-    ) -> ScriptProposal:
-        look = Look(tmp_path, COMMAND, seen, tmp_path / "v0.safetensors", option, put_in)
+    def make(seen: Seen, option: EpochOption | None = EPOCHS, **answers: str) -> ScriptProposal:
+        look = Look(tmp_path, COMMAND, seen, tmp_path / "v0.safetensors", option)
         return propose_script(look, answers)
 
     return make

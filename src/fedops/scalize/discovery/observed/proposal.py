@@ -69,11 +69,12 @@ def propose_script(look: Look, answers: Mapping[str, str]) -> ScriptProposal:
 
 def _problems(look: Look) -> Iterator[str]:
     seen = look.seen
+    failed = failure_of(seen, shown(look.command))
+    if failed:
+        yield failed
     for note in seen.notes:
-        if note.weight == "refusal":
+        if note.weight == "refusal" and not failed:
             yield f"{note.where}: {note.text}" if note.where else note.text
-    if why := failure_of(seen, shown(look.command)):
-        yield why
     if why := folds(seen.models):
         yield why
     for argument, file in outputs_elsewhere(look.command, look.project, seen.written):
@@ -99,19 +100,20 @@ def _choose(look: Look, choices: Choices) -> tuple[list[SeenModel], Script, tupl
     command = with_placeholders(_portable(look.command), paths)
     several = len(stages(seen.models)) > 1
     length = choose_length(command, seen, look.option, choices, several_stages=several)
-    script = Script(
-        command=length.words,
-        paths={path.name: path.path for path in paths},
-        passes=length.passes,
-        steps=length.steps,
-        put_in=look.put_in,
-        evaluation_mode=look.evaluation_mode,
-        models=[] if all_of_them else [model.name for model in models],
-        result=_choose_result(look, length.passes, choices),
-        schedule=_choose_schedule(seen, choices),
-        seed=_choose_seed(choices),
-        max_seconds=look.max_seconds,
-    )
+    said = {
+        "command": length.words,
+        "paths": {path.name: path.path for path in paths},
+        "passes": length.passes,
+        "steps": length.steps,
+        "put_in": models[0].put_in,
+        "evaluation_mode": look.evaluation_mode,
+        "models": [] if all_of_them else [model.name for model in models],
+        "result": _choose_result(look, length.passes, choices),
+        "schedule": _choose_schedule(seen, choices),
+        "seed": _choose_seed(choices),
+        "max_seconds": look.max_seconds,
+    }
+    script = Script.model_validate(said)
     late = late_failure(seen)
     notes = [*length.notes, *([late] if late else []), *facts(look, models, paths), *_said(seen)]
     return models, script, tuple(notes)

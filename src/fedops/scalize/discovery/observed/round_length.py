@@ -9,8 +9,9 @@ from fedops.scalize.discovery.choices import Choices
 from fedops.scalize.discovery.observed.epoch_option import EpochOption
 from fedops.scalize.observing.records import Note, Seen
 
-#: A run without an option for its epochs is ended by ``fedops init`` after these.
-FIRST_PASSES, FIRST_STEPS = 2, 500
+#: A run without an option for its epochs is ended by ``fedops init`` after these, but not before it has run
+#: for some seconds: a short one is seen to its own end, with all that follows its loop.
+FIRST_PASSES, FIRST_STEPS, FIRST_SECONDS = 2, 500, 30.0
 _STEPS_A_ROUND = 100
 
 
