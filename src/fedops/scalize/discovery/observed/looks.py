@@ -10,13 +10,8 @@ from fedops.core.errors import Invalid
 from fedops.scalize.discovery.observed.declared_options import declared_options, script_of
 from fedops.scalize.discovery.observed.epoch_option import EpochOption, find_epoch_option
 from fedops.scalize.discovery.observed.look import Look
-<<<<<<< HEAD
-from fedops.scalize.discovery.observed.round_length import first_limits
-from fedops.scalize.discovery.source.source_files import python_files
-=======
 from fedops.scalize.discovery.observed.round_length import FIRST_SECONDS, first_limits
 from fedops.scalize.discovery.source.source_files import python_files
->>>>>>> initcmd
 from fedops.scalize.observing.records import Job, Seen
 from fedops.scalize.observing.running import watch
 
