@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from click import Choice
 
 from fedops.cli import options
 from fedops.cli.observing.behind_dashes import WithCommand, command_behind_dashes
@@ -66,11 +67,21 @@ def init(
 
 
 def _init_functions(plan: Plan, *, yes: bool, as_json: bool) -> None:
+    if as_json and plan.ties and not yes:
+        show(report_of_plan(plan, []), True)
+        raise typer.Exit(2)
     if not (yes or as_json):
         show(None, False, *plan.lines())
+        plan = plan.with_answers({name: _which(name, tied) for name, tied in plan.ties.items()})
         typer.confirm(f"Write {plan.folder}?", abort=True)
     report = report_of_plan(plan, write(plan))
     show(report, as_json, *(plan.lines() if yes else ()), *_next(plan))
+
+
+def _which(step: str, tied: Sequence[str]) -> str:
+    """The function that a person chooses where several would do as well."""
+    chosen = typer.prompt(f"Which is the {step} step?", tied[0], type=Choice(list(tied)))
+    return str(chosen)
 
 
 def _assignments(option: str, given: Sequence[str], example: str) -> dict[str, str]:
