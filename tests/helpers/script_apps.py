@@ -87,11 +87,17 @@ def write_project(folder: Path, source: str, rows: int = 20) -> Path:
     return folder
 
 
-def observe(project: Path, command: list[str], job_folder: Path, **said: Any) -> Seen:
+def observe(
+    project: Path,
+    command: list[str],
+    job_folder: Path,
+    paths: dict[str, str] | None = None,
+    **said: Any,
+) -> Seen:
     """One watched run in a copy of the project."""
     copy = job_folder / "copy"
     shutil.copytree(project, copy, ignore=shutil.ignore_patterns("federated"))
-    here = command_here(Script(command=command), Resources(), copy)
+    here = command_here(Script(command=command, paths=paths or {}), Resources(), copy)
     env = {**here.env, "OMP_NUM_THREADS": "1"}
     job = Job(folder=job_folder / "job", **said)
     return watch(here.words, copy, job, env=env, seconds=60)
@@ -99,7 +105,7 @@ def observe(project: Path, command: list[str], job_folder: Path, **said: Any) ->
 
 def make_app(project: Path, scratch: Path, command: list[str], **script: Any) -> Path:
     """The app beside a project, as ``fedops init . -- COMMAND`` writes it."""
-    seen = observe(project, command, scratch)
+    seen = observe(project, command, scratch, script.get("paths"))
     app = project / "federated"
     package = app / "fed_points"
     package.mkdir(parents=True)
