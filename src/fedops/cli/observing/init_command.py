@@ -16,7 +16,7 @@ from fedops.scalize.discovery.choices import Choice
 from fedops.scalize.discovery.observed.app_files import require_free, write_app
 from fedops.scalize.discovery.observed.init_report import report_of_script
 from fedops.scalize.discovery.observed.look import Look, shown
-from fedops.scalize.discovery.observed.looks import Watching, look_at
+from fedops.scalize.discovery.observed.looks import Watching, look_at, require_command
 from fedops.scalize.discovery.observed.proposal import ScriptProposal, propose_script
 from fedops.scalize.discovery.observed.proposal_lines import lines_of
 
@@ -38,6 +38,7 @@ def init_command(
         typer.Exit: 1, the command cannot be federated; 2, a question is open (with ``as_json``).
     """
     folder = require_free(path)
+    require_command(folder.parent, command)
     with tempfile.TemporaryDirectory(prefix="fedops-init-") as records:
         progress = CommandProgress(shown(command))
         with progress:

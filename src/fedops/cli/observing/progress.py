@@ -56,8 +56,8 @@ class CommandProgress:
 
     def output(self, line: str) -> None:
         """A line that the command printed."""
-        text = printable(line).strip()
-        if text:
+        text = printable(line.rstrip())
+        if text.strip():
             self.last.append(text)
 
     def again(self, why: str) -> None:

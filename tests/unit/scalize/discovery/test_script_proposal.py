@@ -40,10 +40,8 @@ def _seen(*models: SeenModel, **more: Any) -> Seen:
 def propose(tmp_path: Path) -> Any:
     (tmp_path / "v0.safetensors").touch()
 
-    def make(
-        seen: Seen, option: EpochOption | None = EPOCHS, put_in: int = 1, **answers: str
-    ) -> ScriptProposal:
-        look = Look(tmp_path, COMMAND, seen, tmp_path / "v0.safetensors", option, put_in)
+    def make(seen: Seen, option: EpochOption | None = EPOCHS, **answers: str) -> ScriptProposal:
+        look = Look(tmp_path, COMMAND, seen, tmp_path / "v0.safetensors", option)
         return propose_script(look, answers)
 
     return make
@@ -114,6 +112,18 @@ def test_other_weights_at_the_end_are_asked_for(propose: Any) -> None:
     assert question.where == "main.py:30"
     assert [option.value for option in question.options] == ["loop", "script"]
     assert propose(_seen(notes=[note]), result="script").script.result == "script"
+    ended = propose(_seen(notes=[note], ended="passes"), None)
+    assert not ended.open(), "a round does not come that far"
+
+
+def test_phases_are_never_well_without_an_answer(propose: Any) -> None:
+    note = Note(
+        kind="two_phases", text="Net is trained again", where="main.py:4", weight="question"
+    )
+    assert "as after a learning-rate finder" in propose(_seen(notes=[note])).problems[0]
+    answered = propose(_seen(notes=[note]), phases="whole")
+    assert answered.problems == ()
+    assert answered.script.passes == 0
 
 
 def test_refusals(propose: Any) -> None:

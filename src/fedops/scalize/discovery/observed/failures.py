@@ -47,15 +47,18 @@ _ADVICE: Sequence[tuple[re.Pattern[str], str]] = (
 
 def failure_of(seen: Seen, command: str) -> str:
     """Why the run is of no use; empty if it trained."""
-    if any(note.weight == "refusal" for note in seen.notes) or seen.models:
+    failed = seen.ended == "failed" or bool(seen.error)
+    refused = any(note.weight == "refusal" for note in seen.notes)
+    if any(model.steps for model in seen.models) or (refused and not failed):
         return ""
-    how = f"'{command}' {_ending(seen)}"
-    if seen.ended == "failed" or seen.error:
+    if failed:
         advice = next((text for pattern, text in _ADVICE if pattern.search(seen.error)), "")
-        return f"{how} before it trained{f'; {advice}' if advice else ''}"
+        return (
+            f"'{command}' failed before it trained: {_error(seen)}{f'; {advice}' if advice else ''}"
+        )
     return (
-        f"{how}, and no training was seen in it: no optimizer of PyTorch took a step, and no fit of Keras or "
-        "scikit-learn was called; give init the command that trains"
+        f"'{command}' {_ending(seen)}, and no training was seen in it: no optimizer of PyTorch took a step, "
+        "and no fit of Keras or scikit-learn was called; give init the command that trains"
     )
 
 
@@ -71,5 +74,10 @@ def late_failure(seen: Seen) -> Note | None:
 
 def _ending(seen: Seen) -> str:
     if seen.error:
-        return f"failed: {seen.error}"
+        return f"failed: {_error(seen)}"
     return f"ended with {seen.exit_code}" if seen.exit_code else "ended by itself"
+
+
+def _error(seen: Seen) -> str:
+    place = f" ({seen.error_where})" if seen.error_where else ""
+    return f"{seen.error or f'exit status {seen.exit_code}'}{place}"

@@ -22,8 +22,6 @@ class Look:
     #: The models as training first saw them, a safetensors file.
     tensors: Path
     option: EpochOption | None = None
-    #: At which of the states of the parameters the global model goes in.
-    put_in: int = 1
     evaluation_mode: bool = False
     #: How long a run may take.
     max_seconds: float = 1800.0

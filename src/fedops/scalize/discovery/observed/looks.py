@@ -8,9 +8,9 @@ from pathlib import Path
 
 from fedops.core.errors import Invalid
 from fedops.scalize.discovery.observed.declared_options import declared_options, script_of
-from fedops.scalize.discovery.observed.epoch_option import find_epoch_option
+from fedops.scalize.discovery.observed.epoch_option import EpochOption, find_epoch_option
 from fedops.scalize.discovery.observed.look import Look
-from fedops.scalize.discovery.observed.round_length import first_limits
+from fedops.scalize.discovery.observed.round_length import FIRST_SECONDS, first_limits
 from fedops.scalize.discovery.source_files import python_files
 from fedops.scalize.observing.records import Job, Seen
 from fedops.scalize.observing.running import watch
@@ -40,32 +40,28 @@ def look_at(project: Path, command: Sequence[str], how: Watching) -> Look:
         Invalid: there is no such folder, no Python in it, or the command cannot be started.
     """
     folder = project.expanduser().resolve()
-    _require_command(folder, command)
+    require_command(folder, command)
     option = find_epoch_option(command, declared_options(folder, script_of(command, folder)))
-    passes, steps = first_limits(option)
-    first = how.folder / "first"
-    seen = _watch(folder, command, how, Job(folder=first, passes=passes, steps=steps))
-    look = Look(folder, tuple(command), seen, first / TENSORS, option, max_seconds=how.seconds)
+    job = _limited(how.folder / "first", option)
+    seen = _watch(folder, command, how, job)
+    look = Look(folder, tuple(command), seen, job.folder / TENSORS, option, max_seconds=how.seconds)
     return _second(look, how)
 
 
 def _second(look: Look, how: Watching) -> Look:
-    """The look of a second run, where the first was not at the state that training begins with."""
-    seen = look.seen
-    evaluation = any(note.kind == _EVALUATION_MODE for note in seen.notes)
-    states = max(seen.states, 1)
-    if not evaluation and states == 1:
+    """The look of a second run, where the first did not see the model before it trained."""
+    if not any(note.kind == _EVALUATION_MODE for note in look.seen.notes):
         return look
-    how.on_look(
-        "the model trains in evaluation mode" if evaluation else "training begins at a later state"
-    )
-    folder = how.folder / "second"
-    passes, steps = first_limits(look.option)
-    job = Job(folder=folder, passes=passes, steps=steps, put_in=states, evaluation_mode=evaluation)
-    again = _watch(look.project, look.command, how, job)
-    return replace(
-        look, seen=again, tensors=folder / TENSORS, put_in=states, evaluation_mode=evaluation
-    )
+    how.on_look("the model trains in evaluation mode")
+    again = {"evaluation_mode": True}
+    job = _limited(how.folder / "second", look.option).model_copy(update=again)
+    seen = _watch(look.project, look.command, how, job)
+    return replace(look, seen=seen, tensors=job.folder / TENSORS, evaluation_mode=True)
+
+
+def _limited(folder: Path, option: EpochOption | None) -> Job:
+    passes, steps = first_limits(option)
+    return Job(folder=folder, passes=passes, steps=steps, earliest_end=FIRST_SECONDS)
 
 
 def _watch(project: Path, command: Sequence[str], how: Watching, job: Job) -> Seen:
@@ -73,7 +69,8 @@ def _watch(project: Path, command: Sequence[str], how: Watching, job: Job) -> Se
     return watch(list(command), project, job, seconds=how.seconds, on_output=how.on_output)
 
 
-def _require_command(project: Path, command: Sequence[str]) -> None:
+def require_command(project: Path, command: Sequence[str]) -> None:
+    """There is something to run, and a project to run it in. ``Invalid`` otherwise."""
     if not project.is_dir():
         raise Invalid(f"there is no folder {project}")
     if not command:

@@ -25,6 +25,14 @@ from fedops.scalize.observing.records import Note, Seen, SeenModel
 
 #: What the script loads behind its loop is another result than the loop's.
 OTHER_WEIGHTS = "other_weights_at_the_end"
+TWO_PHASES = "two_phases"
+#: What choices answer, and is not said once more.
+_ASKED = (OTHER_WEIGHTS, TWO_PHASES, "several_models", "models_in_sequence")
+_LOST = (
+    "if that is where it began, as after a learning-rate finder, the global model would be lost: switch that "
+    "off by an option of your script; if the training itself made these weights, such as its best epoch, add "
+    "--answer phases=whole"
+)
 _PYTHON = re.compile(r"python[\d.]*(\.exe)?", re.IGNORECASE)
 
 
@@ -56,7 +64,7 @@ def propose_script(look: Look, answers: Mapping[str, str]) -> ScriptProposal:
     Raises:
         Invalid: an answer is to nothing that there is to choose, or cannot be.
     """
-    problems = tuple(_problems(look))
+    problems = tuple(_problems(look, answers))
     differences = tuple(_differences(look.seen))
     if problems:
         notes = tuple(n for n in look.seen.notes if n.weight not in ("refusal", "difference"))
@@ -67,14 +75,18 @@ def propose_script(look: Look, answers: Mapping[str, str]) -> ScriptProposal:
     return ScriptProposal(look, tuple(models), tuple(choices.made), notes, differences, (), script)
 
 
-def _problems(look: Look) -> Iterator[str]:
+def _problems(look: Look, answers: Mapping[str, str]) -> Iterator[str]:
     seen = look.seen
+    failed = failure_of(seen, shown(look.command))
+    if failed:
+        yield failed
     for note in seen.notes:
-        if note.weight == "refusal":
-            yield f"{note.where}: {note.text}" if note.where else note.text
-    if why := failure_of(seen, shown(look.command)):
-        yield why
-    if why := folds(seen.models):
+        if note.weight == "refusal" and not failed:
+            yield _placed(note)
+        elif note.kind == TWO_PHASES and answers.get("phases") != "whole":
+            yield f"{_placed(note)}; {_LOST}"
+    known = {note.kind for note in seen.notes}
+    if "folds" not in known and (why := folds(seen.models)):
         yield why
     for argument, file in outputs_elsewhere(look.command, look.project, seen.written):
         yield (
@@ -83,6 +95,10 @@ def _problems(look: Look) -> Iterator[str]:
         )
     if seen.models and not look.tensors.is_file():
         yield "the run left no initial model: the models were not seen before their first step"
+
+
+def _placed(note: Note) -> str:
+    return f"{note.where}: {note.text}" if note.where else note.text
 
 
 def _differences(seen: Seen) -> Iterator[Difference]:
@@ -97,21 +113,22 @@ def _choose(look: Look, choices: Choices) -> tuple[list[SeenModel], Script, tupl
     all_of_them = len(models) == len(seen.models)
     paths = _choose_paths(look, choices)
     command = with_placeholders(_portable(look.command), paths)
-    several = len(stages(seen.models)) > 1
-    length = choose_length(command, seen, look.option, choices, several_stages=several)
-    script = Script(
-        command=length.words,
-        paths={path.name: path.path for path in paths},
-        passes=length.passes,
-        steps=length.steps,
-        put_in=look.put_in,
-        evaluation_mode=look.evaluation_mode,
-        models=[] if all_of_them else [model.name for model in models],
-        result=_choose_result(look, length.passes, choices),
-        schedule=_choose_schedule(seen, choices),
-        seed=_choose_seed(choices),
-        max_seconds=look.max_seconds,
-    )
+    whole = _choose_whole(seen, choices)
+    length = choose_length(command, seen, look.option, choices, whole=whole)
+    said = {
+        "command": length.words,
+        "paths": {path.name: path.path for path in paths},
+        "passes": length.passes,
+        "steps": length.steps,
+        "put_in": models[0].put_in,
+        "evaluation_mode": look.evaluation_mode,
+        "models": [] if all_of_them else [model.name for model in models],
+        "result": _choose_result(look, length.cut, choices),
+        "schedule": _choose_schedule(seen, choices),
+        "seed": _choose_seed(choices),
+        "max_seconds": look.max_seconds,
+    }
+    script = Script.model_validate(said)
     late = late_failure(seen)
     notes = [*length.notes, *([late] if late else []), *facts(look, models, paths), *_said(seen)]
     return models, script, tuple(notes)
@@ -120,7 +137,7 @@ def _choose(look: Look, choices: Choices) -> tuple[list[SeenModel], Script, tupl
 def _said(seen: Seen) -> Iterator[Note]:
     """What the run's own notes say, but for what is asked elsewhere."""
     for note in seen.notes:
-        if note.kind != OTHER_WEIGHTS and note.weight not in ("refusal", "difference"):
+        if note.kind not in _ASKED and note.weight not in ("refusal", "difference"):
             yield note
 
 
@@ -145,11 +162,21 @@ def _choose_paths(look: Look, choices: Choices) -> list[ArgumentPath]:
     return kept
 
 
-def _choose_result(look: Look, passes: int, choices: Choices) -> str:
+def _choose_whole(seen: Seen, choices: Choices) -> str:
+    """Why a round cannot be shorter than the command; empty if it can."""
+    for note in seen.notes:
+        if note.kind == TWO_PHASES:
+            options = [Option(value="whole", meaning="the training itself made these weights")]
+            choices.choose("phases", "whole", note.text, where=note.where, options=options)
+            return "it trains in several phases"
+    return "it trains several models one after another" if len(stages(seen.models)) > 1 else ""
+
+
+def _choose_result(look: Look, cut: bool, choices: Choices) -> str:
     note = next((n for n in look.seen.notes if n.kind == OTHER_WEIGHTS), None)
     if note is None:
         return choices.choose("result", "loop", "the models at the end of the last loop")
-    if passes and passes < look.seen.passes and look.option is None:
+    if cut:
         why = "the loop is ended before the command loads other weights"
         return choices.choose(
             "result", "loop", why, where=note.where, valid=lambda v: v == "loop", takes="loop"

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from fedops.core.errors import Invalid
 from fedops.scalize.discovery.choices import Choices
 from fedops.scalize.discovery.observed.epoch_option import EpochOption
 from fedops.scalize.observing.records import Note, Seen
 
-#: A run without an option for its epochs is ended by ``fedops init`` after these.
-FIRST_PASSES, FIRST_STEPS = 2, 500
+#: A run without an option for its epochs is ended by ``fedops init`` after these, but not before it has run
+#: for some seconds: a short one is seen to its own end, with all that follows its loop.
+FIRST_PASSES, FIRST_STEPS, FIRST_SECONDS = 2, 500, 30.0
 _STEPS_A_ROUND = 100
 
 
@@ -21,6 +23,8 @@ class RoundLength:
     words: list[str]
     passes: int = 0
     steps: int = 0
+    #: Whether that is before the command's own end.
+    cut: bool = False
     notes: tuple[Note, ...] = ()
 
 
@@ -39,17 +43,17 @@ def choose_length(
     option: EpochOption | None,
     choices: Choices,
     *,
-    several_stages: bool = False,
+    whole: str = "",
 ) -> RoundLength:
-    """The length of a round, by default one pass over the data.
+    """The length of a round, by default one pass over the data. ``whole``: why it is the whole command.
 
     Raises:
         Invalid: the answer is no number that the command can do.
     """
     if not seen.passes:
         return _by_steps(words, seen, choices)
-    if several_stages:
-        why = "the command trains in several stages, so a round is the whole of it"
+    if whole:
+        why = f"{whole}, so a round is the whole of the command"
         choices.choose("epochs", "0", why, valid=lambda v: v == "0", takes="0")
         return RoundLength(list(words))
     if option is not None and seen.passes == option.value and seen.ended not in ("passes", "steps"):
@@ -60,7 +64,8 @@ def choose_length(
     elif option is not None:
         why += f", though {option.name} is {option.value}"
     wanted = int(_wanted(choices, why, option.where if option else ""))
-    return RoundLength(list(words), wanted, notes=(_ended(wanted),))
+    cut = seen.ended in ("passes", "steps") or wanted < seen.passes
+    return RoundLength(list(words), wanted, cut=cut, notes=(_ended(wanted),) if cut else ())
 
 
 def _why_ended(option: EpochOption | None) -> str:
@@ -76,14 +81,19 @@ def _by_option(
     wanted = int(_wanted(choices, f"one pass over the training data a round; {saw}", option.where))
     if wanted == option.value:
         return RoundLength(list(words), wanted)
-    if not any(optimizer.schedulers for optimizer in seen.optimizers):
+    if wanted > option.value and _scheduled(seen):
+        raise Invalid(
+            f"--answer epochs={wanted}: with a scheduler the command stays as it is, and it makes "
+            f"{option.value} {_passes(option.value)}; give init a command with more"
+        )
+    if not _scheduled(seen):
         return RoundLength(option.in_command(words, wanted), wanted)
     text = (
         f"{option.name} {option.value} stays, since a scheduler's schedule may depend on it, and the loop is "
         f"ended after pass {wanted}"
     )
     kept = Note(kind="schedule_kept", text=text, where=_scheduler_place(seen))
-    return RoundLength(list(words), wanted, notes=(kept, _ended(wanted)))
+    return RoundLength(list(words), wanted, cut=True, notes=(kept, _ended(wanted)))
 
 
 def _wanted(choices: Choices, why: str, where: str) -> str:
@@ -101,15 +111,20 @@ def _by_steps(words: Sequence[str], seen: Seen, choices: Choices) -> RoundLength
             takes="1 or more",
         )
         ended = Note(kind="loop_ended", text=f"a round is ended after step {steps}")
-        return RoundLength(list(words), steps=int(steps), notes=(ended,))
+        return RoundLength(list(words), steps=int(steps), cut=True, notes=(ended,))
     why = f"a round is the whole command, which took {seen.steps} {'step' if seen.steps == 1 else 'steps'}"
     steps = choices.choose("steps", "0", why, valid=str.isdecimal, takes="0 or more")
-    return RoundLength(list(words), steps=int(steps))
+    cut = 0 < int(steps) < seen.steps
+    return RoundLength(list(words), steps=int(steps), cut=cut)
 
 
 def _ended(passes: int) -> Note:
     text = f"a round ends the loop after pass {passes}; what the command does behind its loop is then skipped"
     return Note(kind="loop_ended", text=text)
+
+
+def _scheduled(seen: Seen) -> bool:
+    return any(optimizer.schedulers for optimizer in seen.optimizers)
 
 
 def _scheduler_place(seen: Seen) -> str:

@@ -38,10 +38,10 @@ def facts(look: Look, models: Sequence[SeenModel], paths: Sequence[ArgumentPath]
             text="the optimizer's own state (its moments) begins anew in each round",
             where=next((o.where for o in seen.optimizers), ""),
         )
-    if look.put_in > 1:
+    if (states := max((model.put_in for model in models), default=1)) > 1:
         text = (
-            f"training sees {look.put_in} different states of the parameters before its first step (such as "
-            "after a checkpoint was loaded); the global model goes in at the last"
+            f"training sees {states} different states of parameters before it begins (such as another stage, "
+            "or a checkpoint that is loaded); the global model goes in at the last of them"
         )
         yield Note(kind="put_in", text=text)
     if look.evaluation_mode:

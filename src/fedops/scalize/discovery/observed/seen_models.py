@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from fedops.core.errors import Invalid
 from fedops.scalize.discovery.choices import Choices, Option
 from fedops.scalize.observing.records import SeenModel
 
@@ -41,7 +42,7 @@ def choose_models(models: Sequence[SeenModel], choices: Choices) -> list[SeenMod
     """The federated ones: all that train alternately; of several stages, the one that is asked for.
 
     Raises:
-        Invalid: the answer names other models.
+        Invalid: the answer names other models, or they begin to train at different times.
     """
     groups = stages(models)
     if len(groups) == 1:
@@ -57,10 +58,16 @@ def choose_models(models: Sequence[SeenModel], choices: Choices) -> list[SeenMod
             f"{len(groups)} stages were seen, one after another; the last is proposed",
             where=groups[-1][0].where,
             question="The command trains several models one after another. Which are federated?",
-            options=[*options, Option(value=_names(models), meaning="all of them")],
+            options=options,
         )
     names = [name.strip() for name in named.split(",")]
-    return [model for model in models if model.name in names]
+    chosen = [model for model in models if model.name in names]
+    if len({model.put_in for model in chosen}) > 1:
+        raise Invalid(
+            f"{named} begin to train at different times, and a global model goes in at one: choose one of "
+            f"them with --answer models={chosen[0].name}"
+        )
+    return chosen
 
 
 def _chosen(default: str, why: str, models: Sequence[SeenModel], choices: Choices) -> str:
