@@ -121,12 +121,11 @@ def test_arguments_of_fit_and_callbacks_of_keras(tmp_path: Path) -> None:
     )
     plan = _plan(tmp_path, text)
     assert _told(plan) == {
-        "not_used": "main.py:8",
         "compile": "main.py:6",
         "callbacks": "main.py:8",
         "class_weights": "main.py:8",
     }
-    assert plan.settings["batch_size"] == (16, "main.py:8")
+    assert plan.settings["batch_size"] == (16, "main.py:8"), "fit is what the adapter calls too"
     assert plan.settings["num_epochs"] == (1, "the project itself trains for 7: main.py:8")
 
 

@@ -35,6 +35,7 @@ class ReadOff:
     loss: Mapping[str, Any] | None = None
     differences: list[Finding] = field(default_factory=list)
     used: set[int] = field(default_factory=set)  #: ids of the expressions that were read
+    loops: bool = True  #: whether the framework trains in epochs at all
 
 
 @dataclass(frozen=True)
