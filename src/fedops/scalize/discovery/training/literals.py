@@ -20,6 +20,10 @@ _LOADER = re.compile(r"torch\.utils\.data\.(dataloader\.)?DataLoader")
 #: What torch takes for a learning rate that is not given; 0.001 for those not listed.
 _RATES = {"RMSprop": 0.01, "Adagrad": 0.01, "Rprop": 0.01, "NAdam": 0.002, "Adamax": 0.002,
           "Adadelta": 1.0, "LBFGS": 1.0, "ASGD": 0.01, "Adafactor": 0.01}  # fmt: skip
+_TRAINING_ARGUMENTS = {
+    "learning_rate": "learning_rate",
+    "per_device_train_batch_size": "batch_size",
+}
 _EPOCHS = ("epochs", "max_epochs", "num_train_epochs", "nb_epoch")
 
 
@@ -68,6 +72,7 @@ class Reader:
             self._read_optimizer()
         if loss:
             self._read_loss()
+        self._read_training_arguments()
         self._read_batch_size()
         self._read_epochs()
         return self.found
@@ -126,6 +131,15 @@ class Reader:
 
     # --- numbers -----------------------------------------------------------------------------------
 
+    def _read_training_arguments(self) -> None:
+        """Of a Trainer of Transformers."""
+        for place in self._places(lambda name: name.endswith("TrainingArguments")):
+            for keyword in place.call.keywords:
+                key = _TRAINING_ARGUMENTS.get(keyword.arg or "")
+                value = self.value(keyword.value, place.scope) if key else None
+                if key and _is_number(value) and value > 0:
+                    self.found.settings.setdefault(key, (value, place.where))
+
     def _read_batch_size(self) -> None:
         loaders = self._places(_LOADER.fullmatch)
         if any(place.scope.name in self.reached for place in loaders):
@@ -139,7 +153,7 @@ class Reader:
             size = 1 if given is None else self.value(given, place.scope)
             where = place.where if given is not None else f"DataLoader's own, {place.where}"
             if isinstance(size, int) and not isinstance(size, bool) and size > 0:
-                self.found.settings["batch_size"] = size, where
+                self.found.settings.setdefault("batch_size", (size, where))
                 return
             if given is not None:
                 self.found.unread["batch_size"] = _unread(place, "batch_size", given, "batch_size")
