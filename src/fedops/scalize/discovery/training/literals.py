@@ -65,6 +65,11 @@ class Reader:
         self.run = run  #: names of the scopes that belong to the project's own run
         self.reached = scopes.reached(chosen.names)
         self.found = ReadOff()
+        self._calls = [
+            _Place(scope, call, seen.real_name(scope.source.names.dotted(call.func)))
+            for scope in scopes
+            for call in calls_in(scope)
+        ]
 
     def read(self, optimizer: bool, loss: bool) -> ReadOff:
         """``optimizer``, ``loss``: whether the config has to name them."""
@@ -182,12 +187,7 @@ class Reader:
 
     def _places(self, fits: Callable[[str], Any]) -> list[_Place]:
         """The calls whose dotted names fit; those of the project's own run first."""
-        found = [
-            _Place(scope, call, name)
-            for scope in self.scopes
-            for call in calls_in(scope)
-            if fits(name := self.seen.real_name(scope.source.names.dotted(call.func)))
-        ]
+        found = [place for place in self._calls if fits(place.kind)]
         near = {*self.run, *self.reached}
         return sorted(found, key=lambda place: place.scope.name not in near)
 

@@ -30,8 +30,15 @@ _NO_MODEL = re.compile(
 )
 
 
-def training_in(scope: Scope) -> Iterator[tuple[ast.Call, str]]:
+def training_in(scope: Scope) -> list[tuple[ast.Call, str]]:
     """The calls in a scope that train a model, each with its words."""
+    if "training" not in scope.kept:
+        scope.kept["training"] = list(_training_in(scope))
+    found: list[tuple[ast.Call, str]] = scope.kept["training"]
+    return found
+
+
+def _training_in(scope: Scope) -> Iterator[tuple[ast.Call, str]]:
     trainers = set(made_by(scope, _TRAINERS))
     likely = set(made_by(scope, _LIKE_TRAINERS)) - trainers
     for call in calls_in(scope):
@@ -66,8 +73,11 @@ def _targets(node: ast.AST) -> list[ast.expr]:
     return [node.target] if isinstance(node, ast.AugAssign) else []
 
 
-def calls_in(scope: Scope) -> Iterator[ast.Call]:
-    return (node for node in scope.nodes if isinstance(node, ast.Call))
+def calls_in(scope: Scope) -> list[ast.Call]:
+    if "calls" not in scope.kept:
+        scope.kept["calls"] = [node for node in scope.nodes if isinstance(node, ast.Call)]
+    found: list[ast.Call] = scope.kept["calls"]
+    return found
 
 
 def called(call: ast.Call) -> str:

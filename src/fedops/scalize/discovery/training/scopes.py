@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from fedops.scalize.discovery.source.files_read import Source
 from fedops.scalize.discovery.source.survey import Survey
@@ -29,6 +30,9 @@ class Scope:
     owner: str = ""  #: dotted name of the class it is in
     method: str = ""
     defaults: Mapping[str, ast.expr] = field(default_factory=dict)  #: of its parameters
+
+    #: What was once found in it.
+    kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def nodes(self) -> list[ast.AST]:
