@@ -141,7 +141,7 @@ class Reader:
         for place in self._places(lambda name: name.endswith("TrainingArguments")):
             for keyword in place.call.keywords:
                 key = _TRAINING_ARGUMENTS.get(keyword.arg or "")
-                value = self.value(keyword.value, place.scope) if key else None
+                value: Any = self.value(keyword.value, place.scope) if key else None
                 if key and _is_number(value) and value > 0:
                     self.found.settings.setdefault(key, (value, place.where))
 
