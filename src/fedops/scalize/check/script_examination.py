@@ -74,9 +74,10 @@ def _tell_notes(seen: Seen, result: str, report: dict[str, Any]) -> None:
             f"the command ends with exit status {seen.exit_code} after its training"
             f"{f' ({seen.error})' if seen.error else ''}; a round's result is taken before"
         )
-    if seen.written:
-        named = ", ".join(seen.written[:_MOST_NAMED])
-        more = ", ..." if len(seen.written) > _MOST_NAMED else ""
+    # What lies elsewhere was a library's, in the folder for temporary files.
+    if written := [name for name in seen.written if not Path(name).is_absolute()]:
+        named = ", ".join(written[:_MOST_NAMED])
+        more = ", ..." if len(written) > _MOST_NAMED else ""
         report["notes"].append(
             f"what the command writes ({named}{more}) goes with the folder of its round"
         )
