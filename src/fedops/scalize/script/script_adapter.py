@@ -121,7 +121,7 @@ class ScriptAdapter:
             require_used(ran.seen)
             self._take(ran)
         if script.schedule == "goes_on":
-            self._schedule += ran.seen.scheduler_steps
+            self._schedule = ran.seen.scheduler_steps
         self._remark(ran.seen)
         return TrainResult(self._examples(ran.seen, data), _metrics(ran.seen))
 
@@ -150,9 +150,33 @@ class ScriptAdapter:
             "evaluation_mode": script.evaluation_mode,
             "models": list(script.models),
             "result": script.result,
-            "part": self._options.part,
+            "part": self._part(),
+            "train_loader": self._loader(trains=True),
+            "valid_loader": self._loader(trains=False),
             "seed": context.seed % 2**32 if context is not None and seeded else None,
         }
+
+    def _loader(self, *, trains: bool) -> str:
+        """Where the script makes the loader that it trains on, or the one it evaluates on; "": not known."""
+        loaders = self._observation.seen.loaders
+        fitting = [one for one in loaders if (one.trains if trains else one.evaluates)]
+        return next((one.where for one in fitting if one.where), "")
+
+    def _part(self) -> tuple[int, int] | None:
+        """This device's part of the data.
+
+        Raises:
+            Invalid: no loader was seen that can be cut.
+        """
+        part = self._options.part
+        loaders = [one for one in self._observation.seen.loaders if one.trains]
+        if part is not None and not (loaders and all(one.divisible for one in loaders)):
+            raise Invalid(
+                "[dataset.partition] needs a loader over a data set that can be indexed, and the"
+                " command trains"
+                " without: give each device data of its own"
+            )
+        return part
 
     def _take(self, ran: Ran) -> None:
         """Take the result over: all of it, or nothing."""
