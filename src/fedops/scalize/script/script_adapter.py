@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,11 +97,10 @@ class ScriptAdapter:
         Raises:
             Invalid: it does not.
         """
-        asked = {**self._asked(None), "only_begin": True}
-        with self._runner.run(self._command(), asked) as ran:
-            if not ran.seen.models:
-                raise Invalid("the command ended without training a model")
-            found = announced(ran.seen, self._options.script.examples, self._observation.seen)
+        asked = {**self._asked(None), "only_begin": True, "evaluate": True}
+        with self._runner.run(self._command(), asked, self._whole()) as ran:
+            require_used(ran.seen)
+            found = announced(ran.seen, self._options.script.examples)
         self._say(found.said)
         return found
 
@@ -204,8 +204,9 @@ class ScriptAdapter:
                 f"the command failed after it had trained (exit code {seen.exit_code}){_because(seen)}; the"
                 " round's result was taken before"
             )
-        if seen.written:
-            shown = ", ".join(seen.written[:5]) + (", ..." if len(seen.written) > 5 else "")
+        # Those with whole paths are temporary files, and what is kept for the next run.
+        if written := [name for name in seen.written if not Path(name).is_absolute()]:
+            shown = ", ".join(written[:5]) + (", ..." if len(written) > 5 else "")
             self._say(
                 f"what the command wrote ({shown}) was removed with the folder that it ran in: from round to"
                 " round only the model goes on"
