@@ -11,6 +11,7 @@ import json
 import linecache
 import os
 import sys
+import traceback
 import types
 from typing import Any
 
@@ -90,6 +91,8 @@ def _run(file: str) -> None:
     os.environ.setdefault("MPLBACKEND", "Agg")
     main = _module(os.path.dirname(name))
     _stand_in_for_ipython()
+    if sys.excepthook is sys.__excepthook__:
+        sys.excepthook = traceback.print_exception  # shows the lines of cells, unlike the other
     for number, source in cells:
         place = f"{name}, cell {number}"
         # The size, no time of change, the lines: what inspect and tracebacks show.
