@@ -59,7 +59,7 @@ def test_the_cells_run_in_the_notebooks_folder_as_one_program(tmp_path):
     assert f"| __main__ False {place}" in ended.stdout
     assert f'File "{place}, cell 4", line 2, in fails\n    raise OSError' in ended.stderr
     assert [note.text for note in notes] == [
-        "left out of train.ipynb, since they only show something: %matplotlib inline"
+        "left out of train.ipynb, since they only show something: '%matplotlib inline'"
     ]
 
 
