@@ -100,12 +100,23 @@ def let_go(child: subprocess.Popen[bytes]) -> None:
             child.stdin.close()
 
 
-def tethered(command: Sequence[str], *, grace: float = 5.0, tree: str | None = None) -> list[str]:
+def tethered(
+    command: Sequence[str],
+    *,
+    grace: float = 5.0,
+    tree: str | None = None,
+    terminal: bool = False,
+    extra: Mapping[str, str] | None = None,
+) -> list[str]:
     """The command line that runs ``command`` tied to the life of whoever ``spawn``s it.
 
     ``tree`` names the process tree, so that ``end_named_tree`` finds it even after the tether was killed.
+    ``terminal`` gives it a terminal at end of file as its stdin, for programs that ask for its size;
+    ``extra`` are variables that the command gets and the tether does not: no secrets.
     """
     options = ["--grace", str(grace), *(["--tree", tree] if tree else [])]
+    options += ["--terminal"] if terminal else []
+    options += [part for item in (extra or {}).items() for part in ("--set", "=".join(item))]
     return [sys.executable, "-m", "fedops.processes.tether", *options, "--", *command]
 
 

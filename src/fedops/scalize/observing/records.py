@@ -50,6 +50,9 @@ class Job(Record):
     proximal_mu: float = 0.0
     #: Which part of the training loader's examples is this device's, and of how many; None: all.
     part: tuple[int, int] | None = None
+    #: Where the loaders that train and validate are made, as an earlier look told (``SeenLoader.where``).
+    train_loader: str = ""
+    valid_loader: str = ""
     #: Steps that schedulers have already taken in earlier rounds.
     scheduler_steps: int = 0
     #: Evaluate the models that were put in on the validation loader, before training.
@@ -124,8 +127,9 @@ class Seen(Record):
     #: How it ended: by itself, by us, by an error after or before the training, by a signal, too late.
     ended: Literal["script", "passes", "steps", "evaluated", "begun", "failed"] = "script"
     exit_code: int | None = None
-    #: The last line of the traceback, and where in the project's code it came from.
+    #: The last line of the traceback, and where in the project's code it came from (file:line).
     error: str = ""
+    error_where: str = ""
     #: Frameworks that were imported: torch, keras, sklearn, lightning, transformers, accelerate, xgboost...
     frameworks: list[str] = []
     python: str = ""
