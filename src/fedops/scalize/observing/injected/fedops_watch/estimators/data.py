@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import weakref
-from typing import Any, Dict, List, Optional, Tuple
+from typing import Any
 
 
-def rows(x: Any) -> Optional[int]:
+def rows(x: Any) -> int | None:
     """How many examples; None where that is not known."""
     shape = getattr(x, "shape", None)
     if shape:
@@ -14,7 +14,7 @@ def rows(x: Any) -> Optional[int]:
     return len(x) if hasattr(x, "__len__") else None
 
 
-def part_of(args: Any, kwargs: Dict[str, Any], part: Tuple[int, int]) -> Tuple[Any, Dict[str, Any]]:
+def part_of(args: Any, kwargs: dict[str, Any], part: tuple[int, int]) -> tuple[Any, dict[str, Any]]:
     """Every ``part[1]``-th example, from ``part[0]`` on, of X, y and the weights."""
     from sklearn.utils import _safe_indexing
 
@@ -23,7 +23,9 @@ def part_of(args: Any, kwargs: Dict[str, Any], part: Tuple[int, int]) -> Tuple[A
     chosen = list(range(part[0], count or 0, part[1]))
 
     def cut(value: Any) -> Any:
-        return _safe_indexing(value, chosen) if value is not None and rows(value) == count else value
+        return (
+            _safe_indexing(value, chosen) if value is not None and rows(value) == count else value
+        )
 
     named = {n: cut(v) if n in ("X", "y", "sample_weight") else v for n, v in kwargs.items()}
     return tuple(cut(value) for value in args[:2]) + tuple(args[2:]), named
@@ -38,8 +40,8 @@ class Passes:
 
     def __init__(self) -> None:
         self.count = 0
-        self.loaders: List[Dict[str, Any]] = []
-        self._first: Optional[Tuple[Any, int]] = None
+        self.loaders: list[dict[str, Any]] = []
+        self._first: tuple[Any, int] | None = None
 
     def begins(self, method: str, x: Any) -> bool:
         """Whether this call begins a pass, which is counted."""
@@ -54,7 +56,7 @@ class Passes:
         self.count += 1
         return True
 
-    def loader(self, x: Any, where: str, count: Optional[int]) -> None:
+    def loader(self, x: Any, where: str, count: int | None) -> None:
         """Remember where examples came from, once for each place in the code."""
         for known in self.loaders:
             if known["where"] == where:
@@ -63,7 +65,7 @@ class Passes:
         kind = type(x)
         self.loaders.append(
             {
-                "kind": "%s.%s" % (kind.__module__, kind.__qualname__),
+                "kind": f"{kind.__module__}.{kind.__qualname__}",
                 "where": where,
                 "examples": count,
                 "batch_size": count,
@@ -74,7 +76,7 @@ class Passes:
         )
 
 
-def _place(x: Any) -> Optional[Tuple[Any, int]]:
+def _place(x: Any) -> tuple[Any, int] | None:
     """The object that holds the examples, weakly, and where in it they begin."""
     base = getattr(x, "base", None)
     owner = x if base is None else base

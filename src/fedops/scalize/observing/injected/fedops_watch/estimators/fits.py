@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import sys
 import threading
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Callable
 
 from fedops_watch import places, shield, tensors
 from fedops_watch.ending import Ending
@@ -26,13 +26,13 @@ class Fits:
         self._recorder = recorder
         self._end = end
         self._thread = threading.local()
-        self._models: List[Fitted] = []
-        self._refused: Dict[str, str] = {}
-        self._now: Optional[Fitted] = None
+        self._models: list[Fitted] = []
+        self._refused: dict[str, str] = {}
+        self._now: Fitted | None = None
         self._steps = 0
-        self._examples: Optional[int] = 0
+        self._examples: int | None = 0
         self._passes = data.Passes()
-        recorder.at_end(self._fill)
+        recorder.at_end(self._fill, last=True)
 
     def watched(self, fit: Callable[..., Any]) -> Callable[..., Any]:
         """A method ``fit`` or ``partial_fit`` that tells of itself."""
@@ -54,15 +54,16 @@ class Fits:
 
         return call
 
-    def _stack(self) -> List[Any]:
+    def _stack(self) -> list[Any]:
         if not hasattr(self._thread, "stack"):
             self._thread.stack = []
-        found: List[Any] = self._thread.stack
+        found: list[Any] = self._thread.stack
         return found
 
-    def _before(self, asked: Any, stack: List[Any]) -> None:
+    def _before(self, asked: Any, stack: list[Any]) -> None:
         process = multiprocessing.current_process().name
-        if any(part in process for part in _HELPERS) or (stack and not stack[-1].opens):
+        helper = self._recorder.inert or any(part in process for part in _HELPERS)
+        if helper or (stack and not stack[-1].opens):
             return
         if not stack and _scores_only():
             text = "cross-validation fits copies of the model to score them; they are not federated"
@@ -97,6 +98,7 @@ class Fits:
                 self._end.end("passes")
             asked.cut(job.part)
             model.before(asked, job)
+            self._require_used(model)
         asked.model, self._now = model, model
 
     def _model(self, asked: Any) -> Fitted:
@@ -113,8 +115,17 @@ class Fits:
         """The estimator has just made its first weights, and nothing has trained on them yet."""
         if self._now is not None and self._now.estimator is estimator:
             self._now.first_weights(self._recorder.job)
+            self._require_used(self._now)
 
-    def _after(self, asked: Any, stack: List[Any]) -> None:
+    def _require_used(self, model: Fitted) -> None:
+        """Training on other weights than the given ones would be no part of a round."""
+        if model.difference:
+            text = f"{model.name}: {model.difference}"
+            self._recorder.answer.update(used=False, first_difference=text)
+            self._recorder.refuse("model_differs", text, model.where)
+            self._end.end("failed")
+
+    def _after(self, asked: Any, stack: list[Any]) -> None:
         if asked.transforms and kinds.learns(asked.estimator):
             self._tell_transformer(asked)
         if asked.refused:
@@ -132,7 +143,7 @@ class Fits:
         self._passes.loader(asked.x, asked.where, rows)
         job = self._recorder.job
         if job.keep_pass and self._passes.count == job.keep_pass:
-            self._write("pass-%d" % job.keep_pass, "result")
+            self._write(f"pass-{job.keep_pass}", "result")
         if 0 < job.steps <= self._steps:
             self._end.end("steps")
 
@@ -140,15 +151,15 @@ class Fits:
         name = type(asked.estimator).__name__
         if kinds.same_columns(asked.estimator) or not asked.inside:
             text = (
-                "%s learns from each device's own data, and what it learns is not averaged: "
-                "the same values can mean different things on different devices" % name
+                f"{name} learns from each device's own data, and what it learns is not averaged: "
+                "the same values can mean different things on different devices"
             )
             self._recorder.note("learns_locally", text, asked.where, "difference")
             return
         text = (
-            "%s learns from the data what its columns mean, so the model's weights mean different things "
+            f"{name} learns from the data what its columns mean, so the model's weights mean other things "
             "on different devices; do this before the devices' data is made, or use one that learns "
-            "nothing, such as HashingVectorizer" % name
+            "nothing, such as HashingVectorizer"
         )
         self._recorder.refuse("learns_columns", text, asked.where)
 
@@ -159,7 +170,7 @@ class Fits:
         others = [m for m in recorder.models if m.get("framework") != "sklearn"]
         if others:
             for model in self._models:
-                text = "%s is fitted beside another framework's model and not federated" % model.name
+                text = f"{model.name} is fitted beside another framework's model and not federated"
                 recorder.note("not_federated", text, model.where, "difference")
             return
         for where, reason in self._refused.items():
@@ -178,7 +189,7 @@ class Fits:
         self._write("v0", "start")
         self._write("result", "result")
 
-    def _fill_answer(self, trained: List[Fitted]) -> None:
+    def _fill_answer(self, trained: list[Fitted]) -> None:
         answer, job = self._recorder.answer, self._recorder.job
         losses = [loss for model in trained for loss in model.losses]
         answer.update(
@@ -193,40 +204,38 @@ class Fits:
             answer["losses"] = [losses[0], losses[-1], sum(losses) / len(losses)]
             answer["metrics"] = {"loss": losses[-1]}
         if job.model is not None and trained:
-            wrong = [model.difference for model in trained if not model.used]
-            answer["used"] = not wrong
-            answer["first_difference"] = wrong[0] if wrong else ""
+            answer["used"] = all(model.used for model in trained)
         if job.proximal_mu:
             self._recorder.refuse(
                 "no_proximal", "FedProx's term cannot be applied inside scikit-learn; use FedAvg"
             )
 
     def _tell_of_several(self) -> None:
-        places_of: Dict[str, List[Fitted]] = {}
+        places_of: dict[str, list[Fitted]] = {}
         for model in self._models:
             places_of.setdefault(model.where + type(model.estimator).__name__, []).append(model)
             if model.anew > 1:
                 text = (
-                    "%s is fitted %d times, and each fit starts anew: the model put in is used by the first "
-                    "alone" % (model.name, model.anew)
+                    f"{model.name} is fitted {model.anew} times, and each fit starts anew: the first alone "
+                    "uses the model that was put in"
                 )
                 self._recorder.note("two_phases", text, model.where, "question")
         for same in places_of.values():
             if len(same) > 1:
                 text = (
-                    "%d models of the kind %s are fitted by one line, as folds are; choose one fold by an "
-                    "option of your script" % (len(same), type(same[0].estimator).__name__)
+                    f"{len(same)} models of the kind {type(same[0].estimator).__name__} are fitted by one "
+                    "line, as folds are; choose one fold by an option of your script"
                 )
                 self._recorder.refuse("folds", text, same[0].where)
                 return
         if len(self._models) > 1 and not self._recorder.job.models:
             names = ", ".join(model.name for model in self._models)
-            text = "several models are fitted, one after the other: %s; which are federated?" % names
+            text = f"several models are fitted, one after the other: {names}; which are federated?"
             self._recorder.note("several_models", text, self._models[0].where, "question")
 
     def _write(self, stem: str, what: str) -> None:
         trained = [model for model in self._models if model.federated]
-        found: Dict[str, tensors.Raw] = {}
+        found: dict[str, tensors.Raw] = {}
         for model in trained:
             prefix = model.name + "." if len(trained) > 1 else ""
             for name, array in getattr(model, what).items():
@@ -238,7 +247,7 @@ class Fits:
 class _Call:
     """One call of a ``fit``."""
 
-    def __init__(self, name: str, estimator: Any, args: Any, kwargs: Dict[str, Any]) -> None:
+    def __init__(self, name: str, estimator: Any, args: Any, kwargs: dict[str, Any]) -> None:
         self.name = name
         self.estimator = estimator
         self.args = args
@@ -246,8 +255,8 @@ class _Call:
         self.where = ""
         #: Whether fits inside it are looked at: those of a pipeline's steps.
         self.opens = self.inside = self.transforms = self.refused = False
-        self.model: Optional[Fitted] = None
-        self.undone: List[Callable[[], None]] = []
+        self.model: Fitted | None = None
+        self.undone: list[Callable[[], None]] = []
 
     @property
     def x(self) -> Any:

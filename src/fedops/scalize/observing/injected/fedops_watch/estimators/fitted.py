@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Dict, List, Optional
+from typing import Any
 
 from fedops_watch import tensors
 from fedops_watch.estimators import kinds
@@ -20,15 +20,16 @@ class Fitted:
         #: As training first saw them, and as it left them.
         self.start: kinds.Arrays = {}
         self.result: kinds.Arrays = {}
-        self.losses: List[float] = []
+        self.losses: list[float] = []
         self.steps = self.first_step = self.last_step = 0
         #: How often it began from weights of its own making.
         self.anew = 0
         #: How far schedules that are counted in steps have come.
         self.ticks = 0
         self.used = False
-        self.difference = "nothing was put in before it was fitted"
-        self._given: Optional[kinds.Arrays] = None
+        #: How what was given does not fit; "" while nothing speaks against it.
+        self.difference = ""
+        self._given: kinds.Arrays | None = None
 
     def before(self, call: Any, job: Job) -> None:
         """The fit is about to begin: what starts from its attributes gets them now."""
@@ -72,7 +73,7 @@ class Fitted:
         self.difference = kinds.put(self.estimator, given)
         self.used = not self.difference
 
-    def _received(self, job: Job) -> Optional[kinds.Arrays]:
+    def _received(self, job: Job) -> kinds.Arrays | None:
         """This model's part of the file that was received."""
         if job.model is None:
             return None
@@ -81,7 +82,8 @@ class Fitted:
             mine = self.name + "."
             named = {n[len(mine) :]: a for n, a in every.items() if n.startswith(mine)}
             self._given = named or every
-        return self._given
+        fits = any(name.startswith(("coef_", "coefs_.")) for name in self._given)
+        return self._given if fits else None
 
     def after(self, method: str, number: int) -> None:
         """The fit is over: its result is kept as it is now."""
@@ -100,12 +102,12 @@ class Fitted:
         if method == "partial_fit" and kinds.is_sgd(self.estimator):
             self.ticks = int(getattr(self.estimator, "t_", 1)) - 1
 
-    def seen(self) -> Dict[str, Any]:
+    def seen(self) -> dict[str, Any]:
         """As ``SeenModel``."""
         kind = type(self.estimator)
         return {
             "name": self.name,
-            "kind": "%s.%s" % (kind.__module__, kind.__qualname__),
+            "kind": f"{kind.__module__}.{kind.__qualname__}",
             "framework": "sklearn",
             "where": self.where,
             "tensors": [
@@ -117,11 +119,11 @@ class Fitted:
             "last_step": self.last_step,
         }
 
-    def optimizer(self) -> Dict[str, Any]:
+    def optimizer(self) -> dict[str, Any]:
         """As ``SeenOptimizer``: the estimator is its own."""
         kind = type(self.estimator)
         return {
-            "kind": "%s.%s" % (kind.__module__, kind.__qualname__),
+            "kind": f"{kind.__module__}.{kind.__qualname__}",
             "where": self.where,
             "settings": kinds.settings(self.estimator),
             "models": [self.name],

@@ -21,7 +21,12 @@ def install(module: Any, recorder: Recorder, end: Ending) -> None:
     """``module``: ``sklearn.base``, before a module of estimators has run."""
     theirs = getattr(module, "_fit_context", None)
     if theirs is None:
-        recorder.note("old_framework", "this scikit-learn is older than 1.3 and cannot be watched", "", "refusal")
+        recorder.note(
+            "old_framework",
+            "this scikit-learn is older than 1.3 and cannot be watched",
+            "",
+            "refusal",
+        )
         return
     fits = Fits(recorder, end)
 

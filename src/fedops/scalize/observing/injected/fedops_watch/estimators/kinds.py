@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, Dict, List, Set
+from typing import Any, Dict
 
 Arrays = Dict[str, Any]
 
@@ -39,7 +39,7 @@ INSTEAD = (
 )
 
 
-def names_of(estimator: Any) -> Set[str]:
+def names_of(estimator: Any) -> set[str]:
     """The names of its classes that scikit-learn defines."""
     return {
         kind.__name__
@@ -68,18 +68,18 @@ def reason_against(estimator: Any) -> str:
     """Why it cannot be federated by its fit, with what can be done; "" if it can."""
     name, kinds = type(estimator).__name__, names_of(estimator)
     if any(part in kind for kind in kinds for part in _TREES):
-        return "%s grows trees, which differ by device and have no mean; %s" % (name, INSTEAD)
+        return f"{name} grows trees, which differ by device and have no mean; {INSTEAD}"
     if any(kind in kinds for kind in _SEARCHES):
         return (
-            "%s chooses its settings by the data of each device, so the models would differ; "
-            "write the best settings into the estimator itself and fit that" % name
+            f"{name} chooses its settings by the data of each device, so the models would differ; "
+            "write the best settings into the estimator itself and fit that"
         )
     if any(kind in kinds for kind in _ENSEMBLES):
-        return "%s fits several estimators, which are not averaged; fit one of them alone" % name
+        return f"{name} fits several estimators, which are not averaged; fit one of them alone"
     if getattr(estimator, "average", False) and is_sgd(estimator):
-        return "%s(average=...) keeps two sets of weights; use average=False" % name
+        return f"{name}(average=...) keeps two sets of weights; use average=False"
     if getattr(estimator, "solver", "") == "liblinear" and starts_warm(estimator):
-        return "%s(solver='liblinear') never starts from a given model; use solver='lbfgs'" % name
+        return f"{name}(solver='liblinear') never starts from a given model; use solver='lbfgs'"
     if is_perceptron(estimator) or (is_sgd(estimator) and "SGDOneClassSVM" not in kinds):
         return ""
     return "" if starts_warm(estimator) else _starts_anew(estimator)
@@ -89,11 +89,11 @@ def _starts_anew(estimator: Any) -> str:
     name, fitted = type(estimator).__name__, vars(estimator)
     if "coef_" in fitted or "class_count_" in fitted or hasattr(estimator, "fit_intercept"):
         return (
-            "%s computes its weights from the data alone and never starts from a given model, so rounds "
+            f"{name} computes its weights from the data alone and never starts from a given model, so rounds "
             "cannot build on each other; use SGDRegressor, SGDClassifier or LogisticRegression, or let a "
-            "function return the estimator and run 'fedops init .' without a command" % name
+            "function return the estimator and run 'fedops init .' without a command"
         )
-    return "%s cannot be averaged over devices; %s" % (name, INSTEAD)
+    return f"{name} cannot be averaged over devices; {INSTEAD}"
 
 
 def read(estimator: Any) -> Arrays:
@@ -104,8 +104,8 @@ def read(estimator: Any) -> Arrays:
             return {}
         found: Arrays = {}
         for number, (weights, biases) in enumerate(zip(estimator.coefs_, estimator.intercepts_)):
-            found["coefs_.%d" % number] = weights
-            found["intercepts_.%d" % number] = biases
+            found[f"coefs_.{number}"] = weights
+            found[f"intercepts_.{number}"] = biases
         return found
     if getattr(estimator, "coef_", None) is None:
         return {}
@@ -124,7 +124,7 @@ def put(estimator: Any, arrays: Arrays) -> str:
         if name not in mine or mine[name].size != arrays[name].size:
             here = "none" if name not in mine else "x".join(map(str, mine[name].shape))
             given = "x".join(map(str, arrays[name].shape))
-            return "%s is %s here and %s in the model" % (name, here, given)
+            return f"{name} is {here} here and {given} in the model"
     for name, array in arrays.items():
         mine[name].reshape(-1)[...] = array.reshape(-1)
     return ""
@@ -141,12 +141,15 @@ def misfit(estimator: Any, arrays: Arrays, x: Any, y: Any) -> str:
     numpy: Any = sys.modules["numpy"]
     coef = arrays["coef_"]
     if hasattr(x, "shape") and coef.shape[-1] != x.shape[1]:
-        return "the data has %d columns, the model %d" % (x.shape[1], coef.shape[-1])
-    if getattr(estimator, "_estimator_type", "") == "classifier" or "Logistic" in type(estimator).__name__:
+        return f"the data has {x.shape[1]} columns, the model {coef.shape[-1]}"
+    if (
+        getattr(estimator, "_estimator_type", "") == "classifier"
+        or "Logistic" in type(estimator).__name__
+    ):
         classes = len(numpy.unique(numpy.asarray(y)))
         wanted = coef.shape[0] if coef.shape[0] > 1 else 2
         if classes != wanted:
-            return "the data has examples of %d classes, the model %d" % (classes, wanted)
+            return f"the data has examples of {classes} classes, the model {wanted}"
     return ""
 
 
@@ -163,16 +166,16 @@ def same_columns(transformer: Any) -> bool:
     return bool(_SAME_COLUMNS & names_of(transformer))
 
 
-def settings(estimator: Any) -> Dict[str, Any]:
+def settings(estimator: Any) -> dict[str, Any]:
     found = estimator.get_params(deep=False)
     kinds = (bool, int, float, str)
     return {name: value for name, value in found.items() if isinstance(value, kinds)}
 
 
-def numbered(name: str, taken: List[str]) -> str:
+def numbered(name: str, taken: list[str]) -> str:
     """``name``, with a number from the second on."""
     number, full = 1, name
     while full in taken:
         number += 1
-        full = "%s_%d" % (name, number)
+        full = f"{name}{number}"
     return full

@@ -31,7 +31,7 @@ class Answer:
         self._own: dict[str, list[dict[str, Any]]] = {}
 
     def fill(self) -> None:
-        if not self._recorder.claimed and not self._optimizers.made:
+        if not self._optimizers.made:
             return
         loaders, passes = self._loaders, self._loaders.passes()
         self._recorder.answer.update(
