@@ -16,6 +16,9 @@ HOOKS = {
     "torch": "fedops_watch.pytorch.install",
     "keras": "fedops_watch.keras_fit.install",
     "sklearn.base": "fedops_watch.estimators.install",
+    "xgboost": "fedops_watch.boosters",
+    "lightgbm": "fedops_watch.boosters",
+    "catboost": "fedops_watch.boosters",
 }
 
 

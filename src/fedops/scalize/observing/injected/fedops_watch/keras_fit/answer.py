@@ -35,7 +35,7 @@ class Answer:
             steps=fits.steps,
             batches=fits.steps,
             passes=fits.passes,
-            examples=fits.examples,
+            examples=fits.examples or answer.get("examples"),
             metrics=fits.metrics,
         )
         if fits.losses:

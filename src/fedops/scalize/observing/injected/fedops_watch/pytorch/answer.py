@@ -32,6 +32,8 @@ class Answer:
 
     def fill(self) -> None:
         if not self._optimizers.made:
+            # Keras counts by its own, and where it cannot, by the batches that backwards used.
+            self._recorder.answer.setdefault("examples", self._loaders.examples or None)
             return
         loaders, passes = self._loaders, self._loaders.passes()
         self._recorder.answer.update(
