@@ -60,7 +60,7 @@ def watch_end(recorder: Recorder) -> None:
         _real_exit(status)
 
     atexit.register(finish)  # the first that is registered is the last to be called
-    os._exit = leave  # type: ignore[assignment]
+    os._exit = leave
     register = getattr(os, "register_at_fork", None)
     if register is not None:
         register(after_in_child=lambda: _forked(recorder, finish))

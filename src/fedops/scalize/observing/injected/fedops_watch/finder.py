@@ -46,7 +46,7 @@ class Finder:
         for callback in self.waiting.pop(name, []):
             shield.shielded(callback)(module)
         if not self.waiting and self in sys.meta_path:
-            sys.meta_path.remove(self)  # type: ignore[arg-type]
+            sys.meta_path.remove(self)
 
 
 _finder = Finder()
@@ -60,7 +60,7 @@ def when_run(name: str, callback: Callback) -> None:
         return
     _finder.waiting.setdefault(name, []).append(callback)
     if _finder not in sys.meta_path:
-        sys.meta_path.insert(0, _finder)  # type: ignore[arg-type]
+        sys.meta_path.insert(0, _finder)
 
 
 def _is_running(module: Any) -> bool:

@@ -46,6 +46,8 @@ class Recorder:
         self.optimizers: list[dict[str, Any]] = []
         self.loaders: list[dict[str, Any]] = []
         self.files: list[str] = []
+        #: Told of each file that is about to be written; raises where that is denied.
+        self.on_write: Callable[[str], None] = lambda path: None
         self._notes: dict[tuple[str, str, str], dict[str, Any]] = {}
         self._at_end: list[Callable[[], None]] = []
         self._at_end_last: list[Callable[[], None]] = []
@@ -76,6 +78,11 @@ class Recorder:
 
     def has_note(self, kind: str) -> bool:
         return any(key[0] == kind for key in self._notes)
+
+    def writes(self, path: Any) -> None:
+        """A file that is about to be written past Python's own ``open``."""
+        if isinstance(path, (str, os.PathLike)):
+            self.on_write(os.fspath(path))
 
     def at_end(self, fill: Callable[[], None], last: bool = False) -> None:
         """``fill`` is called each time the answer is written, to complete it: twice where we end the loop.

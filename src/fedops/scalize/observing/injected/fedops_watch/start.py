@@ -7,7 +7,7 @@ import os
 import random
 from typing import Any
 
-from fedops_watch import ending, finder
+from fedops_watch import ending, finder, guard, shield
 from fedops_watch.job import Job
 from fedops_watch.recorder import Recorder
 
@@ -27,6 +27,7 @@ def begin() -> None:
     recorder = Recorder(job)
     end = ending.Ending(recorder)
     ending.watch_end(recorder)
+    shield.shielded(guard.Guard(recorder).install)()
     if job.seed is not None:
         _seed(job.seed)
     for module, hooks in HOOKS.items():

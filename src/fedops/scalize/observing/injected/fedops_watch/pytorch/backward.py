@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from typing import Any
 
+from fedops_watch import places
 from fedops_watch.pytorch.loaders import Loaders
 from fedops_watch.pytorch.put_in import PutIn
 from fedops_watch.recorder import Recorder
@@ -22,6 +23,8 @@ class Backward:
         self.calls = 0
         self.scaled = False
         self._first: float | None = None
+        #: Of the first loss.
+        self.where = ""
         self._last: Any = None
         self._sum, self._count = 0.0, 0
         self._new: list[Any] = []
@@ -44,18 +47,18 @@ class Backward:
         autograd.backward = backward
 
     def _before(self, tensors: Any) -> None:
+        root = tensors[0] if isinstance(tensors, (list, tuple)) and tensors else tensors
         if self._put_in.armed:
-            self._put_in.prove()
+            self._put_in.prove(root)
         self.calls += 1
         self._loaders.used()
-        root = tensors[0] if isinstance(tensors, (list, tuple)) and tensors else tensors
         if root.numel() == 1:
             self._lose(root)
 
     def _lose(self, root: Any) -> None:
         self._last = root.detach()
         if self._first is None:
-            self._first = float(self._last)
+            self._first, self.where = float(self._last), places.of_caller()
             self.scaled = _is_scaled(root)
         self._new.append(self._last)
         if len(self._new) >= _MOST:

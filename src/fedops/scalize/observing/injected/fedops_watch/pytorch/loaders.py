@@ -9,6 +9,7 @@ from typing import Any
 
 from fedops_watch import places
 from fedops_watch.ending import Ending
+from fedops_watch.pytorch import part
 from fedops_watch.pytorch.result import Result
 from fedops_watch.recorder import Recorder
 from fedops_watch.shield import shielded
@@ -61,14 +62,22 @@ class Loaders:
         self._watch_fetch(data.dataloader._BaseDataLoaderIter)
 
     def _watch_making(self, kind: Any) -> None:
-        make, made = kind.__init__, shielded(self._note_place)
+        make, made, parted = kind.__init__, shielded(self._note_place), shielded(self._part)
 
         @functools.wraps(make)
         def __init__(loader: Any, *args: Any, **kwargs: Any) -> None:
+            cut = parted(args, kwargs)
+            args, kwargs = cut if cut is not None else (args, kwargs)
             make(loader, *args, **kwargs)
             made(loader)
 
         kind.__init__ = __init__
+
+    def _part(self, args: Any, kwargs: Any) -> Any:
+        job = self._recorder.job
+        if job.part is None or not job.train_loader or places.of_caller() != job.train_loader:
+            return None
+        return part.cut(self._torch, self._recorder, args, kwargs)
 
     def _note_place(self, loader: Any) -> None:
         if not self._recorder.inert:
@@ -117,6 +126,7 @@ class Loaders:
     def _complete(self, stream: Stream) -> None:
         job = self._recorder.job
         stream.passes += 1
+        self._result.pass_over()
         if stream.passes == job.keep_pass:
             self._result.keep_pass(stream.passes)
         if job.passes and stream.passes >= job.passes:
@@ -181,8 +191,8 @@ def _first_side(value: Any, depth: int) -> int | None:
     parts = list(values()) if callable(values) else value
     if not isinstance(parts, (list, tuple)):
         return None
-    for part in parts:
-        found = _first_side(part, depth + 1)
+    for inner in parts:
+        found = _first_side(inner, depth + 1)
         if found is not None:
             return found
     return len(parts) if parts and isinstance(value, list) and depth else None
@@ -190,7 +200,7 @@ def _first_side(value: Any, depth: int) -> int | None:
 
 def _key(loader: Any) -> tuple[Any, ...]:
     """By its data set; by its indices too, where training and validation share a data set."""
-    indices = getattr(getattr(loader, "sampler", None), "indices", None)
+    indices: Any = getattr(getattr(loader, "sampler", None), "indices", None)
     chosen = (len(indices), *map(int, indices[:3])) if _length(indices) else ()
     return (id(getattr(loader, "dataset", None)), *chosen)
 

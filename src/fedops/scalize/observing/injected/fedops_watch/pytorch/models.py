@@ -34,13 +34,27 @@ class Owner:
         self.last_step = 0
         #: What it was at the end of its last training loop, where the program has changed it since.
         self.kept: dict[str, Any] = {}
+        #: The sum of some parameters' version counters at the last step: writes in place count them up.
+        self.versions = 0
+        self._some = list(module.parameters())[:32]
 
     def named(self) -> dict[str, Any]:
         """Its tensors as ``state_dict`` names them, tied ones under each name. The living ones."""
         return {name: tensor for name, tensor, _ in named_tensors(self.module)}
 
+    def count_versions(self) -> int:
+        return sum(parameter._version for parameter in self._some)
+
     def copy(self) -> dict[str, Any]:
         return {name: tensor.detach().cpu().clone() for name, tensor in self.named().items()}
+
+
+def living(base: Any) -> list[Any]:
+    """All modules that live, by the class of modules."""
+    # Never isinstance: it asks proxies for their class, and lazy ones run code then.
+    everything = gc.get_objects()
+    kinds = {kind for kind in set(map(type, everything)) if issubclass(kind, base)}
+    return [one for one in everything if type(one) in kinds and "_modules" in vars(one)]
 
 
 def named_tensors(module: Any) -> Iterator[tuple[str, Any, bool]]:
@@ -111,9 +125,7 @@ class Models:
         return [module for module, _ in chosen]
 
     def _outermost(self) -> list[Any]:
-        base = self._torch.nn.Module
-        # Never isinstance: it asks proxies for their class, and lazy ones run code then.
-        every = [o for o in gc.get_objects() if issubclass(type(o), base) and "_modules" in vars(o)]
+        every = living(self._torch.nn.Module)
         wrappers = [module for module in every if type(module).__name__ in _WRAPPERS]
         aside = {id(module) for module in wrappers}
         inner: set[int] = set()

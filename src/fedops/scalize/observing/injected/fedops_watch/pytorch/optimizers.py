@@ -9,8 +9,10 @@ from typing import Any
 
 from fedops_watch import places
 from fedops_watch.ending import Ending
+from fedops_watch.pytorch import misfits
 from fedops_watch.pytorch.loaders import Loaders
 from fedops_watch.pytorch.models import Models, Owner
+from fedops_watch.pytorch.proximal import Proximal
 from fedops_watch.pytorch.put_in import PutIn
 from fedops_watch.pytorch.result import Result
 from fedops_watch.recorder import Recorder
@@ -43,6 +45,7 @@ class Made:
 class Optimizers:
     def __init__(
         self,
+        torch: Any,
         recorder: Recorder,
         end: Ending,
         models: Models,
@@ -50,8 +53,11 @@ class Optimizers:
         result: Result,
         loaders: Loaders,
     ) -> None:
+        self._torch = torch
         self._recorder, self._end, self._models = recorder, end, models
         self._put_in, self._result, self._loaders = put_in, result, loaders
+        mu = recorder.job.proximal_mu
+        self._proximal = Proximal(torch, models, mu) if mu else None
         self.made: list[Made] = []
         self._by_id: dict[int, Made] = {}
         self.steps = 0
@@ -84,19 +90,28 @@ class Optimizers:
         self._put_in.arm()
         return made
 
+    def schedule(self, optimizer: Any, kind: str) -> None:
+        made = self.find(optimizer)
+        if made is not None and kind not in made.schedulers:
+            made.schedulers.append(kind)
+
     def find(self, optimizer: Any) -> Made | None:
         made = self._by_id.get(id(optimizer))
         return made if made is not None and made.of() is optimizer else None
 
-    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+    def _before_step(self, optimizer: Any, args: Any, kwargs: Any) -> Any:
         self._end.go_on()
         if self._inside is None or self._inside == id(optimizer):
             self._inside = id(optimizer)
         if not self._recorder.claimed:
             self._first_step()
+        if self._put_in.armed and not _computes(args, kwargs):
+            self._put_in.prove()
+        return self._proximal.before_step(optimizer, args, kwargs) if self._proximal else None
 
     def _first_step(self) -> None:
         self._recorder.claim()
+        misfits.say_sharing(self._torch, self._recorder, self._models)
         if self._recorder.job.only_begin:
             self._end.end("begun")
 
@@ -121,3 +136,8 @@ class Optimizers:
     def _owners_of(self, made: Made) -> list[Owner]:
         held = {id(parameter) for parameter in made.parameters()}
         return [owner for owner in self._models.owners if owner.parameters & held]
+
+
+def _computes(args: Any, kwargs: Any) -> bool:
+    """Whether a step has a closure, which runs forward and backward inside it. The optimizer comes first."""
+    return kwargs.get("closure") is not None or any(callable(one) for one in args[1:])

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Callable
 
-from fedops_watch import tensors
+from fedops_watch import places, tensors
 from fedops_watch.ending import Ending
-from fedops_watch.pytorch.models import Models, Owner
+from fedops_watch.pytorch import misfits
+from fedops_watch.pytorch.copies import Copies
+from fedops_watch.pytorch.models import Models, Owner, named_tensors
+from fedops_watch.pytorch.schedulers import Schedulers
 from fedops_watch.recorder import Recorder
 from fedops_watch.shield import shielded
 
@@ -14,8 +17,17 @@ from fedops_watch.shield import shielded
 class PutIn:
     """Armed while there are optimizers whose models training has not been seen to use."""
 
-    def __init__(self, torch: Any, recorder: Recorder, end: Ending, models: Models) -> None:
+    def __init__(
+        self,
+        torch: Any,
+        recorder: Recorder,
+        end: Ending,
+        models: Models,
+        copies: Copies,
+        schedulers: Schedulers,
+    ) -> None:
         self._torch, self._recorder, self._end, self._models = torch, recorder, end, models
+        self._copies, self._schedulers = copies, schedulers
         #: Each gives the parameters of one optimizer.
         self.held: list[Callable[[], list[Any]]] = []
         #: Distinct states of the parameters that forwards in training saw.
@@ -24,7 +36,8 @@ class PutIn:
         self._armed = False
         self._inner: set[int] = set()
         self._given: dict[str, Any] = {}
-        self._waiting: list[Owner] = []
+        #: Whether a model that an optimizer holds went forward in evaluation mode, gradients on.
+        self._evaluating = False
 
     @property
     def armed(self) -> bool:
@@ -47,9 +60,7 @@ class PutIn:
         # Compilers trace this far, find a constant, and see nothing of the rest.
         if _is_compiling(self._torch):
             return
-        if self._torch.is_grad_enabled() and (
-            module.training or self._recorder.job.evaluation_mode
-        ):
+        if self._torch.is_grad_enabled():
             self._forward(module)
 
     @shielded
@@ -59,8 +70,15 @@ class PutIn:
         held = self.parameters()
         if not _holds(module, {id(parameter) for parameter in held}):
             return
+        if not module.training and not self._recorder.job.evaluation_mode:
+            self._evaluating = True
+            return
         self._inner = {id(part) for part in module.modules() if part is not module}
-        self._waiting += self._models.find(held)
+        if misfits.lacks_shape(self._torch, held):
+            self._recorder.refuse("lazy", misfits.LAZY, places.of_caller())
+            self._disarm_forward()
+            return
+        self._models.find(held)
         waiting = [owner for owner in self._models.owners if not owner.proved]
         if not waiting:
             self._disarm_forward()
@@ -82,6 +100,7 @@ class PutIn:
             if owner.name in names:
                 self._put(owner)
         self._disarm_forward()
+        self._schedulers.go_on()
 
     def parameters(self) -> list[Any]:
         return [parameter for give in self.held for parameter in give()]
@@ -96,11 +115,18 @@ class PutIn:
         if not plain:
             self._models.prefixed = True
         self._check(owner, given)
+        owner.start = owner.named()
+        twins = self._copies.twins(owner)
+        self._copies.look_for_tensors(owner, twins, self._ours())
         with self._torch.no_grad():
-            for name, tensor in owner.named().items():
-                if given[name] is not None:
+            for module in [owner.module, *twins]:
+                for name, tensor, _ in named_tensors(module):
                     tensor.copy_(given[name])
-        owner.start = {name: tensor for name, tensor in given.items() if tensor is not None}
+        owner.start = given
+
+    def _ours(self) -> set[int]:
+        starts = [owner.start for owner in self._models.owners]
+        return {id(tensor) for found in [self._given, *starts] for tensor in found.values()}
 
     def _check(self, owner: Owner, given: dict[str, Any]) -> None:
         for name, tensor in owner.named().items():
@@ -121,33 +147,71 @@ class PutIn:
     def _same(self, owner: Owner) -> bool:
         return not self.first_difference(owner)
 
-    def first_difference(self, owner: Owner, parameters_only: bool = False) -> str:
-        """The first of its tensors that is not what it started from; "" if there is none."""
+    def first_difference(self, owner: Owner) -> str:
+        """The first of its parameters that is not what it started from; "" if there is none.
+
+        Buffers are left out: a forward changes them.
+        """
         for name, tensor in owner.named().items():
-            if parameters_only and id(tensor) not in owner.parameters:
+            if id(tensor) not in owner.parameters:
                 continue
             given = owner.start.get(name)
             if given is not None and not equal(self._torch, tensor, given):
                 return name
         return ""
 
-    def prove(self) -> None:
-        """At a backward: what the models that wait are now is what training uses."""
+    def prove(self, root: Any = None) -> None:
+        """At a backward from ``root``, or a step: what the models are now is what training uses.
+
+        A backward that leads to no tensor of an optimizer is none of the training.
+        """
+        held = self.parameters()
+        if root is not None and not misfits.uses(root, held):
+            return
+        if root is None and all(parameter.grad is None for parameter in held):
+            return  # a step of nothing, such as quiets a scheduler's warning
         self._disarm_forward()
         self._armed = False
-        for owner in self._models.owners:
-            if not owner.proved and owner.start:
-                self._prove(owner)
+        self._models.find(held)
+        self._say_homeless(held)
+        waiting = [owner for owner in self._models.owners if not owner.proved]
+        unseen = [owner for owner in waiting if not owner.start]
+        if unseen or not self._models.owners:
+            self._meet_unseen(unseen)
+        numbers = {id(parameter) for parameter in held}
+        for owner in waiting:
+            if not _holds(owner.module, numbers):  # it did for the time of a call only
+                self._recorder.refuse("functional", misfits.FUNCTIONAL, places.of_caller())
+            self._prove(owner)
+
+    def _say_homeless(self, held: list[Any]) -> None:
+        lost = sum(id(parameter) in self._models.homeless for parameter in held)
+        if lost and self._models.owners:
+            text = f"{lost} tensors of an optimizer belong to no module; they are not federated"
+            self._recorder.note("bare_parameters", text, places.of_caller(), "difference")
+
+    def _meet_unseen(self, unseen: list[Owner]) -> None:
+        """No forward in training was seen. What there is, is kept to show it."""
+        if not self._recorder.has_note("lazy"):
+            where = places.of_caller()
+            misfits.say_unseen(self._recorder, self._models, self._evaluating, where)
+        for owner in unseen:
+            owner.start = owner.copy()
+        if self._recorder.job.model is not None:
+            self._fail("not_put_in", "no forward in training was seen before the first backward")
 
     def _prove(self, owner: Owner) -> None:
         owner.proved = True
-        name = self.first_difference(owner, parameters_only=True)
+        name = self.first_difference(owner)
         if self._recorder.job.model is None:
-            if name:
-                self._recorder.refuse(
-                    "changed_before_backward",
-                    f"{owner.name}: '{name}' changed between the forward and the backward",
-                )
+            self._copies.look_for_tensors(owner, self._copies.twins(owner), self._ours())
+            if name and self._evaluating:
+                misfits.say_unseen(self._recorder, self._models, True, places.of_caller())
+            elif name:
+                text = f"{owner.name}: '{name}' changed between the forward and the backward"
+                self._recorder.refuse("changed_before_backward", text, places.of_caller())
+            return
+        if owner not in self._models.federated():
             return
         if name:
             text = f"{owner.name}: '{name}' was changed after the model was put in"
