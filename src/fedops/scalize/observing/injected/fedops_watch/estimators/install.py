@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, Iterator
 
 from fedops_watch import finder, shield
 from fedops_watch.ending import Ending
@@ -18,7 +18,7 @@ _FIRST_WEIGHTS = {
 
 
 def install(module: Any, recorder: Recorder, end: Ending) -> None:
-    """``module``: ``sklearn.base``, before a module of estimators has run."""
+    """``module``: ``sklearn.base``, mostly before a module of estimators has run."""
     theirs = getattr(module, "_fit_context", None)
     if theirs is None:
         recorder.note(
@@ -36,8 +36,19 @@ def install(module: Any, recorder: Recorder, end: Ending) -> None:
         return lambda method: fits.watched(decorate(method))
 
     module._fit_context = fit_context
+    for kind in _defined(module.BaseEstimator):
+        for name in ("fit", "partial_fit"):
+            if hasattr(vars(kind).get(name), "__wrapped__"):
+                setattr(kind, name, fits.watched(vars(kind)[name]))
     for name, (kind, method) in _FIRST_WEIGHTS.items():
         finder.when_run(name, functools.partial(_after, kind, method, fits))
+
+
+def _defined(kind: Any) -> Iterator[Any]:
+    """Estimators that are there already, as in a process that was forked from one with scikit-learn."""
+    for below in list(type.__subclasses__(kind)):
+        yield below
+        yield from _defined(below)
 
 
 def _after(kind: str, method: str, fits: Fits, module: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, Callable
 
-from fedops_watch import places
+from fedops_watch import places, random_states
 from fedops_watch.ending import Ending
 from fedops_watch.keras_fit import weights
 from fedops_watch.keras_fit.arguments import Arguments
@@ -134,7 +134,8 @@ class Fits:
             return
         self.now = None
         try:
-            found = model.evaluate(return_dict=True, **told)
+            with random_states.kept():
+                found = model.evaluate(return_dict=True, **told)
             self._recorder.answer["evaluated_examples"] = examples_counted(model) or 0
         finally:
             self.now = asked
