@@ -1,6 +1,7 @@
 """``fedops check`` on projects with one thing wrong each: one message that names the place."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -259,17 +260,30 @@ def test_what_the_project_started_is_ended_with_the_check(tmp_path: Path) -> Non
     assert _is_gone(int(note.read_text()))
 
 
-def test_a_check_that_is_killed_leaves_nothing_behind(tmp_path: Path) -> None:
-    note = tmp_path / "pid"
-    wait = (
-        f"import os, threading\nfrom pathlib import Path\nPath({str(note)!r}).write_text(str(os.getpid()))\n"
-        "threading.Event().wait()\n"
-    )
-    command = [sys.executable, "-m", "fedops.cli", "check", str(_made(tmp_path, wait))]
+#: Writes its own number into a file, and that of a process that has left its session and its parent.
+DETACHED = """
+import os, subprocess, sys, threading
+from pathlib import Path
+
+code = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'],"
+code += "start_new_session=True); print(p.pid)"
+pid = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip()
+Path(NOTE).write_text(f"{os.getpid()} {pid}")
+threading.Event().wait()
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_check_that_is_ended_leaves_nothing_behind(tmp_path: Path, number: int) -> None:
+    note = tmp_path / "pids"
+    project = _made(tmp_path, DETACHED.replace("NOTE", repr(str(note))))
+    command = [sys.executable, "-m", "fedops.cli", "check", str(project)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as check:
         assert wait_until(lambda: note.exists() and note.read_text(), 60.0, every=0.05)
-        check.kill()
-    assert _is_gone(int(note.read_text()))
+        check.send_signal(number)
+    pids = [int(word) for word in note.read_text().split()]
+    assert len(pids) == 2
+    assert all(_is_gone(pid) for pid in pids)
 
 
 def _is_gone(pid: int) -> bool:
