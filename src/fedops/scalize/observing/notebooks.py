@@ -67,10 +67,13 @@ def _plain(words: Sequence[str]) -> tuple[str, ...]:
     return (Path(words[0]).name, *words[1:]) if words else ()
 
 
-def runnable(command: Sequence[str], cwd: Path, folder: Path) -> tuple[list[str], tuple[Note, ...]]:
+def runnable(
+    command: Sequence[str], cwd: Path, folder: Path, path: str | None = None
+) -> tuple[list[str], tuple[Note, ...]]:
     """The command as it can be started in ``cwd``: a notebook is read, and its cells laid into ``folder``.
 
-    A command without a notebook is given back as it is.
+    A command without a notebook is given back as it is. ``path``: where programs are looked for; None: as
+    this process does.
 
     Raises:
         Invalid: the notebook cannot be read, or a cell of it cannot be run without Jupyter.
@@ -81,16 +84,17 @@ def runnable(command: Sequence[str], cwd: Path, folder: Path) -> tuple[list[str]
     notebook = read_notebook(cwd / name)
     laid = folder / CELLS
     laid.write_text(json.dumps({"name": name, "cells": notebook.cells}), encoding="utf-8")
-    return [_interpreter(command), str(_RUNNER), str(laid)], notebook.notes
+    return [_interpreter(command, path), str(_RUNNER), str(laid)], notebook.notes
 
 
-def _interpreter(command: Sequence[str]) -> str:
+def _interpreter(command: Sequence[str], path: str | None) -> str:
     """The Python beside the program that was named, else the one in use."""
-    program = shutil.which(command[0]) if len(command) > 1 else None
+    program = shutil.which(command[0], path=path) if len(command) > 1 else None
     beside = Path(program).parent / "python" if program else None
     if beside and beside.exists():
         return str(beside)
-    return shutil.which("python") or shutil.which("python3") or sys.executable
+    found = shutil.which("python", path=path) or shutil.which("python3", path=path)
+    return found or sys.executable
 
 
 def read_notebook(file: Path) -> Notebook:

@@ -1,7 +1,9 @@
 """Notebooks, read and run by a plain Python."""
 
 import json
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from fedops.scalize.observing.notebooks import (
     read_notebook,
     runnable,
 )
+from fedops.scalize.observing.records import Job
+from fedops.scalize.observing.running import watch
 
 
 def notebook(file: Path, *cells: str, counts: tuple[int, ...] = (), **about: object) -> Path:
@@ -105,3 +109,12 @@ def test_a_notebook_is_known_by_its_name_in_the_command():
     assert named_notebook(["python", "main.py"]) == ""
     with pytest.raises(Invalid, match=r"run by its name alone; write: a\.ipynb"):
         named_notebook(["papermill", "a.ipynb", "b.ipynb"])
+
+
+def test_a_notebook_is_watched_as_a_script_is(tmp_path):
+    notebook(tmp_path / "train.ipynb", "%matplotlib inline\nx = 1", "def f():\n    x / 0", "f()")
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    env = {**os.environ, "PATH": path}
+    seen = watch(["train.ipynb"], tmp_path, Job(folder=tmp_path / "job"), env=env, seconds=100)
+    assert (seen.ended, seen.exit_code, seen.error_where) == ("failed", 1, "train.ipynb, cell 2:2")
+    assert "magics_left_out" in {note.kind for note in seen.notes}
