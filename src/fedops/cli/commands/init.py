@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from fedops.cli import options
+from fedops.cli.observing.asking import ask
 from fedops.cli.observing.behind_dashes import WithCommand, command_behind_dashes
 from fedops.cli.observing.init_command import init_command
 from fedops.cli.output import show
@@ -66,8 +67,13 @@ def init(
 
 
 def _init_functions(plan: Plan, *, yes: bool, as_json: bool) -> None:
+    if as_json and plan.ties and not yes:
+        show(report_of_plan(plan, []), True)
+        raise typer.Exit(2)
     if not (yes or as_json):
         show(None, False, *plan.lines())
+        questions = report_of_plan(plan, []).questions
+        plan = plan.with_answers({one.key: ask(one, "--step") for one in questions})
         typer.confirm(f"Write {plan.folder}?", abort=True)
     report = report_of_plan(plan, write(plan))
     show(report, as_json, *(plan.lines() if yes else ()), *_next(plan))

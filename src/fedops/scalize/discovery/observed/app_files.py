@@ -14,8 +14,8 @@ from fedops.scalize.discovery.observed.config_text import config_text
 from fedops.scalize.discovery.observed.look import Look
 from fedops.scalize.discovery.observed.proposal import ScriptProposal
 from fedops.scalize.discovery.scaffold import FOLDER, app_name, app_package
-from fedops.scalize.discovery.source_files import module_name, python_files
-from fedops.scalize.discovery.survey import analyse_project
+from fedops.scalize.discovery.source.source_files import module_name, python_files
+from fedops.scalize.discovery.source.survey import analyse_project
 from fedops.scalize.discovery.templates import Texts
 from fedops.scalize.observing.records import Seen
 from fedops.storage import tensors

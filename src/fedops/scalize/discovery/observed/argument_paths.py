@@ -79,6 +79,17 @@ def outputs_elsewhere(
             yield argument.value, file
 
 
+def within_project(words: Sequence[str], project: Path) -> list[str]:
+    """The command with the project's own files as they are seen from its folder."""
+    seen = list(words)
+    for argument in _arguments(words):
+        place = _resolved(argument.value, project)
+        absolute = Path(argument.value).is_absolute()
+        if absolute and place is not None and place.is_relative_to(project):
+            seen[argument.place] = f"{argument.prefix}{place.relative_to(project).as_posix()}"
+    return seen
+
+
 def with_placeholders(words: Sequence[str], paths: Sequence[ArgumentPath]) -> list[str]:
     """The command with ``{name}`` in the place of each path."""
     replaced = list(words)

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fedops.scalize.discovery.definitions import plain_value
-from fedops.scalize.discovery.source_files import import_root, python_files
+from fedops.scalize.discovery.source.definitions import plain_value
+from fedops.scalize.discovery.source.source_files import import_root, python_files
 
 #: Methods and functions that declare an option, by the last part of their names.
 _DECLARING = {"add_argument", "option", "Option"}

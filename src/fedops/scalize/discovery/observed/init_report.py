@@ -9,7 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from fedops.config.script_table import Script
-from fedops.scalize.discovery.choices import Choice
+from fedops.scalize.discovery.choices import Choice, Option
 from fedops.scalize.discovery.differences import Difference
 from fedops.scalize.discovery.observed.proposal import ScriptProposal
 from fedops.scalize.discovery.scaffold import FOLDER, Plan
@@ -71,11 +71,27 @@ def report_of_plan(plan: Plan, files: Sequence[Path]) -> InitReport:
         framework=plan.framework,
         steps={name: choice.target for name, choice in plan.steps.items()},
         settings={k: Setting(value=v, where=where) for k, (v, where) in plan.settings.items()},
-        choices=[
-            Choice(key=name, value=choice.target, why=choice.reason, default=choice.target)
-            for name, choice in plan.steps.items()
-        ],
+        choices=[_of_step(name, plan) for name in plan.steps],
+        questions=[_of_step(name, plan) for name in plan.ties],
+        differences=list(plan.differences),
+        notes=[Note(kind="command", text=f"to train as your own command does: {plan.observed}")]
+        if plan.command and plan.differences
+        else [],
         problems=list(plan.problems),
+    )
+
+
+def _of_step(name: str, plan: Plan) -> Choice:
+    """A step as a decision; where several functions would do as well, as a question."""
+    choice, tied = plan.steps[name], plan.ties.get(name, ())
+    return Choice(
+        key=name,
+        value=choice.target,
+        why=choice.reason,
+        question=f"Which is the {name} step?" if tied else "",
+        options=[Option(value=target) for target in tied],
+        default=choice.target,
+        by="default" if tied else "seen",
     )
 
 

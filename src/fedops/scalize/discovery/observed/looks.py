@@ -11,7 +11,7 @@ from fedops.scalize.discovery.observed.declared_options import declared_options,
 from fedops.scalize.discovery.observed.epoch_option import EpochOption, find_epoch_option
 from fedops.scalize.discovery.observed.look import Look
 from fedops.scalize.discovery.observed.round_length import FIRST_SECONDS, first_limits
-from fedops.scalize.discovery.source_files import python_files
+from fedops.scalize.discovery.source.source_files import python_files
 from fedops.scalize.observing.records import Job, Seen
 from fedops.scalize.observing.running import watch
 

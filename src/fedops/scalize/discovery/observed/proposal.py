@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from fedops.config.script_table import Script
 from fedops.scalize.discovery.choices import Choice, Choices, Option
@@ -15,6 +15,7 @@ from fedops.scalize.discovery.observed.argument_paths import (
     argument_paths,
     outputs_elsewhere,
     with_placeholders,
+    within_project,
 )
 from fedops.scalize.discovery.observed.failures import failure_of, late_failure
 from fedops.scalize.discovery.observed.look import Look, shown
@@ -28,6 +29,10 @@ OTHER_WEIGHTS = "other_weights_at_the_end"
 TWO_PHASES = "two_phases"
 #: What choices answer, and is not said once more.
 _ASKED = (OTHER_WEIGHTS, TWO_PHASES, "several_models", "models_in_sequence")
+_BEFORE = (
+    "a round ends the loop before the command loads other weights into the model, such as the best of its "
+    "epochs"
+)
 _LOST = (
     "if that is where it began, as after a learning-rate finder, the global model would be lost: switch that "
     "off by an option of your script; if the training itself made these weights, such as its best epoch, add "
@@ -72,6 +77,7 @@ def propose_script(look: Look, answers: Mapping[str, str]) -> ScriptProposal:
     choices = Choices(answers)
     models, script, notes = _choose(look, choices)
     choices.require_used()
+    differences = (*differences, *_cut_off(choices.made))
     return ScriptProposal(look, tuple(models), tuple(choices.made), notes, differences, (), script)
 
 
@@ -97,6 +103,13 @@ def _problems(look: Look, answers: Mapping[str, str]) -> Iterator[str]:
         yield "the run left no initial model: the models were not seen before their first step"
 
 
+def _cut_off(made: Sequence[Choice]) -> Iterator[Difference]:
+    """The weights that the command would load, and a round does not come so far."""
+    for choice in made:
+        if choice.key == "result" and choice.why == _BEFORE:
+            yield Difference(kind=OTHER_WEIGHTS, text=_BEFORE, where=choice.where)
+
+
 def _placed(note: Note) -> str:
     return f"{note.where}: {note.text}" if note.where else note.text
 
@@ -112,7 +125,7 @@ def _choose(look: Look, choices: Choices) -> tuple[list[SeenModel], Script, tupl
     models = choose_models(seen.models, choices)
     all_of_them = len(models) == len(seen.models)
     paths = _choose_paths(look, choices)
-    command = with_placeholders(_portable(look.command), paths)
+    command = with_placeholders(_portable(look.command, look.project), paths)
     whole = _choose_whole(seen, choices)
     length = choose_length(command, seen, look.option, choices, whole=whole)
     said = {
@@ -141,10 +154,11 @@ def _said(seen: Seen) -> Iterator[Note]:
             yield note
 
 
-def _portable(command: Sequence[str]) -> list[str]:
-    """The command without the place of this machine's interpreter."""
+def _portable(command: Sequence[str], project: Path) -> list[str]:
+    """The command without the places of this machine's interpreter and of the project."""
     program = PurePath(command[0].replace("\\", "/")).name
-    return ["python" if _PYTHON.fullmatch(program) else command[0], *command[1:]]
+    first = "python" if _PYTHON.fullmatch(program) else command[0]
+    return [first, *within_project(command, project)[1:]]
 
 
 def _choose_paths(look: Look, choices: Choices) -> list[ArgumentPath]:
@@ -177,9 +191,8 @@ def _choose_result(look: Look, cut: bool, choices: Choices) -> str:
     if note is None:
         return choices.choose("result", "loop", "the models at the end of the last loop")
     if cut:
-        why = "the loop is ended before the command loads other weights"
         return choices.choose(
-            "result", "loop", why, where=note.where, valid=lambda v: v == "loop", takes="loop"
+            "result", "loop", _BEFORE, where=note.where, valid=lambda v: v == "loop", takes="loop"
         )
     options = [
         Option(value="loop", meaning="the models at the end of the last training loop"),

@@ -50,8 +50,8 @@ def facts(look: Look, models: Sequence[SeenModel], paths: Sequence[ArgumentPath]
     if seen.examples is None:
         text = "how many examples a round trains on could not be counted: devices announce their number"
         yield Note(kind="examples_unknown", text=text)
-    if seen.written:
-        yield Note(kind="files_written", text=f"the run wrote {_listed(seen.written)}")
+    if files := [file for file in seen.written if not _is_passing(file, look.project)]:
+        yield Note(kind="files_written", text=f"the run wrote {_listed(files)}")
     yield from _needed(look, paths)
 
 
@@ -80,6 +80,13 @@ def _data(seen: Seen, project: Path, given: Sequence[Path]) -> Iterator[str]:
         known = file in written or any(map(file.is_relative_to, given))
         if not (foreign or known or file.suffix in _CODE or _hidden(Path(name))):
             yield file.relative_to(project).as_posix() if inside else name
+
+
+def _is_passing(name: str, project: Path) -> bool:
+    """Whether a file is one of the many that programs keep for themselves: temporary ones, caches."""
+    file = (project / name).resolve()
+    temporary = file.is_relative_to(Path(tempfile.gettempdir()).resolve())
+    return not file.is_relative_to(project) and (temporary or _hidden(file))
 
 
 def _hidden(file: Path) -> bool:
