@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,10 @@ def examine_script(project: Project, report: dict[str, Any], say: Callable[[str]
         try:
             proof.run()
             _tell_numbers(proof, report)
-            _tell_notes(proof.alone.seen, bench.script.result, report)
+            # The run that fedops init saw may have gone further than those of the proof.
+            known = bench.observation.seen.notes
+            _tell_notes([*known, *proof.alone.seen.notes], bench.script.result, report)
+            _tell_ending(proof.alone.seen, report)
         finally:
             _add(proof.shown, report)
         if changed := changes_below(bench.home, before):
@@ -61,14 +64,18 @@ def _loss(seen: Seen) -> dict[str, float]:
     return {} if not seen.losses or seen.scaled_losses else {"loss": seen.losses[-1]}
 
 
-def _tell_notes(seen: Seen, result: str, report: dict[str, Any]) -> None:
-    """What was seen of the run alone that a person should know."""
-    for note in seen.notes:
+def _tell_notes(notes: Sequence[Note], result: str, report: dict[str, Any]) -> None:
+    """What was seen that a person should know, each once."""
+    for note in notes:
         if difference := _difference(note, result):
             if (plain := difference.model_dump()) not in report["differences"]:
                 report["differences"].append(plain)
         elif (text := _line(note)) not in report["notes"]:
             report["notes"].append(text)
+
+
+def _tell_ending(seen: Seen, report: dict[str, Any]) -> None:
+    """What came after the training of a run alone."""
     if seen.ended == "failed" or seen.exit_code not in (0, None):
         report["notes"].append(
             f"the command ends with exit status {seen.exit_code} after its training"
