@@ -77,8 +77,9 @@ def _lines(report: CiReport) -> list[str | Table]:
         lines += _simulation(played)
     notes = [*check.notes, *(played.notes if played else [])]
     lines += [f"note: {note}" for note in notes]
+    lines += [f"differs: {difference.line()}" for difference in check.differences]
     lines += [f"problem: {problem}" for problem in report.problems]
-    ending = "all is well" if report.ok else "this app is not ready to be federated"
+    ending = check.verdict if report.ok else "this app is not ready to be federated"
     return [*lines, f"{ending} ({report.seconds:.1f} s)"]
 
 

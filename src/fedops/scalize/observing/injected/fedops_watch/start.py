@@ -12,7 +12,14 @@ from fedops_watch.job import Job
 from fedops_watch.recorder import Recorder
 
 #: What installs its hooks, ``install(module, recorder, end)``, once a framework's module has run.
-HOOKS = {"torch": "fedops_watch.pytorch.install"}
+HOOKS = {
+    "torch": "fedops_watch.pytorch.install",
+    "keras": "fedops_watch.keras_fit.install",
+    "sklearn.base": "fedops_watch.estimators.install",
+    "xgboost": "fedops_watch.boosters",
+    "lightgbm": "fedops_watch.boosters",
+    "catboost": "fedops_watch.boosters",
+}
 
 
 def begin() -> None:
