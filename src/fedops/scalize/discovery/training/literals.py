@@ -35,6 +35,7 @@ class ReadOff:
     loss: Mapping[str, Any] | None = None
     differences: list[Finding] = field(default_factory=list)
     used: set[int] = field(default_factory=set)  #: ids of the expressions that were read
+    loops: bool = True  #: whether the framework trains in epochs at all
 
 
 @dataclass(frozen=True)
@@ -252,7 +253,7 @@ def _all_parameters(given: ast.expr) -> bool:
     owner = calls[0].func.value if isinstance(calls[0].func, ast.Attribute) else None
     if isinstance(owner, ast.Attribute):
         return isinstance(owner.value, ast.Name) and owner.value.id == "self"
-    return isinstance(owner, ast.Name)
+    return isinstance(owner, ast.Name | ast.Call)
 
 
 def _unread(place: _Place, name: str, given: ast.expr, key: str) -> Finding:
