@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -186,8 +185,8 @@ class Bench:
         *,
         env: Mapping[str, str] | None = None,
         seconds: float,
-        cancelled: threading.Event | None = None,
-        on_output: Say | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        on_output: Callable[[str], object] | None = None,
     ) -> Seen:
         """``watch``, with one thread, and seeded where that is asked for; the tensors are kept."""
         begun = time.perf_counter()
