@@ -112,31 +112,32 @@ def observe(
 def make_app(project: Path, scratch: Path, command: list[str], **script: Any) -> Path:
     """The app beside a project, as ``fedops init . -- COMMAND`` writes it."""
     seen = observe(project, command, scratch, script.get("paths"))
+    initial = scratch / "job" / "v0.safetensors"
+    return write_app(project, seen, initial, command=command, **script)
+
+
+def write_app(project: Path, seen: Seen, initial: Path, **script: Any) -> Path:
+    """The app's files. ``script``: what its config says under ``[script]``."""
     app = project / "federated"
     package = app / "fed_points"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
-    (app / "observed.json").write_text(seen.model_dump_json())
-    shutil.copy(scratch / "job" / "v0.safetensors", app / "initial.safetensors")
-    table = {"command": command, **script}
-    (app / "config.toml").write_text(tomli_w.dumps({"script": table}))
-    fedops = {
-        "package": "fed_points",
-        "config": "config.toml",
-        "workdir": "..",
-        "path": [".", ".."],
-    }
-    project_table = {
-        "name": "points",
-        "version": "1.0.0",
-        "description": "",
-        "dependencies": ["fedops"],
-    }
-    flwr = {"app": {"publisher": "tests", "components": APPS}}
-    (app / "pyproject.toml").write_text(
-        tomli_w.dumps({"project": project_table, "tool": {"fedops": fedops, "flwr": flwr}})
-    )
     (package / "apps.py").write_text(_SOURCE)
+    (app / "observed.json").write_text(seen.model_dump_json())
+    shutil.copy(initial, app / "initial.safetensors")
+    (app / "config.toml").write_text(tomli_w.dumps({"script": script}))
+    tool = {
+        "fedops": {
+            "package": "fed_points",
+            "config": "config.toml",
+            "workdir": "..",
+            "path": [".", ".."],
+        },
+        "flwr": {"app": {"publisher": "tests", "components": APPS}},
+    }
+    about = {"name": "points", "version": "1.0.0", "description": "", "license": "Apache-2.0"}
+    text = tomli_w.dumps({"project": {**about, "dependencies": ["fedops"]}, "tool": tool})
+    (app / "pyproject.toml").write_text(text)
     return app
 
 

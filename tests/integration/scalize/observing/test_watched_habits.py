@@ -365,6 +365,29 @@ def test_a_part_of_the_training_data(warm: Warm) -> None:
     assert (again.seen.examples, again.seen.passes, again.seen.notes) == (24, 3, [])
 
 
+def test_the_model_that_is_put_in_is_evaluated_and_training_is_none_the_wiser(warm: Warm) -> None:
+    run = warm.run(
+        """
+import sys
+if len(sys.argv) > 1:
+    model.eval()
+    out = model(x[:12])
+    print(loss_of(out, y[:12]).item(), (out.argmax(1) == y[:12]).float().mean().item())
+"""
+        + LOOP
+    )
+    loss, accuracy = map(float, warm.again(run.place, ["first"]).output.split())
+    again = warm.again(run.place, model=run.folder / "v0.safetensors", evaluate=True)
+    assert again.seen.evaluated_examples == 12
+    assert again.seen.evaluated["loss"] == pytest.approx(loss, rel=1e-5)
+    assert again.seen.evaluated["accuracy"] == pytest.approx(accuracy)
+    assert same(again.tensors("result"), run.tensors("result"))
+    assert again.seen.notes == []
+    alone = warm.again(run.place, model=run.folder / "v0.safetensors", evaluate_only=True)
+    assert (alone.seen.ended, alone.seen.steps) == ("evaluated", 0)
+    assert alone.seen.evaluated == again.seen.evaluated
+
+
 def test_a_failure_after_training_leaves_the_result(warm: Warm) -> None:
     run = warm.run(LOOP + "\nraise ValueError('no display')")
     assert (run.code, run.seen.ended, run.seen.error) == (1, "failed", "ValueError: no display")
