@@ -150,7 +150,7 @@ class _Run:
 def _copy_output(stream: IO[bytes], path: Path, say: Say | None) -> None:
     """To the log, and line by line to ``say``; a progress bar's carriage return ends a line too."""
     written = 0
-    with path.open("wb") as log, contextlib.suppress(OSError, ValueError):
+    with stream, path.open("wb") as log, contextlib.suppress(OSError, ValueError):
         rest = b""
         while data := os.read(stream.fileno(), 65536):
             if written < _MOST_OUTPUT:
