@@ -146,6 +146,8 @@ class _Run:
         let_go(self._child)
         code = self._child.wait()
         self._reader.join(2.0)
+        if self._child.stdout is not None and not self._reader.is_alive():
+            self._child.stdout.close()
         return code
 
 
