@@ -110,3 +110,12 @@ def test_what_cannot_be_averaged_is_refused_in_a_sentence(warm: Warm, fit: str, 
         "main.py:11",
     )
     assert notes["not_averageable"].text.startswith(words)
+
+
+def test_a_learning_rate_that_falls_with_the_steps_goes_on_over_rounds(warm: Warm) -> None:
+    script = (
+        "c = SGDClassifier(random_state=0)\nc.partial_fit(X, y, classes=[0, 1, 2])\nprint(c.t_)\n"
+    )
+    first, later = warm.run(script, DATA), warm.run(script, DATA, scheduler_steps=60)
+    assert (first.seen.scheduler_steps, first.output) == (60, "61.0\n")
+    assert (later.seen.scheduler_steps, later.output) == (60, "121.0\n")

@@ -19,6 +19,9 @@ HOOKS = {
     "xgboost": "fedops_watch.boosters",
     "lightgbm": "fedops_watch.boosters",
     "catboost": "fedops_watch.boosters",
+    "lightning.pytorch.trainer.trainer": "fedops_watch.trainers",
+    "pytorch_lightning.trainer.trainer": "fedops_watch.trainers",
+    "transformers.trainer": "fedops_watch.trainers",
 }
 
 
@@ -32,6 +35,7 @@ def begin() -> None:
         _seed(job.seed)
     for module, hooks in HOOKS.items():
         finder.when_run(module, _installs(hooks, recorder, end))
+    _keep_off_the_network(recorder)
 
 
 def _installs(hooks: str, recorder: Recorder, end: ending.Ending) -> finder.Callback:
@@ -39,6 +43,14 @@ def _installs(hooks: str, recorder: Recorder, end: ending.Ending) -> finder.Call
         importlib.import_module(hooks).install(module, recorder, end)
 
     return install
+
+
+def _keep_off_the_network(recorder: Recorder) -> None:
+    """Weights & Biases writes to the folder alone, unless the user said where to."""
+    if os.environ.setdefault("WANDB_MODE", "offline") != "offline":
+        return
+    text = "Weights & Biases is kept off the network; set WANDB_MODE=online if rounds shall be logged there"
+    finder.when_run("wandb", lambda module: recorder.note("wandb_offline", text))
 
 
 def _seed(seed: int) -> None:

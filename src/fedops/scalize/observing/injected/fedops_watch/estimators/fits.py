@@ -135,7 +135,7 @@ class Fits:
             return
         self._now = None
         self._steps += 1
-        model.after(asked.name, self._steps)
+        model.after(self._steps)
         if not model.federated:
             return
         rows = data.rows(asked.x)

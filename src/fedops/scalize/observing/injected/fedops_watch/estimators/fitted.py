@@ -24,15 +24,18 @@ class Fitted:
         self.steps = self.first_step = self.last_step = 0
         #: How often it began from weights of its own making.
         self.anew = 0
-        #: How far schedules that are counted in steps have come.
+        #: Steps that its schedule of the learning rate took in this run.
         self.ticks = 0
         self.used = False
         #: How what was given does not fit; "" while nothing speaks against it.
         self.difference = ""
         self._given: kinds.Arrays | None = None
+        self._by_steps = False
+        self._earlier = 0
 
     def before(self, call: Any, job: Job) -> None:
         """The fit is about to begin: what starts from its attributes gets them now."""
+        self._by_steps = call.name == "partial_fit" and kinds.is_sgd(self.estimator)
         had = kinds.copies(kinds.read(self.estimator))
         goes_on = bool(had) and (call.name == "partial_fit" or _warm(self.estimator))
         if not goes_on:
@@ -65,6 +68,10 @@ class Fitted:
         if self.steps or self.start:
             return
         self.start = kinds.copies(kinds.read(self.estimator))
+        if self._by_steps and job.scheduler_steps:
+            # Its learning rate falls with the steps it counts, over all rounds.
+            self._earlier = job.scheduler_steps
+            self.estimator.t_ = 1.0 + self._earlier
         given = self._received(job)
         if given is not None:
             self._put(given)
@@ -85,7 +92,7 @@ class Fitted:
         fits = any(name.startswith(("coef_", "coefs_.")) for name in self._given)
         return self._given if fits else None
 
-    def after(self, method: str, number: int) -> None:
+    def after(self, number: int) -> None:
         """The fit is over: its result is kept as it is now."""
         numpy: Any = __import__("numpy")
         self.steps += 1
@@ -99,8 +106,8 @@ class Fitted:
         curve = getattr(self.estimator, "loss_curve_", None)
         if curve:
             self.losses = [float(loss) for loss in curve]
-        if method == "partial_fit" and kinds.is_sgd(self.estimator):
-            self.ticks = int(getattr(self.estimator, "t_", 1)) - 1
+        if self._by_steps:
+            self.ticks = int(getattr(self.estimator, "t_", 1)) - 1 - self._earlier
 
     def seen(self) -> dict[str, Any]:
         """As ``SeenModel``."""
