@@ -45,6 +45,7 @@ from fedops.flower.codec.messages import PACKED, in_pieces, packed_pieces, packe
 from fedops.flower.codec.records import from_array, from_record_dict, to_array, to_record_dict
 from fedops.flower.components import load_client_app
 from fedops.flower.flower_table import FlowerTable
+from fedops.flower.run_config import taken_out
 from fedops.scalize.adapter.protocol import Cancelled
 from fedops.scalize.flow.installed_app import app_folder
 from fedops.scalize.flow.manifest import make_importable
@@ -219,7 +220,8 @@ class DeviceApp:
     def warm_up(self) -> None:
         """Load the app and its model, so that the first work finds them."""
         try:
-            self._handler.warm_up()
+            if not self._plays_alone:
+                self._handler.warm_up()
             self._app = self._loaded()
         except FedOpsError as error:  # a run's config may say more, and its try is reported
             logger.warning("%s", error)
@@ -249,6 +251,11 @@ class DeviceApp:
             config = self._adjust(dict(config))
         found = self._handler.trainer.try_out(config)
         return Trial(contract=found)
+
+    @property
+    def _plays_alone(self) -> bool:
+        """An app of plain Flower loads its model and data by itself."""
+        return self._project.manifest.own_server_app and not self._has_flow()
 
     def _has_flow(self) -> bool:
         return all(self._project.call(kind) is not None for kind in ("model", "data"))
@@ -282,12 +289,13 @@ class DeviceApp:
     ) -> WorkResult:
         if self._app is None:
             self._app = self._loaded()
-        payload = self._owned(_payload(instruction, files))
+        payload, run_config = taken_out(_payload(instruction, files), self._table.config)
+        payload = self._owned(payload)
         run_id, node_id = instruction.run_id or 0, node_id_of(self._device.name)
         message = _message(instruction, payload, node_id)
         take_task_identity(run_id, node_id)
         state = self._states.before(run_id, self._device.work_key) if self._states else RecordDict()
-        context = Context(run_id, node_id, self._node_config(), state, dict(self._table.config))
+        context = Context(run_id, node_id, self._node_config(), state, run_config)
         self._say_working(instruction)
         reply = self._app(message, context)
         if self._device.cancelled.is_set():

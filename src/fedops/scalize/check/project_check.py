@@ -7,6 +7,7 @@ imported, prints or breaks stays there.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -14,6 +15,7 @@ from fedops.config.loading import read_toml
 from fedops.core.errors import FedOpsError
 from fedops.scalize.check.asked_process import ask_process
 from fedops.scalize.discovery.scaffold import FOLDER
+from fedops.scalize.flow.plain_flower import is_plain_flower
 
 PROGRAM = "fedops.scalize.check.check_process"
 
@@ -65,12 +67,13 @@ def find_app(path: Path) -> Path:
     """The app's folder: ``path`` itself, or ``path/federated``.
 
     Raises:
-        FedOpsError: neither has a ``pyproject.toml`` with a ``[tool.fedops]`` table.
+        FedOpsError: neither has a ``pyproject.toml`` with a ``[tool.fedops]`` table, or with the
+            components of an app of plain Flower.
     """
     folder = path.expanduser().resolve()
     for candidate in (folder, folder / FOLDER):
         file = candidate / "pyproject.toml"
-        if file.is_file() and "fedops" in read_toml(file).get("tool", {}):
+        if file.is_file() and _is_app(read_toml(file)):
             return candidate
     if not folder.is_dir():
         raise FedOpsError(f"there is no folder {folder}")
@@ -78,3 +81,7 @@ def find_app(path: Path) -> Path:
         f"neither {folder} nor {folder / FOLDER} has a pyproject.toml with a [tool.fedops] table; "
         f"make one with: fedops init {path}"
     )
+
+
+def _is_app(pyproject: dict[str, Any]) -> bool:
+    return "fedops" in pyproject.get("tool", {}) or is_plain_flower(pyproject)

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from fedops.config.loading import load_config, parse_config
+from fedops.config.loading import parse_config
 from fedops.config.overrides import apply_overrides, is_of_device
 from fedops.config.schema import Config
 from fedops.core.errors import Invalid
@@ -65,7 +65,7 @@ class Project:
             Invalid: with everything that is wrong in the file that is wrong.
         """
         manifest = read_manifest(app_dir)
-        config = apply_overrides(load_config(manifest.config_file), overrides)
+        config = apply_overrides(manifest.read_config(), overrides)
         return cls(manifest, config, config, tuple(overrides))
 
     @property
