@@ -19,6 +19,7 @@ from fedops.flower.flower_table import FlowerTable
 from fedops.flower.trial.trial_federation import Trial
 from fedops.flower.trial.trial_report import TrialQuestion, TrialReport
 from fedops.processes.spawn import die_with_parent
+from fedops.scalize.discovery.source_files import python_files
 from fedops.scalize.flow.manifest import Manifest, make_importable, read_manifest
 from fedops.scalize.flow.target_import import import_advice
 
@@ -76,7 +77,7 @@ class PlainExamination:
             played = self._played(_one_round(table.config))
         self.report["problems"] += played.problems
         self.report["seconds"] = played.seconds
-        self.report["notes"] += [_PLAYS, _PARTS]
+        self.report["notes"] += [_PLAYS, *([_PARTS] if _asks_for_part(self.app_dir) else [])]
 
     def _describe(self, table: FlowerTable, manifest: Manifest) -> None:
         roots = manifest.folders
@@ -106,6 +107,12 @@ class PlainExamination:
         changed = f" ({', '.join(overrides)})" if overrides else ""
         self.report["steps"].append(f"tried with {report.clients} clients{changed}: {replies}")
         return report
+
+
+def _asks_for_part(app_dir: Path) -> bool:
+    """Whether the app's code looks which part of the data it is to take."""
+    texts = (file.read_text(encoding="utf-8", errors="replace") for file in python_files(app_dir))
+    return any("partition-id" in text for text in texts)
 
 
 def _one_round(config: Any) -> list[str]:

@@ -176,6 +176,10 @@ class Trial:
         except TooFewNodes as error:
             self.waited_for_more = error
             raise
+        except Exception as error:
+            if not grid.failures:
+                raise
+            raise Invalid(grid.failures[0]) from error  # what it made of that is of less use
         except SystemExit as end:
             if end.code:
                 raise
