@@ -11,7 +11,6 @@ from typing import Annotated, Any
 from pydantic import AfterValidator
 
 from fedops.core.errors import Invalid
-from fedops.core.plain_values import leaves
 from fedops.core.suggestions import comma_list, did_you_mean
 
 Value = bool | int | float | str
@@ -31,7 +30,7 @@ def flat(table: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _of_plain_values(table: dict[str, Any]) -> dict[str, Any]:
-    values = dict(leaves(table))
+    values = flat(table)
     if len(values) > _MOST_KEYS:
         raise ValueError(f"may have {_MOST_KEYS} keys at most")
     for key, value in values.items():

@@ -154,7 +154,7 @@ def write_migration(plan: Migration) -> list[Path]:
 
 
 def _new_config(project: Path, old: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {key: old[key] for key in _SAME if old.get(key) is not None}
+    found: dict[str, Any] = {key: old[key] for key in _SAME if old.get(key) not in (None, "")}
     found["model"] = table(old, "model")
     for name, keys in _TABLES.items():
         given = {key: value for key, value in table(old, name).items() if key in keys}

@@ -34,6 +34,7 @@ PROVIDED: Mapping[str, tuple[str, ...]] = {
 }
 #: Ours has a module of that name, which the stand-in hides only while a project's main runs.
 _SHARED = "fedops.server.app"
+_HYDRA_ERRORS = "HYDRA_FULL_ERROR"
 
 
 @dataclass
@@ -151,19 +152,24 @@ def install() -> None:
 
 @contextmanager
 def running(arguments: Sequence[str]) -> Iterator[Registrations]:
-    """While a project's main runs: with these arguments, the stand-ins first, and no network.
+    """While a project's main runs: with these arguments, and the stand-in for the server first.
 
-    What it registers is in the answer.
+    What it registers is in the answer. Hydra lets its errors through, and does not end the process.
     """
     global _taken
     install()
-    _taken = Registrations()
+    _taken = taken = Registrations()
     before, here, argv = sys.modules.get(_SHARED), os.getcwd(), sys.argv
+    errors = os.environ.get(_HYDRA_ERRORS)
+    os.environ[_HYDRA_ERRORS] = "1"
     sys.modules[_SHARED] = _module(_SHARED)
     sys.argv = list(arguments)
     try:
-        yield _taken
+        yield taken
     finally:
+        os.environ.pop(_HYDRA_ERRORS)
+        if errors is not None:
+            os.environ[_HYDRA_ERRORS] = errors
         sys.argv = argv
         os.chdir(here)
         if before is None:
