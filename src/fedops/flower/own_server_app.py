@@ -61,6 +61,7 @@ def run_own(project: Project, spec: AttemptSpec, link: ServerLink) -> EngineFini
         if not isinstance(error, SystemExit) or error.code:
             raise _failure(error, project) from None
     grid.require_going_on()
+    _say_what_is_kept(Path.cwd())
     return EngineFinish(outcome="completed", own_rounds=True)
 
 
@@ -123,6 +124,18 @@ def _say_what_is_different(spec: AttemptSpec) -> None:
         "it saves itself, and after a pause or a crash its main starts from its beginning",
         spec.attempt,
     )
+
+
+def _say_what_is_kept(work: Path) -> None:
+    """Where its files stay: the server keeps them when the attempt's folder is removed."""
+    names = sorted(file.name for file in work.iterdir() if file.name not in ("flwr", "tmp"))
+    if names:
+        shown = ", ".join(names[:10]) + (" ..." if len(names) > 10 else "")
+        logger.info(
+            "the app's own ServerApp wrote %s; the server keeps that in its folder engine/kept/%s",
+            shown,
+            work.name,
+        )
 
 
 def _load(project: Project) -> ServerApp:
