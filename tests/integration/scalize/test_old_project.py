@@ -21,6 +21,7 @@ from fedops.scalize.legacy.migration import Migration, propose_migration, write_
 from fedops.scalize.legacy.old_files import is_old_project
 from fedops.server.tasks.app_bundles import read_bundle
 
+YAML_KEY = 'key: "***"'
 pytest.importorskip("torch", reason="the project here uses PyTorch")
 
 
@@ -120,6 +121,7 @@ def test_its_bundle_has_its_code_and_config(tmp_path: Path) -> None:
     with zipfile.ZipFile(file) as bundle:
         carried = bundle.read("carried/conf/config.yaml").decode()
     assert "not-a-real-key" not in carried
+    assert YAML_KEY in carried
     assert "project: '${dataset.name}_${task_id}'" in carried
 
 

@@ -76,7 +76,7 @@ def _without_secret(file: Path) -> Path | bytes:
         text = file.read_text(encoding="utf-8")
     except (OSError, ValueError):
         return file  # it is no text; who cannot read it is told when it is packed
-    clean = _WANDB_KEY.sub(rf"\g<before>{REDACTED}", redact(text))
+    clean = _WANDB_KEY.sub(rf'\g<before>"{REDACTED}"', redact(text))
     return file if clean == text else clean.encode()
 
 
