@@ -6,12 +6,9 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 
 from fedops.algorithms.selection.registry import make_selector
 from fedops.engine.scoring.scoring_plan import require_contribution
-from fedops.flower.plain_check import is_plain
-from fedops.flower.plain_check import main as check_plain
 from fedops.flower.strategies.strategy_check import require_suitable
 from fedops.flower.strategies.strategy_factory import make_strategy
 from fedops.scalize.adapter.protocol import ModelAdapter
@@ -39,7 +36,4 @@ class InARun(Further):
 
 
 if __name__ == "__main__":
-    if is_plain(Path(sys.argv[1])):
-        check_plain(sys.argv[1], sys.argv[2])
-    else:
-        main(sys.argv[1], sys.argv[2], InARun())
+    main(sys.argv[1], sys.argv[2], InARun())

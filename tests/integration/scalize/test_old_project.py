@@ -51,7 +51,7 @@ def test_it_trains_as_it_did_and_nothing_is_written_beside_its_app(tmp_path: Pat
     project = write_old_project(tmp_path / "points")
     before = files_in(project)
     write_migration(proposed(project))
-    report = check_project(project, seconds=60, program="fedops.flower.app_check")
+    report = check_project(project, seconds=60, program="fedops.flower.trial.check_program")
     assert report.ok, report.problems
     assert report.examples == 48
     assert {row.name for row in report.parameters if not row.federated} >= {"bn1.weight"}

@@ -14,7 +14,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from fedops.config.loading import load_config, parse_config, parse_section, read_toml
-from fedops.config.schema import Config, Section
+from fedops.config.schema import Config
+from fedops.config.sections import Section
 from fedops.core.errors import Invalid
 from fedops.scalize.flow.plain_flower import is_plain_flower, packages_of, run_config_of
 
