@@ -71,6 +71,9 @@ DEFAULT_TEXT = """\
 # task = ""               # whose model; "": the task that the device takes part in
 # alias = "serving"       # which version: the one that this alias names
 
+[node_config]              # what an app of plain Flower finds in its node config, such as:
+# data-path = "/srv/data"
+
 [network]
 # proxy = ""              # to the server: http://, https:// or socks5://HOST:PORT, or "environment"
 """
@@ -166,6 +169,9 @@ class DeviceConfig(_Section):
     deploy: Deploy = Deploy()
     serving: Serving = Serving()
     network: Network = Network()
+    node_config: dict[
+        Annotated[str, Field(min_length=1, max_length=200)], bool | int | float | str
+    ] = Field(default_factory=dict, max_length=100)
 
     def bound(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """A task's config within this device's limits, and a sentence for each value lowered."""
