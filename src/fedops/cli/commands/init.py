@@ -8,11 +8,10 @@ from typing import Annotated
 import typer
 
 from fedops.cli import options
+from fedops.cli.commands.fedops_1 import init_fedops_1
 from fedops.cli.output import show
 from fedops.core.errors import Invalid
 from fedops.scalize.discovery.scaffold import Plan, propose, write
-from fedops.scalize.discovery.source_files import python_files
-from fedops.scalize.legacy.migration import propose_migration, write_migration
 from fedops.scalize.legacy.old_files import is_old_project
 
 app = options.single()
@@ -31,8 +30,8 @@ def init(
     """Look at a project without running it, propose how its functions become the steps of
     federated learning, and write the folder 'federated' beside it. No existing file is touched.
     """
-    if is_old_project(path.expanduser()):
-        _from_fedops_1(path, yes, steps or [], as_json)
+    if is_old_project(path.expanduser()) and not steps:
+        init_fedops_1(path, yes=yes, as_json=as_json)
         return
     plan = propose(path).with_answers(_answers(steps or []))
     if not (yes or as_json):
@@ -46,27 +45,6 @@ def init(
         "problems": list(plan.problems),
     }
     show(document, as_json, *(plan.lines() if yes else ()), *_next(plan))
-
-
-def _from_fedops_1(path: Path, yes: bool, steps: list[str], as_json: bool) -> None:
-    """The same for a project of FedOps 1, whose programs name its steps themselves."""
-    if steps:
-        raise Invalid("--step: a FedOps 1 project registers its steps itself, in client_main.py")
-    project = path.expanduser().resolve()
-    plan = propose_migration(project, python_files(project))
-    if not (yes or as_json):
-        show(None, False, *plan.lines())
-        typer.confirm(f"Write {plan.folder}?", abort=True)
-    written = write_migration(plan)
-    document = {
-        "folder": str(plan.folder),
-        "files": [str(file) for file in written],
-        "steps": dict(plan.steps),
-        "problems": list(plan.problems),
-        "remarks": list(plan.remarks),
-    }
-    told = [f"Written: {plan.folder}", f"Now try it: fedops check {plan.project}"]
-    show(document, as_json, *(plan.lines() if yes else ()), *told)
 
 
 def _answers(steps: list[str]) -> dict[str, str]:
