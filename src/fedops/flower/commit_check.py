@@ -47,6 +47,9 @@ _MISSING = re.compile(
     r"[Nn]o module (?:named )?'([\w.]+)'|cannot import name '\w+' from '([\w.]+)'"
 )
 _NO_DATA = "no data of the app can be had on the server, so no training was tried; the canary tells"
+_OWN_COMMAND = (
+    "the app is trained by a command of its own, which the server never runs; the canary tells"
+)
 _NO_MODEL = "the app has no model step of its own, so no model was built; the canary tells"
 
 
@@ -93,7 +96,11 @@ class CommitExamination(Examination):
         manifest = read_manifest(self.app_dir)
         make_importable(manifest)
         self._import_components(manifest)
-        if self._open().call("model") is None:
+        project = self._open()
+        if project.config.script is not None:
+            self._describe(project.make_adapter(self._seed(project)))
+            self.report["notes"].append(_OWN_COMMAND)
+        elif project.call("model") is None:
             self.report["notes"].append(_NO_MODEL)
         else:
             self._run()

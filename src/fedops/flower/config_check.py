@@ -28,6 +28,7 @@ from fedops.scalize.adapter.protocol import ModelAdapter
 from fedops.scalize.flow.datasets import DataSplit
 from fedops.scalize.flow.manifest import make_importable
 from fedops.scalize.flow.project import Project
+from fedops.scalize.flow.script_flow import refuse_unused
 
 #: How much lower its priority is than the Server Manager's.
 NICE = 10
@@ -85,7 +86,9 @@ def _look(app_dir: Path, plain: dict[str, Any], only_strategy: bool) -> None:
         make_selector(config.server.selection.selector, config.server.selection.options)
         require_contribution(config.server.contribution)
         require_suitable(made, config)
-    if not only_strategy and project.call("model") is not None:
+    refuse_unused(config)
+    has_model = config.script is not None or project.call("model") is not None
+    if not only_strategy and has_model:
         check_layer(config, project.make_adapter(config.random_seed))
 
 

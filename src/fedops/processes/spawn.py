@@ -33,6 +33,8 @@ _SECRET_VALUE = re.compile(r"\bfo_(admin|join|device|attempt)_")
 # by one thread that lives as long as the process.
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 Stream = int | IO[Any] | None
+#: This process, once it has been tied to its parent: the stdin that it has then says nothing of that.
+_tied: set[int] = set()
 
 
 def clean_env(
@@ -100,12 +102,23 @@ def let_go(child: subprocess.Popen[bytes]) -> None:
             child.stdin.close()
 
 
-def tethered(command: Sequence[str], *, grace: float = 5.0, tree: str | None = None) -> list[str]:
+def tethered(
+    command: Sequence[str],
+    *,
+    grace: float = 5.0,
+    tree: str | None = None,
+    terminal: bool = False,
+    extra: Mapping[str, str] | None = None,
+) -> list[str]:
     """The command line that runs ``command`` tied to the life of whoever ``spawn``s it.
 
     ``tree`` names the process tree, so that ``end_named_tree`` finds it even after the tether was killed.
+    ``terminal`` gives it a terminal at end of file as its stdin, for programs that ask for its size;
+    ``extra`` are variables that the command gets and the tether does not: no secrets.
     """
     options = ["--grace", str(grace), *(["--tree", tree] if tree else [])]
+    options += ["--terminal"] if terminal else []
+    options += [part for item in (extra or {}).items() for part in ("--set", "=".join(item))]
     return [sys.executable, "-m", "fedops.processes.tether", *options, "--", *command]
 
 
@@ -114,8 +127,11 @@ def die_with_parent(before: Callable[[], None] | None = None) -> None:
 
     Called early by our own programs that were started with ``spawn``. ``before`` may tidy up; the
     process is gone after ``ORPHAN_SECONDS`` whether it returns or not. Our stdin becomes empty, so
-    that nothing else reads (or inherits) the tie to the parent.
+    that nothing else reads (or inherits) the tie to the parent. A second call changes nothing.
     """
+    if os.getpid() in _tied:
+        return
+    _tied.add(os.getpid())
     tie = os.dup(0)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 import psutil
 
 from fedops.platforms.processes import KILL, adopt_orphans, killed_with_us
+from fedops.platforms.terminals import terminal_at_end
 from fedops.processes.process_tree import TREE_VARIABLE, carrying, descendants, end_tree, signal_all
 from fedops.processes.threads import in_thread
 
@@ -24,17 +25,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m fedops.processes.tether")
     parser.add_argument("--grace", type=float, default=5.0)
     parser.add_argument("--tree", default=None)
+    parser.add_argument("--terminal", action="store_true")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE")
     parser.add_argument("command", nargs="+")
     options = parser.parse_args(arguments)
-    return _tether(options.command, options.grace, options.tree or uuid.uuid4().hex)
+    tree = options.tree or uuid.uuid4().hex
+    named = dict(item.split("=", 1) for item in options.set)
+    return _tether(
+        options.command, options.grace, tree, {**named, TREE_VARIABLE: tree}, options.terminal
+    )
 
 
-def _tether(command: list[str], grace: float, tree: str) -> int:
+def _tether(
+    command: list[str], grace: float, tree: str, extra: dict[str, str], terminal: bool
+) -> int:
     adopt_orphans()
     done = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: done.set())
-    child = _start_tethered(command, tree)
+    child = _start_tethered(command, extra, terminal)
     in_thread(_set_at_exit, child, done)
     in_thread(_set_at_end_of_stdin, done)
     done.wait()
@@ -44,13 +53,14 @@ def _tether(command: list[str], grace: float, tree: str) -> int:
     return 128 - code if code < 0 else code
 
 
-def _start_tethered(command: list[str], tree: str) -> subprocess.Popen[bytes]:
-    env = {**os.environ, TREE_VARIABLE: tree}
+def _start_tethered(
+    command: list[str], extra: dict[str, str], terminal: bool
+) -> subprocess.Popen[bytes]:
     try:
         return subprocess.Popen(
             command,
-            stdin=subprocess.DEVNULL,
-            env=env,
+            stdin=terminal_at_end() if terminal else subprocess.DEVNULL,
+            env={**os.environ, **extra},
             **killed_with_us(),
         )
     except OSError as error:

@@ -14,9 +14,8 @@ from old_project_files import CONFIG, write_old_project
 from fedops.config.loading import read_toml
 from fedops.core.errors import Conflict, Invalid
 from fedops.flower.app_package import build_bundle
-from fedops.scalize.check.asked_process import clean_environment
 from fedops.scalize.check.project_check import check_project
-from fedops.scalize.discovery.source_files import python_files
+from fedops.scalize.discovery.source.source_files import python_files
 from fedops.scalize.legacy.migration import Migration, propose_migration, write_migration
 from fedops.scalize.legacy.old_files import is_old_project
 from fedops.server.tasks.app_bundles import read_bundle
@@ -101,7 +100,7 @@ def test_a_round_has_the_same_bits_as_by_its_own_program(tmp_path: Path) -> None
     text = SAME.format(
         project=str(project), federated=str(project / "federated"), hydra=str(tmp_path / "hydra")
     )
-    env = {**clean_environment(), "OMP_NUM_THREADS": "1"}
+    env = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-I", "-B", "-c", text],
         env=env,

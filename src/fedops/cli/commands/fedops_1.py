@@ -7,7 +7,7 @@ from pathlib import Path
 import typer
 
 from fedops.cli.output import show
-from fedops.scalize.discovery.source_files import python_files
+from fedops.scalize.discovery.source.source_files import python_files
 from fedops.scalize.legacy.migration import propose_migration, write_migration
 
 

@@ -30,6 +30,11 @@ OWN_CLIENT_APP = (
     "the app's ClientApp loads model and data by itself, so that there is nothing to time: "
     "the first rounds will show how long they take"
 )
+OWN_COMMAND = (
+    "the app is trained by a command of its own, of whose data no chunk can be taken: a script's"
+    " training is timed"
+    " in its rounds"
+)
 
 
 class BenchArgs(BaseModel):
@@ -64,7 +69,9 @@ def bench(args: BenchArgs) -> BenchMeasured:
     config, _ = owner.bound(args.config)
     project = Project.open(args.app_dir, [*args.overrides, *owner.overrides()])
     project = project.with_config(config)
-    if any(project.call(step) is None for step in ("model", "data")):
+    if project.config.script is not None:
+        raise Invalid(OWN_COMMAND)
+    if not project.is_whole:
         raise Invalid(OWN_CLIENT_APP)
     return measure(project, args.device, args.fraction, args.seconds)
 

@@ -18,7 +18,7 @@ from fedops.client.device.device_config import load_device_config
 from fedops.client.training.model_evaluation import evaluate_model
 from fedops.core.contracts import DataReport, ParameterContract
 from fedops.core.contracts.training import TrainingOrder
-from fedops.core.errors import FedOpsError
+from fedops.core.errors import FedOpsError, Invalid
 from fedops.platforms.confinement import write_no_core
 from fedops.platforms.processes import end_first_when_memory_lacks
 from fedops.processes.log_output import log_to_stderr
@@ -28,6 +28,10 @@ from fedops.scalize.flow.target_import import import_advice
 from fedops.trainer.data_facts import KeptFacts, look_at
 
 logger = logging.getLogger("fedops.training")
+OWN_COMMAND = (
+    "the app is trained by a command of its own, which alone reads the data: it cannot"
+    " be looked at from outside"
+)
 
 
 class WatchedModel(BaseModel):
@@ -76,6 +80,8 @@ def watch(args: WatchArgs) -> WatchAnswer:
     owner = load_device_config(home.device_config)
     config, _ = owner.bound(args.config)
     project = Project.open(args.app_dir, [*args.overrides, *owner.overrides()])
+    if project.config.script is not None:
+        raise Invalid(OWN_COMMAND)
     file = home.looks / f"{args.task}.json"
     kept = KeptFacts.read(file)
     before = kept.fingerprint

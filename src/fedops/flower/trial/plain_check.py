@@ -13,13 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from fedops.core.errors import FedOpsError
+from fedops.flower.app_package import build_bundle
 from fedops.flower.codec.compat import has_functions, has_main
 from fedops.flower.components import load_client_app, load_server_app
 from fedops.flower.flower_table import FlowerTable
 from fedops.flower.trial.trial_federation import Trial
 from fedops.flower.trial.trial_report import TrialQuestion, TrialReport
 from fedops.processes.spawn import die_with_parent
-from fedops.scalize.discovery.source_files import python_files
+from fedops.scalize.discovery.source.source_files import python_files
 from fedops.scalize.flow.manifest import Manifest, make_importable, read_manifest
 from fedops.scalize.flow.target_import import import_advice
 
@@ -70,6 +71,7 @@ class PlainExamination:
     def _run(self) -> None:
         manifest = read_manifest(self.app_dir)
         self.report["app"] = manifest.app_name
+        build_bundle(self.app_dir)  # what is tried here can be a task
         table = FlowerTable.of(self.app_dir)
         with _working_folder(self.app_dir):
             make_importable(manifest)

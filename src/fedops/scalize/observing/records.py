@@ -40,6 +40,8 @@ class Job(Record):
     #: End the training loop after so many passes, or optimizer steps; 0: never.
     passes: int = 0
     steps: int = 0
+    #: But not before the process has run for so many seconds: what is over sooner is seen to its own end.
+    earliest_end: float = 0.0
     #: Keep the models as they are after this pass, as ``pass-N``; 0: none.
     keep_pass: int = 0
     #: Take the result from the end of the last loop, or from the script's end.
@@ -50,6 +52,9 @@ class Job(Record):
     proximal_mu: float = 0.0
     #: Which part of the training loader's examples is this device's, and of how many; None: all.
     part: tuple[int, int] | None = None
+    #: Where the loaders that train and validate are made, as an earlier look told (``SeenLoader.where``).
+    train_loader: str = ""
+    valid_loader: str = ""
     #: Steps that schedulers have already taken in earlier rounds.
     scheduler_steps: int = 0
     #: Evaluate the models that were put in on the validation loader, before training.
@@ -83,6 +88,8 @@ class SeenModel(Record):
     #: Numbers of the first and last step of the run that moved it: sequences of models do not overlap.
     first_step: int = 0
     last_step: int = 0
+    #: At which of the distinct states of the parameters its training began: ``Job.put_in``.
+    put_in: int = 1
 
 
 class SeenOptimizer(Record):
@@ -124,8 +131,9 @@ class Seen(Record):
     #: How it ended: by itself, by us, by an error after or before the training, by a signal, too late.
     ended: Literal["script", "passes", "steps", "evaluated", "begun", "failed"] = "script"
     exit_code: int | None = None
-    #: The last line of the traceback, and where in the project's code it came from.
+    #: The last line of the traceback, and where in the project's code it came from (file:line).
     error: str = ""
+    error_where: str = ""
     #: Frameworks that were imported: torch, keras, sklearn, lightning, transformers, accelerate, xgboost...
     frameworks: list[str] = []
     python: str = ""

@@ -1,0 +1,62 @@
+"""Where in the project's own code something was called."""
+
+from __future__ import annotations
+
+import os
+import sys
+import sysconfig
+from typing import Any
+
+_OURS = os.path.dirname(os.path.abspath(__file__))
+_OTHERS = tuple(
+    sorted(
+        {
+            os.path.realpath(place) + os.sep
+            for name in ("stdlib", "platstdlib", "purelib", "platlib")
+            for place in [sysconfig.get_paths().get(name)]
+            if place
+        }
+        | {_OURS + os.sep}
+    )
+)
+_known: dict[str, str] = {}
+
+
+def of_project(file: str) -> str:
+    """The file as the project names it, seen from its folder; "" if it is not the project's."""
+    if file not in _known:
+        _known[file] = _look(file)
+    return _known[file]
+
+
+def _look(file: str) -> str:
+    if not file or file.startswith("<"):
+        return ""
+    path = os.path.realpath(file)
+    parts = path.split(os.sep)
+    if path.startswith(_OTHERS) or "site-packages" in parts or "dist-packages" in parts:
+        return ""
+    folder = os.path.realpath(os.curdir) + os.sep
+    return path[len(folder) :] if path.startswith(folder) else path
+
+
+def of_caller() -> str:
+    """The innermost line of the project on the stack, ``file:line``; "" if there is none."""
+    frame: Any = sys._getframe(1)
+    while frame is not None:
+        file = of_project(frame.f_code.co_filename)
+        if file:
+            return f"{file}:{frame.f_lineno}"
+        frame = frame.f_back
+    return ""
+
+
+def of_error(trace: Any) -> str:
+    """The last line of the project in a traceback."""
+    found = ""
+    while trace is not None:
+        file = of_project(trace.tb_frame.f_code.co_filename)
+        if file:
+            found = f"{file}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return found

@@ -1,0 +1,232 @@
+"""Loaders: passes over a data set, and the examples that training used."""
+
+from __future__ import annotations
+
+import collections
+import functools
+import weakref
+from typing import Any
+
+from fedops_watch import places
+from fedops_watch.ending import Ending
+from fedops_watch.pytorch import part
+from fedops_watch.pytorch.result import Result
+from fedops_watch.recorder import Recorder
+from fedops_watch.shield import shielded
+
+
+class Stream:
+    """What is fetched from one data set, however many loaders are made for it. Nothing is held strongly."""
+
+    def __init__(self, loader: Any, where: str) -> None:
+        dataset = getattr(loader, "dataset", None)
+        self.of = _weakly(dataset)
+        self.kind = f"{type(dataset).__module__}.{type(dataset).__qualname__}"
+        self.where = where
+        self.examples = _length(dataset)
+        self.batch_size = getattr(loader, "batch_size", None)
+        self.divisible = _divisible(loader)
+        #: Whether a pass has more than one batch, so that one batch alone is no pass.
+        self.longer = (_length(loader) or 0) > 1
+        self.passes = 0
+        self.trains = False
+        self.evaluates = False
+        self.fetched = 0
+        self.stepped = False
+        #: Examples in each batch that no backward has followed yet, the oldest first.
+        self.sizes: collections.deque[int] = collections.deque(maxlen=64)
+
+    @property
+    def completes(self) -> bool:
+        """Whether the pass that has begun counts as one, once it is over."""
+        return self.stepped and (self.fetched > 1 or not self.longer)
+
+
+class Loaders:
+    def __init__(self, torch: Any, recorder: Recorder, end: Ending, result: Result) -> None:
+        self._torch, self._recorder, self._end, self._result = torch, recorder, end, result
+        self.streams: list[Stream] = []
+        self._by_key: dict[tuple[Any, ...], Stream] = {}
+        self._made: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+        self._of_iterator: weakref.WeakKeyDictionary[Any, Stream] = weakref.WeakKeyDictionary()
+        #: What was fetched from last, and what the last backward used.
+        self._last: Stream | None = None
+        self._trained: Stream | None = None
+        self.examples = 0
+        self.batches = 0
+
+    def install(self) -> None:
+        data = self._torch.utils.data
+        self._watch_making(data.DataLoader)
+        self._watch_begin(data.DataLoader)
+        self._watch_fetch(data.dataloader._BaseDataLoaderIter)
+
+    def _watch_making(self, kind: Any) -> None:
+        make, made, parted = kind.__init__, shielded(self._note_place), shielded(self._part)
+
+        @functools.wraps(make)
+        def __init__(loader: Any, *args: Any, **kwargs: Any) -> None:
+            cut = parted(args, kwargs)
+            args, kwargs = cut if cut is not None else (args, kwargs)
+            make(loader, *args, **kwargs)
+            made(loader)
+
+        kind.__init__ = __init__
+
+    def _part(self, args: Any, kwargs: Any) -> Any:
+        job = self._recorder.job
+        if job.part is None or not job.train_loader or places.of_caller() != job.train_loader:
+            return None
+        return part.cut(self._torch, self._recorder, args, kwargs)
+
+    def _note_place(self, loader: Any) -> None:
+        if not self._recorder.inert:
+            self._made[loader] = places.of_caller()
+
+    def _watch_begin(self, kind: Any) -> None:
+        begin, begun, known = kind.__iter__, shielded(self._begin), shielded(self._know)
+
+        @functools.wraps(begin)
+        def __iter__(loader: Any) -> Any:
+            stream = begun(loader)
+            iterator = begin(loader)
+            if stream is not None:
+                known(iterator, stream)
+            return iterator
+
+        kind.__iter__ = __iter__
+
+    def _watch_fetch(self, kind: Any) -> None:
+        fetch, fetched, end = kind.__next__, shielded(self._fetched), self._end
+
+        @functools.wraps(fetch)
+        def __next__(iterator: Any) -> Any:
+            if end.why:
+                end.go_on()
+            batch = fetch(iterator)
+            fetched(iterator, batch)
+            return batch
+
+        kind.__next__ = __next__
+
+    def _know(self, iterator: Any, stream: Stream) -> None:
+        self._of_iterator[iterator] = stream
+
+    def _begin(self, loader: Any) -> Stream | None:
+        if self._recorder.inert:
+            return None
+        self._end.go_on()
+        stream = self._stream(loader)
+        if stream.completes:
+            self._complete(stream)
+        stream.stepped, stream.fetched = False, 0
+        stream.sizes.clear()
+        return stream
+
+    def _complete(self, stream: Stream) -> None:
+        job = self._recorder.job
+        stream.passes += 1
+        self._result.pass_over()
+        if stream.passes == job.keep_pass:
+            self._result.keep_pass(stream.passes)
+        if job.passes and stream.passes >= job.passes and self._recorder.may_end():
+            stream.stepped = False
+            self._end.end("passes")
+
+    def _stream(self, loader: Any) -> Stream:
+        key = _key(loader)
+        stream = self._by_key.get(key)
+        dataset = getattr(loader, "dataset", None)
+        if stream is None or stream.of() is not dataset:
+            stream = Stream(loader, self._made.get(loader, ""))
+            self._by_key[key] = stream
+            self.streams.append(stream)
+        return stream
+
+    def _fetched(self, iterator: Any, batch: Any) -> None:
+        stream = self._of_iterator.get(iterator)
+        if stream is None:
+            return
+        stream.fetched += 1
+        if self._torch.is_grad_enabled():
+            stream.sizes.append(size_of(batch, stream.batch_size))
+            self._last = stream
+        else:
+            stream.evaluates = True
+
+    def used(self) -> None:
+        """A backward: the oldest batch that was fetched for it counts, once."""
+        stream = self._last
+        if stream is None or not stream.sizes:
+            return
+        self.examples += stream.sizes.popleft()
+        self.batches += 1
+        stream.trains = True
+        self._trained = stream
+
+    def stepped(self) -> None:
+        if self._trained is not None:
+            self._trained.stepped = True
+
+    def passes(self) -> int:
+        return max((s.passes + s.completes for s in self.streams if s.trains), default=0)
+
+
+def size_of(batch: Any, otherwise: int | None) -> int:
+    """Examples in a batch: its first tensor's first side, wherever that tensor lies in it."""
+    graphs = getattr(batch, "num_graphs", None)
+    if isinstance(graphs, int):
+        return graphs
+    found = _first_side(batch, 0)
+    return found if found is not None else otherwise or 1
+
+
+def _first_side(value: Any, depth: int) -> int | None:
+    shape = getattr(value, "shape", None)
+    if shape is not None:
+        return int(shape[0]) if len(shape) else None
+    if depth > 4 or isinstance(value, (str, bytes)):
+        return None
+    values = getattr(value, "values", None)
+    parts = list(values()) if callable(values) else value
+    if not isinstance(parts, (list, tuple)):
+        return None
+    for inner in parts:
+        found = _first_side(inner, depth + 1)
+        if found is not None:
+            return found
+    return len(parts) if parts and isinstance(value, list) and depth else None
+
+
+def _key(loader: Any) -> tuple[Any, ...]:
+    """By its data set; by its indices too, where training and validation share a data set."""
+    indices: Any = getattr(getattr(loader, "sampler", None), "indices", None)
+    chosen = (len(indices), *map(int, indices[:3])) if _length(indices) else ()
+    return (id(getattr(loader, "dataset", None)), *chosen)
+
+
+def _weakly(value: Any) -> Any:
+    try:
+        return weakref.ref(value)
+    except TypeError:  # a list, for example: its number tells it as long as it lives
+        number = id(value)
+        return lambda: value_by_number(number)
+
+
+def value_by_number(number: int) -> Any:
+    import gc
+
+    return next((one for one in gc.get_objects() if id(one) == number), None)
+
+
+def _length(value: Any) -> int | None:
+    try:
+        return len(value)
+    except Exception:  # what has no length says so in many ways
+        return None
+
+
+def _divisible(loader: Any) -> bool:
+    dataset, sampler = getattr(loader, "dataset", None), getattr(loader, "sampler", None)
+    known = type(sampler).__name__ in ("RandomSampler", "SequentialSampler")
+    return known and hasattr(dataset, "__getitem__") and _length(dataset) is not None

@@ -1,0 +1,76 @@
+"""A process that has imported the frameworks and forks a child for each watched script.
+
+``python warm.py MODULE...``: imports the modules, prints "ready", then reads one JSON object a line:
+``{"job": FILE, "argv": [SCRIPT, ...], "cwd": FOLDER, "env": {...}, "output": FILE}``, and answers each with
+a line that is the child's exit status. No module of the project is imported here; Linux and macOS only.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import json
+import os
+import runpy
+import sys
+import traceback
+from typing import Any
+
+
+def main() -> None:
+    sys.path[:] = [place for place in sys.path if os.path.abspath(place) != _own_folder()]
+    sys.path.insert(0, os.path.dirname(_own_folder()))
+    for name in sys.argv[1:]:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # children look through what the script made, not through the frameworks
+    _say("ready")
+    for line in sys.stdin:
+        child = os.fork()
+        if child == 0:
+            _be_the_script(json.loads(line))
+        _, status = os.waitpid(child, 0)
+        _say(str(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)))
+
+
+def _own_folder() -> str:
+    return os.path.dirname(os.path.abspath(__file__))
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _be_the_script(asked: Any) -> None:
+    """Run the script as ``python SCRIPT`` would, and end as that would."""
+    output = os.open(asked["output"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    empty = os.open(os.devnull, os.O_RDONLY)
+    for source, target in ((empty, 0), (output, 1), (output, 2)):
+        os.dup2(source, target)
+    os.environ.update(asked.get("env", {}))
+    os.environ["FEDOPS_WATCH"] = asked["job"]
+    os.chdir(asked["cwd"])
+    from fedops_watch import start
+
+    script = asked["argv"][0]
+    sys.argv[:] = asked["argv"]
+    sys.path[0] = os.path.dirname(os.path.abspath(script))
+    start.begin()
+    sys.exit(_run(script))
+
+
+def _run(script: str) -> int:
+    try:
+        runpy.run_path(script, run_name="__main__")
+    except SystemExit:
+        raise
+    except BaseException as error:
+        sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
+        traceback.print_exc()
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,389 @@
+"""What the hooks see and do, habit by habit: each script of a few lines in a child of one warm process."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
+from watched_scripts import Warm, Watched
+
+from fedops.storage import tensors
+
+LOOP = "for _ in range(3): epoch(torch.optim.SGD(model.parameters(), 0.1))"
+STEP = "optimizer = torch.optim.SGD(model.parameters(), 0.1)\n"
+
+
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Warm]:
+    process = Warm(tmp_path_factory.mktemp("watched"))
+    yield process
+    process.close()
+
+
+def foreign(run: Watched) -> tensors.Tensors:
+    """A model that is not the script's own."""
+    v0 = run.tensors("v0")
+    return {k: v + np.float32(0.01) if v.dtype.kind == "f" else v for k, v in v0.items()}
+
+
+def same(one: tensors.Tensors, other: tensors.Tensors) -> bool:
+    return one.keys() == other.keys() and all(np.array_equal(one[k], other[k]) for k in one)
+
+
+def test_a_plain_loop_is_told_whole(warm: Warm) -> None:
+    run = warm.run(
+        STEP
+        + """
+for _ in range(3):
+    epoch(optimizer)
+    model.eval()
+    with torch.no_grad():
+        for bx, by in valid:
+            loss_of(model(bx), by)
+"""
+    )
+    seen = run.seen
+    assert (seen.ended, seen.states, seen.steps, seen.passes) == ("script", 1, 12, 3)
+    assert (seen.examples, seen.batches, seen.notes) == (96, 12, [])
+    assert [m.name for m in seen.models] == ["Net"]
+    assert seen.models[0].where == seen.optimizers[0].where == "main.py:30"
+    assert seen.optimizers[0].settings["lr"] == 0.1
+    train, valid = seen.loaders
+    assert (train.trains, train.evaluates, train.divisible, train.examples) == (
+        True,
+        False,
+        True,
+        32,
+    )
+    assert (valid.trains, valid.evaluates, valid.examples) == (False, True, 12)
+    kinds = {t.name: t.kind for t in seen.models[0].tensors}
+    assert kinds["norm.weight"] == "parameter"
+    assert kinds["norm.num_batches_tracked"] == "buffer"
+    assert run.tensors("v0").keys() == run.tensors("result").keys() == kinds.keys()
+
+
+def test_a_round_is_the_observed_run_at_its_pass(warm: Warm) -> None:
+    run = warm.run(LOOP, keep_pass=2)
+    again = warm.again(run.place, model=run.folder / "v0.safetensors", passes=2)
+    assert (again.seen.used, again.seen.ended, again.seen.steps, again.code) == (
+        True,
+        "passes",
+        8,
+        0,
+    )
+    assert same(again.tensors("result"), run.tensors("pass-2"))
+    assert not same(run.tensors("result"), run.tensors("pass-2"))
+
+
+def test_a_foreign_model_is_what_is_trained(warm: Warm) -> None:
+    run = warm.run(LOOP)
+    given = run.folder / "foreign.safetensors"
+    tensors.save(foreign(run), given)
+    tiny = warm.again(run.place, model=given, steps=1)
+    assert (tiny.seen.used, tiny.seen.ended, tiny.seen.steps) == (True, "steps", 1)
+    near = tiny.tensors("result")["a.weight"] - tensors.load(given)["a.weight"]
+    far = run.tensors("v0")["a.weight"] - tensors.load(given)["a.weight"]
+    assert not np.array_equal(near, np.zeros_like(near))
+    assert np.linalg.norm(near - far) > 0.01
+
+
+def test_a_model_of_another_shape_is_refused(warm: Warm) -> None:
+    run = warm.run(LOOP)
+    given = run.folder / "other.safetensors"
+    tensors.save({**run.tensors("v0"), "a.weight": np.zeros((8, 5), np.float32)}, given)
+    again = warm.again(run.place, model=given)
+    assert (again.seen.used, again.seen.ended, again.seen.steps) == (False, "failed", 0)
+    assert again.seen.first_difference == "Net: 'a.weight' has shape [8, 4], not [8, 5]"
+
+
+def test_what_overwrites_the_model_after_a_dummy_forward_is_met_at_a_later_state(
+    warm: Warm,
+) -> None:
+    run = warm.run(
+        STEP
+        + """
+model(x)
+for parameter in model.parameters():
+    parameter.data.normal_(0, 0.3)
+for _ in range(2): epoch(optimizer)
+"""
+    )
+    assert run.seen.states == 2
+    given = run.folder / "foreign.safetensors"
+    tensors.save(foreign(run), given)
+    first = warm.again(run.place, model=given, put_in=1)
+    assert first.seen.used is False
+    assert first.seen.first_difference.endswith("was changed after the model was put in")
+    second = warm.again(run.place, model=run.folder / "v0.safetensors", put_in=2)
+    assert second.seen.used is True
+    assert same(second.tensors("result"), run.tensors("result"))
+
+
+def test_training_in_evaluation_mode_takes_a_second_look(warm: Warm) -> None:
+    run = warm.run(
+        STEP
+        + """
+model.eval()
+for bx, by in train:
+    optimizer.zero_grad(); loss_of(model(bx), by).backward(); optimizer.step()
+"""
+    )
+    assert run.kinds == {"evaluation_mode": "fact"}
+    again = warm.again(run.place, model=run.folder / "v0.safetensors", evaluation_mode=True)
+    assert again.seen.used is True
+    assert same(again.tensors("result"), run.tensors("result"))
+
+
+BATCHES = "for bx, by in train:\n    "
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (
+            "direct_forward",
+            "class One(nn.Linear):\n    pass\nmodel = One(4, 2)\n"
+            + STEP
+            + BATCHES
+            + "loss_of(model.forward(bx), by).backward(); optimizer.step()",
+        ),
+        (
+            "functional",
+            "p = {k: v.detach().clone().requires_grad_() for k, v in model.named_parameters()}\n"
+            "optimizer = torch.optim.SGD(list(p.values()), 0.1)\n"
+            + BATCHES
+            + "loss_of(torch.func.functional_call(model, p, bx), by).backward(); optimizer.step()",
+        ),
+        (
+            "bare_parameters",
+            "w = torch.zeros(4, 2, requires_grad=True)\noptimizer = torch.optim.SGD([w], 0.1)\n"
+            + BATCHES
+            + "loss_of(bx @ w, by).backward(); optimizer.step()",
+        ),
+        (
+            "no_optimizer",
+            BATCHES
+            + "loss_of(model(bx), by).backward()\n    for p in model.parameters(): p.data -= p.grad",
+        ),
+        (
+            "lazy",
+            "model = nn.Sequential(nn.LazyLinear(2))\n"
+            + STEP
+            + BATCHES
+            + "loss_of(model(bx), by).backward(); optimizer.step()",
+        ),
+        (
+            "folds",
+            "for _ in range(2):\n    model = Net()\n"
+            "    epoch(torch.optim.SGD(model.parameters(), 0.1), model)",
+        ),
+        ("nothing_seen", "print('nothing')"),
+        ("no_step", STEP),
+    ],
+)
+def test_what_no_model_can_be_put_into_is_refused(warm: Warm, kind: str, text: str) -> None:
+    seen = warm.run(text).seen
+    assert [note.kind for note in seen.notes if note.weight == "refusal"] == [kind]
+
+
+def test_other_weights_at_the_end_are_asked_about(warm: Warm) -> None:
+    run = warm.run(
+        STEP
+        + """
+import copy
+best = None
+for number in range(3):
+    epoch(optimizer)
+    if number == 0:
+        best = copy.deepcopy(model.state_dict())
+model.load_state_dict(best)
+""",
+        keep_pass=1,
+    )
+    assert run.kinds == {"other_weights_at_the_end": "question"}
+    assert same(run.tensors("script"), run.tensors("pass-1"))
+    assert not same(run.tensors("result"), run.tensors("script"))
+    again = warm.again(run.place, model=run.folder / "v0.safetensors", result="script")
+    assert same(again.tensors("result"), run.tensors("script"))
+
+
+def test_weights_that_are_only_saved_and_changes_in_place_are_told(warm: Warm) -> None:
+    run = warm.run(
+        STEP
+        + """
+import copy
+average = copy.deepcopy(model)
+anchor = [parameter.detach().clone() for parameter in model.parameters()]
+for _ in range(2):
+    epoch(optimizer)
+torch.save({"state": average.state_dict()}, "average.pt")
+with torch.no_grad():
+    model.a.weight.mul_(2)
+"""
+    )
+    expected = {"saves_other_weights", "copies", "kept_start", "changed_after_training"}
+    assert run.kinds.keys() == expected
+    assert "average.pt" in run.seen.written
+
+
+def test_training_back_at_the_start_is_two_phases(warm: Warm) -> None:
+    run = warm.run(
+        STEP
+        + "torch.save(model.state_dict(), 'start.pt'); epoch(optimizer)\n"
+        + "model.load_state_dict(torch.load('start.pt')); epoch(optimizer)"
+    )
+    assert run.kinds["two_phases"] == "question"
+
+
+def test_schedulers_go_on_from_round_to_round(warm: Warm) -> None:
+    run = warm.run(
+        STEP
+        + """
+scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+for _ in range(2):
+    epoch(optimizer); scheduler.step(); print(scheduler.get_last_lr()[0])
+"""
+    )
+    assert (run.seen.scheduler_steps, run.output.split()) == (2, ["0.05", "0.025"])
+    assert run.seen.optimizers[0].schedulers == ["StepLR"]
+    again = warm.again(run.place, model=run.folder / "v0.safetensors", scheduler_steps=2)
+    assert (again.seen.scheduler_steps, again.output.split()) == (4, ["0.0125", "0.00625"])
+
+
+def test_a_strong_proximal_term_keeps_the_model_where_it_was(warm: Warm) -> None:
+    run = warm.run(LOOP)
+    again = warm.again(run.place, model=run.folder / "v0.safetensors", proximal_mu=5.0)
+
+    def moved(tensors_: tensors.Tensors) -> float:
+        return float(np.linalg.norm(tensors_["a.weight"] - run.tensors("v0")["a.weight"]))
+
+    assert 0 < moved(again.tensors("result")) < moved(run.tensors("result")) / 2
+
+
+def test_the_end_comes_through_a_bare_except(warm: Warm) -> None:
+    run = warm.run(
+        STEP
+        + """
+for _ in range(9):
+    try:
+        epoch(optimizer)
+    except:
+        print("caught")
+print("never")
+""",
+        passes=1,
+    )
+    assert (run.seen.ended, run.seen.steps, run.code) == ("passes", 4, 0)
+    assert run.output.split() == ["caught"] * 3
+
+
+def test_models_that_are_trained_together_are_put_in_together(warm: Warm) -> None:
+    run = warm.run(
+        """
+g, d = nn.Linear(2, 4), nn.Linear(4, 1)
+of_g, of_d = torch.optim.Adam(g.parameters()), torch.optim.Adam(d.parameters())
+for _ in range(2):
+    for bx, by in train:
+        of_d.zero_grad()
+        d(bx).mean().backward()
+        d(g(torch.randn(8, 2)).detach()).mean().neg().backward()
+        of_d.step()
+        of_g.zero_grad()
+        d(g(torch.randn(8, 2))).mean().backward()
+        of_g.step()
+"""
+    )
+    assert run.kinds == {"several_models": "question"}
+    assert (run.seen.examples, run.seen.passes, run.seen.steps) == (64, 2, 16)
+    given = run.folder / "foreign.safetensors"
+    tensors.save(foreign(run), given)
+    again = warm.again(run.place, model=given, passes=1)
+    assert again.seen.used is True
+    assert again.tensors("result").keys() == tensors.load(given).keys()
+
+
+def test_wrapped_models_go_by_their_own_names(warm: Warm) -> None:
+    text = "wrapped = nn.DataParallel(model)\n"
+    run = warm.run(text + "epoch(torch.optim.SGD(wrapped.parameters(), 0.1), wrapped)")
+    assert "a.weight" in run.tensors("v0")
+    again = warm.again(run.place, model=run.folder / "v0.safetensors")
+    assert again.seen.used is True
+    assert same(again.tensors("result"), run.tensors("result"))
+
+
+def test_a_closure_that_runs_inside_the_step(warm: Warm) -> None:
+    run = warm.run(
+        """
+optimizer = torch.optim.LBFGS(model.parameters(), max_iter=3)
+def closure():
+    optimizer.zero_grad()
+    loss = loss_of(model(x), y)
+    loss.backward()
+    return loss
+for _ in range(4): optimizer.step(closure)
+"""
+    )
+    assert (run.seen.steps, run.seen.passes, run.seen.examples, run.seen.notes) == (4, 0, None, [])
+    again = warm.again(run.place, model=run.folder / "v0.safetensors", steps=4)
+    assert (again.seen.used, again.seen.ended) == (True, "steps")
+    assert same(again.tensors("result"), run.tensors("result"))
+
+
+def test_one_batch_of_a_longer_loader_is_no_pass(warm: Warm) -> None:
+    seen = warm.run(
+        STEP
+        + """
+for _ in range(6):
+    bx, by = next(iter(train))
+    optimizer.zero_grad(); loss_of(model(bx), by).backward(); optimizer.step()
+""",
+        passes=2,
+        steps=5,
+    ).seen
+    assert (seen.ended, seen.passes, seen.steps, seen.examples) == ("steps", 0, 5, 40)
+
+
+def test_a_loader_made_anew_in_each_pass_and_workers(warm: Warm) -> None:
+    seen = warm.run(
+        STEP
+        + """
+data = TensorDataset(x, y)
+for _ in range(4):
+    train = DataLoader(data, batch_size=8, num_workers=1)
+    epoch(optimizer)
+""",
+        passes=2,
+    ).seen
+    assert (seen.ended, seen.passes, seen.steps, len(seen.loaders)) == ("passes", 2, 8, 1)
+
+
+def test_a_part_of_the_training_data(warm: Warm) -> None:
+    run = warm.run(LOOP)
+    where = next(loader.where for loader in run.seen.loaders if loader.trains)
+    again = warm.again(run.place, part=(1, 4), train_loader=where)
+    assert (again.seen.examples, again.seen.passes, again.seen.notes) == (24, 3, [])
+
+
+def test_a_failure_after_training_leaves_the_result(warm: Warm) -> None:
+    run = warm.run(LOOP + "\nraise ValueError('no display')")
+    assert (run.code, run.seen.ended, run.seen.error) == (1, "failed", "ValueError: no display")
+    assert run.seen.error_where == "main.py:31"
+    assert "result.safetensors" in run.seen.files
+
+
+def test_writes_stay_in_the_folder_and_links_become_copies(warm: Warm) -> None:
+    run = warm.run(LOOP)
+    elsewhere = run.place.parent / "shared"
+    elsewhere.mkdir()
+    (elsewhere / "notes.txt").write_text("theirs")
+    (run.place / "data").symlink_to(elsewhere)
+    (run.place / "main.py").write_text(
+        "import torch\nopen('data/notes.txt', 'a').write(' and mine')\n"
+        "try: open('/opt/fedops-never.txt', 'w')\nexcept PermissionError as error: print(error)\n"
+    )
+    again = warm.again(run.place, writable=[])
+    assert "not allowed on this device" in again.output
+    assert (elsewhere / "notes.txt").read_text() == "theirs"
+    assert (run.place / "data" / "notes.txt").read_text() == "theirs and mine"
+    assert again.kinds["write_denied"] == "difference"
