@@ -17,6 +17,7 @@ from flwr.proto.node_pb2 import NodeInfo
 from flwr.serverapp import ServerApp
 from flwr.supercore.exit import add_exit_handler
 from flwr.supercore.run import Run
+from flwr.supercore.run import RunNotRunningException as RunNotRunning
 from flwr.supercore.task_identity import TaskIdentity
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "SERVER_NODE",
     "NodeInfo",
     "Run",
+    "RunNotRunning",
     "build_fab",
     "make_message",
     "node_info",

@@ -19,7 +19,7 @@ from flwr.serverapp import Grid
 
 from fedops.core.errors import AttemptSuperseded, FedOpsError, Unavailable
 from fedops.engine.link.exit_reasons import RunFailed, StopRequested
-from fedops.flower.codec.compat import Run
+from fedops.flower.codec.compat import Run, RunNotRunning
 
 T = TypeVar("T")
 #: What ends the attempt, whichever thread of the app meets it.
@@ -58,10 +58,16 @@ class SharedGrid(Grid):
         """The grid below knows its run."""
 
     def get_node_ids(self) -> list[int]:
-        """The nodes that are ready; while messages are on their way, those that were last."""
+        """The nodes that are ready; while messages are on their way, those that were last.
+
+        Raises:
+            RunNotRunning: the run is not to go on, which ends Flower's own thread that looks for nodes.
+        """
         if self._turn.acquire(blocking=not self._known):
             try:
                 self._known = self._noting(self._ready, (*ENDS, FedOpsError))
+            except (*ENDS, FedOpsError):
+                raise RunNotRunning from None
             finally:
                 self._turn.release()
         return list(self._known)
