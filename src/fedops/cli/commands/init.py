@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from fedops.cli import options
+from fedops.cli.commands.fedops_1 import init_fedops_1
 from fedops.cli.observing.asking import ask
 from fedops.cli.observing.behind_dashes import WithCommand, command_behind_dashes
 from fedops.cli.observing.init_command import init_command
@@ -16,6 +17,7 @@ from fedops.cli.output import show
 from fedops.core.errors import Invalid
 from fedops.scalize.discovery.observed.init_report import report_of_plan
 from fedops.scalize.discovery.scaffold import Plan, propose, write
+from fedops.scalize.legacy.old_files import is_old_project
 
 app = options.single()
 
@@ -63,6 +65,9 @@ def init(
         init_command(path, command, given, yes=yes, seconds=seconds, as_json=as_json)
         return
     given = _assignments("--step", [*(steps or []), *(answers or [])], "train=main.train")
+    if is_old_project(path.expanduser()) and not given:
+        init_fedops_1(path, yes=yes, as_json=as_json)
+        return
     _init_functions(propose(path).with_answers(given), yes=yes, as_json=as_json)
 
 
