@@ -15,11 +15,22 @@ from fedops.core.plain_values import leaves
 from fedops.core.suggestions import comma_list
 
 #: What a device may override of its own config; all else of a run is the run's.
-DEVICE_TABLES = ("dataset", "resources", "wandb", "xai", "server.url")
+DEVICE_TABLES = (
+    "dataset",
+    "resources",
+    "script.examples",
+    "script.max_seconds",
+    "script.paths",
+    "server.url",
+    "wandb",
+    "xai",
+)
 #: What no task and no run decides, with who does.
 _NOT_OF_A_RUN = {
     "wandb": "each device reports to Weights & Biases by itself: say it there ('fedops client run --set"
     " wandb.use=true'), or in the app's config",
+    "script": "only the app's own files say what is run ([script] in its config), and each device's owner"
+    " where its data is ([script.paths] in device.toml)",
     "server.url": "a device knows its server since it joined ('fedops client run --server URL')",
     "task_id": "the task is the one that you name",
     "dataset.root": "each device knows where its data is ('fedops client run --set dataset.root=DIR', or the"
@@ -62,6 +73,11 @@ def refuse_of_run(overrides: Sequence[str]) -> None:
 def is_of_device(override: str) -> bool:
     """Whether a device's own override holds against a run's config."""
     return any(_is_in(_key_of(override), table) for table in DEVICE_TABLES)
+
+
+def of_script(override: str) -> bool:
+    """Whether it is one of a device whose app may have no script."""
+    return _is_in(_key_of(override), "script")
 
 
 def _key_of(override: str) -> str:

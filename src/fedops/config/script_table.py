@@ -10,7 +10,7 @@ from fedops.config.sections import Count, Seconds, Section
 
 
 class Script(Section):
-    """``[script]``. A device takes it from its own files alone: no server says what is run there."""
+    """``[script]``: the project's own command trains. A device takes it from its own files alone."""
 
     #: The command and its arguments, run in the project's folder. ``{data}`` and the like stand for paths
     #: that each device's owner names (``[script.paths]`` in ``device.toml``).
@@ -34,5 +34,8 @@ class Script(Section):
     schedule: Literal["goes_on", "each_round"] = "goes_on"
     #: Whether the script's random numbers are its own, or seeded by run, device and round.
     seed: Literal["script", "per_round"] = "script"
+    #: How many examples a device trains on, where they cannot be counted: its weight in the mean. 0: the same
+    #: on all devices. Each device may have its own.
+    examples: Annotated[int, Field(ge=0)] = 0
     #: How long the command may take, in seconds.
     max_seconds: Seconds = 1800.0

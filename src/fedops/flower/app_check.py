@@ -9,6 +9,7 @@ import sys
 
 from fedops.algorithms.selection.registry import make_selector
 from fedops.engine.scoring.scoring_plan import require_contribution
+from fedops.flower.app_package import build_bundle
 from fedops.flower.strategies.strategy_check import require_suitable
 from fedops.flower.strategies.strategy_factory import make_strategy
 from fedops.scalize.adapter.protocol import ModelAdapter
@@ -35,5 +36,14 @@ class InARun(Further):
         explainer_for(project.config, adapter, split, project.app_dir, kept=False)
 
 
+class BeforeATask(InARun):
+    """That, and what a task is created from."""
+
+    def look_at(self, project: Project) -> None:
+        """Make the bundle that would be sent, by Flower's own rules, such as the one for names."""
+        build_bundle(project.app_dir)
+        super().look_at(project)
+
+
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], InARun())
+    main(sys.argv[1], sys.argv[2], BeforeATask())

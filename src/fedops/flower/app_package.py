@@ -16,6 +16,7 @@ from fedops.flower.codec.compat import build_fab
 from fedops.processes.spawn import die_with_parent
 from fedops.scalize.bundle.bundle_files import carried_files
 from fedops.scalize.bundle.config_redaction import config_without_secret
+from fedops.scalize.bundle.initial_model import with_initial_model
 from fedops.scalize.flow.project import Project
 
 
@@ -28,9 +29,10 @@ def build_bundle(app_dir: Path) -> bytes:
     project = Project.open(app_dir)  # says what is wrong with it in our words
     changed = {**carried_files(app_dir), **config_without_secret(project)}
     try:
-        return build_fab(app_dir, changed)
+        bundle = build_fab(app_dir, changed)
     except (ValueError, OSError) as error:
         raise Invalid(f"{app_dir} cannot be bundled as a Flower app: {error}") from None
+    return with_initial_model(bundle, project)
 
 
 def main(app_dir: str, bundle: str, answer: str) -> None:

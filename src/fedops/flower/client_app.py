@@ -228,7 +228,7 @@ class DeviceApp:
     def load(self) -> bool:
         """Import the app's ClientApp. Returns whether FedOps itself calls its model and data steps."""
         self._app = self._loaded()
-        return self._app is self._handler or self._has_flow()
+        return self._app is self._handler or self._project.is_whole
 
     def try_out(self, config: Mapping[str, Any] | None) -> Trial:
         """Whether a round under this config could be done here. None: as it is configured here."""
@@ -243,15 +243,12 @@ class DeviceApp:
     def _tried(self, config: Mapping[str, Any] | None) -> Trial:
         if self._app is None:
             self._app = self._loaded()
-        if self._app is not self._handler and not self._has_flow():
+        if self._app is not self._handler and not self._project.is_whole:
             return Trial()  # it loads its model and data by itself
         if config is not None and self._adjust is not None:
             config = self._adjust(dict(config))
         found = self._handler.trainer.try_out(config)
         return Trial(contract=found)
-
-    def _has_flow(self) -> bool:
-        return all(self._project.call(kind) is not None for kind in ("model", "data"))
 
     def forget_data(self) -> None:
         """Load the data anew when it is needed next."""

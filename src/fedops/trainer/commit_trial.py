@@ -48,7 +48,8 @@ def try_commit(
     if takes and model is not None:
         adapter.set_tensors({**adapter.get_tensors(), **model})
     metrics = _evaluated(adapter, data, training)
-    examples = min(training.batch, data.examples) if trains else 0
+    # A command has been run up to its first step, and trains on all of its data or on none.
+    examples = min(training.batch, data.examples) if trains and not project.config.script else 0
     if examples:
         try:
             training(examples)

@@ -31,6 +31,10 @@ logger = logging.getLogger("fedops.explain")
 
 #: Of a picture that leaves the device: what a record may hold, less what base64 adds.
 PICTURE_BYTES = 180_000
+OF_A_COMMAND = (
+    "a model that the app's own command trains cannot be explained: it lives in the"
+    " command's process"
+)
 _WITHOUT = " (or do without explanations: xai.enabled = false)"
 
 
@@ -60,6 +64,8 @@ def explainer_for(
     """
     from fedops.explain.service.start import open_explainer
 
+    if config.script is not None:
+        raise Invalid(f"[xai] {OF_A_COMMAND}{_WITHOUT}")
     try:
         return open_explainer(
             config.xai,

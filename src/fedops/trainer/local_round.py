@@ -32,11 +32,17 @@ from fedops.core.errors import Forbidden, Invalid
 from fedops.core.seeds import client_seed
 from fedops.core.states import ProcessStatus
 from fedops.failpoints import reached
-from fedops.scalize.adapter.protocol import ModelAdapter, OnAccelerator, TrainContext, WarmsUp
+from fedops.scalize.adapter.protocol import (
+    ModelAdapter,
+    OnAccelerator,
+    TrainContext,
+    WarmsUp,
+)
 from fedops.scalize.flow.datasets import DataSplit
 from fedops.storage.tensors import Tensors
 from fedops.trainer.checkpoint_restore import restore
 from fedops.trainer.device_context import Device, RoundMoment
+from fedops.trainer.kept_state import KeptState
 from fedops.trainer.readiness import explain_missing, known_count, load_batch
 
 logger = logging.getLogger("fedops.training")
@@ -74,18 +80,16 @@ class LocalUpdate:
 
 @dataclass
 class _Warm:
-    """A model that stays loaded, and what its tensors were at first."""
+    """A model that stays loaded, and what a run begins with on this device."""
 
     key: str
     adapter: ModelAdapter
-    initial: Tensors  #: of the tensors that stay on the device
+    kept: KeptState
 
     @classmethod
     def build(cls, key: str, project: ClientProject, seed: int) -> _Warm:
         adapter = project.make_adapter(seed)
-        names = _local_names(adapter)
-        tensors = adapter.get_tensors() if names else {}
-        return cls(key, adapter, {name: tensors[name] for name in names})
+        return cls(key, adapter, KeptState.of(adapter))
 
 
 @dataclass
@@ -213,7 +217,10 @@ class LocalTrainer:
             self._device.explanations.prepare(project.config, adapter, data)
         except (Invalid, Forbidden) as error:
             raise CannotTakePart(str(error)) from None
-        first = {**received, **self._own_state(order, order.round - trains)}
+        assert self._warm is not None
+        memory, before = self._device.memory, order.round - trains
+        own = self._warm.kept.restore(adapter, memory, order.task, order.run_id, before)
+        first = {**received, **own}
         adapter.set_tensors(first)
         return _Work(order, project.config, adapter, data, received, first)
 
@@ -250,26 +257,6 @@ class LocalTrainer:
             logger.warning("%s", used.problem)
             report.event("accelerator_replaced", used.problem)
         self._said = used.problem
-
-    def _own_state(self, order: TrainingOrder, after_round: int) -> Tensors:
-        """The tensors that stay on the device, as ``after_round`` of this run left them."""
-        assert self._warm is not None
-        if not self._warm.initial:
-            return {}
-        memory = self._device.memory
-        state = memory.load_state(order.run_id, after_round + 1)
-        if state is None or not _fits(state, self._warm.initial):
-            state = self._state_of_earlier_runs(order.task)
-            memory.save_state(order.run_id, after_round, state)
-        return {name: state[name] for name in self._warm.initial}
-
-    def _state_of_earlier_runs(self, task: str) -> Tensors:
-        assert self._warm is not None
-        initial = self._warm.initial
-        for tensors in self._device.memory.load_checkpoint(task):
-            if _fits(tensors, initial):
-                return {name: tensors[name] for name in initial}
-        return initial
 
     # --- the work --------------------------------------------------------------------------------
 
@@ -328,10 +315,8 @@ class LocalTrainer:
 
     def _keep(self, order: TrainingOrder, tensors: Tensors) -> None:
         assert self._warm is not None
-        memory = self._device.memory
-        if self._warm.initial:
-            own = {name: tensors[name] for name in self._warm.initial}
-            memory.save_state(order.run_id, order.round, own)
+        memory, warm = self._device.memory, self._warm
+        warm.kept.keep(warm.adapter, tensors, memory, order.run_id, order.round)
         memory.save_checkpoint(order.task, order.run_id, order.round, tensors)
 
     # --- saying so -------------------------------------------------------------------------------
@@ -364,17 +349,6 @@ def _within_limits(metrics: Mapping[str, float]) -> dict[str, float]:
             MAX_METRIC,
         )
     return kept
-
-
-def _local_names(adapter: ModelAdapter) -> list[str]:
-    return [s.name for s in adapter.contract.parameters if s.rule is ExchangeRule.LOCAL]
-
-
-def _fits(state: Tensors, wanted: Tensors) -> bool:
-    return all(
-        name in state and (state[name].shape, state[name].dtype) == (array.shape, array.dtype)
-        for name, array in wanted.items()
-    )
 
 
 def _compare(order: TrainingOrder, adapter: ModelAdapter, data: DataSplit) -> None:

@@ -89,6 +89,7 @@ def data_places(config: Config) -> list[Path]:
     """Where the data lies, as far as the config says so."""
     named = [config.dataset.root] if config.dataset.root else []
     named += [text for text in _texts(config.data.kwargs if config.data else {}) if "/" in text]
+    named += config.script.paths.values() if config.script else []
     return [Path(text).expanduser() for text in named if "://" not in text]
 
 

@@ -18,6 +18,7 @@ from fedops.core.errors import Invalid
         ),
         ("dataset={root = '/data'}", "'dataset.root' does nothing here"),
         ("xai.output_dir=x", "'xai.output_dir' does nothing here"),
+        ("script.command=['sh']", "'script.command' does nothing here: only the app's own files"),
         ("data.path=x.csv", "'data.path' may name a file or a URL, and only the app's own files"),
         ("model={weights = 'hub/x'}", "'model.weights' may name a file or a URL"),
         (" task_id = other", "'task_id' does nothing here: the task is the one that you name"),
@@ -29,7 +30,10 @@ def test_a_run_is_not_told_what_its_devices_decide(override: str, words: str) ->
 
 
 def test_what_a_run_decides_is_its_own() -> None:
-    refuse_of_device(["num_rounds=3", "server.round.min_replies=2", "model.name=a b", "wandbx=1"])
+    own = ["num_rounds=3", "server.round.min_replies=2", "model.name=a b", "wandbx=1"]
+    refuse_of_device(own)
+    with pytest.raises(Invalid, match=r"'wandb\.use'"):  # only what is the device's
+        refuse_of_device([*own, "wandb.use=true"])
 
 
 @pytest.mark.parametrize(
@@ -39,8 +43,11 @@ def test_a_device_is_not_told_what_the_run_decides(override: str) -> None:
     key = override.partition("=")[0]
     with pytest.raises(Invalid, match=f"'{key}' does nothing on a device: .*--set {key}=") as error:
         refuse_of_run(["dataset.root=/data", override])
-    assert "'dataset', 'resources', 'wandb', 'xai', 'server.url'" in str(error.value)
+    assert "may override 'dataset', 'resources', 'script.examples'" in str(error.value)
 
 
 def test_what_a_device_decides_is_its_own() -> None:
-    refuse_of_run(["dataset.partition.index=1", "xai.enabled=false", "wandb.use=true", "task_id=x"])
+    own = ["dataset.partition.index=1", "xai.enabled=false", "wandb.use=true", "task_id=x"]
+    refuse_of_run(own)
+    with pytest.raises(Invalid, match="'num_rounds' does nothing"):  # only what is the run's
+        refuse_of_run([*own, "num_rounds=4"])

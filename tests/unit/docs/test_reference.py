@@ -76,7 +76,7 @@ def test_commands_that_a_page_shows_exist(page: Path) -> None:
     about = {section.splitlines()[0]: section for section in sections}
     for block in re.findall(r"^```(?:console|bash)\n(.*?)^```", page.read_text(), re.S | re.M):
         for line in re.findall(r"^(?:\$ )?(fedops .*)", block.replace("\\\n", " "), re.M):
-            words = line.split("#")[0].split()
+            words = line.split("#")[0].partition(" -- ")[0].split()  # behind it is another command
             command = " ".join(words[:2])
             for word in itertools.takewhile(lambda word: word[0] != "-", words[2:]):
                 if any(other.startswith(f"{command} ") for other in about):

@@ -19,6 +19,7 @@ from fedops.core.suggestions import comma_list
 from fedops.scalize.adapter.protocol import ModelAdapter
 from fedops.scalize.flow.project import Project
 from fedops.storage import tensors
+from fedops.trainer.explanations import OF_A_COMMAND
 
 app = options.single()
 
@@ -78,6 +79,8 @@ def _explained(
     from fedops.explain.service.start import open_explainer
 
     config = project.config
+    if config.script is not None:
+        raise Invalid(OF_A_COMMAND)
     adapter = project.make_adapter(config.random_seed)
     notes = _load(adapter, weights)
     data = project.load_data()

@@ -71,6 +71,8 @@ DEFAULT_TEXT = """\
 # task = ""               # whose model; "": the task that the device takes part in
 # alias = "serving"       # which version: the one that this alias names
 
+[script.paths]             # where {data} and the like in an app's own command are, such as data = "/srv/data"
+
 [network]
 # proxy = ""              # to the server: http://, https:// or socks5://HOST:PORT, or "environment"
 """
@@ -134,6 +136,22 @@ class Serving(_Section):
         return self
 
 
+class Script(_Section):
+    """What the paths in an app's own command stand for on this device, by their names in braces."""
+
+    paths: dict[Annotated[str, Field(pattern=r"^\w{1,64}$")], str] = Field(
+        default_factory=dict, max_length=100
+    )
+
+    @field_validator("paths")
+    @classmethod
+    def _are_whole(cls, paths: dict[str, str]) -> dict[str, str]:
+        for name, place in paths.items():
+            if not Path(place).expanduser().is_absolute():
+                raise ValueError(f"{name} = '{place}' must be a whole path, such as /srv/data")
+        return paths
+
+
 class Network(_Section):
     proxy: str = ""
 
@@ -165,6 +183,7 @@ class DeviceConfig(_Section):
     conditions: Conditions = Conditions()
     deploy: Deploy = Deploy()
     serving: Serving = Serving()
+    script: Script = Script()
     network: Network = Network()
 
     def bound(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -197,6 +216,8 @@ class DeviceConfig(_Section):
             found.append(f"resources.accelerator={json.dumps(limits.accelerator)}")
         if limits.accelerator_memory_mb:
             found.append(f"resources.accelerator_memory_mb={limits.accelerator_memory_mb}")
+        for name, place in self.script.paths.items():
+            found.append(f"script.paths.{name}={json.dumps(place, ensure_ascii=False)}")
         return found
 
     def may_leave(self, kind: RecordKind) -> bool:

@@ -224,3 +224,19 @@ class WarmsUp(Protocol):
     def warm_up(self) -> None:
         """Do at the start of a device what the first training would do first. The model stays as it is."""
         ...
+
+
+@runtime_checkable
+class KeepsState(Protocol):
+    """An adapter with numbers beside the model that go on from round to round on this device.
+
+    They are kept by run and round, so that a repeated round begins with those that it began with before.
+    """
+
+    def device_state(self) -> Tensors:
+        """As they are now. At first: as a device's first round of a run begins with them."""
+        ...
+
+    def set_device_state(self, state: Tensors) -> None:
+        """As an earlier round left them."""
+        ...

@@ -14,7 +14,7 @@ import tomli_w
 from fedops.config.loading import read_toml
 from fedops.core.errors import Invalid
 from fedops.core.redaction import redact
-from fedops.scalize.discovery.source_files import python_files
+from fedops.scalize.discovery.source.source_files import python_files
 from fedops.scalize.flow.manifest import Manifest, read_manifest
 from fedops.scalize.observing.notebooks import SUFFIX, without_outputs
 

@@ -27,6 +27,11 @@ _LABELS = ("label", "labels", "y", "target", "targets", "fine_label")
 _WORKS = (
     "--format onnx takes PyTorch, Transformers, scikit-learn, and Keras with KERAS_BACKEND=torch"
 )
+_OF_A_COMMAND = (
+    "the model of an app that is trained by its own command cannot be exported here: only the"
+    " command makes it;"
+    " load the version into it with safetensors.torch.load_model and export it in the script's own way"
+)
 
 
 class Export:
@@ -47,7 +52,10 @@ class Export:
             self.report.path, self.report.ok = str(out), True
         except FedOpsError as error:
             self.report.problems.append(error.message)
-        except (Exception, SystemExit) as error:
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # an app's code may raise anything, or end the process
             folder = Path(self._asked.app_dir)
             self.report.problems.append(
                 f"the export failed: {import_advice(error, [folder, folder.parent])}"
@@ -59,6 +67,8 @@ class Export:
     def _write(self, path: Path) -> None:
         weights = load(Path(self._asked.weights).resolve())
         project = Project.open(Path(self._asked.app_dir), self._asked.overrides)
+        if project.config.script is not None:
+            raise Invalid(_OF_A_COMMAND)
         adapter = project.make_adapter(project.config.random_seed)
         self._fill(adapter, weights)
         x = self._inputs(project)

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from fedops.config.loading import parse_section, read_toml
-from fedops.config.schema import Section
+from fedops.config.sections import Section
 from fedops.core.errors import Invalid
 
 

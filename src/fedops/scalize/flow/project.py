@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
 from fedops.config.loading import load_config, parse_config
-from fedops.config.overrides import apply_overrides, is_of_device
+from fedops.config.overrides import apply_overrides, is_of_device, of_script
 from fedops.config.schema import Config
 from fedops.core.errors import Invalid
 from fedops.scalize.adapter.lookup import find_adapter
@@ -30,6 +30,12 @@ from fedops.scalize.flow.network_config import (
     keep_own_files,
     merge_owned,
     trust_of_server,
+)
+from fedops.scalize.flow.script_flow import (
+    describe_script,
+    make_script_adapter,
+    script_key,
+    script_split,
 )
 from fedops.scalize.flow.signature_binding import Lazy, StepCall
 from fedops.scalize.flow.step_resolution import make_call, make_part
@@ -65,7 +71,9 @@ class Project:
             Invalid: with everything that is wrong in the file that is wrong.
         """
         manifest = read_manifest(app_dir)
-        config = apply_overrides(load_config(manifest.config_file), overrides)
+        config = load_config(manifest.config_file)
+        overrides = [text for text in overrides if config.script or not of_script(text)]
+        config = apply_overrides(config, overrides)
         return cls(manifest, config, config, tuple(overrides))
 
     @property
@@ -94,7 +102,12 @@ class Project:
         return dataclasses.replace(self, config=config, trust=trust)
 
     def make_adapter(self, seed: int) -> ModelAdapter:
-        """Build the model, initialised by ``seed``, and the adapter around it."""
+        """Build the model, initialised by ``seed``, and the adapter around it.
+
+        A script's model is the one that was observed, whatever the seed: nothing of the script is run.
+        """
+        if self.config.script is not None:
+            return make_script_adapter(self.manifest, self.config)
         call = self._require("model")
         options = self._options()
         with kept_random_state():
@@ -117,17 +130,24 @@ class Project:
         Raises:
             Invalid: the step failed or returned nothing usable, or the device has no example.
         """
-        call = self._require("data")
         self._check_partition()
-        key = self._data_key(call)
-        if key not in self._loaded:
-            self._loaded.clear()
-            self._loaded[key] = self._split(call)
-        return self._loaded[key]
+        if self.config.script is not None:
+            return self._kept(json.dumps(script_key(self.config)), self._split_of_script)
+        call = self._require("data")
+        return self._kept(self._data_key(call), lambda: self._split(call))
 
     def forget_data(self) -> None:
         """The next ``load_data`` loads anew: what the data lies in has changed."""
         self._loaded.clear()
+
+    def _kept(self, key: str, load: Callable[[], DataSplit]) -> DataSplit:
+        if key not in self._loaded:
+            self._loaded.clear()
+            self._loaded[key] = load()
+        return self._loaded[key]
+
+    def _split_of_script(self) -> DataSplit:
+        return script_split(make_script_adapter(self.manifest, self.config), self._dataset_name)
 
     def load_validation_data(self) -> tuple[Any, str] | None:
         """The server's validation data and the name of its data set.
@@ -142,14 +162,24 @@ class Project:
 
     def describe(self) -> list[str]:
         """One line per step: what is called, and what it gets."""
+        if self.config.script is not None:
+            return describe_script(self.manifest, self.config)
         lines = [self._require(kind).explain() for kind in ("data", "model")]
         for kind, without in _WITHOUT.items():
             call = self.call(kind)
             lines.append(call.explain() if call else without)
         return lines
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether FedOps itself can make the model and load the data: by steps, or the command."""
+        whole = all(self.call(kind) is not None for kind in ("model", "data"))
+        return whole or self.config.script is not None
+
     def call(self, kind: str) -> StepCall | None:
-        """The planned call of a step, if there is one."""
+        """The planned call of a step, if there is one. A script has none."""
+        if self.config.script is not None:
+            return None
         return make_call(kind, self.manifest, self.config, self.trust)
 
     def _require(self, kind: str) -> StepCall:

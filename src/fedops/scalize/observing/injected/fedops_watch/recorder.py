@@ -53,6 +53,10 @@ class Recorder:
         self._at_end_last: list[Callable[[], None]] = []
         self._began = time.monotonic()
 
+    def may_end(self) -> bool:
+        """Whether a limit of passes or steps counts by now."""
+        return bool(time.monotonic() - self._began >= self.job.earliest_end)
+
     def claim(self) -> bool:
         """Before the first step or fit: whether it is this process that counts. Another leaves a mark."""
         if self.claimed:

@@ -103,6 +103,7 @@ def _model(owner: Owner) -> dict[str, Any]:
         "steps": owner.steps,
         "first_step": owner.first_step,
         "last_step": owner.last_step,
+        "put_in": owner.state,
     }
 
 

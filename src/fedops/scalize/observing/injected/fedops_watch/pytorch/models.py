@@ -26,6 +26,8 @@ class Owner:
         self.parameters: set[int] = {id(one) for one in module.parameters()}
         #: As training first saw it, on the CPU: a copy of ours, or views of the file that was put in.
         self.start: dict[str, Any] = {}
+        #: Which of the states that forwards in training saw that was, from 1.
+        self.state = 1
         #: Whether the first backward was seen and what it used compared with ``start``.
         self.proved = False
         self.where = ""
@@ -49,12 +51,12 @@ class Owner:
         return {name: tensor.detach().cpu().clone() for name, tensor in self.named().items()}
 
 
-def living(base: Any) -> list[Any]:
-    """All modules that live, by the class of modules."""
+def living(base: Any, having: str = "_modules") -> list[Any]:
+    """All modules that live, by the class of modules; or others that have an attribute of their own."""
     # Never isinstance: it asks proxies for their class, and lazy ones run code then.
     everything = gc.get_objects()
     kinds = {kind for kind in set(map(type, everything)) if issubclass(kind, base)}
-    return [one for one in everything if type(one) in kinds and "_modules" in vars(one)]
+    return [one for one in everything if type(one) in kinds and having in vars(one)]
 
 
 def named_tensors(module: Any) -> Iterator[tuple[str, Any, bool]]:

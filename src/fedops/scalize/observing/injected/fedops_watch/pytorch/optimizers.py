@@ -130,7 +130,8 @@ class Optimizers:
             owner.where = owner.where or made.where
         self._result.stepped(made.owners)
         self._loaders.stepped()
-        if self._recorder.job.steps and self.steps >= self._recorder.job.steps:
+        enough = self._recorder.job.steps and self.steps >= self._recorder.job.steps
+        if enough and self._recorder.may_end():
             self._end.end("steps")
 
     def _owners_of(self, made: Made) -> list[Owner]:

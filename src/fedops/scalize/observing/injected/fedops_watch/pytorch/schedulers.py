@@ -77,7 +77,7 @@ class Schedulers:
         """Before training: bring every scheduler to where the earlier rounds left off."""
         if not self._wanted or self._base is None:
             return
-        every = living(self._base)
+        every = living(self._base, "optimizer")
         inner = {id(part) for one in every for part in getattr(one, "_schedulers", [])}
         for scheduler in every:
             if id(scheduler) not in inner:

@@ -80,6 +80,7 @@ class Names:
         self._package = module if is_package else module.rpartition(".")[0]
         self.imported: set[str] = set()
         self.known: dict[str, str] = {}
+        self.stars: list[str] = []  #: modules of which all names are imported
         for node in ast.walk(tree):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 self._add(node)
@@ -89,6 +90,9 @@ class Names:
 
     def _add(self, node: ast.Import | ast.ImportFrom) -> None:
         for alias in node.names:
+            if alias.name == "*" and isinstance(node, ast.ImportFrom):
+                self.stars.append(self._origin(node))
+                continue
             if isinstance(node, ast.Import):
                 whole = alias.name if alias.asname else alias.name.partition(".")[0]
                 dotted = alias.name
@@ -188,17 +192,34 @@ def _gives(node: ast.FunctionDef, names: Names) -> Iterator[str]:
     """What is returned: names of the calls in ``return f(...)``, also by way of a variable."""
     made: dict[str, str] = {}
     for inner in ast.walk(node):
-        if isinstance(inner, ast.Assign) and isinstance(inner.value, ast.Call):
+        value = _unwrapped(inner.value, names) if isinstance(inner, ast.Assign) else None
+        if isinstance(inner, ast.Assign) and isinstance(value, ast.Call):
             for target in inner.targets:
                 if isinstance(target, ast.Name):
-                    made.setdefault(target.id, names.dotted(inner.value.func))
+                    made.setdefault(target.id, names.dotted(value.func))
     for inner in ast.walk(node):
-        if not isinstance(inner, ast.Return):
-            continue
-        if isinstance(inner.value, ast.Call):
-            yield names.dotted(inner.value.func)
-        elif isinstance(inner.value, ast.Name):
-            yield made.get(inner.value.id, "")
+        given = _unwrapped(inner.value, names) if isinstance(inner, ast.Return) else None
+        if isinstance(given, ast.Call):
+            yield names.dotted(given.func)
+        elif isinstance(given, ast.Name):
+            yield made.get(given.id, "")
+
+
+#: Methods of a model that give it back, and functions that wrap one.
+_GIVES_ITSELF = {"to", "cuda", "cpu", "eval", "train", "float", "double", "half", "requires_grad_"}
+_WRAPS = {"torch.compile", "torch.nn.DataParallel", "torch.jit.script"}
+
+
+def _unwrapped(node: ast.expr | None, names: Names) -> ast.expr | None:
+    """``make()`` in ``make().to(device)``, and ``model`` in ``torch.compile(model)``."""
+    while isinstance(node, ast.Call):
+        if isinstance(node.func, ast.Attribute) and node.func.attr in _GIVES_ITSELF:
+            node = node.func.value
+        elif node.args and names.dotted(node.func) in _WRAPS:
+            node = node.args[0]
+        else:
+            break
+    return node
 
 
 def plain_value(node: ast.expr | None) -> Any:

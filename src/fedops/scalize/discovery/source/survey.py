@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fedops.scalize.discovery.definitions import (
+from fedops.scalize.discovery.source.definitions import (
     Call,
     Class,
     Function,
@@ -18,7 +18,8 @@ from fedops.scalize.discovery.definitions import (
     plain_fields,
     plain_value,
 )
-from fedops.scalize.discovery.source_files import (
+from fedops.scalize.discovery.source.files_read import Source, follow_stars
+from fedops.scalize.discovery.source.source_files import (
     _LIMIT,
     _SKIPPED,
     import_root,
@@ -50,6 +51,8 @@ class Survey:
     settings_files: set[str] = field(default_factory=set)
     busy: dict[str, int] = field(default_factory=dict)  #: modules that do work when imported: line
     unreadable: list[str] = field(default_factory=list)  #: one line a file
+    #: Every file that could be read, also those whose names cannot be imported.
+    sources: list[Source] = field(default_factory=list)
 
     def subclasses(self, *bases: str) -> list[Class]:
         """The classes that derive from one of ``bases``, also by way of each other."""
@@ -59,6 +62,12 @@ class Survey:
             if {c.target for c in found} <= known:
                 return found
             known |= {c.target for c in found}
+
+    def real_name(self, name: str) -> str:
+        """Where a name is defined that packages hand on (``from .registry import make``)."""
+        for _ in range(10):  # more is a circle
+            name = self.exported.get(name, name)
+        return name
 
     def calls_of(self, target: str) -> list[Call]:
         return [call for call in self.calls if call.target == target]
@@ -84,19 +93,17 @@ def analyse_project(project: Path) -> Survey:
     """Look at every Python file under ``project``."""
     root = import_root(project)
     seen = Survey(project=project, root=root)
-    for file in python_files(project)[:_LIMIT]:
-        _look_at(seen, file)
+    files = [read for file in python_files(project)[:_LIMIT] if (read := _read(seen, file))]
+    follow_stars([source.names for source in seen.sources])
+    for source, file in files:
+        _look_at(seen, source, file)
     _follow_reexports(seen)
     return seen
 
 
 def _follow_reexports(seen: Survey) -> None:
     """Names that a package hands on (``from .registry import make`` in its ``__init__``) where they are."""
-
-    def real(name: str) -> str:
-        for _ in range(10):  # more is a circle
-            name = seen.exported.get(name, name)
-        return name
+    real = seen.real_name
 
     def all_real(names: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(map(real, names))
@@ -107,23 +114,29 @@ def _follow_reexports(seen: Survey) -> None:
     seen.made = {variable: real(name) for variable, name in seen.made.items()}
 
 
-def _look_at(seen: Survey, file: Path) -> None:
-    module = module_name(file, seen.root)
+def _read(seen: Survey, file: Path) -> tuple[Source, Path] | None:
+    """A file's syntax; None, and a line in ``unreadable``, where it has none."""
+    path = file.relative_to(seen.project).as_posix()
     try:
         tree = ast.parse(file.read_bytes(), str(file))
     except (SyntaxError, ValueError, OSError) as error:
-        line = getattr(error, "lineno", None) or 1
-        seen.unreadable.append(f"{file.relative_to(seen.project)}:{line}: {error}")
-        return
-    if module is None:
-        return
-    names = Names(tree, module, is_package=file.name == "__init__.py")
+        seen.unreadable.append(f"{path}:{getattr(error, 'lineno', None) or 1}: {error}")
+        return None
+    module = module_name(file, seen.root)
+    names = Names(tree, module or path, is_package=file.name == "__init__.py")
+    source = Source(path, tree, names)
+    seen.sources.append(source)
+    return (source, file) if module else None
+
+
+def _look_at(seen: Survey, source: Source, file: Path) -> None:
+    tree, names = source.tree, source.names
     seen.imports |= names.imported
     if file.name == "__init__.py":
-        seen.exported |= {f"{module}.{name}": dotted for name, dotted in names.known.items()}
+        seen.exported |= {f"{names.module}.{name}": dotted for name, dotted in names.known.items()}
     _collect_definitions(seen, tree, names, file)
     _collect_calls(seen, tree, names)
-    _collect_values(seen, tree, module)
+    _collect_values(seen, tree, names.module)
     _collect_files(seen, tree, file)
 
 
@@ -169,8 +182,8 @@ def _collect_values(seen: Survey, tree: ast.Module, module: str) -> None:
             target, value = node.targets[0], plain_value(node.value)
             if isinstance(target, ast.Name) and value is not None:
                 seen.constants[target.id] = value
-        if _does_work(node):
-            seen.busy.setdefault(module, node.lineno)
+        if (line := _works_at(node)) is not None:
+            seen.busy.setdefault(module, line)
 
 
 def _collect_files(seen: Survey, tree: ast.Module, file: Path) -> None:
@@ -182,8 +195,17 @@ def _collect_files(seen: Survey, tree: ast.Module, file: Path) -> None:
                 seen.settings_files.add(path.relative_to(seen.project).as_posix())
 
 
+def _works_at(node: ast.stmt) -> int | None:
+    """The line at which a statement at the top of a module trains rather than defines, if it does."""
+    if isinstance(node, ast.If) and "__name__" in ast.unparse(node.test):
+        return None
+    if isinstance(node, ast.Try | ast.With | ast.If):
+        lines = (_works_at(inner) for inner in node.body)
+        return next((line for line in lines if line is not None), None)
+    return node.lineno if _does_work(node) else None
+
+
 def _does_work(node: ast.stmt) -> bool:
-    """Whether a statement at the top of a module looks like training rather than defining."""
     if isinstance(node, ast.For | ast.While):
         return True
     called = node.value if isinstance(node, ast.Expr | ast.Assign) else None
