@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from fedops.flower.app_check import BeforeATask
+from fedops.flower.checks.app_check import BeforeATask
 from fedops.flower.trial.plain_check import is_plain
 from fedops.flower.trial.plain_check import main as check_plain
 from fedops.scalize.check.check_process import main as check_project
