@@ -324,12 +324,13 @@ def settings_page() -> str:
         NOTE,
         "You can set these environment variables. An option on the command line takes precedence.\n",
     ]
-    for model in vars(settings).values():
-        if (
-            not (inspect.isclass(model) and issubclass(model, BaseSettings))
-            or model is BaseSettings
-        ):
-            continue
+    models: list[type[BaseSettings]] = [
+        settings.ServerSettings,
+        settings.ClientSettings,
+        settings.CliSettings,
+        settings.AppSettings,
+    ]
+    for model in models:
         prefix = str(model.model_config.get("env_prefix", ""))
         title = _first_line(model).removeprefix("Of ").partition(".")[0]
         parts.append(f"## {title[:1].upper()}{title[1:]}\n")

@@ -8,7 +8,6 @@ noted.
 from __future__ import annotations
 
 import json
-import logging
 import os
 import re
 import sys
@@ -16,12 +15,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from fedops.core.contracts.confinement import Confinement
 from fedops.core.errors import FedOpsError, Invalid
 from fedops.flower.app_check import InARun
+from fedops.flower.check_question import read_question
 from fedops.flower.components import load_client_app, load_server_app
 from fedops.flower.config_check import (
-    NICE,
     WRONG_VALUES,
     NoData,
     anywhere,
@@ -30,9 +28,6 @@ from fedops.flower.config_check import (
     is_certain,
 )
 from fedops.flower.flower_table import FlowerTable
-from fedops.platforms.processes import lower_priority
-from fedops.processes.confining import confine
-from fedops.processes.spawn import die_with_parent
 from fedops.scalize.adapter.protocol import ModelAdapter
 from fedops.scalize.check.check_process import Examination
 from fedops.scalize.flow.datasets import DataSplit
@@ -59,7 +54,10 @@ class DataIfAny(Project):
     def load_data(self) -> DataSplit:
         try:
             return super().load_data()
-        except (Exception, SystemExit) as error:
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # an app's code may raise anything, or end the process
             raise NoData(str(error)) from error
 
 
@@ -86,7 +84,10 @@ class CommitExamination(Examination):
         """The report: ``problems`` that are certain, and ``notes`` on what could not be told."""
         try:
             self._examine()
-        except (Exception, SystemExit) as error:
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # an app's code may raise anything, or end the process
             self._judge(error)
         self.report["ok"] = not self.report["problems"]
         self._keep(self.report)
@@ -179,14 +180,7 @@ class CommitExamination(Examination):
 
 def main(question: str, answer: str) -> None:
     """Examine what the file ``question`` names, and write the report into the file ``answer``."""
-    asked = json.loads(Path(question).read_text(encoding="utf-8"))
-    held = asked.get("confinement")
-    said = confine(Confinement.model_validate(held) if held else None)
-    die_with_parent()
-    lower_priority(NICE)
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
-    logging.info("%s", said)
-    sys.argv = sys.argv[:1]  # an app that reads its command line when imported finds it empty
+    asked = read_question(question)
 
     def keep(report: dict[str, Any]) -> None:
         write_atomic(Path(answer), json.dumps(report).encode(), 0o600, durable=False)

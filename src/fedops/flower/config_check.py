@@ -15,23 +15,18 @@ from typing import Any
 
 from fedops.algorithms.selection.registry import make_selector
 from fedops.config.schema import Config, Xai
-from fedops.core.contracts.confinement import Confinement
 from fedops.core.errors import Forbidden, Invalid
 from fedops.core.suggestions import comma_list, did_you_mean
 from fedops.engine.scoring.scoring_plan import require_contribution
+from fedops.flower.check_question import read_question
 from fedops.flower.strategies.strategy_check import require_suitable
 from fedops.flower.strategies.strategy_factory import make_strategy
-from fedops.platforms.processes import lower_priority
-from fedops.processes.confining import confine
-from fedops.processes.spawn import die_with_parent
 from fedops.scalize.adapter.protocol import ModelAdapter
 from fedops.scalize.flow.datasets import DataSplit
 from fedops.scalize.flow.manifest import make_importable
 from fedops.scalize.flow.project import Project
 from fedops.scalize.flow.script_flow import refuse_unused
 
-#: How much lower its priority is than the Server Manager's.
-NICE = 10
 #: What an app's own code raises when it is given wrong values, on whichever machine.
 WRONG_VALUES = (TypeError, ValueError, KeyError, AttributeError, IndexError, AssertionError)
 _INSTALL = ("No module named", "ImportError", "is not installed", "pip install")
@@ -137,14 +132,7 @@ def check_layer(config: Config, adapter: ModelAdapter) -> None:
 
 def main(question: str, answer: str) -> None:
     """Judge what the file ``question`` asks for, and write the judgement into the file ``answer``."""
-    asked = json.loads(Path(question).read_text(encoding="utf-8"))
-    held = asked.get("confinement")
-    said = confine(Confinement.model_validate(held) if held else None)
-    die_with_parent()
-    lower_priority(NICE)
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
-    sys.argv = sys.argv[:1]  # an app that reads its command line when imported finds it empty
-    logging.info("%s", said)
+    asked = read_question(question)
     only_strategy = bool(asked["only_strategy"])
     found = problem_of(Path(asked["app_dir"]), asked["config"], only_strategy=only_strategy)
     Path(answer).write_text(json.dumps({"problem": found}), encoding="utf-8")

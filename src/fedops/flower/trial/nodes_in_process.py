@@ -9,23 +9,18 @@ from __future__ import annotations
 import threading
 import time
 import traceback
-import uuid
 from collections.abc import Callable, Iterable, Sequence
 from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any
 
-from flwr.app import DEFAULT_TTL, Error, Message, RecordDict
-from flwr.serverapp import Grid
+from flwr.app import Error, Message
 
 from fedops.core.errors import FedOpsError
 from fedops.flower.codec.compat import (
     APP_RAISED,
-    SERVER_NODE,
-    Run,
-    make_message,
-    run_info,
 )
+from fedops.flower.grid.run_grid import RunGrid
 from fedops.waiting import Timeout
 
 #: Answers a message. What it raises becomes an error reply.
@@ -35,16 +30,15 @@ _LOOK_SECONDS = 0.02
 _REASON = 1_000
 
 
-class NodesInProcess(Grid):
+class NodesInProcess(RunGrid):
     """Nodes ``client-0``, ``client-1`` ... in the order given, with ids from 1.
 
     ``close`` lets go of the thread that asks them.
     """
 
     def __init__(self, nodes: Sequence[Node], run_id: int = 1) -> None:
+        super().__init__(run_id)
         self._nodes = dict(enumerate(nodes, start=1))
-        self._run = run_info(run_id)
-        self._run_id = run_id
         self._replies: dict[str, Message] = {}
         #: How many messages were answered, and why others were not.
         self.answered = 0
@@ -60,13 +54,6 @@ class NodesInProcess(Grid):
 
     # --- who -------------------------------------------------------------------------------------
 
-    @property
-    def run(self) -> Run:
-        return self._run
-
-    def set_run(self, run: Run) -> None:
-        """There is one run, and the grid knows it."""
-
     def get_node_ids(self) -> list[int]:
         return list(self._nodes)
 
@@ -74,25 +61,6 @@ class NodesInProcess(Grid):
         return [SimpleNamespace(node_id=id_, registered_at=f"{id_:05}") for id_ in self._nodes]
 
     # --- messages --------------------------------------------------------------------------------
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        return make_message(
-            content,
-            run_id=self._run_id,
-            message_id="",
-            src=SERVER_NODE,
-            dst=dst_node_id,
-            group_id=group_id,
-            kind=message_type,
-            ttl=DEFAULT_TTL if ttl is None else ttl,
-        )
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         return [self._push(message) for message in messages]
@@ -110,19 +78,9 @@ class NodesInProcess(Grid):
         return self.pull_messages(ids)
 
     def _push(self, message: Message) -> str:
-        metadata, id_ = message.metadata, uuid.uuid4().hex
-        sent = make_message(
-            message.content,
-            run_id=self._run_id,
-            message_id=id_,
-            src=SERVER_NODE,
-            dst=metadata.dst_node_id,
-            group_id=metadata.group_id,
-            kind=metadata.message_type,
-            ttl=metadata.ttl,
-        )
+        sent = self.as_sent(message, message.content)
         self._asked.put(sent)
-        return id_
+        return str(sent.metadata.message_id)
 
     def _work(self) -> None:
         while (sent := self._asked.get()) is not None:
@@ -136,7 +94,10 @@ class NodesInProcess(Grid):
             return reply
         except FedOpsError as error:
             why = error.message
-        except (Exception, SystemExit) as error:
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # an app's code may raise anything, or end the process
             traceback.print_exception(error)
             why = f"{type(error).__name__}: {error}"
         self.failures.append(f"client-{node - 1}: {why[:_REASON]}")

@@ -241,14 +241,15 @@ def test_schedulers_go_on_from_round_to_round(warm: Warm) -> None:
         STEP
         + """
 scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+model(x)
 for _ in range(2):
-    epoch(optimizer); scheduler.step(); print(scheduler.get_last_lr()[0])
+    epoch(optimizer); print(optimizer.param_groups[0]["lr"]); scheduler.step()
 """
     )
-    assert (run.seen.scheduler_steps, run.output.split()) == (2, ["0.05", "0.025"])
+    assert (run.seen.scheduler_steps, run.output.split()) == (2, ["0.1", "0.05"])
     assert run.seen.optimizers[0].schedulers == ["StepLR"]
     again = warm.again(run.place, model=run.folder / "v0.safetensors", scheduler_steps=2)
-    assert (again.seen.scheduler_steps, again.output.split()) == (4, ["0.0125", "0.00625"])
+    assert (again.seen.scheduler_steps, again.output.split()) == (4, ["0.025", "0.0125"])
 
 
 def test_a_strong_proximal_term_keeps_the_model_where_it_was(warm: Warm) -> None:
@@ -363,6 +364,29 @@ def test_a_part_of_the_training_data(warm: Warm) -> None:
     where = next(loader.where for loader in run.seen.loaders if loader.trains)
     again = warm.again(run.place, part=(1, 4), train_loader=where)
     assert (again.seen.examples, again.seen.passes, again.seen.notes) == (24, 3, [])
+
+
+def test_the_model_that_is_put_in_is_evaluated_and_training_is_none_the_wiser(warm: Warm) -> None:
+    run = warm.run(
+        """
+import sys
+if len(sys.argv) > 1:
+    model.eval()
+    out = model(x[:12])
+    print(loss_of(out, y[:12]).item(), (out.argmax(1) == y[:12]).float().mean().item())
+"""
+        + LOOP
+    )
+    loss, accuracy = map(float, warm.again(run.place, ["first"]).output.split())
+    again = warm.again(run.place, model=run.folder / "v0.safetensors", evaluate=True)
+    assert again.seen.evaluated_examples == 12
+    assert again.seen.evaluated["loss"] == pytest.approx(loss, rel=1e-5)
+    assert again.seen.evaluated["accuracy"] == pytest.approx(accuracy)
+    assert same(again.tensors("result"), run.tensors("result"))
+    assert again.seen.notes == []
+    alone = warm.again(run.place, model=run.folder / "v0.safetensors", evaluate_only=True)
+    assert (alone.seen.ended, alone.seen.steps) == ("evaluated", 0)
+    assert alone.seen.evaluated == again.seen.evaluated
 
 
 def test_a_failure_after_training_leaves_the_result(warm: Warm) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, Callable
 
 from fedops_watch import places
+from fedops_watch.ending import Ending
 from fedops_watch.pytorch.loaders import Loaders
 from fedops_watch.pytorch.put_in import PutIn
 from fedops_watch.recorder import Recorder
@@ -16,10 +17,14 @@ _MOST = 256
 
 
 class Backward:
-    def __init__(self, torch: Any, recorder: Recorder, put_in: PutIn, loaders: Loaders) -> None:
-        self._torch, self._recorder = torch, recorder
+    def __init__(
+        self, torch: Any, recorder: Recorder, end: Ending, put_in: PutIn, loaders: Loaders
+    ) -> None:
+        self._torch, self._recorder, self._end = torch, recorder, end
         self._put_in, self._loaders = put_in, loaders
         self._inside = False
+        #: Called with the first loss whose training a model was seen to be put into.
+        self.on_first: Callable[[Any], None] = lambda root: None
         self.calls = 0
         self.scaled = False
         self._first: float | None = None
@@ -49,11 +54,19 @@ class Backward:
     def _before(self, tensors: Any) -> None:
         root = tensors[0] if isinstance(tensors, (list, tuple)) and tensors else tensors
         if self._put_in.armed:
-            self._put_in.prove(root)
+            self._prove(root)
         self.calls += 1
         self._loaders.used()
         if root.numel() == 1:
             self._lose(root)
+
+    def _prove(self, root: Any) -> None:
+        self._put_in.prove(root)
+        if not self._put_in.armed:
+            shielded(self.on_first)(root)
+            if self._recorder.job.evaluate_only:
+                self._recorder.claim()
+                self._end.end("evaluated")
 
     def _lose(self, root: Any) -> None:
         self._last = root.detach()

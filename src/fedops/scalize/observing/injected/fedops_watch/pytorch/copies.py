@@ -47,15 +47,15 @@ class Copies:
             if tensor.requires_grad  # a forward changes buffers
         )
 
-    def look_for_tensors(self, owner: Owner, twins: list[Any], ours: set[int]) -> None:
+    def look_for_tensors(self, owner: Owner, twins: list[Any], ours: list[Any]) -> None:
         """Copies outside of any module: remembered weakly, and told of if they are still there later.
 
-        ``ours``: the identities of copies that we made.
+        ``ours``: copies that we made.
         """
         telling = self._telling(owner)
         known = {id(t) for m in [owner.module, *twins] for _, t, _ in named_tensors(m)}
-        known.update(ours)
         places = {tensor.data_ptr() for tensors in telling.values() for tensor in tensors}
+        places.update(tensor.data_ptr() for tensor in ours)
         kinds = (self._torch.Tensor, self._torch.nn.Parameter)
         for one in gc.get_objects():
             if type(one) not in kinds or id(one) in known:

@@ -9,6 +9,7 @@ from fedops_watch.ending import Ending
 from fedops_watch.pytorch.answer import Answer
 from fedops_watch.pytorch.backward import Backward
 from fedops_watch.pytorch.copies import Copies
+from fedops_watch.pytorch.evaluating import Evaluating
 from fedops_watch.pytorch.loaders import Loaders
 from fedops_watch.pytorch.models import Models
 from fedops_watch.pytorch.optimizers import Optimizers
@@ -32,8 +33,10 @@ def install(torch: Any, recorder: Recorder, end: Ending) -> None:
     loaders = Loaders(torch, recorder, end, result)
     optimizers = Optimizers(torch, recorder, end, models, put_in, result, loaders)
     schedulers.on_seen = optimizers.schedule
-    backward = Backward(torch, recorder, put_in, loaders)
-    for part in (optimizers, schedulers, loaders, backward, result):
+    backward = Backward(torch, recorder, end, put_in, loaders)
+    evaluating = Evaluating(torch, recorder, models, loaders)
+    put_in.on_put, backward.on_first = evaluating.follow, evaluating.first_backward
+    for part in (optimizers, schedulers, loaders, backward, result, evaluating):
         part.install()
     recorder.at_end(
         Answer(recorder, models, put_in, optimizers, schedulers, loaders, backward, result).fill

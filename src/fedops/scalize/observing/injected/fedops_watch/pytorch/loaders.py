@@ -54,6 +54,9 @@ class Loaders:
         self._trained: Stream | None = None
         self.examples = 0
         self.batches = 0
+        #: The newest batch, where somebody asks for it.
+        self.keeps_batch = False
+        self.batch: Any = None
 
     def install(self) -> None:
         data = self._torch.utils.data
@@ -151,6 +154,8 @@ class Loaders:
         if self._torch.is_grad_enabled():
             stream.sizes.append(size_of(batch, stream.batch_size))
             self._last = stream
+            if self.keeps_batch:
+                self.batch = batch
         else:
             stream.evaluates = True
 
@@ -163,6 +168,14 @@ class Loaders:
         self.batches += 1
         stream.trains = True
         self._trained = stream
+
+    def made(self) -> list[tuple[Any, str]]:
+        """Living loaders, with the place where each was made."""
+        return list(self._made.items())
+
+    def is_training(self, loader: Any) -> bool:
+        stream = self._by_key.get(_key(loader))
+        return stream is not None and bool(stream.sizes or stream.trains)
 
     def stepped(self) -> None:
         if self._trained is not None:

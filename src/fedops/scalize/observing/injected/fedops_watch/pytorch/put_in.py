@@ -32,6 +32,8 @@ class PutIn:
         self.held: list[Callable[[], list[Any]]] = []
         #: Distinct states of the parameters that forwards in training saw.
         self.states = 0
+        #: Told of the module whose forward a model was put in before.
+        self.on_put: Callable[[Any], None] = lambda module: None
         self._handle: Any = None
         self._armed = False
         self._inner: set[int] = set()
@@ -86,9 +88,9 @@ class PutIn:
         if all(owner.start and self._same(owner) for owner in waiting):
             return
         self.states += 1
-        self._meet(waiting)
+        self._meet(waiting, module)
 
-    def _meet(self, waiting: list[Owner]) -> None:
+    def _meet(self, waiting: list[Owner], module: Any) -> None:
         """A state of the parameters that no forward has seen yet."""
         job = self._recorder.job
         for owner in waiting:
@@ -101,6 +103,7 @@ class PutIn:
         for owner in waiting:
             if owner.name in names:
                 self._put(owner)
+        self.on_put(module)
         self._disarm_forward()
         self._schedulers.go_on()
 
@@ -126,9 +129,9 @@ class PutIn:
                     tensor.copy_(given[name])
         owner.start = given
 
-    def _ours(self) -> set[int]:
+    def _ours(self) -> list[Any]:
         starts = [owner.start for owner in self._models.owners]
-        return {id(tensor) for found in [self._given, *starts] for tensor in found.values()}
+        return [tensor for found in [self._given, *starts] for tensor in found.values()]
 
     def _check(self, owner: Owner, given: dict[str, Any]) -> None:
         for name, tensor in owner.named().items():
