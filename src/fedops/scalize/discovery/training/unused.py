@@ -34,8 +34,10 @@ def unused_training(
 ) -> Iterator[Finding]:
     """One difference for each loop, and for each part of a training, that the steps leave out."""
     driven = asked_of_lightning(scopes) if chosen.lightning else set()
+    driven |= _asked_by_fit(scopes) if chosen.framework == "keras" else set()
     used = scopes.reached(chosen.names | driven)
-    project = {cls.target for cls in seen.classes}
+    known = {cls.target for cls in seen.subclasses(*_TRAINERS)}
+    project = {cls.target for cls in seen.classes} - known
     live = _live(scopes, chosen)
     elsewhere: dict[str, list[tuple[Scope, Finding]]] = {}
     for scope in sorted(scopes, key=lambda s: (s.source.path, s.line)):
@@ -47,7 +49,7 @@ def unused_training(
             continue
         yield from filter(None, (library_loop(scope) if scope.owner else None,))
         yield from filter(None, (_loop(scope, chosen, project),))
-        if scope.name in live:
+        if scope.name in live or (scope.owner and library_loop(scope)):
             yield from _parts(scope, read)
     yield from _elsewhere(elsewhere)
 
@@ -84,6 +86,13 @@ def asked_of_lightning(scopes: Scopes) -> set[str]:
     return {scope.name for scope in methods if scope.method in _ASKED}
 
 
+def _asked_by_fit(scopes: Scopes) -> set[str]:
+    """What Keras' ``fit`` calls of a model of one's own."""
+    methods = {"train_step", "test_step", "compute_loss"}
+    return {scope.name for scope in scopes if scope.method in methods}
+
+
+_TRAINERS = ("transformers.Trainer", "transformers.Seq2SeqTrainer", "trl.SFTTrainer")
 LIGHTNING = (
     "lightning.LightningModule",
     "lightning.pytorch.LightningModule",
