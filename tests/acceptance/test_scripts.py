@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from federating import QUIET, complete
+from federating import QUIET, until
 from script_apps import WITH_MAIN, make_app, one_pass, points, write_project
 
 from fedops.algorithms.aggregation import weighted_mean
+from fedops.core import contracts as c
+from fedops.core.states import RunStatus
 from fedops.demo.federation import Federation
 from fedops.storage.tensors import Tensors, load
 
@@ -47,8 +49,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
             (federation.device_home(name) / "device.toml").write_text(path)
             federation.start_client(name, app, "points")
         federation.until_ready(list(ROWS), seconds=120)
-        run = complete(federation, "points", f"num_rounds={ROUNDS}", "clients_per_round=2")
+        rounds = [f"num_rounds={ROUNDS}", "clients_per_round=2"]
         with federation.operator() as operator:
+            run = operator.start_run("points", c.RunStart(overrides=rounds))
+            run = until(federation, run.id, RunStatus.COMPLETED, seconds=180)
             replies = [p for r in operator.rounds(run.id) for p in r.participations]
             first, last = (
                 load(operator.download_model("points", version, home / version))

@@ -63,6 +63,7 @@ AT_THE_TOP = textwrap.dedent(
     points = torch.tensor(rows)
     torch.manual_seed(5)
     loader = DataLoader(TensorDataset(points[:, :4], points[:, 4:]), batch_size=8, shuffle=True)
+    held_out = DataLoader(TensorDataset(points[:12, :4], points[:12, 4:]), batch_size=8)
     net = nn.Linear(4, 1)
     optimizer = torch.optim.Adam(net.parameters(), lr=0.1)
     scheduler = torch.optim.lr_scheduler.StepLR(optimizer, step_size=1, gamma=0.5)
@@ -72,6 +73,8 @@ AT_THE_TOP = textwrap.dedent(
             nn.functional.mse_loss(net(x), y).backward()
             optimizer.step()
         scheduler.step()
+        with torch.no_grad():
+            print(sum(float(nn.functional.mse_loss(net(x), y)) for x, y in held_out))
     """
 )
 

@@ -102,6 +102,7 @@ class ScriptAdapter:
             require_used(ran.seen)
             found = announced(ran.seen, self._options.script.examples)
         self._say(found.said)
+        self._remark_on(ran.seen, {"not_evaluated"})
         return found
 
     def train(self, data: Any, context: TrainContext) -> TrainResult:
@@ -197,6 +198,12 @@ class ScriptAdapter:
         except TypeError:
             return 1
 
+    def _remark_on(self, seen: Seen, facts: set[str]) -> None:
+        """Say what differs from the command alone, and these kinds of facts."""
+        for note in seen.notes:
+            if note.weight in ("question", "difference") or note.kind in facts:
+                self._say(f"{note.text} ({note.where})" if note.where else note.text)
+
     def _remark(self, seen: Seen) -> None:
         """What is no failure, and ought to be known."""
         if seen.ended == "failed" or seen.exit_code not in (0, None):
@@ -211,9 +218,7 @@ class ScriptAdapter:
                 f"what the command wrote ({shown}) was removed with the folder that it ran in: from round to"
                 " round only the model goes on"
             )
-        for note in seen.notes:
-            if note.weight in ("question", "difference"):
-                self._say(f"{note.text} ({note.where})" if note.where else note.text)
+        self._remark_on(seen, {"patience"})
         logger.info(
             "the command took %d steps in %d passes and %.1f s",
             seen.steps,

@@ -70,7 +70,9 @@ def test_a_device_may_take_a_part_of_the_data(app: Path) -> None:
         Project.open(app, [*part, "dataset.partition.scheme=shards"]).load_data()
 
 
-def test_the_commands_schedule_goes_on_from_round_to_round(tmp_path: Path) -> None:
+def test_the_schedule_goes_on_over_rounds_and_the_model_is_evaluated_by_the_script(
+    tmp_path: Path,
+) -> None:
     folder = write_project(tmp_path / "top", AT_THE_TOP)
     made = make_app(folder, tmp_path / "scratch", ["python", "main.py"])
     adapter = Project.open(made).make_adapter(1)
@@ -82,6 +84,11 @@ def test_the_commands_schedule_goes_on_from_round_to_round(tmp_path: Path) -> No
     assert (
         moved[1] < 0.8 * moved[0]
     )  # Adam moves by the learning rate, which is half of what it was
+    judged, model = adapter.evaluate(None, CONTEXT), adapter.get_tensors()
+    rows = np.loadtxt(folder / "points.csv", delimiter=",")[:12]
+    errors = rows[:, :4] @ model["weight"].T + model["bias"] - rows[:, 4:]
+    assert judged.examples == 12
+    assert judged.metrics["loss"] == pytest.approx(float((errors**2).mean()), rel=1e-4)
     state = adapter.device_state()
     assert [array.tolist() for array in state.values()] == [[2]]
     adapter.set_device_state({name: np.zeros_like(array) for name, array in state.items()})
