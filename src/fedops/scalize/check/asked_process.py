@@ -67,7 +67,9 @@ def put_to_process(
 
     The answer, or None and why there is none. No value of a secret variable is in either.
     """
-    with tempfile.TemporaryDirectory(prefix=f"fedops-{asked.what}-") as folder:
+    name = f"fedops-{asked.what}-"
+    # What was ended a moment ago may still write.
+    with tempfile.TemporaryDirectory(prefix=name, ignore_cleanup_errors=True) as folder:
         answer, output = Path(folder) / "report.json", Path(folder) / "output.txt"
         env = training_environment()
         ended = _run([program, *words, str(answer)], output, asked, env)

@@ -9,6 +9,7 @@ import json
 import logging
 import os
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -294,6 +295,7 @@ def main(app_dir: str, answer: str, further: Further | None = None) -> None:
     sys.argv = sys.argv[:1]  # a project that reads its command line when imported finds it empty
     file = Path(answer).resolve()  # the app may have a folder that it works in
     progress = file.with_name(PROGRESS)
+    tempfile.tempdir = str(file.parent)  # removed by who asks, however this process ends
 
     def say(line: str) -> None:
         with progress.open("a", encoding="utf-8") as lines:
