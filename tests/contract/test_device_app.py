@@ -19,8 +19,8 @@ from fedops.core.contracts.training import TrainingOrder
 from fedops.flower import client_app
 from fedops.flower.client_app import DeviceApp, WorkResult, node_id_of
 from fedops.flower.codec.compat import APP_RAISED, LOAD_FAILED
+from fedops.flower.codec.run_config import record_of
 from fedops.flower.flower_table import FlowerTable
-from fedops.flower.run_config import record_of
 from fedops.scalize.flow.project import Project
 from fedops.storage.payloads import Payload, make_document, read_payload
 from fedops.storage.tensors import Tensors, load, save

@@ -42,10 +42,10 @@ from fedops.flower.codec.compat import (
 from fedops.flower.codec.context_state import ContextMemory, RunStates
 from fedops.flower.codec.messages import PACKED, in_pieces, packed_pieces, packed_record
 from fedops.flower.codec.records import from_array, from_record_dict, to_array, to_record_dict
+from fedops.flower.codec.run_config import taken_out
 from fedops.flower.components import load_client_app
 from fedops.flower.failure_reason import in_one_line, short, why_failed
 from fedops.flower.flower_table import FlowerTable
-from fedops.flower.run_config import taken_out
 from fedops.scalize.adapter.protocol import Cancelled
 from fedops.scalize.flow.installed_app import app_folder
 from fedops.scalize.flow.manifest import make_importable

@@ -21,11 +21,11 @@ from fedops.engine.link.server_link import ServerLink
 from fedops.engine.run_setup import fresh_spool
 from fedops.engine.scoring.scoring_plan import OFF
 from fedops.flower.codec.compat import SERVER_NODE, has_main
+from fedops.flower.codec.run_config import changes_of, record_of
 from fedops.flower.components import load_server_app
 from fedops.flower.flower_table import FlowerTable
 from fedops.flower.grid.assignment_grid import AssignmentGrid
 from fedops.flower.grid.shared_grid import SharedGrid
-from fedops.flower.run_config import changes_of, record_of
 from fedops.scalize.flow.manifest import make_importable
 from fedops.scalize.flow.project import Project
 from fedops.scalize.flow.target_import import import_advice

@@ -17,8 +17,8 @@ from fedops.core.contracts import EngineFinish
 from fedops.core.errors import FedOpsError, Invalid
 from fedops.engine.link.server_link import ServerLink
 from fedops.flower.app_package import build_bundle
+from fedops.flower.codec.run_config import RECORD, record_of, taken_out
 from fedops.flower.components import load_client_app
-from fedops.flower.run_config import RECORD, record_of, taken_out
 from fedops.flower.server_app import run_attempt
 from fedops.flower.trial.plain_check import PlainExamination
 from fedops.flower.trial.trial_federation import Trial

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from fedops.cli import options
-from fedops.cli.commands.fedops_1 import init_fedops_1
 from fedops.cli.observing.asking import ask
 from fedops.cli.observing.behind_dashes import WithCommand, command_behind_dashes
+from fedops.cli.observing.fedops_1 import init_fedops_1
 from fedops.cli.observing.init_command import init_command
 from fedops.cli.output import show
 from fedops.core.errors import Invalid

@@ -15,9 +15,9 @@ from fedops.core.errors import FedOpsError, Invalid
 from fedops.flower.client_app import ClientHandler, Handler, answer_by
 from fedops.flower.codec.compat import has_functions
 from fedops.flower.codec.context_state import ContextMemory
+from fedops.flower.codec.run_config import changes_of
 from fedops.flower.components import load_client_app
 from fedops.flower.flower_table import FlowerTable
-from fedops.flower.run_config import changes_of
 from fedops.scalize.adapter.protocol import TrainContext
 from fedops.scalize.flow.datasets import DataSplit, Indices, count, take
 from fedops.scalize.flow.manifest import make_importable

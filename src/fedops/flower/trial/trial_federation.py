@@ -15,11 +15,11 @@ from fedops.core.errors import FedOpsError, Invalid
 from fedops.core.states import ParticipationStatus
 from fedops.engine.round_size import RoundRules
 from fedops.flower.codec.compat import SERVER_NODE, take_task_identity
+from fedops.flower.codec.run_config import changes_of
 from fedops.flower.components import load_server_app
 from fedops.flower.flower_table import FlowerTable
 from fedops.flower.grid.node_server import NodeServer
 from fedops.flower.own_server_app import play_app, server_settings
-from fedops.flower.run_config import changes_of
 from fedops.flower.simulation import play_rounds
 from fedops.flower.strategies.strategy_factory import strategy_of
 from fedops.flower.trial.nodes_in_process import NodesInProcess, TooFewNodes
