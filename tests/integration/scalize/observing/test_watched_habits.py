@@ -315,8 +315,10 @@ for _ in range(2):
         of_g.zero_grad()
         d(g(torch.randn(8, 2))).mean().backward()
         of_g.step()
-"""
+""",
+        keep_pass=1,
     )
+    assert run.tensors("pass-1").keys() == run.tensors("v0").keys()
     assert run.kinds == {"several_models": "question"}
     assert (run.seen.examples, run.seen.passes, run.seen.steps) == (64, 2, 16)
     given = run.folder / "foreign.safetensors"
