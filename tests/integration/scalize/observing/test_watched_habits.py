@@ -262,6 +262,28 @@ def test_a_strong_proximal_term_keeps_the_model_where_it_was(warm: Warm) -> None
     assert 0 < moved(again.tensors("result")) < moved(run.tensors("result")) / 2
 
 
+def test_several_processes_that_train_leave_their_marks(warm: Warm) -> None:
+    run = warm.run(
+        STEP
+        + """
+import torch.multiprocessing as processes
+if __name__ == "__main__":
+    context = processes.get_context("fork")
+    children = [context.Process(target=epoch, args=(optimizer,)) for _ in range(2)]
+    for child in children: child.start()
+    for child in children: child.join()
+"""
+    )
+    assert len(list(run.folder.glob("claim-*"))) == 1
+    assert (run.seen.steps, run.seen.passes) == (4, 1)
+    assert run.tensors("v0").keys() == run.tensors("result").keys()
+
+
+def test_a_device_can_ask_whether_the_command_comes_so_far(warm: Warm) -> None:
+    seen = warm.run(LOOP, only_begin=True).seen
+    assert (seen.ended, seen.steps, [model.name for model in seen.models]) == ("begun", 0, ["Net"])
+
+
 def test_the_end_comes_through_a_bare_except(warm: Warm) -> None:
     run = warm.run(
         STEP
@@ -293,8 +315,10 @@ for _ in range(2):
         of_g.zero_grad()
         d(g(torch.randn(8, 2))).mean().backward()
         of_g.step()
-"""
+""",
+        keep_pass=1,
     )
+    assert run.tensors("pass-1").keys() == run.tensors("v0").keys()
     assert run.kinds == {"several_models": "question"}
     assert (run.seen.examples, run.seen.passes, run.seen.steps) == (64, 2, 16)
     given = run.folder / "foreign.safetensors"

@@ -38,7 +38,7 @@ class Recorder:
         self.pid = os.getpid()
         #: Whether this process is the one whose training counts.
         self.claimed = False
-        #: Whether this is a child that was forked before anything was trained: a loader's worker, mostly.
+        #: Whether what happens now is none of the training: an evaluation of ours.
         self.inert = False
         #: Plain fields of ``Seen``, by their names.
         self.answer: dict[str, Any] = {"ended": "script"}
@@ -51,6 +51,8 @@ class Recorder:
         self._notes: dict[tuple[str, str, str], dict[str, Any]] = {}
         self._at_end: list[Callable[[], None]] = []
         self._at_end_last: list[Callable[[], None]] = []
+        #: The process that asked for the claim and found that another one has it.
+        self._lost = 0
         self._began = time.monotonic()
 
     def may_end(self) -> bool:
@@ -59,8 +61,8 @@ class Recorder:
 
     def claim(self) -> bool:
         """Before the first step or fit: whether it is this process that counts. Another leaves a mark."""
-        if self.claimed:
-            return True
+        if self.claimed or self._lost == os.getpid():
+            return self.claimed
         path = os.path.join(self.job.folder, "claim")
         try:
             with open(path, "x", encoding="utf-8") as file:
@@ -68,6 +70,7 @@ class Recorder:
         except FileExistsError:
             with open(f"{path}-{os.getpid()}", "w", encoding="utf-8") as file:
                 file.write("trains too")
+            self._lost = os.getpid()
             return False
         self.pid, self.claimed, self.inert = os.getpid(), True, False
         return True

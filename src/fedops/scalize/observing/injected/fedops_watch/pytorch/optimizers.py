@@ -110,7 +110,8 @@ class Optimizers:
         return self._proximal.before_step(optimizer, args, kwargs) if self._proximal else None
 
     def _first_step(self) -> None:
-        self._recorder.claim()
+        if not self._recorder.claim():
+            return  # this process trains along with another one, which says so
         misfits.say_sharing(self._torch, self._recorder, self._models)
         if self._recorder.job.only_begin:
             self._end.end("begun")
