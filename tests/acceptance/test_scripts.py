@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,9 +10,7 @@ import numpy as np
 import pytest
 import torch
 from federating import QUIET, complete
-from script_apps import WITH_MAIN, make_app, points, write_project
-from torch import nn
-from torch.utils.data import DataLoader, TensorDataset
+from script_apps import WITH_MAIN, make_app, one_pass, points, write_project
 
 from fedops.algorithms.aggregation import weighted_mean
 from fedops.demo.federation import Federation
@@ -70,21 +67,6 @@ def _app(project: Path, scratch: Path) -> Path:
 def _files(project: Path) -> dict[str, str]:
     inside = [file for file in project.iterdir() if file.is_file()]
     return {file.name: file.read_text() for file in sorted(inside)}
-
-
-def one_pass(rows: str, model: Tensors) -> Tensors:
-    """The script's own lines, written out once more, from a given model on."""
-    table = torch.tensor(np.loadtxt(io.StringIO(rows), delimiter=",").astype(np.float32))
-    torch.manual_seed(3)
-    loader = DataLoader(TensorDataset(table[:, :4], table[:, 4:]), batch_size=8, shuffle=True)
-    net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
-    net.load_state_dict({name: torch.tensor(np.array(array)) for name, array in model.items()})
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
-    for x, y in loader:
-        optimizer.zero_grad()
-        nn.functional.mse_loss(net(x), y).backward()
-        optimizer.step()
-    return {name: tensor.numpy() for name, tensor in net.state_dict().items()}
 
 
 def by_hand(model: Tensors) -> Tensors:

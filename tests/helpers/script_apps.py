@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import shutil
 import textwrap
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tomli_w
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
 
 from fedops.config.schema import Resources
 from fedops.config.script_table import Script
 from fedops.scalize.observing.records import Job, Seen
 from fedops.scalize.observing.running import watch
 from fedops.scalize.script.command import command_here
+from fedops.storage.tensors import Tensors
 
 #: A script with options, a function ``main`` and data from a file.
 WITH_MAIN = textwrap.dedent(
@@ -106,31 +112,32 @@ def observe(
 def make_app(project: Path, scratch: Path, command: list[str], **script: Any) -> Path:
     """The app beside a project, as ``fedops init . -- COMMAND`` writes it."""
     seen = observe(project, command, scratch, script.get("paths"))
+    initial = scratch / "job" / "v0.safetensors"
+    return write_app(project, seen, initial, command=command, **script)
+
+
+def write_app(project: Path, seen: Seen, initial: Path, **script: Any) -> Path:
+    """The app's files. ``script``: what its config says under ``[script]``."""
     app = project / "federated"
     package = app / "fed_points"
     package.mkdir(parents=True)
     (package / "__init__.py").touch()
-    (app / "observed.json").write_text(seen.model_dump_json())
-    shutil.copy(scratch / "job" / "v0.safetensors", app / "initial.safetensors")
-    table = {"command": command, **script}
-    (app / "config.toml").write_text(tomli_w.dumps({"script": table}))
-    fedops = {
-        "package": "fed_points",
-        "config": "config.toml",
-        "workdir": "..",
-        "path": [".", ".."],
-    }
-    project_table = {
-        "name": "points",
-        "version": "1.0.0",
-        "description": "",
-        "dependencies": ["fedops"],
-    }
-    flwr = {"app": {"publisher": "tests", "components": APPS}}
-    (app / "pyproject.toml").write_text(
-        tomli_w.dumps({"project": project_table, "tool": {"fedops": fedops, "flwr": flwr}})
-    )
     (package / "apps.py").write_text(_SOURCE)
+    (app / "observed.json").write_text(seen.model_dump_json())
+    shutil.copy(initial, app / "initial.safetensors")
+    (app / "config.toml").write_text(tomli_w.dumps({"script": script}))
+    tool = {
+        "fedops": {
+            "package": "fed_points",
+            "config": "config.toml",
+            "workdir": "..",
+            "path": [".", ".."],
+        },
+        "flwr": {"app": {"publisher": "tests", "components": APPS}},
+    }
+    about = {"name": "points", "version": "1.0.0", "description": "", "license": "Apache-2.0"}
+    text = tomli_w.dumps({"project": {**about, "dependencies": ["fedops"]}, "tool": tool})
+    (app / "pyproject.toml").write_text(text)
     return app
 
 
@@ -141,3 +148,18 @@ from flwr.serverapp import ServerApp
 server, client = ServerApp(), ClientApp()
 """
 APPS = {"clientapp": "fed_points.apps:client", "serverapp": "fed_points.apps:server"}
+
+
+def one_pass(rows: str, model: Tensors) -> Tensors:
+    """The lines of ``WITH_MAIN``, written out once more: one pass from a given model on."""
+    table = torch.tensor(np.loadtxt(io.StringIO(rows), delimiter=",").astype(np.float32))
+    torch.manual_seed(3)
+    loader = DataLoader(TensorDataset(table[:, :4], table[:, 4:]), batch_size=8, shuffle=True)
+    net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 1))
+    net.load_state_dict({name: torch.tensor(np.array(array)) for name, array in model.items()})
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
+    for x, y in loader:
+        optimizer.zero_grad()
+        nn.functional.mse_loss(net(x), y).backward()
+        optimizer.step()
+    return {name: tensor.numpy() for name, tensor in net.state_dict().items()}

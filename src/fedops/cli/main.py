@@ -80,7 +80,7 @@ COMMANDS = {
         "Executions of a task: start, why, logs, pause, stop, extend, ...",
     ),
     "schedule": (
-        "fedops.cli.commands.schedules",
+        "fedops.cli.delivery.schedules",
         "Training that begins by itself: set, list, fire, pause, ...",
     ),
     "device": (

@@ -77,7 +77,9 @@ def test_a_command_becomes_an_app(project: Path, capsys: pytest.CaptureFixture[s
     assert _init(project, "--yes", "--", *command) == 5, "nothing is overwritten"
 
 
-def test_an_open_question_is_answered(project: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_open_question_is_told_to_a_program(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     command = [sys.executable, "two.py", "--data", "../data.txt", "--epochs", "1"]
     assert _init(project, "--json", "--", *command) == 2
     document = json.loads(capsys.readouterr().out)
@@ -85,12 +87,6 @@ def test_an_open_question_is_answered(project: Path, capsys: pytest.CaptureFixtu
     assert [option["value"] for option in question["options"]] == ["Teacher", "Student"]
     assert document["ok"] is False
     assert not (project / "federated").exists()
-    assert _init(project, "--json", "--answer", "models=Student", "--", *command) == 0
-    document = json.loads(capsys.readouterr().out)
-    assert document["script"]["models"] == ["Student"]
-    assert document["script"]["put_in"] == 2
-    kept = tensors.load(project / "federated" / "initial.safetensors")
-    assert list(kept) == ["weight"]
 
 
 def test_a_command_that_trains_nothing(project: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -265,8 +265,9 @@ DETACHED = """
 import os, subprocess, sys, threading
 from pathlib import Path
 
-code = "import subprocess, sys; p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'],"
-code += "start_new_session=True); print(p.pid)"
+code = "import subprocess, sys; n = subprocess.DEVNULL; "
+code += "p = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], "
+code += "start_new_session=True, stdout=n, stderr=n); print(p.pid)"
 pid = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.strip()
 Path(NOTE).write_text(f"{os.getpid()} {pid}")
 threading.Event().wait()
@@ -279,8 +280,9 @@ def test_a_check_that_is_ended_leaves_nothing_behind(tmp_path: Path, number: int
     project = _made(tmp_path, DETACHED.replace("NOTE", repr(str(note))))
     command = [sys.executable, "-m", "fedops.cli", "check", str(project)]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as check:
-        assert wait_until(lambda: note.exists() and note.read_text(), 60.0, every=0.05)
+        begun = wait_until(lambda: note.exists() and note.read_text(), 60.0, every=0.05)
         check.send_signal(number)
+    assert begun
     pids = [int(word) for word in note.read_text().split()]
     assert len(pids) == 2
     assert all(_is_gone(pid) for pid in pids)

@@ -15,7 +15,7 @@ from fedops.cli.output import console, show
 from fedops.scalize.check.project_check import CheckReport, check_project
 
 app = options.single()
-_PROGRAM = "fedops.flower.app_check"
+_PROGRAM = "fedops.flower.trial.check_program"
 _RESUMES = "interrupted, a training goes on from its last epoch"
 _BEGINS_AGAIN = (
     "interrupted, a training begins its round's work again: only the default loops of PyTorch and "

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from click import Choice
 
 from fedops.cli import options
+from fedops.cli.commands.fedops_1 import init_fedops_1
+from fedops.cli.observing.asking import ask
 from fedops.cli.observing.behind_dashes import WithCommand, command_behind_dashes
 from fedops.cli.observing.init_command import init_command
 from fedops.cli.output import show
 from fedops.core.errors import Invalid
 from fedops.scalize.discovery.observed.init_report import report_of_plan
 from fedops.scalize.discovery.scaffold import Plan, propose, write
+from fedops.scalize.legacy.old_files import is_old_project
 
 app = options.single()
 
@@ -63,6 +65,9 @@ def init(
         init_command(path, command, given, yes=yes, seconds=seconds, as_json=as_json)
         return
     given = _assignments("--step", [*(steps or []), *(answers or [])], "train=main.train")
+    if is_old_project(path.expanduser()) and not given:
+        init_fedops_1(path, yes=yes, as_json=as_json)
+        return
     _init_functions(propose(path).with_answers(given), yes=yes, as_json=as_json)
 
 
@@ -72,16 +77,11 @@ def _init_functions(plan: Plan, *, yes: bool, as_json: bool) -> None:
         raise typer.Exit(2)
     if not (yes or as_json):
         show(None, False, *plan.lines())
-        plan = plan.with_answers({name: _which(name, tied) for name, tied in plan.ties.items()})
+        questions = report_of_plan(plan, []).questions
+        plan = plan.with_answers({one.key: ask(one, "--step") for one in questions})
         typer.confirm(f"Write {plan.folder}?", abort=True)
     report = report_of_plan(plan, write(plan))
     show(report, as_json, *(plan.lines() if yes else ()), *_next(plan))
-
-
-def _which(step: str, tied: Sequence[str]) -> str:
-    """The function that a person chooses where several would do as well."""
-    chosen = typer.prompt(f"Which is the {step} step?", tied[0], type=Choice(list(tied)))
-    return str(chosen)
 
 
 def _assignments(option: str, given: Sequence[str], example: str) -> dict[str, str]:

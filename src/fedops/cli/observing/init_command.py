@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import typer
 
+from fedops.cli.observing.asking import ask
 from fedops.cli.observing.progress import CommandProgress
 from fedops.cli.output import show
 from fedops.core.errors import Invalid
-from fedops.scalize.discovery.choices import Choice
 from fedops.scalize.discovery.observed.app_files import require_free, write_app
 from fedops.scalize.discovery.observed.init_report import report_of_script
 from fedops.scalize.discovery.observed.look import Look, shown
@@ -76,9 +75,7 @@ def _asked(look: Look, proposal: ScriptProposal, answers: Mapping[str, str]) -> 
     given = dict(answers)
     while open_questions := proposal.open():
         question = open_questions[0]
-        if not (sys.stdin.isatty() and sys.stderr.isatty()):
-            raise Invalid(_unanswered(question))
-        answer = _ask(question)
+        answer = ask(question, "--answer")
         try:
             proposal = propose_script(look, {**given, question.key: answer})
         except Invalid as error:
@@ -86,22 +83,3 @@ def _asked(look: Look, proposal: ScriptProposal, answers: Mapping[str, str]) -> 
         else:
             given[question.key] = answer
     return proposal
-
-
-def _ask(question: Choice) -> str:
-    for option in question.options:
-        typer.echo(f"  {option.value}: {option.meaning}" if option.meaning else f"  {option.value}")
-    while True:
-        answer = str(typer.prompt(question.question, default=question.default)).strip()
-        known = [option.value for option in question.options]
-        if not known or answer in known:
-            return answer
-        typer.echo(f"Please answer with one of: {', '.join(known)}")
-
-
-def _unanswered(question: Choice) -> str:
-    known = " or ".join(option.value for option in question.options) or question.default
-    return (
-        f"{question.question} Answer with --answer {question.key}=VALUE ({known}), or take the default "
-        f"'{question.default}' with --yes"
-    )

@@ -36,7 +36,7 @@ from fedops.flower.codec.compat import (
     node_info,
 )
 from fedops.flower.codec.records import to_record_dict
-from fedops.flower.grid.message_documents import MessageDocuments
+from fedops.flower.grid.message_documents import MessageDocuments, Records
 from fedops.flower.grid.run_grid import RunGrid
 from fedops.flower.grid.sent_messages import Sent, SentMessages, batches
 from fedops.storage.payloads import Payload, read_payload
@@ -51,19 +51,25 @@ _ANY_SIZE = 1 << 62
 
 class AssignmentGrid(RunGrid):
     """The devices of one attempt. ``deadline_seconds``: how long a message counts when nothing else is said.
+    ``along``: config records that go along with every message.
 
     Every method may raise ``StopRequested`` (the run is stopped or paused) and ``AttemptSuperseded``.
     """
 
     def __init__(
-        self, link: ServerLink, spec: AttemptSpec, spool: Path, deadline_seconds: float
+        self,
+        link: ServerLink,
+        spec: AttemptSpec,
+        spool: Path,
+        deadline_seconds: float,
+        along: Records | None = None,
     ) -> None:
         super().__init__(spec.run_id)
         self._link = link
         self._spool = spool
         self._deadline = deadline_seconds
         self._files = BlobFiles(link, spool, spec.blobs_dir)
-        self._documents = MessageDocuments(self._files, spool)
+        self._documents = MessageDocuments(self._files, spool, along)
         self._stream = DeliveryStream(link)
         self._sent = SentMessages()
         self._replies: dict[str, Message | tuple[Sent, Delivery]] = {}

@@ -16,7 +16,7 @@ from typing import Any
 
 from flwr.app import Error, Message
 
-from fedops.core.errors import FedOpsError
+from fedops.core.errors import FedOpsError, Invalid
 from fedops.flower.codec.compat import (
     APP_RAISED,
 )
@@ -26,8 +26,14 @@ from fedops.waiting import Timeout
 #: Answers a message. What it raises becomes an error reply.
 Node = Callable[[Message], Message]
 _LOOK_SECONDS = 0.02
+#: A ServerApp that has looked so often for nodes, and for so long, without asking one, waits for more.
+_LOOKS, _QUIET_SECONDS = 5, 5.0
 #: Of an error, for the reply. Characters.
 _REASON = 1_000
+
+
+class TooFewNodes(Invalid):
+    """The ServerApp waits for more nodes than there are."""
 
 
 class NodesInProcess(RunGrid):
@@ -43,6 +49,8 @@ class NodesInProcess(RunGrid):
         #: How many messages were answered, and why others were not.
         self.answered = 0
         self.failures: list[str] = []
+        self._pushed = 0
+        self._goes_on()
         self._asked: SimpleQueue[Message | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="nodes", daemon=True)
         self._thread.start()
@@ -55,7 +63,21 @@ class NodesInProcess(RunGrid):
     # --- who -------------------------------------------------------------------------------------
 
     def get_node_ids(self) -> list[int]:
+        """All nodes. ``TooFewNodes``: a ServerApp asks for them again and again, and asks them nothing."""
+        self._looked += 1
+        if self._looked > _LOOKS and not self._unanswered and self._since.seconds_left == 0:
+            raise TooFewNodes(
+                f"the app's ServerApp waits for more clients than the {len(self._nodes)} of this trial: take "
+                "--clients with as many as its strategy needs"
+            )
         return list(self._nodes)
+
+    def _goes_on(self) -> None:
+        self._looked, self._since = 0, Timeout(_QUIET_SECONDS)
+
+    @property
+    def _unanswered(self) -> bool:
+        return self._pushed > self.answered + len(self.failures)
 
     def get_nodes(self) -> list[Any]:
         return [SimpleNamespace(node_id=id_, registered_at=f"{id_:05}") for id_ in self._nodes]
@@ -79,12 +101,15 @@ class NodesInProcess(RunGrid):
 
     def _push(self, message: Message) -> str:
         sent = self.as_sent(message, message.content)
+        self._pushed += 1
+        self._goes_on()
         self._asked.put(sent)
         return str(sent.metadata.message_id)
 
     def _work(self) -> None:
         while (sent := self._asked.get()) is not None:
             self._replies[sent.metadata.message_id] = self._answer(sent)
+            self._goes_on()
 
     def _answer(self, sent: Message) -> Message:
         node = sent.metadata.dst_node_id

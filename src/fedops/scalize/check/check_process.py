@@ -25,7 +25,7 @@ from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext, Training
 from fedops.scalize.check.asked_process import PROGRESS
 from fedops.scalize.check.import_watch import refuse_training
 from fedops.scalize.check.script_examination import examine_script
-from fedops.scalize.discovery.differences import kept_differences
+from fedops.scalize.discovery.app_differences import differences_of_app
 from fedops.scalize.flow.datasets import DataSplit, count, take
 from fedops.scalize.flow.project import Project
 from fedops.scalize.flow.result_parsing import metrics_left_out
@@ -95,7 +95,8 @@ class Examination:
         with self._importing(project):
             self.report["steps"] = project.describe()
         self.report["differences"] = [
-            difference.model_dump() for difference in kept_differences(project.app_dir)
+            difference.model_dump()
+            for difference in differences_of_app(project.manifest, project.config)
         ]
         self.further.look_at(project)
         if project.config.script is not None:

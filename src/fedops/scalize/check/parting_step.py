@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedops.core.errors import Invalid
-from fedops.scalize.check.proof_runs import Bench, Until
+from fedops.scalize.check.proof_runs import Bench, Until, counted
 from fedops.scalize.check.tensor_comparison import first_difference
 from fedops.storage.tensors import Tensors
 
@@ -38,6 +38,7 @@ def first_parting_step(bench: Bench, start: Tensors, steps: int, *, seeded: bool
 
 def _apart_after(bench: Bench, start: Tensors, steps: int, *, seeded: bool) -> str:
     until = Until(steps=steps)
-    alone = bench.alone(f"alone, {steps} steps", until, seeded=seeded)
-    run = bench.round(f"one round, {steps} steps", start, until, seeded=seeded)
+    number = counted(steps, "step")
+    alone = bench.alone(f"alone, {number}", until, seeded=seeded)
+    run = bench.round(f"one round, {number}", start, until, seeded=seeded)
     return first_difference(alone.require("result"), run.require("result"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from pydantic import BaseModel
 
@@ -17,6 +18,7 @@ from fedops.scalize.check.asked_process import Asked, put_to_process
 from fedops.scalize.check.proof_steps import ProofStep
 from fedops.scalize.discovery.differences import Difference, last_line
 from fedops.scalize.discovery.scaffold import FOLDER
+from fedops.scalize.flow.plain_flower import is_plain_flower
 from fedops.scalize.flow.project import Project
 
 #: How long a check may take, unless it is told: of an app made from functions, and of one with a command.
@@ -128,12 +130,13 @@ def find_app(path: Path) -> Path:
     """The app's folder: ``path`` itself, or ``path/federated``.
 
     Raises:
-        FedOpsError: neither has a ``pyproject.toml`` with a ``[tool.fedops]`` table.
+        FedOpsError: neither has a ``pyproject.toml`` with a ``[tool.fedops]`` table, or with the
+            components of an app of plain Flower.
     """
     folder = path.expanduser().resolve()
     for candidate in (folder, folder / FOLDER):
         file = candidate / "pyproject.toml"
-        if file.is_file() and "fedops" in read_toml(file).get("tool", {}):
+        if file.is_file() and _is_app(read_toml(file)):
             return candidate
     if not folder.is_dir():
         raise FedOpsError(f"there is no folder {folder}")
@@ -141,3 +144,7 @@ def find_app(path: Path) -> Path:
         f"neither {folder} nor {folder / FOLDER} has a pyproject.toml with a [tool.fedops] table; "
         f"make one with: fedops init {path}"
     )
+
+
+def _is_app(pyproject: dict[str, Any]) -> bool:
+    return "fedops" in pyproject.get("tool", {}) or is_plain_flower(pyproject)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-import threading
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -175,7 +174,7 @@ class Bench:
                 return self._ended[-1]  # said with more evidence by whoever compares
             raise
         ended = self._ended[-1]
-        self._say(f"{what}: {ended.seen.steps} steps in {ended.seconds:.1f} s")
+        self._say(f"{what}: {counted(ended.seen.steps, 'step')} in {ended.seconds:.1f} s")
         return ended
 
     def _watched(
@@ -186,8 +185,8 @@ class Bench:
         *,
         env: Mapping[str, str] | None = None,
         seconds: float,
-        cancelled: threading.Event | None = None,
-        on_output: Say | None = None,
+        cancelled: Callable[[], bool] | None = None,
+        on_output: Callable[[str], object] | None = None,
     ) -> Seen:
         """``watch``, with one thread, and seeded where that is asked for; the tensors are kept."""
         begun = time.perf_counter()
@@ -211,6 +210,11 @@ class Bench:
         if line.strip() and now - self._said > _QUIET_SECONDS:
             self._said = now
             self._say(f"{self._what}: {line.strip()[:100]} ...")
+
+
+def counted(number: int, one: str, several: str = "") -> str:
+    """``1 step``, ``3 steps``."""
+    return f"{number} {one if number == 1 else several or f'{one}s'}"
 
 
 def _keep(file: Path, there: Path) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from fedops.scalize.check.proof_runs import Bench
 from fedops.scalize.check.proof_steps import Shown
 from fedops.scalize.check.script_proof import ScriptProof
 from fedops.scalize.check.untouched import changes_below, state_below
+from fedops.scalize.discovery.differences import Difference
 from fedops.scalize.flow.project import Project
 from fedops.scalize.observing.records import Note, Seen
 from fedops.storage.tensors import pack
@@ -32,7 +33,10 @@ def examine_script(project: Project, report: dict[str, Any], say: Callable[[str]
         try:
             proof.run()
             _tell_numbers(proof, report)
-            _tell_notes(proof.alone.seen, proof.shown, report)
+            # The run that fedops init saw may have gone further than those of the proof.
+            known = bench.observation.seen.notes
+            _tell_notes([*known, *proof.alone.seen.notes], bench.script.result, report)
+            _tell_ending(proof.alone.seen, report)
         finally:
             _add(proof.shown, report)
         if changed := changes_below(bench.home, before):
@@ -60,26 +64,40 @@ def _loss(seen: Seen) -> dict[str, float]:
     return {} if not seen.losses or seen.scaled_losses else {"loss": seen.losses[-1]}
 
 
-def _tell_notes(seen: Seen, shown: Shown, report: dict[str, Any]) -> None:
-    """What was seen of the run alone that a person should know."""
-    for note in seen.notes:
-        if note.weight == "difference":
-            found = {"kind": note.kind, "text": note.text, "where": note.where}
-            if found not in report["differences"]:
-                report["differences"].append(found)
+def _tell_notes(notes: Sequence[Note], result: str, report: dict[str, Any]) -> None:
+    """What was seen that a person should know, each once."""
+    for note in notes:
+        if difference := _difference(note, result):
+            if (plain := difference.model_dump()) not in report["differences"]:
+                report["differences"].append(plain)
         elif (text := _line(note)) not in report["notes"]:
             report["notes"].append(text)
+
+
+def _tell_ending(seen: Seen, report: dict[str, Any]) -> None:
+    """What came after the training of a run alone."""
     if seen.ended == "failed" or seen.exit_code not in (0, None):
         report["notes"].append(
             f"the command ends with exit status {seen.exit_code} after its training"
             f"{f' ({seen.error})' if seen.error else ''}; a round's result is taken before"
         )
-    if seen.written:
-        named = ", ".join(seen.written[:_MOST_NAMED])
-        more = ", ..." if len(seen.written) > _MOST_NAMED else ""
+    # What lies elsewhere was a library's, in the folder for temporary files.
+    if written := [name for name in seen.written if not Path(name).is_absolute()]:
+        named = ", ".join(written[:_MOST_NAMED])
+        more = ", ..." if len(written) > _MOST_NAMED else ""
         report["notes"].append(
             f"what the command writes ({named}{more}) goes with the folder of its round"
         )
+
+
+def _difference(note: Note, result: str) -> Difference | None:
+    """What differs from the command's own training, under what ``[script]`` has chosen."""
+    text = note.text
+    if note.kind == "other_weights_at_the_end" and result == "loop":
+        text += "; a round's result is the model as it was before (result under [script])"
+    elif note.kind != "two_phases" and note.weight != "difference":
+        return None
+    return Difference(kind=note.kind, text=text, where=note.where)
 
 
 def _line(note: Note) -> str:

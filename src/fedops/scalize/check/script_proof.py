@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from fedops.scalize.check.foreign_model import foreign_model
 from fedops.scalize.check.parting_step import first_parting_step
-from fedops.scalize.check.proof_runs import Bench, Run, Until
+from fedops.scalize.check.proof_runs import Bench, Run, Until, counted
 from fedops.scalize.check.proof_steps import Shown
 from fedops.scalize.check.tensor_comparison import first_difference
 from fedops.storage.tensors import Tensors
@@ -117,8 +117,8 @@ class ScriptProof:
             self.shown.unused("two rounds that began with two models ended with the same one")
         else:
             self.shown.used(
-                f"another model was put in ({len(foreign)} tensors): the first backward used it, and the "
-                "round ended with another result"
+                f"another model was put in, {len(foreign)} tensors: training began with it, and the round "
+                "ended with another result"
             )
 
     # --- where a run ends --------------------------------------------------------------------------
@@ -154,13 +154,15 @@ class ScriptProof:
     def _evidence(self, run: Run) -> str:
         tensors = f"{len(self._end_alone(run))} tensors, one thread, on the CPU"
         if self._script.steps:
-            return f"after {self._script.steps} steps: {tensors}"
+            return f"after {counted(self._script.steps, 'step')}: {tensors}"
         if self._script.passes and self._script.result != "script":
-            passes = "pass" if self._script.passes == 1 else "passes"
-            return f"after {self._script.passes} {passes} over the training data: {tensors}"
+            passes = counted(self._script.passes, "pass", "passes")
+            return f"after {passes} over the training data: {tensors}"
         return f"at the command's end: {tensors}"
 
     def _further(self) -> str:
         """Whether the command alone trained on from where the round ended."""
         steps, more = self.round.seen.steps, self.alone.seen.steps - self.round.seen.steps
-        return f"; {steps} steps" + (", after which the command alone went on" if more > 0 else "")
+        return f"; {counted(steps, 'step')}" + (
+            ", after which the command alone went on" if more > 0 else ""
+        )

@@ -48,6 +48,7 @@ def look_at_training(seen: Survey, steps: Mapping[str, Choice], framework: str) 
     trains_by_loss = not train.target or "loss" in train.takes
     wants_loss = torch and (trains_by_loss or not steps["evaluate"].target)
     read = Reader(seen, scopes, chosen, run).read(wants_optimizer, wants_loss)
+    read.loops = framework in {"pytorch", "huggingface", "keras"}
     settings = {key: found for key in SETTINGS if (found := _setting(key, seen, steps, read))}
     return Look(
         settings,
@@ -98,7 +99,7 @@ def _setting(
 ) -> tuple[Any, str] | None:
     """A number the project uses, and where it says so. Of its epochs one is taken a round."""
     train = steps["train"]
-    if key == "num_epochs" and train.target and not _asks_for_epochs(train):
+    if key == "num_epochs" and read.loops and train.target and not _asks_for_epochs(train):
         return 1, f"not used by {train.target}, which decides for itself"
     found = _found(key, seen, steps, read)
     if found is None or key != "num_epochs" or found[0] == 1:

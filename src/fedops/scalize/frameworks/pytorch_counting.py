@@ -47,7 +47,8 @@ def counted_examples() -> Iterator[Counted]:
     """Count what is fetched from torch's loaders and trained on, in this process, for a while."""
     counted = Counted()
     kind: Any = dataloader._BaseDataLoaderIter
-    fetch, backward = kind.__next__, torch.Tensor.backward
+    fetch: Any = kind.__next__
+    backward: Any = torch.Tensor.backward
 
     @functools.wraps(fetch)
     def counting(self: Any) -> Any:

@@ -92,7 +92,15 @@ class Observation:
                 " wrote it, and it"
                 " belongs into the app's folder (and its Git repository)"
             )
-        return matching(self.tensors(), load(path), str(path))
+        return matching(self.tensors(), self._renamed(load(path)), str(path))
+
+    def _renamed(self, found: Tensors) -> Tensors:
+        """Where one of several observed models is federated, its tensors lose its name."""
+        if len(self.federated) != 1:
+            return found
+        prefix = f"{self.federated[0].name}."
+        short = {n.removeprefix(prefix): a for n, a in found.items() if n.startswith(prefix)}
+        return {**found, **short}
 
 
 def matching(wanted: list[TensorInfo], found: Tensors, where: str) -> Tensors:

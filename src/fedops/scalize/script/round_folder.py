@@ -6,13 +6,17 @@ files, are linked; the hooks of a watched command break a link that is written t
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import psutil
 
 #: A file up to this size is copied, as long as all copies together stay below the next. Bytes.
 COPIED_BYTES, ALL_COPIED_BYTES = 1 << 20, 64 << 20
@@ -20,6 +24,7 @@ COPIED_BYTES, ALL_COPIED_BYTES = 1 << 20, 64 << 20
 MANY = 100
 #: Neither needed nor worth a link. Environments are known by their file pyvenv.cfg.
 _LEFT_OUT = frozenset({".git", "__pycache__", "node_modules", ".mypy_cache", ".pytest_cache"})
+_PREFIX = "fedops-round-"
 _MODELS = frozenset(
     {".bin", ".ckpt", ".h5", ".joblib", ".keras", ".onnx", ".pkl", ".pt", ".pth", ".safetensors"}
 )
@@ -47,7 +52,8 @@ def round_folder(project: Path, left_out: Collection[Path] = ()) -> Iterator[Rou
     Raises:
         OSError: the disk has no room.
     """
-    above = Path(tempfile.mkdtemp(prefix="fedops-round-")).resolve()
+    _sweep()
+    above = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")).resolve()
     try:
         folder = RoundFolder(above / (project.name or "work"), above / ".job", above / ".tmp")
         for place in (folder.job, folder.temporary):
@@ -56,6 +62,20 @@ def round_folder(project: Path, left_out: Collection[Path] = ()) -> Iterator[Rou
         yield folder
     finally:
         _remove(above)
+
+
+def _sweep() -> None:
+    """Remove what processes of this user have left that were killed in a round."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
+        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
+        with contextlib.suppress(OSError):
+            if owner.isdigit() and not psutil.pid_exists(int(owner)) and _is_mine(folder):
+                _remove(folder)
+
+
+def _is_mine(folder: Path) -> bool:
+    found = folder.lstat()
+    return stat.S_ISDIR(found.st_mode) and (os.name != "posix" or found.st_uid == os.getuid())
 
 
 def outputs(project: Path, written: Collection[str], read: Collection[str]) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -96,11 +97,10 @@ class ScriptAdapter:
         Raises:
             Invalid: it does not.
         """
-        asked = {**self._asked(None), "only_begin": True}
-        with self._runner.run(self._command(), asked) as ran:
-            if not ran.seen.models:
-                raise Invalid("the command ended without training a model")
-            found = announced(ran.seen, self._options.script.examples, self._observation.seen)
+        asked = {**self._asked(None), "only_begin": True, "evaluate": True}
+        with self._runner.run(self._command(), asked, self._whole()) as ran:
+            require_used(ran.seen)
+            found = announced(ran.seen, self._options.script.examples)
         self._say(found.said)
         return found
 
@@ -121,7 +121,7 @@ class ScriptAdapter:
             require_used(ran.seen)
             self._take(ran)
         if script.schedule == "goes_on":
-            self._schedule += ran.seen.scheduler_steps
+            self._schedule = ran.seen.scheduler_steps
         self._remark(ran.seen)
         return TrainResult(self._examples(ran.seen, data), _metrics(ran.seen))
 
@@ -150,9 +150,33 @@ class ScriptAdapter:
             "evaluation_mode": script.evaluation_mode,
             "models": list(script.models),
             "result": script.result,
-            "part": self._options.part,
+            "part": self._part(),
+            "train_loader": self._loader(trains=True),
+            "valid_loader": self._loader(trains=False),
             "seed": context.seed % 2**32 if context is not None and seeded else None,
         }
+
+    def _loader(self, *, trains: bool) -> str:
+        """Where the script makes the loader that it trains on, or the one it evaluates on; "": not known."""
+        loaders = self._observation.seen.loaders
+        fitting = [one for one in loaders if (one.trains if trains else one.evaluates)]
+        return next((one.where for one in fitting if one.where), "")
+
+    def _part(self) -> tuple[int, int] | None:
+        """This device's part of the data.
+
+        Raises:
+            Invalid: no loader was seen that can be cut.
+        """
+        part = self._options.part
+        loaders = [one for one in self._observation.seen.loaders if one.trains]
+        if part is not None and not (loaders and all(one.divisible for one in loaders)):
+            raise Invalid(
+                "[dataset.partition] needs a loader over a data set that can be indexed, and the"
+                " command trains"
+                " without: give each device data of its own"
+            )
+        return part
 
     def _take(self, ran: Ran) -> None:
         """Take the result over: all of it, or nothing."""
@@ -180,8 +204,9 @@ class ScriptAdapter:
                 f"the command failed after it had trained (exit code {seen.exit_code}){_because(seen)}; the"
                 " round's result was taken before"
             )
-        if seen.written:
-            shown = ", ".join(seen.written[:5]) + (", ..." if len(seen.written) > 5 else "")
+        # Those with whole paths are temporary files, and what is kept for the next run.
+        if written := [name for name in seen.written if not Path(name).is_absolute()]:
+            shown = ", ".join(written[:5]) + (", ..." if len(written) > 5 else "")
             self._say(
                 f"what the command wrote ({shown}) was removed with the folder that it ran in: from round to"
                 " round only the model goes on"

@@ -40,16 +40,14 @@ class Announced:
         return len(self.train)
 
 
-def announced(seen: Seen, named: int, observed: Seen) -> Announced:
+def announced(seen: Seen, named: int) -> Announced:
     """What a run says of this device's data. ``named``: the examples that the config names, or 0."""
-    trains = [loader for loader in seen.loaders if loader.trains]
-    counted = sum(loader.examples or 0 for loader in trains)
-    evaluates = next((loader for loader in seen.loaders if loader.evaluates), None)
-    evaluates = evaluates or next((one for one in observed.loaders if one.evaluates), None)
-    validation = ScriptData("evaluates", evaluates.examples) if evaluates else None
+    counted = sum(loader.examples or 0 for loader in seen.loaders if loader.trains)
+    validation = None
+    if seen.evaluated_examples:
+        validation = ScriptData("evaluates", seen.evaluated_examples)
     if named or not counted:
-        text = "" if named else _UNKNOWN
-        return Announced(ScriptData("trains", named or 1), validation, text)
+        return Announced(ScriptData("trains", named or 1), validation, "" if named else _UNKNOWN)
     return Announced(ScriptData("trains", counted), validation)
 
 

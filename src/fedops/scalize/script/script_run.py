@@ -21,7 +21,15 @@ from fedops.storage.tensors import Tensors, save
 logger = logging.getLogger("fedops.training.script")
 
 #: Variables that name the folders of downloaded models and data sets: they may be written to.
-_CACHE_VARIABLES = ("HF_HOME", "HF_DATASETS_CACHE", "KERAS_HOME", "MPLCONFIGDIR", "TORCH_HOME")
+_CACHE_VARIABLES = (
+    "HF_DATASETS_CACHE",
+    "HF_HOME",
+    "KERAS_HOME",
+    "MPLCONFIGDIR",
+    "TORCHINDUCTOR_CACHE_DIR",
+    "TORCH_HOME",
+    "TRITON_CACHE_DIR",
+)
 MODEL, RESULT = "model.safetensors", "result.safetensors"
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -31,6 +34,16 @@ def test_code_is_copied_and_the_folder_is_gone_afterwards(project: Path) -> None
     assert not above.exists()
     assert (project / "main.py").read_text() == "main.py"
     assert (project / "data" / "a.csv").exists()
+
+
+def test_what_a_killed_process_left_is_removed(project: Path) -> None:
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    left = Path(tempfile.gettempdir()) / f"fedops-round-{ended.pid}-left"
+    (left / "main").mkdir(parents=True)
+    with round_folder(project) as mine, round_folder(project):
+        assert mine.work.exists()
+    assert not left.exists()
 
 
 def test_data_is_linked(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

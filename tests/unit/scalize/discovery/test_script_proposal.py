@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
-from fedops.core.errors import Invalid
+from fedops.config.loading import load_config
+from fedops.core.errors import Conflict, Invalid
+from fedops.scalize.discovery.observed.app_files import write_app
 from fedops.scalize.discovery.observed.epoch_option import EpochOption
 from fedops.scalize.discovery.observed.look import Look
 from fedops.scalize.discovery.observed.proposal import ScriptProposal, propose_script
 from fedops.scalize.discovery.observed.proposal_lines import lines_of
 from fedops.scalize.observing.records import Note, Seen, SeenModel, SeenOptimizer, SeenTensor
+from fedops.storage import tensors
 
 EPOCHS = EpochOption("--epochs", 3, 3, "main.py:5")
 COMMAND = ("/home/me/.venv/bin/python3.11", "main.py", "--epochs", "3")
@@ -140,3 +144,17 @@ def test_a_failure_after_the_training_is_said(propose: Any) -> None:
     proposal = propose(_seen(error="ImportError: matplotlib", exit_code=1))
     assert proposal.problems == ()
     assert any("after its training the command failed" in note.text for note in proposal.notes)
+
+
+def test_only_what_is_federated_is_written(propose: Any, tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text("print()")
+    start = {f"{name}.w": np.full((2, 2), value) for name, value in (("Old", 1.0), ("New", 2.0))}
+    tensors.save(start, tmp_path / "v0.safetensors", durable=False)
+    seen = _seen(_model("Old", 1, 10), _model("New", 11, 30), read=["/home/me/secret.csv"])
+    write_app(propose(seen))
+    app = tmp_path / "federated"
+    assert {k: v.max() for k, v in tensors.load(app / "initial.safetensors").items()} == {"w": 2.0}
+    assert "/home/me" not in (app / "observed.json").read_text()
+    assert load_config(app / "config.toml").script.models == ["New"]
+    with pytest.raises(Conflict, match="exists already"):
+        write_app(propose(seen))

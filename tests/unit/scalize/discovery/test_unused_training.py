@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 
 from fedops.core.errors import Invalid
+from fedops.scalize.discovery.app_differences import differences_of_app
 from fedops.scalize.discovery.differences import FILE, kept_differences
 from fedops.scalize.discovery.scaffold import Plan, init_project, propose
+from fedops.scalize.flow.project import Project
 
 HEAD = """\
 import torch
@@ -121,12 +123,11 @@ def test_arguments_of_fit_and_callbacks_of_keras(tmp_path: Path) -> None:
     )
     plan = _plan(tmp_path, text)
     assert _told(plan) == {
-        "not_used": "main.py:8",
         "compile": "main.py:6",
         "callbacks": "main.py:8",
         "class_weights": "main.py:8",
     }
-    assert plan.settings["batch_size"] == (16, "main.py:8")
+    assert plan.settings["batch_size"] == (16, "main.py:8"), "fit is what the adapter calls too"
     assert plan.settings["num_epochs"] == (1, "the project itself trains for 7: main.py:8")
 
 
@@ -189,3 +190,22 @@ def test_warnings_are_kept_when_steps_are_answered(tmp_path: Path) -> None:
     plan = _plan(tmp_path, text).with_answers({"train": ""})
     assert any("importing 'main' runs code (line 16)" in problem for problem in plan.problems)
     assert any("not looked at: half.py:1" in problem for problem in plan.problems)
+
+
+def test_a_check_looks_again(tmp_path: Path) -> None:
+    around = "def main():\n    sgd = torch.optim.SGD(Net().parameters(), lr=1)\n"
+    around += (
+        "    torch.optim.lr_scheduler.StepLR(sgd, 1)\n    train(Net(), load_data(), sgd)\nmain()\n"
+    )
+    (tmp_path / "main.py").write_text(HEAD + STEP + around)
+    folder = init_project(tmp_path).folder
+
+    def seen() -> list[str]:
+        project = Project.open(folder)
+        return [d.kind for d in differences_of_app(project.manifest, project.config)]
+
+    assert seen() == ["scheduler"]
+    (tmp_path / "main.py").write_text(HEAD + STEP)
+    assert seen() == []
+    (tmp_path / "main.py").write_text(HEAD + STEP.replace("def train(", "def other("))
+    assert seen() == ["scheduler"], "what init wrote, where the step is not in the project"

@@ -50,7 +50,7 @@ def facts(look: Look, models: Sequence[SeenModel], paths: Sequence[ArgumentPath]
     if seen.examples is None:
         text = "how many examples a round trains on could not be counted: devices announce their number"
         yield Note(kind="examples_unknown", text=text)
-    if files := [file for file in seen.written if not _is_temporary(file, look.project)]:
+    if files := [file for file in seen.written if not _is_passing(file, look.project)]:
         yield Note(kind="files_written", text=f"the run wrote {_listed(files)}")
     yield from _needed(look, paths)
 
@@ -82,10 +82,11 @@ def _data(seen: Seen, project: Path, given: Sequence[Path]) -> Iterator[str]:
             yield file.relative_to(project).as_posix() if inside else name
 
 
-def _is_temporary(name: str, project: Path) -> bool:
+def _is_passing(name: str, project: Path) -> bool:
+    """Whether a file is one of the many that programs keep for themselves: temporary ones, caches."""
     file = (project / name).resolve()
     temporary = file.is_relative_to(Path(tempfile.gettempdir()).resolve())
-    return temporary and not file.is_relative_to(project)
+    return not file.is_relative_to(project) and (temporary or _hidden(file))
 
 
 def _hidden(file: Path) -> bool:

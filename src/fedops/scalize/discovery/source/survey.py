@@ -53,6 +53,8 @@ class Survey:
     unreadable: list[str] = field(default_factory=list)  #: one line a file
     #: Every file that could be read, also those whose names cannot be imported.
     sources: list[Source] = field(default_factory=list)
+    _by_target: dict[str, list[Call]] = field(default_factory=dict, repr=False)
+    _indexed: int = 0  #: how many of the calls are in ``_by_target``
 
     def subclasses(self, *bases: str) -> list[Class]:
         """The classes that derive from one of ``bases``, also by way of each other."""
@@ -70,7 +72,12 @@ class Survey:
         return name
 
     def calls_of(self, target: str) -> list[Call]:
-        return [call for call in self.calls if call.target == target]
+        if self._indexed != len(self.calls):
+            self._by_target = {}
+            for call in self.calls:
+                self._by_target.setdefault(call.target, []).append(call)
+            self._indexed = len(self.calls)
+        return self._by_target.get(target, [])
 
     def value_of(self, node: ast.expr) -> Any:
         """The plain value of an expression: written out, a constant, or an option (``args.lr``)."""
@@ -109,6 +116,7 @@ def _follow_reexports(seen: Survey) -> None:
         return tuple(map(real, names))
 
     seen.calls = [replace(call, target=real(call.target)) for call in seen.calls]
+    seen._indexed = 0
     seen.classes = [replace(cls, bases=all_real(cls.bases)) for cls in seen.classes]
     seen.functions = [replace(f, gives=all_real(f.gives)) for f in seen.functions]
     seen.made = {variable: real(name) for variable, name in seen.made.items()}

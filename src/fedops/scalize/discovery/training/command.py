@@ -15,13 +15,11 @@ _NAMES = re.compile(
 
 def likely_command(scopes: Scopes) -> str:
     """``python main.py`` of the file that trains when it is run; '' where none does."""
+    trains = {scope.name for scope in scopes if any(training_in(scope))}
+    leading = scopes.leading_to(trains) | trains
     best: tuple[int, str] = (0, "")
     for source in scopes.seen.sources:
-        module = source.names.module
-        if module not in scopes.by_name:
-            continue
-        reached = scopes.reached([module]) | {module}
-        if not any(any(training_in(scopes.by_name[name])) for name in reached):
+        if source.names.module not in leading:
             continue
         stem = source.path.rpartition("/")[2].removesuffix(".py").lower()
         named = bool(_NAMES.match(stem)) + bool(_NAMES.search(stem))

@@ -34,6 +34,11 @@ class Chosen:
         return set(self.targets.values())
 
     @property
+    def fits(self) -> bool:
+        """Whether the adapter's own loop is the framework's ``fit``, as the project's would be."""
+        return self.framework in {"sklearn", "keras"} and not self.train
+
+    @property
     def lightning(self) -> bool:
         """Whether the adapter drives a LightningModule's own methods."""
         return self.framework == "lightning" and not self.train

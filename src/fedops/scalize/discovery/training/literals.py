@@ -20,6 +20,10 @@ _LOADER = re.compile(r"torch\.utils\.data\.(dataloader\.)?DataLoader")
 #: What torch takes for a learning rate that is not given; 0.001 for those not listed.
 _RATES = {"RMSprop": 0.01, "Adagrad": 0.01, "Rprop": 0.01, "NAdam": 0.002, "Adamax": 0.002,
           "Adadelta": 1.0, "LBFGS": 1.0, "ASGD": 0.01, "Adafactor": 0.01}  # fmt: skip
+_TRAINING_ARGUMENTS = {
+    "learning_rate": "learning_rate",
+    "per_device_train_batch_size": "batch_size",
+}
 _EPOCHS = ("epochs", "max_epochs", "num_train_epochs", "nb_epoch")
 
 
@@ -35,6 +39,7 @@ class ReadOff:
     loss: Mapping[str, Any] | None = None
     differences: list[Finding] = field(default_factory=list)
     used: set[int] = field(default_factory=set)  #: ids of the expressions that were read
+    loops: bool = True  #: whether the framework trains in epochs at all
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,11 @@ class Reader:
         self.run = run  #: names of the scopes that belong to the project's own run
         self.reached = scopes.reached(chosen.names)
         self.found = ReadOff()
+        self._calls = [
+            _Place(scope, call, seen.real_name(scope.source.names.dotted(call.func)))
+            for scope in scopes
+            for call in calls_in(scope)
+        ]
 
     def read(self, optimizer: bool, loss: bool) -> ReadOff:
         """``optimizer``, ``loss``: whether the config has to name them."""
@@ -67,6 +77,7 @@ class Reader:
             self._read_optimizer()
         if loss:
             self._read_loss()
+        self._read_training_arguments()
         self._read_batch_size()
         self._read_epochs()
         return self.found
@@ -125,6 +136,15 @@ class Reader:
 
     # --- numbers -----------------------------------------------------------------------------------
 
+    def _read_training_arguments(self) -> None:
+        """Of a Trainer of Transformers."""
+        for place in self._places(lambda name: name.endswith("TrainingArguments")):
+            for keyword in place.call.keywords:
+                key = _TRAINING_ARGUMENTS.get(keyword.arg or "")
+                value: Any = self.value(keyword.value, place.scope) if key else None
+                if key and _is_number(value) and value > 0:
+                    self.found.settings.setdefault(key, (value, place.where))
+
     def _read_batch_size(self) -> None:
         loaders = self._places(_LOADER.fullmatch)
         if any(place.scope.name in self.reached for place in loaders):
@@ -138,7 +158,7 @@ class Reader:
             size = 1 if given is None else self.value(given, place.scope)
             where = place.where if given is not None else f"DataLoader's own, {place.where}"
             if isinstance(size, int) and not isinstance(size, bool) and size > 0:
-                self.found.settings["batch_size"] = size, where
+                self.found.settings.setdefault("batch_size", (size, where))
                 return
             if given is not None:
                 self.found.unread["batch_size"] = _unread(place, "batch_size", given, "batch_size")
@@ -167,12 +187,7 @@ class Reader:
 
     def _places(self, fits: Callable[[str], Any]) -> list[_Place]:
         """The calls whose dotted names fit; those of the project's own run first."""
-        found = [
-            _Place(scope, call, name)
-            for scope in self.scopes
-            for call in calls_in(scope)
-            if fits(name := self.seen.real_name(scope.source.names.dotted(call.func)))
-        ]
+        found = [place for place in self._calls if fits(place.kind)]
         near = {*self.run, *self.reached}
         return sorted(found, key=lambda place: place.scope.name not in near)
 
@@ -252,7 +267,7 @@ def _all_parameters(given: ast.expr) -> bool:
     owner = calls[0].func.value if isinstance(calls[0].func, ast.Attribute) else None
     if isinstance(owner, ast.Attribute):
         return isinstance(owner.value, ast.Name) and owner.value.id == "self"
-    return isinstance(owner, ast.Name)
+    return isinstance(owner, ast.Name | ast.Call)
 
 
 def _unread(place: _Place, name: str, given: ast.expr, key: str) -> Finding:

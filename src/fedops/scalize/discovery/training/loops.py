@@ -21,6 +21,7 @@ _TRAINING = {
 }
 #: Trainers of libraries: their ``train`` or ``fit`` is the loop.
 _TRAINERS = re.compile(r"(transformers|trl|lightning|pytorch_lightning)\..*Trainer$")
+_LIKE_TRAINERS = re.compile(r"(\w+\.)*\w*Trainer$")
 #: What is fitted and is no model that anybody federates.
 _NO_MODEL = re.compile(
     r"scal|vector|encod|pca|imput|token|label|binari|select|normali|transf|tfidf|reduc|umap|tsne|"
@@ -29,13 +30,23 @@ _NO_MODEL = re.compile(
 )
 
 
-def training_in(scope: Scope) -> Iterator[tuple[ast.Call, str]]:
+def training_in(scope: Scope) -> list[tuple[ast.Call, str]]:
     """The calls in a scope that train a model, each with its words."""
+    if "training" not in scope.kept:
+        scope.kept["training"] = list(_training_in(scope))
+    found: list[tuple[ast.Call, str]] = scope.kept["training"]
+    return found
+
+
+def _training_in(scope: Scope) -> Iterator[tuple[ast.Call, str]]:
     trainers = set(made_by(scope, _TRAINERS))
+    likely = set(made_by(scope, _LIKE_TRAINERS)) - trainers
     for call in calls_in(scope):
         name, on = called(call), receiver(call)
         if name in {"train", "fit"} and on in trainers:
             yield call, f"Trainer.{name}()"
+        elif name == "train" and on in likely:
+            yield call, f"{on}.train()"
         elif name == "partial_fit" or name == "fit":
             if on and not _NO_MODEL.search(on) and on not in trainers and _takes_data(call):
                 yield call, f"{on}.{name}()"
@@ -62,8 +73,11 @@ def _targets(node: ast.AST) -> list[ast.expr]:
     return [node.target] if isinstance(node, ast.AugAssign) else []
 
 
-def calls_in(scope: Scope) -> Iterator[ast.Call]:
-    return (node for node in scope.nodes if isinstance(node, ast.Call))
+def calls_in(scope: Scope) -> list[ast.Call]:
+    if "calls" not in scope.kept:
+        scope.kept["calls"] = [node for node in scope.nodes if isinstance(node, ast.Call)]
+    found: list[ast.Call] = scope.kept["calls"]
+    return found
 
 
 def called(call: ast.Call) -> str:
@@ -92,6 +106,8 @@ def penalties_in(scope: Scope) -> Iterator[ast.AST]:
         of = call.args[0] if receiver(call) in _GIVEN_THE_LOSS and call.args else call.func.value
         if _is_sum(of):
             yield of
+        if isinstance(of, ast.Call) and of.args:  # scaler.scale(loss)
+            of = of.args[0]
         losses |= {of.id} if isinstance(of, ast.Name) else set()
     for node in scope.nodes:
         targets = {t.id for t in _targets(node) if isinstance(t, ast.Name)}

@@ -6,6 +6,7 @@ import ast
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 from fedops.scalize.discovery.source.files_read import Source
 from fedops.scalize.discovery.source.survey import Survey
@@ -29,6 +30,9 @@ class Scope:
     owner: str = ""  #: dotted name of the class it is in
     method: str = ""
     defaults: Mapping[str, ast.expr] = field(default_factory=dict)  #: of its parameters
+
+    #: What was once found in it.
+    kept: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @cached_property
     def nodes(self) -> list[ast.AST]:
@@ -55,6 +59,7 @@ class Scopes:
                 if scope.owner:
                     self.methods.setdefault(scope.owner, []).append(scope)
         self._models = {cls.target for cls in self.seen.subclasses(*_MODEL_BASES)}
+        self._parents = {cls.target: cls.bases for cls in self.seen.classes}
         self._named: dict[str, set[str]] = {}
 
     def __iter__(self) -> Iterator[Scope]:
@@ -81,26 +86,39 @@ class Scopes:
         classes: set[str] = set()
         waiting = set(begin)
         while waiting:
-            name = waiting.pop()
-            classes |= {name} if name in self.methods else set()
-            if name in self.by_name and name not in done:
+            while waiting:
+                name = waiting.pop()
                 done.add(name)
-                named = self.named_in(self.by_name[name])
-                asked |= {part[1:] for part in named if part.startswith(".")}
-                waiting |= {part for part in named if not part.startswith(".")}
-                classes |= {c for c in self._bases(name)} if name in self.methods else set()
-            waiting |= {m for cls in classes for m in self._run(cls, asked)} - done
-        return done
+                classes |= {name, *self._bases(name)} if name in self.methods else set()
+                if name in self.by_name:
+                    named = self.named_in(self.by_name[name])
+                    asked |= {part[1:] for part in named if part.startswith(".")}
+                    waiting |= {part for part in named if not part.startswith(".")} - done
+            waiting = {m for cls in classes for m in self._run(cls, asked)} - done
+        return done & set(self.by_name)
 
     def leading_to(self, targets: Iterable[str]) -> set[str]:
         """The names of all scopes from which one of ``targets`` is reached, step by step."""
-        wanted, found = set(targets), set[str]()
-        while True:
-            more = {s.name for s in self if self.named_in(s) & wanted} - found - set(targets)
-            if not more:
-                return found
-            found |= more
-            wanted |= more | {self.by_name[name].owner for name in more} - {""}
+        begin = set(targets)
+        waiting = begin | {self.by_name[name].owner for name in begin if name in self.by_name}
+        found: set[str] = set()
+        done: set[str] = {""}
+        while waiting:
+            done |= (now := waiting - done)
+            by = {name for target in now for name in self._named_by.get(target, ())}
+            found |= by
+            waiting = (by | {self.by_name[name].owner for name in by}) - done
+        return found - begin
+
+    @cached_property
+    def _named_by(self) -> dict[str, list[str]]:
+        """The names of the scopes that name a function or class."""
+        found: dict[str, list[str]] = {}
+        for scope in self:
+            for name in self.named_in(scope):
+                if not name.startswith("."):
+                    found.setdefault(name, []).append(scope.name)
+        return found
 
     def _run(self, cls: str, asked: set[str]) -> Iterator[str]:
         names = asked - _EVERY_MODEL if cls in self._models else asked
@@ -110,9 +128,11 @@ class Scopes:
                 yield scope.name
 
     def _bases(self, name: str) -> Iterator[str]:
-        for cls in self.seen.classes:
-            if cls.target == name:
-                yield from (base for base in cls.bases if base in self.methods)
+        """The project's own classes that a class derives from, itself too."""
+        yield name
+        for base in self._parents.get(name, ()):
+            if base in self.methods and base != name:
+                yield from self._bases(base)
 
 
 _MODEL_BASES = (

@@ -34,21 +34,22 @@ def unused_training(
 ) -> Iterator[Finding]:
     """One difference for each loop, and for each part of a training, that the steps leave out."""
     driven = asked_of_lightning(scopes) if chosen.lightning else set()
+    driven |= _asked_by_fit(scopes) if chosen.framework == "keras" else set()
     used = scopes.reached(chosen.names | driven)
-    passed = {"Trainer.fit()"} if chosen.lightning else set[str]()
-    project = {cls.target for cls in seen.classes}
+    known = {cls.target for cls in seen.subclasses(*_TRAINERS)}
+    project = {cls.target for cls in seen.classes} - known
     live = _live(scopes, chosen)
     elsewhere: dict[str, list[tuple[Scope, Finding]]] = {}
     for scope in sorted(scopes, key=lambda s: (s.source.path, s.line)):
         if scope.name in used:
             continue
         if scope.name not in run:
-            if found := _loop(scope, chosen, project, passed):
+            if found := _loop(scope, chosen, project):
                 elsewhere.setdefault(scope.source.path, []).append((scope, found))
             continue
         yield from filter(None, (library_loop(scope) if scope.owner else None,))
-        yield from filter(None, (_loop(scope, chosen, project, passed),))
-        if scope.name in live:
+        yield from filter(None, (_loop(scope, chosen, project),))
+        if scope.name in live or (scope.owner and library_loop(scope)):
             yield from _parts(scope, read)
     yield from _elsewhere(elsewhere)
 
@@ -85,6 +86,13 @@ def asked_of_lightning(scopes: Scopes) -> set[str]:
     return {scope.name for scope in methods if scope.method in _ASKED}
 
 
+def _asked_by_fit(scopes: Scopes) -> set[str]:
+    """What Keras' ``fit`` calls of a model of one's own."""
+    methods = {"train_step", "test_step", "compute_loss"}
+    return {scope.name for scope in scopes if scope.method in methods}
+
+
+_TRAINERS = ("transformers.Trainer", "transformers.Seq2SeqTrainer", "trl.SFTTrainer")
 LIGHTNING = (
     "lightning.LightningModule",
     "lightning.pytorch.LightningModule",
@@ -103,17 +111,14 @@ def _parts(scope: Scope, read: frozenset[int]) -> Iterator[Finding]:
         yield part
 
 
-def _loop(scope: Scope, chosen: Chosen, project: set[str], passed: set[str]) -> Finding | None:
-    """The first call in a scope that trains; not where it asks an object of the project to do so.
-
-    ``passed``: the words of calls that are passed over.
-    """
+def _loop(scope: Scope, chosen: Chosen, project: set[str]) -> Finding | None:
+    """The first call in a scope that trains; not where it asks an object of the project to do so."""
     own = re.compile(f"(?:{'|'.join(map(re.escape, sorted(project)))})$")
     objects = set(made_by(scope, own)) if project else set()
     found = [
         (call, words)
         for call, words in training_in(scope)
-        if words.split(".")[0] not in objects and words not in passed
+        if words.split(".")[0] not in objects and not _is_the_same(words, scope, chosen)
     ]
     if not found:
         return None
@@ -121,6 +126,19 @@ def _loop(scope: Scope, chosen: Chosen, project: set[str], passed: set[str]) -> 
     instead = f"{chosen.train} is trained with" if chosen.train else "the adapter's own loop trains"
     text = f"{scope.words} trains ({words}) and is not used: {instead}"
     return Finding(kind="not_used", text=text, where=scope.place(call))
+
+
+def _is_the_same(words: str, scope: Scope, chosen: Chosen) -> bool:
+    """Whether the adapter's own loop does what this call does."""
+    if chosen.lightning:
+        return words == "Trainer.fit()"
+    on, _, method = words.partition(".")
+    model = re.compile(re.escape(chosen.targets.get("model", "-")) + "$")
+    held = on in set(made_by(scope, model)) or bool(_A_MODEL.fullmatch(on.lower()))
+    return chosen.fits and method == "fit()" and held
+
+
+_A_MODEL = re.compile(r"(\w+_)?(model|net|clf|classifier|regressor|pipe|pipeline|estimator)\d?")
 
 
 def loads_its_own_data(chosen: Chosen, place: str) -> Finding | None:

@@ -52,6 +52,7 @@ class Recorder:
         self._at_end: list[Callable[[], None]] = []
         #: The process that asked for the claim and found that another one has it.
         self._lost = 0
+        self._at_end_last: list[Callable[[], None]] = []
         self._began = time.monotonic()
 
     def may_end(self) -> bool:
@@ -90,9 +91,12 @@ class Recorder:
         if isinstance(path, (str, os.PathLike)):
             self.on_write(os.fspath(path))
 
-    def at_end(self, fill: Callable[[], None]) -> None:
-        """``fill`` is called each time the answer is written, to complete it: twice where we end the loop."""
-        self._at_end.append(fill)
+    def at_end(self, fill: Callable[[], None], last: bool = False) -> None:
+        """``fill`` is called each time the answer is written, to complete it: twice where we end the loop.
+
+        ``last``: after those that do not say so, whose models it looks at.
+        """
+        (self._at_end_last if last else self._at_end).append(fill)
 
     def write_tensors(self, stem: str, found: Mapping[str, tensors.Raw]) -> None:
         """``<folder>/<stem>.safetensors``."""
@@ -106,7 +110,7 @@ class Recorder:
         if ended is not None:
             self.answer["ended"] = ended
         self._tell_error()
-        for fill in self._at_end:
+        for fill in [*self._at_end, *self._at_end_last]:
             shield.shielded(fill)()
         for where, fault in shield.faults.items():
             self.note("hook_failed", f"a hook of ours failed ({where}): {fault}", "", "difference")

@@ -1,8 +1,8 @@
 """A commit tried before it may be deployed: all of ``fedops check`` that this machine can tell.
 
-``python -m fedops.flower.commit_check QUESTION_FILE ANSWER_FILE``. A server has none of the devices' data,
-and need not have the app's libraries: what only a device can tell is no reason to refuse a commit, and is
-noted.
+``python -m fedops.flower.checks.commit_check QUESTION_FILE ANSWER_FILE``. A server has none of the devices'
+data, and need not have the app's libraries: what only a device can tell is no reason to refuse a commit, and
+is noted.
 """
 
 from __future__ import annotations
@@ -16,10 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from fedops.core.errors import FedOpsError, Invalid
-from fedops.flower.app_check import InARun
-from fedops.flower.check_question import read_question
-from fedops.flower.components import load_client_app, load_server_app
-from fedops.flower.config_check import (
+from fedops.flower.checks.app_check import InARun
+from fedops.flower.checks.check_question import read_question
+from fedops.flower.checks.config_check import (
     WRONG_VALUES,
     NoData,
     anywhere,
@@ -27,6 +26,7 @@ from fedops.flower.config_check import (
     check_section,
     is_certain,
 )
+from fedops.flower.components import load_client_app, load_server_app
 from fedops.flower.flower_table import FlowerTable
 from fedops.scalize.adapter.protocol import ModelAdapter
 from fedops.scalize.check.check_process import Examination

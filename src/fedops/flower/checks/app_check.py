@@ -1,6 +1,6 @@
 """The examination behind ``fedops check``, and what only a run would find: its strategy, its explanations.
 
-``python -m fedops.flower.app_check APP_DIR ANSWER_FILE``
+``python -m fedops.flower.checks.app_check APP_DIR ANSWER_FILE``
 """
 
 from __future__ import annotations

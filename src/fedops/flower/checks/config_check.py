@@ -1,7 +1,7 @@
 """Before there is a run: whether an app could be run under a config, as far as one without data can tell.
 
-``python -m fedops.flower.config_check QUESTION_FILE ANSWER_FILE``. Says only what would be wrong on every
-device; what depends on this machine (a library that is not installed, a missing file) is no answer.
+``python -m fedops.flower.checks.config_check QUESTION_FILE ANSWER_FILE``. Says only what would be wrong on
+every device; what depends on this machine (a library that is not installed, a missing file) is no answer.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from fedops.config.schema import Config, Xai
 from fedops.core.errors import Forbidden, Invalid
 from fedops.core.suggestions import comma_list, did_you_mean
 from fedops.engine.scoring.scoring_plan import require_contribution
-from fedops.flower.check_question import read_question
+from fedops.flower.checks.check_question import read_question
 from fedops.flower.strategies.strategy_check import require_suitable
 from fedops.flower.strategies.strategy_factory import make_strategy
 from fedops.scalize.adapter.protocol import ModelAdapter
