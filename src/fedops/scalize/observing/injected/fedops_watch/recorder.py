@@ -50,9 +50,9 @@ class Recorder:
         self.on_write: Callable[[str], None] = lambda path: None
         self._notes: dict[tuple[str, str, str], dict[str, Any]] = {}
         self._at_end: list[Callable[[], None]] = []
-        self._at_end_last: list[Callable[[], None]] = []
         #: The process that asked for the claim and found that another one has it.
         self._lost = 0
+        self._at_end_last: list[Callable[[], None]] = []
         self._began = time.monotonic()
 
     def may_end(self) -> bool:
