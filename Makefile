@@ -1,7 +1,7 @@
 # Everything starts here. Each target makes its own .venv when there is none and installs once.
 #   make demo    train a model federatedly on this machine, as separate processes
 #   make demo-xai  the same, and each device explains its predictions: ends with a contact sheet
-#   make test    all tests; what needs a program this machine lacks is skipped, with the reason
+#   make test    all tests, two at a time (JOBS=1); what needs a program this machine lacks is skipped
 #   make test-fast  unit and contract tests, without S3 and the frameworks: about a minute
 #   make docs-test  type all commands of the README, the tutorials and the how-tos (some minutes)
 #   make check   formatting, lint, types, import contracts, rooms
@@ -38,8 +38,9 @@ demo-xai: $(STAMP)
 demo: $(STAMP)
 	@$(BIN)/fedops demo $(ARGS)
 
+# Two at a time: most tests wait for processes that they started.
 test: $(STAMP)
-	@$(BIN)/python -m pytest -rs $(ARGS)
+	@$(BIN)/python -m pytest -rs -n $(or $(JOBS),2) --dist loadfile $(ARGS)
 
 # Unit and contract tests, without the implementations that take long: S3, the frameworks.
 test-fast: $(STAMP)

@@ -24,9 +24,23 @@ from pydantic_settings import BaseSettings
 from fedops import settings
 from fedops.algorithms.selection.registry import BUILT_IN
 from fedops.cli.main import COMMANDS
+from fedops.cli.observing.behind_dashes import WithCommand
 from fedops.config import schema
+from fedops.config.script_table import Script
 from fedops.results.tables import LAYOUTS
+from fedops.scalize.check.project_check import CheckedParameter, CheckReport, ProofStep
+from fedops.scalize.discovery.choices import Choice, Option
+from fedops.scalize.discovery.differences import Difference
+from fedops.scalize.discovery.observed.init_report import InitReport, Setting
 from fedops.scalize.flow.network_names import NETWORK_NAMES
+from fedops.scalize.observing.records import (
+    Note,
+    Seen,
+    SeenLoader,
+    SeenModel,
+    SeenOptimizer,
+    SeenTensor,
+)
 
 HERE = Path(__file__).resolve().parent
 _TYPES: dict[Any, str] = {
@@ -35,7 +49,24 @@ _TYPES: dict[Any, str] = {
     float: "number",
     bool: "true or false",
     Path: "path",
+    Any: "any value",
 }
+_ANSWERS: list[type[BaseModel]] = [
+    InitReport,
+    CheckReport,
+    Choice,
+    Option,
+    Setting,
+    Difference,
+    Note,
+    ProofStep,
+    CheckedParameter,
+    Seen,
+    SeenModel,
+    SeenTensor,
+    SeenOptimizer,
+    SeenLoader,
+]
 NOTE = "<!-- Written by docs/reference/generate.py: change the code, then 'make docs'. -->\n"
 
 ABOUT_COMMANDS = """\
@@ -106,6 +137,12 @@ Beside the tables there are
 An export holds the names that devices have in FedOps, not those of their machines, and no data of theirs.
 """
 
+ABOUT_ANSWERS = """\
+`fedops init --json` prints one `InitReport`, `fedops check --json` one `CheckReport`: everything that a
+person sees, for a program. Later versions may add keys; those below keep their names and meanings. If a
+request itself is wrong, a command prints `kind`, `error` and `message` instead, as [all commands](cli.md)
+do. [Bring a project in by a program](../howto/bring-a-project-in-by-a-program.md) shows how to use them.
+"""
 
 ABOUT_PERMISSIONS = """\
 This page says who may call what. The Server Manager asks this very table before it reads a request's body,
@@ -187,8 +224,9 @@ def _command(title: str, command: click.Command, heading: str) -> str:
     flags = [p for p in command.params if isinstance(p, click.Option)]
     words = [(p.metavar or str(p.name)).upper() for p in arguments]
     words = [w if p.required else f"[{w}]" for w, p in zip(words, arguments, strict=True)]
+    shown = [title, *words, *([command.trailing] if isinstance(command, WithCommand) else [])]
     lines = [f"{heading} {title}\n"] if heading else []
-    lines += [f"```console\n$ {' '.join([title, *words])}\n```\n", _text(command.help), ""]
+    lines += [f"```console\n$ {' '.join(shown)}\n```\n", _text(command.help), ""]
     rows = [(f"`{w}`", str(getattr(p, "help", ""))) for w, p in zip(words, arguments, strict=True)]
     rows += [(f"`{_option(p)}`", _option_help(p)) for p in flags if not p.hidden]
     return "\n".join([*lines, "| | |\n|---|---|", *(f"| {a} | {_cell(b)} |" for a, b in rows), ""])
@@ -286,12 +324,13 @@ def settings_page() -> str:
         NOTE,
         "You can set these environment variables. An option on the command line takes precedence.\n",
     ]
-    for model in vars(settings).values():
-        if (
-            not (inspect.isclass(model) and issubclass(model, BaseSettings))
-            or model is BaseSettings
-        ):
-            continue
+    models: list[type[BaseSettings]] = [
+        settings.ServerSettings,
+        settings.ClientSettings,
+        settings.CliSettings,
+        settings.AppSettings,
+    ]
+    for model in models:
         prefix = str(model.model_config.get("env_prefix", ""))
         title = _first_line(model).removeprefix("Of ").partition(".")[0]
         parts.append(f"## {title[:1].upper()}{title[1:]}\n")
@@ -331,8 +370,16 @@ def _words(annotation: Any) -> str:
         return f"list of {_words(arguments[0])}"
     if origin in (Union, UnionType):
         return " or ".join(_words(part) for part in arguments if part is not type(None))
+    if annotation is Script:
+        return "[the table `[script]`](config.md)"
     if isinstance(annotation, type) and issubclass(annotation, schema.Step):
         return "step"
+    if origin is dict:
+        return f"table of {_words(arguments[1])}"
+    if origin is tuple:
+        return " and ".join(map(_words, arguments))
+    if annotation in _ANSWERS:
+        return f"[{annotation.__name__}](#{annotation.__name__.lower()})"
     return _TYPES.get(annotation, str(annotation))
 
 
@@ -359,6 +406,10 @@ def _comments(model: type) -> dict[str, str]:
         pending: list[str] = []
         for line in inspect.getsource(cls).splitlines():
             stripped = line.strip()
+            if beside := re.match(r"(\w+)\s*:.*\s#: (.*)", stripped):
+                found[beside[1]] = beside[2]
+                pending = []
+                continue
             if stripped.startswith("#:"):
                 pending.append(stripped[2:].strip())
                 continue
@@ -434,8 +485,33 @@ def export_page() -> str:
     return "\n".join(parts)
 
 
+def answers_page() -> str:
+    """Every key of what ``fedops init --json`` and ``fedops check --json`` print."""
+    parts = ["# Answers for programs\n", NOTE, ABOUT_ANSWERS]
+    for model in _ANSWERS:
+        comments = _comments(model)
+        rows = [
+            f"| `{name}` | {_type(field.annotation)} | {_cell(comments.get(name, ''))} |"
+            for name, field in model.model_fields.items()
+        ]
+        head = [
+            f"## {model.__name__}\n",
+            _own_line(model),
+            "| key | type | |\n|---|---|---|",
+        ]
+        parts.append("\n".join([*head, *rows, ""]))
+    return "\n".join(parts)
+
+
+def _own_line(model: type[BaseModel]) -> str:
+    """The first sentence of its own docstring, not of a base's."""
+    text = inspect.cleandoc(vars(model).get("__doc__") or "").partition("\n")[0]
+    return f"{_cell(text.partition('. ')[0].rstrip('.'))}.\n" if text else ""
+
+
 PAGES: dict[str, Callable[[], str]] = {
     "export.md": export_page,
+    "answers.md": answers_page,
     "cli.md": cli_page,
     "config.md": config_page,
     "settings.md": settings_page,

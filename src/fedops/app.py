@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from fedops.scalize.adapter.protocol import TrainContext as TrainContext
     from fedops.scalize.adapter.protocol import TrainResult as TrainResult
     from fedops.scalize.flow.datasets import DataSplit as DataSplit
+    from fedops.scalize.legacy.old_project import OldProject as OldProject
 
 _HOMES = {
     "AdapterOptions": "fedops.scalize.adapter.protocol:AdapterOptions",
@@ -42,6 +43,7 @@ _HOMES = {
     "FedOpsError": "fedops.core.errors:FedOpsError",
     "Invalid": "fedops.core.errors:Invalid",
     "ModelAdapter": "fedops.scalize.adapter.protocol:ModelAdapter",
+    "OldProject": "fedops.scalize.legacy.old_project:OldProject",
     "TrainContext": "fedops.scalize.adapter.protocol:TrainContext",
     "TrainResult": "fedops.scalize.adapter.protocol:TrainResult",
     "Unavailable": "fedops.core.errors:Unavailable",

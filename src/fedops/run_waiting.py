@@ -11,7 +11,7 @@ from typing import TypeVar
 from fedops.api_client import OperatorClient
 from fedops.core import contracts as c
 from fedops.core.backoff import pauses
-from fedops.core.errors import Conflict, FedOpsError, RunBusy, Unavailable
+from fedops.core.errors import Conflict, FedOpsError, Unavailable
 from fedops.core.states import RUN_TERMINAL, RunStatus
 from fedops.waiting import Timeout, outlast
 
@@ -167,15 +167,3 @@ def _result(run: c.RunRead) -> RunResult:
 def outlasting(call: Callable[[], T], seconds: float = AWAY_SECONDS) -> T:
     """The call's result. A server that is away, as while it is started anew, is asked again for a while."""
     return outlast(call, seconds, pauses=pauses(FIRST_PAUSE, LONGEST_PAUSE), say=logger.warning)
-
-
-__all__ = [
-    "RunBusy",
-    "RunEnded",
-    "RunFailed",
-    "RunResult",
-    "RunStopped",
-    "RunTimeout",
-    "start_run",
-    "wait_for_run",
-]

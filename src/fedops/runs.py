@@ -12,9 +12,9 @@ from collections.abc import Sequence
 
 from fedops.cli.connection import find_login
 from fedops.core.contracts import RunStart
+from fedops.core.errors import RunBusy
 from fedops.run_waiting import (
     Progress,
-    RunBusy,
     RunEnded,
     RunFailed,
     RunResult,

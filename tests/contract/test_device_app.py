@@ -19,6 +19,8 @@ from fedops.core.contracts.training import TrainingOrder
 from fedops.flower import client_app
 from fedops.flower.client_app import DeviceApp, WorkResult, node_id_of
 from fedops.flower.codec.compat import APP_RAISED, LOAD_FAILED
+from fedops.flower.flower_table import FlowerTable
+from fedops.flower.run_config import record_of
 from fedops.scalize.flow.project import Project
 from fedops.storage.payloads import Payload, make_document, read_payload
 from fedops.storage.tensors import Tensors, load, save
@@ -77,6 +79,17 @@ def query(message, context):
     told = {"node": context.node_id, "run": context.run_id, "rate": context.run_config["rate"],
             "deep": context.run_config["deep.key"], "group": message.metadata.group_id,
             "device": context.node_config["device"], "secret": message.content["config"]["secret"]}
+    return Message(RecordDict({"told": ConfigRecord(told)}), reply_to=message)
+
+@app.query("node")
+def node(message, context):
+    told = {"records": sorted(message.content.config_records), "rate": context.run_config["rate"],
+            "path": context.node_config["data-path"]}
+    return Message(RecordDict({"told": ConfigRecord(told)}), reply_to=message)
+
+@app.query("part")
+def part(message, context):
+    told = {"part": context.node_config["partition-id"]}
     return Message(RecordDict({"told": ConfigRecord(told)}), reply_to=message)
 
 @app.query("fail")
@@ -362,3 +375,26 @@ def test_what_the_device_lacks_is_no_mistake_of_the_app(
     monkeypatch.setattr(client_app, "write_payload", full)
     reason = bench.ask("query").reason
     assert reason.startswith("the device's disk is full (/home/pi/result): free some space (OSErr")
+
+
+def test_its_owner_gives_node_config_and_a_run_changes_its_run_config(tmp_path: Path) -> None:
+    bench = Bench(tmp_path)
+    bench.app = DeviceApp(
+        Project.open(tmp_path / "app"), bench.device, node_config={"data-path": "/srv/data"}
+    )
+    instruction, files, out = bench.order("query.node")
+    records = instruction.content["records"]
+    own = FlowerTable.of(tmp_path / "app").config["rate"]
+    along = make_document(Payload(configs=record_of({"rate": own + 1})))
+    changed = {**instruction.content, "records": {**records, **along["records"]}}
+    done = bench.app.handle(instruction.model_copy(update={"content": changed}), files, out)
+    assert done.outcome == "done", done.reason
+    told = bench.reply.configs["told"]
+    assert (told["rate"], told["path"]) == (own + 1, "/srv/data")
+    assert list(told["records"]) == ["config"]
+
+
+def test_an_app_that_asks_for_its_part_says_what_its_owner_has_to_do(bench: Bench) -> None:
+    found = bench.ask("query.part")
+    assert found.outcome == "failed"
+    assert "--set dataset.partition.index=0 --set dataset.partition.of=2" in found.reason

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from pathlib import Path
+from typing import Any
 
 PYPROJECT = """
 [project]
@@ -119,9 +120,9 @@ class GitRepository:
         self.git("commit", "--quiet", "--allow-empty", "--message", message)
         return self.head()
 
-    def commit_app(self, message: str, below: str = "", **changed: object) -> str:
+    def commit_app(self, message: str, below: str = "", **changed: Any) -> str:
         """Commit the app of ``app_files``."""
-        return self.commit(message, dict(app_files(**changed)), below)  # type: ignore[arg-type]
+        return self.commit(message, {**app_files(**changed)}, below)
 
     def head(self) -> str:
         return self.git("rev-parse", "HEAD")

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import threading
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
 from flwr.app import Error, Message, RecordDict
-from flwr.serverapp import Grid
 
 from fedops.core.contracts.training import ARRAYS, CONFIG, TrainingOrder
-from fedops.flower.codec.compat import SERVER_NODE, make_message
 from fedops.flower.codec.messages import PACKED, in_pieces, packed_pieces, packed_record
 from fedops.flower.codec.records import to_record_dict
+from fedops.flower.grid.run_grid import RunGrid
 from fedops.storage.payloads import Payload
 from fedops.storage.tensors import Tensors, pack, unpack
 
@@ -30,24 +28,15 @@ class Asked:
     tensors: Tensors
 
 
-class NodesInProcess(Grid):
+class NodesInProcess(RunGrid):
     """A Flower grid whose nodes answer in threads of this process."""
 
     def __init__(
         self, clients: dict[int, tuple[str, Callable[[Asked], Payload | RecordDict]]]
     ) -> None:
+        super().__init__(run_id=1)
         self._clients = clients
         self._replies: dict[str, Message] = {}
-
-    def set_run(self, run: Any) -> None:
-        raise NotImplementedError
-
-    @property
-    def run(self) -> Any:
-        raise NotImplementedError
-
-    def create_message(self, *args: Any, **kwargs: Any) -> Message:
-        raise NotImplementedError
 
     def send_and_receive(self, *args: Any, **kwargs: Any) -> Iterable[Message]:
         raise NotImplementedError
@@ -65,19 +54,9 @@ class NodesInProcess(Grid):
         return [self._push(message) for message in messages]
 
     def _push(self, message: Message) -> str:
-        meta, id_ = message.metadata, uuid.uuid4().hex
-        sent = make_message(
-            message.content,
-            run_id=1,
-            message_id=id_,
-            src=SERVER_NODE,
-            dst=meta.dst_node_id,
-            group_id=meta.group_id,
-            kind=meta.message_type,
-            ttl=meta.ttl,
-        )
+        sent = self.as_sent(message, message.content)
         threading.Thread(target=self._serve, args=(sent,), daemon=True).start()
-        return id_
+        return str(sent.metadata.message_id)
 
     def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
         return [self._replies.pop(id_) for id_ in list(message_ids) if id_ in self._replies]

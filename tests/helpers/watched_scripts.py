@@ -1,4 +1,4 @@
-"""Scripts of a few lines, each watched in a child forked from one process that has imported torch."""
+"""Scripts of a few lines, each watched in a child forked from one process that has the frameworks."""
 
 from __future__ import annotations
 
@@ -51,15 +51,15 @@ def epoch(optimizer, model=model):
 class Warm:
     """Runs scripts one after the other. ``close`` it."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, modules: Sequence[str] = ("torch", "torch._dynamo")) -> None:
         self.folder = folder
         self._number = 0
         self._process = subprocess.Popen(
-            [sys.executable, str(INJECTED / "fedops_watch" / "warm.py"), "torch", "torch._dynamo"],
+            [sys.executable, str(INJECTED / "fedops_watch" / "warm.py"), *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1"},
+            env={**os.environ, "OMP_NUM_THREADS": "1", "KERAS_BACKEND": "torch"},
         )
         assert self._read() == "ready"
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from fedops.api_client import OperatorClient
 from fedops.cli import options
@@ -14,6 +16,24 @@ from fedops.core.errors import Invalid
 from fedops.core.seeds import study_seeds
 
 NEW = "new"
+
+From = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="VERSION",
+        help="Start from V0, V3, ..., or 'new': an initial model of the run's own seed. "
+        "Default: latest; with --seeds: new.",
+        callback=options.version_text,
+    ),
+]
+Seeds = Annotated[
+    str | None,
+    typer.Option("--seeds", metavar="N|S,S,...", help="One run for each of N seeds, or of these."),
+]
+DryRun = Annotated[
+    bool, typer.Option("--dry-run", help="Start nothing: show devices, examples, bytes, time.")
+]
 
 
 @dataclass(frozen=True)
@@ -109,17 +129,10 @@ def totals(forecast: c.RunForecast, runs: int) -> dict[str, Any]:
     }
 
 
-def version_text(text: str | None) -> str | None:
-    """A version as it was typed. ``Invalid`` when no version or alias is called so."""
-    if text is not None and not re.fullmatch(r"[vV]?\d{1,9}|[a-z][a-z0-9-]*", text):
-        raise Invalid(f"'{text}' is no model version; write V3, 3 or an alias such as latest")
-    return text
-
-
 def version_number(client: OperatorClient, task: str, version: str) -> int:
     """The number that ``V3``, ``3`` or an alias stands for."""
     match = re.fullmatch(r"[vV]?(\d{1,9})", version)
     if match:
         return int(match[1])
-    version_text(version)
+    options.version_text(version)
     return client.model(task, version).version

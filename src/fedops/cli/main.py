@@ -80,7 +80,7 @@ COMMANDS = {
         "Executions of a task: start, why, logs, pause, stop, extend, ...",
     ),
     "schedule": (
-        "fedops.cli.commands.schedules",
+        "fedops.cli.delivery.schedules",
         "Training that begins by itself: set, list, fire, pause, ...",
     ),
     "device": (
@@ -200,7 +200,8 @@ def _report(error: BaseException, words: list[str]) -> int:
         return error.exit_code
     described = _described(error, "--traceback" in words)
     sys.stderr.write(f"fedops: {printable(described['message'])}\n")
-    if "--json" in words:
+    ours = words[: words.index("--")] if "--" in words else words
+    if "--json" in ours:
         import json
 
         sys.stdout.write(json.dumps(described) + "\n")

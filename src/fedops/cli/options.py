@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -9,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 import typer
 from pydantic import ValidationError
 
+from fedops.cli import completion
 from fedops.cli.plain_help import Commands
 from fedops.core.contracts import Request, require_name
 from fedops.core.errors import Invalid
@@ -42,6 +44,42 @@ Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask: it cannot be
 Home = Annotated[
     Path | None, typer.Option("--home", metavar="DIR", help="The directory it keeps its data in.")
 ]
+Task = Annotated[
+    str,
+    typer.Argument(
+        metavar="TASK",
+        help="The task's name.",
+        callback=lambda text: named(text),
+        autocompletion=completion.tasks,
+    ),
+]
+#: As ``Task``, in the commands about tasks themselves.
+TaskName = Annotated[
+    str,
+    typer.Argument(
+        metavar="NAME",
+        help="The task's name.",
+        callback=lambda text: named(text),
+        autocompletion=completion.tasks,
+    ),
+]
+RunId = Annotated[
+    int,
+    typer.Argument(metavar="RUN", help="The run's number.", autocompletion=completion.runs),
+]
+Version = Annotated[
+    str,
+    typer.Argument(
+        metavar="VERSION",
+        help="V3, 3, or an alias such as latest.",
+        callback=lambda text: version_text(text),
+    ),
+]
+OnlyDevices = Annotated[
+    list[str] | None,
+    typer.Option("--devices", metavar="NAME|PATTERN", help="Only these: day-*. May be repeated."),
+]
+Because = Annotated[str, typer.Option("--because", metavar="TEXT", help="Why. The events keep it.")]
 
 
 def assignments(given: list[str] | None) -> list[str] | None:
@@ -56,6 +94,13 @@ def assignments(given: list[str] | None) -> list[str] | None:
 def named(text: str | None) -> str | None:
     """The name of a task or device as it was typed. ``Invalid`` before anybody is asked about it."""
     return text if text is None else require_name(text)
+
+
+def version_text(text: str | None) -> str | None:
+    """A version as it was typed. ``Invalid`` when no version or alias is called so."""
+    if text is not None and not re.fullmatch(r"[vV]?\d{1,9}|[a-z][a-z0-9-]*", text):
+        raise Invalid(f"'{text}' is no model version; write V3, 3 or an alias such as latest")
+    return text
 
 
 def request(kind: type[R], **values: Any) -> R:

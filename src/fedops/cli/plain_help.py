@@ -21,7 +21,9 @@ class _Context(click.Context):
     formatter_class = _Formatter
 
 
-class _Command(TyperCommand):
+class PlainCommand(TyperCommand):
+    """A command without subcommands."""
+
     context_class = _Context
 
 
@@ -63,4 +65,4 @@ class Commands(typer.Typer):
     def command(
         self, name: str | None = None, **settings: Any
     ) -> Callable[[CommandFunctionType], CommandFunctionType]:
-        return super().command(name, **{"cls": _Command, **settings})
+        return super().command(name, **{"cls": PlainCommand, **settings})

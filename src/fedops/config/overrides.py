@@ -9,6 +9,7 @@ from typing import Any
 from fedops.config import bounded_toml
 from fedops.config.file_names import may_name_a_file
 from fedops.config.loading import dump_config, parse_config
+from fedops.config.run_config import changed, flat
 from fedops.config.schema import Config
 from fedops.core.errors import Invalid
 from fedops.core.plain_values import leaves
@@ -102,7 +103,10 @@ def apply_overrides(config: Config, overrides: Sequence[str]) -> Config:
                 f"the override '{key[:40]}...' has more than {bounded_toml.MAX_DEPTH} parts"
             )
         _assign(data, key, text)
-    return parse_config(data, "the overrides") if overrides else config
+    found = parse_config(data, "the overrides") if overrides else config
+    if found.run_config != config.run_config:
+        changed(flat(config.run_config or {}), flat(found.run_config or {}), "the overrides")
+    return found
 
 
 def split_override(override: str) -> tuple[str, str]:

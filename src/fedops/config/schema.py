@@ -21,6 +21,7 @@ from pydantic import (
     model_validator,
 )
 
+from fedops.config.run_config import RunConfig
 from fedops.config.script_table import Script
 from fedops.config.sections import Count, Seconds, Section, Share
 from fedops.core.contracts import Finite, Name
@@ -334,6 +335,8 @@ class Config(Section):
     clients_per_round: Count | None = None
     #: The project's own command, where that trains the model. The other steps are not used then.
     script: Script | None = None
+    #: What an app of plain Flower reads in its run config; by default what `[tool.flwr.app.config]` says.
+    run_config: RunConfig | None = None
     #: What makes the model.
     model: Step = Step()
     dataset: Dataset = Dataset()

@@ -10,7 +10,7 @@ from fedops.config.sections import Count, Seconds, Section
 
 
 class Script(Section):
-    """``[script]``. A device takes it from its own files alone: no server says what is run there."""
+    """``[script]``: the project's own command trains. A device takes it from its own files alone."""
 
     #: The command and its arguments, run in the project's folder. ``{data}`` and the like stand for paths
     #: that each device's owner names (``[script.paths]`` in ``device.toml``).

@@ -24,8 +24,8 @@ from fedops.engine.instructions import Instructions, Invitation
 from fedops.engine.link.blob_files import BlobFiles
 from fedops.engine.link.deliveries import DeliveryStream
 from fedops.engine.link.server_link import ServerLink
-from fedops.engine.participations import participation_of
-from fedops.engine.update_checks import CheckedUpdate, ClientRefused, ExpectedUpdate, accept_update
+from fedops.engine.participations import LATE, Answers, participation_of
+from fedops.engine.update_checks import ClientRefused, ExpectedUpdate, accept_update
 from fedops.failpoints import reached
 from fedops.storage.tensors import TensorFile
 
@@ -38,7 +38,6 @@ _LONGEST_WAIT = 8.0
 _PAUSE_EACH, _LONGEST_PAUSE = 0.0005, 0.05
 #: What a delivery has an update in.
 _DELIVERED = (AssignmentStatus.UPLOADED, AssignmentStatus.CHECKED)
-_LATE = "no reply before the deadline of the round"
 
 
 @dataclass(frozen=True)
@@ -90,19 +89,7 @@ class Collection:
         on_change: Callable[[Collection], None] = lambda _: None,
     ) -> None:
         """``asks_again``: whether who sent a wrong update may make another one."""
-        self.updates: dict[str, StoredUpdate] = {}
-        #: Device -> what it evaluated, of those that did not train.
-        self.evaluations: dict[str, CheckedUpdate] = {}
-        #: Those of them that were asked to train, and have no training example.
-        self.without_examples: set[str] = set()
-        #: Device -> why its update was not taken.
-        self.rejected: dict[str, str] = {}
-        #: Device -> why it cannot take part in the run at all.
-        self.refused: dict[str, str] = {}
-        #: Device -> why it failed.
-        self.failed: dict[str, str] = {}
-        #: Device -> why its assignment was ended by the server.
-        self.ended: dict[str, str] = {}
+        self.answers = Answers()
         self.instructions = instructions
         self._place = place
         self._stream = place.stream
@@ -146,11 +133,6 @@ class Collection:
         return {device: client.invitation.reason for device, client in self._clients.items()}
 
     @property
-    def replied(self) -> list[str]:
-        """Those whose answer counts."""
-        return sorted(self.updates.keys() | self.evaluations.keys())
-
-    @property
     def evaluators(self) -> int:
         """How many of them evaluate the model they receive."""
         return sum(client.invitation.order.evaluate for client in self._clients.values())
@@ -170,15 +152,14 @@ class Collection:
         now = time.monotonic()
         self._to_ask_again = [d for d in self._to_ask_again if d not in invitations]
         for device, invitation in invitations.items():
-            for answers in (self.failed, self.rejected, self.ended):
-                answers.pop(device, None)
+            self.answers.reconsider(device)
             known = self._clients.get(device)
             fresh = _Client(invitation, now, made.get(device, ""), device in made)
             if known:
                 fresh = replace(fresh, again=known.again, notes=known.notes)
             self._clients[device] = fresh
             if device not in made:
-                self.ended[device] = "it cannot be asked any more"
+                self.answers.ended[device] = "it cannot be asked any more"
 
     def remark(self, device: str, text: str) -> None:
         """Something to say of its part in the round."""
@@ -191,7 +172,7 @@ class Collection:
     def leave_out(self, device: str, invitation: Invitation, why: str) -> None:
         """It was chosen, and cannot be asked now: its owner's conditions are not met, or it is away."""
         self.note({device: invitation}, {})
-        self.ended[device] = why
+        self.answers.ended[device] = why
 
     def adopt(self, device: str, invitation: Invitation, open_: OpenAssignment) -> None:
         """An earlier attempt asked this. What was delivered since comes with the stream."""
@@ -199,7 +180,7 @@ class Collection:
         if open_.status in ASSIGNMENT_OPEN or open_.status in _DELIVERED:
             return
         self._clients[device].holds = False
-        self._end(device, open_.status, "")
+        self.answers.end(device, open_.status, "")
         if open_.status is AssignmentStatus.REJECTED and open_.retry == 0:
             self._to_ask_again.append(device)
 
@@ -255,10 +236,10 @@ class Collection:
             return False
         if not self.outstanding:
             self._ended_why = ""
-        elif end.enough is not None and len(self.updates) >= end.enough:
+        elif end.enough is not None and len(self.answers.updates) >= end.enough:
             self._ended_why = f"the round was complete with {end.enough} replies"
         elif time.monotonic() >= end.deadline + end.upload_grace:
-            self._ended_why = _LATE
+            self._ended_why = LATE
         elif not all(self._is_long_gone(device) for device in self.outstanding):
             return False
         return True
@@ -276,7 +257,7 @@ class Collection:
             if client.again or 2 * now - client.asked_at > end.deadline:
                 continue
             client.again = True
-            client.notes.append(f"asked again, because {self.rejected[device]}")
+            client.notes.append(f"asked again, because {self.answers.rejected[device]}")
             order = replace(client.invitation.order, retry=client.retry + 1)
             invitations[device] = replace(client.invitation, order=order)
         self._to_ask_again = []
@@ -307,52 +288,42 @@ class Collection:
             if delivery.status in _DELIVERED:
                 self._check(delivery, client)
             else:
-                self._end(delivery.device, delivery.status, delivery.reason)
+                self.answers.end(delivery.device, delivery.status, delivery.reason)
         elif delivery.status is AssignmentStatus.UPLOADED:
             self._repeat_verdict(delivery)
-        elif delivery.status is AssignmentStatus.REJECTED and delivery.device in self.replied:
+        elif (
+            delivery.status is AssignmentStatus.REJECTED and delivery.device in self.answers.replied
+        ):
             self._drop(delivery)
 
     def _drop(self, delivery: Delivery) -> None:
         """The server takes back an update that was good: its device is out, and is not asked again."""
-        self._forget(delivery.device)
-        self._end(delivery.device, delivery.status, delivery.reason)
+        self.answers.forget(delivery.device)
+        self.answers.end(delivery.device, delivery.status, delivery.reason)
 
     def _repeat_verdict(self, delivery: Delivery) -> None:
         """The server has not noted it, or has forgotten it."""
-        if delivery.device in self.replied:
+        if delivery.device in self.answers.replied:
             self._stream.accept(delivery.id)
-        elif delivery.device in self.rejected:
-            self._stream.reject(delivery.id, self.rejected[delivery.device])
+        elif delivery.device in self.answers.rejected:
+            self._stream.reject(delivery.id, self.answers.rejected[delivery.device])
 
     def _check(self, delivery: Delivery, client: _Client) -> None:
         device = delivery.device
         try:
-            self._keep(self._take_in(delivery, client), client)
+            self.answers.keep(self._take_in(delivery, client), client.invitation.kind)
             reached("engine.update.checked")
         except ClientRefused as why:
-            self.refused[device] = str(why)
+            self.answers.refused[device] = str(why)
         except Invalid as error:
             self._on_wrong(delivery, str(error))
             return
         if delivery.status is AssignmentStatus.UPLOADED:
             self._stream.accept(delivery.id)
 
-    def _keep(self, update: StoredUpdate, client: _Client) -> None:
-        if update.checked.trained is not None:
-            self.updates[update.device] = update
-            return
-        self.evaluations[update.device] = update.checked
-        if client.invitation.kind == TRAIN:
-            self.without_examples.add(update.device)
-
-    def _forget(self, device: str) -> None:
-        self.updates.pop(device, None)
-        self.evaluations.pop(device, None)
-
     def _on_wrong(self, delivery: Delivery, why: str) -> None:
         logger.warning("%s", why)
-        self.rejected[delivery.device] = why
+        self.answers.rejected[delivery.device] = why
         if self._asks_again:
             self._to_ask_again.append(delivery.device)
         if delivery.status is AssignmentStatus.UPLOADED:  # else it was taken, and damaged since
@@ -372,43 +343,12 @@ class Collection:
         )
         return StoredUpdate(accept_update(path, expected, size), client.invitation.node_id, path)
 
-    def _end(self, device: str, status: AssignmentStatus, reason: str) -> None:
-        logger.warning("device '%s': %s %s", device, status, reason)
-        if status is AssignmentStatus.REFUSED:
-            self.refused[device] = reason or "it refused to take part"
-        elif status is AssignmentStatus.FAILED:
-            self.failed[device] = reason or "it failed without a word"
-        elif status is AssignmentStatus.REJECTED:
-            self.rejected[device] = reason or "its update was refused"
-        elif status is AssignmentStatus.EXPIRED:
-            self.ended[device] = _LATE
-        else:
-            self.ended[device] = reason or "it was cancelled"
-
-    def refuse(self, device: str, why: str) -> None:
-        """Take back an update: the device cannot take part in the run."""
-        self._forget(device)
-        self.refused[device] = why
-
-    def reject(self, device: str, why: str) -> None:
-        """Take back an update: it is not one for this round."""
-        logger.warning("the reply of device '%s' is not taken: %s", device, why)
-        self._forget(device)
-        self.rejected[device] = why
-
     # --- afterwards ------------------------------------------------------------------------------
-
-    @property
-    def checked(self) -> list[CheckedUpdate]:
-        """The updates without their tensors, in the order of their devices' names."""
-        trained = {device: update.checked for device, update in self.updates.items()}
-        replies = trained | self.evaluations
-        return [replies[device] for device in sorted(replies)]
 
     def unanswered(self) -> dict[str, str]:
         """Device -> why its update is missing, rejected ones included."""
         lost = {device: self._why_lost(device) for device in self.outstanding}
-        return {**lost, **self.ended, **self.failed, **self.rejected, **self.refused}
+        return {**lost, **self.answers.missing}
 
     def _why_lost(self, device: str) -> str:
         gone = self._clients[device].gone
@@ -416,13 +356,16 @@ class Collection:
 
     def reports(self) -> list[ParticipationReport]:
         """What became of everybody who was asked."""
-        missing, replies = self.unanswered(), {reply.device: reply for reply in self.checked}
+        missing, replies = (
+            self.unanswered(),
+            {reply.device: reply for reply in self.answers.checked},
+        )
         return [
             participation_of(
                 device,
                 replies.get(device),
                 [missing.get(device, ""), *client.notes],
-                was_wrong=device in self.rejected or device in self.refused,
+                was_wrong=device in self.answers.wrong,
             )
             for device, client in sorted(self._clients.items())
         ]

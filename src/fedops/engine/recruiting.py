@@ -88,7 +88,7 @@ class Recruiter:
         policy, begin = self._rules.policy, time.monotonic()
         while True:
             ready = self.available()
-            present = ready.keys() | collection.updates.keys()
+            present = ready.keys() | collection.answers.updates.keys()
             needed, waited = self._needed(), time.monotonic() - begin
             least = self._rules.least(needed)
             why = why_waiting(needed, present, self._candidates, self._not_training())
@@ -207,7 +207,7 @@ class Recruiter:
         Returns how many could have been asked, those that replied before included.
         """
         rng = np.random.default_rng(draw_seed(self._setup.spec.seed, round_, retry))
-        available = len(ready.keys() | collection.updates.keys())
+        available = len(ready.keys() | collection.answers.updates.keys())
         invited, first = self._rules.invited(available), self._setup.spec.first_round
         ahead = RoundAhead(round_, self._trainable, invited, first)
         choice = self._choose(ready, collection, ahead, rng)
@@ -284,7 +284,7 @@ class Recruiter:
         rng: np.random.Generator,
     ) -> Choice:
         """Who is to be asked now, with the reason: first who was not asked yet, last who works elsewhere."""
-        settled = {*collection.updates, *(d for d in collection.present if d in ready)}
+        settled = {*collection.answers.updates, *(d for d in collection.present if d in ready)}
         taken, tried = {*settled, *collection.outstanding}, set(collection.devices)
         pool = [candidate for name, candidate in ready.items() if name not in taken]
         free = [candidate for candidate in pool if candidate.busy_with is None]

@@ -108,7 +108,7 @@ class RoundCommitter:
         return self._files.hand_over(path, save(state, path, durable=False)).sha256
 
     def _body(self, finished: FinishedRound, state: str | None) -> RoundCommit:
-        replies = finished.collection.checked
+        replies = finished.collection.answers.checked
         slowest = max(replies, key=lambda reply: reply.seconds, default=None)
         seconds = finished.timing.seconds
         return RoundCommit(

@@ -132,10 +132,10 @@ class RoundEngine:
         at_work = timing.seconds - timing.spent.get("waiting", 0.0)
         plan = self._scoring.plan(
             round_,
-            len(collection.updates),
+            len(collection.answers.updates),
             at_work,
             timing.spent["evaluation"],
-            slowest_but_one(one.header.evaluate_seconds for one in collection.checked),
+            slowest_but_one(one.header.evaluate_seconds for one in collection.answers.checked),
         )
         finished = FinishedRound(
             round_,
@@ -152,7 +152,7 @@ class RoundEngine:
         if plan is not None:
             files = [
                 UpdateFile(name, update.path, update.checked.examples)
-                for name, update in collection.updates.items()
+                for name, update in collection.answers.updates.items()
             ]
             self._scoring.begin(round_, plan, files, before, self._before_last, self._dataset)
         self._before_last = before
@@ -160,11 +160,11 @@ class RoundEngine:
         return collection
 
     def _aggregate(self, round_: int, collection: Collection, timing: Timing) -> None:
-        self._say("aggregating", round_, f"{len(collection.updates)} replies")
+        self._say("aggregating", round_, f"{len(collection.answers.updates)} replies")
         path = self._setup.spool / f"model-{round_:05}.safetensors"
         counts = self._recruiter.counts
         updates = []
-        for name, update in collection.updates.items():
+        for name, update in collection.answers.updates.items():
             factor = counts[name].factor if name in counts else 1.0
             if factor != 1.0:
                 collection.remark(name, counts[name].reason)
@@ -283,7 +283,7 @@ class RoundEngine:
         seconds = max(open_.seconds_left, whole if asked else 0.0)
         left = self._collect(open_.round, collection, available, seconds)
         if self._spec.replays is not None:  # who else is there now does not matter
-            left = max(len(collection.devices) - len(collection.evaluations), 1)
+            left = max(len(collection.devices) - len(collection.answers.evaluations), 1)
         return before.retry, left
 
     def _collect(self, round_: int, collection: Collection, available: int, seconds: float) -> int:
@@ -296,33 +296,33 @@ class RoundEngine:
         collection.collect(EndCondition(deadline, enough, grace))
         self._agree_on_dataset(collection)
         for device, why in self._limits.beyond(
-            collection.checked, self._recruiter.announced
+            collection.answers.checked, self._recruiter.announced
         ).items():
-            collection.reject(device, why)
-        self._recruiter.refused |= collection.refused
-        fresh = collection.without_examples - self._recruiter.without_examples
+            collection.answers.reject(device, why)
+        self._recruiter.refused |= collection.answers.refused
+        fresh = collection.answers.without_examples - self._recruiter.without_examples
         self._recruiter.without_examples |= fresh
         return max(available - len(fresh), 1)
 
     def _is_done(self, round_: int, retry: int, collection: Collection, available: int) -> bool:
-        if len(collection.updates) >= self._rules.quorum(available):
+        if len(collection.answers.updates) >= self._rules.quorum(available):
             collection.close()
             return True
         logger.warning("round %d, try %d: %s", round_, retry + 1, collection.unanswered())
         return False
 
     def _too_few(self, round_: int, collection: Collection, available: int) -> RunFailed:
-        failed = any(not is_of_device(why) for why in collection.failed.values())
-        of_app = failed or bool(collection.rejected or collection.refused)
+        failed = any(not is_of_device(why) for why in collection.answers.failed.values())
+        of_app = failed or bool(collection.answers.rejected or collection.answers.refused)
         quorum, tries = self._rules.quorum(available), self._rules.policy.max_retries + 1
-        got = f"{len(collection.updates)} of the {quorum} replies it needs in {tries} tries"
+        got = f"{len(collection.answers.updates)} of the {quorum} replies it needs in {tries} tries"
         return too_few_replies(round_, got, collection.unanswered(), fault_of_app=of_app)
 
     def _agree_on_dataset(self, collection: Collection) -> None:
         """All clients of a run train on the same data set; the first updates say which."""
         named = {
             update.device: update.header.dataset
-            for update in collection.checked
+            for update in collection.answers.checked
             if update.header.dataset
         }
         if named and not self._dataset:
@@ -330,7 +330,7 @@ class RoundEngine:
         for device, name in named.items():
             if name != self._dataset:
                 why = f"its data set is '{name}', and the run's is '{self._dataset}'"
-                collection.refuse(device, why)
+                collection.answers.refuse(device, why)
 
     def _forget_before(self, round_: int) -> None:
         """Keep the files of the last round, and those that are needed to score rounds."""
@@ -348,7 +348,7 @@ class RoundEngine:
             return {}
         collection = Collection(self._place("final"), self._instructions(), None)
         ready = self._recruiter.gather_in(FINAL_WAIT_SECONDS, collection)
-        recent = [name for name in (last.updates if last else {}) if name in ready]
+        recent = [name for name in (last.answers.updates if last else {}) if name in ready]
         alone = self._recruiter.evaluating()
         ready |= alone
         pool = [*sorted(alone), *sorted(recent or ready.keys() - alone.keys())]
@@ -364,15 +364,15 @@ class RoundEngine:
         collection.collect(EndCondition(time.monotonic() + seconds))
         collection.close()
         # A reply with a metric that is no number is rejected.
-        self.evaluated |= bool(collection.checked or collection.rejected)
-        return client_metrics(collection.checked)
+        self.evaluated |= bool(collection.answers.checked or collection.answers.rejected)
+        return client_metrics(collection.answers.checked)
 
     def _say_waiting(self, round_: int, why: str, needed: int, begins_in: float | None) -> None:
         self._say("waiting", round_, why, needed=needed, begins_in=begins_in)
 
     def _say_training(self, round_: int, collection: Collection) -> None:
         missing = len(collection.outstanding)
-        detail = f"{len(collection.replied)} of {len(collection.devices)} clients replied"
+        detail = f"{len(collection.answers.replied)} of {len(collection.devices)} clients replied"
         self._say("training", round_, f"{detail}, {missing} at it", collection)
 
     def _say(
@@ -390,7 +390,7 @@ class RoundEngine:
                 detail=detail[:500],
                 **more,
                 selected=collection.devices if collection else [],
-                replied=collection.replied if collection else [],
+                replied=collection.answers.replied if collection else [],
             )
         )
 

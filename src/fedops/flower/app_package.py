@@ -17,6 +17,7 @@ from fedops.processes.spawn import die_with_parent
 from fedops.scalize.bundle.bundle_files import carried_files
 from fedops.scalize.bundle.config_redaction import config_without_secret
 from fedops.scalize.bundle.initial_model import with_initial_model
+from fedops.scalize.bundle.plain_apps import described_files
 from fedops.scalize.flow.project import Project
 
 
@@ -27,7 +28,11 @@ def build_bundle(app_dir: Path) -> bytes:
         Invalid: it is no app folder, or Flower does not accept it.
     """
     project = Project.open(app_dir)  # says what is wrong with it in our words
-    changed = {**carried_files(app_dir), **config_without_secret(project)}
+    changed = {
+        **carried_files(app_dir),
+        **config_without_secret(project),
+        **described_files(project.manifest),
+    }
     try:
         bundle = build_fab(app_dir, changed)
     except (ValueError, OSError) as error:

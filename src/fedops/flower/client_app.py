@@ -30,7 +30,6 @@ from fedops.core.contracts.training import (
     message_type_of,
 )
 from fedops.core.errors import FedOpsError, Invalid
-from fedops.core.reasons.shortages import Lack
 from fedops.core.states import ProcessStatus
 from fedops.flower.codec.compat import (
     APP_RAISED,
@@ -44,7 +43,9 @@ from fedops.flower.codec.context_state import ContextMemory, RunStates
 from fedops.flower.codec.messages import PACKED, in_pieces, packed_pieces, packed_record
 from fedops.flower.codec.records import from_array, from_record_dict, to_array, to_record_dict
 from fedops.flower.components import load_client_app
+from fedops.flower.failure_reason import in_one_line, short, why_failed
 from fedops.flower.flower_table import FlowerTable
+from fedops.flower.run_config import taken_out
 from fedops.scalize.adapter.protocol import Cancelled
 from fedops.scalize.flow.installed_app import app_folder
 from fedops.scalize.flow.manifest import make_importable
@@ -57,7 +58,6 @@ from fedops.storage.payloads import (
     check_document,
     write_payload,
 )
-from fedops.storage.shortages import shortage_of
 from fedops.storage.tensors import Tensors, load, pack, unpack
 from fedops.trainer.device_context import Device
 from fedops.trainer.local_round import ClientProject, LocalTrainer, LocalUpdate
@@ -68,7 +68,6 @@ logger = logging.getLogger("fedops.training")
 Handler = Callable[[Message, Context], Message]
 #: What the device's owner makes of the config of an order.
 Adjust = Callable[[dict[str, Any]], dict[str, Any]]
-_REASON = 1_000
 
 
 # --- messages of FedOps' own rounds ------------------------------------------------------------
@@ -197,7 +196,9 @@ class Trial:
 
 
 class DeviceApp:
-    """An app's ClientApp on a device. ``states``: where what it keeps of runs lies."""
+    """An app's ClientApp on a device. ``states``: where what it keeps of runs lies; ``node_config``: what the
+    device's owner gives to apps of plain Flower.
+    """
 
     def __init__(
         self,
@@ -206,8 +207,10 @@ class DeviceApp:
         *,
         states: Path | None = None,
         adjust: Adjust | None = None,
+        node_config: Mapping[str, Any] | None = None,
     ) -> None:
         self._project = project
+        self._given = dict(node_config or {})
         self._device = device
         self._states = RunStates(states) if states else None
         self._adjust = adjust
@@ -219,7 +222,8 @@ class DeviceApp:
     def warm_up(self) -> None:
         """Load the app and its model, so that the first work finds them."""
         try:
-            self._handler.warm_up()
+            if not self._plays_alone:
+                self._handler.warm_up()
             self._app = self._loaded()
         except FedOpsError as error:  # a run's config may say more, and its try is reported
             logger.warning("%s", error)
@@ -235,10 +239,10 @@ class DeviceApp:
         try:
             return self._tried(config)
         except FedOpsError as error:
-            return Trial(_short(error.message))
+            return Trial(short(error.message))
         except (Exception, SystemExit) as error:
             traceback.print_exception(error)
-            return Trial(_in_one_line(error))
+            return Trial(in_one_line(error))
 
     def _tried(self, config: Mapping[str, Any] | None) -> Trial:
         if self._app is None:
@@ -249,6 +253,11 @@ class DeviceApp:
             config = self._adjust(dict(config))
         found = self._handler.trainer.try_out(config)
         return Trial(contract=found)
+
+    @property
+    def _plays_alone(self) -> bool:
+        """An app of plain Flower loads its model and data by itself."""
+        return self._project.manifest.own_server_app and not self._project.is_whole
 
     def forget_data(self) -> None:
         """Load the data anew when it is needed next."""
@@ -279,12 +288,13 @@ class DeviceApp:
     ) -> WorkResult:
         if self._app is None:
             self._app = self._loaded()
-        payload = self._owned(_payload(instruction, files))
+        payload, run_config = taken_out(_payload(instruction, files), self._table.config)
+        payload = self._owned(payload)
         run_id, node_id = instruction.run_id or 0, node_id_of(self._device.name)
         message = _message(instruction, payload, node_id)
         take_task_identity(run_id, node_id)
         state = self._states.before(run_id, self._device.work_key) if self._states else RecordDict()
-        context = Context(run_id, node_id, self._node_config(), state, dict(self._table.config))
+        context = Context(run_id, node_id, self._node_config(), state, run_config)
         self._say_working(instruction)
         reply = self._app(message, context)
         if self._device.cancelled.is_set():
@@ -293,10 +303,10 @@ class DeviceApp:
 
     def _written(self, reply: Message, context: Context, out: Path) -> WorkResult:
         if reply.has_error():
-            return WorkResult("failed", _short(reply.error.reason or ""), reply.error.code)
+            return WorkResult("failed", short(reply.error.reason or ""), reply.error.code)
         payload = from_record_dict(reply.content)
         if refused := str(payload.configs.get(HEADER, {}).get("refused", "")):
-            return WorkResult("refused", _short(refused))
+            return WorkResult("refused", short(refused))
         if self._states is not None:  # before the result: who has that never does the work again
             self._states.keep(context.run_id, self._device.work_key, context.state)
         written = write_payload(payload, out, durable=False)  # the Client Manager sees to that
@@ -320,7 +330,7 @@ class DeviceApp:
 
     def _node_config(self) -> dict[str, Any]:
         partition = self._project.config.dataset.partition
-        named: dict[str, Any] = {"device": self._device.name}
+        named: dict[str, Any] = {"device": self._device.name, **self._given}
         if partition is not None and partition.index is not None and partition.of is not None:
             named |= {"partition-id": partition.index, "num-partitions": partition.of}
         return named
@@ -334,7 +344,7 @@ class DeviceApp:
     def _failed(self, instruction: Instruction, error: BaseException) -> WorkResult:
         if not isinstance(error, FedOpsError):
             traceback.print_exception(error)
-        reason = str(error) if isinstance(error, FedOpsError) else _why_failed(error)
+        reason = str(error) if isinstance(error, FedOpsError) else why_failed(error)
         labels = {"run_id": instruction.run_id, "round": instruction.round}
         self._device.report.event("training_failed", reason, **labels)
         code = LOAD_FAILED if self._app is None else APP_RAISED
@@ -364,24 +374,3 @@ def _message(instruction: Instruction, payload: Payload, node_id: int) -> Messag
         kind=message_type_of(instruction.kind),
         ttl=max(instruction.seconds_left, 1.0),
     )
-
-
-def _short(text: str) -> str:
-    return " ".join(text.split())[:_REASON]
-
-
-def _in_one_line(error: BaseException) -> str:
-    text = _short(str(error))
-    return f"{type(error).__name__}: {text}"[:_REASON] if text else type(error).__name__
-
-
-#: What may also be said of an app's own files.
-_OF_THE_APP = (Lack.PERMISSION, Lack.WRITABLE_DISK)
-
-
-def _why_failed(error: BaseException) -> str:
-    """A device that lacks something is no mistake of the app, and said first."""
-    shortage = shortage_of(error, getattr(error, "filename", None) or "")
-    if shortage is None or shortage.lack in _OF_THE_APP:
-        return _in_one_line(error)
-    return f"{shortage.named('the device')}: {shortage.remedy} ({_in_one_line(error)})"[:_REASON]

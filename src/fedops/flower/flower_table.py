@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fedops.config.loading import read_toml
+from fedops.config.run_config import flat
 
 
 @dataclass(frozen=True)
@@ -26,17 +27,6 @@ class FlowerTable:
         components = table.get("components", {})
         return cls(
             str(components.get("clientapp", "")),
-            _flat(table.get("config", {})),
+            flat(table.get("config", {})),
             str(components.get("serverapp", "")),
         )
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A table of Flower's run config: tables in it become names with dots."""
-    found: dict[str, Any] = {}
-    for key, value in table.items():
-        if isinstance(value, dict):
-            found |= _flat(value, f"{prefix}{key}.")
-        else:
-            found[f"{prefix}{key}"] = value
-    return found

@@ -33,6 +33,8 @@ _SECRET_VALUE = re.compile(r"\bfo_(admin|join|device|attempt)_")
 # by one thread that lives as long as the process.
 _spawner = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spawner")
 Stream = int | IO[Any] | None
+#: This process, once it has been tied to its parent: the stdin that it has then says nothing of that.
+_tied: set[int] = set()
 
 
 def clean_env(
@@ -125,8 +127,11 @@ def die_with_parent(before: Callable[[], None] | None = None) -> None:
 
     Called early by our own programs that were started with ``spawn``. ``before`` may tidy up; the
     process is gone after ``ORPHAN_SECONDS`` whether it returns or not. Our stdin becomes empty, so
-    that nothing else reads (or inherits) the tie to the parent.
+    that nothing else reads (or inherits) the tie to the parent. A second call changes nothing.
     """
+    if os.getpid() in _tied:
+        return
+    _tied.add(os.getpid())
     tie = os.dup(0)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)

@@ -197,49 +197,79 @@ def assemble_manager(
     """Connect the parts; nothing is started or written yet. ``alone``: no other server has the database."""
     lease, pulse = Lease(uuid.uuid4().hex), EngineLiveness()
     base = assemble_member(settings, lease, clock, alone=alone)
-    db, hub, presence, clock = base.db, base.hub, base.presence, base.clock
-    packages = PackagePreparation(db, base.artifacts, settings.home, clock)
-    environments = EngineEnvironments(
+    db, artifacts, clock, leadership = base.db, base.artifacts, base.clock, base.leadership
+    packages = PackagePreparation(db, artifacts, settings.home, clock)
+    environments = _engine_environments(base, packages)
+    scheduler = Scheduler(
         db,
+        engines,
+        artifacts,
+        settings,
+        pulse,
+        clock=clock,
+        leadership=leadership,
+        environment_of=environments.of,
+    )
+    lease.changed = environments.changed = scheduler.worker.wake
+    rollouts = RolloutJob(db, artifacts, clock=clock, leadership=leadership)
+    schedules = Schedules(db, clock=clock, leadership=leadership)
+    _listen(base, (scheduler.worker.wake, schedules.worker.wake), rollouts.worker.wake)
+    delivery = DeliveryJobs(db, settings, artifacts, clock=clock, leadership=leadership)
+    return ServerManager(
+        member=base,
+        services=_services(base, engines, pulse, packages, delivery.wake),
+        scheduler=scheduler,
+        maintenance=Maintenance(
+            db, settings, artifacts, base.presence, base.hub, clock=clock, leadership=leadership
+        ),
+        delivery=delivery,
+        rollouts=rollouts,
+        schedules=schedules,
+        environments=environments,
+        packages=package_job(packages, leadership),
+    )
+
+
+def _engine_environments(base: Member, packages: PackagePreparation) -> EngineEnvironments:
+    """Where FL servers find the packages of their run's commit."""
+    settings = base.settings
+    return EngineEnvironments(
+        base.db,
         packages,
         base.artifacts,
         settings.engine_folder / "engine" / "environments",
         shown=settings.engine_user is not None,
     )
-    scheduler = Scheduler(
-        db,
-        engines,
-        base.artifacts,
-        settings,
-        pulse,
-        clock=clock,
-        leadership=base.leadership,
-        environment_of=environments.of,
-    )
-    lease.changed = environments.changed = scheduler.worker.wake
-    rollouts = RolloutJob(db, base.artifacts, clock=clock, leadership=base.leadership)
-    schedules = Schedules(db, clock=clock, leadership=base.leadership)
-    _listen(base, (scheduler.worker.wake, schedules.worker.wake), rollouts.worker.wake)
-    delivery = DeliveryJobs(db, settings, base.artifacts, clock=clock, leadership=base.leadership)
-    services = Services(
+
+
+def _services(
+    base: Member,
+    engines: EngineProcesses,
+    pulse: EngineLiveness,
+    packages: PackagePreparation,
+    wake_delivery: Callable[[], None],
+) -> Services:
+    """What answers requests."""
+    settings = base.settings
+    return Services(
         settings=settings,
-        db=db,
+        db=base.db,
         writer=base.writer,
         artifacts=base.artifacts,
         engines=engines,
         checks=ConfigChecks(engines, base.artifacts, settings.home, settings.check_seconds),
         pulse=pulse,
         twins=base.twins,
-        clock=clock,
+        clock=base.clock,
         token_cache=base.tokens,
-        sign_in=SignIn(db, clock),
-        presence=presence,
-        hub=hub,
+        sign_in=SignIn(base.db, base.clock),
+        presence=base.presence,
+        hub=base.hub,
         inboxes=base.inboxes,
         instructions=base.instructions,
-        wanted=WantedStates(db),
+        wanted=WantedStates(base.db),
         hook_key=HookKey(settings.home / "hook-key"),
-        wake_delivery=delivery.wake,
+        wake_delivery=wake_delivery,
         slots=base.blobs.admission,
         others=base.others,
         leadership=base.leadership,
@@ -248,20 +278,6 @@ def assemble_manager(
         ),
         packages=packages,
         index=WheelIndex(settings.home),
-    )
-    maintenance = Maintenance(
-        db, settings, base.artifacts, presence, hub, clock=clock, leadership=base.leadership
-    )
-    return ServerManager(
-        base,
-        services,
-        scheduler,
-        maintenance,
-        delivery,
-        rollouts,
-        schedules,
-        environments,
-        package_job(packages, base.leadership),
     )
 
 

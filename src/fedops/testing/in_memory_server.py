@@ -12,18 +12,22 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import zstandard
-
 from fedops.core import contracts as c
-from fedops.core.contracts.training import ARRAYS, CONFIG, TrainingOrder
 from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus
 from fedops.results.device_history import DeviceHistories
 from fedops.storage.atomic_files import sha256_of
 from fedops.storage.payloads import assemble, blobs_of, check_document, pack_payload
 from fedops.storage.tensors import Tensors, load
-from fedops.testing.in_memory_work import A, Answer, Assignment, Refused, Work
-
-_DELIVERED = (A.UPLOADED, A.CHECKED)
+from fedops.testing.in_memory_work import (
+    A,
+    Answer,
+    Assignment,
+    Refused,
+    Work,
+    encoded,
+    open_round_of,
+    work_of,
+)
 
 
 class InMemoryServer:
@@ -166,28 +170,7 @@ class InMemoryServer:
         found = self._open_round()
         if not found:
             return None
-        documents: list[dict[str, Any]] = []
-        for one in found:
-            if one.document not in documents:
-                documents.append(one.document)
-        return c.OpenRound(
-            round=found[0].round or 0,
-            selected=self.begun[-1][1],
-            assignments=[
-                c.OpenAssignment(
-                    id=one.id,
-                    device=one.device,
-                    kind=one.kind,
-                    retry=one.retry,
-                    status=one.status,
-                    evaluates=one.evaluates,
-                    instruction=documents.index(one.document),
-                )
-                for one in found
-            ],
-            seconds_left=max(found[0].deadline - time.monotonic(), 0.0),
-            instructions=documents,
-        )
+        return open_round_of(found, self.begun[-1][1])
 
     # --- blobs -----------------------------------------------------------------------------------
 
@@ -364,15 +347,7 @@ class InMemoryServer:
             if one.status not in ASSIGNMENT_OPEN:
                 return
             one.status = status
-            one.delivery = c.Delivery(
-                id=one.id,
-                device=one.device,
-                kind=one.kind,
-                round=one.round,
-                retry=one.retry,
-                status=status,
-                **more,
-            )
+            one.delivery = one.delivered(**more)
             self.stream.append(one.delivery)
             self._changed.notify_all()
         self.on_delivery(one.delivery)
@@ -392,17 +367,11 @@ class InMemoryServer:
     def work_of(self, one: Assignment) -> Work:
         document = check_document(one.document)
         files = {ref.sha256: load(self.blob(ref.sha256)) for ref in blobs_of(document).values()}
-        payload = assemble(document, {}, files)
-        order = TrainingOrder.from_values(payload.configs[CONFIG])
-        return Work(one, order, dict(payload.arrays[ARRAYS]))  # type: ignore[arg-type]
+        return work_of(one, assemble(document, {}, files))
 
     def deliver(self, one: Assignment, data: bytes) -> None:
         """The result of an assignment is here."""
-        more: dict[str, Any] = {}
-        if self.encoding == "zstd":
-            digest = hashlib.sha256(data).hexdigest()
-            more = {"encoding": "zstd", "decoded_sha256": digest, "decoded_size": len(data)}
-            data = zstandard.compress(data)
+        data, more = encoded(data, self.encoding)
         if len(data) > self.inline_bytes:
             more["blob"] = self.store(data)
         else:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
+
+import zstandard
 
 from fedops.core import contracts as c
 from fedops.core.contracts.training import (
     ARRAYS,
+    CONFIG,
     EVAL_METRICS,
     HEADER,
     METRICS,
@@ -44,6 +49,18 @@ class Assignment:
     def key(self) -> tuple[str, str, int | None, int]:
         return (self.device, self.kind, self.round, self.retry)
 
+    def delivered(self, **more: Any) -> c.Delivery:
+        """What the engine is told of its end."""
+        return c.Delivery(
+            id=self.id,
+            device=self.device,
+            kind=self.kind,
+            round=self.round,
+            retry=self.retry,
+            status=self.status,
+            **more,
+        )
+
 
 @dataclass(frozen=True)
 class Work:
@@ -67,6 +84,47 @@ class Refused:
 
 #: What a client makes of its work: a result, a refusal, or nothing, ever. It fails by raising.
 Answer = Callable[[Work], Payload | bytes | Refused | None]
+
+
+def work_of(assignment: Assignment, payload: Payload) -> Work:
+    """What an assignment asks for, of its document with the tensors in it."""
+    order = TrainingOrder.from_values(payload.configs[CONFIG])
+    return Work(assignment, order, dict(payload.arrays[ARRAYS]))  # type: ignore[arg-type]
+
+
+def encoded(data: bytes, encoding: str) -> tuple[bytes, dict[str, Any]]:
+    """A result as it travels, and what its delivery says of that."""
+    if encoding != "zstd":
+        return data, {}
+    digest = hashlib.sha256(data).hexdigest()
+    more = {"encoding": "zstd", "decoded_sha256": digest, "decoded_size": len(data)}
+    return zstandard.compress(data), more
+
+
+def open_round_of(found: Sequence[Assignment], selected: Mapping[str, str]) -> c.OpenRound:
+    """What the next attempt is told of a round that was begun. ``selected``: devices, and why."""
+    documents: list[dict[str, Any]] = []
+    for one in found:
+        if one.document not in documents:
+            documents.append(one.document)
+    return c.OpenRound(
+        round=found[0].round or 0,
+        selected=dict(selected),
+        assignments=[
+            c.OpenAssignment(
+                id=one.id,
+                device=one.device,
+                kind=one.kind,
+                retry=one.retry,
+                status=one.status,
+                evaluates=one.evaluates,
+                instruction=documents.index(one.document),
+            )
+            for one in found
+        ],
+        seconds_left=max(found[0].deadline - time.monotonic(), 0.0),
+        instructions=documents,
+    )
 
 
 def trained_by(trainer: LocalTrainer) -> Answer:

@@ -186,7 +186,7 @@ class Device:
             places=self.places,
             fetching=fetching,
             preparation=preparation,
-            switching=Switching(self.places, fetching, preparation, self.trials, running),  # type: ignore[arg-type]
+            switching=Switching(self.places, fetching, preparation, self.trials, running),
             turn=self.turn,
             owner=self.owner,
             platform="3.11/any-any",

@@ -18,7 +18,7 @@ pytest.importorskip("sklearn", reason="the app here uses scikit-learn")
 PROGRAM = """
 import json, sys
 from pathlib import Path
-from fedops.flower.commit_check import CommitExamination
+from fedops.flower.checks.commit_check import CommitExamination
 found = {}
 for name, asked in json.loads(Path(sys.argv[1]).read_text()).items():
     kept = []

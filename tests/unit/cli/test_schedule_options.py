@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from fedops.cli.commands.schedules import app, promotion_rule, seconds_of
+from fedops.cli.delivery.schedule_options import promotion_rule, seconds_of
+from fedops.cli.delivery.schedules import app
 from fedops.core.errors import Invalid
 
 

@@ -30,7 +30,10 @@ def test_a_run_is_not_told_what_its_devices_decide(override: str, words: str) ->
 
 
 def test_what_a_run_decides_is_its_own() -> None:
-    refuse_of_device(["num_rounds=3", "server.round.min_replies=2", "model.name=a b", "wandbx=1"])
+    own = ["num_rounds=3", "server.round.min_replies=2", "model.name=a b", "wandbx=1"]
+    refuse_of_device(own)
+    with pytest.raises(Invalid, match=r"'wandb\.use'"):  # only what is the device's
+        refuse_of_device([*own, "wandb.use=true"])
 
 
 @pytest.mark.parametrize(
@@ -44,4 +47,7 @@ def test_a_device_is_not_told_what_the_run_decides(override: str) -> None:
 
 
 def test_what_a_device_decides_is_its_own() -> None:
-    refuse_of_run(["dataset.partition.index=1", "xai.enabled=false", "wandb.use=true", "task_id=x"])
+    own = ["dataset.partition.index=1", "xai.enabled=false", "wandb.use=true", "task_id=x"]
+    refuse_of_run(own)
+    with pytest.raises(Invalid, match="'num_rounds' does nothing"):  # only what is the run's
+        refuse_of_run([*own, "num_rounds=4"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -45,8 +46,8 @@ HELD = {"actual": 1, "status": ServingStatus.HELD, "stalled": True, "reason": "p
         ({"enrolment": Enrolment.QUARANTINED}, H.STALLED, "the device is quarantined"),
     ],
 )
-def test_what_is_said(changed: dict[str, object], health: H, words: str) -> None:
-    found, why = serving_health(replace(WELL, **changed))  # type: ignore[arg-type]
+def test_what_is_said(changed: dict[str, Any], health: H, words: str) -> None:
+    found, why = serving_health(replace(WELL, **changed))
     assert found is health
     assert words in why
     assert (why == "") == (words == "")

@@ -69,16 +69,16 @@ def ci(
 def _lines(report: CiReport) -> list[str | Table]:
     check, played = report.check, report.simulation
     size = f"{check.bytes_per_round / 1e6:.2f} MB"
-    lines: list[str | Table] = [
-        f"check: {'ok' if check.ok else 'failed'}"
-        + (f", {size} a round, fingerprint {check.fingerprint}" if check.ok else "")
-    ]
+    # An app of plain Flower keeps its model to itself.
+    model = f", {size} a round, fingerprint {check.fingerprint}" if check.fingerprint else ""
+    lines: list[str | Table] = [f"check: {f'ok{model}' if check.ok else 'failed'}"]
     if played is not None:
         lines += _simulation(played)
     notes = [*check.notes, *(played.notes if played else [])]
     lines += [f"note: {note}" for note in notes]
+    lines += [f"differs: {difference.line()}" for difference in check.differences]
     lines += [f"problem: {problem}" for problem in report.problems]
-    ending = "all is well" if report.ok else "this app is not ready to be federated"
+    ending = check.verdict if report.ok else "this app is not ready to be federated"
     return [*lines, f"{ending} ({report.seconds:.1f} s)"]
 
 

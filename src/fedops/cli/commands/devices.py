@@ -26,7 +26,6 @@ Name = Annotated[
         autocompletion=completion.devices,
     ),
 ]
-Why = Annotated[str, typer.Option("--because", metavar="TEXT", help="Why. The events keep it.")]
 
 
 @operator_command(app, "list")
@@ -119,7 +118,7 @@ def reject(operator: Operator, name: Name, yes: options.Yes = False) -> None:
 def quarantine(
     operator: Operator,
     name: Name,
-    because: Why,
+    because: options.Because,
     keep_versions: Annotated[
         bool, typer.Option("--keep-versions", help="Leave the versions that it touched in use.")
     ] = False,
@@ -130,7 +129,7 @@ def quarantine(
 
 
 @operator_command(app)
-def release(operator: Operator, name: Name, because: Why) -> None:
+def release(operator: Operator, name: Name, because: options.Because) -> None:
     """Let a quarantined device take part again. The versions that it touched stay as they are."""
     found = operator.client.release_device(name, because)
     operator.show(found, f"Device {name} takes part again.", *found.next_steps)

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from fedops.cli import completion, options
-from fedops.cli.beginnings import version_text
 from fedops.cli.insight.model_export import add_to_models
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.format import bytes_of, version_name
@@ -20,38 +19,20 @@ from fedops.storage.atomic_files import sha256_of
 
 app = options.group("Global model versions of a task.")
 
-Task = Annotated[
-    str,
-    typer.Argument(
-        metavar="TASK",
-        help="The task's name.",
-        callback=options.named,
-        autocompletion=completion.tasks,
-    ),
-]
-
-
-Version = Annotated[
-    str,
-    typer.Argument(
-        metavar="VERSION", help="V3, 3, or an alias such as latest.", callback=version_text
-    ),
-]
 Alias = Annotated[
     str, typer.Option("--alias", metavar="ALIAS", help="Which alias.", callback=options.named)
 ]
-Why = Annotated[str, typer.Option("--because", metavar="TEXT", help="Why. The events keep it.")]
 
 
 @operator_command(app, "list")
-def list_(operator: Operator, task: Task) -> None:
+def list_(operator: Operator, task: options.Task) -> None:
     """List the versions of a task's global model."""
     models = operator.client.models(task)
     operator.show(models, models_table(models))
 
 
 @operator_command(app, "show")
-def show_(operator: Operator, task: Task, version: Version = "latest") -> None:
+def show_(operator: Operator, task: options.Task, version: options.Version = "latest") -> None:
     """Show one version, with its lineage."""
     model = operator.client.model(task, version)
     operator.show(model, model_fields(model))
@@ -60,8 +41,8 @@ def show_(operator: Operator, task: Task, version: Version = "latest") -> None:
 @operator_command(app)
 def download(
     operator: Operator,
-    task: Task,
-    version: Version = "latest",
+    task: options.Task,
+    version: options.Version = "latest",
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="Default: TASK-VERSION.safetensors, here."),
@@ -84,21 +65,25 @@ def download(
 
 
 @operator_command(app)
-def promote(operator: Operator, task: Task, version: Version, alias: Alias = "serving") -> None:
+def promote(
+    operator: Operator, task: options.Task, version: options.Version, alias: Alias = "serving"
+) -> None:
     """Let an alias name a version, once its file is found intact."""
     model = operator.client.promote_model(task, version, alias)
     operator.show(model, f"{alias} of {task} is {version_name(model.version)}.")
 
 
 @operator_command(app)
-def rollback(operator: Operator, task: Task, alias: Alias = "serving") -> None:
+def rollback(operator: Operator, task: options.Task, alias: Alias = "serving") -> None:
     """Take back the last promotion: the alias names the version that it named before."""
     model = operator.client.rollback_alias(task, alias)
     operator.show(model, f"{alias} of {task} is {version_name(model.version)} again.")
 
 
 @operator_command(app)
-def quarantine(operator: Operator, task: Task, version: Version, because: Why) -> None:
+def quarantine(
+    operator: Operator, task: options.Task, version: options.Version, because: options.Because
+) -> None:
     """Take a version out of use: latest passes it over, no run starts from it, no alias is moved to it."""
     model = operator.client.quarantine_model(task, version, because)
     name = version_name(model.version)
@@ -106,7 +91,9 @@ def quarantine(operator: Operator, task: Task, version: Version, because: Why) -
 
 
 @operator_command(app)
-def release(operator: Operator, task: Task, version: Version, because: Why) -> None:
+def release(
+    operator: Operator, task: options.Task, version: options.Version, because: options.Because
+) -> None:
     """Let a quarantined version be used again."""
     model = operator.client.release_model(task, version, because)
     named = f"; it is {', '.join(model.aliases)}" if model.aliases else ""
@@ -116,8 +103,8 @@ def release(operator: Operator, task: Task, version: Version, because: Why) -> N
 @operator_command(app)
 def rebuild(
     operator: Operator,
-    task: Task,
-    version: Version,
+    task: options.Task,
+    version: options.Version,
     without: Annotated[
         str,
         typer.Option(
@@ -149,14 +136,14 @@ def rebuild(
 
 
 @operator_command(app)
-def aliases(operator: Operator, task: Task) -> None:
+def aliases(operator: Operator, task: options.Task) -> None:
     """List a task's aliases, and what they named before."""
     found = operator.client.aliases(task)
     operator.show(found, aliases_table(found))
 
 
 @operator_command(app)
-def serving(operator: Operator, task: Task) -> None:
+def serving(operator: Operator, task: options.Task) -> None:
     """List the devices that serve the model: the version that each has, and why it has no other."""
     found = operator.client.serving(task)
     operator.show(found, serving_table(task, found))
@@ -165,12 +152,15 @@ def serving(operator: Operator, task: Task) -> None:
 @operator_command(app)
 def compare(
     operator: Operator,
-    task: Task,
+    task: options.Task,
     first: Annotated[
-        str, typer.Argument(metavar="V1", help="A version or alias.", callback=version_text)
+        str, typer.Argument(metavar="V1", help="A version or alias.", callback=options.version_text)
     ],
     second: Annotated[
-        str, typer.Argument(metavar="V2", help="Another version or alias.", callback=version_text)
+        str,
+        typer.Argument(
+            metavar="V2", help="Another version or alias.", callback=options.version_text
+        ),
     ],
 ) -> None:
     """Compare two versions: metrics, config, and how far apart each tensor is."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -10,12 +9,14 @@ import typer
 
 from fedops.api_client import OperatorClient
 from fedops.cli import completion, options
-from fedops.cli.beginnings import read_beginning, totals, version_text
+from fedops.cli.beginnings import DryRun, From, Seeds, read_beginning, totals
 from fedops.cli.ci.waiting import StopLate, Wait, WaitSeconds, require_wait, start_and_wait
+from fedops.cli.commands import run_control
 from fedops.cli.commands.events import FollowEvents, Last, show_events
+from fedops.cli.commands.run_control import follow_to_success, show_going
 from fedops.cli.exports import export_lines, export_runs
-from fedops.cli.follow import follow, follow_study, wait_until
-from fedops.cli.insight.scores import add_to_runs
+from fedops.cli.follow import follow, follow_study
+from fedops.cli.insight import scores
 from fedops.cli.logs import stream, write
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.cli.reruns import compare_rerun, plan_rerun
@@ -24,62 +25,24 @@ from fedops.console.models import explanations_table
 from fedops.console.runs import rounds_table, run_fields, run_sentence, runs_table
 from fedops.console.studies import forecast_view, study_line, summary_view
 from fedops.core import contracts as c
-from fedops.core.errors import FedOpsError, Unavailable
-from fedops.core.states import RUN_TERMINAL, RunStatus
+from fedops.core.states import RUN_TERMINAL
 from fedops.storage.atomic_files import sha256_of
 
 app = options.group("Executions of a task.")
 
-Id = Annotated[
-    int,
-    typer.Argument(metavar="RUN", help="The run's number.", autocompletion=completion.runs),
-]
-CurrentApp = Annotated[
-    bool,
-    typer.Option("--current-app", help="With the task's app as it is now, not as that run had it."),
-]
-#: A stop or pause is confirmed within ten seconds, or the server goes on without the confirmation.
-_STOP_SECONDS = 30.0
+RunIds = Annotated[list[int] | None, typer.Argument(metavar="RUN...", help="The runs' numbers.")]
+Study = Annotated[int | None, typer.Option("--study", metavar="N", help="All runs of this study.")]
 
 
 @operator_command(app)
 def start(
     operator: Operator,
-    task: Annotated[
-        str,
-        typer.Argument(
-            metavar="TASK",
-            help="The task's name.",
-            callback=options.named,
-            autocompletion=completion.tasks,
-        ),
-    ],
+    task: options.Task,
     overrides: options.Overrides = None,
-    from_: Annotated[
-        str | None,
-        typer.Option(
-            "--from",
-            metavar="VERSION",
-            help="Start from V0, V3, ..., or 'new': an initial model of the run's own seed. "
-            "Default: latest; with --seeds: new.",
-            callback=version_text,
-        ),
-    ] = None,
-    seeds: Annotated[
-        str | None,
-        typer.Option(
-            "--seeds", metavar="N|S,S,...", help="One run for each of N seeds, or of these."
-        ),
-    ] = None,
-    devices: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--devices", metavar="NAME|PATTERN", help="Only these: day-*. May be repeated."
-        ),
-    ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Start nothing: show devices, examples, bytes, time.")
-    ] = False,
+    from_: From = None,
+    seeds: Seeds = None,
+    devices: options.OnlyDevices = None,
+    dry_run: DryRun = False,
     follow_it: options.Follow = False,
     wait: Wait = False,
     timeout: WaitSeconds = None,
@@ -106,7 +69,7 @@ def start(
     elif beginning.seeds is not None:
         _show_study(operator, operator.client.start_study(task, beginning.study), follow_it)
     else:
-        _show_going(operator, operator.client.start_run(task, beginning.run), follow_it)
+        show_going(operator, operator.client.start_run(task, beginning.run), follow_it)
 
 
 def _show_study(operator: Operator, study: c.StudyRead, follow_it: bool) -> None:
@@ -123,12 +86,8 @@ def _show_study(operator: Operator, study: c.StudyRead, follow_it: bool) -> None
 @operator_command(app)
 def summary(
     operator: Operator,
-    run_ids: Annotated[
-        list[int] | None, typer.Argument(metavar="RUN...", help="The runs' numbers.")
-    ] = None,
-    study: Annotated[
-        int | None, typer.Option("--study", metavar="N", help="All runs of this study.")
-    ] = None,
+    run_ids: RunIds = None,
+    study: Study = None,
 ) -> None:
     """Show mean and spread of the metrics of several runs of a task.
 
@@ -160,7 +119,7 @@ def list_(
 
 
 @operator_command(app, "show")
-def show_(operator: Operator, run_id: Id, follow_it: options.Follow = False) -> None:
+def show_(operator: Operator, run_id: options.RunId, follow_it: options.Follow = False) -> None:
     """Show a run and its rounds."""
     run = (
         follow(operator.client, run_id, quiet=operator.as_json)
@@ -176,7 +135,7 @@ def show_(operator: Operator, run_id: Id, follow_it: options.Follow = False) -> 
 
 
 @operator_command(app)
-def why(operator: Operator, run_id: Id) -> None:
+def why(operator: Operator, run_id: options.RunId) -> None:
     """Say in one sentence what a run is doing or waiting for, or how it ended."""
     run = operator.client.run(run_id)
     value = {"run": run.id, "status": run.status, "reason": run.reason, "why": run.why}
@@ -186,7 +145,7 @@ def why(operator: Operator, run_id: Id) -> None:
 @operator_command(app)
 def logs(
     operator: Operator,
-    run_id: Id,
+    run_id: options.RunId,
     device: Annotated[
         str | None,
         typer.Option(
@@ -226,7 +185,7 @@ def logs(
 @operator_command(app)
 def checkpoint(
     operator: Operator,
-    run_id: Id,
+    run_id: options.RunId,
     round_: Annotated[int, typer.Argument(metavar="ROUND", min=1, help="The round's number.")],
     out: Annotated[
         Path | None,
@@ -243,12 +202,8 @@ def checkpoint(
 @operator_command(app)
 def export(
     operator: Operator,
-    run_ids: Annotated[
-        list[int] | None, typer.Argument(metavar="RUN...", help="The runs' numbers.")
-    ] = None,
-    study: Annotated[
-        int | None, typer.Option("--study", metavar="N", help="All runs of this study.")
-    ] = None,
+    run_ids: RunIds = None,
+    study: Study = None,
     to: Annotated[
         Literal["csv", "parquet"], typer.Option("--to", help="How the tables are written.")
     ] = "csv",
@@ -295,107 +250,20 @@ def rerun(
         options.require_agreed(f"Start run {plan.of.run} of the export again, with this?", yes)
     run = operator.client.start_run(plan.task, plan.body)
     if not follow_it:
-        _show_going(operator, run, follow_it)
+        show_going(operator, run, follow_it)
         return
-    run = _follow_to_success(operator, run)
+    run = follow_to_success(operator, run)
     same, said = compare_rerun(operator.client, plan, run)
     operator.show({**run.model_dump(mode="json"), "same_model": same}, run_sentence(run), said)
 
 
-@operator_command(app)
-def stop(
-    operator: Operator,
-    run_id: Id,
-    wait: Annotated[
-        bool, typer.Option("--wait/--no-wait", help="Return when every device has stopped.")
-    ] = True,
-) -> None:
-    """Stop a run. Committed rounds stay."""
-    _show_resting(operator, operator.client.stop_run(run_id), RUN_TERMINAL, "over", wait)
-
-
-@operator_command(app)
-def pause(
-    operator: Operator,
-    run_id: Id,
-    wait: Annotated[
-        bool, typer.Option("--wait/--no-wait", help="Return when every device has stopped.")
-    ] = True,
-) -> None:
-    """Pause a run. Committed rounds stay, and so do the updates delivered for the open round."""
-    _show_resting(operator, operator.client.pause_run(run_id), {RunStatus.PAUSED}, "paused", wait)
-
-
-def _show_resting(
-    operator: Operator, run: c.RunRead, wanted: Collection[RunStatus], what: str, wait: bool
-) -> None:
-    """Show a run that was told to stop or pause; waited for: once it is as ``wanted``."""
-    if wait:
-        run = wait_until(operator.client, run.id, {*wanted, *RUN_TERMINAL}, _STOP_SECONDS)
-        if run.status not in wanted:
-            raise Unavailable(f"run {run.id} is {run.status}, not {what}: {run.why}")
-    operator.show(run, run_sentence(run))
-
-
-@operator_command(app)
-def resume(operator: Operator, run_id: Id, follow_it: options.Follow = False) -> None:
-    """Let a paused run continue, with the round that was open when it was paused."""
-    _show_going(operator, operator.client.resume_run(run_id), follow_it)
-
-
-@operator_command(app)
-def extend(
-    operator: Operator,
-    run_id: Id,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, help="How many more rounds.")],
-    overrides: options.Overrides = None,
-    current_app: CurrentApp = False,
-    follow_it: options.Follow = False,
-) -> None:
-    """Add rounds to a run that is over. This makes a new run that continues from its last model.
-
-    The new run has the config and app of that run, and its strategy's state if you keep the strategy.
-    """
-    body = options.request(
-        c.RunExtend, rounds=rounds, overrides=overrides or [], current_app=current_app
-    )
-    _show_going(operator, operator.client.extend_run(run_id, body), follow_it)
-
-
-@operator_command(app)
-def retry(
-    operator: Operator,
-    run_id: Id,
-    overrides: options.Overrides = None,
-    current_app: CurrentApp = False,
-    follow_it: options.Follow = False,
-) -> None:
-    """Do what is left of a run that failed or was stopped, in a new run from its last committed round."""
-    body = options.request(c.RunRetry, overrides=overrides or [], current_app=current_app)
-    _show_going(operator, operator.client.retry_run(run_id, body), follow_it)
-
-
-def _show_going(operator: Operator, run: c.RunRead, follow_it: bool) -> None:
-    """Show a run that was just begun; followed: once it has ended."""
-    if not follow_it:
-        operator.show(run, f"Run {run.id} of {run.task}: {run.plan}. It is {run.status}: {run.why}")
-        return
-    run = _follow_to_success(operator, run)
-    operator.show(run, run_sentence(run))
-
-
-def _follow_to_success(operator: Operator, run: c.RunRead) -> c.RunRead:
-    """The run once it has ended; ``FedOpsError`` if it failed."""
-    if not operator.as_json:
-        typer.echo(f"Run {run.id} of {run.task}: {run.plan}.", err=True)
-    run = follow(operator.client, run.id, quiet=operator.as_json)
-    _require_success(run)
-    return run
+# Commands are listed as they are added: in the order of a run's life.
+run_control.add_to_runs(app)
 
 
 @operator_command(app)
 def events(
-    operator: Operator, run_id: Id, last: Last = 50, follow_it: FollowEvents = False
+    operator: Operator, run_id: options.RunId, last: Last = 50, follow_it: FollowEvents = False
 ) -> None:
     """Show what happened in a run, oldest first, and who did it."""
     operator.client.run(run_id)  # or there is none
@@ -405,7 +273,7 @@ def events(
 @operator_command(app)
 def explanations(
     operator: Operator,
-    run_id: Id,
+    run_id: options.RunId,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="DIR", help="Save the contact sheets that may leave there."),
@@ -428,9 +296,4 @@ def _save_pictures(client: OperatorClient, run_id: int, one: c.ExplanationRead, 
         client.download_explanation(run_id, one.device, picture, target)
 
 
-def _require_success(run: c.RunRead) -> None:
-    if run.status is RunStatus.FAILED:
-        raise FedOpsError(run_sentence(run)[:1].lower() + run_sentence(run)[1:])
-
-
-add_to_runs(app)
+scores.add_to_runs(app)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedops.cli import completion, options
+from fedops.cli import options
 from fedops.cli.delivery import rollouts
 from fedops.cli.delivery.source_options import Git, Poll, Ref, Subfolder, TypedSource
 from fedops.cli.delivery.task_sources import add_to_tasks as add_sources
@@ -21,15 +21,6 @@ from fedops.core.states import TaskStatus
 
 app = options.group("What is to be learned: an app, its config, its devices and its runs.")
 
-Name = Annotated[
-    str,
-    typer.Argument(
-        metavar="NAME",
-        help="The task's name.",
-        callback=options.named,
-        autocompletion=completion.tasks,
-    ),
-]
 App = Annotated[
     Path | None,
     typer.Option("--app", metavar="PATH", help="The app's folder, the one with pyproject.toml."),
@@ -40,7 +31,7 @@ Description = Annotated[str | None, typer.Option("--description", help="One line
 @operator_command(app)
 def create(
     operator: Operator,
-    name: Name,
+    name: options.TaskName,
     folder: App = None,
     git: Git = None,
     ref: Ref = None,
@@ -97,7 +88,7 @@ def list_(operator: Operator) -> None:
 
 
 @operator_command(app, "show")
-def show_(operator: Operator, name: Name) -> None:
+def show_(operator: Operator, name: options.TaskName) -> None:
     """Show one task, with its config."""
     task = operator.client.task(name)
     operator.show(task, task_fields(task), "", config_lines(task.config))
@@ -106,7 +97,7 @@ def show_(operator: Operator, name: Name) -> None:
 @operator_command(app)
 def update(
     operator: Operator,
-    name: Name,
+    name: options.TaskName,
     folder: Annotated[
         Path | None,
         typer.Option("--app", metavar="PATH", help="A new version of the app's folder."),
@@ -126,14 +117,14 @@ def update(
 
 
 @operator_command(app)
-def archive(operator: Operator, name: Name) -> None:
+def archive(operator: Operator, name: options.TaskName) -> None:
     """Put a task away. Its runs and models stay readable."""
     task = operator.client.archive_task(name)
     operator.show(task, f"Task {task.name} is {task.status}.")
 
 
 @operator_command(app)
-def unarchive(operator: Operator, name: Name) -> None:
+def unarchive(operator: Operator, name: options.TaskName) -> None:
     """Take an archived task out again: it takes runs and devices as before."""
     task = operator.client.unarchive_task(name)
     operator.show(task, f"Task {task.name} is {task.status}.")

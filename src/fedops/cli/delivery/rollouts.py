@@ -20,16 +20,6 @@ from fedops.core import contracts as c
 from fedops.core.errors import Invalid, NotFound
 from fedops.core.reasons.commits import short_commit
 
-Name = Annotated[
-    str,
-    typer.Argument(
-        metavar="NAME",
-        help="The task's name.",
-        callback=options.named,
-        autocompletion=completion.tasks,
-    ),
-]
-Because = Annotated[str, typer.Option("--because", metavar="TEXT", help="Why. The events keep it.")]
 Commit = Annotated[
     str | None,
     typer.Option(
@@ -53,7 +43,7 @@ def add_to_tasks(app: typer.Typer) -> None:
     operator_command(app, "unpin")(unpin)
 
 
-def status(operator: Operator, name: Name, follow_it: options.Follow = False) -> None:
+def status(operator: Operator, name: options.TaskName, follow_it: options.Follow = False) -> None:
     """Show what each device of a task is to run, what it runs, and why it does not yet.
 
     With --follow it ends when the rollout has come to its end or waits for a person, with exit code 1 unless
@@ -68,7 +58,7 @@ def status(operator: Operator, name: Name, follow_it: options.Follow = False) ->
 
 def rollout(
     operator: Operator,
-    name: Name,
+    name: options.TaskName,
     commit: Commit = None,
     pin: Annotated[
         bool, typer.Option("--pin", help="From now on nothing newer is rolled out by itself.")
@@ -92,23 +82,26 @@ def rollout(
     )
 
 
-def approve(operator: Operator, name: Name, because: Because = "") -> None:
+def approve(operator: Operator, name: options.TaskName, because: options.Because = "") -> None:
     """Let the next wave of a paused rollout begin."""
     _decide(operator, name, "approve", because)
 
 
-def pause(operator: Operator, name: Name, because: Because = "") -> None:
+def pause(operator: Operator, name: options.TaskName, because: options.Because = "") -> None:
     """Let a rollout ask no more devices for now. Those that were asked go on."""
     _decide(operator, name, "pause", because)
 
 
-def resume(operator: Operator, name: Name, because: Because = "") -> None:
+def resume(operator: Operator, name: options.TaskName, because: options.Because = "") -> None:
     """Let a paused rollout go on; its wave is judged anew."""
     _decide(operator, name, "resume", because)
 
 
 def stop_rollout(
-    operator: Operator, name: Name, because: Because = "", yes: options.Yes = False
+    operator: Operator,
+    name: options.TaskName,
+    because: options.Because = "",
+    yes: options.Yes = False,
 ) -> None:
     """Stop a rollout: every device that was asked goes back to the commit before."""
     options.require_agreed(f"Stop the rollout of task '{name}' and go back on every device?", yes)
@@ -116,14 +109,17 @@ def stop_rollout(
 
 
 def roll_back(
-    operator: Operator, name: Name, because: Because = "", yes: options.Yes = False
+    operator: Operator,
+    name: options.TaskName,
+    because: options.Because = "",
+    yes: options.Yes = False,
 ) -> None:
     """Take the task's commit back: devices and the next run use the one before."""
     options.require_agreed(f"Roll task '{name}' back to the commit before, everywhere?", yes)
     _decide(operator, name, "roll_back", because)
 
 
-def unpin(operator: Operator, name: Name) -> None:
+def unpin(operator: Operator, name: options.TaskName) -> None:
     """Let newer commits be rolled out by themselves again."""
     _decide(operator, name, "unpin", "")
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fedops.cli import completion, options
+from fedops.cli import options
 from fedops.cli.delivery.source_options import (
     Folder,
     Git,
@@ -26,16 +26,6 @@ from fedops.core import contracts as c
 from fedops.core.errors import Invalid
 from fedops.core.states import TaskStatus
 
-Name = Annotated[
-    str,
-    typer.Argument(
-        metavar="NAME",
-        help="The task's name.",
-        callback=options.named,
-        autocompletion=completion.tasks,
-    ),
-]
-
 
 def add_to_tasks(app: Commands) -> None:
     """Make the commands a part of ``fedops task``."""
@@ -46,7 +36,7 @@ def add_to_tasks(app: Commands) -> None:
 
 def source(
     operator: Operator,
-    name: Name,
+    name: options.TaskName,
     git: Git = None,
     folder: Folder = None,
     ref: Ref = None,
@@ -89,7 +79,7 @@ def _show_hook(operator: Operator, name: str) -> None:
     )
 
 
-def look(operator: Operator, name: Name) -> None:
+def look(operator: Operator, name: options.TaskName) -> None:
     """Have the server look at the source now."""
     found = operator.client.look_at_source(name)
     operator.show(
@@ -100,7 +90,7 @@ def look(operator: Operator, name: Name) -> None:
 
 def commits(
     operator: Operator,
-    name: Name,
+    name: options.TaskName,
     check: Annotated[
         str | None,
         typer.Option(

@@ -8,8 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fedops.cli import completion, options
-from fedops.cli.beginnings import version_text
+from fedops.cli import options
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.format import bytes_of, version_name
 from fedops.core.errors import FedOpsError, Invalid, Unavailable
@@ -19,6 +18,21 @@ from fedops.scalize.export.export_report import ExportQuestion, ExportReport, Fo
 from fedops.storage.atomic_files import sha256_of
 
 PROGRAM = "fedops.scalize.export.export_process"
+Kind = Annotated[Format, typer.Option("--format", help="What is written.")]
+App = Annotated[
+    Path, typer.Option("--app", metavar="PATH", help="The app that it was trained with.")
+]
+Out = Annotated[
+    Path | None,
+    typer.Option("--out", "-o", metavar="FILE", help="Default: TASK-VERSION.onnx or .pt, here."),
+]
+InputShape = Annotated[
+    str | None,
+    typer.Option(
+        "--input-shape", metavar="N,N,...", help="A random batch in place of the app's data."
+    ),
+]
+Seconds = Annotated[float, typer.Option("--seconds", min=1.0, help="The longest that it may take.")]
 _ENDINGS = {"onnx": "onnx", "torchscript": "pt"}
 _LATE = "give it more time (--seconds), or a smaller batch (--input-shape)"
 
@@ -30,41 +44,14 @@ def add_to_models(app: typer.Typer) -> None:
 
 def export(
     operator: Operator,
-    task: Annotated[
-        str,
-        typer.Argument(
-            metavar="TASK",
-            help="The task's name.",
-            callback=options.named,
-            autocompletion=completion.tasks,
-        ),
-    ],
-    version: Annotated[
-        str,
-        typer.Argument(
-            metavar="VERSION", help="V3, 3, or an alias such as latest.", callback=version_text
-        ),
-    ] = "latest",
-    kind: Annotated[Format, typer.Option("--format", help="What is written.")] = "onnx",
-    folder: Annotated[
-        Path, typer.Option("--app", metavar="PATH", help="The app that it was trained with.")
-    ] = Path("."),
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out", "-o", metavar="FILE", help="Default: TASK-VERSION.onnx or .pt, here."
-        ),
-    ] = None,
-    input_shape: Annotated[
-        str | None,
-        typer.Option(
-            "--input-shape", metavar="N,N,...", help="A random batch in place of the app's data."
-        ),
-    ] = None,
+    task: options.Task,
+    version: options.Version = "latest",
+    kind: Kind = "onnx",
+    folder: App = Path("."),
+    out: Out = None,
+    input_shape: InputShape = None,
     overrides: options.Overrides = None,
-    seconds: Annotated[
-        float, typer.Option("--seconds", min=1.0, help="The longest that it may take.")
-    ] = 600.0,
+    seconds: Seconds = 600.0,
 ) -> None:
     """Export a version to ONNX or TorchScript, and compare its outputs with the model's own.
 
@@ -75,9 +62,7 @@ def export(
     app_dir = find_app(folder)
     model = operator.client.model(task, version)
     name = f"{task}-{version_name(model.version)}"
-    target = (out or Path(f"{name}.{_ENDINGS[kind]}")).expanduser().resolve()
-    if target.is_dir() or not target.parent.is_dir():
-        raise Invalid(f"--out {target}: give the name of a file in a folder that exists")
+    target = _target(out or Path(f"{name}.{_ENDINGS[kind]}"))
     with tempfile.TemporaryDirectory(prefix="fedops-export-") as place:
         weights = Path(place) / "model.safetensors"
         operator.client.download_model(task, str(model.version), weights)
@@ -95,6 +80,13 @@ def export(
     if not report.ok:
         raise FedOpsError(f"{name} was not exported: {'; '.join(report.problems)}")
     operator.show({"model": model, **report.model_dump(mode="json")}, *_lines(name, report))
+
+
+def _target(typed: Path) -> Path:
+    target = typed.expanduser().resolve()
+    if target.is_dir() or not target.parent.is_dir():
+        raise Invalid(f"--out {target}: give the name of a file in a folder that exists")
+    return target
 
 
 def exported(question: ExportQuestion, seconds: float) -> ExportReport:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from fedops.cli import completion, options
+from fedops.cli import options
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.contributions import (
     basis_line,
@@ -18,19 +18,6 @@ from fedops.console.contributions import (
     standings_table,
 )
 
-RunId = Annotated[
-    int,
-    typer.Argument(metavar="RUN", help="The run's number.", autocompletion=completion.runs),
-]
-TaskName = Annotated[
-    str,
-    typer.Argument(
-        metavar="TASK",
-        help="The task's name.",
-        callback=options.named,
-        autocompletion=completion.tasks,
-    ),
-]
 Round = Annotated[int | None, typer.Option("--round", min=1, help="Of this round only.")]
 ByClass = Annotated[
     bool, typer.Option("--by-class", help="The values for each class of the validation data.")
@@ -51,7 +38,7 @@ def add_to_tasks(app: typer.Typer) -> None:
 
 def run_contributions(
     operator: Operator,
-    run_id: RunId,
+    run_id: options.RunId,
     round_: Round = None,
     last: Last = 5,
     by_class: ByClass = False,
@@ -68,7 +55,9 @@ def run_contributions(
     operator.show(found, *round_scores_view(found, by_class=by_class))
 
 
-def run_selections(operator: Operator, run_id: RunId, round_: Round = None, last: Last = 3) -> None:
+def run_selections(
+    operator: Operator, run_id: options.RunId, round_: Round = None, last: Last = 3
+) -> None:
     """Show whom a round chose, and why, and why not the others."""
     found = operator.client.selections(run_id, round_, limit=last)
     if round_ is not None and not found:
@@ -77,7 +66,7 @@ def run_selections(operator: Operator, run_id: RunId, round_: Round = None, last
     operator.show(found, *selections_view(found))
 
 
-def task_contributions(operator: Operator, task: TaskName, by_class: ByClass = False) -> None:
+def task_contributions(operator: Operator, task: options.Task, by_class: ByClass = False) -> None:
     """Show each client's value and integrity over all scored rounds of a task.
 
     With '--by-class' you see who gives most to which class: the holder of a rare one may have a small value.

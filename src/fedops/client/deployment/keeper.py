@@ -200,7 +200,7 @@ class Keeper:
             self._stall(error.message)
         except OSError as error:
             self._stall(why_not_written(error, self._places.path))
-        except Exception as error:
+        except Exception as error:  # the device keeps what it has, and this thread has to go on
             logger.exception("the deployment failed, and is tried again")
             self._stall(f"{type(error).__name__}: {error}")
         return self._parts.look_seconds

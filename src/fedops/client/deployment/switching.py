@@ -7,6 +7,7 @@ has been confirmed.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -21,7 +22,7 @@ from fedops.client.deployment.commits.fetching import Fetching
 from fedops.client.deployment.commits.places import Places
 from fedops.client.deployment.commits.preparing import Preparation
 from fedops.client.deployment.running import RunningApp
-from fedops.client.deployment.trial import TrialOrder, Trials
+from fedops.client.deployment.trial import TrialOrder
 from fedops.client.deployment.trial_messages import TrialAnswer
 from fedops.client.supervision.training_program import AppPlace
 from fedops.client.work.reachability import Over
@@ -54,6 +55,16 @@ class Progress(Protocol):
     def say(self, status: DeploymentStatus, reason: str = "") -> None: ...
 
 
+class TriesCommits(Protocol):
+    """Tries a commit beside the one that runs: ``Trials``."""
+
+    def clear(self) -> None:
+        """Remove what an earlier life left in the middle of a trial."""
+        ...
+
+    def run(self, order: TrialOrder, over: Callable[[], bool]) -> TrialAnswer: ...
+
+
 @dataclass(frozen=True)
 class Switching:
     """Of one task."""
@@ -61,7 +72,7 @@ class Switching:
     places: Places
     fetching: Fetching
     preparation: Preparation
-    trials: Trials
+    trials: TriesCommits
     running: RunningApp
 
     # --- the start of a Client Manager -------------------------------------------------------------

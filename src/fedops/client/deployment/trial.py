@@ -18,6 +18,7 @@ from fedops.client.deployment.trial_messages import TrialAnswer, TrialArgs
 from fedops.client.device.training_home import TrainingHome
 from fedops.client.spool.child_output import Output
 from fedops.client.supervision.exit_status import why_ended
+from fedops.client.supervision.piped_child import spawn_piped
 from fedops.client.supervision.process_setup import child_env
 from fedops.client.supervision.training_program import AppPlace, TrainingPrograms
 from fedops.client.telemetry.system_metrics import MIB, memory_of
@@ -25,10 +26,9 @@ from fedops.client.work.reachability import Over
 from fedops.core.contracts.confinement import Confinement
 from fedops.core.errors import FedOpsError
 from fedops.failpoints import reached
-from fedops.platforms.processes import number_for_child
 from fedops.processes.json_lines import read_objects
 from fedops.processes.process_tree import end_named_tree
-from fedops.processes.spawn import clean_env, let_go, spawn
+from fedops.processes.spawn import let_go
 from fedops.processes.threads import in_thread
 from fedops.waiting import Timeout, wait_until
 
@@ -112,28 +112,13 @@ class Trials:
         self, app: AppPlace, training: TrainingHome, file: Path, over: Callable[[], bool]
     ) -> TrialAnswer:
         tree = _tree(file.parent)
-        read_end, write_end = os.pipe()
-        try:
-            child = spawn(
-                [
-                    str(app.python or sys.executable),
-                    "-m",
-                    PROGRAM,
-                    str(file),
-                    str(number_for_child(write_end)),
-                ],
-                env=clean_env({**child_env(self._programs.config), **app.env(), **training.env()}),
-                cwd=app.app_dir,
-                tree=tree,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=(write_end,),
-            )
-        except OSError:
-            os.close(read_end)
-            raise
-        finally:
-            os.close(write_end)
+        python = str(app.python or sys.executable)
+        child, read_end = spawn_piped(
+            lambda pipe: [python, "-m", PROGRAM, str(file), str(pipe)],
+            env={**child_env(self._programs.config), **app.env(), **training.env()},
+            tree=tree,
+            cwd=app.app_dir,
+        )
         reached("manager.deployment.trial")
         try:
             return self._watch(child, os.fdopen(read_end, "rb"), over)

@@ -96,7 +96,7 @@ def _answer(raw: str) -> TrialAnswer:
         return try_app(args)
     except FedOpsError as error:
         return TrialAnswer(problem=error.message)
-    except (Exception, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # an app's code may raise anything, or end the process
         logger.exception("the app failed")
         return TrialAnswer(problem=f"the app failed: {import_advice(error, [args.app_dir])}")
 

@@ -73,6 +73,9 @@ DEFAULT_TEXT = """\
 
 [script.paths]             # where {data} and the like in an app's own command are, such as data = "/srv/data"
 
+[node_config]              # what an app of plain Flower finds in its node config, such as:
+# data-path = "/srv/data"
+
 [network]
 # proxy = ""              # to the server: http://, https:// or socks5://HOST:PORT, or "environment"
 """
@@ -185,6 +188,9 @@ class DeviceConfig(_Section):
     serving: Serving = Serving()
     script: Script = Script()
     network: Network = Network()
+    node_config: dict[
+        Annotated[str, Field(min_length=1, max_length=200)], bool | int | float | str
+    ] = Field(default_factory=dict, max_length=100)
 
     def bound(self, wanted: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
         """A task's config within this device's limits, and a sentence for each value lowered."""

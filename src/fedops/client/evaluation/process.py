@@ -6,26 +6,18 @@ only evaluates, but writes nothing of what that one keeps.
 
 from __future__ import annotations
 
-import logging
-import sys
 import time
-from pathlib import Path
 
 from fedops.client.device.data_dir import DataDir
 from fedops.client.device.device_config import load_device_config
 from fedops.client.evaluation.messages import Evaluation, EvaluationArgs
 from fedops.client.training.model_evaluation import evaluate_model
+from fedops.client.training.one_question import answer_in, read_question
 from fedops.core.contracts import ExchangeRule
 from fedops.core.contracts.training import TrainingOrder
-from fedops.core.errors import FedOpsError, Invalid
-from fedops.platforms.confinement import write_no_core
+from fedops.core.errors import Invalid
 from fedops.platforms.processes import lower_priority
-from fedops.processes.log_output import log_to_stderr
-from fedops.processes.spawn import die_with_parent
 from fedops.scalize.flow.project import Project
-from fedops.scalize.flow.target_import import import_advice
-
-logger = logging.getLogger("fedops.training")
 
 
 def evaluate(args: EvaluationArgs) -> Evaluation:
@@ -71,20 +63,15 @@ def evaluate(args: EvaluationArgs) -> Evaluation:
 
 def main() -> None:
     """Evaluate, and write the answer."""
-    write_no_core()
-    die_with_parent()
-    log_to_stderr("%(levelname)s %(name)s: %(message)s")
-    args = EvaluationArgs.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    sys.argv = sys.argv[:1]  # an app that reads its command line when imported finds it empty
+    args = read_question(EvaluationArgs)
     lower_priority(load_device_config(DataDir(args.home).device_config).limits.nice)
-    try:
-        answer = evaluate(args)
-    except FedOpsError as error:
-        answer = Evaluation(problem=error.message)
-    except (Exception, SystemExit) as error:
-        logger.exception("the app failed")
-        answer = Evaluation(problem=f"the app failed: {import_advice(error, [args.app_dir])}")
-    args.answer.write_text(answer.model_dump_json(), encoding="utf-8")
+    answer_in(
+        args.answer,
+        args.app_dir,
+        lambda: evaluate(args),
+        refused=lambda why: Evaluation(problem=why),
+        failed=lambda why: Evaluation(problem=why),
+    )
 
 
 if __name__ == "__main__":

@@ -97,37 +97,27 @@ class ClientManager:
         self._to = Connections.open(self._url, identity.token, self._pin.context, self._proxy)
         self._reach = Reachability(self._url)
         self._spool = Spool(home.spool, settings.spool_bytes)
-        log = home.logs / "training-client.log"
-        self._lines = ProgramLines(self._working_for, log, options.echo)
+        self._make_program_parts()
+        self._make_work_parts()
+        self._make_server_parts()
+        self._make_local_parts()
+
+    def _make_program_parts(self) -> None:
+        """What starts the training client, and reads what it says."""
+        log = self._home.logs / "training-client.log"
+        self._lines = ProgramLines(self._working_for, log, self._options.echo)
         self._programs = TrainingPrograms(
-            home,
-            config,
+            self._home,
+            self._config,
             self._training,
-            options.training_command,
-            options.overrides,
-            settings.host,
-            settings.training_port,
+            self._options.training_command,
+            self._options.overrides,
+            self._settings.host,
+            self._settings.training_port,
             lambda: (self._identity.name, self._identity.device_id),
         )
         self._process_news = ProcessNews(lambda: self._server.tell_now(), self._given_up)
         self._supervisor = self._make_supervisor()
-        self._make_work_parts()
-        self._make_server_parts()
-        self._housekeeping = Monitoring(
-            home.path,
-            config,
-            self._spool,
-            self._supervisor,
-            self._lines.logs,
-            lambda: self._server.telemetry_seconds,
-            self._conditions,
-        )
-        restart, decide = self._supervisor.restart, self._serving.decide
-        actions = LocalActions(
-            self.status, self._info, self._apps, decide, self.end, self._leave, restart
-        )
-        local = local_app(home.make_local_token(), actions)
-        self._local = LocalServer(local, bind(settings.host, settings.port))
 
     def _make_work_parts(self) -> None:
         """What is between the server's work and the training client."""
@@ -169,6 +159,24 @@ class ClientManager:
         self._serving = ServingDesk(serving, self._home, self._to.blobs, self._reach, tell)
         allowed, env = self._config.deploy.upgrade, upgrade_env(self._url, self._settings.ca_file)
         self._release = OwnRelease(self._home, allowed, self._desk, tell, self._leave, env=env)
+
+    def _make_local_parts(self) -> None:
+        """What measures this machine, and answers who asks on it."""
+        self._housekeeping = Monitoring(
+            self._home.path,
+            self._config,
+            self._spool,
+            self._supervisor,
+            self._lines.logs,
+            lambda: self._server.telemetry_seconds,
+            self._conditions,
+        )
+        restart, decide = self._supervisor.restart, self._serving.decide
+        actions = LocalActions(
+            self.status, self._info, self._apps, decide, self.end, self._leave, restart
+        )
+        local = local_app(self._home.make_local_token(), actions)
+        self._local = LocalServer(local, bind(self._settings.host, self._settings.port))
 
     def _make_supervisor(self) -> Supervisor:
         start, restart = self._settings.start_seconds, self._settings.restart_seconds

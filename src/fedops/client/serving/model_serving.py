@@ -174,7 +174,9 @@ class ModelServing:
                 pause = self._pace.look
             except Over:
                 continue
-            except Exception as error:
+            except (
+                Exception
+            ) as error:  # this thread is the only one: whatever it was is tried again
                 pause = self._failed(error)
             self._await_news(goal, pause)
 

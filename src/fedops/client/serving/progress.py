@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from dataclasses import dataclass, replace
+from typing import Any
 
 from fedops.core.states import ServingStatus
 
@@ -43,9 +44,9 @@ class ProgressBook:
         with self._lock:
             return self._now, time.monotonic() - self._since
 
-    def _change(self, **values: object) -> bool:
+    def _change(self, **values: Any) -> bool:
         with self._lock:
-            before, self._now = self._now, replace(self._now, **values)  # type: ignore[arg-type]
+            before, self._now = self._now, replace(self._now, **values)
             if before == self._now:
                 return False
             self._since = time.monotonic()

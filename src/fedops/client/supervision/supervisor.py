@@ -18,6 +18,7 @@ from typing import IO, Any
 
 from fedops.client.spool.child_output import Output
 from fedops.client.supervision.exit_status import why_ended
+from fedops.client.supervision.piped_child import spawn_piped
 from fedops.client.supervision.process_run import (
     FACTS,
     NO_WISH,
@@ -39,11 +40,10 @@ from fedops.core.states import (
     can_advance,
 )
 from fedops.failpoints import reached
-from fedops.platforms.processes import number_for_child
 from fedops.processes.json_lines import read_objects
 from fedops.processes.lock import end_leftover, write_pid_file
 from fedops.processes.process_tree import end_named_tree, end_tree
-from fedops.processes.spawn import clean_env, let_go, spawn
+from fedops.processes.spawn import let_go
 from fedops.processes.threads import in_thread
 from fedops.waiting import Timeout
 
@@ -223,22 +223,9 @@ class Supervisor:
             self._bury(child)
 
     def _spawn(self, program: Program) -> tuple[subprocess.Popen[bytes], list[threading.Thread]]:
-        read_end, write_end = os.pipe()
-        try:
-            child = spawn(
-                program.command(number_for_child(write_end)),
-                env=clean_env(program.env),
-                tree=program.tree,
-                cwd=program.cwd,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                pass_fds=(write_end,),
-            )
-        except OSError:
-            os.close(read_end)
-            raise
-        finally:
-            os.close(write_end)
+        child, read_end = spawn_piped(
+            program.command, env=program.env, tree=program.tree, cwd=program.cwd
+        )
         write_pid_file(program.pid_file, child.pid)
         reached("manager.child.started")
         assert child.stdout is not None

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +13,13 @@ from pydantic import BaseModel, Field
 
 from fedops.client.device.data_dir import DataDir
 from fedops.client.device.device_config import load_device_config
+from fedops.client.training.one_question import answer_in, read_question
 from fedops.core.contracts import BenchMeasured
-from fedops.core.errors import FedOpsError, Invalid
-from fedops.platforms.confinement import write_no_core
+from fedops.core.errors import Invalid
 from fedops.platforms.processes import end_first_when_memory_lacks
-from fedops.processes.log_output import log_to_stderr
-from fedops.processes.spawn import die_with_parent
 from fedops.scalize.flow.project import Project
-from fedops.scalize.flow.target_import import import_advice
 from fedops.trainer.chunk_bench import measure
 
-logger = logging.getLogger("fedops.training")
 OWN_CLIENT_APP = (
     "the app's ClientApp loads model and data by itself, so that there is nothing to time: "
     "the first rounds will show how long they take"
@@ -78,20 +72,15 @@ def bench(args: BenchArgs) -> BenchMeasured:
 
 def main() -> None:
     """Measure, and write the answer."""
-    write_no_core()
-    die_with_parent()
     end_first_when_memory_lacks()
-    log_to_stderr("%(levelname)s %(name)s: %(message)s")
-    args = BenchArgs.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    sys.argv = sys.argv[:1]  # an app that reads its command line when imported finds it empty
-    try:
-        answer = BenchAnswer(measured=bench(args))
-    except FedOpsError as error:
-        answer = BenchAnswer(refused=error.message)
-    except (Exception, SystemExit) as error:
-        logger.exception("the app failed in a benchmark")
-        answer = BenchAnswer(failed=f"the app failed: {import_advice(error, [args.app_dir])}")
-    args.answer.write_text(answer.model_dump_json(), encoding="utf-8")
+    args = read_question(BenchArgs)
+    answer_in(
+        args.answer,
+        args.app_dir,
+        lambda: BenchAnswer(measured=bench(args)),
+        refused=lambda why: BenchAnswer(refused=why),
+        failed=lambda why: BenchAnswer(failed=why),
+    )
 
 
 if __name__ == "__main__":

@@ -80,11 +80,13 @@ def build_app(args: TrainingArgs, device: Device, adjust: Adjust) -> App:
     from fedops.scalize.flow.project import Project
 
     home = DataDir(args.home)
-    owner = load_device_config(home.device_config).overrides()
-    project = Project.open(args.app_dir, [*args.overrides, *owner])
+    owner = load_device_config(home.device_config)
+    project = Project.open(args.app_dir, [*args.overrides, *owner.overrides()])
     if project.config.wandb.use:  # the device's own word, not a run's
         device.report = rounds_to_wandb(device, args.device_id, project.config, home)
-    app = DeviceApp(project, device, states=home.states, adjust=adjust)
+    app = DeviceApp(
+        project, device, states=home.states, adjust=adjust, node_config=owner.node_config
+    )
     app.warm_up()
     return app
 

@@ -7,7 +7,6 @@ since the training client loaded it is seen. Of what is found, numbers leave thi
 from __future__ import annotations
 
 import logging
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +15,12 @@ from pydantic import BaseModel, Field
 from fedops.client.device.data_dir import DataDir
 from fedops.client.device.device_config import load_device_config
 from fedops.client.training.model_evaluation import evaluate_model
+from fedops.client.training.one_question import answer_in, read_question
 from fedops.core.contracts import DataReport, ParameterContract
 from fedops.core.contracts.training import TrainingOrder
 from fedops.core.errors import FedOpsError, Invalid
-from fedops.platforms.confinement import write_no_core
 from fedops.platforms.processes import end_first_when_memory_lacks
-from fedops.processes.log_output import log_to_stderr
-from fedops.processes.spawn import die_with_parent
 from fedops.scalize.flow.project import Project
-from fedops.scalize.flow.target_import import import_advice
 from fedops.trainer.data_facts import KeptFacts, look_at
 
 logger = logging.getLogger("fedops.training")
@@ -117,20 +113,15 @@ def _metrics(
 
 def main() -> None:
     """Look, and write the answer."""
-    write_no_core()
-    die_with_parent()
     end_first_when_memory_lacks()
-    log_to_stderr("%(levelname)s %(name)s: %(message)s")
-    args = WatchArgs.model_validate_json(Path(sys.argv[1]).read_text(encoding="utf-8"))
-    sys.argv = sys.argv[:1]  # an app that reads its command line when imported finds it empty
-    try:
-        answer = watch(args)
-    except FedOpsError as error:
-        answer = WatchAnswer(refused=error.message)
-    except (Exception, SystemExit) as error:
-        logger.exception("the app failed when its data was looked at")
-        answer = WatchAnswer(failed=f"the app failed: {import_advice(error, [args.app_dir])}")
-    args.answer.write_text(answer.model_dump_json(), encoding="utf-8")
+    args = read_question(WatchArgs)
+    answer_in(
+        args.answer,
+        args.app_dir,
+        lambda: watch(args),
+        refused=lambda why: WatchAnswer(refused=why),
+        failed=lambda why: WatchAnswer(failed=why),
+    )
 
 
 if __name__ == "__main__":

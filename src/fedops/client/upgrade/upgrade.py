@@ -72,7 +72,7 @@ def upgrade(
     try:
         _install(url, pinned_authorities(place, settings.ca_file))
         now = _first_words(place.path, seconds)
-    except BaseException as error:
+    except BaseException as error:  # Ctrl-C, too: half an upgrade must not stay
         kept.bring_back()
         kept.forget()
         if not isinstance(error, FedOpsError):

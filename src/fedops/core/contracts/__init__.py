@@ -5,404 +5,189 @@ that server and device understand each other when one of them is newer.
 Times are POSIX seconds by the server's clock, durations are seconds.
 """
 
-from fedops.core.contracts.access import (
-    CredentialReply,
-    DeviceInfo,
-    JoinReply,
-    JoinRequest,
-    PasswordChange,
-    PasswordSet,
-    PersonalTokenCreate,
-    PersonalTokenRead,
-    SignIn,
-    SignInCode,
-    TlsUpgrade,
-    TlsUpgradeReply,
-    TokenCreate,
-    TokenRead,
-    UserCreate,
-    UserRead,
-    UserUpdate,
-    WhoAmI,
-)
-from fedops.core.contracts.assignments import (
-    INLINE_BYTES,
-    PROTOCOL,
-    PROTOCOL_HEADER,
-    RELEASE_HEADER,
-    AssignmentId,
-    AssignmentKind,
-    Cancellation,
-    Delivery,
-    Encoding,
-    HeldAssignment,
-    Instruction,
-    Offer,
-    Progress,
-    SlotRequest,
-    Stage,
-    TransferSlot,
-    UploadHead,
-    Work,
-    WorkEnd,
-    WorkPoll,
-)
-from fedops.core.contracts.base import (
-    NAME_PATTERN,
-    BlobRef,
-    Digest,
-    Finite,
-    Name,
-    Override,
-    Overrides,
-    Reply,
-    Request,
-    require_name,
-)
-from fedops.core.contracts.contribution import (
-    ClientScore,
-    ClientStanding,
-    ContributionsRead,
-    ContributionState,
-    IntegrityFinding,
-    KnownStandings,
-    RoundScores,
-    RoundScoresRead,
-    ScoringPlan,
-    UnscoredRound,
-)
-from fedops.core.contracts.delivery import (
-    CommitChanges,
-    CommitRead,
-    DeliveryRead,
-    DeploymentRead,
-    DeploymentReport,
-    DesiredDeployment,
-    HookReply,
-    HookSecret,
-    Packages,
-    RolloutDecision,
-    RolloutPolicy,
-    RolloutRead,
-    RolloutStart,
-    SourceRead,
-    SourceSet,
-    WheelRef,
-    Window,
-    Windows,
-)
-from fedops.core.contracts.devices import (
-    BENCH,
-    BenchesRead,
-    BenchLeftOut,
-    BenchMeasured,
-    BenchRead,
-    BenchRequest,
-    DeviceQuarantine,
-    DeviceRead,
-    DeviceRename,
-    DeviceTouched,
-    DeviceUpgrade,
-    DeviceUpgradeRead,
-    ProcessReport,
-    Readiness,
-    Refusal,
-    TouchedRun,
-    UpgradeRead,
-)
-from fedops.core.contracts.models import (
-    SERVING,
-    AliasMoveRead,
-    AliasRead,
-    Because,
-    ConfigDifference,
-    DesiredModel,
-    DeviceModelRead,
-    FileCheck,
-    MetricDifference,
-    ModelComparison,
-    ModelVersionRead,
-    Promotion,
-    Rebuild,
-    ServingRead,
-    ServingReport,
-    TensorDifference,
-)
-from fedops.core.contracts.parameters import (
-    ExchangeRule,
-    ParameterContract,
-    ParameterSpec,
-)
-from fedops.core.contracts.records import (
-    DeviceRecord,
-    LogPage,
-    LogRead,
-    LogSource,
-    RecordBatch,
-    RecordKind,
-    RecordsAccepted,
-    TelemetryRead,
-)
-from fedops.core.contracts.round_engine import (
-    AttemptSpec,
-    BlobHandover,
-    CancelRequest,
-    Candidate,
-    Candidates,
-    Collected,
-    CollectRequest,
-    CommitReply,
-    DevicePresence,
-    EngineFinish,
-    EngineHello,
-    EngineLog,
-    EngineLogs,
-    EngineProgress,
-    EngineTicket,
-    IntegrityFlag,
-    ModelInit,
-    OfferBatch,
-    Offered,
-    OfferRequest,
-    OpenAssignment,
-    OpenRound,
-    ParticipationReport,
-    RoundBegin,
-    RoundCommit,
-    SelectionDecision,
-    SelectionRead,
-)
-from fedops.core.contracts.runs import (
-    MAX_SEEDS,
-    AttemptRead,
-    DeviceForecast,
-    EventRead,
-    ExplanationRead,
-    MetricRead,
-    ParticipationRead,
-    RebuildRead,
-    RoundRead,
-    RunExtend,
-    RunForecast,
-    RunRead,
-    RunRetry,
-    RunStart,
-    StudyRead,
-    StudyStart,
-    TaskConfig,
-    TaskCreate,
-    TaskRead,
-    TaskUpdate,
-)
-from fedops.core.contracts.schedules import (
-    WATCH,
-    Cron,
-    DataReport,
-    Every,
-    FiringRead,
-    OnCommit,
-    OnDemand,
-    OnDrift,
-    OnNewData,
-    PromotionRule,
-    SchedulePause,
-    ScheduleRead,
-    ScheduleSet,
-    Trigger,
-)
-from fedops.core.contracts.server import (
-    BackupReport,
-    ErrorReply,
-    Health,
-    RestoreReport,
-    ServerInfo,
-)
-
-__all__ = [
-    "BENCH",
-    "INLINE_BYTES",
-    "MAX_SEEDS",
-    "NAME_PATTERN",
-    "PROTOCOL",
-    "PROTOCOL_HEADER",
-    "RELEASE_HEADER",
-    "SERVING",
-    "WATCH",
-    "AliasMoveRead",
-    "AliasRead",
-    "AssignmentId",
-    "AssignmentKind",
-    "AttemptRead",
-    "AttemptSpec",
-    "BackupReport",
-    "Because",
-    "BenchLeftOut",
-    "BenchMeasured",
-    "BenchRead",
-    "BenchRequest",
-    "BenchesRead",
-    "BlobHandover",
-    "BlobRef",
-    "CancelRequest",
-    "Cancellation",
-    "Candidate",
-    "Candidates",
-    "ClientScore",
-    "ClientStanding",
-    "CollectRequest",
-    "Collected",
-    "CommitChanges",
-    "CommitRead",
-    "CommitReply",
-    "ConfigDifference",
-    "ContributionState",
-    "ContributionsRead",
-    "CredentialReply",
-    "Cron",
-    "DataReport",
-    "Delivery",
-    "DeliveryRead",
-    "DeploymentRead",
-    "DeploymentReport",
-    "DesiredDeployment",
-    "DesiredModel",
-    "DeviceForecast",
-    "DeviceInfo",
-    "DeviceModelRead",
-    "DevicePresence",
-    "DeviceQuarantine",
-    "DeviceRead",
-    "DeviceRecord",
-    "DeviceRename",
-    "DeviceTouched",
-    "DeviceUpgrade",
-    "DeviceUpgradeRead",
-    "Digest",
-    "Encoding",
-    "EngineFinish",
-    "EngineHello",
-    "EngineLog",
-    "EngineLogs",
-    "EngineProgress",
-    "EngineTicket",
-    "ErrorReply",
-    "EventRead",
-    "Every",
-    "ExchangeRule",
-    "ExplanationRead",
-    "FileCheck",
-    "Finite",
-    "FiringRead",
-    "Health",
-    "HeldAssignment",
-    "HookReply",
-    "HookSecret",
-    "Instruction",
-    "IntegrityFinding",
-    "IntegrityFlag",
-    "JoinReply",
-    "JoinRequest",
-    "KnownStandings",
-    "LogPage",
-    "LogRead",
-    "LogSource",
-    "MetricDifference",
-    "MetricRead",
-    "ModelComparison",
-    "ModelInit",
-    "ModelVersionRead",
-    "Name",
-    "Offer",
-    "OfferBatch",
-    "OfferRequest",
-    "Offered",
-    "OnCommit",
-    "OnDemand",
-    "OnDrift",
-    "OnNewData",
-    "OpenAssignment",
-    "OpenRound",
-    "Override",
-    "Overrides",
-    "Packages",
-    "ParameterContract",
-    "ParameterSpec",
-    "ParticipationRead",
-    "ParticipationReport",
-    "PasswordChange",
-    "PasswordSet",
-    "PersonalTokenCreate",
-    "PersonalTokenRead",
-    "ProcessReport",
-    "Progress",
-    "Promotion",
-    "PromotionRule",
-    "Readiness",
-    "Rebuild",
-    "RebuildRead",
-    "RecordBatch",
-    "RecordKind",
-    "RecordsAccepted",
-    "Refusal",
-    "Reply",
-    "Request",
-    "RestoreReport",
-    "RolloutDecision",
-    "RolloutPolicy",
-    "RolloutRead",
-    "RolloutStart",
-    "RoundBegin",
-    "RoundCommit",
-    "RoundRead",
-    "RoundScores",
-    "RoundScoresRead",
-    "RunExtend",
-    "RunForecast",
-    "RunRead",
-    "RunRetry",
-    "RunStart",
-    "SchedulePause",
-    "ScheduleRead",
-    "ScheduleSet",
-    "ScoringPlan",
-    "SelectionDecision",
-    "SelectionRead",
-    "ServerInfo",
-    "ServingRead",
-    "ServingReport",
-    "SignIn",
-    "SignInCode",
-    "SlotRequest",
-    "SourceRead",
-    "SourceSet",
-    "Stage",
-    "StudyRead",
-    "StudyStart",
-    "TaskConfig",
-    "TaskCreate",
-    "TaskRead",
-    "TaskUpdate",
-    "TelemetryRead",
-    "TensorDifference",
-    "TlsUpgrade",
-    "TlsUpgradeReply",
-    "TokenCreate",
-    "TokenRead",
-    "TouchedRun",
-    "TransferSlot",
-    "Trigger",
-    "UnscoredRound",
-    "UpgradeRead",
-    "UploadHead",
-    "UserCreate",
-    "UserRead",
-    "UserUpdate",
-    "WheelRef",
-    "WhoAmI",
-    "Window",
-    "Windows",
-    "Work",
-    "WorkEnd",
-    "WorkPoll",
-    "require_name",
-]
+from fedops.core.contracts.access import CredentialReply as CredentialReply
+from fedops.core.contracts.access import DeviceInfo as DeviceInfo
+from fedops.core.contracts.access import JoinReply as JoinReply
+from fedops.core.contracts.access import JoinRequest as JoinRequest
+from fedops.core.contracts.access import PasswordChange as PasswordChange
+from fedops.core.contracts.access import PasswordSet as PasswordSet
+from fedops.core.contracts.access import PersonalTokenCreate as PersonalTokenCreate
+from fedops.core.contracts.access import PersonalTokenRead as PersonalTokenRead
+from fedops.core.contracts.access import SignIn as SignIn
+from fedops.core.contracts.access import SignInCode as SignInCode
+from fedops.core.contracts.access import TlsUpgrade as TlsUpgrade
+from fedops.core.contracts.access import TlsUpgradeReply as TlsUpgradeReply
+from fedops.core.contracts.access import TokenCreate as TokenCreate
+from fedops.core.contracts.access import TokenRead as TokenRead
+from fedops.core.contracts.access import UserCreate as UserCreate
+from fedops.core.contracts.access import UserRead as UserRead
+from fedops.core.contracts.access import UserUpdate as UserUpdate
+from fedops.core.contracts.access import WhoAmI as WhoAmI
+from fedops.core.contracts.assignments import INLINE_BYTES as INLINE_BYTES
+from fedops.core.contracts.assignments import PROTOCOL as PROTOCOL
+from fedops.core.contracts.assignments import PROTOCOL_HEADER as PROTOCOL_HEADER
+from fedops.core.contracts.assignments import RELEASE_HEADER as RELEASE_HEADER
+from fedops.core.contracts.assignments import AssignmentId as AssignmentId
+from fedops.core.contracts.assignments import AssignmentKind as AssignmentKind
+from fedops.core.contracts.assignments import Cancellation as Cancellation
+from fedops.core.contracts.assignments import Delivery as Delivery
+from fedops.core.contracts.assignments import Encoding as Encoding
+from fedops.core.contracts.assignments import HeldAssignment as HeldAssignment
+from fedops.core.contracts.assignments import Instruction as Instruction
+from fedops.core.contracts.assignments import Offer as Offer
+from fedops.core.contracts.assignments import Progress as Progress
+from fedops.core.contracts.assignments import SlotRequest as SlotRequest
+from fedops.core.contracts.assignments import Stage as Stage
+from fedops.core.contracts.assignments import TransferSlot as TransferSlot
+from fedops.core.contracts.assignments import UploadHead as UploadHead
+from fedops.core.contracts.assignments import Work as Work
+from fedops.core.contracts.assignments import WorkEnd as WorkEnd
+from fedops.core.contracts.assignments import WorkPoll as WorkPoll
+from fedops.core.contracts.base import NAME_PATTERN as NAME_PATTERN
+from fedops.core.contracts.base import BlobRef as BlobRef
+from fedops.core.contracts.base import Digest as Digest
+from fedops.core.contracts.base import Finite as Finite
+from fedops.core.contracts.base import Name as Name
+from fedops.core.contracts.base import Override as Override
+from fedops.core.contracts.base import Overrides as Overrides
+from fedops.core.contracts.base import Reply as Reply
+from fedops.core.contracts.base import Request as Request
+from fedops.core.contracts.base import require_name as require_name
+from fedops.core.contracts.contribution import ClientScore as ClientScore
+from fedops.core.contracts.contribution import ClientStanding as ClientStanding
+from fedops.core.contracts.contribution import ContributionsRead as ContributionsRead
+from fedops.core.contracts.contribution import ContributionState as ContributionState
+from fedops.core.contracts.contribution import IntegrityFinding as IntegrityFinding
+from fedops.core.contracts.contribution import KnownStandings as KnownStandings
+from fedops.core.contracts.contribution import RoundScores as RoundScores
+from fedops.core.contracts.contribution import RoundScoresRead as RoundScoresRead
+from fedops.core.contracts.contribution import ScoringPlan as ScoringPlan
+from fedops.core.contracts.contribution import UnscoredRound as UnscoredRound
+from fedops.core.contracts.delivery import CommitChanges as CommitChanges
+from fedops.core.contracts.delivery import CommitRead as CommitRead
+from fedops.core.contracts.delivery import DeliveryRead as DeliveryRead
+from fedops.core.contracts.delivery import DeploymentRead as DeploymentRead
+from fedops.core.contracts.delivery import DeploymentReport as DeploymentReport
+from fedops.core.contracts.delivery import DesiredDeployment as DesiredDeployment
+from fedops.core.contracts.delivery import HookReply as HookReply
+from fedops.core.contracts.delivery import HookSecret as HookSecret
+from fedops.core.contracts.delivery import Packages as Packages
+from fedops.core.contracts.delivery import RolloutDecision as RolloutDecision
+from fedops.core.contracts.delivery import RolloutPolicy as RolloutPolicy
+from fedops.core.contracts.delivery import RolloutRead as RolloutRead
+from fedops.core.contracts.delivery import RolloutStart as RolloutStart
+from fedops.core.contracts.delivery import SourceRead as SourceRead
+from fedops.core.contracts.delivery import SourceSet as SourceSet
+from fedops.core.contracts.delivery import WheelRef as WheelRef
+from fedops.core.contracts.delivery import Window as Window
+from fedops.core.contracts.delivery import Windows as Windows
+from fedops.core.contracts.devices import BENCH as BENCH
+from fedops.core.contracts.devices import BenchesRead as BenchesRead
+from fedops.core.contracts.devices import BenchLeftOut as BenchLeftOut
+from fedops.core.contracts.devices import BenchMeasured as BenchMeasured
+from fedops.core.contracts.devices import BenchRead as BenchRead
+from fedops.core.contracts.devices import BenchRequest as BenchRequest
+from fedops.core.contracts.devices import DeviceQuarantine as DeviceQuarantine
+from fedops.core.contracts.devices import DeviceRead as DeviceRead
+from fedops.core.contracts.devices import DeviceRename as DeviceRename
+from fedops.core.contracts.devices import DeviceTouched as DeviceTouched
+from fedops.core.contracts.devices import DeviceUpgrade as DeviceUpgrade
+from fedops.core.contracts.devices import DeviceUpgradeRead as DeviceUpgradeRead
+from fedops.core.contracts.devices import ProcessReport as ProcessReport
+from fedops.core.contracts.devices import Readiness as Readiness
+from fedops.core.contracts.devices import Refusal as Refusal
+from fedops.core.contracts.devices import TouchedRun as TouchedRun
+from fedops.core.contracts.devices import UpgradeRead as UpgradeRead
+from fedops.core.contracts.models import SERVING as SERVING
+from fedops.core.contracts.models import AliasMoveRead as AliasMoveRead
+from fedops.core.contracts.models import AliasRead as AliasRead
+from fedops.core.contracts.models import Because as Because
+from fedops.core.contracts.models import ConfigDifference as ConfigDifference
+from fedops.core.contracts.models import DesiredModel as DesiredModel
+from fedops.core.contracts.models import DeviceModelRead as DeviceModelRead
+from fedops.core.contracts.models import FileCheck as FileCheck
+from fedops.core.contracts.models import MetricDifference as MetricDifference
+from fedops.core.contracts.models import ModelComparison as ModelComparison
+from fedops.core.contracts.models import ModelVersionRead as ModelVersionRead
+from fedops.core.contracts.models import Promotion as Promotion
+from fedops.core.contracts.models import Rebuild as Rebuild
+from fedops.core.contracts.models import ServingRead as ServingRead
+from fedops.core.contracts.models import ServingReport as ServingReport
+from fedops.core.contracts.models import TensorDifference as TensorDifference
+from fedops.core.contracts.parameters import ExchangeRule as ExchangeRule
+from fedops.core.contracts.parameters import ParameterContract as ParameterContract
+from fedops.core.contracts.parameters import ParameterSpec as ParameterSpec
+from fedops.core.contracts.records import DeviceRecord as DeviceRecord
+from fedops.core.contracts.records import LogPage as LogPage
+from fedops.core.contracts.records import LogRead as LogRead
+from fedops.core.contracts.records import LogSource as LogSource
+from fedops.core.contracts.records import RecordBatch as RecordBatch
+from fedops.core.contracts.records import RecordKind as RecordKind
+from fedops.core.contracts.records import RecordsAccepted as RecordsAccepted
+from fedops.core.contracts.records import TelemetryRead as TelemetryRead
+from fedops.core.contracts.round_engine import AttemptSpec as AttemptSpec
+from fedops.core.contracts.round_engine import BlobHandover as BlobHandover
+from fedops.core.contracts.round_engine import CancelRequest as CancelRequest
+from fedops.core.contracts.round_engine import Candidate as Candidate
+from fedops.core.contracts.round_engine import Candidates as Candidates
+from fedops.core.contracts.round_engine import Collected as Collected
+from fedops.core.contracts.round_engine import CollectRequest as CollectRequest
+from fedops.core.contracts.round_engine import CommitReply as CommitReply
+from fedops.core.contracts.round_engine import DevicePresence as DevicePresence
+from fedops.core.contracts.round_engine import EngineFinish as EngineFinish
+from fedops.core.contracts.round_engine import EngineHello as EngineHello
+from fedops.core.contracts.round_engine import EngineLog as EngineLog
+from fedops.core.contracts.round_engine import EngineLogs as EngineLogs
+from fedops.core.contracts.round_engine import EngineProgress as EngineProgress
+from fedops.core.contracts.round_engine import EngineTicket as EngineTicket
+from fedops.core.contracts.round_engine import IntegrityFlag as IntegrityFlag
+from fedops.core.contracts.round_engine import ModelInit as ModelInit
+from fedops.core.contracts.round_engine import OfferBatch as OfferBatch
+from fedops.core.contracts.round_engine import Offered as Offered
+from fedops.core.contracts.round_engine import OfferRequest as OfferRequest
+from fedops.core.contracts.round_engine import OpenAssignment as OpenAssignment
+from fedops.core.contracts.round_engine import OpenRound as OpenRound
+from fedops.core.contracts.round_engine import ParticipationReport as ParticipationReport
+from fedops.core.contracts.round_engine import RoundBegin as RoundBegin
+from fedops.core.contracts.round_engine import RoundCommit as RoundCommit
+from fedops.core.contracts.round_engine import SelectionDecision as SelectionDecision
+from fedops.core.contracts.round_engine import SelectionRead as SelectionRead
+from fedops.core.contracts.runs import MAX_SEEDS as MAX_SEEDS
+from fedops.core.contracts.runs import AttemptRead as AttemptRead
+from fedops.core.contracts.runs import DeviceForecast as DeviceForecast
+from fedops.core.contracts.runs import EventRead as EventRead
+from fedops.core.contracts.runs import ExplanationRead as ExplanationRead
+from fedops.core.contracts.runs import MetricRead as MetricRead
+from fedops.core.contracts.runs import ParticipationRead as ParticipationRead
+from fedops.core.contracts.runs import RebuildRead as RebuildRead
+from fedops.core.contracts.runs import RoundRead as RoundRead
+from fedops.core.contracts.runs import RunExtend as RunExtend
+from fedops.core.contracts.runs import RunForecast as RunForecast
+from fedops.core.contracts.runs import RunRead as RunRead
+from fedops.core.contracts.runs import RunRetry as RunRetry
+from fedops.core.contracts.runs import RunStart as RunStart
+from fedops.core.contracts.runs import StudyRead as StudyRead
+from fedops.core.contracts.runs import StudyStart as StudyStart
+from fedops.core.contracts.runs import TaskConfig as TaskConfig
+from fedops.core.contracts.runs import TaskCreate as TaskCreate
+from fedops.core.contracts.runs import TaskRead as TaskRead
+from fedops.core.contracts.runs import TaskUpdate as TaskUpdate
+from fedops.core.contracts.schedules import WATCH as WATCH
+from fedops.core.contracts.schedules import Cron as Cron
+from fedops.core.contracts.schedules import DataReport as DataReport
+from fedops.core.contracts.schedules import Every as Every
+from fedops.core.contracts.schedules import FiringRead as FiringRead
+from fedops.core.contracts.schedules import OnCommit as OnCommit
+from fedops.core.contracts.schedules import OnDemand as OnDemand
+from fedops.core.contracts.schedules import OnDrift as OnDrift
+from fedops.core.contracts.schedules import OnNewData as OnNewData
+from fedops.core.contracts.schedules import PromotionRule as PromotionRule
+from fedops.core.contracts.schedules import SchedulePause as SchedulePause
+from fedops.core.contracts.schedules import ScheduleRead as ScheduleRead
+from fedops.core.contracts.schedules import ScheduleSet as ScheduleSet
+from fedops.core.contracts.schedules import Trigger as Trigger
+from fedops.core.contracts.server import BackupReport as BackupReport
+from fedops.core.contracts.server import ErrorReply as ErrorReply
+from fedops.core.contracts.server import Health as Health
+from fedops.core.contracts.server import RestoreReport as RestoreReport
+from fedops.core.contracts.server import ServerInfo as ServerInfo

@@ -14,8 +14,10 @@ from flwr.app import Message, Metadata, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.common.constant import ErrorCode
 from flwr.proto.node_pb2 import NodeInfo
+from flwr.serverapp import ServerApp
 from flwr.supercore.exit import add_exit_handler
 from flwr.supercore.run import Run
+from flwr.supercore.run import RunNotRunningException as RunNotRunning
 from flwr.supercore.task_identity import TaskIdentity
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "SERVER_NODE",
     "NodeInfo",
     "Run",
+    "RunNotRunning",
     "build_fab",
     "make_message",
     "node_info",
@@ -106,3 +109,8 @@ def build_fab(app_dir: Path, changed: Mapping[str, bytes | Path]) -> bytes:
 def has_functions(app: ClientApp) -> bool:
     """Whether anything was registered with a ClientApp: some apps have one to be complete, and no more."""
     return app._call is not None or bool(app._registered_funcs)
+
+
+def has_main(app: ServerApp) -> bool:
+    """Whether a ServerApp has a main of its own, and is not of the former kind that plays a strategy."""
+    return app._main is not None

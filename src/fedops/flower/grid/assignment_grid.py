@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import logging
 import time
-import uuid
 from collections.abc import Iterable
 from pathlib import Path
 
 from flwr.app import DEFAULT_TTL, Error, Message, RecordDict
-from flwr.serverapp import Grid
 
 from fedops.core.contracts import (
     AttemptSpec,
@@ -34,15 +32,12 @@ from fedops.engine.link.server_link import ServerLink
 from fedops.flower.codec.compat import (
     APP_RAISED,
     NODE_UNAVAILABLE,
-    SERVER_NODE,
     NodeInfo,
-    Run,
-    make_message,
     node_info,
-    run_info,
 )
 from fedops.flower.codec.records import to_record_dict
-from fedops.flower.grid.message_documents import MessageDocuments
+from fedops.flower.grid.message_documents import MessageDocuments, Records
+from fedops.flower.grid.run_grid import RunGrid
 from fedops.flower.grid.sent_messages import Sent, SentMessages, batches
 from fedops.storage.payloads import Payload, read_payload
 from fedops.waiting import Timeout
@@ -54,35 +49,33 @@ _LONGEST_WAIT, _LOOK_SECONDS = 8.0, 0.5
 _ANY_SIZE = 1 << 62
 
 
-class AssignmentGrid(Grid):
+class AssignmentGrid(RunGrid):
     """The devices of one attempt. ``deadline_seconds``: how long a message counts when nothing else is said.
+    ``along``: config records that go along with every message.
 
     Every method may raise ``StopRequested`` (the run is stopped or paused) and ``AttemptSuperseded``.
     """
 
     def __init__(
-        self, link: ServerLink, spec: AttemptSpec, spool: Path, deadline_seconds: float
+        self,
+        link: ServerLink,
+        spec: AttemptSpec,
+        spool: Path,
+        deadline_seconds: float,
+        along: Records | None = None,
     ) -> None:
+        super().__init__(spec.run_id)
         self._link = link
         self._spool = spool
         self._deadline = deadline_seconds
-        self._run = run_info(spec.run_id)
-        self._run_id = spec.run_id
         self._files = BlobFiles(link, spool, spec.blobs_dir)
-        self._documents = MessageDocuments(self._files, spool)
+        self._documents = MessageDocuments(self._files, spool, along)
         self._stream = DeliveryStream(link)
         self._sent = SentMessages()
         self._replies: dict[str, Message | tuple[Sent, Delivery]] = {}
         self._nodes: dict[int, Candidate] = {}
 
     # --- who -------------------------------------------------------------------------------------
-
-    @property
-    def run(self) -> Run:
-        return self._run
-
-    def set_run(self, run: Run) -> None:
-        """Flower's programs say here what run it is; the attempt knows."""
 
     def get_node_ids(self) -> list[int]:
         """The approved members of the task that are online and ready, the free ones first."""
@@ -104,25 +97,6 @@ class AssignmentGrid(Grid):
 
     # --- sending ---------------------------------------------------------------------------------
 
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        return make_message(
-            content,
-            run_id=self._run_id,
-            message_id="",
-            src=SERVER_NODE,
-            dst=dst_node_id,
-            group_id=group_id,
-            kind=message_type,
-            ttl=DEFAULT_TTL if ttl is None else ttl,
-        )
-
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Send messages. Each counts until its deadline: its own ``ttl``, else the task's."""
         return self._push(messages, None)
@@ -131,7 +105,7 @@ class AssignmentGrid(Grid):
         given, now = list(messages), time.monotonic()
         if any(m.metadata.dst_node_id not in self._nodes for m in given):
             self._ready()
-        asked = [self._emptied(message) for message in given]
+        asked = [self.as_sent(message, RecordDict()) for message in given]
         try:  # all or none: of a message that cannot be sent, the ids of the others are lost
             sent = [self._made(*pair, timeout, now) for pair in zip(given, asked, strict=True)]
         finally:
@@ -160,20 +134,6 @@ class AssignmentGrid(Grid):
             until=now + timeout,
             document=self._documents.document(message.content),
             asked=asked,
-        )
-
-    def _emptied(self, message: Message) -> Message:
-        """What a reply answers: the message without its content, with an id of its own."""
-        metadata = message.metadata
-        return make_message(
-            RecordDict(),
-            run_id=self._run_id,
-            message_id=uuid.uuid4().hex,
-            src=SERVER_NODE,
-            dst=metadata.dst_node_id,
-            group_id=metadata.group_id,
-            kind=metadata.message_type,
-            ttl=metadata.ttl,
         )
 
     def _offer(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,13 +24,19 @@ from fedops.storage.payloads import (
 )
 from fedops.storage.tensors import TensorFile, pack
 
+#: Config records by name.
+Records = Mapping[str, Mapping[str, Any]]
+
 
 class MessageDocuments:
-    """Arrays that many messages share are packed and handed over once."""
+    """Arrays that many messages share are packed and handed over once. ``along``: config records that every
+    message has beside its own.
+    """
 
-    def __init__(self, files: BlobFiles, spool: Path) -> None:
+    def __init__(self, files: BlobFiles, spool: Path, along: Records | None = None) -> None:
         self._files = files
         self._spool = spool
+        self._along = dict(along or {})
         self._stored: dict[str, BlobRef] = {}
         #: By identity, of the messages that are made into documents now.
         self._seen: dict[int, tuple[ArrayRecord, dict[str, Any]]] = {}
@@ -52,7 +59,8 @@ class MessageDocuments:
 
     def _make(self, content: RecordDict) -> Document:
         values = from_record_dict(_without_arrays(content))
-        document = make_document(Payload(metrics=values.metrics, configs=values.configs))
+        configs = {**values.configs, **self._along}
+        document = make_document(Payload(metrics=values.metrics, configs=configs))
         for name, record in content.array_records.items():
             document["records"][name] = self._described(record)
         return document

@@ -12,7 +12,7 @@ from fedops.flower.trial.trial_report import TrialQuestion, TrialReport
 from fedops.scalize.check.asked_process import ask_process
 from fedops.scalize.check.project_check import CheckReport, check_project, find_app
 
-CHECK_PROGRAM = "fedops.flower.app_check"
+CHECK_PROGRAM = "fedops.flower.trial.check_program"
 TRIAL_PROGRAM = "fedops.flower.trial.trial_process"
 _LATE = "let it train on less (--examples, --rounds, --set num_epochs=1), or give it more time (--seconds)"
 

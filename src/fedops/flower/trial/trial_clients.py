@@ -17,6 +17,7 @@ from fedops.flower.codec.compat import has_functions
 from fedops.flower.codec.context_state import ContextMemory
 from fedops.flower.components import load_client_app
 from fedops.flower.flower_table import FlowerTable
+from fedops.flower.run_config import changes_of
 from fedops.scalize.adapter.protocol import TrainContext
 from fedops.scalize.flow.datasets import DataSplit, Indices, count, take
 from fedops.scalize.flow.manifest import make_importable
@@ -79,6 +80,7 @@ class TrialNode:
         self._app: Handler | None = None
         named: dict[str, Any] = {"partition-id": index, "num-partitions": clients}
         config = dict(FlowerTable.of(project.app_dir).config)
+        config |= changes_of(project.config, config)
         self._context = Context(1, index + 1, named, RecordDict(), config)
 
     def __call__(self, message: Message) -> Message:

@@ -18,9 +18,11 @@ from fedops.flower.codec.compat import SERVER_NODE, take_task_identity
 from fedops.flower.components import load_server_app
 from fedops.flower.flower_table import FlowerTable
 from fedops.flower.grid.node_server import NodeServer
+from fedops.flower.own_server_app import play_app, server_settings
+from fedops.flower.run_config import changes_of
 from fedops.flower.simulation import play_rounds
 from fedops.flower.strategies.strategy_factory import strategy_of
-from fedops.flower.trial.nodes_in_process import NodesInProcess
+from fedops.flower.trial.nodes_in_process import NodesInProcess, TooFewNodes
 from fedops.flower.trial.trial_clients import PartOfProject, TrialNode
 from fedops.flower.trial.trial_report import TrialClient, TrialQuestion, TrialReport, TrialRound
 from fedops.scalize.flow.manifest import make_importable
@@ -42,6 +44,10 @@ class Trial:
         self._asked = question
         self._app_dir = Path(question.app_dir)
         self.report = TrialReport()
+        #: Set when the app's own ServerApp waits for more clients than there are.
+        self.waited_for_more: TooFewNodes | None = None
+        #: Of clients, to the app's own ServerApp.
+        self.replies = 0
 
     def run(self) -> TrialReport:
         """Play it. What is wrong with the app is a problem in the report, and not raised."""
@@ -50,7 +56,10 @@ class Trial:
             self._run()
         except FedOpsError as error:
             self.report.problems.append(error.message)
-        except (Exception, SystemExit) as error:
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # an app's code may raise anything, or end the process
             words = import_advice(error, [self._app_dir, self._app_dir.parent])
             self.report.problems.append(f"the simulation failed: {words}")
         self.report.seconds = round(time.monotonic() - begun, 2)
@@ -162,13 +171,23 @@ class Trial:
         make_importable(project.manifest)
         table = FlowerTable.of(self._app_dir)
         app = load_server_app(table.serverapp, tuple(project.manifest.folders))
-        settings = {**table.config, "mode": "server"}
+        changes = changes_of(project.config, table.config)
+        settings = server_settings(project, {**table.config, **changes})
         self.report.strategy = "the app's own ServerApp"
         try:
-            app(grid, Context(1, SERVER_NODE, {}, RecordDict(), settings))
+            play_app(app, grid, Context(1, SERVER_NODE, {}, RecordDict(), settings))
+        except TooFewNodes as error:
+            self.waited_for_more = error
+            raise
+        except Exception as error:
+            if not grid.failures:
+                raise
+            raise Invalid(grid.failures[0]) from error  # what it made of that is of less use
         except SystemExit as end:
             if end.code:
                 raise
+        finally:
+            self.replies = grid.answered
         if grid.failures:
             raise Invalid(grid.failures[0])
         if not grid.answered:

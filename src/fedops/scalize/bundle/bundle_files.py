@@ -6,6 +6,7 @@ code too: Python files, and what ``carry`` in the manifest names, so that no dat
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,17 @@ import tomli_w
 from fedops.config.loading import read_toml
 from fedops.core.errors import Invalid
 from fedops.core.redaction import redact
-from fedops.scalize.discovery.source_files import python_files
+from fedops.core.validation_messages import REDACTED
+from fedops.scalize.discovery.source.source_files import python_files
 from fedops.scalize.flow.manifest import Manifest, read_manifest
+from fedops.scalize.observing.notebooks import SUFFIX, without_outputs
 
 FOLDER = "carried"
+#: The key to Weights & Biases in a YAML file, as configs of FedOps 1 hold it.
+_WANDB_KEY = re.compile(
+    r"^(?P<before>wandb[ \t]*:[^\n]*\n(?:[ \t]+[^\n]*\n|\n)*?[ \t]+key[ \t]*:[ \t]*)[^\s#][^\n#]*",
+    re.MULTILINE,
+)
 
 
 def carried_files(app_dir: Path) -> dict[str, Path | bytes]:
@@ -39,7 +47,7 @@ def carried_files(app_dir: Path) -> dict[str, Path | bytes]:
     start = _workdir(manifest, folders)
     for file in _named(manifest):
         place = file.relative_to(manifest.workdir or Path()).as_posix()
-        files[f"{start}/{place}"] = _without_secret(file)
+        files[f"{start}/{place}"] = _as_it_may_leave(file)
     files["pyproject.toml"] = _pyproject(manifest, folders, start).encode()
     return files
 
@@ -63,13 +71,15 @@ def _named(manifest: Manifest) -> list[Path]:
     return found
 
 
-def _without_secret(file: Path) -> Path | bytes:
-    """The file, or its text without the passwords, tokens and keys in it."""
+def _as_it_may_leave(file: Path) -> Path | bytes:
+    """The file, or its text without passwords, tokens and keys, and without a notebook's outputs."""
+    if file.suffix == SUFFIX:
+        return redact(without_outputs(file).decode()).encode()
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, ValueError):
         return file  # it is no text; who cannot read it is told when it is packed
-    clean = redact(text)
+    clean = _WANDB_KEY.sub(rf'\g<before>"{REDACTED}"', redact(text))
     return file if clean == text else clean.encode()
 
 

@@ -1,32 +1,51 @@
-"""A question about a project, answered by a process that may import it: cleaned, limited, and ended with all
-that it has started.
+"""A question about a project, answered by a process that may import it: with the environment that training
+has, limited, and ended with all that it has started.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
+import json
 import subprocess
 import sys
 import tempfile
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel
 
+from fedops.core.redaction import HIDDEN, redact
 from fedops.processes.process_tree import end_named_tree
-from fedops.processes.spawn import let_go, spawn
+from fedops.processes.spawn import clean_env, let_go, spawn, without_credentials
+from fedops.waiting import Timeout
 
-#: Variables that the project's process gets, besides those that begin with one of ``_PREFIXES``.
-_KEPT = ("HOME", "KERAS_BACKEND", "LANG", "LD_LIBRARY_PATH", "PATH", "SYSTEMROOT", "TEMP", "TMPDIR")
-_PREFIXES = ("CUDA_", "HF_", "LC_", "MKL_", "OMP_", "OPENBLAS_", "TORCH_", "TRANSFORMERS_")
+#: Beside the answer's file: lines on how far it is, for ``on_progress``.
+PROGRESS = "progress.txt"
 _TAIL = 15
+_LOOK_SECONDS = 0.1
+#: A shorter value of a variable is no secret that can be told from other words.
+_SECRET_LENGTH = 6
 IMPORTED = (
     "does importing the project start its training? What it does as a script belongs under "
     'if __name__ == "__main__":'
 )
 M = TypeVar("M", bound=BaseModel)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How a question is put."""
+
+    seconds: float
+    #: What it is that is done, and what may be wrong when it takes too long, for that sentence.
+    what: str = "check"
+    when_late: str = IMPORTED
+    #: Where its relative paths start, and what is first on its import path; None: ours, and nothing.
+    cwd: Path | None = None
+    on_progress: Callable[[str], None] = field(default=lambda line: None)
 
 
 def ask_process(
@@ -37,50 +56,87 @@ def ask_process(
     what: str = "check",
     when_late: str = IMPORTED,
 ) -> tuple[M | None, str]:
+    """``put_to_process`` with what most questions need."""
+    return put_to_process(program, words, kind, Asked(seconds, what, when_late))
+
+
+def put_to_process(
+    program: str, words: Sequence[str], kind: type[M], asked: Asked
+) -> tuple[M | None, str]:
     """Run the module ``program`` with ``words`` and the name of a file for its answer.
 
-    The answer, or None and why there is none. ``what`` it is that it does, and what may be wrong when it
-    takes too long, are for that sentence.
+    The answer, or None and why there is none. No value of a secret variable is in either.
     """
-    with tempfile.TemporaryDirectory(prefix=f"fedops-{what}-") as folder:
+    with tempfile.TemporaryDirectory(prefix=f"fedops-{asked.what}-") as folder:
         answer, output = Path(folder) / "report.json", Path(folder) / "output.txt"
-        ended = _run([program, *words, str(answer)], output, seconds, what)
+        env = training_environment()
+        ended = _run([program, *words, str(answer)], output, asked, env)
         try:
-            return kind.model_validate_json(answer.read_bytes()), ""
+            return kind.model_validate_json(_masked(answer.read_text(encoding="utf-8"), env)), ""
         except (OSError, ValueError):
-            tail = output.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:]
-            late = f"the {what} did not end within {seconds:.0f} s; {when_late}"
+            said = _masked(output.read_text(encoding="utf-8", errors="replace"), env)
+            late = f"the {asked.what} did not end within {asked.seconds:.0f} s; {asked.when_late}"
+            tail = redact(said).splitlines()[-_TAIL:]
             return None, _ended_badly(late if ended is None else "", ended, tail)
 
 
-def _run(words: list[str], output: Path, seconds: float, what: str) -> int | None:
+def _run(words: list[str], output: Path, asked: Asked, env: Mapping[str, str]) -> int | None:
     """Run the examination. Its exit code, or None when it took too long and was ended."""
-    tree = f"{what}-{uuid.uuid4().hex}"
+    tree = f"{asked.what}-{uuid.uuid4().hex}"
+    how = ["-B"] if asked.cwd else ["-B", "-P"]
     with output.open("wb") as file:
         child = spawn(
-            [sys.executable, "-I", "-B", "-m", *words],
-            env=clean_environment(),
+            [sys.executable, *how, "-m", "fedops.processes.tied_module", *words],
+            env=env,
+            cwd=asked.cwd,
             tree=tree,
             stdout=file,
             stderr=subprocess.STDOUT,
         )
     try:
-        return child.wait(seconds)
-    except subprocess.TimeoutExpired:
-        return None
+        return _awaited(child, Path(words[-1]).with_name(PROGRESS), asked)
     finally:
         end_named_tree(tree, grace=0.0)  # also what it may have started
         let_go(child)
         child.wait()
 
 
-def clean_environment() -> dict[str, str]:
-    """What the project may depend on: no secrets, no import path of this shell."""
-    return {
-        name: value
-        for name, value in os.environ.items()
-        if name in _KEPT or name.startswith(_PREFIXES)
-    }
+def _awaited(child: subprocess.Popen[bytes], progress: Path, asked: Asked) -> int | None:
+    timeout, lines, ended = Timeout(asked.seconds), _new_lines(progress), None
+    while ended is None and not timeout.is_over:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            ended = child.wait(min(_LOOK_SECONDS, timeout.seconds_left))
+        for line in next(lines):
+            asked.on_progress(line)
+    return ended
+
+
+def _new_lines(file: Path) -> Iterator[list[str]]:
+    """What has been written to the file since the last look, as far as its lines are whole."""
+    seen = 0
+    while True:
+        whole: list[bytes] = []
+        with contextlib.suppress(OSError), file.open("rb") as opened:
+            opened.seek(seen)
+            whole = [line for line in opened.readlines() if line.endswith(b"\n")]
+        seen += sum(map(len, whole))
+        yield [line.decode("utf-8", "replace").rstrip("\n") for line in whole]
+
+
+def training_environment() -> dict[str, str]:
+    """What a device's training client has from this shell, so that what passes here runs there."""
+    return clean_env({"FLWR_TELEMETRY_ENABLED": "0", "PYTHONUNBUFFERED": "1"})
+
+
+def _masked(text: str, env: Mapping[str, str]) -> str:
+    """The text without the values of variables that hold somebody's credentials."""
+    shown = without_credentials(env)
+    secrets = {value for name, value in env.items() if name not in shown}
+    for value in sorted(secrets, key=len, reverse=True):
+        if len(value) >= _SECRET_LENGTH:
+            for written in {value, json.dumps(value)[1:-1]}:
+                text = text.replace(written, HIDDEN)
+    return text
 
 
 def _ended_badly(late: str, ended: int | None, tail: list[str]) -> str:

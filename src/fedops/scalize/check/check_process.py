@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,10 @@ from fedops.core.seeds import client_seed
 from fedops.processes.spawn import die_with_parent
 from fedops.scalize.adapter.parameter_exchange import is_floating
 from fedops.scalize.adapter.protocol import ModelAdapter, TrainContext, TrainingState
+from fedops.scalize.check.asked_process import PROGRESS
+from fedops.scalize.check.import_watch import refuse_training
+from fedops.scalize.check.script_examination import examine_script
+from fedops.scalize.discovery.app_differences import differences_of_app
 from fedops.scalize.flow.datasets import DataSplit, count, take
 from fedops.scalize.flow.project import Project
 from fedops.scalize.flow.result_parsing import metrics_left_out
@@ -56,9 +62,17 @@ class Unkept:
 class Examination:
     """One look at a project, from reading its files to one round on a part of its data."""
 
-    def __init__(self, app_dir: Path, further: Further) -> None:
+    def __init__(
+        self,
+        app_dir: Path,
+        further: Further,
+        say: Callable[[str], None] = lambda line: None,
+        stop: Callable[[dict[str, Any]], None] | None = None,
+    ) -> None:
+        """``say`` is told how far it is; ``stop`` ends the process with a report, even while it imports."""
         self.app_dir = app_dir
         self.further = further
+        self._say, self._stop = say, stop
         self.report: dict[str, Any] = {"app": str(app_dir), "problems": [], "notes": []}
 
     def run(self) -> dict[str, Any]:
@@ -78,8 +92,17 @@ class Examination:
     def _run(self) -> None:
         project = self._open()
         self.report["app"] = project.app_name
-        self.report["steps"] = project.describe()
+        with self._importing(project):
+            self.report["steps"] = project.describe()
+        self.report["differences"] = [
+            difference.model_dump()
+            for difference in differences_of_app(project.manifest, project.config)
+        ]
         self.further.look_at(project)
+        if project.config.script is not None:
+            self._describe(project.make_adapter(self._seed(project)))
+            examine_script(project, self.report, self._say)
+            return
         first, second = project.make_adapter(self._seed(project)), self._again(project)
         self._describe(first)
         self._compare(first, second)
@@ -90,6 +113,18 @@ class Examination:
         self.further.look_at_built(project, first, split)
         self._round(project, first, second, split)
         self._validation(project)
+
+    def _importing(self, project: Project) -> AbstractContextManager[None]:
+        """Where the project's modules are imported: a training that this starts is not waited for."""
+        stop, manifest = self._stop, project.manifest
+        if stop is None:
+            return nullcontext()
+
+        def refuse(problem: str) -> None:
+            stop({**self.report, "problems": [problem], "ok": False})
+
+        home = manifest.workdir or manifest.app_dir
+        return refuse_training(home, [home, *manifest.folders], refuse)
 
     def _open(self) -> Project:
         """The project under the config that it is examined with."""
@@ -257,8 +292,19 @@ def main(app_dir: str, answer: str, further: Further | None = None) -> None:
     die_with_parent()
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING)
     sys.argv = sys.argv[:1]  # a project that reads its command line when imported finds it empty
-    report = Examination(Path(app_dir), further or Further()).run()
-    Path(answer).write_text(json.dumps(report), encoding="utf-8")
+    file = Path(answer).resolve()  # the app may have a folder that it works in
+    progress = file.with_name(PROGRESS)
+
+    def say(line: str) -> None:
+        with progress.open("a", encoding="utf-8") as lines:
+            lines.write(" ".join(line.split()) + "\n")
+
+    def stop(report: dict[str, Any]) -> None:
+        file.write_text(json.dumps(report), encoding="utf-8")
+        os._exit(0)
+
+    report = Examination(Path(app_dir), further or Further(), say, stop).run()
+    file.write_text(json.dumps(report), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from fedops.scalize.discovery.candidates import Candidate, folded
-from fedops.scalize.discovery.definitions import Function, Parameter
-from fedops.scalize.discovery.survey import Survey
+from fedops.scalize.discovery.source.definitions import Function, Parameter
+from fedops.scalize.discovery.source.survey import Survey
 from fedops.scalize.flow.step_arguments import OFFERS
 
 
@@ -25,10 +25,6 @@ def offered(step: str, parameter: Parameter) -> str:
             return offer.key
     named = (offer.key for offer in OFFERS[step] if annotation and annotation in offer.types)
     return next(named, "") if parameter.required else ""
-
-
-def is_known(step: str, parameter: Parameter, seen: Survey) -> bool:
-    return bool(offered(step, parameter)) or _value(step, parameter, None, seen) is not None
 
 
 def fill(

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedops.scalize.discovery.definitions import Parameter
+from fedops.scalize.discovery.source.definitions import Parameter
 
 
 @dataclass(frozen=True)
@@ -21,6 +21,7 @@ class Choice:
     #: Parameters nobody can fill.
     missing: tuple[str, ...] = ()
     others: tuple[str, ...] = ()
+    tied: tuple[str, ...] = ()  #: which are as likely as ``target``
     module: str = ""
     takes: frozenset[str] = frozenset()  #: keys of offers it asks for
 
@@ -35,6 +36,8 @@ class Candidate:
     parameters: tuple[Parameter, ...]
     framework: str = ""
     open_ended: bool = False
+    #: What may only be taken where there is nothing better: a private helper, an abstract base.
+    doubtful: bool = False
 
 
 def folded(name: str) -> str:

@@ -8,27 +8,24 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from fedops.core.errors import Conflict, Invalid
 from fedops.core.suggestions import comma_list, did_you_mean
 from fedops.scalize.discovery.candidates import Choice
-from fedops.scalize.discovery.definitions import Call
-from fedops.scalize.discovery.mapping import choose_steps
-from fedops.scalize.discovery.survey import Survey, analyse_project
+from fedops.scalize.discovery.differences import FILE, Difference, to_json
+from fedops.scalize.discovery.mapping import choose_steps, chosen_by_hand
+from fedops.scalize.discovery.source.survey import Survey, analyse_project
 from fedops.scalize.discovery.templates import Texts
-from fedops.scalize.flow.step_arguments import OFFERS
+from fedops.scalize.discovery.training.command import likely_command
+from fedops.scalize.discovery.training.scopes import Scopes
+from fedops.scalize.discovery.training_look import Look, look_at_training
 
 FOLDER = "federated"
-#: Key of the config -> key of what a train step is offered, for the names it goes by.
-_SETTINGS = {
-    "num_epochs": "epochs",
-    "batch_size": "batch_size",
-    "learning_rate": "learning_rate",
-    "random_seed": "seed",
-}
+#: How an app's name ends, and how long Flower lets it be.
+_NAME_END, _NAME_LENGTH = "-federated", 32
 
 
 @dataclass(frozen=True)
@@ -40,10 +37,9 @@ class Plan:
     name: str  #: of the app
     framework: str
     steps: Mapping[str, Choice]
-    #: Key of the config -> value and where it was seen.
-    settings: Mapping[str, tuple[Any, str]]
-    optimizer: Mapping[str, Any] | None = None
-    loss: Mapping[str, Any] | None = None
+    seen: Survey = field(repr=False, compare=False)
+    #: What was read off the project's own training, and what of it is left out.
+    look: Look
     problems: tuple[str, ...] = ()
     #: Names that can be chosen for a step.
     targets: tuple[str, ...] = ()
@@ -53,12 +49,39 @@ class Plan:
     carry: tuple[str, ...] = ()
 
     @property
+    def settings(self) -> Mapping[str, tuple[Any, str]]:
+        return self.look.settings
+
+    @property
+    def optimizer(self) -> Mapping[str, Any] | None:
+        return self.look.optimizer
+
+    @property
+    def loss(self) -> Mapping[str, Any] | None:
+        return self.look.loss
+
+    @property
+    def differences(self) -> tuple[Difference, ...]:
+        """What of the project's own training a run would not do, or do otherwise."""
+        return self.look.differences
+
+    @property
+    def command(self) -> str:
+        """The command by which the project is probably trained; '' where none was seen."""
+        return self.look.command
+
+    @property
+    def ties(self) -> dict[str, tuple[str, ...]]:
+        """Steps for which several are as likely: the one that is proposed, and those beside it."""
+        return {s: (c.target, *c.tied) for s, c in self.steps.items() if c.tied}
+
+    @property
     def folder(self) -> Path:
         return self.project / FOLDER
 
     @property
     def package(self) -> str:
-        return re.sub(r"\W", "_", self.name).lower()
+        return app_package(self.name)
 
     def lines(self) -> list[str]:
         """The proposal, one line a step, then what was read off and what is open."""
@@ -67,7 +90,16 @@ class Plan:
             lines.append(f"{step}: {choice.target or 'none'}: {choice.reason}")
         lines += [f"{key} = {value!r} ({where})" for key, (value, where) in self.settings.items()]
         lines += [f"goes to the server with the code: {file}" for file in self.carry]
+        lines += [f"not your training: {difference.line()}" for difference in self.differences]
+        needed = self.steps["data"].target and self.steps["model"].target
+        if self.command and (self.differences or not needed):
+            lines.append(f"to train as your own command does: {self.observed}")
         return lines + [f"open: {problem}" for problem in self.problems]
+
+    @property
+    def observed(self) -> str:
+        """How the project's own command is taken instead of its functions."""
+        return f"fedops init {_shown(self.project)} -- {self.command}"
 
     def with_answers(self, answers: Mapping[str, str]) -> Plan:
         """The plan with other targets for some steps; an empty one leaves a step out.
@@ -85,10 +117,9 @@ class Plan:
                     f"{step}: nothing in the project is called '{target}'{guess or ';'} "
                     f"there are {comma_list(self.targets[:20])}"
                 )
-            if target != steps[step].target:
-                module = target.rpartition(".")[0]
-                steps[step] = Choice(step, target, "chosen by hand", module=module)
-        return replace(self, steps=steps, problems=tuple(_problems(steps, self.framework)))
+            if target != steps[step].target or steps[step].tied:
+                steps[step] = chosen_by_hand(step, target, self.seen)
+        return _plan(self.project, self.seen, self.framework, steps)
 
 
 def propose(path: Path) -> Plan:
@@ -102,27 +133,35 @@ def propose(path: Path) -> Plan:
         raise Invalid(f"there is no folder {project}")
     seen = analyse_project(project)
     if not (seen.functions or seen.classes):
-        found = "; ".join(seen.unreadable) or _nothing_in(project)
+        command = likely_command(Scopes(seen))
+        watched = f"fedops init {_shown(project)} -- {command}"
+        script = f"this is a script; let FedOps watch it: {watched}" if command else ""
+        found = "; ".join(seen.unreadable) or script or _nothing_in(project)
         raise Invalid(f"nothing to federate was found in {project}: {found}")
     framework, steps = choose_steps(seen)
-    settings = {key: value for key in _SETTINGS if (value := _setting(key, seen, steps))}
-    optimizer, loss = _parts(seen, steps, framework)
+    return _plan(project, seen, framework, steps)
+
+
+def _plan(project: Path, seen: Survey, framework: str, steps: Mapping[str, Choice]) -> Plan:
+    look = look_at_training(seen, steps, framework)
+    targets = sorted([*(f.target for f in seen.functions), *(c.target for c in seen.classes)])
     return Plan(
         project,
         seen.root,
-        _name(project),
+        app_name(project),
         framework,
         steps,
-        settings,
-        optimizer,
-        loss,
+        seen,
+        look,
         tuple([*_problems(steps, framework), *_warnings(seen, steps)]),
-        targets := tuple(
-            sorted([*(f.target for f in seen.functions), *(c.target for c in seen.classes)])
-        ),
+        tuple(targets),
         tuple(dict.fromkeys(target.split(".")[0] for target in targets)),
         tuple(sorted(seen.settings_files)),
     )
+
+
+def _shown(project: Path) -> str:
+    return "." if project == Path.cwd() else str(project)
 
 
 def _nothing_in(project: Path) -> str:
@@ -150,10 +189,9 @@ def write(plan: Plan) -> list[Path]:
         )
     for step in ("model", "data"):
         if not plan.steps[step].target:
-            raise Invalid(
-                f"{plan.project}: {plan.steps[step].reason}; name it yourself: "
-                f"--step {step}=<module>.<name>"
-            )
+            by_hand = f"name it yourself: --step {step}=<module>.<name>"
+            run = f"let FedOps watch your own command: {plan.observed}; or " if plan.command else ""
+            raise Invalid(f"{plan.project}: {plan.steps[step].reason}; {run}{by_hand}")
     written = []
     for name, text in _files(plan).items():
         file = folder / name
@@ -177,79 +215,36 @@ def _files(plan: Plan) -> dict[str, str]:
     return {
         "pyproject.toml": texts.pyproject(plan.steps),
         "config.toml": texts.config(plan.steps, plan.settings, plan.optimizer, plan.loss),
+        **({FILE: to_json(plan.differences)} if plan.differences else {}),
         f"{plan.package}/__init__.py": "",
         f"{plan.package}/apps.py": texts.apps(),
     }
 
 
-def _name(project: Path) -> str:
+def app_package(name: str) -> str:
+    """The Python package of an app of this name."""
+    return re.sub(r"\W", "_", name).lower()
+
+
+def app_name(project: Path) -> str:
+    """What the app beside a project is called: as Flower accepts it, a letter first and not too long."""
     words = re.sub(r"[^a-z0-9]+", "-", project.name.lower()).strip("-") or "project"
-    return f"{words}-federated"
+    words = words if words[0].isalpha() else f"app-{words}"
+    return f"{words[: _NAME_LENGTH - len(_NAME_END)].rstrip('-')}{_NAME_END}"
 
 
-# --- what else can be read off -------------------------------------------------------------------
-
-
-def _setting(key: str, seen: Survey, steps: Mapping[str, Choice]) -> tuple[Any, str] | None:
-    """A number the project uses, and where it says so."""
-    names = next(o.names for o in OFFERS["train"] if o.key == _SETTINGS[key])
-    kind = float if key == "learning_rate" else int
-    for values, where in _sources(seen, steps):
-        for name, value in values.items():
-            fits = isinstance(value, kind | int) and not isinstance(value, bool)
-            if name.replace("_", "").lower() in names and fits and (value > 0 or kind is int):
-                return kind(value), where
-    return None
-
-
-def _sources(seen: Survey, steps: Mapping[str, Choice]) -> Iterator[tuple[Mapping[str, Any], str]]:
-    yield seen.options, "the command line's default"
-    yield seen.constants, "a constant"
-    for name, values in seen.constants.items():
-        if isinstance(values, dict):
-            yield values, f"a value of {name}"
-    for step in ("train", "data"):
-        for found in seen.functions:
-            if found.target == steps[step].target:
-                defaults = {p.name: p.default for p in found.parameters if p.default is not None}
-                yield defaults, f"a default of {found.target}"
-    yield seen.fields, "a default of a class"
-
-
-def _parts(
-    seen: Survey, steps: Mapping[str, Choice], framework: str
-) -> tuple[Mapping[str, Any] | None, Mapping[str, Any] | None]:
-    """Optimizer and loss of a torch project, where its own train step does not make them."""
-    train = steps["train"]
-    if framework != "pytorch":
-        return None, None
-    wants_optimizer = not train.target or "optimizer" in train.takes
-    wants_loss = "loss" in train.takes or not (train.target and steps["evaluate"].target)
-    optimizers = (c for c in seen.calls if re.fullmatch(r"torch\.optim\.[A-Z]\w+", c.target))
-    losses = (c for c in seen.calls if _LOSS.fullmatch(c.target))
-    return (
-        _part(optimizers, seen, without=("lr", "params")) if wants_optimizer else None,
-        _part(losses, seen) if wants_loss else None,
-    )
-
-
-_LOSS = re.compile(r"torch\.nn\.\w+Loss|torch\.nn\.functional\.(\w+_loss|\w*cross_entropy\w*)")
-
-
-def _part(
-    calls: Iterator[Call], seen: Survey, without: tuple[str, ...] = ()
-) -> Mapping[str, Any] | None:
-    call = next(calls, None)
-    if call is None:
-        return None
-    given = {name: seen.value_of(node) for name, node in call.kwargs.items() if name not in without}
-    function = "functional" in call.target
-    kept = {} if function else {name: value for name, value in given.items() if value is not None}
-    return {"_target_": call.target, **kept}
+# --- what is open ---------------------------------------------------------------------------------
 
 
 def _problems(steps: Mapping[str, Choice], framework: str) -> Iterator[str]:
     for step, choice in steps.items():
+        if choice.tied:
+            more = f" and {len(choice.tied) - 4} more" if choice.tied[4:] else ""
+            others = comma_list(choice.tied[:4]) + more
+            yield (
+                f"{step}: {others} would do as well as {choice.target}; say which: "
+                f"--step {step}={choice.target}"
+            )
         for name in choice.missing:
             yield (
                 f"{choice.target} needs a value for '{name}': write {name} = ... under [{step}] in "

@@ -27,7 +27,11 @@ _MEANING = {
     "batch_size": "",
 }
 #: What a framework's own ``fit`` takes from the model instead.
-_UNUSED = {"sklearn": ("learning_rate", "num_epochs", "batch_size"), "keras": ("learning_rate",)}
+_UNUSED = {
+    "lightning": ("learning_rate",),
+    "sklearn": ("learning_rate", "num_epochs", "batch_size"),
+    "keras": ("learning_rate",),
+}
 
 
 @dataclass(frozen=True)

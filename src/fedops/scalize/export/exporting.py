@@ -52,7 +52,10 @@ class Export:
             self.report.path, self.report.ok = str(out), True
         except FedOpsError as error:
             self.report.problems.append(error.message)
-        except (Exception, SystemExit) as error:
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # an app's code may raise anything, or end the process
             folder = Path(self._asked.app_dir)
             self.report.problems.append(
                 f"the export failed: {import_advice(error, [folder, folder.parent])}"

@@ -28,7 +28,7 @@ def write_sklearn(model: Any, x: npt.NDArray[Any], path: Path, report: ExportRep
     options = {id(model): {"zipmap": False}} if classifies else None
     try:
         made = to_onnx(model, inputs[:1], options=options)
-    except Exception as error:
+    except Exception as error:  # a converter may raise anything about a model that it does not know
         first = str(error).strip().partition("\n")[0][:400]
         raise Invalid(f"skl2onnx cannot export this model: {first}") from None
     path.write_bytes(made.SerializeToString())

@@ -101,7 +101,7 @@ class TorchExport:
                     dynamic_shapes=shapes,
                     external_data=False,
                 )
-            except Exception as error:
+            except Exception as error:  # it runs the model, whose code may raise anything
                 raise _cannot("ONNX", error) from None
         file = OnnxFile(path)
         report.checked_with = file.runner
@@ -114,7 +114,7 @@ class TorchExport:
                 traced = script.trace(self._model, tuple(self._inputs.values()))
                 script.save(traced, str(path))
                 loaded = script.load(str(path))
-            except Exception as error:
+            except Exception as error:  # it runs the model, whose code may raise anything
                 raise _cannot("TorchScript", error) from None
         report.checked_with = f"torch.jit of torch {torch.__version__}"
 

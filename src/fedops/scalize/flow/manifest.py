@@ -13,9 +13,11 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from fedops.config.loading import parse_section, read_toml
+from fedops.config.loading import load_config, parse_config, parse_section, read_toml
+from fedops.config.schema import Config
 from fedops.config.sections import Section
 from fedops.core.errors import Invalid
+from fedops.scalize.flow.plain_flower import is_plain_flower, packages_of, run_config_of
 
 
 class Flow(Section):
@@ -60,10 +62,18 @@ class Manifest:
     carry: tuple[str, ...] = ()
     own_server_app: bool = False
     choices: tuple[str, ...] = ()
+    #: What an app of plain Flower, which has no ``config_file`` of FedOps', is configured by.
+    plain_config: Mapping[str, Any] | None = None
+
+    def read_config(self) -> Config:
+        """The app's own config. ``Invalid`` names all mistakes in it."""
+        if self.plain_config is None:
+            return load_config(self.config_file)
+        return parse_config(self.plain_config, f"{self.config_file} [tool.flwr.app.config]")
 
 
 def read_manifest(app_dir: Path) -> Manifest:
-    """Read an app folder's ``pyproject.toml``.
+    """Read an app folder's ``pyproject.toml``. An app of plain Flower needs no ``[tool.fedops]``.
 
     Raises:
         Invalid: there is no such folder or file, or its ``[tool.fedops]`` is missing or wrong.
@@ -80,12 +90,30 @@ def read_manifest(app_dir: Path) -> Manifest:
         )
     pyproject = read_toml(file)
     tool = _table(pyproject, "tool")
+    name = str(_table(pyproject, "project").get("name", folder.name))
+    if is_plain_flower(pyproject):
+        return _plain(folder, pyproject, name)
     if "fedops" not in tool:
         raise Invalid(
-            f'{file} has no [tool.fedops] table; it needs one with package = "<the package>"'
+            f'{file} has no [tool.fedops] table; it needs one with package = "<the package>", or the '
+            "[tool.flwr.app.components] of an app of Flower"
         )
     table = parse_section(Table, _table(tool, "fedops"), f"{file} [tool.fedops]")
-    return _manifest(folder, table, str(_table(pyproject, "project").get("name", folder.name)))
+    return _manifest(folder, table, name)
+
+
+def _plain(folder: Path, pyproject: Mapping[str, Any], name: str) -> Manifest:
+    file = folder / "pyproject.toml"
+    return Manifest(
+        folder,
+        name,
+        packages_of(pyproject, str(file)),
+        file,
+        (folder,),
+        Flow(),
+        own_server_app=True,
+        plain_config={"run_config": run_config_of(pyproject)},
+    )
 
 
 def _table(data: Mapping[str, Any], key: str) -> dict[str, Any]:

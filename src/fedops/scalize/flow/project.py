@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from fedops.config.loading import load_config, parse_config
+from fedops.config.loading import parse_config
 from fedops.config.overrides import apply_overrides, is_of_device, of_script
 from fedops.config.schema import Config
 from fedops.core.errors import Invalid
@@ -71,7 +71,7 @@ class Project:
             Invalid: with everything that is wrong in the file that is wrong.
         """
         manifest = read_manifest(app_dir)
-        config = load_config(manifest.config_file)
+        config = manifest.read_config()
         overrides = [text for text in overrides if config.script or not of_script(text)]
         config = apply_overrides(config, overrides)
         return cls(manifest, config, config, tuple(overrides))

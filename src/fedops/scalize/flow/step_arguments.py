@@ -84,6 +84,9 @@ _DATA_STEP = (
     _CONFIG,
 )
 
+#: Keys by one of which a train step gets the training data of the data step.
+TRAINING_DATA = ("train_data", "loaders", "x", "y")
+
 #: What each step may ask for. Where a name occurs twice, the first offer has it.
 OFFERS: dict[str, tuple[StepArgument, ...]] = {
     "model": (_NAME, _SEED, _CONFIG),

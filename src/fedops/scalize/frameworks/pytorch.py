@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import logging
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,10 +15,24 @@ from torch.optim.lr_scheduler import LambdaLR
 from fedops.core.contracts import ParameterContract
 from fedops.core.errors import Invalid
 from fedops.scalize.adapter.parameter_exchange import TensorInfo, build_contract, incoming, outgoing
-from fedops.scalize.adapter.protocol import AdapterOptions, EvalResult, TrainContext, TrainResult
+from fedops.scalize.adapter.protocol import (
+    AdapterOptions,
+    EvalResult,
+    TrainContext,
+    TrainLoop,
+    TrainResult,
+)
 from fedops.scalize.adapter.random_state import kept_random_state, seed_everything
+from fedops.scalize.flow.datasets import count
 from fedops.scalize.flow.signature_binding import Lazy
+from fedops.scalize.flow.step_arguments import TRAINING_DATA
+from fedops.scalize.frameworks.pytorch_counting import counted_examples
 from fedops.scalize.frameworks.pytorch_device import pick_accelerator, torch_device
+from fedops.scalize.frameworks.pytorch_lightning import (
+    evaluate_lightning,
+    is_lightning,
+    train_lightning,
+)
 from fedops.scalize.frameworks.pytorch_loop import (
     evaluate_loop,
     gradient_loop,
@@ -39,6 +55,8 @@ from fedops.scalize.frameworks.pytorch_tensors import (
     training_context,
 )
 from fedops.storage.tensors import Tensors
+
+logger = logging.getLogger("fedops.training")
 
 
 class PyTorchAdapter:
@@ -96,10 +114,24 @@ class PyTorchAdapter:
         anchors = anchors_of(self._contract, self._tensors) if mu else {}
         with at_every_step(context, anchors, mu):
             if own:
-                offers = self._offers(context) | {"train_data": data}
-                return own(offers, self._adopt, partial(own_batches, context))
+                return self._train_by(own, data, context)
             with training_context("training"):
                 return self._train(data, context)
+
+    def _train_by(self, own: TrainLoop, data: Any, context: TrainContext) -> TrainResult:
+        """The project's own step. Where it loads its own data, that is what its weight is counted by."""
+        offers = self._offers(context) | {"train_data": data}
+        batch = partial(own_batches, context)
+        if any(own.takes(key) for key in TRAINING_DATA):
+            return own(offers, self._adopt, batch)
+        with counted_examples() as counted:
+            result = own(offers, self._adopt, batch)
+        if result.examples != count(data, "the data step"):
+            return result  # it says itself how many there were
+        if not counted.in_a_pass:
+            logger.warning("the examples of the train step, which loads its own, cannot be counted")
+            return result
+        return replace(result, examples=counted.in_a_pass)
 
     def evaluate(self, data: Any, context: TrainContext) -> EvalResult:
         own = self.options.evaluate
@@ -114,7 +146,7 @@ class PyTorchAdapter:
     def gradient(self, data: Any, context: TrainContext) -> Tensors | None:
         """Of the mean loss on ``data``; None where an own loop decides what is lost."""
         own = self.options.evaluate or type(self)._evaluate is not PyTorchAdapter._evaluate
-        if own:
+        if own or is_lightning(self.model):
             return None
         with kept_random_state(), is_unchanged(self.model, self._movable()):
             seed_everything(context.seed)
@@ -155,11 +187,17 @@ class PyTorchAdapter:
         return [*self.model.parameters(), *self.model.buffers()]
 
     def _train(self, data: Any, context: TrainContext) -> TrainResult:
-        """The default loop."""
+        """The default loop, or a LightningModule's own."""
+        if is_lightning(self.model):
+            return train_lightning(self.model, data, context, self.device)
         optimizer = make_optimizer(self.options.optimizer, self.model, context.learning_rate)
         loss = make_loss(self.options.loss)
         return train_loop(self.model, data, context, optimizer, loss, self.device)
 
     def _evaluate(self, data: Any, context: TrainContext) -> EvalResult:
+        if is_lightning(self.model):
+            found = evaluate_lightning(self.model, data, context, self.device)
+            if found is not None:
+                return found
         loss = make_loss(self.options.loss)
         return evaluate_loop(self.model, data, context, loss, self.device)

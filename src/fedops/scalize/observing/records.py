@@ -40,6 +40,8 @@ class Job(Record):
     #: End the training loop after so many passes, or optimizer steps; 0: never.
     passes: int = 0
     steps: int = 0
+    #: But not before the process has run for so many seconds: what is over sooner is seen to its own end.
+    earliest_end: float = 0.0
     #: Keep the models as they are after this pass, as ``pass-N``; 0: none.
     keep_pass: int = 0
     #: Take the result from the end of the last loop, or from the script's end.
@@ -86,6 +88,8 @@ class SeenModel(Record):
     #: Numbers of the first and last step of the run that moved it: sequences of models do not overlap.
     first_step: int = 0
     last_step: int = 0
+    #: At which of the distinct states of the parameters its training began: ``Job.put_in``.
+    put_in: int = 1
 
 
 class SeenOptimizer(Record):

@@ -17,6 +17,7 @@ from fedops.processes.process_tree import end_named_tree
 from fedops.processes.spawn import clean_env, let_go, spawn, tethered
 from fedops.processes.threads import in_thread
 from fedops.scalize.adapter.protocol import Cancelled
+from fedops.scalize.observing.notebooks import runnable
 from fedops.scalize.observing.records import CLAIM, JOB, SEEN, VARIABLE, Job, Note, Seen
 
 INJECTED = Path(__file__).parent / "injected"
@@ -43,6 +44,7 @@ def watch(
 ) -> Seen:
     """Run ``command`` in ``cwd`` and tell what was seen; all that it started is gone then.
 
+    A notebook in the command is run cell by cell (``notebooks.runnable``).
     ``env`` None: this process's variables without FedOps' secrets. What the command says goes line by line
     to ``on_output`` and to ``output.log`` in the job's folder. An exit status other than 0 is in the answer.
 
@@ -51,14 +53,16 @@ def watch(
         Cancelled: ``cancelled()`` was true, which is asked ten times a second.
     """
     variables = _variables(job, env)
-    _require_program(command, cwd, variables)
     _prepare(job)
-    run = _Run(command, cwd, job, variables, on_output)
+    started, notes = runnable(command, cwd, job.folder, variables.get("PATH"))
+    _require_program(started, cwd, variables)
+    run = _Run(started, cwd, job, variables, on_output)
     try:
         late = run.wait(seconds, cancelled or (lambda: False))
     finally:
         code = run.end()
-    return _answer(job, code, f"the command did not end within {seconds:g} s" if late else "")
+    seen = _answer(job, code, f"the command did not end within {seconds:g} s" if late else "")
+    return seen.model_copy(update={"notes": [*notes, *seen.notes]})
 
 
 def _variables(job: Job, env: Mapping[str, str] | None) -> dict[str, str]:

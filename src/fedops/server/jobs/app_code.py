@@ -86,6 +86,11 @@ class AppCode:
         """What an attempt writes beside its spool."""
         return self.settings.engine_folder / "engine" / f"work-{attempt_id}"
 
+    @property
+    def kept_folder(self) -> Path:
+        """Where that stays which apps have written in it."""
+        return self.settings.engine_folder / "engine" / "kept"
+
     def prepare(self, ticket: EngineTicket) -> EngineTicket:
         """Make the folders of an attempt. The ticket then says how it is held."""
         work, spool = self.work_folder(ticket.attempt_id), ticket.spool_dir

@@ -12,7 +12,7 @@ from fedops.server.jobs.app_child import AppChild, EnvOf, Hold
 
 logger = logging.getLogger("fedops.server")
 
-COMMAND = (sys.executable, "-m", "fedops.flower.config_check")
+COMMAND = (sys.executable, "-m", "fedops.flower.checks.config_check")
 
 
 def examine(

@@ -22,6 +22,7 @@ from fedops.processes.process_tree import end_named_tree, end_tree
 from fedops.processes.spawn import clean_env, let_go, spawn, without_credentials
 from fedops.server.jobs import config_examination
 from fedops.server.jobs.app_code import AppCode
+from fedops.server.jobs.app_outputs import keep_outputs
 from fedops.server.protocol.error_replies import as_shortage
 
 logger = logging.getLogger("fedops.server.engine")
@@ -176,7 +177,9 @@ class LocalEngineProcesses:
             let_go(child)
         self._log(attempt_id).unlink(missing_ok=True)
         if self._code:
-            shutil.rmtree(self._work(attempt_id), ignore_errors=True)
+            work = self._work(attempt_id)
+            keep_outputs(work, self._code.kept_folder)
+            shutil.rmtree(work, ignore_errors=True)
 
     def examine(
         self, app_dir: Path, config: Mapping[str, Any], seconds: float, *, only_strategy: bool

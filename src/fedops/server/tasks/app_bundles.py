@@ -54,9 +54,11 @@ def _describe(archive: zipfile.ZipFile) -> Bundle:
     package, config = _text(tool, "package", where), _text(tool, "config", where)
     if not is_inside(config):
         raise Invalid(f"{where}: config = '{config}' leads out of the app")
-    folder = package.replace(".", "/") + "/"
-    if not any(name.startswith(folder) for name in archive.namelist()):
-        raise Invalid(f"{where}: package = '{package}', but the app bundle has no folder {folder}")
+    folder = package.replace(".", "/")
+    if not any(
+        name.startswith(f"{folder}/") or name == f"{folder}.py" for name in archive.namelist()
+    ):
+        raise Invalid(f"{where}: package = '{package}', but the app bundle has no folder {folder}/")
     parsed = parse_config(_toml(archive, config), config)
     meta = project.get("project")
     version = meta.get("version", "") if isinstance(meta, dict) else ""

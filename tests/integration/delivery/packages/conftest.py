@@ -1,29 +1,11 @@
-"""Each test gets a Server Manager with a database of its own, and a folder of small wheels for an index."""
+"""Tests get a folder of small wheels for an index."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from managing import World, managing
-from postgres import KINDS, POSTGRES, fresh_database
 from toy_wheels import only_from, toy_wheel
-
-
-@pytest.fixture(params=KINDS)
-def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
-    if request.param == "sqlite":
-        with managing(tmp_path) as made:
-            yield made
-        return
-    assert POSTGRES
-    with (
-        fresh_database(POSTGRES, f"test_{uuid.uuid4().hex}") as url,
-        managing(tmp_path, url) as made,
-    ):
-        yield made
 
 
 @pytest.fixture

@@ -47,7 +47,7 @@ def environments(
     monkeypatch.setattr(engine_environments, "build_environment", folder_only)
     services = world.manager.services
     packages = OneWheelEach(services.artifacts)
-    return EngineEnvironments(services.db, packages, services.artifacts, tmp_path / "made")  # type: ignore[arg-type]
+    return EngineEnvironments(services.db, packages, services.artifacts, tmp_path / "made")
 
 
 def new_commit(world: World, number: int) -> str:

@@ -241,14 +241,15 @@ def test_schedulers_go_on_from_round_to_round(warm: Warm) -> None:
         STEP
         + """
 scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1, 0.5)
+model(x)
 for _ in range(2):
-    epoch(optimizer); scheduler.step(); print(scheduler.get_last_lr()[0])
+    epoch(optimizer); print(optimizer.param_groups[0]["lr"]); scheduler.step()
 """
     )
-    assert (run.seen.scheduler_steps, run.output.split()) == (2, ["0.05", "0.025"])
+    assert (run.seen.scheduler_steps, run.output.split()) == (2, ["0.1", "0.05"])
     assert run.seen.optimizers[0].schedulers == ["StepLR"]
     again = warm.again(run.place, model=run.folder / "v0.safetensors", scheduler_steps=2)
-    assert (again.seen.scheduler_steps, again.output.split()) == (4, ["0.0125", "0.00625"])
+    assert (again.seen.scheduler_steps, again.output.split()) == (4, ["0.025", "0.0125"])
 
 
 def test_a_strong_proximal_term_keeps_the_model_where_it_was(warm: Warm) -> None:
@@ -259,6 +260,28 @@ def test_a_strong_proximal_term_keeps_the_model_where_it_was(warm: Warm) -> None
         return float(np.linalg.norm(tensors_["a.weight"] - run.tensors("v0")["a.weight"]))
 
     assert 0 < moved(again.tensors("result")) < moved(run.tensors("result")) / 2
+
+
+def test_several_processes_that_train_leave_their_marks(warm: Warm) -> None:
+    run = warm.run(
+        STEP
+        + """
+import torch.multiprocessing as processes
+if __name__ == "__main__":
+    context = processes.get_context("fork")
+    children = [context.Process(target=epoch, args=(optimizer,)) for _ in range(2)]
+    for child in children: child.start()
+    for child in children: child.join()
+"""
+    )
+    assert len(list(run.folder.glob("claim-*"))) == 1
+    assert (run.seen.steps, run.seen.passes) == (4, 1)
+    assert run.tensors("v0").keys() == run.tensors("result").keys()
+
+
+def test_a_device_can_ask_whether_the_command_comes_so_far(warm: Warm) -> None:
+    seen = warm.run(LOOP, only_begin=True).seen
+    assert (seen.ended, seen.steps, [model.name for model in seen.models]) == ("begun", 0, ["Net"])
 
 
 def test_the_end_comes_through_a_bare_except(warm: Warm) -> None:
@@ -292,8 +315,10 @@ for _ in range(2):
         of_g.zero_grad()
         d(g(torch.randn(8, 2))).mean().backward()
         of_g.step()
-"""
+""",
+        keep_pass=1,
     )
+    assert run.tensors("pass-1").keys() == run.tensors("v0").keys()
     assert run.kinds == {"several_models": "question"}
     assert (run.seen.examples, run.seen.passes, run.seen.steps) == (64, 2, 16)
     given = run.folder / "foreign.safetensors"

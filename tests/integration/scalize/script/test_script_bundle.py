@@ -10,7 +10,7 @@ from script_apps import write_app
 
 from fedops.core.errors import Invalid
 from fedops.flower.app_package import build_bundle
-from fedops.flower.config_check import problem_of
+from fedops.flower.checks.config_check import problem_of
 from fedops.scalize.flow.project import Project
 from fedops.scalize.observing.records import Seen, SeenModel, SeenTensor
 from fedops.storage import tensors

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pytest
 
 from fedops.core.delivery.waves import (
@@ -120,8 +122,10 @@ def test_who_comes_while_everybody_is_asked_makes_no_further_wave() -> None:
     [("never", 1, False), ("canary", 0, False), ("canary", 1, True), ("canary", 2, False)]
     + [("each", 0, True), ("each", 1, True), ("each", 2, True)],
 )
-def test_before_which_waves_a_person_is_asked(approval: str, wave: int, asks: bool) -> None:
-    rules = WaveRules(approval=approval, further=Share(1))  # type: ignore[arg-type]
+def test_before_which_waves_a_person_is_asked(
+    approval: Literal["never", "canary", "each"], wave: int, asks: bool
+) -> None:
+    rules = WaveRules(approval=approval, further=Share(1))
     placed = [_placed("a", Verdict.GOOD, wave=wave)] if wave else []
     step = next_step(rules, wave, placed, Others(MANY), 20.0)
     assert (step.kind is StepKind.ASK) is asks

@@ -106,5 +106,7 @@ def test_the_memory_of_an_accelerator_is_bounded() -> None:
 
 def test_pytorch_can_be_told_so() -> None:
     torch = pytest.importorskip("torch")
-    inspect.signature(torch.cuda.set_per_process_memory_fraction).bind(0.25, 1)
-    inspect.signature(torch.mps.set_per_process_memory_fraction).bind(0.25)
+    cuda = inspect.signature(torch.cuda.set_per_process_memory_fraction).bind(0.25, 1)
+    assert cuda.arguments == {"fraction": 0.25, "device": 1}
+    mps = inspect.signature(torch.mps.set_per_process_memory_fraction).bind(0.25)
+    assert list(mps.arguments.values()) == [0.25]

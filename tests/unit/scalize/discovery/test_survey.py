@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from fedops.scalize.discovery.source_files import import_root, module_name
-from fedops.scalize.discovery.survey import Survey, analyse_project
+from fedops.scalize.discovery.source.source_files import import_root, module_name
+from fedops.scalize.discovery.source.survey import Survey, analyse_project
 
 
 def _survey(tmp_path: Path, **files: str) -> Survey:

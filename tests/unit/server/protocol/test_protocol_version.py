@@ -16,8 +16,17 @@ def refusal(said: str, release: str = "") -> str:
     return refused.value.message
 
 
+def is_heard(said: str, release: str) -> bool:
+    try:
+        require_protocol(said, release)
+    except UpgradeRequired:
+        return False
+    return True
+
+
 def test_the_same_protocol_is_heard_whatever_the_release() -> None:
-    require_protocol(str(PROTOCOL), "1.9.9")
+    assert is_heard(str(PROTOCOL), "1.9.9")
+    assert not is_heard(str(PROTOCOL + 1), __version__)
 
 
 def test_who_is_too_old_is_told_which_release_the_server_has() -> None:

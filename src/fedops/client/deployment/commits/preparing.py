@@ -92,7 +92,7 @@ class Preparation:
         for number, ref in enumerate(missing, 1):
             head = f"package {number} of {len(missing)}, {ref.name[:80]}: "
             file = self.places.coming / ref.sha256
-            self.downloads.fetch(ref, file, over, lambda text, head=head: tell(head + text))  # type: ignore[misc]
+            self.downloads.fetch(ref, file, over, _after(head, tell))
             self.environments.keep(file, ref)
             file.unlink(missing_ok=True)
 
@@ -125,3 +125,8 @@ def _link(place: CommitPlace, target: Path) -> None:
     with contextlib.suppress(OSError):
         remove_folder(place.env)
         place.env.symlink_to(target, target_is_directory=True)
+
+
+def _after(head: str, tell: Tell) -> Tell:
+    """Tells what is said, behind ``head``."""
+    return lambda text: tell(head + text)

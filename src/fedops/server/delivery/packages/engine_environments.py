@@ -15,6 +15,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -28,7 +29,6 @@ from fedops.environments.wheel_store import WheelStore
 from fedops.platforms.confinement import show_to_all
 from fedops.server.database.database import Database
 from fedops.server.database.tables import CommitRow, RunRow
-from fedops.server.delivery.packages.preparing import PackagePreparation
 from fedops.storage.blobs import BlobStore
 
 logger = logging.getLogger("fedops.server.engine")
@@ -39,6 +39,14 @@ RETRY_SECONDS = 10.0
 KEPT = 3
 _CACHE, _WHEELS = ".cache", ".wheels"
 Key = tuple[str, str]
+
+
+class PackagesOfCommits(Protocol):
+    """Knows the packages of commits: ``PackagePreparation``."""
+
+    def ensure(self, task: str, commit: str, platform: str) -> c.Packages:
+        """Those for a platform, or how far they are."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -89,7 +97,7 @@ class EngineEnvironments:
     def __init__(
         self,
         db: Database,
-        packages: PackagePreparation,
+        packages: PackagesOfCommits,
         store: BlobStore,
         folder: Path,
         *,

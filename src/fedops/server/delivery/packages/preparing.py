@@ -125,7 +125,7 @@ class PackagePreparation:
                 commit_packages.record_refused(session, key, error.message, self._clock())
         except FedOpsError as error:
             self._delay(key, error.message)
-        except Exception:
+        except Exception:  # raised again: but for the pause, the next step would meet it at once
             self._delay(key, "the server met an error of its own; its log has the details")
             raise
         else:

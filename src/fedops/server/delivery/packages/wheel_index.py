@@ -7,10 +7,11 @@ It is prepared for a platform when somebody first asks, and kept in the home fol
 from __future__ import annotations
 
 import json
+import logging
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -26,6 +27,8 @@ from fedops.processes.threads import in_thread
 from fedops.server.delivery.packages.fetching import WheelFetcher
 from fedops.storage.atomic_files import write_atomic
 from fedops.storage.disk import disk_errors
+
+logger = logging.getLogger("fedops.server.delivery")
 
 #: Whoever reaches the server may ask: for no more platforms than this.
 MAX_PLATFORMS = 8
@@ -158,7 +161,10 @@ class WheelIndex:
                 self._known[platform] = found
         except FedOpsError as raised:
             error = raised
-        except Exception as raised:
+        except (
+            Exception
+        ) as raised:  # nobody asks for this thread's end: those who wait are to be told
+            logger.exception("the packages for %s cannot be prepared", platform)
             error = Unavailable(f"the packages for {platform} cannot be prepared: {raised}")
         going.error, going.failed_at = error, self._monotonic() if error else 0.0
         going.over.set()
@@ -173,11 +179,13 @@ class WheelIndex:
             write_atomic(self._folder / f"{_stem(platform)}.json", json.dumps(said).encode())
         return found
 
-    def _keep(self, wheel: LockedWheel, blocks: Callable[[LockedWheel], object]) -> IndexedWheel:
+    def _keep(
+        self, wheel: LockedWheel, blocks: Callable[[LockedWheel], Iterator[bytes]]
+    ) -> IndexedWheel:
         known = self._store.find(wheel.sha256, wheel.file)
         if known is None:
             with tempfile.NamedTemporaryFile(dir=self._folder, prefix=".coming-") as file:
-                for block in blocks(wheel):  # type: ignore[attr-defined]
+                for block in blocks(wheel):
                     file.write(block)
                 file.flush()
                 ref = c.WheelRef(name=wheel.file, sha256=wheel.sha256, size=file.tell())

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from fedops.core.errors import Forbidden, Invalid, Unavailable
 from fedops.processes.process_tree import end_tree
@@ -202,10 +203,10 @@ def _watched(
             )
 
 
-def _tail(file: object) -> str:
-    file.seek(0, os.SEEK_END)  # type: ignore[attr-defined]
-    file.seek(max(file.tell() - _SAID, 0))  # type: ignore[attr-defined]
-    return str(file.read().decode(errors="replace"))  # type: ignore[attr-defined]
+def _tail(file: IO[bytes]) -> str:
+    file.seek(0, os.SEEK_END)
+    file.seek(max(file.tell() - _SAID, 0))
+    return file.read().decode(errors="replace")
 
 
 # --- on this machine -------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from fedops.server.database.tables import (
     RolloutRow,
     SourceRow,
 )
+from fedops.server.delivery.repositories.git_errors import shown
 from fedops.server.delivery.rollouts import rollout_rows
 from fedops.server.delivery.rollouts.device_words import Deployed, health_of, why_of
 from fedops.server.delivery.rollouts.standing import look_at
@@ -61,8 +62,9 @@ def list_rollouts(session: Session, task: str, now: float) -> list[RolloutRead]:
 
 
 def source_view(row: SourceRow) -> SourceRead:
+    """A task's source as people see it: without the password that its URL may have."""
     return SourceRead(
-        url=row.url,
+        url=shown(row.url),
         ref=row.ref,
         subfolder=row.subfolder,
         poll_seconds=row.poll_seconds,

@@ -85,7 +85,7 @@ class SourceWatch:
             self._record(due, self._read(due), now)
         except Conflict as error:  # another Server Manager leads now
             logger.info("the source of task %s: %s", due.task, error.message)
-        except Exception:
+        except Exception:  # nobody asks for what becomes of it in the pool
             logger.exception("the source of task %s could not be looked at", due.task)
 
     def _read(self, due: DueSource) -> Found | str:

@@ -18,6 +18,7 @@ from fedops.server.delivery.commits import commit_states
 from fedops.server.delivery.repositories.found import Found
 from fedops.server.delivery.repositories.git_errors import shown
 from fedops.server.delivery.repositories.source_url import parse_url
+from fedops.server.delivery.rollouts.delivery_views import source_view
 from fedops.server.delivery.rollouts.windows import require_readable
 from fedops.server.events import event_log
 from fedops.server.tasks import tasks
@@ -109,18 +110,7 @@ def look_soon(session: Session, task: str, now: float) -> SourceRead:
 
 def source_read(session: Session, task: str) -> SourceRead:
     """The source of a task. ``NotFound``: it has none."""
-    row = require_source(session, task)
-    return SourceRead(
-        url=shown(row.url),
-        ref=row.ref,
-        subfolder=row.subfolder,
-        poll_seconds=row.poll_seconds,
-        policy=RolloutPolicy.model_validate(row.policy),
-        commit=row.commit,
-        pinned=row.pinned,
-        looked_at=row.looked_at,
-        problem=row.problem,
-    )
+    return source_view(require_source(session, task))
 
 
 def require_source(session: Session, task: str) -> SourceRow:

@@ -19,7 +19,7 @@ from fedops.server.jobs.engine_process import tree_of
 from fedops.settings import ServerSettings
 
 PACK = (sys.executable, "-m", "fedops.flower.app_package")
-CHECK = (sys.executable, "-m", "fedops.flower.commit_check")
+CHECK = (sys.executable, "-m", "fedops.flower.checks.commit_check")
 #: How long packing may take. It imports nothing of the app. Seconds.
 PACK_SECONDS = 120.0
 _LINES, _LONGEST = 5, 1_500

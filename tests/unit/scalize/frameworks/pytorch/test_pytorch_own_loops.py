@@ -159,3 +159,40 @@ def test_a_loop_over_a_dict_of_loaders_with_a_scheduler() -> None:
     assert bits(adapter.get_tensors()) != before
     assert [seen[name].batch_size for name in ("train", "val")] == [8, 8]
     assert seen["rate"] == context().learning_rate
+
+
+# --- a loop that loads its own data -----------------------------------------------------------
+
+
+def of_its_own(model, epochs, lr):
+    mine, held_out = torch.utils.data.random_split(data(), [25, 5])
+    optimizer = torch.optim.SGD(model.parameters(), lr=lr)
+    for _ in range(epochs):
+        for x, y in DataLoader(mine, batch_size=7, shuffle=True):
+            optimizer.zero_grad()
+            F.cross_entropy(model(x), y).backward()
+            optimizer.step()
+        with torch.no_grad():
+            return_loss = sum(F.cross_entropy(model(x), y) for x, y in DataLoader(held_out, 5))
+    return {"loss": float(return_loss)}
+
+
+def of_arrays_of_its_own(model, epochs):
+    x, y = data()[:20]
+    F.cross_entropy(model(x), y).backward()
+
+
+def says_how_many(model, epochs):
+    return {"examples": 11, **of_its_own(model, epochs, 0.1)}
+
+
+def test_a_loop_that_loads_its_own_data_weighs_what_it_trained_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert with_own(of_its_own).train(data(), context(epochs=3)).examples == 25
+    assert with_own(says_how_many).train(data(), context()).examples == 11
+    assert "cannot be counted" not in caplog.text
+    assert with_own(of_arrays_of_its_own).train(data(), context()).examples == 30
+    assert "the examples of the train step, which loads its own, cannot be counted" in caplog.text
+    fetched = [len(y) for _, y in DataLoader(data(), batch_size=8)]
+    assert fetched == [8, 8, 8, 6], "the loaders are as they were"

@@ -49,7 +49,10 @@ _real_exit = os._exit
 
 
 def watch_end(recorder: Recorder) -> None:
-    """Write the answer when the process ends, by itself or by ``os._exit``."""
+    """Write the answer when the process ends, by itself or by ``os._exit``.
+
+    A child that was forked writes none, such as a loader's worker, unless it came to be the one that trains.
+    """
 
     def finish() -> None:
         if os.getpid() == recorder.pid:
@@ -61,12 +64,3 @@ def watch_end(recorder: Recorder) -> None:
 
     atexit.register(finish)  # the first that is registered is the last to be called
     os._exit = leave
-    register = getattr(os, "register_at_fork", None)
-    if register is not None:
-        register(after_in_child=lambda: _forked(recorder, finish))
-
-
-def _forked(recorder: Recorder, finish: Any) -> None:
-    """A child that multiprocessing forks ends by ``os._exit``, which it took before or after us."""
-    if not recorder.claimed:
-        recorder.inert = True

@@ -23,6 +23,7 @@ class Job:
         self.models: list[str] = value("models", [])
         self.passes: int = value("passes", 0)
         self.steps: int = value("steps", 0)
+        self.earliest_end: float = value("earliest_end", 0.0)
         self.keep_pass: int = value("keep_pass", 0)
         self.result: str = value("result", "loop")
         self.seed: int | None = value("seed", None)

@@ -38,7 +38,7 @@ class Recorder:
         self.pid = os.getpid()
         #: Whether this process is the one whose training counts.
         self.claimed = False
-        #: Whether this is a child that was forked before anything was trained: a loader's worker, mostly.
+        #: Whether what happens now is none of the training: an evaluation of ours.
         self.inert = False
         #: Plain fields of ``Seen``, by their names.
         self.answer: dict[str, Any] = {"ended": "script"}
@@ -50,12 +50,19 @@ class Recorder:
         self.on_write: Callable[[str], None] = lambda path: None
         self._notes: dict[tuple[str, str, str], dict[str, Any]] = {}
         self._at_end: list[Callable[[], None]] = []
+        #: The process that asked for the claim and found that another one has it.
+        self._lost = 0
+        self._at_end_last: list[Callable[[], None]] = []
         self._began = time.monotonic()
+
+    def may_end(self) -> bool:
+        """Whether a limit of passes or steps counts by now."""
+        return bool(time.monotonic() - self._began >= self.job.earliest_end)
 
     def claim(self) -> bool:
         """Before the first step or fit: whether it is this process that counts. Another leaves a mark."""
-        if self.claimed:
-            return True
+        if self.claimed or self._lost == os.getpid():
+            return self.claimed
         path = os.path.join(self.job.folder, "claim")
         try:
             with open(path, "x", encoding="utf-8") as file:
@@ -63,6 +70,7 @@ class Recorder:
         except FileExistsError:
             with open(f"{path}-{os.getpid()}", "w", encoding="utf-8") as file:
                 file.write("trains too")
+            self._lost = os.getpid()
             return False
         self.pid, self.claimed, self.inert = os.getpid(), True, False
         return True
@@ -83,9 +91,12 @@ class Recorder:
         if isinstance(path, (str, os.PathLike)):
             self.on_write(os.fspath(path))
 
-    def at_end(self, fill: Callable[[], None]) -> None:
-        """``fill`` is called each time the answer is written, to complete it: twice where we end the loop."""
-        self._at_end.append(fill)
+    def at_end(self, fill: Callable[[], None], last: bool = False) -> None:
+        """``fill`` is called each time the answer is written, to complete it: twice where we end the loop.
+
+        ``last``: after those that do not say so, whose models it looks at.
+        """
+        (self._at_end_last if last else self._at_end).append(fill)
 
     def write_tensors(self, stem: str, found: Mapping[str, tensors.Raw]) -> None:
         """``<folder>/<stem>.safetensors``."""
@@ -99,7 +110,7 @@ class Recorder:
         if ended is not None:
             self.answer["ended"] = ended
         self._tell_error()
-        for fill in self._at_end:
+        for fill in [*self._at_end, *self._at_end_last]:
             shield.shielded(fill)()
         for where, fault in shield.faults.items():
             self.note("hook_failed", f"a hook of ours failed ({where}): {fault}", "", "difference")

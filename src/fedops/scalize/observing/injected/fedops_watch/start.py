@@ -12,7 +12,17 @@ from fedops_watch.job import Job
 from fedops_watch.recorder import Recorder
 
 #: What installs its hooks, ``install(module, recorder, end)``, once a framework's module has run.
-HOOKS = {"torch": "fedops_watch.pytorch.install"}
+HOOKS = {
+    "torch": "fedops_watch.pytorch.install",
+    "keras": "fedops_watch.keras_fit.install",
+    "sklearn.base": "fedops_watch.estimators.install",
+    "xgboost": "fedops_watch.boosters",
+    "lightgbm": "fedops_watch.boosters",
+    "catboost": "fedops_watch.boosters",
+    "lightning.pytorch.trainer.trainer": "fedops_watch.trainers",
+    "pytorch_lightning.trainer.trainer": "fedops_watch.trainers",
+    "transformers.trainer": "fedops_watch.trainers",
+}
 
 
 def begin() -> None:
@@ -25,6 +35,7 @@ def begin() -> None:
         _seed(job.seed)
     for module, hooks in HOOKS.items():
         finder.when_run(module, _installs(hooks, recorder, end))
+    _keep_off_the_network(recorder)
 
 
 def _installs(hooks: str, recorder: Recorder, end: ending.Ending) -> finder.Callback:
@@ -32,6 +43,14 @@ def _installs(hooks: str, recorder: Recorder, end: ending.Ending) -> finder.Call
         importlib.import_module(hooks).install(module, recorder, end)
 
     return install
+
+
+def _keep_off_the_network(recorder: Recorder) -> None:
+    """Weights & Biases writes to the folder alone, unless the user said where to."""
+    if os.environ.setdefault("WANDB_MODE", "offline") != "offline":
+        return
+    text = "Weights & Biases is kept off the network; set WANDB_MODE=online if rounds shall be logged there"
+    finder.when_run("wandb", lambda module: recorder.note("wandb_offline", text))
 
 
 def _seed(seed: int) -> None:

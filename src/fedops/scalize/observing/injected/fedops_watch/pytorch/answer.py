@@ -36,6 +36,10 @@ class Answer:
     def fill(self) -> None:
         if self._recorder.inert:
             return
+        if self._recorder.claimed and not self._optimizers.made:
+            # Keras counts by its own, and where it cannot, by the batches that backwards used.
+            self._recorder.answer.setdefault("examples", self._loaders.examples or None)
+            return
         if not self._recorder.claimed:
             self._say_nothing_trained()
         elif self._put_in.armed and not any(owner.proved for owner in self._models.owners):
@@ -99,6 +103,7 @@ def _model(owner: Owner) -> dict[str, Any]:
         "steps": owner.steps,
         "first_step": owner.first_step,
         "last_step": owner.last_step,
+        "put_in": owner.state,
     }
 
 

@@ -132,7 +132,7 @@ class Loaders:
         self._result.pass_over()
         if stream.passes == job.keep_pass:
             self._result.keep_pass(stream.passes)
-        if job.passes and stream.passes >= job.passes:
+        if job.passes and stream.passes >= job.passes and self._recorder.may_end():
             stream.stepped = False
             self._end.end("passes")
 

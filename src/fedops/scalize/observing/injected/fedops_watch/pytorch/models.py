@@ -26,6 +26,8 @@ class Owner:
         self.parameters: set[int] = {id(one) for one in module.parameters()}
         #: As training first saw it, on the CPU: a copy of ours, or views of the file that was put in.
         self.start: dict[str, Any] = {}
+        #: Which of the states that forwards in training saw that was, from 1.
+        self.state = 1
         #: Whether the first backward was seen and what it used compared with ``start``.
         self.proved = False
         self.where = ""

@@ -110,7 +110,8 @@ class Optimizers:
         return self._proximal.before_step(optimizer, args, kwargs) if self._proximal else None
 
     def _first_step(self) -> None:
-        self._recorder.claim()
+        if not self._recorder.claim():
+            return  # this process trains along with another one, which says so
         misfits.say_sharing(self._torch, self._recorder, self._models)
         if self._recorder.job.only_begin:
             self._end.end("begun")
@@ -130,7 +131,8 @@ class Optimizers:
             owner.where = owner.where or made.where
         self._result.stepped(made.owners)
         self._loaders.stepped()
-        if self._recorder.job.steps and self.steps >= self._recorder.job.steps:
+        enough = self._recorder.job.steps and self.steps >= self._recorder.job.steps
+        if enough and self._recorder.may_end():
             self._end.end("steps")
 
     def _owners_of(self, made: Made) -> list[Owner]:

@@ -93,6 +93,8 @@ class PutIn:
     def _meet(self, waiting: list[Owner], module: Any) -> None:
         """A state of the parameters that no forward has seen yet."""
         job = self._recorder.job
+        for owner in waiting:
+            owner.state = self.states
         if job.model is None or self.states < job.put_in:
             for owner in waiting:
                 owner.start = owner.copy()

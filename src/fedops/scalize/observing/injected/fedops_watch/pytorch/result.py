@@ -88,7 +88,7 @@ class Result:
         self._write(f"pass-{number}", self.at_end_of_loop())
 
     def at_end_of_loop(self) -> dict[str, dict[str, Any]]:
-        return {o.name: o.kept or o.named() for o in self._models.federated()}
+        return {o.name: o.kept or o.named() for o in self._models.federated() if o.start}
 
     def write(self, last_pass: int) -> None:
         """All files of tensors, at the end."""
@@ -96,7 +96,6 @@ class Result:
         if not owners:
             return
         if self._recorder.job.model is None:
-            self._models.prefixed = len(owners) > 1
             self._write("v0", {owner.name: owner.start for owner in owners})
         trained = self.at_end_of_loop()
         keep = self._recorder.job.keep_pass
@@ -136,6 +135,8 @@ class Result:
 
     def _write(self, stem: str, found: dict[str, dict[str, Any]]) -> None:
         parts: dict[str, Any] = {}
+        if self._recorder.job.model is None:
+            self._models.prefixed = len(found) > 1
         for owner in self._models.federated():
             if owner.name in found:
                 parts.update(raw(found[owner.name], self._models.file_names(owner)))
