@@ -40,6 +40,7 @@ def make_script_adapter(manifest: Manifest, config: Config, by: Watch = watch) -
 
 
 def make_runner(manifest: Manifest, script: Script, seen: Observation, by: Watch) -> ScriptRunner:
+    """What runs the app's command, without the app's own folder and what the observed run wrote."""
     home = home_of(manifest)
     written = outputs(home, seen.seen.written, seen.seen.read)
     app = [] if home.is_relative_to(manifest.app_dir) else [manifest.app_dir]
