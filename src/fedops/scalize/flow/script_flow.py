@@ -36,10 +36,11 @@ def make_script_adapter(manifest: Manifest, config: Config, by: Watch = watch) -
     script = _script(config)
     observation = Observation.read(manifest.app_dir, script)
     options = ScriptOptions(script, config.exchange, config.resources, _part(config))
-    return ScriptAdapter(observation, options, _runner(manifest, script, observation, by))
+    return ScriptAdapter(observation, options, make_runner(manifest, script, observation, by))
 
 
-def _runner(manifest: Manifest, script: Script, seen: Observation, by: Watch) -> ScriptRunner:
+def make_runner(manifest: Manifest, script: Script, seen: Observation, by: Watch) -> ScriptRunner:
+    """What runs the app's command, without the app's own folder and what the observed run wrote."""
     home = home_of(manifest)
     written = outputs(home, seen.seen.written, seen.seen.read)
     app = [] if home.is_relative_to(manifest.app_dir) else [manifest.app_dir]
