@@ -40,9 +40,9 @@ def examine_script(project: Project, report: dict[str, Any], say: Callable[[str]
         finally:
             _add(proof.shown, report)
         if changed := changes_below(bench.home, before):
-            report["problems"].append(
-                f"the command changed the project's own files, although it ran in a copy: {changed}; let it "
-                "write to a path that is relative, or given by an option"
+            report["notes"].append(
+                f"while the command ran in copies, these files of the project changed: {changed}; if it was "
+                "the command that wrote them, name a relative path for them, or one of an option"
             )
 
 

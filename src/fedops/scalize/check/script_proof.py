@@ -109,10 +109,7 @@ class ScriptProof:
         foreign = foreign_model(self.alone.start)
         run = self._bench.round("another model put in", foreign, self._until, seeded=self._seeded)
         if not run.seen.used:
-            first = run.seen.first_difference
-            self.shown.unused(
-                f"'{first}' was another at the first backward" if first else "nothing was trained"
-            )
+            self.shown.unused(run.seen.first_difference or "nothing was trained")
         elif not first_difference(self._end(run), self._end(self.round)):
             self.shown.unused("two rounds that began with two models ended with the same one")
         else:

@@ -66,7 +66,10 @@ def test_a_model_that_is_not_used_is_a_problem_and_what_differs_is_listed(tmp_pa
         False,
     ]  # to put nothing in is equal too
     (problem,) = report.problems
-    assert "the model that a round is given is not the one that is trained: 'weight'" in problem
+    assert (
+        "the model that a round is given is not the one that is trained: Linear: 'weight'"
+        in problem
+    )
     assert [one.kind for one in report.differences] == ["other_weights_at_the_end"]
     assert report.differences[0].where.startswith("main.py:")
     assert report.verdict == "this app cannot be federated yet"

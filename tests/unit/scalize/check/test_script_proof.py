@@ -80,7 +80,9 @@ class Steps:
         off = self.off if steps >= self.off_from else 0.0
         result = {name: array + np.float32(steps + off) for name, array in begins.items()}
         same = self.used or "another" not in what
-        seen = Seen(steps=steps, passes=1, used=same, first_difference="" if same else "w")
+        seen = Seen(
+            steps=steps, passes=1, used=same, first_difference="" if same else "'w' was changed"
+        )
         return Ran(seen, {"v0": begins, "result": result})
 
 
@@ -144,7 +146,7 @@ def test_the_step_is_found_at_which_a_round_parts(step: int) -> None:
 def test_a_model_that_is_put_in_and_not_used_is_a_problem() -> None:
     shown = _proven(Steps(used=False))
     assert _steps(shown) == {"repeats": True, "equal": True, "used": False}
-    assert "'w' was another at the first backward" in shown.problems[0]
+    assert "is not the one that is trained: 'w' was changed." in shown.problems[0]
 
 
 def test_another_start_than_the_one_that_was_kept_is_a_difference() -> None:
