@@ -10,6 +10,7 @@ import contextlib
 import os
 import shutil
 import stat
+import sys
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -75,7 +76,8 @@ def _sweep() -> None:
 
 def _is_mine(folder: Path) -> bool:
     found = folder.lstat()
-    return stat.S_ISDIR(found.st_mode) and (os.name != "posix" or found.st_uid == os.getuid())
+    mine = sys.platform == "win32" or found.st_uid == os.getuid()
+    return stat.S_ISDIR(found.st_mode) and mine
 
 
 def outputs(project: Path, written: Collection[str], read: Collection[str]) -> list[Path]:

@@ -18,6 +18,8 @@ from typing import Any
 
 
 def main() -> None:
+    if sys.platform == "win32":
+        raise SystemExit("no process can be forked here")
     sys.path[:] = [place for place in sys.path if os.path.abspath(place) != _own_folder()]
     sys.path.insert(0, os.path.dirname(_own_folder()))
     for name in sys.argv[1:]:
