@@ -18,15 +18,16 @@ def terminal_at_end() -> int:
     """
     if sys.platform == "win32":
         return subprocess.DEVNULL
-    import fcntl
-    import struct
-    import termios
+    else:
+        import fcntl
+        import struct
+        import termios
 
-    ours, theirs = os.openpty()
-    settings = termios.tcgetattr(theirs)
-    settings[3] &= ~termios.ECHO
-    termios.tcsetattr(theirs, termios.TCSANOW, settings)
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
-    os.set_blocking(ours, False)
-    os.write(ours, _ENDS)
-    return theirs
+        ours, theirs = os.openpty()
+        settings = termios.tcgetattr(theirs)
+        settings[3] &= ~termios.ECHO
+        termios.tcsetattr(theirs, termios.TCSANOW, settings)
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", _ROWS, _COLUMNS, 0, 0))
+        os.set_blocking(ours, False)
+        os.write(ours, _ENDS)
+        return theirs

@@ -18,8 +18,6 @@ from typing import Any
 
 
 def main() -> None:
-    if sys.platform == "win32":
-        raise SystemExit("no process can be forked here")
     sys.path[:] = [place for place in sys.path if os.path.abspath(place) != _own_folder()]
     sys.path.insert(0, os.path.dirname(_own_folder()))
     for name in sys.argv[1:]:
@@ -28,11 +26,19 @@ def main() -> None:
     gc.freeze()  # children look through what the script made, not through the frameworks
     _say("ready")
     for line in sys.stdin:
+        _say(str(_status_of(line)))
+
+
+def _status_of(asked: str) -> int:
+    """The exit status of a child that was the script that is asked for."""
+    if sys.platform == "win32":
+        raise SystemExit("no process can be forked here")
+    else:
         child = os.fork()
         if child == 0:
-            _be_the_script(json.loads(line))
+            _be_the_script(json.loads(asked))
         _, status = os.waitpid(child, 0)
-        _say(str(os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)))
+        return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
 
 
 def _own_folder() -> str:
