@@ -99,9 +99,8 @@ def refuse_unused(config: Config) -> None:
                 else "the command's options"
             )
             raise Invalid(
-                f"{name} does nothing for an app that is trained by its own command: set"
-                f" {instead} in the app's"
-                " config instead"
+                f"{name} does nothing for an app that is trained by its own command: set {instead} in the"
+                " app's config instead"
             )
     if config.script and config.xai.enabled:
         raise Invalid(
@@ -126,9 +125,8 @@ def _part(config: Config) -> tuple[int, int] | None:
         return None
     if partition.scheme != "iid":
         raise Invalid(
-            f"[dataset.partition] scheme = '{partition.scheme}' needs to see the examples, which"
-            " only the command"
-            " does: use scheme = 'iid', or give each device data of its own"
+            f"[dataset.partition] scheme = '{partition.scheme}' needs to see the examples, which only the"
+            " command does: use scheme = 'iid', or give each device data of its own"
         )
     return partition.index, partition.of
 

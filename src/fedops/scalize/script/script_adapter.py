@@ -173,9 +173,8 @@ class ScriptAdapter:
         loaders = [one for one in self._observation.seen.loaders if one.trains]
         if part is not None and not (loaders and all(one.divisible for one in loaders)):
             raise Invalid(
-                "[dataset.partition] needs a loader over a data set that can be indexed, and the"
-                " command trains"
-                " without: give each device data of its own"
+                "[dataset.partition] needs a loader over a data set that can be indexed, and the command"
+                " trains without: give each device data of its own"
             )
         return part
 

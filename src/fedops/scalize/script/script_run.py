@@ -157,9 +157,9 @@ def require_used(seen: Seen) -> None:
         )
     if not seen.used:
         raise Invalid(
-            f"the command did not train the model that it was given: '{seen.first_difference}' was another at"
-            " the first step, so the script made or loaded its own after the model was put in; 'fedops init'"
-            " looks again for the right moment (put_in under [script])"
+            f"the command did not train the model that it was given: {seen.first_difference}; if the script"
+            " loads or makes its own after the model was put in, 'fedops init' finds the right moment (put_in"
+            " under [script])"
         )
 
 
