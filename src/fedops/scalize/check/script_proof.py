@@ -72,7 +72,9 @@ class ScriptProof:
 
     def _keeps_its_start(self) -> None:
         """The command begins with what ``fedops init`` has kept of it."""
-        if text := first_difference(self._bench.observation.initial(), self.alone.start):
+        kept = self._bench.observation
+        start = {n: array for n, array in self.alone.start.items() if n not in kept.tied}
+        if text := first_difference(kept.initial(), start):
             self.shown.another_start(text)
 
     # --- rounds ------------------------------------------------------------------------------------

@@ -15,11 +15,11 @@ def first_difference(one: Tensors, other: Tensors) -> str:
     """The first tensor whose bits differ, with how much they do; "" when all are the same."""
     for name in one:
         if name not in other:
-            return f"'{name}' is missing in the second"
+            return f"'{name}', which only the first of them has"
         if text := _difference(one[name], other[name]):
             return f"'{name}': {text}"
     more = next((name for name in other if name not in one), "")
-    return f"'{more}' is missing in the first" if more else ""
+    return f"'{more}', which only the second of them has" if more else ""
 
 
 def _difference(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> str:

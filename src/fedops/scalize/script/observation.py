@@ -71,6 +71,19 @@ class Observation:
             if not tensor.tied_to
         ]
 
+    @property
+    def tied(self) -> dict[str, str]:
+        """Further names of tensors, and the name that each of these travels under."""
+        several = len(self.federated) > 1
+        return {
+            (f"{model.name}." if several else "") + tensor.name: (
+                (f"{model.name}." if several else "") + tensor.tied_to
+            )
+            for model in self.federated
+            for tensor in model.tensors
+            if tensor.tied_to
+        }
+
     def contract(self, rules: Exchange) -> ParameterContract:
         """The contract of all of them together.
 

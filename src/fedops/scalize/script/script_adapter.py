@@ -66,16 +66,7 @@ class ScriptAdapter:
     @property
     def tied(self) -> dict[str, str]:
         """Names of tensors that travel under another name."""
-        models = self._observation.federated
-        several = len(models) > 1
-        return {
-            f"{model.name}.{tensor.name}" if several else tensor.name: (
-                f"{model.name}.{tensor.tied_to}" if several else tensor.tied_to
-            )
-            for model in models
-            for tensor in model.tensors
-            if tensor.tied_to
-        }
+        return self._observation.tied
 
     def get_tensors(self) -> Tensors:
         return outgoing(self._contract, self._tensors)

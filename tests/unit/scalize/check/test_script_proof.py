@@ -38,9 +38,10 @@ class Ran:
 @dataclass
 class Begins:
     start: Weights
+    tied: dict[str, str] = field(default_factory=dict)
 
     def initial(self) -> Weights:
-        return self.start
+        return {name: array for name, array in self.start.items() if name not in self.tied}
 
 
 @dataclass
@@ -55,12 +56,13 @@ class Steps:
     used: bool = True
     script: Script = field(default_factory=lambda: Script(command=["train"], passes=1))
     kept: float = 0.5
+    tied: dict[str, str] = field(default_factory=dict)
     runs: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
     @property
     def observation(self) -> Begins:
-        return Begins(_weights(self.kept))
+        return Begins(_weights(self.kept), self.tied)
 
     def alone(self, what: str, until: Until, *, seeded: bool) -> Ran:
         self.runs.append(what)
@@ -152,3 +154,7 @@ def test_a_model_that_is_put_in_and_not_used_is_a_problem() -> None:
 def test_another_start_than_the_one_that_was_kept_is_a_difference() -> None:
     shown = _proven(Steps(kept=0.75))
     assert [one.kind for one in shown.differences] == ["initial_model"]
+
+
+def test_a_tensor_with_two_names_is_kept_under_one_of_them() -> None:
+    assert not _proven(Steps(tied={"b": "w"})).differences

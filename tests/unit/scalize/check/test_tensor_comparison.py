@@ -24,5 +24,5 @@ def test_what_cannot_be_compared_is_said() -> None:
     assert first_difference(one, other) == (
         "'a': float32[3] and float64[4], which cannot be compared"
     )
-    assert first_difference(one, {}) == "'a' is missing in the second"
-    assert first_difference({}, one) == "'a' is missing in the first"
+    assert first_difference(one, {}) == "'a', which only the first of them has"
+    assert first_difference({}, one) == "'a', which only the second of them has"

@@ -78,13 +78,16 @@ def _data(seen: Seen, project: Path, given: Sequence[Path]) -> Iterator[str]:
             or _hidden(file)
         )
         known = file in written or any(map(file.is_relative_to, given))
-        if not (foreign or known or file.suffix in _CODE or _hidden(Path(name))):
+        there = file.exists()  # what is looked for under a name of its own may be no file
+        if there and not (foreign or known or file.suffix in _CODE or _hidden(Path(name))):
             yield file.relative_to(project).as_posix() if inside else name
 
 
 def _is_passing(name: str, project: Path) -> bool:
     """Whether a file is one of the many that programs keep for themselves: temporary ones, caches."""
     file = (project / name).resolve()
+    if file == project.resolve():
+        return True  # made, where it is already
     temporary = file.is_relative_to(Path(tempfile.gettempdir()).resolve())
     return not file.is_relative_to(project) and (temporary or _hidden(file))
 
