@@ -73,8 +73,7 @@ DEFAULT_TEXT = """\
 
 [script.paths]             # where {data} and the like in an app's own command are, such as data = "/srv/data"
 
-[node_config]              # what an app of plain Flower finds in its node config, such as:
-# data-path = "/srv/data"
+[node_config]              # what an app of plain Flower finds there, such as data-path = "/srv/data"
 
 [network]
 # proxy = ""              # to the server: http://, https:// or socks5://HOST:PORT, or "environment"

@@ -52,6 +52,14 @@ def facts(look: Look, models: Sequence[SeenModel], paths: Sequence[ArgumentPath]
         yield Note(kind="examples_unknown", text=text)
     if files := [file for file in seen.written if not _is_passing(file, look.project)]:
         yield Note(kind="files_written", text=f"the run wrote {_listed(files)}")
+    if outside := [
+        file for file in files if not (look.project / file).resolve().is_relative_to(look.project)
+    ]:
+        text = (
+            f"outside of the project it wrote {_listed(outside)}: devices do not let a command do that, and "
+            "'fedops check' shows whether it can do without"
+        )
+        yield Note(kind="writes_outside", text=text)
     yield from _needed(look, paths)
 
 

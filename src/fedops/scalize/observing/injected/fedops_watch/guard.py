@@ -59,6 +59,8 @@ class Guard:
             if not self._busy and isinstance(args[0], (str, os.PathLike)):
                 self._open(os.fspath(args[0]), args[1], args[2])
         elif event in _CHANGES and not self._busy and isinstance(args[0], (str, os.PathLike)):
+            if event == "os.mkdir" and os.path.isdir(args[0]):
+                return  # it is there: nothing will change
             self.writes(os.fspath(args[1] if event in ("os.link", "os.symlink") else args[0]))
             if event == "os.rename":
                 self.writes(os.fspath(args[1]))
