@@ -52,7 +52,9 @@ class Subset:
 
 
 def is_array(value: Any) -> bool:
-    """An array of any framework, a data frame or a column."""
+    """An array of any framework, a data frame or a column; not a table of Hugging Face, which has a shape."""
+    if hasattr(value, "column_names"):
+        return False
     return hasattr(value, "shape") and hasattr(value, "__getitem__") and len(value.shape) > 0
 
 

@@ -139,10 +139,12 @@ def plan(
     passed: dict[str, str] = {}
     defaults: list[str] = []
     missing: list[str] = []
+    # As FedOps 1 calls it: load_partition(dataset, validation_split, batch_size), where dataset is its name.
+    beside = any(_folded(name) == "validationsplit" for name in parameters)
     for name, parameter in parameters.items():
         if name in given:
             continue
-        key = _match(kind, parameter, taken=set(passed.values()))
+        key = _match(kind, parameter, taken=set(passed.values()), beside=beside)
         if key:
             passed[name] = key
         elif parameter.default is not inspect.Parameter.empty:
@@ -182,11 +184,15 @@ def _refuse_unknown(
         )
 
 
-def _match(kind: str, parameter: inspect.Parameter, taken: set[str]) -> str | None:
+def _match(
+    kind: str, parameter: inspect.Parameter, taken: set[str], *, beside: bool = False
+) -> str | None:
+    """The offer that a parameter gets. ``beside``: others ask for what ``[dataset]`` holds one by one."""
     name, annotation = _folded(parameter.name), _annotation(parameter)
     for offer in OFFERS[kind]:
         if name in offer.names and offer.key not in taken:
-            return "dataset_name" if offer.key == "dataset" and annotation == "str" else offer.key
+            text = offer.key == "dataset" and (annotation == "str" or beside)
+            return "dataset_name" if text else offer.key
     if parameter.default is not inspect.Parameter.empty:
         return None
     for offer in OFFERS[kind]:

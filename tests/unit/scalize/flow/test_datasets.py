@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, IterableDataset, SequentialSampler, Ten
 from torch.utils.data import Subset as TorchSubset
 
 from fedops.core.errors import Invalid
-from fedops.scalize.flow.datasets import DataSplit, as_split, as_validation, count, cut
+from fedops.scalize.flow.datasets import DataSplit, as_split, as_validation, count, cut, take
 
 X, Y = np.arange(40.0).reshape(20, 2), np.arange(20)
 TX, TY = X[:5], Y[:5]
@@ -214,3 +214,32 @@ def test_inputs_may_be_a_tuple_and_columns_lists() -> None:
     assert (split.examples, count(split.validation, "here")) == (8, 2)
     texts = as_split((["a", "b", "c", "d"], [0, 1, 0, 1]), "d", 0.25, 1, "here")
     assert (texts.examples, texts.train[0].dtype.kind) == (3, "U")
+
+
+class Table:
+    """As the tables of Hugging Face: they have a shape, and a list of numbers gives columns, not rows."""
+
+    column_names = ("x", "label")
+
+    def __init__(self, rows: list[int]) -> None:
+        self.rows = rows
+        self.shape = (len(rows), 2)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, key: Any) -> dict[str, Any]:
+        return {"x": self.rows[key], "label": self.rows[key] % 2}
+
+    def select(self, indices: Any) -> Table:
+        return Table([self.rows[int(index)] for index in indices])
+
+
+def test_a_table_is_cut_by_its_rows() -> None:
+    loaders = DataLoader(Table(list(range(20))), 4), DataLoader(Table(list(range(5))), 4)
+    found = as_split(loaders, "d", 0.2, 1, "here")
+    assert (found.examples, count(found.validation, "here")) == (20, 5)
+    part = take(found.train, np.array([1, 5]))
+    assert [int(x) for batch in part for x in batch["x"]] == [1, 5]
+    split = as_split((Table(list(range(8))), Table(list(range(8)))), "d", 0.2, 1, "here")
+    assert (split.examples, count(split.validation, "here")) == (8, 8)

@@ -91,9 +91,14 @@ def test_a_data_step_gets_the_section_or_the_name() -> None:
     def by_name(dataset: str) -> str:
         return dataset
 
+    def as_fedops_1(dataset, validation_split, batch_size):
+        return dataset
+
     offers = {"dataset": {"name": "MNIST"}, "dataset_name": "MNIST"}
+    offers |= {"validation_split": 0.2, "batch_size": 8}
     assert planned("data", by_section)(offers) == {"name": "MNIST"}
     assert planned("data", by_name)(offers) == "MNIST"
+    assert planned("data", as_fedops_1)(offers) == "MNIST"
 
 
 def test_values_are_fitted_to_plain_annotations() -> None:
