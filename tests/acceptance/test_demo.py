@@ -126,9 +126,9 @@ def has_committed(home: Path) -> bool:
 
 
 def until(condition: Callable[[Path], bool], home: Path) -> None:
-    deadline = time.monotonic() + 60.0
+    deadline = time.monotonic() + 180.0
     while not condition(home):
-        assert time.monotonic() < deadline, f"{condition.__name__}: not within a minute"
+        assert time.monotonic() < deadline, f"{condition.__name__}: not within three minutes"
         time.sleep(0.05)
 
 
