@@ -3,6 +3,7 @@
 #   make demo-xai  the same, and each device explains its predictions: ends with a contact sheet
 #   make test    all tests, two at a time (JOBS=1); what needs a program this machine lacks is skipped
 #   make test-fast  unit and contract tests, without S3 and the frameworks: about a minute
+#   make test-long  the tests that take long: each example on two devices, outages of hours, kills
 #   make docs-test  type all commands of the README, the tutorials and the how-tos (some minutes)
 #   make check   formatting, lint, types, import contracts, rooms
 #   make bench   the benchmarks
@@ -27,7 +28,7 @@ LOG    := $(VENV)/install.log
 NEXT   := .venv-next
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-xai test test-fast docs-test check bench scale attack chaos containers soak record-protocol flower-next format docs clean
+.PHONY: help demo demo-xai test test-fast test-long docs-test check bench scale attack chaos containers soak record-protocol flower-next format docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -45,6 +46,9 @@ test: $(STAMP)
 # Unit and contract tests, without the implementations that take long: S3, the frameworks.
 test-fast: $(STAMP)
 	@$(BIN)/python -m pytest -rs tests/unit tests/contract -k "not s3 and not keras and not huggingface and not pytorch" $(ARGS)
+
+test-long: $(STAMP)
+	@$(BIN)/python -m pytest -rs -n $(or $(JOBS),2) --dist loadfile -m long $(ARGS)
 
 # The pages that 'make test' reads are the quick ones; these are all.
 docs-test: $(STAMP)

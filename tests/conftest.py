@@ -8,6 +8,25 @@ import pytest
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
+#: On PostgreSQL these say little that others do not: they run there with 'make test-long'.
+LONG_ON_POSTGRES = (
+    "test_commits.py",
+    "test_device_upgrades.py",
+    "test_packages.py",
+    "test_rollout_routes.py",
+    "test_rollouts.py",
+    "test_schedules.py",
+    "test_sources.py",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.name in LONG_ON_POSTGRES and "postgresql" in item.name:
+            item.add_marker(pytest.mark.long)
+
+
 def pytest_collection() -> None:
     """What is imported and collected stays to the end: no search for garbage has to look at it."""
     gc.disable()

@@ -132,6 +132,7 @@ def open_place() -> Iterator[Path]:
 
 
 @AS_ROOT
+@pytest.mark.long
 def test_as_another_user_a_strategy_gets_nothing_either(open_place: Path, elsewhere: int) -> None:
     env = {**QUIET, **PLANTED, "FEDOPS_SERVER_ENGINE_USER": OTHER}
     with Reachable(open_place / "federation", env) as federation:
@@ -149,6 +150,7 @@ def test_as_another_user_a_strategy_gets_nothing_either(open_place: Path, elsewh
 
 
 @AS_ROOT
+@pytest.mark.long
 def test_without_landlock_another_user_is_still_kept_out(open_place: Path, elsewhere: int) -> None:
     more = {"FEDOPS_SERVER_ENGINE_USER": OTHER, "FEDOPS_SERVER_ENGINE_CONFINEMENT": "off"}
     with Reachable(open_place / "federation", {**QUIET, **PLANTED, **more}) as federation:
@@ -239,6 +241,7 @@ def test_a_confined_training_client_sees_nothing_of_its_manager(tmp_path: Path) 
 
 
 @AS_ROOT
+@pytest.mark.long
 def test_a_training_client_of_another_user_reads_no_token(open_place: Path) -> None:
     with Reachable(open_place / "federation", {**QUIET, **PLANTED}) as federation:
         federation.start_server()
@@ -250,6 +253,7 @@ def test_a_training_client_of_another_user_reads_no_token(open_place: Path) -> N
         assert confined == f"the app's code runs as user {OTHER}"
 
 
+@pytest.mark.long
 def test_without_a_wish_the_owner_is_told_that_it_is_unconfined(tmp_path: Path) -> None:
     with Federation(tmp_path / "federation", {**QUIET, **PLANTED}) as federation:
         federation.start_server()

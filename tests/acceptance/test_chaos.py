@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 RUN = Path(__file__).parent / "chaos" / "run.py"
 #: Everything that must not happen.
 NEVER = (
@@ -20,6 +22,7 @@ NEVER = (
 )
 
 
+@pytest.mark.long
 def test_whatever_dies_the_run_ends_with_the_same_model(tmp_path: Path) -> None:
     command = [sys.executable, str(RUN), "--schedules", "3", "--seed", "7", "--json"]
     done = subprocess.run(

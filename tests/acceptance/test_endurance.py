@@ -59,6 +59,7 @@ def test_training_goes_on_while_the_server_cannot_be_reached(world: World) -> No
     assert pids(world) == before, "no training client was started anew"
 
 
+@pytest.mark.long
 def test_a_killed_server_that_stays_away_loses_nothing(world: World) -> None:
     run_id = world.start_run("mean", *SLOW)
     until_round(world.federation, run_id, 1)
@@ -117,6 +118,7 @@ def why_ended(world: World, device: str) -> list[str]:
         return world.federation.until(f"a report of {device}", reported)
 
 
+@pytest.mark.long
 def test_a_hanging_training_client_is_replaced_once_its_run_is_over(
     world: World, misbehaviour: c.RunRead
 ) -> None:
@@ -138,6 +140,7 @@ def test_who_eats_memory_is_told_the_limit_and_what_to_do(
     assert "batch_size" in text
 
 
+@pytest.mark.long
 def test_who_crashes_at_every_start_is_given_up_with_its_last_words(
     world: World, misbehaviour: c.RunRead
 ) -> None:

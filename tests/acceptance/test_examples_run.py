@@ -41,7 +41,14 @@ def fingerprints(project: Path) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir()))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(path.name, marks=[] if path.name == "pytorch-digits" else [pytest.mark.long])
+        for path in sorted(EXAMPLES.iterdir())
+        if path.is_dir()
+    ],
+)
 def test_two_devices_complete_a_run(name: str, federation: Federation, tmp_path: Path) -> None:
     ignored = shutil.ignore_patterns("__pycache__", "federated", "out*")
     project = Path(shutil.copytree(EXAMPLES / name, tmp_path / name, ignore=ignored))

@@ -195,6 +195,7 @@ def test_an_app_whose_client_app_loads_its_own_data_cannot_be_timed(device: Devi
     assert work.end["reason"].startswith("the app's ClientApp loads model and data by itself")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("whose", ["Client Manager", "training client"])
 def test_who_is_killed_in_the_middle_begins_anew(device: Device, whose: str) -> None:
     server = ready(device)
