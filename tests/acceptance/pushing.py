@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fedops.core import contracts as c
-from fedops.core.states import FiringStatus
+from fedops.core.states import DeploymentStatus, FiringStatus
 from fedops.demo.federation import FEDOPS, Federation, set_options
 
 APP = Path(__file__).parent / "apps" / "deployed"
@@ -109,12 +109,16 @@ class Deploying:
             return operator.delivery(TASK)
 
     def until_all_run(self, commit: str) -> c.DeliveryRead:
-        """Wait until the devices and the next run use a commit."""
+        """Wait until it is active on the devices, and the next run uses it."""
 
         def look() -> c.DeliveryRead | None:
             self._revive()
             found = self.delivery()
-            there = {one.device for one in found.deployments if one.actual == commit and one.synced}
+            there = {
+                one.device
+                for one in found.deployments
+                if one.actual == commit and one.synced and one.status is DeploymentStatus.ACTIVE
+            }
             return found if there == set(self.names) and found.runs_use == commit else None
 
         return self._until(f"all to run commit {commit[:7]}", look)
