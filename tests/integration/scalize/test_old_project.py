@@ -46,6 +46,12 @@ def test_it_is_recognised_and_its_config_becomes_ours(tmp_path: Path) -> None:
     assert plan.problems == ()
 
 
+def test_its_app_has_a_name_that_a_task_can_have(tmp_path: Path) -> None:
+    plan = proposed(write_old_project(tmp_path / "7 points of a long and winding name"))
+    assert len(plan.name) <= 32
+    assert plan.name[0].isalpha()
+
+
 def test_it_trains_as_it_did_and_nothing_is_written_beside_its_app(tmp_path: Path) -> None:
     project = write_old_project(tmp_path / "points")
     before = files_in(project)

@@ -12,7 +12,8 @@ from fedops.cli.observing.asking import ask
 from fedops.cli.observing.progress import CommandProgress
 from fedops.cli.output import show
 from fedops.core.errors import Invalid
-from fedops.scalize.discovery.observed.app_files import require_free, write_app
+from fedops.scalize.discovery.app_folder import require_free
+from fedops.scalize.discovery.observed.app_files import write_app
 from fedops.scalize.discovery.observed.init_report import report_of_script
 from fedops.scalize.discovery.observed.look import Look, shown
 from fedops.scalize.discovery.observed.looks import Watching, look_at, require_command

@@ -16,8 +16,8 @@ from fedops.config.loading import read_toml
 from fedops.core.errors import FedOpsError
 from fedops.scalize.check.asked_process import Asked, put_to_process
 from fedops.scalize.check.proof_steps import ProofStep
+from fedops.scalize.discovery.app_folder import FOLDER
 from fedops.scalize.discovery.differences import Difference, last_line
-from fedops.scalize.discovery.scaffold import FOLDER
 from fedops.scalize.flow.plain_flower import is_plain_flower
 from fedops.scalize.flow.project import Project
 

@@ -6,14 +6,21 @@ The project is only looked at, never run, and none of its files is touched.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fedops.core.errors import Conflict, Invalid
+from fedops.core.errors import Invalid
 from fedops.core.suggestions import comma_list, did_you_mean
+from fedops.scalize.discovery.app_folder import (
+    FOLDER,
+    app_name,
+    app_package,
+    new_folder,
+    require_free,
+    write_texts,
+)
 from fedops.scalize.discovery.candidates import Choice
 from fedops.scalize.discovery.differences import FILE, Difference, to_json
 from fedops.scalize.discovery.mapping import choose_steps, chosen_by_hand
@@ -22,10 +29,6 @@ from fedops.scalize.discovery.templates import Texts
 from fedops.scalize.discovery.training.command import likely_command
 from fedops.scalize.discovery.training.scopes import Scopes
 from fedops.scalize.discovery.training_look import Look, look_at_training
-
-FOLDER = "federated"
-#: How an app's name ends, and how long Flower lets it be.
-_NAME_END, _NAME_LENGTH = "-federated", 32
 
 
 @dataclass(frozen=True)
@@ -182,23 +185,14 @@ def write(plan: Plan) -> list[Path]:
         Conflict: the folder exists already.
         Invalid: no model or no data was found, so that nothing would work.
     """
-    folder = plan.folder
-    if folder.exists():
-        raise Conflict(
-            f"{folder} exists already; remove it to begin anew, or check it with: fedops check {plan.project}"
-        )
+    require_free(plan.project)
     for step in ("model", "data"):
         if not plan.steps[step].target:
             by_hand = f"name it yourself: --step {step}=<module>.<name>"
             run = f"let FedOps watch your own command: {plan.observed}; or " if plan.command else ""
             raise Invalid(f"{plan.project}: {plan.steps[step].reason}; {run}{by_hand}")
-    written = []
-    for name, text in _files(plan).items():
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-        written.append(file)
-    return written
+    with new_folder(plan.project) as folder:
+        return write_texts(folder, _files(plan))
 
 
 def init_project(path: Path, answers: Mapping[str, str] | None = None) -> Plan:
@@ -219,18 +213,6 @@ def _files(plan: Plan) -> dict[str, str]:
         f"{plan.package}/__init__.py": "",
         f"{plan.package}/apps.py": texts.apps(),
     }
-
-
-def app_package(name: str) -> str:
-    """The Python package of an app of this name."""
-    return re.sub(r"\W", "_", name).lower()
-
-
-def app_name(project: Path) -> str:
-    """What the app beside a project is called: as Flower accepts it, a letter first and not too long."""
-    words = re.sub(r"[^a-z0-9]+", "-", project.name.lower()).strip("-") or "project"
-    words = words if words[0].isalpha() else f"app-{words}"
-    return f"{words[: _NAME_LENGTH - len(_NAME_END)].rstrip('-')}{_NAME_END}"
 
 
 # --- what is open ---------------------------------------------------------------------------------

@@ -14,8 +14,16 @@ from typing import Any
 import tomli_w
 
 from fedops.config.loading import parse_config
-from fedops.core.errors import Conflict, Invalid
-from fedops.scalize.legacy.app_files import STEPS, app_text, pyproject_text
+from fedops.core.errors import Invalid
+from fedops.scalize.discovery.app_folder import (
+    FOLDER,
+    app_name,
+    app_package,
+    new_folder,
+    write_texts,
+)
+from fedops.scalize.discovery.candidates import Choice
+from fedops.scalize.discovery.templates import Texts
 from fedops.scalize.legacy.old_files import (
     CONFIG,
     Missing,
@@ -25,7 +33,6 @@ from fedops.scalize.legacy.old_files import (
     table,
 )
 
-FOLDER = "federated"
 #: Keys of ``config.yaml`` that mean the same in FedOps 2.
 _SAME = (
     "random_seed",
@@ -74,12 +81,11 @@ class Migration:
 
     @property
     def name(self) -> str:
-        words = re.sub(r"[^a-z0-9]+", "-", self.project.name.lower()).strip("-") or "project"
-        return f"{words}-federated"
+        return app_name(self.project)
 
     @property
     def package(self) -> str:
-        return self.name.replace("-", "_")
+        return app_package(self.name)
 
     def lines(self) -> list[str]:
         """The proposal: what becomes of each part, what is read otherwise, and what is open."""
@@ -90,17 +96,32 @@ class Migration:
 
     def files(self) -> dict[str, str]:
         """Path within the folder -> text."""
+        texts = Texts(
+            self.name, "", self.package, (), root="..", home="..", carry=("conf/**/*.yaml",)
+        )
         return {
-            "pyproject.toml": pyproject_text(self.name, self.package, self._flow()),
+            "pyproject.toml": texts.pyproject(self._flow()),
             "config.toml": _HEAD + tomli_w.dumps(dict(self.config)),
             f"{self.package}/__init__.py": "",
-            f"{self.package}/apps.py": app_text(),
-            f"{self.package}/steps.py": STEPS,
+            f"{self.package}/apps.py": texts.apps(),
+            f"{self.package}/steps.py": _STEPS,
         }
 
-    def _flow(self) -> dict[str, str]:
-        return {step: f"{self.package}.steps.{step}" for step in self.steps if step != "model"}
+    def _flow(self) -> dict[str, Choice]:
+        return {step: Choice(step, f"{self.package}.steps.{step}") for step in self.steps}
 
+
+_STEPS = '''\
+"""The steps of the FedOps 1 project in the folder above: what its own programs register."""
+
+from fedops.app import OldProject
+
+project = OldProject()
+data = project.data
+train = project.train
+evaluate = project.evaluate
+validation = project.validation
+'''
 
 _HEAD = """\
 # How this FedOps 1 project is trained by FedOps 2. Written by `fedops init` from conf/config.yaml, which the
@@ -139,18 +160,8 @@ def propose_migration(project: Path, files: list[Path]) -> Migration:
 
 def write_migration(plan: Migration) -> list[Path]:
     """Write the app's folder. ``Conflict``: it exists already."""
-    if plan.folder.exists():
-        raise Conflict(
-            f"{plan.folder} exists already; remove it to begin anew, or check it with: fedops check "
-            f"{plan.project}"
-        )
-    written = []
-    for name, text in plan.files().items():
-        file = plan.folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-        written.append(file)
-    return written
+    with new_folder(plan.project) as folder:
+        return write_texts(folder, plan.files())
 
 
 def _new_config(project: Path, old: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,43 +3,32 @@
 from __future__ import annotations
 
 import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
-from fedops.core.errors import Conflict, Invalid
+from fedops.core.errors import Invalid
+from fedops.scalize.discovery.app_folder import (
+    FOLDER,
+    app_name,
+    app_package,
+    new_folder,
+    require_free,
+    write_texts,
+)
 from fedops.scalize.discovery.differences import FILE as DIFFERENCES
 from fedops.scalize.discovery.differences import to_json
 from fedops.scalize.discovery.observed.config_text import config_text
 from fedops.scalize.discovery.observed.look import Look
 from fedops.scalize.discovery.observed.proposal import ScriptProposal
-from fedops.scalize.discovery.scaffold import FOLDER, app_name, app_package
 from fedops.scalize.discovery.source.source_files import module_name, python_files
 from fedops.scalize.discovery.source.survey import analyse_project
 from fedops.scalize.discovery.templates import Texts
 from fedops.scalize.observing.records import Seen
+from fedops.scalize.script.observation import INITIAL, OBSERVED
 from fedops.storage import tensors
 
-#: In the app's folder: what was seen of the command, and V0.
-OBSERVED, INITIAL = "observed.json", "initial.safetensors"
 #: Files that a command reads and its code cannot do without, if they are no larger than this. Bytes.
 _CARRIED = (".yaml", ".yml", ".toml", ".ini", ".cfg", ".json", ".sh", ".ipynb")
 _CARRIED_LIMIT = 1_000_000
-
-
-def require_free(project: Path) -> Path:
-    """Where the app would be written.
-
-    Raises:
-        Conflict: there is something already.
-    """
-    folder = project.expanduser().resolve() / FOLDER
-    if folder.exists():
-        raise Conflict(
-            f"{folder} exists already; remove it to begin anew, or check it with: fedops check "
-            f"{folder.parent}"
-        )
-    return folder
 
 
 def write_app(proposal: ScriptProposal) -> list[Path]:
@@ -49,23 +38,11 @@ def write_app(proposal: ScriptProposal) -> list[Path]:
         Conflict: the folder exists already.
         Invalid: the proposal has problems, or the models of the run cannot be read.
     """
-    folder = require_free(proposal.look.project)
+    require_free(proposal.look.project)
     if proposal.problems or proposal.script is None:
         raise Invalid("; ".join(proposal.problems) or "there is nothing to write")
-    folder.mkdir()
-    try:
-        return [*_write_texts(folder, proposal), _write_models(folder, proposal)]
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-
-
-def _write_texts(folder: Path, proposal: ScriptProposal) -> Iterator[Path]:
-    for name, text in _texts(folder, proposal).items():
-        file = folder / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-        yield file
+    with new_folder(proposal.look.project) as folder:
+        return [*write_texts(folder, _texts(folder, proposal)), _write_models(folder, proposal)]
 
 
 def _texts(folder: Path, proposal: ScriptProposal) -> dict[str, str]:

@@ -9,10 +9,11 @@ from typing import Any, Literal
 from pydantic import BaseModel
 
 from fedops.config.script_table import Script
+from fedops.scalize.discovery.app_folder import FOLDER
 from fedops.scalize.discovery.choices import Choice, Option
 from fedops.scalize.discovery.differences import Difference
 from fedops.scalize.discovery.observed.proposal import ScriptProposal
-from fedops.scalize.discovery.scaffold import FOLDER, Plan
+from fedops.scalize.discovery.scaffold import Plan
 from fedops.scalize.observing.records import Note, Seen
 
 
