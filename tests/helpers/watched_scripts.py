@@ -15,6 +15,7 @@ from fedops.scalize.observing.records import Job, Seen
 from fedops.scalize.observing.running import INJECTED
 from fedops.storage import tensors
 
+_WARM = Path(__file__).with_name("warm_parent.py")
 #: What most of the scripts begin with: a model, its data and the loop's parts.
 BEGIN = """
 import torch
@@ -55,7 +56,7 @@ class Warm:
         self.folder = folder
         self._number = 0
         self._process = subprocess.Popen(
-            [sys.executable, str(INJECTED / "fedops_watch" / "warm.py"), *modules],
+            [sys.executable, str(_WARM), str(INJECTED), *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

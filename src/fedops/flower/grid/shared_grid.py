@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from typing import TypeVar
 
-from flwr.app import Message, RecordDict
+from flwr.app import Message
 from flwr.serverapp import Grid
 
 from fedops.core.errors import AttemptSuperseded, FedOpsError, Unavailable
 from fedops.engine.link.exit_reasons import RunFailed, StopRequested
-from fedops.flower.codec.compat import Run, RunNotRunning
+from fedops.flower.codec.compat import RunNotRunning
+from fedops.flower.grid.run_grid import RunGrid
 
 T = TypeVar("T")
 #: What ends the attempt, whichever thread of the app meets it.
@@ -39,23 +40,17 @@ class _Asked:
     done: threading.Event = field(default_factory=threading.Event)
 
 
-class SharedGrid(Grid):
+class SharedGrid(RunGrid):
     """Passes everything on to ``grid``. ``ended`` is set with the ``reason`` that the run is not to go on."""
 
     def __init__(self, grid: Grid) -> None:
+        super().__init__(grid.run.run_id)
         self._grid = grid
         self._turn = threading.Lock()
         self._queue: SimpleQueue[_Asked] = SimpleQueue()
         self._known: list[int] = []
         self.ended = threading.Event()
         self.reason: Exception | None = None
-
-    @property
-    def run(self) -> Run:
-        return self._grid.run
-
-    def set_run(self, run: Run) -> None:
-        """The grid below knows its run."""
 
     def get_node_ids(self) -> list[int]:
         """The nodes that are ready; while messages are on their way, those that were last.
@@ -74,16 +69,6 @@ class SharedGrid(Grid):
 
     def _ready(self) -> list[int]:
         return list(self._grid.get_node_ids())
-
-    def create_message(
-        self,
-        content: RecordDict,
-        message_type: str,
-        dst_node_id: int,
-        group_id: str,
-        ttl: float | None = None,
-    ) -> Message:
-        return self._grid.create_message(content, message_type, dst_node_id, group_id, ttl)
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         given = list(messages)
@@ -124,7 +109,7 @@ class SharedGrid(Grid):
             replies = self._noting(
                 lambda: list(self._grid.send_and_receive(messages, timeout=timeout))
             )
-        except Exception as error:
+        except Exception as error:  # whatever it is, each of those who wait raises it
             for asked in together:
                 asked.error = error
         else:

@@ -179,7 +179,7 @@ class Trial:
         except TooFewNodes as error:
             self.waited_for_more = error
             raise
-        except Exception as error:
+        except Exception as error:  # the app runs here, and may raise anything
             if not grid.failures:
                 raise
             raise Invalid(grid.failures[0]) from error  # what it made of that is of less use

@@ -48,7 +48,8 @@ def counted_examples() -> Iterator[Counted]:
     counted = Counted()
     kind: Any = dataloader._BaseDataLoaderIter
     fetch: Any = kind.__next__
-    backward: Any = torch.Tensor.backward
+    tensor: Any = torch.Tensor
+    backward: Any = tensor.backward
 
     @functools.wraps(fetch)
     def counting(self: Any) -> Any:
@@ -61,11 +62,11 @@ def counted_examples() -> Iterator[Counted]:
         counted.trained()
         return backward(self, *args, **kwargs)
 
-    kind.__next__, torch.Tensor.backward = counting, after  # type: ignore[method-assign]
+    kind.__next__, tensor.backward = counting, after
     try:
         yield counted
     finally:
-        kind.__next__, torch.Tensor.backward = fetch, backward  # type: ignore[method-assign]
+        kind.__next__, tensor.backward = fetch, backward
 
 
 def _size(batch: Any) -> int:

@@ -95,13 +95,13 @@ def evaluate_lightning(
 
 
 def _step(
-    model: nn.Module, batch: Any, index: int, optimizer: torch.optim.Optimizer, logged: _Logged
+    model: Any, batch: Any, index: int, optimizer: torch.optim.Optimizer, logged: _Logged
 ) -> None:
     """One batch, as Lightning's automatic optimization does it."""
     logged.size = _size(batch)
 
-    def closure() -> torch.Tensor | None:
-        value = model.training_step(batch, index)  # type: ignore[operator]
+    def closure() -> Any:
+        value = model.training_step(batch, index)
         loss = value["loss"] if isinstance(value, Mapping) else value
         optimizer.zero_grad()
         if loss is not None:  # None: the module passes this batch over
@@ -109,7 +109,7 @@ def _step(
             logged.loss(value)
         return None if loss is None else loss.detach()
 
-    optimizer.step(closure)  # type: ignore[arg-type]
+    optimizer.step(closure)
 
 
 def _require_what_is_done(model: nn.Module) -> None:
@@ -133,9 +133,9 @@ class _Scheduled:
     calls: list[str] = field(default_factory=list)
 
 
-def _configured(model: nn.Module) -> tuple[torch.optim.Optimizer, list[_Scheduled]]:
+def _configured(model: Any) -> tuple[torch.optim.Optimizer, list[_Scheduled]]:
     """One optimizer and its schedulers, in any form that ``configure_optimizers`` may give them."""
-    given = model.configure_optimizers()  # type: ignore[operator]
+    given = model.configure_optimizers()
     optimizers, schedulers = given, []
     if isinstance(given, Mapping):
         optimizers = given.get("optimizer")

@@ -121,7 +121,7 @@ def _run(program: str, values: Mapping[str, Any]) -> stand_ins.Registrations:
             except SystemExit as error:
                 if error.code:
                     raise Invalid(f"{file.name} ended with {error.code!r}") from error
-            except Exception as error:
+            except Exception as error:  # the project runs here, and may raise anything
                 raise Invalid(f"{file.name}: {import_advice(error, [file.parent])}") from error
     return taken
 

@@ -58,17 +58,18 @@ def _stand_in_for_ipython() -> None:
     """Where IPython is not installed, ``from IPython.display import display`` works all the same."""
     if importlib.util.find_spec("IPython") is not None:
         return
-    top, shown = types.ModuleType("IPython"), types.ModuleType("IPython.display")
+    top: Any = types.ModuleType("IPython")
+    shown: Any = types.ModuleType("IPython.display")
     for name, module in (("IPython", top), ("IPython.display", shown)):
         module.__spec__ = importlib.machinery.ModuleSpec(name, None)
         sys.modules[name] = module
     for name in ("HTML", "Image", "Markdown", "Latex", "SVG", "Audio", "Video", "IFrame", "Code"):
         setattr(shown, name, _Shown)
-    shown.display = top.display = _display  # type: ignore[attr-defined]
-    shown.clear_output = _nothing  # type: ignore[attr-defined]
-    shown.set_matplotlib_formats = _nothing  # type: ignore[attr-defined]
-    top.get_ipython = _Shell  # type: ignore[attr-defined]
-    top.display = shown  # type: ignore[attr-defined]
+    shown.display = top.display = _display
+    shown.clear_output = _nothing
+    shown.set_matplotlib_formats = _nothing
+    top.get_ipython = _Shell
+    top.display = shown
 
 
 def _module(folder: str) -> types.ModuleType:

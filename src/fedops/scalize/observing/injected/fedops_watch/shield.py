@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from typing import Any, Callable, TypeVar
+from typing import Any, Callable, TypeVar, cast
 
 F = TypeVar("F", bound=Callable[..., Any])
 #: What went wrong in our own hooks, and where; told at the end.
@@ -17,11 +17,11 @@ def shielded(hook: F) -> F:
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return hook(*args, **kwargs)
-        except Exception as error:
+        except Exception as error:  # a fault of ours, whatever it is, is not the user's
             record(hook.__qualname__, error)
             return None
 
-    return call  # type: ignore[return-value]
+    return cast(F, call)
 
 
 def record(where: str, error: BaseException) -> None:

@@ -1,8 +1,8 @@
 """A process that has imported the frameworks and forks a child for each watched script.
 
-``python warm.py MODULE...``: imports the modules, prints "ready", then reads one JSON object a line:
+``python warm_parent.py HOOKS MODULE...``: imports the modules, prints "ready", then reads an object a line:
 ``{"job": FILE, "argv": [SCRIPT, ...], "cwd": FOLDER, "env": {...}, "output": FILE}``, and answers each with
-a line that is the child's exit status. No module of the project is imported here; Linux and macOS only.
+a line that is the child's exit status. ``HOOKS``: the folder of the hooks.
 """
 
 from __future__ import annotations
@@ -18,9 +18,8 @@ from typing import Any
 
 
 def main() -> None:
-    sys.path[:] = [place for place in sys.path if os.path.abspath(place) != _own_folder()]
-    sys.path.insert(0, os.path.dirname(_own_folder()))
-    for name in sys.argv[1:]:
+    sys.path[0] = sys.argv[1]
+    for name in sys.argv[2:]:
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # children look through what the script made, not through the frameworks
@@ -31,18 +30,11 @@ def main() -> None:
 
 def _status_of(asked: str) -> int:
     """The exit status of a child that was the script that is asked for."""
-    if sys.platform == "win32":
-        raise SystemExit("no process can be forked here")
-    else:
-        child = os.fork()
-        if child == 0:
-            _be_the_script(json.loads(asked))
-        _, status = os.waitpid(child, 0)
-        return os.WEXITSTATUS(status) if os.WIFEXITED(status) else 128 + os.WTERMSIG(status)
-
-
-def _own_folder() -> str:
-    return os.path.dirname(os.path.abspath(__file__))
+    child = os.fork()
+    if child == 0:
+        _be_the_script(json.loads(asked))
+    _, status = os.waitpid(child, 0)
+    return os.waitstatus_to_exitcode(status)
 
 
 def _say(text: str) -> None:
