@@ -1,6 +1,6 @@
 """The reference says what the code does, and links lead somewhere."""
 
-import importlib.util
+import importlib
 import itertools
 import re
 from pathlib import Path
@@ -15,16 +15,14 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
 @pytest.fixture(scope="module")
 def generate() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("generate", REFERENCE / "generate.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(REFERENCE)
+        return importlib.import_module("generate")
 
 
 @pytest.mark.parametrize(
-    "name", ["cli.md", "config.md", "settings.md", "api.md", "permissions.md", "export.md"]
+    "name",
+    ["cli.md", "config.md", "settings.md", "api.md", "permissions.md", "export.md", "answers.md"],
 )
 def test_the_page_is_what_the_code_gives(generate: ModuleType, name: str) -> None:
     assert (REFERENCE / name).read_text() == generate.page(name), "write it anew: make docs"
