@@ -165,10 +165,6 @@ class Collection:
         """Something to say of its part in the round."""
         self._clients[device].notes.append(text)
 
-    def note_gone(self, device: str, why: str) -> None:
-        """It is not there now; it may come in time."""
-        self._clients[device].gone = (time.monotonic(), why)
-
     def leave_out(self, device: str, invitation: Invitation, why: str) -> None:
         """It was chosen, and cannot be asked now: its owner's conditions are not met, or it is away."""
         self.note({device: invitation}, {})

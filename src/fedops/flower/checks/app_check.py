@@ -1,11 +1,6 @@
-"""The examination behind ``fedops check``, and what only a run would find: its strategy, its explanations.
-
-``python -m fedops.flower.checks.app_check APP_DIR ANSWER_FILE``
-"""
+"""What only a run would find of an app, for ``fedops check``: its strategy, its explanations, its bundle."""
 
 from __future__ import annotations
-
-import sys
 
 from fedops.algorithms.selection.registry import make_selector
 from fedops.engine.scoring.scoring_plan import require_contribution
@@ -13,7 +8,7 @@ from fedops.flower.app_package import build_bundle
 from fedops.flower.strategies.strategy_check import require_suitable
 from fedops.flower.strategies.strategy_factory import make_strategy
 from fedops.scalize.adapter.protocol import ModelAdapter
-from fedops.scalize.check.check_process import Further, main
+from fedops.scalize.check.check_process import Further
 from fedops.scalize.flow.datasets import DataSplit
 from fedops.scalize.flow.project import Project
 from fedops.trainer.explanations import explainer_for
@@ -43,7 +38,3 @@ class BeforeATask(InARun):
         """Make the bundle that would be sent, by Flower's own rules, such as the one for names."""
         build_bundle(project.app_dir)
         super().look_at(project)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], BeforeATask())

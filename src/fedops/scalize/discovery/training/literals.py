@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -278,8 +278,3 @@ def _unread(place: _Place, name: str, given: ast.expr, key: str) -> Finding:
 def _short(node: ast.AST) -> str:
     text = " ".join(ast.unparse(node).split())
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def loops_of(scopes: Scopes) -> Iterator[Scope]:
-    """The scopes in which something is trained."""
-    return (scope for scope in scopes if any(training_in(scope)))
