@@ -19,6 +19,7 @@ from fedops.config.schema import Config, Xai
 from fedops.core.errors import FedOpsError, Invalid
 from fedops.scalize.adapter.protocol import ModelAdapter
 from fedops.scalize.flow.datasets import DataSplit
+from fedops.scalize.flow.script_flow import NOT_EXPLAINED
 from fedops.trainer.device_context import Reporter, RoundMoment
 
 if TYPE_CHECKING:
@@ -31,10 +32,6 @@ logger = logging.getLogger("fedops.explain")
 
 #: Of a picture that leaves the device: what a record may hold, less what base64 adds.
 PICTURE_BYTES = 180_000
-OF_A_COMMAND = (
-    "a model that the app's own command trains cannot be explained: it lives in the"
-    " command's process"
-)
 _WITHOUT = " (or do without explanations: xai.enabled = false)"
 
 
@@ -65,7 +62,7 @@ def explainer_for(
     from fedops.explain.service.start import open_explainer
 
     if config.script is not None:
-        raise Invalid(f"[xai] {OF_A_COMMAND}{_WITHOUT}")
+        raise Invalid(f"[xai] {NOT_EXPLAINED}{_WITHOUT}")
     try:
         return open_explainer(
             config.xai,

@@ -18,8 +18,8 @@ from fedops.core.errors import Invalid
 from fedops.core.suggestions import comma_list
 from fedops.scalize.adapter.protocol import ModelAdapter
 from fedops.scalize.flow.project import Project
+from fedops.scalize.flow.script_flow import NOT_EXPLAINED
 from fedops.storage import tensors
-from fedops.trainer.explanations import OF_A_COMMAND
 
 app = options.single()
 
@@ -80,7 +80,7 @@ def _explained(
 
     config = project.config
     if config.script is not None:
-        raise Invalid(OF_A_COMMAND)
+        raise Invalid(NOT_EXPLAINED)
     adapter = project.make_adapter(config.random_seed)
     notes = _load(adapter, weights)
     data = project.load_data()

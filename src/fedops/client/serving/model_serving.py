@@ -174,9 +174,7 @@ class ModelServing:
                 pause = self._pace.look
             except Over:
                 continue
-            except (
-                Exception
-            ) as error:  # this thread is the only one: whatever it was is tried again
+            except Exception as error:  # this thread is the only one, and has to go on
                 pause = self._failed(error)
             self._await_news(goal, pause)
 

@@ -25,9 +25,8 @@ OWN_CLIENT_APP = (
     "the first rounds will show how long they take"
 )
 OWN_COMMAND = (
-    "the app is trained by a command of its own, of whose data no chunk can be taken: a script's"
-    " training is timed"
-    " in its rounds"
+    "the app is trained by a command of its own, of whose data no chunk can be taken: a script's training is"
+    " timed in its rounds"
 )
 
 

@@ -11,6 +11,7 @@ from fedops.scalize.adapter.protocol import ModelAdapter
 from fedops.scalize.check.check_process import Further
 from fedops.scalize.flow.datasets import DataSplit
 from fedops.scalize.flow.project import Project
+from fedops.scalize.flow.script_flow import refuse_unused
 from fedops.trainer.explanations import explainer_for
 
 
@@ -25,6 +26,7 @@ class InARun(Further):
         make_selector(chosen.selector, chosen.options)
         require_contribution(project.config.server.contribution)
         require_suitable(made, project.config)
+        refuse_unused(project.config)
 
     def look_at_built(self, project: Project, adapter: ModelAdapter, split: DataSplit) -> None:
         """Open what ``[xai]`` asks for, and write nothing."""

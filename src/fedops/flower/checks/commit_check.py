@@ -54,10 +54,7 @@ class DataIfAny(Project):
     def load_data(self) -> DataSplit:
         try:
             return super().load_data()
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # an app's code may raise anything, or end the process
+        except (Exception, SystemExit) as error:  # an app may raise anything, or end the process
             raise NoData(str(error)) from error
 
 
@@ -84,10 +81,7 @@ class CommitExamination(Examination):
         """The report: ``problems`` that are certain, and ``notes`` on what could not be told."""
         try:
             self._examine()
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # an app's code may raise anything, or end the process
+        except (Exception, SystemExit) as error:  # an app may raise anything, or end the process
             self._judge(error)
         self.report["ok"] = not self.report["problems"]
         self._keep(self.report)

@@ -119,10 +119,7 @@ class NodesInProcess(RunGrid):
             return reply
         except FedOpsError as error:
             why = error.message
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # an app's code may raise anything, or end the process
+        except (Exception, SystemExit) as error:  # an app may raise anything, or end the process
             traceback.print_exception(error)
             why = f"{type(error).__name__}: {error}"
         self.failures.append(f"client-{node - 1}: {why[:_REASON]}")

@@ -56,10 +56,7 @@ class Trial:
             self._run()
         except FedOpsError as error:
             self.report.problems.append(error.message)
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # an app's code may raise anything, or end the process
+        except (Exception, SystemExit) as error:  # an app may raise anything, or end the process
             words = import_advice(error, [self._app_dir, self._app_dir.parent])
             self.report.problems.append(f"the simulation failed: {words}")
         self.report.seconds = round(time.monotonic() - begun, 2)

@@ -28,9 +28,8 @@ _WORKS = (
     "--format onnx takes PyTorch, Transformers, scikit-learn, and Keras with KERAS_BACKEND=torch"
 )
 _OF_A_COMMAND = (
-    "the model of an app that is trained by its own command cannot be exported here: only the"
-    " command makes it;"
-    " load the version into it with safetensors.torch.load_model and export it in the script's own way"
+    "the model of an app that is trained by its own command cannot be exported here: only the command makes"
+    " it; load the version into it with safetensors.torch.load_model and export it in the script's own way"
 )
 
 
@@ -52,10 +51,7 @@ class Export:
             self.report.path, self.report.ok = str(out), True
         except FedOpsError as error:
             self.report.problems.append(error.message)
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # an app's code may raise anything, or end the process
+        except (Exception, SystemExit) as error:  # an app may raise anything, or end the process
             folder = Path(self._asked.app_dir)
             self.report.problems.append(
                 f"the export failed: {import_advice(error, [folder, folder.parent])}"

@@ -36,9 +36,7 @@ class OnnxFile:
         """Its outputs for these inputs. ``Invalid``: it does not run."""
         try:
             return [np.asarray(one) for one in self._model.run(None, dict(inputs))]
-        except (
-            Exception
-        ) as error:  # onnxruntime and onnx raise classes of their own, of no common base
+        except Exception as error:  # both raise classes of their own, of no common base
             raise Invalid(f"the exported file does not run: {error}") from None
 
 

@@ -18,6 +18,9 @@ from fedops.scalize.script.round_folder import outputs
 from fedops.scalize.script.script_adapter import ScriptAdapter, ScriptOptions
 from fedops.scalize.script.script_run import ScriptRunner, Watch
 
+NOT_EXPLAINED = (
+    "a model that an app's own command trains cannot be explained: it is in the command's process"
+)
 #: Settings that a command has of its own, and their defaults, which say nothing.
 _OF_THE_COMMAND = ("num_epochs", "batch_size", "learning_rate", "optimizer", "loss")
 
@@ -103,10 +106,7 @@ def refuse_unused(config: Config) -> None:
                 " app's config instead"
             )
     if config.script and config.xai.enabled:
-        raise Invalid(
-            "[xai] a model that the app's own command trains cannot be explained, since it lives in the"
-            " command's process: set xai.enabled = false"
-        )
+        raise Invalid(f"[xai] {NOT_EXPLAINED}: set xai.enabled = false")
 
 
 def _script(config: Config) -> Script:

@@ -101,9 +101,8 @@ class Observation:
         path = self.folder / INITIAL
         if not path.is_file():
             raise Invalid(
-                f"there is no {path}, the model that the first round begins with: 'fedops init'"
-                " wrote it, and it"
-                " belongs into the app's folder (and its Git repository)"
+                f"there is no {path}, the model that the first round begins with: 'fedops init' wrote it, and"
+                " it belongs into the app's folder (and its Git repository)"
             )
         return matching(self.tensors(), self._renamed(load(path)), str(path))
 
@@ -129,9 +128,8 @@ def matching(wanted: list[TensorInfo], found: Tensors, where: str) -> Tensors:
         if (array.shape, array.dtype) != (info.shape, np.dtype(info.dtype)):
             raise Invalid(
                 f"the tensor '{info.name}' in {where} is {array.dtype.name}{list(array.shape)}, and was"
-                f" {info.dtype}{list(info.shape)} when the script was observed: it makes another"
-                " model here (does"
-                " the model's size depend on the data?)"
+                f" {info.dtype}{list(info.shape)} when the script was observed: it makes another model here"
+                " (does the model's size depend on the data?)"
             )
     return {info.name: found[info.name] for info in wanted}
 

@@ -10,6 +10,7 @@ from script_apps import write_app
 
 from fedops.core.errors import Invalid
 from fedops.flower.app_package import build_bundle
+from fedops.flower.checks.app_check import BeforeATask
 from fedops.flower.checks.config_check import problem_of
 from fedops.scalize.flow.project import Project
 from fedops.scalize.observing.records import Seen, SeenModel, SeenTensor
@@ -65,6 +66,10 @@ def test_settings_that_the_command_would_not_heed_are_refused(app: Path) -> None
     assert "batch_size does nothing for an app that is trained by its own command" in (wrong or "")
     wrong = problem_of(app, {**plain, "xai": {"enabled": True}}, only_strategy=False)
     assert "cannot be explained" in (wrong or "")
+    check = BeforeATask()
+    check.look_at(Project.open(app))
+    with pytest.raises(Invalid, match="batch_size does nothing"):
+        check.look_at(Project.open(app, ["batch_size=64"]))
 
 
 def test_a_bundle_without_its_initial_model_is_refused(app: Path) -> None:

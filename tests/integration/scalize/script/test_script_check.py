@@ -4,7 +4,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from helpers.script_apps import WITH_MAIN, make_app, write_project
+from script_apps import WITH_MAIN, make_app, write_project
 
 from fedops.scalize.check.project_check import check_project
 from fedops.scalize.check.untouched import state_below

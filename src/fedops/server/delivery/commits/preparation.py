@@ -138,9 +138,7 @@ class CommitPreparation:
             raise
         except FedOpsError as error:
             self._later(work, error.message)
-        except (
-            Exception
-        ):  # a mistake of ours with this commit must not keep the others from their turn
+        except Exception:  # a mistake of ours with one commit must not cost the others their turn
             logger.exception("commit %s of task %s", work.commit, work.task)
             self._later(work, "the server could not check it; its log says why")
 

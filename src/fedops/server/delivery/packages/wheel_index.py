@@ -161,9 +161,7 @@ class WheelIndex:
                 self._known[platform] = found
         except FedOpsError as raised:
             error = raised
-        except (
-            Exception
-        ) as raised:  # nobody asks for this thread's end: those who wait are to be told
+        except Exception as raised:  # nobody sees how a thread ends: those who wait are told
             logger.exception("the packages for %s cannot be prepared", platform)
             error = Unavailable(f"the packages for {platform} cannot be prepared: {raised}")
         going.error, going.failed_at = error, self._monotonic() if error else 0.0
