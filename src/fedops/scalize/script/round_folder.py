@@ -10,7 +10,6 @@ import contextlib
 import os
 import shutil
 import stat
-import sys
 import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
@@ -18,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
+
+from fedops.platforms.files import is_ours
 
 #: A file up to this size is copied, as long as all copies together stay below the next. Bytes.
 COPIED_BYTES, ALL_COPIED_BYTES = 1 << 20, 64 << 20
@@ -70,14 +71,9 @@ def _sweep() -> None:
     for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
         owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
         with contextlib.suppress(OSError):
-            if owner.isdigit() and not psutil.pid_exists(int(owner)) and _is_mine(folder):
+            mine = stat.S_ISDIR(folder.lstat().st_mode) and is_ours(folder)
+            if owner.isdigit() and not psutil.pid_exists(int(owner)) and mine:
                 _remove(folder)
-
-
-def _is_mine(folder: Path) -> bool:
-    found = folder.lstat()
-    mine = sys.platform == "win32" or found.st_uid == os.getuid()
-    return stat.S_ISDIR(found.st_mode) and mine
 
 
 def outputs(project: Path, written: Collection[str], read: Collection[str]) -> list[Path]:
