@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fedops.scalize.discovery.candidates import Candidate, folded
-from fedops.scalize.discovery.source.definitions import Function, Parameter
+from fedops.scalize.discovery.source.definitions import Call, Function, Parameter
 from fedops.scalize.discovery.source.survey import Survey
 from fedops.scalize.flow.step_arguments import OFFERS
 
@@ -61,7 +61,7 @@ def further_arguments(chosen: Candidate, seen: Survey) -> dict[str, Any]:
     """What the project passes by ``**kwargs``."""
     named = {parameter.name for parameter in chosen.parameters}
     given = {
-        name: seen.value_of(node)
+        name: seen.value_of(node, call)
         for call in seen.calls_of(chosen.target)
         for name, node in call.kwargs.items()
         if name not in named
@@ -75,6 +75,8 @@ def _own_settings(parameter: Parameter, key: str, chosen: Candidate, seen: Surve
         return passed
     if key == "config" and (loaded := _loaded(parameter, chosen, seen)):
         return loaded
+    if (held := _held(parameter, key, chosen, seen)) is not None:
+        return held
     cls = next((c for c in seen.classes if c.target == parameter.annotation), None)
     if cls is not None and cls.needs_nothing and key in ("", "config", "dataset"):
         return {"_target_": cls.target}
@@ -86,7 +88,7 @@ def _own_settings(parameter: Parameter, key: str, chosen: Candidate, seen: Surve
 
 def _loaded(parameter: Parameter, chosen: Candidate, seen: Survey) -> dict[str, Any] | None:
     """The call of a function of the project that makes what the project passes: ``load_config()``."""
-    for given in _given(parameter, chosen, seen):
+    for _, given in _given(parameter, chosen, seen):
         made = seen.made.get(given.id, "") if isinstance(given, ast.Name) else ""
         function = next((f for f in seen.functions if f.target == made), None)
         if function is None:
@@ -111,15 +113,26 @@ def _value(step: str, parameter: Parameter, chosen: Candidate | None, seen: Surv
 
 def _passed(parameter: Parameter, chosen: Candidate, seen: Survey) -> Any:
     """The plain value that the project's own calls pass for this parameter."""
-    values = (seen.value_of(given) for given in _given(parameter, chosen, seen))
+    values = (seen.value_of(given, call) for call, given in _given(parameter, chosen, seen))
     return next((value for value in values if value is not None), None)
 
 
-def _given(parameter: Parameter, chosen: Candidate, seen: Survey) -> Iterator[ast.expr]:
-    """What the project's own calls pass for this parameter."""
+def _held(parameter: Parameter, key: str, chosen: Candidate, seen: Survey) -> dict[str, Any] | None:
+    """The object of settings, or a part of it, that the project's own calls pass: ``cfg``, ``cfg.model``."""
+    passed = [given for _, given in _given(parameter, chosen, seen)]
+    held = (seen.own.held(given) for given in passed)
+    found = next((table for table in held if table is not None), None)
+    only = seen.own.the_only() if key == "config" and not passed and not seen.options else None
+    return only if found is None else found
+
+
+def _given(
+    parameter: Parameter, chosen: Candidate, seen: Survey
+) -> Iterator[tuple[Call, ast.expr]]:
+    """What the project's own calls pass for this parameter, and in which call."""
     index = [p.name for p in chosen.parameters].index(parameter.name)
     for call in seen.calls_of(chosen.target):
         given = call.kwargs.get(parameter.name)
         given = call.args[index] if given is None and index < len(call.args) else given
         if given is not None:
-            yield given
+            yield call, given

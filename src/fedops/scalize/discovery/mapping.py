@@ -115,10 +115,23 @@ def _one_epoch(settings: Any, seen: Survey) -> Any:
     """The project's own settings for the train step, with one epoch a round."""
     if not isinstance(settings, dict):
         return settings
+    said = seen.own.content_of(settings)
     given = {n: 1 if folded(n) in _EPOCHS and _is_count(v) else v for n, v in settings.items()}
+    given |= _epochs_in(said)
     cls = next((c for c in seen.classes if c.target == settings.get("_target_")), None)
     named = (p for p in (cls.parameters if cls else ()) if folded(p.name) in _EPOCHS)
     return given | {p.name: 1 for p in named if _is_count(p.default)}
+
+
+def _epochs_in(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The numbers of epochs among settings, however deep, as what is to take their place."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        if folded(str(name)) in _EPOCHS and _is_count(value):
+            found[name] = 1
+        elif isinstance(value, Mapping) and (inner := _epochs_in(value)):
+            found[name] = inner
+    return found
 
 
 def _is_count(value: Any) -> bool:

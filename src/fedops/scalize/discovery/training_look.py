@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fedops.core.plain_values import leaves
 from fedops.scalize.discovery.candidate_arguments import offered
 from fedops.scalize.discovery.candidates import Choice, folded
 from fedops.scalize.discovery.differences import Difference
@@ -110,8 +111,8 @@ def _setting(
 def _asks_for_epochs(train: Choice) -> bool:
     """Whether the number of epochs has a say in the train step, also by way of its own settings."""
     names = next(offer.names for offer in OFFERS["train"] if offer.key == "epochs")
-    tables = [value for value in train.arguments.values() if isinstance(value, dict)]
-    own = any(folded(name) in names for table in tables for name in table)
+    tables = {n: value for n, value in train.arguments.items() if isinstance(value, dict)}
+    own = any(folded(path.split(".")[-1]) in names for path, _ in leaves(tables))
     return own or bool(train.takes & {"epochs", "epoch", "optimizer", "context", "config"})
 
 
@@ -147,13 +148,16 @@ def _passed(key: str, seen: Survey, steps: Mapping[str, Choice]) -> Iterator[tup
             for call in seen.calls_of(steps[step].target):
                 given = call.kwargs.get(parameter.name)
                 given = call.args[index] if given is None and index < len(call.args) else given
-                value = None if given is None else seen.value_of(given)
+                value = None if given is None else seen.value_of(given, call)
                 if value is not None:
                     yield value, f"what the project passes to {steps[step].target}"
 
 
 def _sources(seen: Survey, steps: Mapping[str, Choice]) -> Iterator[tuple[Mapping[str, Any], str]]:
     yield seen.options, "the command line's default"
+    yield seen.click_options, "the command line's default"
+    for setting in seen.own.values:
+        yield {setting.path[-1]: setting.value}, f"a value of {setting.where}"
     yield seen.constants, "a constant"
     for name, values in seen.constants.items():
         if isinstance(values, dict):

@@ -99,7 +99,8 @@ class StepCall:
             return ""
         return (
             f". (Its parameter '{name}' got the config of FedOps; one of your own is a table "
-            f'[{self.kind}.{name}], e.g. with _target_ = "omegaconf.OmegaConf.load" and file_ = "FILE.yaml")'
+            f'[{self.kind}.{name}], e.g. with _target_ = "fedops.config.settings_files.as_dict" and '
+            'file_ = "FILE.yaml")'
         )
 
     @property

@@ -16,10 +16,14 @@ _SKIPPED = {
     "federated",
     "env",
     "venv",
+    "site-packages",
+    "notebooks",
+    "outputs",
+    "wandb",
+    "lightning_logs",
+    "__pycache__",
 }
-
-
-_LIMIT = 2_000  #: files; a project with more is probably not one
+LIMIT = 2_000  #: files; a project with more is probably not one
 
 
 def import_root(project: Path) -> Path:

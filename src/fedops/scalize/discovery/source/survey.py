@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,18 @@ from fedops.scalize.discovery.source.definitions import (
     plain_value,
 )
 from fedops.scalize.discovery.source.files_read import Source, follow_stars
+from fedops.scalize.discovery.source.options import (
+    argparse_option,
+    click_options,
+    local_values,
+)
+from fedops.scalize.discovery.source.own_settings import OwnSettings, chain, part_of, settings_of
 from fedops.scalize.discovery.source.source_files import (
-    _LIMIT,
-    _SKIPPED,
+    LIMIT,
     import_root,
     module_name,
     python_files,
 )
-
-_SKIPPED |= {"site-packages", "notebooks", "outputs", "wandb", "lightning_logs", "__pycache__"}
 
 
 @dataclass
@@ -41,6 +43,10 @@ class Survey:
     classes: list[Class] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
     options: dict[str, Any] = field(default_factory=dict)  #: argparse: name -> default
+    click_options: dict[str, Any] = field(default_factory=dict)  #: click and typer: name -> default
+    own: OwnSettings = field(default_factory=OwnSettings)  #: settings beside the code
+    #: (module, function) -> what it gives its names, once, and its parameters' defaults.
+    local_values: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     constants: dict[str, Any] = field(default_factory=dict)  #: NAME = plain value, top of a module
     fields: dict[str, Any] = field(default_factory=dict)  #: defaults of annotated class fields
     exported: dict[str, str] = field(default_factory=dict)  #: name in a package -> where it is from
@@ -79,31 +85,43 @@ class Survey:
             self._indexed = len(self.calls)
         return self._by_target.get(target, [])
 
-    def value_of(self, node: ast.expr) -> Any:
-        """The plain value of an expression: written out, a constant, or an option (``args.lr``)."""
+    def value_of(self, node: ast.expr, call: Call | None = None) -> Any:
+        """The plain value of an expression: written out, a constant, an option, a setting of a file.
+
+        ``call``: where it stands, for the names that its function gives a value.
+        """
         if (value := plain_value(node)) is not None:
             return value
-        if isinstance(node, ast.Name):
-            return self.constants.get(node.id)
-        return self.named_value(node.attr) if isinstance(node, ast.Attribute) else None
+        name, path = chain(node)
+        if not path:
+            local = self.local_values.get((call.module, call.scope), {}) if call else {}
+            known = (local, self.constants, self.click_options)
+            return next((values[name] for values in known if name in values), None)
+        if (value := part_of(self.constants.get(name), path)) is not None:
+            return value
+        if (value := self.own.said_in(node)) is not None:
+            return value
+        return self.named_value(path[-1]) if isinstance(node, ast.Attribute) else None
 
     def named_value(self, name: str) -> Any:
-        """What the project uses for a setting of this name: an option, a constant, a field."""
-        for known in (self.options, self.constants, self.fields):
+        """What the project uses for a setting of this name: an option, a constant, a field, of a file."""
+        for known in (self.options, self.click_options, self.constants, self.fields):
             for spelling in (name, name.upper()):
                 if known.get(spelling) is not None:
                     return known[spelling]
-        return None
+        return self.own.value((name,))
 
 
 def analyse_project(project: Path) -> Survey:
     """Look at every Python file under ``project``."""
     root = import_root(project)
     seen = Survey(project=project, root=root)
-    files = [read for file in python_files(project)[:_LIMIT] if (read := _read(seen, file))]
+    files = [read for file in python_files(project)[:LIMIT] if (read := _read(seen, file))]
     follow_stars([source.names for source in seen.sources])
     for source, file in files:
         _look_at(seen, source, file)
+    seen.own = settings_of(project, seen.sources, seen.settings_files, seen.value_of)
+    seen.settings_files |= seen.own.files
     _follow_reexports(seen)
     return seen
 
@@ -152,6 +170,8 @@ def _collect_definitions(seen: Survey, tree: ast.Module, names: Names, file: Pat
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
             seen.functions.append(function_of(node, names, file))
+            seen.local_values[names.module, node.name] = local_values(node)
+            seen.click_options |= click_options(node, names)
         elif isinstance(node, ast.ClassDef):
             seen.classes.append(class_of(node, names, file))
             seen.fields |= plain_fields(node)
@@ -170,18 +190,7 @@ def _collect_calls(seen: Survey, tree: ast.Module, names: Names) -> None:
                 target = names.dotted(node.func)
                 seen.calls.append(Call(target, tuple(node.args), kwargs, scope, names.module))
                 if target.endswith(".add_argument"):
-                    seen.options |= _option(node.args, kwargs)
-
-
-def _option(args: list[ast.expr], kwargs: Mapping[str, ast.expr]) -> dict[str, Any]:
-    flags = [a.value for a in args if isinstance(a, ast.Constant) and isinstance(a.value, str)]
-    if not flags:
-        return {}
-    long = next((flag for flag in flags if flag.startswith("--")), flags[0])
-    name = plain_value(kwargs.get("dest")) or long.lstrip("-").replace("-", "_")
-    if plain_value(kwargs.get("action")) in {"store_true", "store_false"}:
-        return {name: plain_value(kwargs.get("action")) == "store_false"}
-    return {name: plain_value(kwargs.get("default"))}
+                    seen.options |= argparse_option(node.args, kwargs)
 
 
 def _collect_values(seen: Survey, tree: ast.Module, module: str) -> None:

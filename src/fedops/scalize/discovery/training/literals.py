@@ -217,10 +217,6 @@ class Reader:
         if isinstance(node, ast.Tuple | ast.List):
             items = [self.value(item, scope) for item in node.elts]
             return None if None in items else items
-        if isinstance(node, ast.Subscript) and isinstance(node.value, ast.Name):
-            table = self.seen.constants.get(node.value.id)
-            key = plain_value(node.slice)
-            return table.get(key) if isinstance(table, dict) and isinstance(key, str) else None
         return self.seen.value_of(node)
 
     def _differ(self, kind: str, text: str, where: str) -> None:
