@@ -29,6 +29,10 @@ from fedops.scalize.flow.step_arguments import OFFERS
 _MODULES = ("torch.nn.Module", "torch.nn.modules.module.Module")
 _KERAS = ("keras.Model", "keras.Sequential", "keras.models.Model", "keras.models.Sequential")
 _DATA_SETS = ("torch.utils.data.Dataset", "torch.utils.data.dataset.Dataset")
+_DATA_MODULES = tuple(
+    f"{package}.LightningDataModule"
+    for package in ("lightning", "lightning.pytorch", "pytorch_lightning", "lightning.pytorch.core")
+)
 _SPLITTERS = (
     "torch.utils.data.TensorDataset",
     "torch.utils.data.DataLoader",
@@ -326,9 +330,10 @@ def _data(seen: Survey) -> list[Candidate]:
 
 
 def _data_sets(seen: Survey) -> Iterable[Candidate]:
-    """The project's own data set classes: what there is where no function gives data."""
-    for cls in seen.subclasses(*_DATA_SETS):
-        score = -6 + bool(seen.calls_of(cls.target))
+    """The project's data modules, and its own data set classes where no function gives data."""
+    modules = {cls.target for cls in seen.subclasses(*_DATA_MODULES)}
+    for cls in seen.subclasses(*_DATA_SETS, *_DATA_MODULES):
+        score = (5 if cls.target in modules else -6) + bool(seen.calls_of(cls.target))
         why = f"a class derived from {next(iter(cls.bases), '')}"
         place = _place(cls, seen)
         yield Candidate(score, cls.target, cls.module, place, why, cls.parameters)

@@ -67,6 +67,22 @@ def is_pair(value: Any) -> bool:
     return bool(inputs) and all(is_array(part) and part.shape[0] == size for part in inputs)
 
 
+def told_by_names(value: Any, names: Sequence[str]) -> Any:
+    """Two arrays of one length that a step calls ``train, test``: not examples with their labels.
+
+    ``names``: of the variables that the step returns.
+    """
+    if not is_pair(value) or len(names) != 2:
+        return value
+    first, second = (set(name.lower().split("_")) for name in names)
+    if "train" in first and second & _HELD_OUT and not second & {"y", "labels", "targets"}:
+        return {"train": value[0], "validation": value[1]}
+    return value
+
+
+_HELD_OUT = {"test", "val", "valid", "validation", "eval", "dev"}
+
+
 def _inputs(x: Any) -> list[Any]:
     if isinstance(x, Mapping):
         return list(x.values())
@@ -86,9 +102,11 @@ def count(data: Any, label: str) -> int:
             return count(next(iter(data.values())), label)
         return len(data)
     except TypeError:
+        inner = f" over a {type(data.dataset).__name__}" if hasattr(data, "dataset") else ""
         raise Invalid(
-            f"{label} returned a {type(data).__name__} of unknown length; it must return something that "
-            "has a length, such as a DataLoader, a data set or arrays"
+            f"{label} returned a {type(data).__name__}{inner} of unknown length, and the number of examples "
+            "is a device's weight; give it a __len__ that says how many examples it has, or return a data "
+            "set or arrays"
         ) from None
 
 
@@ -124,6 +142,8 @@ def as_split(value: Any, dataset: str, validation_split: float, seed: int, label
     Raises:
         Invalid: it is nothing that can be trained on or evaluated, or there is no example in it.
     """
+    if _is_data_module(value):
+        value = _of_data_module(value, label)
     given = value if isinstance(value, DataSplit) else _parts(_with_arrays(value), label)
     held_out = given.validation if given.validation is not None else given.test
     if given.train is None and held_out is not None:
@@ -192,6 +212,34 @@ def _with_arrays(value: Any) -> Any:
         if plain and all(isinstance(v, str | int | float) for v in value)
         else value
     )
+
+
+def _is_data_module(value: Any) -> bool:
+    """A ``LightningDataModule``, whichever of its two packages it is from."""
+    return callable(getattr(value, "train_dataloader", None)) and callable(
+        getattr(value, "setup", None)
+    )
+
+
+def _of_data_module(module: Any, label: str) -> DataSplit:
+    """As Lightning's ``Trainer`` gets its loaders: ``prepare_data``, ``setup("fit")``, then each of them."""
+    module.prepare_data()
+    module.setup("fit")
+    parts = {}
+    for part in ("train", "val"):
+        method = getattr(type(module), f"{part}_dataloader", None)
+        own = method is not None and not method.__module__.startswith(_LIGHTNING)
+        found = getattr(module, f"{part}_dataloader")() if own else None
+        if isinstance(found, list | tuple) and len(found) != 1:
+            raise Invalid(
+                f"{label}: {part}_dataloader() gives {len(found)} loaders; FedOps trains and validates on "
+                "one: give that one in a function of your own"
+            )
+        parts[part] = found[0] if isinstance(found, list | tuple) else found
+    return DataSplit(parts["train"], parts["val"])
+
+
+_LIGHTNING = ("lightning.", "pytorch_lightning.")
 
 
 def _named_parts(value: Mapping[Any, Any]) -> DataSplit | None:

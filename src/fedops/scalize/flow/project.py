@@ -21,7 +21,7 @@ from fedops.scalize.adapter.protocol import AdapterOptions, ModelAdapter
 from fedops.scalize.adapter.random_state import kept_random_state, seed_everything
 from fedops.scalize.flow.custom_loops import OwnEvaluate, OwnTrain
 from fedops.scalize.flow.data_partition import select_partition
-from fedops.scalize.flow.datasets import DataSplit, as_split, as_validation
+from fedops.scalize.flow.datasets import DataSplit, as_split, as_validation, told_by_names
 from fedops.scalize.flow.manifest import Manifest, read_manifest
 from fedops.scalize.flow.network_config import (
     OWN,
@@ -31,6 +31,7 @@ from fedops.scalize.flow.network_config import (
     merge_owned,
     trust_of_server,
 )
+from fedops.scalize.flow.result_parsing import returned_variables
 from fedops.scalize.flow.script_flow import (
     describe_script,
     make_script_adapter,
@@ -215,6 +216,7 @@ class Project:
         with kept_random_state():
             seed_everything(seed)
             value = call(self._data_offers())
+        value = told_by_names(value, returned_variables(call.function))
         dataset = self.config.dataset
         split = as_split(value, self._dataset_name, dataset.validation_split, seed, call.label)
         sees_to_it = any(call.takes(key) for key in ("dataset", "partition", "partition_index"))

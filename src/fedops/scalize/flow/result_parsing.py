@@ -139,17 +139,27 @@ def _names(function: Callable[..., Any], length: int) -> list[str]:
     return ["loss", "accuracy", *(f"metric_{index}" for index in range(3, length + 1))][:length]
 
 
+def returned_variables(function: Callable[..., Any]) -> list[str]:
+    """The names of the variables that the last ``return`` lists; "" for what is none."""
+    elements = _elements(function)
+    return [node.id if isinstance(node, ast.Name) else "" for node in elements]
+
+
 def _returned(function: Callable[..., Any]) -> list[str]:
-    """The names in the last return statement; empty when the source does not tell."""
+    """What the last return statement is about; empty when the source does not tell."""
+    names = [_name(element) for element in _elements(function)]
+    return names if all(names) else []
+
+
+def _elements(function: Callable[..., Any]) -> list[ast.expr]:
+    """What the last return statement lists; empty when there is no source."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     except (OSError, TypeError, SyntaxError):
         return []
     body = tree.body[0].body if isinstance(tree.body[0], ast.FunctionDef) else []
     value = next((node.value for node in reversed(body) if isinstance(node, ast.Return)), None)
-    elements = value.elts if isinstance(value, ast.Tuple) else [value] if value else []
-    names = [_name(element) for element in elements]
-    return names if all(names) else []
+    return list(value.elts) if isinstance(value, ast.Tuple) else [value] if value else []
 
 
 def _name(expression: ast.AST) -> str:

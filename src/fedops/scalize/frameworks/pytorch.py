@@ -26,6 +26,7 @@ from fedops.scalize.adapter.random_state import kept_random_state, seed_everythi
 from fedops.scalize.flow.datasets import count
 from fedops.scalize.flow.signature_binding import Lazy
 from fedops.scalize.flow.step_arguments import TRAINING_DATA
+from fedops.scalize.frameworks.pytorch_batches import own_batches, reseed
 from fedops.scalize.frameworks.pytorch_counting import counted_examples
 from fedops.scalize.frameworks.pytorch_device import pick_accelerator, torch_device
 from fedops.scalize.frameworks.pytorch_lightning import (
@@ -38,8 +39,6 @@ from fedops.scalize.frameworks.pytorch_loop import (
     gradient_loop,
     make_loss,
     make_optimizer,
-    own_batches,
-    reseed,
     train_loop,
 )
 from fedops.scalize.frameworks.pytorch_tensors import (

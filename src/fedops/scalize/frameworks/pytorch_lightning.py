@@ -16,7 +16,7 @@ from torch import nn
 from fedops.core.errors import Invalid
 from fedops.scalize.adapter.protocol import EvalResult, TrainContext, TrainResult
 from fedops.scalize.flow.datasets import count
-from fedops.scalize.frameworks.pytorch_loop import batches
+from fedops.scalize.frameworks.pytorch_batches import batches
 
 _WAY_OUT = (
     "let FedOps watch your own command instead (fedops init . -- python train.py), or name a train step of "

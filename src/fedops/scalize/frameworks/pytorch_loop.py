@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.utils.data import (
-    BatchSampler,
-    DataLoader,
-    RandomSampler,
-    SequentialSampler,
-    TensorDataset,
-)
 
 from fedops.core.errors import Invalid
 from fedops.core.suggestions import comma_list, did_you_mean
 from fedops.scalize.adapter.protocol import EvalResult, Part, TrainContext, TrainResult
-from fedops.scalize.flow.datasets import count, is_pair
+from fedops.scalize.flow.datasets import count
+from fedops.scalize.frameworks.pytorch_batches import batches, examples
 from fedops.scalize.frameworks.pytorch_epochs import Epochs
 from fedops.scalize.frameworks.running_metrics import RunningMetrics
 
@@ -41,7 +35,6 @@ LOSSES: dict[str, type[nn.Module]] = {
     "l1": nn.L1Loss,
     "huber": nn.HuberLoss,
 }
-_LABELS = ("label", "labels", "y", "target", "targets")
 
 
 def make_optimizer(part: Part | None, model: nn.Module, rate: float) -> torch.optim.Optimizer:
@@ -113,10 +106,10 @@ def train_loop(
     loader = batches(data, context, shuffle=True, even=_has_batch_norm(model))
     tally = RunningMetrics()
     for epoch in Epochs(context, model, optimizer, loader, tally):
-        for inputs, target in examples(epoch, device):
+        for inputs, target in examples(model, epoch, device):
             context.check()
             optimizer.zero_grad()
-            output = model(inputs)
+            output = inputs.through(model)
             value = _value(loss or loss_for(target), output, target)
             value.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -130,9 +123,9 @@ def evaluate_loop(
 ) -> EvalResult:
     """Loss and, for classes, accuracy: means over the examples."""
     tally = RunningMetrics()
-    for inputs, target in examples(batches(data, context, shuffle=False), device):
+    for inputs, target in examples(model, batches(data, context, shuffle=False), device):
         context.check()
-        output = model(inputs)
+        output = inputs.through(model)
         _count(tally, _value(loss or loss_for(target), output, target), output, target)
     return EvalResult(tally.examples, tally.metrics())
 
@@ -144,8 +137,8 @@ def gradient_loop(
     trained = [p for p in model.parameters() if p.requires_grad]
     sums = [torch.zeros_like(p) for p in trained]
     seen = 0
-    for inputs, target in examples(batches(data, context, shuffle=False), device):
-        value = _value(loss or loss_for(target), model(inputs), target)
+    for inputs, target in examples(model, batches(data, context, shuffle=False), device):
+        value = _value(loss or loss_for(target), inputs.through(model), target)
         size = int(target.shape[0])
         for total, part in zip(
             sums, torch.autograd.grad(value, trained, allow_unused=True), strict=True
@@ -169,80 +162,6 @@ def _value(loss: Loss, output: torch.Tensor, target: torch.Tensor) -> torch.Tens
     if isinstance(loss, nn.BCEWithLogitsLoss | nn.MSELoss | nn.L1Loss | nn.HuberLoss):
         target = target.to(output.dtype)
     return loss(output, target)
-
-
-def batches(
-    data: Any, context: TrainContext, shuffle: bool, *, even: bool = False
-) -> Iterable[Any]:
-    """Batches in an order that depends on the seed only. A project's own loader is taken as it is.
-
-    With ``even``, a last batch of a single example is left out: batch normalisation cannot use it.
-    """
-    if isinstance(data, DataLoader):
-        return data
-    dataset: Any = _as_tensors(data) if is_pair(data) else data
-    generator = torch.Generator().manual_seed(context.seed % 2**63)
-    size = len(dataset)
-    drop = even and size > 1 and size % context.batch_size == 1
-    order: Any = (
-        RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
-    )
-    groups = BatchSampler(order, context.batch_size, drop_last=drop)
-    if isinstance(dataset, TensorDataset):  # a batch at once instead of example by example
-        return DataLoader(dataset, sampler=groups, batch_size=None, generator=generator)
-    return DataLoader(dataset, batch_sampler=groups, generator=generator)
-
-
-def own_batches(context: TrainContext, data: Any, shuffle: bool) -> Any:
-    """A loader for a project's own loop, where its data step gave a data set or a pair of arrays."""
-    dataset: Any = _as_tensors(data) if is_pair(data) else data
-    if isinstance(data, DataLoader) or not hasattr(dataset, "__getitem__"):
-        return data
-    generator = torch.Generator().manual_seed(context.seed % 2**63)
-    return DataLoader(dataset, context.batch_size, shuffle=shuffle, generator=generator)
-
-
-def reseed(data: Any, seed: int) -> None:
-    """A loader with generators of its own starts anew from ``seed``."""
-    for holder in (data, getattr(data, "sampler", None)):
-        generator = getattr(holder, "generator", None)
-        if isinstance(generator, torch.Generator):
-            generator.manual_seed(seed % 2**63)
-
-
-def _as_tensors(pair: Any) -> TensorDataset:
-    features, labels = (torch.as_tensor(part) for part in pair)
-    if features.dtype == torch.float64:
-        features = features.float()
-    if labels.dtype == torch.float64:
-        labels = labels.float()
-    return TensorDataset(features, labels if labels.is_floating_point() else labels.long())
-
-
-def examples(loader: Iterable[Any], device: torch.device) -> Iterator[tuple[Any, torch.Tensor]]:
-    """(inputs, labels) of every batch, on the device."""
-    for batch in loader:
-        inputs, target = _halves(batch)
-        yield _moved(inputs, device), _moved(target, device)
-
-
-def _halves(batch: Any) -> tuple[Any, Any]:
-    if isinstance(batch, list | tuple) and len(batch) == 2:
-        return batch[0], batch[1]
-    if isinstance(batch, Mapping):
-        label = next((name for name in _LABELS if name in batch), None)
-        inputs = [value for name, value in batch.items() if name != label]
-        if label and len(inputs) == 1:
-            return inputs[0], batch[label]
-    raise Invalid(
-        f"the default loop needs batches of (inputs, labels); the data gives a {type(batch).__name__}"
-        f"{f' of {len(batch)}' if isinstance(batch, list | tuple | Mapping) else ''}; name your own "
-        "train and evaluate functions in [tool.fedops.flow]"
-    )
-
-
-def _moved(value: Any, device: torch.device) -> Any:
-    return value.to(device) if isinstance(value, torch.Tensor) else value
 
 
 def _has_batch_norm(model: nn.Module) -> bool:

@@ -119,3 +119,17 @@ def test_names_behind_a_star_are_followed(tmp_path: Path) -> None:
         tmp_path, text, nets____init__="from .whole import *\n", nets__parts=nets, nets__whole=whole
     )
     assert found["model"] == "nets.whole.Whole"
+
+
+def test_a_data_module_is_the_data_step_and_its_loaders_are_used(tmp_path: Path) -> None:
+    (tmp_path / "main.py").write_text(
+        "from torch import nn\nfrom torch.utils.data import DataLoader\n"
+        "from lightning.pytorch import LightningDataModule\n"
+        "class Net(nn.Module): ...\n"
+        "class Data(LightningDataModule):\n"
+        "    def train_dataloader(self):\n        return DataLoader(self.train, 8)\n"
+        "def prepare_data(x):\n    return x\n"
+    )
+    plan = propose(tmp_path)
+    assert plan.steps["data"].target == "main.Data"
+    assert plan.differences == ()

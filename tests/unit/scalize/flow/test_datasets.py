@@ -11,7 +11,16 @@ from torch.utils.data import DataLoader, IterableDataset, SequentialSampler, Ten
 from torch.utils.data import Subset as TorchSubset
 
 from fedops.core.errors import Invalid
-from fedops.scalize.flow.datasets import DataSplit, as_split, as_validation, count, cut, take
+from fedops.scalize.flow.datasets import (
+    DataSplit,
+    as_split,
+    as_validation,
+    count,
+    cut,
+    take,
+    told_by_names,
+)
+from fedops.scalize.flow.result_parsing import returned_variables
 
 X, Y = np.arange(40.0).reshape(20, 2), np.arange(20)
 TX, TY = X[:5], Y[:5]
@@ -159,7 +168,7 @@ class Stream(IterableDataset[int]):
         ("mnist", "returned a str as training data"),
         (3, "returned a int as training data"),
         ((x for x in range(3)), "generator of unknown length"),
-        (DataLoader(Stream()), "of unknown length"),
+        (DataLoader(Stream()), "a DataLoader over a Stream of unknown length"),
         ((1, 2, 3, 4), "returned 4 things"),
         ({"train": None}, "returned nothing"),
     ],
@@ -243,3 +252,62 @@ def test_a_table_is_cut_by_its_rows() -> None:
     assert [int(x) for batch in part for x in batch["x"]] == [1, 5]
     split = as_split((Table(list(range(8))), Table(list(range(8)))), "d", 0.2, 1, "here")
     assert (split.examples, count(split.validation, "here")) == (8, 8)
+
+
+class DataModule:
+    """As Lightning's: its loaders are made when it has been told what for."""
+
+    def __init__(self, several: bool = False) -> None:
+        self.calls: list[str] = []
+        self.several = several
+
+    def prepare_data(self) -> None:
+        self.calls.append("prepare_data")
+
+    def setup(self, stage: str) -> None:
+        self.calls.append(stage)
+
+    def train_dataloader(self) -> Any:
+        assert self.calls == ["prepare_data", "fit"]
+        return DataLoader(TensorDataset(torch.tensor(X[:15]), torch.tensor(Y[:15])), 4)
+
+    def val_dataloader(self) -> Any:
+        loader = DataLoader(TensorDataset(torch.tensor(X[15:]), torch.tensor(Y[15:])), 4)
+        return [loader, loader] if self.several else [loader]
+
+
+def test_a_data_module_gives_its_loaders() -> None:
+    found = split(DataModule())
+    assert found.examples == 15
+    assert (numbers(found.train), numbers(found.validation)) == ([*range(15)], [*range(15, 20)])
+
+
+def test_a_data_module_without_a_validation_loader_of_its_own_is_cut() -> None:
+    class Without(DataModule):
+        def val_dataloader(self) -> Any:
+            raise AssertionError("Lightning's own says that there is none")
+
+    Without.val_dataloader.__module__ = "lightning.pytorch.core.hooks"
+    found = split(Without())
+    assert sorted(numbers(found.train) + numbers(found.validation)) == [*range(15)]
+    assert found.examples == 12
+
+
+def test_a_data_module_with_several_validation_loaders_is_refused() -> None:
+    with pytest.raises(Invalid, match=r"val_dataloader\(\) gives 2 loaders"):
+        split(DataModule(several=True))
+
+
+def test_two_arrays_of_one_length_are_what_the_step_calls_them() -> None:
+    def halves() -> Any:
+        train_set, test_set = X[:10], X[10:]
+        return train_set, test_set
+
+    def labelled() -> Any:
+        x_train, y_train = X, Y
+        return x_train, y_train
+
+    found = split(told_by_names(halves(), returned_variables(halves)))
+    assert (len(found.train), len(found.validation)) == (10, 10)
+    assert split(told_by_names(labelled(), returned_variables(labelled))).examples == 15
+    assert told_by_names((X, Y), ["train_x", "test_y"])[0] is X

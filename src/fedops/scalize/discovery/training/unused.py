@@ -47,9 +47,11 @@ def unused_training(
             if found := _loop(scope, chosen, project):
                 elsewhere.setdefault(scope.source.path, []).append((scope, found))
             continue
-        yield from filter(None, (library_loop(scope) if scope.owner else None,))
+        whole = scope.owner == chosen.targets.get("data")  # a data module, used as Lightning does
+        loop = library_loop(scope) if scope.owner and not whole else None
+        yield from filter(None, (loop,))
         yield from filter(None, (_loop(scope, chosen, project),))
-        if scope.name in live or (scope.owner and library_loop(scope)):
+        if scope.name in live or loop:
             yield from _parts(scope, read)
     yield from _elsewhere(elsewhere)
 

@@ -148,3 +148,40 @@ def test_training_stops_when_it_is_told_to() -> None:
     cancelled.set()
     with pytest.raises(Cancelled):
         PyTorchAdapter(classifier()).train(data(), context(cancelled=cancelled))
+
+
+class Two(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(2, 3), nn.Linear(2, 3)
+
+    def forward(self, a: torch.Tensor, b: torch.Tensor, scale: float = 1.0) -> torch.Tensor:
+        return self.first(a) + scale * self.second(b)
+
+
+def parts() -> list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    drawn = torch.randn(12, 4, generator=torch.Generator().manual_seed(3))
+    return [(x[:2], x[2:], torch.tensor(i % 3)) for i, x in enumerate(drawn)]
+
+
+def test_several_inputs_come_by_their_order_or_by_their_names() -> None:
+    by_order, by_name = (PyTorchAdapter(copy.deepcopy(model)) for model in [Two()] * 2)
+    start = bits(by_order.get_tensors())
+    by_order.train(parts(), context())
+    by_name.train([{"b": b, "y": y, "a": a} for a, b, y in parts()], context())
+    assert start != bits(by_order.get_tensors()) == bits(by_name.get_tensors())
+    named = [{"b": b, "y": y, "a": a} for a, b, y in parts()]
+    assert by_order.evaluate(parts(), context()) == by_name.evaluate(named, context())
+
+
+@pytest.mark.parametrize(
+    ("batch", "said"),
+    [
+        (lambda a, b, y: (a, y, y, y), "the data gives a list of 4"),
+        (lambda a, b, y: {"a": a, "c": b, "y": y}, "the data gives a dict of 'a', 'c', 'y'"),
+        (lambda a, b, y: {"a": a, "b": b}, "a dict of 'a', 'b'"),
+    ],
+)
+def test_a_batch_whose_parts_are_not_sure_is_refused(batch: Any, said: str) -> None:
+    with pytest.raises(Invalid, match=said):
+        PyTorchAdapter(Two()).train([batch(*part) for part in parts()], context())
