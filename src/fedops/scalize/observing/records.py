@@ -57,6 +57,8 @@ class Job(Record):
     valid_loader: str = ""
     #: Steps that schedulers have already taken in earlier rounds.
     scheduler_steps: int = 0
+    #: What a scheduler that goes by a metric saw in earlier rounds, as ``Seen.patience`` told it.
+    patience: list[float] = []
     #: Evaluate the models that were put in on the validation loader, before training.
     evaluate: bool = False
     #: Only evaluate: end before the first training step.
@@ -151,6 +153,8 @@ class Seen(Record):
     passes: int = 0
     steps: int = 0
     scheduler_steps: int = 0
+    #: Of ``ReduceLROnPlateau``: the best metric, its counters, then the learning rates.
+    patience: list[float] = []
     losses: list[float] = []  #: the first, the last and the mean
     scaled_losses: bool = False  #: by a scaler, or divided by accumulation
     metrics: dict[str, float] = {}  #: of the training, as it logged or returned them

@@ -30,8 +30,9 @@ from fedops.scalize.script.script_run import (
 )
 from fedops.storage.tensors import Tensors, load
 
-#: What goes on from round to round on a device: the steps that the script's schedulers have taken.
-SCHEDULE = "script.scheduler_steps"
+#: What goes on from round to round on a device: the steps that the script's schedulers have taken, and what
+#: one of them has seen of its metric.
+SCHEDULE, PATIENCE = "script.scheduler_steps", "script.patience"
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ class ScriptAdapter:
         self._own_dtypes = {info.name: info.dtype for info in self._infos}
         self._tensors: Tensors = {n: np.array(a) for n, a in observation.initial().items()}
         self._schedule = 0
+        self._patience: list[float] = []
         self._say = SaidOnce()
 
     @property
@@ -75,10 +77,12 @@ class ScriptAdapter:
         self._tensors.update(incoming(self._contract, tensors, self._own_dtypes))
 
     def device_state(self) -> Tensors:
-        return {SCHEDULE: np.array([self._schedule], np.int64)}
+        state: Tensors = {SCHEDULE: np.array([self._schedule], np.int64)}
+        return {**state, PATIENCE: np.array(self._patience)} if self._patience else state
 
     def set_device_state(self, state: Tensors) -> None:
         self._schedule = int(state[SCHEDULE][0])
+        self._patience = [float(value) for value in state.get(PATIENCE, ())]
 
     # --- runs of the command -----------------------------------------------------------------------
 
@@ -108,12 +112,12 @@ class ScriptAdapter:
         asked = {**self._asked(context), "passes": script.passes, "steps": script.steps}
         asked["proximal_mu"] = context.proximal_mu
         if script.schedule == "goes_on":
-            asked["scheduler_steps"] = self._schedule
+            asked |= {"scheduler_steps": self._schedule, "patience": self._patience}
         with self._runner.run(self._command(), asked, self._whole(), context.cancelled) as ran:
             require_used(ran.seen)
             self._take(ran)
         if script.schedule == "goes_on":
-            self._schedule = ran.seen.scheduler_steps
+            self._schedule, self._patience = ran.seen.scheduler_steps, ran.seen.patience
         self._remark(ran.seen)
         return TrainResult(self._examples(ran.seen, data), _metrics(ran.seen))
 

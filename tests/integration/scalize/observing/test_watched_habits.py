@@ -252,6 +252,28 @@ for _ in range(2):
     assert (again.seen.scheduler_steps, again.output.split()) == (4, ["0.025", "0.0125"])
 
 
+def test_patience_goes_on_from_round_to_round(warm: Warm) -> None:
+    run = warm.run(
+        STEP
+        + """
+scheduler = torch.optim.lr_scheduler.ReduceLROnPlateau(optimizer, factor=0.5, patience=2)
+model(x)
+for _ in range(2):
+    epoch(optimizer); print(optimizer.param_groups[0]["lr"]); scheduler.step(1.0)
+"""
+    )
+    assert run.output.split() == ["0.1", "0.1"]
+    best, bad, *_ = run.seen.patience
+    assert (best, bad) == (1.0, 1)
+    start = run.folder / "v0.safetensors"
+    on = {"scheduler_steps": 2, "patience": run.seen.patience}
+    again = warm.again(run.place, model=start, **on)
+    assert again.output.split() == ["0.1", "0.1"]
+    assert again.seen.patience[-1] == 0.05  # the third epoch in a row that was no better
+    assert "patience" not in again.kinds
+    assert warm.again(run.place, model=start, scheduler_steps=2).kinds["patience"] == "fact"
+
+
 def test_a_strong_proximal_term_keeps_the_model_where_it_was(warm: Warm) -> None:
     run = warm.run(LOOP)
     again = warm.again(run.place, model=run.folder / "v0.safetensors", proximal_mu=5.0)

@@ -33,6 +33,7 @@ class Job:
         self.train_loader: str = value("train_loader", "")
         self.valid_loader: str = value("valid_loader", "")
         self.scheduler_steps: int = value("scheduler_steps", 0)
+        self.patience: list[float] = value("patience", [])
         self.evaluate: bool = value("evaluate", False)
         self.evaluate_only: bool = value("evaluate_only", False)
         self.only_begin: bool = value("only_begin", False)

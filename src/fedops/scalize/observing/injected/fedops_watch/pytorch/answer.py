@@ -53,6 +53,7 @@ class Answer:
             passes=passes,
             steps=self._optimizers.steps,
             scheduler_steps=self._schedulers.steps(),
+            patience=self._schedulers.patience(),
             losses=self._backward.losses(),
             scaled_losses=self._backward.scaled,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import sys
 import warnings
 import weakref
@@ -12,17 +13,21 @@ from fedops_watch.pytorch.models import living
 from fedops_watch.recorder import Recorder
 from fedops_watch.shield import shielded
 
-#: Goes by the metric that it is given, not by its steps.
+#: Goes by the metric that it is given, not by its steps: what it has seen of it goes on instead.
 _BY_METRIC = "ReduceLROnPlateau"
+_PATIENCE = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
 
 
 class Schedulers:
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
         self._wanted = recorder.job.scheduler_steps
+        self._kept: list[float] = list(recorder.job.patience)
         #: By the scheduler's identity: the steps that the program took itself.
         self._steps: dict[int, int] = {}
         self._kinds: dict[int, str] = {}
+        #: The first that goes by a metric.
+        self._by_metric: Any = None
         #: Those that were brought to where an earlier round left off.
         self._forwarded: weakref.WeakSet[Any] = weakref.WeakSet()
         self._depth = 0
@@ -70,6 +75,8 @@ class Schedulers:
         kind = type(scheduler).__name__
         self._steps[id(scheduler)] = 0
         self._kinds[id(scheduler)] = kind
+        if kind == _BY_METRIC and self._by_metric is None:
+            self._by_metric = scheduler
         self.on_seen(getattr(scheduler, "optimizer", None), kind)
         self._forward(scheduler)
 
@@ -77,7 +84,9 @@ class Schedulers:
         """Before training: bring every scheduler to where the earlier rounds left off."""
         if not self._wanted or self._base is None:
             return
-        every = living(self._base, "optimizer")
+        plateau = getattr(sys.modules["torch.optim.lr_scheduler"], _BY_METRIC)
+        bases = [self._base] if issubclass(plateau, self._base) else [self._base, plateau]
+        every = [one for base in bases for one in living(base, "optimizer")]
         inner = {id(part) for one in every for part in getattr(one, "_schedulers", [])}
         for scheduler in every:
             if id(scheduler) not in inner:
@@ -88,9 +97,7 @@ class Schedulers:
             return
         self._forwarded.add(scheduler)
         if type(scheduler).__name__ == _BY_METRIC:
-            self._recorder.note(
-                "patience", "ReduceLROnPlateau goes by metrics: its patience begins anew each round"
-            )
+            self._set_patience(scheduler)
             return
         self._depth += 1
         try:
@@ -102,6 +109,29 @@ class Schedulers:
             self._say_over(scheduler)
         finally:
             self._depth -= 1
+
+    def _set_patience(self, scheduler: Any) -> None:
+        groups = scheduler.optimizer.param_groups
+        state, rates = self._kept[: len(_PATIENCE)], self._kept[len(_PATIENCE) :]
+        if not state or len(rates) != len(groups):
+            self._recorder.note(
+                "patience", "ReduceLROnPlateau goes by metrics: its patience begins anew each round"
+            )
+            return
+        self._kept = []  # a second one has seen nothing of the first one's metric
+        for name, value in zip(_PATIENCE, state):
+            setattr(scheduler, name, value if name == "best" else int(value))
+        for group, rate in zip(groups, rates):
+            group["lr"] = rate
+
+    def patience(self) -> list[float]:
+        """What the first scheduler that goes by a metric has seen, then the learning rates; [] for none."""
+        scheduler = self._by_metric
+        if scheduler is None:
+            return []
+        rates = [group["lr"] for group in scheduler.optimizer.param_groups]
+        found = [float(value) for value in [*(getattr(scheduler, n) for n in _PATIENCE), *rates]]
+        return found if all(map(math.isfinite, found)) else []
 
     def _say_over(self, scheduler: Any) -> None:
         self._recorder.note(
