@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,18 +87,24 @@ class Warm:
         self._number += 1
         folder = self.folder / f"job-{self._number}"
         folder.mkdir()
-        said = Job(folder=folder, **job)
-        (folder / "job.json").write_text(said.model_dump_json())
+        return self.watch(place, ["main.py", *arguments], Job(folder=folder, **job))
+
+    def watch(
+        self, place: Path, words: Sequence[str], job: Job, env: Mapping[str, str] | None = None
+    ) -> Watched:
+        """A script and its arguments in a folder. ``env``: what is set beside this process's own."""
+        (job.folder / "job.json").write_text(job.model_dump_json())
         asked = {
-            "job": str(folder / "job.json"),
-            "argv": ["main.py", *arguments],
+            "job": str(job.folder / "job.json"),
+            "argv": list(words),
             "cwd": str(place),
-            "output": str(folder / "output"),
+            "env": dict(env or {}),
+            "output": str(job.folder / "output"),
         }
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
-        return Watched(place, folder, int(self._read()))
+        return Watched(place, job.folder, int(self._read()))
 
 
 class Watched:
