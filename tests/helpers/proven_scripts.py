@@ -1,4 +1,4 @@
-"""What ``fedops init . -- COMMAND`` and ``fedops check`` say of a script, each run a child of a warm process."""
+"""What init and check say of a small script, each of its runs a child of a warm process."""
 
 from __future__ import annotations
 

@@ -29,6 +29,11 @@ _ADVICE: Sequence[tuple[re.Pattern[str], str]] = (
         _NETWORK,
         "it needs something from the network: fetch it once by hand, so that the command finds it on disk",
     ),
+    (
+        re.compile(r"name 'get_ipython' is not defined"),
+        "it was exported from a notebook, and that line needs Jupyter: give init the notebook itself "
+        "(fedops init . -- train.ipynb), or take the line out",
+    ),
     (re.compile(r"EOFError"), "it asks for input: pass what it asks for as options"),
     (
         re.compile(r"ModuleNotFoundError"),
