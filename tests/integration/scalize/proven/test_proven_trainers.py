@@ -47,7 +47,6 @@ Trainer(model, arguments, train_dataset=rows, eval_dataset=rows[:4]).train()
 """
     )
     done = prover.prove(script)
-    print(done.seen.notes, done.script, done.report)
     assert done.models == ["BertForSequenceClassification"]
     assert (done.seen.passes, done.seen.examples, done.script.passes) == (3, 48, 1)
     assert (done.proof, done.kinds) == (EQUAL, set())
@@ -74,6 +73,5 @@ for epoch in range(2):
 """
     )
     done = prover.prove(script)
-    print(done.seen, done.script, done.report)
     assert (done.models, done.seen.examples) == (["Linear"], 48)
     assert (done.proof, done.kinds) == (EQUAL, set())
