@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from fedops.processes.own_folder import own_folder
 from fedops.scalize.check.proof_runs import Bench
 from fedops.scalize.check.proof_steps import Shown
 from fedops.scalize.check.script_proof import ScriptProof
@@ -34,8 +34,8 @@ def examine_script(
     Raises:
         FedOpsError: the command cannot be federated.
     """
-    with tempfile.TemporaryDirectory(prefix="fedops-proof-") as place:
-        bench = Bench(project, Path(place), say, by)
+    with own_folder("proof") as place:
+        bench = Bench(project, place, say, by)
         before = state_below(bench.home)
         proof = ScriptProof(bench)
         try:
