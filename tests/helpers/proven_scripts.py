@@ -17,8 +17,10 @@ from fedops.scalize.discovery.observed.app_files import write_app
 from fedops.scalize.discovery.observed.looks import Watching, look_at
 from fedops.scalize.discovery.observed.proposal import ScriptProposal, propose_script
 from fedops.scalize.flow.project import Project
+from fedops.scalize.flow.script_flow import make_script_adapter
 from fedops.scalize.observing.notebooks import runnable
 from fedops.scalize.observing.records import Job, Seen
+from fedops.scalize.script.script_adapter import ScriptAdapter
 
 #: A script's own data, small enough that a run takes no time.
 POINTS = textwrap.dedent(
@@ -119,6 +121,12 @@ class Prover:
         app = proposal.look.project / "federated"
         examine_script(Project.open(app), report, lambda line: None, self._watch)
         return Proven(proposal, report)
+
+    def adapter(self, proposal: ScriptProposal) -> ScriptAdapter:
+        """What trains on a device."""
+        write_app(proposal)
+        project = Project.open(proposal.look.project / "federated")
+        return make_script_adapter(project.manifest, project.config, self._watch)
 
     def _watch(
         self,

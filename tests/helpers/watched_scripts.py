@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fedops.scalize.observing.records import Job, Seen
-from fedops.scalize.observing.running import INJECTED
+from fedops.scalize.observing.running import INJECTED, OUTPUT
 from fedops.storage import tensors
 
 _WARM = Path(__file__).with_name("warm_parent.py")
@@ -99,7 +99,7 @@ class Warm:
             "argv": list(words),
             "cwd": str(place),
             "env": dict(env or {}),
-            "output": str(job.folder / "output"),
+            "output": str(job.folder / OUTPUT),
         }
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(asked) + "\n")
@@ -112,7 +112,7 @@ class Watched:
 
     def __init__(self, place: Path, folder: Path, code: int) -> None:
         self.place, self.folder, self.code = place, folder, code
-        self.output = (folder / "output").read_text()
+        self.output = (folder / OUTPUT).read_text()
         found = [*folder.glob("seen.json"), *folder.glob("unclaimed-*.json")]
         assert found, f"no answer (status {code}): {self.output}"
         self.seen = Seen.model_validate_json(found[0].read_bytes())

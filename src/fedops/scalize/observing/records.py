@@ -149,6 +149,8 @@ class Seen(Record):
     examples: int | None = None
     batches: int = 0
     passes: int = 0
+    #: Whether the last of them was left before its last batch.
+    unfinished: bool = False
     steps: int = 0
     scheduler_steps: int = 0
     losses: list[float] = []  #: the first, the last and the mean

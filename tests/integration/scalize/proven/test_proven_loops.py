@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from proven_scripts import EQUAL, POINTS, Prover
+
+from fedops.core.errors import Invalid
+from fedops.scalize.adapter.protocol import TrainContext
 
 LOOP = """
     for x, y in loader:
@@ -321,3 +325,30 @@ def test_a_bare_except_around_the_loop(prover: Prover) -> None:
     done = prover.prove(script)
     assert done.script.passes == 1
     assert (done.proof, done.kinds) == (EQUAL, set())
+
+
+@pytest.mark.parametrize(
+    ("ends", "words"),
+    [
+        (
+            "raise ValueError('no such scan')",
+            r"exit code 1\): ValueError: no such scan \(main.py:\d+\)",
+        ),
+        ("print('no more scans'); sys.exit(4)", r"exit code 4\); its last words: no more scans;"),
+    ],
+)
+def test_what_was_broken_off_is_no_result(prover: Prover, ends: str, words: str) -> None:
+    breaks = f"x, y in loader:\n        if optimizer.state and os.path.exists('scans'): {ends}"
+    script = (
+        f"import os, sys\n{FLAT}for epoch in range(1):{LOOP.replace('x, y in loader:', breaks)}"
+    )
+    proposal = prover.look({"main.py": script})
+    adapter = prover.adapter(proposal)
+    assert adapter.train(None, TrainContext(1, 1, 1, 1, 0.0)).examples == 24
+    before = adapter.get_tensors()
+    (proposal.look.project / "scans").touch()
+    with pytest.raises(Invalid, match=rf"in the middle of its training, after 1 steps \({words}"):
+        adapter.train(None, TrainContext(2, 1, 1, 1, 0.0))
+    assert all(np.array_equal(array, before[n]) for n, array in adapter.get_tensors().items())
+    (problem,) = prover.look({"main.py": script, "scans": ""}).problems
+    assert "failed in its first pass over the training data: " in problem

@@ -27,7 +27,8 @@ class Stream:
         self.batch_size = getattr(loader, "batch_size", None)
         self.divisible = _divisible(loader)
         #: Whether a pass has more than one batch, so that one batch alone is no pass.
-        self.longer = (_length(loader) or 0) > 1
+        self.batches = _length(loader) or 0
+        self.longer = self.batches > 1
         self.passes = 0
         self.trains = False
         self.evaluates = False
@@ -199,6 +200,13 @@ class Loaders:
     def stepped(self) -> None:
         if self._trained is not None:
             self._trained.stepped = True
+
+    def unfinished(self) -> bool:
+        """Whether the pass that training is in has batches left, or one that was not trained on."""
+        stream = self._trained
+        if stream is None or not stream.stepped:
+            return False
+        return stream.fetched < stream.batches or bool(stream.sizes)
 
     def passes(self) -> int:
         return max((s.passes + s.completes for s in self.streams if s.trains), default=0)
