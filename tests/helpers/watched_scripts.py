@@ -7,12 +7,12 @@ import os
 import subprocess
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from fedops.scalize.observing.records import Job, Seen
-from fedops.scalize.observing.running import INJECTED
+from fedops.scalize.observing.running import INJECTED, OUTPUT
 from fedops.storage import tensors
 
 _WARM = Path(__file__).with_name("warm_parent.py")
@@ -87,18 +87,24 @@ class Warm:
         self._number += 1
         folder = self.folder / f"job-{self._number}"
         folder.mkdir()
-        said = Job(folder=folder, **job)
-        (folder / "job.json").write_text(said.model_dump_json())
+        return self.watch(place, ["main.py", *arguments], Job(folder=folder, **job))
+
+    def watch(
+        self, place: Path, words: Sequence[str], job: Job, env: Mapping[str, str] | None = None
+    ) -> Watched:
+        """A script and its arguments in a folder. ``env``: what is set beside this process's own."""
+        (job.folder / "job.json").write_text(job.model_dump_json())
         asked = {
-            "job": str(folder / "job.json"),
-            "argv": ["main.py", *arguments],
+            "job": str(job.folder / "job.json"),
+            "argv": list(words),
             "cwd": str(place),
-            "output": str(folder / "output"),
+            "env": dict(env or {}),
+            "output": str(job.folder / OUTPUT),
         }
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(asked) + "\n")
         self._process.stdin.flush()
-        return Watched(place, folder, int(self._read()))
+        return Watched(place, job.folder, int(self._read()))
 
 
 class Watched:
@@ -106,7 +112,7 @@ class Watched:
 
     def __init__(self, place: Path, folder: Path, code: int) -> None:
         self.place, self.folder, self.code = place, folder, code
-        self.output = (folder / "output").read_text()
+        self.output = (folder / OUTPUT).read_text()
         found = [*folder.glob("seen.json"), *folder.glob("unclaimed-*.json")]
         assert found, f"no answer (status {code}): {self.output}"
         self.seen = Seen.model_validate_json(found[0].read_bytes())

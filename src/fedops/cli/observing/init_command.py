@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from fedops.cli.observing.asking import ask
 from fedops.cli.observing.progress import CommandProgress
 from fedops.cli.output import show
 from fedops.core.errors import Invalid
+from fedops.processes.own_folder import own_folder
 from fedops.scalize.discovery.app_folder import require_free
 from fedops.scalize.discovery.observed.app_files import write_app
 from fedops.scalize.discovery.observed.init_report import report_of_script
@@ -39,10 +39,10 @@ def init_command(
     """
     folder = require_free(path)
     require_command(folder.parent, command)
-    with tempfile.TemporaryDirectory(prefix="fedops-init-") as records:
+    with own_folder("init") as records:
         progress = CommandProgress(shown(command))
         with progress:
-            how = Watching(Path(records), seconds, progress.output, progress.again)
+            how = Watching(records, seconds, progress.output, progress.again)
             look = look_at(path, command, how)
         proposal = propose_script(look, answers)
         if proposal.problems:

@@ -8,7 +8,6 @@ import contextlib
 import json
 import subprocess
 import sys
-import tempfile
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -18,6 +17,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from fedops.core.redaction import HIDDEN, redact
+from fedops.processes.own_folder import own_folder
 from fedops.processes.process_tree import end_named_tree
 from fedops.processes.spawn import clean_env, let_go, spawn, without_credentials
 from fedops.waiting import Timeout
@@ -67,10 +67,8 @@ def put_to_process(
 
     The answer, or None and why there is none. No value of a secret variable is in either.
     """
-    name = f"fedops-{asked.what}-"
-    # What was ended a moment ago may still write.
-    with tempfile.TemporaryDirectory(prefix=name, ignore_cleanup_errors=True) as folder:
-        answer, output = Path(folder) / "report.json", Path(folder) / "output.txt"
+    with own_folder(asked.what) as folder:
+        answer, output = folder / "report.json", folder / "output.txt"
         env = training_environment()
         ended = _run([program, *words, str(answer)], output, asked, env)
         try:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from fedops.processes.own_folder import own_folder
 from fedops.scalize.check.proof_runs import Bench
 from fedops.scalize.check.proof_steps import Shown
 from fedops.scalize.check.script_proof import ScriptProof
@@ -14,20 +14,28 @@ from fedops.scalize.check.untouched import changes_below, state_below
 from fedops.scalize.discovery.differences import Difference
 from fedops.scalize.flow.project import Project
 from fedops.scalize.observing.records import Note, Seen
+from fedops.scalize.observing.running import watch
 from fedops.storage.tensors import pack
 
 #: What a command wrote is named up to this number.
 _MOST_NAMED = 5
 
 
-def examine_script(project: Project, report: dict[str, Any], say: Callable[[str], None]) -> None:
+def examine_script(
+    project: Project,
+    report: dict[str, Any],
+    say: Callable[[str], None],
+    by: Callable[..., Seen] = watch,
+) -> None:
     """Run the command as often as it takes, and add to the report what was found.
+
+    ``by``: what runs it and tells what was seen.
 
     Raises:
         FedOpsError: the command cannot be federated.
     """
-    with tempfile.TemporaryDirectory(prefix="fedops-proof-") as place:
-        bench = Bench(project, Path(place), say)
+    with own_folder("proof") as place:
+        bench = Bench(project, place, say, by)
         before = state_below(bench.home)
         proof = ScriptProof(bench)
         try:

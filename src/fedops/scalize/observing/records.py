@@ -151,6 +151,8 @@ class Seen(Record):
     examples: int | None = None
     batches: int = 0
     passes: int = 0
+    #: Whether the last of them was left before its last batch.
+    unfinished: bool = False
     steps: int = 0
     scheduler_steps: int = 0
     #: Of ``ReduceLROnPlateau``: the best metric, its counters, then the learning rates.

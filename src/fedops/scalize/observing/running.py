@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import subprocess
 import time
 import uuid
@@ -29,6 +30,7 @@ _TAIL = 12
 _LOOK_SECONDS = 0.1
 #: An answer larger than this is none of ours. Bytes.
 _MOST_ANSWER = 256 * 1024 * 1024
+_SIGNALS = frozenset(int(one) for one in signal.Signals)
 Say = Callable[[str], object]
 
 
@@ -180,10 +182,20 @@ def _answer(job: Job, code: int, late: str) -> Seen:
         found = [_read(path) for path in job.folder.glob("unclaimed-*.json")]
         seen = max(filter(None, found), key=_telling, default=None)
     if seen is None:
-        why = late or "no Python that the command started could be watched"
-        raise Invalid("\n  ".join([f"{why} (exit status {code})", *_tail(job.folder / OUTPUT)]))
+        why = late or _why_unseen(code)
+        raise Invalid("\n  ".join([f"{why} (exit status {code})", *_tail(job.folder)]))
     notes = [*seen.notes, *_other_processes(job.folder)]
     return seen.model_copy(update={"exit_code": code, "notes": notes})
+
+
+def _why_unseen(code: int) -> str:
+    """Shells, and what ties the command to us, add 128 to the number of a signal."""
+    number = -code if code < 0 else code - 128
+    if number not in _SIGNALS:
+        return "no Python that the command started could be watched"
+    name = signal.Signals(number).name
+    memory = "; that is what happens where memory runs out" if name == "SIGKILL" else ""
+    return f"the command was killed by {name}{memory}"
 
 
 def _read(path: Path) -> Seen | None:
@@ -211,9 +223,15 @@ def _other_processes(folder: Path) -> list[Note]:
     return [Note(kind="several_processes", text=text, weight="refusal")]
 
 
-def _tail(path: Path) -> list[str]:
+def last_words(job: Path, most: int = _TAIL) -> list[str]:
+    """The last lines that the command said. ``job``: its folder."""
     try:
-        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()[-_TAIL:]
+        text = (job / OUTPUT).read_text(encoding="utf-8", errors="replace")
     except OSError:
         return []
+    return [line for line in text.splitlines() if line.strip()][-most:]
+
+
+def _tail(job: Path) -> list[str]:
+    lines = last_words(job)
     return ["its last words:", *lines] if lines else []

@@ -6,19 +6,14 @@ files, are linked; the hooks of a watched command break a link that is written t
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
-import stat
-import tempfile
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-
-from fedops.platforms.files import is_ours
+from fedops.processes.own_folder import own_folder
 
 #: A file up to this size is copied, as long as all copies together stay below the next. Bytes.
 COPIED_BYTES, ALL_COPIED_BYTES = 1 << 20, 64 << 20
@@ -26,7 +21,6 @@ COPIED_BYTES, ALL_COPIED_BYTES = 1 << 20, 64 << 20
 MANY = 100
 #: Neither needed nor worth a link. Environments are known by their file pyvenv.cfg.
 _LEFT_OUT = frozenset({".git", "__pycache__", "node_modules", ".mypy_cache", ".pytest_cache"})
-_PREFIX = "fedops-round-"
 _MODELS = frozenset(
     {".bin", ".ckpt", ".h5", ".joblib", ".keras", ".onnx", ".pkl", ".pt", ".pth", ".safetensors"}
 )
@@ -54,26 +48,12 @@ def round_folder(project: Path, left_out: Collection[Path] = ()) -> Iterator[Rou
     Raises:
         OSError: the disk has no room.
     """
-    _sweep()
-    above = Path(tempfile.mkdtemp(prefix=f"{_PREFIX}{os.getpid()}-")).resolve()
-    try:
+    with own_folder("round") as above:
         folder = RoundFolder(above / (project.name or "work"), above / ".job", above / ".tmp")
         for place in (folder.job, folder.temporary):
             place.mkdir(mode=0o700)
         _Copying(frozenset(left_out)).fill(project.resolve(), folder.work)
         yield folder
-    finally:
-        _remove(above)
-
-
-def _sweep() -> None:
-    """Remove what processes of this user have left that were killed in a round."""
-    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*-*"):
-        owner = folder.name.removeprefix(_PREFIX).partition("-")[0]
-        with contextlib.suppress(OSError):
-            mine = stat.S_ISDIR(folder.lstat().st_mode) and is_ours(folder)
-            if owner.isdigit() and not psutil.pid_exists(int(owner)) and mine:
-                _remove(folder)
 
 
 def outputs(project: Path, written: Collection[str], read: Collection[str]) -> list[Path]:
@@ -132,16 +112,3 @@ def _is_full(folder: Path) -> bool:
     with os.scandir(folder) as entries:
         names = [entry.name for entry in entries]
     return len(names) > MANY and not any(name.endswith(".py") for name in names)
-
-
-def _remove(folder: Path) -> None:
-    """Also what the command made unwritable; links are removed, never what they lead to."""
-
-    def again(function: object, path: str, _: object) -> None:
-        try:
-            os.chmod(os.path.dirname(path), 0o700)
-            os.unlink(path)
-        except OSError:
-            pass
-
-    shutil.rmtree(folder, onerror=again)

@@ -27,6 +27,7 @@ from fedops.scalize.script.script_run import (
     ScriptRunner,
     logger,
     require_used,
+    require_whole,
 )
 from fedops.storage.tensors import Tensors, load
 
@@ -94,7 +95,7 @@ class ScriptAdapter:
         """
         asked = {**self._asked(None), "only_begin": True, "evaluate": True}
         with self._runner.run(self._command(), asked, self._whole()) as ran:
-            require_used(ran.seen)
+            require_used(ran)
             found = announced(ran.seen, self._options.script.examples)
         self._say(found.said)
         self._remark_on(ran.seen, {"not_evaluated"})
@@ -114,7 +115,8 @@ class ScriptAdapter:
         if script.schedule == "goes_on":
             asked |= {"scheduler_steps": self._schedule, "patience": self._patience}
         with self._runner.run(self._command(), asked, self._whole(), context.cancelled) as ran:
-            require_used(ran.seen)
+            require_used(ran)
+            require_whole(ran, script, self._observation.seen)
             self._take(ran)
         if script.schedule == "goes_on":
             self._schedule, self._patience = ran.seen.scheduler_steps, ran.seen.patience

@@ -11,9 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from fedops.config.script_table import Script
 from fedops.core.errors import Invalid, Unavailable
 from fedops.processes.confining import CACHES
 from fedops.scalize.observing.records import Job, Seen
+from fedops.scalize.observing.running import last_words
 from fedops.scalize.script.command import Command
 from fedops.scalize.script.round_folder import RoundFolder, round_folder
 from fedops.storage.tensors import Tensors, save
@@ -30,6 +32,10 @@ _CACHE_VARIABLES = (
     "TORCH_HOME",
     "TRITON_CACHE_DIR",
 )
+#: Refusals that only say that a run trained nothing.
+_UNTRAINED = ("no_optimizer", "no_step", "nothing_seen")
+#: Of a command's last words: lines, and characters of them all.
+_MOST_WORDS, _MOST_CHARACTERS = 3, 300
 MODEL, RESULT = "model.safetensors", "result.safetensors"
 
 
@@ -59,6 +65,21 @@ class Ran:
     def tensors(self, name: str) -> Path:
         """The file of tensors that was written under this name."""
         return self.folder.job / name
+
+    @property
+    def failed(self) -> bool:
+        """Whether the command ended by itself and not well."""
+        by_itself = self.seen.ended in ("script", "failed")
+        return self.seen.ended == "failed" or (by_itself and self.seen.exit_code not in (0, None))
+
+    @property
+    def why(self) -> str:
+        """How it ended, for a sentence: its error and where that was, otherwise its last words."""
+        seen, code = self.seen, f" (exit code {self.seen.exit_code})"
+        if seen.error:
+            return f"{code}: {seen.error}{f' ({seen.error_where})' if seen.error_where else ''}"
+        words = " / ".join(last_words(self.folder.job, _MOST_WORDS))[-_MOST_CHARACTERS:]
+        return f"{code}; its last words: {words}" if words else code
 
 
 @dataclass(frozen=True)
@@ -97,8 +118,9 @@ class ScriptRunner:
                 cancelled=cancelled.is_set if cancelled is not None else None,
                 on_output=_say,
             )
-            refuse(seen)
-            yield Ran(seen, folder)
+            ran = Ran(seen, folder)
+            refuse(ran)
+            yield ran
 
     @contextmanager
     def _folder(self) -> Iterator[RoundFolder]:
@@ -130,36 +152,59 @@ def _say(line: str) -> None:
         logger.info("%s", text[:2_000])
 
 
-def refuse(seen: Seen) -> None:
+def refuse(ran: Ran) -> None:
     """Raise what was seen to be impossible.
 
     Raises:
         Invalid: this command cannot be federated; or it failed before it trained, with its own words.
     """
-    refusals = [note for note in seen.notes if note.weight == "refusal"]
-    if refusals:
+    refusals = [note for note in ran.seen.notes if note.weight == "refusal"]
+    untrained = ran.failed and not ran.seen.steps
+    if refusals and not (untrained and refusals[0].kind in _UNTRAINED):
         first = refusals[0]
         raise Invalid(f"{first.text} ({first.where})" if first.where else first.text)
-    if seen.ended == "failed" and not seen.steps:
-        why = f": {seen.error}" if seen.error else ""
-        raise Invalid(f"the command failed before it trained (exit code {seen.exit_code}){why}")
+    if untrained:
+        raise Invalid(f"the command failed before it trained{ran.why}")
 
 
-def require_used(seen: Seen) -> None:
+def require_used(ran: Ran) -> None:
     """The model that was put in is the one that was trained.
 
     Raises:
         Invalid: it is not, or nothing was trained.
     """
+    seen = ran.seen
     if seen.used is None:
+        why = ran.why if ran.failed else ""
         raise Invalid(
             "the command ended without training the model that it was given, so there is no result"
+            f"{why}"
         )
     if not seen.used:
         raise Invalid(
             f"the command did not train the model that it was given: {seen.first_difference}; if the script"
             " loads or makes its own after the model was put in, 'fedops init' finds the right moment (put_in"
             " under [script])"
+        )
+
+
+def require_whole(ran: Ran, script: Script, before: Seen) -> None:
+    """A command that failed had come to the end of its training. ``before``: the observed run.
+
+    Raises:
+        Invalid: it had not, so that what it left is no result of a round.
+    """
+    seen = ran.seen
+    if not ran.failed:
+        return
+    cut_short = seen.unfinished and not before.unfinished
+    passes = script.passes or (0 if script.steps else before.passes)
+    if seen.passes - cut_short < passes or (
+        not passes and seen.steps < (script.steps or before.steps)
+    ):
+        raise Invalid(
+            f"the command failed in the middle of its training, after {seen.steps} steps{ran.why}; what it"
+            " had learned by then is no result of a round"
         )
 
 

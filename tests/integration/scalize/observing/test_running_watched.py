@@ -88,6 +88,8 @@ def test_what_cannot_be_watched_is_one_sentence(tmp_path: Path) -> None:
         watch(["no-such-program"], tmp_path, job, seconds=5)
     with pytest.raises(Invalid, match=r"no Python that the command started.*\n.*\n.*only words"):
         watch(["echo", "only words"], tmp_path, job, seconds=20)
+    with pytest.raises(Invalid, match="killed by SIGKILL; that is what happens where memory runs"):
+        watch(["sh", "-c", "kill -9 $$"], tmp_path, job, seconds=20)
     with pytest.raises(Invalid, match="no command is named"):
         watch([], tmp_path, job, seconds=5)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from fedops.processes.own_folder import own_folder
 from fedops.scalize.script import round_folder as rooms
 from fedops.scalize.script.round_folder import outputs, round_folder
 
@@ -39,11 +40,15 @@ def test_code_is_copied_and_the_folder_is_gone_afterwards(project: Path) -> None
 def test_what_a_killed_process_left_is_removed(project: Path) -> None:
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
-    left = Path(tempfile.gettempdir()) / f"fedops-round-{ended.pid}-left"
-    (left / "main").mkdir(parents=True)
+    left = [Path(tempfile.gettempdir()) / f"fedops-{w}-{ended.pid}-x" for w in ("round", "proof")]
+    for folder in left:
+        (folder / "main").mkdir(parents=True)
     with round_folder(project) as mine, round_folder(project):
         assert mine.work.exists()
-    assert not left.exists()
+    assert [folder.exists() for folder in left] == [False, True]
+    with own_folder("proof") as place:
+        assert place.is_dir()
+    assert [folder.exists() for folder in (left[1], place)] == [False, False]
 
 
 def test_data_is_linked(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

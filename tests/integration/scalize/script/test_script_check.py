@@ -36,7 +36,8 @@ LOADS_TWICE = textwrap.dedent(
 
 
 def test_a_command_is_proven_and_the_project_stays_as_it_is(tmp_path: Path) -> None:
-    project = write_project(tmp_path / "project", WITH_MAIN)
+    looks_first = "import importlib.util\nimportlib.util.find_spec('torch')\n"
+    project = write_project(tmp_path / "project", looks_first + WITH_MAIN)
     make_app(project, tmp_path / "scratch", ["python", "main.py", "--epochs", "2"], passes=1)
     before, said = state_below(project), list[str]()
     report = check_project(project, on_progress=said.append)

@@ -29,6 +29,11 @@ _ADVICE: Sequence[tuple[re.Pattern[str], str]] = (
         _NETWORK,
         "it needs something from the network: fetch it once by hand, so that the command finds it on disk",
     ),
+    (
+        re.compile(r"name 'get_ipython' is not defined"),
+        "it was exported from a notebook, and that line needs Jupyter: give init the notebook itself "
+        "(fedops init . -- train.ipynb), or take the line out",
+    ),
     (re.compile(r"EOFError"), "it asks for input: pass what it asks for as options"),
     (
         re.compile(r"ModuleNotFoundError"),
@@ -49,13 +54,15 @@ def failure_of(seen: Seen, command: str) -> str:
     """Why the run is of no use; empty if it trained."""
     failed = seen.ended == "failed" or bool(seen.error)
     refused = any(note.weight == "refusal" for note in seen.notes)
-    if any(model.steps for model in seen.models) or (refused and not failed):
+    trained = any(model.steps for model in seen.models)
+    ended_badly = failed or (seen.ended == "script" and seen.exit_code not in (0, None))
+    broken = trained and ended_badly and seen.unfinished and seen.passes <= 1
+    if (trained and not broken) or (refused and not failed):
         return ""
-    if failed:
+    if failed or broken:
         advice = next((text for pattern, text in _ADVICE if pattern.search(seen.error)), "")
-        return (
-            f"'{command}' failed before it trained: {_error(seen)}{f'; {advice}' if advice else ''}"
-        )
+        when = "in its first pass over the training data" if broken else "before it trained"
+        return f"'{command}' failed {when}: {_error(seen)}{f'; {advice}' if advice else ''}"
     return (
         f"'{command}' {_ending(seen)}, and no training was seen in it: no optimizer of PyTorch took a step, "
         "and no fit of Keras or scikit-learn was called; give init the command that trains"

@@ -31,6 +31,8 @@ class Watching:
     on_output: Callable[[str], None] | None = None
     #: Is told why the command is run a second time.
     on_look: Callable[[str], None] = lambda why: None
+    #: What runs it and tells what was seen: ``watch``.
+    by: Callable[..., Seen] = watch
 
 
 def look_at(project: Path, command: Sequence[str], how: Watching) -> Look:
@@ -66,7 +68,7 @@ def _limited(folder: Path, option: EpochOption | None) -> Job:
 
 def _watch(project: Path, command: Sequence[str], how: Watching, job: Job) -> Seen:
     job.folder.mkdir(parents=True)
-    return watch(list(command), project, job, seconds=how.seconds, on_output=how.on_output)
+    return how.by(list(command), project, job, seconds=how.seconds, on_output=how.on_output)
 
 
 def require_command(project: Path, command: Sequence[str]) -> None:

@@ -93,7 +93,8 @@ class Fits:
                 self._end.end("begun")
             if job.evaluate_only:
                 self._end.end("evaluated")
-            if self._passes.begins(asked.name, asked.x) and 0 < job.passes < self._passes.count:
+            begins = self._passes.begins(asked.name, asked.x)
+            if begins and 0 < job.passes < self._passes.count and recorder.may_end():
                 self._passes.count -= 1
                 self._end.end("passes")
             asked.cut(job.part)

@@ -51,6 +51,7 @@ class Answer:
             examples=loaders.examples if any(s.trains for s in loaders.streams) else None,
             batches=loaders.batches,
             passes=passes,
+            unfinished=loaders.unfinished(),
             steps=self._optimizers.steps,
             scheduler_steps=self._schedulers.steps(),
             patience=self._schedulers.patience(),

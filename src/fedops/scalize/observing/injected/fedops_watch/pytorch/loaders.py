@@ -21,13 +21,14 @@ class Stream:
     def __init__(self, loader: Any, where: str) -> None:
         dataset = getattr(loader, "dataset", None)
         self.of = _weakly(dataset)
-        self.kind = f"{type(dataset).__module__}.{type(dataset).__qualname__}"
+        self.kind = _kind(dataset)
         self.where = where
         self.examples = _length(dataset)
         self.batch_size = getattr(loader, "batch_size", None)
         self.divisible = _divisible(loader)
         #: Whether a pass has more than one batch, so that one batch alone is no pass.
-        self.longer = (_length(loader) or 0) > 1
+        self.batches = _length(loader) or 0
+        self.longer = self.batches > 1
         self.passes = 0
         self.trains = False
         self.evaluates = False
@@ -35,6 +36,14 @@ class Stream:
         self.stepped = False
         #: Examples in each batch that no backward has followed yet, the oldest first.
         self.sizes: collections.deque[int] = collections.deque(maxlen=64)
+
+    def goes_on_with(self, loader: Any, where: str) -> bool:
+        """Whether a loader of another data set continues this one: scripts make theirs anew in each pass."""
+        if not where or where != self.where or self.of() is not None:
+            return False
+        dataset = getattr(loader, "dataset", None)
+        same = (self.kind, self.examples, self.batch_size)
+        return same == (_kind(dataset), _length(dataset), getattr(loader, "batch_size", None))
 
     @property
     def completes(self) -> bool:
@@ -141,9 +150,20 @@ class Loaders:
         stream = self._by_key.get(key)
         dataset = getattr(loader, "dataset", None)
         if stream is None or stream.of() is not dataset:
-            stream = Stream(loader, self._made.get(loader, ""))
+            stream = self._former(loader, key)
             self._by_key[key] = stream
-            self.streams.append(stream)
+        return stream
+
+    def _former(self, loader: Any, key: tuple[Any, ...]) -> Stream:
+        """Of a data set that is new: the one whose place it takes, or one of its own."""
+        where, chosen = self._made.get(loader, ""), key[1:]
+        for known, stream in list(self._by_key.items()):
+            if known[1:] == chosen and stream.goes_on_with(loader, where):
+                del self._by_key[known]
+                stream.of = _weakly(getattr(loader, "dataset", None))
+                return stream
+        stream = Stream(loader, where)
+        self.streams.append(stream)
         return stream
 
     def _fetched(self, iterator: Any, batch: Any) -> None:
@@ -181,6 +201,13 @@ class Loaders:
         if self._trained is not None:
             self._trained.stepped = True
 
+    def unfinished(self) -> bool:
+        """Whether the pass that training is in has batches left, or one that was not trained on."""
+        stream = self._trained
+        if stream is None or not stream.stepped:
+            return False
+        return stream.fetched < stream.batches or bool(stream.sizes)
+
     def passes(self) -> int:
         return max((s.passes + s.completes for s in self.streams if s.trains), default=0)
 
@@ -216,6 +243,10 @@ def _key(loader: Any) -> tuple[Any, ...]:
     indices: Any = getattr(getattr(loader, "sampler", None), "indices", None)
     chosen = (len(indices), *map(int, indices[:3])) if _length(indices) else ()
     return (id(getattr(loader, "dataset", None)), *chosen)
+
+
+def _kind(dataset: Any) -> str:
+    return f"{type(dataset).__module__}.{type(dataset).__qualname__}"
 
 
 def _weakly(value: Any) -> Any:
