@@ -243,3 +243,55 @@ def test_a_table_is_cut_by_its_rows() -> None:
     assert [int(x) for batch in part for x in batch["x"]] == [1, 5]
     split = as_split((Table(list(range(8))), Table(list(range(8)))), "d", 0.2, 1, "here")
     assert (split.examples, count(split.validation, "here")) == (8, 8)
+
+
+class Pipeline:
+    """What tells a ``tf.data.Dataset``: its elements' shapes, how many there are, and the elements."""
+
+    element_spec = ()
+
+    def __init__(self, batches: list[Any], cardinality: int | None = None) -> None:
+        self.batches = batches
+        self._cardinality = len(batches) if cardinality is None else cardinality
+
+    def cardinality(self) -> int:
+        return self._cardinality
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Any:
+        return iter(self.batches)
+
+
+class PyDataset:
+    """What tells one of Keras's: its name, ``num_batches`` and an index that gives a batch."""
+
+    num_batches = 3
+
+    def __getitem__(self, index: int) -> Any:
+        return X[index * 8 : index * 8 + 8], Y[index * 8 : index * 8 + 8]
+
+
+def test_batches_that_are_made_already_are_counted_by_their_examples_and_never_cut() -> None:
+    batches = [({"a": X[at : at + 8], "b": X[at : at + 8]}, Y[at : at + 8]) for at in (0, 8, 16)]
+    for data in (Pipeline(batches), Pipeline(batches, -2), PyDataset()):
+        assert count(data, "the data step") == 20
+        assert split((data, Pipeline(batches[:1]))).examples == 20
+        assert split(data, share=0).examples == 20
+        with pytest.raises(Invalid, match="gives whole batches and cannot be cut"):
+            split(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (Pipeline([(X, Y)], -1), "without an end; take out its repeat"),
+        (Pipeline([(X[0], Y[0])]), "single examples, not batches; end it with batch"),
+        (Pipeline([(X[0], Y[:1])]), "single examples, not batches"),
+    ],
+    ids=["endless", "scalar labels", "labels of one"],
+)
+def test_what_cannot_be_counted_by_batches_is_refused(data: Any, told: str) -> None:
+    with pytest.raises(Invalid, match=told):
+        count(data, "the data step")
