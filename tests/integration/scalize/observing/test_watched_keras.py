@@ -122,6 +122,17 @@ def test_an_own_train_step_is_fitted_in_two_calls(warm: Warm) -> None:
     assert warm.run(STEP + other, DATA).kinds == {"two_phases": "question"}
 
 
+def test_a_look_does_not_end_a_short_run(warm: Warm) -> None:
+    script = (
+        "model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])\n"
+        "model.compile('sgd', 'mse')\n"
+        "model.fit(X, y, epochs=3, batch_size=25, verbose=0)\n"
+        "model.fit(X, y, epochs=3, batch_size=25, verbose=0)\n"
+    )
+    seen = warm.run(script, DATA, passes=2, steps=3, earliest_end=60.0).seen
+    assert (seen.ended, seen.passes, seen.steps, len(seen.loaders)) == ("script", 6, 12, 2)
+
+
 def test_a_loop_of_its_own_is_refused(warm: Warm) -> None:
     script = (
         "model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])\n"

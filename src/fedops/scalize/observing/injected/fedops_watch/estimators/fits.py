@@ -93,7 +93,8 @@ class Fits:
                 self._end.end("begun")
             if job.evaluate_only:
                 self._end.end("evaluated")
-            if self._passes.begins(asked.name, asked.x) and 0 < job.passes < self._passes.count:
+            begins = self._passes.begins(asked.name, asked.x)
+            if begins and 0 < job.passes < self._passes.count and recorder.may_end():
                 self._passes.count -= 1
                 self._end.end("passes")
             asked.cut(job.part)
@@ -144,7 +145,7 @@ class Fits:
         job = self._recorder.job
         if job.keep_pass and self._passes.count == job.keep_pass:
             self._write(f"pass-{job.keep_pass}", "result")
-        if 0 < job.steps <= self._steps:
+        if 0 < job.steps <= self._steps and self._recorder.may_end():
             self._end.end("steps")
 
     def _tell_transformer(self, asked: Any) -> None:

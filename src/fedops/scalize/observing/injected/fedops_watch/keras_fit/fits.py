@@ -87,7 +87,7 @@ class Fits:
         asked = self.now
         if asked is None or asked.fitted is None or not asked.fitted.federated:
             return
-        if self._job.passes and self.passes >= self._job.passes:
+        if 0 < self._job.passes <= self.passes and self._recorder.may_end():
             self._end.end("passes")
         asked.counted = False
 
@@ -183,7 +183,8 @@ class Fits:
         fitted.last_step = self.steps
         if not self.losses:
             self.losses += numbers({"loss": (logs or {}).get("loss")}).values()
-        if self._job.steps and fitted.federated and self.steps >= self._job.steps:
+        enough = fitted.federated and 0 < self._job.steps <= self.steps
+        if enough and self._recorder.may_end():
             fitted.keep()
             self.count_examples()
             self._end.end("steps")
