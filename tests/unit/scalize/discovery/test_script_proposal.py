@@ -121,6 +121,16 @@ def test_other_weights_at_the_end_are_asked_for(propose: Any) -> None:
     assert [difference.kind for difference in ended.differences] == ["other_weights_at_the_end"]
 
 
+def test_a_fit_that_the_look_did_not_come_to_is_a_difference(propose: Any, tmp_path: Path) -> None:
+    again = "model.fit(x, y, batch_size=8)\nmodel.fit(\n  x, epochs=1)\n"
+    (tmp_path / "main.py").write_text("\n" * 8 + "model.fit(x, epochs=9)\nscaler.fit(x)\n" + again)
+    assert [d.line() for d in propose(_seen(ended="passes"), None).differences] == [
+        "main.py:11: fit is called 2 times more behind the loop that a round ends (11, 12), which is no "
+        "part of a round; if that training is meant, let the command do it alone"
+    ]
+    assert not propose(_seen(), None).differences, "the run was seen to its own end"
+
+
 def test_phases_are_never_well_without_an_answer(propose: Any) -> None:
     note = Note(
         kind="two_phases", text="Net is trained again", where="main.py:4", weight="question"
