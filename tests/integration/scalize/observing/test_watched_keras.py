@@ -118,6 +118,9 @@ def test_an_own_train_step_is_fitted_in_two_calls(warm: Warm) -> None:
     assert run.seen.models[0].kind == "__main__.Own"
     assert (run.seen.steps, run.seen.passes, run.seen.examples) == (6, 2, 100)
     assert run.kinds == {}
+    mean = STEP.replace("return {", "self._loss_tracker.update_state(loss)\n        return {")
+    arrays = mean.replace('"sgd")', '"sgd", "mse")').replace("fit(data", "fit(X, y, batch_size=20")
+    assert warm.run(arrays, DATA).seen.examples == 100, "not one for each batch"
     other = "model.set_weights([w * 2 for w in model.get_weights()])\nmodel.fit(data, verbose=0)\n"
     assert warm.run(STEP + other, DATA).kinds == {"two_phases": "question"}
 
