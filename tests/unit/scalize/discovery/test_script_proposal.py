@@ -146,6 +146,14 @@ def test_refusals(propose: Any) -> None:
     assert propose(_seen(notes=[refused])).problems == ("main.py:3: FSDP is not federated",)
     failed = Seen(ended="failed", error="RuntimeError: Found no NVIDIA driver (main.py:3)")
     assert "it needs a GPU that this machine does not have" in propose(failed).problems[0]
+    page = Seen(
+        ended="failed",
+        error="ValueError: in user code:\n\n    File x\n" + "y\n" * 900 + "no such layer",
+    )
+    (told,) = propose(page).problems
+    assert told.endswith("no such layer")
+    assert len(told) < 700
+    assert "\n" not in told
     nothing = propose(Seen(exit_code=0))
     assert "ended by itself, and no training was seen in it" in nothing.problems[0]
 
