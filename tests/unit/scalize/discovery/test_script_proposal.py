@@ -121,14 +121,21 @@ def test_other_weights_at_the_end_are_asked_for(propose: Any) -> None:
     assert [difference.kind for difference in ended.differences] == ["other_weights_at_the_end"]
 
 
-def test_a_fit_that_the_look_did_not_come_to_is_a_difference(propose: Any, tmp_path: Path) -> None:
+def test_training_that_the_look_did_not_come_to_is_a_difference(
+    propose: Any, tmp_path: Path
+) -> None:
+    main = tmp_path / "main.py"
     again = "model.fit(x, y, batch_size=8)\nmodel.fit(\n  x, epochs=1)\n"
-    (tmp_path / "main.py").write_text("\n" * 8 + "model.fit(x, epochs=9)\nscaler.fit(x)\n" + again)
+    main.write_text("\n" * 8 + "model.fit(x, epochs=9)\nscaler.fit(x)\n" + again)
     assert [d.line() for d in propose(_seen(ended="passes"), None).differences] == [
-        "main.py:11: fit is called 2 times more behind the loop that a round ends (11, 12), which is no "
-        "part of a round; if that training is meant, let the command do it alone"
+        "main.py:11: it trains 2 times more behind the loop that a round ends (lines 11, 12), which is no "
+        "part of a round; if that training is meant, let a command do it alone"
     ]
     assert not propose(_seen(), None).differences, "the run was seen to its own end"
+    loop = "for x in data:\n    loss(model(x)).backward()\n"
+    main.write_text("\n" * 8 + "model = Net()\n" + loop + "for x in data:\n    model(x)\n" + loop)
+    (loops,) = propose(_seen(ended="steps"), None).differences
+    assert (loops.where, "once more" in loops.text) == ("main.py:14", True)
 
 
 def test_phases_are_never_well_without_an_answer(propose: Any) -> None:
