@@ -30,7 +30,15 @@ from fedops.scalize.script.script_adapter import ScriptAdapter, ScriptOptions
 from fedops.scalize.script.script_run import ScriptRunner
 from fedops.storage.tensors import Tensors, load, save
 
-_ONE_THREAD = dict.fromkeys(("NUMEXPR_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"), "1")
+_ONE_THREAD = dict.fromkeys(
+    (
+        "NUMEXPR_NUM_THREADS",
+        "VECLIB_MAXIMUM_THREADS",
+        "TF_NUM_INTRAOP_THREADS",
+        "TF_NUM_INTEROP_THREADS",
+    ),
+    "1",
+)
 _SEED = 1
 #: A line of the command's output is shown at most this often.
 _QUIET_SECONDS = 0.5

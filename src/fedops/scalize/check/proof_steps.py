@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from fedops.scalize.discovery.differences import Difference
 
-_SEEDS = "random, numpy, torch and PYTHONHASHSEED seeded by the check"
+_SEEDS = "random, numpy, torch, tensorflow and PYTHONHASHSEED seeded by the check"
 _UNUSED = "the model that a round is given is not the one that is trained"
 _PARTS = "a round of one client ends with another model than the command alone"
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fedops.config.schema import Partition
 from fedops.core.errors import Invalid
-from fedops.scalize.flow.datasets import DataSplit, is_pair, take
+from fedops.scalize.flow.datasets import DataSplit, is_pair, require_divisible, take
 from fedops.scalize.flow.target_import import resolve
 
 #: Named like any step: the algorithms know nothing of projects.
@@ -48,6 +48,7 @@ def labels_of(data: Any, label: str) -> npt.NDArray[Any]:
     """The label of every example: of arrays, a loader, or any data set that can be indexed."""
     if is_pair(data):
         return np.asarray(data[1])
+    require_divisible(data)
     data = getattr(data, "dataset", data)
     tensors = getattr(data, "tensors", None)
     if isinstance(tensors, tuple) and len(tensors) > 1:

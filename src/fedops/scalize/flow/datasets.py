@@ -5,7 +5,8 @@ Works on anything indexable by duck typing, so that no framework is imported her
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import weakref
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -91,6 +92,8 @@ def _inputs(x: Any) -> list[Any]:
 
 def count(data: Any, label: str) -> int:
     """The number of examples in a loader, a data set, a pair of arrays or a dict of arrays."""
+    if _gives_batches(data):
+        return _counted(data, label)
     try:
         if _is_loader(data):
             return len(data.sampler) if hasattr(data.sampler, "__len__") else len(data.dataset)
@@ -111,7 +114,12 @@ def count(data: Any, label: str) -> int:
 
 
 def take(data: Any, indices: Indices) -> Any:
-    """The examples at ``indices``, as the same kind of thing where it can be cut."""
+    """The examples at ``indices``, as the same kind of thing where it can be cut.
+
+    Raises:
+        Invalid: it gives its examples in batches that are already made, or in an order of its own.
+    """
+    require_divisible(data)
     if hasattr(data, "iloc"):
         return data.iloc[indices]
     if is_array(data):
@@ -127,6 +135,19 @@ def take(data: Any, indices: Indices) -> Any:
     if isinstance(getattr(data, "tensors", None), tuple):  # a TensorDataset
         return type(data)(*(tensor[indices] for tensor in data.tensors))
     return data.select(indices) if hasattr(data, "select") else Subset(data, indices)
+
+
+def require_divisible(data: Any) -> None:
+    """
+    Raises:
+        Invalid: it gives its examples in batches that are already made.
+    """
+    if _gives_batches(data):
+        raise Invalid(
+            f"the data step returned a {type(data).__name__}, which gives whole batches and cannot be cut "
+            "into parts; return arrays, or return (train, validation) or set validation_split = 0, and let "
+            "the data step see to [dataset.partition] itself"
+        )
 
 
 def cut(total: int, share: float, seed: int) -> tuple[Indices, Indices]:
@@ -305,3 +326,71 @@ def _loader_of(loader: Any, dataset: Any) -> Any:
 
 
 _PLAIN_SAMPLERS = ("RandomSampler", "SequentialSampler")
+
+# --- tf.data and Keras's own data sets: each element is a batch ----------------------------------
+
+#: More than this many batches are taken for a data set without an end.
+_MOST_BATCHES = 1_000_000
+#: To count one is to go through it.
+_known_counts: weakref.WeakKeyDictionary[Any, int] = weakref.WeakKeyDictionary()
+
+
+def _gives_batches(data: Any) -> bool:
+    """A ``tf.data.Dataset`` or a ``keras.utils.PyDataset``: what ``fit`` takes as it is."""
+    if hasattr(data, "element_spec") and hasattr(data, "cardinality"):
+        return True
+    return any(kind.__name__ == "PyDataset" for kind in type(data).__mro__)
+
+
+def _counted(data: Any, label: str) -> int:
+    """The examples of one pass, each batch by its own size: the last one may be smaller."""
+    if data not in _known_counts:
+        _known_counts[data] = sum(
+            _examples_in(batch, data, label) for batch in _batches(data, label)
+        )
+    return _known_counts[data]
+
+
+def _batches(data: Any, label: str) -> Iterator[Any]:
+    is_keras = not hasattr(data, "element_spec")
+    total = data.num_batches if is_keras else int(data.cardinality())
+    if total is None or total == -1:
+        raise _endless(data, label)
+    if is_keras:
+        yield from (data[number] for number in range(total))
+        return
+    for number, batch in enumerate(data):
+        if number == _MOST_BATCHES:
+            raise _endless(data, label)
+        yield batch
+
+
+def _endless(data: Any, label: str) -> Invalid:
+    return Invalid(
+        f"{label} returned a {type(data).__name__} without an end; take out its repeat(), or end it with "
+        "take(...), so that its examples can be counted"
+    )
+
+
+def _examples_in(batch: Any, data: Any, label: str) -> int:
+    shapes = [
+        np.shape(leaf) if isinstance(leaf, int | float) else leaf.shape for leaf in _leaves(batch)
+    ]
+    sizes = {int(shape[0]) if len(shape) else -1 for shape in shapes}
+    if len(sizes) != 1 or -1 in sizes:
+        raise Invalid(
+            f"{label} returned a {type(data).__name__} whose elements are single examples, not batches; "
+            "end it with batch(...)"
+        )
+    return sizes.pop()
+
+
+def _leaves(batch: Any) -> Iterator[Any]:
+    """The arrays of ``x``, ``(x, y)`` or ``(x, y, weights)``, where each may hold several."""
+    if isinstance(batch, Mapping):
+        batch = tuple(batch.values())
+    if isinstance(batch, tuple | list):
+        for part in batch:
+            yield from _leaves(part)
+    elif batch is not None:
+        yield batch

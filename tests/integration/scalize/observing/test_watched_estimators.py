@@ -92,6 +92,13 @@ def test_another_model_is_trained_in_its_place_and_a_second_fit_ends_the_round(
     assert wrong.first_difference == "SGDClassifier: coef_ is 3x3 here and 3x4 in the model"
 
 
+def test_a_look_does_not_end_a_short_run(warm: Warm) -> None:
+    script = "for C in (1, 2, 3, 4):\n    LogisticRegression(C=C).fit(X, y)\n"
+    run = warm.run(script, DATA, passes=2, steps=2, earliest_end=60.0)
+    assert (run.seen.ended, run.seen.passes) == ("script", 4)
+    assert run.seen.notes[0].text.startswith("4 models of the kind LogisticRegression")
+
+
 @pytest.mark.parametrize(
     ("fit", "words"),
     [

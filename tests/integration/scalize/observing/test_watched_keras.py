@@ -118,8 +118,22 @@ def test_an_own_train_step_is_fitted_in_two_calls(warm: Warm) -> None:
     assert run.seen.models[0].kind == "__main__.Own"
     assert (run.seen.steps, run.seen.passes, run.seen.examples) == (6, 2, 100)
     assert run.kinds == {}
+    mean = STEP.replace("return {", "self._loss_tracker.update_state(loss)\n        return {")
+    arrays = mean.replace('"sgd")', '"sgd", "mse")').replace("fit(data", "fit(X, y, batch_size=20")
+    assert warm.run(arrays, DATA).seen.examples == 100, "not one for each batch"
     other = "model.set_weights([w * 2 for w in model.get_weights()])\nmodel.fit(data, verbose=0)\n"
     assert warm.run(STEP + other, DATA).kinds == {"two_phases": "question"}
+
+
+def test_a_look_does_not_end_a_short_run(warm: Warm) -> None:
+    script = (
+        "model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])\n"
+        "model.compile('sgd', 'mse')\n"
+        "model.fit(X, y, epochs=3, batch_size=25, verbose=0)\n"
+        "model.fit(X, y, epochs=3, batch_size=25, verbose=0)\n"
+    )
+    seen = warm.run(script, DATA, passes=2, steps=3, earliest_end=60.0).seen
+    assert (seen.ended, seen.passes, seen.steps, len(seen.loaders)) == ("script", 6, 12, 2)
 
 
 def test_a_loop_of_its_own_is_refused(warm: Warm) -> None:

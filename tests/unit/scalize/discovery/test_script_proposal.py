@@ -121,6 +121,23 @@ def test_other_weights_at_the_end_are_asked_for(propose: Any) -> None:
     assert [difference.kind for difference in ended.differences] == ["other_weights_at_the_end"]
 
 
+def test_training_that_the_look_did_not_come_to_is_a_difference(
+    propose: Any, tmp_path: Path
+) -> None:
+    main = tmp_path / "main.py"
+    again = "model.fit(x, y, batch_size=8)\nmodel.fit(\n  x, epochs=1)\n"
+    main.write_text("\n" * 8 + "model.fit(x, epochs=9)\nscaler.fit(x)\n" + again)
+    assert [d.line() for d in propose(_seen(ended="passes"), None).differences] == [
+        "main.py:11: it trains 2 times more behind the loop that a round ends (lines 11, 12), which is no "
+        "part of a round; if that training is meant, let a command do it alone"
+    ]
+    assert not propose(_seen(), None).differences, "the run was seen to its own end"
+    loop = "for x in data:\n    loss(model(x)).backward()\n"
+    main.write_text("\n" * 8 + "model = Net()\n" + loop + "for x in data:\n    model(x)\n" + loop)
+    (loops,) = propose(_seen(ended="steps"), None).differences
+    assert (loops.where, "once more" in loops.text) == ("main.py:14", True)
+
+
 def test_phases_are_never_well_without_an_answer(propose: Any) -> None:
     note = Note(
         kind="two_phases", text="Net is trained again", where="main.py:4", weight="question"
@@ -136,6 +153,14 @@ def test_refusals(propose: Any) -> None:
     assert propose(_seen(notes=[refused])).problems == ("main.py:3: FSDP is not federated",)
     failed = Seen(ended="failed", error="RuntimeError: Found no NVIDIA driver (main.py:3)")
     assert "it needs a GPU that this machine does not have" in propose(failed).problems[0]
+    page = Seen(
+        ended="failed",
+        error="ValueError: in user code:\n\n    File x\n" + "y\n" * 900 + "no such layer",
+    )
+    (told,) = propose(page).problems
+    assert told.endswith("no such layer")
+    assert len(told) < 700
+    assert "\n" not in told
     nothing = propose(Seen(exit_code=0))
     assert "ended by itself, and no training was seen in it" in nothing.problems[0]
 

@@ -311,3 +311,55 @@ def test_two_arrays_of_one_length_are_what_the_step_calls_them() -> None:
     assert (len(found.train), len(found.validation)) == (10, 10)
     assert split(told_by_names(labelled(), returned_variables(labelled))).examples == 15
     assert told_by_names((X, Y), ["train_x", "test_y"])[0] is X
+
+
+class Pipeline:
+    """What tells a ``tf.data.Dataset``: its elements' shapes, how many there are, and the elements."""
+
+    element_spec = ()
+
+    def __init__(self, batches: list[Any], cardinality: int | None = None) -> None:
+        self.batches = batches
+        self._cardinality = len(batches) if cardinality is None else cardinality
+
+    def cardinality(self) -> int:
+        return self._cardinality
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Any:
+        return iter(self.batches)
+
+
+class PyDataset:
+    """What tells one of Keras's: its name, ``num_batches`` and an index that gives a batch."""
+
+    num_batches = 3
+
+    def __getitem__(self, index: int) -> Any:
+        return X[index * 8 : index * 8 + 8], Y[index * 8 : index * 8 + 8]
+
+
+def test_batches_that_are_made_already_are_counted_by_their_examples_and_never_cut() -> None:
+    batches = [({"a": X[at : at + 8], "b": X[at : at + 8]}, Y[at : at + 8]) for at in (0, 8, 16)]
+    for data in (Pipeline(batches), Pipeline(batches, -2), PyDataset()):
+        assert count(data, "the data step") == 20
+        assert split((data, Pipeline(batches[:1]))).examples == 20
+        assert split(data, share=0).examples == 20
+        with pytest.raises(Invalid, match="gives whole batches and cannot be cut"):
+            split(data)
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (Pipeline([(X, Y)], -1), "without an end; take out its repeat"),
+        (Pipeline([(X[0], Y[0])]), "single examples, not batches; end it with batch"),
+        (Pipeline([(X[0], Y[:1])]), "single examples, not batches"),
+    ],
+    ids=["endless", "scalar labels", "labels of one"],
+)
+def test_what_cannot_be_counted_by_batches_is_refused(data: Any, told: str) -> None:
+    with pytest.raises(Invalid, match=told):
+        count(data, "the data step")

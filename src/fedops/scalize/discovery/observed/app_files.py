@@ -17,6 +17,7 @@ from fedops.scalize.discovery.app_folder import (
 from fedops.scalize.discovery.differences import FILE as DIFFERENCES
 from fedops.scalize.discovery.differences import to_json
 from fedops.scalize.discovery.observed.config_text import config_text
+from fedops.scalize.discovery.observed.declared_options import script_of
 from fedops.scalize.discovery.observed.look import Look
 from fedops.scalize.discovery.observed.proposal import ScriptProposal
 from fedops.scalize.discovery.source.source_files import module_name, python_files
@@ -78,6 +79,9 @@ def _modules(project: Path) -> tuple[str, ...]:
 def _carried(look: Look) -> set[str]:
     """Settings and the like that the code names or the run read, seen from the project's folder."""
     named = set(analyse_project(look.project).settings_files)
+    script = script_of(look.command, look.project)
+    if script and script not in python_files(look.project):  # it is named as tests are
+        named.add(script.relative_to(look.project).as_posix())
     for name in (*look.seen.read, *look.command):
         file = (look.project / name).resolve()
         if name not in look.seen.written and _is_carried(file, look.project):

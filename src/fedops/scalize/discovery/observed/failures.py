@@ -18,6 +18,8 @@ _NETWORK = re.compile(
     r"couldn't connect",
     re.IGNORECASE,
 )
+#: Of an error that is shown.
+_MOST_CHARACTERS = 600
 #: What the error says -> what to do about it. The first that fits counts.
 _ADVICE: Sequence[tuple[re.Pattern[str], str]] = (
     (
@@ -87,4 +89,7 @@ def _ending(seen: Seen) -> str:
 
 def _error(seen: Seen) -> str:
     place = f" ({seen.error_where})" if seen.error_where else ""
-    return f"{seen.error or f'exit status {seen.exit_code}'}{place}"
+    said = " ".join(seen.error.split())  # some frameworks say it in a page, the reason last
+    if len(said) > _MOST_CHARACTERS:
+        said = f"{said[: _MOST_CHARACTERS // 4]} ... {said[-_MOST_CHARACTERS * 3 // 4 :]}"
+    return f"{said or f'exit status {seen.exit_code}'}{place}"

@@ -11,6 +11,7 @@ from fedops.scalize.discovery.observed.declared_options import declared_options,
 from fedops.scalize.discovery.observed.epoch_option import EpochOption, find_epoch_option
 from fedops.scalize.discovery.observed.look import Look
 from fedops.scalize.discovery.observed.round_length import FIRST_SECONDS, first_limits
+from fedops.scalize.discovery.observed.seen_models import stages
 from fedops.scalize.discovery.source.source_files import python_files
 from fedops.scalize.observing.records import Job, Seen
 from fedops.scalize.observing.running import watch
@@ -51,14 +52,25 @@ def look_at(project: Path, command: Sequence[str], how: Watching) -> Look:
 
 
 def _second(look: Look, how: Watching) -> Look:
-    """The look of a second run, where the first did not see the model before it trained."""
-    if not any(note.kind == _EVALUATION_MODE for note in look.seen.notes):
+    """The look of a second run, where the first did not see enough.
+
+    That is where it did not see the model before it trained, or was ended while several models are trained
+    one after another: a round is the whole of such a command, and there may be more of them behind.
+    """
+    evaluation = any(note.kind == _EVALUATION_MODE for note in look.seen.notes)
+    whole = look.seen.ended in ("passes", "steps") and len(stages(look.seen.models)) > 1
+    if not (evaluation or whole):
         return look
-    how.on_look("the model trains in evaluation mode")
-    again = {"evaluation_mode": True}
-    job = _limited(how.folder / "second", look.option).model_copy(update=again)
+    how.on_look(
+        "the model trains in evaluation mode"
+        if evaluation
+        else "it trains several models one after another, so it is run to its own end"
+    )
+    folder = how.folder / "second"
+    job = Job(folder=folder) if whole else _limited(folder, look.option)
+    job = job.model_copy(update={"evaluation_mode": evaluation})
     seen = _watch(look.project, look.command, how, job)
-    return replace(look, seen=seen, tensors=job.folder / TENSORS, evaluation_mode=True)
+    return replace(look, seen=seen, tensors=job.folder / TENSORS, evaluation_mode=evaluation)
 
 
 def _limited(folder: Path, option: EpochOption | None) -> Job:
@@ -79,5 +91,6 @@ def require_command(project: Path, command: Sequence[str]) -> None:
         raise Invalid(
             "there is nothing behind --: write your command there, as in: fedops init . -- python main.py"
         )
-    if not python_files(project) and not any(project.rglob("*.ipynb")):
+    named = script_of(command, project) is not None  # whatever it is called, such as step_test.py
+    if not named and not python_files(project) and not any(project.rglob("*.ipynb")):
         raise Invalid(f"there is no Python file in {project}")

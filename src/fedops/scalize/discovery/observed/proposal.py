@@ -18,6 +18,7 @@ from fedops.scalize.discovery.observed.argument_paths import (
     within_project,
 )
 from fedops.scalize.discovery.observed.failures import failure_of, late_failure
+from fedops.scalize.discovery.observed.later_training import later_training
 from fedops.scalize.discovery.observed.look import Look, shown
 from fedops.scalize.discovery.observed.round_length import choose_length
 from fedops.scalize.discovery.observed.run_facts import facts
@@ -70,7 +71,7 @@ def propose_script(look: Look, answers: Mapping[str, str]) -> ScriptProposal:
         Invalid: an answer is to nothing that there is to choose, or cannot be.
     """
     problems = tuple(_problems(look, answers))
-    differences = tuple(_differences(look.seen))
+    differences = (*_differences(look.seen), *later_training(look))
     if problems:
         notes = tuple(n for n in look.seen.notes if n.weight not in ("refusal", "difference"))
         return ScriptProposal(look, (), (), notes, differences, problems)

@@ -57,3 +57,4 @@ def _seed(seed: int) -> None:
     random.seed(seed)
     finder.when_run("numpy.random", lambda module: module.seed(seed % 2**32))
     finder.when_run("torch", lambda module: module.manual_seed(seed))
+    finder.when_run("tensorflow", lambda module: module.random.set_seed(seed))

@@ -145,7 +145,7 @@ class Fits:
         job = self._recorder.job
         if job.keep_pass and self._passes.count == job.keep_pass:
             self._write(f"pass-{job.keep_pass}", "result")
-        if 0 < job.steps <= self._steps:
+        if 0 < job.steps <= self._steps and self._recorder.may_end():
             self._end.end("steps")
 
     def _tell_transformer(self, asked: Any) -> None:

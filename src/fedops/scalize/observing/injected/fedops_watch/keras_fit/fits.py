@@ -25,6 +25,18 @@ class Fit:
         self.fresh = True
         #: Whether this epoch's examples were counted.
         self.counted = False
+        #: Batches of this epoch.
+        self.batches = 0
+
+    def examples(self) -> int | None:
+        """Of this epoch so far; None where neither Keras nor the data tells."""
+        counted = examples_counted(self.model)
+        batches = self.batches * int(getattr(self.model, "steps_per_execution", 1) or 1)
+        if counted and counted > batches:
+            return counted
+        # A train_step of its own may tell the mean loss of a batch as if it were one example's.
+        rows, size = self.told.rows(), self.told.get("batch_size") or 32
+        return None if rows is None else min(rows, batches * size)
 
 
 class Fits:
@@ -89,7 +101,7 @@ class Fits:
             return
         if 0 < self._job.passes <= self.passes and self._recorder.may_end():
             self._end.end("passes")
-        asked.counted = False
+        asked.counted, asked.batches = False, 0
 
     def batch_begins(self) -> None:
         asked = self.now
@@ -179,6 +191,7 @@ class Fits:
         fitted = asked.fitted
         self.steps += 1
         fitted.steps += 1
+        asked.batches += 1
         fitted.first_step = fitted.first_step or self.steps
         fitted.last_step = self.steps
         if not self.losses:
@@ -197,7 +210,7 @@ class Fits:
         asked.counted = True
         if asked.fitted is not None and asked.fitted.federated:
             sync(asked.model)
-            found = examples_counted(asked.model) or asked.told.rows()
+            found = asked.examples()
             self.examples = (
                 None if found is None or self.examples is None else self.examples + found
             )

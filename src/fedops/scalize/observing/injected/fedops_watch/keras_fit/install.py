@@ -72,7 +72,7 @@ def _watch_gradients(keras: Any, fits: Fits, proximal: Proximal) -> None:
 
     @functools.wraps(plain)
     def apply(optimizer: Any, grads: Any, *args: Any, **kwargs: Any) -> Any:
-        if _concrete(keras):
+        if fits.now is None or _concrete(keras):
             seen()
         if proximal.on:
             grads = pulled(optimizer, grads, args, kwargs)
