@@ -17,6 +17,7 @@ from fedops.processes.process_tree import end_named_tree
 from fedops.processes.spawn import clean_env, let_go, spawn, tethered
 from fedops.processes.threads import in_thread
 from fedops.scalize.adapter.protocol import Cancelled
+from fedops.scalize.observing.command_variables import variables_of
 from fedops.scalize.observing.notebooks import runnable
 from fedops.scalize.observing.records import CLAIM, JOB, SEEN, VARIABLE, Job, Note, Seen
 
@@ -29,6 +30,10 @@ _TAIL = 12
 _LOOK_SECONDS = 0.1
 #: An answer larger than this is none of ours. Bytes.
 _MOST_ANSWER = 256 * 1024 * 1024
+_UNWATCHED = (
+    "no Python that the command started could be watched; if a shell script sets PYTHONPATH, it has to keep "
+    "what stands there: PYTHONPATH=...:$PYTHONPATH"
+)
 Say = Callable[[str], object]
 
 
@@ -52,9 +57,10 @@ def watch(
         Invalid: it cannot be started, took more than ``seconds``, or no Python of it could be watched.
         Cancelled: ``cancelled()`` was true, which is asked ten times a second.
     """
-    variables = _variables(job, env)
+    given, words = variables_of(command)
+    variables = {**_variables(job, env), **given}
     _prepare(job)
-    started, notes = runnable(command, cwd, job.folder, variables.get("PATH"))
+    started, notes = runnable(words, cwd, job.folder, variables.get("PATH"))
     _require_program(started, cwd, variables)
     run = _Run(started, cwd, job, variables, on_output)
     try:
@@ -180,10 +186,19 @@ def _answer(job: Job, code: int, late: str) -> Seen:
         found = [_read(path) for path in job.folder.glob("unclaimed-*.json")]
         seen = max(filter(None, found), key=_telling, default=None)
     if seen is None:
-        why = late or "no Python that the command started could be watched"
+        why = late or _UNWATCHED
         raise Invalid("\n  ".join([f"{why} (exit status {code})", *_tail(job.folder / OUTPUT)]))
     notes = [*seen.notes, *_other_processes(job.folder)]
-    return seen.model_copy(update={"exit_code": code, "notes": notes})
+    error = seen.error or _last_words(job, code, seen)
+    return seen.model_copy(update={"exit_code": code, "notes": notes, "error": error})
+
+
+def _last_words(job: Job, code: int, seen: Seen) -> str:
+    """Of a command that ended with an error and without a traceback before it trained, such as for an option
+    that it does not know."""
+    if not code or seen.models or seen.ended != "script":
+        return ""
+    return next((line.strip() for line in reversed(_tail(job.folder / OUTPUT)) if line.strip()), "")
 
 
 def _read(path: Path) -> Seen | None:

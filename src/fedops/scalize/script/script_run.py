@@ -136,13 +136,13 @@ def refuse(seen: Seen) -> None:
     Raises:
         Invalid: this command cannot be federated; or it failed before it trained, with its own words.
     """
+    if not seen.steps and (seen.ended == "failed" or seen.error):
+        why = f": {seen.error}" if seen.error else ""
+        raise Invalid(f"the command failed before it trained (exit code {seen.exit_code}){why}")
     refusals = [note for note in seen.notes if note.weight == "refusal"]
     if refusals:
         first = refusals[0]
         raise Invalid(f"{first.text} ({first.where})" if first.where else first.text)
-    if seen.ended == "failed" and not seen.steps:
-        why = f": {seen.error}" if seen.error else ""
-        raise Invalid(f"the command failed before it trained (exit code {seen.exit_code}){why}")
 
 
 def require_used(seen: Seen) -> None:

@@ -26,6 +26,8 @@ _NAMED_SETTINGS = re.compile(r"conf(ig)?|cfg|settings", re.IGNORECASE)
 _NAMED_PATH = re.compile(
     r"data|dir|root|path|file|folder|images?|masks?|corpus|input", re.IGNORECASE
 )
+#: A folder or file that programs keep for themselves, such as ``../.git``.
+_HIDDEN = re.compile(r"(^|/)\.(?!\.?(/|$))")
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,23 @@ def outputs_elsewhere(
         below = (file for file in written if (project / file).resolve().is_relative_to(place))
         if (file := next(below, None)) is not None:
             yield argument.value, file
+
+
+def read_above(
+    words: Sequence[str], project: Path, read: Sequence[str], written: Sequence[str]
+) -> str:
+    """The first file that the code itself names as seen from its folder, and that lies above; "" if none.
+
+    What an argument names is not meant: each device's owner names that.
+    """
+    named = [
+        _resolved(path.path, project) for path in argument_paths(words, project, read, written)
+    ]
+    above = (file for file in read if file.startswith("../") and not _HIDDEN.search(file))
+    for file in above:
+        if not any(place and _any_below(place, project, [file]) for place in named):
+            return file
+    return ""
 
 
 def within_project(words: Sequence[str], project: Path) -> list[str]:
