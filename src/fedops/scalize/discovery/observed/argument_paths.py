@@ -22,6 +22,8 @@ _DATA = (
     ".txt",
     ".zip",
 )
+#: Variables in front of a command that name where code lies.
+_OF_CODE = frozenset({"LD_LIBRARY_PATH", "PATH", "PYTHONPATH"})
 _NAMED_SETTINGS = re.compile(r"conf(ig)?|cfg|settings", re.IGNORECASE)
 _NAMED_PATH = re.compile(
     r"data|dir|root|path|file|folder|images?|masks?|corpus|input", re.IGNORECASE
@@ -122,6 +124,8 @@ def _arguments(words: Sequence[str]) -> Iterator[_Argument]:
     option = ""
     for place, word in enumerate(words[1:], 1):
         name, equals, value = word.partition("=")
+        if name in _OF_CODE and equals:
+            continue
         if equals and re.fullmatch(r"-{0,2}\+{0,2}[\w.-]+", name):
             yield _Argument(place, name.lstrip("-+"), value, f"{name}=")
             option = ""
