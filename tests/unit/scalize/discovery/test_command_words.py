@@ -83,8 +83,8 @@ def test_paths_among_arguments(project: Path) -> None:
     assert [path.name for path in found] == ["data_dir", "data", "root", "no"]
     replaced = " ".join(with_placeholders(words.split(), found))
     assert replaced == (
-        "env PYTHONPATH=.. python main.py --data-dir {data_dir} --config c.yaml --out out --name mnist {data}"
-        " x.root={root} --no {no}"
+        "env PYTHONPATH=.. python main.py --data-dir {data_dir} --config c.yaml --out out --name mnist"
+        " {data} x.root={root} --no {no}"
     )
 
 
