@@ -59,7 +59,7 @@ def watch(
     """
     given, words = variables_of(command)
     variables = {**_variables(job, env), **given}
-    _prepare(job)
+    _prepare(job, cwd)
     started, notes = runnable(words, cwd, job.folder, variables.get("PATH"))
     _require_program(started, cwd, variables)
     run = _Run(started, cwd, job, variables, on_output)
@@ -99,13 +99,13 @@ def _require_program(command: Sequence[str], cwd: Path, env: Mapping[str, str]) 
         raise Invalid(f"cannot start '{program}': there is no such program that can be run")
 
 
-def _prepare(job: Job) -> None:
+def _prepare(job: Job, cwd: Path) -> None:
     """The job's file, and no answer of a former run."""
     job.folder.mkdir(parents=True, exist_ok=True)
     for pattern in (SEEN, f"{CLAIM}*", "unclaimed-*", "*.part*"):
         for path in job.folder.glob(pattern):
             path.unlink(missing_ok=True)
-    absolute = job.model_copy(update={"folder": job.folder.resolve()})
+    absolute = job.model_copy(update={"folder": job.folder.resolve(), "home": cwd.resolve()})
     (job.folder / JOB).write_text(absolute.model_dump_json(), encoding="utf-8")
 
 

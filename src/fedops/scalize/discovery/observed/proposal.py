@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -109,10 +110,11 @@ def _problems(look: Look, answers: Mapping[str, str]) -> Iterator[str]:
 def _above(look: Look, file: str) -> str:
     up = "/".join(part for part in PurePath(file).parts if part == "..")
     inner = look.project.relative_to((look.project / up).resolve()).as_posix()
+    entered = shlex.quote(f"cd {inner} && {shown(look.command)}")
     return (
         f"the command reads {file}, which lies above the project's folder: a device has that folder only; "
-        "give init the folder that holds both, and enter the other in the command, as in: "
-        f"fedops init {up} -- sh -c 'cd {inner} && {shown(look.command)}'"
+        "give init the folder that holds both, and enter this one in the command, as in: "
+        f"fedops init {up} -- sh -c {entered}"
     )
 
 

@@ -32,9 +32,9 @@ class Guard:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._folder = os.path.realpath(os.curdir)
-        self._allowed: tuple[str, ...] | None = None
         job = recorder.job
+        self._folder = job.home
+        self._allowed: tuple[str, ...] | None = None
         if job.writable is not None:
             own = [self._folder, job.folder, tempfile.gettempdir()]
             self._allowed = tuple(map(os.path.realpath, [*own, *job.writable]))
