@@ -369,6 +369,22 @@ for _ in range(6):
     assert (seen.ended, seen.passes, seen.steps, seen.examples) == ("steps", 0, 5, 40)
 
 
+def test_a_sampler_that_draws_for_ever_has_no_passes(warm: Warm) -> None:
+    seen = warm.run(
+        STEP
+        + """
+from torch.utils.data import RandomSampler
+data = TensorDataset(x, y)
+train = DataLoader(data, 8, sampler=RandomSampler(data, replacement=True, num_samples=10**9))
+for number, (bx, by) in enumerate(train):
+    optimizer.zero_grad(); loss_of(model(bx), by).backward(); optimizer.step()
+""",
+        passes=1,
+        steps=6,
+    ).seen
+    assert (seen.ended, seen.passes, seen.steps, seen.examples) == ("steps", 0, 6, 48)
+
+
 def test_a_loader_made_anew_in_each_pass_and_workers(warm: Warm) -> None:
     seen = warm.run(
         STEP
