@@ -247,7 +247,7 @@ def _length(value: Any) -> int | None:
 def _endless(loader: Any, examples: int | None) -> bool:
     """Whether its sampler draws each example many times, such as ten thousand million draws of some hundred."""
     drawn = _length(getattr(loader, "sampler", None))
-    return bool(drawn and examples) and drawn > _MOST_DRAWS * examples
+    return drawn is not None and examples is not None and drawn > _MOST_DRAWS * examples > 0
 
 
 def _divisible(loader: Any) -> bool:
