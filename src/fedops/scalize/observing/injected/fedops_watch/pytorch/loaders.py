@@ -245,9 +245,9 @@ def _length(value: Any) -> int | None:
 
 
 def _endless(loader: Any, examples: int | None) -> bool:
-    """Whether its sampler draws each example many times, such as ten thousand million draws of some hundred."""
+    """Whether its sampler draws each example many times, as one whose draws never end."""
     drawn = _length(getattr(loader, "sampler", None))
-    return drawn is not None and examples is not None and drawn > _MOST_DRAWS * examples > 0
+    return (drawn or 0) > _MOST_DRAWS * (examples or 0) > 0
 
 
 def _divisible(loader: Any) -> bool:
