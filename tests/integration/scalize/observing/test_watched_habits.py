@@ -252,6 +252,29 @@ for _ in range(2):
     assert (again.seen.scheduler_steps, again.output.split()) == (4, ["0.025", "0.0125"])
 
 
+def test_a_scheduler_of_a_wrapped_optimizer_beside_a_sparse_tensor(warm: Warm) -> None:
+    seen = warm.run(
+        STEP
+        + """
+class Around(torch.optim.Optimizer):
+    def __init__(self, inner):
+        self.optimizer, self.defaults = inner, inner.defaults
+    param_groups = property(lambda self: self.optimizer.param_groups)
+    def step(self, closure=None):
+        self.optimizer.step(closure)
+
+sparse = model.a.weight.detach().to_sparse()
+around = Around(optimizer)
+scheduler = torch.optim.lr_scheduler.StepLR(around, 1, 0.5)
+for _ in range(2):
+    epoch(optimizer); scheduler.step()
+"""
+    ).seen
+    (optimizer,) = seen.optimizers
+    assert (optimizer.kind, optimizer.schedulers) == ("torch.optim.sgd.SGD", ["StepLR"])
+    assert (seen.scheduler_steps, seen.examples, seen.notes) == (2, 64, [])
+
+
 def test_a_strong_proximal_term_keeps_the_model_where_it_was(warm: Warm) -> None:
     run = warm.run(LOOP)
     again = warm.again(run.place, model=run.folder / "v0.safetensors", proximal_mu=5.0)
