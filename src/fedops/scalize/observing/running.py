@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -30,6 +31,7 @@ _TAIL = 12
 _LOOK_SECONDS = 0.1
 #: An answer larger than this is none of ours. Bytes.
 _MOST_ANSWER = 256 * 1024 * 1024
+_ERROR = re.compile(r"(^|\W)\w*(error|exception)\b(?!=)", re.IGNORECASE)
 _UNWATCHED = (
     "no Python that the command started could be watched; if a shell script sets PYTHONPATH, it has to keep "
     "what stands there: PYTHONPATH=...:$PYTHONPATH"
@@ -75,6 +77,7 @@ def _variables(job: Job, env: Mapping[str, str] | None) -> dict[str, str]:
     variables = dict(env) if env is not None else _of_this_process()
     # An answer that holds on to lines until its end shows no progress.
     variables.setdefault("PYTHONUNBUFFERED", "1")
+    variables.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra keeps to itself where an error came from
     if job.seed is not None:
         variables["PYTHONHASHSEED"] = str(job.seed % 2**32)
     return variables
@@ -198,7 +201,8 @@ def _last_words(job: Job, code: int, seen: Seen) -> str:
     that it does not know."""
     if not code or seen.models or seen.ended != "script":
         return ""
-    return next((line.strip() for line in reversed(_tail(job.folder / OUTPUT)) if line.strip()), "")
+    lines = [line.strip() for line in reversed(_tail(job.folder / OUTPUT)) if line.strip()]
+    return next(filter(_ERROR.search, lines), lines[0] if lines else "")
 
 
 def _read(path: Path) -> Seen | None:

@@ -105,6 +105,8 @@ parser.add_argument("--lr", type=float)
 open("../data/rides.csv").close()
 os.chdir("sub")
 open("../own.csv").close()
+import atexit
+atexit.register(print, "Set FULL_ERROR=1 for more.")
 parser.parse_args()
 """
 
