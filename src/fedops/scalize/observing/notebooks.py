@@ -54,12 +54,19 @@ def named_notebook(command: Sequence[str]) -> str:
     found = [word for word in command if word.endswith(SUFFIX)]
     if not found:
         return ""
-    ways = {tuple(way) for way in _WAYS}
-    if len(found) > 1 or command[-1] != found[0] or _plain(command[:-1]) not in ways:
+    known = _plain(command[:-1]) in _WAYS and command[-1] == found[0]
+    if len(found) > 1 or not (known or _converts(command)):
         raise Invalid(
             f"'{' '.join(command)}': a notebook is run by its name alone; write: {found[0]}"
         )
     return found[0]
+
+
+def _converts(command: Sequence[str]) -> bool:
+    """Whether it is ``jupyter nbconvert --execute``, whose other options say what the output looks like."""
+    words = _plain(command)
+    converts = words[:2] == ("jupyter", "nbconvert") or words[:1] == ("jupyter-nbconvert",)
+    return converts and "--execute" in words
 
 
 def _plain(words: Sequence[str]) -> tuple[str, ...]:

@@ -29,6 +29,8 @@ class Job(Record):
 
     #: Where the answer and the tensors go: the folder of the job's file.
     folder: Path
+    #: Where the command is started: what it does is told as seen from there. None: where each process begins.
+    home: Path | None = None
     #: The models to put in, a safetensors file; None: nothing is put in.
     model: Path | None = None
     #: At which of the distinct states of the parameters, as forwards in training see them, from 1.

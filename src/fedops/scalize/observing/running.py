@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -18,6 +19,7 @@ from fedops.processes.process_tree import end_named_tree
 from fedops.processes.spawn import clean_env, let_go, spawn, tethered
 from fedops.processes.threads import in_thread
 from fedops.scalize.adapter.protocol import Cancelled
+from fedops.scalize.observing.command_variables import variables_of
 from fedops.scalize.observing.notebooks import runnable
 from fedops.scalize.observing.records import CLAIM, JOB, SEEN, VARIABLE, Job, Note, Seen
 
@@ -31,6 +33,11 @@ _LOOK_SECONDS = 0.1
 #: An answer larger than this is none of ours. Bytes.
 _MOST_ANSWER = 256 * 1024 * 1024
 _SIGNALS = frozenset(int(one) for one in signal.Signals)
+_ERROR = re.compile(r"(^|\W)\w*(error|exception)\b(?!=)", re.IGNORECASE)
+_UNWATCHED = (
+    "no Python that the command started could be watched; if a shell script sets PYTHONPATH, it has to keep "
+    "what stands there: PYTHONPATH=...:$PYTHONPATH"
+)
 Say = Callable[[str], object]
 
 
@@ -54,9 +61,10 @@ def watch(
         Invalid: it cannot be started, took more than ``seconds``, or no Python of it could be watched.
         Cancelled: ``cancelled()`` was true, which is asked ten times a second.
     """
-    variables = _variables(job, env)
-    _prepare(job)
-    started, notes = runnable(command, cwd, job.folder, variables.get("PATH"))
+    given, words = variables_of(command)
+    variables = {**_variables(job, env), **given}
+    _prepare(job, cwd)
+    started, notes = runnable(words, cwd, job.folder, variables.get("PATH"))
     _require_program(started, cwd, variables)
     run = _Run(started, cwd, job, variables, on_output)
     try:
@@ -71,6 +79,7 @@ def _variables(job: Job, env: Mapping[str, str] | None) -> dict[str, str]:
     variables = dict(env) if env is not None else _of_this_process()
     # An answer that holds on to lines until its end shows no progress.
     variables.setdefault("PYTHONUNBUFFERED", "1")
+    variables.setdefault("HYDRA_FULL_ERROR", "1")  # Hydra keeps to itself where an error came from
     if job.seed is not None:
         variables["PYTHONHASHSEED"] = str(job.seed % 2**32)
     return variables
@@ -95,13 +104,13 @@ def _require_program(command: Sequence[str], cwd: Path, env: Mapping[str, str]) 
         raise Invalid(f"cannot start '{program}': there is no such program that can be run")
 
 
-def _prepare(job: Job) -> None:
+def _prepare(job: Job, cwd: Path) -> None:
     """The job's file, and no answer of a former run."""
     job.folder.mkdir(parents=True, exist_ok=True)
     for pattern in (SEEN, f"{CLAIM}*", "unclaimed-*", "*.part*"):
         for path in job.folder.glob(pattern):
             path.unlink(missing_ok=True)
-    absolute = job.model_copy(update={"folder": job.folder.resolve()})
+    absolute = job.model_copy(update={"folder": job.folder.resolve(), "home": cwd.resolve()})
     (job.folder / JOB).write_text(absolute.model_dump_json(), encoding="utf-8")
 
 
@@ -185,14 +194,24 @@ def _answer(job: Job, code: int, late: str) -> Seen:
         why = late or _why_unseen(code)
         raise Invalid("\n  ".join([f"{why} (exit status {code})", *_tail(job.folder)]))
     notes = [*seen.notes, *_other_processes(job.folder)]
-    return seen.model_copy(update={"exit_code": code, "notes": notes})
+    error = seen.error or _last_words(job, code, seen)
+    return seen.model_copy(update={"exit_code": code, "notes": notes, "error": error})
+
+
+def _last_words(job: Job, code: int, seen: Seen) -> str:
+    """Of a command that ended with an error and without a traceback before it trained, such as for an option
+    that it does not know."""
+    if not code or seen.models or seen.ended != "script":
+        return ""
+    lines = [line.strip() for line in reversed(_tail(job.folder)) if line.strip()]
+    return next(filter(_ERROR.search, lines), lines[0] if lines else "")
 
 
 def _why_unseen(code: int) -> str:
     """Shells, and what ties the command to us, add 128 to the number of a signal."""
     number = -code if code < 0 else code - 128
     if number not in _SIGNALS:
-        return "no Python that the command started could be watched"
+        return _UNWATCHED
     name = signal.Signals(number).name
     memory = "; that is what happens where memory runs out" if name == "SIGKILL" else ""
     return f"the command was killed by {name}{memory}"

@@ -14,6 +14,7 @@ from fedops.config.script_table import Script
 from fedops.core.errors import Invalid
 from fedops.processes.spawn import clean_env
 from fedops.scalize.adapter.accelerators import VISIBLE
+from fedops.scalize.observing.command_variables import variables_of
 from fedops.scalize.observing.notebooks import named_notebook
 
 _PYTHON = re.compile(r"python(\d+(\.\d+)*)?w?(\.exe)?")
@@ -37,7 +38,8 @@ def command_here(script: Script, resources: Resources, project: Path) -> Command
     """
     env = environment(resources)
     places = {name: _place(name, place, project) for name, place in script.paths.items()}
-    words = [_filled(word, places) for word in script.command]
+    given, words = variables_of([_filled(word, places) for word in script.command])
+    env.update(given)
     if named_notebook(words):
         return Command(tuple(words), env)  # this environment's Python runs its cells
     return Command((_program(words[0], project, env["PATH"]), *words[1:]), env)

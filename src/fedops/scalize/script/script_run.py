@@ -159,7 +159,7 @@ def refuse(ran: Ran) -> None:
         Invalid: this command cannot be federated; or it failed before it trained, with its own words.
     """
     refusals = [note for note in ran.seen.notes if note.weight == "refusal"]
-    untrained = ran.failed and not ran.seen.steps
+    untrained = not ran.seen.steps and (ran.failed or bool(ran.seen.error))
     if refusals and not (untrained and refusals[0].kind in _UNTRAINED):
         first = refusals[0]
         raise Invalid(f"{first.text} ({first.where})" if first.where else first.text)

@@ -106,6 +106,8 @@ def test_what_is_no_notebook_is_refused(tmp_path, text, words):
 
 def test_a_notebook_is_known_by_its_name_in_the_command():
     assert named_notebook(["/env/bin/jupyter", "execute", "a.ipynb"]) == "a.ipynb"
+    converting = ["jupyter", "nbconvert", "--to", "notebook", "--execute", "a.ipynb", "--stdout"]
+    assert named_notebook(converting) == "a.ipynb"
     assert named_notebook(["python", "main.py"]) == ""
     with pytest.raises(Invalid, match=r"run by its name alone; write: a\.ipynb"):
         named_notebook(["papermill", "a.ipynb", "b.ipynb"])

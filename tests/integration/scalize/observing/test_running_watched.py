@@ -100,6 +100,33 @@ def test_a_script_that_fails_tells_its_last_line(tmp_path: Path) -> None:
     assert seen.error.startswith("JSONDecodeError")
 
 
+OPTIONS = """
+import argparse, helper, os
+parser = argparse.ArgumentParser()
+parser.add_argument("--lr", type=float)
+open("../data/rides.csv").close()
+os.chdir("sub")
+open("../own.csv").close()
+import atexit
+atexit.register(print, "Set FULL_ERROR=1 for more.")
+parser.parse_args()
+"""
+
+
+def test_what_stands_before_a_command_hides_neither_it_nor_its_last_words(tmp_path: Path) -> None:
+    files = {"lib/helper.py": "", "data/rides.csv": "", "project/own.csv": ""}
+    for name, text in {"project/main.py": OPTIONS, **files}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "project" / "sub").mkdir()
+    command = ["env", "PYTHONPATH=../lib", "LEVEL=a=b", sys.executable, "main.py", "--rate", "1"]
+    seen = watch(command, tmp_path / "project", Job(folder=tmp_path / "job"), env=ENV, seconds=60)
+    said_last = "main.py: error: unrecognized arguments: --rate 1"
+    assert (seen.exit_code, seen.error) == (2, said_last)
+    # As the code names them, and as they are seen from where the command was started.
+    assert {"../data/rides.csv", "own.csv"} <= set(seen.read)
+
+
 def test_nothing_outlives_a_command_that_is_late_or_cancelled(tmp_path: Path) -> None:
     text = (
         "import subprocess, sys, time\n"

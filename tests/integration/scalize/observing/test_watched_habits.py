@@ -274,6 +274,29 @@ for _ in range(2):
     assert warm.again(run.place, model=start, scheduler_steps=2).kinds["patience"] == "fact"
 
 
+def test_a_scheduler_of_a_wrapped_optimizer_beside_a_sparse_tensor(warm: Warm) -> None:
+    seen = warm.run(
+        STEP
+        + """
+class Around(torch.optim.Optimizer):
+    def __init__(self, inner):
+        self.optimizer, self.defaults = inner, inner.defaults
+    param_groups = property(lambda self: self.optimizer.param_groups)
+    def step(self, closure=None):
+        self.optimizer.step(closure)
+
+sparse = model.a.weight.detach().to_sparse()
+around = Around(optimizer)
+scheduler = torch.optim.lr_scheduler.StepLR(around, 1, 0.5)
+for _ in range(2):
+    epoch(optimizer); scheduler.step()
+"""
+    ).seen
+    (optimizer,) = seen.optimizers
+    assert (optimizer.kind, optimizer.schedulers) == ("torch.optim.sgd.SGD", ["StepLR"])
+    assert (seen.scheduler_steps, seen.examples, seen.notes) == (2, 64, [])
+
+
 def test_a_strong_proximal_term_keeps_the_model_where_it_was(warm: Warm) -> None:
     run = warm.run(LOOP)
     again = warm.again(run.place, model=run.folder / "v0.safetensors", proximal_mu=5.0)
@@ -389,6 +412,22 @@ for _ in range(6):
         steps=5,
     ).seen
     assert (seen.ended, seen.passes, seen.steps, seen.examples) == ("steps", 0, 5, 40)
+
+
+def test_a_sampler_that_draws_for_ever_has_no_passes(warm: Warm) -> None:
+    seen = warm.run(
+        STEP
+        + """
+from torch.utils.data import RandomSampler
+data = TensorDataset(x, y)
+train = DataLoader(data, 8, sampler=RandomSampler(data, replacement=True, num_samples=10**9))
+for number, (bx, by) in enumerate(train):
+    optimizer.zero_grad(); loss_of(model(bx), by).backward(); optimizer.step()
+""",
+        passes=1,
+        steps=6,
+    ).seen
+    assert (seen.ended, seen.passes, seen.steps, seen.examples) == ("steps", 0, 6, 48)
 
 
 def test_a_loader_made_anew_in_each_pass_and_workers(warm: Warm) -> None:

@@ -77,14 +77,14 @@ def test_paths_among_arguments(project: Path) -> None:
     (project / "out").mkdir()
     (project / "mnist").mkdir()
     (project / "c.yaml").write_text("a: 1")
-    words = "python main.py --data-dir set --config c.yaml --out out --name mnist set/train/a.csv"
-    words += " x.root=set --no set"
+    words = "env PYTHONPATH=.. python main.py --data-dir set --config c.yaml --out out --name mnist"
+    words += " set/train/a.csv x.root=set --no set"
     found = argument_paths(words.split(), project, ["set/train/a.csv"], ["out/model.pt"])
     assert [path.name for path in found] == ["data_dir", "data", "root", "no"]
     replaced = " ".join(with_placeholders(words.split(), found))
     assert replaced == (
-        "python main.py --data-dir {data_dir} --config c.yaml --out out --name mnist {data}"
-        " x.root={root} --no {no}"
+        "env PYTHONPATH=.. python main.py --data-dir {data_dir} --config c.yaml --out out --name mnist"
+        " {data} x.root={root} --no {no}"
     )
 
 

@@ -183,3 +183,13 @@ def test_only_what_is_federated_is_written(propose: Any, tmp_path: Path) -> None
     assert load_config(app / "config.toml").script.models == ["New"]
     with pytest.raises(Conflict, match="exists already"):
         write_app(propose(seen))
+
+
+def test_data_above_the_project_is_refused_with_the_command_that_takes_it_along(
+    propose: Any, tmp_path: Path
+) -> None:
+    proposal = propose(_seen(read=["../.git/config", "data/x.csv", "../data/x.csv"]))
+    (problem,) = proposal.problems
+    assert "reads ../data/x.csv" in problem
+    assert f"fedops init .. -- sh -c 'cd {tmp_path.name} && " in problem
+    assert not propose(_seen(read=["../.git/config", "data/x.csv"])).problems

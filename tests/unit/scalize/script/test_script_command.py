@@ -54,3 +54,12 @@ def test_resources_are_honoured_by_the_environment(monkeypatch: pytest.MonkeyPat
     assert environment(Resources(accelerator="cuda:1"))["CUDA_VISIBLE_DEVICES"] == "1"
     assert "CUDA_VISIBLE_DEVICES" not in environment(Resources())
     assert "FEDOPS_TOKEN" not in env
+
+
+def test_variables_in_front_of_a_command_are_set_for_it(tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    line = ["env", "DATA={data}", "MODE=a=b", "python", "main.py", "x=1"]
+    command = command_here(Script(command=line, paths={"data": "images"}), Resources(), tmp_path)
+    assert command.words == (sys.executable, "main.py", "x=1")
+    assert (command.env["DATA"], command.env["MODE"]) == ("images", "a=b")
+    assert words(tmp_path, "env", "-u", "HOME", "python")[1:] == ["-u", "HOME", "python"]

@@ -22,10 +22,14 @@ _DATA = (
     ".txt",
     ".zip",
 )
+#: Variables in front of a command that name where code lies.
+_OF_CODE = frozenset({"LD_LIBRARY_PATH", "PATH", "PYTHONPATH"})
 _NAMED_SETTINGS = re.compile(r"conf(ig)?|cfg|settings", re.IGNORECASE)
 _NAMED_PATH = re.compile(
     r"data|dir|root|path|file|folder|images?|masks?|corpus|input", re.IGNORECASE
 )
+#: A folder or file that programs keep for themselves, such as ``../.git``.
+_HIDDEN = re.compile(r"(^|/)\.(?!\.?(/|$))")
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,23 @@ def outputs_elsewhere(
             yield argument.value, file
 
 
+def read_above(
+    words: Sequence[str], project: Path, read: Sequence[str], written: Sequence[str]
+) -> str:
+    """The first file that the code itself names as seen from its folder, and that lies above; "" if none.
+
+    What an argument names is not meant: each device's owner names that.
+    """
+    named = [
+        _resolved(path.path, project) for path in argument_paths(words, project, read, written)
+    ]
+    above = (file for file in read if file.startswith("../") and not _HIDDEN.search(file))
+    for file in above:
+        if not any(place and _any_below(place, project, [file]) for place in named):
+            return file
+    return ""
+
+
 def within_project(words: Sequence[str], project: Path) -> list[str]:
     """The command with the project's own files as they are seen from its folder."""
     seen = list(words)
@@ -103,6 +124,8 @@ def _arguments(words: Sequence[str]) -> Iterator[_Argument]:
     option = ""
     for place, word in enumerate(words[1:], 1):
         name, equals, value = word.partition("=")
+        if name in _OF_CODE and equals:
+            continue
         if equals and re.fullmatch(r"-{0,2}\+{0,2}[\w.-]+", name):
             yield _Argument(place, name.lstrip("-+"), value, f"{name}=")
             option = ""

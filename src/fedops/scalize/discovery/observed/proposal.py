@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
@@ -14,6 +15,7 @@ from fedops.scalize.discovery.observed.argument_paths import (
     ArgumentPath,
     argument_paths,
     outputs_elsewhere,
+    read_above,
     with_placeholders,
     within_project,
 )
@@ -100,8 +102,21 @@ def _problems(look: Look, answers: Mapping[str, str]) -> Iterator[str]:
             f"the command writes {file}, outside of its folder, where a device lets it write nothing; "
             f"give it a path within the folder in place of '{argument}'"
         )
+    if above := read_above(look.command, look.project, seen.read, seen.written):
+        yield _above(look, above)
     if seen.models and not look.tensors.is_file():
         yield "the run left no initial model: the models were not seen before their first step"
+
+
+def _above(look: Look, file: str) -> str:
+    up = "/".join(part for part in PurePath(file).parts if part == "..")
+    inner = look.project.relative_to((look.project / up).resolve()).as_posix()
+    entered = shlex.quote(f"cd {inner} && {shown(look.command)}")
+    return (
+        f"the command reads {file}, which lies above the project's folder: a device has that folder only; "
+        "give init the folder that holds both, and enter this one in the command, as in: "
+        f"fedops init {up} -- sh -c {entered}"
+    )
 
 
 def _cut_off(made: Sequence[Choice]) -> Iterator[Difference]:

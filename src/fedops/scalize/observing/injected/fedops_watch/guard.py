@@ -32,9 +32,9 @@ class Guard:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._folder = os.path.realpath(os.curdir)
-        self._allowed: tuple[str, ...] | None = None
         job = recorder.job
+        self._folder = job.home
+        self._allowed: tuple[str, ...] | None = None
         if job.writable is not None:
             own = [self._folder, job.folder, tempfile.gettempdir()]
             self._allowed = tuple(map(os.path.realpath, [*own, *job.writable]))
@@ -77,7 +77,15 @@ class Guard:
         if name.startswith((*_QUIET, *self._libraries)) or name.endswith((".py", ".pyc", ".so")):
             return
         if "site-packages" not in name and not self._is_ours(name) and not os.path.isdir(name):
-            self.read.setdefault(self._seen_from_folder(name))
+            self.read.setdefault(self._as_read(os.fsdecode(path), name))
+
+    def _as_read(self, path: str, name: str) -> str:
+        """A file above the folder that was named as seen from it keeps that name: ``../data/x.csv``."""
+        here = os.path.abspath(os.curdir)
+        inside = here == self._folder or here.startswith(self._folder + os.sep)
+        if inside and not os.path.isabs(path) and os.path.exists(name):
+            return os.path.relpath(name, self._folder)
+        return self._seen_from_folder(name)
 
     def writes(self, path: Any) -> None:
         """A file is about to be written.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 
@@ -17,6 +18,7 @@ class Job:
             return said.get(name, default)
 
         self.folder: str = said["folder"]
+        self.home: str = os.path.realpath(value("home", None) or os.curdir)
         self.model: str | None = value("model", None)
         self.put_in: int = value("put_in", 1)
         self.evaluation_mode: bool = value("evaluation_mode", False)

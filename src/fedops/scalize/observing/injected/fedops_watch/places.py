@@ -20,6 +20,13 @@ _OTHERS = tuple(
     )
 )
 _known: dict[str, str] = {}
+_home: list[str] = []
+
+
+def seen_from(folder: str) -> None:
+    """Name files as seen from this folder from now on, wherever the command goes."""
+    _home[:] = [folder]
+    _known.clear()
 
 
 def of_project(file: str) -> str:
@@ -36,7 +43,7 @@ def _look(file: str) -> str:
     parts = path.split(os.sep)
     if path.startswith(_OTHERS) or "site-packages" in parts or "dist-packages" in parts:
         return ""
-    folder = os.path.realpath(os.curdir) + os.sep
+    folder = (_home[0] if _home else os.path.realpath(os.curdir)) + os.sep
     return path[len(folder) :] if path.startswith(folder) else path
 
 

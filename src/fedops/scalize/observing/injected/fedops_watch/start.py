@@ -7,7 +7,7 @@ import os
 import random
 from typing import Any
 
-from fedops_watch import ending, finder, guard, shield
+from fedops_watch import ending, finder, guard, places, shield
 from fedops_watch.job import Job
 from fedops_watch.recorder import Recorder
 
@@ -27,6 +27,7 @@ HOOKS = {
 
 def begin() -> None:
     job = Job(os.environ["FEDOPS_WATCH"])
+    places.seen_from(job.home)
     recorder = Recorder(job)
     end = ending.Ending(recorder)
     ending.watch_end(recorder)

@@ -61,7 +61,9 @@ class Copies:
             if type(one) not in kinds or id(one) in known:
                 continue
             same = telling.get((tuple(one.shape), one.dtype, one.device))
-            if same and one.data_ptr() not in places and self._is_one_of(one, same):
+            if not same or one.layout is not self._torch.strided:
+                continue  # a sparse one lies in no one place
+            if one.data_ptr() not in places and self._is_one_of(one, same):
                 self._kept.append((weakref.ref(one), owner.name))
 
     def _telling(self, owner: Owner) -> dict[Any, list[Any]]:

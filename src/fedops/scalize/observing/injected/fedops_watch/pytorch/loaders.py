@@ -14,6 +14,9 @@ from fedops_watch.pytorch.result import Result
 from fedops_watch.recorder import Recorder
 from fedops_watch.shield import shielded
 
+#: A sampler that draws more examples than this for each that there is stands for a loop without an end.
+_MOST_DRAWS = 100
+
 
 class Stream:
     """What is fetched from one data set, however many loaders are made for it. Nothing is held strongly."""
@@ -29,6 +32,8 @@ class Stream:
         #: Whether a pass has more than one batch, so that one batch alone is no pass.
         self.batches = _length(loader) or 0
         self.longer = self.batches > 1
+        #: Whether it is drawn from for ever, so that no pass over it ends.
+        self.endless = _endless(loader, self.examples)
         self.passes = 0
         self.trains = False
         self.evaluates = False
@@ -48,7 +53,7 @@ class Stream:
     @property
     def completes(self) -> bool:
         """Whether the pass that has begun counts as one, once it is over."""
-        return self.stepped and (self.fetched > 1 or not self.longer)
+        return self.stepped and not self.endless and (self.fetched > 1 or not self.longer)
 
 
 class Loaders:
@@ -268,6 +273,12 @@ def _length(value: Any) -> int | None:
         return len(value)
     except Exception:  # what has no length says so in many ways
         return None
+
+
+def _endless(loader: Any, examples: int | None) -> bool:
+    """Whether its sampler draws each example many times, as one whose draws never end."""
+    drawn = _length(getattr(loader, "sampler", None))
+    return (drawn or 0) > _MOST_DRAWS * (examples or 0) > 0
 
 
 def _divisible(loader: Any) -> bool:

@@ -92,6 +92,11 @@ class Optimizers:
 
     def schedule(self, optimizer: Any, kind: str) -> None:
         made = self.find(optimizer)
+        while (
+            made is None and optimizer is not None
+        ):  # Accelerate's stands around the one that steps
+            optimizer = getattr(optimizer, "optimizer", None)
+            made = self.find(optimizer)
         if made is not None and kind not in made.schedulers:
             made.schedulers.append(kind)
 
