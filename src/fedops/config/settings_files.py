@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import tomllib
 from argparse import Namespace
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from fedops.core.errors import Invalid
 
@@ -37,10 +38,25 @@ def as_namespace(file_: str, section_: str = "", **changes: Any) -> Namespace:
     return Namespace(**_table(as_dict(file_, section_, **changes), file_))
 
 
+def namespace(none_: Sequence[str] = (), **settings: Any) -> Namespace:
+    """The options of a command line by attribute. ``none_``: those that are None, which TOML cannot say."""
+    return Namespace(**dict.fromkeys(none_), **settings)
+
+
 def as_omegaconf(file_: str, section_: str = "", **changes: Any) -> Any:
     """The same as OmegaConf loads it, interpolations included. ``Invalid``: as ``as_dict``."""
-    loaded = OmegaConf.create(_table(read_settings(Path(file_)), file_))
-    return _selected(loaded, section_, changes, file_)
+    return _selected(load_omegaconf(file_), section_, changes, file_)
+
+
+def load_omegaconf(file_: str) -> Any:
+    """OmegaConf reads YAML by rules of its own: ``1e-3`` is a number. ``Invalid``: it cannot be read."""
+    content = _table(read_settings(Path(file_)), file_)
+    if not file_.endswith((".yaml", ".yml")):
+        return OmegaConf.create(content)
+    try:
+        return OmegaConf.load(file_)
+    except (OmegaConfBaseException, ValueError, yaml.YAMLError) as error:
+        raise Invalid(f"{file_} cannot be read: {str(error).splitlines()[0][:300]}") from None
 
 
 def from_hydra(folder_: str, name_: str, section_: str = "", **changes: Any) -> Any:

@@ -19,6 +19,18 @@ _SECRETS = re.compile(
 )
 
 
+_NAMES = re.compile(
+    r"(^|_)(password|passwd|secret|credentials?|api_?key|secret_?key|access_?key)$|"
+    r"^(token|(auth|access|api|hf|bearer|wandb|user)_?token|wandb_?key)$",
+    re.IGNORECASE,
+)
+
+
+def names_a_secret(name: str) -> bool:
+    """Whether a setting of this name is one that nobody else may see."""
+    return bool(_NAMES.search(name))
+
+
 def redact(text: str) -> str:
     """The text with tokens, passwords and keys replaced by ``***``. What names them stays."""
     return _SECRETS.sub(lambda m: f"{m[m.lastgroup or 0]}{HIDDEN}", text)

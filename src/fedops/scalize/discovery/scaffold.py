@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from fedops.core.errors import Invalid
+from fedops.core.plain_values import leaves
 from fedops.core.suggestions import comma_list, did_you_mean
 from fedops.scalize.discovery.app_folder import (
     FOLDER,
@@ -159,8 +160,14 @@ def _plan(project: Path, seen: Survey, framework: str, steps: Mapping[str, Choic
         tuple([*_problems(steps, framework), *_warnings(seen, steps)]),
         tuple(targets),
         tuple(dict.fromkeys(target.split(".")[0] for target in targets)),
-        tuple(sorted(seen.settings_files)),
+        tuple(sorted(seen.settings_files | _files_given(steps))),
     )
+
+
+def _files_given(steps: Mapping[str, Choice]) -> set[str]:
+    """Files whose settings a step is given."""
+    tables = (leaves(dict(choice.arguments)) for choice in steps.values())
+    return {str(v) for found in tables for path, v in found if path.split(".")[-1] == "file_"}
 
 
 def _shown(project: Path) -> str:
@@ -232,9 +239,16 @@ def _problems(steps: Mapping[str, Choice], framework: str) -> Iterator[str]:
                 f"{choice.target} needs a value for '{name}': write {name} = ... under [{step}] in "
                 f"{FOLDER}/config.toml"
             )
+        found = leaves(dict(choice.arguments))
+        for secret in sorted({str(v)[len("${oc.env:") : -1] for _, v in found if _is_secret(v)}):
+            yield f"{choice.target} gets a secret: set {secret} in the environment of each device"
     for step in ("model", "data"):
         if not steps[step].target:
             yield steps[step].reason
+
+
+def _is_secret(value: Any) -> bool:
+    return str(value).startswith("${oc.env:")
 
 
 def _warnings(seen: Survey, steps: Mapping[str, Choice]) -> Iterator[str]:

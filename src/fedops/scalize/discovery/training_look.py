@@ -17,6 +17,7 @@ from fedops.scalize.discovery.training.findings import Chosen, Finding
 from fedops.scalize.discovery.training.literals import Reader, ReadOff
 from fedops.scalize.discovery.training.scopes import Scopes
 from fedops.scalize.discovery.training.unused import loads_its_own_data, run_of, unused_training
+from fedops.scalize.discovery.unread_arguments import unread_arguments
 from fedops.scalize.flow.step_arguments import OFFERS
 
 #: Key of the config -> key of what a train step is offered, for the names it goes by.
@@ -55,9 +56,18 @@ def look_at_training(seen: Survey, steps: Mapping[str, Choice], framework: str) 
         settings,
         read.optimizer,
         read.loss,
-        tuple(_differences(seen, scopes, chosen, run, read, settings)),
+        (
+            *_differences(seen, scopes, chosen, run, read, settings),
+            *_unread(seen, steps),
+        ),
         likely_command(scopes),
     )
+
+
+def _unread(seen: Survey, steps: Mapping[str, Choice]) -> Iterator[Difference]:
+    """What the project passes to the steps, and a run would not."""
+    found = (f for step, choice in steps.items() for f in unread_arguments(step, choice, seen))
+    yield from (Difference(kind=f.kind, text=f.text, where=f.where) for f in dict.fromkeys(found))
 
 
 def _differences(
@@ -146,9 +156,8 @@ def _passed(key: str, seen: Survey, steps: Mapping[str, Choice]) -> Iterator[tup
             if offered(step, parameter) != SETTINGS[key] or key == "random_seed":
                 continue
             for call in seen.calls_of(steps[step].target):
-                given = call.kwargs.get(parameter.name)
-                given = call.args[index] if given is None and index < len(call.args) else given
-                value = None if given is None else seen.value_of(given, call)
+                given = call.argument(index, parameter.name)
+                value = None if given is None else seen.value_of(given, call.place)
                 if value is not None:
                     yield value, f"what the project passes to {steps[step].target}"
 

@@ -15,6 +15,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from fedops.core.errors import FedOpsError, Invalid
+from fedops.core.redaction import HIDDEN, names_a_secret, redact
 from fedops.core.suggestions import comma_list, did_you_mean
 from fedops.scalize.adapter.protocol import Cancelled
 from fedops.scalize.flow.step_arguments import OFFERS
@@ -73,7 +74,9 @@ class StepCall:
         """One line: what will be passed to what."""
         words = {offer.key: offer.words for offer in OFFERS[self.kind]}
         arguments = [f"{name}={words[key]}" for name, key in self.passed.items()]
-        arguments += [f"{name}={_short(value)} (config)" for name, value in self.given.items()]
+        arguments += [
+            f"{name}={_shown(name, value)} (config)" for name, value in self.given.items()
+        ]
         arguments += [f"{name} left as it is" for name in self.defaults]
         return f"{self.kind}: {self.target}({', '.join(arguments)})"
 
@@ -247,6 +250,10 @@ def _label(kind: str, target: str, function: Callable[..., Any]) -> str:
     except (TypeError, OSError):
         return f"the {kind} step '{target}'"
     return f"the {kind} step '{target}' ({file}, line {line})"
+
+
+def _shown(name: str, value: Any) -> str:
+    return HIDDEN if isinstance(value, str) and names_a_secret(name) else redact(_short(value))
 
 
 def _short(value: Any) -> str:

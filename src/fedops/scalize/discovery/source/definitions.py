@@ -18,6 +18,21 @@ class Call:
     kwargs: Mapping[str, ast.expr]
     scope: str  #: "" for the top of a module, else the function's or class's name
     module: str
+    line: int = 0
+    spread: tuple[ast.expr, ...] = ()  #: what is handed on as ``**kwargs``
+
+    @property
+    def place(self) -> tuple[str, str]:
+        return self.module, self.scope
+
+    def argument(self, index: int, name: str) -> ast.expr | None:
+        """What is given for a parameter; None: nothing, or among what is handed on."""
+        if name in self.kwargs:
+            return self.kwargs[name]
+        before = self.args[: index + 1]
+        if len(before) <= index or any(isinstance(arg, ast.Starred) for arg in before):
+            return None
+        return before[index]
 
 
 @dataclass(frozen=True)
@@ -70,6 +85,16 @@ class Class:
     @property
     def needs_nothing(self) -> bool:
         return not any(p.required for p in self.parameters)
+
+    @property
+    def holds_settings(self) -> bool:
+        """Whether its objects are settings rather than something that works with them."""
+        works = any(base.endswith(_WORKS) for base in self.bases)
+        return not works and bool(self.fields or self.name.endswith(_SETTINGS))
+
+
+_WORKS = ("Module", "Dataset", "Model", "Trainer", "DataModule")
+_SETTINGS = ("Config", "Cfg", "Settings", "Options", "Args", "Arguments", "Params", "HParams")
 
 
 class Names:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fedops.config.settings_files import composed, read_settings
+from fedops.config.settings_files import composed, load_omegaconf, read_settings
 from fedops.core.errors import Invalid
 from fedops.scalize.discovery.source.definitions import PLAIN, Names
 from fedops.scalize.discovery.source.files_read import Source
@@ -28,6 +29,11 @@ _MAKERS = {
     **dict.fromkeys(("argparse.Namespace", "types.SimpleNamespace"), _NAMESPACE),
     **dict.fromkeys(("omegaconf.OmegaConf.load", "omegaconf.OmegaConf.create"), _OMEGACONF),
 }
+#: Arguments by which a reader makes something else of what it reads.
+_HOOKS = {"object_hook", "object_pairs_hook", "cls"}
+#: What has parts, and the keys that say which.
+_FROM_FILES = {_DICT, _NAMESPACE, _OMEGACONF, _HYDRA}
+_NAMES_IT = ("_target_", "file_", "folder_", "name_")
 
 
 @dataclass(frozen=True)
@@ -44,13 +50,51 @@ class SettingsObject:
     table: Mapping[str, Any]
     content: Mapping[str, Any]  #: what it says; empty where that cannot be told
 
+    def said(self, path: Sequence[str]) -> Any:
+        """The plain value that it says at a path."""
+        value = part_of(self.content, path)
+        return value if isinstance(value, PLAIN) or _is_plain_list(value) else None
+
+    def part(self, path: Sequence[str]) -> SettingsObject | None:
+        """The table at a path, where it has one."""
+        if not path:
+            return self
+        inner = part_of(self.content, path)
+        if not isinstance(inner, Mapping) or not _FROM_FILES.issuperset({self.table["_target_"]}):
+            return None
+        section = ".".join([*filter(None, [self.table.get("section_", "")]), *path])
+        known = {key: self.table[key] for key in _NAMES_IT if key in self.table}
+        changes = {k: v for k, v in self.table.items() if k not in {*_NAMES_IT, "section_"}}
+        more = part_of(changes, path)
+        more = more if isinstance(more, Mapping) else {}
+        return SettingsObject({**known, "section_": section, **more}, inner)
+
+    def changed(self, path: Sequence[str], value: Any) -> SettingsObject | None:
+        """The same with another value at a path; None where there is no such table."""
+        if not path or (self.table["_target_"] == _NAMESPACE and path[1:]):
+            return None
+        inner: Any = value
+        for name in reversed(path):
+            inner = {name: inner}
+        return SettingsObject(_joined(self.table, inner), _joined(self.content, inner))
+
+
+def _joined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    deeper = {
+        key: _joined(old[key], value)
+        if isinstance(value, Mapping) and isinstance(old.get(key), Mapping)
+        else value
+        for key, value in new.items()
+    }
+    return {**old, **deeper}
+
 
 @dataclass
 class OwnSettings:
     values: list[Setting] = field(default_factory=list)
-    #: Variable or parameter -> what it holds.
-    #: None: several of that name hold different ones.
-    objects: dict[str, SettingsObject | None] = field(default_factory=dict)
+    #: Module, function or class in it, variable or parameter -> what it holds.
+    #: None: it holds different ones.
+    objects: dict[tuple[str, str, str], SettingsObject | None] = field(default_factory=dict)
     #: Files that a device needs as well, seen from the project's folder.
     files: set[str] = field(default_factory=set)
 
@@ -60,35 +104,16 @@ class OwnSettings:
         ends = [s.value for s in self.values if s.path[-len(wanted) :] == wanted]
         return ends[0] if wanted and ends and all(value == ends[0] for value in ends) else None
 
-    def add(self, name: str, made: SettingsObject) -> None:
+    def add(self, place: tuple[str, str], name: str, made: SettingsObject | None) -> None:
         """What a variable holds from where it is assigned on."""
-        known = self.objects.setdefault(name, made)
-        if known is not None and known.table != made.table:
-            self.objects[name] = None
-        self.files |= {str(made.table[key]) for key in ("file_",) if key in made.table}
-
-    def held(self, node: ast.expr) -> dict[str, Any] | None:
-        """The table of the config for what an expression is: an object of settings, or a part of one."""
-        name, path = chain(node)
-        one = self.objects.get(name)
-        if one is None:
-            return None
-        inner = part_of(one.content, path)
-        if path and not isinstance(inner, Mapping):
-            return None
-        return {**one.table, **({"section_": ".".join(path)} if path else {})}
+        known = self.objects.setdefault((*place, name), made)
+        if known is None or made is None or known.table != made.table:
+            self.objects[*place, name] = None
 
     def the_only(self) -> dict[str, Any] | None:
         """The table of the one object that all the project's variables of settings hold."""
         tables = [dict(one.table) if one else None for one in self.objects.values()]
         return tables[0] if tables and all(table == tables[0] for table in tables) else None
-
-    def said_in(self, node: ast.expr) -> Any:
-        """The plain value of ``cfg.train.lr`` or ``config["lr"]``."""
-        name, path = chain(node)
-        one = self.objects.get(name)
-        value = part_of(one.content, path) if one and path else self.value(path)
-        return value if isinstance(value, PLAIN) or _is_plain_list(value) else None
 
     def content_of(self, table: Mapping[str, Any]) -> Mapping[str, Any]:
         """What the object of a table says. Empty: nobody knows."""
@@ -122,8 +147,8 @@ def part_of(content: Any, path: Sequence[str]) -> Any:
 
 
 class Options(Protocol):
-    def __call__(self, node: ast.expr) -> Any:
-        """The plain value of an expression of the project, if it is known."""
+    def __call__(self, node: ast.expr, at: tuple[str, str]) -> Any:
+        """The plain value of an expression that stands at a place of the project, if it is known."""
 
 
 def settings_of(
@@ -132,12 +157,20 @@ def settings_of(
     """``named``: the files of settings that the code names, seen from the project's folder."""
     found = OwnSettings()
     for source in sources:
-        for variable, node, near in _assigned(source.tree):
-            if made := _made(node, near, source.names, project / source.path, project, value_of):
-                found.add(variable, made)
+        for variable, node, near, scope in _assigned(source.tree):
+            place = (source.names.module, scope)
+            made = _wrapped(node, place, source.names, found)
+            if made is None:
+                read = partial(value_of, at=place)
+                made = _made(node, near, source.names, project / source.path, project, read)
+            elif any(isinstance(n, ast.Name) and n.id == variable for n in ast.walk(node)):
+                found.objects.pop((*place, variable))  # cfg = Namespace(**cfg)
+            if made is not None or (*place, variable) in found.objects:
+                found.add(place, variable, made)
         for function in (n for n in source.tree.body if isinstance(n, ast.FunctionDef)):
             if composed := _of_hydra(function, source, project, found):
-                found.add(function.args.args[0].arg, composed)
+                place = (source.names.module, function.name)
+                found.add(place, function.args.args[0].arg, composed)
     for name in sorted(named):
         found.values += leaves_of(_read(project / name), name)
     found.values += _of_flower_app(project)
@@ -171,16 +204,36 @@ def _of_flower_app(project: Path) -> Iterator[Setting]:
 # --- objects ---------------------------------------------------------------------------------------
 
 
-def _assigned(tree: ast.Module) -> Iterator[tuple[str, ast.expr, Sequence[ast.expr]]]:
-    """Each ``name = value``, and what the ``with`` statements around it open."""
+def _assigned(
+    tree: ast.Module,
+) -> Iterator[tuple[str, ast.expr, Sequence[ast.expr], str]]:
+    """Each ``name = value``, what the ``with`` statements around it open, and where it stands."""
     around: dict[int, list[ast.expr]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.With):
             for inner in ast.walk(node):
                 around.setdefault(id(inner), []).extend(i.context_expr for i in node.items)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
-            yield node.targets[0].id, node.value, around.get(id(node), ())
+    for top in tree.body:
+        scope = getattr(top, "name", "")
+        found = [n for n in ast.walk(top) if isinstance(n, ast.Assign)]
+        for node in sorted(found, key=lambda n: n.lineno):
+            if isinstance(node.targets[0], ast.Name):
+                yield node.targets[0].id, node.value, around.get(id(node), ()), scope
+
+
+def _wrapped(
+    node: ast.expr, place: tuple[str, str], names: Names, found: OwnSettings
+) -> SettingsObject | None:
+    """``Namespace(**raw)``, where ``raw`` holds what a file says."""
+    if not isinstance(node, ast.Call) or len(node.args) + len(node.keywords) != 1:
+        return None
+    maker = _MAKERS.get(names.dotted(node.func), "")
+    spread = node.keywords[0] if node.keywords else None
+    of = node.args[0] if node.args else spread.value if spread and not spread.arg else None
+    if maker not in (_DICT, _NAMESPACE, _OMEGACONF) or not isinstance(of, ast.Name):
+        return None
+    raw = found.objects.get((*place, of.id))
+    return SettingsObject({**raw.table, "_target_": maker}, raw.content) if raw else None
 
 
 def _made(
@@ -189,7 +242,7 @@ def _made(
     names: Names,
     file: Path,
     project: Path,
-    value_of: Options,
+    value_of: Callable[[ast.expr], Any],
 ) -> SettingsObject | None:
     """What an expression makes from a file of settings."""
     calls = [inner for inner in ast.walk(node) if isinstance(inner, ast.Call)]
@@ -198,17 +251,19 @@ def _made(
         return None
     if names.dotted(calls[0].func) not in _MAKERS:
         return None  # a class of somebody else around it
+    if any(keyword.arg in _HOOKS for call in calls for keyword in call.keywords):
+        return None  # what it reads is made into something else
     for text in _texts([node, *near], value_of):
         for folder in (project, file.parent):
             path = (folder / text).resolve()
             if path.is_file() and path.is_relative_to(project) and path.suffix in _READ:
                 table = {"_target_": makers[0], "file_": path.relative_to(project).as_posix()}
-                content = _read(path)
+                content = _loaded(path) if makers[0] == _OMEGACONF else _read(path)
                 return SettingsObject(table, content if isinstance(content, Mapping) else {})
     return None
 
 
-def _texts(nodes: Sequence[ast.expr], value_of: Options) -> Iterator[str]:
+def _texts(nodes: Sequence[ast.expr], value_of: Callable[[ast.expr], Any]) -> Iterator[str]:
     for node in nodes:
         for inner in ast.walk(node):
             value = value_of(inner) if isinstance(inner, ast.expr) else None
@@ -246,11 +301,29 @@ def _arguments(decorator: ast.expr, names: Names) -> dict[str, Any] | None:
 
 def _composed(folder: Path, name: str) -> dict[str, Any]:
     """The values of a config of Hydra's; {} where it cannot be composed without the project's code."""
+    return _resolved(partial(composed, folder, name))
+
+
+def _loaded(file: Path) -> dict[str, Any]:
+    return _resolved(partial(load_omegaconf, str(file)))
+
+
+def _resolved(make: Callable[[], Any]) -> dict[str, Any]:
+    """What a config says, without what it would take from this machine's environment."""
     try:
-        content: Any = OmegaConf.to_container(composed(folder, name), resolve=True)
+        plain = _without_environment(OmegaConf.to_container(make(), resolve=False))
+        content: Any = OmegaConf.to_container(OmegaConf.create(plain), resolve=True)
     except (Invalid, OmegaConfBaseException):
         return {}
     return content if isinstance(content, dict) else {}
+
+
+def _without_environment(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_environment(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_environment(item) for item in value]
+    return None if isinstance(value, str) and "${oc." in value else value
 
 
 def _read(file: Path) -> Any:

@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+from fedops.scalize.discovery.source.bindings import (
+    bound_in,
+    bound_in_class,
+    changes_in,
+    declared_global,
+    is_static,
+    signature_of,
+)
 from fedops.scalize.discovery.source.definitions import (
     Call,
     Class,
@@ -15,41 +24,27 @@ from fedops.scalize.discovery.source.definitions import (
     class_of,
     function_of,
     plain_fields,
-    plain_value,
 )
 from fedops.scalize.discovery.source.files_read import Source, follow_stars
-from fedops.scalize.discovery.source.options import (
-    argparse_option,
-    click_options,
-    local_values,
-)
-from fedops.scalize.discovery.source.own_settings import OwnSettings, chain, part_of, settings_of
+from fedops.scalize.discovery.source.options import UNKNOWN, argparse_option, click_options
+from fedops.scalize.discovery.source.own_settings import settings_of
 from fedops.scalize.discovery.source.source_files import (
     LIMIT,
     import_root,
     module_name,
     python_files,
 )
+from fedops.scalize.discovery.source.values import Values
 
 
 @dataclass
-class Survey:
+class Survey(Values):
     """What was seen in a project."""
 
-    project: Path
-    root: Path  #: the folder its imports start from
+    project: Path = Path()
+    root: Path = Path()  #: the folder its imports start from
     imports: set[str] = field(default_factory=set)  #: dotted names, all modules together
     functions: list[Function] = field(default_factory=list)
-    classes: list[Class] = field(default_factory=list)
-    calls: list[Call] = field(default_factory=list)
-    options: dict[str, Any] = field(default_factory=dict)  #: argparse: name -> default
-    click_options: dict[str, Any] = field(default_factory=dict)  #: click and typer: name -> default
-    own: OwnSettings = field(default_factory=OwnSettings)  #: settings beside the code
-    #: (module, function) -> what it gives its names, once, and its parameters' defaults.
-    local_values: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
-    constants: dict[str, Any] = field(default_factory=dict)  #: NAME = plain value, top of a module
-    fields: dict[str, Any] = field(default_factory=dict)  #: defaults of annotated class fields
-    exported: dict[str, str] = field(default_factory=dict)  #: name in a package -> where it is from
     made: dict[str, str] = field(
         default_factory=dict
     )  #: variable -> dotted name of what was called
@@ -59,8 +54,6 @@ class Survey:
     unreadable: list[str] = field(default_factory=list)  #: one line a file
     #: Every file that could be read, also those whose names cannot be imported.
     sources: list[Source] = field(default_factory=list)
-    _by_target: dict[str, list[Call]] = field(default_factory=dict, repr=False)
-    _indexed: int = 0  #: how many of the calls are in ``_by_target``
 
     def subclasses(self, *bases: str) -> list[Class]:
         """The classes that derive from one of ``bases``, also by way of each other."""
@@ -70,46 +63,6 @@ class Survey:
             if {c.target for c in found} <= known:
                 return found
             known |= {c.target for c in found}
-
-    def real_name(self, name: str) -> str:
-        """Where a name is defined that packages hand on (``from .registry import make``)."""
-        for _ in range(10):  # more is a circle
-            name = self.exported.get(name, name)
-        return name
-
-    def calls_of(self, target: str) -> list[Call]:
-        if self._indexed != len(self.calls):
-            self._by_target = {}
-            for call in self.calls:
-                self._by_target.setdefault(call.target, []).append(call)
-            self._indexed = len(self.calls)
-        return self._by_target.get(target, [])
-
-    def value_of(self, node: ast.expr, call: Call | None = None) -> Any:
-        """The plain value of an expression: written out, a constant, an option, a setting of a file.
-
-        ``call``: where it stands, for the names that its function gives a value.
-        """
-        if (value := plain_value(node)) is not None:
-            return value
-        name, path = chain(node)
-        if not path:
-            local = self.local_values.get((call.module, call.scope), {}) if call else {}
-            known = (local, self.constants, self.click_options)
-            return next((values[name] for values in known if name in values), None)
-        if (value := part_of(self.constants.get(name), path)) is not None:
-            return value
-        if (value := self.own.said_in(node)) is not None:
-            return value
-        return self.named_value(path[-1]) if isinstance(node, ast.Attribute) else None
-
-    def named_value(self, name: str) -> Any:
-        """What the project uses for a setting of this name: an option, a constant, a field, of a file."""
-        for known in (self.options, self.click_options, self.constants, self.fields):
-            for spelling in (name, name.upper()):
-                if known.get(spelling) is not None:
-                    return known[spelling]
-        return self.own.value((name,))
 
 
 def analyse_project(project: Path) -> Survey:
@@ -160,21 +113,43 @@ def _look_at(seen: Survey, source: Source, file: Path) -> None:
     seen.imports |= names.imported
     if file.name == "__init__.py":
         seen.exported |= {f"{names.module}.{name}": dotted for name, dotted in names.known.items()}
+    _collect_names(seen, tree, names)
     _collect_definitions(seen, tree, names, file)
     _collect_calls(seen, tree, names)
-    _collect_values(seen, tree, names.module)
+    if (line := next(_busy_lines(tree), None)) is not None:
+        seen.busy[names.module] = line
     _collect_files(seen, tree, file)
+
+
+def _collect_names(seen: Survey, tree: ast.Module, names: Names) -> None:
+    """What every name is given, and what is changed later."""
+    module = names.module
+    seen.names[module] = names
+    top = bound_in(tree.body)
+    seen.bound[module, ""] = top | {name: [None] for name in declared_global(tree)}
+    seen.changes[module] = list(changes_in(tree))
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            seen.bound[module, node.name] = bound_in(node.body)
+            seen.signatures[module, node.name] = signature_of(node)
+        elif isinstance(node, ast.ClassDef):
+            seen.bound[module, node.name] = bound_in_class(node)
+            methods = (item for item in node.body if isinstance(item, ast.FunctionDef))
+            seen.signatures |= {
+                (module, f"{node.name}.{m.name}"): signature_of(m, without_first=not is_static(m))
+                for m in methods
+            }
 
 
 def _collect_definitions(seen: Survey, tree: ast.Module, names: Names, file: Path) -> None:
     for node in tree.body:
         if isinstance(node, ast.FunctionDef):
             seen.functions.append(function_of(node, names, file))
-            seen.local_values[names.module, node.name] = local_values(node)
-            seen.click_options |= click_options(node, names)
+            if options := click_options(node, names):
+                seen.commands[names.module, node.name] = options
         elif isinstance(node, ast.ClassDef):
             seen.classes.append(class_of(node, names, file))
-            seen.fields |= plain_fields(node)
+            seen.class_fields[f"{names.module}.{node.name}"] = plain_fields(node)
 
 
 def _collect_calls(seen: Survey, tree: ast.Module, names: Names) -> None:
@@ -186,21 +161,25 @@ def _collect_calls(seen: Survey, tree: ast.Module, names: Names) -> None:
         scope = getattr(top, "name", "")
         for node in ast.walk(top):
             if isinstance(node, ast.Call):
-                kwargs = {k.arg: k.value for k in node.keywords if k.arg}
-                target = names.dotted(node.func)
-                seen.calls.append(Call(target, tuple(node.args), kwargs, scope, names.module))
-                if target.endswith(".add_argument"):
-                    seen.options |= argparse_option(node.args, kwargs)
+                _collect_call(seen, node, names, scope)
 
 
-def _collect_values(seen: Survey, tree: ast.Module, module: str) -> None:
-    for node in tree.body:
-        if isinstance(node, ast.Assign) and len(node.targets) == 1:
-            target, value = node.targets[0], plain_value(node.value)
-            if isinstance(target, ast.Name) and value is not None:
-                seen.constants[target.id] = value
-        if (line := _works_at(node)) is not None:
-            seen.busy.setdefault(module, line)
+def _collect_call(seen: Survey, node: ast.Call, names: Names, scope: str) -> None:
+    kwargs = {k.arg: k.value for k in node.keywords if k.arg}
+    spread = tuple(k.value for k in node.keywords if not k.arg)
+    target, module = names.dotted(node.func), names.module
+    args = tuple(node.args)
+    seen.calls.append(Call(target, args, kwargs, scope, module, node.lineno, spread))
+    if isinstance(node.func, ast.Attribute) and node.func.attr == "add_argument":
+        options = seen.argparse.setdefault(module, {})
+        read = partial(seen.value_of, at=(module, scope))
+        for name, option in argparse_option(node.args, kwargs, read).items():
+            same = options.setdefault(name, option) == option  # two commands may differ in it
+            options[name] = option if same else UNKNOWN
+
+
+def _busy_lines(tree: ast.Module) -> Iterator[int]:
+    return (line for node in tree.body if (line := _works_at(node)) is not None)
 
 
 def _collect_files(seen: Survey, tree: ast.Module, file: Path) -> None:

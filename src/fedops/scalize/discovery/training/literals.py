@@ -212,26 +212,13 @@ class Reader:
 
     def value(self, node: ast.expr, scope: Scope) -> Any:
         """The plain value of an expression where it stands."""
-        if isinstance(node, ast.Name) and (local := _local(node.id, scope)) is not None:
-            return plain_value(local)
         if isinstance(node, ast.Tuple | ast.List):
             items = [self.value(item, scope) for item in node.elts]
             return None if None in items else items
-        return self.seen.value_of(node)
+        return self.seen.value_of(node, scope.place_of_names)
 
     def _differ(self, kind: str, text: str, where: str) -> None:
         self.found.differences.append(Finding(kind=kind, text=text, where=where))
-
-
-def _local(name: str, scope: Scope) -> ast.expr | None:
-    """What a scope itself gives a name: the last plain value, else the parameter's default."""
-    found = scope.defaults.get(name)
-    for node in scope.nodes:
-        if not isinstance(node, ast.Assign) or plain_value(node.value) is None:
-            continue
-        if any(isinstance(t, ast.Name) and t.id == name for t in node.targets):
-            found = node.value
-    return found
 
 
 def _argument(call: ast.Call, index: int, name: str) -> ast.expr | None:

@@ -40,6 +40,13 @@ class Scope:
         found = [node for statement in self.statements for node in ast.walk(statement)]
         return sorted(found, key=lambda node: getattr(node, "lineno", 0))
 
+    @property
+    def place_of_names(self) -> tuple[str, str]:
+        """The module, and what of it names are looked up in."""
+        module = self.source.names.module
+        rest = self.name.removeprefix(module).strip(".")
+        return module, rest.split(".")[0]
+
     def place(self, node: ast.AST) -> str:
         return f"{self.source.path}:{getattr(node, 'lineno', self.line)}"
 
