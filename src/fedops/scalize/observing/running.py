@@ -61,7 +61,7 @@ def watch(
         late = run.wait(seconds, cancelled or (lambda: False))
     finally:
         code = run.end()
-    seen = _answer(job, code, f"the command did not end within {seconds:g} s" if late else "")
+    seen = _answer(job, code, _LATE.format(seconds=seconds) if late else "")
     return seen.model_copy(update={"notes": [*notes, *seen.notes]})
 
 
@@ -174,14 +174,20 @@ def _say_lines(data: bytes, say: Say | None) -> bytes:
     return rest
 
 
+_LATE = (
+    "the command did not end within {seconds:g} s, and trained nothing: let it do less by options of its "
+    "own, or give it longer ('fedops init' and 'fedops check' take --seconds)"
+)
+
+
 def _answer(job: Job, code: int, late: str) -> Seen:
     seen = _read(job.folder / SEEN)
     if seen is None and not late:
         found = [_read(path) for path in job.folder.glob("unclaimed-*.json")]
         seen = max(filter(None, found), key=_telling, default=None)
     if seen is None:
-        why = late or "no Python that the command started could be watched"
-        raise Invalid("\n  ".join([f"{why} (exit status {code})", *_tail(job.folder / OUTPUT)]))
+        why = late or f"no Python that the command started could be watched (exit status {code})"
+        raise Invalid("\n  ".join([why, *_tail(job.folder / OUTPUT)]))
     notes = [*seen.notes, *_other_processes(job.folder)]
     return seen.model_copy(update={"exit_code": code, "notes": notes})
 
