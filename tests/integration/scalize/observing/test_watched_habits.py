@@ -227,6 +227,12 @@ with torch.no_grad():
     assert "average.pt" in run.seen.written
 
 
+def test_a_change_that_no_version_counts_is_told(warm: Warm) -> None:
+    run = warm.run(STEP + "epoch(optimizer); epoch(optimizer)\nmodel.a.weight.data *= 0.5\n")
+    assert run.kinds["changed_after_training"] == "difference"
+    assert "changed_after_training" not in warm.run(STEP + "epoch(optimizer)\n").kinds
+
+
 def test_training_back_at_the_start_is_two_phases(warm: Warm) -> None:
     run = warm.run(
         STEP
