@@ -158,3 +158,14 @@ def test_only_what_is_federated_is_written(propose: Any, tmp_path: Path) -> None
     assert load_config(app / "config.toml").script.models == ["New"]
     with pytest.raises(Conflict, match="exists already"):
         write_app(propose(seen))
+
+
+def test_a_part_of_the_training_that_no_round_comes_to_is_named(propose: Any) -> None:
+    later = SeenOptimizer(kind="torch.optim.Adam", where="main.py:14", passes_before=2)
+    seen = _seen(optimizers=[SeenOptimizer(kind="torch.optim.SGD"), later])
+    (difference,) = propose(seen, None).differences
+    assert difference.line() == (
+        "main.py:14: Adam takes its first step after pass 2, and a round ends before that: this part of the "
+        "training is never done"
+    )
+    assert propose(seen, None, epochs="3").differences == ()
