@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from fedops.scalize.discovery.source.bindings import Bound, Change
 from fedops.scalize.discovery.source.definitions import plain_value
@@ -13,6 +13,7 @@ from fedops.scalize.discovery.source.own_settings import OwnSettings
 
 #: A module, and what stands at its top: a function, a class, or "" for the top itself.
 Place = tuple[str, str]
+_Made = TypeVar("_Made")
 
 
 @dataclass
@@ -56,13 +57,14 @@ class NamedValues:
         tables = {module: self.argparse[module]} if module in self.argparse else self.argparse
         return [name for name, option in self._changed_options(tables).items() if not option.known]
 
-    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
+    def _once(self, key: Any, make: Callable[[], _Made]) -> _Made:
         """What does not change any more once all was collected."""
         if self.kept is None:
             return make()
         if key not in self.kept:
             self.kept[key] = make()
-        return self.kept[key]
+        found: _Made = self.kept[key]
+        return found
 
     @property
     def click_options(self) -> dict[str, Any]:

@@ -59,7 +59,9 @@ class Owner:
         """Whether it was changed since, also by way of ``.data``, which nobody counts."""
         if self._sampled != self.steps:
             return False
-        return any(not bool((a == b).all()) for a, b in zip(self._sample, self._numbers()))
+        # A number that is none is not equal to itself.
+        pairs = zip(self._sample, self._numbers())
+        return any(not bool(((a == b) | ((a != a) & (b != b))).all()) for a, b in pairs)
 
     def _numbers(self) -> list[Any]:
         return [p.detach().flatten()[:8].cpu().clone() for p in self._some[:8]]
