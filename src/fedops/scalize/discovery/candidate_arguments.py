@@ -106,7 +106,7 @@ def _is_parsed(node: ast.expr, call: Call, seen: Survey) -> bool:
 
 def _namespace(module: str, seen: Survey) -> dict[str, Any] | None:
     """The options of a command line, as its parser gives them where nothing is typed."""
-    options = seen.options_of(module)
+    options = seen.options_of(module, as_typed=True)
     given = {name: value for name, value in options.items() if value is not None}
     none = [name for name, value in options.items() if value is None]
     if not options:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from fedops.core.redaction import names_a_secret
+from fedops.core.suggestions import comma_list
 from fedops.scalize.discovery.candidate_arguments import NAMESPACE, given_for, offered
 from fedops.scalize.discovery.candidates import Candidate, Choice
 from fedops.scalize.discovery.source.definitions import Call, Class, Function, Parameter
@@ -56,6 +57,9 @@ def _about(
     if isinstance(used, dict):
         if not _is_read(given, used, call, seen):
             return f"{shown} of {_CALLED} cannot be read in full"
+        if changed := [n for n in _changed(used, call, seen) if n in used]:
+            names = comma_list(changed)
+            return f"{shown} of {_CALLED}: what the code makes of {names} is not known; the default is used"
         return _MANY_EPOCHS if step == "train" and _hides_epochs(used, seen) else ""
     if value is None and (spread := _handed_on(given, call)) is not None:
         known = isinstance(seen.value_of(spread, call.place), dict)
@@ -77,6 +81,11 @@ def _handed_on(given: ast.expr, call: Call) -> ast.expr | None:
 _MANY_EPOCHS = (
     f"how many epochs {_CALLED} trains in a round is said by settings that cannot be read"
 )
+
+
+def _changed(used: dict[str, Any], call: Call, seen: Survey) -> list[str]:
+    made = used.get("_target_", "") in (NAMESPACE, "argparse.Namespace")
+    return seen.changed_options(call.module) if made else []
 
 
 def _hides_epochs(used: dict[str, Any], seen: Survey) -> bool:

@@ -102,6 +102,9 @@ class SeenOptimizer(Record):
     settings: dict[str, float | int | bool | str] = {}
     models: list[str] = []
     schedulers: list[str] = []
+    #: How much of the training there was before its first step.
+    steps_before: int = 0
+    passes_before: int = 0
 
 
 class SeenLoader(Record):

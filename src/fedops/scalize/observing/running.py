@@ -71,7 +71,7 @@ def watch(
         late = run.wait(seconds, cancelled or (lambda: False))
     finally:
         code = run.end()
-    seen = _answer(job, code, f"the command did not end within {seconds:g} s" if late else "")
+    seen = _answer(job, code, _LATE.format(seconds=seconds) if late else "")
     return seen.model_copy(update={"notes": [*notes, *seen.notes]})
 
 
@@ -185,14 +185,21 @@ def _say_lines(data: bytes, say: Say | None) -> bytes:
     return rest
 
 
+_LATE = (
+    "the command did not end within {seconds:g} s, and trained nothing: let it do less by options of its "
+    "own, or give it longer ('fedops init' and 'fedops check' take --seconds)"
+)
+
+
 def _answer(job: Job, code: int, late: str) -> Seen:
     seen = _read(job.folder / SEEN)
     if seen is None and not late:
         found = [_read(path) for path in job.folder.glob("unclaimed-*.json")]
         seen = max(filter(None, found), key=_telling, default=None)
     if seen is None:
-        why = late or _why_unseen(code)
-        raise Invalid("\n  ".join([f"{why} (exit status {code})", *_tail(job.folder)]))
+        why = late or f"{_why_unseen(code)} (exit status {code})"
+        raise Invalid("
+  ".join([why, *_tail(job.folder)]))
     notes = [*seen.notes, *_other_processes(job.folder)]
     error = seen.error or _last_words(job, code, seen)
     return seen.model_copy(update={"exit_code": code, "notes": notes, "error": error})

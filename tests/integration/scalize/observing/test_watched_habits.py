@@ -227,6 +227,21 @@ with torch.no_grad():
     assert "average.pt" in run.seen.written
 
 
+def test_a_change_that_no_version_counts_is_told(warm: Warm) -> None:
+    run = warm.run(STEP + "epoch(optimizer); epoch(optimizer)\nmodel.a.weight.data *= 0.5\n")
+    assert run.kinds["changed_after_training"] == "difference"
+    lost = STEP + "model.a.weight.data[0] = float('nan'); epoch(optimizer)\n"
+    assert "changed_after_training" not in warm.run(lost).kinds
+
+
+def test_a_second_optimizer_is_seen_to_come_later(warm: Warm) -> None:
+    code = "epoch(optimizer)\nother = torch.optim.Adam(model.parameters())\nepoch(other)\n"
+    first, later = warm.run(STEP + code).seen.optimizers
+    assert (first.passes_before, first.steps_before) == (0, 0)
+    assert later.passes_before == 1
+    assert later.steps_before > 0
+
+
 def test_training_back_at_the_start_is_two_phases(warm: Warm) -> None:
     run = warm.run(
         STEP

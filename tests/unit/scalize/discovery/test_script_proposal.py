@@ -193,3 +193,14 @@ def test_data_above_the_project_is_refused_with_the_command_that_takes_it_along(
     assert "reads ../data/x.csv" in problem
     assert f"fedops init .. -- sh -c 'cd {tmp_path.name} && " in problem
     assert not propose(_seen(read=["../.git/config", "data/x.csv"])).problems
+
+
+def test_a_part_of_the_training_that_no_round_comes_to_is_named(propose: Any) -> None:
+    later = SeenOptimizer(kind="torch.optim.Adam", where="main.py:14", passes_before=2)
+    seen = _seen(optimizers=[SeenOptimizer(kind="torch.optim.SGD"), later])
+    (difference,) = propose(seen, None).differences
+    assert difference.line() == (
+        "main.py:14: Adam takes its first step after pass 2, and a round ends before that: this part of the "
+        "training is never done"
+    )
+    assert propose(seen, None, epochs="3").differences == ()

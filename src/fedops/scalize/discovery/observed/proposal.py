@@ -80,7 +80,7 @@ def propose_script(look: Look, answers: Mapping[str, str]) -> ScriptProposal:
     choices = Choices(answers)
     models, script, notes = _choose(look, choices)
     choices.require_used()
-    differences = (*differences, *_cut_off(choices.made))
+    differences = (*differences, *_cut_off(choices.made), *_never_used(look.seen, script))
     return ScriptProposal(look, tuple(models), tuple(choices.made), notes, differences, (), script)
 
 
@@ -124,6 +124,20 @@ def _cut_off(made: Sequence[Choice]) -> Iterator[Difference]:
     for choice in made:
         if choice.key == "result" and choice.why == _BEFORE:
             yield Difference(kind=OTHER_WEIGHTS, text=_BEFORE, where=choice.where)
+
+
+def _never_used(seen: Seen, script: Script) -> Iterator[Difference]:
+    """Optimizers of a later part of the training, such as a fine-tuning, that no round comes to."""
+    for optimizer in seen.optimizers:
+        late = 0 < script.passes <= optimizer.passes_before
+        if late or 0 < script.steps <= optimizer.steps_before:
+            name = optimizer.kind.rpartition(".")[2]
+            after = f"pass {optimizer.passes_before}" if late else f"step {optimizer.steps_before}"
+            text = (
+                f"{name} takes its first step after {after}, and a round ends before that: this part of the "
+                "training is never done"
+            )
+            yield Difference(kind="part_of_training", text=text, where=optimizer.where)
 
 
 def _placed(note: Note) -> str:

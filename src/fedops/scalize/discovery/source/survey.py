@@ -76,6 +76,7 @@ def analyse_project(project: Path) -> Survey:
     seen.own = settings_of(project, seen.sources, seen.settings_files, seen.value_of)
     seen.settings_files |= seen.own.files
     _follow_reexports(seen)
+    seen.kept = {}
     return seen
 
 

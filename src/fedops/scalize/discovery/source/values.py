@@ -8,22 +8,16 @@ from __future__ import annotations
 
 import ast
 import operator
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import wraps
+from typing import Any, TypeVar, cast
 
-from fedops.scalize.discovery.source.bindings import Bound, Change
+from fedops.scalize.discovery.source.bindings import Change
 from fedops.scalize.discovery.source.definitions import Call, Class, Names, plain_value
-from fedops.scalize.discovery.source.options import Option, merged
-from fedops.scalize.discovery.source.own_settings import (
-    OwnSettings,
-    SettingsObject,
-    chain,
-    part_of,
-)
+from fedops.scalize.discovery.source.named_values import NamedValues, Place
+from fedops.scalize.discovery.source.own_settings import SettingsObject, chain, part_of
 
-#: A module, and what stands at its top: a function, a class, or "" for the top itself.
-Place = tuple[str, str]
 _DEPTH = 8  #: names that stand for names
 _MOST_CALLS = 20
 _ARITHMETIC = {
@@ -33,93 +27,36 @@ _ARITHMETIC = {
     ast.Div: operator.truediv,
     ast.FloorDiv: operator.floordiv,
 }
+_MOST_STEPS = 400  #: of one look-up; a project with more ways is not followed
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _bounded(method: _Method) -> _Method:
+    """Ends a look-up that goes on and on with None: it is not known."""
+
+    @wraps(method)
+    def bounded(self: Values, *args: Any, **kwargs: Any) -> Any:
+        first, self._steps = self._steps == 0, self._steps + 1
+        try:
+            return method(self, *args, **kwargs) if self._steps < _MOST_STEPS else None
+        finally:
+            if first:
+                self._steps = 0
+
+    return cast("_Method", bounded)
 
 
 @dataclass
-class Values:
+class Values(NamedValues):
     classes: list[Class] = field(default_factory=list)
     calls: list[Call] = field(default_factory=list)
-    #: Module -> its options of argparse, those of all its parsers.
-    argparse: dict[str, dict[str, Option]] = field(default_factory=dict)
-    #: Command of click's or typer's -> name -> default.
-    commands: dict[Place, dict[str, Any]] = field(default_factory=dict)
-    own: OwnSettings = field(default_factory=OwnSettings)  #: settings beside the code
     names: dict[str, Names] = field(default_factory=dict)  #: of each module
-    bound: dict[Place, Bound] = field(default_factory=dict)
     #: Function -> its parameters and their defaults.
     signatures: dict[Place, dict[str, ast.expr | None]] = field(default_factory=dict)
-    changes: dict[str, list[Change]] = field(default_factory=dict)  #: of each module
-    class_fields: dict[str, dict[str, Any]] = field(default_factory=dict)  #: of each class
     exported: dict[str, str] = field(default_factory=dict)  #: name in a package -> where it is from
     _by_target: dict[str, list[Call]] = field(default_factory=dict, repr=False)
     _indexed: int = 0  #: how many of the calls are in ``_by_target``
-
-    # --- all together ------------------------------------------------------------------------------
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """Options of argparse and their defaults, of the whole project."""
-        return self.options_of("")
-
-    def options_of(self, module: str) -> dict[str, Any]:
-        """Those of one module; where it has none, or is '', what all modules agree on."""
-        tables = {module: self.argparse[module]} if module in self.argparse else self.argparse
-        changed = self._changed_options(tables)
-        return {
-            name: changed[name].value if name in changed else option.value
-            for name, option in merged(tables).items()
-            if option.known and changed.get(name, option).known
-        }
-
-    @property
-    def click_options(self) -> dict[str, Any]:
-        return merged(self.commands)
-
-    @property
-    def constants(self) -> dict[str, Any]:
-        """``NAME = plain value`` at the top of a module."""
-        return merged({m: self.constants_of(m) for m, scope in self.bound if not scope})
-
-    def constants_of(self, module: str) -> dict[str, Any]:
-        found = {
-            name: plain_value(values[0])
-            for name, values in self.bound.get((module, ""), {}).items()
-            if len(values) == 1
-        }
-        return {name: value for name, value in found.items() if value is not None}
-
-    @property
-    def fields(self) -> dict[str, Any]:
-        """Defaults of annotated fields of classes."""
-        return merged(self.class_fields)
-
-    def named_value(self, name: str, module: str = "") -> Any:
-        """What the project uses for a setting of this name: an option, a constant, a field, of a file."""
-        options = self.options_of(module)
-        for known in (options, self.click_options, self.constants, self.fields):
-            for spelling in (name, name.upper()):
-                if known.get(spelling) is not None:
-                    return known[spelling]
-        return None if self._is_an_option(name) else self.own.value((name,))
-
-    def _is_an_option(self, name: str) -> bool:
-        return any(name in table for table in self.argparse.values())
-
-    def _changed_options(self, tables: Mapping[str, Any]) -> dict[str, Option]:
-        """Options that the code itself sets after the command line was read, or before."""
-        names = {name for table in tables.values() for name in table}
-        found: dict[str, Option] = {}
-        for module, changes in self.changes.items():
-            for change in changes:
-                name = change.path[-1] if change.path else ""
-                if name not in names or len(change.path) != 1:
-                    continue
-                value = (
-                    None if change.value is None else self.value_of(change.value, (module, ""), 2)
-                )
-                new = Option(value, known=value is not None)
-                found[name] = new if found.get(name, new) == new else Option(None, known=False)
-        return found
+    _steps: int = field(default=0, repr=False)  #: of the look-up that goes on
 
     def real_name(self, name: str) -> str:
         """Where a name is defined that packages hand on (``from .registry import make``)."""
@@ -137,6 +74,7 @@ class Values:
 
     # --- one expression ----------------------------------------------------------------------------
 
+    @_bounded
     def value_of(self, node: ast.expr, at: Place | None = None, depth: int = _DEPTH) -> Any:
         """The plain value of an expression that stands ``at`` a place; None: it is not known."""
         if (value := plain_value(node)) is not None or depth <= 0:
@@ -167,7 +105,7 @@ class Values:
             if name in self.bound.get(place, {}):
                 also = [*self._passed(place, name)] if self._has(place, name) else []
                 values = [*self.bound[place][name], *([None] if also else [])]
-                return self._agreed((v, place) for v in values) if depth else None
+                return self._agreed(((v, place) for v in values), depth)
             if self._has(place, name):
                 return self._of_parameter(place, name, depth)
         module, _, last = self._origin(name, at[0]).rpartition(".")
@@ -202,9 +140,7 @@ class Values:
         if not calls and default is not None:
             yield default, None
 
-    def _agreed(
-        self, given: Iterator[tuple[ast.expr | None, Place | None]], depth: int = _DEPTH
-    ) -> Any:
+    def _agreed(self, given: Iterator[tuple[ast.expr | None, Place | None]], depth: int) -> Any:
         found = [None if v is None else self.value_of(v, at, depth - 1) for v, at in given]
         same = found and all(type(v) is type(found[0]) and v == found[0] for v in found)
         return found[0] if same else None
@@ -217,7 +153,7 @@ class Values:
         held = self._of_name(name, at, depth - 1)
         if isinstance(held, Mapping):
             return part_of(held, path)
-        if at and (found := self.object_of(name, at)):
+        if at and (found := self.object_of(name, at, depth - 1)):
             return found.said(path)
         module, _, last = self._dotted(node, at).rpartition(".")
         if last in self.bound.get((module, ""), {}):
@@ -234,18 +170,21 @@ class Values:
 
     # --- objects of settings -------------------------------------------------------------------------
 
+    @_bounded
     def object_of(self, name: str, at: Place, depth: int = _DEPTH) -> SettingsObject | None:
         """The object of settings that a variable holds, also where it was handed to its function."""
+        if depth <= 0:
+            return None
         for place in dict.fromkeys([at, (at[0], "")]):
             if (*place, name) in self.own.objects:
-                return self._with_changes(self.own.objects[*place, name], place[0], name)
+                return self._with_changes(self.own.objects[*place, name], place[0], name, depth)
             if name in self.bound.get(place, {}) and not self._has(place, name):
                 return self._renamed(place, name, depth)
             if self._has(place, name):
-                found = [self.object_in(v, p, depth) for v, p in self._passed(place, name)]
+                found = [self.object_in(v, p, depth - 1) for v, p in self._passed(place, name)]
                 first = found[0] if found else None
                 same = first and all(one and one.table == first.table for one in found)
-                return self._with_changes(first, place[0], name) if same else None
+                return self._with_changes(first, place[0], name, depth) if same else None
         module, _, last = self._origin(name, at[0]).rpartition(".")
         if not last or (module, "") == at or depth <= 0:
             return None
@@ -257,7 +196,7 @@ class Values:
         if len(values) != 1 or depth <= 0:
             return None
         found = self.object_in(values[0], place, depth)
-        return self._with_changes(found, place[0], name)
+        return self._with_changes(found, place[0], name, depth)
 
     def object_in(
         self, node: ast.expr | None, at: Place | None, depth: int = _DEPTH
@@ -326,7 +265,7 @@ class Values:
         return (self._signature(target) or {}).get(name) is not None
 
     def _with_changes(
-        self, found: SettingsObject | None, module: str, name: str
+        self, found: SettingsObject | None, module: str, name: str, depth: int
     ) -> SettingsObject | None:
         """With what the module changes of it; None where that cannot be read off."""
         for change in self.changes.get(module, ()) if found else ():
@@ -334,7 +273,7 @@ class Values:
                 continue
             value = None
             if change.value is not None and change.path:
-                value = self.value_of(change.value, (module, ""), 2)
+                value = self.value_of(change.value, (module, ""), min(depth - 1, 3))
             found = found.changed(change.path, value) if value is not None else None
         return found
 

@@ -116,6 +116,8 @@ def _optimizer(made: Made) -> dict[str, Any]:
         "settings": made.settings,
         "models": [owner.name for owner in made.owners or []],
         "schedulers": made.schedulers,
+        "steps_before": made.before[0] if made.before else 0,
+        "passes_before": made.before[1] if made.before else 0,
     }
 
 

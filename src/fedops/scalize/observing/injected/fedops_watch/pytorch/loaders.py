@@ -115,12 +115,17 @@ class Loaders:
 
     def _watch_fetch(self, kind: Any) -> None:
         fetch, fetched, end = kind.__next__, shielded(self._fetched), self._end
+        ends = shielded(self._result.pass_ends)
 
         @functools.wraps(fetch)
         def __next__(iterator: Any) -> Any:
             if end.why:
                 end.go_on()
-            batch = fetch(iterator)
+            try:
+                batch = fetch(iterator)
+            except StopIteration:
+                ends()
+                raise
             fetched(iterator, batch)
             return batch
 

@@ -39,6 +39,9 @@ class Owner:
         #: The sum of some parameters' version counters at the last step: writes in place count them up.
         self.versions = 0
         self._some = list(module.parameters())[:32]
+        #: Some of its numbers at the end of the first pass after a step, and after how many steps.
+        self._sample: list[Any] = []
+        self._sampled = 0
 
     def named(self) -> dict[str, Any]:
         """Its tensors as ``state_dict`` names them, tied ones under each name. The living ones."""
@@ -46,6 +49,22 @@ class Owner:
 
     def count_versions(self) -> int:
         return sum(parameter._version for parameter in self._some)
+
+    def sample(self) -> None:
+        """Keep some numbers as they are where a pass over a loader ends."""
+        if self.steps and self._sampled != self.steps:
+            self._sample, self._sampled = self._numbers(), self.steps
+
+    def is_another(self) -> bool:
+        """Whether it was changed since, also by way of ``.data``, which nobody counts."""
+        if self._sampled != self.steps:
+            return False
+        # A number that is none is not equal to itself.
+        pairs = zip(self._sample, self._numbers())
+        return any(not bool(((a == b) | ((a != a) & (b != b))).all()) for a, b in pairs)
+
+    def _numbers(self) -> list[Any]:
+        return [p.detach().flatten()[:8].cpu().clone() for p in self._some[:8]]
 
     def copy(self) -> dict[str, Any]:
         return {name: tensor.detach().cpu().clone() for name, tensor in self.named().items()}

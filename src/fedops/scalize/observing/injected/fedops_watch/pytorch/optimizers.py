@@ -32,6 +32,8 @@ class Made:
             if isinstance(value, (int, float, bool, str))
         }
         self.schedulers: list[str] = []
+        #: How many steps and passes of the training there were before its first step; None: it took none.
+        self.before: tuple[int, int] | None = None
         #: The owners of what it holds; known from the first step on.
         self.owners: list[Owner] | None = None
 
@@ -125,8 +127,10 @@ class Optimizers:
         if self._inside != id(optimizer):
             return
         self._inside = None
-        self.steps += 1
         made = self.find(optimizer) or self._meet(optimizer)
+        if made.before is None:
+            made.before = self.steps, self._loaders.passes()
+        self.steps += 1
         if made.owners is None:
             made.owners = self._owners_of(made)
         for owner in made.owners:

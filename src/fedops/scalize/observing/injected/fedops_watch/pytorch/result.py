@@ -82,6 +82,10 @@ class Result:
     def pass_over(self) -> None:
         self._copies.tell()
 
+    def pass_ends(self) -> None:
+        for owner in self._models.owners:
+            owner.sample()
+
     def keep_pass(self, number: int) -> None:
         """The models as they are after so many passes."""
         self._passes.add(number)
@@ -118,7 +122,8 @@ class Result:
 
     def _say_changed(self, owners: list[Owner]) -> None:
         for owner in owners:
-            if owner.steps and not owner.kept and owner.versions != owner.count_versions():
+            counted = owner.versions != owner.count_versions()
+            if owner.steps and not owner.kept and (counted or owner.is_another()):
                 self._recorder.note(
                     "changed_after_training",
                     f"weights of {owner.name} are changed in place after the last step; the result"
