@@ -139,8 +139,9 @@ def test_a_look_does_not_end_a_short_run(warm: Warm) -> None:
 def test_a_loop_of_its_own_is_refused(warm: Warm) -> None:
     script = (
         "model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])\n"
-        "model.compile('sgd', 'mse')\nmodel.train_on_batch(X, y)\n"
+        "model.compile('sgd', 'mse')\nmodel.train_on_batch(X, y)\nprint('not reached')\n"
     )
     run = warm.run(script, DATA)
     assert run.kinds == {"own_keras_loop": "refusal"}
     assert run.seen.notes[0].where == "main.py:10"
+    assert run.output == "", "nobody waits for its end"

@@ -178,6 +178,7 @@ class Fits:
         )
         self._recorder.claim()
         self._recorder.refuse("own_keras_loop", text, places.of_caller())
+        self._end.end("begun")
 
     def fail(self, kind: str, text: str) -> None:
         self._recorder.answer.update(used=False, first_difference=text)
