@@ -134,6 +134,8 @@ def test_a_look_does_not_end_a_short_run(warm: Warm) -> None:
     )
     seen = warm.run(script, DATA, passes=2, steps=3, earliest_end=60.0).seen
     assert (seen.ended, seen.passes, seen.steps, len(seen.loaders)) == ("script", 6, 12, 2)
+    long = warm.run(script, DATA, passes=9, steps=3).seen
+    assert (long.ended, long.passes, long.steps, long.examples) == ("steps", 2, 3, 75)
 
 
 def test_a_loop_of_its_own_is_refused(warm: Warm) -> None:

@@ -201,6 +201,9 @@ class Fits:
         if enough and self._recorder.may_end():
             fitted.keep()
             self.count_examples()
+            if self._job.passes:  # a look that does not wait for a long epoch: there are passes
+                self.passes += 1
+                self._tell_loader(asked)
             self._end.end("steps")
 
     def count_examples(self) -> None:
