@@ -71,8 +71,8 @@ def test_libraries_may_ask_for_the_shell_as_matplotlib_does(tmp_path):
     file = notebook(
         tmp_path / "plots.ipynb",
         "import IPython\nshell = IPython.get_ipython() or get_ipython()",
-        "print(len(IPython.version_info) > 1)\nshell.events.register('post_execute', print)\nshell.enable_gui('agg')",
-        "print('IPKernelApp' in shell.config)",
+        "print(len(IPython.version_info) > 1)\nshell.events.register('post_execute', print)",
+        "shell.enable_gui('agg')\nprint('IPKernelApp' in shell.config)",
     )
     command, _ = runnable([str(file)], tmp_path, tmp_path)
     ended = run(command, tmp_path)
