@@ -373,9 +373,7 @@ def _endless(data: Any, label: str) -> Invalid:
 
 
 def _examples_in(batch: Any, data: Any, label: str) -> int:
-    shapes: list[Any] = [
-        np.shape(leaf) if isinstance(leaf, int | float) else leaf.shape for leaf in _leaves(batch)
-    ]
+    shapes: list[Any] = [getattr(leaf, "shape", ()) for leaf in _leaves(batch)]
     sizes = {int(shape[0]) if len(shape) else -1 for shape in shapes}
     if len(sizes) != 1 or -1 in sizes:
         raise Invalid(

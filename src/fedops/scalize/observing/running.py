@@ -198,8 +198,7 @@ def _answer(job: Job, code: int, late: str) -> Seen:
         seen = max(filter(None, found), key=_telling, default=None)
     if seen is None:
         why = late or f"{_why_unseen(code)} (exit status {code})"
-        raise Invalid("
-  ".join([why, *_tail(job.folder)]))
+        raise Invalid("\n  ".join([why, *_tail(job.folder)]))
     notes = [*seen.notes, *_other_processes(job.folder)]
     error = seen.error or _last_words(job, code, seen)
     return seen.model_copy(update={"exit_code": code, "notes": notes, "error": error})

@@ -67,6 +67,18 @@ def test_the_cells_run_in_the_notebooks_folder_as_one_program(tmp_path):
     ]
 
 
+def test_libraries_may_ask_for_the_shell_as_matplotlib_does(tmp_path):
+    file = notebook(
+        tmp_path / "plots.ipynb",
+        "import IPython\nshell = IPython.get_ipython() or get_ipython()",
+        "print(len(IPython.version_info) > 1)\nshell.events.register('post_execute', print)",
+        "shell.enable_gui('agg')\nprint('IPKernelApp' in shell.config)",
+    )
+    command, _ = runnable([str(file)], tmp_path, tmp_path)
+    ended = run(command, tmp_path)
+    assert (ended.stdout, ended.returncode) == ("True\nFalse\n", 0), ended.stderr
+
+
 def test_cells_that_were_run_in_another_order_are_told(tmp_path):
     read = read_notebook(notebook(tmp_path / "a.ipynb", "x = 1", "y = 2", counts=(4, 2)))
     assert [note.kind for note in read.notes] == ["cells_out_of_order"]

@@ -134,13 +134,16 @@ def test_a_look_does_not_end_a_short_run(warm: Warm) -> None:
     )
     seen = warm.run(script, DATA, passes=2, steps=3, earliest_end=60.0).seen
     assert (seen.ended, seen.passes, seen.steps, len(seen.loaders)) == ("script", 6, 12, 2)
+    long = warm.run(script, DATA, passes=9, steps=3).seen
+    assert (long.ended, long.passes, long.steps, long.examples) == ("steps", 2, 3, 75)
 
 
 def test_a_loop_of_its_own_is_refused(warm: Warm) -> None:
     script = (
         "model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])\n"
-        "model.compile('sgd', 'mse')\nmodel.train_on_batch(X, y)\n"
+        "model.compile('sgd', 'mse')\nmodel.train_on_batch(X, y)\nprint('not reached')\n"
     )
     run = warm.run(script, DATA)
     assert run.kinds == {"own_keras_loop": "refusal"}
     assert run.seen.notes[0].where == "main.py:10"
+    assert run.output == "", "nobody waits for its end"

@@ -59,6 +59,8 @@ def _second(look: Look, how: Watching) -> Look:
     """
     evaluation = any(note.kind == _EVALUATION_MODE for note in look.seen.notes)
     whole = look.seen.ended in ("passes", "steps") and len(stages(look.seen.models)) > 1
+    if any(note.weight == "refusal" for note in look.seen.notes):
+        whole = False  # a longer run would not change that
     if not (evaluation or whole):
         return look
     how.on_look(

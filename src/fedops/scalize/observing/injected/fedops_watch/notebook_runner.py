@@ -18,8 +18,24 @@ from typing import Any
 _HARMLESS = ("matplotlib", "load_ext", "reload_ext", "autoreload", "config", "pylab", "precision")
 
 
+class _Events:
+    """No cell is run by a shell, so nobody is told of one."""
+
+    def register(self, event: str, function: Any) -> None:
+        """Matplotlib would draw after each cell."""
+
+    unregister = register
+
+
 class _Shell:
     """What ``get_ipython()`` answers outside Jupyter."""
+
+    def __init__(self) -> None:
+        self.events = _Events()
+        self.config: dict[str, Any] = {}
+
+    def enable_gui(self, gui: Any = None) -> None:
+        """There is no window to keep alive."""
 
     def run_line_magic(self, name: str, line: str = "", *more: Any) -> None:
         if name not in _HARMLESS:
@@ -70,6 +86,7 @@ def _stand_in_for_ipython() -> None:
     shown.set_matplotlib_formats = _nothing
     top.get_ipython = _Shell
     top.display = shown
+    top.version_info = (9, 0, 0, "")
 
 
 def _module(folder: str) -> types.ModuleType:

@@ -178,6 +178,7 @@ class Fits:
         )
         self._recorder.claim()
         self._recorder.refuse("own_keras_loop", text, places.of_caller())
+        self._end.end("begun")
 
     def fail(self, kind: str, text: str) -> None:
         self._recorder.answer.update(used=False, first_difference=text)
@@ -200,6 +201,9 @@ class Fits:
         if enough and self._recorder.may_end():
             fitted.keep()
             self.count_examples()
+            if self._job.passes:  # a look that does not wait for a long epoch: there are passes
+                self.passes += 1
+                self._tell_loader(asked)
             self._end.end("steps")
 
     def count_examples(self) -> None:
