@@ -227,6 +227,33 @@ with torch.no_grad():
     assert "average.pt" in run.seen.written
 
 
+def test_copies_of_a_part_get_the_model_and_other_owners_their_own(warm: Warm) -> None:
+    run = warm.run(
+        """
+import copy
+other = copy.deepcopy(model)
+target = copy.deepcopy(model.a)
+norms = nn.BatchNorm1d(8)
+optimizer = torch.optim.SGD([*model.parameters(), *other.parameters()], 0.1)
+for bx, by in train:
+    optimizer.zero_grad()
+    (loss_of(model(bx), by) + loss_of(other(bx), by) + other.b.weight.sum()).backward()
+    optimizer.step()
+print(norms.weight.sum().item(), target.weight.sum().item())
+"""
+    )
+    said = [note.text for note in run.seen.notes if note.kind == "copies"]
+    assert said[0].startswith("1 further Net, or parts of it, with the same values")
+    given = foreign(run)
+    tensors.save(given, run.folder / "other.safetensors")
+    again = warm.again(run.place, model=run.folder / "other.safetensors")
+    assert (again.seen.used, {"copies"} <= again.kinds.keys()) == (True, True)
+    ones, weights = map(float, again.output.split())
+    assert ones == 8
+    names = [name for name in given if name.endswith("a.weight")]
+    assert any(abs(float(given[name].sum()) - weights) < 1e-4 for name in names)
+
+
 def test_training_back_at_the_start_is_two_phases(warm: Warm) -> None:
     run = warm.run(
         STEP
