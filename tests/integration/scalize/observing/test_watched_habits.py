@@ -484,6 +484,18 @@ def test_a_failure_after_training_leaves_the_result(warm: Warm) -> None:
     assert (run.code, run.seen.ended, run.seen.error) == (1, "failed", "ValueError: no display")
     assert run.seen.error_where == "main.py:31"
     assert "result.safetensors" in run.seen.files
+    assert "failed_within_training" not in run.kinds
+
+
+def test_a_failure_within_a_pass_is_no_late_one(warm: Warm) -> None:
+    script = (
+        STEP + "for bx, by in train:\n    loss_of(model(bx), by).backward(); optimizer.step()\n"
+    )
+    run = warm.run(script + "    raise ValueError('no room')\n")
+    assert run.kinds["failed_within_training"] == "difference"
+    early = warm.run(script + "    break\nraise ValueError('no display')\n")
+    assert (early.seen.steps, early.seen.ended) == (1, "failed")
+    assert "failed_within_training" not in early.kinds
 
 
 def test_writes_stay_in_the_folder_and_links_become_copies(warm: Warm) -> None:

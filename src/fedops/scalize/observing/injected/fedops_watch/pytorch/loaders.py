@@ -31,6 +31,9 @@ class Stream:
         self.divisible = _divisible(loader)
         #: Whether a pass has more than one batch, so that one batch alone is no pass.
         self.longer = (_length(loader) or 0) > 1
+        self.batches = _length(loader)
+        #: File and line of the project where the newest pass began.
+        self.begun = ("", 0)
         #: Whether it is drawn from for ever, so that no pass over it ends.
         self.endless = _endless(loader, self.examples)
         self.passes = 0
@@ -128,6 +131,7 @@ class Loaders:
         if stream.completes:
             self._complete(stream)
         stream.stepped, stream.fetched = False, 0
+        stream.begun = places.of_line()
         stream.sizes.clear()
         return stream
 
@@ -185,6 +189,11 @@ class Loaders:
     def stepped(self) -> None:
         if self._trained is not None:
             self._trained.stepped = True
+
+    def within_pass(self, trace: Any) -> bool:
+        """Whether an error came out of a pass that trains and had batches left."""
+        left = [s for s in self.streams if s.stepped and 0 < s.fetched < (s.batches or 0)]
+        return any(places.came_from(trace, *stream.begun) for stream in left)
 
     def passes(self) -> int:
         return max((s.passes + s.completes for s in self.streams if s.trains), default=0)
