@@ -84,7 +84,8 @@ def _tell_notes(notes: Sequence[Note], result: str, report: dict[str, Any]) -> N
 
 def _tell_ending(seen: Seen, report: dict[str, Any]) -> None:
     """What came after the training of a run alone."""
-    if seen.ended == "failed" or seen.exit_code not in (0, None):
+    within = any(note.kind == "failed_within_training" for note in seen.notes)
+    if not within and (seen.ended == "failed" or seen.exit_code not in (0, None)):
         report["notes"].append(
             f"the command ends with exit status {seen.exit_code} after its training"
             f"{f' ({seen.error})' if seen.error else ''}; a round's result is taken before"

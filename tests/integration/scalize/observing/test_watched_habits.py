@@ -242,6 +242,33 @@ def test_a_second_optimizer_is_seen_to_come_later(warm: Warm) -> None:
     assert later.steps_before > 0
 
 
+def test_copies_of_a_part_get_the_model_and_other_owners_their_own(warm: Warm) -> None:
+    run = warm.run(
+        """
+import copy
+other = copy.deepcopy(model)
+target = copy.deepcopy(model.a)
+norms = nn.BatchNorm1d(8)
+optimizer = torch.optim.SGD([*model.parameters(), *other.parameters()], 0.1)
+for bx, by in train:
+    optimizer.zero_grad()
+    (loss_of(model(bx), by) + loss_of(other(bx), by) + other.b.weight.sum()).backward()
+    optimizer.step()
+print(norms.weight.sum().item(), target.weight.sum().item())
+"""
+    )
+    said = [note.text for note in run.seen.notes if note.kind == "copies"]
+    assert said[0].startswith("1 further Net, or parts of it, with the same values")
+    given = foreign(run)
+    tensors.save(given, run.folder / "other.safetensors")
+    again = warm.again(run.place, model=run.folder / "other.safetensors")
+    assert (again.seen.used, {"copies"} <= again.kinds.keys()) == (True, True)
+    ones, weights = map(float, again.output.split())
+    assert ones == 8
+    names = [name for name in given if name.endswith("a.weight")]
+    assert any(abs(float(given[name].sum()) - weights) < 1e-4 for name in names)
+
+
 def test_training_back_at_the_start_is_two_phases(warm: Warm) -> None:
     run = warm.run(
         STEP
@@ -494,6 +521,18 @@ def test_a_failure_after_training_leaves_the_result(warm: Warm) -> None:
     assert (run.code, run.seen.ended, run.seen.error) == (1, "failed", "ValueError: no display")
     assert run.seen.error_where == "main.py:31"
     assert "result.safetensors" in run.seen.files
+    assert "failed_within_training" not in run.kinds
+
+
+def test_a_failure_within_a_pass_is_no_late_one(warm: Warm) -> None:
+    script = (
+        STEP + "for bx, by in train:\n    loss_of(model(bx), by).backward(); optimizer.step()\n"
+    )
+    run = warm.run(script + "    raise ValueError('no room')\n")
+    assert run.kinds["failed_within_training"] == "difference"
+    early = warm.run(script + "    break\nraise ValueError('no display')\n")
+    assert (early.seen.steps, early.seen.ended) == (1, "failed")
+    assert "failed_within_training" not in early.kinds
 
 
 def test_writes_stay_in_the_folder_and_links_become_copies(warm: Warm) -> None:

@@ -77,6 +77,8 @@ def late_failure(seen: Seen) -> Note | None:
         return None
     if seen.ended in ("passes", "steps"):
         return None  # by us
+    if any(note.kind == "failed_within_training" for note in seen.notes):
+        return None  # which says more
     text = f"after its training the command {_ending(seen)}; the result is taken before that"
     return Note(kind="failed_after_training", text=text, weight="fact")
 

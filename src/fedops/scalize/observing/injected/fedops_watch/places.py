@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import linecache
 import os
 import sys
 import sysconfig
@@ -56,6 +58,35 @@ def of_caller() -> str:
             return f"{file}:{frame.f_lineno}"
         frame = frame.f_back
     return ""
+
+
+def of_line() -> tuple[str, int]:
+    """The same as Python names it: its file and line."""
+    frame: Any = sys._getframe(1)
+    while frame is not None and not of_project(frame.f_code.co_filename):
+        frame = frame.f_back
+    return (frame.f_code.co_filename, frame.f_lineno) if frame is not None else ("", 0)
+
+
+def came_from(trace: Any, file: str, line: int) -> bool:
+    """Whether an error came out of the loop that begins in this line, or of what the line calls."""
+    first, last = _loop(file, line)
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == file and first <= trace.tb_lineno <= last:
+            return True
+        trace = trace.tb_next
+    return False
+
+
+def _loop(file: str, line: int) -> tuple[int, int]:
+    """The lines of a loop; those of the line alone where none begins in it."""
+    try:
+        tree = ast.parse("".join(linecache.getlines(file)))
+    except SyntaxError:
+        return line, line
+    loops = (node for node in ast.walk(tree) if isinstance(node, ast.For))
+    ends = [node.end_lineno or line for node in loops if node.lineno == line]
+    return line, min(ends, default=line)
 
 
 def of_error(trace: Any) -> str:

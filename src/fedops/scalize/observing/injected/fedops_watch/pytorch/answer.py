@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from fedops_watch import tensors
@@ -45,6 +46,7 @@ class Answer:
         elif self._put_in.armed and not any(owner.proved for owner in self._models.owners):
             where = self._optimizers.made[0].where if self._optimizers.made else ""
             self._recorder.refuse("functional", misfits.FUNCTIONAL, where)
+        self._say_failed_within()
         loaders, passes = self._loaders, self._loaders.passes()
         self._recorder.answer.update(
             states=self._put_in.states,
@@ -73,6 +75,18 @@ class Answer:
         made, backwards = self._optimizers.made, self._backward.calls
         where = made[0].where if made else self._backward.where
         misfits.say_nothing_trained(self._recorder, len(made), backwards, where)
+
+    def _say_failed_within(self) -> None:
+        answer, steps = self._recorder.answer, self._optimizers.steps
+        trace = getattr(sys, "last_traceback", None)
+        if answer["ended"] == "failed" and steps and self._loaders.within_pass(trace):
+            self._recorder.note(
+                "failed_within_training",
+                f"the command failed within a pass over its data, after step {steps}: {answer['error']};"
+                " what it would have trained from there on is missing",
+                answer.get("error_where", ""),
+                "difference",
+            )
 
     def _replace(self, kind: str, found: list[dict[str, Any]]) -> None:
         """Ours anew, beside what the hooks of other frameworks put there."""

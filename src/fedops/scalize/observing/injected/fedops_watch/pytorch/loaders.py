@@ -32,6 +32,8 @@ class Stream:
         #: Whether a pass has more than one batch, so that one batch alone is no pass.
         self.batches = _length(loader) or 0
         self.longer = self.batches > 1
+        #: File and line of the project where the newest pass began.
+        self.begun = ("", 0)
         #: Whether it is drawn from for ever, so that no pass over it ends.
         self.endless = _endless(loader, self.examples)
         self.passes = 0
@@ -142,6 +144,7 @@ class Loaders:
         if stream.completes:
             self._complete(stream)
         stream.stepped, stream.fetched = False, 0
+        stream.begun = places.of_line()
         stream.sizes.clear()
         return stream
 
@@ -217,6 +220,11 @@ class Loaders:
         if stream is None or not stream.stepped:
             return False
         return stream.fetched < stream.batches or bool(stream.sizes)
+
+    def within_pass(self, trace: Any) -> bool:
+        """Whether an error came out of a pass that trains and had batches left."""
+        left = [s for s in self.streams if s.stepped and 0 < s.fetched < s.batches]
+        return any(places.came_from(trace, *stream.begun) for stream in left)
 
     def passes(self) -> int:
         return max((s.passes + s.completes for s in self.streams if s.trains), default=0)

@@ -121,12 +121,12 @@ class PutIn:
             self._models.prefixed = True
         self._check(owner, given)
         owner.start = owner.named()
-        twins = self._copies.twins(owner)
+        twins = self._copies.twins(owner, self._models.owners)
         self._copies.look_for_tensors(owner, twins, self._ours())
         with self._torch.no_grad():
-            for module in [owner.module, *twins]:
+            for module, prefix in [(owner.module, ""), *twins]:
                 for name, tensor, _ in named_tensors(module):
-                    tensor.copy_(given[name])
+                    tensor.copy_(given[prefix + name])
         owner.start = given
 
     def _ours(self) -> list[Any]:
@@ -209,7 +209,9 @@ class PutIn:
         owner.proved = True
         name = self.first_difference(owner)
         if self._recorder.job.model is None:
-            self._copies.look_for_tensors(owner, self._copies.twins(owner), self._ours())
+            self._copies.look_for_tensors(
+                owner, self._copies.twins(owner, self._models.owners), self._ours()
+            )
             if name and self._evaluating:
                 misfits.say_unseen(self._recorder, self._models, True, places.of_caller())
             elif name:
