@@ -79,7 +79,7 @@ def composed(folder: Path, name: str) -> DictConfig:
         with initialize_config_dir(str(folder.resolve()), version_base=None):
             return compose(name)
     except (HydraException, ValueError, OSError) as error:
-        text = str(error).strip().splitlines()[0][:300]
+        text = (str(error).strip() or type(error).__name__).splitlines()[0][:300]
         raise Invalid(f"{folder / name}: Hydra cannot compose this config: {text}") from None
     finally:
         GlobalHydra.instance().hydra = former
@@ -90,7 +90,7 @@ def read_settings(file: Path) -> Any:
     try:
         if file.stat().st_size > MOST_BYTES:
             raise Invalid(f"{file}: it is too large for a file of settings")
-        text = file.read_text()
+        text = file.read_text(encoding="utf-8")
         match file.suffix:
             case ".json":
                 return json.loads(text)
