@@ -93,7 +93,7 @@ def test_a_command_that_trains_nothing(project: Path, capsys: pytest.CaptureFixt
     assert _init(project, "--yes", "--", sys.executable, "nothing.py") == 1
     said = capsys.readouterr().out
     assert "  | no data here" in said
-    assert "ended with 3, and no training was seen in it" in said
+    assert "failed before it trained: no data here" in said
     assert not (project / "federated").exists()
 
 
