@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from federating import QUIET, part_of, until
 
 from fedops.core import contracts as c
@@ -69,6 +70,7 @@ def values(federation: Federation, run_id: int) -> list[dict[str, float | None]]
     return [{one.device: one.value for one in found.scores} for found in rounds]
 
 
+@pytest.mark.long
 def test_clients_value_each_other_and_a_killed_server_changes_no_value(tmp_path: Path) -> None:
     board = tmp_path / "failpoints"
     board.mkdir()

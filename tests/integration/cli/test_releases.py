@@ -37,7 +37,9 @@ def test_a_device_of_another_release_works_and_is_shown(
     for words in (["list"], ["show", "old"]):
         with pytest.raises(SystemExit):
             main(["device", *words, "--server", world.url])
-        assert f"1.9.9, the server has {__version__}" in capsys.readouterr().out
+        said = capsys.readouterr().out
+        assert "1.9.9, the server has" in said  # a narrow column goes on in the next line
+        assert __version__ in said
 
 
 @pytest.mark.parametrize(

@@ -106,8 +106,19 @@ def _take_its_epochs(config: Path) -> None:
         config.write_text(text.replace("num_epochs = 1", f"num_epochs = {own[1]}"))
 
 
+#: Whose frameworks take long to start; the others show the same in CI.
+SLOW = {"keras-wine", "lora-reviews"}
+
+
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.iterdir() if path.is_dir()))
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(path.name, marks=[pytest.mark.long] if path.name in SLOW else [])
+        for path in sorted(EXAMPLES.iterdir())
+        if path.is_dir()
+    ],
+)
 def test_one_client_and_one_round_equal_their_own_script(name: str, tmp_path: Path) -> None:
     project = _copied(name, tmp_path)
     init_project(project)

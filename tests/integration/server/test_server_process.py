@@ -158,7 +158,7 @@ def test_two_tasks_at_once_and_one_stopped_leaves_the_other(
 def test_too_many_open_files_are_named(server: ServerProcess) -> None:
     import resource
 
-    with httpx.Client(base_url=server.url) as client:
+    with httpx.Client(base_url=server.url, timeout=30) as client:
         assert client.get("/health").json() == {"status": "ok"}
         pid = server.pid
         _, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
