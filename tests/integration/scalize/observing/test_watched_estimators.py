@@ -126,3 +126,22 @@ def test_a_learning_rate_that_falls_with_the_steps_goes_on_over_rounds(warm: War
     first, later = warm.run(script, DATA), warm.run(script, DATA, scheduler_steps=60)
     assert (first.seen.scheduler_steps, first.output) == (60, "61.0\n")
     assert (later.seen.scheduler_steps, later.output) == (60, "121.0\n")
+
+
+@pytest.mark.parametrize(
+    "fit",
+    [
+        "SGDClassifier(random_state=0).fit(X, y)",
+        "SGDClassifier(random_state=0).partial_fit(X, y, classes=[0, 1, 2])",
+        "LogisticRegression(max_iter=5).fit(X, y)",
+        "MLPClassifier((4,), max_iter=2, random_state=0).fit(X, y)",
+    ],
+)
+def test_a_look_ends_once_the_given_model_is_in_its_place(warm: Warm, fit: str) -> None:
+    first = warm.run(f"{fit}\nprint('fitted')\n", DATA)
+    assert "fitted" in first.output
+    look = warm.again(first.place, model=first.folder / "v0.safetensors", only_begin=True)
+    assert (look.seen.ended, look.seen.used, look.seen.steps) == ("begun", True, 0)
+    assert "fitted" not in look.output
+    (loader,) = look.seen.loaders
+    assert (loader.examples, loader.trains) == (first.seen.examples, True)

@@ -29,6 +29,7 @@ class Fits:
         self._models: list[Fitted] = []
         self._refused: dict[str, str] = {}
         self._now: Fitted | None = None
+        self._asked: Any = None  #: the call that it is fitted by
         self._steps = 0
         self._examples: int | None = 0
         self._passes = data.Passes()
@@ -89,8 +90,6 @@ class Fits:
         model = self._model(asked)
         if model.federated:
             self._end.go_on()
-            if job.only_begin:
-                self._end.end("begun")
             if job.evaluate_only:
                 self._end.end("evaluated")
             begins = self._passes.begins(asked.name, asked.x)
@@ -100,7 +99,16 @@ class Fits:
             asked.cut(job.part)
             model.before(asked, job)
             self._require_used(model)
+            self._asked = asked
+            if model.used:
+                self._begun()
         asked.model, self._now = model, model
+
+    def _begun(self) -> None:
+        """The given model is in its place: a look that only asks for this ends here."""
+        if self._recorder.job.only_begin:
+            self._passes.loader(self._asked.x, self._asked.where, data.rows(self._asked.x))
+            self._end.end("begun")
 
     def _model(self, asked: Any) -> Fitted:
         for model in self._models:
@@ -117,6 +125,8 @@ class Fits:
         if self._now is not None and self._now.estimator is estimator:
             self._now.first_weights(self._recorder.job)
             self._require_used(self._now)
+            if self._now.federated:
+                self._begun()
 
     def _require_used(self, model: Fitted) -> None:
         """Training on other weights than the given ones would be no part of a round."""
@@ -142,6 +152,7 @@ class Fits:
         rows = data.rows(asked.x)
         self._examples = None if rows is None or self._examples is None else self._examples + rows
         self._passes.loader(asked.x, asked.where, rows)
+        self._begun()  # where its weights were not seen to be made
         job = self._recorder.job
         if job.keep_pass and self._passes.count == job.keep_pass:
             self._write(f"pass-{job.keep_pass}", "result")
