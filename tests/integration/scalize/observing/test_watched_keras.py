@@ -147,3 +147,14 @@ def test_a_loop_of_its_own_is_refused(warm: Warm) -> None:
     assert run.kinds == {"own_keras_loop": "refusal"}
     assert run.seen.notes[0].where == "main.py:10"
     assert run.output == "", "nobody waits for its end"
+
+
+@pytest.mark.parametrize(("script", "known"), [(FIT, 50), (STEP, None)], ids=["arrays", "loader"])
+def test_a_look_at_a_given_model_ends_before_it_is_trained(
+    warm: Warm, script: str, known: int | None
+) -> None:
+    run = warm.run(script, DATA)
+    look = warm.again(run.place, model=run.folder / "v0.safetensors", only_begin=True)
+    assert (look.seen.ended, look.seen.used, look.seen.steps) == ("begun", True, 0)
+    (loader,) = look.seen.loaders
+    assert (loader.examples, loader.trains) == (known, True)

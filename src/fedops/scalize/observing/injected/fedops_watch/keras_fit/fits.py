@@ -133,6 +133,7 @@ class Fits:
         if not fitted.federated:
             return
         if self._job.only_begin:
+            self._tell_loader(asked)
             self._end.end("begun")
         if self._job.evaluate or self._job.evaluate_only:
             self._evaluate(asked)
