@@ -72,8 +72,8 @@ def _goes_backward(loop: ast.AST) -> bool:
 
 
 def _is_call_of(node: ast.AST, method: str) -> bool:
-    called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
-    return called and node.func.attr == method  # type: ignore[attr-defined]
+    function = node.func if isinstance(node, ast.Call) else None
+    return isinstance(function, ast.Attribute) and function.attr == method
 
 
 def _holds(loop: ast.stmt, line: int) -> bool:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fedops.scalize.discovery.source.bindings import signature_of
 from fedops.scalize.discovery.source.definitions import Names, plain_value
 
 
@@ -84,7 +85,7 @@ def click_options(function: ast.FunctionDef, names: Names) -> dict[str, Any]:
     for decorator in function.decorator_list:
         if isinstance(decorator, ast.Call) and names.dotted(decorator.func) in _CLICK:
             found |= _click_option(decorator)
-    for name, default in defaults_of(function):
+    for name, default in signature_of(function).items():
         if isinstance(default, ast.Call) and names.dotted(default.func) in _TYPER:
             given = default.args[0] if default.args else None
             found[name] = plain_value(_keywords(default).get("default", given))
@@ -114,21 +115,6 @@ def _click_option(call: ast.Call) -> dict[str, Any]:
 
 def _dashes(text: str) -> int:
     return len(text) - len(text.lstrip("-"))
-
-
-def defaults_of(function: ast.FunctionDef) -> Iterator[tuple[str, ast.expr]]:
-    """The parameters that have a default."""
-    args = function.args
-    positional = [*args.posonlyargs, *args.args]
-    yield from (
-        (arg.arg, default)
-        for arg, default in zip(
-            positional[len(positional) - len(args.defaults) :], args.defaults, strict=True
-        )
-    )
-    for arg, default in zip(args.kwonlyargs, args.kw_defaults, strict=True):
-        if default is not None:
-            yield arg.arg, default
 
 
 def _keywords(call: ast.Call) -> dict[str, ast.expr]:

@@ -12,12 +12,11 @@ from typing import Any, Protocol
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from fedops.config.settings_files import composed, load_omegaconf, read_settings
+from fedops.config.settings_files import changed, composed, load_omegaconf, read_settings
 from fedops.core.errors import Invalid
 from fedops.scalize.discovery.source.definitions import PLAIN, Names
 from fedops.scalize.discovery.source.files_read import Source
 
-SETTINGS_FILES = (".yaml", ".yml", ".toml", ".json", ".ini", ".cfg")
 _READ = (".yaml", ".yml", ".toml", ".json")
 _FILES = "fedops.config.settings_files"
 _DICT, _NAMESPACE = f"{_FILES}.as_dict", f"{_FILES}.as_namespace"
@@ -76,17 +75,7 @@ class SettingsObject:
         inner: Any = value
         for name in reversed(path):
             inner = {name: inner}
-        return SettingsObject(_joined(self.table, inner), _joined(self.content, inner))
-
-
-def _joined(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    deeper = {
-        key: _joined(old[key], value)
-        if isinstance(value, Mapping) and isinstance(old.get(key), Mapping)
-        else value
-        for key, value in new.items()
-    }
-    return {**old, **deeper}
+        return SettingsObject(changed(self.table, inner), changed(self.content, inner))
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -29,7 +29,6 @@ class Scope:
     statements: tuple[ast.stmt, ...]
     owner: str = ""  #: dotted name of the class it is in
     method: str = ""
-    defaults: Mapping[str, ast.expr] = field(default_factory=dict)  #: of its parameters
 
     #: What was once found in it.
     kept: dict[str, Any] = field(default_factory=dict, repr=False)
@@ -160,8 +159,7 @@ def _scopes_of(source: Source) -> Iterator[Scope]:
     for node in source.tree.body:
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
             name, body = f"{module}.{node.name}", tuple(node.body)
-            defaults = _defaults(node.args)
-            yield Scope(name, f"{node.name}()", node.lineno, source, body, defaults=defaults)
+            yield Scope(name, f"{node.name}()", node.lineno, source, body)
         elif isinstance(node, ast.ClassDef):
             yield from _scopes_of_class(node, source)
 
@@ -174,12 +172,4 @@ def _scopes_of_class(node: ast.ClassDef, source: Source) -> Iterator[Scope]:
         if isinstance(item, ast.FunctionDef | ast.AsyncFunctionDef):
             words = f"{node.name}.{item.name}()"
             name, body = f"{cls}.{item.name}", tuple(item.body)
-            defaults = _defaults(item.args)
-            yield Scope(name, words, item.lineno, source, body, cls, item.name, defaults)
-
-
-def _defaults(args: ast.arguments) -> dict[str, ast.expr]:
-    positional = [arg.arg for arg in [*args.posonlyargs, *args.args]][-len(args.defaults) or None :]
-    found = dict(zip(positional, args.defaults, strict=False)) if args.defaults else {}
-    named = zip(args.kwonlyargs, args.kw_defaults, strict=True)
-    return {**found, **{arg.arg: default for arg, default in named if default is not None}}
+            yield Scope(name, words, item.lineno, source, body, cls, item.name)
