@@ -40,6 +40,7 @@ from fedops.server.api.routes import models as model_routes
 from fedops.server.api.routes.delivery import packages, rollouts, schedules, sources, upgrades
 from fedops.server.assembly import ServerManager, assemble_manager
 from fedops.server.blob_app.app import MOUNT
+from fedops.server.dashboard.mounting import EVERYTHING, mount
 from fedops.server.devices import tls_upgrade
 from fedops.server.edge.gate import Gate
 from fedops.server.edge.guarded import guarded
@@ -77,7 +78,7 @@ def create_app(
     error_responses.install(app)
     _add_routes(app)
     if dashboard:
-        _add_dashboard(app, manager.services)
+        app.state.pages = mount(app, manager.services)
     return app
 
 
@@ -97,7 +98,7 @@ def _lifespan(
     manager: ServerManager, workers: bool
 ) -> Callable[[FastAPI], AbstractAsyncContextManager[None]]:
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         await asyncio.to_thread(manager.open)
         manager.services.writer.start()
         if workers:
@@ -105,6 +106,8 @@ def _lifespan(
         try:
             yield
         finally:
+            if (pages := getattr(app.state, "pages", None)) is not None:
+                pages.close()
             await manager.close()
 
     return lifespan
@@ -170,7 +173,7 @@ def _add_routes(app: FastAPI) -> None:
     app.include_router(_plain)
     app.include_router(packages.index)
     app.include_router(reference_page.router)
-    # The dashboard answers every path that is nobody else's; below /api that would mislead.
+    # The pages answer every path that is nobody else's; below /api that would mislead.
     app.add_api_route(_ANYTHING, _nothing_here, methods=list(_METHODS), include_in_schema=False)
 
 
@@ -209,15 +212,9 @@ async def _nothing_here(request: Request) -> None:
 
 def _takes(routes: list[BaseRoute], scope: Scope, method: str) -> bool:
     asked = {**scope, "method": method}
-    # Neither this very answer nor the dashboard, which takes whatever is left, is meant.
+    # Neither this very answer nor that of the pages, which take whatever is left, is meant.
     return any(
         route.matches(asked)[0] is Match.FULL
         for route in routes
-        if getattr(route, "path", None) not in (_ANYTHING, "")
+        if getattr(route, "path", None) not in (_ANYTHING, EVERYTHING)
     )
-
-
-def _add_dashboard(app: FastAPI, services: Services) -> None:
-    from fedops.server.dashboard.overview_page import mount  # slow to import, and not always wanted
-
-    mount(app, services)

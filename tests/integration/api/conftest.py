@@ -61,6 +61,6 @@ def world(
 
 @pytest.fixture(scope="session")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    """A server with its pages. One for all: NiceGUI serves one app in a process."""
+    """A server with its pages. One for all that look at them."""
     with managing(tmp_path_factory.mktemp("pages"), dashboard=True) as world:
         yield world

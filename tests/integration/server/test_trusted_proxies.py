@@ -73,7 +73,7 @@ def test_only_its_own_pages_open_a_websocket(
     session = httpx.post(f"http://{host}/sign-in", data={"secret": secret})
     asked = head(
         "GET",
-        "/_nicegui_ws/socket.io/?EIO=4&transport=websocket&client_id=x",
+        "/live?at=/",
         cookie=session.headers["set-cookie"].partition(";")[0],
         host=host,
         origin=f"http://{host}" if origin == "own" else origin,

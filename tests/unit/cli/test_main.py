@@ -107,7 +107,7 @@ def test_help_imports_no_command() -> None:
         "from fedops.cli.main import main\n"
         "try:\n    main(['--help'])\n"
         "except SystemExit:\n    pass\n"
-        "heavy = {'pydantic', 'httpx', 'numpy', 'flwr', 'torch', 'nicegui'} & set(sys.modules)\n"
+        "heavy = {'pydantic', 'httpx', 'numpy', 'flwr', 'torch', 'jinja2'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"
     )
     done = subprocess.run(

@@ -191,13 +191,37 @@ _MACHINES = {
     "POST /engine/logs": ATTEMPT,
     "POST /engine/finish": ATTEMPT,
 }
-PAGE, LIVE_UPDATES = "GET /", "WEBSOCKET /_nicegui_ws"
+#: Forms of the pages that do what a route of the API does, by its path (without the prefix), with its rule.
+#: ``GET`` shows the form, ``POST`` does it.
+_FORMS = (
+    "POST /runs/{run_id}/stop",
+    "POST /runs/{run_id}/pause",
+    "POST /runs/{run_id}/resume",
+)
 _PAGES = {
+    "GET /assets/{name}": OPEN,
     "GET /sign-in": OPEN,
     "POST /sign-in": OPEN,
     "POST /sign-out": OPEN,
-    PAGE: Rule(READS, Of.THEIRS),
-    LIVE_UPDATES: Rule(READS, Of.THEIRS),
+    "POST /theme": OPEN,  # a browser's own choice, in a cookie
+    "GET /": Rule(READS, Of.THEIRS),
+    "GET /runs": Rule(READS, Of.THEIRS),
+    "GET /runs/compare": Rule(READS, Of.THEIRS),
+    "GET /runs/{run_id}": Rule(READS, Of.RUN),
+    "GET /tasks": Rule(READS, Of.THEIRS),
+    "GET /tasks/{task}": Rule(READS, Of.TASK),
+    "GET /devices": Rule(READS, Of.THEIRS),
+    "GET /devices/{device}": Rule(READS, Of.DEVICE),
+    "GET /models": Rule(READS, Of.THEIRS),
+    "GET /tasks/{task}/models/{version}": Rule(READS, Of.TASK),
+    "GET /contribution": Rule(READS, Of.THEIRS),
+    "GET /explanations": Rule(READS, Of.THEIRS),
+    "GET /delivery": Rule(READS, Of.THEIRS),
+    "GET /more": Rule(READS, Of.SELF),
+    "GET /events": Rule(READS, Of.THEIRS),
+    "WEBSOCKET /live": Rule(
+        READS, Of.THEIRS
+    ),  # and what the page asks for that it keeps up to date
 }
 _OUTSIDE_THE_API = {
     "GET /health": OPEN,
@@ -233,6 +257,14 @@ _USERS = {
 }
 
 
+def _with_forms(pages: Mapping[str, Rule], *groups: Mapping[str, Rule]) -> dict[str, Rule]:
+    """The pages, and the forms with the rules of what they do."""
+    rules = {route: rule for group in groups for route, rule in group.items()}
+    forms = {route: rules[route] for route in _FORMS}
+    shown = {route.replace("POST ", "GET ", 1): rule for route, rule in forms.items()}
+    return {**pages, **shown, **forms}
+
+
 def _in_api(routes: Mapping[str, Rule]) -> dict[str, Rule]:
     return {route.replace(" ", f" {PREFIX}", 1): rule for route, rule in routes.items()}
 
@@ -250,7 +282,9 @@ GROUPS: Mapping[str, Mapping[str, Rule]] = {
     "Runs": _in_api(_RUNS),
     "Studies": _in_api(_STUDIES),
     "Devices and FL servers themselves": _in_api(_MACHINES),
-    "Pages, by the session of a browser": _PAGES,
+    "Pages, by the session of a browser": _with_forms(
+        _PAGES, _SERVER, _DEVICES, _TASKS, _DELIVERY, _SCHEDULES, _MODELS, _RUNS, _STUDIES, _USERS
+    ),
     "Outside the API": _OUTSIDE_THE_API,
 }
 ROUTES: Mapping[str, Rule] = {
@@ -283,6 +317,15 @@ def require_allowed(principal: Principal, rule: Rule) -> None:
             f"this is about the whole server; user '{principal.user}' has leave for "
             f"{named_tasks(principal.tasks)} only"
         )
+
+
+def is_allowed(principal: Principal, rule: Rule) -> bool:
+    """Whether a caller may call what has this rule."""
+    try:
+        require_allowed(principal, rule)
+    except Forbidden:
+        return False
+    return True
 
 
 _WHOSE = {

@@ -1,1 +1,1 @@
-"""The page of the Server Manager (``overview_page``), behind a gate (``page_gate``) and ``sign_in_page``."""
+"""The dashboard: pages rendered here (``pages``), kept up to date by a WebSocket each (``live``)."""

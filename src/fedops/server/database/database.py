@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from pydantic_core import from_json
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
@@ -44,6 +44,8 @@ _ONE_STATE = {"isolation_level": "REPEATABLE READ"}
 WRITING, MIGRATING, SLOTS = 7_026_001, 7_026_002, 7_026_003
 #: A process that stands still in the middle of a transaction loses it, so that others can write. Seconds.
 STANDSTILL_SECONDS = 20.0
+#: A session as ``Database.read`` gives it, for who only hands it on.
+ReadSession: TypeAlias = Session
 _dump = partial(json.dumps, allow_nan=False, separators=(",", ":"))
 
 

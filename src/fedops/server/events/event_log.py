@@ -90,7 +90,7 @@ def list_events(
     if run_id is not None:
         query = query.where(EventRow.run_id == run_id)
     if within is not None:
-        query = query.where(or_(*_of_tasks(within)))
+        query = query.where(or_(*of_tasks(within)))
     if not audits:
         query = query.where(not_(EventRow.name.startswith("user.")))
     found = [read_as(EventRead, row) for row in session.scalars(query)]
@@ -100,7 +100,8 @@ def list_events(
 _ONLY_FOR_AUDITS = {"by_token": None, "by_address": None}
 
 
-def _of_tasks(tasks: frozenset[str]) -> Iterator[ColumnElement[bool]]:
+def of_tasks(tasks: frozenset[str]) -> Iterator[ColumnElement[bool]]:
+    """What makes an event one of these tasks."""
     yield EventRow.run_id.in_(select(RunRow.id).where(RunRow.task.in_(tasks)))
     yield EventRow.subject.in_([f"task {task}" for task in tasks])
     studies = select(literal("study ") + cast(StudyRow.id, String))

@@ -1,0 +1,41 @@
+"""Times relative to now, with the exact one on hover; a script of the page lets them go on."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from markupsafe import Markup
+
+from fedops.core.reasons.durations import duration
+from fedops.server.dashboard.look.numbers import NONE
+
+
+def exact(at: float | None) -> str:
+    """``2026-11-30 05:16:47 UTC``."""
+    return NONE if at is None else _when(at).strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def clock(at: float | None) -> str:
+    """``05:16:47`` (UTC)."""
+    return NONE if at is None else _when(at).strftime("%H:%M:%S")
+
+
+def ago(at: float | None, now: float) -> Markup:
+    """``4 min ago`` or ``in 11 min``, as an element."""
+    if at is None:
+        return Markup(NONE)
+    text = f"in {duration(at - now)}" if at > now + 1 else f"{duration(now - at)} ago"
+    return Markup('<time datetime="{}" data-at="{}" title="{}">{}</time>').format(
+        _when(at).strftime("%Y-%m-%dT%H:%M:%SZ"), f"{at:.0f}", exact(at), text
+    )
+
+
+def span(seconds: float | None) -> str:
+    """``0.1 s``, ``48 s``, ``3 min``."""
+    if seconds is None:
+        return NONE
+    return f"{seconds:.1f} s" if seconds < 10 else duration(seconds)
+
+
+def _when(at: float) -> datetime:
+    return datetime.fromtimestamp(at, UTC)

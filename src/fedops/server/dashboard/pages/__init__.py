@@ -1,0 +1,1 @@
+"""The pages, one module each: their data, their panels and their forms."""

@@ -1,0 +1,1 @@
+"""Delivery: what is wanted and what runs."""

@@ -1,0 +1,1 @@
+"""Models, contribution and explanations."""

@@ -1,0 +1,1 @@
+"""Runs: the list, one run, several compared."""

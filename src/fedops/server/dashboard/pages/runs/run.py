@@ -1,0 +1,100 @@
+"""A run: what it does and why, and what one can do about it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fedops.core.contracts import RunRead
+from fedops.server.dashboard.live.page import Page, Panel, event_of_run
+from fedops.server.dashboard.web.forms import Done, Form, Submission
+from fedops.server.dashboard.web.view import View
+from fedops.server.events import event_log
+from fedops.server.runs import control, views
+
+
+def run_of(view: View) -> RunRead:
+    """The run that the page is about."""
+    run_id, settings = int(view.path["run_id"]), view.services.settings
+    return view.once(
+        "run", lambda: views.read_run(view.session, run_id, settings, view.now, view.tasks)
+    )
+
+
+def head(view: View) -> dict[str, Any]:
+    """What it is, why it is so, and its buttons."""
+    return {"run": run_of(view)}
+
+
+def events(view: View) -> dict[str, Any]:
+    """What happened in it."""
+    run = run_of(view)
+    found = event_log.list_events(view.session, run_id=run.id, within=view.tasks)
+    return {"events": list(reversed(found))[:100]}
+
+
+def _title(view: View) -> str:
+    run = run_of(view)
+    return f"Run {run.id} of {run.task}"
+
+
+async def _stop(sent: Submission) -> Done:
+    run_id, services = int(sent.path["run_id"]), sent.services
+    await services.change(
+        lambda s: control.request_stop(s, run_id, services.settings, services.clock())
+    )
+    return Done(f"/runs/{run_id}", f"Run {run_id} is being stopped.")
+
+
+async def _pause(sent: Submission) -> Done:
+    run_id, services = int(sent.path["run_id"]), sent.services
+    await services.change(
+        lambda s: control.request_pause(s, run_id, services.settings, services.clock())
+    )
+    return Done(f"/runs/{run_id}", f"Run {run_id} is being paused.")
+
+
+async def _resume(sent: Submission) -> Done:
+    run_id, services = int(sent.path["run_id"]), sent.services
+    await services.change(lambda s: control.request_resume(s, run_id, services.clock()))
+    return Done(f"/runs/{run_id}", f"Run {run_id} goes on.")
+
+
+PAGES = (
+    Page(
+        path="/runs/{run_id}",
+        template="run/page.html",
+        section="runs",
+        title=_title,
+        panels=lambda view: (
+            Panel("head", "run/head.html", head),
+            Panel("events", "run/events.html", events),
+        ),
+        concerns=event_of_run,
+    ),
+)
+FORMS = (
+    Form(
+        path="/runs/{run_id}/stop",
+        template="run/stop.html",
+        section="runs",
+        title=lambda view: f"Stop {_title(view)}",
+        show=head,
+        submit=_stop,
+    ),
+    Form(
+        path="/runs/{run_id}/pause",
+        template="run/pause.html",
+        section="runs",
+        title=lambda view: f"Pause {_title(view)}",
+        show=head,
+        submit=_pause,
+    ),
+    Form(
+        path="/runs/{run_id}/resume",
+        template="run/resume.html",
+        section="runs",
+        title=lambda view: f"Resume {_title(view)}",
+        show=head,
+        submit=_resume,
+    ),
+)

@@ -1,0 +1,1 @@
+"""The server itself: signing in, users, tokens, events, settings, notifications."""

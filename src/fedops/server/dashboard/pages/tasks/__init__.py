@@ -1,0 +1,1 @@
+"""Tasks: the list, one task, a new one."""

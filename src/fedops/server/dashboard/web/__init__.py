@@ -1,0 +1,1 @@
+"""What every page is served with: sessions, templates, assets, forms and answers."""
