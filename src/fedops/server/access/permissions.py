@@ -197,6 +197,10 @@ _FORMS = (
     "POST /runs/{run_id}/stop",
     "POST /runs/{run_id}/pause",
     "POST /runs/{run_id}/resume",
+    "POST /devices/{device}/approve",
+    "POST /devices/{device}/reject",
+    "POST /devices/{device}/revoke",
+    "POST /tasks/{task}/runs",
 )
 _PAGES = {
     "GET /assets/{name}": OPEN,
@@ -206,17 +210,12 @@ _PAGES = {
     "POST /theme": OPEN,  # a browser's own choice, in a cookie
     "GET /": Rule(READS, Of.THEIRS),
     "GET /runs": Rule(READS, Of.THEIRS),
-    "GET /runs/compare": Rule(READS, Of.THEIRS),
     "GET /runs/{run_id}": Rule(READS, Of.RUN),
     "GET /tasks": Rule(READS, Of.THEIRS),
     "GET /tasks/{task}": Rule(READS, Of.TASK),
     "GET /devices": Rule(READS, Of.THEIRS),
     "GET /devices/{device}": Rule(READS, Of.DEVICE),
     "GET /models": Rule(READS, Of.THEIRS),
-    "GET /tasks/{task}/models/{version}": Rule(READS, Of.TASK),
-    "GET /contribution": Rule(READS, Of.THEIRS),
-    "GET /explanations": Rule(READS, Of.THEIRS),
-    "GET /delivery": Rule(READS, Of.THEIRS),
     "GET /more": Rule(READS, Of.SELF),
     "GET /events": Rule(READS, Of.THEIRS),
     "WEBSOCKET /live": Rule(
