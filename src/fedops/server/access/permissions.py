@@ -201,6 +201,7 @@ _FORMS = (
     "POST /devices/{device}/reject",
     "POST /devices/{device}/revoke",
     "POST /tasks/{task}/runs",
+    "POST /tasks/{task}/models/{version}/promote",
 )
 _PAGES = {
     "GET /assets/{name}": OPEN,

@@ -8,5 +8,5 @@ from fedops.server.dashboard.web.forms import Form
 from fedops.server.dashboard.web.resources import Resource
 
 PAGES: tuple[Page, ...] = (*models_list.PAGES,)
-FORMS: tuple[Form, ...] = ()
+FORMS: tuple[Form, ...] = (*models_list.FORMS,)
 RESOURCES: tuple[Resource, ...] = ()
