@@ -28,7 +28,8 @@ from fedops.server.api.http.authentication import (
 )
 from fedops.server.api.http.protocol_check import PROTOCOL_CHECKED
 from fedops.server.api.http.routers import api_router
-from fedops.server.devices import enrolment, registry, renaming, tls_upgrade
+from fedops.server.devices import enrolment, registry, renaming
+from fedops.server.devices.joining import tls_upgrade
 from fedops.server.runs import device_quarantine
 from fedops.server.services.services import Services
 from fedops.server.telemetry import log_store, system_metrics
