@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from managing import World, idle, managing
 
+from fedops.core import contracts as c
+from fedops.core.delivery.groups import in_group
 from fedops.server.devices import presence_history, registry
 
 
@@ -64,3 +66,16 @@ def test_what_is_long_past_is_forgotten(world: World) -> None:
     with world.manager.services.db.read() as session:
         id_ = registry.read_device(session, "pi", world.clock()).id
         assert presence_history.presence_of(session, id_, 0.0, world.clock()) == []
+
+
+def test_tags_are_set_and_select_devices(world: World) -> None:
+    world.task()
+    world.ready_devices("a", "b")
+    assert world.operator.tag_device("a", c.DeviceTags(tags=["ward", "gpu"])).tags == [
+        "gpu",
+        "ward",
+    ]
+    run = world.operator.start_run("mnist", c.RunStart(devices=["tag:ward"]))
+    assert run.id == 1
+    assert in_group(["tag:ward"], "a", world.operator.device("a").tags)
+    assert not in_group(["tag:ward"], "b", world.operator.device("b").tags)

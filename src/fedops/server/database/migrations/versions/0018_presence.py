@@ -30,9 +30,11 @@ def upgrade() -> None:
     )
     op.add_column("devices", sa.Column("tags", sa.JSON(), nullable=False, server_default="[]"))
     op.add_column("devices", sa.Column("joined_with", sa.BigInteger(), nullable=True))
+    op.create_index("ix_events_subject", "events", ["subject", "id"])
 
 
 def downgrade() -> None:
+    op.drop_index("ix_events_subject", "events")
     op.drop_column("devices", "joined_with")
     op.drop_column("devices", "tags")
     op.drop_table("device_presence")
