@@ -1,4 +1,4 @@
-"""Explanations: what the models on the devices look at, round by round, as far as their owners let it be seen."""
+"""Explanations: what the models on the devices look at, round by round, as far as owners let it be seen."""
 
 from __future__ import annotations
 
