@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fedops.server.dashboard.look import plots
 from fedops.server.dashboard.web.assets import assets
 
 _SCRIPTS = ("echarts.js", "chart.js")
@@ -13,6 +14,13 @@ _SCRIPTS = ("echarts.js", "chart.js")
 def scripts() -> list[str]:
     """The scripts that draw charts."""
     return [name for name in _SCRIPTS if name in assets()]
+
+
+def shown(chart: Mapping[str, Any], label: str) -> dict[str, Any]:
+    """A chart as the templates take it: with a picture for those without the scripts."""
+    draw = plots.scatter if chart["kind"] == "scatter" else plots.lines
+    interactive = len(scripts()) == len(_SCRIPTS)
+    return {"chart": chart, "picture": draw(chart, label), "interactive": interactive}
 
 
 def lines(

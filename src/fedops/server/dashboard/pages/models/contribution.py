@@ -73,7 +73,12 @@ def scatter(view: View) -> dict[str, Any]:
         for one in clients
     ]
     chart = charting.scatter("integrity (0 is typical)", _value_name(found), points)
-    return {"chart": chart, "count": len(points), "basis": found.basis if found else {}}
+    label = "Each client as a dot: its value over its integrity"
+    return {
+        **charting.shown(chart, label),
+        "count": len(points),
+        "basis": found.basis if found else {},
+    }
 
 
 def tone_of(one: ClientStanding) -> str:
@@ -100,7 +105,7 @@ def over_rounds(view: View) -> dict[str, Any]:
     series = {name: [one.get(name) for one in values.values()] for name in names}
     chart = charting.lines("round", _value_name(found), list(values), series)
     return {
-        "chart": chart,
+        **charting.shown(chart, "The value of each round's update, a line for each client"),
         "rounds": len(values),
         "shown": len(names),
         "total": len(clients),

@@ -167,7 +167,7 @@ def drift(view: View) -> dict[str, Any]:
         chart["series"].append({"name": "alarm above", "values": limit, "faint": True})
     chart["marks"] = [{"x": number, "text": f"alarm: {who}"} for who, number, _ in chosen[:10]]
     return {
-        "chart": chart,
+        **charting.shown(chart, "How far the maps moved since the round before, by device"),
         "name": name.replace("/", " · ").replace("_", " "),
         "points": len(numbers),
         "devices": devices,
