@@ -13,6 +13,7 @@ from fedops.core.contracts.models import SERVING
 from fedops.core.errors import Invalid, Unavailable
 from fedops.server.access.principal import Principal
 from fedops.server.dashboard.pages.models.version import path_of, version_of
+from fedops.server.dashboard.pages.models.versions import address
 from fedops.server.dashboard.web.forms import Done, Form, Submission
 from fedops.server.dashboard.web.resources import Resource
 from fedops.server.dashboard.web.view import View
@@ -64,7 +65,8 @@ async def _promote(sent: Submission) -> Done:
             s, task, f"V{version.version}", body.alias, services.clock()
         )
     )
-    return Done(path_of(made), f"{body.alias} of {task} is V{made.version} now.")
+    where = address("/models", task=task) if sent.text("back") else path_of(made)
+    return Done(where, f"{body.alias} of {task} is V{made.version} now.")
 
 
 async def _roll_back(sent: Submission) -> Done:

@@ -66,6 +66,7 @@ def table(view: View) -> dict[str, Any]:
         "tasks": tasks.task_names(view.session, view.tasks),
         "versions": found,
         "metrics": main_metrics(found),
+        "promotes": view.may("POST /tasks/{task}/models/{version}/promote"),
         "total": total,
         "quarantined": quarantined,
         "page": page,
