@@ -10,7 +10,7 @@ from starlette.responses import FileResponse, Response
 
 from fedops.core.contracts import Because, ModelVersionRead, Promotion, Rebuild
 from fedops.core.contracts.models import SERVING
-from fedops.core.errors import Invalid, Unavailable
+from fedops.core.errors import Invalid
 from fedops.server.access.principal import Principal
 from fedops.server.dashboard.pages.models.version import path_of, version_of
 from fedops.server.dashboard.pages.models.versions import address
@@ -19,6 +19,7 @@ from fedops.server.dashboard.web.resources import Resource
 from fedops.server.dashboard.web.view import View
 from fedops.server.delivery.serving.serving_views import serving_read
 from fedops.server.models import aliases, quarantine, versions
+from fedops.server.models.integrity import require_intact
 from fedops.server.runs import rebuilding
 from fedops.server.services.services import Services
 
@@ -124,12 +125,7 @@ async def _verify(sent: Submission) -> Done:
 async def _verified(services: Services, task: str, name: str) -> ModelVersionRead:
     """A version whose file was read and is intact. ``Unavailable`` otherwise."""
     version = await asyncio.to_thread(_read, services, task, name)
-    problem = await asyncio.to_thread(services.artifacts.check, version.sha256)
-    if problem:
-        raise Unavailable(
-            f"V{version.version} of task '{task}' cannot be used: {problem} "
-            f"(sha256 {version.sha256}); bring the file back from a backup"
-        )
+    await asyncio.to_thread(require_intact, services.artifacts, version)
     return version
 
 
