@@ -208,6 +208,12 @@ def list_tasks(
     return [task_read(session, row) for row in session.scalars(query)]
 
 
+def task_names(session: Session, within: frozenset[str] | None = None) -> list[str]:
+    """The names of all tasks, or of those within these."""
+    query = select(TaskRow.name).order_by(TaskRow.name)
+    return list(session.scalars(query if within is None else query.where(TaskRow.name.in_(within))))
+
+
 def read_task(session: Session, name: str) -> TaskRead:
     return task_read(session, require_task(session, name))
 
