@@ -68,7 +68,7 @@ def stuck_devices(session: Session, within: Within) -> Iterator[Attention]:
         query = query.where(one.task.in_(within))
     tasks: dict[str, list[tuple[str, str, str, float]]] = {}
     for task, commit, reason, since, name in session.execute(query):
-        tasks.setdefault(task, []).append((commit, reason, name, since))
+        tasks.setdefault(task, []).append((commit or "", reason, name, since))
     for task, found in tasks.items():
         names = [name for _, _, name, _ in found]
         commit, reason, first, _ = found[0]

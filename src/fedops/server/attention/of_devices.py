@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from typing import Any
 
-from sqlalchemy import Row, String, and_, cast, or_, select
+from sqlalchemy import ColumnElement, Row, String, and_, cast, or_, select
 from sqlalchemy.orm import Session
 
 from fedops.core.reasons.durations import first_few, pluralised
@@ -48,7 +48,7 @@ def _suspects(heard: float, within: Within) -> Any:
     fatal = _D.process["status"].as_string() == ProcessStatus.FATAL.value
     refusing = cast(_D.process, String).contains(f'"{ReadinessStatus.REFUSED.value}"')
     approved = and_(_D.enrolment == Enrolment.APPROVED, member, or_(lost, fatal, refusing))
-    outside = _D.enrolment.in_((Enrolment.PENDING, Enrolment.QUARANTINED))
+    outside: ColumnElement[bool] = _D.enrolment.in_((Enrolment.PENDING, Enrolment.QUARANTINED))
     if within is not None:
         outside = and_(_D.enrolment == Enrolment.QUARANTINED, member)
     columns = _D.name, _D.enrolment, _D.present_until, _D.process, _D.process_at

@@ -53,7 +53,7 @@ def slowest_device(session: Session, run_id: int, number: int) -> tuple[str, flo
         .limit(1)
     )
     found = session.execute(query).first()
-    return None if found is None else (found[0], found[1])
+    return None if found is None else (found[0], float(found[1] or 0.0))
 
 
 def ended_runs(session: Session, count: int, within: Within = None) -> Sequence[int]:
@@ -92,4 +92,4 @@ def traffic_since(session: Session, since: float, within: Within = None) -> Traf
         .where(part.attempt == RoundRow.attempt, part.bytes_up.is_not(None))
     )
     up, down = session.execute(query).one()
-    return Traffic(int(up), int(down))
+    return Traffic(int(up or 0), int(down or 0))
