@@ -198,6 +198,8 @@ _FORMS = (
     "POST /runs/{run_id}/stop",
     "POST /runs/{run_id}/pause",
     "POST /runs/{run_id}/resume",
+    "POST /runs/{run_id}/extend",
+    "POST /runs/{run_id}/retry",
     "POST /devices/upgrade",
     "POST /devices/upgrade/stop",
     "POST /devices/{device}/approve",
