@@ -203,6 +203,8 @@ _FORMS = (
     "POST /tasks/{task}/models/{version}/release",
     "POST /tasks/{task}/models/{version}/rebuild",
     "POST /tasks/{task}/aliases/{alias}/rollback",
+    "POST /runs/{run_id}/extend",
+    "POST /runs/{run_id}/retry",
     "POST /devices/upgrade",
     "POST /devices/upgrade/stop",
     "POST /devices/{device}/approve",
