@@ -166,7 +166,7 @@ def test_nobody_hears_of_tasks_that_are_not_theirs(world: World) -> None:
 
     heard, theirs, shown = asyncio.run(watch())
     assert heard == theirs
-    assert "mnist" not in shown
+    assert "tasks/mnist" not in shown
 
 
 @pytest.mark.parametrize("at", ["/runs/77", "/nothing", "/runs/x", "//", "/runs/1/stop", "/users"])
