@@ -13,6 +13,7 @@
 #   make containers  build the images of deploy/, run them and train with them (needs buildah and podman)
 #   make record-protocol  keep the calls of a new version of the protocol (tests/fixtures/protocol)
 #   make soak    24 rounds with a device at 1 Mbit/s whose connections are cut (SOAK_ROUNDS=100 for more)
+#   make screenshots  pictures of every page of the dashboard, with real data, into docs/images
 #   make flower-next  the tests of what FedOps uses of Flower, against the newest Flower that installs
 # Options: PY=python3.12 (the Python to use), ARGS="..." (handed on, e.g. make demo ARGS="--rounds 3").
 
@@ -28,7 +29,7 @@ LOG    := $(VENV)/install.log
 NEXT   := .venv-next
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-xai test test-fast test-long docs-test check bench scale attack chaos containers soak record-protocol flower-next format docs clean
+.PHONY: help demo demo-xai test test-fast test-long docs-test check bench scale attack chaos containers soak screenshots record-protocol flower-next format docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -85,6 +86,9 @@ record-protocol: $(STAMP)
 
 soak: $(STAMP)
 	@SOAK_ROUNDS=$(SOAK_ROUNDS) $(BIN)/python -m pytest -rs --timeout 3600 tests/acceptance/test_slow_link.py $(ARGS)
+
+screenshots: $(STAMP)
+	@$(BIN)/python tests/acceptance/screenshots/take.py $(ARGS)
 
 # Without frameworks and without our constraints: what matters is what a new Flower brings along.
 flower-next:

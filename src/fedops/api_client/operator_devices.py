@@ -113,6 +113,14 @@ class OperatorDevices(Client):
         """
         return self._call(c.DeviceRead, "POST", f"/devices/{require_name(device)}/rename", body)
 
+    def tag_device(self, device: str, body: c.DeviceTags) -> c.DeviceRead:
+        """The device with these tags, in place of those that it had. ``NotFound``: there is none.
+
+        >>> operator.tag_device("jetson", c.DeviceTags(tags=["ward", "gpu"])).tags
+        ['gpu', 'ward']
+        """
+        return self._call(c.DeviceRead, "PUT", f"/devices/{require_name(device)}/tags", body)
+
     def upgrade_devices(self, body: c.DeviceUpgrade) -> c.UpgradeRead:
         """An upgrade to the server's release of FedOps, which has begun, a canary first.
 

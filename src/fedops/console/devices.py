@@ -59,12 +59,13 @@ def refusal_line(process: c.ProcessReport) -> str:
 def devices_table(devices: Sequence[c.DeviceRead]) -> RenderableType:
     if not devices:
         return "No device yet: 'fedops token create' makes a token with which one can join."
-    titles = ("DEVICE", "STATE", "TASKS", "RUN", "ROUND", "LAST SEEN", "FEDOPS", "WHY")
+    titles = ("DEVICE", "STATE", "TASKS", "TAGS", "RUN", "ROUND", "LAST SEEN", "FEDOPS", "WHY")
     rows = [
         (
             device.name,
             coloured(presence(device)),
             ", ".join(device.tasks) or "-",
+            ", ".join(device.tags) or "-",
             or_dash(device.process.run_id),
             or_dash(device.process.round),
             last_seen(device),
@@ -73,7 +74,7 @@ def devices_table(devices: Sequence[c.DeviceRead]) -> RenderableType:
         )
         for device in devices
     ]
-    return table_of(titles, rows, optional=("TASKS", "RUN", "ROUND", "FEDOPS"))
+    return table_of(titles, rows, optional=("TASKS", "TAGS", "RUN", "ROUND", "FEDOPS"))
 
 
 def last_seen(device: c.DeviceRead) -> str:
@@ -88,6 +89,7 @@ def device_fields(device: c.DeviceRead) -> RenderableType:
             "state": coloured(presence(device)),
             "why": device.why,
             "enrolment": device.enrolment,
+            "tags": ", ".join(device.tags) or "-",
             "last seen": last_seen(device),
             "tasks": ", ".join(device.tasks),
             "process": _process(device.process),

@@ -41,7 +41,7 @@ from fedops.server.api.routes.delivery import packages, rollouts, schedules, sou
 from fedops.server.assembly import ServerManager, assemble_manager
 from fedops.server.blob_app.app import MOUNT
 from fedops.server.dashboard.mounting import EVERYTHING, mount
-from fedops.server.devices import tls_upgrade
+from fedops.server.devices.joining import tls_upgrade
 from fedops.server.edge.gate import Gate
 from fedops.server.edge.guarded import guarded
 from fedops.server.jobs.engine_process import EngineProcesses

@@ -8,11 +8,11 @@ from typing import Annotated
 import typer
 
 from fedops.cli import options
-from fedops.cli.access.install_lines import install_lines
 from fedops.cli.operator_command import Operator, operator_command
 from fedops.console.format import moment
 from fedops.console.tasks import tokens_table
 from fedops.core import contracts as c
+from fedops.core.delivery.install_lines import install_lines
 from fedops.core.errors import Invalid
 
 app = options.group("Tokens with which devices join.")

@@ -85,6 +85,21 @@ def telemetry(
 
 
 @operator_command(app)
+def tag(
+    operator: Operator,
+    name: Name,
+    tags: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[TAG]...", help="All that it is to have. None: it has none."),
+    ] = None,
+) -> None:
+    """Give a device tags. ``tag:TAG`` in --devices of a run means all devices that have this one."""
+    device = operator.client.tag_device(name, options.request(c.DeviceTags, tags=tags or []))
+    said = f"has the tags {', '.join(device.tags)}" if device.tags else "has no tag"
+    operator.show(device, f"Device {device.name} {said} now.")
+
+
+@operator_command(app)
 def rename(
     operator: Operator,
     name: Name,

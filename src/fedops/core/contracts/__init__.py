@@ -90,6 +90,7 @@ from fedops.core.contracts.devices import BenchRequest as BenchRequest
 from fedops.core.contracts.devices import DeviceQuarantine as DeviceQuarantine
 from fedops.core.contracts.devices import DeviceRead as DeviceRead
 from fedops.core.contracts.devices import DeviceRename as DeviceRename
+from fedops.core.contracts.devices import DeviceTags as DeviceTags
 from fedops.core.contracts.devices import DeviceTouched as DeviceTouched
 from fedops.core.contracts.devices import DeviceUpgrade as DeviceUpgrade
 from fedops.core.contracts.devices import DeviceUpgradeRead as DeviceUpgradeRead

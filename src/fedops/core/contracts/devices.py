@@ -88,6 +88,16 @@ class DeviceRename(Request):
     name: Name
 
 
+#: A word that operators call a device by, beside its name; ``tag:WORD`` means all that have it.
+Tag = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,31}$")]
+
+
+class DeviceTags(Request):
+    """All tags of a device, in place of those that it has."""
+
+    tags: list[Tag] = Field(max_length=20)
+
+
 class DeviceQuarantine(Request):
     """Put a device in quarantine, and with it the versions that its updates are in."""
 
@@ -124,6 +134,8 @@ class DeviceRead(Reply):
     why: str
     #: Both releases of FedOps, when the device has another one than the server; "": it has the same.
     other_release: str = ""
+    #: What operators call it beside its name, sorted.
+    tags: list[str] = Field(default_factory=list)
 
 
 class DeviceTouched(Reply):

@@ -18,9 +18,9 @@ _Seconds = Annotated[float, Field(gt=0, le=366 * 86_400, allow_inf_nan=False)]
 #: How often devices are asked to look at their data at most. Seconds.
 _LookEvery = Annotated[float, Field(ge=10, le=7 * 86_400, allow_inf_nan=False)]
 _Metric = Annotated[str, Field(min_length=1, max_length=200)]
-#: A device's name, or a pattern of names: ``day-*``.
+#: A device's name, a pattern of names (``day-*``), or a tag of devices (``tag:ward``).
 Group = Annotated[
-    list[Annotated[str, Field(pattern=r"^[A-Za-z0-9*?\[\]!._-]{1,63}$")]],
+    list[Annotated[str, Field(pattern=r"^(tag:)?[A-Za-z0-9*?\[\]!._-]{1,63}$")]],
     Field(max_length=MAX_GROUP),
 ]
 

@@ -57,6 +57,8 @@ class DeviceFacts:
     #: For so long the server has been unable to note who calls, and what it lacks.
     unheard_seconds: float = 0.0
     lacking: str = ""
+    #: What operators call it beside its name.
+    tags: Sequence[str] = ()
 
 
 #: What an engine says that waits for something else than devices begins with.

@@ -49,6 +49,7 @@ def device_facts(
         process=process_of(row, now, work),
         tasks=tuple(tasks),
         problems=tuple(row.problems),
+        tags=tuple(row.tags),
         work=tuple(work),
     )
 
@@ -136,6 +137,7 @@ class Member:
     process: dict[str, Any]
     process_at: float | None
     problems: list[str]
+    tags: list[str]
 
 
 _One = TypeVar("_One", Attendance, Member)
@@ -187,7 +189,7 @@ def reason_against(
     refused: Mapping[str, str],
     group: Sequence[str] | None = None,
 ) -> str | None:
-    if (outside := outside_group(group, device.name)) is not None:
+    if (outside := outside_group(group, device.name, device.tags)) is not None:
         return outside
     if TWINS in device.problems:
         return TWINS

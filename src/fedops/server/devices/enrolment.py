@@ -27,8 +27,9 @@ from fedops.server.assignments import assignments
 from fedops.server.database.compare_and_set import transition
 from fedops.server.database.lookup import require_device
 from fedops.server.database.tables import AssignmentRow, DeviceRow, MembershipRow, RunRow
-from fedops.server.devices import device_keys
+from fedops.server.devices import presence_history
 from fedops.server.devices.going_offline import tell_gone
+from fedops.server.devices.joining import device_keys
 from fedops.server.devices.names_in_scores import rename_in_scores
 from fedops.server.devices.renaming import RESERVED, is_like_an_id
 from fedops.server.events import event_log
@@ -81,7 +82,7 @@ def join(
         event_log.append_event(
             session, now, _me(row), f"device {row.name}", "device.joined_again", text
         )
-    row.only_task = token.for_task
+    row.only_task, row.joined_with = token.for_task, token.id
     _, secret = tokens.issue_token(session, TokenKind.DEVICE, now, note=row.name, device_id=row.id)
     return JoinReply(device_id=row.id, name=row.name, device_token=secret, enrolment=row.enrolment)
 
@@ -145,6 +146,7 @@ def decide(session: Session, device: str, decision: str, now: float) -> None:
     if new in ENROLMENT_OUT:
         tell_gone(session, row, f"{new.value} by the operator")
         row.noted_online, row.present_until = False, None
+        presence_history.note_offline(session, row.id, row.last_heartbeat_at or now)
         tokens.revoke_device_tokens(session, row.id, now)
         assignments.end_device_assignments(session, row.id, now)
     if new is Enrolment.REMOVED:

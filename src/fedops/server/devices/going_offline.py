@@ -9,6 +9,7 @@ from fedops.core.presence import call_interval, is_online, present_until
 from fedops.core.reasons.durations import duration
 from fedops.server.assignments import open_work
 from fedops.server.database.tables import DeviceRow
+from fedops.server.devices import presence_history
 from fedops.server.events import event_log
 from fedops.server.events.notifications import DeviceGone, notify
 
@@ -36,6 +37,7 @@ def mark_offline(session: Session, now: float) -> list[str]:
             continue
         row.noted_online = False
         seconds = now - (row.last_heartbeat_at or row.created_at)
+        presence_history.note_offline(session, row.id, now - seconds)
         why = f"no call for {duration(seconds)}"
         event_log.append_event(
             session, now, event_log.MAINTENANCE, f"device {row.name}", "device.offline", why

@@ -11,7 +11,7 @@ from fedops.core.reasons.readiness import refused_tasks
 from fedops.core.states import ENROLMENT_IN, ProcessStatus, ReadinessStatus
 from fedops.server.assignments import open_work
 from fedops.server.database.tables import DeviceRow
-from fedops.server.devices import invitations
+from fedops.server.devices import invitations, presence_history
 from fedops.server.devices.membership import enter_tasks
 from fedops.server.events import event_log
 from fedops.server.events.event_log import Change
@@ -59,6 +59,7 @@ def _note_online(session: Session, row: DeviceRow, now: float) -> None:
     if row.noted_online:
         return
     row.noted_online = True
+    presence_history.note_online(session, row.id, now)
     away = "" if row.last_heartbeat_at is None else f"after {duration(now - row.last_heartbeat_at)}"
     subject = f"device {row.name}"
     event_log.append_event(session, now, subject, subject, "device.online", away)

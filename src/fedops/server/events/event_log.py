@@ -129,6 +129,13 @@ def newest_events(
     return found if audits else [event.model_copy(update=_ONLY_FOR_AUDITS) for event in found]
 
 
+def newest_about(session: Session, subject: str, limit: int) -> list[EventRead]:
+    """The newest events of a subject, such as ``device pi``, newest first; not from where they were made."""
+    query = select(EventRow).where(EventRow.subject == subject)
+    found = session.scalars(query.order_by(EventRow.id.desc()).limit(limit))
+    return [read_as(EventRead, row).model_copy(update=_ONLY_FOR_AUDITS) for row in found]
+
+
 _ONLY_FOR_AUDITS = {"by_token": None, "by_address": None}
 
 

@@ -12,7 +12,7 @@ from fedops.core.errors import Unavailable
 from fedops.server.assignments import assignments, progress_rows
 from fedops.server.database.backup_lock import backup_pause
 from fedops.server.database.database import Database
-from fedops.server.devices import going_offline
+from fedops.server.devices import going_offline, presence_history
 from fedops.server.devices.recent_calls import ABSENCE_SECONDS, RecentCalls
 from fedops.server.jobs.leadership import Alone, Leadership
 from fedops.server.jobs.periodic import PeriodicJob
@@ -179,6 +179,7 @@ class Maintenance:
         before = now - self._settings.telemetry_days * _DAY
         with self._db.write(durable=False) as session:
             gone = system_metrics.delete_samples_before(session, before)
+            presence_history.forget(session, now)
         if gone < system_metrics.CHUNK:
             self._forgot_at = now
 

@@ -212,10 +212,17 @@ def _not_now(run: RunRow, what: str, able: list[RunStatus]) -> str:
 
 
 def run_ids(
-    session: Session, task: str | None, limit: int, within: frozenset[str] | None = None
+    session: Session,
+    task: str | None,
+    limit: int,
+    within: frozenset[str] | None = None,
+    *,
+    before: int | None = None,
 ) -> list[int]:
-    """The newest runs, of one task or all, or all within these."""
+    """The newest runs, of one task or all, or all within these; ``before``: older than this one."""
     query = select(RunRow.id).order_by(RunRow.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(RunRow.id < before)
     if within is not None:
         query = query.where(RunRow.task.in_(within))
     if task is not None:

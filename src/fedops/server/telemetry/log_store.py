@@ -204,6 +204,17 @@ def device_logs(
     return _page(session, where, f"device {row.id}", after, limit)
 
 
+def newest_device_logs(
+    session: Session, device_id: str, limit: int, within: frozenset[str] | None = None
+) -> list[LogRead]:
+    """The newest lines of a device, oldest first. ``within``: in runs of these tasks."""
+    query = select(LogRow).where(LogRow.device_id == device_id)
+    if within is not None:
+        query = query.where(LogRow.run_id.in_(select(RunRow.id).where(RunRow.task.in_(within))))
+    found = session.scalars(query.order_by(LogRow.id.desc()).limit(limit)).all()
+    return [_read(row, None) for row in reversed(found)]
+
+
 def _page(
     session: Session, where: Sequence[ColumnElement[bool]], book: str, after: int, limit: int
 ) -> LogPage:

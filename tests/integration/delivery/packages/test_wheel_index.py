@@ -19,7 +19,7 @@ from serving import serving
 from toy_fedops import VERSION, toy_fedops
 from toy_wheels import toy_wheel
 
-from fedops.cli.access.install_lines import install_lines
+from fedops.core.delivery.install_lines import install_lines
 from fedops.core.errors import Conflict, Invalid, Unavailable
 from fedops.server.app import create_app, front
 from fedops.server.delivery.packages.wheel_index import (

@@ -9,6 +9,7 @@ from fedops.core.contracts import (
     DeviceQuarantine,
     DeviceRead,
     DeviceRename,
+    DeviceTags,
     DeviceTouched,
     JoinReply,
     JoinRequest,
@@ -28,7 +29,8 @@ from fedops.server.api.http.authentication import (
 )
 from fedops.server.api.http.protocol_check import PROTOCOL_CHECKED
 from fedops.server.api.http.routers import api_router
-from fedops.server.devices import enrolment, registry, renaming, tls_upgrade
+from fedops.server.devices import enrolment, registry, renaming, tagging
+from fedops.server.devices.joining import tls_upgrade
 from fedops.server.runs import device_quarantine
 from fedops.server.services.services import Services
 from fedops.server.telemetry import log_store, system_metrics
@@ -123,6 +125,14 @@ def rename_device(device: Named, body: DeviceRename, server: Server) -> DeviceRe
     with server.db.write() as session:
         id_ = renaming.rename_device(session, device, body.name, server.clock())
     return _device(server, id_)
+
+
+@router.put("/devices/{device}/tags")
+def tag_device(device: Named, body: DeviceTags, server: Server) -> DeviceRead:
+    """Give a device these tags, in place of those that it has."""
+    with server.db.write() as session:
+        tagging.tag_device(session, device, body.tags, server.clock())
+    return _device(server, device)
 
 
 def _decide(server: Services, device: str, decision: str) -> DeviceRead:

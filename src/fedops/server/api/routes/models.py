@@ -19,7 +19,6 @@ from fedops.core.contracts import (
     RebuildRead,
     ServingRead,
 )
-from fedops.core.errors import Unavailable
 from fedops.server.api.http import file_transfer
 from fedops.server.api.http.authentication import PERSON, Named, NameFilter, Server, Who
 from fedops.server.api.http.routers import api_router
@@ -75,8 +74,8 @@ def download_model(task: Named, version: Version, server: Server) -> FileRespons
 def compare_models(task: Named, version: Version, other: Other, server: Server) -> ModelComparison:
     """Two versions side by side: metrics, config, and the distance of each tensor."""
     first, second = _version(server, task, version), _version(server, task, other)
-    _require_intact(server, first)
-    _require_intact(server, second)
+    integrity.require_intact(server.artifacts, first)
+    integrity.require_intact(server.artifacts, second)
     files = (server.artifacts.path(first.sha256), server.artifacts.path(second.sha256))
     return comparison.compare_versions(first, second, files)
 
@@ -86,7 +85,7 @@ def promote_model(
     task: Named, version: Version, body: Promotion, server: Server
 ) -> ModelVersionRead:
     """Let an alias name a version, once its file is found intact."""
-    _require_intact(server, _version(server, task, version))
+    integrity.require_intact(server.artifacts, _version(server, task, version))
     with server.db.write() as session:
         return aliases.promote_version(session, task, version, body.alias, server.clock())
 
@@ -125,15 +124,6 @@ async def rebuild_model(
         return RebuildRead(run=run, how=plan.text, aggregates_again=again)
 
     return await run_in_threadpool(read)
-
-
-def _require_intact(server: Services, version: ModelVersionRead) -> None:
-    problem = server.artifacts.check(version.sha256)
-    if problem:
-        raise Unavailable(
-            f"V{version.version} of task '{version.task}' cannot be used: {problem} "
-            f"(sha256 {version.sha256}); bring the file back from a backup"
-        )
 
 
 @router.get("/tasks/{task}/aliases")

@@ -115,15 +115,18 @@ class LiveHub:
     ) -> Viewer:
         """A page was opened, or came back: it is sent what has changed since event ``seq``."""
         viewer = Viewer()
-        await self._begin()
-        watched = self._watched.setdefault(asked, Watched(asked, who))
-        watched.viewers.add(viewer)
         async with self._drawing:
+            if not self._is_going:
+                self._seen = await self._beside(self._newest)
+            watched = self._watched.get(asked) or Watched(asked, who)
             if self._now() - watched.swept_at > FRESH_SECONDS or watched.news:
                 await self._draw(watched)
             missed = await self._beside(self._missed, watched, seq)
-            now = self._services.clock()
-            viewer.send(_catch_up(watched, digests, self._seen, missed, now))
+            viewer.send(_catch_up(watched, digests, self._seen, missed, self._services.clock()))
+            watched.viewers.add(viewer)
+            self._watched[asked] = watched
+            if not self._is_going:
+                self._task = asyncio.create_task(self._go())
         return viewer
 
     def leave(self, asked: Asked, viewer: Viewer) -> None:
@@ -135,10 +138,9 @@ class LiveHub:
         if not watched.viewers:
             del self._watched[asked]
 
-    async def _begin(self) -> None:
-        if self._task is None or self._task.done():
-            self._seen = await self._beside(self._newest)
-            self._task = asyncio.create_task(self._go())
+    @property
+    def _is_going(self) -> bool:
+        return self._task is not None and not self._task.done()
 
     async def _go(self) -> None:
         """While anybody looks: hear what happens, draw what it changes."""

@@ -11,6 +11,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from fedops.console.federation import INSECURE
 from fedops.core.errors import FedOpsError
+from fedops.server.access.permissions import ROUTES
 from fedops.server.access.principal import Principal
 from fedops.server.dashboard.web.templates import render
 from fedops.server.protocol.error_replies import headers_of
@@ -23,6 +24,20 @@ THEMES = ("light", "dark")
 _SAID_SECONDS = 20
 #: The header by which a script says that it shows a form in a dialog, and hears where to go on.
 DIALOG = "x-fedops-dialog"
+#: The navigation: the key of a section, its word, its page.
+NAVIGATION = tuple(
+    (key, word, where)
+    for key, word, where in (
+        ("overview", "Overview", "/"),
+        ("tasks", "Tasks", "/tasks"),
+        ("runs", "Runs", "/runs"),
+        ("devices", "Devices", "/devices"),
+        ("models", "Models", "/models"),
+        ("delivery", "Delivery", "/delivery"),
+        ("more", "More", "/more"),
+    )
+    if f"GET {where}" in ROUTES
+)
 _HEADERS = {"cache-control": "no-store"}
 
 
@@ -46,6 +61,7 @@ def page(
         "now": services.clock(),
         "here": here(request),
         "section": "",
+        "nav": NAVIGATION,
         "live": False,
     }
     answer = HTMLResponse(render(template, **{**around, **data}), status, _HEADERS)

@@ -44,3 +44,8 @@ class View:
         """Whether this user may call a route of the pages, such as ``POST /runs/{run_id}/stop``."""
         method, path = route.split(" ")
         return permissions.is_allowed(self.who, permissions.rule_of(method, path))
+
+
+def whole_number(text: str) -> int | None:
+    """A number that an address names; None for what is none that an id can be."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None

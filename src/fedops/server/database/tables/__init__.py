@@ -16,6 +16,7 @@ from fedops.server.database.tables.delivery import SourceRow as SourceRow
 from fedops.server.database.tables.delivery import UpgradeRow as UpgradeRow
 from fedops.server.database.tables.devices import DeviceRow as DeviceRow
 from fedops.server.database.tables.devices import MembershipRow as MembershipRow
+from fedops.server.database.tables.devices import PresenceRow as PresenceRow
 from fedops.server.database.tables.events import EventRow as EventRow
 from fedops.server.database.tables.files import ArtifactRow as ArtifactRow
 from fedops.server.database.tables.files import BundleRow as BundleRow

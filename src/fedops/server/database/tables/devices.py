@@ -52,6 +52,10 @@ class DeviceRow(Base):
     quarantine: Mapped[dict[str, Any] | None]
     #: The only task that it may take part in. None: any.
     only_task: Mapped[str | None] = mapped_column(String(63))
+    #: What operators call it beside its name, sorted.
+    tags: Mapped[list[str]] = mapped_column(default=list, server_default="[]")
+    #: The join token that it joined with last.
+    joined_with: Mapped[int | None] = mapped_column(BigInteger)
 
 
 class MembershipRow(Base):
@@ -62,3 +66,14 @@ class MembershipRow(Base):
     device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
     task: Mapped[str] = mapped_column(ForeignKey("tasks.name"), primary_key=True, index=True)
     since: Mapped[float]
+
+
+class PresenceRow(Base):
+    """A time in which a device was online."""
+
+    __tablename__ = "device_presence"
+
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True)
+    since: Mapped[float] = mapped_column(primary_key=True)
+    #: When it was heard last. None: it is online.
+    until: Mapped[float | None] = mapped_column(index=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Index,
     String,
     Text,
 )
@@ -18,7 +19,7 @@ class EventRow(Base):
     """What happened. Only ever appended to."""
 
     __tablename__ = "events"
-    __table_args__ = ({"sqlite_autoincrement": True},)
+    __table_args__ = (Index("ix_events_subject", "subject", "id"), {"sqlite_autoincrement": True})
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True)
     at: Mapped[float]

@@ -37,7 +37,12 @@ def known_data(session: Session, task: str, group: Sequence[str]) -> list[Known]
     """The approved devices of a group that have reported, by name."""
     query = (
         select(
-            DataRow.device_id, DeviceRow.name, MembershipRow.since, DataRow.report, DataRow.baseline
+            DataRow.device_id,
+            DeviceRow.name,
+            DeviceRow.tags,
+            MembershipRow.since,
+            DataRow.report,
+            DataRow.baseline,
         )
         .join(DeviceRow, DeviceRow.id == DataRow.device_id)
         .join(
@@ -51,8 +56,8 @@ def known_data(session: Session, task: str, group: Sequence[str]) -> list[Known]
     # Not checked again: it was when it came, and there may be thousands, each second.
     return [
         Known(id_, name, since, DataReport.model_construct(**report), baseline or {})
-        for id_, name, since, report, baseline in session.execute(query)
-        if report is not None and in_group(group, name)
+        for id_, name, tags, since, report, baseline in session.execute(query)
+        if report is not None and in_group(group, name, tags)
     ]
 
 

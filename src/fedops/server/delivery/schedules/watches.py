@@ -90,7 +90,7 @@ def due_devices(session: Session, wish: Wish, now: float) -> list[str]:
     for one in availability.task_devices(session, wish.task):
         row = asked.get(one.id)
         long_ago = row is None or row[0] != version or _is_due(row[1], wish, now)
-        if one.id in at_it or not long_ago or not in_group(wish.group, one.name):
+        if one.id in at_it or not long_ago or not in_group(wish.group, one.name, one.tags):
             continue
         if availability.unavailable_because(one, wish.task, {}, now) is None:
             found.append(one.id)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from fedops.server.dashboard.live.page import Page
-from fedops.server.dashboard.pages.runs import run
+from fedops.server.dashboard.pages.runs import run, runs_list
 from fedops.server.dashboard.web.forms import Form
 from fedops.server.dashboard.web.resources import Resource
 
-PAGES: tuple[Page, ...] = (*run.PAGES,)
+PAGES: tuple[Page, ...] = (
+    *run.PAGES,
+    *runs_list.PAGES,
+)
 FORMS: tuple[Form, ...] = (*run.FORMS,)
 RESOURCES: tuple[Resource, ...] = ()

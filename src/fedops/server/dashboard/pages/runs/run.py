@@ -6,10 +6,14 @@ from typing import Any
 
 from fedops.core.contracts import RunRead
 from fedops.server.dashboard.live.page import Page, Panel, event_of_run
+from fedops.server.dashboard.look.drawings import curve
+from fedops.server.dashboard.look.numbers import metric
 from fedops.server.dashboard.web.forms import Done, Form, Submission
 from fedops.server.dashboard.web.view import View
 from fedops.server.events import event_log
 from fedops.server.runs import control, views
+
+_ROUNDS = 20
 
 
 def run_of(view: View) -> RunRead:
@@ -23,6 +27,25 @@ def run_of(view: View) -> RunRead:
 def head(view: View) -> dict[str, Any]:
     """What it is, why it is so, and its buttons."""
     return {"run": run_of(view)}
+
+
+def learning(view: View) -> dict[str, Any]:
+    """How its model did after each round, by one metric."""
+    rounds = views.round_metrics(view.session, run_of(view).id)
+    names = sorted({name for _, metrics in rounds for name in metrics})
+    wanted = view.query.get("metric", "accuracy" if "accuracy" in names else "loss")
+    name = wanted if wanted in names else (names[0] if names else "")
+    values = [metrics.get(name) for _, metrics in rounds]
+    numbers = [number for number, _ in rounds]
+    picture = curve(numbers, values, name, lambda value: metric(value, name))
+    return {"picture": picture, "name": name, "names": names, "run": run_of(view)}
+
+
+def rounds(view: View) -> dict[str, Any]:
+    """Its newest rounds, with who did not deliver, and why."""
+    run = run_of(view)
+    found = views.read_rounds(view.session, run.id, max(run.committed_rounds - _ROUNDS, 0))
+    return {"rounds": list(reversed(found))[:_ROUNDS], "run": run}
 
 
 def events(view: View) -> dict[str, Any]:
@@ -67,6 +90,8 @@ PAGES = (
         title=_title,
         panels=lambda view: (
             Panel("head", "run/head.html", head),
+            Panel("learning", "run/learning.html", learning, on=("round.", "run.")),
+            Panel("rounds", "run/rounds.html", rounds),
             Panel("events", "run/events.html", events),
         ),
         concerns=event_of_run,

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from fedops.server.dashboard.live.page import Page
+from fedops.server.dashboard.pages.tasks import task, tasks_list
 from fedops.server.dashboard.web.forms import Form
 from fedops.server.dashboard.web.resources import Resource
 
-PAGES: tuple[Page, ...] = ()
-FORMS: tuple[Form, ...] = ()
+PAGES: tuple[Page, ...] = (
+    *task.PAGES,
+    *tasks_list.PAGES,
+)
+FORMS: tuple[Form, ...] = (*task.FORMS,)
 RESOURCES: tuple[Resource, ...] = ()

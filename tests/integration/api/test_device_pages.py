@@ -1,0 +1,68 @@
+"""Pages of devices, as a browser without scripts sees them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from managing import World, managing
+from people import user_token
+
+from fedops.core.states import Role
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with managing(tmp_path_factory.mktemp("pages"), dashboard=True) as made:
+        made.task()
+        made.ready_devices("pi", "jetson")
+        yield made
+
+
+@contextmanager
+def _browser(world: World, role: Role) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=world.url, follow_redirects=True) as made:
+        made.post("/sign-in", data={"secret": user_token(world, role), "next": "/"})
+        yield made
+
+
+def test_an_operator_sees_devices_and_acts_on_them(world: World) -> None:
+    with _browser(world, Role.OPERATOR) as browser:
+        shown = browser.get("/devices")
+        assert shown.status_code == 200
+        assert "jetson" in shown.text
+        assert "jetson" not in browser.get("/devices?text=pi").text.split("<tbody>")[1]
+        page = browser.get("/devices/pi")
+        assert page.status_code == 200
+        assert "Quarantine" in page.text
+        told = browser.post("/devices/pi/tags", data={"tags": "ward gpu"})
+        assert "gpu, ward" in told.text
+        again = browser.post("/devices/pi/rename", data={"name": "jetson"})
+        assert "is taken by another device" in again.text
+        assert browser.get("/devices/nobody").status_code == 404
+
+
+def test_a_token_is_shown_once_and_its_device_is_watched(world: World) -> None:
+    with _browser(world, Role.OPERATOR) as browser:
+        assert browser.get("/join").status_code == 200
+        made = browser.post("/join", data={"uses": "1", "task": "mnist", "valid": "1 hour"})
+        found = re.search(r"fo_join_[\w-]+", made.text)
+        where = re.search(r'href="(/join/\d+)"', made.text)
+        assert found is not None
+        assert where is not None
+        assert "Nobody has joined" in browser.get(where[1]).text
+        world.join("newcomer", token=found[0])
+        watched = browser.get(where[1]).text
+        assert "newcomer" in watched
+        assert found[0] not in watched
+
+
+def test_a_viewer_finds_no_action(world: World) -> None:
+    with _browser(world, Role.VIEWER) as browser:
+        page = browser.get("/devices/jetson")
+        assert page.status_code == 200
+        assert "data-dialog>" not in page.text
+        assert browser.post("/devices/jetson/revoke").status_code == 403
