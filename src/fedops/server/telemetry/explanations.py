@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.orm import Session
@@ -20,6 +20,17 @@ PREFIX = "xai/"
 DRIFT, FAILED, PICTURE = "explanation_drift", "explanation_failed", "explanation_picture"
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PAGE = 50_000
+
+
+class ExplanationAlarm(NamedTuple):
+    """A drift series that jumped."""
+
+    run_id: int
+    device: str
+    round: int | None
+    text: str
+    #: POSIX seconds.
+    at: float
 
 
 def list_explanations(session: Session, run_id: int) -> list[ExplanationRead]:
@@ -42,6 +53,19 @@ def list_explanations(session: Session, run_id: int) -> list[ExplanationRead]:
         else:
             one.failures.append(record.text)
     return [found[key] for key in sorted(found)]
+
+
+def newest_alarms(session: Session, run_ids: Sequence[int], limit: int) -> list[ExplanationAlarm]:
+    """The newest drift series that jumped in these runs, the newest first."""
+    query = (
+        select(RecordRow.run_id, DeviceRow.name, RecordRow.round, RecordRow.text, RecordRow.at)
+        .join(DeviceRow, DeviceRow.id == RecordRow.device_id)
+        .where(RecordRow.run_id.in_(run_ids), RecordRow.kind == RecordKind.EVENT.value)
+        .where(RecordRow.name == DRIFT)
+        .order_by(RecordRow.at.desc())
+        .limit(limit)
+    )
+    return [ExplanationAlarm(*row) for row in session.execute(query)]
 
 
 def read_contact_sheet(session: Session, run_id: int, device: str, record_id: str) -> bytes:
