@@ -68,6 +68,13 @@ class ServerSettings(BaseSettings):
             "database_url", "FEDOPS_DATABASE_URL", "FEDOPS_SERVER_DATABASE_URL"
         ),
     )
+    #: Whether ``/metrics`` answers without a token.
+    metrics_open: bool = Field(
+        default=False,
+        validation_alias=AliasChoices(
+            "metrics_open", "FEDOPS_METRICS_OPEN", "FEDOPS_SERVER_METRICS_OPEN"
+        ),
+    )
     #: The largest request that the server accepts.
     max_body_bytes: int = Field(default=8 * MIB, ge=1_024)
     #: How many calls a device may make in a minute.
