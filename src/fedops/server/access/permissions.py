@@ -198,6 +198,13 @@ _FORMS = (
     "POST /runs/{run_id}/stop",
     "POST /runs/{run_id}/pause",
     "POST /runs/{run_id}/resume",
+    "POST /tasks/{task}/models/{version}/promote",
+    "POST /tasks/{task}/models/{version}/quarantine",
+    "POST /tasks/{task}/models/{version}/release",
+    "POST /tasks/{task}/models/{version}/rebuild",
+    "POST /tasks/{task}/aliases/{alias}/rollback",
+    "POST /runs/{run_id}/extend",
+    "POST /runs/{run_id}/retry",
     "POST /devices/upgrade",
     "POST /devices/upgrade/stop",
     "POST /devices/{device}/approve",
@@ -208,7 +215,6 @@ _FORMS = (
     "POST /devices/{device}/quarantine",
     "POST /devices/{device}/release",
     "POST /tasks/{task}/runs",
-    "POST /tasks/{task}/models/{version}/promote",
 )
 _PAGES = {
     "GET /assets/{name}": OPEN,
@@ -231,6 +237,15 @@ _PAGES = {
     "POST /join": Rule(OPERATES),
     "GET /join/{token_id}": Rule(OPERATES),
     "GET /models": Rule(READS, Of.THEIRS),
+    "GET /tasks/{task}/models/{version}": Rule(READS, Of.TASK),
+    "GET /models/compare": Rule(READS, Of.THEIRS),  # leads to the page of the two chosen
+    "GET /tasks/{task}/models/{version}/file": Rule(TAKES_MODELS, Of.TASK),
+    "GET /tasks/{task}/models/{version}/verify": Rule(WATCHES, Of.TASK),
+    "POST /tasks/{task}/models/{version}/verify": Rule(WATCHES, Of.TASK),
+    "GET /tasks/{task}/models/{version}/compare/{other}": Rule(READS, Of.TASK),
+    "GET /runs/{run_id}/explanations/{device}/{picture}": Rule(TAKES_MODELS, Of.RUN),
+    "GET /contribution": Rule(READS, Of.THEIRS),
+    "GET /explanations": Rule(READS, Of.THEIRS),
     "GET /more": Rule(READS, Of.SELF),
     "GET /events": Rule(READS, Of.THEIRS),
     "WEBSOCKET /live": Rule(

@@ -79,6 +79,13 @@ def count_devices(session: Session, now: float) -> dict[str, int]:
     return found
 
 
+def arrived_with(session: Session, token_id: int, limit: int, now: float) -> list[DeviceRead]:
+    """The devices that joined with a join token, the newest first."""
+    query = select(DeviceRow.id).where(DeviceRow.joined_with == token_id)
+    ids = session.scalars(query.order_by(DeviceRow.created_at.desc()).limit(limit)).all()
+    return [read_device(session, id_, now) for id_ in ids]
+
+
 def note_new_credential(session: Session, device_id: str, now: float) -> None:
     """Its credential was replaced by a new one."""
     subject = f"device {session.get_one(DeviceRow, device_id).name}"

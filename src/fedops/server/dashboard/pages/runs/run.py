@@ -11,6 +11,8 @@ from fedops.server.dashboard.look.numbers import metric
 from fedops.server.dashboard.web.forms import Done, Form, Submission
 from fedops.server.dashboard.web.view import View
 from fedops.server.events import event_log
+from fedops.server.pictures import run_moments
+from fedops.server.pictures.run_moments import RunMoment
 from fedops.server.runs import control, views
 
 _ROUNDS = 20
@@ -25,8 +27,16 @@ def run_of(view: View) -> RunRead:
 
 
 def head(view: View) -> dict[str, Any]:
-    """What it is, why it is so, and its buttons."""
-    return {"run": run_of(view)}
+    """What it is, why it is so, until when it may be so, and its buttons."""
+    return {"run": run_of(view), "moment": moment_of(view)}
+
+
+def moment_of(view: View) -> RunMoment:
+    """What its engine is doing."""
+    return view.once(
+        "moment",
+        lambda: run_moments.run_moment(view.session, run_of(view).id, view.services.settings),
+    )
 
 
 def learning(view: View) -> dict[str, Any]:

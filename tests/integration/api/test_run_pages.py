@@ -1,0 +1,60 @@
+"""The page of a run, and what one can do about it, as a browser without scripts sees it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import httpx
+import pytest
+from managing import World, managing
+from people import user_token
+
+from fedops.core import contracts as c
+from fedops.core.states import Role
+
+
+@pytest.fixture
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    with managing(tmp_path_factory.mktemp("run"), dashboard=True) as made:
+        made.task()
+        made.ready_devices("pi", "jetson")
+        yield made
+
+
+@contextmanager
+def _browser(world: World, role: Role = Role.OPERATOR) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=world.url, follow_redirects=True) as made:
+        made.post("/sign-in", data={"secret": user_token(world, role), "next": "/"})
+        yield made
+
+
+def test_a_run_that_is_over_is_gone_on_from(world: World) -> None:
+    run, engine = world.running()
+    world.do_round(engine, 1, "pi", "jetson")
+    with _browser(world) as browser:
+        early = browser.post("/runs/1/extend", data={"rounds": "2", "overrides": "a.b=1"})
+        assert early.status_code == 409
+        assert "only a run that is over can be extended" in early.text
+        assert "a.b=1" in early.text
+        engine.finish(c.EngineFinish(outcome="failed", text="the disk is full"))
+        page = browser.get(f"/runs/{run.id}").text
+        assert "Retry run 1" in page
+        assert "Stop run 1" not in page
+        assert "no whole number" in browser.post("/runs/1/extend", data={"rounds": "many"}).text
+        retried = browser.post("/runs/1/retry")
+        assert retried.url.path == "/runs/2"
+        assert "Run 2 does the rest of run 1." in retried.text
+    with _browser(world, Role.VIEWER) as browser:
+        assert "Retry" not in browser.get("/runs/1").text
+        assert browser.post("/runs/1/retry").status_code == 403
+
+
+def test_a_limit_that_is_near_is_told(world: World) -> None:
+    world.running()
+    with _browser(world) as browser:
+        limit = world.operator.run(1).limit_seconds
+        assert limit
+        assert "tone-soon" not in browser.get("/runs/1").text
+        world.clock.advance(0.9 * limit)
+        assert "tone-soon" in browser.get("/runs/1").text
