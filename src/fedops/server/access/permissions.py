@@ -278,6 +278,7 @@ _PAGES = {
 _OUTSIDE_THE_API = {
     "GET /health": OPEN,
     "GET /ca.pem": OPEN,
+    "GET /metrics": Rule(READS),  # open to everybody with FEDOPS_METRICS_OPEN
     "GET /simple/": OPEN,
     "GET /simple/{project}/": OPEN,
     "GET /simple/files/{sha256}/{filename}": OPEN,

@@ -181,6 +181,12 @@ def _require_next(run: RunRow, number: int) -> None:
 # --- commit ----------------------------------------------------------------------------------
 
 
+def is_committed(session: Session, attempt_id: int, number: int) -> bool:
+    """Whether a round of an attempt's run counts already."""
+    _, run = require_current_attempt(session, attempt_id)
+    return number <= run.committed_rounds
+
+
 def commit_round(session: Session, attempt_id: int, body: RoundCommit, now: float) -> CommitReply:
     """Count a round. The same commit again is harmless; another one for the same round is refused."""
     attempt, run = require_current_attempt(session, attempt_id)
