@@ -90,7 +90,10 @@ def newest_alarms(session: Session, run_ids: Sequence[int], limit: int) -> list[
         .order_by(RecordRow.at.desc())
         .limit(limit)
     )
-    return [ExplanationAlarm(*row) for row in session.execute(query)]
+    return [
+        ExplanationAlarm(run_id or 0, device, round_, text, at)
+        for run_id, device, round_, text, at in session.execute(query)
+    ]
 
 
 def read_contact_sheet(session: Session, run_id: int, device: str, record_id: str) -> bytes:
