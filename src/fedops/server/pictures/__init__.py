@@ -1,1 +1,1 @@
-"""What pages show of runs with many devices, kept when a round is committed: no client's row is read for it."""
+"""What pages show of runs with many devices, kept when a round is committed, and read without its clients."""

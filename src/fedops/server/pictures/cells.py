@@ -27,6 +27,9 @@ WORDS = {cell: cell.name.lower().replace("_", " ") for cell in Cell}
 #: Somebody was asked, and nothing of it counts.
 TROUBLE = (Cell.REJECTED, Cell.DROPPED, Cell.LATE, Cell.FAILED, Cell.REFUSED, Cell.LOST)
 
+#: In the order in which they are explained.
+KEYS = (Cell.REPLIED, Cell.WORKING, Cell.DELIVERED, Cell.ASKED, *TROUBLE)
+
 _ENDS = {
     AssignmentStatus.FAILED: Cell.FAILED,
     AssignmentStatus.REFUSED: Cell.REFUSED,
