@@ -213,6 +213,10 @@ _FORMS = (
     "POST /devices/{device}/quarantine",
     "POST /devices/{device}/release",
     "POST /tasks/{task}/runs",
+    "POST /tasks/{task}/source/look",
+    "POST /tasks/{task}/commits/{commit}/check",
+    "POST /tasks/{task}/rollouts",
+    "POST /tasks/{task}/rollouts/decision",
 )
 _PAGES = {
     "GET /assets/{name}": OPEN,
@@ -244,6 +248,7 @@ _PAGES = {
     "GET /runs/{run_id}/explanations/{device}/{picture}": Rule(TAKES_MODELS, Of.RUN),
     "GET /contribution": Rule(READS, Of.THEIRS),
     "GET /explanations": Rule(READS, Of.THEIRS),
+    "GET /delivery": Rule(READS, Of.THEIRS),
     "GET /more": Rule(READS, Of.SELF),
     "GET /events": Rule(READS, Of.THEIRS),
     "WEBSOCKET /live": Rule(
