@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row, Select, case, func, select
 from sqlalchemy.orm import Session
 
-from fedops.core.states import Enrolment, RolloutStatus, TaskStatus
+from fedops.core.states import ROLLOUT_MOVING, Enrolment, RolloutStatus, TaskStatus
 from fedops.server.database.tables import (
     DeploymentRow,
     DeviceRow,
@@ -36,7 +36,7 @@ class TaskStanding:
     #: What the rollout waits for, or how it ended.
     why: str
     since: float | None
-    #: Approved devices, and those of them that do not run what is wanted.
+    #: Approved devices, and those of them that do not run what is wanted in the end, whatever their wave.
     devices: int
     behind: int
 
@@ -66,12 +66,17 @@ def _tasks(within: frozenset[str] | None, most: int) -> Select[Any]:
 
 def _counts() -> Select[Any]:
     one = DeploymentRow
-    is_behind = one.desired.is_not(None) & (one.actual.is_(None) | (one.actual != one.desired))
+    wanted = func.coalesce(RolloutRow.commit, one.desired)
+    # Who has something and is asked for nothing has its owner's own folder.
+    managed = one.desired.is_not(None) | (one.status.is_not(None) & one.actual.is_(None))
+    is_behind = managed & wanted.is_not(None) & (one.actual.is_(None) | (one.actual != wanted))
+    moving = (RolloutRow.task == MembershipRow.task) & RolloutRow.status.in_(ROLLOUT_MOVING)
     return (
         select(MembershipRow.task, func.count().label("devices"))
         .add_columns(func.sum(case((is_behind, 1), else_=0)).label("behind"))
         .join(DeviceRow, DeviceRow.id == MembershipRow.device_id)
         .outerjoin(one, (one.device_id == DeviceRow.id) & (one.task == MembershipRow.task))
+        .outerjoin(RolloutRow, moving)
         .where(DeviceRow.enrolment == Enrolment.APPROVED)
         .group_by(MembershipRow.task)
     )

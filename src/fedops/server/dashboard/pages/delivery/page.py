@@ -16,7 +16,7 @@ from fedops.server.events import event_log
 from fedops.server.events.news import EventNews
 from fedops.server.tasks import tasks
 
-_DEVICES, _ROLLOUTS, _EVENTS, _SERVING = 200, 10, 30, 100
+_DEVICES, _ROLLOUTS, _EVENTS, _SERVING = 200, 10, 15, 100
 
 
 def delivery_of(view: View) -> DeliveryRead:
@@ -66,11 +66,15 @@ def _decisions(found: DeliveryRead) -> list[tuple[str, str]]:
     if rollout is None or rollout.ended_at is not None:
         able = []
     elif rollout.status is RolloutStatus.PAUSED:
-        able = [("approve", "Approve the next wave"), ("resume", "Resume"), ("stop", "Stop")]
+        able = [
+            ("approve", "Approve the next wave"),
+            ("resume", "Resume"),
+            ("stop", "Stop the rollout"),
+        ]
     elif rollout.status is RolloutStatus.HOLDING:
         able = [("roll_back", "Roll back")] if rollout.previous else []
     else:
-        able = [("pause", "Pause"), ("stop", "Stop")]
+        able = [("pause", "Pause"), ("stop", "Stop the rollout")]
     pinned = found.source is not None and found.source.pinned is not None
     return [*able, ("unpin", "Unpin")] if pinned else able
 
