@@ -39,11 +39,10 @@ def overview(view: View) -> dict[str, Any]:
 def head(view: View) -> dict[str, Any]:
     """What is wanted, what goes on, and what a person can do about it."""
     found = delivery_of(view)
-    decisions = _decisions(found)
     return {
         "delivery": found,
-        "bundle": tasks.read_task(view.session, found.task).bundle,
-        "decisions": decisions,
+        "bundle": tasks.require_task(view.session, found.task).bundle,
+        "decisions": _decisions(found),
         "state": _state(found),
     }
 
