@@ -16,6 +16,7 @@ from starlette.types import Scope
 
 from fedops.core.contracts import Health
 from fedops.core.errors import FedOpsError, NotFound
+from fedops.server.access.admin_token import first_sign_in_code
 from fedops.server.access.permissions import PREFIX
 from fedops.server.api.http import error_responses, protocol_check, reference_page
 from fedops.server.api.http.authentication import ERRORS
@@ -85,14 +86,20 @@ def create_app(
 
 
 def open_app(settings: ServerSettings, engines: EngineProcesses) -> FastAPI:
-    """The app, with everything done that can fail for a reason the user can act on."""
+    """The app, with everything done that can fail for a reason the user can act on.
+
+    Its state says what opens the pages once, at the first start of all: ``first_code``; "" at any other.
+    """
     app = create_app(settings, engines, dashboard=True)
     manager: ServerManager = app.state.manager
     try:
-        manager.open()
+        is_new = manager.open()
+        services, file = manager.services, settings.admin_token_file
+        code = first_sign_in_code(services.db, file, services.clock()) if is_new else ""
     except FedOpsError:
         manager.services.db.close()
         raise
+    app.state.first_code = code
     return app
 
 

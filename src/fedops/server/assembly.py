@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from fedops.server.access import users
 from fedops.server.access.admin_token import ensure_admin_token
 from fedops.server.access.sign_in import SignIn
 from fedops.server.access.token_cache import TokenCache
@@ -169,11 +170,14 @@ class ServerManager:
     def group(self) -> ManagerGroup | None:
         return self.member.group
 
-    def open(self) -> None:
-        """Make the home folder, the database and the admin token ready."""
+    def open(self) -> bool:
+        """Make the home folder, the database and the admin token ready. Whether there was no user before."""
         self.member.open()
         services = self.services
+        with services.db.read() as session:
+            is_new = not users.is_any_known(session)
         ensure_admin_token(services.db, services.settings.admin_token_file, services.clock())
+        return is_new
 
     def start(self) -> None:
         """Begin to hear, then to act."""

@@ -224,6 +224,10 @@ _FORMS = (
     "POST /tasks/{task}/schedules/{schedule}/resume",
     "POST /tasks/{task}/schedules/{schedule}/remove",
     "POST /tasks/{task}/models/{version}/promote",
+    "POST /tasks/{task}/source/look",
+    "POST /tasks/{task}/commits/{commit}/check",
+    "POST /tasks/{task}/rollouts",
+    "POST /tasks/{task}/rollouts/decision",
 )
 _PAGES = {
     "GET /assets/{name}": OPEN,
@@ -270,6 +274,7 @@ _PAGES = {
     "GET /runs/{run_id}/explanations/{device}/{picture}": Rule(TAKES_MODELS, Of.RUN),
     "GET /contribution": Rule(READS, Of.THEIRS),
     "GET /explanations": Rule(READS, Of.THEIRS),
+    "GET /delivery": Rule(READS, Of.THEIRS),
     "GET /more": Rule(READS, Of.SELF),
     "GET /events": Rule(READS, Of.THEIRS),
     "WEBSOCKET /live": Rule(
