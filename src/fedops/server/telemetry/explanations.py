@@ -25,7 +25,7 @@ _PAGE = 50_000
 class ExplanationAlarm(NamedTuple):
     """A drift series that jumped."""
 
-    run_id: int
+    run_id: int | None
     device: str
     round: int | None
     text: str

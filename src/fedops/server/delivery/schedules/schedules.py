@@ -111,7 +111,7 @@ def next_firings(session: Session) -> dict[str, float]:
         .where(ScheduleRow.paused_at.is_(None), ScheduleRow.next_at.is_not(None))
         .group_by(ScheduleRow.task)
     )
-    return {task: at for task, at in session.execute(query)}
+    return {task: at for task, at in session.execute(query) if at is not None}
 
 
 def list_firings(session: Session, task: str, name: str, limit: int) -> list[FiringRead]:
