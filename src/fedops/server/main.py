@@ -118,7 +118,7 @@ def _begin(
     hide_memory()
     require_finished(settings.home)
     listener = held.enter_context(bind(settings.host, settings.port))
-    log_to_stderr()
+    log_to_stderr(form=settings.log_format)
     raise_open_files(OPEN_FILES)
     return settings.model_copy(update={"port": listener.getsockname()[1]}), listener
 

@@ -50,6 +50,14 @@ def require_task(session: Session, name: str) -> TaskRow:
     return row
 
 
+def any_task(session: Session, within: frozenset[str] | None = None) -> bool:
+    """Whether there is a task, of all or of these."""
+    query = select(TaskRow.name).limit(1)
+    if within is not None:
+        query = query.where(TaskRow.name.in_(within))
+    return session.scalars(query).first() is not None
+
+
 def create_task(session: Session, body: TaskCreate, config_of: ConfigOf, now: float) -> TaskRead:
     """A new task of an uploaded bundle."""
     planned = plan_task(session, body, config_of)
@@ -206,6 +214,12 @@ def list_tasks(
     if open_only:
         query = query.where(TaskRow.status != TaskStatus.ARCHIVED)
     return [task_read(session, row) for row in session.scalars(query)]
+
+
+def task_names(session: Session, within: frozenset[str] | None = None) -> list[str]:
+    """The names of all tasks, or of those within these."""
+    query = select(TaskRow.name).order_by(TaskRow.name)
+    return list(session.scalars(query if within is None else query.where(TaskRow.name.in_(within))))
 
 
 def read_task(session: Session, name: str) -> TaskRead:
