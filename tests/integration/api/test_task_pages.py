@@ -146,7 +146,7 @@ def test_a_task_of_a_repository_is_a_draft_that_says_what_it_waits_for(
     (world.folder / "app").mkdir()
     typed["url"] = str(world.folder / "app")
     made = browser.post("/new-task", data=typed)
-    assert str(made.url).endswith("/tasks/fresh")
+    assert str(made.url).endswith("/tasks/fresh?tab=code")
     assert "being read for the first time" in made.text
     assert "What comes next" in made.text
     told = browser.post("/tasks/fresh/source/hook").text

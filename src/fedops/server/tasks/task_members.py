@@ -44,14 +44,13 @@ def read_members(
     ``within``: the tasks of which whoever asks may hear, if these are not all.
     """
     heard = now - shortages.unwritten_seconds
-    found = availability.task_devices(session, task)
+    found = availability.heard_of_task(session, task)
     online = {one.id for one in found if is_online(one.present_until, heard)}
     ordered = sorted(found, key=lambda one: (one.id in online, one.last_heartbeat_at is None))
-    return TaskMembers(
-        known=len(found),
-        online=len(online),
-        shown=[_read(one, task, now, within) for one in ordered[:limit]],
-    )
+    first = [one.id for one in ordered[:limit]]
+    members = {one.id: one for one in availability.these_of_task(session, task, first)}
+    shown = [_read(members[id_], task, now, within) for id_ in first]
+    return TaskMembers(len(found), len(online), shown)
 
 
 def _read(one: Member, task: str, now: float, within: frozenset[str] | None) -> TaskMember:

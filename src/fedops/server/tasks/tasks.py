@@ -262,7 +262,7 @@ def task_read(session: Session, row: TaskRow) -> TaskRead:
         bundle=row.bundle or "",
         why=why,
         stalled=stalled,
-        devices=[device.name for device in availability.task_devices(session, row.name)],
+        devices=availability.task_device_names(session, row.name),
         active_run=active_run(session, row.name),
         latest_version=versions.aliases(session, row.name).get(versions.LATEST),
     )

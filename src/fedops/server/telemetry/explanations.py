@@ -31,7 +31,7 @@ _IS_EVENT = (
 class ExplanationAlarm(NamedTuple):
     """A drift series that jumped."""
 
-    run_id: int
+    run_id: int | None
     device: str
     round: int | None
     text: str

@@ -44,7 +44,9 @@ async def _create(sent: Submission) -> Done:
         lambda s: task_sources.create_from_source(s, body, private, services.clock())
     )
     services.wake_delivery()
-    return Done(f"/tasks/{body.name}", f"Task {body.name} is a draft: its code is being looked at.")
+    return Done(
+        f"/tasks/{body.name}?tab=code", f"Task {body.name} is a draft: its code is being looked at."
+    )
 
 
 async def _set(sent: Submission) -> Done:

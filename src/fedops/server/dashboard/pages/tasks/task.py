@@ -9,11 +9,11 @@ from typing import Any
 import tomli_w
 
 from fedops.core.contracts import TaskRead
-from fedops.core.states import TaskStatus
 from fedops.server.contribution import score_views
 from fedops.server.dashboard.live.page import Page, Panel
 from fedops.server.dashboard.web.view import View
-from fedops.server.delivery.rollouts import delivery_views
+from fedops.server.delivery.commits import commit_states
+from fedops.server.delivery.rollouts import delivery_views, rollout_rows
 from fedops.server.delivery.schedules import schedules
 from fedops.server.events import event_log
 from fedops.server.events.news import EventNews
@@ -22,7 +22,8 @@ from fedops.server.runs import control, views
 from fedops.server.tasks import benches, task_members, tasks
 from fedops.server.telemetry import explanations
 
-_RUNS, _VERSIONS, _LINE, _DEVICES, _EVENTS, _ALARMS = 20, 12, 40, 50, 100, 10
+_RUNS, _VERSIONS, _LINE, _DEVICES = 20, 12, 40, 50
+_EVENTS, _ALARMS, _COMMITS = 100, 10, 20
 #: The tabs of the page: what the address says, and the word.
 TABS = (
     ("", "Overview"),
@@ -40,11 +41,9 @@ def task_of(view: View) -> TaskRead:
 
 
 def tab_of(view: View) -> str:
-    """Which tab is open. A draft begins with its code: it waits for it."""
-    asked = view.query.get("tab")
-    if asked in dict(TABS):
-        return asked
-    return "code" if task_of(view).status is TaskStatus.DRAFT else ""
+    """Which tab is open. The address alone says it: an open page keeps its panels."""
+    asked = view.query.get("tab", "")
+    return asked if asked in dict(TABS) else ""
 
 
 def head(view: View) -> dict[str, Any]:
@@ -93,11 +92,13 @@ def training(view: View) -> dict[str, Any]:
 
 
 def code(view: View) -> dict[str, Any]:
-    """Where its code comes from, the newest commits with what their check said, and who runs them."""
+    """Where its code comes from, and the newest commits with what their check said."""
     task = task_of(view)
     return {
         "task": task,
-        "delivery": delivery_views.read_delivery(view.session, task.name, view.now),
+        "source": delivery_views.read_source(view.session, task.name),
+        "commits": commit_states.list_commits(view.session, task.name, _COMMITS),
+        "runs_use": rollout_rows.commit_in_use(view.session, task.name),
     }
 
 
