@@ -12,6 +12,9 @@ from people import user_token
 
 from fedops.core import contracts as c
 from fedops.core.states import Role
+from fedops.server.database.tables import RoundPictureRow
+from fedops.server.pictures import grids
+from fedops.server.pictures.cells import Cell
 
 
 @pytest.fixture
@@ -58,3 +61,29 @@ def test_a_limit_that_is_near_is_told(world: World) -> None:
         assert "tone-soon" not in browser.get("/runs/1").text
         world.clock.advance(0.9 * limit)
         assert "tone-soon" in browser.get("/runs/1").text
+
+
+def test_a_committed_round_leaves_a_picture_of_its_devices(world: World) -> None:
+    _, engine = world.running()
+    world.begin(engine, 1, "pi", "jetson")
+    commit = world.commit(engine, 1, "pi")
+    part = commit.participations[0].model_copy(update={"metrics": {"loss": 0.5, "eval_loss": 2.0}})
+    engine.commit(commit.model_copy(update={"participations": [part]}))
+    world.do_round(engine, 2, "jetson")
+    world.begin(engine, 3, "pi")
+    with world.manager.services.db.read() as session:
+        grid = grids.read_grid(session, 1)
+        assert grid.open == 3
+        cells = {
+            name: [Cell(int(cell)) for cell in row]
+            for name, row in zip(grid.devices, grids.cells_of(grid), strict=True)
+        }
+        troubled = grids.in_trouble(grid)
+    assert cells["pi"] == [Cell.REPLIED, Cell.NOT_ASKED, Cell.ASKED]
+    assert cells["jetson"] == [Cell.LATE, Cell.REPLIED, Cell.NOT_ASKED]
+    assert [(one.device, one.rounds, one.asked, one.last) for one in troubled] == [
+        ("jetson", 1, 2, 1)
+    ]
+    with world.manager.services.db.read() as session:
+        kept = session.get_one(RoundPictureRow, (1, 1)).spread
+    assert kept == {"train_loss": [0.5] * 7}

@@ -174,18 +174,19 @@ def fates(session: Session, run_ids: Sequence[int]) -> dict[int, tuple[str | Non
     return {run_id: (why, gate or "") for run_id, why, gate in session.execute(query)}
 
 
-def list_versions(session: Session, task: str) -> list[ModelVersionRead]:
-    """All versions of a task, oldest first."""
+def list_versions(session: Session, task: str, newest: int | None = None) -> list[ModelVersionRead]:
+    """All versions of a task, or so many of the newest, oldest first."""
     if session.get(TaskRow, task) is None:
         raise NotFound(unknown_task(session, task))
     query = (
         select(ModelVersionRow, ArtifactRow.size)
         .join(ArtifactRow, ArtifactRow.sha256 == ModelVersionRow.sha256)
         .where(ModelVersionRow.task == task)
-        .order_by(ModelVersionRow.version)
+        .order_by(ModelVersionRow.version.desc())
+        .limit(newest)
     )
     named = aliases(session, task)
-    return [_read(row, size, named) for row, size in session.execute(query)]
+    return [_read(row, size, named) for row, size in reversed(session.execute(query).all())]
 
 
 def newest_versions(

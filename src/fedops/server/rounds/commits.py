@@ -33,6 +33,7 @@ from fedops.server.database.tables import (
 )
 from fedops.server.events import event_log
 from fedops.server.events.notifications import DeviceChanged, notify
+from fedops.server.pictures import round_pictures
 from fedops.server.rounds.engine_session import command_for, require_current_attempt
 from fedops.server.rounds.offers import device_ids, not_approved, offer
 from fedops.server.runs.attempts import engine_of
@@ -150,6 +151,7 @@ def _select(
                 metrics={},
             )
         )
+    round_pictures.place_devices(session, row.run_id, ids.values())
 
 
 def _keep_decisions(
@@ -206,6 +208,7 @@ def commit_round(session: Session, attempt_id: int, body: RoundCommit, now: floa
     round_scores.plan_scores(session, run, body)
     _keep_client_metrics(session, run, body, now)
     _participate(session, attempt, run, body, now)
+    round_pictures.keep_picture(session, row, now)
     _keep_metrics(session, run, body, now)
     _end_work(session, run, body, now)
     _log(session, attempt, run, body, now)

@@ -226,6 +226,11 @@ def read_task(session: Session, name: str) -> TaskRead:
     return task_read(session, require_task(session, name))
 
 
+def overrides_of(session: Session, name: str) -> list[str]:
+    """What a task changes of the config of its app."""
+    return [*require_task(session, name).overrides]
+
+
 def configs_of_device(session: Session, device_id: str) -> list[TaskConfig]:
     """What a device is to be ready for: of each task the config of the run that goes on, or its own."""
     going = and_(RunRow.task == TaskRow.name, RunRow.ended_at.is_(None))

@@ -6,7 +6,7 @@ import base64
 import binascii
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -26,6 +26,17 @@ _IS_EVENT = (
     RecordRow.kind == RecordKind.EVENT.value,
     RecordRow.name.in_((DRIFT, FAILED, PICTURE)),
 )
+
+
+class ExplanationAlarm(NamedTuple):
+    """A drift series that jumped."""
+
+    run_id: int
+    device: str
+    round: int | None
+    text: str
+    #: POSIX seconds.
+    at: float
 
 
 @dataclass(frozen=True)
@@ -67,6 +78,22 @@ def list_explanations(
         else:
             one.failures.append(record.text)
     return [found[key] for key in sorted(found)]
+
+
+def newest_alarms(session: Session, run_ids: Sequence[int], limit: int) -> list[ExplanationAlarm]:
+    """The newest drift series that jumped in these runs, the newest first."""
+    query = (
+        select(RecordRow.run_id, DeviceRow.name, RecordRow.round, RecordRow.text, RecordRow.at)
+        .join(DeviceRow, DeviceRow.id == RecordRow.device_id)
+        .where(RecordRow.run_id.in_(run_ids), RecordRow.kind == RecordKind.EVENT.value)
+        .where(RecordRow.name == DRIFT)
+        .order_by(RecordRow.at.desc())
+        .limit(limit)
+    )
+    return [
+        ExplanationAlarm(run_id or 0, device, round_, text, at)
+        for run_id, device, round_, text, at in session.execute(query)
+    ]
 
 
 def read_contact_sheet(session: Session, run_id: int, device: str, record_id: str) -> bytes:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from fedops.core.contracts import RunExtend, RunRetry
-from fedops.server.dashboard.pages.runs.run import head, run_of
+from fedops.server.dashboard.pages.runs.run import head
+from fedops.server.dashboard.pages.runs.run_page import run_of
 from fedops.server.dashboard.web.forms import Done, Form, Submission
 from fedops.server.runs import follow_up_runs
 
