@@ -49,6 +49,7 @@ PAGES_OPEN, EVENTS_A_SECOND, SOAK_PAGES = 100, 50.0, 20
 #: How much memory may grow from the second quarter of a soak to its end. MB.
 MUST_GROW_MB = 10.0
 _LOOKS, _WARM_SECONDS, _SAMPLE_SECONDS = 7, 10.0, 5.0
+PARTS = ("data", "paint", "live")
 _COLUMNS = ("What", "Median", "Worst", "Unit", "Must", "Kept")
 _MB = 1e6
 
@@ -57,6 +58,7 @@ def main() -> None:
     parser = options(__doc__.splitlines()[0])
     parser.add_argument("--soak", action="store_true", help="20 pages for 30 minutes (quick: 2)")
     parser.add_argument("--home", type=Path, help="keep the database here, or use the one there")
+    parser.add_argument("--only", choices=PARTS, help="one part; default: all three")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fedops-dashboard-") as made:
         home = (given.home or Path(made)).resolve()
@@ -75,11 +77,14 @@ def main() -> None:
 
 
 def _all(home: Path, paths: dict[str, str], given: argparse.Namespace) -> list[dict[str, Any]]:
-    rows = [*_data(home, paths)]
-    with _server(home) as server:
-        rows += _paint(server, paths)
-    with _server(home) as server:
-        rows += _live(server, 20.0 if given.quick else 60.0)
+    wanted = PARTS if given.only is None else (given.only,)
+    rows = list(_data(home, paths)) if "data" in wanted else []
+    if "paint" in wanted:
+        with _server(home) as server:
+            rows += _paint(server, paths)
+    if "live" in wanted:
+        with _server(home) as server:
+            rows += _live(server, 20.0 if given.quick else 60.0)
     return rows
 
 

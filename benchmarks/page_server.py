@@ -20,6 +20,7 @@ from fedops.testing import FakeEngines
 def main() -> None:
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
+        listener.listen(128)  # from now on nobody is refused
         port = listener.getsockname()[1]
         settings = ServerSettings(home=Path(sys.argv[1]), port=port)
         app = create_app(settings, FakeEngines(), workers=False, dashboard=True)
