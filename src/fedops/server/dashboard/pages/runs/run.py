@@ -4,24 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from fedops.core.contracts import RunRead
 from fedops.server.dashboard.live.page import Page, Panel, event_of_run
-from fedops.server.dashboard.look.drawings import curve
-from fedops.server.dashboard.look.numbers import metric
+from fedops.server.dashboard.pages.runs import run_learning, run_tabs
+from fedops.server.dashboard.pages.runs.named_run import run_of
 from fedops.server.dashboard.web.forms import Done, Form, Submission
 from fedops.server.dashboard.web.view import View
-from fedops.server.events import event_log
 from fedops.server.runs import control, views
 
 _ROUNDS = 20
-
-
-def run_of(view: View) -> RunRead:
-    """The run that the page is about."""
-    run_id, settings = int(view.path["run_id"]), view.services.settings
-    return view.once(
-        "run", lambda: views.read_run(view.session, run_id, settings, view.now, view.tasks)
-    )
 
 
 def head(view: View) -> dict[str, Any]:
@@ -29,30 +19,11 @@ def head(view: View) -> dict[str, Any]:
     return {"run": run_of(view)}
 
 
-def learning(view: View) -> dict[str, Any]:
-    """How its model did after each round, by one metric."""
-    rounds = views.round_metrics(view.session, run_of(view).id)
-    names = sorted({name for _, metrics in rounds for name in metrics})
-    wanted = view.query.get("metric", "accuracy" if "accuracy" in names else "loss")
-    name = wanted if wanted in names else (names[0] if names else "")
-    values = [metrics.get(name) for _, metrics in rounds]
-    numbers = [number for number, _ in rounds]
-    picture = curve(numbers, values, name, lambda value: metric(value, name))
-    return {"picture": picture, "name": name, "names": names, "run": run_of(view)}
-
-
 def rounds(view: View) -> dict[str, Any]:
     """Its newest rounds, with who did not deliver, and why."""
     run = run_of(view)
     found = views.read_rounds(view.session, run.id, max(run.committed_rounds - _ROUNDS, 0))
     return {"rounds": list(reversed(found))[:_ROUNDS], "run": run}
-
-
-def events(view: View) -> dict[str, Any]:
-    """What happened in it."""
-    run = run_of(view)
-    found = event_log.list_events(view.session, run_id=run.id, within=view.tasks)
-    return {"events": list(reversed(found))[:100]}
 
 
 def _title(view: View) -> str:
@@ -90,9 +61,9 @@ PAGES = (
         title=_title,
         panels=lambda view: (
             Panel("head", "run/head.html", head),
-            Panel("learning", "run/learning.html", learning, on=("round.", "run.")),
+            Panel("learning", "run/learning.html", run_learning.learned, on=("round.", "run.")),
             Panel("rounds", "run/rounds.html", rounds),
-            Panel("events", "run/events.html", events),
+            Panel("tab", "run/tab.html", run_tabs.tab),
         ),
         concerns=event_of_run,
     ),
