@@ -237,6 +237,7 @@ _PAGES = {
     "POST /theme": OPEN,  # a browser's own choice, in a cookie
     "GET /": Rule(READS, Of.THEIRS),
     "GET /runs": Rule(READS, Of.THEIRS),
+    "GET /runs/compare": Rule(READS, Of.THEIRS),
     "GET /runs/{run_id}": Rule(READS, Of.RUN),
     "GET /runs/{run_id}/grid": Rule(READS, Of.RUN),
     "GET /tasks": Rule(READS, Of.THEIRS),

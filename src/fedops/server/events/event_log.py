@@ -136,6 +136,17 @@ def newest_about(session: Session, subject: str, limit: int) -> list[EventRead]:
     return [read_as(EventRead, row).model_copy(update=_ONLY_FOR_AUDITS) for row in found]
 
 
+def newest_of_run(
+    session: Session, run_id: int, limit: int, before: int | None = None
+) -> list[EventRead]:
+    """The newest events of a run, or those before one, newest first; not from where made."""
+    query = select(EventRow).where(EventRow.run_id == run_id)
+    if before is not None:
+        query = query.where(EventRow.id < before)
+    found = session.scalars(query.order_by(EventRow.id.desc()).limit(limit))
+    return [read_as(EventRead, row).model_copy(update=_ONLY_FOR_AUDITS) for row in found]
+
+
 _ONLY_FOR_AUDITS = {"by_token": None, "by_address": None}
 
 

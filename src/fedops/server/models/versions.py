@@ -239,6 +239,18 @@ def ancestors(session: Session, task: str, version: int, most: int = 12) -> list
     return found
 
 
+def versions_of_run(session: Session, task: str, run_id: int) -> list[ModelVersionRead]:
+    """The versions that a run has made, oldest first."""
+    query = (
+        select(ModelVersionRow, ArtifactRow.size)
+        .join(ArtifactRow, ArtifactRow.sha256 == ModelVersionRow.sha256)
+        .where(ModelVersionRow.task == task, ModelVersionRow.run_id == run_id)
+        .order_by(ModelVersionRow.version)
+    )
+    named = aliases(session, task)
+    return [_read(row, size, named) for row, size in session.execute(query)]
+
+
 def read_version(session: Session, task: str, version: str) -> ModelVersionRead:
     """One version."""
     return version_read(session, find_version(session, task, version))

@@ -218,11 +218,14 @@ def run_ids(
     within: frozenset[str] | None = None,
     *,
     before: int | None = None,
+    status: RunStatus | None = None,
 ) -> list[int]:
     """The newest runs, of one task or all, or all within these; ``before``: older than this one."""
     query = select(RunRow.id).order_by(RunRow.id.desc()).limit(limit)
     if before is not None:
         query = query.where(RunRow.id < before)
+    if status is not None:
+        query = query.where(RunRow.status == status)
     if within is not None:
         query = query.where(RunRow.task.in_(within))
     if task is not None:

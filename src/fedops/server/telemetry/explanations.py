@@ -96,6 +96,41 @@ def newest_alarms(session: Session, run_ids: Sequence[int], limit: int) -> list[
     ]
 
 
+@dataclass(frozen=True)
+class Explained:
+    """How much is known of a run's explanations."""
+
+    #: Whether devices sent scores of them.
+    scored: bool
+    alarms: int
+    failures: int
+    pictures: int
+
+    @property
+    def anything(self) -> bool:
+        return self.scored or self.alarms + self.failures + self.pictures > 0
+
+
+def summary(session: Session, run_id: int) -> Explained:
+    """How much there is to see, without reading it."""
+    query = (
+        select(RecordRow.name, func.count())
+        .where(RecordRow.run_id == run_id, RecordRow.kind == RecordKind.EVENT.value)
+        .where(RecordRow.name.in_((DRIFT, FAILED, PICTURE)))
+        .group_by(RecordRow.name)
+    )
+    counts: dict[str, int] = {name: count for name, count in session.execute(query)}
+    # A range, which the index answers; a LIKE would read all numbers of the run.
+    within = MetricRow.name >= PREFIX, MetricRow.name < PREFIX[:-1] + chr(ord(PREFIX[-1]) + 1)
+    scored = select(MetricRow.id).where(MetricRow.run_id == run_id, *within).limit(1)
+    return Explained(
+        scored=session.scalar(scored) is not None,
+        alarms=counts.get(DRIFT, 0),
+        failures=counts.get(FAILED, 0),
+        pictures=counts.get(PICTURE, 0),
+    )
+
+
 def read_contact_sheet(session: Session, run_id: int, device: str, record_id: str) -> bytes:
     """A contact sheet (PNG) that the device's owner let go.
 
