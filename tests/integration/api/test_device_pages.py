@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -21,10 +22,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield made
 
 
-def _browser(world: World, role: Role) -> httpx.Client:
-    made = httpx.Client(base_url=world.url, follow_redirects=True)
-    made.post("/sign-in", data={"secret": user_token(world, role), "next": "/"})
-    return made
+@contextmanager
+def _browser(world: World, role: Role) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=world.url, follow_redirects=True) as made:
+        made.post("/sign-in", data={"secret": user_token(world, role), "next": "/"})
+        yield made
 
 
 def test_an_operator_sees_devices_and_acts_on_them(world: World) -> None:

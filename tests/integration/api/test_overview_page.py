@@ -10,7 +10,7 @@ from people import user_token
 
 from fedops.core import contracts as c
 from fedops.core.states import Role
-from fedops.server.runs import glances, traffic
+from fedops.server.runs import glances
 
 
 def _page(world: World, role: Role = Role.OPERATOR, where: str = "/") -> str:
@@ -64,11 +64,11 @@ def test_bytes_of_today_are_those_of_rounds_committed_since_midnight(tmp_path: P
         engine.commit(world.commit(engine, 1, *devices))
         now = world.clock()
         with world.manager.services.db.read() as session:
-            found = traffic.traffic_since(session, traffic.midnight(now))
+            found = glances.traffic_since(session, glances.midnight(now))
             assert found.up == 2_000
             assert found.down > 0
-            assert traffic.traffic_since(session, now + 1) == traffic.Traffic(0, 0)
+            assert glances.traffic_since(session, now + 1) == glances.Traffic(0, 0)
             only = frozenset({"other"})
-            assert traffic.traffic_since(session, 0.0, only) == traffic.Traffic(0, 0)
+            assert glances.traffic_since(session, 0.0, only) == glances.Traffic(0, 0)
             assert glances.slowest_device(session, 1, 1) in (("a", 0.5), ("b", 0.5))
             assert glances.slowest_device(session, 1, 9) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from importlib.resources import files
 from urllib.parse import urlsplit
@@ -96,9 +97,9 @@ def test_every_page_works_without_scripts(world: World, browser: Browser) -> Non
     page.fill("[name=secret]", user_token(world, Role.ADMIN))
     page.click("#with-secret button")
     page.get_by_role("link", name="Revoke").click()
-    page.get_by_role("button", name="Revoke leaving").click()
+    page.get_by_role("button", name=re.compile("^Revoke")).click()
     assert urlsplit(page.url).path == "/devices/leaving"
-    assert "leaving is revoked" in page.inner_text("body")
+    assert "revoked" in page.inner_text("main")
     for where in addresses():
         page.goto(f"{world.url}{where}")
         for link in page.locator("main a").all():

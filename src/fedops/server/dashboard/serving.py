@@ -7,15 +7,17 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
+from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
-from fedops.core.errors import FedOpsError, NotFound
+from fedops.core.errors import FedOpsError, Invalid, NotFound
+from fedops.processes.log_context import chosen
 from fedops.server.access import permissions
 from fedops.server.access.principal import Principal
 from fedops.server.dashboard.live.page import Drawn, Page, draw
 from fedops.server.dashboard.web import answers
-from fedops.server.dashboard.web.forms import Done, Form, Submission, fields_of
+from fedops.server.dashboard.web.forms import Done, Form, Shown, Submission, fields_of
 from fedops.server.dashboard.web.paths import require_sound
 from fedops.server.dashboard.web.resources import Resource
 from fedops.server.dashboard.web.sessions import (
@@ -31,6 +33,8 @@ from fedops.server.protocol.addresses import plain_address
 from fedops.server.protocol.error_replies import INTERNAL, as_shortage, log_trouble
 from fedops.server.services.services import Services
 
+#: So many wrong values are named at once.
+_MOST_MISTAKES = 5
 logger = logging.getLogger("fedops.server")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -58,7 +62,7 @@ def form_endpoints(form: Form) -> tuple[Endpoint, Endpoint]:
         sent = Submission(services, who, request.path_params, await fields_of(request))
         try:
             with acting_as(Person(who.user, who.token_id, address_of(request))):
-                outcome = await form.submit(sent)
+                outcome = await _submitted(form, sent)
         except FedOpsError as error:
             log_trouble(error)
             return await _form_page(form, request, services, who, error, sent.fields)
@@ -69,6 +73,19 @@ def form_endpoints(form: Form) -> tuple[Endpoint, Endpoint]:
         )
 
     return _for_users(f"GET {form.path}", show), _for_users(f"POST {form.path}", take)
+
+
+async def _submitted(form: Form, sent: Submission) -> Done | Shown:
+    """What a form did. ``Invalid`` says which of its values cannot be what they are to be."""
+    try:
+        return await form.submit(sent)
+    except ValidationError as error:
+        raise Invalid("; ".join(map(_mistake, error.errors()[:_MOST_MISTAKES]))) from None
+
+
+def _mistake(found: Any) -> str:
+    field = " ".join(str(part) for part in found["loc"]).replace("_", " ")
+    return f"{field}: {found['msg']}" if field else str(found["msg"])
 
 
 def resource_endpoint(resource: Resource) -> Endpoint:
@@ -118,7 +135,8 @@ def _for_users(route: str, answer: _Admitted) -> Endpoint:
 
 def _bug(request: Request, error: Exception) -> FedOpsError:
     """What is said of a fault of ours: the log has the rest."""
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    about = chosen(request.path_params)
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error, extra=about)
     return FedOpsError(INTERNAL.message)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -218,17 +218,27 @@ def run_ids(
     within: frozenset[str] | None = None,
     *,
     before: int | None = None,
+    status: RunStatus | None = None,
 ) -> list[int]:
     """The newest runs, of one task or all, or all within these; ``before``: older than this one."""
     query = select(RunRow.id).order_by(RunRow.id.desc()).limit(limit)
     if before is not None:
         query = query.where(RunRow.id < before)
+    if status is not None:
+        query = query.where(RunRow.status == status)
     if within is not None:
         query = query.where(RunRow.task.in_(within))
     if task is not None:
         tasks.require_task(session, task)
         query = query.where(RunRow.task == task)
     return list(session.scalars(query))
+
+
+def count_runs(session: Session) -> dict[str, int]:
+    """How many runs are in each state."""
+    counted = select(RunRow.status, func.count()).group_by(RunRow.status)
+    found = dict.fromkeys((status.value for status in RunStatus), 0)
+    return found | {status.value: count for status, count in session.execute(counted)}
 
 
 def active_count(session: Session, within: frozenset[str] | None = None) -> int:

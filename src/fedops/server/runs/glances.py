@@ -1,21 +1,34 @@
-"""Runs at a glance: their newest figures, who was slow, and what ended last."""
+"""Runs at a glance: their newest figures, who was slow, what ended last, and how much was sent today."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from sqlalchemy import select
+from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
 
 from fedops.core.states import RunStatus
 from fedops.server.database.tables import (
+    ArtifactRow,
     DeviceRow,
     ParticipationRow,
     RoundRow,
     RunRow,
 )
 
+_DAY = 86_400.0
 Within = frozenset[str] | None
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes that crossed the network for committed rounds."""
+
+    #: Updates that devices sent.
+    up: int
+    #: Models that their rounds were begun from, once for each device that replied, whole.
+    down: int
 
 
 def newest_metrics(session: Session, run_id: int, last: int) -> list[Mapping[str, float]]:
@@ -40,7 +53,7 @@ def slowest_device(session: Session, run_id: int, number: int) -> tuple[str, flo
         .limit(1)
     )
     found = session.execute(query).first()
-    return None if found is None or found[1] is None else (found[0], found[1])
+    return None if found is None else (found[0], float(found[1] or 0.0))
 
 
 def ended_runs(session: Session, count: int, within: Within = None) -> Sequence[int]:
@@ -52,8 +65,31 @@ def ended_runs(session: Session, count: int, within: Within = None) -> Sequence[
 
 
 def last_failure(session: Session, within: Within = None) -> float | None:
-    """When a run failed last (POSIX seconds). None: none ever has."""
+    """When the newest run that failed did so (POSIX seconds). None: none ever has."""
     query = select(RunRow.ended_at).where(RunRow.status == RunStatus.FAILED)
     if within is not None:
         query = query.where(RunRow.task.in_(within))
     return session.scalars(query.order_by(RunRow.id.desc()).limit(1)).first()
+
+
+def midnight(now: float) -> float:
+    """When the day (UTC) began that ``now`` is in."""
+    return now - now % _DAY
+
+
+def traffic_since(session: Session, since: float, within: Within = None) -> Traffic:
+    """What the rounds that were committed since then have sent."""
+    part, size = ParticipationRow, func.coalesce(ArtifactRow.size, 0)
+    lately = select(RunRow.id).where(or_(RunRow.ended_at.is_(None), RunRow.ended_at >= since))
+    if within is not None:
+        lately = lately.where(RunRow.task.in_(within))
+    query = (
+        select(func.coalesce(func.sum(part.bytes_up), 0), func.coalesce(func.sum(size), 0))
+        .select_from(RoundRow)
+        .join(part, (part.run_id == RoundRow.run_id) & (part.round == RoundRow.round))
+        .outerjoin(ArtifactRow, ArtifactRow.sha256 == RoundRow.begun_from)
+        .where(RoundRow.run_id.in_(lately), RoundRow.committed_at >= since)
+        .where(part.attempt == RoundRow.attempt, part.bytes_up.is_not(None))
+    )
+    up, down = session.execute(query).one()
+    return Traffic(int(up or 0), int(down or 0))

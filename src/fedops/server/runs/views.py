@@ -137,14 +137,6 @@ def read_rounds(session: Session, run_id: int, beyond: int = 0) -> list[RoundRea
     return [_round(row, parts[row.round, row.attempt]) for row in session.scalars(query)]
 
 
-def round_metrics(session: Session, run_id: int) -> list[tuple[int, dict[str, float]]]:
-    """What each committed round of a run measured of its model, by round: without its clients."""
-    columns = RoundRow.round, RoundRow.metrics, RoundRow.client_metrics
-    where = RoundRow.run_id == run_id, RoundRow.committed_at.is_not(None)
-    query = select(*columns).where(*where).order_by(RoundRow.round)
-    return [(number, {**of_clients, **own}) for number, own, of_clients in session.execute(query)]
-
-
 def _participations(
     session: Session, run_id: int, beyond: int
 ) -> Mapping[tuple[int, int], list[ParticipationRead]]:

@@ -24,6 +24,8 @@ from fedops.server.database.tables import AttemptRow, DeviceRow, LogBookRow, Log
 _KEPT = 0.9
 #: An answer holds about this much text at most.
 _PAGE_CHARACTERS = 1 << 20
+#: A text is looked for in so many of the newest entries.
+LOOKED_THROUGH = 2_000
 #: SQLite takes a limited number of values in one statement.
 _CHUNK = 500
 #: Beside its text an entry takes about this much.
@@ -186,6 +188,46 @@ def run_logs(
     if source is not None:
         where.append(LogRow.source == source.value)
     return _page(session, where, book, after, limit)
+
+
+@dataclass(frozen=True)
+class Sought:
+    """Which lines of a run one looks for."""
+
+    device: str | None = None
+    number: int | None = None
+    source: LogSource | None = None
+    #: What stands in them, in small or large letters. Only the newest lines are looked through.
+    text: str = ""
+
+
+def newest_run_logs(
+    session: Session, run_id: int, sought: Sought, limit: int, before: int | None = None
+) -> LogPage:
+    """The newest lines of a run, or the newest of those before one, oldest first."""
+    book = f"run {run_id}"
+    where = [LogRow.book == book]
+    if before is not None:
+        where.append(LogRow.id < before)
+    if sought.device is not None:
+        where.append(LogRow.device_id == require_device(session, sought.device).id)
+    if sought.number is not None:
+        where.append(LogRow.round == sought.number)
+    if sought.source is not None:
+        where.append(LogRow.source == sought.source.value)
+    if sought.text:
+        newest = select(LogRow.id).where(*where).order_by(LogRow.id.desc()).limit(LOOKED_THROUGH)
+        where = [LogRow.id.in_(newest), LogRow.text.icontains(sought.text, autoescape=True)]
+    query = (
+        select(LogRow, DeviceRow.name)
+        .outerjoin(DeviceRow, DeviceRow.id == LogRow.device_id)
+        .where(*where)
+        .order_by(LogRow.id.desc())
+        .limit(limit)
+    )
+    entries = [_read(row, device) for row, device in session.execute(query)]
+    dropped = session.scalars(select(LogBookRow.dropped).where(LogBookRow.book == book)).first()
+    return LogPage(entries=entries[::-1], dropped=dropped or 0)
 
 
 def device_logs(

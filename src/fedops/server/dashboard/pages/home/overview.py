@@ -11,7 +11,7 @@ from fedops.server.attention.things_to_do import things_to_do
 from fedops.server.dashboard.live.page import Page, Panel, any_event
 from fedops.server.dashboard.web.view import View
 from fedops.server.devices import presence_history
-from fedops.server.runs import glances, traffic, views
+from fedops.server.runs import glances, views
 from fedops.server.tasks import tasks
 
 #: Things, runs and rounds that are shown.
@@ -85,12 +85,12 @@ def _followed(measured: Any) -> str:
 
 def devices(view: View) -> dict[str, Any]:
     """How many devices there are, how they are, and how many bytes crossed the network today."""
-    since = traffic.midnight(view.now)
+    since = glances.midnight(view.now)
     online = presence_history.online_over_time(view.session, _HOURS, view.now, view.tasks)
     return {
         "count": _counts(view),
         "online": [float(number) for _, number in online],
-        "traffic": traffic.traffic_since(view.session, since, view.tasks),
+        "traffic": glances.traffic_since(view.session, since, view.tasks),
     }
 
 
