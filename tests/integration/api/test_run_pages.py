@@ -118,6 +118,9 @@ def test_the_page_says_who_did_what_and_why_not(world: World) -> None:
         assert "<b>said so" not in page
         assert "There is no such device" in browser.get("/runs/1?cell=nobody,1").text
         told = browser.get("/runs/1/grid").json()
+        lines = browser.get("/runs/1/rounds.csv").text.splitlines()
+    assert lines[0] == "round,committed_at,seconds,replied,asked,accuracy"
+    assert lines[1].endswith(",1.0,1,2,0.1")
     assert told["rounds"] == [1]
     cells = base64.b64decode(told["columns"][0])
     words = {name: told["words"][cells[at]] for at, name in enumerate(told["devices"])}

@@ -222,6 +222,7 @@ _PAGES = {
     "GET /runs": Rule(READS, Of.THEIRS),
     "GET /runs/{run_id}": Rule(READS, Of.RUN),
     "GET /runs/{run_id}/grid": Rule(READS, Of.RUN),
+    "GET /runs/{run_id}/rounds.csv": Rule(READS, Of.RUN),
     "GET /tasks": Rule(READS, Of.THEIRS),
     "GET /tasks/{task}": Rule(READS, Of.TASK),
     "GET /devices": Rule(READS, Of.THEIRS),
