@@ -57,10 +57,11 @@ def client_values(session: Session, run_id: int, name: str) -> dict[str, dict[in
     rows = session.execute(query).all()
     if len(rows) > MOST_VALUES:
         return None
-    names = _names(session, {row.device_id for row in rows})
+    names = _names(session, {row.device_id for row in rows if row.device_id is not None})
     found: dict[str, dict[int, float]] = {}
     for device_id, number, value in rows:
-        found.setdefault(names[device_id], {})[number] = value
+        if device_id is not None and number is not None:
+            found.setdefault(names[device_id], {})[number] = value
     return dict(sorted(found.items()))
 
 
