@@ -15,7 +15,7 @@ from fedops.server.events import event_log
 from fedops.server.models import versions
 from fedops.server.telemetry import explanations, log_store
 
-_EVENTS, _LINES, _DECISIONS = 50, 200, 200
+_EVENTS, _LINES, _DECISIONS = 30, 200, 200
 _LONGEST = 200
 
 
