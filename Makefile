@@ -13,6 +13,7 @@
 #   make containers  build the images of deploy/, run them and train with them (needs buildah and podman)
 #   make record-protocol  keep the calls of a new version of the protocol (tests/fixtures/protocol)
 #   make soak    24 rounds with a device at 1 Mbit/s whose connections are cut (SOAK_ROUNDS=100 for more)
+#   make soak-pages  the server's memory while 20 pages are open for half an hour (ARGS="--quick": two minutes)
 #   make screenshots  pictures of every page of the dashboard, with real data, into docs/images
 #   make flower-next  the tests of what FedOps uses of Flower, against the newest Flower that installs
 # Options: PY=python3.12 (the Python to use), ARGS="..." (handed on, e.g. make demo ARGS="--rounds 3").
@@ -29,7 +30,7 @@ LOG    := $(VENV)/install.log
 NEXT   := .venv-next
 
 .DEFAULT_GOAL := help
-.PHONY: help demo demo-xai test test-fast test-long docs-test check bench scale attack chaos containers soak screenshots record-protocol flower-next format docs clean
+.PHONY: help demo demo-xai test test-fast test-long docs-test check bench scale attack chaos containers soak soak-pages screenshots record-protocol flower-next format docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -71,6 +72,9 @@ bench: $(STAMP)
 scale: $(STAMP)
 	@$(BIN)/python benchmarks/thousand_devices.py $(ARGS)
 	@$(BIN)/python benchmarks/rollout_to_many.py $(ARGS)
+
+soak-pages: $(STAMP)
+	@$(BIN)/python benchmarks/dashboard.py --soak $(ARGS)
 
 attack: $(STAMP)
 	@$(BIN)/python benchmarks/attack.py $(ARGS)

@@ -21,6 +21,7 @@ BENCHMARKS = (
     "big_file",
     "explain_overhead",
     "contribution",
+    "dashboard",
 )
 
 

@@ -41,8 +41,8 @@ def run_client_manager(
     given = parser.parse_args(arguments)
     if given.tethered:
         die_with_parent()
-    log_to_stderr()
     try:
+        log_to_stderr(form=client_settings().log_format)
         _take_part(app_dir.resolve(), training_module, given.overrides)
     except FedOpsError as error:
         sys.stderr.write(f"{ERROR_PREFIX}{error.message}\n")

@@ -16,9 +16,11 @@ from starlette.types import Scope
 
 from fedops.core.contracts import Health
 from fedops.core.errors import FedOpsError, NotFound
+from fedops.server.access.admin_token import first_sign_in_code
 from fedops.server.access.permissions import PREFIX
 from fedops.server.api.http import error_responses, protocol_check, reference_page
 from fedops.server.api.http.authentication import ERRORS
+from fedops.server.api.http.counted import Counted
 from fedops.server.api.http.front_door import FrontDoor
 from fedops.server.api.http.plain_door import OnlyBelow, PlainDoor
 from fedops.server.api.routes import (
@@ -27,6 +29,7 @@ from fedops.server.api.routes import (
     client_manager,
     contributions,
     explanations,
+    metrics,
     oneself,
     round_engine,
     runs,
@@ -83,14 +86,20 @@ def create_app(
 
 
 def open_app(settings: ServerSettings, engines: EngineProcesses) -> FastAPI:
-    """The app, with everything done that can fail for a reason the user can act on."""
+    """The app, with everything done that can fail for a reason the user can act on.
+
+    Its state says what opens the pages once, at the first start of all: ``first_code``; "" at any other.
+    """
     app = create_app(settings, engines, dashboard=True)
     manager: ServerManager = app.state.manager
     try:
-        manager.open()
+        is_new = manager.open()
+        services, file = manager.services, settings.admin_token_file
+        code = first_sign_in_code(services.db, file, services.clock()) if is_new else ""
     except FedOpsError:
         manager.services.db.close()
         raise
+    app.state.first_code = code
     return app
 
 
@@ -118,7 +127,8 @@ def front(app: FastAPI) -> Gate:
     manager: ServerManager = app.state.manager
     services = manager.services
     door = FrontDoor({work.MOUNT: work.WorkApp(services), MOUNT: manager.blobs}, app)
-    return guarded(door, services.token_cache, services.settings, services.sign_in.token_refused)
+    counted = Counted(door, services.measures)
+    return guarded(counted, services.token_cache, services.settings, services.sign_in.token_refused)
 
 
 def front_of_plain_http(app: FastAPI, gate: Gate) -> PlainDoor:
@@ -171,6 +181,7 @@ def _add_routes(app: FastAPI) -> None:
         app.include_router(router)
     app.include_router(protocol_check.retired)
     app.include_router(_plain)
+    app.include_router(metrics.router)
     app.include_router(packages.index)
     app.include_router(reference_page.router)
     # The pages answer every path that is nobody else's; below /api that would mislead.

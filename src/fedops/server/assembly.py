@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
+from fedops.server.access import users
 from fedops.server.access.admin_token import ensure_admin_token
 from fedops.server.access.sign_in import SignIn
 from fedops.server.access.token_cache import TokenCache
@@ -39,6 +40,7 @@ from fedops.server.jobs.leadership import Alone, Leadership
 from fedops.server.jobs.maintenance import Maintenance
 from fedops.server.jobs.periodic import PeriodicJob
 from fedops.server.jobs.scheduler import Scheduler
+from fedops.server.measures.measures import Measures
 from fedops.server.peers.clock import DatabaseClock
 from fedops.server.peers.lease import Lease
 from fedops.server.peers.memory_sync import MemorySync
@@ -50,6 +52,7 @@ from fedops.server.rounds.engine_liveness import EngineLiveness
 from fedops.server.rounds.instructions import Instructions
 from fedops.server.rounds.other_managers import Nobody, Others
 from fedops.server.rounds.work_hub import WorkHub
+from fedops.server.services import levels
 from fedops.server.services.services import Services
 from fedops.server.telemetry.device_allowance import DeviceAllowance
 from fedops.settings import ServerSettings
@@ -82,6 +85,7 @@ class Member:
     others: Others
     #: None: no other process may serve the same database.
     group: ManagerGroup | None
+    measures: Measures
 
     def open(self) -> None:
         """Make the home folder and the database ready, and know what is in it."""
@@ -123,6 +127,9 @@ class Member:
 class Worker(Protocol):
     """Threads that live as long as the server."""
 
+    @property
+    def lags(self) -> Mapping[str, float]: ...
+
     def start(self) -> None: ...
 
     def end(self) -> None: ...
@@ -151,6 +158,11 @@ class ServerManager:
         return (*(one.worker for one in acting), self.packages, self.delivery)
 
     @property
+    def lags(self) -> dict[str, float]:
+        """How long the steps of the workers are overdue, in seconds."""
+        return {name: lag for worker in self.workers for name, lag in worker.lags.items()}
+
+    @property
     def blobs(self) -> BlobApp:
         return self.member.blobs
 
@@ -158,11 +170,14 @@ class ServerManager:
     def group(self) -> ManagerGroup | None:
         return self.member.group
 
-    def open(self) -> None:
-        """Make the home folder, the database and the admin token ready."""
+    def open(self) -> bool:
+        """Make the home folder, the database and the admin token ready. Whether there was no user before."""
         self.member.open()
         services = self.services
+        with services.db.read() as session:
+            is_new = not users.is_any_known(session)
         ensure_admin_token(services.db, services.settings.admin_token_file, services.clock())
+        return is_new
 
     def start(self) -> None:
         """Begin to hear, then to act."""
@@ -215,7 +230,7 @@ def assemble_manager(
     schedules = Schedules(db, clock=clock, leadership=leadership)
     _listen(base, (scheduler.worker.wake, schedules.worker.wake), rollouts.worker.wake)
     delivery = DeliveryJobs(db, settings, artifacts, clock=clock, leadership=leadership)
-    return ServerManager(
+    manager = ServerManager(
         member=base,
         services=_services(base, engines, pulse, packages, delivery.wake),
         scheduler=scheduler,
@@ -228,6 +243,9 @@ def assemble_manager(
         environments=environments,
         packages=package_job(packages, leadership),
     )
+    base.measures.also(lambda: levels.of_database(manager.services))
+    base.measures.also(lambda: levels.of_jobs(manager.lags))
+    return manager
 
 
 def _engine_environments(base: Member, packages: PackagePreparation) -> EngineEnvironments:
@@ -278,6 +296,7 @@ def _services(
         ),
         packages=packages,
         index=WheelIndex(settings.home),
+        measures=base.measures,
     )
 
 
@@ -317,6 +336,8 @@ def assemble_member(
 ) -> Member:
     """Connect what every process has. Whoever has it sets the listener of its database."""
     db, there = Database(settings.database), DatabaseClock()
+    measures = Measures()
+    db.waited = measures.waited_to_write
     shared = not (alone or db.is_sqlite)
     artifacts = open_blobs(settings, shared=shared)
     leadership: Leadership = lease if shared else Alone()
@@ -347,6 +368,7 @@ def assemble_member(
         leadership=leadership,
         others=others,
         group=group,
+        measures=measures,
     )
 
 

@@ -43,10 +43,12 @@ BACKLOG = 4_096
 
 #: Told the settings that are really used, port included, when everything can begin.
 Announce = Callable[[ServerSettings], None]
+#: The same of a Server Manager, with a code that signs a browser in once; "" after the first start of all.
+AnnounceManager = Callable[[ServerSettings, str], None]
 
 
 def run(
-    settings: ServerSettings, announce: Announce, engine_command: Sequence[str] = COMMAND
+    settings: ServerSettings, announce: AnnounceManager, engine_command: Sequence[str] = COMMAND
 ) -> None:
     """Serve until SIGINT or SIGTERM. ``FedOpsError`` when it cannot begin.
 
@@ -72,7 +74,7 @@ def run(
         app = open_app(settings, engines)
         here = f"{settings.local_url}\n".encode()
         write_atomic(settings.local_url_file, here, mode=0o600, durable=False)
-        announce(settings)
+        announce(settings, app.state.first_code)
         let_go = app.state.manager.services.let_go
         gate, proxies = front(app), settings.listed_proxies
         plain, for_engines = front_of_plain_http(app, gate), front_of_engines(gate)
@@ -118,7 +120,7 @@ def _begin(
     hide_memory()
     require_finished(settings.home)
     listener = held.enter_context(bind(settings.host, settings.port))
-    log_to_stderr()
+    log_to_stderr(form=settings.log_format)
     raise_open_files(OPEN_FILES)
     return settings.model_copy(update={"port": listener.getsockname()[1]}), listener
 

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from fedops.processes.log_output import LogFormat
 from fedops.server_urls import normal_url
 from fedops.settings.common import COMMON, MIB, Place, build, home_of
 
@@ -50,6 +51,13 @@ class ClientSettings(BaseSettings):
     credentials_directory: Path | None = Field(
         default=None,
         validation_alias=AliasChoices("credentials_directory", "CREDENTIALS_DIRECTORY"),
+    )
+    #: How the log is written: ``text`` for people, ``json`` for programs, one object a line.
+    log_format: LogFormat = Field(
+        default="text",
+        validation_alias=AliasChoices(
+            "log_format", "FEDOPS_LOG_FORMAT", "FEDOPS_CLIENT_LOG_FORMAT"
+        ),
     )
     #: A file with the certificates of the authorities against which the server's certificate is checked;
     #: None: the usual ones.

@@ -10,6 +10,7 @@ from pydantic import AliasChoices, Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from fedops.core.errors import Invalid
+from fedops.processes.log_output import LogFormat
 from fedops.server_urls import is_host, is_loopback, normal_url
 from fedops.settings.common import COMMON, MIB, Place, build, home_of
 
@@ -66,6 +67,20 @@ class ServerSettings(BaseSettings):
         default=None,
         validation_alias=AliasChoices(
             "database_url", "FEDOPS_DATABASE_URL", "FEDOPS_SERVER_DATABASE_URL"
+        ),
+    )
+    #: Whether ``/metrics`` answers without a token.
+    metrics_open: bool = Field(
+        default=False,
+        validation_alias=AliasChoices(
+            "metrics_open", "FEDOPS_METRICS_OPEN", "FEDOPS_SERVER_METRICS_OPEN"
+        ),
+    )
+    #: How the log is written: ``text`` for people, ``json`` for programs, one object a line.
+    log_format: LogFormat = Field(
+        default="text",
+        validation_alias=AliasChoices(
+            "log_format", "FEDOPS_LOG_FORMAT", "FEDOPS_SERVER_LOG_FORMAT"
         ),
     )
     #: The largest request that the server accepts.

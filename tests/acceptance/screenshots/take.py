@@ -40,7 +40,7 @@ def addresses(run: int) -> dict[str, str]:
         "overview": "/",
         "tasks": "/tasks",
         "task": "/tasks/mnist",
-        "task-create": "/tasks/new",
+        "task-create": "/new-task",
         "runs": "/runs",
         "run": f"/runs/{run}",
         "run-compare": "/runs/compare?runs=1,2",

@@ -131,7 +131,7 @@ def test_what_was_there_is_kept_aside(world: World, tmp_path: Path) -> None:
     with pytest.raises(Conflict, match="was interrupted"):
         require_finished(home)
     with pytest.raises(Conflict, match="was interrupted"):
-        run(settings, lambda _: None)
+        run(settings, lambda *_: None)
     report = restore(settings, tmp_path / "b.tar", LOCK)
     assert report.aside
     assert (Path(report.aside) / "fedops.db").read_bytes() == b"of before"

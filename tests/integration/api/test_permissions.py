@@ -57,7 +57,7 @@ QUERIES = {
 INDEX = {"project": "nothing", "filename": "nothing-1.0-py3-none-any.whl"}
 #: Who asks, beside the roles.
 NOBODY, DEVICE, ATTEMPT = "nobody", "device", "attempt"
-#: Tried in test_pages.py.
+#: Tried in test_page_rights.py.
 PAGES = GROUPS["Pages, by the session of a browser"]
 CALLERS = [NOBODY, *Role, DEVICE, ATTEMPT]
 
@@ -180,7 +180,7 @@ def test_the_table_has_every_route_of_the_server(place: Place) -> None:
         f"{method} {PREFIX}/work/{{assignment}}/{what}" for method, what in WorkApp(services)._calls
     }
     served |= set(_blob_routes(blobs))
-    outside = {"GET /api/docs", "GET /api/openapi.json"}
+    outside = {"GET /api/docs", "GET /api/openapi.json", "GET /metrics"}
     assert served | outside | set(PAGES) == set(ROUTES)
 
 
@@ -230,7 +230,8 @@ def test_no_device_reaches_what_is_of_another(place: Place, route: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "route", [r for r, rule in ROUTES.items() if rule.of is Of.SERVER and rule.roles]
+    "route",
+    [r for r, rule in ROUTES.items() if rule.of is Of.SERVER and rule.roles and r not in PAGES],
 )
 def test_the_whole_server_is_for_people_of_all_tasks(place: Place, route: str) -> None:
     answer = place.call(route, place.limited(Role.OPERATOR), {})

@@ -1,13 +1,9 @@
-"""Pages of runs, as a browser without scripts sees them."""
+"""The page of a run, and what one can do about it, as a browser without scripts sees it."""
 
 from __future__ import annotations
 
-import html
-import json
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import httpx
 import pytest
@@ -16,137 +12,78 @@ from people import user_token
 
 from fedops.core import contracts as c
 from fedops.core.states import Role
-from fedops.server.runs import learning
-from fedops.server.telemetry import log_store
+from fedops.server.database.tables import RoundPictureRow
+from fedops.server.pictures import grids
+from fedops.server.pictures.cells import Cell
 
-ROUNDS = 3
 
-
-@pytest.fixture(scope="module")
+@pytest.fixture
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
-    with managing(tmp_path_factory.mktemp("pages"), dashboard=True) as made:
+    with managing(tmp_path_factory.mktemp("run"), dashboard=True) as made:
         made.task()
-        made.task("chest")
         made.ready_devices("pi", "jetson")
-        _, engine = made.running("mnist", "learning_rate=0.1", f"num_rounds={ROUNDS}")
-        for number in range(1, ROUNDS + 1):
-            made.do_round(engine, number, "pi", "jetson")
-        lines = [
-            c.EngineLog(id=f"log-{number:08}", text=f"line {number} <b>of</b> many", round=1)
-            for number in range(250)
-        ]
-        for begin in (0, 200):
-            engine.logs(c.EngineLogs(entries=lines[begin : begin + 200]))
-        made.operator.stop_run(1)
-        made.running("chest", "learning_rate=0.2")
         yield made
 
 
 @contextmanager
-def _browser(world: World, secret: str) -> Iterator[httpx.Client]:
+def _browser(world: World, role: Role = Role.OPERATOR) -> Iterator[httpx.Client]:
     with httpx.Client(base_url=world.url, follow_redirects=True) as made:
-        made.post("/sign-in", data={"secret": secret, "next": "/"})
+        made.post("/sign-in", data={"secret": user_token(world, role), "next": "/"})
         yield made
 
 
-@pytest.fixture(scope="module")
-def browser(world: World) -> Iterator[httpx.Client]:
-    with _browser(world, user_token(world, Role.VIEWER)) as made:
-        yield made
+def test_a_run_that_is_over_is_gone_on_from(world: World) -> None:
+    run, engine = world.running()
+    world.do_round(engine, 1, "pi", "jetson")
+    with _browser(world) as browser:
+        early = browser.post("/runs/1/extend", data={"rounds": "2", "overrides": "a.b=1"})
+        assert early.status_code == 409
+        assert "only a run that is over can be extended" in early.text
+        assert "a.b=1" in early.text
+        engine.finish(c.EngineFinish(outcome="failed", text="the disk is full"))
+        page = browser.get(f"/runs/{run.id}").text
+        assert "Retry run 1" in page
+        assert "Stop run 1" not in page
+        assert "no whole number" in browser.post("/runs/1/extend", data={"rounds": "many"}).text
+        retried = browser.post("/runs/1/retry")
+        assert retried.url.path == "/runs/2"
+        assert "Run 2 does the rest of run 1." in retried.text
+    with _browser(world, Role.VIEWER) as browser:
+        assert "Retry" not in browser.get("/runs/1").text
+        assert browser.post("/runs/1/retry").status_code == 403
 
 
-def _chart(page: str, name: str) -> Any:
-    found = re.search(f'<script type="application/json" id="{name}">(.*?)</script>', page)
-    assert found is not None
-    return json.loads(found[1])
+def test_a_limit_that_is_near_is_told(world: World) -> None:
+    world.running()
+    with _browser(world) as browser:
+        limit = world.operator.run(1).limit_seconds
+        assert limit
+        assert "tone-soon" not in browser.get("/runs/1").text
+        world.clock.advance(0.9 * limit)
+        assert "tone-soon" in browser.get("/runs/1").text
 
 
-def test_a_run_shows_how_it_learns(browser: httpx.Client) -> None:
-    page = browser.get("/runs/1").text
-    chart = _chart(page, "learning-chart")
-    assert chart["x"]["values"] == [1, 2, 3]
-    assert chart["series"][0]["values"] == [0.1, 0.2, 0.3]
-    assert "<polyline" in page  # for those without scripts
-    loss = browser.get("/runs/1?metric=loss&x=time").text
-    assert _chart(loss, "learning-chart")["x"]["time"] is True
-    assert 'href="/runs/1?metric=loss"' in html.unescape(loss)
-
-
-def test_the_clients_are_a_band_or_a_line_each(browser: httpx.Client) -> None:
-    chart = _chart(browser.get("/runs/1?metric=train_loss").text, "learning-chart")
-    assert chart["series"][0]["band"]["low"] == [0.25] * ROUNDS
-    chart = _chart(browser.get("/runs/1?metric=train_loss&clients=1").text, "learning-chart")
-    assert [one["name"] for one in chart["series"]] == ["global", "jetson", "pi"]
-
-
-@pytest.mark.parametrize(
-    ("tab", "said"),
-    [
-        ("events", "run.stopping"),
-        ("logs", "&lt;b&gt;of&lt;/b&gt;"),
-        ("selection", "No round has chosen devices yet"),
-        ("contribution", "No round is scored yet"),
-        ("config", "learning_rate = 0.1"),
-        ("explanations", "No device has sent explanations"),
-        ("versions", "/tasks/mnist/models/V0"),
-    ],
-)
-def test_each_tab_has_an_address(browser: httpx.Client, tab: str, said: str) -> None:
-    answer = browser.get(f"/runs/1?tab={tab}")
-    assert answer.status_code == 200
-    assert said in answer.text
-    assert "a secret of mine" not in answer.text
-    assert re.search(rf'tab={tab}#tabs" aria-current="page"', html.unescape(answer.text))
-
-
-def test_logs_are_filtered_and_paged(browser: httpx.Client) -> None:
-    def shown(**query: str) -> list[str]:
-        page = browser.get("/runs/1", params={"tab": "logs", **query}).text
-        return re.findall(r"<pre>line (\d+) ", page)
-
-    newest = shown()
-    assert (newest[0], newest[-1], len(newest)) == ("50", "249", 200)
-    page = html.unescape(browser.get("/runs/1?tab=logs").text)
-    before = re.search(r"before=(\d+)", page)
-    assert before is not None
-    assert shown(before=before[1]) == [str(number) for number in range(50)]
-    assert shown(text="LINE 249") == ["249"]
-    assert shown(source="client_manager") == []
-    assert "no device" in browser.get("/runs/1?tab=logs&device=nobody").text
-
-
-def test_runs_are_compared(world: World, browser: httpx.Client) -> None:
-    page = browser.get("/runs/compare?runs=1,2,99").text
-    assert _chart(page, "compare-chart")["series"][0]["name"] == "run 1"
-    assert re.search(r"<code>learning_rate</code>.*?0\.1.*?0\.2", page, re.DOTALL)
-    assert "there is no run 99" in page
-    with _browser(world, user_token(world, Role.VIEWER, ["chest"])) as limited:
-        hidden = limited.get("/runs/compare?runs=1,2").text
-        assert "there is no run 1" in hidden
-        assert "mnist" not in hidden
-
-
-def test_runs_are_listed_by_task_and_state(browser: httpx.Client) -> None:
-    assert 'href="/runs/2"' in browser.get("/runs").text
-    assert 'href="/runs/2"' not in browser.get("/runs?task=mnist").text
-    assert "No run fits" in browser.get("/runs?status=failed").text
-    answer = browser.get("/runs?task=nothing")
-    assert answer.status_code == 200
-    assert "nothing" in answer.text
-
-
-def test_of_many_clients_no_single_numbers_are_read(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(learning, "MOST_VALUES", 3)
+def test_a_committed_round_leaves_a_picture_of_its_devices(world: World) -> None:
+    _, engine = world.running()
+    world.begin(engine, 1, "pi", "jetson")
+    commit = world.commit(engine, 1, "pi")
+    part = commit.participations[0].model_copy(update={"metrics": {"loss": 0.5, "eval_loss": 2.0}})
+    engine.commit(commit.model_copy(update={"participations": [part]}))
+    world.do_round(engine, 2, "jetson")
+    world.begin(engine, 3, "pi")
     with world.manager.services.db.read() as session:
-        assert learning.client_values(session, 1, "train_loss") is None
-
-
-def test_a_text_is_looked_for_in_the_newest_lines_alone(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(log_store, "LOOKED_THROUGH", 10)
+        grid = grids.read_grid(session, 1)
+        assert grid.open == 3
+        cells = {
+            name: [Cell(int(cell)) for cell in row]
+            for name, row in zip(grid.devices, grids.cells_of(grid), strict=True)
+        }
+        troubled = grids.in_trouble(grid)
+    assert cells["pi"] == [Cell.REPLIED, Cell.NOT_ASKED, Cell.ASKED]
+    assert cells["jetson"] == [Cell.LATE, Cell.REPLIED, Cell.NOT_ASKED]
+    assert [(one.device, one.rounds, one.asked, one.last) for one in troubled] == [
+        ("jetson", 1, 2, 1)
+    ]
     with world.manager.services.db.read() as session:
-        found = log_store.newest_run_logs(session, 1, log_store.Sought(text="line"), 200)
-    assert len(found.entries) == 10
+        kept = session.get_one(RoundPictureRow, (1, 1)).spread
+    assert kept == {"train_loss": [0.5] * 7}

@@ -64,7 +64,7 @@ def run(
     from fedops.client.manager.start import run_client
 
     settings = client_settings(home=home, server=server, port=port)
-    log_to_stderr()
+    log_to_stderr(form=settings.log_format)
     run_client(settings, folder, tasks=tasks or [], overrides=overrides or [], echo=_echo)
     show({"home": str(settings.home), "ended": True}, as_json, "The Client Manager has ended.")
 

@@ -82,10 +82,10 @@ def server(
         tls="on" if tls else None,
         public_url=public_url,
     )
-    run(settings, lambda up: _announce(up, as_json))
+    run(settings, lambda up, code: _announce(up, code, as_json))
 
 
-def _announce(up: ServerSettings, as_json: bool) -> None:
+def _announce(up: ServerSettings, code: str, as_json: bool) -> None:
     from fedops.server.tls.endpoint import join_url
 
     join = join_url(up)
@@ -97,6 +97,9 @@ def _announce(up: ServerSettings, as_json: bool) -> None:
     console().print(f"The admin token is in {up.admin_token_file}", soft_wrap=True)
     if "#" in join:
         console().print(f"Devices join it as {join}", soft_wrap=True)
+    if code:  # behind '#': a browser sends that to nobody
+        link = f"{up.url}/sign-in#{code}"
+        console().print(f"Sign in, once, within 15 minutes: {link}", soft_wrap=True)
     if up.is_insecure:
         console().print(f"INSECURE: {INSECURE}", soft_wrap=True)
 

@@ -10,6 +10,7 @@ from fedops.client.device.data_dir import DataDir, Identity
 from fedops.core.contracts import Work
 from fedops.core.errors import FedOpsError, Forbidden, Invalid, NotFound
 from fedops.core.states import ENROLMENT_OUT, Enrolment
+from fedops.processes.log_context import always_about
 
 logger = logging.getLogger("fedops.client")
 
@@ -19,6 +20,7 @@ class Standing:
 
     def __init__(self, identity: Identity, url: str, end: Callable[[FedOpsError], None]) -> None:
         self.identity = identity
+        always_about(device=identity.name)
         self._url = url
         self._end = end
         self._enrolment: Enrolment | None = None
@@ -28,6 +30,7 @@ class Standing:
         """An operator gave this device another name, which stands in all that it trains."""
         logger.info("the server calls this device '%s' now, not '%s'", name, self.identity.name)
         self.identity = replace(self.identity, name=name)
+        always_about(device=name)
         try:
             self.identity.save(home)
         except OSError as error:  # heard again after the next start

@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session
 from fedops.core.errors import Unavailable
 from fedops.core.states import Role, TokenKind
 from fedops.server.access import tokens
+from fedops.server.access.sign_in import FIRST_CODE_SECONDS, issue_code
 from fedops.server.database.database import Database
 from fedops.server.database.tables import TokenRow, UserRow
 from fedops.server.events import event_log
@@ -43,6 +44,13 @@ def ensure_admin_token(db: Database, file: Path, now: float) -> bool:
         raise Unavailable(f"cannot keep the admin token in {file}: {error}") from error
     logger.info("a new admin token is in %s", file)
     return True
+
+
+def first_sign_in_code(db: Database, file: Path, now: float) -> str:
+    """A code that signs a browser in once as the first admin, whose token the file holds."""
+    with db.write() as session:
+        principal = tokens.authenticate(session, read_token(file) or "", now)
+        return issue_code(session, principal, now, FIRST_CODE_SECONDS).code
 
 
 def read_token(file: Path) -> str | None:

@@ -29,6 +29,8 @@ T = TypeVar("T")
 Then = Callable[[Session, UserRow, float], T]
 #: How long a browser stays signed in, and how long a code may be used. Seconds.
 SESSION_SECONDS, CODE_SECONDS = 12 * 3_600.0, 120.0
+#: How long the code may be used that a server shows at its first start. Seconds.
+FIRST_CODE_SECONDS = 900.0
 _REFUSED = "this does not sign anybody in: name and password, token or code are not right"
 
 
@@ -180,14 +182,16 @@ def _valid(session: Session, secret: str, now: float) -> tuple[UserRow, TokenRow
     return session.get_one(UserRow, principal.user_id), row
 
 
-def issue_code(session: Session, principal: Principal, now: float) -> SignInCode:
+def issue_code(
+    session: Session, principal: Principal, now: float, seconds: float = CODE_SECONDS
+) -> SignInCode:
     """A code that opens one session for whoever asks for it, with what their token lets them do."""
     used = session.get_one(TokenRow, principal.token_id)
     row, secret = tokens.issue_token(
-        session, TokenKind.CODE, now, expires_in=CODE_SECONDS, uses=1, user_id=principal.user_id
+        session, TokenKind.CODE, now, expires_in=seconds, uses=1, user_id=principal.user_id
     )
     row.role, row.tasks, row.opened_with = used.role, used.tasks, used.id
-    return SignInCode(code=secret, expires_at=now + CODE_SECONDS)
+    return SignInCode(code=secret, expires_at=now + seconds)
 
 
 def sign_out(session: Session, principal: Principal, now: float) -> None:

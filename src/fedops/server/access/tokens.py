@@ -167,6 +167,14 @@ def list_tokens(session: Session) -> list[TokenRead]:
     return [_read(row) for row in session.scalars(query)]
 
 
+def read_token(session: Session, token_id: int) -> TokenRead:
+    """A join token, without its secret. ``NotFound``: there is none of this number."""
+    row = session.get(TokenRow, token_id)
+    if row is None or row.kind is not TokenKind.JOIN:
+        raise NotFound(f"there is no join token {token_id}")
+    return _read(row)
+
+
 def revoke_token(session: Session, token_id: int, now: float) -> TokenRead:
     """Make a join token worthless. Repeating is harmless."""
     row = session.get(TokenRow, token_id)

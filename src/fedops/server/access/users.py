@@ -37,6 +37,11 @@ def find_user(session: Session, name: str) -> UserRow | None:
     return session.scalars(query).one_or_none()
 
 
+def is_any_known(session: Session) -> bool:
+    """Whether there is a user, or ever was one."""
+    return session.scalars(select(UserRow.id).limit(1)).first() is not None
+
+
 def list_users(session: Session) -> list[UserRead]:
     """All users, by name."""
     return [user_read(row) for row in _present(session)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import ColumnElement, func, select
@@ -83,7 +84,10 @@ def contributions(session: Session, task: str) -> ContributionsRead:
         .order_by(RoundScoresRow.run_id.desc(), RoundScoresRow.round.desc())
         .limit(1)
     )
-    row = session.scalar(query)
+    return _standings(task, session.scalar(query))
+
+
+def _standings(task: str, row: RoundScoresRow | None) -> ContributionsRead:
     clients = [ClientStanding.model_validate(one) for one in row.standings] if row else []
     return ContributionsRead(
         task=task,
@@ -97,6 +101,53 @@ def contributions(session: Session, task: str) -> ContributionsRead:
 def _basis(row: RoundScoresRow) -> dict[str, str]:
     metric = (row.history or {}).get("metric")
     return {**row.basis, **({"metric": metric} if metric else {})}
+
+
+def newest_scored(
+    session: Session, task: str | None, within: frozenset[str] | None = None
+) -> int | None:
+    """The newest run with a scored round, of one task or all (or all within these)."""
+    query = (
+        select(RoundScoresRow.run_id)
+        .join(RunRow, RunRow.id == RoundScoresRow.run_id)
+        .where(RoundScoresRow.scored_at.is_not(None))
+        .order_by(RoundScoresRow.run_id.desc())
+        .limit(1)
+    )
+    if task is not None:
+        query = query.where(RunRow.task == task)
+    if within is not None:
+        query = query.where(RunRow.task.in_(within))
+    return session.scalar(query)
+
+
+def values_by_round(
+    session: Session, run_id: int, devices: Collection[str], rounds: int
+) -> dict[int, dict[str, float | None]]:
+    """What the updates of these devices were worth in a run's newest scored rounds, by round, ascending."""
+    query = (
+        select(RoundScoresRow.round, RoundScoresRow.scores)
+        .where(RoundScoresRow.run_id == run_id, RoundScoresRow.scored_at.is_not(None))
+        .order_by(RoundScoresRow.round.desc())
+        .limit(rounds)
+    )
+    found = [
+        (number, {one["device"]: one.get("value") for one in scores if one["device"] in devices})
+        for number, scores in session.execute(query)
+    ]
+    return dict(reversed(found))
+
+
+def standings_after(session: Session, run_id: int) -> ContributionsRead:
+    """All clients of a run's task as they stood after its newest scored round."""
+    run = require_run(session, run_id)
+    query = (
+        select(RoundScoresRow)
+        .where(RoundScoresRow.run_id == run_id, RoundScoresRow.scored_at.is_not(None))
+        .order_by(RoundScoresRow.round.desc())
+        .limit(1)
+    )
+    return _standings(run.task, session.scalar(query))
 
 
 def selections(

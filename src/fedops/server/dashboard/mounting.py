@@ -35,6 +35,7 @@ _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 def mount(app: FastAPI, services: Services) -> LiveHub:
     """Add the dashboard to the Server Manager's app. Whoever ends the app closes the hub."""
     hub = LiveHub(services)
+    services.measures.also(hub.levels)
     app.include_router(sign_in.router)
     app.include_router(theme.router)
     shown = [Route(page.path, serving.page_endpoint(page), methods=["GET"]) for page in PAGES]

@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from fedops.core.errors import FedOpsError, Invalid, NotFound
+from fedops.processes.log_context import chosen
 from fedops.server.access import permissions
 from fedops.server.access.principal import Principal
 from fedops.server.dashboard.live.page import Drawn, Page, draw
@@ -134,7 +135,8 @@ def _for_users(route: str, answer: _Admitted) -> Endpoint:
 
 def _bug(request: Request, error: Exception) -> FedOpsError:
     """What is said of a fault of ours: the log has the rest."""
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    about = chosen(request.path_params)
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error, extra=about)
     return FedOpsError(INTERNAL.message)
 
 

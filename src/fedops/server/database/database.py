@@ -12,7 +12,7 @@ import logging
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -79,6 +79,8 @@ class Database:
         # become visible in the order of their ids, so that who pages by id ("after") misses none. There an
         # advisory lock keeps other processes out, too.
         self._writing = threading.Lock()
+        #: Told how long each transaction waited for its turn to write. Seconds.
+        self.waited: Callable[[float], None] = lambda seconds: None
 
     @property
     def is_sqlite(self) -> bool:
@@ -176,11 +178,13 @@ class Database:
 
     @contextmanager
     def _turn(self) -> Iterator[None]:
+        began = time.perf_counter()
         if not self._writing.acquire(timeout=LOCK_SECONDS):
             raise Unavailable(
                 f"the database {self.where} is busy: no turn to write within {LOCK_SECONDS:.0f} s"
             )
         try:
+            self.waited(time.perf_counter() - began)
             yield
         finally:
             self._writing.release()

@@ -148,6 +148,27 @@ def task_devices(session: Session, task: str) -> list[Member]:
     return _of_task(session, task, Member)
 
 
+def these_of_task(session: Session, task: str, ids: Sequence[str]) -> list[Member]:
+    """Those of them that have these ids, by name."""
+    return _of_task(session, task, Member, DeviceRow.id.in_(ids))
+
+
+def heard_of_task(session: Session, task: str) -> list[Attendance]:
+    """When each of them was heard, by name."""
+    return _of_task(session, task, Attendance)
+
+
+def task_device_names(session: Session, task: str) -> list[str]:
+    """The names of the approved devices of a task, in order."""
+    query = (
+        select(DeviceRow.name)
+        .join(MembershipRow, MembershipRow.device_id == DeviceRow.id)
+        .where(MembershipRow.task == task, DeviceRow.enrolment == Enrolment.APPROVED)
+        .order_by(DeviceRow.name)
+    )
+    return [*session.scalars(query)]
+
+
 def task_attendance(
     session: Session, task: str, names: Sequence[str], now: float
 ) -> list[Attendance]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from sqlalchemy import select
+from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from fedops import __version__
@@ -24,6 +24,12 @@ from fedops.server.devices import availability, membership
 from fedops.server.devices.membership import tasks_of_device
 from fedops.server.devices.narrowed_view import narrowed
 from fedops.server.events import event_log
+from fedops.storage.shortages import shortages
+
+ONLINE, OFFLINE = "online", "offline"
+#: A device that was removed is none.
+_KEPT = tuple(one for one in Enrolment if one not in (Enrolment.APPROVED, Enrolment.REMOVED))
+STATES = (ONLINE, OFFLINE, *(one.value for one in _KEPT))
 
 
 def list_devices(
@@ -55,6 +61,29 @@ def read_device(
     row = require_device(session, device)
     work = open_work.work_by_device(session, AssignmentRow.device_id == row.id)
     return _read(row, tasks_of_device(session, row.id), work.get(row.id, []), now, within)
+
+
+def count_devices(session: Session, now: float) -> dict[str, int]:
+    """By state: approved devices are online or offline, all others as they were decided on."""
+    until = now - shortages.unwritten_seconds
+    here = and_(DeviceRow.present_until.is_not(None), DeviceRow.present_until > until)
+    found = dict.fromkeys(STATES, 0)
+    rows = session.execute(
+        select(DeviceRow.enrolment, here, func.count())
+        .where(DeviceRow.enrolment != Enrolment.REMOVED)
+        .group_by(DeviceRow.enrolment, here)
+    )
+    for enrolment, online, count in rows:
+        approved = enrolment is Enrolment.APPROVED
+        found[(ONLINE if online else OFFLINE) if approved else enrolment.value] += count
+    return found
+
+
+def arrived_with(session: Session, token_id: int, limit: int, now: float) -> list[DeviceRead]:
+    """The devices that joined with a join token, the newest first."""
+    query = select(DeviceRow.id).where(DeviceRow.joined_with == token_id)
+    ids = session.scalars(query.order_by(DeviceRow.created_at.desc()).limit(limit)).all()
+    return [read_device(session, id_, now) for id_ in ids]
 
 
 def note_new_credential(session: Session, device_id: str, now: float) -> None:

@@ -24,6 +24,7 @@ _ALWAYS = (
     (b"cross-origin-opener-policy", b"same-origin"),
     (b"cross-origin-resource-policy", b"same-origin"),
 )
+_NO_PAGES = ("/api/", "/health", "/ca.pem", "/simple/", "/metrics")
 _TLS = (b"strict-transport-security", b"max-age=31536000")
 
 
@@ -31,9 +32,7 @@ def policy_of(path: str) -> str:
     """The content security policy of what is at a path."""
     if path == "/api/docs":
         return REFERENCE_POLICY
-    return (
-        API_POLICY if path.startswith(("/api/", "/health", "/ca.pem", "/simple/")) else PAGE_POLICY
-    )
+    return API_POLICY if path.startswith(_NO_PAGES) else PAGE_POLICY
 
 
 def with_headers(scope: Scope, send: Send) -> Send:

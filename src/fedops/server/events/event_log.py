@@ -97,6 +97,38 @@ def list_events(
     return found if audits else [event.model_copy(update=_ONLY_FOR_AUDITS) for event in found]
 
 
+def newest_events(
+    session: Session,
+    *,
+    before: int | None = None,
+    by: str = "",
+    subject: str = "",
+    name: str = "",
+    within: frozenset[str] | None = None,
+    audits: bool = True,
+    limit: int = 100,
+) -> list[EventRead]:
+    """At most ``limit`` events older than the event ``before``, newest first.
+
+    ``by``: who did it. ``subject`` and ``name``: what these begin with. The rest as in ``list_events``.
+    """
+    query = select(EventRow).order_by(EventRow.id.desc()).limit(limit)
+    if before is not None:
+        query = query.where(EventRow.id < before)
+    if by:
+        query = query.where(or_(EventRow.who == by, EventRow.by_user == by))
+    if subject:
+        query = query.where(EventRow.subject.startswith(subject, autoescape=True))
+    if name:
+        query = query.where(EventRow.name.startswith(name, autoescape=True))
+    if within is not None:
+        query = query.where(or_(*of_tasks(within)))
+    if not audits:
+        query = query.where(not_(EventRow.name.startswith("user.")))
+    found = [read_as(EventRead, row) for row in session.scalars(query)]
+    return found if audits else [event.model_copy(update=_ONLY_FOR_AUDITS) for event in found]
+
+
 def newest_about(session: Session, subject: str, limit: int) -> list[EventRead]:
     """The newest events of a subject, such as ``device pi``, newest first; not from where they were made."""
     query = select(EventRow).where(EventRow.subject == subject)

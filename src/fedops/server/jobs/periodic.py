@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 from fedops.core.errors import FedOpsError
@@ -27,9 +28,17 @@ class PeriodicJob:
         self._wake = threading.Event()
         self._ending = threading.Event()
         self._complaint = ""
+        #: When the next step is due, on the monotonic clock.
+        self._due = float("inf")
         self._thread = threading.Thread(target=self._loop, name=name, daemon=True)
 
+    @property
+    def lags(self) -> dict[str, float]:
+        """How long the end of a step that is due is overdue, in seconds, by the job's name."""
+        return {self._name: max(0.0, time.monotonic() - self._due)}
+
     def start(self) -> None:
+        self._due = time.monotonic()
         self._thread.start()
 
     def wake(self) -> None:
@@ -39,6 +48,7 @@ class PeriodicJob:
     def end(self) -> None:
         """Let the loop end after the step it is in. Does not wait."""
         self._ending.set()
+        self._due = float("inf")
         self._wake.set()
 
     @property
@@ -54,6 +64,7 @@ class PeriodicJob:
         while not self._ending.is_set():
             self._wake.clear()
             self._try_step()
+            self._due = time.monotonic() + max(self.seconds, self._least)
             if self._least:
                 self._ending.wait(self._least)
             self._wake.wait(self.seconds)

@@ -221,7 +221,9 @@ class Scheduler:
         self._engines.end(attempt.attempt_id, at_once=True)
         log = self._engines.last_words(attempt.attempt_id)[-LOG_CHARACTERS:].strip()
         text = f"{why}; its last words: {_last_line(log)}" if log else why
-        logger.warning("attempt %d of run %d is lost: %s", attempt.number, attempt.run_id, text)
+        named = {"run_id": attempt.run_id, "attempt": attempt.number}
+        said = "attempt %d of run %d is lost: %s"
+        logger.warning(said, attempt.number, attempt.run_id, text, extra=named)
         with self._write() as session:
             attempts.mark_lost(session, attempt.attempt_id, text, self._clock())
             reached("server.attempt.lose.inside")
@@ -333,7 +335,9 @@ class Scheduler:
         with self._write() as session:
             attempts.mark_started(session, submission.attempt_id, pid)
         reached("server.attempt.handed_over")
-        logger.info("attempt %d of run %d is process %d", submission.number, submission.run_id, pid)
+        named = {"run_id": submission.run_id, "attempt": submission.number}
+        said = "attempt %d of run %d is process %d"
+        logger.info(said, submission.number, submission.run_id, pid, extra=named)
 
     # --- pauses between the attempts of a run --------------------------------------------------------
 

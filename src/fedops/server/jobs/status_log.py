@@ -45,7 +45,7 @@ class StatusLog:
         gist = "at work" if works else f"{run.status.value}: {_NUMBERS.sub('#', why)}"
         if self._said.get(run.id) != gist:
             self._said[run.id] = gist
-            logger.info("run %d of task %s is %s: %s", run.id, run.task, run.status.value, why)
+            _say_of(run, why)
 
     def _say_end(self, session: Session, run_id: int, settings: ServerSettings, now: float) -> None:
         del self._said[run_id]
@@ -54,4 +54,10 @@ class StatusLog:
             fate, _ = versions.fates(session, [run_id]).get(run_id, (None, ""))
             seen = run_facts.run_facts(session, run, None, settings, now)
             why = run_why(replace(seen, quarantine=fate))
-            logger.info("run %d of task %s is %s: %s", run.id, run.task, run.status.value, why)
+            _say_of(run, why)
+
+
+def _say_of(run: RunRow, why: str) -> None:
+    named = {"run_id": run.id, "task": run.task}
+    said = "run %d of task %s is %s: %s"
+    logger.info(said, run.id, run.task, run.status.value, why, extra=named)

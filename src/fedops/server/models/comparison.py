@@ -34,7 +34,9 @@ def compare_versions(
         second=second.version,
         identical=first.sha256 == second.sha256,
         metrics=_metrics(first.metrics, second.metrics),
-        config=_config(first.lineage.get("config") or {}, second.lineage.get("config") or {}),
+        config=config_differences(
+            first.lineage.get("config") or {}, second.lineage.get("config") or {}
+        ),
         tensors=tensors,
         distance=_finite(math.hypot(*known)) if known else None,
     )
@@ -49,7 +51,10 @@ def _metrics(
     }
 
 
-def _config(first: Mapping[str, Any], second: Mapping[str, Any]) -> dict[str, ConfigDifference]:
+def config_differences(
+    first: Mapping[str, Any], second: Mapping[str, Any]
+) -> dict[str, ConfigDifference]:
+    """Only the keys that differ."""
     one, other = dict(_flat(first)), dict(_flat(second))
     return {
         key: ConfigDifference(first=one.get(key), second=other.get(key))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import ModelVersionRead
@@ -174,18 +174,69 @@ def fates(session: Session, run_ids: Sequence[int]) -> dict[int, tuple[str | Non
     return {run_id: (why, gate or "") for run_id, why, gate in session.execute(query)}
 
 
-def list_versions(session: Session, task: str) -> list[ModelVersionRead]:
-    """All versions of a task, oldest first."""
+def list_versions(session: Session, task: str, newest: int | None = None) -> list[ModelVersionRead]:
+    """All versions of a task, or so many of the newest, oldest first."""
     if session.get(TaskRow, task) is None:
         raise NotFound(unknown_task(session, task))
     query = (
         select(ModelVersionRow, ArtifactRow.size)
         .join(ArtifactRow, ArtifactRow.sha256 == ModelVersionRow.sha256)
         .where(ModelVersionRow.task == task)
-        .order_by(ModelVersionRow.version)
+        .order_by(ModelVersionRow.version.desc())
+        .limit(newest)
     )
     named = aliases(session, task)
-    return [_read(row, size, named) for row, size in session.execute(query)]
+    return [_read(row, size, named) for row, size in reversed(session.execute(query).all())]
+
+
+def newest_versions(
+    session: Session,
+    task: str | None,
+    within: frozenset[str] | None = None,
+    limit: int = 50,
+    offset: int = 0,
+) -> list[ModelVersionRead]:
+    """The newest versions first, of one task or all (or all within these): a page of them."""
+    query = (
+        select(ModelVersionRow, ArtifactRow.size)
+        .join(ArtifactRow, ArtifactRow.sha256 == ModelVersionRow.sha256)
+        .where(*_of(session, task, within))
+        .order_by(ModelVersionRow.created_at.desc(), ModelVersionRow.version.desc())
+        .limit(limit)
+        .offset(offset)
+    )
+    found = session.execute(query).all()
+    named = {name: aliases(session, name) for name in {row.task for row, _ in found}}
+    return [_read(row, size, named[row.task]) for row, size in found]
+
+
+def count_versions(
+    session: Session, task: str | None, within: frozenset[str] | None = None
+) -> tuple[int, int]:
+    """How many versions there are, and how many of them are quarantined."""
+    quarantined = func.count(ModelVersionRow.quarantined_at)
+    query = select(func.count(), quarantined).where(*_of(session, task, within))
+    total, few = session.execute(query.select_from(ModelVersionRow)).one()
+    return int(total), int(few)
+
+
+def _of(
+    session: Session, task: str | None, within: frozenset[str] | None
+) -> list[ColumnElement[bool]]:
+    if task is not None and session.get(TaskRow, task) is None:
+        raise NotFound(unknown_task(session, task))
+    chosen = [] if task is None else [ModelVersionRow.task == task]
+    return chosen if within is None else [*chosen, ModelVersionRow.task.in_(within)]
+
+
+def ancestors(session: Session, task: str, version: int, most: int = 12) -> list[int]:
+    """The versions that one came from, its parent first, at most so many."""
+    found: list[int] = []
+    row = session.get(ModelVersionRow, (task, version))
+    while row is not None and row.parent is not None and len(found) < most:
+        found.append(row.parent)
+        row = session.get(ModelVersionRow, (task, row.parent))
+    return found
 
 
 def versions_of_run(session: Session, task: str, run_id: int) -> list[ModelVersionRead]:

@@ -33,6 +33,7 @@ from fedops.server.database.tables import (
 )
 from fedops.server.events import event_log
 from fedops.server.events.notifications import DeviceChanged, notify
+from fedops.server.pictures import round_pictures
 from fedops.server.rounds.engine_session import command_for, require_current_attempt
 from fedops.server.rounds.offers import device_ids, not_approved, offer
 from fedops.server.runs.attempts import engine_of
@@ -150,6 +151,7 @@ def _select(
                 metrics={},
             )
         )
+    round_pictures.place_devices(session, row.run_id, ids.values())
 
 
 def _keep_decisions(
@@ -181,6 +183,12 @@ def _require_next(run: RunRow, number: int) -> None:
 # --- commit ----------------------------------------------------------------------------------
 
 
+def is_committed(session: Session, attempt_id: int, number: int) -> bool:
+    """Whether a round of an attempt's run counts already."""
+    _, run = require_current_attempt(session, attempt_id)
+    return number <= run.committed_rounds
+
+
 def commit_round(session: Session, attempt_id: int, body: RoundCommit, now: float) -> CommitReply:
     """Count a round. The same commit again is harmless; another one for the same round is refused."""
     attempt, run = require_current_attempt(session, attempt_id)
@@ -200,6 +208,7 @@ def commit_round(session: Session, attempt_id: int, body: RoundCommit, now: floa
     round_scores.plan_scores(session, run, body)
     _keep_client_metrics(session, run, body, now)
     _participate(session, attempt, run, body, now)
+    round_pictures.keep_picture(session, row, now)
     _keep_metrics(session, run, body, now)
     _end_work(session, run, body, now)
     _log(session, attempt, run, body, now)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -232,6 +232,13 @@ def run_ids(
         tasks.require_task(session, task)
         query = query.where(RunRow.task == task)
     return list(session.scalars(query))
+
+
+def count_runs(session: Session) -> dict[str, int]:
+    """How many runs are in each state."""
+    counted = select(RunRow.status, func.count()).group_by(RunRow.status)
+    found = dict.fromkeys((status.value for status in RunStatus), 0)
+    return found | {status.value: count for status, count in session.execute(counted)}
 
 
 def active_count(session: Session, within: frozenset[str] | None = None) -> int:

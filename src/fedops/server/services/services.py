@@ -23,6 +23,7 @@ from fedops.server.devices.wanted.desired_state import WantedStates
 from fedops.server.jobs.config_checks import ConfigChecks
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.jobs.leadership import Leadership
+from fedops.server.measures.measures import Measures
 from fedops.server.rounds.attempt_inbox import AttemptInboxes
 from fedops.server.rounds.engine_liveness import EngineLiveness
 from fedops.server.rounds.instructions import Instructions
@@ -65,6 +66,7 @@ class Services:
     allowance: DeviceAllowance
     packages: PackagePreparation
     index: WheelIndex
+    measures: Measures
 
     async def require_sound(self, plan: Callable[[Session], Planned]) -> None:
         """``Invalid`` when what a task or run is to use would be wrong on every device.

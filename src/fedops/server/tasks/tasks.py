@@ -50,6 +50,14 @@ def require_task(session: Session, name: str) -> TaskRow:
     return row
 
 
+def any_task(session: Session, within: frozenset[str] | None = None) -> bool:
+    """Whether there is a task, of all or of these."""
+    query = select(TaskRow.name).limit(1)
+    if within is not None:
+        query = query.where(TaskRow.name.in_(within))
+    return session.scalars(query).first() is not None
+
+
 def create_task(session: Session, body: TaskCreate, config_of: ConfigOf, now: float) -> TaskRead:
     """A new task of an uploaded bundle."""
     planned = plan_task(session, body, config_of)
@@ -208,8 +216,19 @@ def list_tasks(
     return [task_read(session, row) for row in session.scalars(query)]
 
 
+def task_names(session: Session, within: frozenset[str] | None = None) -> list[str]:
+    """The names of all tasks, or of those within these."""
+    query = select(TaskRow.name).order_by(TaskRow.name)
+    return list(session.scalars(query if within is None else query.where(TaskRow.name.in_(within))))
+
+
 def read_task(session: Session, name: str) -> TaskRead:
     return task_read(session, require_task(session, name))
+
+
+def overrides_of(session: Session, name: str) -> list[str]:
+    """What a task changes of the config of its app."""
+    return [*require_task(session, name).overrides]
 
 
 def configs_of_device(session: Session, device_id: str) -> list[TaskConfig]:
@@ -243,7 +262,7 @@ def task_read(session: Session, row: TaskRow) -> TaskRead:
         bundle=row.bundle or "",
         why=why,
         stalled=stalled,
-        devices=[device.name for device in availability.task_devices(session, row.name)],
+        devices=availability.task_device_names(session, row.name),
         active_run=active_run(session, row.name),
         latest_version=versions.aliases(session, row.name).get(versions.LATEST),
     )

@@ -32,6 +32,7 @@ def _member(
         "process": ProcessReport(status=status).model_dump(mode="json"),
         "process_at": NOW,
         "problems": [],
+        "tags": [],
     }
     return availability.Member(**{**values, **changed})
 

@@ -13,6 +13,7 @@ from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from fedops.core.contracts import NAME_PATTERN, PROTOCOL_HEADER, RELEASE_HEADER, ErrorReply
 from fedops.core.errors import Forbidden
 from fedops.core.states import TokenKind
+from fedops.processes.log_context import about
 from fedops.server.access import permissions
 from fedops.server.access.permissions import Rule
 from fedops.server.access.principal import Principal
@@ -66,11 +67,12 @@ AttemptId = Annotated[int, Depends(_attempt)]
 def admitted(request: Request, principal: Principal | None) -> Iterator[None]:
     """What is done in this block is done for this caller."""
     request.state.principal = principal
-    if principal is None or principal.user is None:
-        yield
-        return
-    with acting_as(Person(principal.user, principal.token_id, address_of(request))):
-        yield
+    with about(**request.path_params):
+        if principal is None or principal.user is None:
+            yield
+            return
+        with acting_as(Person(principal.user, principal.token_id, address_of(request))):
+            yield
 
 
 async def admit(request: Request, route: str) -> Principal | None:

@@ -14,6 +14,7 @@ from starlette.requests import ClientDisconnect
 
 from fedops.core.contracts import ErrorReply
 from fedops.core.errors import FedOpsError, Invalid, NotFound
+from fedops.processes.log_context import chosen
 from fedops.server.protocol.error_replies import INTERNAL, as_shortage, headers_of, log_trouble
 
 logger = logging.getLogger("fedops.server")
@@ -84,5 +85,6 @@ async def _gone(_: Request, __: Exception) -> JSONResponse:
 async def _unknown(request: Request, error: Exception) -> JSONResponse:
     if (lacking := as_shortage(error)) is not None:
         return await _known(request, lacking)
-    logger.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    about = chosen(request.path_params)
+    logger.error("%s %s failed", request.method, request.url.path, exc_info=error, extra=about)
     return JSONResponse(INTERNAL.model_dump(), 500)

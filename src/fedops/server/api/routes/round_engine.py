@@ -162,10 +162,13 @@ def commit_round(
     now = server.clock()
     reached("server.commit.before")
     with server.db.write() as session:
+        repeated = commits.is_committed(session, attempt, number)
         reply = commits.commit_round(session, attempt, body, now)
         checkpoints.prune_checkpoints(session, attempt, server.settings.keep_checkpoints, now)
         reached("server.commit.inside")
     reached("server.commit.after")
+    if not repeated:
+        server.measures.round_committed(body.seconds)
     return reply
 
 

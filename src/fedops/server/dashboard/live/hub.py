@@ -6,7 +6,7 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +17,7 @@ from fedops.server.dashboard.live.page import Drawn, Page, draw
 from fedops.server.dashboard.web.view import View
 from fedops.server.database.database import ReadSession
 from fedops.server.events.news import EventNews, events_after, events_that_tell, newest_event
+from fedops.server.measures.measures import Level
 from fedops.server.services.services import Services
 
 logger = logging.getLogger("fedops.server")
@@ -103,12 +104,25 @@ class LiveHub:
         self._seen = 0
         self._task: asyncio.Task[None] | None = None
         self._drawing = asyncio.Lock()
+        self._draws = self._messages = 0
 
     def close(self) -> None:
         """Draw nothing more."""
         if self._task is not None:
             self._task.cancel()
         self._pen.shutdown(wait=False, cancel_futures=True)
+
+    def levels(self) -> Iterator[Level]:
+        """How much is looked at, and what that cost since the process began."""
+        watched = list(self._watched.values())
+        open_pages = sum(len(one.viewers) for one in watched)
+        yield Level("fedops_open_pages", "Pages that are open in browsers.", value=open_pages)
+        about = "Open pages that differ from each other."
+        yield Level("fedops_different_pages", about, value=len(watched))
+        about = "How often an open page was drawn again."
+        yield Level("fedops_pages_drawn", about, value=self._draws, counts=True)
+        about = "Messages to open pages, beside signs of life."
+        yield Level("fedops_page_messages", about, value=self._messages, counts=True)
 
     async def join(
         self, asked: Asked, who: Principal, seq: int, digests: Mapping[str, str]
@@ -122,6 +136,7 @@ class LiveHub:
             if self._now() - watched.swept_at > FRESH_SECONDS or watched.news:
                 await self._draw(watched)
             missed = await self._beside(self._missed, watched, seq)
+            self._messages += 1
             viewer.send(_catch_up(watched, digests, self._seen, missed, self._services.clock()))
             watched.viewers.add(viewer)
             self._watched[asked] = watched
@@ -176,6 +191,7 @@ class LiveHub:
     async def _draw(self, watched: Watched, events: list[EventNews] | None = None) -> None:
         """Draw again what these events concern (None: all of it), and send what looks different."""
         news, watched.news = watched.news, []
+        self._draws += 1
         try:
             drawn, ids = await self._beside(self._drawn, watched, events, news)
         except NotFound:  # what it shows is gone
@@ -200,6 +216,7 @@ class LiveHub:
             self._send(watched, _message(self._seen, ids, changed, self._services.clock()))
 
     def _send(self, watched: Watched, text: str) -> None:
+        self._messages += len(watched.viewers)
         for viewer in watched.viewers:
             viewer.send(text)
 

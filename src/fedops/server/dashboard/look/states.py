@@ -25,7 +25,16 @@ ICONS = {
     Tone.NOW: "■",
     Tone.STALE: "◇",
 }
-_WORKING = ("running", "training", "evaluating", "starting", "resuming", "working", "installing")
+_WORKING = (
+    "running",
+    "training",
+    "evaluating",
+    "starting",
+    "resuming",
+    "working",
+    "installing",
+    "waving",
+)
 _GOOD = (
     "completed",
     "online",
@@ -36,6 +45,7 @@ _GOOD = (
     "sound",
     "replied",
     "serving",
+    "holding",
 )
 _SOON = ("paused", "pausing", "stopping", "backoff", "late", "refused", "waiting for you")
 _NOW = ("failed", "fatal", "lost", "quarantined", "rejected", "revoked", "dropped")

@@ -26,8 +26,10 @@ from fedops.server.database.tables.models import AliasRow as AliasRow
 from fedops.server.database.tables.models import ModelVersionRow as ModelVersionRow
 from fedops.server.database.tables.rounds import MetricRow as MetricRow
 from fedops.server.database.tables.rounds import ParticipationRow as ParticipationRow
+from fedops.server.database.tables.rounds import RoundPictureRow as RoundPictureRow
 from fedops.server.database.tables.rounds import RoundRow as RoundRow
 from fedops.server.database.tables.rounds import RoundScoresRow as RoundScoresRow
+from fedops.server.database.tables.rounds import RunPlaceRow as RunPlaceRow
 from fedops.server.database.tables.rounds import SelectionRow as SelectionRow
 from fedops.server.database.tables.runs import AttemptRow as AttemptRow
 from fedops.server.database.tables.runs import RunRow as RunRow

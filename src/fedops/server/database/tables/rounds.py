@@ -10,6 +10,7 @@ from sqlalchemy import (
     ForeignKeyConstraint,
     Index,
     Integer,
+    LargeBinary,
     String,
     Text,
 )
@@ -65,6 +66,32 @@ class ParticipationRow(Base):
     seconds: Mapped[float | None]
     bytes_up: Mapped[int | None] = mapped_column(BigInteger)
     metrics: Mapped[dict[str, float]]
+
+
+class RunPlaceRow(Base):
+    """Which byte of its rounds' pictures is a device's: its place, for as long as the run is known."""
+
+    __tablename__ = "run_places"
+
+    run_id: Mapped[int] = mapped_column(ForeignKey("runs.id"), primary_key=True)
+    device_id: Mapped[str] = mapped_column(ForeignKey("devices.id"), primary_key=True, index=True)
+    place: Mapped[int] = mapped_column(Integer)
+
+
+class RoundPictureRow(Base):
+    """What pages show of a committed round, without the rows of its clients."""
+
+    __tablename__ = "round_pictures"
+    __table_args__ = (ForeignKeyConstraint(["run_id", "round"], ["rounds.run_id", "rounds.round"]),)
+
+    run_id: Mapped[int] = mapped_column(BigId, primary_key=True)
+    round: Mapped[int] = mapped_column(Integer, primary_key=True)
+    #: A byte a place (``pictures.cells.Cell``).
+    cells: Mapped[bytes] = mapped_column(LargeBinary)
+    #: By metric: smallest, 10 %, 25 %, median, 75 %, 90 %, largest of its clients.
+    spread: Mapped[dict[str, Any]]
+    #: The clients that took longest (``pictures.round_times``), slowest first.
+    slowest: Mapped[list[dict[str, Any]]]
 
 
 class RoundScoresRow(Base):

@@ -54,6 +54,12 @@ def read_delivery(session: Session, task: str, now: float) -> DeliveryRead:
     )
 
 
+def read_source(session: Session, task: str) -> SourceRead | None:
+    """Where the code of a task comes from; None: it has no source."""
+    row = session.get(SourceRow, task)
+    return source_view(row) if row else None
+
+
 def list_rollouts(session: Session, task: str, now: float) -> list[RolloutRead]:
     """The newest of a task, the newest first."""
     tasks.require_task(session, task)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from fedops.config.loading import parse_config
@@ -102,6 +102,16 @@ def list_schedules(session: Session, task: str, now: float) -> list[ScheduleRead
     tasks.require_task(session, task)
     query = select(ScheduleRow).where(ScheduleRow.task == task).order_by(ScheduleRow.name)
     return [schedule_read(session, row, now) for row in session.scalars(query).all()]
+
+
+def next_firings(session: Session) -> dict[str, float]:
+    """When a schedule of a task fires next by the clock, by task; of those that are paused none does."""
+    query = (
+        select(ScheduleRow.task, func.min(ScheduleRow.next_at))
+        .where(ScheduleRow.paused_at.is_(None), ScheduleRow.next_at.is_not(None))
+        .group_by(ScheduleRow.task)
+    )
+    return {task: at for task, at in session.execute(query) if at is not None}
 
 
 def list_firings(session: Session, task: str, name: str, limit: int) -> list[FiringRead]:

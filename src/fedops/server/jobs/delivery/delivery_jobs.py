@@ -88,6 +88,10 @@ class DeliveryJobs:
         self._watching.wake()
         self._preparing.wake()
 
+    @property
+    def lags(self) -> dict[str, float]:
+        return self._watching.lags | self._preparing.lags
+
     def start(self) -> None:
         self._watching.start()
         self._preparing.start()

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from fedops.server.dashboard.live.page import Page
+from fedops.server.dashboard.pages.delivery import forms, page
 from fedops.server.dashboard.web.forms import Form
 from fedops.server.dashboard.web.resources import Resource
 
-PAGES: tuple[Page, ...] = ()
-FORMS: tuple[Form, ...] = ()
+PAGES: tuple[Page, ...] = (*page.PAGES,)
+FORMS: tuple[Form, ...] = (*forms.FORMS,)
 RESOURCES: tuple[Resource, ...] = ()

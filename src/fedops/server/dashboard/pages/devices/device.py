@@ -109,6 +109,19 @@ PAGES = (
     ),
 )
 
+#: What takes something away that does not come back; how the buttons are called, and what is told then.
+_LOSES = frozenset({"reject", "revoke", "remove", "quarantine"})
+_WORDS = {"tags": "Tag"}
+_DONE = {
+    "approve": "is approved",
+    "reject": "is rejected",
+    "revoke": "is revoked",
+    "remove": "is removed",
+    "rename": "has its new name",
+    "tags": "has its new tags",
+    "quarantine": "is in quarantine",
+    "release": "takes part again",
+}
 _Change = Callable[[Any, str, Submission, float], object]
 
 
@@ -160,20 +173,20 @@ def _submit(change: _Change, verb: str) -> Callable[[Submission], Awaitable[Done
 
         name = await services.change(work)
         where = "/devices" if verb == "remove" else f"/devices/{name}"
-        return Done(where, f"Device {name}: {verb} is done.")
+        return Done(where, f"Device {name} {_DONE[verb]}.")
 
     return submit
 
 
 def _form(verb: str, change: _Change, lost: str, asks: str = "") -> Form:
     def show(view: View) -> Mapping[str, Any]:
-        return {"device": device_of(view), "lost": lost, "asks": asks, "danger": asks != "tags"}
+        return {"device": device_of(view), "lost": lost, "asks": asks, "danger": verb in _LOSES}
 
     return Form(
         path=f"/devices/{{device}}/{verb}",
         template="devices/act.html",
         section="devices",
-        title=lambda view: f"{verb.capitalize()} device {device_of(view).name}",
+        title=lambda view: f"{_WORDS.get(verb, verb.capitalize())} device {device_of(view).name}",
         show=show,
         submit=_submit(change, verb),
     )

@@ -14,10 +14,12 @@ from fedops.server.access import tokens
 from fedops.server.dashboard.live.page import Page, Panel, any_event
 from fedops.server.dashboard.web.forms import Form, Shown, Submission
 from fedops.server.dashboard.web.view import View
-from fedops.server.devices.joining import arrivals
+from fedops.server.devices import registry
 from fedops.server.tasks import tasks
 from fedops.server.tls.endpoint import join_url
 
+#: So many devices are shown of a token that lets in many.
+_SHOWN = 20
 _VALID = {"15 minutes": 900.0, "1 hour": 3_600.0, "1 day": 86_400.0, "7 days": 604_800.0}
 
 
@@ -73,8 +75,8 @@ def _steps(device: DeviceRead) -> list[tuple[str, bool]]:
 def arrived(view: View) -> dict[str, Any]:
     """Who joined with the token, and how far each is."""
     token_id = int(view.path["token_id"])
-    token = arrivals.token_of(view.session, token_id)
-    found = arrivals.arrived_with(view.session, token_id, view.now)
+    token = tokens.read_token(view.session, token_id)
+    found = registry.arrived_with(view.session, token_id, _SHOWN, view.now)
     return {"token": token, "devices": [(one, _steps(one)) for one in found]}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fedops.server.dashboard.live.page import Page
-from fedops.server.dashboard.pages.runs import compare, run, runs_list
+from fedops.server.dashboard.pages.runs import compare, follow_ups, run, runs_list, who_did_what
 from fedops.server.dashboard.web.forms import Form
 from fedops.server.dashboard.web.resources import Resource
 
@@ -12,5 +12,8 @@ PAGES: tuple[Page, ...] = (
     *run.PAGES,
     *runs_list.PAGES,
 )
-FORMS: tuple[Form, ...] = (*run.FORMS,)
-RESOURCES: tuple[Resource, ...] = ()
+FORMS: tuple[Form, ...] = (
+    *run.FORMS,
+    *follow_ups.FORMS,
+)
+RESOURCES: tuple[Resource, ...] = (*who_did_what.RESOURCES,)

@@ -5,25 +5,31 @@ from __future__ import annotations
 from typing import Any
 
 from fedops.server.dashboard.live.page import Page, Panel, event_of_run
-from fedops.server.dashboard.pages.runs import run_learning, run_tabs
-from fedops.server.dashboard.pages.runs.named_run import run_of
+from fedops.server.dashboard.pages.runs import run_learning, run_tabs, who_did_what
+from fedops.server.dashboard.pages.runs.run_page import moment_of, run_of
+from fedops.server.dashboard.pages.runs.times import times
+from fedops.server.dashboard.pages.runs.who_did_what import grid_of
 from fedops.server.dashboard.web.forms import Done, Form, Submission
 from fedops.server.dashboard.web.view import View
-from fedops.server.runs import control, views
+from fedops.server.pictures.round_list import newest_rounds
+from fedops.server.pictures.round_steps import round_steps
+from fedops.server.runs import control
 
 _ROUNDS = 20
 
 
 def head(view: View) -> dict[str, Any]:
-    """What it is, why it is so, and its buttons."""
-    return {"run": run_of(view)}
+    """What it is, why it is so, until when it may be so, and its buttons."""
+    run, moment = run_of(view), moment_of(view)
+    steps = round_steps(view.session, run.id, moment, view.now)
+    return {"run": run, "moment": moment, "steps": steps}
 
 
 def rounds(view: View) -> dict[str, Any]:
     """Its newest rounds, with who did not deliver, and why."""
     run = run_of(view)
-    found = views.read_rounds(view.session, run.id, max(run.committed_rounds - _ROUNDS, 0))
-    return {"rounds": list(reversed(found))[:_ROUNDS], "run": run}
+    found = newest_rounds(view.session, run.id, grid_of(view), _ROUNDS)
+    return {"rounds": found, "run": run}
 
 
 def _title(view: View) -> str:
@@ -53,18 +59,27 @@ async def _resume(sent: Submission) -> Done:
     return Done(f"/runs/{run_id}", f"Run {run_id} goes on.")
 
 
+def _panels(view: View) -> tuple[Panel, ...]:
+    cell = (Panel("cell", "run/cell.html", who_did_what.cell),) if "cell" in view.query else ()
+    return (
+        Panel("head", "run/head.html", head),
+        Panel("learning", "run/learning.html", run_learning.learned, on=("round.", "run.")),
+        Panel("grid", "run/grid.html", who_did_what.grid),
+        *cell,
+        Panel("trouble", "run/trouble.html", who_did_what.trouble),
+        Panel("times", "run/times.html", times, on=("round.", "run.")),
+        Panel("rounds", "run/rounds.html", rounds),
+        Panel("tab", "run/tab.html", run_tabs.tab),
+    )
+
+
 PAGES = (
     Page(
         path="/runs/{run_id}",
         template="run/page.html",
         section="runs",
         title=_title,
-        panels=lambda view: (
-            Panel("head", "run/head.html", head),
-            Panel("learning", "run/learning.html", run_learning.learned, on=("round.", "run.")),
-            Panel("rounds", "run/rounds.html", rounds),
-            Panel("tab", "run/tab.html", run_tabs.tab),
-        ),
+        panels=_panels,
         concerns=event_of_run,
     ),
 )

@@ -9,7 +9,7 @@ from fedops.core.errors import NotFound
 from fedops.server.dashboard.look.drawings import curve
 from fedops.server.dashboard.look.numbers import is_share, metric
 from fedops.server.dashboard.look.sampling import MOST_POINTS, largest_triangles
-from fedops.server.dashboard.pages.runs.named_run import here, run_of
+from fedops.server.dashboard.pages.runs.run_page import here, run_of
 from fedops.server.dashboard.web.view import View
 from fedops.server.models import versions
 from fedops.server.runs import learning

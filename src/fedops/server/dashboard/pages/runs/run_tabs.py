@@ -9,7 +9,7 @@ from fedops.core.contracts import LogSource, SelectionDecision
 from fedops.core.errors import NotFound
 from fedops.server.contribution import score_views
 from fedops.server.dashboard.look.configs import as_toml
-from fedops.server.dashboard.pages.runs.named_run import here, run_of
+from fedops.server.dashboard.pages.runs.run_page import here, run_of
 from fedops.server.dashboard.web.view import View, whole_number
 from fedops.server.events import event_log
 from fedops.server.models import versions

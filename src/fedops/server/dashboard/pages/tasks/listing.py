@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from fedops.server.dashboard.live.page import Page
-from fedops.server.dashboard.pages.tasks import task, tasks_list
+from fedops.server.dashboard.pages.tasks import (
+    changing,
+    scheduling,
+    sources,
+    starting,
+    task,
+    tasks_list,
+)
 from fedops.server.dashboard.web.forms import Form
 from fedops.server.dashboard.web.resources import Resource
 
@@ -11,5 +18,10 @@ PAGES: tuple[Page, ...] = (
     *task.PAGES,
     *tasks_list.PAGES,
 )
-FORMS: tuple[Form, ...] = (*task.FORMS,)
+FORMS: tuple[Form, ...] = (
+    *starting.FORMS,
+    *changing.FORMS,
+    *sources.FORMS,
+    *scheduling.FORMS,
+)
 RESOURCES: tuple[Resource, ...] = ()

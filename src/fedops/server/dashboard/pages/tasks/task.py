@@ -1,21 +1,38 @@
-"""A task: is it getting better? Its versions, its runs, its devices; and starting the next run."""
+"""A task: is it getting better? Its versions, runs, devices and schedules; its code, config and events."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
-from fedops.core.contracts import RunStart, TaskRead
+import tomli_w
+
+from fedops.core.contracts import TaskRead
+from fedops.server.contribution import score_views
 from fedops.server.dashboard.live.page import Page, Panel
-from fedops.server.dashboard.web.forms import Done, Form, Submission
 from fedops.server.dashboard.web.view import View
-from fedops.server.devices import registry
+from fedops.server.delivery.commits import commit_states
+from fedops.server.delivery.rollouts import delivery_views, rollout_rows
+from fedops.server.delivery.schedules import schedules
+from fedops.server.events import event_log
 from fedops.server.events.news import EventNews
 from fedops.server.models import versions
 from fedops.server.runs import control, views
-from fedops.server.tasks import tasks
+from fedops.server.tasks import benches, task_members, tasks
+from fedops.server.telemetry import explanations
 
-_RUNS, _VERSIONS, _MOST_ROUNDS = 20, 20, 1_000_000
+_RUNS, _VERSIONS, _LINE, _DEVICES = 20, 12, 40, 50
+_EVENTS, _ALARMS, _COMMITS = 100, 10, 20
+#: The tabs of the page: what the address says, and the word.
+TABS = (
+    ("", "Overview"),
+    ("code", "Code"),
+    ("clients", "Contribution and drift"),
+    ("benches", "Benchmarks"),
+    ("config", "Config"),
+    ("events", "Events"),
+)
 
 
 def task_of(view: View) -> TaskRead:
@@ -23,9 +40,19 @@ def task_of(view: View) -> TaskRead:
     return view.once("task", lambda: tasks.read_task(view.session, view.path["task"]))
 
 
+def tab_of(view: View) -> str:
+    """Which tab is open. The address alone says it: an open page keeps its panels."""
+    asked = view.query.get("tab", "")
+    return asked if asked in dict(TABS) else ""
+
+
 def head(view: View) -> dict[str, Any]:
-    """What it is and waits for, and its buttons."""
-    return {"task": task_of(view)}
+    """What it is and waits for, its run that goes on, and its buttons."""
+    task, settings = task_of(view), view.services.settings
+    ids = [task.active_run] if task.active_run is not None else []
+    ids = ids or control.run_ids(view.session, task.name, 1, view.tasks)
+    found = views.read_runs(view.session, ids, settings, view.now, view.tasks)
+    return {"task": task, "run": found[0] if found else None}
 
 
 def runs(view: View) -> dict[str, Any]:
@@ -37,40 +64,104 @@ def runs(view: View) -> dict[str, Any]:
 
 def models(view: View) -> dict[str, Any]:
     """Its newest versions, and how they did over time."""
-    found = versions.list_versions(view.session, task_of(view).name)
-    shown = [version for version in found if version.quarantine is None]
+    found = versions.list_versions(view.session, task_of(view).name, newest=_LINE)
+    sound = [one for one in found if one.quarantine is None and one.version > 0]
+    gains = {
+        after.version: after.metrics["accuracy"] - before.metrics["accuracy"]
+        for before, after in pairwise(sound)
+        if "accuracy" in before.metrics and "accuracy" in after.metrics
+    }
     return {
         "versions": list(reversed(found))[:_VERSIONS],
-        "accuracies": [version.metrics.get("accuracy") for version in shown[-40:]],
+        "gains": gains,
+        "accuracies": [one.metrics.get("accuracy") for one in sound],
     }
 
 
 def devices(view: View) -> dict[str, Any]:
-    """Its devices, and what each does."""
+    """Its devices: those that need somebody first."""
     name = task_of(view).name
-    return {"devices": registry.list_devices(view.session, view.now, name, view.tasks)[:100]}
+    found = task_members.read_members(view.session, name, view.now, view.tasks, _DEVICES)
+    return {"devices": found, "task": task_of(view)}
+
+
+def training(view: View) -> dict[str, Any]:
+    """What begins its runs by itself."""
+    found = schedules.list_schedules(view.session, task_of(view).name, view.now)
+    return {"schedules": found, "task": task_of(view)}
+
+
+def code(view: View) -> dict[str, Any]:
+    """Where its code comes from, and the newest commits with what their check said."""
+    task = task_of(view)
+    return {
+        "task": task,
+        "source": delivery_views.read_source(view.session, task.name),
+        "commits": commit_states.list_commits(view.session, task.name, _COMMITS),
+        "runs_use": rollout_rows.commit_in_use(view.session, task.name),
+    }
+
+
+def clients(view: View) -> dict[str, Any]:
+    """What each device was worth, and which explanations have jumped."""
+    name = task_of(view).name
+    ids = control.run_ids(view.session, name, _RUNS, view.tasks)
+    return {
+        "task": task_of(view),
+        "found": score_views.contributions(view.session, name),
+        "alarms": explanations.newest_alarms(view.session, ids, _ALARMS),
+    }
+
+
+def timings(view: View) -> dict[str, Any]:
+    """How long a round would take each device."""
+    found = benches.list_benches(view.session, task_of(view).name, view.tasks)
+    return {"found": found.benches, "task": task_of(view)}
+
+
+def config(view: View) -> dict[str, Any]:
+    """What the next run would use, secrets hidden."""
+    return {"text": tomli_w.dumps(_plain(task_of(view).config)), "task": task_of(view)}
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Without what has no value, which TOML cannot say."""
+    return {
+        name: _plain(value) if isinstance(value, Mapping) else value
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def events(view: View) -> dict[str, Any]:
+    """What happened to it, newest first."""
+    task = task_of(view)
+    found = event_log.newest_about(view.session, f"task {task.name}", _EVENTS)
+    return {"events": found, "task": task}
+
+
+def _panels(view: View) -> tuple[Panel, ...]:
+    shown = {
+        "": (
+            Panel("models", "tasks/models.html", models),
+            Panel("devices", "tasks/devices.html", devices),
+            Panel("runs", "tasks/runs.html", runs),
+            Panel("schedules", "tasks/schedules.html", training),
+        ),
+        "code": (Panel("code", "tasks/code.html", code),),
+        "clients": (Panel("clients", "tasks/clients.html", clients),),
+        "benches": (Panel("benches", "tasks/benches.html", timings),),
+        "config": (Panel("config", "tasks/config.html", config),),
+        "events": (Panel("events", "tasks/events.html", events),),
+    }
+    return (Panel("head", "tasks/head.html", head), *shown[tab_of(view)])
 
 
 def _of_task(view: View) -> Callable[[EventNews], bool]:
-    subjects = (f"task {view.path['task']}", "run ", "round ", "device ", "model ", "alias ")
+    name = view.path["task"]
+    own = (f"task {name}", f"schedule {name}", f"commit {name}", f"rollout {name}")
+    subjects = (*own, "run ", "round ", "device ", "model ", "alias ")
     return lambda event: event.subject.startswith(subjects)
-
-
-async def _start(sent: Submission) -> Done:
-    """As the API does it: what would be wrong on every device is refused first."""
-    task, services = sent.path["task"], sent.services
-    body = RunStart(overrides=_overrides(sent), new_model=sent.text("new_model") == "yes")
-    now = services.clock()
-    await services.require_sound(lambda s: control.plan_run(s, task, body, now))
-    run_id = await services.change(lambda s: control.start_run(s, task, body, services.clock()))
-    return Done(f"/runs/{run_id}", f"Run {run_id} of {task} has begun.")
-
-
-def _overrides(sent: Submission) -> list[str]:
-    lines = [line.strip() for line in sent.text("overrides").splitlines() if line.strip()]
-    if sent.text("rounds"):
-        lines.append(f"num_rounds={sent.whole('rounds', 1, _MOST_ROUNDS)}")
-    return lines
 
 
 PAGES = (
@@ -79,22 +170,8 @@ PAGES = (
         template="tasks/page.html",
         section="tasks",
         title=lambda view: f"Task {task_of(view).name}",
-        panels=lambda view: (
-            Panel("head", "tasks/head.html", head),
-            Panel("models", "tasks/models.html", models),
-            Panel("runs", "tasks/runs.html", runs),
-            Panel("devices", "tasks/devices.html", devices),
-        ),
+        panels=_panels,
         concerns=_of_task,
-    ),
-)
-FORMS = (
-    Form(
-        path="/tasks/{task}/runs",
-        template="tasks/start.html",
-        section="tasks",
-        title=lambda view: f"Start a run of {view.path['task']}",
-        show=head,
-        submit=_start,
+        around=lambda view: {"tab": tab_of(view), "tabs": TABS, "task": task_of(view)},
     ),
 )
