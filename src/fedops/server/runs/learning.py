@@ -48,18 +48,20 @@ def _trained(metrics: Mapping[str, float]) -> dict[str, float]:
 
 def client_values(session: Session, run_id: int, name: str) -> dict[str, dict[int, float]] | None:
     """What each client said of a metric, by device and round. None: it is more than a picture takes."""
-    query = (
-        select(MetricRow.device_id, MetricRow.round, MetricRow.value)
-        .where(MetricRow.run_id == run_id, MetricRow.name == name)
-        .where(MetricRow.device_id.is_not(None), MetricRow.round.is_not(None))
-        .limit(MOST_VALUES + 1)
-    )
-    rows = session.execute(query).all()
-    if len(rows) > MOST_VALUES:
+    of_metric = MetricRow.run_id == run_id, MetricRow.name == name
+    # An index answers this, however many there are.
+    too_many = select(MetricRow.round).where(*of_metric).offset(MOST_VALUES).limit(1)
+    if session.execute(too_many).first() is not None:
         return None
-    names = _names(session, {row.device_id for row in rows})
+    query = select(MetricRow.device_id, MetricRow.round, MetricRow.value).where(*of_metric)
+    said = [
+        (device_id, number, value)
+        for device_id, number, value in session.execute(query)
+        if device_id is not None and number is not None
+    ]
+    names = _names(session, {device_id for device_id, _, _ in said})
     found: dict[str, dict[int, float]] = {}
-    for device_id, number, value in rows:
+    for device_id, number, value in said:
         found.setdefault(names[device_id], {})[number] = value
     return dict(sorted(found.items()))
 
