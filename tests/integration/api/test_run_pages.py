@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
 import pytest
+from browsing import CHROMIUM, chromium, open_page, sign_in
 from managing import World, managing
 from people import user_token
+from playwright.sync_api import expect
 
 from fedops.core import contracts as c
-from fedops.core.states import Role
+from fedops.core.states import ParticipationStatus, Role
 from fedops.server.database.tables import RoundPictureRow
 from fedops.server.pictures import grids
 from fedops.server.pictures.cells import Cell
+from fedops.server.pictures.round_times import client_time, slowest
 
 
 @pytest.fixture
@@ -87,3 +91,71 @@ def test_a_committed_round_leaves_a_picture_of_its_devices(world: World) -> None
     with world.manager.services.db.read() as session:
         kept = session.get_one(RoundPictureRow, (1, 1)).spread
     assert kept == {"train_loss": [0.5] * 7}
+
+
+def test_the_page_says_who_did_what_and_why_not(world: World) -> None:
+    _, engine = world.running()
+    devices = world.ready_devices("slow-one")
+    world.begin(engine, 1, "pi", "slow-one")
+    devices["slow-one"].take()
+    world.step()
+    engine.progress(c.EngineProgress(phase="training", round=1, selected=["pi", "slow-one"]))
+    with _browser(world) as browser:
+        page = browser.get("/runs/1").text
+        assert "1 of 2 took it on" in page
+        assert "1 at work" in page
+        reason = "it was late by 3 s, and <b>said so</b>"
+        commit = world.commit(engine, 1, "pi", "slow-one")
+        pi, slow = commit.participations
+        late = c.ParticipationReport(
+            device=slow.device, status=ParticipationStatus.DROPPED, reason=reason
+        )
+        engine.commit(commit.model_copy(update={"participations": [pi, late]}))
+        page = browser.get("/runs/1?cell=slow-one,1").text
+        assert "1 of 2 devices had trouble" in page
+        assert "slow-one, round 1" in page
+        assert "&lt;b&gt;said so" in page
+        assert "<b>said so" not in page
+        assert "There is no such device" in browser.get("/runs/1?cell=nobody,1").text
+        told = browser.get("/runs/1/grid").json()
+        lines = browser.get("/runs/1/rounds.csv").text.splitlines()
+    assert lines[0] == "round,committed_at,seconds,replied,asked,accuracy"
+    assert lines[1].endswith(",1.0,1,2,0.1")
+    assert told["rounds"] == [1]
+    cells = base64.b64decode(told["columns"][0])
+    words = {name: told["words"][cells[at]] for at, name in enumerate(told["devices"])}
+    assert words == {"pi": "replied", "slow-one": "late"}
+
+
+def test_the_slowest_client_decides_the_round() -> None:
+    quick = client_time("quick", 4.0, offered_at=0.0, accepted_at=1.0, delivered_at=6.0)
+    slow = client_time("slow", 4.0, offered_at=0.0, accepted_at=2.0, delivered_at=46.0)
+    gone = client_time("gone", None, offered_at=0.0, accepted_at=2.0, delivered_at=None)
+    assert gone is None
+    assert quick is not None
+    assert slow is not None
+    assert (quick.waits, quick.works, quick.sends) == (1.0, 4.0, 1.0)
+    assert [one["device"] for one in slowest([quick, slow])] == ["slow", "quick"]
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_the_grid_is_walked_by_keys_and_lives_on(world: World) -> None:
+    _, engine = world.running()
+    world.do_round(engine, 1, "pi", "jetson")
+    world.begin(engine, 2, "pi", "jetson")
+    with chromium() as browser:
+        page, watch = open_page(browser)
+        sign_in(page, world.url, user_token(world, Role.VIEWER), "/runs/1")
+        page.wait_for_function("() => window.fedops.grid.opened > 0")
+        status = page.locator("#grid-status")
+        page.focus(".grid-box")
+        page.keyboard.press("End")
+        expect(status).to_have_text("jetson, round 2: asked")
+        engine.commit(world.commit(engine, 2, "pi"))
+        page.wait_for_function("() => window.fedops.grid.updated > 0")
+        page.keyboard.press("ArrowUp")
+        expect(status).to_have_text("jetson, round 2: late")
+        page.keyboard.press("Enter")
+        expect(page.locator("#panel-cell h2")).to_have_text("jetson, round 2")
+        expect(status).to_have_text("jetson, round 2: late")
+        assert watch.problems() == []

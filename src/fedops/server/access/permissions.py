@@ -240,6 +240,7 @@ _PAGES = {
     "GET /runs/compare": Rule(READS, Of.THEIRS),
     "GET /runs/{run_id}": Rule(READS, Of.RUN),
     "GET /runs/{run_id}/grid": Rule(READS, Of.RUN),
+    "GET /runs/{run_id}/rounds.csv": Rule(READS, Of.RUN),
     "GET /tasks": Rule(READS, Of.THEIRS),
     "GET /tasks/{task}": Rule(READS, Of.TASK),
     "GET /new-task": Rule(OPERATES, Of.NEW_TASK),

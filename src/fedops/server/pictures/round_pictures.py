@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from fedops.core.states import AssignmentStatus, ParticipationStatus
@@ -81,10 +81,24 @@ def keep_picture(session: Session, row: RoundRow, now: float) -> None:
             round=row.round,
             cells=bytes(cells),
             spread=_spread(trained),
+            **_traffic(session, row),
             slowest=round_times.slowest(times),
         )
     )
     _spread_of_received(session, row, received)
+
+
+def _traffic(session: Session, row: RoundRow) -> dict[str, int]:
+    """How many updates came in a round, and how large they were together."""
+    part = ParticipationRow
+    query = select(func.count(), func.coalesce(func.sum(part.bytes_up), 0)).where(
+        part.run_id == row.run_id,
+        part.round == row.round,
+        part.attempt == row.attempt,
+        part.bytes_up.is_not(None),
+    )
+    replied, size = session.execute(query).one()
+    return {"replied": replied, "bytes_up": int(size or 0)}
 
 
 def work_of_round(session: Session, run_id: int, number: int) -> dict[str, Work]:

@@ -13,6 +13,7 @@ from fedops.server.database.tables import (
     ArtifactRow,
     DeviceRow,
     ParticipationRow,
+    RoundPictureRow,
     RoundRow,
     RunRow,
 )
@@ -79,17 +80,16 @@ def midnight(now: float) -> float:
 
 def traffic_since(session: Session, since: float, within: Within = None) -> Traffic:
     """What the rounds that were committed since then have sent."""
-    part, size = ParticipationRow, func.coalesce(ArtifactRow.size, 0)
+    picture, size = RoundPictureRow, func.coalesce(ArtifactRow.size, 0)
     lately = select(RunRow.id).where(or_(RunRow.ended_at.is_(None), RunRow.ended_at >= since))
     if within is not None:
         lately = lately.where(RunRow.task.in_(within))
     query = (
-        select(func.coalesce(func.sum(part.bytes_up), 0), func.coalesce(func.sum(size), 0))
+        select(func.sum(picture.bytes_up), func.sum(picture.replied * size))
         .select_from(RoundRow)
-        .join(part, (part.run_id == RoundRow.run_id) & (part.round == RoundRow.round))
+        .join(picture, (picture.run_id == RoundRow.run_id) & (picture.round == RoundRow.round))
         .outerjoin(ArtifactRow, ArtifactRow.sha256 == RoundRow.begun_from)
         .where(RoundRow.run_id.in_(lately), RoundRow.committed_at >= since)
-        .where(part.attempt == RoundRow.attempt, part.bytes_up.is_not(None))
     )
     up, down = session.execute(query).one()
     return Traffic(int(up or 0), int(down or 0))

@@ -11,6 +11,7 @@
   space.append(canvas);
   let devices = [], order = [], words = [], columns = new Map(), first = 1, newest = 0;
   let names = 150, wide = LEAST, cursor = null, loaded = false, asking = false, colours = [], inks = {};
+  let picture = null, tones = null;
   const stats = ((window.fedops ||= {}).grid = { opened: 0, updated: 0 });
 
   // --- what there is ----------------------------------------------------------------------------
@@ -40,14 +41,15 @@
     words = told.words;
     columns = new Map(told.rounds.map((number, at) => [number, bytes(told.columns[at])]));
     bounds();
-    const bad = new Uint16Array(devices.length);
+    const bad = new Uint16Array(devices.length), isBad = Uint8Array.from({ length: 256 }, (_, cell) => (LETTERS[cell] ? 1 : 0));
     for (const cells of columns.values())
-      for (let place = 0; place < cells.length; place++) if (LETTERS[cells[place]]) bad[place] += 1;
+      for (let place = 0; place < cells.length; place++) bad[place] += isBad[cells[place]];
     order = devices.map((_, place) => place);
     order.sort((a, b) => bad[b] - bad[a] || (devices[a] < devices[b] ? -1 : 1));
     if (!loaded) box.replaceChildren(space);
     const fresh = !loaded;
     loaded = true;
+    picture = null;
     hear();
     measure();
     if (fresh) begin();
@@ -61,14 +63,15 @@
   // News may come twice, and before the grid itself: it only sets what is so.
   function hear() {
     const element = document.getElementById("grid-news");
-    if (!loaded || !element) return false;
+    if (!loaded || !element) return;
     const news = JSON.parse(element.textContent);
     const numbers = Object.keys(news.columns).map(Number);
     for (const number of numbers) columns.set(number, bytes(news.columns[number]));
     if (news.devices > devices.length || (newest && numbers.length && Math.min(...numbers) > newest + 1)) load();
     const before = newest;
     bounds();
-    return newest !== before;
+    if (newest !== before) measure();
+    if (picture) for (const number of numbers) paintColumn(number - first);
   }
 
   // --- drawing ----------------------------------------------------------------------------------
@@ -160,33 +163,36 @@
     while (size > 1 && pen.measureText(`${text.slice(0, size)}…`).width > names - 10) size -= 1;
     return `${text.slice(0, size)}…`;
   }
-  // Everything at once, a pixel a cell, with what is in sight framed.
-  let picture = null;
+  // Everything at once, a pixel a cell, with what is in sight framed. News paint their columns alone.
   function drawMap() {
     if (map.hidden || !order.length) return;
     const pen = map.getContext("2d"), ratio = devicePixelRatio || 1;
     map.width = Math.round(map.clientWidth * ratio);
     map.height = Math.round(map.clientHeight * ratio);
-    picture ||= miniature();
+    if (!picture || picture.width < count()) miniature();
     pen.imageSmoothingEnabled = false;
-    pen.drawImage(picture, 0, 0, map.width, map.height);
+    pen.drawImage(picture, 0, 0, count(), order.length, 0, 0, map.width, map.height);
     const all = order.length * ROW, share = (box.clientHeight - HEAD) / all;
     pen.strokeStyle = inks.text;
     pen.lineWidth = 2 * ratio;
     pen.strokeRect(1, (box.scrollTop / all) * map.height, map.width - 2, Math.max(share * map.height, 3 * ratio));
   }
   function miniature() {
-    const made = document.createElement("canvas");
-    made.width = count();
-    made.height = order.length;
-    const pen = made.getContext("2d"), image = pen.createImageData(made.width, made.height);
-    const paint = new Uint32Array(image.data.buffer), tones = colours.map(pixel);
-    for (let at = 0; at < made.width; at++) {
-      const cells = columns.get(first + at);
-      if (cells) for (let row = 0; row < order.length; row++) paint[row * made.width + at] = tones[cells[order[row]] || 0];
+    picture = document.createElement("canvas");
+    picture.width = count() + 5 * AHEAD;
+    picture.height = order.length;
+    tones = Uint32Array.from(colours, pixel);
+    paintColumn(0, count());
+  }
+  function paintColumn(from, many = 1) {
+    if (from < 0 || from + many > picture.width) return;
+    const pen = picture.getContext("2d"), image = pen.createImageData(many, order.length);
+    const paint = new Uint32Array(image.data.buffer);
+    for (let at = 0; at < many; at++) {
+      const cells = columns.get(first + from + at);
+      if (cells) for (let row = 0; row < order.length; row++) paint[row * many + at] = tones[cells[order[row]] || 0];
     }
-    pen.putImageData(image, 0, 0);
-    return made;
+    pen.putImageData(image, from, 0);
   }
   function pixel(colour) {
     const hex = colour.length === 4 ? colour.replace(/[0-9a-f]/gi, "$&$&") : colour;
@@ -276,8 +282,7 @@
     if (event.target.dataset.panel !== "grid") return;
     if (!loaded) return void load();
     const began = performance.now();
-    picture = null;
-    if (hear()) measure();
+    hear();
     draw();
     stats.updated = performance.now() - began;
   });

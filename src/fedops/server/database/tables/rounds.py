@@ -90,6 +90,9 @@ class RoundPictureRow(Base):
     cells: Mapped[bytes] = mapped_column(LargeBinary)
     #: By metric: smallest, 10 %, 25 %, median, 75 %, 90 %, largest of its clients.
     spread: Mapped[dict[str, Any]]
+    #: How many updates came in, and how large they were together. Bytes.
+    replied: Mapped[int] = mapped_column(Integer, default=0)
+    bytes_up: Mapped[int] = mapped_column(BigInteger, default=0)
     #: The clients that took longest (``pictures.round_times``), slowest first.
     slowest: Mapped[list[dict[str, Any]]]
 

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from fedops.server.dashboard.live.page import Page
-from fedops.server.dashboard.pages.runs import compare, follow_ups, run, runs_list, who_did_what
+from fedops.server.dashboard.pages.runs import (
+    compare,
+    export,
+    follow_ups,
+    run,
+    runs_list,
+    who_did_what,
+)
 from fedops.server.dashboard.web.forms import Form
 from fedops.server.dashboard.web.resources import Resource
 
@@ -16,4 +23,7 @@ FORMS: tuple[Form, ...] = (
     *run.FORMS,
     *follow_ups.FORMS,
 )
-RESOURCES: tuple[Resource, ...] = (*who_did_what.RESOURCES,)
+RESOURCES: tuple[Resource, ...] = (
+    *who_did_what.RESOURCES,
+    *export.RESOURCES,
+)

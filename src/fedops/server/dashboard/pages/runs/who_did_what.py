@@ -20,7 +20,7 @@ from fedops.server.pictures.cells import KEYS, TROUBLE, WORDS
 from fedops.server.pictures.grids import Grid, Troubled
 from fedops.server.services.services import Services
 
-_NEWEST, _IN_TROUBLE, _LEVEL = 2, 20, 1
+_NEWEST, _IN_TROUBLE, _LEVEL = 2, 12, 1
 
 
 def grid_of(view: View) -> Grid:
@@ -36,7 +36,7 @@ def grid(view: View) -> dict[str, Any]:
     """What the canvas is told when something changes: the newest rounds. The rest it fetches once."""
     found = grid_of(view)
     newest = list(found.columns)[-_NEWEST:]
-    seen = {cell for number in list(found.columns) for cell in set(found.columns[number])}
+    seen = {cell for cells in found.columns.values() for cell in set(cells)}
     return {
         "run": run_of(view),
         "grid": found,

@@ -38,6 +38,8 @@ def upgrade() -> None:
         sa.Column("round", sa.Integer(), nullable=False),
         sa.Column("cells", sa.LargeBinary(), nullable=False),
         sa.Column("spread", sa.JSON(none_as_null=True), nullable=False),
+        sa.Column("replied", sa.Integer(), nullable=False),
+        sa.Column("bytes_up", sa.BigInteger(), nullable=False),
         sa.Column("slowest", sa.JSON(none_as_null=True), nullable=False),
         sa.ForeignKeyConstraint(
             ["run_id", "round"],
