@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fedops.server.database.tables import DeviceRow, MetricRow, RoundRow
+from fedops.server.database.tables import DeviceRow, MetricRow, RoundPictureRow, RoundRow
 
 #: So many numbers of single clients are read for a picture at most: of larger runs, none.
 MOST_VALUES = 4_000
@@ -44,6 +44,16 @@ def measured_rounds(session: Session, run_id: int) -> list[Measured]:
 
 def _trained(metrics: Mapping[str, float]) -> dict[str, float]:
     return {n if n.startswith("train_") else f"train_{n}": v for n, v in metrics.items()}
+
+
+def client_spread(session: Session, run_id: int, name: str) -> dict[int, tuple[float, float]]:
+    """Between which two values the middle eight tenths of the clients were, by round."""
+    if '"' in name:  # no database looks up such a name in JSON
+        return {}
+    spread = RoundPictureRow.spread[name].as_json()
+    query = select(RoundPictureRow.round, spread).where(RoundPictureRow.run_id == run_id)
+    # Smallest, 10 %, 25 %, median, 75 %, 90 %, largest.
+    return {number: (found[1], found[5]) for number, found in session.execute(query) if found}
 
 
 def client_values(session: Session, run_id: int, name: str) -> dict[str, dict[int, float]] | None:
