@@ -143,10 +143,15 @@ def test_of_many_clients_no_single_numbers_are_read(
         assert learning.client_values(session, 1, "train_loss") is None
 
 
-def test_a_text_is_looked_for_in_the_newest_lines_alone(
+def test_lines_are_looked_for_in_some_entries_at_a_time(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(log_store, "LOOKED_THROUGH", 10)
+    sought, seen = log_store.Sought(text="LINE 23"), []
     with world.manager.services.db.read() as session:
-        found = log_store.newest_run_logs(session, 1, log_store.Sought(text="line"), 200)
-    assert len(found.entries) == 10
+        found = log_store.newest_run_logs(session, 1, sought, 200)
+        assert found.entries == []
+        while found.older is not None:
+            found = log_store.newest_run_logs(session, 1, sought, 200, found.older)
+            seen += [entry.text.split()[1] for entry in reversed(found.entries)]
+    assert seen == [*(str(number) for number in range(239, 229, -1)), "23"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fedops.server.database.tables import DeviceRow, MetricRow, RoundRow
+from fedops.server.database.tables import DeviceRow, MetricRow, RoundPictureRow, RoundRow
 
 #: So many numbers of single clients are read for a picture at most: of larger runs, none.
 MOST_VALUES = 4_000
@@ -46,22 +46,33 @@ def _trained(metrics: Mapping[str, float]) -> dict[str, float]:
     return {n if n.startswith("train_") else f"train_{n}": v for n, v in metrics.items()}
 
 
+def client_spread(session: Session, run_id: int, name: str) -> dict[int, tuple[float, float]]:
+    """Between which two values the middle eight tenths of the clients were, by round."""
+    if '"' in name:  # no database looks up such a name in JSON
+        return {}
+    spread = RoundPictureRow.spread[name].as_json()
+    query = select(RoundPictureRow.round, spread).where(RoundPictureRow.run_id == run_id)
+    # Smallest, 10 %, 25 %, median, 75 %, 90 %, largest.
+    return {number: (found[1], found[5]) for number, found in session.execute(query) if found}
+
+
 def client_values(session: Session, run_id: int, name: str) -> dict[str, dict[int, float]] | None:
     """What each client said of a metric, by device and round. None: it is more than a picture takes."""
-    query = (
-        select(MetricRow.device_id, MetricRow.round, MetricRow.value)
-        .where(MetricRow.run_id == run_id, MetricRow.name == name)
-        .where(MetricRow.device_id.is_not(None), MetricRow.round.is_not(None))
-        .limit(MOST_VALUES + 1)
-    )
-    rows = session.execute(query).all()
-    if len(rows) > MOST_VALUES:
+    of_metric = MetricRow.run_id == run_id, MetricRow.name == name
+    # An index answers this, however many there are.
+    too_many = select(MetricRow.round).where(*of_metric).offset(MOST_VALUES).limit(1)
+    if session.execute(too_many).first() is not None:
         return None
-    names = _names(session, {row.device_id for row in rows if row.device_id is not None})
+    query = select(MetricRow.device_id, MetricRow.round, MetricRow.value).where(*of_metric)
+    said = [
+        (device_id, number, value)
+        for device_id, number, value in session.execute(query)
+        if device_id is not None and number is not None
+    ]
+    names = _names(session, {device_id for device_id, _, _ in said})
     found: dict[str, dict[int, float]] = {}
-    for device_id, number, value in rows:
-        if device_id is not None and number is not None:
-            found.setdefault(names[device_id], {})[number] = value
+    for device_id, number, value in said:
+        found.setdefault(names[device_id], {})[number] = value
     return dict(sorted(found.items()))
 
 

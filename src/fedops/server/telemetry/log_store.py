@@ -24,8 +24,8 @@ from fedops.server.database.tables import AttemptRow, DeviceRow, LogBookRow, Log
 _KEPT = 0.9
 #: An answer holds about this much text at most.
 _PAGE_CHARACTERS = 1 << 20
-#: A text is looked for in so many of the newest entries.
-LOOKED_THROUGH = 2_000
+#: Some lines are looked for in so many entries at a time.
+LOOKED_THROUGH = 10_000
 #: SQLite takes a limited number of values in one statement.
 _CHUNK = 500
 #: Beside its text an entry takes about this much.
@@ -192,23 +192,59 @@ def run_logs(
 
 @dataclass(frozen=True)
 class Sought:
-    """Which lines of a run one looks for."""
+    """Which lines of a run one looks for. They are looked for in ``LOOKED_THROUGH`` entries at a time."""
 
     device: str | None = None
     number: int | None = None
     source: LogSource | None = None
-    #: What stands in them, in small or large letters. Only the newest lines are looked through.
+    #: What stands in them, in small or large letters.
     text: str = ""
+
+    @property
+    def everything(self) -> bool:
+        return not (self.device or self.text) and self.number is None and self.source is None
+
+
+@dataclass(frozen=True)
+class NewestLogs:
+    """The newest lines of a run that one looks for, oldest first."""
+
+    entries: list[LogRead]
+    #: How many entries had to go to make room.
+    dropped: int
+    #: Older ones are before this one. None: there are none.
+    older: int | None
 
 
 def newest_run_logs(
     session: Session, run_id: int, sought: Sought, limit: int, before: int | None = None
-) -> LogPage:
-    """The newest lines of a run, or the newest of those before one, oldest first."""
+) -> NewestLogs:
+    """The newest lines of a run, or the newest of those before one."""
     book = f"run {run_id}"
-    where = [LogRow.book == book]
+    within = [LogRow.book == book]
     if before is not None:
-        where.append(LogRow.id < before)
+        within.append(LogRow.id < before)
+    ids = select(LogRow.id).where(*within).order_by(LogRow.id.desc())
+    most = limit if sought.everything else LOOKED_THROUGH
+    floor = session.scalar(ids.offset(most - 1).limit(1))  # an index answers this
+    if floor is not None:
+        within.append(LogRow.id >= floor)
+    query = (
+        select(LogRow, DeviceRow.name)
+        .outerjoin(DeviceRow, DeviceRow.id == LogRow.device_id)
+        .where(*within, *_sought(session, sought))
+        .order_by(LogRow.id.desc())
+        .limit(limit)
+    )
+    entries = [_read(row, device) for row, device in session.execute(query)][::-1]
+    dropped = session.scalars(select(LogBookRow.dropped).where(LogBookRow.book == book)).first()
+    begin = entries[0].id if len(entries) == limit else floor
+    older = begin and session.scalar(ids.where(LogRow.id < begin).limit(1))
+    return NewestLogs(entries, dropped or 0, begin if older else None)
+
+
+def _sought(session: Session, sought: Sought) -> list[ColumnElement[bool]]:
+    where: list[ColumnElement[bool]] = []
     if sought.device is not None:
         where.append(LogRow.device_id == require_device(session, sought.device).id)
     if sought.number is not None:
@@ -216,18 +252,8 @@ def newest_run_logs(
     if sought.source is not None:
         where.append(LogRow.source == sought.source.value)
     if sought.text:
-        newest = select(LogRow.id).where(*where).order_by(LogRow.id.desc()).limit(LOOKED_THROUGH)
-        where = [LogRow.id.in_(newest), LogRow.text.icontains(sought.text, autoescape=True)]
-    query = (
-        select(LogRow, DeviceRow.name)
-        .outerjoin(DeviceRow, DeviceRow.id == LogRow.device_id)
-        .where(*where)
-        .order_by(LogRow.id.desc())
-        .limit(limit)
-    )
-    entries = [_read(row, device) for row, device in session.execute(query)]
-    dropped = session.scalars(select(LogBookRow.dropped).where(LogBookRow.book == book)).first()
-    return LogPage(entries=entries[::-1], dropped=dropped or 0)
+        where.append(LogRow.text.icontains(sought.text, autoescape=True))
+    return where
 
 
 def device_logs(

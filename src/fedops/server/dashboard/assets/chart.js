@@ -3,8 +3,8 @@
 {
   const LOOKED_AT = 60; // so many points are shown as dots
   const NAMED = 8; // so many lines carry their names
+  const LINE = 14; // so high is a name at the end of a line, in pixels
   const SLIDER = 100; // from so many points on, a part can be chosen below
-  const calm = matchMedia("(prefers-reduced-motion: reduce)");
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const drawn = new Map(); // element -> {chart, box, text, watch}
 
@@ -113,6 +113,7 @@
     const ends = lines.filter(carries).map((one) => width(shortened(one.name, most)));
     const right = Math.max(lines.length === 1 ? width(write(scale.max, 1)) : 0, ...ends, 8) + 14;
     const slider = xs.length > SLIDER && !narrow;
+    const moved = apart(lines.filter(carries), xs, scale, data.high - 56 - (slider ? 30 : 0));
     return {
       ...common(colour),
       grid: gridOf(right, data, slider),
@@ -127,12 +128,12 @@
       },
       series: [
         ...lines.flatMap((one, index) => (one.band ? [bandSeries(one, index, xs)] : [])),
-        ...lines.map((one, index) => lineSeries(one, index, { xs, carries, most, write, colour })),
+        ...lines.map((one) => lineSeries(one, { xs, carries, most, write, colour, moved })),
         ...(marks.length ? [markSeries(marks, data.x, colour)] : []),
       ],
     };
   }
-  function lineSeries(one, index, { xs, carries, most, write, colour }) {
+  function lineSeries(one, { xs, carries, most, write, colour, moved }) {
     const dots = one.values.filter((value) => value != null).length <= LOOKED_AT;
     const last = one.values.findLast((value) => value != null);
     return {
@@ -154,9 +155,28 @@
         color: one.faint ? colour("faint") : one.colour,
         fontWeight: one.faint ? 400 : 600,
         distance: 6,
+        offset: [0, moved.get(one) || 0],
       },
-      labelLayout: { moveOverlap: "shiftY" },
     };
+  }
+  // Names at the end of lines that end close together are moved apart: how far each, in pixels.
+  function apart(lines, xs, scale, high) {
+    const ends = lines.map((one) => {
+      const at = one.values.findLastIndex((value) => value != null);
+      return { one, at, y: at < 0 ? 0 : ((scale.max - one.values[at]) / (scale.max - scale.min)) * high };
+    });
+    const near = (a, b) => Math.abs(xs[a.at] - xs[b.at]) < (xs.at(-1) - xs[0]) / 6 || a.at === b.at;
+    const placed = [], ordered = ends.filter(({ at }) => at >= 0).sort((a, b) => a.y - b.y);
+    for (const end of ordered) {
+      const above = placed.filter((other) => near(other, end)).map((other) => other.now + LINE);
+      placed.push(Object.assign(end, { now: Math.max(end.y, ...above) }));
+    }
+    let most = high + LINE;
+    for (const end of placed.reverse()) {
+      end.now = Math.min(end.now, most);
+      if (end.now > end.y || most < high + LINE) most = end.now - LINE;
+    }
+    return new Map(placed.map(({ one, now, y }) => [one, now - y]));
   }
   // One polygon a piece without gaps: down along the upper edge, back along the lower.
   function bandSeries(one, index, xs) {
@@ -319,7 +339,6 @@
             const over = labelRect.x + labelRect.width > data.wide;
             return over ? { x: rect.x - 4, align: "right", hideOverlap: true } : { hideOverlap: true };
           },
-          emphasis: { scale: 1.3 },
         },
       ],
     };
@@ -329,9 +348,7 @@
 
   function common(colour) {
     return {
-      animation: !calm.matches,
-      animationDuration: 0,
-      animationDurationUpdate: 300,
+      animation: false,
       backgroundColor: "transparent",
       textStyle: { fontFamily: font(), fontSize: 12, color: colour("text") },
     };
@@ -464,7 +481,6 @@
   document.addEventListener("panel", () => drawAll(false));
   document.addEventListener("theme", () => drawAll(true));
   dark.addEventListener("change", () => drawAll(true));
-  calm.addEventListener("change", () => drawAll(true));
   drawAll(false);
   // For tests, and for whoever looks into a page.
   fedops.charts = drawn;

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedops.core.contracts import RunRead
-from fedops.core.errors import NotFound
 from fedops.server.dashboard.live.page import Page, Panel, any_event
 from fedops.server.dashboard.look.configs import differences
 from fedops.server.dashboard.look.numbers import is_share
@@ -103,12 +102,14 @@ def _others(view: View, runs: Sequence[RunRead]) -> list[tuple[int, str]]:
     """Other runs, of the same task first of all, with the address that adds them."""
     if len(runs) >= MOST_RUNS:
         return []
-    task, ids = (runs[0].task if runs else None), [run.id for run in runs]
-    try:
-        near = control.run_ids(view.session, task, _OFFERED + MOST_RUNS, view.tasks)
-    except NotFound:
-        near = []
-    return [(one, _address(view, [*ids, one])) for one in near if one not in ids][:_OFFERED]
+    ids = [run.id for run in runs]
+    near = _newest(view, runs[0].task) if runs else []
+    offered = dict.fromkeys(one for one in [*near, *_newest(view, None)] if one not in ids)
+    return [(one, _address(view, [*ids, one])) for one in list(offered)[:_OFFERED]]
+
+
+def _newest(view: View, task: str | None) -> list[int]:
+    return control.run_ids(view.session, task, _OFFERED + MOST_RUNS, view.tasks)
 
 
 def _address(view: View, ids: Sequence[int]) -> str:

@@ -41,6 +41,7 @@ def learned(view: View) -> dict[str, Any]:
         "with_clients": view.query.get("clients") == "1",
         "other_clients": here(view, clients=None if view.query.get("clients") == "1" else 1),
         "clients": len(clients),
+        "spread": learning.client_spread(view.session, run.id, name) if known else {},
         "many": len(clients) > MOST_CLIENTS,
         "points": len(rounds),
         "most_points": MOST_POINTS,
@@ -108,8 +109,8 @@ def _chart(
             {"name": one, "values": [said.get(r.round) for r in rounds], "faint": True}
             for one, said in clients.items()
         ]
-    elif clients:
-        series[0]["band"] = _band(rounds, clients)
+    elif data["spread"]:
+        series[0]["band"] = _band(rounds, data["spread"])
     xs = [one.at if by_time else one.round for one in rounds]
     chart = thinned(xs, series)
     return {
@@ -156,14 +157,11 @@ def _kept(one: Mapping[str, Any], kept: Sequence[int]) -> dict[str, Any]:
     return made
 
 
-def _band(rounds: Sequence[Measured], clients: Mapping[str, Mapping[int, float]]) -> dict[str, Any]:
-    """From the lowest to the highest client of each round that at least two spoke of."""
-    said = [[one[r.round] for one in clients.values() if r.round in one] for r in rounds]
-    return {
-        "name": "clients",
-        "low": [min(values) if len(values) > 1 else None for values in said],
-        "high": [max(values) if len(values) > 1 else None for values in said],
-    }
+def _band(rounds: Sequence[Measured], spread: Mapping[int, tuple[float, float]]) -> dict[str, Any]:
+    """Where the middle eight tenths of the clients were; a gap where that is not known."""
+    edges = [spread.get(one.round, (None, None)) for one in rounds]
+    low, high = [one[0] for one in edges], [one[1] for one in edges]
+    return {"name": "most clients", "low": low, "high": high}
 
 
 def _marks(

@@ -15,7 +15,7 @@ from fedops.server.events import event_log
 from fedops.server.models import versions
 from fedops.server.telemetry import explanations, log_store
 
-_EVENTS, _LINES, _DECISIONS = 50, 200, 200
+_EVENTS, _LINES, _DECISIONS = 30, 200, 200
 _LONGEST = 200
 
 
@@ -51,19 +51,18 @@ def _logs(view: View) -> dict[str, Any]:
         source=LogSource(source) if source in list(LogSource) else None,
         text=query.get("text", "").strip()[:_LONGEST],
     )
+    found = log_store.NewestLogs([], 0, None)
     try:
-        page = log_store.newest_run_logs(view.session, run.id, sought, _LINES, before)
-        entries, dropped = page.entries, page.dropped
+        found = log_store.newest_run_logs(view.session, run.id, sought, _LINES, before)
     except NotFound as error:
-        entries, dropped, problem = [], 0, error.message
+        problem = error.message
     return {
-        "entries": entries,
-        "dropped": dropped,
+        "found": found,
         "problem": problem,
         "sources": [one.value for one in LogSource],
-        "looked_through": log_store.LOOKED_THROUGH if sought.text else 0,
-        "filtered": any((sought.device, sought.number, sought.source, sought.text)),
-        "older": here(view, before=entries[0].id) if len(entries) == _LINES else "",
+        "looked_through": log_store.LOOKED_THROUGH,
+        "filtered": not sought.everything,
+        "older": here(view, before=found.older) if found.older else "",
         "newest": here(view, before=None) if before else "",
         "plain": here(view, **dict.fromkeys(("before", "device", "round", "source", "text"))),
     }
