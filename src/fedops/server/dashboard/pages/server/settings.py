@@ -47,6 +47,8 @@ def state(view: View) -> dict[str, Any]:
         "join_url": join_url(own),
         "tls": own.uses_tls,
         "own": own,
+        "blobs": own.blobs_url or str(own.home),
+        "on_sqlite": own.database.startswith("sqlite"),
         "disk": disk,
         "problem": f"{lacking.named()}: {lacking.remedy}" if lacking else "",
     }

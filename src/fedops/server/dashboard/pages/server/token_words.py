@@ -21,8 +21,14 @@ def role_of(text: str) -> Role:
 
 
 def tasks_of(text: str) -> list[str] | None:
-    """Task names with commas or spaces between them. None: all tasks."""
-    return text.replace(",", " ").split() or None
+    """Task names with commas or spaces between them. None: nothing was typed, which means all tasks.
+
+    ``Invalid`` for what names none: a slip must not give more rights.
+    """
+    named = text.replace(",", " ").split()
+    if text and not named:
+        raise Invalid(f"tasks: '{text[:40]}' names no task; leave it empty for all")
+    return named or None
 
 
 def token_asked(sent: Submission) -> PersonalTokenCreate:

@@ -58,8 +58,8 @@ async def _change(sent: Submission) -> Done:
     body = UserUpdate(
         role=role_of(sent.text("role")),
         tasks=tasks,
-        all_tasks=tasks is None,
-        disabled=sent.text("disabled") == "yes",
+        all_tasks="tasks" in sent.fields and tasks is None,
+        disabled=sent.text("disabled") == "yes" if "disabled" in sent.fields else None,
     )
     await services.change(lambda s: users.update_user(s, name, body, services.clock()))
     return Done("/users", f"User {name} is changed.")
