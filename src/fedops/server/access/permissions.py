@@ -228,6 +228,11 @@ _FORMS = (
     "POST /tasks/{task}/commits/{commit}/check",
     "POST /tasks/{task}/rollouts",
     "POST /tasks/{task}/rollouts/decision",
+    "POST /tokens/{token_id}/revoke",
+    "POST /users/{user}/password",
+    "POST /users/{user}/remove",
+    "POST /users/{user}/tokens",
+    "POST /users/{user}/tokens/{token_id}/revoke",
 )
 _PAGES = {
     "GET /assets/{name}": OPEN,
@@ -278,6 +283,20 @@ _PAGES = {
     "GET /explanations": Rule(READS, Of.THEIRS),
     "GET /delivery": Rule(READS, Of.THEIRS),
     "GET /more": Rule(READS, Of.SELF),
+    "GET /users": Rule(AUDITS),
+    "GET /tokens": Rule(WATCHES),
+    "GET /settings": Rule(AUDITS),
+    "GET /account": Rule(READS, Of.SELF),
+    "GET /new-user": Rule(ADMINISTERS),
+    "POST /new-user": Rule(ADMINISTERS),
+    "GET /users/{user}": Rule(ADMINISTERS),
+    "POST /users/{user}": Rule(ADMINISTERS),
+    "GET /account/password": Rule(READS, Of.SELF),
+    "POST /account/password": Rule(READS, Of.SELF),
+    "GET /account/tokens": Rule(READS, Of.SELF),
+    "POST /account/tokens": Rule(READS, Of.SELF),
+    "GET /account/tokens/{token_id}/revoke": Rule(READS, Of.SELF),
+    "POST /account/tokens/{token_id}/revoke": Rule(READS, Of.SELF),
     "GET /events": Rule(READS, Of.THEIRS),
     "WEBSOCKET /live": Rule(
         READS, Of.THEIRS

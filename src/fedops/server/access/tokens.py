@@ -161,9 +161,10 @@ def create_join_token(session: Session, body: TokenCreate, now: float) -> TokenR
     return _read(row, secret)
 
 
-def list_tokens(session: Session) -> list[TokenRead]:
-    """All join tokens, newest first."""
+def list_tokens(session: Session, limit: int | None = None) -> list[TokenRead]:
+    """Join tokens, newest first: all, or as many as ``limit`` says."""
     query = select(TokenRow).where(TokenRow.kind == TokenKind.JOIN).order_by(TokenRow.id.desc())
+    query = query.limit(limit)
     return [_read(row) for row in session.scalars(query)]
 
 

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from fedops.server.dashboard.live.page import Page
-from fedops.server.dashboard.pages.server import events, more
+from fedops.server.dashboard.pages.server import (
+    account,
+    events,
+    join_tokens,
+    more,
+    settings,
+    users,
+)
 from fedops.server.dashboard.web.forms import Form
 from fedops.server.dashboard.web.resources import Resource
 
-PAGES: tuple[Page, ...] = (*events.PAGES, *more.PAGES)
-FORMS: tuple[Form, ...] = ()
+PAGES: tuple[Page, ...] = (
+    *events.PAGES,
+    *more.PAGES,
+    *users.PAGES,
+    *account.PAGES,
+    *join_tokens.PAGES,
+    *settings.PAGES,
+)
+FORMS: tuple[Form, ...] = (*users.FORMS, *account.FORMS, *join_tokens.FORMS)
 RESOURCES: tuple[Resource, ...] = ()

@@ -15,6 +15,7 @@ _PLACES = (
     ("/explanations", "Explanations", "what the models look at"),
     ("/events", "Events", "who did what, and when"),
     ("/users", "Users", "who may do what"),
+    ("/tokens", "Join tokens", "who may still bring devices in"),
     ("/notifications", "Notifications", "who is told of what"),
     ("/settings", "Settings", "what this server runs with"),
     ("/account", "Account", "your password, tokens and sessions"),

@@ -1,0 +1,69 @@
+"""What this server runs with: its settings, TLS, versions, storage and health."""
+
+from __future__ import annotations
+
+import shutil
+from importlib.metadata import version
+from typing import Any
+
+from fedops.processes.environment import describe_environment
+from fedops.server.dashboard.live.page import Page, Panel, any_event
+from fedops.server.dashboard.web.view import View
+from fedops.server.services.health import find_shortage
+from fedops.server.tls.endpoint import ca_fingerprint, certificate_until, join_url
+
+#: Never shown, not even whether they look right: secrets, and addresses that may have a password in them.
+_SECRET = frozenset({"s3_access_key_id", "s3_secret_access_key", "database_url"})
+
+
+def settings(view: View) -> dict[str, Any]:
+    """All settings with their values, and whether they were set. Secrets are not shown."""
+    own = view.services.settings
+    rows = []
+    for name in type(own).model_fields:
+        value = getattr(own, name)
+        if name in _SECRET:
+            value = "set, not shown" if value else None
+        rows.append(
+            (
+                name,
+                "–" if value is None or value == "" else str(value),
+                name in own.model_fields_set,
+            )
+        )
+    return {"rows": rows}
+
+
+def state(view: View) -> dict[str, Any]:
+    """TLS, versions, storage and health."""
+    own = view.services.settings
+    disk, lacking = shutil.disk_usage(own.home), find_shortage(own.home)
+    return {
+        "version": version("fedops"),
+        "environment": describe_environment(),
+        "database": own.database.split(":", 1)[0].split("+", 1)[0],
+        "fingerprint": ca_fingerprint(own),
+        "until": certificate_until(own),
+        "join_url": join_url(own),
+        "tls": own.uses_tls,
+        "own": own,
+        "blobs": own.blobs_url or str(own.home),
+        "on_sqlite": own.database.startswith("sqlite"),
+        "disk": disk,
+        "problem": f"{lacking.named()}: {lacking.remedy}" if lacking else "",
+    }
+
+
+PAGES = (
+    Page(
+        path="/settings",
+        template="server/settings_page.html",
+        section="more",
+        title=lambda view: "Settings",
+        panels=lambda view: (
+            Panel("state", "server/settings_state.html", state),
+            Panel("settings", "server/settings.html", settings),
+        ),
+        concerns=any_event,
+    ),
+)
