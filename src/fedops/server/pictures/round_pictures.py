@@ -75,7 +75,7 @@ def keep_picture(session: Session, row: RoundRow, now: float) -> None:
             )
             times += [took] if took is not None else []
     trained, received = _by_metric([part.metrics for part in parts])
-    session.add(
+    session.merge(  # a round that is done again has another picture
         RoundPictureRow(
             run_id=row.run_id,
             round=row.round,
