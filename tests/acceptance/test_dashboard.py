@@ -69,7 +69,8 @@ def _start(page: Page, federation: Federation, rounds: int) -> None:
 def _rounds_arrive(page: Page) -> None:
     page.evaluate("window.mark = 1")
     expect(page.locator("#panel-rounds")).to_contain_text("2 of 2", timeout=SECONDS)
-    expect(page.locator("#panel-learning svg")).to_be_visible(timeout=SECONDS)
+    drawn = page.locator("#panel-learning :is(canvas, svg)").first
+    expect(drawn).to_be_visible(timeout=SECONDS)
     assert page.evaluate("window.mark") == 1
     assert page.evaluate("fedops.seen.length") > 0
 
