@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import many_rows
+import many_sizes
 import numpy as np
 import psutil
 from common import HERE, options, report, say
@@ -128,8 +129,8 @@ def _prepare(home: Path) -> dict[str, str]:
         with services.db.write() as session:
             token = tokens.create_join_token(session, c.TokenCreate(uses=1), services.clock())
     return {
-        "run_id": str(many_rows.BIG_RUN),
-        "task": many_rows.BIG_TASK,
+        "run_id": str(many_sizes.BIG_RUN),
+        "task": many_sizes.BIG_TASK,
         "device": "device-0001",
         "version": "V2",
         "other": "V1",
@@ -275,7 +276,7 @@ _PAINTED = "performance.getEntriesByName('first-contentful-paint')"
 def _opened(server: _Server, count: int) -> Iterator[Heard]:
     """So many pages, most of them of the large run, while events come."""
     heard, cookie = Heard(), session_of(server.url, server.token)
-    kinds = [f"/runs/{many_rows.BIG_RUN}"] * 6 + ["/"] * 3 + ["/devices"]
+    kinds = [f"/runs/{many_sizes.BIG_RUN}"] * 6 + ["/"] * 3 + ["/devices"]
     at = [kinds[number % len(kinds)] for number in range(count)]
     with _services(server.home) as services, ThreadPoolExecutor(1) as pool:
         events = Events(services.db, EVENTS_A_SECOND)

@@ -4,13 +4,26 @@ from __future__ import annotations
 
 import json
 import random
-import sqlite3
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from common import say
+from many_metrics import put_metrics
+from many_sizes import (
+    BIG_RUN,
+    BIG_TASK,
+    DEVICES,
+    EVENTS,
+    LOGS,
+    ROUNDS,
+    RUNS,
+    RUNS_A_VERSION,
+    SMALL_ROUNDS,
+    TASKS,
+    device_id,
+)
 from sqlalchemy import Table, insert
 
 from fedops.config.schema import Config
@@ -29,14 +42,7 @@ from fedops.server.database.database import Database
 from fedops.server.pictures.cells import Cell
 from fedops.server.pictures.round_times import ClientTime, slowest
 
-DEVICES, TASKS, RUNS, ROUNDS, METRICS = 1_000, 50, 10_000, 200, 5_000_000
-EVENTS, LOGS = 100_000, 50_000
-#: Of each run but the first: so many rounds, and a version for every so many runs.
-SMALL_ROUNDS, RUNS_A_VERSION = 10, 20
-#: The run of all devices, which goes on, and where it is.
-BIG_RUN, BIG_TASK = 1, "task-01"
 _CHUNK = 5_000
-_NAMES = ("train_loss", "train_accuracy", "loss", "accuracy", "examples")
 
 
 def fill(db: Database, now: float) -> None:
@@ -59,7 +65,7 @@ def fill(db: Database, now: float) -> None:
         for model, rows in step(now):
             count = _put(db, model.__table__, rows)
             say(f"{count:,} {model.__tablename__} ({time.perf_counter() - began:.0f} s)")
-    count = _put_metrics(Path(db.url.database or ""), now)
+    count = put_metrics(Path(db.url.database or ""), now)
     say(f"{count:,} metrics ({time.perf_counter() - began:.0f} s)")
 
 
@@ -86,10 +92,6 @@ def _name(kind: str, number: int) -> str:
 
 def _task_of(run: int) -> str:
     return _name("task", (run - 1) % TASKS + 1)
-
-
-def _id(device: int) -> str:
-    return f"{device:032x}"
 
 
 def _files(now: float) -> _Rows:
@@ -130,7 +132,7 @@ def _devices(now: float) -> _Rows:
         t.DeviceRow,
         (
             {
-                "id": _id(number),
+                "id": device_id(number),
                 "name": _name("device", number),
                 "public_key": f"ecdsa-sha2-nistp384 {number}",
                 "fingerprint": f"{number:064x}",
@@ -153,7 +155,7 @@ def _devices(now: float) -> _Rows:
     yield (
         t.MembershipRow,
         (
-            {"device_id": _id(number), "task": task, "since": now - 1e6}
+            {"device_id": device_id(number), "task": task, "since": now - 1e6}
             for number in numbers
             for task in {BIG_TASK, _name("task", number % TASKS + 1)}
         ),
@@ -161,7 +163,11 @@ def _devices(now: float) -> _Rows:
     yield (
         t.PresenceRow,
         (
-            {"device_id": _id(n), "since": now - 86_400 * day - n, "until": now - 86_400 * day}
+            {
+                "device_id": device_id(n),
+                "since": now - 86_400 * day - n,
+                "until": now - 86_400 * day,
+            }
             for n in numbers
             for day in range(1, 31)
         ),
@@ -257,7 +263,7 @@ def _participations(now: float) -> _Rows:
                 "run_id": BIG_RUN,
                 "round": number,
                 "attempt": 1,
-                "device_id": _id(device),
+                "device_id": device_id(device),
                 "status": random.choice(statuses),
                 "selection": "all of them",
                 "examples": 600,
@@ -274,7 +280,8 @@ def _participations(now: float) -> _Rows:
 def _pictures(now: float) -> _Rows:
     """What the commit of each of its rounds kept for pages."""
     places = (
-        {"run_id": BIG_RUN, "device_id": _id(n), "place": n - 1} for n in range(1, DEVICES + 1)
+        {"run_id": BIG_RUN, "device_id": device_id(n), "place": n - 1}
+        for n in range(1, DEVICES + 1)
     )
     yield t.RunPlaceRow, places
     yield t.RoundPictureRow, (_picture(number) for number in range(1, ROUNDS + 1))
@@ -282,7 +289,7 @@ def _pictures(now: float) -> _Rows:
 
 def _picture(number: int) -> dict[str, Any]:
     late = [Cell.REPLIED] * 19 + [Cell.LATE]
-    times = (ClientTime(_id(n), 1.0, 10.0 + n / DEVICES, 0.5) for n in range(1, DEVICES + 1))
+    times = (ClientTime(device_id(n), 1.0, 10.0 + n / DEVICES, 0.5) for n in range(1, DEVICES + 1))
     spread = [number / 400 + part / 20 for part in range(7)]
     return {
         "run_id": BIG_RUN,
@@ -303,8 +310,8 @@ def _work(now: float) -> _Rows:
         t.AssignmentRow,
         (
             {
-                "id": _id(number),
-                "device_id": _id(number),
+                "id": device_id(number),
+                "device_id": device_id(number),
                 "kind": "train",
                 "task": BIG_TASK,
                 "run_id": BIG_RUN,
@@ -384,7 +391,7 @@ def _rest(now: float) -> _Rows:
                 "run_id": BIG_RUN,
                 "attempt": 1,
                 "round": number % ROUNDS + 1,
-                "device_id": _id(number % DEVICES + 1),
+                "device_id": device_id(number % DEVICES + 1),
                 "text": "INFO fedops.training: trained on 600 examples " + "x" * 400,
                 "size": 450,
                 "at": now - LOGS + number,
@@ -392,45 +399,3 @@ def _rest(now: float) -> _Rows:
             for number in range(LOGS)
         ),
     )
-
-
-def _put_metrics(file: Path, now: float) -> int:
-    """The first run has one of each name, round and device; the others share the rest."""
-    connection = sqlite3.connect(file)
-    query = (
-        "INSERT INTO metrics (run_id, round, device_id, source, name, value, at) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?)"
-    )
-    indexes = connection.execute(
-        "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'metrics' "
-        "AND sql IS NOT NULL"
-    ).fetchall()
-    connection.execute("PRAGMA cache_size = -400000")
-    with connection:  # an index that is made at the end takes a quarter of the time
-        for name, _ in indexes:
-            connection.execute(f"DROP INDEX {name}")
-        connection.executemany(query, _big_metrics(now))
-        big = ROUNDS * DEVICES * len(_NAMES)
-        connection.executemany(query, _small_metrics(METRICS - big, now))
-        for _, made in indexes:
-            connection.execute(made)
-    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    connection.close()
-    return METRICS
-
-
-_Metric = tuple[int, int, str | None, str, str, float, float]
-
-
-def _big_metrics(now: float) -> Iterator[_Metric]:
-    for number in range(1, ROUNDS + 1):
-        for device in range(1, DEVICES + 1):
-            for name in _NAMES:
-                yield BIG_RUN, number, _id(device), "device", name, random.random(), now
-
-
-def _small_metrics(count: int, now: float) -> Iterator[_Metric]:
-    for index in range(count):
-        run, within = BIG_RUN + 1 + index % (RUNS - 1), index // (RUNS - 1)
-        name, number = _NAMES[within % len(_NAMES)], within % SMALL_ROUNDS + 1
-        yield run, number, _id(index % DEVICES + 1), "device", name, random.random(), now

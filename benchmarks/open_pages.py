@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import websockets
-from many_rows import BIG_RUN
+from many_sizes import BIG_RUN
 
 from fedops.server.dashboard.web.assets import build
 from fedops.server.database.database import Database

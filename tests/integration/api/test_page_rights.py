@@ -11,7 +11,8 @@ from managing import World, managing
 from people import user_token
 
 from fedops.core.states import Role
-from fedops.server.access.permissions import GROUPS, Of
+from fedops.server.access.permissions import GROUPS
+from fedops.server.access.rules import Of
 
 ROUTES = GROUPS["Pages, by the session of a browser"]
 #: Those that show something or do something for users.

@@ -15,7 +15,8 @@ from people import user_token
 from fedops.api_client import BlobClient
 from fedops.core import contracts as c
 from fedops.core.states import Role, TokenKind
-from fedops.server.access.permissions import GROUPS, PREFIX, ROUTES, Of, Rule
+from fedops.server.access.permissions import GROUPS, PREFIX, ROUTES
+from fedops.server.access.rules import Of, Rule
 from fedops.server.api.routes.work import WorkApp
 from fedops.server.blob_app.app import BlobApp
 from fedops.server.database.tables import RunRow, StudyRow

@@ -35,3 +35,16 @@ def test_of_many_dots_only_those_in_trouble_carry_their_names() -> None:
     assert ">bad</text>" in drawn
     assert drawn.count("<circle") == 31
     assert plots.scatter({"x": {"name": ""}, "points": []}, "") == ""
+
+
+def test_marks_stand_at_a_round_or_at_a_value_and_times_may_be_the_same() -> None:
+    chart = {
+        "kind": "lines",
+        "x": {"name": "time", "values": [1_000_000.0, 1_000_000.0], "time": True},
+        "y": {"name": "accuracy"},
+        "series": [{"name": "global", "values": [0.5, 0.75]}],
+        "marks": [{"x": 1_000_000.0, "text": "V1"}, {"y": 0.6, "text": "V0 serving"}],
+    }
+    drawn = str(plots.lines(chart, "accuracy over time"))
+    assert drawn.count('class="mark"') == 2
+    assert "13:46:40" in drawn

@@ -84,10 +84,16 @@ def is_jump(history: Sequence[float], distance: float) -> bool:
 
     Models and their maps change much in the first rounds, and less and less later: a decline is usual.
     """
+    limit = jump_limit(history)
+    return limit is not None and distance > limit
+
+
+def jump_limit(history: Sequence[float]) -> float | None:
+    """Above which distance the next of a series is a jump. None: too few are known."""
     if len(history) < WARM_UP:
-        return False
+        return None
     usual = float(np.median(history[-_MEMORY:]))
-    return distance > max(TIMES * usual, usual + LEAST)
+    return max(TIMES * usual, usual + LEAST)
 
 
 def _cosine(a: Floats, b: Floats) -> Floats:

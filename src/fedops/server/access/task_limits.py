@@ -11,8 +11,8 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from fedops.core.errors import Forbidden, NotFound
-from fedops.server.access.permissions import Of, named_tasks
 from fedops.server.access.principal import Principal
+from fedops.server.access.rules import Of, named_tasks
 from fedops.server.database.tables import DeviceRow, MembershipRow, RunRow, StudyRow
 
 _MAX_ID = 2**63

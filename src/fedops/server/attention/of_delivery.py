@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from urllib.parse import quote
 
 from sqlalchemy import func, or_, select
 from sqlalchemy.orm import Session
@@ -48,7 +49,7 @@ def rollouts(session: Session, now: float, within: Within) -> Iterator[Attention
             severity=Severity.NOW if halted else Severity.SOON,
             sentence=f"The rollout of commit {short_commit(row.commit)} of {row.task} {what}{because}",
             since=row.status_since,
-            actions=(_task(row.task, f"fedops task status {row.task}"),),
+            actions=(_rollout(row.task),),
         )
 
 
@@ -81,7 +82,7 @@ def stuck_devices(session: Session, within: Within) -> Iterator[Attention]:
                 + (f"; {first}: {reason}" if reason else "")
             ),
             since=max(since for *_, since in found),
-            actions=(_task(task, f"fedops task status {task}"),),
+            actions=(_rollout(task),),
         )
 
 
@@ -101,7 +102,11 @@ def quarantined_versions(session: Session, now: float, within: Within) -> Iterat
     if within is not None:
         query = query.where(row.task.in_(within))
     for one in session.scalars(query.limit(_MOST)):
-        shown = _task(one.task, f"fedops model show {one.task} V{one.version}")
+        shown = Action(
+            f"Show V{one.version}",
+            f"{page_of('tasks', one.task)}/models/V{one.version}",
+            f"fedops model show {one.task} V{one.version}",
+        )
         run = (
             ()
             if one.run_id is None
@@ -138,7 +143,7 @@ def drift_alarms(session: Session, now: float, within: Within) -> Iterator[Atten
             severity=Severity.SOON,
             sentence=f"The data of {row.task} drift: {why}",
             since=firing.at if firing is not None else row.changed_at,
-            actions=(_task(row.task, f"fedops schedule list {row.task}"),),
+            actions=(_drift(row.task),),
         )
 
 
@@ -148,5 +153,11 @@ def _newest_firing(session: Session, row: ScheduleRow) -> FiringRow | None:
     return session.scalars(query.order_by(one.id.desc()).limit(1)).first()
 
 
-def _task(task: str, command: str) -> Action:
-    return Action(f"Show {task}", page_of("tasks", task), command)
+def _rollout(task: str) -> Action:
+    page = f"/delivery?task={quote(task, safe='')}"
+    return Action("Show rollout", page, f"fedops task status {task}")
+
+
+def _drift(task: str) -> Action:
+    page = f"{page_of('tasks', task)}?tab=clients"
+    return Action(f"Show {task}", page, f"fedops schedule list {task}")

@@ -11,6 +11,7 @@ from fedops.core.contracts import RunRead
 from fedops.core.states import AttemptStatus, RunStatus
 from fedops.server.attention.thing import DAY, Action, Attention, Severity, Within, page_of
 from fedops.server.database.tables import AttemptRow, RunRow
+from fedops.server.pictures.run_moments import RunMoment
 from fedops.server.runs import views
 from fedops.settings import ServerSettings
 
@@ -18,8 +19,6 @@ from fedops.settings import ServerSettings
 _RECENT_SECONDS = 7 * DAY
 #: A wait that is shorter is usual. Seconds.
 _USUAL_WAIT = 120.0
-#: With less of its time left, it needs somebody soon.
-_LITTLE_LEFT = 0.2
 _MOST = 50
 
 
@@ -75,15 +74,13 @@ _MOVING = (RunStatus.PENDING, RunStatus.RESUMING, RunStatus.PAUSING, RunStatus.S
 
 
 def _waiting(run: RunRead, since: float, now: float, actions: tuple[Action, ...]) -> Attention:
-    limit = run.limit_seconds
-    deadline = None if limit is None else since + limit
-    near = limit is not None and deadline is not None and deadline - now < _LITTLE_LEFT * limit
+    moment = RunMoment(None, since, run.limit_seconds)
     return Attention(
         key=f"run {run.id}",
-        severity=Severity.NOW if near else Severity.SOON,
+        severity=Severity.NOW if moment.is_near(now) else Severity.SOON,
         sentence=f"Run {run.id} of {run.task}: {run.why}",
         since=since,
-        deadline=deadline,
+        deadline=moment.ends_at,
         actions=actions,
     )
 

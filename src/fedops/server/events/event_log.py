@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, String, cast, literal, not_, or_, select
+from sqlalchemy import ColumnElement, Select, String, cast, literal, not_, or_, select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import EventRead
@@ -89,12 +89,7 @@ def list_events(
     query = select(EventRow).where(EventRow.id > after).order_by(EventRow.id).limit(PAGE)
     if run_id is not None:
         query = query.where(EventRow.run_id == run_id)
-    if within is not None:
-        query = query.where(or_(*of_tasks(within)))
-    if not audits:
-        query = query.where(not_(EventRow.name.startswith("user.")))
-    found = [read_as(EventRead, row) for row in session.scalars(query)]
-    return found if audits else [event.model_copy(update=_ONLY_FOR_AUDITS) for event in found]
+    return _told(session, query, within, audits)
 
 
 def newest_events(
@@ -121,19 +116,30 @@ def newest_events(
         query = query.where(EventRow.subject.startswith(subject, autoescape=True))
     if name:
         query = query.where(EventRow.name.startswith(name, autoescape=True))
+    return _told(session, query, within, audits)
+
+
+def _told(
+    session: Session, query: Select[EventRow], within: frozenset[str] | None, audits: bool
+) -> list[EventRead]:
+    """What somebody is told of these events."""
     if within is not None:
         query = query.where(or_(*of_tasks(within)))
     if not audits:
         query = query.where(not_(EventRow.name.startswith("user.")))
     found = [read_as(EventRead, row) for row in session.scalars(query)]
-    return found if audits else [event.model_copy(update=_ONLY_FOR_AUDITS) for event in found]
+    return found if audits else _not_from_where(found)
+
+
+def _not_from_where(found: Iterable[EventRead]) -> list[EventRead]:
+    return [event.model_copy(update=_ONLY_FOR_AUDITS) for event in found]
 
 
 def newest_about(session: Session, subject: str, limit: int) -> list[EventRead]:
     """The newest events of a subject, such as ``device pi``, newest first; not from where they were made."""
     query = select(EventRow).where(EventRow.subject == subject)
     found = session.scalars(query.order_by(EventRow.id.desc()).limit(limit))
-    return [read_as(EventRead, row).model_copy(update=_ONLY_FOR_AUDITS) for row in found]
+    return _not_from_where(read_as(EventRead, row) for row in found)
 
 
 def newest_of_run(
@@ -144,7 +150,7 @@ def newest_of_run(
     if before is not None:
         query = query.where(EventRow.id < before)
     found = session.scalars(query.order_by(EventRow.id.desc()).limit(limit))
-    return [read_as(EventRead, row).model_copy(update=_ONLY_FOR_AUDITS) for row in found]
+    return _not_from_where(read_as(EventRead, row) for row in found)
 
 
 _ONLY_FOR_AUDITS = {"by_token": None, "by_address": None}

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sqlalchemy import func, select
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from fedops.core.states import AssignmentStatus, ParticipationStatus
@@ -56,7 +56,7 @@ def keep_picture(session: Session, row: RoundRow, now: float) -> None:
     P = ParticipationRow
     session.flush()
     query = (
-        select(P.device_id, P.status, P.seconds, P.metrics, DeviceRow.present_until)
+        select(P.device_id, P.status, P.seconds, P.bytes_up, P.metrics, DeviceRow.present_until)
         .join(DeviceRow, DeviceRow.id == P.device_id)
         .where(P.run_id == row.run_id, P.round == row.round, P.attempt == row.attempt)
     )
@@ -64,7 +64,7 @@ def keep_picture(session: Session, row: RoundRow, now: float) -> None:
     places = place_devices(session, row.run_id, [part.device_id for part in parts])
     work = work_of_round(session, row.run_id, row.round)
     cells, times = bytearray(len(places)), []
-    for device_id, status, seconds, _, until in parts:
+    for device_id, status, seconds, _, _, until in parts:
         done = work.get(device_id)
         cells[places[device_id]] = settled(
             status, done.status if done else None, until is not None and until > now
@@ -74,6 +74,7 @@ def keep_picture(session: Session, row: RoundRow, now: float) -> None:
                 device_id, seconds, done.offered_at, done.accepted_at, done.delivered_at
             )
             times += [took] if took is not None else []
+    sizes = [part.bytes_up for part in parts if part.bytes_up is not None]
     trained, received = _by_metric([part.metrics for part in parts])
     session.merge(  # a round that is done again has another picture
         RoundPictureRow(
@@ -81,24 +82,12 @@ def keep_picture(session: Session, row: RoundRow, now: float) -> None:
             round=row.round,
             cells=bytes(cells),
             spread=_spread(trained),
-            **_traffic(session, row),
+            replied=len(sizes),
+            bytes_up=sum(sizes),
             slowest=round_times.slowest(times),
         )
     )
     _spread_of_received(session, row, received)
-
-
-def _traffic(session: Session, row: RoundRow) -> dict[str, int]:
-    """How many updates came in a round, and how large they were together."""
-    part = ParticipationRow
-    query = select(func.count(), func.coalesce(func.sum(part.bytes_up), 0)).where(
-        part.run_id == row.run_id,
-        part.round == row.round,
-        part.attempt == row.attempt,
-        part.bytes_up.is_not(None),
-    )
-    replied, size = session.execute(query).one()
-    return {"replied": replied, "bytes_up": int(size or 0)}
 
 
 def work_of_round(session: Session, run_id: int, number: int) -> dict[str, Work]:

@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import BlobRef, UploadHead
 from fedops.core.errors import Forbidden, Invalid, NotFound
 from fedops.failpoints import reached
-from fedops.server.access import permissions
+from fedops.server.access import rules
 from fedops.server.access.principal import Principal
 from fedops.server.access.token_cache import TokenCache
 from fedops.server.assignments import assignments
@@ -174,7 +174,7 @@ class WorkBlobAccess:
 
 
 def _caller(principal: Principal) -> Caller:
-    permissions.require_allowed(principal, permissions.BLOB)
+    rules.require_allowed(principal, rules.BLOB)
     match principal.kind.value:
         case "device":
             return Caller("device", device_id=principal.device_id)

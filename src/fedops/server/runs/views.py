@@ -128,24 +128,23 @@ def _attempt(row: AttemptRow, seen: AttemptFacts) -> AttemptRead:
     return read_as(AttemptRead, row, why=attempt_why(seen), limit_seconds=seen.limit_seconds)
 
 
-def read_rounds(session: Session, run_id: int, beyond: int = 0) -> list[RoundRead]:
-    """The rounds of a run beyond a number, each with its clients."""
+def read_rounds(session: Session, run_id: int) -> list[RoundRead]:
+    """The rounds of a run, each with its clients."""
     require_run(session, run_id)
-    parts = _participations(session, run_id, beyond)
-    where = RoundRow.run_id == run_id, RoundRow.round > beyond
-    query = select(RoundRow).where(*where).order_by(RoundRow.round)
+    parts = _participations(session, run_id)
+    query = select(RoundRow).where(RoundRow.run_id == run_id).order_by(RoundRow.round)
     return [_round(row, parts[row.round, row.attempt]) for row in session.scalars(query)]
 
 
 def _participations(
-    session: Session, run_id: int, beyond: int
+    session: Session, run_id: int
 ) -> Mapping[tuple[int, int], list[ParticipationRead]]:
     """Of each (round, attempt), the clients by name."""
     found: dict[tuple[int, int], list[ParticipationRead]] = defaultdict(list)
     query = (
         select(ParticipationRow, DeviceRow.name)
         .join(DeviceRow, DeviceRow.id == ParticipationRow.device_id)
-        .where(ParticipationRow.run_id == run_id, ParticipationRow.round > beyond)
+        .where(ParticipationRow.run_id == run_id)
         .order_by(DeviceRow.name)
     )
     for row, name in session.execute(query):

@@ -74,11 +74,7 @@ class Services:
         It is read, then tried: no transaction is open meanwhile, and no other request waits.
         """
 
-        def read() -> Planned:
-            with self.db.read() as session:
-                return plan(session)
-
-        await self.checks.require_sound(await asyncio.to_thread(read))
+        await self.checks.require_sound(await self.look(plan))
 
     async def change(self, use_case: Callable[[Session], T]) -> T:
         """One transaction, beside the event loop."""
@@ -86,6 +82,15 @@ class Services:
         def work() -> T:
             with self.db.write() as session:
                 return use_case(session)
+
+        return await asyncio.to_thread(work)
+
+    async def look(self, read: Callable[[Session], T]) -> T:
+        """One reading transaction, beside the event loop."""
+
+        def work() -> T:
+            with self.db.read() as session:
+                return read(session)
 
         return await asyncio.to_thread(work)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 
 import pytest
 from markupsafe import escape
@@ -79,15 +78,6 @@ def test_a_sparkline_has_gaps_and_no_single_point() -> None:
     drawn = str(drawings.sparkline([1.0, 2.0, None, 3.0, math.nan, 4.0], '"><b>'))
     assert drawn.count("<polyline") == 3
     assert "<b>" not in drawn
-
-
-def test_a_curve_fits_its_values_and_says_its_rounds() -> None:
-    drawn = str(drawings.curve([1, 2, 4], [0.91, 0.915, 0.92], "accuracy", numbers.percent))
-    assert drawn.count("<polyline") == 2  # round 3 is missing
-    heights = [float(y) for y in re.findall(r'cy="([\d.]+)"', drawn)]
-    assert heights[0] - heights[-1] > 100  # from 0.91 to 0.92 is visible
-    assert "from 91.0 % to 92.0 %" in drawn
-    assert str(drawings.curve([1], [0.5], "x", numbers.number)) == ""
 
 
 def test_data_for_scripts_cannot_end_their_element() -> None:

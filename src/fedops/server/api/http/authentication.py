@@ -15,8 +15,8 @@ from fedops.core.errors import Forbidden
 from fedops.core.states import TokenKind
 from fedops.processes.log_context import about
 from fedops.server.access import permissions
-from fedops.server.access.permissions import Rule
 from fedops.server.access.principal import Principal
+from fedops.server.access.rules import Rule, require_allowed
 from fedops.server.access.task_limits import require_theirs
 from fedops.server.access.tokens import Unauthorized
 from fedops.server.events.acting import Person, acting_as
@@ -94,7 +94,7 @@ async def admit(request: Request, route: str) -> Principal | None:
         if authorization:
             await services.sign_in.token_refused(error.message, address_of(request))
         raise
-    permissions.require_allowed(principal, rule)
+    require_allowed(principal, rule)
     if principal.kind is TokenKind.SESSION:
         raise Forbidden("a browser's session opens pages, not the API: send a personal token")
     if principal.tasks is not None:

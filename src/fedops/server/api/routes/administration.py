@@ -9,7 +9,7 @@ from fastapi import Path, Query
 
 from fedops.core.contracts import EventRead, ServerInfo, TokenCreate, TokenRead
 from fedops.processes.environment import describe_environment
-from fedops.server.access import permissions, tokens
+from fedops.server.access import rules, tokens
 from fedops.server.api.http.authentication import MAX_ID, PERSON, After, Server, Who
 from fedops.server.api.http.routers import api_router
 from fedops.server.devices import registry
@@ -83,5 +83,5 @@ def list_events(
             after=after,
             run_id=run_id,
             within=who.tasks,
-            audits=all(role in permissions.AUDITS for role in who.roles),
+            audits=all(role in rules.AUDITS for role in who.roles),
         )

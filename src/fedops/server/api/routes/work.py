@@ -21,7 +21,7 @@ from fedops.core import contracts as c
 from fedops.core.contracts import PROTOCOL_HEADER, RELEASE_HEADER
 from fedops.core.errors import FedOpsError, Invalid, NotFound
 from fedops.failpoints import reached
-from fedops.server.access import permissions
+from fedops.server.access import rules
 from fedops.server.api.http import strict_json
 from fedops.server.api.http.error_responses import describe
 from fedops.server.assignments import assignments
@@ -93,7 +93,7 @@ class WorkApp:
         """The device that calls."""
         tokens = self._services.token_cache
         principal = await tokens.principal_of(authorization, "the token of a device")
-        permissions.require_allowed(principal, permissions.DEVICE)
+        rules.require_allowed(principal, rules.DEVICE)
         return principal.device_id or ""
 
     # --- the long poll -------------------------------------------------------------------------

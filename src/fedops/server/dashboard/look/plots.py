@@ -13,6 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from fedops.server.dashboard.look.numbers import number
+from fedops.server.dashboard.look.times import clock
 
 _WIDTH, _HEIGHT = 620, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 110, 10, 40
@@ -39,7 +40,7 @@ class _Axis:
         return cls(low - 0.06 * spread, high + 0.06 * spread, start, end)
 
     def at(self, value: float) -> float:
-        share = (value - self.low) / (self.high - self.low)
+        share = (value - self.low) / ((self.high - self.low) or 1.0)
         return self.start + share * (self.end - self.start)
 
     def ticks(self) -> list[float]:
@@ -56,9 +57,9 @@ def lines(chart: Mapping[str, Any], label: str) -> Markup:
     up = _Axis.fitting(known, _HEIGHT - _BOTTOM, _TOP)
     parts = list(_frame(up, chart))
     for x in sorted({xs[0], xs[len(xs) // 2], xs[-1]}):
-        parts.append(_text(across.at(x), _HEIGHT - 22, str(x), "x"))
-    for mark in chart.get("marks", ()):
-        parts.append(_mark(mark, across))
+        said = clock(x) if chart["x"].get("time") else str(x)
+        parts.append(_text(across.at(x), _HEIGHT - 22, said, "x"))
+    parts += [_mark(mark, across, up) for mark in chart.get("marks", ())]
     ends: list[float] = []
     for index, one in enumerate(series):
         colour = "faint" if one.get("faint") else f"series-{index % _SERIES + 1}"
@@ -152,10 +153,17 @@ def _frame(up: _Axis, chart: Mapping[str, Any]) -> Iterator[Markup]:
     yield _text(middle, _HEIGHT - 5, chart["x"]["name"], "x")
 
 
-def _mark(mark: Mapping[str, Any], across: _Axis) -> Markup:
+def _mark(mark: Mapping[str, Any], across: _Axis, up: _Axis) -> Markup:
+    """A line at a round, or at a value."""
+    if "x" in mark:
+        x = across.at(mark["x"])
+        left, right, top, bottom = x, x, float(_TOP), float(_HEIGHT - _BOTTOM)
+    else:
+        y = min(max(up.at(mark["y"]), float(_TOP)), float(_HEIGHT - _BOTTOM))
+        left, right, top, bottom = across.start, across.end, y, y
     return Markup(
-        '<line class="mark" x1="{x}" x2="{x}" y1="{a}" y2="{b}"><title>{t}</title></line>'
-    ).format(x=f"{across.at(mark['x']):.1f}", a=_TOP, b=_HEIGHT - _BOTTOM, t=mark["text"])
+        '<line class="mark" x1="{}" x2="{}" y1="{}" y2="{}"><title>{}</title></line>'
+    ).format(f"{left:.1f}", f"{right:.1f}", f"{top:.1f}", f"{bottom:.1f}", mark["text"])
 
 
 def _text(x: float, y: float, text: str, kind: str) -> Markup:

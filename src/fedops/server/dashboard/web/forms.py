@@ -34,6 +34,14 @@ class Submission:
         """A field without what stands around it; "" when it was left empty."""
         return self.fields.get(name, [""])[-1].strip()
 
+    def lines(self, name: str) -> list[str]:
+        """The lines of a field, without empty ones."""
+        return [line.strip() for line in self.text(name).splitlines() if line.strip()]
+
+    def words(self, name: str) -> list[str]:
+        """What stands in a field with spaces or commas between."""
+        return self.text(name).replace(",", " ").split()
+
     def whole(self, name: str, low: int, high: int) -> int:
         """A field that is a whole number in these limits. ``Invalid`` otherwise."""
         text = self.text(name)

@@ -11,8 +11,8 @@ from starlette.datastructures import Headers
 
 from fedops.core.errors import FedOpsError, Forbidden
 from fedops.core.states import TokenKind
-from fedops.server.access.permissions import Rule, require_allowed
 from fedops.server.access.principal import Principal
+from fedops.server.access.rules import Rule, require_allowed
 from fedops.server.access.task_limits import require_theirs
 from fedops.server.access.token_cache import TokenCache
 from fedops.server.services.services import Services

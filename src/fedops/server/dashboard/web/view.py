@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
-from fedops.server.access import permissions
+from fedops.server.access import permissions, rules
 from fedops.server.access.principal import Principal
 from fedops.server.database.database import ReadSession
 from fedops.server.services.services import Services
@@ -43,7 +43,7 @@ class View:
     def may(self, route: str) -> bool:
         """Whether this user may call a route of the pages, such as ``POST /runs/{run_id}/stop``."""
         method, path = route.split(" ")
-        return permissions.is_allowed(self.who, permissions.rule_of(method, path))
+        return rules.is_allowed(self.who, permissions.rule_of(method, path))
 
 
 def whole_number(text: str) -> int | None:

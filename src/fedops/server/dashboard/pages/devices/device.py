@@ -146,7 +146,7 @@ def _rename(session: Any, device: str, sent: Submission, now: float) -> None:
 
 def _tag(session: Any, device: str, sent: Submission, now: float) -> None:
     try:
-        tags = DeviceTags(tags=sent.text("tags").replace(",", " ").split()).tags
+        tags = DeviceTags(tags=sent.words("tags")).tags
     except ValidationError:
         raise Invalid("tags are words of a-z, 0-9, '.', '_' and '-', at most 20 of them") from None
     tagging.tag_device(session, device, tags, now)

@@ -10,10 +10,11 @@ from fedops.server.dashboard.live.page import Page, Panel, any_event
 from fedops.server.dashboard.web.forms import Done, Form, Submission
 from fedops.server.dashboard.web.view import View
 from fedops.server.devices import enrolment, registry
+from fedops.server.tasks.task_members import LOST, NEVER
 
 PAGE = 100
 #: By how much each needs somebody, the most first.
-STATES = ("lost", "fatal", "refused", "pending", "quarantined", "backoff")
+STATES = (LOST, "fatal", "refused", "pending", "quarantined", "backoff")
 
 
 def state_of(device: DeviceRead) -> str:
@@ -21,7 +22,7 @@ def state_of(device: DeviceRead) -> str:
     if device.enrolment is not Enrolment.APPROVED:
         return device.enrolment.value
     if not device.online:
-        return "lost"
+        return NEVER if device.last_seen_at is None else LOST
     process = device.process
     refused = process.refusal or any(one.status == "refused" for one in process.readiness)
     if process.status is ProcessStatus.IDLE and refused:

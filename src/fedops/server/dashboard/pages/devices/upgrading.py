@@ -9,15 +9,13 @@ from fedops.server.delivery.upgrades import upgrades
 
 async def _start(sent: Submission) -> Done:
     services = sent.services
-    await services.change(
-        lambda s: upgrades.start_upgrade(s, DeviceUpgrade(), services.clock()) and None
-    )
+    await services.change(lambda s: upgrades.start_upgrade(s, DeviceUpgrade(), services.clock()))
     return Done("/devices", "The upgrade has begun, with one device first.")
 
 
 async def _stop(sent: Submission) -> Done:
     services = sent.services
-    await services.change(lambda s: upgrades.stop_upgrade(s, services.clock()) and None)
+    await services.change(lambda s: upgrades.stop_upgrade(s, services.clock()))
     return Done("/devices", "The upgrade is stopped.")
 
 

@@ -1,4 +1,4 @@
-"""What pages with charts need: the scripts that draw them, and the shapes that these understand."""
+"""Charts in the shapes that the script and the pictures take."""
 
 from __future__ import annotations
 
@@ -6,21 +6,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedops.server.dashboard.look import plots
-from fedops.server.dashboard.web.assets import assets
-
-_SCRIPTS = ("echarts.js", "chart.js")
-
-
-def scripts() -> list[str]:
-    """The scripts that draw charts."""
-    return [name for name in _SCRIPTS if name in assets()]
 
 
 def shown(chart: Mapping[str, Any], label: str) -> dict[str, Any]:
     """A chart as the templates take it: with a picture for those without the scripts."""
     draw = plots.scatter if chart["kind"] == "scatter" else plots.lines
-    interactive = len(scripts()) == len(_SCRIPTS)
-    return {"chart": chart, "picture": draw(chart, label), "interactive": interactive}
+    return {"chart": chart, "picture": draw(chart, label)}
 
 
 def lines(

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from fedops.core.errors import NotFound
-from fedops.server.dashboard.pages.models.versions import number_in
-from fedops.server.dashboard.web.view import View
+from fedops.server.dashboard.web.view import View, whole_number
 from fedops.server.database.lookup import require_run
 from fedops.server.runs import control
 
@@ -13,7 +12,7 @@ def run_in(view: View) -> int | None:
     """The run that the address names, if this user may be told of it. ``NotFound`` otherwise."""
     if not view.query.get("run"):
         return None
-    number = number_in(view, "run")
+    number = whole_number(view.query["run"])
     if number is None:
         raise NotFound(f"there is no run '{view.query['run'][:40]}'")
     task = require_run(view.session, number).task

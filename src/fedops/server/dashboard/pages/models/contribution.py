@@ -10,7 +10,7 @@ from fedops.server.dashboard.live.page import Page, Panel, any_event
 from fedops.server.dashboard.look.numbers import number
 from fedops.server.dashboard.pages.models import charting
 from fedops.server.dashboard.pages.models.choosing import run_in, task_of
-from fedops.server.dashboard.pages.models.versions import address
+from fedops.server.dashboard.web.paths import address
 from fedops.server.dashboard.web.view import View
 from fedops.server.tasks import tasks
 
@@ -130,7 +130,7 @@ def table(view: View) -> dict[str, Any]:
         "positive": positive,
         "largest": max((abs(one.value) + one.value_error for one in clients), default=0.0),
         "all": address(
-            "/contribution", task=view.query.get("task"), run=view.query.get("run"), all=1
+            "/contribution", {}, task=view.query.get("task"), run=view.query.get("run"), all=1
         ),
         "tone_of": tone_of,
         "bar_of": bar_of,
@@ -192,6 +192,5 @@ PAGES = (
             Panel("selection", "contribution/selection.html", selection, on=("round.",)),
         ),
         concerns=any_event,
-        around=lambda view: {"chart_scripts": charting.scripts()},
     ),
 )

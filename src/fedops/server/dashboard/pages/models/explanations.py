@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import statistics
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,14 +10,14 @@ from starlette.responses import Response
 
 from fedops.core.contracts import ExplanationRead
 from fedops.core.errors import NotFound
-from fedops.explain.quality.drift import LEAST, TIMES, WARM_UP
+from fedops.explain.quality.drift import jump_limit
 from fedops.server.access.principal import Principal
 from fedops.server.dashboard.live.page import Page, Panel, any_event
 from fedops.server.dashboard.pages.models import charting
 from fedops.server.dashboard.pages.models.choosing import newest_runs, run_in, task_of
-from fedops.server.dashboard.pages.models.versions import address, number_in
+from fedops.server.dashboard.web.paths import address
 from fedops.server.dashboard.web.resources import Resource
-from fedops.server.dashboard.web.view import View
+from fedops.server.dashboard.web.view import View, whole_number
 from fedops.server.runs import control
 from fedops.server.services.services import Services
 from fedops.server.tasks import tasks
@@ -28,8 +26,6 @@ from fedops.server.telemetry import explanations
 #: How many sheets a page shows, how many rounds a strip, how many devices the drift curve.
 _SHEETS, _STRIP, _CURVES = 60, 40, 6
 _PICTURE = "GET /runs/{run_id}/explanations/{device}/{picture}"
-#: How far back the usual distance is looked for, in rounds.
-_MEMORY = 10
 
 
 def run_of(view: View) -> int | None:
@@ -53,7 +49,8 @@ def rounds_of(view: View) -> list[int]:
 def round_of(view: View) -> int | None:
     """The round that is shown: the one that the address names, or the newest."""
     rounds = rounds_of(view)
-    return number_in(view, "round", rounds[-1] if rounds else None)
+    asked = whole_number(view.query.get("round", ""))  # 0: before any training
+    return (rounds[-1] if rounds else None) if asked is None else asked
 
 
 def device_of(view: View) -> str:
@@ -64,7 +61,7 @@ def device_of(view: View) -> str:
 def place(view: View, **changed: object) -> str:
     """This page, with something else chosen."""
     kept = {name: view.query.get(name) for name in ("task", "run", "round", "device")}
-    return address("/explanations", **{**kept, **changed})
+    return address("/explanations", {}, **{**kept, **changed})
 
 
 def head(view: View) -> dict[str, Any]:
@@ -187,8 +184,7 @@ def threshold(values: Sequence[float | None]) -> list[float | None]:
     limits: list[float | None] = []
     known: list[float] = []
     for value in values:
-        usual = statistics.median(known[-_MEMORY:]) if len(known) >= WARM_UP else None
-        limits.append(None if usual is None else max(TIMES * usual, usual + LEAST))
+        limits.append(jump_limit(known))
         known += [] if value is None else [value]
     return limits
 
@@ -223,17 +219,13 @@ async def _picture(request: Request, services: Services, who: Principal) -> Resp
     """A contact sheet: a PNG, which never changes."""
     path = request.path_params
 
-    def read() -> bytes:
-        with services.db.read() as session:
-            return explanations.read_contact_sheet(
-                session, int(path["run_id"]), path["device"], path["picture"]
-            )
-
+    run_id, device, id_ = int(path["run_id"]), path["device"], path["picture"]
+    sheet = await services.look(lambda s: explanations.read_contact_sheet(s, run_id, device, id_))
     headers = {
         "X-Content-Type-Options": "nosniff",
         "cache-control": "private, max-age=86400, immutable",
     }
-    return Response(await asyncio.to_thread(read), media_type="image/png", headers=headers)
+    return Response(sheet, media_type="image/png", headers=headers)
 
 
 PAGES = (
@@ -250,7 +242,6 @@ PAGES = (
             Panel("drift", "explanations/drift.html", drift),
         ),
         concerns=any_event,
-        around=lambda view: {"chart_scripts": charting.scripts()},
     ),
 )
 RESOURCES = (Resource("/runs/{run_id}/explanations/{device}/{picture}", _picture),)

@@ -13,8 +13,8 @@ from fedops.core.contracts.models import SERVING
 from fedops.core.errors import Invalid
 from fedops.server.access.principal import Principal
 from fedops.server.dashboard.pages.models.version import path_of, version_of
-from fedops.server.dashboard.pages.models.versions import address
 from fedops.server.dashboard.web.forms import Done, Form, Submission
+from fedops.server.dashboard.web.paths import address
 from fedops.server.dashboard.web.resources import Resource
 from fedops.server.dashboard.web.view import View
 from fedops.server.delivery.serving.serving_views import serving_read
@@ -66,7 +66,7 @@ async def _promote(sent: Submission) -> Done:
             s, task, f"V{version.version}", body.alias, services.clock()
         )
     )
-    where = address("/models", task=task) if sent.text("back") else path_of(made)
+    where = address("/models", {}, task=task) if sent.text("back") else path_of(made)
     return Done(where, f"{body.alias} of {task} is V{made.version} now.")
 
 
@@ -124,20 +124,15 @@ async def _verify(sent: Submission) -> Done:
 
 async def _verified(services: Services, task: str, name: str) -> ModelVersionRead:
     """A version whose file was read and is intact. ``Unavailable`` otherwise."""
-    version = await asyncio.to_thread(_read, services, task, name)
+    version = await services.look(lambda s: versions.read_version(s, task, name))
     await asyncio.to_thread(require_intact, services.artifacts, version)
     return version
-
-
-def _read(services: Services, task: str, name: str) -> ModelVersionRead:
-    with services.db.read() as session:
-        return versions.read_version(session, task, name)
 
 
 async def _file(request: Request, services: Services, who: Principal) -> Response:
     """The model itself, as safetensors."""
     task, name = request.path_params["task"], request.path_params["version"]
-    version = await asyncio.to_thread(_read, services, task, name)
+    version = await services.look(lambda s: versions.read_version(s, task, name))
     return FileResponse(
         services.artifacts.path(version.sha256),
         media_type="application/octet-stream",

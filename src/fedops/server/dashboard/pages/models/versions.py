@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -14,8 +14,9 @@ from fedops.core.contracts import ModelVersionRead
 from fedops.core.errors import Invalid
 from fedops.server.access.principal import Principal
 from fedops.server.dashboard.live.page import Page, Panel, any_event
+from fedops.server.dashboard.web.paths import address
 from fedops.server.dashboard.web.resources import Resource
-from fedops.server.dashboard.web.view import View
+from fedops.server.dashboard.web.view import View, whole_number
 from fedops.server.models import versions
 from fedops.server.services.services import Services
 from fedops.server.tasks import tasks
@@ -32,18 +33,6 @@ def chosen_task(view: View) -> str | None:
     return view.query.get("task") or None
 
 
-def number_in(view: View, name: str, otherwise: int | None = None) -> int | None:
-    """A whole number that the address says behind its question mark."""
-    text = view.query.get(name, "")
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else otherwise
-
-
-def address(path: str, **values: object) -> str:
-    """A path with what is not empty behind its question mark."""
-    given = {name: value for name, value in values.items() if value not in (None, "")}
-    return path + (f"?{urlencode(given)}" if given else "")
-
-
 def main_metrics(found: Iterable[ModelVersionRead], most: int = _COLUMNS) -> list[str]:
     """The metrics that most of these versions have: the well-known ones first."""
     counted = Counter(name for version in found for name in version.metrics)
@@ -57,10 +46,11 @@ def main_metrics(found: Iterable[ModelVersionRead], most: int = _COLUMNS) -> lis
 
 def table(view: View) -> dict[str, Any]:
     """A page of versions."""
-    task, page = chosen_task(view), max(number_in(view, "page", 1) or 1, 1)
+    task = chosen_task(view)
     total, quarantined = versions.count_versions(view.session, task, view.tasks)
-    found = versions.newest_versions(view.session, task, view.tasks, PAGE, (page - 1) * PAGE)
     last = max(1, -(-total // PAGE))
+    page = min(whole_number(view.query.get("page", "")) or 1, last)
+    found = versions.newest_versions(view.session, task, view.tasks, PAGE, (page - 1) * PAGE)
     return {
         "task": task,
         "tasks": tasks.task_names(view.session, view.tasks),
@@ -71,8 +61,8 @@ def table(view: View) -> dict[str, Any]:
         "quarantined": quarantined,
         "page": page,
         "last": last,
-        "newer": address("/models", task=task, page=page - 1) if page > 1 else "",
-        "older": address("/models", task=task, page=page + 1) if page < last else "",
+        "newer": address("/models", {}, task=task, page=page - 1) if page > 1 else "",
+        "older": address("/models", {}, task=task, page=page + 1) if page < last else "",
     }
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from fedops.core.contracts import RunRead
 from fedops.server.dashboard.live.page import Page, Panel, any_event
+from fedops.server.dashboard.look import plots
 from fedops.server.dashboard.look.configs import differences
 from fedops.server.dashboard.look.numbers import is_share
 from fedops.server.dashboard.pages.runs.run_learning import chosen_metric, thinned
@@ -27,12 +28,14 @@ def compared(view: View) -> dict[str, Any]:
     curves = {run.id: learning.measured_rounds(view.session, run.id) for run in runs}
     names = sorted({name for found in curves.values() for one in found for name in one.metrics})
     name = chosen_metric(names, view.query.get("metric", ""))
+    chart = _chart(runs, curves, name)
     return {
         "runs": runs,
         "problem": f"there is no run {', '.join(map(str, unknown))}" if unknown else "",
         "name": name,
         "metrics": [(one, address(PATH, view.query, metric=one)) for one in names[:12]],
-        "chart": _chart(runs, curves, name),
+        "chart": chart,
+        "picture": plots.lines(chart, f"{name} over rounds, a line for each run") if chart else "",
         "figures": _figures(runs)[:_MOST_ROWS],
         "took": [_took(run, view.now) for run in runs],
         "config": list(differences([run.config for run in runs]).items())[:_MOST_ROWS],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import io
 from typing import Any
@@ -13,6 +12,7 @@ from starlette.responses import Response
 from fedops.server.access.principal import Principal
 from fedops.server.dashboard.look.times import exact
 from fedops.server.dashboard.web.resources import Resource
+from fedops.server.database.database import ReadSession
 from fedops.server.pictures import grids, round_list
 from fedops.server.pictures.round_list import RoundLine
 from fedops.server.services.services import Services
@@ -26,17 +26,16 @@ async def _export(request: Request, services: Services, who: Principal) -> Respo
     """A line a round, oldest first, with all its metrics."""
     run_id = int(request.path_params["run_id"])
 
-    def read() -> str:
-        with services.db.read() as session:
-            grid = grids.read_grid(session, run_id)
-            return _csv(round_list.newest_rounds(session, run_id, grid, _MOST)[::-1])
+    def read(session: ReadSession) -> str:
+        grid = grids.read_grid(session, run_id)
+        return _csv(round_list.newest_rounds(session, run_id, grid, _MOST)[::-1])
 
     name = f"run-{run_id}-rounds.csv"
     headers = {
         "content-disposition": f'attachment; filename="{name}"',
         "cache-control": "no-store",
     }
-    text = await asyncio.to_thread(read)
+    text = await services.look(read)
     return Response(text, media_type="text/csv; charset=utf-8", headers=headers)
 
 

@@ -16,7 +16,7 @@ async def _extend(sent: Submission) -> Done:
     parent, services = int(sent.path["run_id"]), sent.services
     body = RunExtend(
         rounds=sent.whole("rounds", 1, _MOST_ROUNDS),
-        overrides=_overrides(sent),
+        overrides=sent.lines("overrides"),
         current_app=_with_current_app(sent),
     )
     now = services.clock()
@@ -30,17 +30,13 @@ async def _extend(sent: Submission) -> Done:
 async def _retry(sent: Submission) -> Done:
     """As the API does it: what would be wrong on every device is refused first."""
     parent, services = int(sent.path["run_id"]), sent.services
-    body = RunRetry(overrides=_overrides(sent), current_app=_with_current_app(sent))
+    body = RunRetry(overrides=sent.lines("overrides"), current_app=_with_current_app(sent))
     now = services.clock()
     await services.require_sound(lambda s: follow_up_runs.plan_retry(s, parent, body, now))
     run_id = await services.change(
         lambda s: follow_up_runs.retry(s, parent, body, services.clock())
     )
     return Done(f"/runs/{run_id}", f"Run {run_id} does the rest of run {parent}.")
-
-
-def _overrides(sent: Submission) -> list[str]:
-    return [line.strip() for line in sent.text("overrides").splitlines() if line.strip()]
 
 
 def _with_current_app(sent: Submission) -> bool:

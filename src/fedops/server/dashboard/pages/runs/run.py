@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from fedops.server.dashboard.live.page import Page, Panel, event_of_run
@@ -11,9 +12,11 @@ from fedops.server.dashboard.pages.runs.times import times
 from fedops.server.dashboard.pages.runs.who_did_what import grid_of
 from fedops.server.dashboard.web.forms import Done, Form, Submission
 from fedops.server.dashboard.web.view import View
+from fedops.server.database.database import ReadSession
 from fedops.server.pictures.round_list import newest_rounds
 from fedops.server.pictures.round_steps import round_steps
 from fedops.server.runs import control
+from fedops.server.services.services import Services
 
 _ROUNDS = 20
 
@@ -35,28 +38,6 @@ def rounds(view: View) -> dict[str, Any]:
 def _title(view: View) -> str:
     run = run_of(view)
     return f"Run {run.id} of {run.task}"
-
-
-async def _stop(sent: Submission) -> Done:
-    run_id, services = int(sent.path["run_id"]), sent.services
-    await services.change(
-        lambda s: control.request_stop(s, run_id, services.settings, services.clock())
-    )
-    return Done(f"/runs/{run_id}", f"Run {run_id} is being stopped.")
-
-
-async def _pause(sent: Submission) -> Done:
-    run_id, services = int(sent.path["run_id"]), sent.services
-    await services.change(
-        lambda s: control.request_pause(s, run_id, services.settings, services.clock())
-    )
-    return Done(f"/runs/{run_id}", f"Run {run_id} is being paused.")
-
-
-async def _resume(sent: Submission) -> Done:
-    run_id, services = int(sent.path["run_id"]), sent.services
-    await services.change(lambda s: control.request_resume(s, run_id, services.clock()))
-    return Done(f"/runs/{run_id}", f"Run {run_id} goes on.")
 
 
 def _panels(view: View) -> tuple[Panel, ...]:
@@ -83,29 +64,41 @@ PAGES = (
         concerns=event_of_run,
     ),
 )
+_Control = Callable[[ReadSession, int, Services], None]
+
+
+def _form(verb: str, said: str, control_run: _Control) -> Form:
+    """A form that changes how a run goes on. ``said``: what is told once that was asked for."""
+
+    async def submit(sent: Submission) -> Done:
+        run_id, services = int(sent.path["run_id"]), sent.services
+        await services.change(lambda session: control_run(session, run_id, services))
+        return Done(f"/runs/{run_id}", f"Run {run_id} {said}.")
+
+    return Form(
+        path=f"/runs/{{run_id}}/{verb}",
+        template=f"run/{verb}.html",
+        section="runs",
+        title=lambda view: f"{verb.capitalize()} {_title(view)}",
+        show=head,
+        submit=submit,
+    )
+
+
 FORMS = (
-    Form(
-        path="/runs/{run_id}/stop",
-        template="run/stop.html",
-        section="runs",
-        title=lambda view: f"Stop {_title(view)}",
-        show=head,
-        submit=_stop,
+    _form(
+        "stop",
+        "is being stopped",
+        lambda s, run_id, by: control.request_stop(s, run_id, by.settings, by.clock()),
     ),
-    Form(
-        path="/runs/{run_id}/pause",
-        template="run/pause.html",
-        section="runs",
-        title=lambda view: f"Pause {_title(view)}",
-        show=head,
-        submit=_pause,
+    _form(
+        "pause",
+        "is being paused",
+        lambda s, run_id, by: control.request_pause(s, run_id, by.settings, by.clock()),
     ),
-    Form(
-        path="/runs/{run_id}/resume",
-        template="run/resume.html",
-        section="runs",
-        title=lambda view: f"Resume {_title(view)}",
-        show=head,
-        submit=_resume,
+    _form(
+        "resume",
+        "goes on",
+        lambda s, run_id, by: control.request_resume(s, run_id, by.clock()),
     ),
 )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedops.core.errors import NotFound
-from fedops.server.dashboard.look.drawings import curve
+from fedops.server.dashboard.look import plots
 from fedops.server.dashboard.look.numbers import is_share, metric
 from fedops.server.dashboard.look.sampling import MOST_POINTS, largest_triangles
 from fedops.server.dashboard.pages.runs.run_page import here, run_of
@@ -22,12 +22,12 @@ _SERVING = "serving"
 
 def learned(view: View) -> dict[str, Any]:
     """The curve of one metric, with the spread over the clients or a line for each."""
-    run, rounds = run_of(view), learning.measured_rounds(view.session, view_run_id(view))
+    run = run_of(view)
+    rounds = learning.measured_rounds(view.session, run.id)
     names = sorted({name for one in rounds for name in one.metrics})
     name = chosen_metric(names, view.query.get("metric", ""))
-    values = [one.metrics.get(name) for one in rounds]
-    known = [(one.round, v) for one, v in zip(rounds, values, strict=True) if v is not None]
-    clients = _clients(view, run.id, name) if known else {}
+    known = [(one.round, one.metrics[name]) for one in rounds if name in one.metrics]
+    clients = (learning.client_values(view.session, run.id, name) or {}) if known else {}
     serving = _serving(view, run.task, name)
     data = {
         "run": run,
@@ -49,14 +49,7 @@ def learned(view: View) -> dict[str, Any]:
     if len(known) < 2:
         return {**data, "chart": None, "picture": ""}
     chart = _chart(view, data, rounds, clients)
-    numbers = [one.round for one in rounds][-MOST_POINTS:]
-    picture = curve(numbers, values[-MOST_POINTS:], name, lambda value: metric(value, name))
-    return {**data, "chart": chart, "picture": picture}
-
-
-def view_run_id(view: View) -> int:
-    """The number of the run in the path."""
-    return int(view.path["run_id"])
+    return {**data, "chart": chart, "picture": plots.lines(chart, f"{name} over rounds")}
 
 
 def chosen_metric(names: Sequence[str], wanted: str) -> str:
@@ -77,11 +70,6 @@ def _best(known: Sequence[tuple[int, float]], name: str) -> tuple[int, float] | 
     if not known or not (is_share(name) or "loss" in name):
         return None
     return (max if is_share(name) else min)(known, key=lambda one: one[1])
-
-
-def _clients(view: View, run_id: int, name: str) -> dict[str, dict[int, float]]:
-    """What single clients said of it, where the run is small enough."""
-    return learning.client_values(view.session, run_id, name) or {}
 
 
 def _serving(view: View, task: str, name: str) -> tuple[int, float] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fedops.server.access.permissions import AUDITS
+from fedops.server.access.rules import AUDITS
 from fedops.server.dashboard.live.page import Page, Panel, any_event
 from fedops.server.dashboard.web.view import View
 from fedops.server.events import event_log

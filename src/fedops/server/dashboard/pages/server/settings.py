@@ -6,14 +6,15 @@ import shutil
 from importlib.metadata import version
 from typing import Any
 
+from fedops.core.redaction import names_a_secret, redact
 from fedops.processes.environment import describe_environment
 from fedops.server.dashboard.live.page import Page, Panel, any_event
 from fedops.server.dashboard.web.view import View
 from fedops.server.services.health import find_shortage
 from fedops.server.tls.endpoint import ca_fingerprint, certificate_until, join_url
 
-#: Never shown, not even whether they look right: secrets, and addresses that may have a password in them.
-_SECRET = frozenset({"s3_access_key_id", "s3_secret_access_key", "database_url"})
+#: Never shown, beside what is called a secret: an account, and an address that has a password in it.
+_SECRET = frozenset({"s3_access_key_id", "database_url"})
 
 
 def settings(view: View) -> dict[str, Any]:
@@ -22,12 +23,12 @@ def settings(view: View) -> dict[str, Any]:
     rows = []
     for name in type(own).model_fields:
         value = getattr(own, name)
-        if name in _SECRET:
+        if name in _SECRET or names_a_secret(name):
             value = "set, not shown" if value else None
         rows.append(
             (
                 name,
-                "–" if value is None or value == "" else str(value),
+                "–" if value is None or value == "" else redact(str(value)),
                 name in own.model_fields_set,
             )
         )

@@ -27,15 +27,16 @@ async def _describe(sent: Submission) -> Done:
 
 
 async def _override(sent: Submission) -> Done:
-    lines = [line.strip() for line in sent.text("overrides").splitlines() if line.strip()]
-    return await _update(sent, TaskUpdate(overrides=lines), "?tab=config", "has another config")
+    return await _update(
+        sent, TaskUpdate(overrides=sent.lines("overrides")), "?tab=config", "has another config"
+    )
 
 
 async def _update(sent: Submission, body: TaskUpdate, tab: str, said: str) -> Done:
     """As the API does it: a config that would be wrong on every device is refused first."""
     task, services = sent.path["task"], sent.services
     opened = app_bundles.config_from(services.artifacts)
-    if await services.change(lambda s: tasks.changes_app(s, task, body)):
+    if await services.look(lambda s: tasks.changes_app(s, task, body)):
         await services.require_sound(lambda s: tasks.plan_update(s, task, body, opened))
     await services.change(lambda s: tasks.update_task(s, task, body, opened, services.clock()))
     return Done(f"/tasks/{task}{tab}", f"Task {task} {said}. Runs that go on keep theirs.")
@@ -52,8 +53,8 @@ def _move(change: Callable[[Any, str, float], Any], said: str) -> Callable[[Subm
 
 async def _time_devices(sent: Submission) -> Done:
     task, services = sent.path["task"], sent.services
-    names = sent.text("devices").replace(",", " ").split()
-    body = BenchRequest(devices=names, fraction=sent.whole("percent", 1, 100) / 100)
+    fraction = sent.whole("percent", 1, 100) / 100
+    body = BenchRequest(devices=sent.words("devices"), fraction=fraction)
     found = await services.change(
         lambda s: benches.start_benches(s, task, body, services.clock(), sent.who.tasks)
     )

@@ -61,14 +61,13 @@ def _trigger(sent: Submission) -> dict[str, Any]:
 
 
 def _asked(sent: Submission) -> ScheduleSet:
-    lines = [line.strip() for line in sent.text("overrides").splitlines() if line.strip()]
     rule = {"rule": sent.text("rule"), "metric": sent.text("metric_compared")}
     promotion = PromotionRule.model_validate({**rule, "margin": _real(sent, "margin")})
     return ScheduleSet.model_validate(
         {
             "trigger": _trigger(sent),
-            "overrides": lines,
-            "devices": sent.text("devices").replace(",", " ").split(),
+            "overrides": sent.lines("overrides"),
+            "devices": sent.words("devices"),
             "promotion": promotion,
             "missed": sent.text("missed"),
         }
@@ -131,7 +130,7 @@ async def _make(sent: Submission) -> Done:
         found = schedules.list_schedules(session, task, sent.services.clock())
         return any(one.name == name for one in found)
 
-    if await sent.services.change(is_taken):
+    if await sent.services.look(is_taken):
         raise Invalid(f"task '{task}' has a schedule '{name}' already: take another name")
     return await _set(sent, name)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,11 +30,10 @@ def _asked(sent: Submission) -> SourceSet:
 async def _create(sent: Submission) -> Done:
     """A draft, until the first commit of its source was found sound."""
     services = sent.services
-    lines = [line.strip() for line in sent.text("overrides").splitlines() if line.strip()]
     body = TaskCreate(
         name=sent.text("name"),
         source=_asked(sent),
-        overrides=lines,
+        overrides=sent.lines("overrides"),
         description=sent.text("description"),
     )
     require_new_task(sent.who, body.name)
@@ -68,12 +66,7 @@ async def _remove(sent: Submission) -> Done:
 async def _hook(sent: Submission) -> Shown:
     """The secret is shown to who asks for it by a button, and is in no page before."""
     task, services = sent.path["task"], sent.services
-
-    def look() -> None:
-        with services.db.read() as session:
-            task_sources.require_source(session, task)
-
-    await asyncio.to_thread(look)
+    await services.look(lambda s: task_sources.require_source(s, task))
     return Shown(
         "tasks/hook_secret.html",
         {

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Any
 
-from fedops.core.contracts import RunForecast, RunStart
+from fedops.core.contracts import RunStart
 from fedops.core.errors import FedOpsError
 from fedops.server.dashboard.pages.tasks.task import task_of
 from fedops.server.dashboard.web.forms import Done, Form, Shown, Submission
 from fedops.server.dashboard.web.view import View
+from fedops.server.database.database import ReadSession
 from fedops.server.models import versions
 from fedops.server.runs import control, forecasts
 from fedops.server.tasks import tasks
@@ -34,7 +34,7 @@ def show(view: View) -> dict[str, Any]:
     }
 
 
-def _starts(session: Any, task: str) -> list[int]:
+def _starts(session: ReadSession, task: str) -> list[int]:
     """The versions that a run may start from, the newest first."""
     found = versions.list_versions(session, task, newest=_VERSIONS)
     return [one.version for one in reversed(found) if one.quarantine is None]
@@ -46,7 +46,7 @@ async def _start(sent: Submission) -> Done | Shown:
     now = services.clock()
     if sent.text("what") == "forecast":
         await services.require_sound(lambda s: forecasts.plan_forecast(s, task, body, now))
-        return await asyncio.to_thread(_forecast, sent, task, body)
+        return await services.look(lambda s: _forecast(s, sent, task, body))
     await services.require_sound(lambda s: control.plan_run(s, task, body, now))
     run_id = await services.change(lambda s: control.start_run(s, task, body, services.clock()))
     return Done(f"/runs/{run_id}", f"Run {run_id} of {task} has begun.")
@@ -58,28 +58,25 @@ def _asked(sent: Submission) -> RunStart:
         overrides=_overrides(sent),
         new_model=begin == NEW,
         from_version=sent.whole("begin", 0, 10**9) if begin not in ("", NEW) else None,
-        devices=sent.text("devices").replace(",", " ").split(),
+        devices=sent.words("devices"),
     )
 
 
 def _overrides(sent: Submission) -> list[str]:
-    lines = [line.strip() for line in sent.text("overrides").splitlines() if line.strip()]
+    lines = sent.lines("overrides")
     if sent.text("rounds"):
         lines.append(f"num_rounds={sent.whole('rounds', 1, _MOST_ROUNDS)}")
     return lines
 
 
-def _forecast(sent: Submission, task: str, body: RunStart) -> Shown:
+def _forecast(session: ReadSession, sent: Submission, task: str, body: RunStart) -> Shown:
     """The form again, with what such a run would be. Nothing is started."""
-    with sent.services.db.read() as session:
-        now = sent.services.clock()
-        forecast: RunForecast = forecasts.forecast_run(session, task, body, now)
-        data = {
-            "task": tasks.read_task(session, task),
-            "starts": _starts(session, task),
-            "forecast": forecast,
-            "cannot": "",
-        }
+    data = {
+        "task": tasks.read_task(session, task),
+        "starts": _starts(session, task),
+        "forecast": forecasts.forecast_run(session, task, body, sent.services.clock()),
+        "cannot": "",
+    }
     typed = {name: values[-1] for name, values in sent.fields.items()}
     around = {"title": f"Start a run of {task}", "problem": "", "typed": typed}
     return Shown("tasks/start.html", {**data, **around})

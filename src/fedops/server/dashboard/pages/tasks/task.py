@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
-
-import tomli_w
 
 from fedops.core.contracts import TaskRead
 from fedops.server.contribution import score_views
 from fedops.server.dashboard.live.page import Page, Panel
+from fedops.server.dashboard.look.configs import as_toml
 from fedops.server.dashboard.web.view import View
 from fedops.server.delivery.commits import commit_states
 from fedops.server.delivery.rollouts import delivery_views, rollout_rows
@@ -121,16 +120,7 @@ def timings(view: View) -> dict[str, Any]:
 
 def config(view: View) -> dict[str, Any]:
     """What the next run would use, secrets hidden."""
-    return {"text": tomli_w.dumps(_plain(task_of(view).config)), "task": task_of(view)}
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Without what has no value, which TOML cannot say."""
-    return {
-        name: _plain(value) if isinstance(value, Mapping) else value
-        for name, value in values.items()
-        if value is not None
-    }
+    return {"text": as_toml(task_of(view).config), "task": task_of(view)}
 
 
 def events(view: View) -> dict[str, Any]:
