@@ -5,13 +5,17 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import httpx
 import pytest
 from managing import World, managing
 from people import user_token
+from sqlalchemy import select
 
 from fedops.core.states import Role
+from fedops.server.database.tables import DeviceRow
+from fedops.server.devices import registry
 
 
 @pytest.fixture(scope="module")
@@ -66,3 +70,40 @@ def test_a_viewer_finds_no_action(world: World) -> None:
         assert page.status_code == 200
         assert "data-dialog>" not in page.text
         assert browser.post("/devices/jetson/revoke").status_code == 403
+
+
+#: What a training client may say, by the name of its device.
+_SAID: dict[str, dict[str, object]] = {
+    "idle": {"status": "idle"},
+    "trains": {"status": "training", "task": "mnist", "run_id": 1, "round": 1},
+    "elsewhere": {"status": "training", "task": "other", "run_id": 2, "round": 1},
+    "fatal": {"status": "fatal", "reason": "it crashed five times"},
+    "unready": {"status": "idle", "readiness": [{"task": "mnist", "status": "refused"}]},
+    "unready-for-other": {"status": "idle", "readiness": [{"task": "other", "status": "refused"}]},
+    "refuses": {"status": "idle", "refusal": {"task": "mnist", "reason": "no such layer"}},
+    "refuses-other": {"status": "idle", "refusal": {"task": "other", "reason": "no such layer"}},
+}
+
+
+def test_a_glance_at_devices_tells_what_the_whole_list_does(tmp_path: Path) -> None:
+    with managing(tmp_path) as world:
+        world.task()
+        world.task("other")
+        made = world.ready_devices(*_SAID)
+        with world.manager.services.db.write() as session:
+            for row in session.scalars(select(DeviceRow)):
+                row.process, row.process_at = _SAID[row.name], world.clock()
+        world.operator.decide_device("fatal", "revoke")
+        assert len(made) == len(_SAID)
+        for later, seen in ((0.0, "idle"), (3_600.0, "lost")):
+            now = world.clock() + later
+            for within in (None, frozenset({"mnist"}), frozenset({"other"})):
+                with world.manager.services.db.read() as session:
+                    whole = registry.list_devices(session, now, within=within)
+                    glance = registry.glance_at_devices(session, now, within)
+                states = {one.name: one.state for one in glance}
+                assert states == {one.name: registry.state_of(one) for one in whole}
+                assert {one.name: one.tasks for one in glance} == {
+                    one.name: one.tasks for one in whole
+                }
+                assert states.get("idle", seen) == seen

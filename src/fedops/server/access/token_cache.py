@@ -33,6 +33,7 @@ class TokenCache:
         self._clock = clock
         self._monotonic = monotonic
         self._known: dict[str, tuple[Principal, float]] = {}
+        self._asked: dict[str, asyncio.Future[Principal]] = {}
         self._generation = 0
         self._lock = threading.Lock()
 
@@ -46,8 +47,22 @@ class TokenCache:
         kind, _, secret = header.partition(" ")
         if kind.lower() != "bearer" or not secret:
             raise Unauthorized(f"this needs {needs}: send 'Authorization: Bearer TOKEN'")
-        known = self.known(secret)
-        return known if known else await asyncio.to_thread(self.look_up, secret)
+        return await self.speaks_for(secret)
+
+    async def speaks_for(self, secret: str) -> Principal:
+        """Whom a token speaks for. Who asks while it is being looked up waits for the same answer."""
+        if (known := self.known(secret)) is not None:
+            return known
+        asked = self._asked.get(secret)
+        if asked is None:
+            asked = asyncio.ensure_future(asyncio.to_thread(self.look_up, secret))
+            self._asked[secret] = asked
+            asked.add_done_callback(lambda done: self._forget(secret, done))
+        return await asyncio.shield(asked)
+
+    def _forget(self, secret: str, done: asyncio.Future[Principal]) -> None:
+        if self._asked.get(secret) is done:
+            del self._asked[secret]
 
     def known(self, secret: str) -> Principal | None:
         """Whom a token speaks for, if it was looked up not long ago."""
@@ -86,4 +101,4 @@ class TokenCache:
         """A token may not be valid any more."""
         with self._lock:
             self._generation += 1
-            self._known = {}
+            self._known, self._asked = {}, {}

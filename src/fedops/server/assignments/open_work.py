@@ -50,6 +50,20 @@ def work_by_device(session: Session, *where: ColumnElement[bool]) -> dict[str, l
     return found
 
 
+def stages_by_device(session: Session) -> dict[str, list[tuple[str, Stage]]]:
+    """Of each device the tasks and stages of its open assignments, oldest first."""
+    row = AssignmentRow
+    query = (
+        select(row.device_id, row.task, row.stage)
+        .where(row.status.in_(ASSIGNMENT_OPEN))
+        .order_by(row.offered_at, row.id)
+    )
+    found: dict[str, list[tuple[str, Stage]]] = {}
+    for device_id, task, stage in session.execute(query):
+        found.setdefault(device_id, []).append((task, Stage(stage)))
+    return found
+
+
 def _open_work(session: Session, *where: ColumnElement[bool]) -> Iterator[tuple[str, WorkFacts]]:
     """The open assignments that are chosen, oldest first, each with its device's id."""
     row = AssignmentRow

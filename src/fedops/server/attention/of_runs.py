@@ -53,7 +53,7 @@ def active_runs(
     if within is not None:
         query = query.where(RunRow.task.in_(within))
     ids = session.scalars(query.order_by(RunRow.id.desc()).limit(_MOST)).all()
-    return views.read_runs(session, ids, settings, now, within) if ids else []
+    return views.read_runs(session, ids, settings, now, within)
 
 
 def waiting_runs(session: Session, active: Sequence[RunRead], now: float) -> Iterator[Attention]:

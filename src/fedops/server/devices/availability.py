@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, TypeVar
 
@@ -14,7 +14,13 @@ from fedops.core.delivery.groups import outside_group
 from fedops.core.presence import is_online
 from fedops.core.reasons.why import DeviceFacts, unavailable
 from fedops.core.reasons.work import WorkFacts
-from fedops.core.states import PROCESS_READY, Enrolment, ProcessStatus
+from fedops.core.states import (
+    PROCESS_READY,
+    PROCESS_WORKING,
+    Enrolment,
+    ProcessStatus,
+    ReadinessStatus,
+)
 from fedops.server.database.tables import DeviceRow, MembershipRow
 from fedops.server.devices.cloned_devices import PROBLEM as TWINS
 from fedops.storage.shortages import shortages
@@ -88,6 +94,33 @@ def _at_work(said: Mapping[str, Any], work: Iterable[WorkFacts]) -> dict[str, An
         return {}
     where = {"task": one.task, "run_id": one.run_id, "round": one.round} if one else _NOWHERE
     return {"status": status, "seconds_in_state": 0.0, "limit_seconds": None, **where}
+
+
+def doing(
+    said: Mapping[str, Any], work: Sequence[tuple[str, Stage]], within: Collection[str] | None
+) -> tuple[ProcessStatus, bool]:
+    """What the training client does, and whether it refuses to: a glance at its report as it is stored.
+
+    ``work``: tasks and stages of its open work. ``within``: of other tasks nothing is told (``narrowed``).
+    """
+    status, task = ProcessStatus(said.get("status", ProcessStatus.STOPPED)), said.get("task")
+    if status in PROCESS_READY:
+        at = next(((_STATUS_OF[stage], one) for one, stage in work if stage in _STATUS_OF), None)
+        now_is, its = at or (ProcessStatus.IDLE, None)
+        status, task = (status, task) if now_is is status else (now_is, its)
+    refusal = said.get("refusal")
+    refuses = any(
+        one.get("status") == ReadinessStatus.REFUSED
+        for one in said.get("readiness", ())
+        if _told(one.get("task"), within)
+    )
+    if not _told(task, within) and status in PROCESS_WORKING:
+        status = ProcessStatus.IDLE
+    return status, refuses or bool(refusal and _told(refusal.get("task"), within))
+
+
+def _told(task: str | None, within: Collection[str] | None) -> bool:
+    return within is None or task is None or task in within
 
 
 _STATUS_OF = {Stage.TRAINING: ProcessStatus.TRAINING, Stage.EVALUATING: ProcessStatus.EVALUATING}

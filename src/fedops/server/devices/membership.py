@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 
-from sqlalchemy import delete, select
+from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
 
 from fedops.core.states import TaskStatus
@@ -23,11 +23,11 @@ def tasks_of_device(session: Session, device_id: str) -> list[str]:
     return sorted(session.scalars(query))
 
 
-def tasks_by_device(session: Session) -> dict[str, list[str]]:
-    """The tasks each device takes part in, by device id."""
+def tasks_by_device(session: Session, *where: ColumnElement[bool]) -> dict[str, list[str]]:
+    """The tasks each device takes part in, by device id; ``where``: of these memberships."""
     found: dict[str, list[str]] = defaultdict(list)
-    query = select(MembershipRow.device_id, MembershipRow.task).order_by(MembershipRow.task)
-    for device_id, task in session.execute(query):
+    query = select(MembershipRow.device_id, MembershipRow.task).where(*where)
+    for device_id, task in session.execute(query.order_by(MembershipRow.task)):
         found[device_id].append(task)
     return found
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
@@ -11,15 +11,16 @@ from sqlalchemy.orm import Session
 from fedops import __version__
 from fedops.core.contracts import DeviceInfo, DeviceRead
 from fedops.core.errors import NotFound
+from fedops.core.presence import is_online
 from fedops.core.reasons.releases import other_release
 from fedops.core.reasons.why import device_why
 from fedops.core.reasons.work import WorkFacts
-from fedops.core.states import Enrolment
+from fedops.core.states import Enrolment, ProcessStatus, ReadinessStatus
 from fedops.server.assignments import open_work
 from fedops.server.database import lookup
 from fedops.server.database.lookup import require_device
 from fedops.server.database.read_models import read_as
-from fedops.server.database.tables import AssignmentRow, DeviceRow, TaskRow
+from fedops.server.database.tables import AssignmentRow, DeviceRow, MembershipRow, TaskRow
 from fedops.server.devices import availability, membership
 from fedops.server.devices.membership import tasks_of_device
 from fedops.server.devices.narrowed_view import narrowed
@@ -30,6 +31,22 @@ ONLINE, OFFLINE = "online", "offline"
 #: A device that was removed is none.
 _KEPT = tuple(one for one in Enrolment if one not in (Enrolment.APPROVED, Enrolment.REMOVED))
 STATES = (ONLINE, OFFLINE, *(one.value for one in _KEPT))
+#: What matters most about a device, beside what its enrolment and its training client are called.
+LOST, NEVER, REFUSED = "lost", "never seen", "refused"
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceGlance:
+    """What devices are found and ordered by, of which there may be thousands."""
+
+    id: str
+    name: str
+    enrolment: Enrolment
+    online: bool
+    #: What matters most about it, in one word (``state_of``).
+    state: str
+    tasks: list[str]
+    tags: list[str]
 
 
 def list_devices(
@@ -44,14 +61,77 @@ def list_devices(
     """
     if task is not None and session.get(TaskRow, task) is None:
         raise NotFound(lookup.unknown_task(session, task))
-    tasks = membership.tasks_by_device(session)
     there = DeviceRow.enrolment != Enrolment.REMOVED
     rows = session.scalars(select(DeviceRow).where(there).order_by(DeviceRow.name)).all()
+    tasks, work = membership.tasks_by_device(session), open_work.work_by_device(session)
     chosen = rows if task is None else [row for row in rows if task in tasks.get(row.id, [])]
     if within is not None:
         chosen = [row for row in chosen if not within.isdisjoint(tasks.get(row.id, []))]
-    work = open_work.work_by_device(session)
     return [_read(row, tasks.get(row.id, []), work.get(row.id, []), now, within) for row in chosen]
+
+
+def these_devices(
+    session: Session, ids: Sequence[str], now: float, within: frozenset[str] | None = None
+) -> dict[str, DeviceRead]:
+    """The devices with these ids, by id."""
+    tasks = membership.tasks_by_device(session, MembershipRow.device_id.in_(ids))
+    work = open_work.work_by_device(session, AssignmentRow.device_id.in_(ids))
+    rows = session.scalars(select(DeviceRow).where(DeviceRow.id.in_(ids)))
+    return {
+        row.id: _read(row, tasks.get(row.id, []), work.get(row.id, []), now, within) for row in rows
+    }
+
+
+def glance_at_devices(
+    session: Session, now: float, within: frozenset[str] | None = None
+) -> list[DeviceGlance]:
+    """The same devices as ``list_devices`` without why they are as they are, which takes longer to tell."""
+    tasks, stages = membership.tasks_by_device(session), open_work.stages_by_device(session)
+    heard, one = now - shortages.unwritten_seconds, DeviceRow
+    query = (
+        select(one.id, one.name, one.enrolment, one.present_until, one.last_heartbeat_at)
+        .add_columns(one.process, one.tags)
+        .where(one.enrolment != Enrolment.REMOVED)
+        .order_by(one.name)
+    )
+    found = []
+    for id_, name, enrolment, until, seen_at, process, tags in session.execute(query):
+        mine = tasks.get(id_, [])
+        if within is not None and within.isdisjoint(mine):
+            continue
+        online = is_online(until, heard)
+        doing, refuses = availability.doing(process, stages.get(id_, ()), within)
+        state = _state(enrolment, online, seen_at, doing, refuses)
+        told = mine if within is None else [task for task in mine if task in within]
+        found.append(DeviceGlance(id_, name, enrolment, online, state, told, tags))
+    return found
+
+
+def state_of(device: DeviceRead) -> str:
+    """What matters most about a device, in one word."""
+    process = device.process
+    refuses = any(one.status is ReadinessStatus.REFUSED for one in process.readiness)
+    return _state(
+        device.enrolment,
+        device.online,
+        device.last_seen_at,
+        process.status,
+        refuses or process.refusal is not None,
+    )
+
+
+def _state(
+    enrolment: Enrolment,
+    online: bool,
+    seen_at: float | None,
+    doing: ProcessStatus,
+    refuses: bool,
+) -> str:
+    if enrolment is not Enrolment.APPROVED:
+        return enrolment.value
+    if not online:
+        return NEVER if seen_at is None else LOST
+    return REFUSED if doing is ProcessStatus.IDLE and refuses else doing.value
 
 
 def read_device(

@@ -27,6 +27,8 @@ from fedops.server.pictures.round_times import ClientTime
 _MOST_CELLS, _FEWEST_ROUNDS = 1_000_000, 20
 #: Rounds of before there were pictures are read from their clients' rows: so many rows, the newest.
 _MOST_ROWS = 20_000
+#: By the number of a cell.
+_IS_TROUBLE = np.isin(np.arange(256), TROUBLE)
 
 
 @dataclass(frozen=True)
@@ -79,24 +81,29 @@ def read_grid(session: Session, run_id: int, newest: int | None = None) -> Grid:
 def cells_of(grid: Grid) -> np.ndarray:
     """All cells, devices by rounds."""
     size = len(grid.devices)
-    columns = [
-        np.frombuffer(cells[:size].ljust(size, b"\0"), np.uint8) for cells in grid.columns.values()
-    ]
-    return np.stack(columns, axis=1) if columns else np.zeros((size, 0), np.uint8)
+    whole = b"".join(cells[:size].ljust(size, b"\0") for cells in grid.columns.values())
+    return np.frombuffer(whole, np.uint8).reshape(len(grid.columns), size).T
+
+
+def kinds_of(grid: Grid) -> list[Cell]:
+    """Which kinds of cells it has, in the order of their numbers."""
+    counts = np.bincount(np.frombuffer(b"".join(grid.columns.values()), np.uint8))
+    return [cell for cell in Cell if cell < len(counts) and counts[cell]]
 
 
 def in_trouble(grid: Grid) -> list[Troubled]:
     """The devices in trouble, those in most rounds first; reasons are not looked up."""
-    cells, numbers = cells_of(grid), list(grid.columns)
-    bad = np.isin(cells, TROUBLE)
-    counts, asked = bad.sum(axis=1), (cells != Cell.NOT_ASKED).sum(axis=1)
-    found = []
-    for place in np.argsort(-counts, kind="stable")[: int((counts > 0).sum())]:
-        last = int(np.flatnonzero(bad[place])[-1])
-        cell = Cell(int(cells[place, last]))
-        device, rounds = grid.devices[place], int(counts[place])
-        found.append(Troubled(device, rounds, int(asked[place]), numbers[last], cell))
-    return found
+    by_round, numbers = cells_of(grid).T, list(grid.columns)
+    bad = _IS_TROUBLE[by_round]
+    counts, asked = bad.sum(axis=0), (by_round != Cell.NOT_ASKED).sum(axis=0)
+    places = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+    last = len(numbers) - 1 - bad[::-1, places].argmax(axis=0) if len(places) else places
+    kinds = by_round[last, places]
+    columns = (one.tolist() for one in (places, counts[places], asked[places], last, kinds))
+    return [
+        Troubled(grid.devices[place], rounds, of, numbers[at], Cell(kind))
+        for place, rounds, of, at, kind in zip(*columns, strict=True)
+    ]
 
 
 def reasons_of(

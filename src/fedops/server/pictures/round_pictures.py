@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from sqlalchemy import select
@@ -30,8 +30,7 @@ _MOST_METRICS = 100
 _OF_RECEIVED = "eval_"
 
 
-@dataclass(frozen=True)
-class Work:
+class Work(NamedTuple):
     """What a device was asked to do in a round: as its last try stands, offered first at ``offered_at``."""
 
     status: AssignmentStatus

@@ -60,6 +60,8 @@ def read_runs(
     within: Within = None,
 ) -> list[RunRead]:
     """These runs, newest first."""
+    if not run_ids:
+        return []
     query = select(RunRow).where(RunRow.id.in_(run_ids)).order_by(RunRow.id.desc())
     attempts, fates = _attempts(session, run_ids), versions.fates(session, run_ids)
     firings = _firings(session, run_ids)

@@ -10,9 +10,8 @@ from fedops.core.presence import is_online
 from fedops.server.devices import availability
 from fedops.server.devices.availability import Member
 from fedops.server.devices.narrowed_view import narrowed
+from fedops.server.devices.registry import LOST, NEVER
 from fedops.storage.shortages import shortages
-
-LOST, NEVER = "lost", "never seen"
 
 
 @dataclass(frozen=True)

@@ -25,9 +25,7 @@ async def session_principal(tokens: TokenCache, secret: str | None) -> Principal
     if not secret:
         return None
     try:
-        found = tokens.known(secret)
-        if found is None:
-            found = await asyncio.to_thread(tokens.look_up, secret)
+        found = await tokens.speaks_for(secret)
     except FedOpsError:
         return None
     return found if found.kind is TokenKind.SESSION else None

@@ -13,6 +13,7 @@ from sqlalchemy import (
     LargeBinary,
     String,
     Text,
+    text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -53,7 +54,17 @@ class ParticipationRow(Base):
     """A device's part in one round, as tried by one attempt."""
 
     __tablename__ = "participations"
-    __table_args__ = (ForeignKeyConstraint(["run_id", "round"], ["rounds.run_id", "rounds.round"]),)
+    __table_args__ = (
+        ForeignKeyConstraint(["run_id", "round"], ["rounds.run_id", "rounds.round"]),
+        # Few of a round's devices, if any, have a reason, and pages ask for those alone.
+        Index(
+            "ix_participations_reasons",
+            "run_id",
+            "round",
+            sqlite_where=text("reason IS NOT NULL"),
+            postgresql_where=text("reason IS NOT NULL"),
+        ),
+    )
 
     run_id: Mapped[int] = mapped_column(BigId, primary_key=True)
     round: Mapped[int] = mapped_column(Integer, primary_key=True)

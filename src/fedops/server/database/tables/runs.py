@@ -85,7 +85,7 @@ class RunRow(Base):
     lost_in_a_row: Mapped[int] = mapped_column(Integer, default=0)
     created_at: Mapped[float]
     started_at: Mapped[float | None]
-    ended_at: Mapped[float | None]
+    ended_at: Mapped[float | None] = mapped_column(index=True)
 
 
 class AttemptRow(Base):

@@ -10,7 +10,6 @@ from pydantic import ValidationError
 from fedops.core.contracts import Because, DeviceQuarantine, DeviceRead, DeviceRename, DeviceTags
 from fedops.core.errors import Invalid
 from fedops.server.dashboard.live.page import Page, Panel, any_event
-from fedops.server.dashboard.pages.devices.listed import state_of
 from fedops.server.dashboard.web.forms import Done, Form, Submission
 from fedops.server.dashboard.web.view import View
 from fedops.server.devices import enrolment, presence_history, registry, renaming, tagging
@@ -41,7 +40,7 @@ def device_of(view: View) -> DeviceRead:
 def head(view: View) -> dict[str, Any]:
     """What it is, why it is so, and its buttons."""
     device = device_of(view)
-    return {"device": device, "state": state_of(device)}
+    return {"device": device, "state": registry.state_of(device)}
 
 
 def presence(view: View) -> dict[str, Any]:

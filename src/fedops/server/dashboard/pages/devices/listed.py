@@ -2,66 +2,64 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fedops.core.contracts import DeviceRead
-from fedops.core.states import ENROLMENT_OUT, Enrolment, ProcessStatus
+from fedops.core.states import ENROLMENT_OUT, Enrolment
 from fedops.server.dashboard.live.page import Page, Panel, any_event
 from fedops.server.dashboard.web.forms import Done, Form, Submission
 from fedops.server.dashboard.web.view import View
 from fedops.server.devices import enrolment, registry
-from fedops.server.tasks.task_members import LOST, NEVER
+from fedops.server.devices.registry import LOST, REFUSED, DeviceGlance
 
-PAGE = 100
+PAGE = 50
 #: By how much each needs somebody, the most first.
-STATES = (LOST, "fatal", "refused", "pending", "quarantined", "backoff")
+STATES = (LOST, "fatal", REFUSED, "pending", "quarantined", "backoff")
 
 
-def state_of(device: DeviceRead) -> str:
-    """What matters most about a device, in one word."""
-    if device.enrolment is not Enrolment.APPROVED:
-        return device.enrolment.value
-    if not device.online:
-        return NEVER if device.last_seen_at is None else LOST
-    process = device.process
-    refused = process.refusal or any(one.status == "refused" for one in process.readiness)
-    if process.status is ProcessStatus.IDLE and refused:
-        return "refused"
-    return process.status.value
-
-
-def _order(device: DeviceRead) -> tuple[int, bool, str]:
-    state = state_of(device)
-    place = STATES.index(state) if state in STATES else len(STATES)
+def _order(device: DeviceGlance) -> tuple[int, bool, str]:
+    place = STATES.index(device.state) if device.state in STATES else len(STATES)
     return place, device.enrolment in ENROLMENT_OUT, device.name
 
 
-def _matches(device: DeviceRead, query: View) -> bool:
-    asked = query.query
-    state, task, tag = (asked.get(name, "") for name in ("state", "task", "tag"))
-    text = asked.get("text", "").lower()
+def _matches(device: DeviceGlance, query: Mapping[str, str]) -> bool:
+    state, task, tag = (query.get(name, "") for name in ("state", "task", "tag"))
     return (
-        state in ("", state_of(device), "online" if device.online else "")
+        state in ("", device.state, registry.ONLINE if device.online else "")
         and (not task or task in device.tasks)
         and (not tag or tag in device.tags)
-        and text in f"{device.name} {device.info.hostname} {device.why}".lower()
     )
+
+
+def _read(view: View, found: Sequence[DeviceGlance]) -> list[tuple[DeviceRead, str]]:
+    """These devices in this order, with their states."""
+    ids = [one.id for one in found]
+    read = registry.these_devices(view.session, ids, view.now, view.tasks)
+    return [(read[one.id], one.state) for one in found]
 
 
 def devices(view: View) -> dict[str, Any]:
     """A page of those that the filters leave."""
-    known = registry.list_devices(view.session, view.now, within=view.tasks)
-    found = sorted((one for one in known if _matches(one, view)), key=_order)
+    known = registry.glance_at_devices(view.session, view.now, view.tasks)
+    found = sorted((one for one in known if _matches(one, view.query)), key=_order)
+    text = view.query.get("text", "").lower()
+    if text:  # it may be in why a device is as it is
+        said = {
+            one.id: f"{one.name} {one.info.hostname} {one.why}" for one, _ in _read(view, found)
+        }
+        found = [one for one in found if text in said[one.id].lower()]
     asked = view.query.get("page", "1")
     last = max((len(found) - 1) // PAGE + 1, 1)
     number = min(max(int(asked), 1), last) if asked.isdigit() and len(asked) < 7 else 1
+    shown = found[(number - 1) * PAGE : number * PAGE]
     return {
-        "devices": [(one, state_of(one)) for one in found[(number - 1) * PAGE : number * PAGE]],
+        "devices": _read(view, shown),
         "found": len(found),
         "known": len(known),
         "online": sum(one.online for one in known),
         "pending": sum(one.enrolment is Enrolment.PENDING for one in known),
-        "states": sorted({state_of(one) for one in known}),
+        "states": sorted({one.state for one in known}),
         "tasks": sorted({task for one in known for task in one.tasks}),
         "tags": sorted({tag for one in known for tag in one.tags}),
         "number": number,

@@ -36,7 +36,7 @@ def grid(view: View) -> dict[str, Any]:
     """What the canvas is told when something changes: the newest rounds. The rest it fetches once."""
     found = grid_of(view)
     newest = list(found.columns)[-_NEWEST:]
-    seen = {cell for cells in found.columns.values() for cell in set(cells)}
+    seen = grids.kinds_of(found)
     return {
         "run": run_of(view),
         "grid": found,
