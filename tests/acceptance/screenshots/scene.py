@@ -29,6 +29,8 @@ _LEARNS = [
     "xai.enabled=true",
     "xai.upload=images",
     "xai.samples=8",
+    # So that there is a spread over the sites.
+    "server.strategy.fraction_evaluate=1.0",
     "server.contribution.method=auto",
     "server.contribution.max_seconds=1.5",
 ]
@@ -42,7 +44,7 @@ class Scene:
         self.data = choose(None, download=False)
         self.federation = Federation(home / "federation", {**QUICK, **self.data.env})
         (home / "federation").mkdir(parents=True)
-        self._deploying = Deploying(home, self.federation, WARDS)
+        self._deploying = Deploying(home, self.federation, WARDS, patience=400.0)
 
     def build(self) -> None:
         """Everything but the run that goes on while pictures are taken."""

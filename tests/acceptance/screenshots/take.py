@@ -33,7 +33,7 @@ from scene import SITES, Scene  # noqa: E402
 IMAGES = ROOT / "docs" / "images"
 #: Charts and pictures are there after this. Seconds.
 _SETTLE = 0.7
-_TALLEST, _LOWEST = 1_600, 480
+_TALLEST, _LOWEST = 1_300, 480
 
 
 def addresses(run: int) -> dict[str, str]:
