@@ -31,6 +31,8 @@ class Deploying:
     names: Sequence[str]
     #: Devices that are started again whenever they have ended.
     revived: set[str] = field(default_factory=set)
+    #: How long the server and the devices may take for a commit.
+    patience: float = SECONDS
 
     def __post_init__(self) -> None:
         shutil.copytree(APP, self.repository)
@@ -154,7 +156,7 @@ class Deploying:
 
     def _until(self, what: str, look: Any) -> Any:
         try:
-            return self.federation.until(what, look, SECONDS, pause=0.3)
+            return self.federation.until(what, look, self.patience, pause=0.3)
         except Exception as error:
             found = self.delivery()
             said = [f"{one.device}: {one.status} {one.why}" for one in found.deployments]

@@ -15,19 +15,24 @@ from fedops.demo.federation import Federation
 
 ROOT = Path(__file__).resolve().parents[3]
 APP = ROOT / "apps" / "mnist-xai"
-#: A long name shows what tables do with it.
-SITES = ("clinic-north", "clinic-south", "university-hospital-radiology-ct-2")
+#: Four, because the integrity of an update is told by comparing it with three others at least. A long name
+#: shows what tables do with it.
+SITES = ("clinic-north", "clinic-south", "harbour-clinic", "university-hospital-radiology-ct-2")
+TAGS = {"clinic-north": ["clinic", "gpu"], "clinic-south": ["clinic"], SITES[3]: ["hospital", "ct"]}
 WARDS = ("ward-1", "ward-2")
 QUICK = {"FEDOPS_CLIENT_DEPLOY_LOOK_SECONDS": "1", "PYTHONDONTWRITEBYTECODE": "", **QUIET}
 PASSWORD = "correct horse battery"
 _LEARNS = [
     "batch_size=32",
-    "clients_per_round=3",
+    f"clients_per_round={len(SITES)}",
     "random_seed=42",
     "xai.enabled=true",
     "xai.upload=images",
     "xai.samples=8",
+    # So that there is a spread over the sites.
+    "server.strategy.fraction_evaluate=1.0",
     "server.contribution.method=auto",
+    "server.contribution.max_seconds=1.5",
 ]
 
 
@@ -39,11 +44,11 @@ class Scene:
         self.data = choose(None, download=False)
         self.federation = Federation(home / "federation", {**QUICK, **self.data.env})
         (home / "federation").mkdir(parents=True)
-        self._deploying = Deploying(home, self.federation, WARDS)
+        self._deploying = Deploying(home, self.federation, WARDS, patience=400.0)
 
     def build(self) -> None:
         """Everything but the run that goes on while pictures are taken."""
-        self._say("a server, a task from Git, three sites and two wards")
+        self._say("a server, a task from Git, four sites and two wards")
         first = self._deploying.commit("A model that sees one feature of six", NAME="A")
         self.federation.start_server()
         self._people()
@@ -111,6 +116,9 @@ class Scene:
             ]
             self.federation.start_client(name, APP, "mnist", overrides=part)
         self.federation.until_ready(SITES, 120.0)
+        with self.federation.operator() as operator:
+            for name, tags in TAGS.items():
+                operator.tag_device(name, c.DeviceTags(tags=tags))
 
     def _complete(self, task: str, *overrides: str) -> c.RunRead:
         with self.federation.operator() as operator:
@@ -130,12 +138,12 @@ class Scene:
         self._deploying.until_all_run(better)
 
     def _fail(self) -> None:
-        """A run that wants more devices than there are, and gives up soon."""
+        """A run that wants more devices than there are, gives up soon, and then needs somebody."""
         wants = [
             "clients_per_round=9",
             "server.strategy.min_available_clients=9",
             "server.round.wait_seconds=2",
         ]
         with self.federation.operator() as operator:
-            run = operator.start_run("mnist", c.RunStart(overrides=[*self._overrides, *wants]))
+            run = operator.start_run(TASK, c.RunStart(overrides=wants))
         until(self.federation, run.id, RunStatus.FAILED, seconds=60.0)

@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from PIL import Image
 from playwright.sync_api import Browser, Page
 
 HERE = Path(__file__).resolve().parent
@@ -26,12 +27,13 @@ from browsing import (  # noqa: E402
     scrolls_sideways,
     sign_in,
 )
+from pushing import TASK  # noqa: E402
 from scene import SITES, Scene  # noqa: E402
 
 IMAGES = ROOT / "docs" / "images"
 #: Charts and pictures are there after this. Seconds.
 _SETTLE = 0.7
-_TALLEST = 1_600
+_TALLEST, _LOWEST = 1_300, 480
 
 
 def addresses(run: int) -> dict[str, str]:
@@ -43,7 +45,7 @@ def addresses(run: int) -> dict[str, str]:
         "task-create": "/new-task",
         "runs": "/runs",
         "run": f"/runs/{run}",
-        "run-compare": "/runs/compare?runs=1,2",
+        "run-compare": "/runs/compare?runs=1,3",
         "devices": "/devices",
         "device": f"/devices/{SITES[0]}",
         "join": "/join",
@@ -51,7 +53,7 @@ def addresses(run: int) -> dict[str, str]:
         "model": "/tasks/mnist/models/V1",
         "contribution": "/contribution?task=mnist",
         "explanations": "/explanations?task=mnist",
-        "delivery": "/delivery",
+        "delivery": f"/delivery?task={TASK}",
         "users": "/users",
         "events": "/events",
         "settings": "/settings",
@@ -89,16 +91,25 @@ def take_all(browser: Browser, url: str, token: str, run: int, wanted: list[str]
             theme = "dark" if dark else "light"
             if not wanted or "sign-in" in wanted:
                 page.goto(f"{url}/sign-in")
-                picture(page, IMAGES / f"sign-in{mark}-{theme}.png")
+                keep(page, f"sign-in{mark}-{theme}")
             sign_in(page, url, token)
             for name, where in pages.items():
                 show(page, f"{url}{where}", full=not mark)
-                picture(page, IMAGES / f"{name}{mark}-{theme}.png")
+                keep(page, f"{name}{mark}-{theme}")
                 if mark and scrolls_sideways(page):
                     troubles.append(f"{name} scrolls sideways on the phone")
             troubles += [f"{theme}{mark}: {line}" for line in watch.problems()]
             page.context.close()
     return troubles
+
+
+def keep(page: Page, name: str) -> None:
+    """What the window shows, as a picture of 256 colours: a third of the size."""
+    file = IMAGES / f"{name}.png"
+    picture(page, file)
+    with Image.open(file) as whole:
+        few = whole.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    few.save(file, optimize=True)
 
 
 def show(page: Page, where: str, full: bool) -> None:
@@ -110,8 +121,8 @@ def show(page: Page, where: str, full: bool) -> None:
         print(f"          {where}: {answer.status}", flush=True)
     page.wait_for_timeout(_SETTLE * 1_000)
     if full:
-        height = int(page.evaluate("document.documentElement.scrollHeight"))
-        tall = {"width": DESKTOP["width"], "height": min(max(height, DESKTOP["height"]), _TALLEST)}
+        height = int(page.evaluate("document.querySelector('main').getBoundingClientRect().bottom"))
+        tall = {"width": DESKTOP["width"], "height": min(max(height, _LOWEST), _TALLEST)}
         page.set_viewport_size(tall)  # type: ignore[arg-type]
         page.wait_for_timeout(_SETTLE * 1_000)
 

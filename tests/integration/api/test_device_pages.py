@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from managing import World, managing
 from people import user_token
 from sqlalchemy import select
 
+from fedops.core import contracts as c
 from fedops.core.states import Role
 from fedops.server.database.tables import DeviceRow
 from fedops.server.devices import registry
@@ -22,7 +24,18 @@ from fedops.server.devices import registry
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with managing(tmp_path_factory.mktemp("pages"), dashboard=True) as made:
         made.task()
-        made.ready_devices("pi", "jetson")
+        devices = made.ready_devices("pi", "jetson")
+        samples = [
+            c.DeviceRecord(
+                id=uuid.uuid4().hex,
+                kind=c.RecordKind.TELEMETRY,
+                name="device",
+                data={"cpu_percent": age, "net_sent_bytes": 2e9},
+                age_seconds=age,
+            )
+            for age in (30.0, 20.0, 10.0)
+        ]
+        devices["jetson"].records(c.RecordBatch(records=samples))
         yield made
 
 
@@ -62,6 +75,16 @@ def test_a_token_is_shown_once_and_its_device_is_watched(world: World) -> None:
         watched = browser.get(where[1]).text
         assert "newcomer" in watched
         assert found[0] not in watched
+
+
+def test_what_a_device_measured_is_below_its_rounds(world: World) -> None:
+    with _browser(world, Role.VIEWER) as browser:
+        page = browser.get("/devices/jetson").text
+        assert "since it joined" in page
+        assert "Its rounds" in page
+        assert "CPU over time, from 10 % to 30 %, now 10 %" in page
+        assert "2.0 GB" in page
+        assert "No telemetry yet" in browser.get("/devices/pi").text
 
 
 def test_a_viewer_finds_no_action(world: World) -> None:

@@ -10,23 +10,16 @@ from pydantic import ValidationError
 from fedops.core.contracts import Because, DeviceQuarantine, DeviceRead, DeviceRename, DeviceTags
 from fedops.core.errors import Invalid
 from fedops.server.dashboard.live.page import Page, Panel, any_event
+from fedops.server.dashboard.pages.devices import measured
 from fedops.server.dashboard.web.forms import Done, Form, Submission
 from fedops.server.dashboard.web.view import View
 from fedops.server.devices import enrolment, presence_history, registry, renaming, tagging
 from fedops.server.events import event_log
 from fedops.server.runs import device_quarantine
-from fedops.server.telemetry import device_rounds, log_store, system_metrics
+from fedops.server.telemetry import device_rounds, log_store
 
 _DAY = 86_400.0
 _DAYS = presence_history.SHOWN_DAYS
-_MEASURED = (
-    ("cpu_percent", "CPU, %"),
-    ("memory_percent", "Memory, %"),
-    ("disk_free_mb", "Disk free, MB"),
-    ("net_received_bytes", "Received, bytes"),
-    ("net_sent_bytes", "Sent, bytes"),
-    ("gpu0_percent", "GPU, %"),
-)
 
 
 def device_of(view: View) -> DeviceRead:
@@ -44,15 +37,14 @@ def head(view: View) -> dict[str, Any]:
 
 
 def presence(view: View) -> dict[str, Any]:
-    """When it was online in the last 30 days, in thousandths of the strip."""
-    begin, device = view.now - _DAYS * _DAY, device_of(view)
+    """When it was online in the last 30 days, or since it joined, in thousandths of the strip."""
+    device = device_of(view)
+    begin = max(device.created_at, view.now - _DAYS * _DAY)
     spans = presence_history.presence_of(view.session, device.id, begin, view.now)
-    length = view.now - begin
+    length = max(view.now - begin, 1.0)
     bars = [(1000 * (a - begin) / length, max(1000 * (b - a) / length, 1.0)) for a, b in spans]
-    known = max(device.created_at, begin)
-    online = sum(b - a for a, b in spans)
-    share = online / (view.now - known) if view.now > known else None
-    return {"bars": bars, "share": share and min(share, 1.0), "known": known}
+    share = min(sum(b - a for a, b in spans) / length, 1.0)
+    return {"bars": bars, "share": share, "begin": begin, "young": begin == device.created_at}
 
 
 def rounds(view: View) -> dict[str, Any]:
@@ -62,16 +54,7 @@ def rounds(view: View) -> dict[str, Any]:
 
 def telemetry(view: View) -> dict[str, Any]:
     """What it measured of itself, lately."""
-    samples = system_metrics.latest_samples(view.session, device_of(view).id, 200, view.tasks)
-    lines = []
-    for name, title in _MEASURED:
-        values = [
-            v if isinstance(v := one.values.get(name), int | float) else None for one in samples
-        ]
-        there = [value for value in values if value is not None]
-        if there:
-            lines.append((title, values, min(there), max(there), there[-1]))
-    return {"lines": lines}
+    return measured.telemetry(view, device_of(view).id)
 
 
 def logs(view: View) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def head(view: View) -> dict[str, Any]:
         "found": found,
         "clients": clients,
         "flagged": flagged,
-        "below": [one for one in clients if one.value + 2 * one.value_error < 0],
+        "below": [one for one in clients if harms(one)],
         "query": view.query.get("q", "")[:63],
     }
 
@@ -85,7 +85,12 @@ def tone_of(one: ClientStanding) -> str:
     """Flagged, worth less than nothing, or good."""
     if one.findings or (one.integrity is not None and one.integrity < _LOW):
         return "now"
-    return "soon" if one.value + one.value_error < 0 else "good"
+    return "soon" if harms(one) else "good"
+
+
+def harms(one: ClientStanding) -> bool:
+    """Whether it made the model worse, by more than the error explains."""
+    return one.value + 2 * one.value_error < 0
 
 
 def _value_name(found: ContributionsRead | None) -> str:
