@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, case, select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import (
@@ -143,10 +143,16 @@ def _step_after(row: RolloutRow) -> str:
 # --- devices ---------------------------------------------------------------------------------
 
 
+def first_deployments(session: Session, task: str, now: float, limit: int) -> list[DeploymentRead]:
+    """Some approved devices of a task: those that do not run what is wanted of them first, then by name."""
+    rollout = rollout_rows.newest_rollout(session, task)
+    return _deployments(session, task, rollout, now, limit)
+
+
 def _deployments(
-    session: Session, task: str, rollout: RolloutRow | None, now: float
+    session: Session, task: str, rollout: RolloutRow | None, now: float, limit: int | None = None
 ) -> list[DeploymentRead]:
-    """Every approved device of the task, by name."""
+    """Every approved device of the task by name, or so many of those that are in need first."""
     one = DeploymentRow
     query = (
         select(DeviceRow.name, DeviceRow.last_heartbeat_at, DeviceRow.present_until)
@@ -155,8 +161,11 @@ def _deployments(
         .join(MembershipRow, MembershipRow.device_id == DeviceRow.id)
         .outerjoin(one, (one.device_id == DeviceRow.id) & (one.task == task))
         .where(MembershipRow.task == task, DeviceRow.enrolment == Enrolment.APPROVED)
-        .order_by(DeviceRow.name)
     )
+    if limit is not None:
+        is_behind = one.desired.is_not(None) & (one.actual.is_(None) | (one.actual != one.desired))
+        query = query.order_by(case((is_behind, 0), else_=1)).limit(limit)
+    query = query.order_by(DeviceRow.name)
     going = rollout if rollout is not None and rollout.ended_at is None else None
     return [_deployment(row, task, going, now) for row in _all(session, query)]
 
