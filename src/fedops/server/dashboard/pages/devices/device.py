@@ -7,35 +7,21 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fedops.core.contracts import Because, DeviceQuarantine, DeviceRead, DeviceRename, DeviceTags
+from fedops.core.contracts import Because, DeviceQuarantine, DeviceRename, DeviceTags
 from fedops.core.errors import Invalid
 from fedops.server.dashboard.live.page import Page, Panel, any_event
+from fedops.server.dashboard.pages.devices import doing, measured
+from fedops.server.dashboard.pages.devices.device_view import device_of
 from fedops.server.dashboard.pages.devices.listed import state_of
 from fedops.server.dashboard.web.forms import Done, Form, Submission
 from fedops.server.dashboard.web.view import View
 from fedops.server.devices import enrolment, presence_history, registry, renaming, tagging
 from fedops.server.events import event_log
 from fedops.server.runs import device_quarantine
-from fedops.server.telemetry import device_rounds, log_store, system_metrics
+from fedops.server.telemetry import device_rounds, log_store
 
 _DAY = 86_400.0
 _DAYS = presence_history.SHOWN_DAYS
-_MEASURED = (
-    ("cpu_percent", "CPU, %"),
-    ("memory_percent", "Memory, %"),
-    ("disk_free_mb", "Disk free, MB"),
-    ("net_received_bytes", "Received, bytes"),
-    ("net_sent_bytes", "Sent, bytes"),
-    ("gpu0_percent", "GPU, %"),
-)
-
-
-def device_of(view: View) -> DeviceRead:
-    """The device that the page is about."""
-    return view.once(
-        "device",
-        lambda: registry.read_device(view.session, view.path["device"], view.now, view.tasks),
-    )
 
 
 def head(view: View) -> dict[str, Any]:
@@ -61,20 +47,6 @@ def rounds(view: View) -> dict[str, Any]:
     return {"rounds": device_rounds.newest_rounds(view.session, device_of(view).id, 50, view.tasks)}
 
 
-def telemetry(view: View) -> dict[str, Any]:
-    """What it measured of itself, lately."""
-    samples = system_metrics.latest_samples(view.session, device_of(view).id, 200, view.tasks)
-    lines = []
-    for name, title in _MEASURED:
-        values = [
-            v if isinstance(v := one.values.get(name), int | float) else None for one in samples
-        ]
-        there = [value for value in values if value is not None]
-        if there:
-            lines.append((title, values, min(there), max(there), there[-1]))
-    return {"lines": lines}
-
-
 def logs(view: View) -> dict[str, Any]:
     """Its newest lines."""
     return {"logs": log_store.newest_device_logs(view.session, device_of(view).id, 100, view.tasks)}
@@ -90,9 +62,10 @@ def events(view: View) -> dict[str, Any]:
 def _panels(view: View) -> tuple[Panel, ...]:
     return (
         Panel("head", "devices/head.html", head),
+        Panel("doing", "devices/doing.html", doing.doing),
         Panel("presence", "devices/presence.html", presence),
         Panel("rounds", "devices/rounds.html", rounds),
-        Panel("telemetry", "devices/telemetry.html", telemetry),
+        Panel("telemetry", "devices/telemetry.html", measured.measured),
         Panel("logs", "devices/logs.html", logs),
         Panel("events", "devices/events.html", events),
     )
