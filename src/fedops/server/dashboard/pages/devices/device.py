@@ -22,6 +22,7 @@ from fedops.server.telemetry import device_rounds, log_store
 
 _DAY = 86_400.0
 _DAYS = presence_history.SHOWN_DAYS
+_LONGEST = 200
 
 
 def head(view: View) -> dict[str, Any]:
@@ -48,8 +49,19 @@ def rounds(view: View) -> dict[str, Any]:
 
 
 def logs(view: View) -> dict[str, Any]:
-    """Its newest lines."""
-    return {"logs": log_store.newest_device_logs(view.session, device_of(view).id, 100, view.tasks)}
+    """Its newest lines, of the level and with the text that the address names."""
+    query, device = view.query, device_of(view)
+    sought = log_store.Sought(
+        text=query.get("text", "").strip()[:_LONGEST], level=query.get("level", "")
+    )
+    found = log_store.newest_device_logs(view.session, device.id, 100, view.tasks, sought)
+    return {
+        "device": device,
+        "logs": found,
+        "levels": log_store.LEVELS,
+        "filtered": not sought.everything,
+        "looked_through": log_store.LOOKED_THROUGH,
+    }
 
 
 def events(view: View) -> dict[str, Any]:

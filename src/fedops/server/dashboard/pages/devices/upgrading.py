@@ -14,7 +14,6 @@ from fedops.server.dashboard.web.view import View
 from fedops.server.delivery.upgrades import upgrade_views, upgrades
 from fedops.server.devices import registry
 
-
 #: So many of them are named on the form.
 _NAMED = 20
 
