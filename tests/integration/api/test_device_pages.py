@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,8 @@ from sqlalchemy import select
 
 from fedops.core import contracts as c
 from fedops.core.states import Role
-from fedops.server.database.tables import DeviceRow
+from fedops.server.database import lookup
+from fedops.server.database.tables import DeviceRow, RecordRow
 from fedops.server.devices import registry
 
 
@@ -25,17 +25,14 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with managing(tmp_path_factory.mktemp("pages"), dashboard=True) as made:
         made.task()
         devices = made.ready_devices("pi", "jetson")
-        samples = [
-            c.DeviceRecord(
-                id=uuid.uuid4().hex,
-                kind=c.RecordKind.TELEMETRY,
-                name="device",
-                data={"cpu_percent": age, "net_sent_bytes": 2e9},
-                age_seconds=age,
-            )
-            for age in (30.0, 20.0, 10.0)
-        ]
-        devices["jetson"].records(c.RecordBatch(records=samples))
+        run, engine = made.running("mnist")
+        made.begin(engine, 1, "pi")
+        work = c.HeldAssignment(id=devices["pi"].take().id, stage=c.Stage.TRAINING, done=1, total=4)
+        client = c.ProcessReport(
+            status="training", task="mnist", run_id=run.id, restarts=2, unmet_conditions="at night"
+        )
+        devices["pi"].poll(c.WorkPoll(tasks=["mnist"], process=client), held=[work])
+        made.step()
         yield made
 
 
@@ -62,6 +59,43 @@ def test_an_operator_sees_devices_and_acts_on_them(world: World) -> None:
         assert browser.get("/devices/nobody").status_code == 404
 
 
+def test_a_device_says_what_it_does_and_measures_under_its_rounds(world: World) -> None:
+    with world.manager.services.db.write() as session:
+        device = lookup.require_device(session, "pi")
+        for age in range(3):
+            row = RecordRow(device_id=device.id, id=f"sample-{age}", kind="telemetry")
+            row.data = {"cpu_percent": 10.0 * age, "battery_percent": None}
+            row.at = row.received_at = world.clock() - age
+            session.add(row)
+    with _browser(world, Role.VIEWER) as browser:
+        page = browser.get("/devices/pi").text
+    assert "training epoch 2 of 4" in page
+    assert "2 restarts" in page
+    assert "since it joined" in page
+    assert "at night" in page
+    lanes = page.split("Measured by itself")[1].split("</section>")[0]
+    assert "round 1 of run 1, selected" in lanes
+    assert '<polyline points="0.0,3.0 500.0,22.0 1000.0,41.0"/>' in lanes
+    assert "Battery" not in lanes
+
+
+def test_some_devices_are_upgraded_by_name_or_tag(world: World) -> None:
+    with _browser(world, Role.OPERATOR) as browser:
+        browser.post("/devices/jetson/tags", data={"tags": "bay"})
+        assert "no device is meant by &#39;tag:none&#39;" in (
+            browser.post("/devices/upgrade", data={"names": "tag:none"}).text
+        )
+        with world.manager.services.db.write() as session:
+            for name in ("pi", "jetson"):
+                row = lookup.require_device(session, name)
+                row.info = {**row.info, "fedops": "1.0.0"}
+        assert "jetson, pi" in browser.get("/devices/upgrade").text
+        told = browser.post("/devices/upgrade", data={"names": "tag:bay", "canary": "1"})
+        assert "of 1 device has begun" in told.text
+        assert "waiting" in browser.get("/devices/jetson").text.split("Upgrade</dt>")[1][:200]
+        assert "Upgrade pi" in browser.get("/devices/pi").text
+
+
 def test_a_token_is_shown_once_and_its_device_is_watched(world: World) -> None:
     with _browser(world, Role.OPERATOR) as browser:
         assert browser.get("/join").status_code == 200
@@ -75,16 +109,6 @@ def test_a_token_is_shown_once_and_its_device_is_watched(world: World) -> None:
         watched = browser.get(where[1]).text
         assert "newcomer" in watched
         assert found[0] not in watched
-
-
-def test_what_a_device_measured_is_below_its_rounds(world: World) -> None:
-    with _browser(world, Role.VIEWER) as browser:
-        page = browser.get("/devices/jetson").text
-        assert "since it joined" in page
-        assert "Its rounds" in page
-        assert "CPU over time, from 10 % to 30 %, now 10 %" in page
-        assert "2.0 GB" in page
-        assert "No telemetry yet" in browser.get("/devices/pi").text
 
 
 def test_a_viewer_finds_no_action(world: World) -> None:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import httpx
 import pytest
 from managing import World, managing
 from people import user_token
+from sqlalchemy.orm import Session
 
 from fedops.core import contracts as c
-from fedops.core.states import Role
+from fedops.core.states import DeploymentStatus, Role, RolloutStatus
+from fedops.server.database import lookup
+from fedops.server.database.tables import DataRow, DeploymentRow, MembershipRow, RolloutRow
+from fedops.server.delivery.rollouts import delivery_views, wave_standings
 from fedops.server.tasks import task_list, task_members
 
+GOOD, OLD = "a" * 40, "b" * 40
 MARKUP = "<b>not bold</b>"
 SCHEDULE = {
     "name": "nightly",
@@ -36,6 +41,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         made.join("newcomer")
         _, engine = made.running("mnist")
         made.do_round(engine, 1, "pi", "jetson")
+        chosen = c.SelectionDecision(device="pi", chosen=True, reason="it is fast", score=2.0)
+        other = c.SelectionDecision(device="jetson", chosen=False, reason="it needs 48 s a round")
+        engine.begin_round(2, c.RoundBegin(selected={"pi": "fast"}, decisions=[chosen, other]))
         yield made
 
 
@@ -88,6 +96,63 @@ def test_an_archived_task_offers_no_run(browser: httpx.Client) -> None:
     assert "Unarchive" in shown
     assert "is archived" in browser.post("/tasks/aside/runs").text
     assert "Start a run" in browser.post("/tasks/aside/unarchive").text
+
+
+def test_the_last_choice_is_told_with_its_reasons_and_leads_to_the_run(
+    browser: httpx.Client,
+) -> None:
+    shown = browser.get("/tasks/mnist").text.split("Who was chosen for round 2")[1]
+    assert "1 of 2 candidates" in shown
+    assert "it needs 48 s a round" in shown
+    for tab in ("logs", "config", "contribution", "explanations"):
+        assert f'href="/runs/1?tab={tab}#tabs"' in shown
+
+
+def test_the_waves_say_who_runs_what_is_wanted(world: World, browser: httpx.Client) -> None:
+    with world.manager.services.db.write() as session:
+        _roll_out(session, {"pi": (1, GOOD, "active"), "jetson": (2, OLD, "rolled_back")})
+    with world.manager.services.db.read() as session:
+        found = wave_standings.read_waves(session, "mnist", world.clock())
+        first = delivery_views.first_deployments(session, "mnist", world.clock(), 1)
+    told = [(one.wave, one.devices, one.synced, one.failed, one.away) for one in found.waves]
+    assert told == [(1, 1, 1, 0, 0), (2, 1, 0, 1, 0)]
+    assert [one.device for one in first] == ["jetson"]
+    shown = browser.get("/tasks/mnist?tab=code").text
+    assert "1 failed" in shown
+    assert 'href="/delivery?task=mnist"' in shown
+
+
+def _roll_out(session: Session, devices: Mapping[str, tuple[int, str, str]]) -> None:
+    """Devices as a rollout of the good commit has them: wave, what they run, and how far they are."""
+    rollout = RolloutRow(id=1, task="mnist", commit=GOOD, status=RolloutStatus.WAVING, wave=2)
+    rollout.status_since = rollout.wave_since = rollout.created_at = 0.0
+    rollout.policy = {}
+    session.add(rollout)
+    session.flush()
+    for name, (wave, actual, status) in devices.items():
+        device = lookup.require_device(session, name)
+        row = DeploymentRow(task="mnist", device_id=device.id, desired=GOOD, rollout=1, wave=wave)
+        row.actual, row.status, row.status_since = actual, DeploymentStatus(status), 0.0
+        row.report = {}
+        session.add(row)
+
+
+def test_drift_is_told_with_its_threshold(world: World, browser: httpx.Client) -> None:
+    drift = {**SCHEDULE, "name": "watch", "kind": "on_drift", "psi": "0.3", "look_seconds": "60"}
+    browser.post("/tasks/aside/schedules", data=drift)
+    assert "the threshold is 0.300" in browser.get("/tasks/aside").text
+    with world.manager.services.db.write() as session:
+        device = lookup.require_device(session, "pi")
+        session.add(MembershipRow(device_id=device.id, task="aside", since=0.0))
+        row = DataRow(task="aside", device_id=device.id, asked_at=0.0, asked_version=-1)
+        row.report = c.DataReport(
+            fingerprint="f" * 64, examples=100, version=-1, psi=0.45, psi_by_chance=0.05
+        ).model_dump(mode="json")
+        session.add(row)
+    shown = browser.get("/tasks/aside").text
+    assert "stability index of the inputs 0.400" in shown
+    assert "on 1 device" in shown
+    browser.post("/tasks/aside/schedules/watch/remove")
 
 
 def test_a_description_is_text_and_an_impossible_config_is_refused(browser: httpx.Client) -> None:

@@ -67,6 +67,7 @@ PAGES = {
     "GET /runs/{run_id}": Rule(READS, Of.RUN),
     "GET /runs/{run_id}/grid": Rule(READS, Of.RUN),
     "GET /runs/{run_id}/rounds.csv": Rule(READS, Of.RUN),
+    "GET /runs/{run_id}/rounds.json": Rule(READS, Of.RUN),
     "GET /tasks": Rule(READS, Of.THEIRS),
     "GET /tasks/{task}": Rule(READS, Of.TASK),
     "GET /new-task": Rule(OPERATES, Of.NEW_TASK),
@@ -119,6 +120,8 @@ PAGES = {
     "GET /account/tokens/{token_id}/revoke": Rule(READS, Of.SELF),
     "POST /account/tokens/{token_id}/revoke": Rule(READS, Of.SELF),
     "GET /events": Rule(READS, Of.THEIRS),
+    "GET /events.csv": Rule(READS, Of.THEIRS),
+    "GET /events.jsonl": Rule(READS, Of.THEIRS),
     # And what the page asks for that it keeps up to date.
     "WEBSOCKET /live": Rule(READS, Of.THEIRS),
 }

@@ -87,6 +87,22 @@ def contributions(session: Session, task: str) -> ContributionsRead:
     return _standings(task, session.scalar(query))
 
 
+def standings_of(
+    session: Session, task: str, devices: Collection[str]
+) -> dict[str, ClientStanding]:
+    """Those of these devices (by name) that a task's newest scored round knows of, as they stand."""
+    query = (
+        select(RoundScoresRow.standings)
+        .join(RunRow, RunRow.id == RoundScoresRow.run_id)
+        .where(RunRow.task == task, RoundScoresRow.scored_at.is_not(None))
+        .order_by(RoundScoresRow.run_id.desc(), RoundScoresRow.round.desc())
+        .limit(1)
+    )
+    found = session.scalars(query).first() or []
+    read = [ClientStanding.model_validate(one) for one in found if one["device"] in devices]
+    return {one.device: one for one in read}
+
+
 def _standings(task: str, row: RoundScoresRow | None) -> ContributionsRead:
     clients = [ClientStanding.model_validate(one) for one in row.standings] if row else []
     return ContributionsRead(

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
 
 from fedops import __version__
 from fedops.core.contracts import DeviceInfo, DeviceRead
+from fedops.core.delivery.groups import in_group
 from fedops.core.errors import NotFound
 from fedops.core.presence import is_online
 from fedops.core.reasons.releases import other_release
@@ -164,6 +166,37 @@ def arrived_with(session: Session, token_id: int, limit: int, now: float) -> lis
     query = select(DeviceRow.id).where(DeviceRow.joined_with == token_id)
     ids = session.scalars(query.order_by(DeviceRow.created_at.desc()).limit(limit)).all()
     return [read_device(session, id_, now) for id_ in ids]
+
+
+def names_meant(session: Session, words: Sequence[str]) -> list[str]:
+    """The approved devices that these words mean: names, patterns of names, or tags (``tag:ward``).
+
+    ``NotFound``: a word means none; of a plain name it is said as ever.
+    """
+    approved = DeviceRow.enrolment == Enrolment.APPROVED
+    known = session.execute(select(DeviceRow.name, DeviceRow.tags).where(approved)).all()
+    found: dict[str, None] = {}
+    for word in words:
+        meant = [name for name, tags in known if in_group([word], name, tags)]
+        if not meant:
+            is_name = set(word).isdisjoint("*?[:")
+            meant = [require_device(session, word).name] if is_name else []
+        if not meant:
+            raise NotFound(f"no device is meant by '{word[:80]}'")
+        found.update(dict.fromkeys(meant))
+    return list(found)
+
+
+def other_releases(session: Session, limit: int) -> list[str]:
+    """Approved devices that have another release of FedOps than the server, by name."""
+    approved = DeviceRow.enrolment == Enrolment.APPROVED
+    query = select(DeviceRow.name, DeviceRow.info).where(approved).order_by(DeviceRow.name)
+    found = (
+        name
+        for name, info in session.execute(query)
+        if other_release(str(info.get("fedops", "")), __version__)
+    )
+    return list(islice(found, limit))
 
 
 def note_new_credential(session: Session, device_id: str, now: float) -> None:

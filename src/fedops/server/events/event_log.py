@@ -89,37 +89,10 @@ def list_events(
     query = select(EventRow).where(EventRow.id > after).order_by(EventRow.id).limit(PAGE)
     if run_id is not None:
         query = query.where(EventRow.run_id == run_id)
-    return _told(session, query, within, audits)
+    return told(session, query, within, audits)
 
 
-def newest_events(
-    session: Session,
-    *,
-    before: int | None = None,
-    by: str = "",
-    subject: str = "",
-    name: str = "",
-    within: frozenset[str] | None = None,
-    audits: bool = True,
-    limit: int = 100,
-) -> list[EventRead]:
-    """At most ``limit`` events older than the event ``before``, newest first.
-
-    ``by``: who did it. ``subject`` and ``name``: what these begin with. The rest as in ``list_events``.
-    """
-    query = select(EventRow).order_by(EventRow.id.desc()).limit(limit)
-    if before is not None:
-        query = query.where(EventRow.id < before)
-    if by:
-        query = query.where(or_(EventRow.who == by, EventRow.by_user == by))
-    if subject:
-        query = query.where(EventRow.subject.startswith(subject, autoescape=True))
-    if name:
-        query = query.where(EventRow.name.startswith(name, autoescape=True))
-    return _told(session, query, within, audits)
-
-
-def _told(
+def told(
     session: Session, query: Select[EventRow], within: frozenset[str] | None, audits: bool
 ) -> list[EventRead]:
     """What somebody is told of these events."""

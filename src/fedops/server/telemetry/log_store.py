@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -26,6 +26,9 @@ _KEPT = 0.9
 _PAGE_CHARACTERS = 1 << 20
 #: Some lines are looked for in so many entries at a time.
 LOOKED_THROUGH = 10_000
+#: The levels of lines, the gravest last.
+LEVELS = ("info", "warning", "error", "critical")
+_TRACEBACK = "Traceback (most recent call last)"
 #: SQLite takes a limited number of values in one statement.
 _CHUNK = 500
 #: Beside its text an entry takes about this much.
@@ -199,10 +202,12 @@ class Sought:
     source: LogSource | None = None
     #: What stands in them, in small or large letters.
     text: str = ""
+    #: At least so grave, by the word that a line begins with; "": of any level, and of none.
+    level: str = ""
 
     @property
     def everything(self) -> bool:
-        return not (self.device or self.text) and self.number is None and self.source is None
+        return self == Sought()
 
 
 @dataclass(frozen=True)
@@ -253,7 +258,20 @@ def _sought(session: Session, sought: Sought) -> list[ColumnElement[bool]]:
         where.append(LogRow.source == sought.source.value)
     if sought.text:
         where.append(LogRow.text.icontains(sought.text, autoescape=True))
+    if sought.level in LEVELS:
+        where.append(_at_least(sought.level))
     return where
+
+
+def _at_least(level: str) -> ColumnElement[bool]:
+    """An entry with a line of this level or a graver one. A traceback is an error, whoever printed it.
+
+    Programs write the level first (``WARNING fedops.client: ...``); what an app prints has none.
+    """
+    words = [f"{word.upper()} " for word in LEVELS[LEVELS.index(level) :]]
+    begins = [*words, _TRACEBACK] if LEVELS.index(level) <= LEVELS.index("error") else words
+    lines = [LogRow.text.startswith(one, autoescape=True) for one in begins]
+    return or_(*lines, *(LogRow.text.contains(f"\n{one}", autoescape=True) for one in begins))
 
 
 def device_logs(
@@ -273,10 +291,21 @@ def device_logs(
 
 
 def newest_device_logs(
-    session: Session, device_id: str, limit: int, within: frozenset[str] | None = None
+    session: Session,
+    device_id: str,
+    limit: int,
+    within: frozenset[str] | None = None,
+    sought: Sought | None = None,
 ) -> list[LogRead]:
-    """The newest lines of a device, oldest first. ``within``: in runs of these tasks."""
+    """The newest lines of a device, oldest first. ``within``: in runs of these tasks.
+
+    ``sought``: those among its newest ``LOOKED_THROUGH`` entries that are so.
+    """
     query = select(LogRow).where(LogRow.device_id == device_id)
+    if sought is not None and not sought.everything:
+        newest = query.with_only_columns(LogRow.id).order_by(LogRow.id.desc())
+        floor = session.scalar(newest.offset(LOOKED_THROUGH - 1).limit(1)) or 0
+        query = query.where(LogRow.id >= floor, *_sought(session, sought))
     if within is not None:
         query = query.where(LogRow.run_id.in_(select(RunRow.id).where(RunRow.task.in_(within))))
     found = session.scalars(query.order_by(LogRow.id.desc()).limit(limit)).all()

@@ -80,22 +80,6 @@ def test_a_sparkline_has_gaps_and_no_single_point() -> None:
     assert "<b>" not in drawn
 
 
-def test_a_line_over_time_has_gaps_where_nothing_was_measured_for_long() -> None:
-    points = [(0.0, 1.0), (10.0, 2.0), (20.0, None), (30.0, 3.0), (900.0, 1.0), (1000.0, 1.0)]
-    drawn = str(drawings.over_time(points, '"><b>'))
-    assert drawn.count("<polyline") == 2
-    assert '"0.0,28.0 10.0,15.0 30.0,2.0"' in drawn
-    assert "<b>" not in drawn
-    assert "polyline" not in drawings.over_time([(0.0, 1.0), (1.0, math.nan)], "x")
-
-
-def test_bands_lie_on_the_axis_and_end_with_it() -> None:
-    drawn = str(drawings.bands([(-50.0, 50.0, "good", "<b>")], 0.0, 100.0, "1 round"))
-    assert 'class="share-good" x="0.0"' in drawn
-    assert 'width="499.0"' in drawn
-    assert "<b>" not in drawn
-
-
 def test_data_for_scripts_cannot_end_their_element() -> None:
     text = str(as_data({"name": "</script><b>&"}))
     assert "<" not in text

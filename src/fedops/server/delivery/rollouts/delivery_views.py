@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Row, select
+from sqlalchemy import Row, Select, case, select
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import (
@@ -143,22 +143,52 @@ def _step_after(row: RolloutRow) -> str:
 # --- devices ---------------------------------------------------------------------------------
 
 
+def first_deployments(session: Session, task: str, now: float, limit: int) -> list[DeploymentRead]:
+    """Some approved devices of a task: those that do not run what is wanted of them first, then by name."""
+    rollout = rollout_rows.newest_rollout(session, task)
+    return _deployments(session, task, rollout, now, limit)
+
+
+def deployments_of_device(
+    session: Session, device_id: str, now: float, within: frozenset[str] | None = None
+) -> list[tuple[str, DeploymentRead]]:
+    """What a device is asked to run and runs, by task. ``within``: of these tasks alone."""
+    mine = select(MembershipRow.task).where(MembershipRow.device_id == device_id)
+    if within is not None:
+        mine = mine.where(MembershipRow.task.in_(within))
+    found = []
+    for task in session.scalars(mine.order_by(MembershipRow.task)).all():
+        rollout = rollout_rows.newest_rollout(session, task)
+        going = rollout if rollout is not None and rollout.ended_at is None else None
+        query = _query(task).where(DeviceRow.id == device_id)
+        found += [(task, _deployment(row, task, going, now)) for row in _all(session, query)]
+    return found
+
+
 def _deployments(
-    session: Session, task: str, rollout: RolloutRow | None, now: float
+    session: Session, task: str, rollout: RolloutRow | None, now: float, limit: int | None = None
 ) -> list[DeploymentRead]:
-    """Every approved device of the task, by name."""
+    """Every approved device of the task by name, or so many of those that are in need first."""
+    one, query = DeploymentRow, _query(task)
+    if limit is not None:
+        is_behind = one.desired.is_not(None) & (one.actual.is_(None) | (one.actual != one.desired))
+        query = query.order_by(case((is_behind, 0), else_=1)).limit(limit)
+    query = query.order_by(DeviceRow.name)
+    going = rollout if rollout is not None and rollout.ended_at is None else None
+    return [_deployment(row, task, going, now) for row in _all(session, query)]
+
+
+def _query(task: str) -> Select[Any]:
+    """The approved devices of a task with what is known of their deployments."""
     one = DeploymentRow
-    query = (
+    return (
         select(DeviceRow.name, DeviceRow.last_heartbeat_at, DeviceRow.present_until)
         .add_columns(one.task, one.desired, one.rollout, one.wave, one.status, one.status_since)
         .add_columns(one.reason, one.stalled, one.actual, one.actual_since, one.report)
         .join(MembershipRow, MembershipRow.device_id == DeviceRow.id)
         .outerjoin(one, (one.device_id == DeviceRow.id) & (one.task == task))
         .where(MembershipRow.task == task, DeviceRow.enrolment == Enrolment.APPROVED)
-        .order_by(DeviceRow.name)
     )
-    going = rollout if rollout is not None and rollout.ended_at is None else None
-    return [_deployment(row, task, going, now) for row in _all(session, query)]
 
 
 def _all(session: Session, query: Any) -> Sequence[Row[Any]]:

@@ -137,13 +137,39 @@ def _met(row: ScheduleRow, known: list[Known]) -> dict[str, triggers.DataSeen]:
     return {**before, **device_data.seen_of(old)}
 
 
+@dataclass(frozen=True)
+class DriftStanding:
+    """How far the data of a task's devices has drifted, and how far it may."""
+
+    #: ``psi`` of the inputs, or the metric that has become worse.
+    measure: str
+    threshold: float
+    #: None: no device has measured it of the version that serves.
+    found: device_data.Drift | None
+
+
+def drift_standing(session: Session, row: ScheduleRow) -> DriftStanding | None:
+    """Of a schedule that goes by drift; None: it does not."""
+    trigger = trigger_of(row)
+    if not isinstance(trigger, OnDrift):
+        return None
+    known = device_data.known_data(session, row.task, row.devices)
+    found = device_data.drift(session, trigger, row.task, known)
+    return DriftStanding(trigger.metric or "psi", _threshold(trigger), found)
+
+
+def _threshold(trigger: OnDrift) -> float:
+    threshold = trigger.worse_by if trigger.psi is None else trigger.psi
+    assert threshold is not None
+    return threshold
+
+
 def _drift(session: Session, row: ScheduleRow, trigger: OnDrift) -> Look:
     known = device_data.known_data(session, row.task, row.devices)
     found = device_data.drift(session, trigger, row.task, known)
     if found is None:
         return Look()
-    threshold = trigger.worse_by if trigger.psi is None else trigger.psi
-    assert threshold is not None
+    threshold = _threshold(trigger)
     before = DriftState(**row.seen.get(DRIFT, {}))
     fires, after = triggers.drift_step(before, found.version, found.value, threshold)
     why = _drift_text(trigger, found) if fires else ""

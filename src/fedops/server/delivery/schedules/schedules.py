@@ -28,7 +28,7 @@ from fedops.core.suggestions import did_you_mean
 from fedops.server.database.read_models import read_as
 from fedops.server.database.tables import FiringRow, ScheduleRow, TaskRow
 from fedops.server.delivery.schedules import beginning, firing_rows, looks, promotion
-from fedops.server.delivery.schedules.looks import Look
+from fedops.server.delivery.schedules.looks import DriftStanding, Look
 from fedops.server.events import event_log
 from fedops.server.tasks import tasks
 
@@ -102,6 +102,13 @@ def list_schedules(session: Session, task: str, now: float) -> list[ScheduleRead
     tasks.require_task(session, task)
     query = select(ScheduleRow).where(ScheduleRow.task == task).order_by(ScheduleRow.name)
     return [schedule_read(session, row, now) for row in session.scalars(query).all()]
+
+
+def drifts(session: Session, task: str) -> dict[str, DriftStanding]:
+    """How far the data has drifted and may, by the name of each schedule of a task that goes by that."""
+    query = select(ScheduleRow).where(ScheduleRow.task == task).order_by(ScheduleRow.name)
+    found = {row.name: looks.drift_standing(session, row) for row in session.scalars(query).all()}
+    return {name: one for name, one in found.items() if one is not None}
 
 
 def next_firings(session: Session) -> dict[str, float]:

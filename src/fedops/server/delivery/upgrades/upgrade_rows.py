@@ -37,8 +37,10 @@ def newest_upgrade(session: Session) -> UpgradeRow | None:
     return session.scalars(select(UpgradeRow).order_by(UpgradeRow.id.desc()).limit(1)).first()
 
 
-def devices_of(session: Session, row: UpgradeRow) -> Sequence[DeviceOf]:
-    """Its devices by name, but for those that an operator took out since."""
+def devices_of(
+    session: Session, row: UpgradeRow, device_id: str | None = None
+) -> Sequence[DeviceOf]:
+    """Its devices by name, or one of them, but for those that an operator took out since."""
     one = DeviceUpgradeRow
     query = (
         select(DeviceRow.id, DeviceRow.name, DeviceRow.info, DeviceRow.last_heartbeat_at)
@@ -47,6 +49,8 @@ def devices_of(session: Session, row: UpgradeRow) -> Sequence[DeviceOf]:
         .where(one.upgrade == row.id, DeviceRow.enrolment == Enrolment.APPROVED)
         .order_by(DeviceRow.name)
     )
+    if device_id is not None:
+        query = query.where(DeviceRow.id == device_id)
     return session.execute(query).all()
 
 

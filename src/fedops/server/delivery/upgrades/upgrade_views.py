@@ -32,6 +32,13 @@ def read_upgrade(session: Session, now: float) -> UpgradeRead:
     )
 
 
+def upgrade_of_device(session: Session, device_id: str, now: float) -> DeviceUpgradeRead | None:
+    """A device in the newest upgrade; None: none was asked for that it is in."""
+    row = upgrade_rows.newest_upgrade(session)
+    found = devices_of(session, row, device_id) if row is not None else []
+    return _device(row, found[0], now) if row is not None and found else None
+
+
 def _device(row: UpgradeRow, one: DeviceOf, now: float) -> DeviceUpgradeRead:
     facts = facts_of(one, now)
     waits = one.status is UpgradeStatus.WAITING

@@ -7,10 +7,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from fedops.core.contracts import Because, DeviceQuarantine, DeviceRead, DeviceRename, DeviceTags
+from fedops.core.contracts import Because, DeviceQuarantine, DeviceRename, DeviceTags
 from fedops.core.errors import Invalid
 from fedops.server.dashboard.live.page import Page, Panel, any_event
-from fedops.server.dashboard.pages.devices import measured
+from fedops.server.dashboard.pages.devices import doing, measured
+from fedops.server.dashboard.pages.devices.device_view import device_of
 from fedops.server.dashboard.web.forms import Done, Form, Submission
 from fedops.server.dashboard.web.view import View
 from fedops.server.devices import enrolment, presence_history, registry, renaming, tagging
@@ -20,14 +21,7 @@ from fedops.server.telemetry import device_rounds, log_store
 
 _DAY = 86_400.0
 _DAYS = presence_history.SHOWN_DAYS
-
-
-def device_of(view: View) -> DeviceRead:
-    """The device that the page is about."""
-    return view.once(
-        "device",
-        lambda: registry.read_device(view.session, view.path["device"], view.now, view.tasks),
-    )
+_LONGEST = 200
 
 
 def head(view: View) -> dict[str, Any]:
@@ -52,14 +46,20 @@ def rounds(view: View) -> dict[str, Any]:
     return {"rounds": device_rounds.newest_rounds(view.session, device_of(view).id, 50, view.tasks)}
 
 
-def telemetry(view: View) -> dict[str, Any]:
-    """What it measured of itself, lately."""
-    return measured.telemetry(view, device_of(view).id)
-
-
 def logs(view: View) -> dict[str, Any]:
-    """Its newest lines."""
-    return {"logs": log_store.newest_device_logs(view.session, device_of(view).id, 100, view.tasks)}
+    """Its newest lines, of the level and with the text that the address names."""
+    query, device = view.query, device_of(view)
+    sought = log_store.Sought(
+        text=query.get("text", "").strip()[:_LONGEST], level=query.get("level", "")
+    )
+    found = log_store.newest_device_logs(view.session, device.id, 100, view.tasks, sought)
+    return {
+        "device": device,
+        "logs": found,
+        "levels": log_store.LEVELS,
+        "filtered": not sought.everything,
+        "looked_through": log_store.LOOKED_THROUGH,
+    }
 
 
 def events(view: View) -> dict[str, Any]:
@@ -72,9 +72,10 @@ def events(view: View) -> dict[str, Any]:
 def _panels(view: View) -> tuple[Panel, ...]:
     return (
         Panel("head", "devices/head.html", head),
+        Panel("doing", "devices/doing.html", doing.doing),
         Panel("presence", "devices/presence.html", presence),
         Panel("rounds", "devices/rounds.html", rounds),
-        Panel("telemetry", "devices/telemetry.html", telemetry),
+        Panel("telemetry", "devices/telemetry.html", measured.measured),
         Panel("logs", "devices/logs.html", logs),
         Panel("events", "devices/events.html", events),
     )

@@ -1,91 +1,72 @@
-"""What a device measured of itself, drawn below its rounds on the same axis: causes meet effects."""
+"""What a device measured of itself, under its rounds, so that causes meet effects."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
-from markupsafe import Markup
-
-from fedops.core.contracts import TelemetryRead
-from fedops.server.dashboard.look import drawings
-from fedops.server.dashboard.look.numbers import size
+from fedops.server.dashboard.look import lanes
+from fedops.server.dashboard.look.lanes import Axis, Block
 from fedops.server.dashboard.look.states import look_of
+from fedops.server.dashboard.pages.devices.device_view import device_of
 from fedops.server.dashboard.web.view import View
 from fedops.server.telemetry import device_rounds, system_metrics
 from fedops.server.telemetry.device_rounds import DeviceRound
 
-#: So many samples and rounds are looked at.
-_SAMPLES, _ROUNDS = 200, 50
-_Write = Callable[[float], str]
-
-
-def _percent(value: float) -> str:
-    return f"{value:.0f} %"
-
-
-def _megabytes(value: float) -> str:
-    return size(value * 1e6)
-
-
-#: What is shown of a sample, how it is called, and how its values are written.
-_MEASURED: tuple[tuple[str, str, _Write], ...] = (
-    ("cpu_percent", "CPU", _percent),
-    ("memory_percent", "Memory", _percent),
-    ("gpu0_percent", "GPU", _percent),
-    ("disk_free_mb", "Disk free", _megabytes),
-    ("net_received_bytes", "Received", size),
-    ("net_sent_bytes", "Sent", size),
+_SAMPLES, _ROUNDS = 300, 50
+#: What is measured, how it is called, and in what: "%", "MB" or "bytes".
+_MEASURED = (
+    ("cpu_percent", "CPU", "%"),
+    ("memory_percent", "Memory", "%"),
+    ("training_memory_mb", "Memory of the training client", "MB"),
+    ("gpu0_percent", "GPU", "%"),
+    ("disk_free_mb", "Disk free", "MB"),
+    ("net_received_bytes", "Received since the sample before", "bytes"),
+    ("net_sent_bytes", "Sent since the sample before", "bytes"),
+    ("battery_percent", "Battery", "%"),
 )
 
 
-@dataclass(frozen=True)
-class Line:
-    """One measure over the time of the samples."""
-
-    title: str
-    picture: Markup
-    low: str
-    high: str
-    last: str
-
-
-def telemetry(view: View, device_id: str) -> dict[str, Any]:
-    """What it measured of itself, lately, and its rounds in that time."""
-    samples = system_metrics.latest_samples(view.session, device_id, _SAMPLES, view.tasks)
-    lines = [line for one in _MEASURED if (line := _line(samples, *one)) is not None]
-    if not lines or len(samples) < 2:
-        return {"lines": lines, "rounds": None, "begin": None, "end": None}
-    begin, end = samples[0].at, samples[-1].at
-    rounds = device_rounds.newest_rounds(view.session, device_id, _ROUNDS, view.tasks)
-    return {"lines": lines, "rounds": _bands(rounds, begin, end), "begin": begin, "end": end}
-
-
-def _line(samples: Sequence[TelemetryRead], name: str, title: str, write: _Write) -> Line | None:
-    points = [(one.at, _number(one.values.get(name))) for one in samples]
-    there = [value for _, value in points if value is not None]
-    if not there:
-        return None
-    low, high, last = write(min(there)), write(max(there)), write(there[-1])
-    label = f"{title} over time, from {low} to {high}, now {last}"
-    return Line(title, drawings.over_time(points, label), low, high, last)
+def measured(view: View) -> dict[str, Any]:
+    """Its newest samples, a lane for each measure, on the axis of its rounds."""
+    device = device_of(view)
+    samples = system_metrics.latest_samples(view.session, device.id, _SAMPLES, view.tasks)
+    if not samples:
+        return {"lanes": [], "rounds": None}
+    axis = Axis(samples[0].at, max(samples[-1].at, samples[0].at + 1))
+    found = device_rounds.newest_rounds(view.session, device.id, _ROUNDS, view.tasks)
+    blocks = _blocks(found, axis, view.now)
+    moments = [one.at for one in samples]
+    drawn = []
+    for name, title, unit in _MEASURED:
+        line = [_number(one.values.get(name)) for one in samples]
+        known = [value for value in line if value is not None]
+        if known:
+            picture = lanes.values(axis, moments, line, blocks, f"{title} over time")
+            drawn.append((title, unit, picture, min(known), max(known), known[-1]))
+    return {
+        "lanes": drawn,
+        "rounds": lanes.blocks(axis, blocks, "Its rounds over the same time"),
+        "shown": len(blocks),
+        "begin": axis.begin,
+        "end": axis.end,
+    }
 
 
-def _number(value: Any) -> float | None:
-    return value if isinstance(value, int | float) else None
-
-
-def _bands(rounds: Sequence[DeviceRound], begin: float, end: float) -> Markup:
-    """Its rounds of that time as bands, each in the colour of what came out."""
-    spans = [
-        (
-            one.started_at,
-            one.committed_at or end,
-            look_of(one.status).tone.value,
-            f"round {one.round} of run {one.run_id}: {one.status.value}",
-        )
-        for one in rounds
-        if (one.committed_at or end) > begin and one.started_at < end
+def _blocks(found: Sequence[DeviceRound], axis: Axis, now: float) -> list[Block]:
+    """The rounds that were going on in the time that is shown."""
+    return [
+        Block(one.started_at, end, str(look_of(one.status).tone), _said(one))
+        for one in found
+        if (end := one.committed_at or now) >= axis.begin and one.started_at <= axis.end
     ]
-    return drawings.bands(spans, begin, end, f"{len(spans)} rounds in this time")
+
+
+def _said(one: DeviceRound) -> str:
+    reason = f": {one.reason}" if one.reason else ""
+    return f"round {one.round} of run {one.run_id}, {one.status.value}{reason}"
+
+
+def _number(value: object) -> float | None:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return float(value) if is_number else None  # type: ignore[arg-type]

@@ -50,6 +50,7 @@ def _logs(view: View) -> dict[str, Any]:
         number=whole_number(query.get("round", "")),
         source=LogSource(source) if source in list(LogSource) else None,
         text=query.get("text", "").strip()[:_LONGEST],
+        level=query.get("level", ""),
     )
     found = log_store.NewestLogs([], 0, None)
     try:
@@ -60,11 +61,14 @@ def _logs(view: View) -> dict[str, Any]:
         "found": found,
         "problem": problem,
         "sources": [one.value for one in LogSource],
+        "levels": log_store.LEVELS,
         "looked_through": log_store.LOOKED_THROUGH,
         "filtered": not sought.everything,
         "older": here(view, before=found.older) if found.older else "",
         "newest": here(view, before=None) if before else "",
-        "plain": here(view, **dict.fromkeys(("before", "device", "round", "source", "text"))),
+        "plain": here(
+            view, **dict.fromkeys(("before", "device", "round", "source", "text", "level"))
+        ),
     }
 
 

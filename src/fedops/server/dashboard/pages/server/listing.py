@@ -23,4 +23,4 @@ PAGES: tuple[Page, ...] = (
     *settings.PAGES,
 )
 FORMS: tuple[Form, ...] = (*users.FORMS, *account.FORMS, *join_tokens.FORMS)
-RESOURCES: tuple[Resource, ...] = ()
+RESOURCES: tuple[Resource, ...] = events.RESOURCES

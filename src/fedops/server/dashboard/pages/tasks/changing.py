@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from fedops.core.contracts import BenchRequest, TaskUpdate
-from fedops.server.dashboard.pages.tasks.task import task_of
+from fedops.server.dashboard.pages.tasks.task_page import task_of
 from fedops.server.dashboard.web.forms import Done, Form, Submission
 from fedops.server.dashboard.web.view import View
 from fedops.server.tasks import app_bundles, benches, tasks

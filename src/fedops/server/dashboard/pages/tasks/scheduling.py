@@ -9,7 +9,7 @@ from typing import Any
 from fedops.core.contracts import PromotionRule, SchedulePause, ScheduleRead, ScheduleSet
 from fedops.core.contracts.base import require_name
 from fedops.core.errors import Invalid, NotFound
-from fedops.server.dashboard.pages.tasks.task import task_of
+from fedops.server.dashboard.pages.tasks.task_page import task_of
 from fedops.server.dashboard.web.forms import Done, Form, Submission
 from fedops.server.dashboard.web.view import View
 from fedops.server.delivery.schedules import schedules

@@ -8,7 +8,7 @@ from typing import Any
 from fedops.core.contracts import SourceSet, TaskCreate
 from fedops.server.access.permissions import PREFIX
 from fedops.server.access.task_limits import require_new_task
-from fedops.server.dashboard.pages.tasks.task import task_of
+from fedops.server.dashboard.pages.tasks.task_page import task_of
 from fedops.server.dashboard.web.forms import Done, Form, Shown, Submission
 from fedops.server.dashboard.web.view import View
 from fedops.server.delivery.rollouts import delivery_views

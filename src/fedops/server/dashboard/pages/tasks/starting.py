@@ -6,7 +6,7 @@ from typing import Any
 
 from fedops.core.contracts import RunStart
 from fedops.core.errors import FedOpsError
-from fedops.server.dashboard.pages.tasks.task import task_of
+from fedops.server.dashboard.pages.tasks.task_page import task_of
 from fedops.server.dashboard.web.forms import Done, Form, Shown, Submission
 from fedops.server.dashboard.web.view import View
 from fedops.server.database.database import ReadSession

@@ -3,25 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import pairwise
 from typing import Any
 
-from fedops.core.contracts import TaskRead
 from fedops.server.contribution import score_views
 from fedops.server.dashboard.live.page import Page, Panel
 from fedops.server.dashboard.look.configs import as_toml
+from fedops.server.dashboard.pages.tasks import deployed, last_round, version_line
+from fedops.server.dashboard.pages.tasks.task_page import run_of, task_of
 from fedops.server.dashboard.web.view import View
 from fedops.server.delivery.commits import commit_states
 from fedops.server.delivery.rollouts import delivery_views, rollout_rows
 from fedops.server.delivery.schedules import schedules
 from fedops.server.events import event_log
 from fedops.server.events.news import EventNews
-from fedops.server.models import versions
 from fedops.server.runs import control, views
-from fedops.server.tasks import benches, task_members, tasks
+from fedops.server.tasks import benches, task_members
 from fedops.server.telemetry import explanations
 
-_RUNS, _VERSIONS, _LINE, _DEVICES = 20, 12, 40, 50
+_RUNS, _DEVICES = 20, 50
 _EVENTS, _ALARMS, _COMMITS = 100, 10, 20
 #: The tabs of the page: what the address says, and the word.
 TABS = (
@@ -34,11 +33,6 @@ TABS = (
 )
 
 
-def task_of(view: View) -> TaskRead:
-    """The task that the page is about."""
-    return view.once("task", lambda: tasks.read_task(view.session, view.path["task"]))
-
-
 def tab_of(view: View) -> str:
     """Which tab is open. The address alone says it: an open page keeps its panels."""
     asked = view.query.get("tab", "")
@@ -47,11 +41,7 @@ def tab_of(view: View) -> str:
 
 def head(view: View) -> dict[str, Any]:
     """What it is and waits for, its run that goes on, and its buttons."""
-    task, settings = task_of(view), view.services.settings
-    ids = [task.active_run] if task.active_run is not None else []
-    ids = ids or control.run_ids(view.session, task.name, 1, view.tasks)
-    found = views.read_runs(view.session, ids, settings, view.now, view.tasks)
-    return {"task": task, "run": found[0] if found else None}
+    return {"task": task_of(view), "run": run_of(view)}
 
 
 def runs(view: View) -> dict[str, Any]:
@@ -61,33 +51,23 @@ def runs(view: View) -> dict[str, Any]:
     return {"runs": found, "task": task_of(view)}
 
 
-def models(view: View) -> dict[str, Any]:
-    """Its newest versions, and how they did over time."""
-    found = versions.list_versions(view.session, task_of(view).name, newest=_LINE)
-    sound = [one for one in found if one.quarantine is None and one.version > 0]
-    gains = {
-        after.version: after.metrics["accuracy"] - before.metrics["accuracy"]
-        for before, after in pairwise(sound)
-        if "accuracy" in before.metrics and "accuracy" in after.metrics
-    }
-    return {
-        "versions": list(reversed(found))[:_VERSIONS],
-        "gains": gains,
-        "accuracies": [one.metrics.get("accuracy") for one in sound],
-    }
-
-
 def devices(view: View) -> dict[str, Any]:
-    """Its devices: those that need somebody first."""
+    """Its devices: those that need somebody first; and what each was worth so far."""
     name = task_of(view).name
     found = task_members.read_members(view.session, name, view.now, view.tasks, _DEVICES)
-    return {"devices": found, "task": task_of(view)}
+    names = {one.name for one in found.shown}
+    worth = score_views.standings_of(view.session, name, names)
+    return {"devices": found, "task": task_of(view), "worth": worth}
 
 
 def training(view: View) -> dict[str, Any]:
     """What begins its runs by itself."""
-    found = schedules.list_schedules(view.session, task_of(view).name, view.now)
-    return {"schedules": found, "task": task_of(view)}
+    name = task_of(view).name
+    return {
+        "schedules": schedules.list_schedules(view.session, name, view.now),
+        "drifts": schedules.drifts(view.session, name),
+        "task": task_of(view),
+    }
 
 
 def code(view: View) -> dict[str, Any]:
@@ -109,6 +89,7 @@ def clients(view: View) -> dict[str, Any]:
         "task": task_of(view),
         "found": score_views.contributions(view.session, name),
         "alarms": explanations.newest_alarms(view.session, ids, _ALARMS),
+        "drifts": schedules.drifts(view.session, name),
     }
 
 
@@ -133,12 +114,16 @@ def events(view: View) -> dict[str, Any]:
 def _panels(view: View) -> tuple[Panel, ...]:
     shown = {
         "": (
-            Panel("models", "tasks/models.html", models),
+            Panel("models", "tasks/models.html", version_line.line),
+            Panel("round", "tasks/last_round.html", last_round.last_round),
             Panel("devices", "tasks/devices.html", devices),
             Panel("runs", "tasks/runs.html", runs),
             Panel("schedules", "tasks/schedules.html", training),
         ),
-        "code": (Panel("code", "tasks/code.html", code),),
+        "code": (
+            Panel("code", "tasks/code.html", code),
+            Panel("deployed", "tasks/deployed.html", deployed.deployed),
+        ),
         "clients": (Panel("clients", "tasks/clients.html", clients),),
         "benches": (Panel("benches", "tasks/benches.html", timings),),
         "config": (Panel("config", "tasks/config.html", config),),
