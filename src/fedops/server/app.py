@@ -155,6 +155,7 @@ def front_of_engines(gate: Gate) -> OnlyBelow:
 
 
 def _add_routes(app: FastAPI) -> None:
+    """The routers' own routes, which lack nothing: what is included would be made anew, at the first request."""
     for router in (
         administration.router,
         oneself.signing_in,
@@ -177,13 +178,13 @@ def _add_routes(app: FastAPI) -> None:
         contributions.router,
         rollouts.router,
         round_engine.router,
+        protocol_check.retired,
+        _plain,
+        metrics.router,
+        packages.index,
+        reference_page.router,
     ):
-        app.include_router(router)
-    app.include_router(protocol_check.retired)
-    app.include_router(_plain)
-    app.include_router(metrics.router)
-    app.include_router(packages.index)
-    app.include_router(reference_page.router)
+        app.router.routes.extend(router.routes)
     # The pages answer every path that is nobody else's; below /api that would mislead.
     app.add_api_route(_ANYTHING, _nothing_here, methods=list(_METHODS), include_in_schema=False)
 

@@ -36,12 +36,12 @@ def mount(app: FastAPI, services: Services) -> LiveHub:
     """Add the dashboard to the Server Manager's app. Whoever ends the app closes the hub."""
     hub = LiveHub(services)
     services.measures.also(hub.levels)
-    app.include_router(sign_in.router)
-    app.include_router(theme.router)
     shown = [Route(page.path, serving.page_endpoint(page), methods=["GET"]) for page in PAGES]
     live = LiveSocket(services, hub, _finder(PAGES, shown))
     app.router.routes.extend(
         [
+            *sign_in.router.routes,
+            *theme.router.routes,
             Route(f"{assets.PREFIX}/{{name}}", assets.serve_asset, methods=["GET"]),
             *(Route(one.path, serving.resource_endpoint(one)) for one in RESOURCES),
             *_form_routes(FORMS),
