@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from urllib.parse import quote
 
 from sqlalchemy import func, or_, select
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import Session, aliased
 
 from fedops.core.contracts import OnDrift
 from fedops.core.reasons.commits import short_commit
@@ -93,12 +93,9 @@ def _do(number: int) -> str:
 def quarantined_versions(session: Session, now: float, within: Within) -> Iterator[Attention]:
     """Of each task the newest version, if it was quarantined not long ago."""
     row = ModelVersionRow
-    newest = select(row.task, func.max(row.version).label("version")).group_by(row.task).subquery()
-    query = (
-        select(row)
-        .join(newest, (newest.c.task == row.task) & (newest.c.version == row.version))
-        .where(row.quarantined_at > now - _RECENT_SECONDS)
-    )
+    of_task = aliased(row)
+    newest = select(func.max(of_task.version)).where(of_task.task == row.task).scalar_subquery()
+    query = select(row).where(row.quarantined_at > now - _RECENT_SECONDS, row.version == newest)
     if within is not None:
         query = query.where(row.task.in_(within))
     for one in session.scalars(query.limit(_MOST)):

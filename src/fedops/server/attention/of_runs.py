@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import RunRead
 from fedops.core.states import AttemptStatus, RunStatus
 from fedops.server.attention.thing import DAY, Action, Attention, Severity, Within, page_of
-from fedops.server.database.tables import AttemptRow, RunRow
+from fedops.server.database.tables import AttemptRow, RunRow, TaskRow
 from fedops.server.pictures.run_moments import RunMoment
 from fedops.server.runs import views
 from fedops.settings import ServerSettings
@@ -26,7 +26,9 @@ def failed_runs(
     session: Session, settings: ServerSettings, now: float, within: Within
 ) -> Iterator[Attention]:
     """Of each task the newest run, if it failed not long ago: whatever came after it went on with it."""
-    newest = select(func.max(RunRow.id)).group_by(RunRow.task)
+    newest = select(
+        select(func.max(RunRow.id)).where(RunRow.task == TaskRow.name).scalar_subquery()
+    )
     query = select(RunRow.id).where(
         RunRow.id.in_(newest),
         RunRow.status == RunStatus.FAILED,

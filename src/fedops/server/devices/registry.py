@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import islice
+from typing import NamedTuple
 
 from sqlalchemy import and_, func, select
 from sqlalchemy.orm import Session
@@ -37,8 +38,7 @@ STATES = (ONLINE, OFFLINE, *(one.value for one in _KEPT))
 LOST, NEVER, REFUSED = "lost", "never seen", "refused"
 
 
-@dataclass(frozen=True, slots=True)
-class DeviceGlance:
+class DeviceGlance(NamedTuple):
     """What devices are found and ordered by, of which there may be thousands."""
 
     id: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from sqlalchemy import and_, select
@@ -43,8 +44,7 @@ class Grid:
     open: int | None
 
 
-@dataclass(frozen=True)
-class Troubled:
+class Troubled(NamedTuple):
     """A device of whose work something did not count."""
 
     device: str
