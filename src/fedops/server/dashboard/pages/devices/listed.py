@@ -8,7 +8,7 @@ from fedops.core.contracts import DeviceRead
 from fedops.core.states import ENROLMENT_OUT, Enrolment, ProcessStatus
 from fedops.server.dashboard.live.page import Page, Panel, any_event
 from fedops.server.dashboard.web.forms import Done, Form, Submission
-from fedops.server.dashboard.web.view import View
+from fedops.server.dashboard.web.view import View, whole_number
 from fedops.server.devices import enrolment, registry
 from fedops.server.tasks.task_members import LOST, NEVER
 
@@ -54,7 +54,7 @@ def devices(view: View) -> dict[str, Any]:
     found = sorted((one for one in known if _matches(one, view)), key=_order)
     asked = view.query.get("page", "1")
     last = max((len(found) - 1) // PAGE + 1, 1)
-    number = min(max(int(asked), 1), last) if asked.isdigit() and len(asked) < 7 else 1
+    number = min(max(whole_number(asked) or 1, 1), last)
     return {
         "devices": [(one, state_of(one)) for one in found[(number - 1) * PAGE : number * PAGE]],
         "found": len(found),
