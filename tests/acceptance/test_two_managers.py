@@ -44,7 +44,7 @@ class Two(Federation):
     def start_manager(self, name: str) -> None:
         home = self.home / name
         home.mkdir(exist_ok=True)
-        if name != "server":
+        if name != "server" and not (home / "artifacts").exists():
             (home / "artifacts").symlink_to(self.server_home / "artifacts")
         command = ["server", "--home", str(home), "--port", str(self.ports[name])]
         self._start(name, [*FEDOPS, *command])

@@ -56,9 +56,16 @@ class Nginx:
 
 @contextmanager
 def nginx(
-    folder: Path, server_port: int, files: Path, file_servers: Sequence[int] = ()
+    folder: Path,
+    server_port: int,
+    files: Path,
+    file_servers: Sequence[int] = (),
+    more_servers: Sequence[int] = (),
 ) -> Iterator[Nginx]:
-    """nginx before the server on a port, whose stored files are in ``files``, and before two file servers."""
+    """nginx before the server on a port, whose stored files are in ``files``, and before two file servers.
+
+    ``more_servers``: others of the same database, which get every second call, or third.
+    """
     assert PROGRAM
     folder.mkdir()
     with socket.socket() as probe:
@@ -67,7 +74,9 @@ def nginx(
     certificate, key = _certify(folder)
     places = {
         "listen 443 ssl": f"listen 127.0.0.1:{port} ssl",
-        "server 127.0.0.1:8600": f"server 127.0.0.1:{server_port}",
+        "server 127.0.0.1:8600": "; server ".join(
+            f"127.0.0.1:{one} max_fails=0" for one in (server_port, *more_servers)
+        ).join(("server ", "")),
         "fedops.example.org": "127.0.0.1",
         "/etc/ssl/certs/fedops.pem": str(certificate),
         "/etc/ssl/private/fedops.key": str(key),

@@ -42,7 +42,7 @@ def require_name(text: str) -> str:
     """The text, when it is a name of a task, a device, a version or an alias. ``Invalid`` else."""
     if not re.fullmatch(NAME_PATTERN, text):
         raise Invalid(
-            f"'{text}' is no name: a name is 1 to 63 letters, digits, '.', '_' or '-', "
+            f"'{text[:80]}' is no name: a name is 1 to 63 letters, digits, '.', '_' or '-', "
             "the first a letter or digit"
         )
     return text

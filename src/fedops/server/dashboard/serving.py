@@ -18,6 +18,7 @@ from fedops.server.access.principal import Principal
 from fedops.server.dashboard.live.page import Drawn, Page, draw
 from fedops.server.dashboard.web import answers
 from fedops.server.dashboard.web.forms import Done, Form, Shown, Submission, fields_of
+from fedops.server.dashboard.web.mistakes import sentences
 from fedops.server.dashboard.web.paths import require_sound
 from fedops.server.dashboard.web.resources import Resource
 from fedops.server.dashboard.web.sessions import (
@@ -33,8 +34,6 @@ from fedops.server.protocol.addresses import plain_address
 from fedops.server.protocol.error_replies import INTERNAL, as_shortage, log_trouble
 from fedops.server.services.services import Services
 
-#: So many wrong values are named at once.
-_MOST_MISTAKES = 5
 logger = logging.getLogger("fedops.server")
 
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -80,12 +79,7 @@ async def _submitted(form: Form, sent: Submission) -> Done | Shown:
     try:
         return await form.submit(sent)
     except ValidationError as error:
-        raise Invalid("; ".join(map(_mistake, error.errors()[:_MOST_MISTAKES]))) from None
-
-
-def _mistake(found: Any) -> str:
-    field = " ".join(str(part) for part in found["loc"]).replace("_", " ")
-    return f"{field}: {found['msg']}" if field else str(found["msg"])
+        raise Invalid(sentences(error.errors(include_url=False))) from None
 
 
 def resource_endpoint(resource: Resource) -> Endpoint:

@@ -20,18 +20,26 @@ async function open(where) {
 function show(part, where) {
   box.replaceChildren(part);
   const form = part.querySelector("form");
-  if (!form.getAttribute("action")) form.setAttribute("action", where);
+  if (form && !form.getAttribute("action")) form.setAttribute("action", where);
   const title = part.querySelector("h1");
   if (title) box.setAttribute("aria-label", title.textContent);
   if (!box.open) box.showModal();
 }
+// On its way a form is sent once: a second press of its button does nothing.
 async function submit(form, button) {
+  if (form.hasAttribute("aria-busy")) return;
+  form.setAttribute("aria-busy", "true");
+  await send(form, button);
+  form.removeAttribute("aria-busy");
+}
+async function send(form, button) {
   const fields = new URLSearchParams(new FormData(form, button));
-  let answer;
+  let answer, text;
   try {
     answer = await fetch(form.action, { method: "POST", body: fields, headers: { "x-fedops-dialog": "1" } });
+    text = await answer.text();
   } catch {
-    tell(form, "The server does not answer. Nothing was changed; what you typed is still here.");
+    tell(form, "The server does not answer. What you typed is still here: look whether it was done, then try again.");
     return;
   }
   const where = answer.headers.get("x-fedops-dialog");
@@ -43,25 +51,44 @@ async function submit(form, button) {
     tell(form, "Your session has ended. Sign in in another tab, then press the button again.");
     return;
   }
-  const text = await answer.text(), part = partOf(text);
-  if (part) show(part, form.getAttribute("action"));
+  const part = partOf(text);
+  if (part) putBack(form, part);
   else if (answer.ok) whole(text);
-  else tell(form, new DOMParser().parseFromString(text, "text/html").querySelector(".lead")?.textContent
-    || `The server answered ${answer.status}.`);
+  else tell(form, saidIn(text) || `The server answered ${answer.status}.`);
+}
+// What a refusal says: that of a page, or that of the gate before them, which knows no pages.
+function saidIn(text) {
+  try {
+    return JSON.parse(text).message;
+  } catch {
+    return new DOMParser().parseFromString(text, "text/html").querySelector(".lead")?.textContent;
+  }
+}
+// The form as it came back, where it was: in the dialog or on its page. One goes on in the same field.
+function putBack(form, part) {
+  const field = document.activeElement?.name;
+  if (box.contains(form)) show(part, form.getAttribute("action"));
+  else form.closest("[data-form]").replaceWith(part);
+  const fields = [...part.querySelectorAll("input:not([type=hidden]), select, textarea, button")];
+  (fields.find((one) => field && one.name === field) || fields[0])?.focus();
 }
 // What is shown once, such as a new token, replaces the page.
 function whole(text) {
   const fresh = new DOMParser().parseFromString(text, "text/html");
+  document.body.dataset.shown = "";
   box.close();
-  document.querySelector("main").replaceWith(fresh.querySelector("main"));
+  const main = fresh.querySelector("main");
+  document.querySelector("main").replaceWith(main);
+  main.focus();
 }
 function tell(form, text) {
-  let line = form.querySelector(".problem");
+  const part = form.closest("[data-form]");
+  let line = part.querySelector(".problem");
   if (!line) {
     line = document.createElement("p");
     line.className = "problem";
     line.setAttribute("role", "alert");
-    form.prepend(line);
+    form.before(line);
   }
   line.textContent = text;
 }
@@ -85,10 +112,11 @@ document.addEventListener("keydown", (event) => {
     copy(event.target);
   }
 });
-box?.addEventListener("submit", (event) => {
-  if (event.target.enctype === "multipart/form-data") return;
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  if (form.method !== "post" || form.enctype === "multipart/form-data" || !form.closest("[data-form]")) return;
   event.preventDefault();
-  submit(event.target, event.submitter);
+  submit(form, event.submitter);
 });
 
 async function copy(element) {

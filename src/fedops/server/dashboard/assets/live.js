@@ -66,25 +66,35 @@ function replacePanel(name, { html, digest }) {
 
 // --- the connection -------------------------------------------------------------------------------
 
-const STALE_AFTER = 3000, LOOK = 500, RETRY_MOST = 5000;
+const STALE_AFTER = 3000, DEAD_AFTER = 10000, LOOK = 500, RETRY_MOST = 5000;
 let seq = Number(document.body.dataset.seq || 0);
 let heard = Date.now(), offset = Number(document.body.dataset.now) * 1000 - Date.now();
-let socket = null, tries = 0, over = false;
+let socket = null, begun = 0, tries = 0, over = false;
 fedops.seen = []; // the ids of the events that this page was told of
 
 function connect() {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   const at = encodeURIComponent(location.pathname + location.search);
-  socket = new WebSocket(`${scheme}://${location.host}/live?at=${at}`);
-  socket.onopen = () => socket.send(JSON.stringify({ seq, panels: digests(), build: document.body.dataset.build }));
-  socket.onmessage = (message) => hear(JSON.parse(message.data));
-  socket.onclose = (event) => {
-    if (over) return;
-    tries += 1;
-    if (event.code === 1008 || (tries > 1 && tries % 3 === 0)) askWhether();
-    const most = Math.min(RETRY_MOST, 250 * 2 ** tries);
-    setTimeout(connect, most / 2 + (Math.random() * most) / 2);
-  };
+  const own = (socket = new WebSocket(`${scheme}://${location.host}/live?at=${at}`));
+  begun = Date.now();
+  own.onopen = () => own.send(JSON.stringify({ seq, panels: digests(), build: document.body.dataset.build }));
+  own.onmessage = (message) => own === socket && hear(JSON.parse(message.data));
+  own.onclose = (event) => own === socket && retry(event.code);
+}
+function retry(code) {
+  if (over) return;
+  socket = null;
+  tries += 1;
+  if (code === 1008 || (tries > 1 && tries % 3 === 0)) askWhether();
+  const most = Math.min(RETRY_MOST, 250 * 2 ** tries);
+  setTimeout(connect, most / 2 + (Math.random() * most) / 2);
+}
+// A server that is frozen, or a network that is gone, closes nothing.
+function lookWhether() {
+  const since = Date.now() - Math.max(heard, begun);
+  if (!socket || over || since < DEAD_AFTER) return;
+  socket.close();
+  retry();
 }
 function digests() {
   const found = {};
@@ -95,8 +105,7 @@ function hear(said) {
   tries = 0;
   heard = Date.now();
   if (said.reload) {
-    over = true;
-    location.reload();
+    loadAnew();
     return;
   }
   if (said.now) offset = said.now * 1000 - Date.now();
@@ -106,15 +115,22 @@ function hear(said) {
   tellState();
   if (said.panels) tellTimes();
 }
-// A closed connection does not say why: a session that has ended leads to the form, and from there back here.
+// A closed connection does not say why. A session that has ended leads to the form, and from there back here;
+// what is gone, or may be seen no more, to the page that says so.
 async function askWhether() {
   try {
     const answer = await fetch(location.href, { method: "HEAD", redirect: "manual" });
-    if (answer.type === "opaqueredirect") {
-      over = true;
-      location.reload();
+    if (answer.type === "opaqueredirect" || answer.status === 403 || answer.status === 404) {
+      loadAnew();
     }
   } catch { /* the server is away: it is tried again */ }
+}
+// What is typed in a dialog, or was shown once and never again, is not taken away: then the page waits.
+function loadAnew() {
+  over = true;
+  const box = document.querySelector("dialog[open]");
+  if (box) box.addEventListener("close", loadAnew, { once: true });
+  else if (!("shown" in document.body.dataset)) location.reload();
 }
 function tellState() {
   const quiet = Date.now() - heard;
@@ -124,7 +140,10 @@ function tellState() {
   if (word) setText(word, stale ? "not live" : "live");
   if (!banner) return;
   banner.hidden = !stale;
-  if (stale) setText(banner, `No connection to the server, last heard ${words(quiet / 1000)} ago. Trying again.`);
+  if (!stale) return;
+  const long = words(quiet / 1000);
+  setText(banner, over ? `This page is not live any more, since ${long}: load it again when you are done with it.`
+    : `No connection to the server, last heard ${long} ago. Trying again.`);
 }
 function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
@@ -148,6 +167,6 @@ function tellTimes() {
 
 if ("live" in document.body.dataset) {
   connect();
-  setInterval(tellState, LOOK);
+  setInterval(() => { tellState(); lookWhether(); }, LOOK);
 }
 setInterval(tellTimes, 1000);

@@ -83,7 +83,7 @@ class LiveSocket:
             return
         viewer = await self._hub.join(asked, who, seq, digests)
         try:
-            sending = asyncio.ensure_future(self._send(socket, viewer, secret))
+            sending = asyncio.ensure_future(self._send(socket, viewer, who, secret))
             hearing = asyncio.ensure_future(_until_closed(socket))
             await asyncio.wait({sending, hearing}, return_when=asyncio.FIRST_COMPLETED)
             for task in (sending, hearing):
@@ -92,8 +92,8 @@ class LiveSocket:
         finally:
             self._hub.leave(asked, viewer)
 
-    async def _send(self, socket: WebSocket, viewer: Viewer, secret: str) -> None:
-        """Messages as they come, and a sign of life, as long as the session lasts."""
+    async def _send(self, socket: WebSocket, viewer: Viewer, who: Principal, secret: str) -> None:
+        """Messages as they come, and a sign of life, as long as the session lasts and may see the same."""
         loop = asyncio.get_running_loop()
         looked = loop.time()
         while not viewer.left_behind:
@@ -103,10 +103,15 @@ class LiveSocket:
                 text = _BEAT
             if loop.time() - looked >= BEAT_SECONDS:
                 looked = loop.time()
-                if await session_principal(self._services.token_cache, secret) is None:
+                now = await session_principal(self._services.token_cache, secret)
+                if now is None:
                     await socket.close(_POLICY_VIOLATION)
                     return
+                if (now.roles, now.tasks) != (who.roles, who.tasks):
+                    text = RELOAD  # the page shows more than they may see now, or less
             await socket.send_text(text)
+            if text is RELOAD:
+                return
         await socket.close(_TRY_AGAIN_LATER)
 
 

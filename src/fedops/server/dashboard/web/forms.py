@@ -15,8 +15,9 @@ from fedops.server.dashboard.web.view import View
 from fedops.server.protocol.refusals import TooLarge
 from fedops.server.services.services import Services
 
-#: The largest form, in bytes, and how many fields it may have.
-LARGEST, MOST_FIELDS = 64_000, 200
+#: The largest form in bytes, which the gate lets in by a cookie, and the largest of who is not signed in; how
+#: many fields it may have. Many signs are sent as three bytes: no field of a page takes more than a third.
+LARGEST, LARGEST_OF_STRANGERS, MOST_FIELDS = 64_000, 16_000, 200
 
 
 @dataclass(frozen=True)
@@ -81,13 +82,15 @@ class Form:
     show: Callable[[View], Mapping[str, Any]] = field(default=lambda view: {})
 
 
-async def fields_of(request: Request) -> dict[str, list[str]]:
+async def fields_of(request: Request, largest: int = LARGEST) -> dict[str, list[str]]:
     """What a form sent. ``TooLarge`` or ``Invalid`` for what is none."""
     data = b""
     async for block in request.stream():
         data += block
-        if len(data) > LARGEST:
-            raise TooLarge("this is more than the form takes")
+        if len(data) > largest:
+            raise TooLarge(
+                f"this is more than the form takes: at most {largest:,} bytes as they are sent"
+            )
     try:
         text = data.decode("ascii")
         return parse_qs(text, keep_blank_values=True, max_num_fields=MOST_FIELDS, errors="strict")

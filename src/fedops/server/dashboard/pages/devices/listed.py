@@ -9,7 +9,7 @@ from fedops.core.contracts import DeviceRead
 from fedops.core.states import ENROLMENT_OUT, Enrolment
 from fedops.server.dashboard.live.page import Page, Panel, any_event
 from fedops.server.dashboard.web.forms import Done, Form, Submission
-from fedops.server.dashboard.web.view import View
+from fedops.server.dashboard.web.view import View, whole_number
 from fedops.server.devices import enrolment, registry
 from fedops.server.devices.registry import LOST, REFUSED, DeviceGlance
 
@@ -51,7 +51,7 @@ def devices(view: View) -> dict[str, Any]:
         found = [one for one in found if text in said[one.id].lower()]
     asked = view.query.get("page", "1")
     last = max((len(found) - 1) // PAGE + 1, 1)
-    number = min(max(int(asked), 1), last) if asked.isdigit() and len(asked) < 7 else 1
+    number = min(max(whole_number(asked) or 1, 1), last)
     shown = found[(number - 1) * PAGE : number * PAGE]
     return {
         "devices": _read(view, shown),

@@ -12,7 +12,7 @@ from fedops.core.errors import FedOpsError, Forbidden
 from fedops.server.access.sign_in import SESSION_SECONDS, session_by_password, sign_out
 from fedops.server.dashboard.web import answers
 from fedops.server.dashboard.web.answers import SIGN_IN, own_path
-from fedops.server.dashboard.web.forms import fields_of
+from fedops.server.dashboard.web.forms import LARGEST_OF_STRANGERS, fields_of
 from fedops.server.dashboard.web.sessions import COOKIE, require_own_page, session_principal
 from fedops.server.events.acting import Person, acting_as
 from fedops.server.protocol.addresses import plain_address
@@ -36,7 +36,7 @@ async def enter(request: Request) -> Response:
     fields: dict[str, str] = {}
     try:
         require_own_page(request.headers, services.settings.url)
-        sent = await fields_of(request)
+        sent = await fields_of(request, LARGEST_OF_STRANGERS)
         fields = {name: values[-1][:2_000] for name, values in sent.items()}
         secret = await _session(request, services, fields)
     except FedOpsError as error:
