@@ -1,4 +1,4 @@
-"""Files that a page lets one download: what they are called, and cells that no spreadsheet takes for formulas."""
+"""Files that a page lets one download: their names, and cells that no spreadsheet takes for formulas."""
 
 from __future__ import annotations
 
