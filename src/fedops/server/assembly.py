@@ -40,6 +40,7 @@ from fedops.server.jobs.leadership import Alone, Leadership
 from fedops.server.jobs.maintenance import Maintenance
 from fedops.server.jobs.periodic import PeriodicJob
 from fedops.server.jobs.scheduler import Scheduler
+from fedops.server.jobs.storage_count import StorageCount
 from fedops.server.measures.measures import Measures
 from fedops.server.peers.clock import DatabaseClock
 from fedops.server.peers.lease import Lease
@@ -155,7 +156,8 @@ class ServerManager:
     def workers(self) -> tuple[Worker, ...]:
         """What acts by itself while the server runs, in the order of their beginning."""
         acting = (self.scheduler, self.maintenance, self.rollouts, self.schedules)
-        return (*(one.worker for one in acting), self.packages, self.delivery)
+        beside = (self.packages, self.delivery, self.services.storage.worker)
+        return (*(one.worker for one in acting), *beside)
 
     @property
     def lags(self) -> dict[str, float]:
@@ -297,6 +299,7 @@ def _services(
         packages=packages,
         index=WheelIndex(settings.home),
         measures=base.measures,
+        storage=StorageCount(base.db, settings.home, base.clock),
     )
 
 

@@ -8,11 +8,12 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from managing import World, managing
+from managing import World, bundle, managing
 from people import user_token
 
 from fedops.core.states import Role
 from fedops.server.access import tokens, user_tokens, users
+from fedops.server.database.backup import backup
 
 PASSWORD, OTHER = "a-long-enough-password", "another-long-password"
 SECRET = "very-secret-key"
@@ -132,6 +133,35 @@ def test_one_makes_and_revokes_a_token_of_ones_own(world: World) -> None:
         assert "is revoked" in viewer.post(f"/account/tokens/{found[1]}/revoke").text
 
 
+def test_one_rotates_a_token_of_ones_own(world: World) -> None:
+    with browser(world, Role.OPERATOR) as operator:
+        made = operator.post("/account/tokens", data={"note": "for CI", "valid": "1 day"})
+        before, number = secret_in(made.text), re.search(r"Token (\d+) of", made.text)
+        assert number
+        rotated = operator.post(f"/account/tokens/{number[1]}/rotate")
+        after = secret_in(rotated.text)
+        assert after != before
+        assert after not in operator.get("/account").text
+        again = operator.post(f"/account/tokens/{number[1]}/rotate")
+        assert "is worth nothing already" in again.text
+        assert operator.post("/account/tokens/1/rotate").status_code == 404  # the admin's
+    status = {
+        secret: httpx.post(f"{world.url}/sign-in", data={"secret": secret}).status_code
+        for secret in (before, after)
+    }
+    assert status == {before: 401, after: 303}
+
+
+def test_users_are_listed_with_their_last_sign_in(world: World) -> None:
+    with browser(world, Role.ADMIN) as admin:
+        add(admin, "fred")
+        row = admin.get("/users").text.split('data-key="fred"')[1].split("</tr>")[0]
+        assert "never" in row
+        assert enters(world, "fred", PASSWORD)
+        row = admin.get("/users").text.split('data-key="fred"')[1].split("</tr>")[0]
+        assert "0 s ago" in row
+
+
 def test_a_join_token_is_listed_and_revoked(world: World) -> None:
     with browser(world, Role.OPERATOR) as operator:
         operator.post("/join", data={"valid": "1 hour", "uses": "3", "note": "ward 7"})
@@ -150,6 +180,26 @@ def test_settings_are_shown_without_secrets(world: World) -> None:
     assert "heartbeat_seconds" in text
     assert "set, not shown" in text
     assert SECRET not in text
+
+
+def test_the_settings_say_what_is_kept_and_when_it_was_backed_up(world: World) -> None:
+    with browser(world, Role.AUDITOR) as auditor:
+        text = auditor.get("/settings").text
+        assert "being counted" in text
+        assert "No backup was made here yet" in text
+        assert "is alone with its database" in text
+        world.manager.services.storage.count()
+        report = backup(world.manager.services.settings, world.folder / "backup.tar")
+        text = auditor.get("/settings").text
+    stored = world.manager.services.storage.latest()
+    assert stored is not None
+    kinds = {one.name: one for one in stored.kinds}
+    assert kinds["apps and commits"].count == report.files == 1
+    assert kinds["apps and commits"].size == len(bundle())
+    assert kinds["database, with logs and pictures"].size > 100_000
+    assert {one.name for one in stored.folders} >= {"artifacts"}
+    assert "The last backup was made" in text
+    assert "No backup was made" not in text
 
 
 @pytest.mark.parametrize(

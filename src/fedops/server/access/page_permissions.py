@@ -119,6 +119,8 @@ PAGES = {
     "POST /account/tokens": Rule(READS, Of.SELF),
     "GET /account/tokens/{token_id}/revoke": Rule(READS, Of.SELF),
     "POST /account/tokens/{token_id}/revoke": Rule(READS, Of.SELF),
+    "GET /account/tokens/{token_id}/rotate": Rule(READS, Of.SELF),
+    "POST /account/tokens/{token_id}/rotate": Rule(READS, Of.SELF),
     "GET /events": Rule(READS, Of.THEIRS),
     "GET /events.csv": Rule(READS, Of.THEIRS),
     "GET /events.jsonl": Rule(READS, Of.THEIRS),

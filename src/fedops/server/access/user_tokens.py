@@ -9,7 +9,7 @@ from sqlalchemy import and_, or_, select, update
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import PersonalTokenCreate, PersonalTokenRead
-from fedops.core.errors import Forbidden, NotFound
+from fedops.core.errors import Conflict, Forbidden, NotFound
 from fedops.core.reasons.durations import duration
 from fedops.core.states import Role, TokenKind
 from fedops.server.access import tokens
@@ -146,6 +146,30 @@ def rotate(session: Session, principal: Principal, now: float) -> tuple[str, Per
     made = _under(session, used.opened_with, made)
     revoke_of(session, user, used.id, now)
     return used.hash, made
+
+
+def rotate_own(
+    session: Session, principal: Principal, token_id: int, now: float
+) -> PersonalTokenRead:
+    """Another token in place of a personal one of one's own, with its rights, note and end.
+
+    Raises:
+        NotFound: one has no such token.
+        Conflict: it is worth nothing already, or it is a browser's session.
+        Forbidden: the token used is a limited one.
+    """
+    user, row = session.get_one(UserRow, principal.user_id), session.get(TokenRow, token_id)
+    if row is None or row.user_id != user.id or row.kind is TokenKind.CODE:
+        raise NotFound(f"user '{user.name}' has no token {token_id}")
+    if row.kind is not TokenKind.PERSONAL:
+        raise Conflict(f"token {token_id} is the session of a browser: sign out and in again")
+    if row.revoked_at is not None or (row.expires_at is not None and row.expires_at <= now):
+        raise Conflict(f"token {token_id} is worth nothing already: make a new one")
+    revoke_own(session, principal, token_id, now)
+    seconds = None if row.expires_at is None else row.expires_at - now
+    body = PersonalTokenCreate(note=row.note, role=row.role)
+    made = _make(session, user, body, row.tasks, seconds, now)
+    return _under(session, row.opened_with, made)
 
 
 def end_sessions(session: Session, user: UserRow, now: float) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
-from sqlalchemy import select
+from sqlalchemy import func, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -14,9 +14,11 @@ from fedops.core.states import Role
 from fedops.core.suggestions import did_you_mean
 from fedops.server.access import user_tokens
 from fedops.server.database.read_models import read_as
-from fedops.server.database.tables import UserRow
+from fedops.server.database.tables import EventRow, UserRow
 from fedops.server.events import event_log
 
+#: The event of a sign-in.
+SIGNED_IN = "user.signed_in"
 #: Who may be limited to named tasks.
 _LIMITABLE = (Role.OPERATOR, Role.VIEWER)
 
@@ -45,6 +47,17 @@ def is_any_known(session: Session) -> bool:
 def list_users(session: Session) -> list[UserRead]:
     """All users, by name."""
     return [user_read(row) for row in _present(session)]
+
+
+def last_sign_ins(session: Session, names: Collection[str]) -> dict[str, float]:
+    """When each of these users signed in last, as far as that is on record (POSIX seconds)."""
+    query = (
+        select(EventRow.subject, func.max(EventRow.at))
+        .where(EventRow.subject.in_([f"user {name}" for name in names]))
+        .where(EventRow.name == SIGNED_IN)
+        .group_by(EventRow.subject)
+    )
+    return {subject.removeprefix("user "): at for subject, at in session.execute(query)}
 
 
 def _present(session: Session) -> Sequence[UserRow]:

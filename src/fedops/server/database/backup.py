@@ -25,6 +25,7 @@ from fedops.core.errors import Conflict, Invalid, NotFound, Unavailable
 from fedops.server.database.backup_lock import no_removals
 from fedops.server.database.blob_stores import FOLDER, open_blobs
 from fedops.server.database.database import parse_url
+from fedops.server.database.last_backup import note_backup
 from fedops.server.database.sqlite_copy import copy_database
 from fedops.settings import ServerSettings
 from fedops.storage.atomic_files import atomic_file
@@ -55,8 +56,10 @@ def backup(settings: ServerSettings, target: Path) -> BackupReport:
         folder = held.enter_context(tempfile.TemporaryDirectory(dir=target.resolve().parent))
         copy = Path(folder) / DATABASE
         copy_database(source, copy)
-        archive = held.enter_context(atomic_file(target, mode=0o600))
-        return _write(archive, settings, copy, target)
+        with atomic_file(target, mode=0o600) as archive:
+            made = _write(archive, settings, copy, target)
+        note_backup(settings.home, made.size)
+        return made
 
 
 def sqlite_file(settings: ServerSettings) -> Path:

@@ -54,7 +54,7 @@ def search(
     audits: bool = True,
     limit: int = 100,
 ) -> Found:
-    """At most ``limit`` events before event ``before``. ``within`` and ``audits``: as in ``event_log``."""
+    """At most ``limit`` events before ``before``. ``within`` and ``audits``: as in ``event_log``."""
     low, high = _range(session, sought, before)
     floor = low if sought.everything and within is None else max(low, high - LOOKED_THROUGH)
     query = (

@@ -23,6 +23,7 @@ from fedops.server.devices.wanted.desired_state import WantedStates
 from fedops.server.jobs.config_checks import ConfigChecks
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.jobs.leadership import Leadership
+from fedops.server.jobs.storage_count import StorageCount
 from fedops.server.measures.measures import Measures
 from fedops.server.rounds.attempt_inbox import AttemptInboxes
 from fedops.server.rounds.engine_liveness import EngineLiveness
@@ -67,6 +68,7 @@ class Services:
     packages: PackagePreparation
     index: WheelIndex
     measures: Measures
+    storage: StorageCount
 
     async def require_sound(self, plan: Callable[[Session], Planned]) -> None:
         """``Invalid`` when what a task or run is to use would be wrong on every device.

@@ -56,6 +56,14 @@ async def _revoke(sent: Submission) -> Done:
     return Done("/account", f"Token {token} is revoked.")
 
 
+async def _rotate(sent: Submission) -> Shown:
+    services, token = sent.services, token_id_of(sent)
+    made = await services.change(
+        lambda s: user_tokens.rotate_own(s, sent.who, token, services.clock())
+    )
+    return shown_once(made, "/account")
+
+
 PAGES = (
     Page(
         path="/account",
@@ -90,5 +98,12 @@ FORMS = (
         lambda view: f"Revoke token {view.path['token_id']}",
         _revoke,
         lambda view: {"back": "/account"},
+    ),
+    Form(
+        "/account/tokens/{token_id}/rotate",
+        "server/token_rotate.html",
+        "more",
+        lambda view: f"Rotate token {view.path['token_id']}",
+        _rotate,
     ),
 )

@@ -21,8 +21,12 @@ from fedops.server.dashboard.web.view import View
 
 
 def listed(view: View) -> dict[str, Any]:
-    """All users, by name."""
-    return {"users": users.list_users(view.session)}
+    """All users, by name, with when each signed in last."""
+    found = users.list_users(view.session)
+    seen = users.last_sign_ins(view.session, [one.name for one in found])
+    # A former user of the same name is another one.
+    own = {one.name: seen[one.name] for one in found if seen.get(one.name, -1) >= one.created_at}
+    return {"users": found, "seen": own}
 
 
 def _user(view: View) -> dict[str, Any]:
