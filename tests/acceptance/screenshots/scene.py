@@ -93,7 +93,7 @@ class Scene:
 
     def _tasks(self) -> None:
         self.federation.create_task("mnist", APP, self._overrides)
-        policy = c.RolloutPolicy(judged_seconds=0.5, wave_seconds=120)
+        policy = c.RolloutPolicy(judged_seconds=0.5, wave_seconds=600)
         source = c.SourceSet(
             url=str(self._deploying.repository), ref="main", poll_seconds=0, policy=policy
         )

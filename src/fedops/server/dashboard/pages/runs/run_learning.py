@@ -29,6 +29,7 @@ def learned(view: View) -> dict[str, Any]:
     known = [(one.round, one.metrics[name]) for one in rounds if name in one.metrics]
     clients = (learning.client_values(view.session, run.id, name) or {}) if known else {}
     serving = _serving(view, run.task, name)
+    spread = learning.client_spread(view.session, run.id, name) if known else {}
     data = {
         "run": run,
         "name": name,
@@ -41,7 +42,9 @@ def learned(view: View) -> dict[str, Any]:
         "with_clients": view.query.get("clients") == "1",
         "other_clients": here(view, clients=None if view.query.get("clients") == "1" else 1),
         "clients": len(clients),
-        "spread": _wide(learning.client_spread(view.session, run.id, name)) if known else {},
+        "spread": spread,
+        # A single client that evaluates has no spread that one could see.
+        "shows_band": len(spread) > 1 and any(low < high for low, high in spread.values()),
         "many": len(clients) > MOST_CLIENTS,
         "points": len(rounds),
         "most_points": MOST_POINTS,
@@ -63,11 +66,6 @@ def chosen_metric(names: Sequence[str], wanted: str) -> str:
 def _offered(names: Sequence[str], chosen: str) -> list[str]:
     first = [name for name in ("accuracy", "loss", chosen) if name in names]
     return list(dict.fromkeys([*first, *names]))[:_MOST_NAMES]
-
-
-def _wide(spread: Mapping[int, tuple[float, float]]) -> Mapping[int, tuple[float, float]]:
-    """The spread, if any round has one: a single client that evaluates has none."""
-    return spread if any(low < high for low, high in spread.values()) else {}
 
 
 def _best(known: Sequence[tuple[int, float]], name: str) -> tuple[int, float] | None:
