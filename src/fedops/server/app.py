@@ -30,6 +30,7 @@ from fedops.server.api.routes import (
     contributions,
     explanations,
     metrics,
+    notifications,
     oneself,
     round_engine,
     runs,
@@ -160,6 +161,7 @@ def _add_routes(app: FastAPI) -> None:
         oneself.signing_in,
         oneself.router,
         users.router,
+        notifications.router,
         packages.router,
         client_manager.router,  # before the operators' devices: "me" is no device's name
         upgrades.router,  # nor is "upgrade"

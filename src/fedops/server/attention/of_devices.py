@@ -86,7 +86,7 @@ def names_of_online(session: Session, now: float, ids: Collection[str]) -> dict[
     query = select(_D.id, _D.name).where(
         _D.id.in_(ids), _D.enrolment == Enrolment.APPROVED, _D.present_until >= now
     )
-    return dict(session.execute(query).tuples())
+    return {row.id: row.name for row in session.execute(query)}
 
 
 def _kind(one: Row[Any], heard: float, within: Within) -> str:

@@ -11,7 +11,7 @@ from fedops.core.errors import Invalid
 from fedops.core.redaction import names_a_secret
 from fedops.server_urls import is_host, is_loopback
 
-_MAIL = re.compile(r"[^\s@<>,;:\"'()\\[\]]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
+_MAIL = re.compile(r"[^\s\x00-\x1f@<>,;:\"'()\\[\]]+@[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?")
 #: Of a secret URL so much is shown.
 _SHOWN = 4
 

@@ -199,7 +199,8 @@ def _begin_hearing(session: Session, row: NotificationChannelRow, now: float) ->
 
 def _waiting(session: Session) -> dict[int, int]:
     query = select(NotificationRow.channel_id, func.count()).where(NotificationRow.status.in_(OPEN))
-    return dict(session.execute(query.group_by(NotificationRow.channel_id)).tuples())
+    counted = session.execute(query.group_by(NotificationRow.channel_id))
+    return {row[0]: row[1] for row in counted}
 
 
 def _plain_mail(mail: MailServer | None) -> dict[str, Any]:
