@@ -220,12 +220,13 @@ def test_versions_rollouts_and_drift_are_told(place: Place) -> None:
     with place.db.write() as session:
         session.execute(delete(t.ScheduleRow))
     place.step()
-    assert [said["sentence"] for said in place.told()] == [
-        f"V{newest} of mnist is quarantined: it is poisoned",
+    quarantined, *two, over = [said["sentence"] for said in place.told()]
+    assert quarantined == f"V{newest} of mnist is quarantined: it is poisoned"
+    assert sorted(map(str, two)) == [
         "The data of mnist drift: it is at 0.31",
         "The rollout of commit 9c01ab of mnist was stopped: canary: is worse",
-        "The drift alarm of mnist is over",
-    ] or [said["rule"] for said in place.told()][1:3] == ["rollout_stopped", "drift"]
+    ]
+    assert over == "The drift alarm of mnist is over"
 
 
 def test_a_storm_is_one_message(place: Place) -> None:
@@ -282,17 +283,17 @@ def test_a_receiver_that_asks_for_peace_gets_it_and_a_redirect_is_not_followed(
 def test_after_a_day_it_is_given_up(place: Place) -> None:
     place.hook(rules=["run_failed"])
     place.fail()
-    for _ in range(40):
+    for _ in range(20):
         place.web.answer(503)
-    for _ in range(30):
+    for _ in range(14):
         place.step()
-        place.world.clock.advance(3_600)
+        place.world.clock.advance(7_200)
     (message,) = place.messages()
     assert message.status is NotificationStatus.FAILED
     assert message.problem.startswith(
         f"given up after {message.attempts} tries in 24 h: it answered"
     )
-    assert 8 <= message.attempts <= 16
+    assert 8 <= message.attempts <= 13
 
 
 def test_a_receiver_that_hangs_holds_up_neither_others_nor_a_run(place: Place) -> None:
@@ -324,9 +325,9 @@ def test_two_workers_send_each_message_once(place: Place) -> None:
         for _ in range(2)
     ]
     place.hook(rules=["run_failed"])
-    runs = {place.fail() for _ in range(5)}
+    runs = {place.fail() for _ in range(3)}
     threads = [
-        threading.Thread(target=lambda job=job: [place.step(job) for _ in range(8)]) for job in jobs
+        threading.Thread(target=lambda job=job: [place.step(job) for _ in range(5)]) for job in jobs
     ]
     for thread in threads:
         thread.start()
@@ -441,7 +442,7 @@ def test_secrets_are_in_a_file_and_nowhere_else(
     operator, home = place.world.operator, place.world.manager.services.settings.home
     body = {"name": "chat", "kind": "slack", "secret": url, "rules": ["run_failed"]}
     shown = [operator.add_channel(c.ChannelCreate.model_validate(body)).model_dump_json()]
-    place.hook(secret=SECRET, rules=["run_failed"])
+    place.hook(secret=SECRET, rules=["drift"])
     place.web.answer(500, f"what is {url}")
     run = place.fail()
     place.step()
