@@ -8,6 +8,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import httpx
@@ -531,3 +532,95 @@ def test_what_cannot_be_is_refused(place: Place) -> None:
         assert client.delete("/notifications/ops").status_code == 403
     with place.db.read() as session:
         assert session.scalars(select(t.NotificationRow)).all() == []
+
+
+# --- the pages ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def _browser(place: Place, role: Role) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=place.world.url, follow_redirects=True) as client:
+        data = {"secret": user_token(place.world, role), "next": "/notifications"}
+        client.post("/sign-in", data=data)
+        yield client
+
+
+def _form(**more: object) -> dict[str, object]:
+    return {
+        "rule": ["run_failed", "device_lost"], "waiting_minutes": "10", "lost_minutes": "10",
+        "resolved": "yes", **more,
+    }  # fmt: skip
+
+
+def test_an_admin_adds_tests_changes_and_removes_a_channel_on_pages(place: Place) -> None:
+    with _browser(place, Role.ADMIN) as admin:
+        assert "Nobody is told yet" in admin.get("/notifications").text
+        assert 'href="/notifications"' in admin.get("/more").text
+        assert 'href="/notifications"' in admin.get("/settings").text
+        new = _form(kind="webhook", name="ops", url="http://8.8.8.8/x", secret=SECRET)
+        refused = admin.post("/new-notification?kind=webhook", data=new)
+        assert refused.status_code == 422
+        assert "use https://" in refused.text
+        assert 'value="http://8.8.8.8/x"' in refused.text
+        assert SECRET not in refused.text
+        assert refused.text.count(" checked") == 3  # what was ticked stays ticked
+        new["url"] = f"{place.web.url}/ops"
+        added = admin.post("/new-notification?kind=webhook", data=new)
+        assert "Channel ops is added. Send it a test." in added.text
+        assert "a run failed; a device is lost (10 min); and when it is over" in added.text
+        place.web.answer(404, "no <b>such</b> hook")
+        assert "A test is on its way" in admin.post("/notifications/ops/test").text
+        place.step()
+        shown = admin.get("/notifications/ops").text
+        assert "it answered 404: no &lt;b&gt;such&lt;/b&gt; hook" in shown
+        assert "The last message failed" in shown
+        assert "it answered 404" in admin.get("/notifications").text
+        change = _form(kind="webhook", url=f"{place.web.url}/other", enabled="no", secret="")
+        assert (
+            "off: it is told nothing" in admin.post("/notifications/ops/change", data=change).text
+        )
+        read = place.world.operator.channel("ops")
+        assert (read.address, read.has_secret) == (f"{place.web.url}/other", True)
+        assert "are removed with it" in admin.get("/notifications/ops/remove").text
+        assert "Channel ops is removed." in admin.post("/notifications/ops/remove").text
+        assert admin.get("/notifications/ops").status_code == 404
+
+
+def test_the_other_kinds_have_forms_too(place: Place) -> None:
+    url = f"{place.web.url}/T0/not-for-everybody"
+    with _browser(place, Role.ADMIN) as admin:
+        assert 'name="host"' in admin.get("/new-notification?kind=email").text
+        mail = _form(
+            kind="email", name="mail", to="a@b.example c@b.example", sender="fl@b.example",
+            host="127.0.0.1", port=str(place.mail.port), security="none", user="", secret="",
+        )  # fmt: skip
+        assert "a@b.example, c@b.example" in admin.post("/new-notification", data=mail).text
+        wrong = {**mail, "name": "other", "sender": "nobody"}
+        assert 'name="host"' in admin.post("/new-notification", data=wrong).text
+        same = {**mail, "lost_minutes": "30", "enabled": "yes"}
+        assert "(30 min)" in admin.post("/notifications/mail/change", data=same).text
+        chat = _form(kind="slack", name="chat", secret=url)
+        shown = admin.post("/new-notification", data=chat).text
+        assert "127.0.0.1, …body" in shown
+        assert "not-for-everybody" not in shown
+        same = _form(kind="slack", secret="", enabled="yes")
+        assert (
+            "Channel chat is changed." in admin.post("/notifications/chat/change", data=same).text
+        )
+
+
+@pytest.mark.parametrize(
+    ("role", "status"), [(Role.VIEWER, 403), (Role.OPERATOR, 200), (Role.AUDITOR, 200)]
+)
+def test_who_sees_channels_and_that_only_an_admin_changes_them(
+    place: Place, role: Role, status: int
+) -> None:
+    place.hook()
+    with _browser(place, role) as client:
+        for where in ("/notifications", "/notifications/ops"):
+            answer = client.get(where)
+            assert answer.status_code == status
+            assert "Send a test" not in answer.text
+            assert "new-notification" not in answer.text
+        for path in ("/notifications/ops/test", "/notifications/ops/remove", "/new-notification"):
+            assert client.post(path, data=_form()).status_code == 403

@@ -38,8 +38,10 @@ async def _within(url: str, body: bytes, headers: Mapping[str, str], seconds: fl
 
 async def _post(url: str, body: bytes, headers: Mapping[str, str], seconds: float) -> Outcome:
     # By the transport alone: a client logs the URL, which may be a secret, and knows cookies and redirects.
+    # Reading all authorities takes a while, and http:// has no use for them.
+    verify = ssl.create_default_context() if url.startswith("https:") else False
     transport = httpx.AsyncHTTPTransport(
-        verify=ssl.create_default_context(), proxy=proxy_for(url, ENVIRONMENT), retries=0
+        verify=verify, proxy=proxy_for(url, ENVIRONMENT), retries=0
     )
     request = httpx.Request(
         "POST",
@@ -55,7 +57,10 @@ async def _post(url: str, body: bytes, headers: Mapping[str, str], seconds: floa
     )
     async with transport:
         answer = await transport.handle_async_request(request)
-        text = await _beginning(answer) if not answer.is_success else ""
+        try:
+            text = await _beginning(answer) if not answer.is_success else ""
+        finally:
+            await answer.aclose()
         retry_after = answer.headers.get("retry-after", "")
         return outcome_of_answer(answer.status_code, text, retry_after)
 
