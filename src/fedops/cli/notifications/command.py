@@ -9,8 +9,8 @@ import typer
 
 from fedops.cli import options
 from fedops.cli.notifications import channel_options as o
+from fedops.cli.notifications.tables import channel_fields, channels_table, messages_table
 from fedops.cli.operator_command import Operator, operator_command
-from fedops.console.notifications import channel_fields, channels_table, messages_table
 from fedops.core import contracts as c
 from fedops.core.errors import Unavailable
 from fedops.core.states import NotificationStatus
