@@ -8,7 +8,7 @@ from fedops.api_client.operator_models import OperatorModels
 from fedops.api_client.operator_runs import OperatorRuns, OperatorStudies
 from fedops.api_client.operator_schedules import OperatorSchedules
 from fedops.api_client.operator_tasks import OperatorTasks
-from fedops.api_client.operator_users import OperatorUsers
+from fedops.api_client.operator_users import OperatorNotifications, OperatorUsers
 from fedops.core import contracts as c
 
 
@@ -21,6 +21,7 @@ class OperatorClient(
     OperatorSchedules,
     OperatorModels,
     OperatorUsers,
+    OperatorNotifications,
 ):
     """What a user may do, with a personal token: which calls, their role decides.
 

@@ -1,4 +1,4 @@
-"""What one may do with users, and with one's own tokens."""
+"""What one may do with users, with one's own tokens, and with the channels that tell people what happens."""
 
 from __future__ import annotations
 
@@ -130,6 +130,85 @@ class OperatorUsers(Client):
         True
         """
         return self._call(c.SignInCode, "POST", "/whoami/sign-in-code")
+
+
+class OperatorNotifications(Client):
+    """Who is told of what happens. An admin changes it."""
+
+    def channels(self) -> list[c.ChannelRead]:
+        """The notification channels, by name, without their secrets.
+
+        >>> operator.channels()
+        []
+        """
+        return self._list(c.ChannelRead, "/notifications")
+
+    def channel(self, name: str) -> c.ChannelRead:
+        """One channel, with its last delivery. ``NotFound`` when there is none.
+
+        >>> body = c.ChannelCreate(name="ops", kind="webhook", url="https://example.org/hook")
+        >>> operator.add_channel(body).address
+        'https://example.org/hook'
+        >>> operator.channel("ops").last_at is None
+        True
+        """
+        return self._call(c.ChannelRead, "GET", f"/notifications/{require_name(name)}")
+
+    def add_channel(self, body: c.ChannelCreate) -> c.ChannelRead:
+        """A new channel. ``Conflict``: there is one of this name. ``Invalid``: it cannot be like this.
+
+        >>> body = c.ChannelCreate(
+        ...     name="chat", kind="slack", secret="https://hooks.example.org/T0/abcd", rules=["run_failed"]
+        ... )
+        >>> operator.add_channel(body).address
+        'hooks.example.org, …abcd'
+        """
+        return self._call(c.ChannelRead, "POST", "/notifications", body)
+
+    def change_channel(self, name: str, body: c.ChannelUpdate) -> c.ChannelRead:
+        """A channel with what is given changed. ``NotFound`` when there is none.
+
+        >>> body = c.ChannelCreate(name="ops", kind="webhook", url="https://example.org/hook")
+        >>> operator.add_channel(body).enabled
+        True
+        >>> operator.change_channel("ops", c.ChannelUpdate(enabled=False)).enabled
+        False
+        """
+        return self._call(c.ChannelRead, "PATCH", f"/notifications/{require_name(name)}", body)
+
+    def remove_channel(self, name: str) -> c.ChannelRead:
+        """The channel as it was, gone with its messages. ``NotFound`` when there is none.
+
+        >>> body = c.ChannelCreate(name="ops", kind="webhook", url="https://example.org/hook")
+        >>> operator.add_channel(body).name
+        'ops'
+        >>> operator.remove_channel("ops").name
+        'ops'
+        """
+        return self._call(c.ChannelRead, "DELETE", f"/notifications/{require_name(name)}")
+
+    def test_channel(self, name: str) -> c.NotificationRead:
+        """A test message that waits to be sent. ``NotFound`` when there is no such channel.
+
+        >>> body = c.ChannelCreate(name="ops", kind="webhook", url="https://example.org/hook")
+        >>> operator.add_channel(body).waiting
+        0
+        >>> operator.test_channel("ops").status.value
+        'waiting'
+        """
+        return self._call(c.NotificationRead, "POST", f"/notifications/{require_name(name)}/test")
+
+    def notifications(self, name: str, limit: int = 50) -> list[c.NotificationRead]:
+        """The newest messages of a channel, newest first. ``NotFound`` when there is no such channel.
+
+        >>> body = c.ChannelCreate(name="nobody", kind="webhook", url="https://example.org/hook")
+        >>> operator.add_channel(body).name
+        'nobody'
+        >>> operator.notifications("nobody")
+        []
+        """
+        where = f"/notifications/{require_name(name)}/messages"
+        return self._list(c.NotificationRead, where, limit=limit)
 
 
 def _place(user: str | None) -> str:

@@ -25,7 +25,7 @@ from fedops.core.suggestions import did_you_mean
 COMMANDS = {
     "demo": (
         "fedops.cli.commands.demo",
-        "Train a model federatedly on this machine, as separate processes.",
+        "Train a model federatedly on this machine.",
     ),
     "init": (
         "fedops.cli.commands.init",
@@ -43,7 +43,7 @@ COMMANDS = {
     ),
     "login": (
         "fedops.cli.access.login",
-        "Remember a Server Manager and your token for the other commands.",
+        "Remember a Server Manager and your token.",
     ),
     "whoami": (
         "fedops.cli.access.whoami",
@@ -62,6 +62,10 @@ COMMANDS = {
         "The whole federation on one screen: what needs you first.",
     ),
     "events": ("fedops.cli.commands.events", "What happened on the server, and who did it."),
+    "notification": (
+        "fedops.cli.notifications.command",
+        "Who is told of what happens: list, add, test, change, ...",
+    ),
     "token": (
         "fedops.cli.access.tokens",
         "Tokens with which devices join: create, list, revoke.",
@@ -73,11 +77,11 @@ COMMANDS = {
     ),
     "task": (
         "fedops.cli.commands.tasks",
-        "What is to be learned: create, list, status, rollout, update, ...",
+        "What is to be learned: create, list, status, rollout, ...",
     ),
     "run": (
         "fedops.cli.commands.runs",
-        "Executions of a task: start, why, logs, pause, stop, extend, ...",
+        "Executions of a task: start, why, logs, pause, stop, ...",
     ),
     "schedule": (
         "fedops.cli.delivery.schedules",
@@ -85,11 +89,11 @@ COMMANDS = {
     ),
     "device": (
         "fedops.cli.commands.devices",
-        "Enrolled devices: list, show, logs, approve, revoke, remove, ...",
+        "Enrolled devices: list, show, logs, approve, revoke, ...",
     ),
     "model": (
         "fedops.cli.commands.models",
-        "Global model versions: list, download, promote, compare, verify.",
+        "Global model versions: list, download, promote, compare, ...",
     ),
 }
 
@@ -127,8 +131,11 @@ class LazyCommands(PlainGroup):
         """The commands fill the screen of 24 lines; the options are named above them."""
         self.format_commands(ctx, formatter)
 
+    def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """It is the heading of the commands: there is no line to spare."""
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
+        with formatter.section((self.help or "Commands").strip().rstrip(".")):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
 
 
@@ -156,7 +163,7 @@ def root(
         typer.Option("--traceback", hidden=True, help="Show where an internal error happened."),
     ] = False,
 ) -> None:
-    """Every command takes --help and --json; see --version, --install-completion."""
+    """Commands, each with --help and --json (see --version, --install-completion)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -103,7 +103,7 @@ def version_text(text: str | None) -> str | None:
     return text
 
 
-def request(kind: type[R], **values: Any) -> R:
+def request(kind: type[R], /, **values: Any) -> R:
     """A request made of what the user typed. ``Invalid`` names each value that it cannot hold."""
     try:
         return kind(**values)

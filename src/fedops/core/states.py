@@ -35,6 +35,34 @@ class TokenKind(StrEnum):
     ATTEMPT = "attempt"
 
 
+class ChannelKind(StrEnum):
+    """How somebody is told of what happens."""
+
+    WEBHOOK = "webhook"
+    EMAIL = "email"
+    SLACK = "slack"
+
+
+class NotificationRule(StrEnum):
+    """What somebody may want to be told of."""
+
+    RUN_FAILED = "run_failed"
+    RUN_WAITING = "run_waiting"
+    DEVICE_LOST = "device_lost"
+    DRIFT = "drift"
+    VERSION_QUARANTINED = "version_quarantined"
+    ROLLOUT_STOPPED = "rollout_stopped"
+
+
+class NotificationStatus(StrEnum):
+    """How far a message is."""
+
+    WAITING = "waiting"
+    SENDING = "sending"
+    SENT = "sent"
+    FAILED = "failed"
+
+
 class Role(StrEnum):
     """What a user may do."""
 

@@ -41,6 +41,7 @@ from fedops.server.api.routes import (
 from fedops.server.api.routes import devices as device_routes
 from fedops.server.api.routes import models as model_routes
 from fedops.server.api.routes.delivery import packages, rollouts, schedules, sources, upgrades
+from fedops.server.api.routes.notifications import channels as notification_channels
 from fedops.server.assembly import ServerManager, assemble_manager
 from fedops.server.blob_app.app import MOUNT
 from fedops.server.dashboard.mounting import EVERYTHING, mount
@@ -161,6 +162,7 @@ def _add_routes(app: FastAPI) -> None:
         oneself.signing_in,
         oneself.router,
         users.router,
+        notification_channels.router,
         packages.router,
         client_manager.router,  # before the operators' devices: "me" is no device's name
         upgrades.router,  # nor is "upgrade"

@@ -38,10 +38,12 @@ from fedops.server.jobs.dispatcher import Dispatcher
 from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.jobs.leadership import Alone, Leadership
 from fedops.server.jobs.maintenance import Maintenance
+from fedops.server.jobs.notification_job import NotificationJob
 from fedops.server.jobs.periodic import PeriodicJob
 from fedops.server.jobs.scheduler import Scheduler
 from fedops.server.jobs.storage_count import StorageCount
 from fedops.server.measures.measures import Measures
+from fedops.server.notifications.channel_secrets import ChannelSecrets
 from fedops.server.peers.clock import DatabaseClock
 from fedops.server.peers.lease import Lease
 from fedops.server.peers.memory_sync import MemorySync
@@ -151,12 +153,13 @@ class ServerManager:
     schedules: Schedules
     environments: EngineEnvironments
     packages: PeriodicJob
+    notifications: NotificationJob
 
     @property
     def workers(self) -> tuple[Worker, ...]:
         """What acts by itself while the server runs, in the order of their beginning."""
         acting = (self.scheduler, self.maintenance, self.rollouts, self.schedules)
-        beside = (self.packages, self.delivery, self.services.storage.worker)
+        beside = (self.packages, self.delivery, self.services.storage.worker, self.notifications)
         return (*(one.worker for one in acting), *beside)
 
     @property
@@ -232,9 +235,13 @@ def assemble_manager(
     schedules = Schedules(db, clock=clock, leadership=leadership)
     _listen(base, (scheduler.worker.wake, schedules.worker.wake), rollouts.worker.wake)
     delivery = DeliveryJobs(db, settings, artifacts, clock=clock, leadership=leadership)
+    secrets = ChannelSecrets(settings.home / "notifications")
+    notifications = NotificationJob(db, settings, secrets, clock=clock, leadership=leadership)
     manager = ServerManager(
         member=base,
-        services=_services(base, engines, pulse, packages, delivery.wake),
+        services=_services(
+            base, engines, pulse, packages, (delivery.wake, notifications.wake), secrets
+        ),
         scheduler=scheduler,
         maintenance=Maintenance(
             db, settings, artifacts, base.presence, base.hub, clock=clock, leadership=leadership
@@ -244,6 +251,7 @@ def assemble_manager(
         schedules=schedules,
         environments=environments,
         packages=package_job(packages, leadership),
+        notifications=notifications,
     )
     base.measures.also(lambda: levels.of_database(manager.services))
     base.measures.also(lambda: levels.of_jobs(manager.lags))
@@ -267,9 +275,10 @@ def _services(
     engines: EngineProcesses,
     pulse: EngineLiveness,
     packages: PackagePreparation,
-    wake_delivery: Callable[[], None],
+    wakes: tuple[Callable[[], None], Callable[[], None]],
+    secrets: ChannelSecrets,
 ) -> Services:
-    """What answers requests."""
+    """What answers requests. ``wakes``: the delivery of code, and of notifications."""
     settings = base.settings
     return Services(
         settings=settings,
@@ -289,7 +298,9 @@ def _services(
         instructions=base.instructions,
         wanted=WantedStates(base.db),
         hook_key=HookKey(settings.home / "hook-key"),
-        wake_delivery=wake_delivery,
+        wake_delivery=wakes[0],
+        wake_notifications=wakes[1],
+        channel_secrets=secrets,
         slots=base.blobs.admission,
         others=base.others,
         leadership=base.leadership,

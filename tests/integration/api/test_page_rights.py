@@ -18,7 +18,18 @@ ROUTES = GROUPS["Pages, by the session of a browser"]
 #: Those that show something or do something for users.
 FOR_USERS = sorted(r for r, rule in ROUTES.items() if not rule.open and not r.startswith("WEB"))
 UNKNOWN = dict.fromkeys(
-    ("task", "device", "version", "other", "user", "schedule", "commit", "alias", "picture"),
+    (
+        "task",
+        "device",
+        "version",
+        "other",
+        "user",
+        "schedule",
+        "commit",
+        "alias",
+        "picture",
+        "channel",
+    ),
     "nothing",
 ) | dict.fromkeys(("run_id", "study_id", "token_id", "round", "number"), "77")
 FOREIGN = {"task": "digits", "run_id": "2", "device": "jetson"}

@@ -39,6 +39,7 @@ MINE = {
     "schedule": "nightly",
     "commit": "0123abc",
     "user": "nobody",
+    "channel": "nobody",
 }
 FOREIGN = {"task": "digits", "run_id": "2", "study_id": "2", "device": "jetson"}
 UNKNOWN = {"task": "nothing", "run_id": "77", "study_id": "77", "device": "nothing"}

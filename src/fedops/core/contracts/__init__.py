@@ -188,7 +188,12 @@ from fedops.core.contracts.schedules import ScheduleRead as ScheduleRead
 from fedops.core.contracts.schedules import ScheduleSet as ScheduleSet
 from fedops.core.contracts.schedules import Trigger as Trigger
 from fedops.core.contracts.server import BackupReport as BackupReport
+from fedops.core.contracts.server import ChannelCreate as ChannelCreate
+from fedops.core.contracts.server import ChannelRead as ChannelRead
+from fedops.core.contracts.server import ChannelUpdate as ChannelUpdate
 from fedops.core.contracts.server import ErrorReply as ErrorReply
 from fedops.core.contracts.server import Health as Health
+from fedops.core.contracts.server import MailServer as MailServer
+from fedops.core.contracts.server import NotificationRead as NotificationRead
 from fedops.core.contracts.server import RestoreReport as RestoreReport
 from fedops.core.contracts.server import ServerInfo as ServerInfo

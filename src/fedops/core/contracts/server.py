@@ -1,13 +1,14 @@
-"""The server itself: what it is, its backups, and how it refuses."""
+"""The server itself: what it is, its backups, how it refuses, and whom it tells of what happens."""
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field
 
-from fedops.core.contracts.base import Reply
+from fedops.core.contracts.base import Finite, Name, Reply, Request, Said, ShortText
 from fedops.core.errors import FedOpsError, from_reply
+from fedops.core.states import ChannelKind, NotificationRule, NotificationStatus
 
 
 class BackupReport(Reply):
@@ -71,3 +72,101 @@ class ErrorReply(Reply):
     def as_error(self) -> FedOpsError:
         """The error that this tells of."""
         return from_reply(self.kind, self.error, self.message)
+
+
+# --- notifications ----------------------------------------------------------------------------
+
+MailAddress = Annotated[str, Field(max_length=254)]
+Rules = Annotated[list[NotificationRule], Field(min_length=1, max_length=len(NotificationRule))]
+#: From a minute to a month.
+Minutes = Annotated[Finite, Field(ge=1, le=43_200)]
+#: A signing secret, the URL of a Slack-compatible webhook, or the password of a mail account.
+ChannelSecret = Annotated[str, Field(max_length=2_000)]
+
+
+class MailServer(Request):
+    """Where e-mail is handed in, from whom it is, and to whom it goes."""
+
+    host: ShortText
+    port: int = Field(default=587, ge=1, le=65_535)
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    #: "": nobody signs in.
+    user: ShortText = ""
+    sender: MailAddress
+    to: list[MailAddress] = Field(min_length=1, max_length=50)
+
+
+class ChannelCreate(Request):
+    """A way to tell somebody. A webhook needs its ``url``, e-mail its ``mail``, Slack its ``secret``.
+
+    ``secret``: what signs a webhook's calls, the URL that Slack made, or the password of the mail account.
+    """
+
+    name: Name
+    kind: ChannelKind
+    url: str = Field(default="", max_length=2_000)
+    mail: MailServer | None = None
+    secret: ChannelSecret = Field(default="", repr=False)
+    rules: Rules = Field(default_factory=lambda: list(NotificationRule))
+    waiting_minutes: Minutes = 10.0
+    lost_minutes: Minutes = 10.0
+    resolved: bool = True
+    #: It may be reached without encryption, wherever it is.
+    unencrypted: bool = False
+    enabled: bool = True
+
+
+class ChannelUpdate(Request):
+    """What is None stays."""
+
+    url: str | None = Field(default=None, max_length=2_000)
+    mail: MailServer | None = None
+    secret: ChannelSecret | None = Field(default=None, repr=False)
+    rules: Rules | None = None
+    waiting_minutes: Minutes | None = None
+    lost_minutes: Minutes | None = None
+    resolved: bool | None = None
+    unencrypted: bool | None = None
+    enabled: bool | None = None
+
+
+class ChannelRead(Reply):
+    """``address``: as it may be shown. ``last_problem``: why the last try failed; "": it was sent."""
+
+    name: str
+    kind: ChannelKind
+    address: str
+    mail: MailServer | None
+    has_secret: bool
+    rules: list[NotificationRule]
+    waiting_minutes: float
+    lost_minutes: float
+    resolved: bool
+    unencrypted: bool
+    enabled: bool
+    created_at: float
+    created_by: str
+    last_at: float | None
+    last_problem: str
+    #: Messages that are still to be sent.
+    waiting: int
+
+
+class NotificationRead(Reply):
+    """A message for one channel, and what became of it. ``rule``: or "test"."""
+
+    id: int
+    #: The same at every try: a receiver can tell a repetition by it.
+    delivery: str
+    rule: str
+    over: bool
+    sentence: str
+    page: str
+    command: str
+    at: float
+    status: NotificationStatus
+    attempts: int
+    #: When it is tried next, while it waits.
+    next_at: float
+    ended_at: float | None
+    problem: Said

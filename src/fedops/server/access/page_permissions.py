@@ -54,6 +54,7 @@ FORMS = (
     "POST /users/{user}/remove",
     "POST /users/{user}/tokens",
     "POST /users/{user}/tokens/{token_id}/revoke",
+    "POST /notifications/{channel}/test",
 )
 PAGES = {
     "GET /assets/{name}": OPEN,
@@ -108,6 +109,14 @@ PAGES = {
     "GET /users": Rule(AUDITS),
     "GET /tokens": Rule(WATCHES),
     "GET /settings": Rule(AUDITS),
+    "GET /notifications": Rule(WATCHES),
+    "GET /notifications/{channel}": Rule(WATCHES),
+    "GET /new-notification": Rule(ADMINISTERS),
+    "POST /new-notification": Rule(ADMINISTERS),
+    "GET /notifications/{channel}/change": Rule(ADMINISTERS),
+    "POST /notifications/{channel}/change": Rule(ADMINISTERS),
+    "GET /notifications/{channel}/remove": Rule(ADMINISTERS),
+    "POST /notifications/{channel}/remove": Rule(ADMINISTERS),
     "GET /account": Rule(READS, Of.SELF),
     "GET /new-user": Rule(ADMINISTERS),
     "POST /new-user": Rule(ADMINISTERS),

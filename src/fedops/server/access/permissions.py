@@ -199,6 +199,18 @@ _USERS = {
 }
 
 
+#: What a channel tells is of all tasks.
+_NOTIFICATIONS = {
+    "GET /notifications": Rule(WATCHES),
+    "POST /notifications": Rule(ADMINISTERS),
+    "GET /notifications/{channel}": Rule(WATCHES),
+    "PATCH /notifications/{channel}": Rule(ADMINISTERS),
+    "DELETE /notifications/{channel}": Rule(ADMINISTERS),
+    "POST /notifications/{channel}/test": Rule(ADMINISTERS),
+    "GET /notifications/{channel}/messages": Rule(WATCHES),
+}
+
+
 def _with_forms(pages: Mapping[str, Rule], *groups: Mapping[str, Rule]) -> dict[str, Rule]:
     """The pages, and the forms with the rules of what they do."""
     rules = {route: rule for group in groups for route, rule in group.items()}
@@ -216,6 +228,7 @@ GROUPS: Mapping[str, Mapping[str, Rule]] = {
     "The server": _in_api(_SERVER),
     "Oneself": _in_api(_ONESELF),
     "Users": _in_api(_USERS),
+    "Notifications": _in_api(_NOTIFICATIONS),
     "Devices": _in_api(_DEVICES),
     "Tasks": _in_api(_TASKS),
     "Delivery": _in_api(_DELIVERY),
@@ -225,7 +238,17 @@ GROUPS: Mapping[str, Mapping[str, Rule]] = {
     "Studies": _in_api(_STUDIES),
     "Devices and FL servers themselves": _in_api(_MACHINES),
     "Pages, by the session of a browser": _with_forms(
-        PAGES, _SERVER, _DEVICES, _TASKS, _DELIVERY, _SCHEDULES, _MODELS, _RUNS, _STUDIES, _USERS
+        PAGES,
+        _SERVER,
+        _DEVICES,
+        _TASKS,
+        _DELIVERY,
+        _SCHEDULES,
+        _MODELS,
+        _RUNS,
+        _STUDIES,
+        _USERS,
+        _NOTIFICATIONS,
     ),
     "Outside the API": _OUTSIDE_THE_API,
 }

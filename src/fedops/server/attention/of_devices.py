@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Row, String, and_, cast, or_, select
@@ -54,6 +55,38 @@ def _suspects(heard: float, within: Within) -> Any:
     columns = _D.name, _D.enrolment, _D.present_until, _D.process, _D.process_at
     more = _D.quarantine, _D.created_at, _D.decided_at
     return select(*columns, *more).where(or_(approved, outside)).order_by(_D.name)
+
+
+@dataclass(frozen=True)
+class LostDevice:
+    """A device that should call and does not."""
+
+    id: str
+    name: str
+    #: Until when its last call let it be online. POSIX seconds.
+    since: float
+
+
+def lost_devices(session: Session, now: float, seconds: float) -> list[LostDevice]:
+    """Approved devices in a task that have been away for longer than this, by name."""
+    heard = now - shortages.unwritten_seconds  # whom the server could not note is not lost
+    query = select(_D.id, _D.name, _D.present_until).where(
+        _D.enrolment == Enrolment.APPROVED,
+        _D.present_until < heard - seconds,
+        _D.id.in_(select(MembershipRow.device_id)),
+    )
+    return [
+        LostDevice(id_, name, until or 0.0)
+        for id_, name, until in session.execute(query.order_by(_D.name))
+    ]
+
+
+def names_of_online(session: Session, now: float, ids: Collection[str]) -> dict[str, str]:
+    """Which of these devices are online and approved: id to name."""
+    query = select(_D.id, _D.name).where(
+        _D.id.in_(ids), _D.enrolment == Enrolment.APPROVED, _D.present_until >= now
+    )
+    return {row.id: row.name for row in session.execute(query)}
 
 
 def _kind(one: Row[Any], heard: float, within: Within) -> str:

@@ -60,15 +60,25 @@ def active_runs(
 
 def waiting_runs(session: Session, active: Sequence[RunRead], now: float) -> Iterator[Attention]:
     """Those of the runs that go on that wait for somebody, or for devices for longer than is usual."""
-    waits = _waiting_since(session, [run.id for run in active])
+    since_when = waiting_since(session, active, now)
     for run in active:
         if run.status is RunStatus.PAUSED:
             yield _waiting(run, now - run.seconds_in_state, now, (_show(run), _resume(run)))
-        elif run.status in _MOVING or (run.status is RunStatus.RUNNING and run.id in waits):
-            since = waits.get(run.id, now - run.seconds_in_state)
+        elif run.id in since_when:
+            since = since_when[run.id]
             thing = _waiting(run, since, now, (_show(run), _stop(run)))
             if now - since > _USUAL_WAIT or thing.severity is Severity.NOW:
                 yield thing
+
+
+def waiting_since(session: Session, active: Sequence[RunRead], now: float) -> dict[int, float]:
+    """Of the runs that do not get on by themselves, by id: since when (POSIX seconds)."""
+    waits = _engines_waiting(session, [run.id for run in active])
+    return {
+        run.id: waits.get(run.id, now - run.seconds_in_state)
+        for run in active
+        if run.status in _MOVING or (run.status is RunStatus.RUNNING and run.id in waits)
+    }
 
 
 #: States that a run should leave by itself.
@@ -87,7 +97,7 @@ def _waiting(run: RunRead, since: float, now: float, actions: tuple[Action, ...]
     )
 
 
-def _waiting_since(session: Session, run_ids: Sequence[int]) -> dict[int, float]:
+def _engines_waiting(session: Session, run_ids: Sequence[int]) -> dict[int, float]:
     """Of the runs whose engine waits for devices, since when."""
     query = select(AttemptRow.run_id, AttemptRow.progress, AttemptRow.progress_at).where(
         AttemptRow.run_id.in_(run_ids), AttemptRow.status == AttemptStatus.RUNNING

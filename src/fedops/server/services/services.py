@@ -25,6 +25,7 @@ from fedops.server.jobs.engine_process import EngineProcesses
 from fedops.server.jobs.leadership import Leadership
 from fedops.server.jobs.storage_count import StorageCount
 from fedops.server.measures.measures import Measures
+from fedops.server.notifications.channel_secrets import ChannelSecrets
 from fedops.server.rounds.attempt_inbox import AttemptInboxes
 from fedops.server.rounds.engine_liveness import EngineLiveness
 from fedops.server.rounds.instructions import Instructions
@@ -61,6 +62,9 @@ class Services:
     hook_key: HookKey
     #: Sources and commits are looked at now, if this Server Manager leads.
     wake_delivery: Callable[[], None]
+    #: Messages are sent now, if this Server Manager leads.
+    wake_notifications: Callable[[], None]
+    channel_secrets: ChannelSecrets
     slots: Slots
     others: Others
     leadership: Leadership

@@ -34,6 +34,7 @@ _WORKING = (
     "working",
     "installing",
     "waving",
+    "sending",
 )
 _GOOD = (
     "completed",
@@ -46,6 +47,7 @@ _GOOD = (
     "replied",
     "serving",
     "holding",
+    "sent",
 )
 _SOON = ("paused", "pausing", "stopping", "backoff", "late", "refused", "waiting for you")
 _NOW = ("failed", "fatal", "lost", "quarantined", "rejected", "revoked", "dropped")

@@ -39,6 +39,11 @@ from fedops.server.database.tables.schedules import FiringRow as FiringRow
 from fedops.server.database.tables.schedules import ScheduleRow as ScheduleRow
 from fedops.server.database.tables.server import LeaseRow as LeaseRow
 from fedops.server.database.tables.server import MetaRow as MetaRow
+from fedops.server.database.tables.server import (
+    NotificationChannelRow as NotificationChannelRow,
+)
+from fedops.server.database.tables.server import NotificationRow as NotificationRow
+from fedops.server.database.tables.server import OpenOccurrenceRow as OpenOccurrenceRow
 from fedops.server.database.tables.server import UploadSlotRow as UploadSlotRow
 from fedops.server.database.tables.serving import ServingRow as ServingRow
 from fedops.server.database.tables.tasks import TaskRow as TaskRow

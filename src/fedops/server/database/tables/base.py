@@ -21,11 +21,13 @@ from sqlalchemy.orm import DeclarativeBase
 from fedops.core.states import (
     AssignmentStatus,
     AttemptStatus,
+    ChannelKind,
     CommitStatus,
     DeploymentStatus,
     Enrolment,
     FailureReason,
     FiringStatus,
+    NotificationStatus,
     ParticipationStatus,
     Role,
     RolloutStatus,
@@ -79,4 +81,6 @@ class Base(DeclarativeBase):
         DeploymentStatus: _enum(DeploymentStatus),
         ServingStatus: _enum(ServingStatus),
         UpgradeStatus: _enum(UpgradeStatus),
+        ChannelKind: _enum(ChannelKind),
+        NotificationStatus: _enum(NotificationStatus),
     }

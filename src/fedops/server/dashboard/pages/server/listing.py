@@ -8,6 +8,7 @@ from fedops.server.dashboard.pages.server import (
     events,
     join_tokens,
     more,
+    notifications,
     settings,
     users,
 )
@@ -21,6 +22,12 @@ PAGES: tuple[Page, ...] = (
     *account.PAGES,
     *join_tokens.PAGES,
     *settings.PAGES,
+    *notifications.PAGES,
 )
-FORMS: tuple[Form, ...] = (*users.FORMS, *account.FORMS, *join_tokens.FORMS)
+FORMS: tuple[Form, ...] = (
+    *users.FORMS,
+    *account.FORMS,
+    *join_tokens.FORMS,
+    *notifications.FORMS,
+)
 RESOURCES: tuple[Resource, ...] = events.RESOURCES

@@ -1,0 +1,1 @@
+"""Routes of who is told of what happens."""

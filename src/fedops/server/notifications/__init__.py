@@ -1,0 +1,1 @@
+"""Telling people what happens: channels, rules, messages, and how they are sent."""
