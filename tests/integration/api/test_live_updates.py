@@ -17,6 +17,7 @@ from managing import World, managing
 from people import user_token
 from websockets.asyncio.client import ClientConnection
 
+from fedops.core import contracts as c
 from fedops.core.states import Role
 from fedops.server.dashboard.live.hub import MOST_EVENTS, MOST_WAITING
 from fedops.server.dashboard.web.assets import build
@@ -167,6 +168,25 @@ def test_nobody_hears_of_tasks_that_are_not_theirs(world: World) -> None:
     heard, theirs, shown = asyncio.run(watch())
     assert heard == theirs
     assert "tasks/mnist" not in shown
+
+
+@pytest.mark.parametrize(
+    "less", [c.UserUpdate(role=Role.VIEWER), c.UserUpdate(tasks=["other"])], ids=["role", "tasks"]
+)
+def test_a_page_is_loaded_anew_when_its_user_may_see_less(world: World, less: c.UserUpdate) -> None:
+    cookie = session(world)
+
+    async def watch() -> dict[str, Any]:
+        async with opened(world, cookie, "/runs/1") as page:
+            assert "panels" in await hear(page)
+            await asyncio.to_thread(world.operator.update_user, "the-operator", less)
+            async with asyncio.timeout(10.0):
+                while not (said := await hear(page)).get("reload"):
+                    pass
+                await page.wait_closed()  # it hears nothing more by what it might see before
+            return said
+
+    assert asyncio.run(watch()) == {"reload": True}
 
 
 @pytest.mark.parametrize("at", ["/runs/77", "/nothing", "/runs/x", "//", "/runs/1/stop", "/users"])

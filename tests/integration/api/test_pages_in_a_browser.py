@@ -100,3 +100,32 @@ def test_a_page_is_live_keeps_its_place_and_acts(busy: World, opened: tuple[Page
     box.get_by_role("button", name="Stop run 1").click()
     expect(page.get_by_text("Run 1 is being stopped.")).to_be_visible()
     assert not watch.problems()
+
+
+def test_eight_tabs_are_live_and_what_was_typed_outlasts_the_session(
+    busy: World, opened: tuple[Page, Watch]
+) -> None:
+    page, _ = opened
+    sign_in(page, busy.url, user_token(busy, Role.OPERATOR), "/tasks/digits")
+    tabs = [page, *(page.context.new_page() for _ in range(7))]
+    for tab in tabs:
+        tab.goto(f"{busy.url}/tasks/digits")
+    busy.operator.update_task("digits", c.TaskUpdate(description="seen by all"))
+    for tab in tabs:
+        expect(tab.locator("#panel-head")).to_contain_text("seen by all", timeout=3_000)
+    page.locator("[href='/tasks/digits/description']").click()
+    field = page.locator("dialog [name=description]")
+    field.fill("typed for a while")
+    for disabled in (True, False):  # which ends their sessions
+        busy.operator.update_user("the-operator", c.UserUpdate(disabled=disabled))
+    expect(tabs[1]).to_have_url(f"{busy.url}/sign-in?next=/tasks/digits")
+    sends = page.locator("dialog button.primary")
+    sends.click()
+    expect(page.locator("dialog .problem")).to_contain_text("Sign in in another tab")
+    expect(field).to_have_value("typed for a while")
+    sign_in(tabs[1], busy.url, user_token(busy, Role.OPERATOR), "/tasks/digits")
+    sent: list[str] = []
+    page.on("request", lambda request: request.method == "POST" and sent.append(request.url))
+    sends.dblclick()
+    expect(page.locator("#panel-head")).to_contain_text("typed for a while")
+    assert len(sent) == 1

@@ -6,6 +6,7 @@ All of it is known from the headers, so that nobody without a credential has a b
 from __future__ import annotations
 
 import asyncio
+import html
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
@@ -341,10 +342,23 @@ async def _refuse(scope: Scope, error: FedOpsError, send: Send) -> None:
     if scope["type"] == "websocket":
         await send({"type": "websocket.close", "code": 1008})
         return
-    told = {"content-type": "application/json", **headers_of(error)}
-    body = b"" if scope["method"] == "HEAD" else ErrorReply.of(error).model_dump_json().encode()
+    kind, text = _words(scope, error)
+    told = {"content-type": kind, **headers_of(error)}
+    body = b"" if scope["method"] == "HEAD" else text.encode()
     headers = [(name.encode(), value.encode("latin-1", "replace")) for name, value in told.items()]
     headers.append((b"content-length", str(len(body)).encode()))
     send = with_headers(scope, send)
     await send({"type": "http.response.start", "status": error.http_status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
+
+
+def _words(scope: Scope, error: FedOpsError) -> tuple[str, str]:
+    """The type and the text of a refusal: a page for whoever reads pages, as after too large a form."""
+    accepted = b"".join(value for name, value in scope["headers"] if name == b"accept")
+    if b"text/html" not in accepted:
+        return "application/json", ErrorReply.of(error).model_dump_json()
+    said = f'<p class="lead" role="alert">{html.escape(error.message)}</p>'
+    page = (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>FedOps</title>{said}</html>'
+    )
+    return "text/html; charset=utf-8", page
