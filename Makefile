@@ -59,9 +59,10 @@ docs-test: $(STAMP)
 check: $(STAMP)
 	@echo "check: formatting"       && $(BIN)/ruff format --check --quiet .
 	@echo "check: lint"             && $(BIN)/ruff check --quiet .
-	@echo "check: types"            && $(BIN)/mypy --no-error-summary
-	@for system in win32 darwin; do echo "check: types on $$system" && \
-	  $(BIN)/mypy --no-error-summary --platform $$system --cache-dir .mypy_cache/$$system || exit 1; done
+	@echo "check: types, here and on win32 and darwin" && pids= && \
+	for system in linux win32 darwin; do \
+	  $(BIN)/mypy --no-error-summary --platform $$system --cache-dir .mypy_cache/$$system & pids="$$pids $$!"; \
+	done; ended=0; for pid in $$pids; do wait $$pid || ended=1; done; exit $$ended
 	@echo "check: import contracts, rooms" && $(BIN)/lint-imports > $(VENV)/imports.log 2>&1 || { cat $(VENV)/imports.log; exit 1; }
 	@$(BIN)/python .ci/rooms.py > /dev/null
 	@echo "check: all clean"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import itertools
 import shutil
+import tempfile
 import threading
 import time
 import zipfile
@@ -23,6 +25,7 @@ from fedops.client.device.enrolment import join_request
 from fedops.core import contracts as c
 from fedops.core.states import Enrolment, ParticipationStatus, ProcessStatus
 from fedops.server.app import ServerManager, create_app, front
+from fedops.server.database.database import Database
 from fedops.server.edge.gate import Gate
 from fedops.server.rounds.engine_session import spool_dir
 from fedops.server.runs import attempts
@@ -339,6 +342,24 @@ def later(seconds: float, call: Callable[[], object]) -> Iterator[None]:
         timer.join()
 
 
+def begin_with_tables(file: Path) -> None:
+    """Spare a new server the migrations, of which there are tests enough."""
+    if not file.exists():
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        file.write_bytes(_tables())
+
+
+@functools.cache
+def _tables() -> bytes:
+    """A SQLite database with all tables and nothing in them."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "fedops.db"
+        made = Database(f"sqlite:///{file}")
+        made.migrate()
+        made.close()
+        return file.read_bytes()
+
+
 @contextmanager
 def managing(
     folder: Path,
@@ -350,6 +371,8 @@ def managing(
     """A world, in a folder of its own."""
     clock = FakeClock(now)
     made = ServerSettings(home=folder / "server", database_url=database_url, **settings)  # type: ignore[arg-type]
+    if database_url is None:
+        begin_with_tables(made.home / "fedops.db")
     app = create_app(made, FakeEngines(), clock=clock, workers=False, dashboard=dashboard)
     (folder / "files").mkdir(exist_ok=True)
     gate = front(app)

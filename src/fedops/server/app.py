@@ -156,7 +156,7 @@ def front_of_engines(gate: Gate) -> OnlyBelow:
 
 
 def _add_routes(app: FastAPI) -> None:
-    """The routers' own routes, which lack nothing: included ones would be made anew, at the first request."""
+    """The routers' own routes, which lack nothing: included ones are made anew at the first request."""
     for router in (
         administration.router,
         oneself.signing_in,

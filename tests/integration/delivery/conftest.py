@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from git_repository import GitRepository
 from managing import World, managing
-from postgres import KINDS, POSTGRES, fresh_database
 
 
-@pytest.fixture(params=KINDS)
-def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
-    if request.param == "sqlite":
-        with managing(tmp_path) as made:
-            yield made
-        return
-    assert POSTGRES
-    with (
-        fresh_database(POSTGRES, f"test_{uuid.uuid4().hex}") as url,
-        managing(tmp_path, url) as made,
-    ):
+@pytest.fixture
+def world(tmp_path: Path, database_url: str | None) -> Iterator[World]:
+    with managing(tmp_path, database_url) as made:
         yield made
 
 

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from managing import Device, World, idle, later, managing
-from postgres import KINDS, POSTGRES, fresh_database
 
 from fedops.api_client import BlobClient
 from fedops.core import contracts as c
@@ -17,18 +15,10 @@ from fedops.core.errors import FedOpsError, NotFound
 from fedops.core.states import DeploymentHealth, ServingStatus
 
 
-@pytest.fixture(params=KINDS)
-def world(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[World]:
+@pytest.fixture
+def world(tmp_path: Path, database_url: str | None) -> Iterator[World]:
     """A server with the task mnist that has V0, V1 and V2, of which none is served."""
-    if request.param == "sqlite":
-        with managing(tmp_path) as made:
-            yield _with_versions(made)
-        return
-    assert POSTGRES
-    with (
-        fresh_database(POSTGRES, f"test_{uuid.uuid4().hex}") as url,
-        managing(tmp_path, url) as made,
-    ):
+    with managing(tmp_path, database_url) as made:
         yield _with_versions(made)
 
 
