@@ -36,6 +36,12 @@ _MINUTES = 7 * 24 * 60
 #: A number of devices, or a part of them: ``1``, ``10%`` (``core.delivery.waves.Share``).
 ShareText = Annotated[str, Field(pattern=r"^([1-9][0-9]{0,5}|[1-9][0-9]?%|100%)$")]
 
+#: Who is first: a share of devices, or all with a tag: ``tag:ward`` (``core.delivery.waves.first_wave``).
+FirstWaveText = Annotated[
+    str,
+    Field(pattern=r"^([1-9][0-9]{0,5}|[1-9][0-9]?%|100%|tag:[a-z0-9][a-z0-9._-]{0,31})$"),
+]
+
 
 # --- what operators ask for ------------------------------------------------------------------
 
@@ -58,7 +64,7 @@ class Windows(Request):
 class RolloutPolicy(Request):
     """How commits reach the devices of a task: in waves, each judged before the next."""
 
-    canary: ShareText = "1"
+    canary: FirstWaveText = "1"
     #: Of those that are left, in each further wave.
     further: ShareText = "100%"
     #: Before which waves a person is asked.

@@ -11,6 +11,7 @@ from enum import StrEnum
 from math import ceil
 from typing import Literal
 
+from fedops.core.delivery.groups import TAG
 from fedops.core.reasons.durations import duration, first_few, pluralised
 
 
@@ -37,10 +38,26 @@ class Share:
 
 
 @dataclass(frozen=True)
+class Tagged:
+    """The devices that operators gave this tag."""
+
+    tag: str
+
+
+def first_wave(text: str) -> Share | Tagged:
+    """Who is asked first: so many (``1``, ``10%``), or those with a tag (``tag:ward``).
+
+    >>> first_wave("10%"), first_wave("tag:ward")
+    (Share(number=10, percent=True), Tagged(tag='ward'))
+    """
+    return Tagged(text.removeprefix(TAG)) if text.startswith(TAG) else Share.parse(text)
+
+
+@dataclass(frozen=True)
 class WaveRules:
     """How a rollout goes on. Seconds."""
 
-    canary: Share = Share(1)
+    canary: Share | Tagged = Share(1)
     #: Of those that are left, in each further wave.
     further: Share = Share(100, percent=True)
     #: Before which waves a person is asked.
@@ -79,6 +96,8 @@ class Others:
 
     present: Sequence[str] = ()
     away: Sequence[str] = ()
+    #: Those of them with the tag of the first wave, if that goes by one.
+    tagged: frozenset[str] = frozenset()
 
     @property
     def count(self) -> int:
@@ -150,7 +169,20 @@ def _begin(rules: WaveRules, others: Others, approved: int) -> WaveStep:
         )
     if rules.approval == "each" and approved < 1:
         return WaveStep(StepKind.ASK, "the canary waits for approval")
+    if isinstance(rules.canary, Tagged):
+        return _begin_with(rules.canary.tag, others)
     return WaveStep(StepKind.NEXT, "the canary", _chosen(rules.canary, others))
+
+
+def _begin_with(tag: str, others: Others) -> WaveStep:
+    """All that are there and have the tag; who has it and is away comes with a later wave."""
+    chosen = tuple(one for one in others.present if one in others.tagged)
+    if chosen:
+        return WaveStep(StepKind.NEXT, f"the canary: those with tag '{tag}'", chosen)
+    has = (
+        "is there" if others.tagged else f"takes part; 'fedops device tag NAME {tag}' gives it one"
+    )
+    return WaveStep(StepKind.WAIT, f"no device with tag '{tag}', which is to be first, {has}")
 
 
 def _after_good(rules: WaveRules, wave: int, own: Sequence[Placed], others: Others) -> WaveStep:

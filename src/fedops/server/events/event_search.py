@@ -70,8 +70,9 @@ def search(
 
 def _range(session: Session, sought: Sought, before: int | None) -> tuple[int, int]:
     """From which id on, and before which one. Ids are given in the order of time."""
-    first, newest = session.execute(select(func.min(EventRow.id), func.max(EventRow.id))).one()
-    if first is None:
+    ends_of = select(func.min(EventRow.id), func.max(EventRow.id))
+    first, newest = (id_ or 0 for id_ in session.execute(ends_of).one())
+    if not newest:
         return 1, 1
     ends = [newest + 1] if before is None else [before, newest + 1]
     if sought.until is not None:

@@ -63,6 +63,18 @@ def events(world: World) -> list[str]:
     return [one.name for one in world.operator.events() if one.subject == "task mnist"]
 
 
+def test_the_first_wave_may_be_those_with_a_tag(world: World) -> None:
+    devices = begun(world, "a", "b", "c", canary="tag:ward")
+    sound_commit(world, "c")
+    go_on(world, devices)
+    assert actual(world) == dict.fromkeys("abc", "b")
+    assert "no device with tag 'ward'" in delivery(world).rollout.why
+    for name in ("b", "c"):
+        world.operator.tag_device(name, c.DeviceTags(tags=["ward"]))
+    go_on(world, devices)
+    assert actual(world) == {"a": "b", "b": "c", "c": "c"}
+
+
 def test_a_new_commit_reaches_the_canary_first_and_then_everybody(world: World) -> None:
     devices = begun(world, "a", "b", "c")
     sound_commit(world, "c")

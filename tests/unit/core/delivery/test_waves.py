@@ -13,6 +13,7 @@ from fedops.core.delivery.waves import (
     StepKind,
     Verdict,
     WaveRules,
+    first_wave,
     next_step,
 )
 
@@ -45,6 +46,19 @@ def test_the_canary_is_one_device_that_is_there() -> None:
     assert (step.kind, step.devices) == (StepKind.NEXT, ("a",))
     half = WaveRules(canary=Share(50, percent=True))
     assert next_step(half, 0, [], Others(("a",), ("x", "y", "z")), 0.0).devices == ("a",)
+
+
+def test_the_canary_may_be_those_with_a_tag() -> None:
+    rules = WaveRules(canary=first_wave("tag:ward"))
+    left = Others(("a", "b", "c"), ("d",), frozenset({"b", "c", "d"}))
+    step = next_step(rules, 0, [], left, 0.0)
+    assert (step.kind, step.devices) == (StepKind.NEXT, ("b", "c"))
+    away = next_step(rules, 0, [], Others(("a",), ("d",), frozenset({"d"})), 0.0)
+    assert away.kind is StepKind.WAIT
+    assert away.why == "no device with tag 'ward', which is to be first, is there"
+    nobody = next_step(rules, 0, [], Others(("a",)), 0.0)
+    assert "'fedops device tag NAME ward'" in nobody.why
+    assert first_wave("25%") == Share(25, percent=True)
 
 
 def test_it_waits_for_the_first_device_and_holds_where_there_is_none() -> None:

@@ -15,9 +15,11 @@ from fedops.core.delivery.waves import (
     Others,
     Placed,
     Share,
+    Tagged,
     Verdict,
     WaveRules,
     WaveStep,
+    first_wave,
     next_step,
 )
 from fedops.core.presence import is_online
@@ -46,13 +48,16 @@ def look_at(session: Session, row: RolloutRow, now: float) -> Look:
     away = [one.name for one in others if not is_online(one.present_until, now)]
     seconds = _judged_seconds(session, row, now)
     rules = rules_of(policy)
-    step = next_step(rules, row.wave, placed, Others(there, away), seconds, approved=row.approved)
+    tag = rules.canary.tag if isinstance(rules.canary, Tagged) else None
+    tagged = frozenset(one.name for one in others if tag in one.tags)
+    left = Others(there, away, tagged)
+    step = next_step(rules, row.wave, placed, left, seconds, approved=row.approved)
     return Look(step, {one.name: one.id for one in others})
 
 
 def rules_of(policy: RolloutPolicy) -> WaveRules:
     return WaveRules(
-        canary=Share.parse(policy.canary),
+        canary=first_wave(policy.canary),
         further=Share.parse(policy.further),
         approval=policy.approval,
         judged_seconds=policy.judged_seconds,
@@ -90,12 +95,12 @@ def _placed(session: Session, row: RolloutRow) -> Sequence[_Row]:
     return session.execute(query).all()
 
 
-def _others(session: Session, row: RolloutRow) -> Sequence[Row[str, str, float | None]]:
+def _others(session: Session, row: RolloutRow) -> Sequence[Row[str, str, float | None, list[str]]]:
     """Those not asked yet. Who was asked for what never passed its gates comes first, then by name."""
     one = DeploymentRow
     unproven = one.desired.is_not(None) & (one.desired != (row.previous or ""))
     query = (
-        select(DeviceRow.id, DeviceRow.name, DeviceRow.present_until)
+        select(DeviceRow.id, DeviceRow.name, DeviceRow.present_until, DeviceRow.tags)
         .where(takes_part(row.task), one.rollout.is_(None) | (one.rollout != row.id))
         .order_by(case((unproven, 0), else_=1), DeviceRow.name)
     )
