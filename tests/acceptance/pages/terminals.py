@@ -22,7 +22,7 @@ COMMAND_SECONDS = 120.0
 #: These stay until somebody ends them; the page goes on in another terminal.
 STAYS = re.compile(
     r"fedops server( files)?( --.*)?$|fedops client run\b|fedops device logs .*--follow"
-    r"|flwr run \. --stream(?!.*simulation)"
+    r"|flwr run \. --stream(?!.*simulation)|python receiver\.py$"
 )
 _SCRIPT = """
 set -a
