@@ -88,6 +88,7 @@ def take_all(browser: Browser, url: str, token: str, run: int, wanted: list[str]
     for dark in (False, True):
         for size, mark in ((DESKTOP, ""), (PHONE, "-phone")):
             page, watch = open_page(browser, size, dark)
+            page.emulate_media(reduced_motion="reduce")  # nothing flashes while it is taken
             theme = "dark" if dark else "light"
             if not wanted or "sign-in" in wanted:
                 page.goto(f"{url}/sign-in")
@@ -108,7 +109,10 @@ def keep(page: Page, name: str) -> None:
     file = IMAGES / f"{name}.png"
     picture(page, file)
     with Image.open(file) as whole:
-        few = whole.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+        # Of the ways to choose colours, this one keeps those of small things, such as links.
+        few = whole.convert("RGB").quantize(
+            256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
+        )
     few.save(file, optimize=True)
 
 
