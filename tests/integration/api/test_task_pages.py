@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import httpx
 import pytest
-from managing import World, managing
+from managing import World, bundle, managing
 from people import user_token
 from sqlalchemy.orm import Session
 
@@ -219,6 +219,36 @@ def test_a_task_of_a_repository_is_a_draft_that_says_what_it_waits_for(
     assert world.manager.services.hook_key.secret("fresh") not in browser.get("/tasks/fresh").text
     gone = browser.post("/tasks/fresh/source/remove").text
     assert "neither an app nor a source" in gone
+
+
+def _upload(browser: httpx.Client, name: str, data: bytes) -> httpx.Response:
+    typed = {"name": name, "overrides": "num_rounds=9", "description": MARKUP}
+    return browser.post("/upload-task", data=typed, files={"app": ("app.zip", data)})
+
+
+def test_a_zip_file_becomes_a_task_and_what_is_none_is_refused(
+    world: World, browser: httpx.Client
+) -> None:
+    assert 'enctype="multipart/form-data"' in browser.get("/upload-task").text
+    for data, why in (
+        (b"no zip", "is no readable zip file"),
+        (bundle(**{"../evil.py": ""}), "../evil.py"),
+        (bundle(**{"pyproject.toml": None}), "has no pyproject.toml"),
+    ):
+        refused = _upload(browser, "zipped", data)
+        assert (refused.status_code, why in refused.text) == (422, True), why
+        assert "num_rounds=9</textarea>" in refused.text
+        assert MARKUP not in refused.text
+    assert (
+        "choose the zip file"
+        in browser.post("/upload-task", data={"name": "zipped"}, files={"other": ("", b"")}).text
+    )
+    assert browser.post("/upload-task", data={"name": "zipped"}).status_code == 422
+    made = _upload(browser, "zipped", bundle())
+    assert str(made.url).endswith("/tasks/zipped")
+    assert world.operator.task("zipped").config["num_rounds"] == 9
+    again = _upload(browser, "zipped", bundle())
+    assert again.status_code == 409  # the name is taken
 
 
 def test_a_viewer_is_offered_nothing(world: World) -> None:

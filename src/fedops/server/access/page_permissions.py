@@ -73,6 +73,8 @@ PAGES = {
     "GET /tasks/{task}": Rule(READS, Of.TASK),
     "GET /new-task": Rule(OPERATES, Of.NEW_TASK),
     "POST /new-task": Rule(OPERATES, Of.NEW_TASK),
+    "GET /upload-task": Rule(OPERATES, Of.NEW_TASK),
+    "POST /upload-task": Rule(OPERATES, Of.NEW_TASK),
     "GET /tasks/{task}/description": Rule(OPERATES, Of.TASK),
     "POST /tasks/{task}/description": Rule(OPERATES, Of.TASK),
     "GET /tasks/{task}/overrides": Rule(OPERATES, Of.TASK),

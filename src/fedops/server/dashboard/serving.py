@@ -27,6 +27,7 @@ from fedops.server.dashboard.web.sessions import (
     require_own_page,
     session_principal,
 )
+from fedops.server.dashboard.web.uploads import form_with_file
 from fedops.server.dashboard.web.view import View
 from fedops.server.events.acting import Person, acting_as
 from fedops.server.events.news import newest_event
@@ -58,13 +59,21 @@ def form_endpoints(form: Form) -> tuple[Endpoint, Endpoint]:
 
     async def take(request: Request, services: Services, who: Principal) -> Response:
         require_own_page(request.headers, services.settings.url)
-        sent = Submission(services, who, request.path_params, await fields_of(request))
+        try:
+            sent = await _sent(form, request, services, who)
+        except FedOpsError as error:
+            if not form.takes_file:
+                raise
+            return await _form_page(form, request, services, who, error)
         try:
             with acting_as(Person(who.user, who.token_id, address_of(request))):
                 outcome = await _submitted(form, sent)
         except FedOpsError as error:
             log_trouble(error)
             return await _form_page(form, request, services, who, error, sent.fields)
+        finally:
+            if sent.file is not None:
+                await sent.file.close()
         if isinstance(outcome, Done):
             return answers.go(request, outcome.where, outcome.said)
         return answers.page(
@@ -72,6 +81,14 @@ def form_endpoints(form: Form) -> tuple[Endpoint, Endpoint]:
         )
 
     return _for_users(f"GET {form.path}", show), _for_users(f"POST {form.path}", take)
+
+
+async def _sent(form: Form, request: Request, services: Services, who: Principal) -> Submission:
+    """What was typed, and the file of a form that takes one."""
+    if not form.takes_file:
+        return Submission(services, who, request.path_params, await fields_of(request))
+    fields, file = await form_with_file(request, services.settings.max_bundle_bytes)
+    return Submission(services, who, request.path_params, fields, file)
 
 
 async def _submitted(form: Form, sent: Submission) -> Done | Shown:

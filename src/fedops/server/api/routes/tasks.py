@@ -8,13 +8,13 @@ from fastapi import Query, Request
 from fastapi.concurrency import run_in_threadpool
 
 from fedops.core.contracts import BlobRef, TaskCreate, TaskRead, TaskUpdate
-from fedops.core.errors import Invalid
 from fedops.server.access.task_limits import require_new_task
 from fedops.server.api.http import file_transfer
 from fedops.server.api.http.authentication import PERSON, Named, Server, Who
 from fedops.server.api.http.routers import api_router
 from fedops.server.delivery.sources import task_sources
 from fedops.server.jobs.delivery.delivery_jobs import private_folders
+from fedops.server.services import bundles
 from fedops.server.services.services import Services
 from fedops.server.tasks import app_bundles, tasks
 
@@ -29,19 +29,7 @@ async def upload_bundle(request: Request, server: Server, commit: Commit = None)
     ``commit``: the Git commit that its files were at, for the lineage of what it will train.
     """
     ref = await file_transfer.receive(request, server.artifacts, server.settings.max_bundle_bytes)
-    return await run_in_threadpool(_register_bundle, server, ref, commit)
-
-
-def _register_bundle(server: Services, ref: BlobRef, commit: str | None) -> BlobRef:
-    try:  # whatever it holds, no transaction waits for it
-        bundle = app_bundles.read_bundle(server.artifacts.path(ref.sha256))
-    except Invalid:
-        with server.db.write() as session:
-            app_bundles.discard(session, ref, server.artifacts)
-        raise
-    with server.db.write() as session:
-        app_bundles.register(session, ref, bundle, server.clock(), commit)
-    return ref
+    return await run_in_threadpool(bundles.register_bundle, server, ref, commit)
 
 
 @router.post("/tasks", status_code=201)

@@ -13,7 +13,7 @@ from typing import Any
 from markupsafe import Markup
 
 from fedops.server.dashboard.look.numbers import number
-from fedops.server.dashboard.look.times import clock
+from fedops.server.dashboard.look.times import moment
 
 _WIDTH, _HEIGHT = 620, 240
 _LEFT, _RIGHT, _TOP, _BOTTOM = 56, 110, 10, 40
@@ -57,7 +57,7 @@ def lines(chart: Mapping[str, Any], label: str) -> Markup:
     up = _Axis.fitting(known, _HEIGHT - _BOTTOM, _TOP)
     parts = list(_frame(up, chart))
     for x in sorted({xs[0], xs[len(xs) // 2], xs[-1]}):
-        said = clock(x) if chart["x"].get("time") else str(x)
+        said = moment(x, xs[-1] - xs[0]) if chart["x"].get("time") else str(x)
         parts.append(_text(across.at(x), _HEIGHT - 22, said, "x"))
     parts += [_mark(mark, across, up) for mark in chart.get("marks", ())]
     ends: list[float] = []

@@ -10,6 +10,9 @@ from fedops.core.reasons.durations import duration
 from fedops.server.dashboard.look.numbers import NONE
 
 
+_DAY = 86_400.0
+
+
 def exact(at: float | None) -> str:
     """``2026-11-30 05:16:47 UTC``."""
     return NONE if at is None else _when(at).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -18,6 +21,11 @@ def exact(at: float | None) -> str:
 def clock(at: float | None) -> str:
     """``05:16:47`` (UTC)."""
     return NONE if at is None else _when(at).strftime("%H:%M:%S")
+
+
+def moment(at: float, span_seconds: float) -> str:
+    """On an axis of time that is so long: ``05:16:47``, or ``11-30 05:16`` beyond a day (UTC)."""
+    return clock(at) if span_seconds < _DAY else _when(at).strftime("%m-%d %H:%M")
 
 
 def ago(at: float | None, now: float) -> Markup:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs
 
+from starlette.datastructures import UploadFile
 from starlette.requests import Request
 
 from fedops.core.errors import Invalid
@@ -30,6 +31,8 @@ class Submission:
     path: Mapping[str, str]
     #: All that was typed, by field; of several of one name, all.
     fields: Mapping[str, Sequence[str]]
+    #: Of a form that takes one. None: none was chosen.
+    file: UploadFile | None = None
 
     def text(self, name: str) -> str:
         """A field without what stands around it; "" when it was left empty."""
@@ -80,6 +83,8 @@ class Form:
     submit: Callable[[Submission], Awaitable[Done | Shown]]
     #: What its template is told beside ``view`` and ``typed``.
     show: Callable[[View], Mapping[str, Any]] = field(default=lambda view: {})
+    #: It has a file: an app, as large as apps may be.
+    takes_file: bool = False
 
 
 async def fields_of(request: Request, largest: int = LARGEST) -> dict[str, list[str]]:

@@ -10,6 +10,7 @@ from fedops.server.dashboard.pages.tasks import (
     starting,
     task,
     tasks_list,
+    uploading,
 )
 from fedops.server.dashboard.web.forms import Form
 from fedops.server.dashboard.web.resources import Resource
@@ -22,6 +23,7 @@ FORMS: tuple[Form, ...] = (
     *starting.FORMS,
     *changing.FORMS,
     *sources.FORMS,
+    *uploading.FORMS,
     *scheduling.FORMS,
 )
 RESOURCES: tuple[Resource, ...] = ()
