@@ -20,7 +20,7 @@ from typing import Any, TypeAlias
 
 from pydantic_core import from_json
 from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DataError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.orm import Session
 
@@ -92,7 +92,7 @@ class Database:
         ``Conflict`` when a newer FedOps made them.
         """
         with (
-            _as_unavailable(self.where),
+            _in_words(self.where),
             self._one_migration(),
             self._durable.connect() as connection,
         ):
@@ -142,7 +142,7 @@ class Database:
     def read(self) -> Iterator[Session]:
         """A session that sees one state of the database and changes nothing."""
         bind = self._fast if self.is_sqlite else self._fast.execution_options(**_ONE_STATE)
-        with _as_unavailable(self.where), Session(bind) as session:
+        with _in_words(self.where), Session(bind) as session:
             yield session
 
     @contextmanager
@@ -150,7 +150,7 @@ class Database:
         """One transaction: committed at the end of the block, undone when the block raises."""
         engine = self._durable if durable else self._fast
         bind = engine.execution_options(fedops_write=True)
-        with _as_unavailable(self.where), self._turn(), Session(bind) as session:
+        with _in_words(self.where), self._turn(), Session(bind) as session:
             yield session
             notices = take(session)
             if self.publish:
@@ -166,7 +166,7 @@ class Database:
 
         It tells nobody anything. What it locks, nothing else writes.
         """
-        with _as_unavailable(self.where), Session(self._fast) as session:
+        with _in_words(self.where), Session(self._fast) as session:
             yield session
             session.commit()
 
@@ -269,12 +269,15 @@ _TAKE_TURN = (
 
 
 @contextmanager
-def _as_unavailable(where: str) -> Iterator[None]:
-    """A database that is locked, full, damaged or away is no bug of ours."""
+def _in_words(where: str) -> Iterator[None]:
+    """A database that is locked, full, damaged or away is no bug of ours, nor what no database keeps."""
     try:
         yield
     except PoolTimeout as error:
         raise Unavailable(f"the database {where} is busy: no connection is free") from error
+    except DataError as error:  # PostgreSQL keeps no NUL in a text, and no larger numbers
+        logger.warning("a value is none that the database keeps: %s", error.orig)
+        raise Invalid(f"the database cannot keep this: {str(error.orig).strip()}") from error
     except DBAPIError as error:
         away = isinstance(error, OperationalError) or error.connection_invalidated
         if not away and type(error.orig) is not _DAMAGED:

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from fedops.core.errors import FedOpsError, NotFound
+from fedops.core.errors import FedOpsError, Unavailable
 from fedops.server.access.principal import Principal
 from fedops.server.dashboard.live.page import Drawn, Page, draw
 from fedops.server.dashboard.web.view import View
@@ -194,12 +194,14 @@ class LiveHub:
         self._draws += 1
         try:
             drawn, ids = await self._beside(self._drawn, watched, events, news)
-        except NotFound:  # what it shows is gone
-            self._send(watched, RELOAD)
-            return
-        except FedOpsError:
+        except Unavailable:
             watched.news = news + watched.news
             raise
+        except (
+            FedOpsError
+        ):  # of this page alone, such as that what it shows is gone: it says so itself
+            self._send(watched, RELOAD)
+            return
         except Exception:  # of one page: the others go on
             logger.exception("the page %s cannot be drawn", watched.asked.page.path)
             drawn, ids = {}, [event.id for event in news]
