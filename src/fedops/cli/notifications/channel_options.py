@@ -54,7 +54,11 @@ SecretFile = Annotated[
 ]
 Rules = Annotated[
     list[NotificationRule] | None,
-    typer.Option("--rule", help="Tell this; may be repeated. Default: all.", show_choices=False),
+    typer.Option(
+        "--rule",
+        metavar="RULE",
+        help=f"Tell this: {', '.join(NotificationRule)}; may be repeated. Default: all.",
+    ),
 ]
 Waiting = Annotated[
     float | None,

@@ -158,7 +158,10 @@ def change_channel(
     """A channel as it is to be. ``secret``: the name of its new file. ``fields``: what was given."""
     row = require_channel(session, body.name)
     # What it did not hear of before is not told later.
-    if (body.enabled and not row.enabled) or set(body.rules) - set(row.rules):
+    if body.enabled and not row.enabled:
+        session.execute(delete(OpenOccurrenceRow).where(OpenOccurrenceRow.channel_id == row.id))
+        _begin_hearing(session, row, now)
+    elif set(body.rules) - set(row.rules):
         _begin_hearing(session, row, now)
     if fields & REACHING:
         row.address, row.mail = shown_address(body), _plain_mail(body.mail)

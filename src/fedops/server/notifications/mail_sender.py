@@ -34,7 +34,8 @@ def send_mail(mail: MailServer, password: str, message: EmailMessage) -> Outcome
     except smtplib.SMTPNotSupportedError as error:
         return Outcome(False, f"{_text(str(error))}", final=True)
     except (smtplib.SMTPException, OSError) as error:
-        why = "it did not answer in time" if isinstance(error, TimeoutError) else _text(str(error))
+        known = getattr(error, "strerror", None) or str(error)
+        why = "it did not answer in time" if isinstance(error, TimeoutError) else _text(known)
         return Outcome(False, f"the mail server cannot be used: {why or type(error).__name__}")
     return Outcome(True, _refused(refused) if refused else "")
 

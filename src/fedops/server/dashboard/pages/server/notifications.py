@@ -25,7 +25,7 @@ RULES = {
     NotificationRule.VERSION_QUARANTINED: "a version is quarantined",
     NotificationRule.ROLLOUT_STOPPED: "a rollout was stopped",
 }
-KINDS = {"webhook": "a webhook", "email": "e-mail", "slack": "a chat (Slack and alike)"}
+KINDS = {"webhook": "a webhook", "email": "e-mail", "slack": "a chat (such as Slack)"}
 _SECURITY = {"starttls": "STARTTLS", "tls": "TLS from the beginning", "none": "none"}
 _CHOICES: Mapping[str, Any] = {"words": RULES, "kinds": KINDS, "security": _SECURITY}
 
