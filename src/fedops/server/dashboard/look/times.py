@@ -9,7 +9,6 @@ from markupsafe import Markup
 from fedops.core.reasons.durations import duration
 from fedops.server.dashboard.look.numbers import NONE
 
-
 _DAY = 86_400.0
 
 
