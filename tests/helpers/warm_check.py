@@ -1,4 +1,4 @@
-"""In place of the program of ``fedops check``: it looks at a project in a warm child (see ``warm_module``)."""
+"""In place of the program of ``fedops check``: a warm child looks at a project (see ``warm_module``)."""
 
 import os
 import sys
