@@ -29,6 +29,13 @@ ONCE_ON_POSTGRES = {
         "test_polls_with_extreme_numbers_are_answered",
     ),
     "test_api_bad_uploads.py": ("test_a_repeated_result_counts_once",),
+    "test_api_control.py": (
+        "test_a_run_is_paused_once_engine_and_devices_are_quiet_and_goes_on_later",
+        "test_the_last_round_may_win_the_race_against_a_pause",
+        "test_extending_goes_on_from_the_final_version_with_the_momenta",
+        "test_retrying_does_the_rest_and_so_does_retrying_that",
+        "test_a_new_app_is_taken_when_asked_for",
+    ),
     "test_api_device_rights.py": (
         "test_no_route_with_an_id_gives_one_device_what_is_anothers",
         "test_the_old_credential_is_good_until_a_while_after_the_new_one_is_confirmed",
@@ -36,6 +43,14 @@ ONCE_ON_POSTGRES = {
     "test_api_models.py": (
         "test_promote_and_roll_back_are_events_with_a_past",
         "test_the_lineage_tells_where_a_model_comes_from",
+    ),
+    "test_api_runs.py": (
+        "test_a_run_from_start_to_a_new_model",
+        "test_rounds_show_their_clients_and_the_metrics_of_the_model_they_made",
+        "test_one_active_run_per_task_also_when_starts_race",
+        "test_candidates_carry_their_history",
+        "test_the_seconds_that_selectors_see_are_those_from_the_offer_to_the_delivery",
+        "test_events_tell_the_story_in_order",
     ),
     "test_api_studies.py": (
         "test_each_seed_has_a_run_with_an_initial_model_of_its_own",
@@ -75,6 +90,12 @@ ONCE_ON_POSTGRES = {
         "test_the_next_attempt_is_told_what_is_known_and_what_is_left",
         "test_every_decision_of_a_round_is_kept_by_its_try",
         "test_scores_follow_a_device_to_another_name",
+    ),
+    "test_work_states.py": (
+        "test_a_round_is_offered_accepted_delivered_and_checked",
+        "test_late_work_expires_and_who_uploads_has_a_little_longer",
+        "test_the_same_offer_makes_the_same_assignment",
+        "test_of_a_delivery_and_an_end_at_the_same_moment_one_counts",
     ),
     "test_work_files.py": (
         "test_a_device_reads_what_its_work_names_and_uploads_the_result",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -116,11 +115,11 @@ def test_stop_ends_all_training_within_five_seconds(federation: Federation) -> N
         start = c.RunStart(overrides=["num_rounds=50", "train.seconds=120"])
         run = operator.start_run("first", start)
         until_round(federation, run.id, 1)
-        began = time.monotonic()
         federation.admin("run", "stop", str(run.id))
-        took = time.monotonic() - began
         assert operator.run(run.id).status is RunStatus.STOPPED
-        assert took < 5.0
+        # By the server's clock: how long a command takes to begin on a busy machine is not what is promised.
+        at = {event.name: event.at for event in operator.events(run_id=run.id)}
+        assert at["run.stopped"] - at["run.stopping"] < 5.0
         assert all(d.process.status != "training" for d in operator.devices())
     complete(federation, "first", "num_rounds=1")
 

@@ -17,7 +17,6 @@ PAGES += sorted((ROOT / "docs").glob("howto/*.md"))
 #: These are read in every 'make test'; the others take minutes and are read by 'make docs-test'.
 QUICK = {
     "README.md",
-    "first-federated-run.md",
     "your-functions.md",
     "troubleshooting.md",
     "postgresql.md",

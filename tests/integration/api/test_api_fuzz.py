@@ -25,8 +25,8 @@ from schemathesis.specs.openapi.checks import (
 from fedops.core import contracts as c
 from fedops.core.states import Role
 
-#: For each operation and mode. The whole stays within a minute.
-EXAMPLES = 8
+#: For each operation and mode: in 'make test', where the whole stays within a minute, and in 'test-long'.
+EXAMPLES, MANY = 5, 40
 #: Of callers who get nowhere with most of them.
 FEW = 2
 #: What is there, so that requests get further than "no such task".
@@ -102,7 +102,7 @@ def _send(target: Target, case: Any, known: bool) -> Any:
     return case.call(headers={**(case.headers or {}), **target.headers(case.operation.path)})
 
 
-def _try(target: Target, operation: Any, mode: GenerationMode, examples: int = EXAMPLES) -> None:
+def _try(target: Target, operation: Any, mode: GenerationMode, examples: int) -> None:
     @seed(7)
     @settings(
         max_examples=examples,
@@ -126,14 +126,17 @@ def _try(target: Target, operation: Any, mode: GenerationMode, examples: int = E
 
 @pytest.mark.filterwarnings("ignore")  # of the tools that make the requests, not of ours
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=str)
-def test_no_request_meets_an_error_of_ours(target: Target, mode: GenerationMode) -> None:
+@pytest.mark.parametrize("examples", [EXAMPLES, pytest.param(MANY, marks=[pytest.mark.long])])
+def test_no_request_meets_an_error_of_ours(
+    target: Target, mode: GenerationMode, examples: int
+) -> None:
     random.seed(7)
     schema = schemathesis.openapi.from_url(f"{target.world.url}/api/openapi.json")
     operations = [found.ok() for found in schema.get_all_operations()]
     assert len(operations) >= 50
     for operation in operations:
         if mode is GenerationMode.POSITIVE or _takes_anything(operation):
-            _try(target, operation, mode)
+            _try(target, operation, mode, examples)
     if mode is GenerationMode.POSITIVE:
         assert target.seen[200] > 50, target.seen  # they got somewhere
     assert target.seen[404] > 10, target.seen

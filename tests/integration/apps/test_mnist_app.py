@@ -304,6 +304,7 @@ def test_the_own_loop_and_the_default_one_agree(tmp_path: Path) -> None:
     assert results[0] == results[1]
 
 
+@pytest.mark.long  # in 'make test', the demo has to learn as well as this
 @needs_mnist
 def test_federated_averaging_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     """Three unequal devices (Dirichlet 0.5), five rounds, on the 10,000 images of the subset."""

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import shutil
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import warm_module
+from warm_module import warm_modules
 
 from fedops.processes.spawn import clean_env
 from fedops.scalize.flow.project import Project
-from fedops.server.jobs.config_examination import examine
+from fedops.server.jobs.config_examination import COMMAND, examine
 
 PYPROJECT = """
 [project]
@@ -60,8 +63,28 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What judges, with torch loaded once."""
+    with warm_modules(tmp_path_factory.mktemp("warm"), "torch", "captum.attr", COMMAND[-1]) as env:
+        yield env
+
+
+@pytest.fixture(autouse=True)
+def _is_warm(warm: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in warm.items():
+        monkeypatch.setenv(name, value)
+
+
+WARM = (sys.executable, warm_module.__file__, COMMAND[-1])
+
+
 def judged(
-    app: Path, *overrides: str, seconds: float = 60.0, only_strategy: bool = False
+    app: Path,
+    *overrides: str,
+    seconds: float = 60.0,
+    only_strategy: bool = False,
+    command: tuple[str, ...] = WARM,
 ) -> str | None:
     plain: dict[str, Any] = Project.open(app, overrides).config.model_dump(
         mode="json", by_alias=True
@@ -72,12 +95,13 @@ def judged(
         seconds,
         lambda _: clean_env(),
         "test-config-check",
+        command,
         only_strategy=only_strategy,
     )
 
 
 def test_a_sound_config_is_no_problem(app: Path) -> None:
-    assert judged(app) == ""
+    assert judged(app, command=COMMAND) == ""
     assert judged(app, "xai.enabled=true", "xai.layer=conv1", "resources.accelerator=cuda") == ""
 
 

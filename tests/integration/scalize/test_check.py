@@ -4,12 +4,14 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from warm_module import warm_modules
 
-from fedops.scalize.check.project_check import CheckReport, check_project
+from fedops.scalize.check.project_check import PROGRAM, CheckReport, check_project
 from fedops.scalize.discovery.scaffold import init_project
 from fedops.waiting import wait_until
 
@@ -56,6 +58,25 @@ def load_data():
 """
 
 
+@pytest.fixture(scope="module")
+def warm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """What examines a project, with the frameworks loaded once."""
+    loaded = ("torch", "sklearn.linear_model", "sklearn.neural_network", PROGRAM)
+    with warm_modules(tmp_path_factory.mktemp("warm"), *loaded) as env:
+        yield env
+
+
+@pytest.fixture(autouse=True)
+def _is_warm(warm: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in warm.items():
+        monkeypatch.setenv(name, value)
+
+
+def _examined(project: Path) -> CheckReport:
+    """The project checked for what it is; how it is run and ended is for ``check_project`` as it is."""
+    return check_project(project, program="warm_check")
+
+
 def _made(tmp_path: Path, text: str = GOOD) -> Path:
     """A sound project, proposed and written; then its code becomes ``text``."""
     project = tmp_path / "flowers"
@@ -68,7 +89,7 @@ def _made(tmp_path: Path, text: str = GOOD) -> Path:
 
 def _checked(tmp_path: Path, old: str = "", new: str = "") -> CheckReport:
     assert old in GOOD
-    return check_project(_made(tmp_path, GOOD.replace(old, new, 1) if old else GOOD))
+    return _examined(_made(tmp_path, GOOD.replace(old, new, 1) if old else GOOD))
 
 
 def _only_problem(report: CheckReport) -> str:
@@ -78,7 +99,7 @@ def _only_problem(report: CheckReport) -> str:
 
 
 def test_a_sound_project(tmp_path: Path) -> None:
-    report = _checked(tmp_path)
+    report = check_project(_made(tmp_path))
     assert report.problems == []
     assert report.ok
     assert report.app == "flowers-federated"
@@ -175,7 +196,7 @@ def test_a_model_built_differently_each_time(tmp_path: Path) -> None:
         "import os\n    from sklearn.neural_network import MLPClassifier\n"
         "    return MLPClassifier((3 + os.urandom(1)[0],), max_iter=2)",
     )
-    problem = _only_problem(check_project(_made(tmp_path, text)))
+    problem = _only_problem(_examined(_made(tmp_path, text)))
     assert "two builds of the model differ: 'coefs_.0': float64[4, " in problem
 
 
@@ -185,7 +206,7 @@ def test_weights_that_no_seed_decides(tmp_path: Path) -> None:
         "import os\n    from sklearn.neural_network import MLPClassifier\n"
         "    return MLPClassifier((3,), max_iter=2, random_state=int.from_bytes(os.urandom(3), 'big'))",
     )
-    problem = _only_problem(check_project(_made(tmp_path, text)))
+    problem = _only_problem(_examined(_made(tmp_path, text)))
     assert "two builds of the model with one seed differ in 'coefs_.0'" in problem
 
 
@@ -193,7 +214,7 @@ def test_a_typo_in_the_config(tmp_path: Path) -> None:
     project = _made(tmp_path)
     config = project / "federated" / "config.toml"
     config.write_text(config.read_text().replace("num_rounds", "num_round"))
-    problem = _only_problem(check_project(project))
+    problem = _only_problem(_examined(project))
     assert "num_round" in problem
     assert "did you mean 'num_rounds'" in problem
     assert "config.toml" in problem
@@ -226,7 +247,7 @@ def load_data():
 def test_tied_weights_are_noted(tmp_path: Path) -> None:
     (tmp_path / "tied.py").write_text(TIED)
     init_project(tmp_path)
-    report = check_project(tmp_path)
+    report = _examined(tmp_path)
     assert report.ok, report.problems
     assert any("'dec.weight' is the same tensor as 'enc.weight'" in n for n in report.notes)
     assert any("safetensors.torch.load_model" in note for note in report.notes)
@@ -397,7 +418,7 @@ def test_explanations_that_cannot_be_made(tmp_path: Path, xai: str, words: list[
 def test_a_metric_that_is_not_kept_is_named(tmp_path: Path) -> None:
     told = 'return {"accuracy": model.score(x, y), "confusion": np.eye(2), "each": {"a": 0.5}}'
     text = GOOD.replace('return {"accuracy": model.score(x, y)}', told)
-    report = check_project(_made(tmp_path, text))
+    report = _examined(_made(tmp_path, text))
     assert report.ok, report.problems
     assert report.metrics["each.a"] == 0.5
     (note,) = [note for note in report.notes if "metric" in note]

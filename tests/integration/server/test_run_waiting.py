@@ -78,12 +78,13 @@ def test_a_run_that_is_late_goes_on_or_is_stopped(server: ServerProcess) -> None
 
 def test_a_run_that_somebody_stops_is_no_success(server: ServerProcess) -> None:
     def stop(run: c.RunRead) -> None:
-        if run.committed_rounds == 1:
+        # Rounds that do nothing may go by between two looks.
+        if run.status is RunStatus.RUNNING and run.committed_rounds:
             with server.operator() as client:
                 client.stop_run(run.id)
 
-    with pytest.raises(RunStopped, match=r"stopped after round \d of 50"):
-        wait(server, 50, on_progress=stop)
+    with pytest.raises(RunStopped, match=r"stopped after round \d+ of 500"):
+        wait(server, 500, on_progress=stop)
 
 
 def test_a_beginning_whose_answer_was_lost_is_found_again(
