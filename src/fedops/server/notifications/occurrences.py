@@ -73,12 +73,12 @@ _WHERE = {
 def merged(found: Iterable[Occurrence]) -> list[Occurrence]:
     """These, in their order of time; of those of a rule of which there are too many, one for all."""
     groups: dict[tuple[NotificationRule, bool], list[Occurrence]] = defaultdict(list)
-    for one in sorted(found, key=lambda one: (one.at, one.key)):
+    for one in sorted(found, key=lambda one: (one.at, one.subject, one.key)):
         groups[one.rule, one.over].append(one)
     told = []
     for some in groups.values():
         told += some if len(some) <= MOST_APART else [_as_one(some)]
-    return sorted(told, key=lambda one: (one.at, one.key))
+    return sorted(told, key=lambda one: (one.at, one.subject, one.key))
 
 
 def _as_one(some: list[Occurrence]) -> Occurrence:
