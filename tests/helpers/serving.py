@@ -84,7 +84,7 @@ def serving(
         server = _Server(config, gate)
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
         thread.start()
-        assert server.up.wait(10)
+        assert server.up.wait(60)  # a busy machine
         try:
             yield int(listener.getsockname()[1])
         finally:
