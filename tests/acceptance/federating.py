@@ -17,6 +17,8 @@ TINY = Path(__file__).parent / "apps" / "tiny"
 QUIET = {"OMP_NUM_THREADS": "1"}
 #: Ending everything takes a moment: SIGTERM first, SIGKILL after the grace.
 GONE_SECONDS = 10.0
+#: What a run is waited for. On an idle machine it takes a tenth of this.
+RUN_SECONDS = 150.0
 
 
 def enrol(
@@ -53,7 +55,7 @@ def kill_device(federation: Federation, name: str) -> None:
 
 
 def until(
-    federation: Federation, run_id: int, *wanted: RunStatus, seconds: float = 90.0
+    federation: Federation, run_id: int, *wanted: RunStatus, seconds: float = RUN_SECONDS
 ) -> c.RunRead:
     """The run, once it is in one of the states wanted; ends early when it is terminal."""
     with federation.operator() as operator:
@@ -81,7 +83,7 @@ def until_round(federation: Federation, run_id: int, round_: int) -> None:
         def training() -> bool:
             return f"round {round_} of" in (why := operator.run(run_id).why) and "training" in why
 
-        federation.until(f"round {round_} of run {run_id}", training)
+        federation.until(f"round {round_} of run {run_id}", training, RUN_SECONDS)
 
 
 def processes_of(home: Path) -> list[str]:
