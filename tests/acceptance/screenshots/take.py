@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 from playwright.sync_api import Browser, Page
 
@@ -52,7 +53,7 @@ def addresses(run: int) -> dict[str, str]:
         "models": "/models",
         "model": "/tasks/mnist/models/V1",
         "contribution": "/contribution?task=mnist",
-        "explanations": "/explanations?task=mnist",
+        "explanations": "/explanations?run=1",
         "delivery": f"/delivery?task={TASK}",
         "users": "/users",
         "events": "/events",
@@ -108,12 +109,25 @@ def keep(page: Page, name: str) -> None:
     """What the window shows, as a picture of 256 colours: a third of the size."""
     file = IMAGES / f"{name}.png"
     picture(page, file)
-    with Image.open(file) as whole:
-        # Of the ways to choose colours, this one keeps those of small things, such as links.
-        few = whole.convert("RGB").quantize(
-            256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE
-        )
+    with Image.open(file) as opened:
+        few = _few_colours(opened.convert("RGB"))
     few.save(file, optimize=True)
+
+
+def _few_colours(whole: Image.Image) -> Image.Image:
+    """The most frequent colours as they are, and of the others those that are farthest apart."""
+    red, green, blue = np.asarray(whole).astype(np.int32).transpose(2, 0, 1)
+    codes = red << 16 | green << 8 | blue
+    known, places, many = np.unique(codes, return_inverse=True, return_counts=True)
+    colours = np.stack([known >> 16, known >> 8 & 255, known & 255], axis=1)
+    apart = whole.quantize(128, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    others = np.array(apart.getpalette()[:384], np.int32).reshape(-1, 3)
+    palette = np.concatenate([colours[np.argsort(-many)[:128]], others])
+    nearest = [int(np.abs(palette - one).sum(axis=1).argmin()) for one in colours]
+    made = Image.fromarray(np.array(nearest, np.uint8)[places.reshape(codes.shape)])
+    made = made.convert("L")
+    made.putpalette(palette.astype(np.uint8).tobytes())
+    return made
 
 
 def show(page: Page, where: str, full: bool) -> None:

@@ -162,7 +162,9 @@ def drift(view: View) -> dict[str, Any]:
     if len(series) == 1:
         limit = threshold(next(iter(series.values())))
         chart["series"].append({"name": "alarm above", "values": limit, "faint": True})
-    chart["marks"] = [{"x": number, "text": f"alarm: {who}"} for who, number, _ in chosen[:10]]
+    # Whose they are is in the list below: names of neighbouring rounds would lie on each other.
+    alarmed = sorted({number for _, number, _ in chosen[:10]})
+    chart["marks"] = [{"x": number, "text": "▲"} for number in alarmed]
     return {
         **charting.shown(chart, "How far the maps moved since the round before, by device"),
         "name": name.replace("/", " · ").replace("_", " "),
