@@ -15,7 +15,7 @@ from people import user_token
 from postgres import POSTGRES, fresh_database
 
 from fedops.core import contracts as c
-from fedops.core.states import Role
+from fedops.core.states import ChannelKind, Role
 from fedops.server.dashboard.mounting import FORMS, PAGES
 
 MARKUP = "<img src=x onerror=alert(1)>"
@@ -31,6 +31,7 @@ NAMES = {
     "token_id": "1",
     "commit": "b" * 40,
     "picture": "none",
+    "channel": "ops",
     "other": "V0",
 }
 FIELD = re.compile(r"""<(input|textarea|select)\b[^>]*?\bname="(\w+)"([^>]*)""")
@@ -53,6 +54,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         made.operator.add_user(c.UserCreate(name="pat", role=Role.VIEWER))
         schedule = c.ScheduleSet(trigger=c.Every(seconds=86_400))
         made.operator.set_schedule("mnist", "nightly", schedule)
+        channel = c.ChannelCreate(name="ops", kind=ChannelKind.WEBHOOK, url="http://127.0.0.1:9/")
+        made.operator.add_channel(channel)
         yield made
 
 
@@ -92,7 +95,9 @@ def test_every_form_refuses_politely_and_keeps_what_was_typed(browser: httpx.Cli
         shown = browser.get(where)
         typed, others = fields_of(shown.text) if shown.status_code == 200 else ([], [])
         for odd in ODD if typed or others else ():
-            answer = browser.post(where, data=dict.fromkeys([*typed, *others], odd))
+            files = {"app": ("app.zip", b"no zip")} if form.takes_file else None
+            sent = dict.fromkeys([*typed, *others], odd)
+            answer = browser.post(where, data=sent, files=files)
             assert answer.status_code < 500, (where, odd)
             assert MARKUP not in answer.text, where
             if answer.status_code < 400 or answer.status_code == 404:  # what it was about is gone

@@ -14,7 +14,7 @@ from people import user_token
 from playwright.sync_api import Browser, Page
 
 from fedops.core import contracts as c
-from fedops.core.states import Role
+from fedops.core.states import ChannelKind, Role
 from fedops.server.dashboard.mounting import FORMS, PAGES
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
@@ -24,6 +24,7 @@ NAMES = {
     "task": "mnist",
     "device": "a-device-with-quite-a-long-name-in-radiology",
     "version": "V0",
+    "channel": "ops",
 }
 MARKUP = "<b onmouseover=alert(1)>not bold</b>"
 
@@ -37,6 +38,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         made.ready_devices("pi", NAMES["device"])
         made.join("leaving")
         made.running("mnist")
+        channel = c.ChannelCreate(name="ops", kind=ChannelKind.WEBHOOK, url="http://127.0.0.1:9/")
+        made.operator.add_channel(channel)
+        made.operator.test_channel("ops")
         yield made
 
 

@@ -221,13 +221,16 @@
         label: { color: colour("faint"), fontFamily: font(), fontSize: 11, distance: 4 },
         data: marks.map((mark) => ({
           ...(mark.y === undefined ? { xAxis: x.time ? mark.x * 1000 : mark.x } : { yAxis: mark.y }),
-          label: {
-            formatter: plain(shortened(mark.text, 28)),
-            position: mark.y === undefined ? "end" : "insideStartTop",
-          },
+          label: { formatter: plain(shortened(mark.text, 28)), ...besides(mark, x.values) },
         })),
       },
     };
+  }
+  // Inside, below the top, on the side where there is room: above it stands the name of the axis.
+  function besides(mark, values) {
+    if (mark.y !== undefined) return { position: "insideStartTop" };
+    const isRight = mark.x - values[0] > (values.at(-1) - values[0]) * 0.75;
+    return { position: "end", distance: [0, -4], align: isRight ? "right" : "left", verticalAlign: "top", padding: [0, 4] };
   }
   // What a hover says: the round, then each line, the highest first.
   function saidAt(params, data, xs, lines, marks, write) {
