@@ -72,7 +72,7 @@ def test_a_channel_from_its_beginning_to_its_end(
         assert [to for _, to, _ in mail.mails] == [["a@example.org"], ["b@example.org"]]
     listed = said("list")
     assert "127.0.0.1, …wxyz" in listed
-    assert "it answered 404" in listed
+    assert "it answered 404" in said("show", "ops")
     shown = json.loads(said("show", "mail", "--json"))
     assert (shown["channel"]["lost_minutes"], shown["channel"]["has_secret"]) == (30.0, True)
     assert [one["status"] for one in shown["messages"]] == ["sent", "sent"]
