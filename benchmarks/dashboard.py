@@ -30,7 +30,7 @@ from open_pages import Events, Heard, look, session_of
 
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError
-from fedops.core.states import Role, TokenKind
+from fedops.core.states import ChannelKind, Role, TokenKind
 from fedops.processes.spawn import clean_env, spawn, tethered
 from fedops.server.access import tokens
 from fedops.server.access.principal import Principal
@@ -38,6 +38,7 @@ from fedops.server.app import create_app
 from fedops.server.dashboard.live.page import Page, draw
 from fedops.server.dashboard.mounting import PAGES
 from fedops.server.dashboard.web.view import View
+from fedops.server.notifications import channels
 from fedops.server.services.services import Services
 from fedops.settings import ServerSettings
 from fedops.testing import FakeEngines
@@ -53,6 +54,7 @@ _LOOKS, _WARM_SECONDS, _SAMPLE_SECONDS = 7, 10.0, 5.0
 PARTS = ("data", "paint", "live")
 _COLUMNS = ("What", "Median", "Worst", "Unit", "Must", "Kept")
 _MB = 1e6
+_CHANNEL = "ops"
 
 
 def main() -> None:
@@ -127,6 +129,10 @@ def _prepare(home: Path) -> dict[str, str]:
         if fresh:
             many_rows.fill(services.db, time.time())
         with services.db.write() as session:
+            if all(one.name != _CHANNEL for one in channels.list_channels(session)):
+                url = "http://127.0.0.1:9/"
+                body = c.ChannelCreate(name=_CHANNEL, kind=ChannelKind.WEBHOOK, url=url)
+                channels.add_channel(session, body, "", services.clock())
             token = tokens.create_join_token(session, c.TokenCreate(uses=1), services.clock())
     return {
         "run_id": str(many_sizes.BIG_RUN),
@@ -134,6 +140,7 @@ def _prepare(home: Path) -> dict[str, str]:
         "device": "device-0001",
         "version": "V2",
         "other": "V1",
+        "channel": _CHANNEL,
         "token_id": str(token.id),
     }
 
