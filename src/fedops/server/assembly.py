@@ -43,7 +43,6 @@ from fedops.server.jobs.periodic import PeriodicJob
 from fedops.server.jobs.scheduler import Scheduler
 from fedops.server.jobs.storage_count import StorageCount
 from fedops.server.measures.measures import Measures
-from fedops.server.notifications.channel_secrets import ChannelSecrets
 from fedops.server.peers.clock import DatabaseClock
 from fedops.server.peers.lease import Lease
 from fedops.server.peers.memory_sync import MemorySync
@@ -235,13 +234,10 @@ def assemble_manager(
     schedules = Schedules(db, clock=clock, leadership=leadership)
     _listen(base, (scheduler.worker.wake, schedules.worker.wake), rollouts.worker.wake)
     delivery = DeliveryJobs(db, settings, artifacts, clock=clock, leadership=leadership)
-    secrets = ChannelSecrets(settings.home / "notifications")
-    notifications = NotificationJob(db, settings, secrets, clock=clock, leadership=leadership)
+    notifications = NotificationJob(db, settings, clock=clock, leadership=leadership)
     manager = ServerManager(
         member=base,
-        services=_services(
-            base, engines, pulse, packages, (delivery.wake, notifications.wake), secrets
-        ),
+        services=_services(base, engines, pulse, packages, delivery, notifications),
         scheduler=scheduler,
         maintenance=Maintenance(
             db, settings, artifacts, base.presence, base.hub, clock=clock, leadership=leadership
@@ -275,10 +271,10 @@ def _services(
     engines: EngineProcesses,
     pulse: EngineLiveness,
     packages: PackagePreparation,
-    wakes: tuple[Callable[[], None], Callable[[], None]],
-    secrets: ChannelSecrets,
+    delivery: DeliveryJobs,
+    notifications: NotificationJob,
 ) -> Services:
-    """What answers requests. ``wakes``: the delivery of code, and of notifications."""
+    """What answers requests."""
     settings = base.settings
     return Services(
         settings=settings,
@@ -298,9 +294,9 @@ def _services(
         instructions=base.instructions,
         wanted=WantedStates(base.db),
         hook_key=HookKey(settings.home / "hook-key"),
-        wake_delivery=wakes[0],
-        wake_notifications=wakes[1],
-        channel_secrets=secrets,
+        wake_delivery=delivery.wake,
+        wake_notifications=notifications.wake,
+        channel_secrets=notifications.secrets,
         slots=base.blobs.admission,
         others=base.others,
         leadership=base.leadership,

@@ -319,12 +319,7 @@ def test_a_receiver_that_hangs_holds_up_neither_others_nor_a_run(place: Place) -
 
 def test_two_workers_send_each_message_once(place: Place) -> None:
     services = place.world.manager.services
-    jobs = [
-        NotificationJob(
-            place.db, services.settings, services.channel_secrets, clock=place.world.clock
-        )
-        for _ in range(2)
-    ]
+    jobs = [NotificationJob(place.db, services.settings, clock=place.world.clock) for _ in range(2)]
     place.hook(rules=["run_failed"])
     runs = {place.fail() for _ in range(3)}
     threads = [
@@ -371,9 +366,7 @@ def test_after_a_restart_nothing_is_told_again(place: Place) -> None:
             update(t.MetaRow).where(t.MetaRow.key.startswith("notif")).values(value="0")
         )
     services = place.world.manager.services
-    job = NotificationJob(
-        place.db, services.settings, services.channel_secrets, clock=place.world.clock
-    )
+    job = NotificationJob(place.db, services.settings, clock=place.world.clock)
     place.step(job)
     job.end()
     assert len(place.web.calls) == told

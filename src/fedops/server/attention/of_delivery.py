@@ -49,7 +49,7 @@ def rollouts(session: Session, now: float, within: Within) -> Iterator[Attention
             severity=Severity.NOW if halted else Severity.SOON,
             sentence=f"The rollout of commit {short_commit(row.commit)} of {row.task} {what}{because}",
             since=row.status_since,
-            actions=(_rollout(row.task),),
+            actions=(show_rollout(row.task),),
         )
 
 
@@ -82,7 +82,7 @@ def stuck_devices(session: Session, within: Within) -> Iterator[Attention]:
                 + (f"; {first}: {reason}" if reason else "")
             ),
             since=max(since for *_, since in found),
-            actions=(_rollout(task),),
+            actions=(show_rollout(task),),
         )
 
 
@@ -140,7 +140,7 @@ def drift_alarms(session: Session, now: float, within: Within) -> Iterator[Atten
             severity=Severity.SOON,
             sentence=f"The data of {row.task} drift: {why}",
             since=firing.at if firing is not None else row.changed_at,
-            actions=(_drift(row.task),),
+            actions=(show_drift(row.task),),
         )
 
 
@@ -150,11 +150,13 @@ def _newest_firing(session: Session, row: ScheduleRow) -> FiringRow | None:
     return session.scalars(query.order_by(one.id.desc()).limit(1)).first()
 
 
-def _rollout(task: str) -> Action:
+def show_rollout(task: str) -> Action:
+    """Where the rollout of a task is seen."""
     page = f"/delivery?task={quote(task, safe='')}"
     return Action("Show rollout", page, f"fedops task status {task}")
 
 
-def _drift(task: str) -> Action:
+def show_drift(task: str) -> Action:
+    """Where the drift of a task is seen."""
     page = f"{page_of('tasks', task)}?tab=clients"
     return Action(f"Show {task}", page, f"fedops schedule list {task}")

@@ -39,14 +39,14 @@ class NotificationJob:
         self,
         db: Database,
         settings: ServerSettings,
-        secrets: ChannelSecrets,
         *,
         clock: Callable[[], float] = time.time,
         leadership: Leadership | None = None,
     ) -> None:
         self._db = db
         self._settings = settings
-        self._secrets = secrets
+        #: Where the secrets of channels are.
+        self.secrets = ChannelSecrets(settings.home / "notifications")
         self._clock = clock
         self._leadership = leadership or Alone()
         self._old_at = float("-inf")
@@ -142,7 +142,7 @@ class NotificationJob:
 
     def _deliver(self, one: Claimed) -> None:
         try:
-            outcome = deliver(one, self._secrets, self._settings.url, self._clock())
+            outcome = deliver(one, self.secrets, self._settings.url, self._clock())
             with self._db.write() as session:
                 outbox.settle(session, one, outcome, self._clock(), random.random())
         except FedOpsError as error:  # it stays claimed, and is sent again later

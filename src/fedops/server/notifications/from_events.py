@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from fedops.core.contracts import RunRead
 from fedops.core.states import NotificationRule
+from fedops.server.attention.of_delivery import show_rollout
 from fedops.server.attention.thing import page_of
 from fedops.server.database.tables import EventRow
 from fedops.server.notifications.occurrences import Occurrence
@@ -76,15 +77,15 @@ def _quarantined(row: EventRow, _: _Runs) -> Occurrence:
 def _stopped(row: EventRow, _: _Runs) -> Occurrence:
     task = row.subject.removeprefix("task ")
     commit, *why = row.text.split(": ", 1)
-    because = f": {why[0]}" if why else ""
+    because, shown = f": {why[0]}" if why else "", show_rollout(task)
     return Occurrence(
         rule=NotificationRule.ROLLOUT_STOPPED,
         key=f"event {row.id}",
         subject=row.subject,
         name=f"{commit} of {task}",
         sentence=f"The rollout of {commit} of {task} was stopped{because}",
-        page=f"/delivery?task={task}",
-        command=f"fedops task status {task}",
+        page=shown.page,
+        command=shown.command,
         since=row.at,
         at=row.at,
         task=task,

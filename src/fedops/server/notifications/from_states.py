@@ -165,14 +165,15 @@ def _goes_on(row: OpenOccurrenceRow, run: RunRead, now: float) -> Occurrence:
 
 def _calm(row: OpenOccurrenceRow, now: float) -> Occurrence:
     task = row.key.split(" ")[1]
+    shown = of_delivery.show_drift(task)
     return Occurrence(
         rule=NotificationRule.DRIFT,
         key=row.key,
         subject=f"task {task}",
         name=task,
         sentence=f"The drift alarm of {task} is over",
-        page=f"{page_of('tasks', task)}?tab=clients",
-        command=f"fedops schedule list {task}",
+        page=shown.page,
+        command=shown.command,
         since=row.since,
         at=now,
         task=task,

@@ -14,6 +14,12 @@ _BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
+    _create_channels()
+    _create_messages()
+    _create_occurrences()
+
+
+def _create_channels() -> None:
     op.create_table(
         "notification_channels",
         sa.Column("id", _BIG, nullable=False),
@@ -38,6 +44,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_notification_channels")),
         sa.UniqueConstraint("name", name=op.f("uq_notification_channels_name")),
     )
+
+
+def _create_messages() -> None:
     op.create_table(
         "notifications",
         sa.Column("id", _BIG, nullable=False),
@@ -72,6 +81,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("channel_id", "key", name=op.f("uq_notifications_channel_id")),
     )
     op.create_index("ix_notifications_status", "notifications", ["status", "next_at"])
+
+
+def _create_occurrences() -> None:
     op.create_table(
         "notification_occurrences",
         sa.Column("channel_id", sa.BigInteger(), nullable=False),
