@@ -77,7 +77,8 @@ def _quarantined(row: EventRow, _: _Runs) -> Occurrence:
 def _stopped(row: EventRow, _: _Runs) -> Occurrence:
     task = row.subject.removeprefix("task ")
     commit, *why = row.text.split(": ", 1)
-    because, shown = f": {why[0]}" if why else "", show_rollout(task)
+    because = f": {why[0]}" if why else ""
+    shown = show_rollout(task)
     return Occurrence(
         rule=NotificationRule.ROLLOUT_STOPPED,
         key=f"event {row.id}",

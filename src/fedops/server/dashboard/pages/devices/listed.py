@@ -39,16 +39,18 @@ def _read(view: View, found: Sequence[DeviceGlance]) -> list[tuple[DeviceRead, s
     return [(read[one.id], one.state) for one in found]
 
 
+def _saying(view: View, found: Sequence[DeviceGlance], text: str) -> list[DeviceGlance]:
+    """Those with this text in their names, or in why they are as they are: for that, all are read."""
+    said = {one.id: f"{one.name} {one.info.hostname} {one.why}" for one, _ in _read(view, found)}
+    return [one for one in found if text in said[one.id].lower()]
+
+
 def devices(view: View) -> dict[str, Any]:
     """A page of those that the filters leave."""
     known = registry.glance_at_devices(view.session, view.now, view.tasks)
     found = sorted((one for one in known if _matches(one, view.query)), key=_order)
-    text = view.query.get("text", "").lower()
-    if text:  # it may be in why a device is as it is
-        said = {
-            one.id: f"{one.name} {one.info.hostname} {one.why}" for one, _ in _read(view, found)
-        }
-        found = [one for one in found if text in said[one.id].lower()]
+    if text := view.query.get("text", "").lower():
+        found = _saying(view, found, text)
     asked = view.query.get("page", "1")
     last = max((len(found) - 1) // PAGE + 1, 1)
     number = min(max(whole_number(asked) or 1, 1), last)
