@@ -5,14 +5,12 @@ The port is its first line.
 
 from __future__ import annotations
 
-import asyncio
 import socket
 import sys
 from pathlib import Path
 
-import uvicorn
-
 from fedops.server.app import create_app, front
+from fedops.server.http_server import serve
 from fedops.settings import ServerSettings
 from fedops.testing import FakeEngines
 
@@ -24,12 +22,9 @@ def main() -> None:
         port = listener.getsockname()[1]
         settings = ServerSettings(home=Path(sys.argv[1]), port=port)
         app = create_app(settings, FakeEngines(), workers=False, dashboard=True)
-        config = uvicorn.Config(
-            front(app), log_level="warning", ws="websockets-sansio", timeout_graceful_shutdown=2
-        )
         sys.stdout.write(f"{port}\n")
         sys.stdout.flush()
-        asyncio.run(uvicorn.Server(config).serve(sockets=[listener]))
+        serve(front(app), listener, 128, name="Server Manager")
 
 
 if __name__ == "__main__":

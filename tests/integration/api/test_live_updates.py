@@ -18,11 +18,15 @@ from people import user_token
 from websockets.asyncio.client import ClientConnection
 
 from fedops.core import contracts as c
-from fedops.core.states import Role
+from fedops.core.states import Role, TokenKind
+from fedops.server.access.principal import Principal
 from fedops.server.dashboard.live.hub import MOST_EVENTS, MOST_WAITING
+from fedops.server.dashboard.live.page import draw_anew
+from fedops.server.dashboard.mounting import PAGES
 from fedops.server.dashboard.web.assets import build
+from fedops.server.dashboard.web.view import View
 from fedops.server.events import event_log
-from fedops.server.events.news import newest_event
+from fedops.server.events.news import EventNews, newest_event
 
 #: From an event to the message that tells of it.
 SOON = 1.0
@@ -301,3 +305,35 @@ def test_nothing_is_drawn_when_nobody_looks(world: World) -> None:
     while hub._watched and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not hub._watched
+
+
+def test_an_event_that_is_none_of_its_rounds_leaves_what_they_brought(tmp_path: Path) -> None:
+    """And a round that is committed is drawn with the next look, without waiting for a sweep."""
+    with managing(tmp_path, dashboard=True) as world:
+        world.task("mnist")
+        world.ready_devices("pi")
+        _, engine = world.running("mnist")
+        services, who = world.manager.services, _anybody()
+        page = next(one for one in PAGES if one.path == "/runs/{run_id}")
+        stamps: dict[str, object] = {}
+
+        def drawn(*names: str) -> set[str]:
+            """The panels that are drawn for these events; for none: at first."""
+            events = [EventNews(1, name, "run 1", 1) for name in names] or None
+            with services.db.read() as transaction:
+                view = View(services, transaction, who, {"run_id": "1"}, {}, services.clock())
+                return set(draw_anew(page.panels(view), view, events, stamps))
+
+        every = drawn()
+        assert {"head", "learning", "grid", "trouble", "times", "rounds", "tab"} <= every
+        assert drawn("device.online") == {"head", "tab"}
+        assert drawn("round.scored") == {"head", "tab"}
+        world.begin(engine, 1, "pi")
+        assert drawn("round.begun") == every
+        engine.commit(world.commit(engine, 1, "pi"))
+        assert drawn("round.committed") == every
+        assert drawn("round.committed") == {"head", "tab"}
+
+
+def _anybody() -> Principal:
+    return Principal(TokenKind.PERSONAL, 1, user_id=1, user="admin", roles=(Role.ADMIN,))

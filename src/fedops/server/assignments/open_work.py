@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.orm import Session
@@ -50,18 +50,16 @@ def work_by_device(session: Session, *where: ColumnElement[bool]) -> dict[str, l
     return found
 
 
-def stages_by_device(session: Session) -> dict[str, list[tuple[str, Stage]]]:
-    """Of each device the tasks and stages of its open assignments, oldest first."""
+def at_work(session: Session, stages: Collection[Stage]) -> dict[str, tuple[str, Stage]]:
+    """Of the devices that are at one of these stages, by id: the task and the stage of the oldest work."""
     row = AssignmentRow
     query = (
         select(row.device_id, row.task, row.stage)
-        .where(row.status.in_(ASSIGNMENT_OPEN))
-        .order_by(row.offered_at, row.id)
+        .where(row.status.in_(ASSIGNMENT_OPEN), row.stage.in_(stages))
+        .order_by(row.offered_at.desc(), row.id.desc())
     )
-    found: dict[str, list[tuple[str, Stage]]] = {}
-    for device_id, task, stage in session.execute(query):
-        found.setdefault(device_id, []).append((task, Stage(stage)))
-    return found
+    named = {stage.value: stage for stage in stages}
+    return {id_: (task, named[stage]) for id_, task, stage in session.execute(query)}
 
 
 def _open_work(session: Session, *where: ColumnElement[bool]) -> Iterator[tuple[str, WorkFacts]]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.orm import Session
@@ -96,27 +98,46 @@ def _at_work(said: Mapping[str, Any], work: Iterable[WorkFacts]) -> dict[str, An
     return {"status": status, "seconds_in_state": 0.0, "limit_seconds": None, **where}
 
 
-def doing(
-    said: Mapping[str, Any], work: Sequence[tuple[str, Stage]], within: Collection[str] | None
-) -> tuple[ProcessStatus, bool]:
-    """What the training client does, and whether it refuses to: a glance at its report as it is stored.
+class BriefReport(NamedTuple):
+    """Of what a training client reported, as much as a glance at its device needs."""
 
-    ``work``: tasks and stages of its open work. ``within``: of other tasks nothing is told (``narrowed``).
-    """
-    status, task = ProcessStatus(said.get("status", ProcessStatus.STOPPED)), said.get("task")
-    if status in PROCESS_READY:
-        at = next(((_STATUS_OF[stage], one) for one, stage in work if stage in _STATUS_OF), None)
-        now_is, its = at or (ProcessStatus.IDLE, None)
-        status, task = (status, task) if now_is is status else (now_is, its)
-    refusal = said.get("refusal")
-    refuses = any(
-        one.get("status") == ReadinessStatus.REFUSED
+    status: ProcessStatus
+    task: str | None
+    #: The tasks that it refuses to train. None among them: whatever task it is.
+    refused: tuple[str | None, ...]
+
+
+@lru_cache(maxsize=8_192)
+def in_brief(report: str) -> BriefReport:
+    """A report as it is stored, in JSON. Most of a thousand devices report the same as a moment ago."""
+    said = json.loads(report)
+    refused = [
+        one.get("task")
         for one in said.get("readiness", ())
-        if _told(one.get("task"), within)
-    )
-    if not _told(task, within) and status in PROCESS_WORKING:
+        if one.get("status") == ReadinessStatus.REFUSED
+    ]
+    if refusal := said.get("refusal"):
+        refused.append(refusal.get("task"))
+    status = ProcessStatus(said.get("status", ProcessStatus.STOPPED))
+    return BriefReport(status, said.get("task"), tuple(refused))
+
+
+def doing(
+    report: BriefReport, work: tuple[str, Stage] | None, within: Collection[str] | None
+) -> tuple[ProcessStatus, bool]:
+    """What the training client does, and whether it refuses to.
+
+    ``work``: the task and the stage of what it works at. ``within``: of other tasks nothing is told
+    (``narrowed``).
+    """
+    status, task, refused = report
+    if status in PROCESS_READY:
+        now_is = _STATUS_OF[work[1]] if work else ProcessStatus.IDLE
+        if now_is is not status:
+            status, task = now_is, work[0] if work else None
+    if status in PROCESS_WORKING and not _told(task, within):
         status = ProcessStatus.IDLE
-    return status, refuses or bool(refusal and _told(refusal.get("task"), within))
+    return status, bool(refused) and any(_told(one, within) for one in refused)
 
 
 def _told(task: str | None, within: Collection[str] | None) -> bool:
@@ -124,6 +145,8 @@ def _told(task: str | None, within: Collection[str] | None) -> bool:
 
 
 _STATUS_OF = {Stage.TRAINING: ProcessStatus.TRAINING, Stage.EVALUATING: ProcessStatus.EVALUATING}
+#: A training client that is at these stages works.
+WORK_STAGES = frozenset(_STATUS_OF)
 
 
 _NOWHERE = {"task": None, "run_id": None, "round": None}

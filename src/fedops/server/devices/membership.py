@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from sqlalchemy import ColumnElement, delete, select
 from sqlalchemy.orm import Session
@@ -30,6 +30,21 @@ def tasks_by_device(session: Session, *where: ColumnElement[bool]) -> dict[str, 
     for device_id, task in session.execute(query.order_by(MembershipRow.task)):
         found[device_id].append(task)
     return found
+
+
+def tasks_with_devices(session: Session, within: frozenset[str] | None = None) -> list[str]:
+    """The tasks that any device takes part in, by name. ``within``: of these tasks alone."""
+    query = select(MembershipRow.task).distinct().order_by(MembershipRow.task)
+    return list(session.scalars(query if within is None else query.where(_of_tasks(within))))
+
+
+def members(session: Session, tasks: Collection[str]) -> frozenset[str]:
+    """The ids of the devices that take part in any of these tasks."""
+    return frozenset(session.scalars(select(MembershipRow.device_id).where(_of_tasks(tasks))))
+
+
+def _of_tasks(tasks: Collection[str]) -> ColumnElement[bool]:
+    return MembershipRow.task.in_(tasks)
 
 
 def tell_members(session: Session, task: str) -> None:

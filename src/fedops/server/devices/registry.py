@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from itertools import islice
 from typing import NamedTuple
 
-from sqlalchemy import and_, func, select
+from sqlalchemy import Text, and_, cast, func, select
 from sqlalchemy.orm import Session
 
 from fedops import __version__
@@ -25,6 +27,7 @@ from fedops.server.database.lookup import require_device
 from fedops.server.database.read_models import read_as
 from fedops.server.database.tables import AssignmentRow, DeviceRow, MembershipRow, TaskRow
 from fedops.server.devices import availability, membership
+from fedops.server.devices.availability import in_brief
 from fedops.server.devices.membership import tasks_of_device
 from fedops.server.devices.narrowed_view import narrowed
 from fedops.server.events import event_log
@@ -47,8 +50,7 @@ class DeviceGlance(NamedTuple):
     online: bool
     #: What matters most about it, in one word (``state_of``).
     state: str
-    tasks: list[str]
-    tags: list[str]
+    tags: tuple[str, ...]
 
 
 def list_devices(
@@ -88,25 +90,29 @@ def glance_at_devices(
     session: Session, now: float, within: frozenset[str] | None = None
 ) -> list[DeviceGlance]:
     """The same devices as ``list_devices`` without why they are as they are, which takes longer to tell."""
-    tasks, stages = membership.tasks_by_device(session), open_work.stages_by_device(session)
+    at_work = open_work.at_work(session, availability.WORK_STAGES)
+    mine = None if within is None else membership.members(session, within)
     heard, one = now - shortages.unwritten_seconds, DeviceRow
     query = (
         select(one.id, one.name, one.enrolment, one.present_until, one.last_heartbeat_at)
-        .add_columns(one.process, one.tags)
+        .add_columns(cast(one.process, Text), cast(one.tags, Text))
         .where(one.enrolment != Enrolment.REMOVED)
         .order_by(one.name)
     )
     found = []
-    for id_, name, enrolment, until, seen_at, process, tags in session.execute(query):
-        mine = tasks.get(id_, [])
-        if within is not None and within.isdisjoint(mine):
+    for id_, name, enrolment, until, seen_at, report, tags in session.execute(query):
+        if mine is not None and id_ not in mine:
             continue
         online = is_online(until, heard)
-        doing, refuses = availability.doing(process, stages.get(id_, ()), within)
+        doing, refuses = availability.doing(in_brief(report), at_work.get(id_), within)
         state = _state(enrolment, online, seen_at, doing, refuses)
-        told = mine if within is None else [task for task in mine if task in within]
-        found.append(DeviceGlance(id_, name, enrolment, online, state, told, tags))
+        found.append(DeviceGlance(id_, name, enrolment, online, state, _tags(tags)))
     return found
+
+
+@lru_cache(maxsize=8_192)
+def _tags(stored: str) -> tuple[str, ...]:
+    return tuple(json.loads(stored))
 
 
 def state_of(device: DeviceRead) -> str:

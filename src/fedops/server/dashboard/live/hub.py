@@ -13,7 +13,7 @@ from typing import Any
 
 from fedops.core.errors import FedOpsError, Unavailable
 from fedops.server.access.principal import Principal
-from fedops.server.dashboard.live.page import Drawn, Page, draw
+from fedops.server.dashboard.live.page import Drawn, Page, draw_anew
 from fedops.server.dashboard.web.view import View
 from fedops.server.database.database import ReadSession
 from fedops.server.events.news import EventNews, events_after, events_that_tell, newest_event
@@ -24,9 +24,11 @@ logger = logging.getLogger("fedops.server")
 
 #: How often the database is asked for new events; how soon a page is drawn again at the earliest and, with
 #: events, at the latest. Seconds.
-LOOK_SECONDS, SOONEST_SECONDS, LATEST_SECONDS = 0.2, 0.25, 0.8
+LOOK_SECONDS, SOONEST_SECONDS, LATEST_SECONDS = 0.2, 0.25, 0.75
+#: In between, it is drawn so often that it takes this share of a core; a message costs this for each viewer.
+PAGE_SHARE, MESSAGE_SECONDS = 0.04, 0.0003
 #: What is no event (progress, logs, time) is looked for this often, or so that it takes this share of a core.
-SWEEP_SECONDS, SWEEP_SHARE = 2.0, 0.04
+SWEEP_SECONDS, SWEEP_SHARE = 2.0, 0.02
 #: Whoever is further behind begins anew; whoever does not read so many messages comes back later.
 MOST_EVENTS, MOST_WAITING = 1_000, 40
 #: As fresh as this, what was drawn is good for who comes new. Seconds.
@@ -83,14 +85,23 @@ class Watched:
     who: Principal
     viewers: set[Viewer] = field(default_factory=set)
     drawn: dict[str, Drawn] = field(default_factory=dict)
+    #: By the names of panels: what they were drawn from.
+    stamps: dict[str, object] = field(default_factory=dict)
     concerns: Callable[[EventNews], bool] = lambda event: True
     #: Events that were not told yet.
     news: list[EventNews] = field(default_factory=list)
+    #: When the last drawing began, and the last of all of it, not only of what events concern.
     drawn_at: float = float("-inf")
-    #: All of it was drawn, not only what events concern.
     swept_at: float = float("-inf")
-    #: Of drawing all of it, in seconds.
+    #: Of the last drawing, and of the last one of all of it. Seconds.
     cost: float = 0.0
+    whole_cost: float = 0.0
+
+    @property
+    def due_at(self) -> float:
+        """When it is drawn again for its news."""
+        cost = self.cost + MESSAGE_SECONDS * len(self.viewers)
+        return self.drawn_at + min(max(SOONEST_SECONDS, cost / PAGE_SHARE), LATEST_SECONDS)
 
 
 class LiveHub:
@@ -169,7 +180,15 @@ class LiveHub:
                 logger.debug("pages are not kept up to date: %s", error.message)
             except Exception:
                 logger.exception("pages could not be kept up to date")
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(self._pause())
+
+    def _pause(self) -> float:
+        """How long to wait: while every page has news and none is due, hearing of more changes nothing."""
+        watched = list(self._watched.values())
+        if not watched or not all(one.news for one in watched):
+            return LOOK_SECONDS
+        due = min(one.due_at for one in watched) - self._now()
+        return min(max(due, 0.01), LATEST_SECONDS)
 
     async def _look(self) -> None:
         events = await self._beside(self._news)
@@ -177,21 +196,19 @@ class LiveHub:
             watched.news += [event for event in events if watched.concerns(event)]
         if events:
             self._seen = events[-1].id
-        sweep = max(SWEEP_SECONDS, sum(w.cost for w in self._watched.values()) / SWEEP_SHARE)
+        costs = sum(one.whole_cost for one in self._watched.values())
+        sweep, now = max(SWEEP_SECONDS, costs / SWEEP_SHARE), self._now()
         for watched in list(self._watched.values()):
-            await self._refresh(watched, sweep)
-
-    async def _refresh(self, watched: Watched, sweep: float) -> None:
-        now = self._now()
-        if now - watched.swept_at >= sweep:
-            await self._draw(watched)
-        elif watched.news and now - watched.drawn_at >= _interval(watched.cost):
-            await self._draw(watched, watched.news)
+            if now - watched.swept_at >= sweep:
+                await self._draw(watched)
+            elif watched.news and now >= watched.due_at:
+                await self._draw(watched, watched.news)
 
     async def _draw(self, watched: Watched, events: list[EventNews] | None = None) -> None:
         """Draw again what these events concern (None: all of it), and send what looks different."""
         news, watched.news = watched.news, []
         self._draws += 1
+        watched.drawn_at = now = self._now()
         try:
             drawn, ids = await self._beside(self._drawn, watched, events, news)
         except Unavailable:
@@ -205,7 +222,6 @@ class LiveHub:
         except Exception:  # of one page: the others go on
             logger.exception("the page %s cannot be drawn", watched.asked.page.path)
             drawn, ids = {}, [event.id for event in news]
-        watched.drawn_at = now = self._now()
         if events is None:
             watched.swept_at = now
         changed = {
@@ -229,13 +245,13 @@ class LiveHub:
         began = time.thread_time()
         with self._services.db.read() as session:
             view = self._view(watched, session)
-            panels = watched.asked.page.panels(view)
             if events is None:
-                watched.concerns = watched.asked.page.concerns(view)
-            drawn = {p.name: draw(p, view) for p in panels if events is None or p.concerns(events)}
+                watched.concerns, watched.stamps = watched.asked.page.concerns(view), {}
+            drawn = draw_anew(watched.asked.page.panels(view), view, events, watched.stamps)
             told = events_that_tell(session, (event.id for event in news), view.tasks)
+        watched.cost = time.thread_time() - began
         if events is None:
-            watched.cost = time.thread_time() - began
+            watched.whole_cost = watched.cost
         return drawn, sorted(told)
 
     def _missed(self, watched: Watched, seq: int) -> list[int] | None:
@@ -267,11 +283,6 @@ class LiveHub:
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
-
-
-def _interval(cost: float) -> float:
-    """How long after the last drawing the next may be: what costs more is drawn more seldom. Seconds."""
-    return min(max(SOONEST_SECONDS, cost / SWEEP_SHARE), LATEST_SECONDS)
 
 
 def _message(seq: int, events: list[int], panels: Mapping[str, Drawn], now: float) -> str:

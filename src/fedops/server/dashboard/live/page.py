@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,8 @@ class Panel:
     #: It is drawn again for events whose names begin with one of these. Empty: for every event of its page.
     #: Whatever is no event (progress, logs, time) is seen by the sweep.
     on: tuple[str, ...] = ()
+    #: What all that it shows is read from, told cheaply: for events it is drawn only if this is another.
+    stamp: Callable[[View], object] | None = None
 
     def concerns(self, events: list[EventNews]) -> bool:
         """Whether it may look different after these events of its page."""
@@ -78,3 +80,18 @@ def event_of_run(view: View) -> Callable[[EventNews], bool]:
     """For the page of a run."""
     run_id = int(view.path["run_id"])
     return lambda event: event.run_id == run_id
+
+
+def draw_anew(
+    panels: Iterable[Panel], view: View, events: list[EventNews] | None, stamps: dict[str, object]
+) -> dict[str, Drawn]:
+    """The panels that may look different after these events (None: all). Their new stamps are noted."""
+    drawn = {}
+    for panel in panels:
+        if events is not None and not panel.concerns(events):
+            continue
+        stamp = panel.stamp(view) if panel.stamp else None
+        if stamp is None or stamp != stamps.get(panel.name):
+            drawn[panel.name] = draw(panel, view)
+            stamps[panel.name] = stamp
+    return drawn

@@ -98,7 +98,8 @@ class LiveSocket:
         looked = loop.time()
         while not viewer.left_behind:
             try:
-                text = await asyncio.wait_for(viewer.messages.get(), BEAT_SECONDS)
+                async with asyncio.timeout(BEAT_SECONDS):
+                    text = await viewer.messages.get()
             except TimeoutError:
                 text = _BEAT
             if loop.time() - looked >= BEAT_SECONDS:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from fedops.core.contracts import DeviceRead
@@ -10,11 +10,12 @@ from fedops.core.states import ENROLMENT_OUT, Enrolment
 from fedops.server.dashboard.live.page import Page, Panel, any_event
 from fedops.server.dashboard.web.forms import Done, Form, Submission
 from fedops.server.dashboard.web.view import View, whole_number
-from fedops.server.devices import enrolment, registry
+from fedops.server.devices import enrolment, membership, registry
 from fedops.server.devices.registry import LOST, REFUSED, DeviceGlance
 
 PAGE = 50
 #: By how much each needs somebody, the most first.
+_ONLINE = {True: registry.ONLINE, False: None}
 STATES = (LOST, "fatal", REFUSED, "pending", "quarantined", "backoff")
 
 
@@ -23,13 +24,16 @@ def _order(device: DeviceGlance) -> tuple[int, bool, str]:
     return place, device.enrolment in ENROLMENT_OUT, device.name
 
 
-def _matches(device: DeviceGlance, query: Mapping[str, str]) -> bool:
-    state, task, tag = (query.get(name, "") for name in ("state", "task", "tag"))
-    return (
-        state in ("", device.state, registry.ONLINE if device.online else "")
-        and (not task or task in device.tasks)
-        and (not tag or tag in device.tags)
-    )
+def _matching(view: View, known: Sequence[DeviceGlance]) -> Sequence[DeviceGlance]:
+    """Those with the state, the task and the tag that are asked for."""
+    state, task, tag = (view.query.get(name, "") for name in ("state", "task", "tag"))
+    if state:
+        known = [one for one in known if state in (one.state, _ONLINE[one.online])]
+    if task:
+        seen = () if view.tasks is not None and task not in view.tasks else (task,)
+        members = membership.members(view.session, seen)
+        known = [one for one in known if one.id in members]
+    return [one for one in known if tag in one.tags] if tag else known
 
 
 def _read(view: View, found: Sequence[DeviceGlance]) -> list[tuple[DeviceRead, str]]:
@@ -48,7 +52,7 @@ def _saying(view: View, found: Sequence[DeviceGlance], text: str) -> list[Device
 def devices(view: View) -> dict[str, Any]:
     """A page of those that the filters leave."""
     known = registry.glance_at_devices(view.session, view.now, view.tasks)
-    found = sorted((one for one in known if _matches(one, view.query)), key=_order)
+    found = sorted(_matching(view, known), key=_order)
     if text := view.query.get("text", "").lower():
         found = _saying(view, found, text)
     asked = view.query.get("page", "1")
@@ -62,7 +66,7 @@ def devices(view: View) -> dict[str, Any]:
         "online": sum(one.online for one in known),
         "pending": sum(one.enrolment is Enrolment.PENDING for one in known),
         "states": sorted({one.state for one in known}),
-        "tasks": sorted({task for one in known for task in one.tasks}),
+        "tasks": membership.tasks_with_devices(view.session, view.tasks),
         "tags": sorted({tag for one in known for tag in one.tags}),
         "number": number,
         "last": last,
@@ -92,7 +96,9 @@ PAGES = (
         template="devices/list_page.html",
         section="devices",
         title=lambda view: "Devices",
-        panels=lambda view: (Panel("devices", "devices/list.html", devices),),
+        panels=lambda view: (
+            Panel("devices", "devices/list.html", devices, on=("device.", "task.")),
+        ),
         concerns=any_event,
     ),
 )

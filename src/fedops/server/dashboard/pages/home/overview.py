@@ -103,7 +103,7 @@ PAGES = (
         panels=lambda view: (
             Panel("needs", "overview/needs.html", needs),
             Panel("running", "overview/running.html", running),
-            Panel("devices", "overview/devices.html", devices),
+            Panel("devices", "overview/devices.html", devices, on=("device.",)),
         ),
         concerns=any_event,
     ),

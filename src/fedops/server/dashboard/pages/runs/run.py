@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fedops.server.dashboard.live.page import Page, Panel, event_of_run
+from fedops.server.dashboard.live.page import Data, Page, Panel, event_of_run
 from fedops.server.dashboard.pages.runs import run_learning, run_tabs, who_did_what
-from fedops.server.dashboard.pages.runs.run_page import moment_of, run_of
+from fedops.server.dashboard.pages.runs.run_page import moment_of, rounds_stamp, run_of
 from fedops.server.dashboard.pages.runs.times import times
 from fedops.server.dashboard.pages.runs.who_did_what import grid_of
 from fedops.server.dashboard.web.forms import Done, Form, Submission
@@ -40,16 +40,21 @@ def _title(view: View) -> str:
     return f"Run {run.id} of {run.task}"
 
 
+def _of_rounds(name: str, read: Callable[[View], Data]) -> Panel:
+    """A panel of what its rounds brought. What its clients do in the open one, the sweep sees."""
+    return Panel(name, f"run/{name}.html", read, on=("round.", "run."), stamp=rounds_stamp)
+
+
 def _panels(view: View) -> tuple[Panel, ...]:
     cell = (Panel("cell", "run/cell.html", who_did_what.cell),) if "cell" in view.query else ()
     return (
         Panel("head", "run/head.html", head),
-        Panel("learning", "run/learning.html", run_learning.learned, on=("round.", "run.")),
-        Panel("grid", "run/grid.html", who_did_what.grid),
+        _of_rounds("learning", run_learning.learned),
+        _of_rounds("grid", who_did_what.grid),
         *cell,
-        Panel("trouble", "run/trouble.html", who_did_what.trouble),
-        Panel("times", "run/times.html", times, on=("round.", "run.")),
-        Panel("rounds", "run/rounds.html", rounds),
+        _of_rounds("trouble", who_did_what.trouble),
+        _of_rounds("times", times),
+        _of_rounds("rounds", rounds),
         Panel("tab", "run/tab.html", run_tabs.tab),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fedops.core.contracts import RunRead
 from fedops.server.dashboard.web.paths import address
 from fedops.server.dashboard.web.view import View
-from fedops.server.pictures import run_moments
+from fedops.server.pictures import round_list, run_moments
 from fedops.server.pictures.run_moments import RunMoment
 from fedops.server.runs import views
 
@@ -22,6 +22,13 @@ def moment_of(view: View) -> RunMoment:
     """What its engine is doing."""
     run_id, settings = run_of(view).id, view.services.settings
     return view.once("moment", lambda: run_moments.run_moment(view.session, run_id, settings))
+
+
+def rounds_stamp(view: View) -> object:
+    """Another one whenever its rounds are, or what has become of it."""
+    run = run_of(view)
+    so_far = view.once("so far", lambda: round_list.rounds_so_far(view.session, run.id))
+    return so_far, run.status, run.version
 
 
 def here(view: View, **changes: object) -> str:
