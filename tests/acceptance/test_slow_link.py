@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
+from typing import Any
 
 import pytest
 from federating import until
@@ -76,6 +80,15 @@ def test_it_delivers_when_the_deadline_allows_and_says_how_far_it_is(world: Worl
     assert account.retrained == 0
     assert world.networks[SLOW].cuts > cuts
     assert_grows(watch, UPLOADING)
+    slowest = times_of(world, run_id)[0]
+    assert slowest["sends"] > max(slowest["fetches"], 2.0)
+
+
+def times_of(world: World, run_id: int) -> list[dict[str, Any]]:
+    """Where the time of the first round's slowest clients went, as it was kept."""
+    with closing(sqlite3.connect(world.federation.server_home / "fedops.db")) as db:
+        query = "SELECT slowest FROM round_pictures WHERE run_id = ? AND round = 1"
+        return list(json.loads(db.execute(query, (run_id,)).fetchone()[0]))
 
 
 def assert_grows(watch: Watch, stage: str) -> None:

@@ -128,13 +128,14 @@ def test_the_page_says_who_did_what_and_why_not(world: World) -> None:
 
 
 def test_the_slowest_client_decides_the_round() -> None:
-    quick = client_time("quick", 4.0, offered_at=0.0, accepted_at=1.0, delivered_at=6.0)
-    slow = client_time("slow", 4.0, offered_at=0.0, accepted_at=2.0, delivered_at=46.0)
-    gone = client_time("gone", None, offered_at=0.0, accepted_at=2.0, delivered_at=None)
-    assert gone is None
+    at_once = {"offered_at": 0.0, "accepted_at": 1.0, "sending_at": None, "delivered_at": 6.0}
+    uploads = {"offered_at": 0.0, "accepted_at": 2.0, "sending_at": 9.0, "delivered_at": 46.0}
+    quick, slow = client_time("quick", 4.0, **at_once), client_time("slow", 4.0, **uploads)
+    assert client_time("gone", None, **uploads | {"delivered_at": None}) is None
     assert quick is not None
     assert slow is not None
-    assert (quick.waits, quick.works, quick.sends) == (1.0, 4.0, 1.0)
+    assert (quick.waits, quick.fetches, quick.works, quick.sends) == (1.0, 1.0, 4.0, 0.0)
+    assert (slow.waits, slow.fetches, slow.works, slow.sends) == (2.0, 3.0, 4.0, 37.0)
     assert [one["device"] for one in slowest([quick, slow])] == ["slow", "quick"]
 
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, NoReturn
 
-from sqlalchemy import ColumnElement, bindparam, or_, select, update
+from sqlalchemy import ColumnElement, bindparam, func, or_, select, update
 from sqlalchemy.orm import Session
 
 from fedops.core.contracts import BENCH, WATCH, BlobRef, Delivery, Stage, WorkEnd
@@ -53,6 +53,8 @@ class Result:
     encoding: str = "none"
     decoded_sha256: str | None = None
     decoded_size: int | None = None
+    #: When the device had it, and began to send it. POSIX seconds; None: it came at once, or nobody knows.
+    sending_at: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ class Seen:
     id: str
     status: AssignmentStatus
     accepted_at: float | None
+    sending_at: float | None
     stage: str
     done: int
     total: int
@@ -181,7 +184,8 @@ _DELIVER = (
     .values(
         status=A.UPLOADED,
         delivered_at=bindparam("delivered_at"),
-        **{field.name: bindparam(field.name) for field in fields(Result)},
+        **{field.name: bindparam(field.name) for field in fields(Result)}
+        | {"sending_at": func.coalesce(bindparam("sending_at"), _TABLE.sending_at)},
     )
     .returning(
         _TABLE.run_id,

@@ -112,6 +112,7 @@ def seen_of(row: AssignmentRow) -> Seen:
         id=row.id,
         status=row.status,
         accepted_at=row.accepted_at,
+        sending_at=row.sending_at,
         stage=row.stage,
         done=row.done,
         total=row.total,

@@ -27,6 +27,7 @@ def note_progress(session: Session, seen: Sequence[Seen]) -> None:
         .values(
             status=case((table.c.status == A.WORKING, A.WORKING), else_=bindparam("state")),
             accepted_at=func.coalesce(table.c.accepted_at, bindparam("accepted")),
+            sending_at=func.coalesce(bindparam("sends"), table.c.sending_at),
             stage=bindparam("now_at"),
             done=bindparam("so_far"),
             total=bindparam("of_all"),
@@ -41,6 +42,7 @@ def _parameters(seen: Seen) -> dict[str, Any]:
         "key": seen.id,
         "state": seen.status,
         "accepted": seen.accepted_at,
+        "sends": seen.sending_at,
         "now_at": seen.stage,
         "so_far": seen.done,
         "of_all": seen.total,

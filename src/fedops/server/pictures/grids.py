@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -131,7 +131,7 @@ def slowest_clients(session: Session, run_id: int, number: int) -> list[ClientTi
     times = [ClientTime(**one) for one in (row.slowest if row else [])]
     query = select(DeviceRow.id, DeviceRow.name).where(DeviceRow.id.in_([t.device for t in times]))
     names = {device_id: name for device_id, name in session.execute(query)}
-    return [ClientTime(names[t.device], t.waits, t.works, t.sends) for t in times]
+    return [replace(one, device=names[one.device]) for one in times]
 
 
 def _devices(session: Session, run_id: int) -> list[str]:

@@ -36,6 +36,7 @@ class Work(NamedTuple):
     status: AssignmentStatus
     offered_at: float
     accepted_at: float | None
+    sending_at: float | None
     delivered_at: float | None
 
 
@@ -70,7 +71,12 @@ def keep_picture(session: Session, row: RoundRow, now: float) -> None:
         )
         if done is not None and status is ParticipationStatus.REPLIED:
             took = round_times.client_time(
-                device_id, seconds, done.offered_at, done.accepted_at, done.delivered_at
+                device_id,
+                seconds,
+                done.offered_at,
+                done.accepted_at,
+                done.sending_at,
+                done.delivered_at,
             )
             times += [took] if took is not None else []
     sizes = [part.bytes_up for part in parts if part.bytes_up is not None]
@@ -93,15 +99,15 @@ def work_of_round(session: Session, run_id: int, number: int) -> dict[str, Work]
     """What the devices of a round were asked to do, by device id."""
     A = AssignmentRow
     query = (
-        select(A.device_id, A.status, A.offered_at, A.accepted_at, A.delivered_at)
+        select(A.device_id, A.status, A.offered_at, A.accepted_at, A.sending_at, A.delivered_at)
         .where(A.run_id == run_id, A.round == number, ~FOR_SCORES)
         .order_by(A.offered_at)
     )
     found: dict[str, Work] = {}
-    for device_id, status, offered_at, accepted_at, delivered_at in session.execute(query):
+    for device_id, status, offered_at, *times in session.execute(query):
         first = found.get(device_id)
         began = first.offered_at if first else offered_at
-        found[device_id] = Work(status, began, accepted_at, delivered_at)
+        found[device_id] = Work(status, began, *times)
     return found
 
 

@@ -1,4 +1,4 @@
-"""Where the time of a round's clients went: until they began, while they worked, on the way."""
+"""Where the time of a round's clients went: until they began, on the way there, at work, on the way back."""
 
 from __future__ import annotations
 
@@ -19,12 +19,14 @@ class ClientTime:
     waits: float
     #: Training and evaluating, as the device measured it.
     works: float
-    #: The rest until its result was there: model and update on the way, and waiting for a turn.
+    #: From when it had its result until that was there: on the way, and waiting for a turn.
     sends: float
+    #: The rest: the model on the way, and getting ready. Of rounds of older releases it is in ``sends``.
+    fetches: float = 0.0
 
     @property
     def total(self) -> float:
-        return self.waits + self.works + self.sends
+        return self.waits + self.fetches + self.works + self.sends
 
 
 def client_time(
@@ -32,15 +34,17 @@ def client_time(
     worked: float | None,
     offered_at: float,
     accepted_at: float | None,
+    sending_at: float | None,
     delivered_at: float | None,
 ) -> ClientTime | None:
-    """Of what a client delivered. None: it did not."""
+    """Of what a client delivered. None: it did not. ``sending_at`` None: its result was there at once."""
     if delivered_at is None:
         return None
     began = min(delivered_at, accepted_at or offered_at)
-    there = max(delivered_at - began, 0.0)
-    works = min(worked or 0.0, there)
-    return ClientTime(device, max(began - offered_at, 0.0), works, there - works)
+    sent = min(max(sending_at or delivered_at, began), delivered_at)
+    works = min(worked or 0.0, sent - began)
+    waits = max(began - offered_at, 0.0)
+    return ClientTime(device, waits, works, delivered_at - sent, sent - began - works)
 
 
 def slowest(times: Iterable[ClientTime]) -> list[dict[str, Any]]:

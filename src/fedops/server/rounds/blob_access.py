@@ -162,6 +162,7 @@ class WorkBlobAccess:
             encoding=head.encoding,
             decoded_sha256=head.decoded_sha256,
             decoded_size=head.decoded_size,
+            sending_at=self._hub.sending_since(device_id, head.assignment),
         )
 
         def write(session: Session) -> None:

@@ -17,6 +17,8 @@ class Piece:
     work: OpenWork
     status: AssignmentStatus = AssignmentStatus.OFFERED
     accepted_at: float | None = None
+    #: Since when it is to be sent, or is being sent. POSIX seconds.
+    sending_at: float | None = None
     progress: Progress = field(default_factory=lambda: Progress(stage=Stage.WAITING))
     #: Whether the device may be at it, as far as we know.
     maybe_held: bool = False
@@ -94,6 +96,7 @@ def seen_of(piece: Piece) -> Seen:
         id=piece.work.id,
         status=piece.status,
         accepted_at=piece.accepted_at,
+        sending_at=piece.sending_at,
         stage=progress.stage.value,
         done=progress.done,
         total=progress.total,

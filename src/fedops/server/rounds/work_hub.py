@@ -69,7 +69,8 @@ class WorkHub:
             for work, seen in open_:
                 if work.id in self._places:
                     continue
-                piece = Piece(work, seen.status, seen.accepted_at, maybe_held=True)
+                at = seen.accepted_at, seen.sending_at
+                piece = Piece(work, seen.status, *at, maybe_held=True)
                 piece.progress = Progress(
                     stage=Stage(seen.stage), done=seen.done, total=seen.total, text=seen.text
                 )
@@ -192,6 +193,10 @@ class WorkHub:
             self._dirty.add(id_)
         if progress.stage is Stage.UPLOADING and piece.arrived is not None:
             progress = progress.model_copy(update={"done": piece.arrived})
+        if progress.stage not in SENDING:
+            piece.sending_at = None
+        elif piece.sending_at is None:
+            piece.sending_at = self._clock()
         if progress != piece.progress:
             piece.progress = progress
             self._dirty.add(id_)
@@ -228,6 +233,12 @@ class WorkHub:
         with self._lock:
             piece = self._devices[device_id].pieces.get(id_)
             return None if piece is None or piece.cancelled else piece.work
+
+    def sending_since(self, device_id: str, id_: str) -> float | None:
+        """Since when a device has had the result and sends it, or waits to (POSIX seconds)."""
+        with self._lock:
+            piece = self._devices[device_id].pieces.get(id_)
+            return piece.sending_at if piece is not None else None
 
     def ended(self, device_id: str, id_: str) -> WorkOver | None:
         """How an assignment of this device ended, if that was not long ago."""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from manager_pair import Manager, eventually
+from manager_pair import Manager, eventually, needs_postgres
 from people import user_token
 
 from fedops.api_client import OperatorClient
 from fedops.core import contracts as c
 from fedops.core.errors import Forbidden, NotFound
 from fedops.core.states import Role
+
+pytestmark = needs_postgres
 
 
 def _refused(client: OperatorClient) -> str:

@@ -273,11 +273,28 @@ def test_how_much_of_an_upload_is_here_the_server_knows_best() -> None:
     world.hub.arrived("d", _id(9), 1, 2)  # of an assignment that is over
 
 
+def test_since_when_a_result_is_sent_is_kept_until_the_device_works_again() -> None:
+    world = _World()
+    hub = world.hub
+    hub.offered([_work(1)])
+    hub.progress("d", _id(1), Progress(stage=Stage.TRAINING))
+    assert hub.sending_since("d", _id(1)) is None
+    world.clock.advance(5.0)
+    hub.wants_to_send("d", _id(1), 100)
+    world.clock.advance(5.0)
+    hub.arrived("d", _id(1), 30, 100)
+    (seen,) = hub.take_seen()
+    assert seen.sending_at == hub.sending_since("d", _id(1)) == 1_000_005.0
+    hub.progress("d", _id(1), Progress(stage=Stage.TRAINING))  # it had lost its result
+    assert hub.sending_since("d", _id(1)) is None
+    assert hub.sending_since("d", _id(9)) is None
+
+
 def test_after_a_restart_what_was_open_may_be_held() -> None:
     async def play() -> None:
         world = _World()
-        seen = Seen(_id(1), A.WORKING, 1.0, "training", 1, 5, "")
-        offered = Seen(_id(2), A.OFFERED, None, "waiting", 0, 0, "")
+        seen = Seen(_id(1), A.WORKING, 1.0, None, "training", 1, 5, "")
+        offered = Seen(_id(2), A.OFFERED, None, None, "waiting", 0, 0, "")
         ended = WorkOver(_id(3), "d", "stopped")
         known = [(_work(1), seen), (_work(2), offered)]
         world.hub.load(known, [(_work(3), ended)])

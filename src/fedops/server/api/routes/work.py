@@ -213,7 +213,8 @@ class WorkApp:
     async def _result(self, device_id: str, id_: str, data: bytes) -> Answer:
         if not data:
             raise Invalid("the result is empty: send the payload file as the body")
-        result, now = assignments.Result(size=len(data), inline=data), self._services.clock()
+        since, now = self._services.hub.sending_since(device_id, id_), self._services.clock()
+        result = assignments.Result(size=len(data), inline=data, sending_at=since)
         await self._services.writer.submit(
             lambda session: assignments.deliver_result(session, device_id, id_, result, now)
         )

@@ -32,9 +32,9 @@ def ago(at: float | None, now: float) -> Markup:
     if at is None:
         return Markup(NONE)
     text = f"in {duration(at - now)}" if at > now + 1 else f"{duration(now - at)} ago"
-    return Markup('<time datetime="{}" data-at="{}" title="{}">{}</time>').format(
-        _when(at).strftime("%Y-%m-%dT%H:%M:%SZ"), f"{at:.0f}", exact(at), text
-    )
+    when = _when(at).isoformat(timespec="seconds")[:19]
+    exactly = f"{when[:10]} {when[11:]} UTC"  # all of it is safe: a long page has hundreds
+    return Markup(f'<time datetime="{when}Z" data-at="{at:.0f}" title="{exactly}">{text}</time>')
 
 
 def span(seconds: float | None) -> str:

@@ -89,6 +89,8 @@ class AssignmentRow(Base):
     #: How long it lasts beyond its deadline for a device that waits for its turn to upload, or does. Seconds.
     upload_grace: Mapped[float]
     accepted_at: Mapped[float | None]
+    #: Since when the device has had the result and sends it, or waits to.
+    sending_at: Mapped[float | None]
     delivered_at: Mapped[float | None]
     ended_at: Mapped[float | None]
     #: When the device let go of what the server had ended.

@@ -29,7 +29,8 @@ def times(view: View) -> dict[str, Any]:
 def _bar(one: ClientTime, longest: float) -> list[tuple[str, str, str]]:
     """Its parts from left to right: what, where it begins, how wide it is (percent)."""
     parts, begins = [], 0.0
-    for what, seconds in (("waits", one.waits), ("works", one.works), ("sends", one.sends)):
+    for what in ("waits", "fetches", "works", "sends"):
+        seconds = getattr(one, what)
         share = 100 * seconds / longest
         parts.append((what, f"{begins:.2f}%", f"{share:.2f}%"))
         begins += share
