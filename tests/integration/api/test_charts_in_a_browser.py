@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from browsing import chromium, open_page, scrolls_sideways, sign_in
+from browsing import CHROMIUM, chromium, open_page, scrolls_sideways, sign_in
 from managing import World, managing
 from people import user_token
 from playwright.sync_api import Page
@@ -32,6 +32,7 @@ def _line(page: Page) -> Any:
     return next(one for one in _option(page)["series"] if one["type"] == "line")
 
 
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
 def test_a_curve_is_drawn_grows_and_follows_the_theme(world: World) -> None:
     _, engine = world.running("mnist", "num_rounds=9")
     for number in (1, 2, 3):
