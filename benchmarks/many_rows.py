@@ -289,7 +289,9 @@ def _pictures(now: float) -> _Rows:
 
 def _picture(number: int) -> dict[str, Any]:
     late = [Cell.REPLIED] * 19 + [Cell.LATE]
-    times = (ClientTime(device_id(n), 1.0, 10.0 + n / DEVICES, 0.5) for n in range(1, DEVICES + 1))
+    times = (
+        ClientTime(device_id(n), 1.0, 10.0 + n / DEVICES, 0.5, 0.5) for n in range(1, DEVICES + 1)
+    )
     spread = [number / 400 + part / 20 for part in range(7)]
     return {
         "run_id": BIG_RUN,

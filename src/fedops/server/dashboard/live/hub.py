@@ -26,7 +26,7 @@ logger = logging.getLogger("fedops.server")
 #: events, at the latest. Seconds.
 LOOK_SECONDS, SOONEST_SECONDS, LATEST_SECONDS = 0.2, 0.25, 0.75
 #: In between, it is drawn so often that it takes this share of a core; a message costs this for each viewer.
-PAGE_SHARE, MESSAGE_SECONDS = 0.04, 0.0003
+PAGE_SHARE, MESSAGE_SECONDS = 0.02, 0.0003
 #: What is no event (progress, logs, time) is looked for this often, or so that it takes this share of a core.
 SWEEP_SECONDS, SWEEP_SHARE = 2.0, 0.015
 #: Whoever is further behind begins anew; whoever does not read so many messages comes back later.
