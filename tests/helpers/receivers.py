@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socketserver
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -79,12 +80,30 @@ class MailReceiver:
 
 
 @contextmanager
-def mail_receiver() -> Iterator[MailReceiver]:
-    """A mail server on a free port, without encryption."""
+def mail_receiver(
+    tls: ssl.SSLContext | None = None, at_once: bool = False
+) -> Iterator[MailReceiver]:
+    """A mail server on a free port. With ``tls`` it offers STARTTLS, or speaks TLS ``at_once``."""
     receiver = MailReceiver()
 
     class Handler(socketserver.StreamRequestHandler):
         def handle(self) -> None:
+            try:
+                self._converse()
+            except OSError:  # who does not trust us hangs up
+                return
+            finally:
+                if self._is_private():
+                    self.request.close()
+
+        def _encrypt(self) -> None:
+            assert tls is not None
+            self.request = tls.wrap_socket(self.request, server_side=True)
+            self.setup()
+
+        def _converse(self) -> None:
+            if at_once:
+                self._encrypt()
             self._say("220 here")
             sender, to = "", []
             while line := self.rfile.readline().decode().rstrip("\r\n"):
@@ -92,7 +111,11 @@ def mail_receiver() -> Iterator[MailReceiver]:
                 if verb in receiver.refuses:
                     self._say(receiver.refuses[verb])
                 elif verb == "EHLO":
-                    self._say("250-here\r\n250 AUTH PLAIN")
+                    offers = "STARTTLS" if tls and not self._is_private() else "AUTH PLAIN"
+                    self._say(f"250-here\r\n250 {offers}")
+                elif verb == "STARTTLS":
+                    self._say("220 go on")
+                    self._encrypt()
                 elif verb == "AUTH":
                     receiver.signed_in.append(line)
                     self._say("235 come in")
@@ -111,6 +134,9 @@ def mail_receiver() -> Iterator[MailReceiver]:
                     return
                 else:
                     self._say("250 ok")
+
+        def _is_private(self) -> bool:
+            return isinstance(self.request, ssl.SSLSocket)
 
         def _text(self) -> str:
             lines = []

@@ -17,6 +17,8 @@ STEP_SECONDS, SECONDS = 10.0, 20.0
 _SHOWN = 200
 #: Answers from here on are final.
 _PERMANENT = 500
+_SILENT = "it said nothing; one that expects TLS from the beginning, as at port 465, needs the security 'tls'"
+_LATER = " from the beginning; one that begins with it later, as at port 587, needs the security 'starttls'"
 
 
 def send_mail(mail: MailServer, password: str, message: EmailMessage) -> Outcome:
@@ -34,9 +36,7 @@ def send_mail(mail: MailServer, password: str, message: EmailMessage) -> Outcome
     except smtplib.SMTPNotSupportedError as error:
         return Outcome(False, f"{_text(str(error))}", final=True)
     except (smtplib.SMTPException, OSError) as error:
-        known = getattr(error, "strerror", None) or str(error)
-        why = "it did not answer in time" if isinstance(error, TimeoutError) else _text(known)
-        return Outcome(False, f"the mail server cannot be used: {why or type(error).__name__}")
+        return Outcome(False, f"the mail server cannot be used: {_why(error, mail)}")
     return Outcome(True, _refused(refused) if refused else "")
 
 
@@ -47,7 +47,7 @@ def _send(mail: MailServer, password: str, message: EmailMessage) -> dict[str, t
         timer.daemon = True
         timer.start()
         try:
-            server.connect(mail.host, mail.port)
+            _connect(server, mail)
             server.ehlo_or_helo_if_needed()
             if mail.security == "starttls":
                 server.starttls(context=context)
@@ -57,6 +57,27 @@ def _send(mail: MailServer, password: str, message: EmailMessage) -> dict[str, t
             return server.send_message(message, mail.sender, list(mail.to))
         finally:
             timer.cancel()
+
+
+def _connect(server: smtplib.SMTP, mail: MailServer) -> None:
+    try:
+        server.connect(mail.host, mail.port)
+    except smtplib.SMTPServerDisconnected as error:
+        if mail.security == "tls":
+            raise
+        raise OSError(_SILENT) from error
+
+
+def _why(error: Exception, mail: MailServer) -> str:
+    """What is wrong, and what to do where that can be told."""
+    if isinstance(error, TimeoutError):
+        return "it did not answer in time"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not accepted: {_text(error.verify_message)}"
+    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        return f"it does not speak TLS{_LATER if mail.security == 'tls' else ''}"
+    known = getattr(error, "strerror", None) or str(error)
+    return _text(known) or type(error).__name__
 
 
 def _server(mail: MailServer, context: ssl.SSLContext) -> smtplib.SMTP:
