@@ -60,11 +60,16 @@ def read_source(session: Session, task: str) -> SourceRead | None:
     return source_view(row) if row else None
 
 
-def list_rollouts(session: Session, task: str, now: float) -> list[RolloutRead]:
-    """The newest of a task, the newest first."""
+def list_rollouts(
+    session: Session, task: str, now: float, known: RolloutRead | None = None
+) -> list[RolloutRead]:
+    """The newest of a task, the newest first. ``known``: one that was read already."""
     tasks.require_task(session, task)
     query = select(RolloutRow).where(RolloutRow.task == task).order_by(RolloutRow.id.desc())
-    return [rollout_view(session, row, now) for row in session.scalars(query.limit(NEWEST))]
+    return [
+        known if known is not None and known.id == row.id else rollout_view(session, row, now)
+        for row in session.scalars(query.limit(NEWEST))
+    ]
 
 
 def source_view(row: SourceRow) -> SourceRead:

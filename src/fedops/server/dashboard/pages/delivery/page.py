@@ -114,8 +114,9 @@ def _going(found: DeliveryRead) -> str | None:
 
 def history(view: View) -> dict[str, Any]:
     """The newest rollouts, and what happened."""
-    task = delivery_of(view).task
-    found = delivery_views.list_rollouts(view.session, task, view.now)
+    delivery = delivery_of(view)
+    task, known = delivery.task, delivery.rollout
+    found = delivery_views.list_rollouts(view.session, task, view.now, known)
     subject = f"task {task}"
     return {
         "rollouts": found[:_ROLLOUTS],
