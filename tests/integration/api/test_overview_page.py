@@ -70,5 +70,3 @@ def test_bytes_of_today_are_those_of_rounds_committed_since_midnight(tmp_path: P
             assert glances.traffic_since(session, now + 1) == glances.Traffic(0, 0)
             only = frozenset({"other"})
             assert glances.traffic_since(session, 0.0, only) == glances.Traffic(0, 0)
-            assert glances.slowest_device(session, 1, 1) in (("a", 0.5), ("b", 0.5))
-            assert glances.slowest_device(session, 1, 9) is None

@@ -90,12 +90,18 @@ def _do(number: int) -> str:
     return "does" if number == 1 else "do"
 
 
+_OF_TASK = aliased(ModelVersionRow)
+_NEWEST = (
+    select(func.max(_OF_TASK.version))
+    .where(_OF_TASK.task == ModelVersionRow.task)
+    .scalar_subquery()
+)
+
+
 def quarantined_versions(session: Session, now: float, within: Within) -> Iterator[Attention]:
     """Of each task the newest version, if it was quarantined not long ago."""
     row = ModelVersionRow
-    of_task = aliased(row)
-    newest = select(func.max(of_task.version)).where(of_task.task == row.task).scalar_subquery()
-    query = select(row).where(row.quarantined_at > now - _RECENT_SECONDS, row.version == newest)
+    query = select(row).where(row.quarantined_at > now - _RECENT_SECONDS, row.version == _NEWEST)
     if within is not None:
         query = query.where(row.task.in_(within))
     for one in session.scalars(query.limit(_MOST)):

@@ -1,4 +1,4 @@
-"""Runs at a glance: their newest figures, who was slow, what ended last, and how much was sent today."""
+"""Runs at a glance: their newest figures, what ended last, and how much was sent today."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from sqlalchemy.orm import Session
 from fedops.core.states import RunStatus
 from fedops.server.database.tables import (
     ArtifactRow,
-    DeviceRow,
-    ParticipationRow,
     RoundPictureRow,
     RoundRow,
     RunRow,
@@ -41,20 +39,6 @@ def newest_metrics(session: Session, run_id: int, last: int) -> list[Mapping[str
         {**of_clients, **own} for own, of_clients in session.execute(query)
     ]
     return found[::-1]
-
-
-def slowest_device(session: Session, run_id: int, number: int) -> tuple[str, float] | None:
-    """Who took longest in a round, and how long, in seconds. None: nobody replied in it."""
-    one = ParticipationRow
-    query = (
-        select(DeviceRow.name, one.seconds)
-        .join(DeviceRow, DeviceRow.id == one.device_id)
-        .where(one.run_id == run_id, one.round == number, one.seconds.is_not(None))
-        .order_by(one.seconds.desc())
-        .limit(1)
-    )
-    found = session.execute(query).first()
-    return None if found is None else (found[0], float(found[1] or 0.0))
 
 
 def ended_runs(session: Session, count: int, within: Within = None) -> Sequence[int]:

@@ -11,6 +11,8 @@ from fedops.server.attention.things_to_do import things_to_do
 from fedops.server.dashboard.live.page import Page, Panel, any_event
 from fedops.server.dashboard.web.view import View
 from fedops.server.devices import presence_history
+from fedops.server.pictures import grids
+from fedops.server.pictures.round_times import ClientTime
 from fedops.server.runs import glances, views
 from fedops.server.tasks import tasks
 
@@ -27,8 +29,8 @@ class Going:
     #: The figure that it is followed by; "": it has none yet.
     metric: str
     values: list[float | None]
-    #: Who took longest in its newest committed round, and how long. Seconds.
-    slowest: tuple[str, float] | None
+    #: Who its newest committed round waited for longest.
+    slowest: ClientTime | None
 
 
 def _active(view: View) -> list[RunRead]:
@@ -73,8 +75,8 @@ def _going(view: View, run: RunRead) -> Going:
     rounds = glances.newest_metrics(view.session, run.id, _ROUNDS)
     name = _followed(rounds[-1] if rounds else run.metrics)
     values = [one.get(name) for one in rounds]
-    slowest = glances.slowest_device(view.session, run.id, run.committed_rounds)
-    return Going(run, name, values, slowest)
+    slowest = grids.slowest_clients(view.session, run.id, run.committed_rounds)
+    return Going(run, name, values, slowest[0] if slowest else None)
 
 
 def _followed(measured: Any) -> str:
