@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
+import socket
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -337,3 +339,21 @@ def test_an_event_that_is_none_of_its_rounds_leaves_what_they_brought(tmp_path: 
 
 def _anybody() -> Principal:
     return Principal(TokenKind.PERSONAL, 1, user_id=1, user="admin", roles=(Role.ADMIN,))
+
+
+def test_who_leaves_before_being_let_in_is_no_mistake_of_ours(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    host, port = world.url.removeprefix("http://").split(":")
+    key = base64.b64encode(bytes(16)).decode()
+    lines = [
+        f"GET /live?at=/ HTTP/1.1\r\nHost: {host}:{port}\r\nUpgrade: websocket\r\nConnection: Upgrade",
+        f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\nOrigin: {world.url}",
+        f"Cookie: {COOKIE}={session(world)}\r\n\r\n",
+    ]
+    for _ in range(20):
+        with socket.create_connection((host, int(port))) as connection:
+            connection.sendall("\r\n".join(lines).encode())
+    with httpx.Client(base_url=world.url) as browser:
+        assert browser.get("/sign-in").status_code == 200
+    assert [one.message for one in caplog.records if one.levelname == "ERROR"] == []

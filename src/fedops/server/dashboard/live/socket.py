@@ -49,7 +49,8 @@ class LiveSocket:
             await socket.close(_POLICY_VIOLATION)
             return
         asked, who, secret = found
-        await socket.accept()
+        if not await _let_in(socket):
+            return
         try:
             await self._serve(socket, asked, who, secret)
         except (WebSocketDisconnect, FedOpsError, TimeoutError):
@@ -144,6 +145,15 @@ def _read_hello(text: str) -> tuple[int, dict[str, str], str]:
         {str(name): str(digest) for name, digest in digests.items()},
         str(said.get("build", "")),
     )
+
+
+async def _let_in(socket: WebSocket) -> bool:
+    """Whether it waited for that: who left meanwhile cannot be accepted."""
+    try:
+        await socket.accept()
+    except (RuntimeError, WebSocketDisconnect):
+        return False
+    return True
 
 
 async def _close(socket: WebSocket, code: int) -> None:
