@@ -6,7 +6,7 @@ import signal
 from collections.abc import Iterator
 
 import pytest
-from federating import QUIET
+from federating import WITH_LIGHT
 
 from fedops.demo.federation import Federation
 
@@ -32,6 +32,6 @@ def ctrl_c_is_heard() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
     """A Server Manager without devices, shared by the tests of a module."""
-    with Federation(tmp_path_factory.mktemp("federation"), QUIET) as federation:
+    with Federation(tmp_path_factory.mktemp("federation"), WITH_LIGHT) as federation:
         federation.start_server()
         yield federation

@@ -15,6 +15,10 @@ from fedops.demo.federation import Federation
 
 TINY = Path(__file__).parent / "apps" / "tiny"
 QUIET = {"OMP_NUM_THREADS": "1"}
+#: As TINY, of a framework that takes no seconds to import: where the frameworks are not what is tested.
+LIGHT = TINY.with_name("light")
+#: The environment in which FedOps finds that framework.
+WITH_LIGHT = {**QUIET, "PYTHONPATH": str(Path(__file__).parent / "light_framework")}
 #: Ending everything takes a moment: SIGTERM first, SIGKILL after the grace.
 GONE_SECONDS = 10.0
 #: What a run is waited for. On an idle machine it takes a tenth of this.
@@ -26,13 +30,14 @@ def enrol(
     names: Sequence[str],
     *tasks: str,
     faults: Mapping[str, str] | None = None,
+    app: Path = TINY,
 ) -> None:
     """Join devices and start their clients; returns when all are idle."""
     for name in names:
         federation.join(name)
         overrides = part_of(names, name)
         fault = (faults or {}).get(name, "")
-        federation.start_client(name, TINY, *tasks, overrides=overrides, TINY_FAULT=fault)
+        federation.start_client(name, app, *tasks, overrides=overrides, TINY_FAULT=fault)
     federation.until_ready(names, seconds=60.0 + 15.0 * len(names))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from federating import QUIET, TINY, part_of, until
+from federating import LIGHT, WITH_LIGHT, part_of, until
 
 from fedops.core import contracts as c
 from fedops.core.states import RunStatus
@@ -24,7 +24,7 @@ def start_devices(federation: Federation) -> None:
     for name, slower in SLOWER.items():
         federation.join(name)
         place = part_of([*SLOWER], name)
-        federation.start_client(name, TINY, TASK, overrides=place, TINY_SLOWER=slower)
+        federation.start_client(name, LIGHT, TASK, overrides=place, TINY_SLOWER=slower)
     federation.until_ready([*SLOWER], seconds=90.0)
 
 
@@ -40,9 +40,9 @@ def files_of(federation: Federation) -> dict[Path, bytes]:
 
 
 def test_the_first_round_goes_by_benchmarks(tmp_path: Path) -> None:
-    with Federation(tmp_path, QUIET) as federation:
+    with Federation(tmp_path, WITH_LIGHT) as federation:
         federation.start_server()
-        federation.create_task(TASK, TINY, OVERRIDES)
+        federation.create_task(TASK, LIGHT, OVERRIDES)
         start_devices(federation)
         before = files_of(federation)
         found = c.BenchesRead.model_validate(federation.admin("device", "bench", TASK))

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from federating import QUIET, TINY, enrol
+from federating import LIGHT, WITH_LIGHT, enrol
 
 from fedops.demo.federation import Federation
 
@@ -17,10 +17,10 @@ NAMES = ["ada", "bob"]
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
     """Two devices of the task ``cited``."""
-    with Federation(tmp_path_factory.mktemp("federation"), QUIET) as made:
+    with Federation(tmp_path_factory.mktemp("federation"), WITH_LIGHT) as made:
         made.start_server()
-        made.create_task("cited", TINY)
-        enrol(made, NAMES, "cited")
+        made.create_task("cited", LIGHT)
+        enrol(made, NAMES, "cited", app=LIGHT)
         yield made
 
 

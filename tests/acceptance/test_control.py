@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import psutil
 import pytest
-from federating import QUIET, TINY, enrol, until, until_round
+from federating import LIGHT, WITH_LIGHT, enrol, until, until_round
 
 from fedops.core import contracts as c
 from fedops.core.states import AttemptStatus, RunStatus
@@ -20,19 +20,19 @@ SILENCE_SECONDS = 15
 OVERRIDES = [
     "random_seed=7",
     "server.strategy._target_=flwr.serverapp.strategy.FedAdam",
-    "train.seconds=1.5",
+    "train.seconds=2.5",  # a command that is to come in mid-round takes a second or two to begin
 ]
 
 
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
     """Two devices, each in the tasks ``first`` and ``second``."""
-    env = {**QUIET, "FEDOPS_SERVER_ATTEMPT_SILENCE_SECONDS": str(SILENCE_SECONDS)}
+    env = {**WITH_LIGHT, "FEDOPS_SERVER_ATTEMPT_SILENCE_SECONDS": str(SILENCE_SECONDS)}
     with Federation(tmp_path_factory.mktemp("federation"), env) as made:
         made.start_server()
-        made.create_task("first", TINY)
-        made.create_task("second", TINY)
-        enrol(made, NAMES, "first", "second")
+        made.create_task("first", LIGHT)
+        made.create_task("second", LIGHT)
+        enrol(made, NAMES, "first", "second", app=LIGHT)
         yield made
 
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 
 import pytest
-from federating import QUIET, TINY
+from federating import LIGHT, WITH_LIGHT
 
 from fedops.core import contracts as c
 from fedops.core.states import RUN_TERMINAL, RunStatus
@@ -19,9 +19,9 @@ OFTEN = {"FEDOPS_CLIENT_CREDENTIAL_DAYS": str(1.0 / 86_400)}
 
 @pytest.fixture
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
-    with Federation(tmp_path_factory.mktemp("federation"), QUIET) as made:
+    with Federation(tmp_path_factory.mktemp("federation"), WITH_LIGHT) as made:
         made.start_server("--approval", "manual")
-        made.create_task(TASK, TINY)
+        made.create_task(TASK, LIGHT)
         yield made
 
 
@@ -45,8 +45,8 @@ def test_they_wait_join_in_and_go_on_under_new_credentials(federation: Federatio
     handed = federation.home / "credentials"
     handed.mkdir()
     (federation.device_home("bob") / "device.json").rename(handed / "fedops-device")
-    federation.start_client("ada", TINY, TASK, **OFTEN)
-    federation.start_client("bob", TINY, TASK, CREDENTIALS_DIRECTORY=str(handed), **OFTEN)
+    federation.start_client("ada", LIGHT, TASK, **OFTEN)
+    federation.start_client("bob", LIGHT, TASK, CREDENTIALS_DIRECTORY=str(handed), **OFTEN)
     with federation.operator() as operator:
         for name in ("ada", "bob"):
             waits = federation.until(f"{name} to wait", lambda n=name: online(operator.device(n)))

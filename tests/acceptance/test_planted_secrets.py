@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from federating import QUIET, TINY, complete, enrol, processes_of
+from federating import LIGHT, WITH_LIGHT, complete, enrol, processes_of
 
 from fedops.api_client.transport import PREFIX
 from fedops.core.errors import FedOpsError
@@ -31,10 +31,10 @@ KEPT = {"admin-token", "device.json", "local-token", "training-token", "node-key
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
     """A federation that trained once."""
-    with Federation(tmp_path_factory.mktemp("federation"), {**QUIET, **PLANTED}) as made:
+    with Federation(tmp_path_factory.mktemp("federation"), {**WITH_LIGHT, **PLANTED}) as made:
         made.start_server()
-        made.create_task("tiny", TINY)
-        enrol(made, ["a", "b"], "tiny")
+        made.create_task("tiny", LIGHT)
+        enrol(made, ["a", "b"], "tiny", app=LIGHT)
         complete(made, "tiny", "num_rounds=1")
         yield made
 

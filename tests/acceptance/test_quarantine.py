@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from federating import TINY, complete, enrol, until
+from federating import LIGHT, complete, enrol, until
 
 from fedops.core.errors import Conflict
 from fedops.core.states import RunStatus
@@ -11,11 +11,11 @@ from fedops.demo.federation import Federation
 
 
 def test_from_the_collapse_to_the_version_without_the_device(server: Federation) -> None:
-    server.create_task("spoiled", TINY)
-    enrol(server, ["good-1", "good-2"], "spoiled")
+    server.create_task("spoiled", LIGHT)
+    enrol(server, ["good-1", "good-2"], "spoiled", app=LIGHT)
     first = complete(server, "spoiled", "num_rounds=3")
     assert (first.version, first.quarantine) == (1, None)
-    enrol(server, ["evil"], "spoiled", faults={"evil": "flip"})
+    enrol(server, ["evil"], "spoiled", faults={"evil": "flip"}, app=LIGHT)
     rounds = ["num_rounds=1", "clients_per_round=3", "server.limits.max_norm_ratio=0"]
     second = complete(server, "spoiled", *rounds)
     assert second.why.startswith("completed 1 round; V2 is quarantined: its loss is ")

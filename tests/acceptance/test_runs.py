@@ -10,8 +10,8 @@ from typing import Any
 import psutil
 import pytest
 from federating import (
-    QUIET,
-    TINY,
+    LIGHT,
+    WITH_LIGHT,
     complete,
     enrol,
     kill_device,
@@ -33,12 +33,12 @@ NAMES = ["ada", "bob"]
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
     """Two devices, enrolled in the tasks ``first`` and ``faults``."""
-    with Federation(tmp_path_factory.mktemp("federation"), QUIET) as made:
+    with Federation(tmp_path_factory.mktemp("federation"), WITH_LIGHT) as made:
         made.start_server()
-        made.create_task("first", TINY)
-        made.create_task("second", TINY)
-        made.create_task("faults", TINY)
-        enrol(made, NAMES, "first", "faults")
+        made.create_task("first", LIGHT)
+        made.create_task("second", LIGHT)
+        made.create_task("faults", LIGHT)
+        enrol(made, NAMES, "first", "faults", app=LIGHT)
         yield made
 
 
@@ -136,7 +136,7 @@ def test_a_training_client_and_a_whole_device_are_killed_and_the_run_completes(
         assert pid is not None
         psutil.Process(pid).kill()
         kill_device(federation, "bob")
-        federation.start_client("bob", TINY, "first", "faults", overrides=part_of(NAMES, "bob"))
+        federation.start_client("bob", LIGHT, "first", "faults", overrides=part_of(NAMES, "bob"))
         ended = until(federation, run.id, RunStatus.COMPLETED)
         first = next(r for r in operator.rounds(run.id) if r.round == 1)
         ada = next(p for p in first.participations if p.device == "ada")
@@ -161,7 +161,7 @@ def test_one_task_has_one_active_run(federation: Federation) -> None:
 
 
 def test_two_tasks_at_once_each_with_its_own_devices(federation: Federation) -> None:
-    enrol(federation, ["cleo", "dora"], "second")
+    enrol(federation, ["cleo", "dora"], "second", app=LIGHT)
     with federation.operator() as operator:
         slow = c.RunStart(overrides=["num_rounds=3", "train.seconds=1"])
         runs = [operator.start_run(task, slow) for task in ("first", "second")]
@@ -191,7 +191,7 @@ FAULTS = {
 def faulty_rounds(federation: Federation) -> list[c.RoundRead]:
     """A run over the two good devices and one for each fault."""
     bad = {f"bad-{fault}": fault for fault in FAULTS}
-    enrol(federation, list(bad), "faults", faults=bad)
+    enrol(federation, list(bad), "faults", faults=bad, app=LIGHT)
     # Not so many clients a round, but all there are; two good replies are enough.
     rules = ["clients_per_round=", "server.round.min_replies=2"]
     run = complete(federation, "faults", "num_rounds=2", *rules)
@@ -219,8 +219,8 @@ def test_the_round_goes_on_with_the_others(faulty_rounds: list[c.RoundRead]) -> 
 
 
 def test_a_round_in_which_everybody_failed_is_tried_again(federation: Federation) -> None:
-    federation.create_task("again", TINY)
-    enrol(federation, ["eve"], "again", faults={"eve": "once"})
+    federation.create_task("again", LIGHT)
+    enrol(federation, ["eve"], "again", faults={"eve": "once"}, app=LIGHT)
     run = complete(federation, "again", "num_rounds=2", "clients_per_round=1")
     for record in rounds_of(federation, run):
         assert [p.status for p in record.participations] == [ParticipationStatus.REPLIED]

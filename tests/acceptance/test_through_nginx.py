@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from federating import QUIET, TINY, complete
+from federating import LIGHT, WITH_LIGHT, complete
 from nginx import ACCEL_PREFIX, MISSING, PROGRAM, nginx
 
 from fedops.client.device.enrolment import join
@@ -18,10 +18,10 @@ NAMES = ["ada", "bob"]
 
 @pytest.mark.skipif(PROGRAM is None, reason=MISSING)
 def test_a_run_through_nginx_completes_and_nginx_sends_the_models(tmp_path: Path) -> None:
-    env = {**QUIET, "FEDOPS_SERVER_ACCEL_PREFIX": ACCEL_PREFIX}
+    env = {**WITH_LIGHT, "FEDOPS_SERVER_ACCEL_PREFIX": ACCEL_PREFIX}
     with Federation(tmp_path, env) as federation:
         federation.start_server()
-        federation.create_task("tiny", TINY)
+        federation.create_task("tiny", LIGHT)
         files = federation.server_home / "artifacts"
         with nginx(tmp_path / "nginx", federation.port, files) as proxy:
             for index, name in enumerate(NAMES):
@@ -32,7 +32,7 @@ def test_a_run_through_nginx_completes_and_nginx_sends_the_models(tmp_path: Path
                 place = [f"dataset.partition.index={index}", f"dataset.partition.of={len(NAMES)}"]
                 ca_file = str(proxy.ca_file)
                 federation.start_client(
-                    name, TINY, "tiny", overrides=place, FEDOPS_CLIENT_CA_FILE=ca_file
+                    name, LIGHT, "tiny", overrides=place, FEDOPS_CLIENT_CA_FILE=ca_file
                 )
             federation.until_ready(NAMES, seconds=90.0)
             run = complete(federation, "tiny", "num_rounds=2")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from federating import QUIET, TINY, part_of, until
+from federating import LIGHT, WITH_LIGHT, part_of, until
 from namespaces import Machine, Network, network
 
 from fedops.core import contracts as c
@@ -91,7 +91,7 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with (
         network() as made,
-        OnMachines(tmp_path_factory.mktemp("tls"), QUIET, tls=True) as federation,
+        OnMachines(tmp_path_factory.mktemp("tls"), WITH_LIGHT, tls=True) as federation,
     ):
         server, device = made.machine(), made.machine()
         made.link(server, f"{SERVER}/24", device, "10.231.1.2/24")
@@ -99,7 +99,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         federation.server_machine, federation.device_machine = server, device
         federation.start_server("--host", "0.0.0.0")
         with federation.operator() as operator:
-            bundle = PackedApp.of(TINY).upload(operator)
+            bundle = PackedApp.of(LIGHT).upload(operator)
             operator.create_task(c.TaskCreate(name="tiny", bundle=bundle))
         yield World(federation, made, device)
 
@@ -110,7 +110,7 @@ def test_a_run_over_tls_after_one_pasted_line(world: World) -> None:
         said = federation.paste(world.device, federation.join_line(), name)
         assert f"Joined https://{SERVER}:{federation.port} as '{name}'" in said.stdout
         assert (federation.device_home(name) / "ca.pem").stat().st_mode & 0o777 == 0o600
-        federation.start_client(name, TINY, "tiny", overrides=part_of(NAMES, name))
+        federation.start_client(name, LIGHT, "tiny", overrides=part_of(NAMES, name))
     federation.until_ready(NAMES, seconds=120.0)
     with federation.operator() as operator:
         run = until(federation, operator.start_run("tiny", c.RunStart()).id, RunStatus.COMPLETED)
@@ -157,7 +157,7 @@ def test_a_device_that_knew_the_server_says_who_is_on_the_way(world: World, tmp_
     with somebody_on_the_way(world, tmp_path) as victim:
         federation.device_machine = victim
         try:
-            federation.start_client("known", TINY, "tiny")
+            federation.start_client("known", LIGHT, "tiny")
         finally:
             federation.device_machine = world.device
         said = federation.until(
@@ -167,7 +167,7 @@ def test_a_device_that_knew_the_server_says_who_is_on_the_way(world: World, tmp_
         federation.stop("known")
     assert "was issued by 'A hospital', not by the authority that is kept here" in said
     assert b"fo_" not in (tmp_path / "heard").read_bytes()
-    federation.start_client("known", TINY, "tiny")
+    federation.start_client("known", LIGHT, "tiny")
     federation.until_ready(["known"], seconds=90.0)
     federation.stop("known")
 
@@ -184,7 +184,7 @@ def test_a_new_authority_is_learnt_while_the_old_one_is_trusted(world: World) ->
     assert known in (federation.server_home / "tls" / "ca.pem").read_text()
     # The server shows its new certificate when the command ends.
     federation.paste(world.device, federation.join_line(), "newcomer")
-    federation.start_client("learner", TINY, "tiny")
+    federation.start_client("learner", LIGHT, "tiny")
     federation.until(
         "the device to learn it",
         lambda: (

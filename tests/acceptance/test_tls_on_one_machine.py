@@ -12,7 +12,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from federating import QUIET, TINY, complete, part_of
+from federating import LIGHT, WITH_LIGHT, complete, part_of
 from postgres import fresh_database
 
 from fedops.core.errors import FedOpsError
@@ -31,9 +31,9 @@ def server_of(federation: Federation, name: str) -> str:
 @pytest.fixture(scope="module")
 def moved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
     """Its devices joined over plain HTTP; then its server was started with TLS."""
-    with Federation(tmp_path_factory.mktemp("moves"), QUIET) as federation:
+    with Federation(tmp_path_factory.mktemp("moves"), WITH_LIGHT) as federation:
         federation.start_server()
-        federation.create_task("tiny", TINY)
+        federation.create_task("tiny", LIGHT)
         for name in (*NAMES, "late"):
             federation.join(name)
         federation.stop("server")
@@ -45,7 +45,7 @@ def moved(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federation]:
 def test_devices_that_joined_without_tls_go_on_with_it(moved: Federation) -> None:
     for name in NAMES:
         assert server_of(moved, name).startswith("http://")
-        moved.start_client(name, TINY, "tiny", overrides=part_of(NAMES, name))
+        moved.start_client(name, LIGHT, "tiny", overrides=part_of(NAMES, name))
     moved.until_ready(NAMES, seconds=90.0)
     assert {server_of(moved, name) for name in NAMES} == {moved.url}
     assert complete(moved, "tiny").status is RunStatus.COMPLETED
@@ -78,13 +78,13 @@ def test_after_thirty_days_it_takes_the_line_once_more(moved: Federation) -> Non
     moved.stop("server")
     (moved.server_home / "tls" / "plain-http-until").write_text(f"{time.time() - 1}\n")
     moved.start_server()
-    words = moved.client_command("late", TINY, ["tiny"])[3:]
+    words = moved.client_command("late", LIGHT, ["tiny"])[3:]
     with pytest.raises(FedOpsError, match="does not upgrade devices that joined without it"):
         moved.command(*words)
     assert server_of(moved, "late").startswith("http://")
     moved.command("join", moved.join_url, "--home", str(moved.device_home("late")))
     assert server_of(moved, "late") == moved.url
-    moved.start_client("late", TINY, "tiny")
+    moved.start_client("late", LIGHT, "tiny")
     moved.until_ready(["late"], seconds=90.0)
 
 
@@ -103,7 +103,7 @@ def test_the_commands_of_this_machine_find_a_server_with_tls(moved: Federation) 
 
 
 def test_a_server_without_tls_says_so_everywhere(tmp_path: Path) -> None:
-    with Federation(tmp_path, QUIET) as federation:
+    with Federation(tmp_path, WITH_LIGHT) as federation:
         federation.start_server("--host", "0.0.0.0", "--insecure")
         assert "INSECURE" in (tmp_path / "logs" / "server.log").read_text()
         assert federation.admin("server", "status")["insecure"] is True
@@ -118,7 +118,7 @@ def test_a_server_without_tls_says_so_everywhere(tmp_path: Path) -> None:
 def test_a_file_server_speaks_tls_with_the_certificate_of_its_home(tmp_path: Path) -> None:
     assert POSTGRES
     with fresh_database(POSTGRES, f"tls_{uuid.uuid4().hex}") as url:
-        env = {**QUIET, "FEDOPS_DATABASE_URL": url}
+        env = {**WITH_LIGHT, "FEDOPS_DATABASE_URL": url}
         with Federation(tmp_path, env, tls=True) as federation:
             federation.start_server()
             port = free_port()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from balancer import Balancer
-from federating import QUIET, TINY, until
+from federating import LIGHT, WITH_LIGHT, until
 from postgres import fresh_database
 
 from fedops.api_client import OperatorClient
@@ -93,15 +93,15 @@ def two(tmp_path: Path) -> Iterator[Two]:
     ports = {"server": free_port(), "second": free_port()}
     name = f"acceptance_{uuid.uuid4().hex}"
     with fresh_database(POSTGRES, name) as url, Balancer(list(ports.values())) as balancer:
-        env = {**QUIET, "FEDOPS_DATABASE_URL": url}
+        env = {**WITH_LIGHT, "FEDOPS_DATABASE_URL": url}
         with Two(tmp_path, env, balancer.port) as made:
             made.ports, made.database_url = ports, url
             made.start()
-            made.create_task(TASK, TINY)
+            made.create_task(TASK, LIGHT)
             for index, (device, slower) in enumerate(DEVICES.items()):
                 made.join(device)
                 where = [f"dataset.partition.index={index}", "dataset.partition.of=2"]
-                made.start_client(device, TINY, TASK, overrides=where, TINY_SLOWER=slower)
+                made.start_client(device, LIGHT, TASK, overrides=where, TINY_SLOWER=slower)
             made.until_ready(list(DEVICES), seconds=90.0)
             yield made
             assert all(balancer.given.values()), "devices called both"

@@ -1,0 +1,5 @@
+"""Flower's ClientApp: not used by FedOps devices, but an app must have one."""
+
+from flwr.clientapp import ClientApp
+
+app = ClientApp()
