@@ -145,7 +145,7 @@ class LiveHub:
                 self._seen = await self._beside(self._newest)
             watched = self._watched.get(asked) or Watched(asked, who)
             if self._now() - watched.swept_at > FRESH_SECONDS or watched.news:
-                await self._draw(watched)
+                await self._draw(watched, self._now())
             missed = await self._beside(self._missed, watched, seq)
             self._messages += 1
             viewer.send(_catch_up(watched, digests, self._seen, missed, self._services.clock()))
@@ -200,15 +200,20 @@ class LiveHub:
         sweep, now = max(SWEEP_SECONDS, costs / SWEEP_SHARE), self._now()
         for watched in list(self._watched.values()):
             if now - watched.swept_at >= sweep:
-                await self._draw(watched)
+                await self._draw(watched, now)
             elif watched.news and now >= watched.due_at:
-                await self._draw(watched, watched.news)
+                await self._draw(watched, now, watched.news)
 
-    async def _draw(self, watched: Watched, events: list[EventNews] | None = None) -> None:
-        """Draw again what these events concern (None: all of it), and send what looks different."""
+    async def _draw(
+        self, watched: Watched, now: float, events: list[EventNews] | None = None
+    ) -> None:
+        """Draw again what these events concern (None: all of it), and send what looks different.
+
+        ``now``: of the look that this belongs to, so that its pages are due together again.
+        """
         news, watched.news = watched.news, []
         self._draws += 1
-        watched.drawn_at = now = self._now()
+        watched.drawn_at = now
         try:
             drawn, ids = await self._beside(self._drawn, watched, events, news)
         except Unavailable:
