@@ -265,6 +265,7 @@ def _painted(
         tab.goto(server.url + page.path.format(**paths), wait_until="load")
         tab.wait_for_function(f"() => {_PAINTED}.length > 0")
         times.append(float(tab.evaluate(f"{_PAINTED}[0].startTime")))
+    devtools.send("HeapProfiler.collectGarbage")  # what earlier pages left
     heap = {one["name"]: one["value"] for one in devtools.send("Performance.getMetrics")["metrics"]}
     megabytes = heap["JSHeapUsedSize"] / _MB
     say(f"paint {page.path}: {statistics.median(times):.0f} ms, JS heap {megabytes:.1f} MB")
