@@ -49,18 +49,8 @@ def fill(db: Database, now: float) -> None:
     """All of it. The tables are there, and empty."""
     random.seed(1)
     began = time.perf_counter()
-    steps = (
-        _files,
-        _tasks,
-        _devices,
-        _runs,
-        _rounds,
-        _participations,
-        _pictures,
-        _work,
-        _versions,
-        _rest,
-    )
+    steps = [_files, _tasks, _devices, _runs, _rounds]
+    steps += [_participations, _pictures, _work, _versions, _rest]
     for step in steps:
         for model, rows in step(now):
             count = _put(db, model.__table__, rows)
@@ -289,9 +279,8 @@ def _pictures(now: float) -> _Rows:
 
 def _picture(number: int) -> dict[str, Any]:
     late = [Cell.REPLIED] * 19 + [Cell.LATE]
-    times = (
-        ClientTime(device_id(n), 1.0, 10.0 + n / DEVICES, 0.5, 0.5) for n in range(1, DEVICES + 1)
-    )
+    works = ((device_id(n), 10.0 + n / DEVICES) for n in range(1, DEVICES + 1))
+    times = (ClientTime(device, 1.0, seconds, 0.5, 0.5) for device, seconds in works)
     spread = [number / 400 + part / 20 for part in range(7)]
     return {
         "run_id": BIG_RUN,

@@ -23,7 +23,7 @@ from fedops.core import contracts as c
 from fedops.core.states import Role, TokenKind
 from fedops.server.access.principal import Principal
 from fedops.server.dashboard.live.hub import MOST_EVENTS, MOST_WAITING
-from fedops.server.dashboard.live.page import draw_anew
+from fedops.server.dashboard.live.page import Drawn, draw_anew
 from fedops.server.dashboard.mounting import PAGES
 from fedops.server.dashboard.web.assets import build
 from fedops.server.dashboard.web.view import View
@@ -317,14 +317,16 @@ def test_an_event_that_is_none_of_its_rounds_leaves_what_they_brought(tmp_path: 
         _, engine = world.running("mnist")
         services, who = world.manager.services, _anybody()
         page = next(one for one in PAGES if one.path == "/runs/{run_id}")
-        stamps: dict[str, object] = {}
+        before: dict[str, Drawn] = {}
 
         def drawn(*names: str) -> set[str]:
             """The panels that are drawn for these events; for none: at first."""
             events = [EventNews(1, name, "run 1", 1) for name in names] or None
             with services.db.read() as transaction:
                 view = View(services, transaction, who, {"run_id": "1"}, {}, services.clock())
-                return set(draw_anew(page.panels(view), view, events, stamps))
+                anew = draw_anew(page.panels(view), view, events, before)
+            before.update(anew)
+            return set(anew)
 
         every = drawn()
         assert {"head", "learning", "grid", "trouble", "times", "rounds", "tab"} <= every

@@ -27,7 +27,7 @@ def note_progress(session: Session, seen: Sequence[Seen]) -> None:
         .values(
             status=case((table.c.status == A.WORKING, A.WORKING), else_=bindparam("state")),
             accepted_at=func.coalesce(table.c.accepted_at, bindparam("accepted")),
-            sending_at=func.coalesce(bindparam("sends"), table.c.sending_at),
+            sending_at=bindparam("sends"),
             stage=bindparam("now_at"),
             done=bindparam("so_far"),
             total=bindparam("of_all"),

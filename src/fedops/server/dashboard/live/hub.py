@@ -85,8 +85,6 @@ class Watched:
     who: Principal
     viewers: set[Viewer] = field(default_factory=set)
     drawn: dict[str, Drawn] = field(default_factory=dict)
-    #: By the names of panels: what they were drawn from.
-    stamps: dict[str, object] = field(default_factory=dict)
     concerns: Callable[[EventNews], bool] = lambda event: True
     #: Events that were not told yet.
     news: list[EventNews] = field(default_factory=list)
@@ -251,8 +249,8 @@ class LiveHub:
         with self._services.db.read() as session:
             view = self._view(watched, session)
             if events is None:
-                watched.concerns, watched.stamps = watched.asked.page.concerns(view), {}
-            drawn = draw_anew(watched.asked.page.panels(view), view, events, watched.stamps)
+                watched.concerns = watched.asked.page.concerns(view)
+            drawn = draw_anew(watched.asked.page.panels(view), view, events, watched.drawn)
             told = events_that_tell(session, (event.id for event in news), view.tasks)
         watched.cost = time.thread_time() - began
         if events is None:

@@ -63,12 +63,15 @@ class Drawn:
     html: str
     #: Another one whenever the text is.
     digest: str
+    #: What its panel's was then.
+    stamp: object = None
 
 
 def draw(panel: Panel, view: View) -> Drawn:
     """A panel with what it shows now."""
     html = render(panel.template, view=view, **panel.read(view))
-    return Drawn(html, hashlib.sha256(_AGE.sub(r"\1", html).encode()).hexdigest()[:16])
+    digest = hashlib.sha256(_AGE.sub(r"\1", html).encode()).hexdigest()[:16]
+    return Drawn(html, digest, panel.stamp(view) if panel.stamp else None)
 
 
 def any_event(_: View) -> Callable[[EventNews], bool]:
@@ -83,15 +86,19 @@ def event_of_run(view: View) -> Callable[[EventNews], bool]:
 
 
 def draw_anew(
-    panels: Iterable[Panel], view: View, events: list[EventNews] | None, stamps: dict[str, object]
+    panels: Iterable[Panel],
+    view: View,
+    events: list[EventNews] | None,
+    before: Mapping[str, Drawn],
 ) -> dict[str, Drawn]:
-    """The panels that may look different after these events (None: all). Their new stamps are noted."""
-    drawn = {}
-    for panel in panels:
-        if events is not None and not panel.concerns(events):
-            continue
-        stamp = panel.stamp(view) if panel.stamp else None
-        if stamp is None or stamp != stamps.get(panel.name):
-            drawn[panel.name] = draw(panel, view)
-            stamps[panel.name] = stamp
-    return drawn
+    """The panels that may look different after these events (None: all) than they did before."""
+    return {
+        panel.name: draw(panel, view)
+        for panel in panels
+        if events is None
+        or (panel.concerns(events) and not _is_as_before(panel, view, before.get(panel.name)))
+    }
+
+
+def _is_as_before(panel: Panel, view: View, before: Drawn | None) -> bool:
+    return panel.stamp is not None and before is not None and panel.stamp(view) == before.stamp

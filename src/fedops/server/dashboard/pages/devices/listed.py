@@ -15,7 +15,6 @@ from fedops.server.devices.registry import LOST, REFUSED, DeviceGlance
 
 PAGE = 50
 #: By how much each needs somebody, the most first.
-_ONLINE = {True: registry.ONLINE, False: None}
 STATES = (LOST, "fatal", REFUSED, "pending", "quarantined", "backoff")
 
 
@@ -28,7 +27,9 @@ def _matching(view: View, known: Sequence[DeviceGlance]) -> Sequence[DeviceGlanc
     """Those with the state, the task and the tag that are asked for."""
     state, task, tag = (view.query.get(name, "") for name in ("state", "task", "tag"))
     if state:
-        known = [one for one in known if state in (one.state, _ONLINE[one.online])]
+        known = [
+            one for one in known if state in (one.state, registry.ONLINE if one.online else "")
+        ]
     if task:
         seen = () if view.tasks is not None and task not in view.tasks else (task,)
         members = membership.members(view.session, seen)
