@@ -17,7 +17,7 @@ from fedops.core.contracts.training import (
     TrainingOrder,
     coalition_kind,
 )
-from fedops.core.reasons.why import EVALUATES_ONLY
+from fedops.core.reasons.devices import EVALUATES_ONLY
 from fedops.engine.global_model import GlobalModel
 from fedops.engine.link.blob_files import BlobFiles
 from fedops.engine.run_setup import Setup

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 from fedops.core.contracts import ParticipationReport
 from fedops.core.contracts.training import TRAIN
-from fedops.core.reasons.why import EVALUATES_ONLY
+from fedops.core.reasons.devices import EVALUATES_ONLY
 from fedops.core.states import AssignmentStatus, ParticipationStatus
 from fedops.engine.global_model import StoredUpdate
 from fedops.engine.update_checks import CheckedUpdate

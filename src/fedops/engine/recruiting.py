@@ -12,7 +12,7 @@ from fedops.algorithms.integrity.policies import Standing
 from fedops.algorithms.selection.selector import RoundAhead, Selector
 from fedops.core.contracts import Candidate, RoundBegin, SelectionDecision
 from fedops.core.contracts.training import ConfigValue
-from fedops.core.reasons.why import EVALUATES_ONLY
+from fedops.core.reasons.devices import EVALUATES_ONLY
 from fedops.core.seeds import draw_seed
 from fedops.core.states import FailureReason
 from fedops.engine.choosing import Choice, draw_clients

@@ -17,8 +17,8 @@ from typing import Any, Literal
 from fedops.algorithms.selection.selector import Selector
 from fedops.core.contracts import Candidate, Encoding, EngineProgress, OpenRound
 from fedops.core.errors import Invalid
+from fedops.core.reasons.runs import WAITS_FOR
 from fedops.core.reasons.shortages import is_of_device
-from fedops.core.reasons.why import WAITS_FOR
 from fedops.core.states import FailureReason
 from fedops.engine.collecting import Collection, EndCondition, Place
 from fedops.engine.instructions import Instructions, ModelBlobs, Orders

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from fedops.core.contracts import ProcessReport, Readiness, Refusal
+from fedops.core.reasons.devices import DeviceFacts, device_why, unavailable
 from fedops.core.reasons.readiness import (
     checking_tasks,
     last_refusal,
     not_ready,
     readiness_text,
 )
-from fedops.core.reasons.why import DeviceFacts, device_why, unavailable
 from fedops.core.states import Enrolment, ProcessStatus, ReadinessStatus
 
 S = ReadinessStatus

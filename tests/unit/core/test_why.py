@@ -8,18 +8,11 @@ import pytest
 
 from fedops.core.contracts import EngineProgress, ProcessReport, Stage
 from fedops.core.reasons.attempts import AttemptFacts, attempt_why
+from fedops.core.reasons.devices import DeviceFacts, device_why, presence, unavailable
 from fedops.core.reasons.durations import duration, first_few, pluralised
+from fedops.core.reasons.runs import RunFacts, run_why
 from fedops.core.reasons.shortages import Lack, Shortage
-from fedops.core.reasons.why import (
-    DeviceFacts,
-    RunFacts,
-    WorkFacts,
-    device_why,
-    presence,
-    run_why,
-    unavailable,
-    working,
-)
+from fedops.core.reasons.work import WorkFacts, working
 from fedops.core.states import AttemptStatus, Enrolment, FailureReason, ProcessStatus, RunStatus
 
 OR_STOP = "; start what is missing ('fedops client run' there) or 'fedops run stop 7'"
@@ -231,6 +224,21 @@ def test_a_device_says_what_it_works_on() -> None:
         "online; training epoch 2 of 5 in round 3 of run 7"
     )
     assert device_why(_device(work=(query,))) == "online; evaluating, query of run 7"
+
+
+def test_that_a_training_client_died_is_told_before_the_work_it_left() -> None:
+    uploading = _work(Stage.UPLOADING, done=8, total=10)
+    died = _process(ProcessStatus.BACKOFF, restarts=1, limit_seconds=16)
+    assert device_why(_device(process=died, work=(uploading,))) == (
+        "online; its training client died (1 restart) and starts again in 3 s; "
+        "uploading 80 % of 10 B in round 3 of run 7"
+    )
+    given_up = _process(ProcessStatus.FATAL, reason="killed (9)")
+    assert device_why(_device(process=given_up, work=(uploading,))) == (
+        "online; its training client was given up: killed (9); "
+        "uploading 80 % of 10 B in round 3 of run 7; "
+        "mend that, then 'fedops client restart' on the device"
+    )
 
 
 def test_a_run_says_what_its_devices_do() -> None:

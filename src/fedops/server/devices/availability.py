@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import ProcessReport, Stage
 from fedops.core.delivery.groups import outside_group
 from fedops.core.presence import is_online
-from fedops.core.reasons.why import DeviceFacts, unavailable
+from fedops.core.reasons.devices import DeviceFacts, unavailable
 from fedops.core.reasons.work import WorkFacts
 from fedops.core.states import (
     PROCESS_READY,

@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from fedops.core.contracts import ProcessReport
-from fedops.core.reasons.why import DeviceFacts
+from fedops.core.reasons.devices import DeviceFacts
 from fedops.core.reasons.work import WorkFacts
 from fedops.core.states import PROCESS_WORKING, ProcessStatus
 from fedops.server.devices.cloned_devices import PROBLEM as TWINS

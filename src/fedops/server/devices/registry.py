@@ -17,8 +17,8 @@ from fedops.core.contracts import DeviceInfo, DeviceRead
 from fedops.core.delivery.groups import in_group
 from fedops.core.errors import NotFound
 from fedops.core.presence import is_online
+from fedops.core.reasons.devices import device_why
 from fedops.core.reasons.releases import other_release
-from fedops.core.reasons.why import device_why
 from fedops.core.reasons.work import WorkFacts
 from fedops.core.states import Enrolment, ProcessStatus, ReadinessStatus
 from fedops.server.assignments import open_work

@@ -9,7 +9,7 @@ from dataclasses import replace
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from fedops.core.reasons.why import run_why
+from fedops.core.reasons.runs import run_why
 from fedops.core.states import RunStatus
 from fedops.server.database.tables import RunRow
 from fedops.server.models import versions

@@ -1,4 +1,4 @@
-"""A run and an attempt as the plain facts that ``core.reasons.why`` decides on."""
+"""A run and an attempt as the plain facts that ``core.reasons.runs`` decides on."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from sqlalchemy.orm import Session
 from fedops.core.contracts import EngineProgress
 from fedops.core.quorum import clients_needed, clients_wanted, quorum
 from fedops.core.reasons.attempts import AttemptFacts
+from fedops.core.reasons.devices import EVALUATES_ONLY, DeviceFacts, evaluates_only
 from fedops.core.reasons.durations import first_few
 from fedops.core.reasons.plan import RunPlan
-from fedops.core.reasons.why import EVALUATES_ONLY, DeviceFacts, RunFacts, evaluates_only
+from fedops.core.reasons.runs import RunFacts
 from fedops.core.states import RUN_TERMINAL, AttemptStatus, RunStatus
 from fedops.server.assignments import open_work
 from fedops.server.database.tables import AssignmentRow, AttemptRow, RunRow

@@ -13,7 +13,7 @@ from fedops.core.contracts import AttemptRead, MetricRead, ParticipationRead, Ro
 from fedops.core.reasons import next_steps
 from fedops.core.reasons.attempts import AttemptFacts, attempt_why
 from fedops.core.reasons.plan import plan_text
-from fedops.core.reasons.why import run_why
+from fedops.core.reasons.runs import run_why
 from fedops.server.database.lookup import require_run
 from fedops.server.database.read_models import read_as
 from fedops.server.database.tables import (

@@ -21,8 +21,8 @@ from fedops.core.contracts import (
 from fedops.core.contracts.devices import BENCH_MODEL, MEASURES_SECONDS
 from fedops.core.contracts.training import CONFIG
 from fedops.core.errors import Conflict, NotFound
+from fedops.core.reasons.devices import EVALUATES_ONLY
 from fedops.core.reasons.durations import pluralised
-from fedops.core.reasons.why import EVALUATES_ONLY
 from fedops.core.reasons.work import WorkFacts, working
 from fedops.core.states import ASSIGNMENT_OPEN, AssignmentStatus, Enrolment, TaskStatus
 from fedops.core.suggestions import did_you_mean

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fedops.core.contracts import ProcessReport, Readiness, Refusal
 from fedops.core.contracts import Stage as Doing
-from fedops.core.reasons.why import DeviceFacts, device_why
+from fedops.core.reasons.devices import DeviceFacts, device_why
 from fedops.core.reasons.work import WorkFacts, working
 from fedops.core.states import Enrolment, ProcessStatus
 from fedops.server.devices.cloned_devices import PROBLEM
