@@ -6,6 +6,7 @@ import asyncio
 import json
 import threading
 import time
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,6 +23,7 @@ from fedops.server.events.news import newest_event
 COOKIE = "fedops_session"
 #: How often events are written; so many are one transaction. Seconds.
 _BEAT = 0.1
+_HELLO = {"seq": 2**62, "panels": {}, "unpacks": True}
 
 
 @dataclass
@@ -92,7 +94,7 @@ async def _page(
             async with websockets.connect(
                 address, additional_headers=sent, origin=origin, max_size=None
             ) as page:
-                await page.send(json.dumps({"seq": 2**62, "panels": {}, "build": build()}))
+                await page.send(json.dumps(_HELLO | {"build": build()}))
                 heard.open += 1
                 try:
                     await _read(page, events, heard)
@@ -108,5 +110,5 @@ async def _read(page: Any, events: Events, heard: Heard) -> None:
         now = time.perf_counter()
         heard.messages += 1
         heard.bytes += len(text)
-        told = json.loads(text)
+        told = json.loads(zlib.decompress(text) if isinstance(text, bytes) else text)
         heard.waits += [now - events.at[one] for one in told.get("events", ()) if one in events.at]

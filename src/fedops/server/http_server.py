@@ -103,6 +103,7 @@ class _Wire:
             http=partial(WatchedProtocol, self.book),  # type: ignore[arg-type]
             ws="websockets-sansio",
             ws_max_size=MESSAGE_BYTES,
+            ws_per_message_deflate=False,  # pages are sent what was packed once for all of them
             proxy_headers=bool(self.proxies),
             forwarded_allow_ips=list(self.proxies),
         )

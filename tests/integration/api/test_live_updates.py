@@ -7,6 +7,7 @@ import base64
 import json
 import socket
 import time
+import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -23,6 +24,7 @@ from fedops.core import contracts as c
 from fedops.core.states import Role, TokenKind
 from fedops.server.access.principal import Principal
 from fedops.server.dashboard.live.hub import MOST_EVENTS, MOST_WAITING
+from fedops.server.dashboard.live.message import RELOAD, news_of
 from fedops.server.dashboard.live.page import Drawn, draw_anew
 from fedops.server.dashboard.mounting import PAGES
 from fedops.server.dashboard.web.assets import build
@@ -67,9 +69,13 @@ async def opened(
 async def hear(page: ClientConnection, seconds: float = 10.0) -> dict[str, Any]:
     """The next message that says something."""
     async with asyncio.timeout(seconds):
-        while not (said := json.loads(await page.recv())):
+        while not (said := unpacked(await page.recv())):
             pass
-        return dict(said)
+        return said
+
+
+def unpacked(message: str | bytes) -> dict[str, Any]:
+    return dict(json.loads(zlib.decompress(message) if isinstance(message, bytes) else message))
 
 
 async def hear_until(page: ClientConnection, id_: int, seconds: float = 15.0) -> list[int]:
@@ -207,6 +213,24 @@ def test_what_is_no_page_of_theirs_is_refused(world: World, at: str) -> None:
         asyncio.run(ask())
 
 
+def test_long_messages_are_packed_for_those_who_can_unpack_them(world: World) -> None:
+    cookie = session(world)
+
+    async def first(**hello: Any) -> str | bytes:
+        async with opened(world, cookie, "/", **hello) as page:
+            return await page.recv()
+
+    packed, plain = asyncio.run(first(unpacks=True)), asyncio.run(first())
+    assert isinstance(packed, bytes)
+    assert isinstance(plain, str)
+    assert unpacked(packed)["panels"].keys() == unpacked(plain)["panels"].keys() > set()
+    assert len(packed) < len(plain) / 2
+
+
+def test_a_short_message_is_sent_as_it_is() -> None:
+    assert RELOAD.packed is None
+
+
 @pytest.mark.parametrize("hello", ["", "[]", "nothing", '{"seq": -1, "panels": 7}', "x" * 70_000])
 def test_a_wrong_first_message_breaks_nothing(world: World, hello: str) -> None:
     cookie = session(world)
@@ -282,7 +306,7 @@ def test_who_does_not_read_is_left_behind_and_comes_back_complete(world: World) 
             watched = next(iter(hub._watched.values()))
             slow = next(iter(watched.viewers))
             for number in range(MOST_WAITING + 2):  # more than it was ever sent
-                slow.send(json.dumps({"seq": 0, "events": [], "panels": {}, "number": number}))
+                slow.send(news_of(0, [], {}, float(number)))
             async with asyncio.timeout(10.0):
                 await page.wait_closed()
             assert page.close_code == 1013

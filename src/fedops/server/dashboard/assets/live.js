@@ -70,6 +70,7 @@ const STALE_AFTER = 3000, DEAD_AFTER = 10000, LOOK = 500, RETRY_MOST = 5000;
 let seq = Number(document.body.dataset.seq || 0);
 let heard = Date.now(), offset = Number(document.body.dataset.now) * 1000 - Date.now();
 let socket = null, begun = 0, tries = 0, over = false;
+const unpacks = "DecompressionStream" in window;
 fedops.seen = []; // the ids of the events that this page was told of
 
 function connect() {
@@ -77,9 +78,18 @@ function connect() {
   const at = encodeURIComponent(location.pathname + location.search);
   const own = (socket = new WebSocket(`${scheme}://${location.host}/live?at=${at}`));
   begun = Date.now();
-  own.onopen = () => own.send(JSON.stringify({ seq, panels: digests(), build: document.body.dataset.build }));
-  own.onmessage = (message) => own === socket && hear(JSON.parse(message.data));
+  own.onopen = () =>
+    own.send(JSON.stringify({ seq, panels: digests(), build: document.body.dataset.build, unpacks }));
+  let before = Promise.resolve(); // unpacking takes a moment: messages stay in their order
+  own.onmessage = ({ data }) => {
+    const text = unpacked(data);
+    before = before.then(() => text).then((said) => own === socket && hear(JSON.parse(said))).catch(reportError);
+  };
   own.onclose = (event) => own === socket && retry(event.code);
+}
+function unpacked(data) {
+  if (typeof data === "string") return data;
+  return new Response(data.stream().pipeThrough(new DecompressionStream("deflate"))).text();
 }
 function retry(code) {
   if (over) return;

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -13,6 +12,7 @@ from typing import Any
 
 from fedops.core.errors import FedOpsError, Unavailable
 from fedops.server.access.principal import Principal
+from fedops.server.dashboard.live.message import RELOAD, Message, news_of
 from fedops.server.dashboard.live.page import Drawn, Page, draw_anew
 from fedops.server.dashboard.web.view import View
 from fedops.server.database.database import ReadSession
@@ -24,7 +24,7 @@ logger = logging.getLogger("fedops.server")
 
 #: How often the database is asked for new events; how soon a page is drawn again at the earliest and, with
 #: events, at the latest. Seconds.
-LOOK_SECONDS, SOONEST_SECONDS, LATEST_SECONDS = 0.2, 0.25, 0.75
+LOOK_SECONDS, SOONEST_SECONDS, LATEST_SECONDS = 0.2, 0.25, 0.85
 #: In between, it is drawn so often that it takes this share of a core; a message costs this for each viewer.
 PAGE_SHARE, MESSAGE_SECONDS = 0.02, 0.0003
 #: What is no event (progress, logs, time) is looked for this often, or so that it takes this share of a core.
@@ -33,7 +33,6 @@ SWEEP_SECONDS, SWEEP_SHARE = 2.0, 0.015
 MOST_EVENTS, MOST_WAITING = 1_000, 40
 #: As fresh as this, what was drawn is good for who comes new. Seconds.
 FRESH_SECONDS = 0.5
-RELOAD = json.dumps({"reload": True})
 
 
 @dataclass(frozen=True)
@@ -66,13 +65,13 @@ class Viewer:
     """One open page."""
 
     def __init__(self) -> None:
-        self.messages: asyncio.Queue[str] = asyncio.Queue(MOST_WAITING)
+        self.messages: asyncio.Queue[Message] = asyncio.Queue(MOST_WAITING)
         #: It reads too slowly: what it missed it gets when it comes back.
         self.left_behind = False
 
-    def send(self, text: str) -> None:
+    def send(self, message: Message) -> None:
         try:
-            self.messages.put_nowait(text)
+            self.messages.put_nowait(message)
         except asyncio.QueueFull:
             self.left_behind = True
 
@@ -234,12 +233,12 @@ class LiveHub:
         }
         watched.drawn |= drawn
         if changed or ids:
-            self._send(watched, _message(self._seen, ids, changed, self._services.clock()))
+            self._send(watched, news_of(self._seen, ids, changed, self._services.clock()))
 
-    def _send(self, watched: Watched, text: str) -> None:
+    def _send(self, watched: Watched, message: Message) -> None:
         self._messages += len(watched.viewers)
         for viewer in watched.viewers:
-            viewer.send(text)
+            viewer.send(message)
 
     def _drawn(
         self, watched: Watched, events: list[EventNews] | None, news: list[EventNews]
@@ -288,17 +287,11 @@ class LiveHub:
         return asyncio.get_running_loop().time()
 
 
-def _message(seq: int, events: list[int], panels: Mapping[str, Drawn], now: float) -> str:
-    """``seq``: all events up to this one are in what was drawn."""
-    told = {name: {"html": one.html, "digest": one.digest} for name, one in panels.items()}
-    return json.dumps({"seq": seq, "events": events, "panels": told, "now": now})
-
-
 def _catch_up(
     watched: Watched, digests: Mapping[str, str], seq: int, missed: list[int] | None, now: float
-) -> str:
+) -> Message:
     """What a page lacks that has these panels."""
     if missed is None or not digests.keys() <= watched.drawn.keys():
         return RELOAD
     lacking = {n: one for n, one in watched.drawn.items() if digests.get(n) != one.digest}
-    return _message(seq, missed, lacking, now)
+    return news_of(seq, missed, lacking, now)

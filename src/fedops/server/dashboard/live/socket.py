@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
@@ -13,7 +15,8 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from fedops.core.errors import FedOpsError
 from fedops.server.access import permissions
 from fedops.server.access.principal import Principal
-from fedops.server.dashboard.live.hub import RELOAD, Asked, LiveHub, Viewer
+from fedops.server.dashboard.live.hub import Asked, LiveHub, Viewer
+from fedops.server.dashboard.live.message import BEAT, RELOAD, Message
 from fedops.server.dashboard.live.page import Page
 from fedops.server.dashboard.web import assets
 from fedops.server.dashboard.web.paths import require_sound
@@ -28,10 +31,10 @@ from fedops.server.services.services import Services
 #: Without other news a page hears this often that all is well; as often its session is looked at. Seconds.
 BEAT_SECONDS = 1.0
 _HELLO_SECONDS, _LARGEST_HELLO = 10.0, 64_000
-_BEAT = "{}"
 _POLICY_VIOLATION, _TRY_AGAIN_LATER = 1008, 1013
 #: Which page is at a path, with what the path names.
 Finder = Callable[[str], tuple[Page, Mapping[str, str]] | None]
+Sender = Callable[[Message], Awaitable[None]]
 
 
 class LiveSocket:
@@ -77,44 +80,59 @@ class LiveSocket:
         return Asked.of(page, path, query, who), who, secret
 
     async def _serve(self, socket: WebSocket, asked: Asked, who: Principal, secret: str) -> None:
-        hello = await asyncio.wait_for(socket.receive_text(), _HELLO_SECONDS)
-        seq, digests, build = _read_hello(hello)
-        if build != assets.build():
-            await socket.send_text(RELOAD)
+        has = _Hello.read(await asyncio.wait_for(socket.receive_text(), _HELLO_SECONDS))
+        if has.build != assets.build():
+            await socket.send_text(RELOAD.text)
             return
-        viewer = await self._hub.join(asked, who, seq, digests)
+        viewer = await self._hub.join(asked, who, has.seq, has.digests)
+        send = partial(_send_packed if has.unpacks else _send_text, socket)
         try:
-            sending = asyncio.ensure_future(self._send(socket, viewer, who, secret))
+            sending = asyncio.ensure_future(self._tell(send, viewer, who, secret))
             hearing = asyncio.ensure_future(_until_closed(socket))
             await asyncio.wait({sending, hearing}, return_when=asyncio.FIRST_COMPLETED)
             for task in (sending, hearing):
                 task.cancel()
-            await asyncio.gather(sending, hearing, return_exceptions=True)
+            ended, _ = await asyncio.gather(sending, hearing, return_exceptions=True)
+            if isinstance(ended, int):
+                await _close(socket, ended)
         finally:
             self._hub.leave(asked, viewer)
 
-    async def _send(self, socket: WebSocket, viewer: Viewer, who: Principal, secret: str) -> None:
-        """Messages as they come, and a sign of life, as long as the session lasts and may see the same."""
+    async def _tell(self, send: Sender, viewer: Viewer, who: Principal, secret: str) -> int | None:
+        """Messages as they come, and a sign of life, as long as the session lasts and may see the same.
+
+        The code to close the connection with, if it is to be.
+        """
         loop = asyncio.get_running_loop()
         looked = loop.time()
         while not viewer.left_behind:
             try:
                 async with asyncio.timeout(BEAT_SECONDS):
-                    text = await viewer.messages.get()
+                    message = await viewer.messages.get()
             except TimeoutError:
-                text = _BEAT
+                message = BEAT
             if loop.time() - looked >= BEAT_SECONDS:
                 looked = loop.time()
                 now = await session_principal(self._services.token_cache, secret)
                 if now is None:
-                    await socket.close(_POLICY_VIOLATION)
-                    return
+                    return _POLICY_VIOLATION
                 if (now.roles, now.tasks) != (who.roles, who.tasks):
-                    text = RELOAD  # the page shows more than they may see now, or less
-            await socket.send_text(text)
-            if text is RELOAD:
-                return
-        await socket.close(_TRY_AGAIN_LATER)
+                    message = RELOAD  # the page shows more than they may see now, or less
+            await send(message)
+            if message is RELOAD:
+                return None
+        return _TRY_AGAIN_LATER
+
+
+async def _send_text(socket: WebSocket, message: Message) -> None:
+    await socket.send_text(message.text)
+
+
+async def _send_packed(socket: WebSocket, message: Message) -> None:
+    if message.packed is None:
+        await socket.send_text(message.text)
+    else:
+        await socket.send_bytes(message.packed)
 
 
 def _is_ours(socket: WebSocket, public_url: str) -> bool:
@@ -130,21 +148,32 @@ async def _until_closed(socket: WebSocket) -> None:
             return
 
 
-def _read_hello(text: str) -> tuple[int, dict[str, str], str]:
-    """What a page has: its newest event, its panels, its build. Whatever is wrong is nothing."""
-    try:
-        said: Any = json.loads(text) if len(text) <= _LARGEST_HELLO else {}
-    except ValueError:
-        said = {}
-    if not isinstance(said, dict):
-        said = {}
-    seq, panels = said.get("seq"), said.get("panels")
-    digests = panels if isinstance(panels, dict) else {}
-    return (
-        seq if isinstance(seq, int) and 0 <= seq < 2**63 else 0,
-        {str(name): str(digest) for name, digest in digests.items()},
-        str(said.get("build", "")),
-    )
+@dataclass(frozen=True)
+class _Hello:
+    """What a page has: its newest event, its panels, its build, and whether it unpacks messages."""
+
+    seq: int
+    digests: Mapping[str, str]
+    build: str
+    unpacks: bool
+
+    @classmethod
+    def read(cls, text: str) -> _Hello:
+        """Whatever is wrong is nothing."""
+        try:
+            said: Any = json.loads(text) if len(text) <= _LARGEST_HELLO else {}
+        except ValueError:
+            said = {}
+        if not isinstance(said, dict):
+            said = {}
+        seq, panels = said.get("seq"), said.get("panels")
+        digests = panels if isinstance(panels, dict) else {}
+        return cls(
+            seq if isinstance(seq, int) and 0 <= seq < 2**63 else 0,
+            {str(name): str(digest) for name, digest in digests.items()},
+            str(said.get("build", "")),
+            said.get("unpacks") is True,
+        )
 
 
 async def _let_in(socket: WebSocket) -> bool:
