@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from federating import QUIET, TINY, complete, enrol, until
+from federating import LIGHT, QUIET, TINY, WITH_LIGHT, complete, enrol, until
 
 from fedops.core import contracts as c
 from fedops.core.errors import FedOpsError, Unavailable
@@ -22,7 +22,7 @@ from fedops.core.states import RunStatus
 from fedops.demo.federation import Federation
 
 HOSTILE = TINY.with_name("hostile")
-STRATEGY = "server.strategy._target_=tinyapp.spy.Spy"
+STRATEGY = "server.strategy._target_=lightapp.spy.Spy"
 PLANTED = {
     "AWS_SECRET_ACCESS_KEY": "planted-aws",
     "FEDOPS_SERVER_S3_SECRET_ACCESS_KEY": "planted-s3",
@@ -43,7 +43,7 @@ def elsewhere() -> Iterator[int]:
 
 
 def hostile_app(federation: Federation, port: int, place: Path, **more: Any) -> Path:
-    """The tiny app with a strategy that looks around."""
+    """The light app with a strategy that looks around."""
     home = federation.server_home
     files = [federation.admin_token_file, home / "fedops.db", home / "server.lock"]
     found = {
@@ -58,9 +58,9 @@ def hostile_app(federation: Federation, port: int, place: Path, **more: Any) -> 
         "raises": False,
         **more,
     }
-    app = shutil.copytree(TINY, place)
+    app = shutil.copytree(LIGHT, place)
     code = (HOSTILE / "spy.py").read_text().replace("@PLACES@", json.dumps(found))
-    (app / "tinyapp" / "spy.py").write_text(code)
+    (app / "lightapp" / "spy.py").write_text(code)
     return app
 
 
@@ -76,7 +76,7 @@ def said_by_spy(federation: Federation, run_id: int) -> dict[str, Any]:
 def spied(federation: Federation, port: int, tmp_path: Path) -> tuple[dict[str, Any], str]:
     """What the strategy found in a run that it completes, and what the server said of it."""
     federation.create_task("spied", hostile_app(federation, port, tmp_path / "app"), [STRATEGY])
-    enrol(federation, ["a", "b"], "spied")
+    enrol(federation, ["a", "b"], "spied", app=LIGHT)
     with federation.operator() as operator:
         run = operator.start_run("spied", c.RunStart(overrides=["num_rounds=1"]))
     until(federation, run.id, RunStatus.COMPLETED)
@@ -86,7 +86,7 @@ def spied(federation: Federation, port: int, tmp_path: Path) -> tuple[dict[str, 
 
 
 def test_a_strategy_gets_nothing_of_the_server(tmp_path: Path, elsewhere: int) -> None:
-    with Federation(tmp_path / "federation", {**QUIET, **PLANTED}) as federation:
+    with Federation(tmp_path / "federation", {**WITH_LIGHT, **PLANTED}) as federation:
         federation.start_server()
         said, events = spied(federation, elsewhere, tmp_path)
         assert said["seen"] == {}
@@ -134,7 +134,7 @@ def open_place() -> Iterator[Path]:
 @AS_ROOT
 @pytest.mark.long
 def test_as_another_user_a_strategy_gets_nothing_either(open_place: Path, elsewhere: int) -> None:
-    env = {**QUIET, **PLANTED, "FEDOPS_SERVER_ENGINE_USER": OTHER}
+    env = {**WITH_LIGHT, **PLANTED, "FEDOPS_SERVER_ENGINE_USER": OTHER}
     with Reachable(open_place / "federation", env) as federation:
         federation.start_server()
         said, events = spied(federation, elsewhere, open_place)
@@ -153,7 +153,7 @@ def test_as_another_user_a_strategy_gets_nothing_either(open_place: Path, elsewh
 @pytest.mark.long
 def test_without_landlock_another_user_is_still_kept_out(open_place: Path, elsewhere: int) -> None:
     more = {"FEDOPS_SERVER_ENGINE_USER": OTHER, "FEDOPS_SERVER_ENGINE_CONFINEMENT": "off"}
-    with Reachable(open_place / "federation", {**QUIET, **PLANTED, **more}) as federation:
+    with Reachable(open_place / "federation", {**WITH_LIGHT, **PLANTED, **more}) as federation:
         federation.start_server()
         said, events = spied(federation, elsewhere, open_place)
         assert set(said["seen"]) == {"another port", "a datagram", "to listen"}
@@ -163,7 +163,7 @@ def test_without_landlock_another_user_is_still_kept_out(open_place: Path, elsew
 def test_an_app_that_is_tried_before_a_run_gets_nothing_either(
     tmp_path: Path, elsewhere: int
 ) -> None:
-    with Federation(tmp_path / "federation", {**QUIET, **PLANTED}) as federation:
+    with Federation(tmp_path / "federation", {**WITH_LIGHT, **PLANTED}) as federation:
         federation.start_server()
         # It says what got through by not being possible.
         app = hostile_app(federation, elsewhere, tmp_path / "app", raises=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 from browsing import CHROMIUM, chromium, open_page, scrolls_sideways, sign_in
-from federating import QUIET, TINY, enrol
+from federating import LIGHT, WITH_LIGHT, enrol
 from playwright.sync_api import Browser, Page, expect
 
 from fedops.core import contracts as c
@@ -27,7 +27,7 @@ def browser() -> Iterator[Browser]:
 
 
 def test_from_a_task_to_a_version_in_use(tmp_path: Path, browser: Browser) -> None:
-    with Federation(tmp_path, QUIET) as federation:
+    with Federation(tmp_path, WITH_LIGHT) as federation:
         federation.start_server()
         with federation.operator() as operator:
             body = c.UserCreate(name="vera", role=Role.VIEWER, password=PASSWORD)
@@ -36,11 +36,11 @@ def test_from_a_task_to_a_version_in_use(tmp_path: Path, browser: Browser) -> No
         page.set_default_timeout(SECONDS)
         sign_in(page, federation.url, federation.admin_token, "/tasks")
         expect(page.locator("main")).to_contain_text("There is no task yet")
-        federation.create_task("tiny", TINY)
+        federation.create_task("tiny", LIGHT)
         expect(page.get_by_role("link", name="tiny")).to_be_visible()  # nothing was loaded again
 
         page.get_by_role("link", name="Devices", exact=True).click()
-        enrol(federation, ["ada", "bob"], "tiny")
+        enrol(federation, ["ada", "bob"], "tiny", app=LIGHT)
         expect(page.locator("main")).to_contain_text("2 of 2 devices online", timeout=SECONDS)
 
         _start(page, federation, rounds=40)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from federating import QUIET, TINY, until
+from federating import LIGHT, WITH_LIGHT, until
 
 from fedops.core import contracts as c
 from fedops.core.states import RunStatus
@@ -25,9 +25,9 @@ def load_data(root, partition_index=0):
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("apps") / "tiny"
-    shutil.copytree(TINY, folder, ignore=shutil.ignore_patterns("__pycache__"))
-    flow = folder / "tinyapp" / "flow.py"
+    folder = tmp_path_factory.mktemp("apps") / "light"
+    shutil.copytree(LIGHT, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    flow = folder / "lightapp" / "flow.py"
     text = flow.read_text()
     assert "\ndef load_data(partition_index=0):\n" in text
     flow.write_text(text.replace("\ndef load_data(partition_index=0):\n", LOAD))
@@ -50,7 +50,7 @@ def give_data(federation: Federation, name: str, text: str = "1") -> None:
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory: pytest.TempPathFactory, app: Path) -> Iterator[Federation]:
     """Two devices, of which "bob" has no data."""
-    with Federation(tmp_path_factory.mktemp("federation"), QUIET) as made:
+    with Federation(tmp_path_factory.mktemp("federation"), WITH_LIGHT) as made:
         made.start_server()
         made.create_task(TASK, app, ["server.round.start_grace_seconds=600"])
         for name in NAMES:

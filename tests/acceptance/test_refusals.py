@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
-from federating import TINY
+from federating import LIGHT, TINY, WITH_LIGHT
 
 from fedops.core.errors import Conflict, FedOpsError, Forbidden, Invalid, NotFound, Unavailable
 from fedops.demo.federation import FEDOPS, Federation, free_port
@@ -30,9 +30,9 @@ def test_unknown_things_are_not_found(server: Federation) -> None:
 
 
 def test_a_task_is_created_once(server: Federation) -> None:
-    server.create_task("once", TINY)
+    server.create_task("once", LIGHT)
     with pytest.raises(Conflict, match="once"):
-        server.create_task("once", TINY)
+        server.create_task("once", LIGHT)
     assert server.admin("task", "show", "once")["status"] == "ready"
 
 
@@ -46,9 +46,9 @@ def test_a_folder_that_is_no_app(server: Federation, tmp_path: Path) -> None:
 
 
 def test_a_broken_config_names_every_bad_key(server: Federation, tmp_path: Path) -> None:
-    app = tmp_path / "tiny"
-    shutil.copytree(TINY, app)
-    config = app / "tinyapp" / "conf" / "config.toml"
+    app = tmp_path / "light"
+    shutil.copytree(LIGHT, app)
+    config = app / "lightapp" / "conf" / "config.toml"
     text = config.read_text().replace("batch_size = 16", 'batch_size = "many"\nbach_size = 3')
     config.write_text(text.replace("[dataset]", '[dataset]\nfallback = "dogs"'))
     with pytest.raises(Invalid) as refused:
@@ -60,7 +60,7 @@ def test_a_broken_config_names_every_bad_key(server: Federation, tmp_path: Path)
 
 
 def test_a_wrong_override_names_key_and_choices(server: Federation) -> None:
-    server.create_task("override", TINY)
+    server.create_task("override", LIGHT)
     with pytest.raises(Invalid, match="num_round"):
         server.admin("run", "start", "override", "--set", "num_round=3")
     with pytest.raises(Invalid, match="num_rounds"):
@@ -170,27 +170,27 @@ def test_two_servers_on_one_data_folder(server: Federation) -> None:
 
 
 def test_two_client_managers_on_one_data_folder(server: Federation) -> None:
-    server.create_task("twice", TINY)
+    server.create_task("twice", LIGHT)
     server.join("single")
-    server.start_client("single", TINY, "twice")
+    server.start_client("single", LIGHT, "twice")
     server.until_ready(["single"])
-    done = fails(*server.client_command("single", TINY, ["twice"])[len(FEDOPS) :])
+    done = fails(*server.client_command("single", LIGHT, ["twice"])[len(FEDOPS) :])
     assert done.returncode == Conflict.exit_code
     assert "already running" in done.stderr
     server.stop("single")
 
 
 def test_a_client_of_an_unknown_task_is_told_the_right_ones(server: Federation) -> None:
-    server.create_task("known", TINY)
+    server.create_task("known", LIGHT)
     server.join("lost")
-    done = fails(*server.client_command("lost", TINY, ["knwon"])[len(FEDOPS) :])
+    done = fails(*server.client_command("lost", LIGHT, ["knwon"])[len(FEDOPS) :])
     assert done.returncode == NotFound.exit_code
     assert "knwon" in done.stderr
     assert "known" in done.stderr.replace("knwon", "")
 
 
 def test_a_client_that_never_joined(tmp_path: Path) -> None:
-    done = fails("client", "run", "--app", str(TINY), "--home", str(tmp_path / "new"))
+    done = fails("client", "run", "--app", str(LIGHT), "--home", str(tmp_path / "new"))
     assert done.returncode in (NotFound.exit_code, Invalid.exit_code)
     assert "fedops join" in done.stderr
 
@@ -199,7 +199,7 @@ def fails(*words: str) -> subprocess.CompletedProcess[str]:
     """Run a command that is expected to fail soon."""
     done = subprocess.run(
         [*FEDOPS, *words],
-        env=clean_env(),
+        env=clean_env(WITH_LIGHT),
         capture_output=True,
         text=True,
         check=False,

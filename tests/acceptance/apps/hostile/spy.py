@@ -1,4 +1,4 @@
-"""A strategy of an app that looks for what it should not get to. It is put into a copy of the tiny app."""
+"""A strategy of an app that looks for what it should not get to. It is put into a copy of a small app."""
 
 import json
 import os
