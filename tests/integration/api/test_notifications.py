@@ -317,6 +317,23 @@ def test_a_receiver_that_hangs_holds_up_neither_others_nor_a_run(place: Place) -
         assert len(place.web.calls) == 1
 
 
+def test_a_receiver_that_hangs_does_not_keep_the_server_from_its_end(place: Place) -> None:
+    place.hook("hangs", rules=["run_failed"])
+    place.web.awake.clear()
+    job = NotificationJob(place.db, place.world.manager.services.settings, clock=place.world.clock)
+    place.fail()
+    job.step()
+    began = time.monotonic()
+    job.end()
+    job.join(10.0)
+    assert time.monotonic() - began < 5.0
+    sending = [one for one in threading.enumerate() if one.name == "notification-hangs"]
+    assert [one.daemon for one in sending] == [True]  # the process ends without it
+    place.web.awake.set()
+    job.settle(10.0)
+    assert [one.status for one in place.messages("hangs")] == [NotificationStatus.SENT]
+
+
 def test_two_workers_send_each_message_once(place: Place) -> None:
     services = place.world.manager.services
     jobs = [NotificationJob(place.db, services.settings, clock=place.world.clock) for _ in range(2)]

@@ -10,7 +10,6 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from fedops.core.errors import FedOpsError
 from fedops.server.database.database import Database
@@ -28,6 +27,8 @@ STEP_SECONDS = 2.0
 LEAST_SECONDS = 0.2
 #: So many channels are sent to at a time.
 THREADS = 8
+#: When the server ends, who takes longer is not waited for: the message is sent again after the next start.
+END_SECONDS = 2.0
 #: How often it is looked for messages to give up or to forget. Seconds.
 OLD_SECONDS = 600.0
 
@@ -50,9 +51,8 @@ class NotificationJob:
         self._clock = clock
         self._leadership = leadership or Alone()
         self._old_at = float("-inf")
-        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="notification")
         #: The channels that are sent to just now.
-        self._sending: dict[str, Future[None]] = {}
+        self._sending: dict[str, threading.Thread] = {}
         self._lock = threading.Lock()
         self._loop = PeriodicJob("notifications", self.step, STEP_SECONDS, least=LEAST_SECONDS)
         self.wake = self._loop.wake
@@ -69,12 +69,11 @@ class NotificationJob:
     def end(self) -> None:
         """Begin nothing more. Does not wait."""
         self._loop.end()
-        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def join(self, seconds: float) -> None:
-        """Wait until what goes on has ended, but not for longer."""
+        """Wait until what goes on has ended, but not for longer; for a receiver that hangs, a moment."""
         self._loop.join(seconds)
-        self.settle(seconds)
+        self.settle(min(seconds, END_SECONDS))
 
     # --- a step --------------------------------------------------------------------------------
 
@@ -90,9 +89,11 @@ class NotificationJob:
 
     def settle(self, seconds: float) -> None:
         """Wait until what is being sent is sent or has failed."""
+        until = time.monotonic() + seconds
         with self._lock:
             open_ = list(self._sending.values())
-        wait(open_, seconds)
+        for thread in open_:
+            thread.join(max(until - time.monotonic(), 0.0))
 
     def _look(self) -> None:
         now = self._clock()
@@ -129,16 +130,15 @@ class NotificationJob:
             self._leadership.confirm(session)
             claimed = outbox.claim(session, due, now)
         for one in claimed:
-            self._submit(one)
+            self._begin(one)
 
-    def _submit(self, one: Claimed) -> None:
+    def _begin(self, one: Claimed) -> None:
+        """Send it in a thread that does not keep the process from its end."""
+        name = f"notification-{one.channel}"
+        thread = threading.Thread(target=self._deliver, args=(one,), name=name, daemon=True)
         with self._lock:
-            try:
-                self._sending[one.channel] = self._pool.submit(self._deliver, one)
-            except (
-                RuntimeError
-            ):  # the server ends: its claim runs out, and it is sent after the next start
-                return
+            self._sending[one.channel] = thread
+        thread.start()
 
     def _deliver(self, one: Claimed) -> None:
         try:
