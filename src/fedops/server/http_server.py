@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +31,8 @@ logger = logging.getLogger("fedops.server")
 
 #: How long requests that are under way may take when the server ends. Seconds.
 GRACE_SECONDS = 3
+#: When all is closed, threads that wait for others (a Git server that hangs) are not waited for. Seconds.
+LEAVE_SECONDS = 2.0
 #: Longer than our clients keep an idle connection, so that none is closed while one sends on it.
 KEEP_ALIVE_SECONDS = 30
 #: The largest message of a WebSocket: pages send clicks.
@@ -62,7 +66,7 @@ def serve(
     let_go: Callable[[], None] = lambda: None,
     secure: Secure | None = None,
 ) -> None:
-    """Serve until SIGINT or SIGTERM.
+    """Serve until SIGINT or SIGTERM. Soon afterwards the process ends, whatever its threads wait for.
 
     ``backlog``: how many may wait to be let in. ``let_go`` answers those who wait for news. ``name``: what
     this process is called. ``proxies``: whose word counts on where a request comes from.
@@ -165,6 +169,7 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._let_go()
         await super().shutdown(sockets)
+        _leave_soon()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -182,6 +187,13 @@ class _Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         self.should_exit = True  # a second signal hastens nothing: the end takes seconds anyway
+
+
+def _leave_soon() -> None:
+    """Python's end waits for every thread of a pool. What they began ends with this process."""
+    last = threading.Timer(LEAVE_SECONDS, os._exit, (0,))
+    last.daemon = True
+    last.start()
 
 
 def _not_let_in(error: OSError) -> None:

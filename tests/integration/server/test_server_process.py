@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ import pytest
 from server_process import ServerProcess, build_scripted_app, eventually, server_process
 
 from fedops.api_client import OperatorClient
+from fedops.core import contracts as c
 from fedops.core.errors import Invalid
 from fedops.core.states import AttemptStatus, RunStatus
 from fedops.server.main import run_file_server
@@ -92,6 +94,22 @@ def test_it_ends_soon_with_all_it_started(
     assert not waiting.is_alive()
     assert server.family() == []
     assert "Traceback" not in server.log()
+
+
+def test_a_git_server_that_hangs_does_not_keep_it_from_its_end(server: ServerProcess) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(20.0)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/app.git"
+        with server.operator() as client:
+            client.create_task(c.TaskCreate(name="digits", source=c.SourceSet(url=url)))
+        asking, _ = silent.accept()
+        with asking:
+            begin = time.monotonic()
+            assert server.end() == 0
+            assert time.monotonic() - begin < 15  # Git itself would wait for a minute
+            asking.settimeout(5.0)
+            while asking.recv(4_096):
+                pass  # what it asks; then Git has ended, too
 
 
 def _poll(client: OperatorClient) -> None:
