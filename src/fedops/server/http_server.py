@@ -31,8 +31,9 @@ logger = logging.getLogger("fedops.server")
 
 #: How long requests that are under way may take when the server ends. Seconds.
 GRACE_SECONDS = 3
-#: When all is closed, threads that wait for others (a Git server that hangs) are not waited for. Seconds.
-LEAVE_SECONDS = 2.0
+#: What takes longer to close (a database that hangs) is left as it is: a start goes on after any end. When
+#: all is closed, threads that wait for others (a Git server that hangs) are not waited for. Seconds.
+CLOSE_SECONDS, LEAVE_SECONDS = 20.0, 2.0
 #: Longer than our clients keep an idle connection, so that none is closed while one sends on it.
 KEEP_ALIVE_SECONDS = 30
 #: The largest message of a WebSocket: pages send clicks.
@@ -167,9 +168,11 @@ class _Server(uvicorn.Server):
         )
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        last = _after(CLOSE_SECONDS, _give_up)
         self._let_go()
         await super().shutdown(sockets)
-        _leave_soon()
+        last.cancel()
+        _after(LEAVE_SECONDS, partial(os._exit, 0))
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -189,11 +192,21 @@ class _Server(uvicorn.Server):
         self.should_exit = True  # a second signal hastens nothing: the end takes seconds anyway
 
 
-def _leave_soon() -> None:
-    """Python's end waits for every thread of a pool. What they began ends with this process."""
-    last = threading.Timer(LEAVE_SECONDS, os._exit, (0,))
-    last.daemon = True
-    last.start()
+def _after(seconds: float, act: Callable[[], None]) -> threading.Timer:
+    """Act then, unless the process has ended. Python's own end waits for every thread of a pool."""
+    timer = threading.Timer(seconds, act)
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def _give_up() -> None:
+    logger.warning(
+        "could not close everything in %.0f s, and ends as it is; "
+        "nothing that was confirmed is lost, and the next start goes on",
+        CLOSE_SECONDS,
+    )
+    os._exit(1)
 
 
 def _not_let_in(error: OSError) -> None:

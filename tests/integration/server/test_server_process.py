@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import socket
 import subprocess
@@ -9,11 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import httpx
 import pytest
+from postgres import POSTGRES, fresh_database
 from server_process import ServerProcess, build_scripted_app, eventually, server_process
+from sqlalchemy import make_url
 
 from fedops.api_client import OperatorClient
 from fedops.core import contracts as c
@@ -110,6 +114,54 @@ def test_a_git_server_that_hangs_does_not_keep_it_from_its_end(server: ServerPro
             asking.settimeout(5.0)
             while asking.recv(4_096):
                 pass  # what it asks; then Git has ended, too
+
+
+@pytest.mark.long
+@pytest.mark.skipif(POSTGRES is None, reason="needs PostgreSQL")
+def test_a_database_that_hangs_does_not_keep_it_from_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert POSTGRES
+    with fresh_database(POSTGRES, f"hangs_{os.getpid()}") as url, _relay(url) as (near, frozen):
+        monkeypatch.setenv("FEDOPS_DATABASE_URL", near)
+        with server_process(tmp_path / "server") as server:
+            frozen.set()
+            time.sleep(3.0)
+            begin = time.monotonic()
+            assert server.end(seconds=60.0) == 1
+            assert time.monotonic() - begin < 40
+            assert "could not close everything in 20 s" in server.log()
+            frozen.clear()
+            server.start()
+            assert server.end() == 0
+
+
+@contextmanager
+def _relay(url: str) -> Iterator[tuple[str, threading.Event]]:
+    """The URL of the same database by way of a relay, and what makes that pass nothing on."""
+    far = make_url(url)
+    target, frozen = (far.host or "127.0.0.1", far.port or 5432), threading.Event()
+
+    def copy(source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while data := source.recv(65_536):
+                while frozen.is_set():
+                    time.sleep(0.05)
+                sink.sendall(data)
+            sink.shutdown(socket.SHUT_WR)
+
+    def accept(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                near = held.enter_context(listener.accept()[0])
+                server = held.enter_context(socket.create_connection(target))
+                for ends in ((near, server), (server, near)):
+                    threading.Thread(target=copy, args=ends, daemon=True).start()
+
+    with ExitStack() as held, socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=accept, args=(listener,), daemon=True).start()
+        near = far.set(host="127.0.0.1", port=listener.getsockname()[1])
+        yield near.render_as_string(hide_password=False), frozen
 
 
 def _poll(client: OperatorClient) -> None:
