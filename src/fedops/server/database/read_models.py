@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, TypeVar
 
 from sqlalchemy import inspect
@@ -14,6 +15,13 @@ R = TypeVar("R", bound=Reply)
 
 def read_as(kind: type[R], row: Base, /, **more: Any) -> R:
     """A row as a reply: what is called like a column has its value, all else must be in ``more``."""
-    fields, columns = kind.model_fields.keys(), inspect(type(row)).column_attrs.keys()
-    assert fields - columns <= more.keys(), f"{kind.__name__}: {fields - columns - more.keys()}"
-    return kind(**{name: getattr(row, name) for name in (fields & columns) - more.keys()}, **more)
+    own, others = _fields(kind, type(row))
+    assert others <= more.keys(), f"{kind.__name__}: {others - more.keys()}"
+    return kind(**{name: getattr(row, name) for name in own if name not in more}, **more)
+
+
+@cache
+def _fields(kind: type[Reply], row: type[Base]) -> tuple[frozenset[str], frozenset[str]]:
+    """The fields that are called like a column, and those that are not."""
+    fields, columns = frozenset(kind.model_fields), frozenset(inspect(row).column_attrs.keys())
+    return fields & columns, fields - columns

@@ -13,7 +13,7 @@ from sqlalchemy import Text, and_, cast, func, select
 from sqlalchemy.orm import Session
 
 from fedops import __version__
-from fedops.core.contracts import DeviceInfo, DeviceRead
+from fedops.core.contracts import DeviceInfo, DeviceRead, Stage
 from fedops.core.delivery.groups import in_group
 from fedops.core.errors import NotFound
 from fedops.core.presence import is_online
@@ -103,11 +103,24 @@ def glance_at_devices(
     for id_, name, enrolment, until, seen_at, report, tags in session.execute(query):
         if mine is not None and id_ not in mine:
             continue
-        online = is_online(until, heard)
-        doing, refuses = availability.doing(in_brief(report), at_work.get(id_), within)
-        state = _state(enrolment, online, seen_at, doing, refuses)
+        online, never = is_online(until, heard), seen_at is None
+        state = _state_by(report, at_work.get(id_), within, enrolment, online, never)
         found.append(DeviceGlance(id_, name, enrolment, online, state, _tags(tags)))
     return found
+
+
+@lru_cache(maxsize=8_192)
+def _state_by(
+    report: str,
+    work: tuple[str, Stage] | None,
+    within: frozenset[str] | None,
+    enrolment: Enrolment,
+    online: bool,
+    never: bool,
+) -> str:
+    """By what it reported, and the task and the stage of its work."""
+    doing, refuses = availability.doing(in_brief(report), work, within)
+    return _state(enrolment, online, never, doing, refuses)
 
 
 @lru_cache(maxsize=8_192)
@@ -122,7 +135,7 @@ def state_of(device: DeviceRead) -> str:
     return _state(
         device.enrolment,
         device.online,
-        device.last_seen_at,
+        device.last_seen_at is None,
         process.status,
         refuses or process.refusal is not None,
     )
@@ -131,14 +144,14 @@ def state_of(device: DeviceRead) -> str:
 def _state(
     enrolment: Enrolment,
     online: bool,
-    seen_at: float | None,
+    never: bool,
     doing: ProcessStatus,
     refuses: bool,
 ) -> str:
     if enrolment is not Enrolment.APPROVED:
         return enrolment.value
     if not online:
-        return NEVER if seen_at is None else LOST
+        return NEVER if never else LOST
     return REFUSED if doing is ProcessStatus.IDLE and refuses else doing.value
 
 
