@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import httpx
@@ -51,9 +52,14 @@ class Ballast:
         self._path = home / "ballast"
 
     def fill(self, left: int = LEFT) -> None:
-        size = shutil.disk_usage(self._path.parent).free - left
+        """The server may write meanwhile: then there is less to take."""
         with self._path.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, size)
+            for _ in range(20):
+                size = file.seek(0, os.SEEK_END) + shutil.disk_usage(self._path.parent).free - left
+                with suppress(OSError):
+                    os.posix_fallocate(file.fileno(), 0, size)
+                    return
+        raise AssertionError("the disk cannot be filled")
 
     def empty(self) -> None:
         self._path.unlink()

@@ -83,7 +83,7 @@ function connect() {
   let before = Promise.resolve(); // unpacking takes a moment: messages stay in their order
   own.onmessage = ({ data }) => {
     const text = unpacked(data);
-    before = before.then(() => text).then((said) => own === socket && hear(JSON.parse(said))).catch(reportError);
+    before = before.then(() => text).then((said) => own === socket && hear(JSON.parse(said))).catch(console.error);
   };
   own.onclose = (event) => own === socket && retry(event.code);
 }
