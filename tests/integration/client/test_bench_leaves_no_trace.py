@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from device_processes import Device, joined_device
+from device_processes import Device, eventually, joined_device
 
 from fedops.config.loading import to_plain
 from fedops.config.schema import Exchange
 from fedops.core.contracts import BENCH
+from fedops.core.states import ReadinessStatus
 from fedops.scalize.adapter.parameter_exchange import TensorInfo, build_contract
 from fedops.scalize.flow.project import Project
 from fedops.storage.tensors import Tensors
@@ -92,12 +93,17 @@ def trained(device: Device, round_: int, config: dict[str, Any]) -> Tensors:
     return {name: np.asarray(array) for name, array in work.payload.arrays["arrays"].items()}
 
 
+def is_ready(device: Device) -> bool:
+    said = device.server.process.get("readiness", [])
+    return [one["status"] for one in said] == [ReadinessStatus.READY]
+
+
 def two_rounds(folder: Path, benched: bool) -> list[Tensors]:
     folder.mkdir()
     with joined_device(folder) as device:
         config = write_app(device.app)
         device.start("training=real")
-        device.until("idle", seconds=60.0)
+        eventually(lambda: is_ready(device), 60.0, "not ready")  # a batch was tried
         updates = [trained(device, 1, config)]
         if benched:
             work = device.deliver(device.server.bench(MODEL, config), seconds=60.0)
