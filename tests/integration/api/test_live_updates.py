@@ -231,8 +231,10 @@ def test_a_short_message_is_sent_as_it_is() -> None:
     assert RELOAD.packed is None
 
 
-@pytest.mark.parametrize("hello", ["", "[]", "nothing", '{"seq": -1, "panels": 7}', "x" * 70_000])
-def test_a_wrong_first_message_breaks_nothing(world: World, hello: str) -> None:
+@pytest.mark.parametrize(
+    "hello", ["", "[]", "nothing", b"\x00", '{"seq": -1, "panels": 7}', "x" * 70_000]
+)
+def test_a_wrong_first_message_breaks_nothing(world: World, hello: str | bytes) -> None:
     cookie = session(world)
 
     async def ask() -> dict[str, Any]:

@@ -80,7 +80,7 @@ class LiveSocket:
         return Asked.of(page, path, query, who), who, secret
 
     async def _serve(self, socket: WebSocket, asked: Asked, who: Principal, secret: str) -> None:
-        has = _Hello.read(await asyncio.wait_for(socket.receive_text(), _HELLO_SECONDS))
+        has = _Hello.read(await asyncio.wait_for(_first_words(socket), _HELLO_SECONDS))
         if has.build != assets.build():
             await socket.send_text(RELOAD.text)
             return
@@ -133,6 +133,14 @@ async def _send_packed(socket: WebSocket, message: Message) -> None:
         await socket.send_text(message.text)
     else:
         await socket.send_bytes(message.packed)
+
+
+async def _first_words(socket: WebSocket) -> str:
+    """ "": they are none, but bytes."""
+    message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message.get("code", 1000))
+    return message.get("text") or ""
 
 
 def _is_ours(socket: WebSocket, public_url: str) -> bool:
