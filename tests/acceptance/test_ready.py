@@ -135,6 +135,10 @@ def test_a_refusal_in_a_run_stays_until_the_device_has_done_it(federation: Feder
             )
         again = operator.start_run(TASK, c.RunStart(overrides=["num_rounds=1"]))
         until(federation, again.id, RunStatus.COMPLETED, seconds=120.0)
+        (record,) = operator.rounds(again.id)
+        assert {p.device: p.status.value for p in record.participations} == dict.fromkeys(
+            NAMES, "replied"
+        )
         for name in NAMES:
             federation.until(
                 f"{name} to be as before",

@@ -327,8 +327,7 @@ def test_a_receiver_that_hangs_does_not_keep_the_server_from_its_end(place: Plac
     job.end()
     job.join(10.0)
     assert time.monotonic() - began < 5.0
-    sending = [one for one in threading.enumerate() if one.name == "notification-hangs"]
-    assert [one.daemon for one in sending] == [True]  # the process ends without it
+    assert [one.status for one in place.messages("hangs")] == [NotificationStatus.SENDING]
     place.web.awake.set()
     job.settle(10.0)
     assert [one.status for one in place.messages("hangs")] == [NotificationStatus.SENT]

@@ -22,7 +22,7 @@ from sqlalchemy import make_url
 from fedops.api_client import OperatorClient
 from fedops.core import contracts as c
 from fedops.core.errors import Invalid
-from fedops.core.states import AttemptStatus, RunStatus
+from fedops.core.states import AttemptStatus, ChannelKind, RunStatus
 from fedops.server.main import run_file_server
 from fedops.settings import ServerSettings
 
@@ -114,6 +114,20 @@ def test_a_git_server_that_hangs_does_not_keep_it_from_its_end(server: ServerPro
             asking.settimeout(5.0)
             while asking.recv(4_096):
                 pass  # what it asks; then Git has ended, too
+
+
+def test_a_receiver_that_hangs_does_not_keep_it_from_its_end(server: ServerProcess) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(20.0)
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/hook"
+        with server.operator() as client:
+            client.add_channel(c.ChannelCreate(name="ops", kind=ChannelKind.WEBHOOK, url=url))
+            client.test_channel("ops")
+        told, _ = silent.accept()
+        with told:
+            begin = time.monotonic()
+            assert server.end() == 0
+            assert time.monotonic() - begin < 8  # it has ten seconds to answer
 
 
 @pytest.mark.long

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from sqlalchemy import ColumnElement, or_, select
@@ -107,9 +106,8 @@ class BriefReport(NamedTuple):
     refused: tuple[str | None, ...]
 
 
-@lru_cache(maxsize=8_192)
 def in_brief(report: str) -> BriefReport:
-    """A report as it is stored, in JSON. Most of a thousand devices report the same as a moment ago."""
+    """A report as it is stored, in JSON."""
     said = json.loads(report)
     refused = [
         one.get("task")

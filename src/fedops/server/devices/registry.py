@@ -118,7 +118,7 @@ def _state_by(
     online: bool,
     never: bool,
 ) -> str:
-    """By what it reported, and the task and the stage of its work."""
+    """The same by what is stored. Most of a thousand devices are as they were a moment ago."""
     doing, refuses = availability.doing(in_brief(report), work, within)
     return _state(enrolment, online, never, doing, refuses)
 

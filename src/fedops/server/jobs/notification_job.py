@@ -10,6 +10,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 from fedops.core.errors import FedOpsError
 from fedops.server.database.database import Database
@@ -51,8 +52,9 @@ class NotificationJob:
         self._clock = clock
         self._leadership = leadership or Alone()
         self._old_at = float("-inf")
+        self._pool = ThreadPoolExecutor(THREADS, thread_name_prefix="notification")
         #: The channels that are sent to just now.
-        self._sending: dict[str, threading.Thread] = {}
+        self._sending: dict[str, Future[None]] = {}
         self._lock = threading.Lock()
         self._loop = PeriodicJob("notifications", self.step, STEP_SECONDS, least=LEAST_SECONDS)
         self.wake = self._loop.wake
@@ -69,6 +71,7 @@ class NotificationJob:
     def end(self) -> None:
         """Begin nothing more. Does not wait."""
         self._loop.end()
+        self._pool.shutdown(wait=False, cancel_futures=True)
 
     def join(self, seconds: float) -> None:
         """Wait until what goes on has ended, but not for longer; for a receiver that hangs, a moment."""
@@ -89,11 +92,9 @@ class NotificationJob:
 
     def settle(self, seconds: float) -> None:
         """Wait until what is being sent is sent or has failed."""
-        until = time.monotonic() + seconds
         with self._lock:
             open_ = list(self._sending.values())
-        for thread in open_:
-            thread.join(max(until - time.monotonic(), 0.0))
+        wait(open_, seconds)
 
     def _look(self) -> None:
         now = self._clock()
@@ -130,15 +131,16 @@ class NotificationJob:
             self._leadership.confirm(session)
             claimed = outbox.claim(session, due, now)
         for one in claimed:
-            self._begin(one)
+            self._submit(one)
 
-    def _begin(self, one: Claimed) -> None:
-        """Send it in a thread that does not keep the process from its end."""
-        name = f"notification-{one.channel}"
-        thread = threading.Thread(target=self._deliver, args=(one,), name=name, daemon=True)
+    def _submit(self, one: Claimed) -> None:
         with self._lock:
-            self._sending[one.channel] = thread
-        thread.start()
+            try:
+                self._sending[one.channel] = self._pool.submit(self._deliver, one)
+            except (
+                RuntimeError
+            ):  # the server ends: its claim runs out, and it is sent after the next start
+                return
 
     def _deliver(self, one: Claimed) -> None:
         try:

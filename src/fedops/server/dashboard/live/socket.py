@@ -136,7 +136,7 @@ async def _send_packed(socket: WebSocket, message: Message) -> None:
 
 
 async def _first_words(socket: WebSocket) -> str:
-    """ "": they are none, but bytes."""
+    """The text of the first message; empty, where it has bytes."""
     message = await socket.receive()
     if message["type"] == "websocket.disconnect":
         raise WebSocketDisconnect(message.get("code", 1000))
