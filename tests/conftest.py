@@ -2,8 +2,13 @@
 
 import gc
 import os
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from xdist.remote import Producer
+    from xdist.scheduler import Scheduling
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -102,6 +107,17 @@ ONCE_ON_POSTGRES = {
         "test_results_are_removed_two_rounds_later_and_files_that_nobody_wants_after_an_hour",
     ),
 }
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: "Producer") -> "Scheduling | None":
+    from file_schedule import FileSchedule
+
+    return FileSchedule(config, log) if config.getvalue("dist") == "loadfile" else None
+
+
+def pytest_handlecrashitem(crashitem: str) -> None:
+    """At once: the summary may never be reached."""
+    print(f"\ntests: a process died in {crashitem}", flush=True)
 
 
 @pytest.hookimpl(tryfirst=True)

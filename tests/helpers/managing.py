@@ -14,13 +14,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+import httpx
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi import FastAPI
 from serving import serving
 
 from fedops.api_client import DeviceClient, EngineClient, JoinClient, OperatorClient, WorkClient
+from fedops.api_client.transport import Unreachable
 from fedops.client.device.enrolment import join_request
 from fedops.core import contracts as c
 from fedops.core.states import Enrolment, ParticipationStatus, ProcessStatus
@@ -89,6 +92,13 @@ class Device(DeviceClient, WorkClient):
         self.held: list[str] = []
         self.last = c.Work(revision=-1, enrolment=Enrolment.APPROVED)
         self._said = c.WorkPoll()
+
+    def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
+        """Say it again where the connection is cut, as those of a device are when it is revoked."""
+        try:
+            return super()._send(method, path, **kwargs)
+        except Unreachable:
+            return super()._send(method, path, **kwargs)
 
     def poll(self, body: c.WorkPoll | None = None, wait: float = 0.0, **changed: object) -> c.Work:
         """Say how it is (by default as the last time), and hear what is wanted."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
 import pytest
 from managing import World, idle, later
 from work_calls import RESULT, collect, lose_attempt, model_of, row_of, status_of
 
-from fedops.api_client.transport import Unreachable
 from fedops.core import contracts as c
 from fedops.core.errors import Forbidden
 from fedops.core.states import AssignmentStatus as A
@@ -103,7 +101,7 @@ def test_a_revoked_device_is_out_at_once(world: World) -> None:
         lambda: devices["a"].me(),
     ):
         with pytest.raises(Forbidden, match="device 'a' was revoked"):
-            _ended(call)
+            call()
     devices["b"].take()
     devices["b"].deliver(made["b"], RESULT)
     world.operator.decide_device("b", "revoke")
@@ -112,14 +110,6 @@ def test_a_revoked_device_is_out_at_once(world: World) -> None:
     assert row_of(world, made["b"]).status is A.REJECTED
     assert row_of(world, made["a"]).released_at is not None
     assert [d.reason for d in collect(engine).deliveries if d.device == "b"][-1] == "device revoked"
-
-
-def _ended(call: Callable[[], object]) -> None:
-    """What a call says; said again, where it was under way as its connection was cut."""
-    try:
-        call()
-    except Unreachable:
-        call()
 
 
 def test_what_a_revoked_device_delivered_counts_only_in_rounds_that_are_committed(
