@@ -14,9 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import httpx
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric import ec
 from fastapi import FastAPI
@@ -92,13 +90,6 @@ class Device(DeviceClient, WorkClient):
         self.held: list[str] = []
         self.last = c.Work(revision=-1, enrolment=Enrolment.APPROVED)
         self._said = c.WorkPoll()
-
-    def _send(self, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        """Say it again where the connection is cut, as those of a device are when it is revoked."""
-        try:
-            return super()._send(method, path, **kwargs)
-        except Unreachable:
-            return super()._send(method, path, **kwargs)
 
     def poll(self, body: c.WorkPoll | None = None, wait: float = 0.0, **changed: object) -> c.Work:
         """Say how it is (by default as the last time), and hear what is wanted."""
@@ -339,6 +330,14 @@ def training(run_id: int, number: int = 1, task: str = "mnist") -> c.WorkPoll:
         status=ProcessStatus.TRAINING, pid=1, task=task, run_id=run_id, round=number
     )
     return c.WorkPoll(tasks=[task], process=process)
+
+
+def said_when_out(call: Callable[[], object]) -> None:
+    """A call of a device that was revoked; made again, where it was under way as its connection was cut."""
+    try:
+        call()
+    except Unreachable:
+        call()
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from managing import World, document, idle, managing, node_key
+from managing import World, document, idle, managing, node_key, said_when_out
 
 from fedops.api_client import DeviceClient
 from fedops.core import contracts as c
@@ -107,7 +107,7 @@ def test_a_device_that_is_out_reads_nothing(world: World, how: str) -> None:
     world.operator.decide_device("a", how)
     for call in (device.me, device.tasks, device.configs, device.poll, device.renew_credential):
         with pytest.raises(Forbidden):
-            call()
+            said_when_out(call)
 
 
 # --- its own alone -----------------------------------------------------------------------------

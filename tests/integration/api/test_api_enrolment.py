@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from managing import World, idle, managing, node_key
+from managing import World, idle, managing, node_key, said_when_out
 
 from fedops.api_client import JoinClient
 from fedops.client.device.data_dir import public_openssh
@@ -161,7 +161,7 @@ def test_a_revoked_device_is_told_and_stays_out(world: World) -> None:
     _, device = world.join("pi", key)
     world.operator.decide_device("pi", "revoke")
     with pytest.raises(Forbidden, match="device 'pi' was revoked: it takes part in nothing"):
-        device.poll()
+        said_when_out(device.poll)
     with pytest.raises(Forbidden, match="was revoked"):
         device.records(c.RecordBatch(records=[]))
     with pytest.raises(Forbidden, match="was revoked: it cannot join again"):
@@ -188,7 +188,7 @@ def test_a_removed_device_leaves_its_history_and_its_name(world: World) -> None:
     with pytest.raises(NotFound, match="no device 'pi'; there are: other"):
         world.operator.device("pi")
     with pytest.raises(Forbidden, match="this device was removed"):
-        device.poll()
+        said_when_out(device.poll)
     (part,) = world.operator.rounds(run.id)[0].participations
     assert part.device == removed.name == f"pi (removed {removed.id[:6]})"
     reply, again = world.join("pi", key)  # the same machine, as a new device

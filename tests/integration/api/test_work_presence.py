@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from managing import World, idle, later
+from managing import World, idle, later, said_when_out
 from work_calls import RESULT, collect, lose_attempt, model_of, row_of, status_of
 
 from fedops.core import contracts as c
@@ -101,7 +101,7 @@ def test_a_revoked_device_is_out_at_once(world: World) -> None:
         lambda: devices["a"].me(),
     ):
         with pytest.raises(Forbidden, match="device 'a' was revoked"):
-            call()
+            said_when_out(call)
     devices["b"].take()
     devices["b"].deliver(made["b"], RESULT)
     world.operator.decide_device("b", "revoke")
